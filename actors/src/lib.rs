@@ -1,0 +1,1 @@
+//! Who decides: one actor kind per aggregate.

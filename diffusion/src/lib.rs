@@ -1,0 +1,1 @@
+//! How pictures are made: the Stable Diffusion family in burn.

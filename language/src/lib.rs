@@ -1,0 +1,1 @@
+//! How words are made: local chat models and remote OpenAI-compatible ones.

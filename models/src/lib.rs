@@ -1,0 +1,1 @@
+//! What exists: every table as data, no IO.

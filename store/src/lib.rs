@@ -1,0 +1,1 @@
+//! How it is kept: the only crate that names sled and bincode.

@@ -1,0 +1,146 @@
+//! Where do a model's numbers come from? Files of named tensors, read one tensor at a time.
+
+mod dequantise;
+mod llama_tensors;
+pub mod gguf;
+pub mod safetensors;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+pub use dequantise::StoredType;
+pub use llama_tensors::{LlamaTensors, Naming};
+
+use crate::error::LanguageError;
+
+/// Bytes read at a time, so that a tensor is never in memory both packed and unpacked.
+const CHUNK_BYTES: usize = 1 << 20;
+
+/// Where one tensor lies and how it is stored.
+#[derive(Debug, Clone)]
+pub struct TensorEntry {
+    /// Dimensions, outermost first.
+    pub shape: Vec<usize>,
+    /// How its numbers are stored.
+    pub stored: StoredType,
+    /// Index of the file that holds it.
+    pub(crate) file: usize,
+    /// First byte within that file.
+    pub(crate) offset: u64,
+}
+
+impl TensorEntry {
+    /// How many numbers the tensor has.
+    pub fn elements(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// How many bytes it takes in the file.
+    pub fn stored_bytes(&self) -> usize {
+        self.elements() / self.stored.block_len() * self.stored.block_bytes()
+    }
+
+    /// Checks that the numbers form whole blocks that lie within `file_bytes`.
+    pub(crate) fn check(&self, name: &str, file_bytes: u64) -> Result<(), LanguageError> {
+        let wrong = |detail: String| LanguageError::malformed(format!("tensor {name}"), detail);
+        let elements = self
+            .shape
+            .iter()
+            .try_fold(1usize, |product, dimension| product.checked_mul(*dimension))
+            .filter(|elements| *elements > 0 && *elements <= isize::MAX as usize / 8)
+            .ok_or_else(|| wrong(format!("impossible shape {:?}", self.shape)))?;
+        let row = *self.shape.last().unwrap_or(&1);
+        if row % self.stored.block_len() != 0 {
+            return Err(wrong(format!("rows of {row} do not fill blocks of {}", self.stored.block_len())));
+        }
+        let bytes = (elements / self.stored.block_len()) as u64 * self.stored.block_bytes() as u64;
+        match self.offset.checked_add(bytes) {
+            Some(end) if end <= file_bytes => Ok(()),
+            _ => Err(wrong(format!(
+                "{bytes} bytes at {} lie beyond the file's {file_bytes}",
+                self.offset
+            ))),
+        }
+    }
+}
+
+/// An open model: its tensors by the file's own names.
+#[derive(Debug)]
+pub struct Checkpoint {
+    files: Vec<(PathBuf, Mutex<File>)>,
+    tensors: BTreeMap<String, TensorEntry>,
+    used: Mutex<BTreeSet<String>>,
+}
+
+impl Checkpoint {
+    pub(crate) fn new(files: Vec<(PathBuf, File)>, tensors: BTreeMap<String, TensorEntry>) -> Checkpoint {
+        let files = files.into_iter().map(|(path, file)| (path, Mutex::new(file))).collect();
+        Checkpoint { files, tensors, used: Mutex::new(BTreeSet::new()) }
+    }
+
+    /// All tensors, by name.
+    pub fn tensors(&self) -> &BTreeMap<String, TensorEntry> {
+        &self.tensors
+    }
+
+    /// Whether the file has a tensor of this name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.tensors.contains_key(name)
+    }
+
+    /// The files, in the order of their names.
+    pub fn paths(&self) -> Vec<PathBuf> {
+        self.files.iter().map(|(path, _)| path.clone()).collect()
+    }
+
+    /// How many numbers all tensors have together.
+    pub fn parameters(&self) -> u64 {
+        self.tensors.values().map(|entry| entry.elements() as u64).sum()
+    }
+
+    /// Tensors that nobody has read; after loading a model there should be none that matter.
+    pub fn unused(&self) -> Vec<String> {
+        let used = self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect()
+    }
+
+    /// Appends a tensor's numbers, in row order, to `out`; `shape` is what the caller expects.
+    pub fn read_into(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), LanguageError> {
+        let entry = self
+            .tensors
+            .get(name)
+            .ok_or_else(|| LanguageError::MissingTensor { name: name.to_string() })?;
+        if entry.shape != shape {
+            return Err(LanguageError::TensorShape {
+                name: name.to_string(),
+                expected: shape.to_vec(),
+                found: entry.shape.clone(),
+            });
+        }
+        let (path, file) = &self.files[entry.file];
+        let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        file.seek(SeekFrom::Start(entry.offset)).map_err(LanguageError::io(path))?;
+        out.reserve_exact(entry.elements());
+        let mut remaining = entry.stored_bytes();
+        let whole_blocks = CHUNK_BYTES / entry.stored.block_bytes() * entry.stored.block_bytes();
+        let mut chunk = vec![0u8; whole_blocks.min(remaining)];
+        while remaining > 0 {
+            let take = remaining.min(chunk.len());
+            file.read_exact(&mut chunk[..take]).map_err(LanguageError::io(path))?;
+            entry.stored.dequantise(&chunk[..take], out);
+            remaining -= take;
+        }
+        self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_string());
+        Ok(())
+    }
+
+    /// A tensor's numbers, in row order.
+    pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LanguageError> {
+        let mut out = Vec::new();
+        self.read_into(name, shape, &mut out)?;
+        Ok(out)
+    }
+}

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use serde::Deserialize;
 
 use super::{Checkpoint, StoredType, TensorEntry};
@@ -19,6 +19,14 @@ const SHARDS_MAX: usize = 1024;
 #[derive(Deserialize)]
 struct ShardIndex {
     weight_map: BTreeMap<String, String>,
+}
+
+/// One tensor as the header describes it.
+#[derive(Deserialize)]
+struct HeaderEntry {
+    dtype: Dtype,
+    shape: Vec<usize>,
+    data_offsets: (u64, u64),
 }
 
 /// Opens the weights of a Hugging Face folder, sharded or not.
@@ -100,11 +108,14 @@ fn read_header(
     if header_bytes > HEADER_BYTES_MAX || header_bytes > file_bytes - 8 {
         return Err(wrong(format!("a header of {header_bytes} bytes in a file of {file_bytes}")));
     }
-    let mut bytes = start.to_vec();
-    bytes.resize(8 + header_bytes as usize, 0);
-    file.read_exact(&mut bytes[8..]).map_err(LanguageError::io(path))?;
-    let (_, metadata) = SafeTensors::read_metadata(&bytes).map_err(|error| wrong(error.to_string()))?;
-    for (name, info) in metadata.tensors() {
+    let mut bytes = vec![0; header_bytes as usize];
+    file.read_exact(&mut bytes).map_err(LanguageError::io(path))?;
+    let mut header: BTreeMap<String, serde_json::Value> =
+        serde_json::from_slice(&bytes).map_err(|error| wrong(error.to_string()))?;
+    header.remove("__metadata__");
+    for (name, value) in header {
+        let info = HeaderEntry::deserialize(value)
+            .map_err(|error| LanguageError::malformed(format!("tensor {name}"), error.to_string()))?;
         let stored = match info.dtype {
             Dtype::F32 => StoredType::F32,
             Dtype::F16 => StoredType::F16,
@@ -113,9 +124,13 @@ fn read_header(
                 return Err(LanguageError::unsupported(format!("tensor {name}"), format!("type {other:?}")));
             }
         };
-        let offset = 8 + header_bytes + info.data_offsets.0 as u64;
-        let entry = TensorEntry { shape: info.shape.clone(), stored, file: number, offset };
+        let (first, end) = info.data_offsets;
+        let offset = first.saturating_add(8 + header_bytes);
+        let entry = TensorEntry { shape: info.shape, stored, file: number, offset };
         entry.check(&name, file_bytes)?;
+        if end.checked_sub(first) != Some(entry.stored_bytes() as u64) {
+            return Err(wrong(format!("tensor {name} has shape {:?} but bytes {first} to {end}", entry.shape)));
+        }
         if tensors.insert(name.clone(), entry).is_some() {
             return Err(wrong(format!("tensor {name} appears in two shards")));
         }

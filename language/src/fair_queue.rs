@@ -34,6 +34,7 @@ impl<T> FairQueue<T> {
     }
 
     /// How many wait.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.users.iter().map(|(_, line)| line.len()).sum()
     }

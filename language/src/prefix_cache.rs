@@ -60,13 +60,9 @@ impl<C> PrefixCache<C> {
     }
 
     /// Conversations remembered.
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.entries.len()
-    }
-
-    /// Whether nothing is remembered.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 }
 

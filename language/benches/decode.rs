@@ -59,7 +59,8 @@ fn main() {
     }
     drop(model);
 
-    let engine = LocalEngine::open(&path, &LocalDevice::Cpu, EngineLimits::default()).expect("the engine starts");
+    let engine =
+        LocalEngine::open(&path, &LocalDevice::Cpu, EngineLimits::default()).expect("the engine starts");
     let ask = |question: &str| {
         let mut request = ChatRequest::new(vec![
             ChatMessage::new(Role::System, "You are a patient librarian. ".repeat(60)),

@@ -164,12 +164,14 @@ mod tests {
 
     #[test]
     fn hostile_templates_end_in_errors() {
-        let endless = "{% for a in range(9999) %}{% for b in range(9999) %}{% set c = a * b %}{% endfor %}{% endfor %}";
+        let endless =
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% set c = a * b %}{% endfor %}{% endfor %}";
         let recursive = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
         let cyclic = "{% include 'chat_template' %}";
         let parent = "{% extends 'chat_template' %}";
         let large = "{% for a in range(9999) %}{{ 'xxxxxxxxxxxxxxxx' * 10000 }}{% endfor %}";
-        for source in [endless, recursive, cyclic, parent, large, "{% for %}", "{{ messages[", "{{ none() }}"] {
+        for source in [endless, recursive, cyclic, parent, large, "{% for %}", "{{ messages[", "{{ none() }}"]
+        {
             assert!(render(source).is_err(), "{source}");
         }
         assert!(ChatTemplate::new(&"x".repeat(TEMPLATE_BYTES_MAX + 1), "", "").is_err());

@@ -93,7 +93,8 @@ impl ChatRequest {
 
     /// Refuses what no engine could honour.
     pub fn check(&self) -> Result<(), LanguageError> {
-        let refused = |field: &'static str, reason: String| Err(LanguageError::InvalidRequest { field, reason });
+        let refused =
+            |field: &'static str, reason: String| Err(LanguageError::InvalidRequest { field, reason });
         if self.messages.is_empty() || self.messages.len() > MESSAGES_MAX {
             return refused("messages", format!("{} messages; 1 to {MESSAGES_MAX}", self.messages.len()));
         }

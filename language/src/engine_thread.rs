@@ -238,7 +238,8 @@ impl<M: CausalLm> Turns<M> {
                 .map(|share| {
                     let generation = &mut self.active[share.index];
                     self.model.truncate(&mut generation.cache, before[share.index]);
-                    self.forward(std::slice::from_ref(share)).map(|mut scores| scores.pop().unwrap_or_default())
+                    self.forward(std::slice::from_ref(share))
+                        .map(|mut scores| scores.pop().unwrap_or_default())
                 })
                 .collect::<Vec<_>>(),
         };
@@ -259,7 +260,11 @@ impl<M: CausalLm> Turns<M> {
         }
     }
 
-    fn take_scores(&mut self, share: &Share, scores: Vec<f32>) -> Option<Result<FinishReason, LanguageError>> {
+    fn take_scores(
+        &mut self,
+        share: &Share,
+        scores: Vec<f32>,
+    ) -> Option<Result<FinishReason, LanguageError>> {
         let generation = &mut self.active[share.index];
         generation.read += share.tokens;
         if generation.unread() > 0 {

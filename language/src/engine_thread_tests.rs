@@ -148,7 +148,9 @@ fn a_panic_fails_only_its_own_reply() {
         let (bad, bad_reply) = job(&[POISON - 5], 40);
         bench.thread.submit(good).unwrap();
         bench.thread.submit(bad).unwrap();
-        assert!(matches!(bad_reply.blocking_collect(), Err(LanguageError::Panicked(why)) if why.contains("poison")));
+        assert!(
+            matches!(bad_reply.blocking_collect(), Err(LanguageError::Panicked(why)) if why.contains("poison"))
+        );
         assert_eq!(outcome(good_reply).usage.completion_tokens, 40);
     }
 }

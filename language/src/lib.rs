@@ -21,7 +21,8 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use engine::{
-    ChatEngine, ChatEvent, ChatMessage, ChatOutcome, ChatRequest, ChatStream, FinishReason, QueuePlace, Role, Usage,
+    ChatEngine, ChatEvent, ChatMessage, ChatOutcome, ChatRequest, ChatStream, FinishReason, QueuePlace, Role,
+    Usage,
 };
 pub use engine_thread::{EngineLimits, EngineLoad};
 pub use error::LanguageError;

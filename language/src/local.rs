@@ -37,21 +37,29 @@ pub struct LocalEngine {
 
 impl LocalEngine {
     /// Reads a GGUF file or a Hugging Face folder and starts its thread. This takes seconds.
-    pub fn open(path: &Path, device: &LocalDevice, limits: EngineLimits) -> Result<LocalEngine, LanguageError> {
+    pub fn open(
+        path: &Path,
+        device: &LocalDevice,
+        limits: EngineLimits,
+    ) -> Result<LocalEngine, LanguageError> {
         let files = ModelFiles::open(path)?;
         let tokenizer_name = files.name.clone();
         match device {
             LocalDevice::Cpu => {
                 let model = files.load_cpu()?;
-                LocalEngine::start(files, |tokenizer| {
-                    EngineThread::start(&tokenizer_name, model, tokenizer, limits)
-                }, limits)
+                LocalEngine::start(
+                    files,
+                    |tokenizer| EngineThread::start(&tokenizer_name, model, tokenizer, limits),
+                    limits,
+                )
             }
             LocalDevice::Burn(device) => {
                 let model = files.load_on(device)?;
-                LocalEngine::start(files, |tokenizer| {
-                    EngineThread::start(&tokenizer_name, model, tokenizer, limits)
-                }, limits)
+                LocalEngine::start(
+                    files,
+                    |tokenizer| EngineThread::start(&tokenizer_name, model, tokenizer, limits),
+                    limits,
+                )
             }
         }
     }

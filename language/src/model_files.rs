@@ -63,8 +63,9 @@ impl ModelFiles {
     }
 
     fn open_folder(folder: &Path) -> Result<ModelFiles, LanguageError> {
-        let json = safetensors::read_json(folder, "config.json")?
-            .ok_or_else(|| LanguageError::malformed(folder.display().to_string(), "config.json is missing"))?;
+        let json = safetensors::read_json(folder, "config.json")?.ok_or_else(|| {
+            LanguageError::malformed(folder.display().to_string(), "config.json is missing")
+        })?;
         let config = LlamaConfig::from_hugging_face(&json)?;
         let checkpoint = safetensors::open(folder)?;
         let tokenizer = Tokenizer::from_hugging_face(folder)?;
@@ -115,7 +116,12 @@ impl ModelFiles {
         let unused: Vec<String> =
             self.checkpoint.unused().into_iter().filter(|name| !name.contains("rotary_emb")).collect();
         if !unused.is_empty() {
-            tracing::warn!(model = self.name, count = unused.len(), first = unused[0], "tensors without a use");
+            tracing::warn!(
+                model = self.name,
+                count = unused.len(),
+                first = unused[0],
+                "tensors without a use"
+            );
         }
     }
 }
@@ -157,7 +163,9 @@ pub(crate) fn hash_file(path: &Path, update: &mut dyn FnMut(&[u8])) -> Result<u6
 
 fn template(source: Option<&str>, tokenizer: &Tokenizer) -> Result<ChatTemplate, LanguageError> {
     let text = |token: Option<u32>| {
-        token.map(|token| String::from_utf8_lossy(tokenizer.token_bytes(token)).into_owned()).unwrap_or_default()
+        token
+            .map(|token| String::from_utf8_lossy(tokenizer.token_bytes(token)).into_owned())
+            .unwrap_or_default()
     };
     let end = tokenizer.ends().first().copied();
     ChatTemplate::new(source.unwrap_or(CHATML), &text(tokenizer.bos()), &text(end))

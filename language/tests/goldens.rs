@@ -239,8 +239,12 @@ fn check_chat(files: &ModelFiles, facts: &Value) {
 
 fn check_weights(checkpoint: &Checkpoint, samples: &Value) {
     for (name, sample) in samples.as_object().unwrap() {
-        let shape: Vec<usize> =
-            sample["shape_rows_cols"].as_array().unwrap().iter().map(|n| n.as_u64().unwrap() as usize).collect();
+        let shape: Vec<usize> = sample["shape_rows_cols"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|n| n.as_u64().unwrap() as usize)
+            .collect();
         let numbers = checkpoint.read(name, &shape).unwrap();
         let listed = |key: &str| -> Vec<f32> {
             sample[key].as_array().unwrap().iter().map(|n| n.as_f64().unwrap() as f32).collect()

@@ -167,7 +167,9 @@ fn a_file_with_any_byte_changed_never_panics() {
 
 #[test]
 fn missing_parts_are_named() {
-    for part in ["llama.block_count", "llama.attention.head_count", "blk.0.ffn_up.weight", "token_embd.weight"] {
+    for part in
+        ["llama.block_count", "llama.attention.head_count", "blk.0.ffn_up.weight", "token_embd.weight"]
+    {
         let error = refused(&tiny(part).bytes(), part);
         assert!(error.contains(part), "{part}: {error}");
     }
@@ -188,7 +190,10 @@ fn impossible_values_are_refused() {
         ("no heads", tiny("llama.attention.head_count").key_number("llama.attention.head_count", 0)),
         ("a billion layers", tiny("llama.block_count").key_number("llama.block_count", 1_000_000_000)),
         ("a text as number", tiny("llama.block_count").key_text("llama.block_count", "one")),
-        ("heads that do not fit", tiny("llama.attention.head_count_kv").key_number("llama.attention.head_count_kv", 3)),
+        (
+            "heads that do not fit",
+            tiny("llama.attention.head_count_kv").key_number("llama.attention.head_count_kv", 3),
+        ),
         ("an odd alignment", tiny("").key_number("general.alignment", 7)),
         ("another architecture", tiny("").key_text("general.architecture", "mamba")),
         ("a huge tensor", tiny("").tensor("x", &[u64::MAX / 2, 4], 0, Some(0))),
@@ -198,7 +203,10 @@ fn impossible_values_are_refused() {
         ("half a block", tiny("").tensor("x", &[4, 8], 3, Some(0))),
         ("a tensor twice", tiny("").tensor("token_embd.weight", &[28, 8], 0, Some(0))),
         ("a wrong shape", tiny("output_norm.weight").tensor("output_norm.weight", &[9], 0, None)),
-        ("an end beyond the vocabulary", tiny("tokenizer.ggml.eos_token_id").key_number("tokenizer.ggml.eos_token_id", 99)),
+        (
+            "an end beyond the vocabulary",
+            tiny("tokenizer.ggml.eos_token_id").key_number("tokenizer.ggml.eos_token_id", 99),
+        ),
         ("a huge template", tiny("").key_text("tokenizer.chat_template", &"x".repeat(1 << 20))),
         ("a broken template", tiny("").key_text("tokenizer.chat_template", "{% for %}")),
         ("a vocabulary larger than the matrix", {
@@ -247,7 +255,10 @@ fn hostile_folders_are_refused() {
         ("model.safetensors", safetensors(&entry(json!([4]), json!([16, 0])), 64)),
         ("model.safetensors", safetensors(&entry(json!([4]), json!([u64::MAX, 3])), 64)),
         ("model.safetensors", safetensors(&entry(json!([u64::MAX, 2]), json!([0, 16])), 64)),
-        ("model.safetensors", safetensors(&json!({"x": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}), 8)),
+        (
+            "model.safetensors",
+            safetensors(&json!({"x": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}), 8),
+        ),
         ("config.json", b"{}".to_vec()),
         ("config.json", b"[".repeat(100_000)),
         ("tokenizer.json", b"{}".to_vec()),

@@ -101,7 +101,11 @@ fn unusable_schemas_are_refused() {
         let mut request = ask("hi");
         request.json_schema = Some(schema.clone());
         let result = ENGINE.submit(request);
-        assert!(matches!(result, Err(LanguageError::Schema(_))), "{}", &schema.to_string()[..40.min(schema.to_string().len())]);
+        assert!(
+            matches!(result, Err(LanguageError::Schema(_))),
+            "{}",
+            &schema.to_string()[..40.min(schema.to_string().len())]
+        );
     }
     // A deep one is either compiled or refused; it must not bring the process down.
     let mut request = ask("hi");

@@ -191,8 +191,9 @@ mod tests {
             row_products(&weight, &x, width, rows, &mut out);
             for o in 0..outs {
                 for r in 0..rows {
-                    let plain: f64 =
-                        (0..width).map(|i| f64::from(weight[o * width + i]) * f64::from(x[r * width + i])).sum();
+                    let plain: f64 = (0..width)
+                        .map(|i| f64::from(weight[o * width + i]) * f64::from(x[r * width + i]))
+                        .sum();
                     assert!((f64::from(out[o * rows + r]) - plain).abs() < 1e-5, "{width} {outs} {rows}");
                 }
             }

@@ -21,7 +21,12 @@ pub(super) struct Linear {
 }
 
 impl Linear {
-    pub(super) fn new(weight: Vec<f32>, in_features: usize, bias: Option<Vec<f32>>, device: &Device) -> Linear {
+    pub(super) fn new(
+        weight: Vec<f32>,
+        in_features: usize,
+        bias: Option<Vec<f32>>,
+        device: &Device,
+    ) -> Linear {
         let out_features = weight.len() / in_features;
         let numbers = Bytes::from_elems(weight).shared();
         let data = TensorData::from_bytes(numbers.clone(), [out_features, in_features], DType::F32);

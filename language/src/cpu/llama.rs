@@ -174,8 +174,9 @@ impl CpuLlama {
         for step in steps.iter() {
             let first = step.cache.len();
             let cache: &KvCache = step.cache;
-            query_rows
-                .extend((0..step.tokens.len()).map(|offset| QueryRow { cache, positions: first + offset + 1 }));
+            query_rows.extend(
+                (0..step.tokens.len()).map(|offset| QueryRow { cache, positions: first + offset + 1 }),
+            );
         }
         let group = self.config.num_attention_heads / self.config.num_key_value_heads;
         let mut out = vec![0.0; queries.len()];

@@ -170,8 +170,9 @@ impl LlamaConfig {
             .tensors()
             .get("token_embd.weight")
             .ok_or_else(|| LanguageError::MissingTensor { name: "token_embd.weight".into() })?;
-        let head_dim =
-            metadata.count(&key("attention.key_length"))?.unwrap_or(hidden_size.checked_div(heads).unwrap_or(0));
+        let head_dim = metadata
+            .count(&key("attention.key_length"))?
+            .unwrap_or(hidden_size.checked_div(heads).unwrap_or(0));
         if let Some(rotated) = metadata.count(&key("rope.dimension_count"))?
             && rotated != head_dim
         {
@@ -273,7 +274,8 @@ impl LlamaConfig {
 }
 
 fn rope_scaling(rope: &Value) -> Result<RopeScaling, LanguageError> {
-    let kind = rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str).unwrap_or("default");
+    let kind =
+        rope.get("rope_type").or_else(|| rope.get("type")).and_then(Value::as_str).unwrap_or("default");
     let number = |name: &str| {
         rope.get(name)
             .and_then(Value::as_f64)

@@ -82,9 +82,7 @@ impl LlamaAttention {
         cache: &mut LayerCache,
     ) -> Tensor<3> {
         let [_, tokens, _] = hidden.dims();
-        let split = |x: Tensor<3>, heads: usize| {
-            x.reshape([1, tokens, heads, self.head_dim]).swap_dims(1, 2)
-        };
+        let split = |x: Tensor<3>, heads: usize| x.reshape([1, tokens, heads, self.head_dim]).swap_dims(1, 2);
         let query = apply_rotary(split(self.q_proj.forward(hidden.clone()), self.heads), positions);
         let key = apply_rotary(split(self.k_proj.forward(hidden.clone()), self.key_value_heads), positions);
         let value = split(self.v_proj.forward(hidden), self.key_value_heads);

@@ -35,8 +35,8 @@ impl Rope {
                     } else if wavelength < original / high_freq_factor {
                         freq
                     } else {
-                        let share = (original / wavelength - low_freq_factor)
-                            / (high_freq_factor - low_freq_factor);
+                        let share =
+                            (original / wavelength - low_freq_factor) / (high_freq_factor - low_freq_factor);
                         (1.0 - share) * freq / factor + share * freq
                     };
                     scaled as f32

@@ -104,7 +104,10 @@ impl TensorLlama {
             }
         }
         let tensor = |numbers: Vec<f32>| {
-            Tensor::<4>::from_data(TensorData::new(numbers, [1, 1, tokens, self.config.head_dim]), &self.device)
+            Tensor::<4>::from_data(
+                TensorData::new(numbers, [1, 1, tokens, self.config.head_dim]),
+                &self.device,
+            )
         };
         PositionEmbeddings { cos: tensor(cos), sin: tensor(sin) }
     }

@@ -49,7 +49,8 @@ mod tests {
 
     #[test]
     fn events_survive_any_cut() {
-        let stream = ": hello\r\ndata: {\"a\":\"é🐱\"}\r\n\r\nevent: x\ndata:one\ndata: two\n\n\ndata: [DONE]\n\n";
+        let stream =
+            ": hello\r\ndata: {\"a\":\"é🐱\"}\r\n\r\nevent: x\ndata:one\ndata: two\n\n\ndata: [DONE]\n\n";
         let expected = ["{\"a\":\"é🐱\"}", "one\ntwo", "[DONE]"];
         for size in 1..stream.len() {
             let mut events = EventStream::default();

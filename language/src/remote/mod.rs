@@ -116,8 +116,9 @@ impl RemoteEngine {
         limits: RemoteLimits,
         runtime: Handle,
     ) -> Result<RemoteEngine, LanguageError> {
-        let refused =
-            |field: &'static str, reason: &str| Err(LanguageError::InvalidRequest { field, reason: reason.into() });
+        let refused = |field: &'static str, reason: &str| {
+            Err(LanguageError::InvalidRequest { field, reason: reason.into() })
+        };
         if endpoints.is_empty() {
             return refused("endpoints", "there are none");
         }
@@ -133,7 +134,10 @@ impl RemoteEngine {
             // A redirect could carry the key to somebody else.
             .redirect(reqwest::redirect::Policy::none())
             .build()
-            .map_err(|error| LanguageError::Remote { endpoint: "client".into(), detail: error.to_string() })?;
+            .map_err(|error| LanguageError::Remote {
+                endpoint: "client".into(),
+                detail: error.to_string(),
+            })?;
         let endpoints = endpoints
             .into_iter()
             .map(|endpoint| (endpoint, CircuitBreaker::new(limits.failures_max, limits.rest)))
@@ -145,7 +149,8 @@ impl RemoteEngine {
 
     /// Every endpoint's name and whether it is being tried.
     pub fn circuits(&self) -> Vec<(String, CircuitState)> {
-        let state = |(endpoint, breaker): &(Endpoint, CircuitBreaker)| (endpoint.name.clone(), breaker.state());
+        let state =
+            |(endpoint, breaker): &(Endpoint, CircuitBreaker)| (endpoint.name.clone(), breaker.state());
         self.shared.endpoints.iter().map(state).collect()
     }
 }
@@ -245,7 +250,8 @@ impl Reply {
     fn speed(&self) -> f64 {
         match (self.first, self.last) {
             (Some(first), Some(last)) if last > first => {
-                self.usage.completion_tokens.saturating_sub(1) as f64 / last.duration_since(first).as_secs_f64()
+                self.usage.completion_tokens.saturating_sub(1) as f64
+                    / last.duration_since(first).as_secs_f64()
             }
             _ => 0.0,
         }

@@ -98,7 +98,8 @@ struct WireDetails {
 
 /// Reads one event's data.
 pub(super) fn parse_chunk(data: &str) -> Result<ReplyChunk, String> {
-    let chunk: WireChunk = serde_json::from_str(data).map_err(|error| format!("unreadable event: {error}"))?;
+    let chunk: WireChunk =
+        serde_json::from_str(data).map_err(|error| format!("unreadable event: {error}"))?;
     if let Some(error) = chunk.error {
         let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_string);
         return Err(message.chars().take(500).collect());
@@ -106,7 +107,10 @@ pub(super) fn parse_chunk(data: &str) -> Result<ReplyChunk, String> {
     let usage = chunk.usage.map(|usage| Usage {
         prompt_tokens: usage.prompt_tokens,
         completion_tokens: usage.completion_tokens,
-        cached_prompt_tokens: usage.prompt_tokens_details.and_then(|details| details.cached_tokens).unwrap_or(0),
+        cached_prompt_tokens: usage
+            .prompt_tokens_details
+            .and_then(|details| details.cached_tokens)
+            .unwrap_or(0),
     });
     let Some(choice) = chunk.choices.into_iter().next() else {
         return Ok(ReplyChunk { usage, ..ReplyChunk::default() });

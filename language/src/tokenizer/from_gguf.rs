@@ -87,7 +87,8 @@ fn byte_level(metadata: &Metadata, tokens: &[String]) -> Result<tokenizers::Toke
         pairs.push((left.to_string(), right.to_string()));
     }
     let words = |pattern: &str| {
-        Split::new(SplitPattern::Regex(pattern.into()), SplitDelimiterBehavior::Isolated, false).map_err(refused)
+        Split::new(SplitPattern::Regex(pattern.into()), SplitDelimiterBehavior::Isolated, false)
+            .map_err(refused)
     };
     let bytes_only = ByteLevel::new(false, true, false);
     let gpt2 = ByteLevel::new(false, true, true);

@@ -83,13 +83,19 @@ impl Tokenizer {
                     Value::Array(ids) => ids.clone(),
                     single => vec![single.clone()],
                 };
-                marks.ends.extend(ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()));
+                marks
+                    .ends
+                    .extend(ids.iter().filter_map(Value::as_u64).filter_map(|id| u32::try_from(id).ok()));
             }
         }
         Tokenizer::new(inner, spelling, marks)
     }
 
-    fn new(inner: tokenizers::Tokenizer, spelling: Spelling, mut marks: Marks) -> Result<Tokenizer, LanguageError> {
+    fn new(
+        inner: tokenizers::Tokenizer,
+        spelling: Spelling,
+        mut marks: Marks,
+    ) -> Result<Tokenizer, LanguageError> {
         let added = inner.get_added_tokens_decoder();
         let vocab = inner.get_vocab(true);
         let len = vocab.values().max().map_or(0, |id| *id as usize + 1);
@@ -104,13 +110,22 @@ impl Tokenizer {
                 (false, Spelling::SentencePiece) => from_gguf::piece_bytes(text),
             };
         }
-        let special: BTreeSet<u32> = added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
+        let special: BTreeSet<u32> =
+            added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
         let by_text: BTreeMap<String, u32> =
             added.iter().map(|(id, token)| (token.content.clone(), *id)).collect();
         for end in ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|eom_id|>"] {
             marks.ends.extend(by_text.get(end).filter(|id| special.contains(*id)));
         }
-        Ok(Tokenizer { inner, bytes, special, by_text, bos: marks.bos, ends: marks.ends, add_bos: marks.add_bos })
+        Ok(Tokenizer {
+            inner,
+            bytes,
+            special,
+            by_text,
+            bos: marks.bos,
+            ends: marks.ends,
+            add_bos: marks.add_bos,
+        })
     }
 
     /// Tokens of `text`; special tokens spelled out in it become themselves, and none is added.

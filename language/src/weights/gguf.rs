@@ -196,7 +196,10 @@ impl Reader<'_> {
         let name = self.string()?;
         let dimensions = self.u32()?;
         if !(1..=4).contains(&dimensions) {
-            return Err(LanguageError::malformed(format!("tensor {name}"), format!("{dimensions} dimensions")));
+            return Err(LanguageError::malformed(
+                format!("tensor {name}"),
+                format!("{dimensions} dimensions"),
+            ));
         }
         let mut shape = Vec::new();
         for _ in 0..dimensions {
@@ -296,7 +299,8 @@ impl Reader<'_> {
         let mut bytes = vec![0; len as usize];
         self.fill(&mut bytes)?;
         // Real vocabularies hold a few tokens that are not UTF-8; losing those few bytes harms nobody.
-        Ok(String::from_utf8(bytes).unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
+        Ok(String::from_utf8(bytes)
+            .unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
     }
 
     fn u32(&mut self) -> Result<u32, LanguageError> {

@@ -1,8 +1,8 @@
 //! Where do a model's numbers come from? Files of named tensors, read one tensor at a time.
 
 mod dequantise;
-mod llama_tensors;
 pub mod gguf;
+mod llama_tensors;
 pub mod safetensors;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,10 +59,7 @@ impl TensorEntry {
         let bytes = (elements / self.stored.block_len()) as u64 * self.stored.block_bytes() as u64;
         match self.offset.checked_add(bytes) {
             Some(end) if end <= file_bytes => Ok(()),
-            _ => Err(wrong(format!(
-                "{bytes} bytes at {} lie beyond the file's {file_bytes}",
-                self.offset
-            ))),
+            _ => Err(wrong(format!("{bytes} bytes at {} lie beyond the file's {file_bytes}", self.offset))),
         }
     }
 }
@@ -109,10 +106,8 @@ impl Checkpoint {
 
     /// Appends a tensor's numbers, in row order, to `out`; `shape` is what the caller expects.
     pub fn read_into(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), LanguageError> {
-        let entry = self
-            .tensors
-            .get(name)
-            .ok_or_else(|| LanguageError::MissingTensor { name: name.to_string() })?;
+        let entry =
+            self.tensors.get(name).ok_or_else(|| LanguageError::MissingTensor { name: name.to_string() })?;
         if entry.shape != shape {
             return Err(LanguageError::TensorShape {
                 name: name.to_string(),

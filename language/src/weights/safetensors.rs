@@ -129,7 +129,10 @@ fn read_header(
         let entry = TensorEntry { shape: info.shape, stored, file: number, offset };
         entry.check(&name, file_bytes)?;
         if end.checked_sub(first) != Some(entry.stored_bytes() as u64) {
-            return Err(wrong(format!("tensor {name} has shape {:?} but bytes {first} to {end}", entry.shape)));
+            return Err(wrong(format!(
+                "tensor {name} has shape {:?} but bytes {first} to {end}",
+                entry.shape
+            )));
         }
         if tensors.insert(name.clone(), entry).is_some() {
             return Err(wrong(format!("tensor {name} appears in two shards")));

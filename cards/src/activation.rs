@@ -140,7 +140,7 @@ impl Lorebook {
             return None;
         }
         let unfit = asks.activate_only_after.is_some_and(|after| scene.replies < after)
-            || asks.activate_only_every.is_some_and(|every| scene.replies % every.max(1) != 0)
+            || asks.activate_only_every.is_some_and(|every| !scene.replies.is_multiple_of(every.max(1)))
             || asks.is_greeting.is_some_and(|greeting| scene.greeting != Some(greeting))
             || asks.is_user_icon.as_deref().is_some_and(|icon| scene.user_icon != Some(icon));
         if unfit {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 
-use crossbeam::channel::{Receiver, Sender, TryRecvError, bounded};
+use crossbeam::channel::{Receiver, Sender, bounded};
 
 use crate::causal_lm::{CausalLm, Scores, Step};
 use crate::engine::{ChatEvent, FinishReason};
@@ -59,7 +59,7 @@ struct Counters {
 
 /// The handle on the thread; dropping it cancels what runs and waits for the thread to end.
 pub(crate) struct EngineThread {
-    inbox: Option<Sender<Job>>,
+    inbox: Option<Sender<Box<Job>>>,
     counters: Arc<Counters>,
     waiting_max: usize,
     thread: Option<JoinHandle<()>>,
@@ -107,7 +107,7 @@ impl EngineThread {
             })
             .map_err(|_| full())?;
         job.place.set(Some(place));
-        let sent = self.inbox.as_ref().map(|inbox| inbox.try_send(job));
+        let sent = self.inbox.as_ref().map(|inbox| inbox.try_send(Box::new(job)));
         if matches!(sent, Some(Ok(()))) {
             return Ok(());
         }
@@ -152,8 +152,8 @@ struct Turns<M: CausalLm> {
     tokenizer: Arc<Tokenizer>,
     context_tokens: usize,
     active_max: usize,
-    outbox: Receiver<Job>,
-    queue: FairQueue<Job>,
+    outbox: Receiver<Box<Job>>,
+    queue: FairQueue<Box<Job>>,
     active: Vec<Generation<M::Cache>>,
     remembered: PrefixCache<M::Cache>,
     counters: Arc<Counters>,
@@ -168,11 +168,8 @@ impl<M: CausalLm> Turns<M> {
                     Err(_) => return,
                 }
             }
-            loop {
-                match self.outbox.try_recv() {
-                    Ok(job) => self.queue_up(job),
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => break,
-                }
+            while let Ok(job) = self.outbox.try_recv() {
+                self.queue_up(job);
             }
             self.end_cancelled();
             self.admit();
@@ -182,7 +179,7 @@ impl<M: CausalLm> Turns<M> {
         }
     }
 
-    fn queue_up(&mut self, job: Job) {
+    fn queue_up(&mut self, job: Box<Job>) {
         self.queue.push(&job.user.clone(), job);
     }
 
@@ -209,7 +206,7 @@ impl<M: CausalLm> Turns<M> {
             let remembered = job.cache_key.as_ref().and_then(|key| self.remembered.take(key, &job.prompt));
             let (mut cache, cached) = remembered.unwrap_or_else(|| (self.model.new_cache(), 0));
             self.model.truncate(&mut cache, cached);
-            self.active.push(Generation::new(job, cache, cached));
+            self.active.push(Generation::new(*job, cache, cached));
         }
         self.counters.active.store(self.active.len(), Ordering::Relaxed);
         self.queue.for_each_place(|job, place| job.place.set(Some(place)));

@@ -227,10 +227,10 @@ impl LlamaConfig {
         within("query heads times head_dim", self.query_size(), WIDTH_MAX)?;
         within("vocab_size", self.vocab_size, VOCAB_MAX)?;
         within("max_position_embeddings", self.max_position_embeddings, CONTEXT_MAX)?;
-        if self.head_dim % 2 != 0 {
+        if !self.head_dim.is_multiple_of(2) {
             return Err(LanguageError::malformed("head_dim", format!("{} is odd", self.head_dim)));
         }
-        if self.num_attention_heads % self.num_key_value_heads != 0 {
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
             return Err(LanguageError::malformed(
                 "num_key_value_heads",
                 format!("{} does not divide {}", self.num_key_value_heads, self.num_attention_heads),

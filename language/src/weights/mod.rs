@@ -53,7 +53,7 @@ impl TensorEntry {
             .filter(|elements| *elements > 0 && *elements <= isize::MAX as usize / 8)
             .ok_or_else(|| wrong(format!("impossible shape {:?}", self.shape)))?;
         let row = *self.shape.last().unwrap_or(&1);
-        if row % self.stored.block_len() != 0 {
+        if !row.is_multiple_of(self.stored.block_len()) {
             return Err(wrong(format!("rows of {row} do not fill blocks of {}", self.stored.block_len())));
         }
         let bytes = (elements / self.stored.block_len()) as u64 * self.stored.block_bytes() as u64;

@@ -39,33 +39,31 @@ impl CpuLlama {
     pub fn load(tensors: &LlamaTensors<'_>) -> Result<CpuLlama, LanguageError> {
         let config = tensors.config().clone();
         let device = Device::flex();
-        let hidden = config.hidden_size;
-        let query = config.query_size();
-        let joined = |names: &[&str], layer: usize, width: usize, bias: bool| {
-            let mut weight = Vec::new();
+        let joined = |names: &[&str], layer: usize, bias: bool| {
+            let mut parts = Vec::new();
             let mut biases = Vec::new();
             for name in names {
-                tensors.layer_weight(layer, name, &mut weight)?;
+                parts.push(tensors.layer_weight(layer, name)?);
                 if bias {
-                    tensors.layer_bias(layer, name, &mut biases)?;
+                    biases.extend(tensors.layer_bias(layer, name)?);
                 }
             }
-            Ok::<_, LanguageError>(Linear::new(weight, width, bias.then_some(biases), &device))
+            Ok::<_, LanguageError>(Linear::new(parts, bias.then_some(biases), &device))
         };
-        let embed_tokens = Linear::new(tensors.embed_tokens()?, hidden, None, &device);
+        let embed_tokens = Linear::new(vec![tensors.embed_tokens()?], None, &device);
         let mut layers = Vec::new();
         for layer in 0..config.num_hidden_layers {
             layers.push(DecoderLayer {
                 input_layernorm: tensors.layer_norm(layer, "input_layernorm")?,
-                qkv_proj: joined(&["q_proj", "k_proj", "v_proj"], layer, hidden, config.qkv_bias)?,
-                o_proj: joined(&["o_proj"], layer, query, config.o_bias)?,
+                qkv_proj: joined(&["q_proj", "k_proj", "v_proj"], layer, config.qkv_bias)?,
+                o_proj: joined(&["o_proj"], layer, config.o_bias)?,
                 post_attention_layernorm: tensors.layer_norm(layer, "post_attention_layernorm")?,
-                gate_up_proj: joined(&["gate_proj", "up_proj"], layer, hidden, config.mlp_bias)?,
-                down_proj: joined(&["down_proj"], layer, config.intermediate_size, config.mlp_bias)?,
+                gate_up_proj: joined(&["gate_proj", "up_proj"], layer, config.mlp_bias)?,
+                down_proj: joined(&["down_proj"], layer, config.mlp_bias)?,
             });
         }
         let norm = tensors.norm()?;
-        let lm_head = tensors.lm_head()?.map(|weight| Linear::new(weight, hidden, None, &device));
+        let lm_head = tensors.lm_head()?.map(|weight| Linear::new(vec![weight], None, &device));
         let rope = Rope::new(&config);
         Ok(CpuLlama { config, device, embed_tokens, layers, norm, lm_head, rope })
     }
@@ -102,15 +100,14 @@ impl CpuLlama {
     }
 
     fn embedded(&self, steps: &[Step<'_, KvCache>]) -> Result<Vec<f32>, LanguageError> {
-        let width = self.config.hidden_size;
-        let table = self.embed_tokens.weights();
         let mut hidden = Vec::new();
         for token in steps.iter().flat_map(|step| step.tokens) {
-            let start = *token as usize * width;
-            let row = table.get(start..start + width).ok_or_else(|| {
-                LanguageError::malformed("token", format!("{token} of {}", self.config.vocab_size))
-            })?;
-            hidden.extend_from_slice(row);
+            if !self.embed_tokens.push_row(*token as usize, &mut hidden) {
+                return Err(LanguageError::malformed(
+                    "token",
+                    format!("{token} of {}", self.config.vocab_size),
+                ));
+            }
         }
         Ok(hidden)
     }

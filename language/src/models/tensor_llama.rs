@@ -9,7 +9,7 @@ use super::modeling_llama::{LayerCache, LlamaDecoderLayer, PositionEmbeddings, n
 use super::rope::Rope;
 use crate::causal_lm::{CausalLm, Scores, Step};
 use crate::error::LanguageError;
-use crate::weights::LlamaTensors;
+use crate::weights::{LlamaTensors, PackedRows};
 
 /// `LlamaForCausalLM`; fields carry the checkpoint's key names.
 #[derive(Module, Debug)]
@@ -40,8 +40,10 @@ impl TensorLlama {
     /// Reads all weights onto `device`.
     pub fn load(tensors: &LlamaTensors<'_>, device: &Device) -> Result<TensorLlama, LanguageError> {
         let config = tensors.config().clone();
-        let matrix = |numbers: Vec<f32>, width: usize| {
-            let rows = numbers.len() / width;
+        let matrix = |packed: PackedRows| {
+            let (rows, width) = (packed.rows(), packed.width);
+            let mut numbers = vec![0.0; rows * width];
+            packed.unpack(0, &mut numbers);
             Tensor::<2>::from_data(TensorData::new(numbers, [rows, width]), device)
         };
         let vector = |numbers: Vec<f32>| {
@@ -49,14 +51,10 @@ impl TensorLlama {
             Tensor::<1>::from_data(TensorData::new(numbers, [len]), device)
         };
         let fill = |linear: &mut Linear, layer: usize, part: &str| {
-            let mut weight = Vec::new();
-            tensors.layer_weight(layer, part, &mut weight)?;
             // burn keeps `[in, out]`, transformers `[out, in]`.
-            linear.weight = Param::from_tensor(matrix(weight, tensors.shape(part).1).transpose());
+            linear.weight = Param::from_tensor(matrix(tensors.layer_weight(layer, part)?).transpose());
             if linear.bias.is_some() {
-                let mut bias = Vec::new();
-                tensors.layer_bias(layer, part, &mut bias)?;
-                linear.bias = Some(Param::from_tensor(vector(bias)));
+                linear.bias = Some(Param::from_tensor(vector(tensors.layer_bias(layer, part)?)));
             }
             Ok::<(), LanguageError>(())
         };
@@ -82,12 +80,11 @@ impl TensorLlama {
         }
         let mut last_norm = norm(&config, device);
         fill_norm(&mut last_norm, tensors.norm()?);
-        let hidden = config.hidden_size;
         let model = LlamaForCausalLm {
-            embed_tokens: Param::from_tensor(matrix(tensors.embed_tokens()?, hidden)),
+            embed_tokens: Param::from_tensor(matrix(tensors.embed_tokens()?)),
             layers,
             norm: last_norm,
-            lm_head: tensors.lm_head()?.map(|numbers| Param::from_tensor(matrix(numbers, hidden))),
+            lm_head: tensors.lm_head()?.map(|packed| Param::from_tensor(matrix(packed))),
         };
         let rope = Rope::new(&config);
         Ok(TensorLlama { config, device: device.clone(), model, rope })

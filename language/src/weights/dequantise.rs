@@ -1,6 +1,7 @@
 //! How is a block of a stored tensor turned into 32-bit floats?
 
 use half::{bf16, f16};
+use pulp::Arch;
 
 /// How a tensor's numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,10 @@ pub enum StoredType {
     Q4_0,
     /// 32 four-bit numbers with a scale and a minimum.
     Q4_1,
+    /// 32 five-bit numbers with one scale, centred on 16.
+    Q5_0,
+    /// 32 five-bit numbers with a scale and a minimum.
+    Q5_1,
     /// 32 eight-bit numbers with one scale.
     Q8_0,
     /// 256 four-bit numbers in eight groups with six-bit scales and minima.
@@ -33,6 +38,8 @@ impl StoredType {
             1 => StoredType::F16,
             2 => StoredType::Q4_0,
             3 => StoredType::Q4_1,
+            6 => StoredType::Q5_0,
+            7 => StoredType::Q5_1,
             8 => StoredType::Q8_0,
             12 => StoredType::Q4K,
             13 => StoredType::Q5K,
@@ -46,7 +53,9 @@ impl StoredType {
     pub fn block_len(self) -> usize {
         match self {
             StoredType::F32 | StoredType::F16 | StoredType::Bf16 => 1,
-            StoredType::Q4_0 | StoredType::Q4_1 | StoredType::Q8_0 => 32,
+            StoredType::Q4_0 | StoredType::Q4_1 | StoredType::Q5_0 | StoredType::Q5_1 | StoredType::Q8_0 => {
+                32
+            }
             StoredType::Q4K | StoredType::Q5K | StoredType::Q6K => 256,
         }
     }
@@ -58,6 +67,8 @@ impl StoredType {
             StoredType::F16 | StoredType::Bf16 => 2,
             StoredType::Q4_0 => 18,
             StoredType::Q4_1 => 20,
+            StoredType::Q5_0 => 22,
+            StoredType::Q5_1 => 24,
             StoredType::Q8_0 => 34,
             StoredType::Q4K => 144,
             StoredType::Q5K => 176,
@@ -65,48 +76,105 @@ impl StoredType {
         }
     }
 
-    /// Appends the numbers of `bytes`, which holds whole blocks, to `out`.
-    pub fn dequantise(self, bytes: &[u8], out: &mut Vec<f32>) {
-        let blocks = bytes.chunks_exact(self.block_bytes());
-        match self {
-            StoredType::F32 => out.extend(blocks.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))),
-            StoredType::F16 => out.extend(blocks.map(half)),
-            StoredType::Bf16 => out.extend(blocks.map(|b| bf16::from_le_bytes([b[0], b[1]]).to_f32())),
-            StoredType::Q4_0 => blocks.for_each(|b| q4_0(b, out)),
-            StoredType::Q4_1 => blocks.for_each(|b| q4_1(b, out)),
-            StoredType::Q8_0 => blocks.for_each(|b| q8_0(b, out)),
-            StoredType::Q4K => blocks.for_each(|b| q4_k(b, out)),
-            StoredType::Q5K => blocks.for_each(|b| q5_k(b, out)),
-            StoredType::Q6K => blocks.for_each(|b| q6_k(b, out)),
-        }
+    /// Bytes of a row of `width` numbers, which are whole blocks.
+    pub fn row_bytes(self, width: usize) -> usize {
+        width / self.block_len() * self.block_bytes()
+    }
+
+    /// Writes the numbers of `bytes`, which holds whole blocks, to `out`.
+    pub fn dequantise(self, bytes: &[u8], out: &mut [f32]) {
+        Arch::new().dispatch(
+            #[inline(always)]
+            || match self {
+                StoredType::F32 => each_block::<4, 1>(bytes, out, |b, out| out[0] = f32::from_le_bytes(*b)),
+                StoredType::F16 => each_block::<2, 1>(bytes, out, |b, out| out[0] = half(b)),
+                StoredType::Bf16 => {
+                    each_block::<2, 1>(bytes, out, |b, out| out[0] = bf16::from_le_bytes(*b).to_f32());
+                }
+                StoredType::Q4_0 => each_block(bytes, out, q4_0),
+                StoredType::Q4_1 => each_block(bytes, out, q4_1),
+                StoredType::Q5_0 => each_block(bytes, out, q5_0),
+                StoredType::Q5_1 => each_block(bytes, out, q5_1),
+                StoredType::Q8_0 => each_block(bytes, out, q8_0),
+                StoredType::Q4K => each_block(bytes, out, q4_k),
+                StoredType::Q5K => each_block(bytes, out, q5_k),
+                StoredType::Q6K => each_block(bytes, out, q6_k),
+            },
+        );
+    }
+}
+
+/// Calls `block` for each block with fixed sizes, so that its loops can be unrolled and vectorised.
+#[inline(always)]
+fn each_block<const BYTES: usize, const LEN: usize>(
+    bytes: &[u8],
+    out: &mut [f32],
+    block: impl Fn(&[u8; BYTES], &mut [f32; LEN]),
+) {
+    for (bytes, out) in bytes.as_chunks::<BYTES>().0.iter().zip(out.as_chunks_mut::<LEN>().0) {
+        block(bytes, out);
     }
 }
 
 /// The half-precision number at the start of `bytes`.
+#[inline(always)]
 fn half(bytes: &[u8]) -> f32 {
     f16::from_le_bytes([bytes[0], bytes[1]]).to_f32()
 }
 
-fn q4_0(block: &[u8], out: &mut Vec<f32>) {
+#[inline(always)]
+fn q4_0(block: &[u8; 18], out: &mut [f32; 32]) {
     let scale = half(block);
-    let packed = &block[2..18];
-    out.extend(packed.iter().map(|byte| (f32::from(byte & 15) - 8.0) * scale));
-    out.extend(packed.iter().map(|byte| (f32::from(byte >> 4) - 8.0) * scale));
+    for i in 0..16 {
+        out[i] = (f32::from(block[2 + i] & 15) - 8.0) * scale;
+        out[i + 16] = (f32::from(block[2 + i] >> 4) - 8.0) * scale;
+    }
 }
 
-fn q4_1(block: &[u8], out: &mut Vec<f32>) {
+#[inline(always)]
+fn q4_1(block: &[u8; 20], out: &mut [f32; 32]) {
     let (scale, minimum) = (half(block), half(&block[2..]));
-    let packed = &block[4..20];
-    out.extend(packed.iter().map(|byte| f32::from(byte & 15) * scale + minimum));
-    out.extend(packed.iter().map(|byte| f32::from(byte >> 4) * scale + minimum));
+    for i in 0..16 {
+        out[i] = f32::from(block[4 + i] & 15) * scale + minimum;
+        out[i + 16] = f32::from(block[4 + i] >> 4) * scale + minimum;
+    }
 }
 
-fn q8_0(block: &[u8], out: &mut Vec<f32>) {
+/// Number `i` of 32: its low four bits with its fifth bit, which lies in a word of its own.
+#[inline(always)]
+fn five_bits(fifths: u32, packed: &[u8], i: usize) -> f32 {
+    let low = if i < 16 { packed[i] & 15 } else { packed[i - 16] >> 4 };
+    f32::from(low | (((fifths >> i) & 1) << 4) as u8)
+}
+
+#[inline(always)]
+fn q5_0(block: &[u8; 22], out: &mut [f32; 32]) {
     let scale = half(block);
-    out.extend(block[2..34].iter().map(|byte| f32::from(byte.cast_signed()) * scale));
+    let fifths = u32::from_le_bytes([block[2], block[3], block[4], block[5]]);
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = (five_bits(fifths, &block[6..22], i) - 16.0) * scale;
+    }
+}
+
+#[inline(always)]
+fn q5_1(block: &[u8; 24], out: &mut [f32; 32]) {
+    let (scale, minimum) = (half(block), half(&block[2..]));
+    let fifths = u32::from_le_bytes([block[4], block[5], block[6], block[7]]);
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = five_bits(fifths, &block[8..24], i) * scale + minimum;
+    }
+}
+
+#[inline(always)]
+fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
+    let scale = half(block);
+    for i in 0..32 {
+        out[i] = f32::from(block[2 + i].cast_signed()) * scale;
+    }
 }
 
 /// The six-bit scale and minimum of group `group` of eight, out of twelve packed bytes.
+#[inline(always)]
 fn scale_and_minimum(packed: &[u8], group: usize) -> (f32, f32) {
     let (scale, minimum) = if group < 4 {
         (packed[group] & 63, packed[group + 4] & 63)
@@ -119,46 +187,45 @@ fn scale_and_minimum(packed: &[u8], group: usize) -> (f32, f32) {
     (f32::from(scale), f32::from(minimum))
 }
 
-fn q4_k(block: &[u8], out: &mut Vec<f32>) {
+#[inline(always)]
+fn q4_k(block: &[u8; 144], out: &mut [f32; 256]) {
     let (scale, minimum) = (half(block), half(&block[2..]));
-    let (scales, packed) = (&block[4..16], &block[16..144]);
-    for (pair, bytes) in packed.chunks_exact(32).enumerate() {
-        for (group, shift) in [(2 * pair, 0), (2 * pair + 1, 4)] {
-            let (group_scale, group_minimum) = scale_and_minimum(scales, group);
-            let (d, m) = (scale * group_scale, minimum * group_minimum);
-            out.extend(bytes.iter().map(|byte| d * f32::from((byte >> shift) & 15) - m));
+    for group in 0..8 {
+        let (group_scale, group_minimum) = scale_and_minimum(&block[4..16], group);
+        let (d, m) = (scale * group_scale, minimum * group_minimum);
+        let (packed, shift) = (&block[16 + group / 2 * 32..][..32], group % 2 * 4);
+        for (out, byte) in out[32 * group..][..32].iter_mut().zip(packed) {
+            *out = d * f32::from((byte >> shift) & 15) - m;
         }
     }
 }
 
-fn q5_k(block: &[u8], out: &mut Vec<f32>) {
+#[inline(always)]
+fn q5_k(block: &[u8; 176], out: &mut [f32; 256]) {
     let (scale, minimum) = (half(block), half(&block[2..]));
-    let (scales, high, packed) = (&block[4..16], &block[16..48], &block[48..176]);
-    for (pair, bytes) in packed.chunks_exact(32).enumerate() {
-        for (group, shift) in [(2 * pair, 0), (2 * pair + 1, 4)] {
-            let (group_scale, group_minimum) = scale_and_minimum(scales, group);
-            let (d, m) = (scale * group_scale, minimum * group_minimum);
-            out.extend(bytes.iter().zip(high).map(|(byte, fifth)| {
-                let number = ((byte >> shift) & 15) | (((fifth >> group) & 1) << 4);
-                d * f32::from(number) - m
-            }));
+    for group in 0..8 {
+        let (group_scale, group_minimum) = scale_and_minimum(&block[4..16], group);
+        let (d, m) = (scale * group_scale, minimum * group_minimum);
+        let (packed, shift) = (&block[48 + group / 2 * 32..][..32], group % 2 * 4);
+        for ((out, byte), fifth) in out[32 * group..][..32].iter_mut().zip(packed).zip(&block[16..48]) {
+            let number = ((byte >> shift) & 15) | (((fifth >> group) & 1) << 4);
+            *out = d * f32::from(number) - m;
         }
     }
 }
 
-fn q6_k(block: &[u8], out: &mut Vec<f32>) {
-    let (low, high, scales) = (&block[..128], &block[128..192], &block[192..208]);
+#[inline(always)]
+fn q6_k(block: &[u8; 210], out: &mut [f32; 256]) {
     let scale = half(&block[208..]);
     for side in 0..2 {
-        let low = &low[64 * side..64 * side + 64];
-        let high = &high[32 * side..32 * side + 32];
-        let scales = &scales[8 * side..8 * side + 8];
         for quarter in 0..4 {
+            let low = &block[64 * side + 32 * (quarter % 2)..][..32];
+            let high = &block[128 + 32 * side..][..32];
             for i in 0..32 {
-                let nibble = low[32 * (quarter % 2) + i] >> (4 * (quarter / 2)) & 15;
+                let nibble = (low[i] >> (4 * (quarter / 2))) & 15;
                 let number = nibble | (((high[i] >> (2 * quarter)) & 3) << 4);
-                let group_scale = f32::from(scales[2 * quarter + i / 16].cast_signed());
-                out.push(scale * group_scale * (f32::from(number) - 32.0));
+                let group_scale = f32::from(block[192 + 8 * side + 2 * quarter + i / 16].cast_signed());
+                out[128 * side + 32 * quarter + i] = scale * group_scale * (f32::from(number) - 32.0);
             }
         }
     }
@@ -169,7 +236,7 @@ mod tests {
     use super::*;
 
     fn numbers(stored: StoredType, bytes: &[u8]) -> Vec<f32> {
-        let mut out = Vec::new();
+        let mut out = vec![f32::NAN; bytes.len() / stored.block_bytes() * stored.block_len()];
         stored.dequantise(bytes, &mut out);
         out
     }
@@ -197,6 +264,21 @@ mod tests {
         block.extend([0x3f; 16]);
         let out = numbers(StoredType::Q4_1, &block);
         assert_eq!((out[0], out[16], out.len()), (6.5, 0.5, 32));
+    }
+
+    #[test]
+    fn five_bit_blocks_take_their_fifth_bits_from_one_word() {
+        let mut block = half_bytes(0.5).to_vec();
+        block.extend(0x8001_0002u32.to_le_bytes());
+        block.extend([0x90; 16]);
+        let out = numbers(StoredType::Q5_0, &block);
+        assert_eq!((out[0], out[1], out[16], out[17], out[31]), (-8.0, 0.0, 4.5, -3.5, 4.5));
+        let mut block = half_bytes(0.5).to_vec();
+        block.extend(half_bytes(-1.0));
+        block.extend(0x8001_0002u32.to_le_bytes());
+        block.extend([0x90; 16]);
+        let out = numbers(StoredType::Q5_1, &block);
+        assert_eq!((out[0], out[1], out[16], out[17], out[31]), (-1.0, 7.0, 11.5, 3.5, 11.5));
     }
 
     #[test]

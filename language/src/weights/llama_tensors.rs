@@ -1,6 +1,6 @@
 //! Which tensor of the file is which part of a Llama-family model?
 
-use super::Checkpoint;
+use super::{Checkpoint, PackedRows};
 use crate::error::LanguageError;
 use crate::models::configuration_llama::LlamaConfig;
 
@@ -32,12 +32,12 @@ impl<'a> LlamaTensors<'a> {
     }
 
     /// The embedding matrix, `[vocab, hidden]`.
-    pub fn embed_tokens(&self) -> Result<Vec<f32>, LanguageError> {
+    pub fn embed_tokens(&self) -> Result<PackedRows, LanguageError> {
         let name = match self.naming {
             Naming::HuggingFace => "model.embed_tokens.weight",
             Naming::Gguf => "token_embd.weight",
         };
-        self.checkpoint.read(name, &[self.config.vocab_size, self.config.hidden_size])
+        self.checkpoint.read_packed(name, &[self.config.vocab_size, self.config.hidden_size])
     }
 
     /// The last norm, `[hidden]`.
@@ -50,7 +50,7 @@ impl<'a> LlamaTensors<'a> {
     }
 
     /// The output matrix, `[vocab, hidden]`; `None` where the embeddings serve.
-    pub fn lm_head(&self) -> Result<Option<Vec<f32>>, LanguageError> {
+    pub fn lm_head(&self) -> Result<Option<PackedRows>, LanguageError> {
         if self.config.tie_word_embeddings {
             return Ok(None);
         }
@@ -58,7 +58,7 @@ impl<'a> LlamaTensors<'a> {
             Naming::HuggingFace => "lm_head.weight",
             Naming::Gguf => "output.weight",
         };
-        self.checkpoint.read(name, &[self.config.vocab_size, self.config.hidden_size]).map(Some)
+        self.checkpoint.read_packed(name, &[self.config.vocab_size, self.config.hidden_size]).map(Some)
     }
 
     /// `input_layernorm` or `post_attention_layernorm` of a layer.
@@ -66,21 +66,20 @@ impl<'a> LlamaTensors<'a> {
         self.checkpoint.read(&self.name(layer, part, "weight"), &[self.config.hidden_size])
     }
 
-    /// Appends the matrix of a projection such as `q_proj`, rows in transformers' order.
-    pub fn layer_weight(&self, layer: usize, part: &str, out: &mut Vec<f32>) -> Result<(), LanguageError> {
+    /// The matrix of a projection such as `q_proj`, rows in transformers' order.
+    pub fn layer_weight(&self, layer: usize, part: &str) -> Result<PackedRows, LanguageError> {
         let (rows, width) = self.shape(part);
-        let start = out.len();
-        self.checkpoint.read_into(&self.name(layer, part, "weight"), &[rows, width], out)?;
-        self.restore_order(part, width, &mut out[start..]);
-        Ok(())
+        let mut packed = self.checkpoint.read_packed(&self.name(layer, part, "weight"), &[rows, width])?;
+        let row_bytes = packed.row_bytes();
+        self.restore_order(part, row_bytes, &mut packed.bytes);
+        Ok(packed)
     }
 
-    /// Appends the bias of a projection.
-    pub fn layer_bias(&self, layer: usize, part: &str, out: &mut Vec<f32>) -> Result<(), LanguageError> {
-        let start = out.len();
-        self.checkpoint.read_into(&self.name(layer, part, "bias"), &[self.shape(part).0], out)?;
-        self.restore_order(part, 1, &mut out[start..]);
-        Ok(())
+    /// The bias of a projection.
+    pub fn layer_bias(&self, layer: usize, part: &str) -> Result<Vec<f32>, LanguageError> {
+        let mut bias = self.checkpoint.read(&self.name(layer, part, "bias"), &[self.shape(part).0])?;
+        self.restore_order(part, 1, &mut bias);
+        Ok(bias)
     }
 
     /// Rows and columns of a projection.
@@ -114,7 +113,7 @@ impl<'a> LlamaTensors<'a> {
     }
 
     /// Undoes llama.cpp's permutation: within a head, row `2 i + half` becomes row `half * dim / 2 + i`.
-    fn restore_order(&self, part: &str, width: usize, numbers: &mut [f32]) {
+    fn restore_order<T: Clone + Copy>(&self, part: &str, width: usize, numbers: &mut [T]) {
         let permuted = self.naming == Naming::Gguf && self.config.model_type == "llama";
         if !permuted || !matches!(part, "q_proj" | "k_proj") {
             return;

@@ -16,9 +16,6 @@ pub use llama_tensors::{LlamaTensors, Naming};
 
 use crate::error::LanguageError;
 
-/// Bytes read at a time, so that a tensor is never in memory both packed and unpacked.
-const CHUNK_BYTES: usize = 1 << 20;
-
 /// Where one tensor lies and how it is stored.
 #[derive(Debug, Clone)]
 pub struct TensorEntry {
@@ -104,8 +101,8 @@ impl Checkpoint {
         self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect()
     }
 
-    /// Appends a tensor's numbers, in row order, to `out`; `shape` is what the caller expects.
-    pub fn read_into(&self, name: &str, shape: &[usize], out: &mut Vec<f32>) -> Result<(), LanguageError> {
+    /// A tensor as it is stored, in row order; `shape` is what the caller expects.
+    pub fn read_packed(&self, name: &str, shape: &[usize]) -> Result<PackedRows, LanguageError> {
         let entry =
             self.tensors.get(name).ok_or_else(|| LanguageError::MissingTensor { name: name.to_string() })?;
         if entry.shape != shape {
@@ -118,24 +115,48 @@ impl Checkpoint {
         let (path, file) = &self.files[entry.file];
         let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         file.seek(SeekFrom::Start(entry.offset)).map_err(LanguageError::io(path))?;
-        out.reserve_exact(entry.elements());
-        let mut remaining = entry.stored_bytes();
-        let whole_blocks = CHUNK_BYTES / entry.stored.block_bytes() * entry.stored.block_bytes();
-        let mut chunk = vec![0u8; whole_blocks.min(remaining)];
-        while remaining > 0 {
-            let take = remaining.min(chunk.len());
-            file.read_exact(&mut chunk[..take]).map_err(LanguageError::io(path))?;
-            entry.stored.dequantise(&chunk[..take], out);
-            remaining -= take;
-        }
+        // The entry was checked against the file's length, so this allocates no more than the file holds.
+        let mut bytes = vec![0; entry.stored_bytes()];
+        file.read_exact(&mut bytes).map_err(LanguageError::io(path))?;
         self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_string());
-        Ok(())
+        Ok(PackedRows { stored: entry.stored, width: shape.last().copied().unwrap_or(1), bytes })
     }
 
     /// A tensor's numbers, in row order.
     pub fn read(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>, LanguageError> {
-        let mut out = Vec::new();
-        self.read_into(name, shape, &mut out)?;
+        let packed = self.read_packed(name, shape)?;
+        let mut out = vec![0.0; shape.iter().product()];
+        packed.stored.dequantise(&packed.bytes, &mut out);
         Ok(out)
+    }
+}
+
+/// Rows of numbers as a file stores them.
+#[derive(Debug, Clone)]
+pub struct PackedRows {
+    /// How the numbers are stored.
+    pub stored: StoredType,
+    /// Numbers in a row; whole blocks.
+    pub width: usize,
+    /// The rows, one after the other.
+    pub bytes: Vec<u8>,
+}
+
+impl PackedRows {
+    /// Bytes of one row.
+    pub fn row_bytes(&self) -> usize {
+        self.stored.row_bytes(self.width)
+    }
+
+    /// How many rows there are.
+    pub fn rows(&self) -> usize {
+        self.bytes.len() / self.row_bytes()
+    }
+
+    /// Writes rows from `first` on to `out`, as many as it has room for.
+    pub fn unpack(&self, first: usize, out: &mut [f32]) {
+        let start = first * self.row_bytes();
+        let end = start + self.stored.row_bytes(out.len());
+        self.stored.dequantise(&self.bytes[start..end], out);
     }
 }

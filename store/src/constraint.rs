@@ -161,7 +161,14 @@ pub(crate) fn cascade(transaction: &Transaction, table: &TableInfo, row: &Row) -
         if !relation.enforced || value.is_null() {
             continue;
         }
-        match relation.on_delete {
+        let on_delete = match relation.on_delete {
+            OnDelete::NoAction if transaction.purging.get() => {
+                let nullable = referrer.table.columns[relation.column].is_nullable;
+                if nullable { OnDelete::SetNull } else { OnDelete::Cascade }
+            }
+            declared => declared,
+        };
+        match on_delete {
             OnDelete::NoAction => {
                 let position = referrer.relations.iter().position(|other| std::ptr::eq(other, relation));
                 let note = (referrer.id, position.unwrap_or_default(), value.clone());

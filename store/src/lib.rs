@@ -22,7 +22,7 @@ mod read;
 mod source;
 mod transaction;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
@@ -122,6 +122,7 @@ impl Store {
             overlay: source::Overlay { tree: self.inner.tree.clone(), pending: RefCell::default() },
             changes: RefCell::default(),
             constraints: RefCell::default(),
+            purging: Cell::new(false),
             claims,
         };
         let answer = decide(&transaction)?;

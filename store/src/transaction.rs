@@ -1,6 +1,6 @@
 //! A decision in progress: reads see its own writes, and all of them land together or not at all.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use models::{Claims, Command, Row, TableInfo, Value};
@@ -48,6 +48,8 @@ pub struct Transaction<'s> {
     pub(crate) overlay: Overlay,
     pub(crate) changes: RefCell<Vec<Change>>,
     pub(crate) constraints: RefCell<constraint::Deferred>,
+    /// While set, references that would forbid a deletion are given up instead.
+    pub(crate) purging: Cell<bool>,
     /// On whose behalf; checks take the claims given to each write.
     pub claims: &'s Claims,
 }
@@ -122,6 +124,15 @@ impl<'s> Transaction<'s> {
         self.record(table, Command::Delete, Some(row), None);
         constraint::cascade(self, table, row)?;
         self.after(&event, None)
+    }
+
+    /// Removes a row although others refer to it without a rule for that: their reference becomes NULL, or they go
+    /// too where it cannot be NULL.
+    pub fn purge(&self, caller: &Caller, table: &TableInfo, row: &Row) -> Result<(), StoreError> {
+        let before = self.purging.replace(true);
+        let result = self.delete(caller, table, row);
+        self.purging.set(before);
+        result
     }
 
     /// The row that conflicts with `row` on exactly these columns, for an upsert; an error when no unique key has

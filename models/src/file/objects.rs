@@ -24,6 +24,7 @@ pub static OBJECTS: Table = Table {
     ],
     unique: &[&["bucket_id", "name"]],
     foreign_keys: &[references("bucket_id", "storage.buckets", OnDelete::NoAction)],
+    indexes: &[index("objects_owner_idx", &["owner"])],
     policies: Policies {
         select: "owner(owner)",
         insert: "owner(owner)",

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobHash;
 use crate::error::StoreError;
+use crate::source::PendingPair;
 use crate::{Store, keys};
 
 const MAGIC: &[u8; 8] = b"PLAYHSE1";
@@ -112,7 +113,7 @@ impl Store {
     }
 
     /// The next pairs after `cursor` as they were when the backup began; a removed pair has no value.
-    fn next_step(&self, cursor: &[u8]) -> Result<Vec<(Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+    fn next_step(&self, cursor: &[u8]) -> Result<Vec<PendingPair>, StoreError> {
         // The lock keeps commits out while these few pairs are read and marked as copied.
         let _last = self.lock();
         let mut tap = self.inner.tap.lock().unwrap_or_else(PoisonError::into_inner);

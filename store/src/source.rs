@@ -9,6 +9,9 @@ use crate::error::StoreError;
 /// A stored pair.
 pub(crate) type Pair = (sled::IVec, sled::IVec);
 
+/// A key with its value to be, `None` for a removal.
+pub(crate) type PendingPair = (Vec<u8>, Option<Vec<u8>>);
+
 /// Ordered pairs, or the first failure.
 pub(crate) type Pairs<'a> = Box<dyn Iterator<Item = Result<Pair, StoreError>> + 'a>;
 
@@ -67,7 +70,7 @@ impl Source for Overlay {
 
     fn range(&self, from: Vec<u8>, to: Option<Vec<u8>>, descending: bool) -> Pairs<'_> {
         // The pending part is copied: the caller may write while it reads.
-        let mut pending: Vec<(Vec<u8>, Option<Vec<u8>>)> = if to.as_ref().is_some_and(|to| *to <= from) {
+        let mut pending: Vec<PendingPair> = if to.as_ref().is_some_and(|to| *to <= from) {
             Vec::new()
         } else {
             let pending = self.pending.borrow();
@@ -86,7 +89,7 @@ impl Source for Overlay {
 
 struct Merged<'a> {
     stored: std::iter::Peekable<Pairs<'a>>,
-    pending: std::iter::Peekable<std::vec::IntoIter<(Vec<u8>, Option<Vec<u8>>)>>,
+    pending: std::iter::Peekable<std::vec::IntoIter<PendingPair>>,
     descending: bool,
 }
 

@@ -67,7 +67,7 @@ struct Facts {
     equal: HashMap<usize, Value>,
     listed: HashMap<usize, Vec<Value>>,
     /// `(lower, upper)`, each with whether the bound itself is included.
-    ranges: HashMap<usize, (Option<(Value, bool)>, Option<(Value, bool)>)>,
+    ranges: HashMap<usize, (Bound, Bound)>,
     not_null: Vec<usize>,
     contains: Vec<(usize, Value)>,
 }
@@ -95,9 +95,6 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
                 }
             }
         }
-    }
-    if query.limit == Some(0) && query.offset == 0 {
-        // Still counted when asked; the caller decides.
     }
     let key_parts: Vec<KeyPart> = table
         .primary_key
@@ -342,6 +339,7 @@ fn expand(prefixes: &[Vec<u8>], part: &KeyPart, values: &[Value]) -> Vec<Vec<u8>
     expanded
 }
 
+/// A value and whether it is included itself.
 type Bound = Option<(Value, bool)>;
 
 fn bounded(prefix: &[u8], part: &KeyPart, (lower, upper): &(Bound, Bound)) -> (Vec<u8>, Option<Vec<u8>>) {

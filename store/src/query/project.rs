@@ -202,11 +202,11 @@ fn embed_members(
 ) -> Result<(), StoreError> {
     let related = embed.rows(reader, row)?;
     if !embed.spread {
-        values.push(Value::Json(match (embed.is_to_one(), related.rows.first()) {
-            (true, None) => return Ok(values.push(Value::Null)),
-            (true, Some(only)) => object(&related.columns, only),
-            (false, _) => array(&related),
-        }));
+        values.push(match (embed.is_to_one(), related.rows.first()) {
+            (true, None) => Value::Null,
+            (true, Some(only)) => Value::Json(object(&related.columns, only)),
+            (false, _) => Value::Json(array(&related)),
+        });
     } else if embed.is_to_one() {
         let nothing = || vec![Value::Null; related.columns.len()];
         values.extend(related.rows.first().cloned().unwrap_or_else(nothing));

@@ -46,7 +46,9 @@ impl TextQuery {
         let mut alternatives = vec![Vec::new()];
         for (position, piece) in text.split('"').enumerate() {
             if position % 2 == 1 {
-                alternatives.last_mut().map(|last| last.push(Node::Phrase(words(piece, stem))));
+                if let Some(last) = alternatives.last_mut() {
+                    last.push(Node::Phrase(words(piece, stem)));
+                }
                 continue;
             }
             for word in piece.split_whitespace() {
@@ -58,7 +60,9 @@ impl TextQuery {
                 for text in words(word, stem) {
                     let node = Node::Word { text, prefix: false };
                     let node = if negated { Node::Not(Box::new(node)) } else { node };
-                    alternatives.last_mut().map(|last| last.push(node));
+                    if let Some(last) = alternatives.last_mut() {
+                        last.push(node);
+                    }
                 }
             }
         }

@@ -89,6 +89,10 @@ impl<'a> Cursor<'a> {
         self.budget.take_item().map_err(|details| self.refuse(details))
     }
 
+    pub fn take_open_brace(&self) -> Result<(), Fault> {
+        self.budget.take_open_brace().map_err(|details| self.refuse(details))
+    }
+
     /// Refuses more than the permitted levels; `levels` counts what the caller nests without recursion.
     pub fn check_levels(&self, levels: usize) -> Result<(), Fault> {
         if levels > self.budget.depth_max {

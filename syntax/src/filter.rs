@@ -382,5 +382,8 @@ mod tests {
         let wide = |count: usize| format!("or({})", vec!["a.eq.1"; count].join(","));
         assert!(logic(&wide(1000)).is_ok());
         assert_eq!(logic(&wide(1001)).unwrap_err().details, "more than 1000 items");
+        let braces = |count: usize| format!("or({})", vec!["a.eq.{\""; count].join(","));
+        assert!(logic(&braces(63)).is_ok());
+        assert_eq!(logic(&braces(999)).unwrap_err().details, "more than 64 unclosed braces");
     }
 }

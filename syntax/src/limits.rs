@@ -25,11 +25,21 @@ pub(crate) struct Budget {
     pub depth_max: usize,
     items_max: usize,
     items_taken: Cell<usize>,
+    open_braces_taken: Cell<usize>,
 }
+
+/// Values that begin with `{` but are no literal. Each costs a look at all that follows, so a thousand of them would
+/// cost a thousand times the query string; a request has none unless it means harm.
+const OPEN_BRACES_MAX: usize = 64;
 
 impl Budget {
     pub fn new(limits: &Limits) -> Self {
-        Self { depth_max: limits.depth_max, items_max: limits.items_max, items_taken: Cell::new(0) }
+        Self {
+            depth_max: limits.depth_max,
+            items_max: limits.items_max,
+            items_taken: Cell::new(0),
+            open_braces_taken: Cell::new(0),
+        }
     }
 
     /// Takes one item, or says how many there may be.
@@ -38,6 +48,15 @@ impl Budget {
             return Err(format!("more than {} items", self.items_max));
         }
         self.items_taken.set(self.items_taken.get() + 1);
+        Ok(())
+    }
+
+    /// Takes one value that begins with `{` but is no literal, or says how many there may be.
+    pub fn take_open_brace(&self) -> Result<(), String> {
+        if self.open_braces_taken.get() >= OPEN_BRACES_MAX {
+            return Err(format!("more than {OPEN_BRACES_MAX} unclosed braces"));
+        }
+        self.open_braces_taken.set(self.open_braces_taken.get() + 1);
         Ok(())
     }
 }

@@ -179,11 +179,11 @@ pub(crate) fn test(cursor: &mut Cursor<'_>, place: Place) -> Result<(bool, Test)
     } else if let Some((_, kind)) = TEXT_SEARCHES.iter().find(|(known, _)| *known == word) {
         let config = text_search_config(cursor)?;
         cursor.expect(".")?;
-        Test::TextSearch { kind: *kind, config, query: value(cursor, place) }
+        Test::TextSearch { kind: *kind, config, query: value(cursor, place)? }
     } else if let Some((_, operator)) = OPERATORS.iter().find(|(known, _)| *known == word) {
         let quantifier = quantifier(cursor, *operator)?;
         cursor.expect(".")?;
-        Test::Compare { operator: *operator, quantifier, value: value(cursor, place) }
+        Test::Compare { operator: *operator, quantifier, value: value(cursor, place)? }
     } else {
         return Err(unknown);
     };
@@ -258,16 +258,21 @@ fn list(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Fault> {
     }
 }
 
-fn value(cursor: &mut Cursor<'_>, place: Place) -> String {
+fn value(cursor: &mut Cursor<'_>, place: Place) -> Result<String, Fault> {
     if place == Place::Parameter {
-        return cursor.take_while(|_| true).to_owned();
+        return Ok(cursor.take_while(|_| true).to_owned());
     }
-    if let Some(length) = braced(cursor.rest()) {
-        let literal = cursor.rest()[..length].to_owned();
-        cursor.advance(length);
-        return literal;
+    if cursor.peek() == Some('{') {
+        match braced(cursor.rest()) {
+            Some(length) => {
+                let literal = cursor.rest()[..length].to_owned();
+                cursor.advance(length);
+                return Ok(literal);
+            }
+            None => cursor.take_open_brace()?,
+        }
     }
-    quoted_or_raw(cursor)
+    Ok(quoted_or_raw(cursor))
 }
 
 /// A value that ends at `,` or `)`.
@@ -288,7 +293,7 @@ fn quoted_or_raw(cursor: &mut Cursor<'_>) -> String {
     cursor.take_while(|c| c != ',' && c != ')').to_owned()
 }
 
-/// The length of a `{…}` literal that ends where a value ends: an array or a JSON object.
+/// The length of a `{…}` literal at the start that ends where a value ends: an array or a JSON object.
 fn braced(text: &str) -> Option<usize> {
     let ends_a_value = |end: &usize| text[*end..].is_empty() || text[*end..].starts_with([',', ')']);
     // A stray quote inside an unquoted element must not hide the closing brace.
@@ -296,9 +301,6 @@ fn braced(text: &str) -> Option<usize> {
 }
 
 fn brace_end(text: &str, quotes_hide: bool) -> Option<usize> {
-    if !text.starts_with('{') {
-        return None;
-    }
     let mut open = 0usize;
     let mut in_quotes = false;
     let mut escaped = false;

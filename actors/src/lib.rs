@@ -38,6 +38,12 @@ pub struct Actors {
     events: events::Events,
 }
 
+impl std::fmt::Debug for Actors {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Actors").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
 impl Actors {
     /// Starts one actor per aggregate over `store`. Call inside a running `actix::System`.
     pub fn start(store: Store, mailbox: Mailbox) -> Actors {

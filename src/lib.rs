@@ -1,0 +1,5 @@
+//! How it is spoken: the only crate that knows HTTP.
+
+pub mod app;
+pub mod config;
+pub mod keys;

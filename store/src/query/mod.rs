@@ -165,6 +165,11 @@ impl<'r> Reader<'r> {
         Ok(rows)
     }
 
+    /// Whether at most one row is found, by its key, and nothing is embedded.
+    pub fn is_point(&self, query: &Query) -> Result<bool, StoreError> {
+        Ok(query.embeds.is_empty() && plan::choose(self, query, &[Command::Select])?.is_key(query.table))
+    }
+
     /// How the rows would be found, in words: `key`, `index NAME …`, `scan`.
     pub fn explain(&self, query: &Query) -> Result<String, StoreError> {
         let plan = plan::choose(self, query, &[Command::Select])?;

@@ -41,6 +41,18 @@ pub(crate) enum Access {
 }
 
 impl Plan {
+    /// Whether the whole primary key is given.
+    pub fn is_key(&self, table: usize) -> bool {
+        let table = &schema().tables[table];
+        match &self.access {
+            Access::Nothing => true,
+            Access::Ranges { index: None, ranges, .. } => {
+                ranges.len() == 1 && self.bound.len() == table.primary_key.len()
+            }
+            Access::Ranges { .. } => false,
+        }
+    }
+
     /// `nothing`, `key`, `index NAME (columns)`, `scan`; with `, sorted` when rows are sorted afterwards.
     pub fn describe(&self, table: &TableInfo) -> String {
         let bound: Vec<&str> = self.bound.iter().map(|column| table.table.columns[*column].name).collect();

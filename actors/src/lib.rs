@@ -17,6 +17,7 @@ pub mod conversation;
 pub mod events;
 pub mod keeper;
 mod refusal;
+pub mod rpc;
 mod triggers;
 pub mod user;
 pub mod write_rows;

@@ -1,5 +1,7 @@
 //! How it is spoken: the only crate that knows HTTP.
 
 pub mod app;
+pub mod caller;
 pub mod config;
 pub mod keys;
+pub mod token;

@@ -3,5 +3,6 @@
 pub mod app;
 pub mod caller;
 pub mod config;
+pub mod gotrue;
 pub mod keys;
 pub mod token;

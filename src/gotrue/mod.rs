@@ -1,10 +1,12 @@
 //! The dialect of Supabase Auth (GoTrue): accounts and sessions under `/auth/v1`.
 
 mod account;
+mod admin;
 mod body;
 mod error;
 mod grant;
 mod logout;
+mod outbox;
 mod password;
 mod settings;
 mod signup;
@@ -31,6 +33,10 @@ pub fn routes() -> Router<App> {
         .route("/settings", get(settings::settings))
         .route("/health", get(settings::health))
         .route("/.well-known/jwks.json", get(settings::jwks))
+        .route("/admin/users", get(admin::list).post(admin::create))
+        .route("/admin/users/{id}", get(admin::read).put(admin::change).delete(admin::delete))
+        .route("/admin/generate_link", post(admin::generate_link))
+        .route("/invite", post(admin::invite))
         .method_not_allowed_fallback(async || AuthError::new(405, "validation_failed", "Method not allowed"))
         .fallback(async || AuthError::new(404, "validation_failed", "404 page not found"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -142,6 +142,10 @@ impl Decision for RedeemOneTimeToken {
         let text = |column: &str| token[tokens.at(column)].as_str().map(str::to_string);
         let kind = text("kind").unwrap_or_default();
         let mut user = old.clone();
+        // A link to an address that the account has given up is worth nothing.
+        if kind != "email_change" && old[users.at("email")] != token[tokens.at("relates_to")] {
+            return Ok(None);
+        }
         if kind == "email_change" {
             // Somebody else may have taken the address meanwhile: then the unique key refuses.
             user[users.at("email")] = token[tokens.at("relates_to")].clone();

@@ -40,11 +40,8 @@ pub(crate) fn not_banned(user: &Row) -> Result<(), AuthError> {
 /// The account as JSON: absent rather than null.
 pub(crate) fn user_json(app: &App, user: &Row) -> Result<Json, AuthError> {
     let identities = schema().known("auth.identities");
-    let rows = app.actors.store().reads().referring(
-        identities,
-        identities.at("user_id"),
-        column(user, "id"),
-    )?;
+    let rows =
+        app.actors.store().reads().referring(identities, identities.at("user_id"), column(user, "id"))?;
     let mut answer = Map::new();
     let text = |name: &str| Json::from(column(user, name).as_str().unwrap_or_default());
     answer.insert("id".into(), json!(id(user)));

@@ -9,9 +9,9 @@ use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use models::{Claims, Row, Value, schema};
 use serde_json::{Map, Value as Document, json};
+use std::collections::HashMap;
 use store::Caller;
 use store::query::{Limits, Query as Rows, Reader};
-use std::collections::HashMap;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -69,8 +69,10 @@ pub(crate) async fn list(
         links.push(format!("</admin/users?page={}&per_page={per_page}>; rel=\"next\"", page + 1));
     }
     links.push(format!("</admin/users?page={last}&per_page={per_page}>; rel=\"last\""));
-    let head =
-        [(HeaderName::from_static("x-total-count"), total.to_string()), (HeaderName::from_static("link"), links.join(", "))];
+    let head = [
+        (HeaderName::from_static("x-total-count"), total.to_string()),
+        (HeaderName::from_static("link"), links.join(", ")),
+    ];
     Ok((head, Json(json!({ "users": users?, "aud": "authenticated" }))).into_response())
 }
 

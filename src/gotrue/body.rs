@@ -30,7 +30,9 @@ impl FromRequest<App> for Body {
         match serde_json::from_slice(&bytes) {
             Ok(Value::Object(members)) => Ok(Body(members)),
             Ok(_) => Err(AuthError::invalid("The request body must be a JSON object")),
-            Err(error) => Err(AuthError::new(400, "bad_json", format!("Could not parse request body: {error}"))),
+            Err(error) => {
+                Err(AuthError::new(400, "bad_json", format!("Could not parse request body: {error}")))
+            }
         }
     }
 }

@@ -88,7 +88,11 @@ async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document
     let decision = RedeemOneTimeToken { proof: Proof::Link(hashed(code)), kinds: vec!["pkce".into()] };
     let redeemed = app.actors.ask(&service(headers, app), decision).await?;
     let Some(redeemed) = redeemed else {
-        return Err(AuthError::new(404, "flow_state_not_found", "invalid flow state, no valid flow state found"));
+        return Err(AuthError::new(
+            404,
+            "flow_state_not_found",
+            "invalid flow state, no valid flow state found",
+        ));
     };
     let fits = redeemed.challenge.is_some_and(|(challenge, method)| {
         if method.eq_ignore_ascii_case("s256") {

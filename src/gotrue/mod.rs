@@ -6,11 +6,13 @@ mod body;
 mod error;
 mod grant;
 mod logout;
+mod mail;
 mod outbox;
 mod password;
 mod settings;
 mod signup;
 mod user;
+mod verify;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -37,6 +39,12 @@ pub fn routes() -> Router<App> {
         .route("/admin/users/{id}", get(admin::read).put(admin::change).delete(admin::delete))
         .route("/admin/generate_link", post(admin::generate_link))
         .route("/invite", post(admin::invite))
+        .route("/recover", post(mail::recover))
+        .route("/otp", post(mail::magiclink))
+        .route("/magiclink", post(mail::magiclink))
+        .route("/resend", post(mail::resend))
+        .route("/reauthenticate", get(mail::reauthenticate))
+        .route("/verify", post(verify::verify))
         .method_not_allowed_fallback(async || AuthError::new(405, "validation_failed", "Method not allowed"))
         .fallback(async || AuthError::new(404, "validation_failed", "404 page not found"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

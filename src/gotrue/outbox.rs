@@ -56,10 +56,8 @@ pub(crate) async fn make(
     app.actors.ask(&service(headers, app), decision).await?;
     let url = app.config.url();
     let redirect_to = redirect_to.unwrap_or(&url).to_string();
-    let action_link = format!(
-        "{url}/auth/v1/verify?token={token_hash}&type={kind}&redirect_to={}",
-        encode(&redirect_to)
-    );
+    let action_link =
+        format!("{url}/auth/v1/verify?token={token_hash}&type={kind}&redirect_to={}", encode(&redirect_to));
     Ok(Link { action_link, code, token_hash, kind, redirect_to })
 }
 

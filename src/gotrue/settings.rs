@@ -7,7 +7,8 @@ use serde_json::{Value as Document, json};
 use crate::app::App;
 
 /// Ways of signing in that clients ask about and that we do not have.
-const EXTERNAL: [&str; 8] = ["apple", "azure", "discord", "facebook", "github", "gitlab", "google", "twitter"];
+const EXTERNAL: [&str; 8] =
+    ["apple", "azure", "discord", "facebook", "github", "gitlab", "google", "twitter"];
 
 pub(crate) async fn settings(State(app): State<App>) -> Json<Document> {
     let config = &app.config;

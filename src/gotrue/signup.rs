@@ -35,7 +35,9 @@ pub(crate) async fn signup(
         return Err(AuthError::invalid("To signup, please provide your email"));
     }
     if email.is_some() && phone.is_some() {
-        return Err(AuthError::invalid("Only an email address or phone number should be provided on signup."));
+        return Err(AuthError::invalid(
+            "Only an email address or phone number should be provided on signup.",
+        ));
     }
     if !anonymous && given.is_empty() {
         return Err(AuthError::invalid("Signup requires a valid password"));

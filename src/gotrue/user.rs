@@ -28,7 +28,8 @@ pub(crate) async fn change(
         let message = "Updating app_metadata requires admin privileges";
         return Err(AuthError::new(403, "not_admin", message));
     }
-    let differs = |name: &str, given: Option<String>| given.filter(|text| column(&user, name).as_str() != Some(text));
+    let differs =
+        |name: &str, given: Option<String>| given.filter(|text| column(&user, name).as_str() != Some(text));
     let mut change =
         ChangeAccount { user_id: id(&user), user_metadata: body.object("data")?, ..ChangeAccount::default() };
     let (email, phone) = (differs("email", body.email()?), differs("phone", body.phone()?));

@@ -49,7 +49,8 @@ impl Decision for MakeOneTimeToken {
         let mut row = tokens.default_row();
         let mut set = |column: &str, value: Value| row[tokens.at(column)] = value;
         let (challenge, method) = self.challenge.unzip();
-        let ends = chrono::Utc::now().timestamp_micros().saturating_add(self.life_s.saturating_mul(1_000_000));
+        let ends =
+            chrono::Utc::now().timestamp_micros().saturating_add(self.life_s.saturating_mul(1_000_000));
         set("user_id", user);
         set("kind", Value::Text(self.kind));
         set("token_hash", Value::Text(self.token_hash));
@@ -156,6 +157,10 @@ impl Decision for RedeemOneTimeToken {
             user[users.at("email_confirmed_at")] = Value::now();
         }
         let user = if user == old { old } else { transaction.update(&service, users, &old, user)? };
-        Ok(Some(Redeemed { user, kind, challenge: text("code_challenge").zip(text("code_challenge_method")) }))
+        Ok(Some(Redeemed {
+            user,
+            kind,
+            challenge: text("code_challenge").zip(text("code_challenge_method")),
+        }))
     }
 }

@@ -87,7 +87,9 @@ impl Decision for RefreshSession {
         let mut of_session = reads.referring(tokens, tokens.at("session_id"), &session_id)?;
         of_session.sort_by_key(|row| row[tokens.at("created_at")].as_micros());
         let surplus = of_session.len().saturating_sub(USED_MAX);
-        for row in of_session.iter().take(surplus).filter(|row| row[tokens.at("id")] != token[tokens.at("id")]) {
+        for row in
+            of_session.iter().take(surplus).filter(|row| row[tokens.at("id")] != token[tokens.at("id")])
+        {
             transaction.delete(&service, tokens, row)?;
         }
         let parent = token[tokens.at("id")].clone();

@@ -54,7 +54,8 @@ pub fn router(app: App) -> Router {
 }
 
 async fn no_route() -> Response {
-    (StatusCode::NOT_FOUND, axum::Json(json!({"code": "NOT_FOUND", "message": "no such route"}))).into_response()
+    (StatusCode::NOT_FOUND, axum::Json(json!({"code": "NOT_FOUND", "message": "no such route"})))
+        .into_response()
 }
 
 async fn no_function() -> Response {
@@ -87,10 +88,14 @@ async fn wrap(State(_): State<App>, request: Request, next: Next) -> Response {
     };
     let status = response.status();
     // The client takes an error without a JSON body for a success; the framework's own refusals are plain text.
-    let is_json = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/"));
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/"));
     if (status.is_client_error() || status.is_server_error()) && !is_json && method != Method::HEAD {
         let reason = status.canonical_reason().unwrap_or("error");
-        let body = json!({"code": status.as_u16().to_string(), "message": reason, "details": null, "hint": null});
+        let body =
+            json!({"code": status.as_u16().to_string(), "message": reason, "details": null, "hint": null});
         response = (status, axum::Json(body)).into_response();
     }
     let headers = response.headers_mut();

@@ -38,7 +38,8 @@ pub async fn health(State(app): State<App>) -> Response {
 }
 
 fn refuse(status: StatusCode, message: impl Into<String>) -> Response {
-    (status, axum::Json(json!({"code": status.as_u16().to_string(), "message": message.into()}))).into_response()
+    (status, axum::Json(json!({"code": status.as_u16().to_string(), "message": message.into()})))
+        .into_response()
 }
 
 /// Why a caller may not operate; `None` for the service key.

@@ -12,7 +12,8 @@ use serde_json::json;
 
 #[test]
 fn acknowledged_rows_survive_kill_nine() {
-    let rounds: u32 = std::env::var("PLAYHOUSE_CRASH_ROUNDS").ok().and_then(|it| it.parse().ok()).unwrap_or(10);
+    let rounds: u32 =
+        std::env::var("PLAYHOUSE_CRASH_ROUNDS").ok().and_then(|it| it.parse().ok()).unwrap_or(10);
     let folder = tempfile::tempdir().expect("a folder");
     let (user, token) = Server::start(folder.path(), &[]).sign_up("crash@example.com");
     let acknowledged = Arc::new(Mutex::new(Vec::<String>::new()));
@@ -48,7 +49,8 @@ fn acknowledged_rows_survive_kill_nine() {
     let server = Server::start(folder.path(), &[]);
     let mut found = std::collections::HashMap::new();
     loop {
-        let path = format!("/rest/v1/projects?select=id,original_prompt&order=id&limit=1000&offset={}", found.len());
+        let path =
+            format!("/rest/v1/projects?select=id,original_prompt&order=id&limit=1000&offset={}", found.len());
         let (status, page) = server.call("GET", &path, &token, None);
         assert_eq!(status, 200, "{page}");
         let rows = page.as_array().expect("rows").clone();

@@ -12,7 +12,7 @@ fn a_row_is_kept_found_and_hidden_from_strangers() {
     let (owner, token) = server.sign_up("owner@example.com");
     let (_, stranger) = server.sign_up("stranger@example.com");
 
-    let body = json!({"user_id": owner, "name": "Mira", "description": "A lighthouse keeper", "traits": "calm"});
+    let body = json!({"user_id": owner, "name": "Mira", "description": "A lighthouse keeper", "traits": "calm", "is_public": false});
     let (status, created) = server.call("POST", "/rest/v1/characters", &token, Some(&body));
     assert_eq!(status, 201, "{created}");
     let id = created[0]["id"].as_str().expect("an id").to_string();
@@ -35,7 +35,8 @@ fn sign_up_makes_a_profile_and_a_role() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);
     let (id, token) = server.sign_up("ada@example.com");
-    let (status, profile) = server.call("GET", "/rest/v1/profiles?select=id,username,token_balance", &token, None);
+    let (status, profile) =
+        server.call("GET", "/rest/v1/profiles?select=id,username,token_balance", &token, None);
     assert_eq!((status, profile), (200, json!([{"id": id, "username": "ada", "token_balance": 100}])));
     let (_, roles) = server.call("GET", "/rest/v1/user_roles?select=role", &token, None);
     assert_eq!(roles, json!([{"role": "basic_user"}]));

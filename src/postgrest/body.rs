@@ -18,9 +18,8 @@ pub struct NewRows {
 
 /// Reads a body as JSON.
 pub fn json(body: &[u8]) -> Result<Json, PostgrestError> {
-    serde_json::from_slice(body).map_err(|error| {
-        PostgrestError::bad("PGRST102", "Empty or invalid json").details(error.to_string())
-    })
+    serde_json::from_slice(body)
+        .map_err(|error| PostgrestError::bad("PGRST102", "Empty or invalid json").details(error.to_string()))
 }
 
 /// Rows of an insert.
@@ -39,7 +38,9 @@ pub fn rows(
             };
             elements.into_iter().map(object).collect::<Result<Vec<_>, _>>()?
         }
-        _ => return Err(PostgrestError::bad("PGRST102", "The body must be an object or an array of objects")),
+        _ => {
+            return Err(PostgrestError::bad("PGRST102", "The body must be an object or an array of objects"));
+        }
     };
     let supplied = match &request.columns {
         Some(names) => names.iter().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?,
@@ -80,10 +81,12 @@ pub fn changes(
 ) -> Result<Vec<(usize, Value)>, PostgrestError> {
     let object = match body {
         Json::Object(object) => object,
-        Json::Array(mut elements) if elements.len() == 1 && elements[0].is_object() => match elements.remove(0) {
-            Json::Object(object) => object,
-            _ => Map::new(),
-        },
+        Json::Array(mut elements) if elements.len() == 1 && elements[0].is_object() => {
+            match elements.remove(0) {
+                Json::Object(object) => object,
+                _ => Map::new(),
+            }
+        }
         _ => return Err(PostgrestError::bad("PGRST102", "The body must be an object")),
     };
     let mut set = Vec::new();
@@ -99,7 +102,8 @@ pub fn changes(
 
 fn column(table: &TableInfo, name: &str) -> Result<usize, PostgrestError> {
     table.column(name).ok_or_else(|| {
-        let message = format!("Could not find the '{name}' column of '{}' in the schema cache", table.table.name);
+        let message =
+            format!("Could not find the '{name}' column of '{}' in the schema cache", table.table.name);
         PostgrestError::bad("PGRST204", message)
     })
 }

@@ -40,8 +40,10 @@ pub fn field(table: &TableInfo, path: &FieldPath) -> Result<Field, PostgrestErro
 pub fn tree(table: &TableInfo, tree: &LogicTree, embeds: EmbedNames) -> Result<Filter, PostgrestError> {
     match tree {
         LogicTree::Group { negated, connective, members } => {
-            let parts =
-                members.iter().map(|member| self::tree(table, member, embeds)).collect::<Result<Vec<_>, _>>()?;
+            let parts = members
+                .iter()
+                .map(|member| self::tree(table, member, embeds))
+                .collect::<Result<Vec<_>, _>>()?;
             let group = match connective {
                 Connective::And => Filter::And(parts),
                 Connective::Or => Filter::Or(parts),
@@ -53,7 +55,9 @@ pub fn tree(table: &TableInfo, tree: &LogicTree, embeds: EmbedNames) -> Result<F
             if let Some(embed) = embeds(&filter.field.column).filter(|_| !is_column) {
                 return match &filter.test {
                     syntax::Test::Is(IsValue::Null) => Ok(Filter::Embed { embed, exists: filter.negated }),
-                    syntax::Test::Is(IsValue::NotNull) => Ok(Filter::Embed { embed, exists: !filter.negated }),
+                    syntax::Test::Is(IsValue::NotNull) => {
+                        Ok(Filter::Embed { embed, exists: !filter.negated })
+                    }
                     _ => Err(PostgrestError::bad(
                         "PGRST120",
                         format!("Bad operator on the '{}' embedded resource", filter.field.column),
@@ -121,7 +125,8 @@ fn value(kind: ColumnType, text: &str) -> Result<Value, PostgrestError> {
 }
 
 fn compare(kind: ColumnType, word: Word, text: &str) -> Result<Operator, PostgrestError> {
-    let ordered = |comparison: Comparison| value(kind, text).map(|value| Operator::Compare(comparison, value));
+    let ordered =
+        |comparison: Comparison| value(kind, text).map(|value| Operator::Compare(comparison, value));
     match word {
         Word::Eq => ordered(Comparison::Equal),
         Word::Neq => ordered(Comparison::NotEqual),
@@ -137,9 +142,9 @@ fn compare(kind: ColumnType, word: Word, text: &str) -> Result<Operator, Postgre
         Word::Match | Word::Imatch => {
             textual(kind, "~")?;
             let compiled = regex(text, word == Word::Imatch);
-            compiled.map(Operator::Match).map_err(|error: StoreError| {
-                PostgrestError::bad(error.sqlstate(), error.to_string())
-            })
+            compiled
+                .map(Operator::Match)
+                .map_err(|error: StoreError| PostgrestError::bad(error.sqlstate(), error.to_string()))
         }
         Word::Contains | Word::ContainedBy | Word::Overlaps => {
             if !kind.is_array() && (kind != ColumnType::Jsonb || word == Word::Overlaps) {

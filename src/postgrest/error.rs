@@ -18,9 +18,9 @@ pub struct PostgrestError {
     /// What went wrong.
     pub message: String,
     /// More about it.
-    pub details: Json,
+    pub details: Box<Json>,
     /// What to do about it.
-    pub hint: Json,
+    pub hint: Box<Json>,
     /// Seconds after which to try again.
     pub retry_after_s: Option<u64>,
 }
@@ -29,7 +29,14 @@ impl PostgrestError {
     /// An error without details.
     pub fn new(status: StatusCode, code: &str, message: impl Into<String>) -> PostgrestError {
         let message = message.into();
-        PostgrestError { status, code: code.into(), message, details: Json::Null, hint: Json::Null, retry_after_s: None }
+        PostgrestError {
+            status,
+            code: code.into(),
+            message,
+            details: Box::new(Json::Null),
+            hint: Box::new(Json::Null),
+            retry_after_s: None,
+        }
     }
 
     /// 400.
@@ -40,14 +47,14 @@ impl PostgrestError {
     /// Adds details.
     #[must_use]
     pub fn details(mut self, details: impl Into<Json>) -> PostgrestError {
-        self.details = details.into();
+        self.details = Box::new(details.into());
         self
     }
 
     /// Adds a hint.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<Json>) -> PostgrestError {
-        self.hint = hint.into();
+        self.hint = Box::new(hint.into());
         self
     }
 
@@ -74,7 +81,8 @@ impl PostgrestError {
         match refusal {
             Refusal::Store(error) => PostgrestError::from_store(error, claims),
             Refusal::Busy { retry_after_s, .. } => {
-                let mut error = PostgrestError::new(StatusCode::TOO_MANY_REQUESTS, "53400", refusal.to_string());
+                let mut error =
+                    PostgrestError::new(StatusCode::TOO_MANY_REQUESTS, "53400", refusal.to_string());
                 error.retry_after_s = Some(retry_after_s);
                 error
             }
@@ -82,7 +90,8 @@ impl PostgrestError {
                 PostgrestError::new(StatusCode::INTERNAL_SERVER_ERROR, "XX000", refusal.to_string())
             }
             Refusal::Restarting { .. } => {
-                let mut error = PostgrestError::new(StatusCode::TOO_MANY_REQUESTS, "57P03", refusal.to_string());
+                let mut error =
+                    PostgrestError::new(StatusCode::TOO_MANY_REQUESTS, "57P03", refusal.to_string());
                 error.retry_after_s = Some(1);
                 error
             }
@@ -150,7 +159,8 @@ impl From<NotAcceptable> for PostgrestError {
 
 impl From<RangeError> for PostgrestError {
     fn from(error: RangeError) -> PostgrestError {
-        let base = PostgrestError::new(StatusCode::RANGE_NOT_SATISFIABLE, RangeError::CODE, RangeError::MESSAGE);
+        let base =
+            PostgrestError::new(StatusCode::RANGE_NOT_SATISFIABLE, RangeError::CODE, RangeError::MESSAGE);
         base.details(error.to_string())
     }
 }

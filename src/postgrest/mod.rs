@@ -62,7 +62,11 @@ pub async fn root(State(app): State<App>, method: Method) -> Response {
 }
 
 fn unsupported(method: &Method) -> PostgrestError {
-    PostgrestError::new(StatusCode::METHOD_NOT_ALLOWED, "PGRST117", format!("Unsupported HTTP method: {method}"))
+    PostgrestError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "PGRST117",
+        format!("Unsupported HTTP method: {method}"),
+    )
 }
 
 async fn table(

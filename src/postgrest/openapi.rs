@@ -35,7 +35,8 @@ pub fn document(app: &App) -> Response {
         "paths": paths,
         "definitions": definitions,
     });
-    ([(header::CONTENT_TYPE, "application/openapi+json; charset=utf-8")], document.to_string()).into_response()
+    ([(header::CONTENT_TYPE, "application/openapi+json; charset=utf-8")], document.to_string())
+        .into_response()
 }
 
 fn definition(table: &TableInfo) -> Json {

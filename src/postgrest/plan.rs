@@ -53,7 +53,10 @@ fn level(
     depth: usize,
 ) -> Result<Query, PostgrestError> {
     if depth > EMBED_DEPTH_MAX {
-        return Err(PostgrestError::bad("54001", format!("embeds nest deeper than {EMBED_DEPTH_MAX} levels")));
+        return Err(PostgrestError::bad(
+            "54001",
+            format!("embeds nest deeper than {EMBED_DEPTH_MAX} levels"),
+        ));
     }
     let mut query = Query::all(table.id);
     let star = std::mem::take(&mut query.select);
@@ -65,7 +68,11 @@ fn level(
             SelectItem::Star => query.select.extend(star.iter().cloned()),
             SelectItem::Count { alias, cast } => query.select.push(Output {
                 key: alias.clone().unwrap_or_else(|| "count".into()),
-                item: Item::Aggregate { function: Function::Count, of: None, cast: cast_type(cast.as_deref())? },
+                item: Item::Aggregate {
+                    function: Function::Count,
+                    of: None,
+                    cast: cast_type(cast.as_deref())?,
+                },
             }),
             SelectItem::Field(selected) => query.select.push(selected_field(table, selected)?),
             SelectItem::Embed(embed) | SelectItem::Spread(embed) => {
@@ -78,7 +85,13 @@ fn level(
                 let position = query.embeds.len();
                 names.push((key.clone(), position));
                 names.push((embed.target.clone(), position));
-                query.embeds.push(Embed { key: key.clone(), link, inner: embed.is_inner(), spread, query: child });
+                query.embeds.push(Embed {
+                    key: key.clone(),
+                    link,
+                    inner: embed.is_inner(),
+                    spread,
+                    query: child,
+                });
                 // An empty list only serves to filter by it.
                 if !embed.select.is_empty() {
                     query.select.push(Output { key, item: Item::Embed(position) });
@@ -170,13 +183,18 @@ fn order(
         let by = match &term.relation {
             Some(relation) => {
                 let position = embeds(relation).ok_or_else(|| {
-                    PostgrestError::bad("PGRST108", format!("'{relation}' is not an embedded resource in this request"))
+                    PostgrestError::bad(
+                        "PGRST108",
+                        format!("'{relation}' is not an embedded resource in this request"),
+                    )
                 })?;
                 let embed = &query.embeds[position];
                 if !embed.is_to_one() {
                     let message = format!("A related order on '{relation}' is not possible");
-                    let details =
-                        format!("'{}' and '{relation}' do not form a many-to-one or one-to-one relationship", table.table.name);
+                    let details = format!(
+                        "'{}' and '{relation}' do not form a many-to-one or one-to-one relationship",
+                        table.table.name
+                    );
                     return Err(PostgrestError::bad("PGRST118", message).details(details));
                 }
                 let related = &models::schema().tables[embed.query.table];
@@ -187,7 +205,12 @@ fn order(
                 let is_statistic = |output: &Output| {
                     output.key == term.field.column && matches!(output.item, Item::Aggregate { .. })
                 };
-                match query.select.iter().position(is_statistic).filter(|_| table.column(&term.field.column).is_none()) {
+                match query
+                    .select
+                    .iter()
+                    .position(is_statistic)
+                    .filter(|_| table.column(&term.field.column).is_none())
+                {
                     Some(position) => OrderBy::Output(position),
                     None => OrderBy::Field(condition::field(table, &term.field)?),
                 }
@@ -200,11 +223,13 @@ fn order(
 }
 
 /// The filter of a write: only conditions on the table's own rows count.
-pub fn write_scope(table: &'static TableInfo, request: &RequestQuery) -> Result<(Query, Filter), PostgrestError> {
+pub fn write_scope(
+    table: &'static TableInfo,
+    request: &RequestQuery,
+) -> Result<(Query, Filter), PostgrestError> {
     let mut filter = Filter::All;
     for tree in request.filters_at(&[]) {
         filter = filter.and(condition::tree(table, tree, &|_| None)?);
     }
     Ok((Query::all(table.id), filter))
 }
-

@@ -18,13 +18,18 @@ struct Candidate {
 }
 
 /// The table that `embed` reaches from `source`, and how.
-pub fn resolve(source: &'static TableInfo, embed: &SelectEmbed) -> Result<(&'static TableInfo, Link), PostgrestError> {
+pub fn resolve(
+    source: &'static TableInfo,
+    embed: &SelectEmbed,
+) -> Result<(&'static TableInfo, Link), PostgrestError> {
     let mut found = candidates(source, &embed.target);
     if let Some(hint) = &embed.hint {
         found.retain(|candidate| candidate.names.iter().any(|name| name == hint));
     }
     // A self reference by table name is the to-many side; its column names the to-one side.
-    if found.iter().any(|candidate| candidate.target.id == source.id && candidate.by_table) && embed.hint.is_none() {
+    if found.iter().any(|candidate| candidate.target.id == source.id && candidate.by_table)
+        && embed.hint.is_none()
+    {
         let many = |candidate: &Candidate| !matches!(candidate.link, Link::Direct { to_one: true, .. });
         if found.iter().any(many) {
             found.retain(many);
@@ -84,7 +89,8 @@ fn through(
     let in_key = |column: usize| junction.primary_key.contains(&column);
     for (position, far) in junction.relations.iter().enumerate() {
         let other = &schema().tables[far.target];
-        if position == near || other.name() != target || !in_key(near_relation.column) || !in_key(far.column) {
+        if position == near || other.name() != target || !in_key(near_relation.column) || !in_key(far.column)
+        {
             continue;
         }
         let link = Link::Through {
@@ -94,7 +100,12 @@ fn through(
             far: far.column,
             column: far.target_column,
         };
-        found.push(Candidate { target: other, link, names: vec![junction.name()], by_table: other.id != source.id });
+        found.push(Candidate {
+            target: other,
+            link,
+            names: vec![junction.name()],
+            by_table: other.id != source.id,
+        });
     }
 }
 
@@ -127,8 +138,11 @@ fn several(source: &TableInfo, embed: &SelectEmbed, found: &[Candidate]) -> Post
             })
         })
         .collect();
-    let choices: Vec<String> =
-        found.iter().filter_map(|candidate| candidate.names.first()).map(|name| format!("'{to}!{name}'")).collect();
+    let choices: Vec<String> = found
+        .iter()
+        .filter_map(|candidate| candidate.names.first())
+        .map(|name| format!("'{to}!{name}'"))
+        .collect();
     let hint = format!("Try changing '{to}' to one of the following: {}.", choices.join(", "));
     PostgrestError::new(StatusCode::MULTIPLE_CHOICES, "PGRST201", message).details(details).hint(hint)
 }

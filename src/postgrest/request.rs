@@ -34,7 +34,13 @@ pub struct Request {
 
 impl Request {
     /// Understands the headers.
-    pub fn new(app: App, method: Method, uri: &Uri, headers: HeaderMap, body: Bytes) -> Result<Request, PostgrestError> {
+    pub fn new(
+        app: App,
+        method: Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Request, PostgrestError> {
         let claims = caller::claims_from(&headers, &app.keys, &app.config).map_err(|error| {
             let code = if error.expired { "PGRST303" } else { "PGRST301" };
             PostgrestError::new(StatusCode::UNAUTHORIZED, code, error.message)
@@ -46,7 +52,8 @@ impl Request {
             return Err(error.details(details));
         }
         let format = Format::negotiate(headers.get("accept").and_then(|value| value.to_str().ok()))?;
-        let profile = if matches!(method, Method::GET | Method::HEAD) { "accept-profile" } else { "content-profile" };
+        let profile =
+            if matches!(method, Method::GET | Method::HEAD) { "accept-profile" } else { "content-profile" };
         if let Some(schema) = headers.get(profile)
             && schema != "public"
         {
@@ -66,7 +73,8 @@ impl Request {
 
     /// Adds what most answers carry.
     pub fn applied(&self, answer: Answer) -> Answer {
-        let used = |preference: Preference| !matches!(preference, Preference::Transaction | Preference::Timezone);
+        let used =
+            |preference: Preference| !matches!(preference, Preference::Transaction | Preference::Timezone);
         let answer = match self.preferences.applied_header(used) {
             Some(applied) => answer.header("preference-applied", applied),
             None => answer,

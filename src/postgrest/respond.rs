@@ -48,12 +48,17 @@ fn write_stripped(rows: &Rows, row: &[Value], text: &mut String) {
 
 fn write_csv(rows: &Rows, text: &mut String) {
     let field = |value: &str| {
-        if value.contains([',', '"', '\n', '\r']) { format!("\"{}\"", value.replace('"', "\"\"")) } else { value.into() }
+        if value.contains([',', '"', '\n', '\r']) {
+            format!("\"{}\"", value.replace('"', "\"\""))
+        } else {
+            value.into()
+        }
     };
     text.push_str(&rows.columns.iter().map(|column| field(column)).collect::<Vec<String>>().join(","));
     for row in &rows.rows {
         text.push('\n');
-        let fields = row.iter().map(|value| convert::to_text(value).map_or(String::new(), |text| field(&text)));
+        let fields =
+            row.iter().map(|value| convert::to_text(value).map_or(String::new(), |text| field(&text)));
         text.push_str(&fields.collect::<Vec<String>>().join(","));
     }
 }

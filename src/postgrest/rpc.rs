@@ -17,7 +17,8 @@ pub async fn call(request: &Request, name: &str) -> Result<Response, PostgrestEr
     let function = rpc::find(name);
     let arguments = match request.method {
         Method::POST => {
-            let given = if request.body.is_empty() { Json::Object(Map::new()) } else { body::json(&request.body)? };
+            let given =
+                if request.body.is_empty() { Json::Object(Map::new()) } else { body::json(&request.body)? };
             let Json::Object(given) = given else {
                 return Err(PostgrestError::bad("PGRST102", "The arguments must be a JSON object"));
             };
@@ -27,7 +28,8 @@ pub async fn call(request: &Request, name: &str) -> Result<Response, PostgrestEr
         }
         Method::GET | Method::HEAD => {
             let known = |key: &str| {
-                function.is_some_and(|function| function.arguments.iter().any(|argument| argument.name == key))
+                function
+                    .is_some_and(|function| function.arguments.iter().any(|argument| argument.name == key))
             };
             let parsed = RequestQuery::parse_call(&request.query, known)?;
             let names: Vec<String> = parsed.arguments.iter().map(|(name, _)| name.clone()).collect();
@@ -36,7 +38,10 @@ pub async fn call(request: &Request, name: &str) -> Result<Response, PostgrestEr
                 let message = "cannot execute a function that writes in a read-only transaction";
                 return Err(PostgrestError::new(StatusCode::METHOD_NOT_ALLOWED, "25006", message));
             }
-            (function, function.bind_text(&parsed.arguments).map_err(|error| unbound(function, &names, error))?)
+            (
+                function,
+                function.bind_text(&parsed.arguments).map_err(|error| unbound(function, &names, error))?,
+            )
         }
         _ => {
             let message = "Only GET, HEAD and POST call functions";
@@ -54,7 +59,13 @@ async fn answer(
     let result = if function.is_stable {
         let (store, claims) = (actors.store().clone(), request.claims.clone());
         let task = tokio::task::spawn_blocking(move || rpc::read(function, &store, &claims, arguments));
-        let failed = |_| PostgrestError::new(StatusCode::INTERNAL_SERVER_ERROR, "XX000", "the function failed unexpectedly");
+        let failed = |_| {
+            PostgrestError::new(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "XX000",
+                "the function failed unexpectedly",
+            )
+        };
         task.await.map_err(failed)?
     } else {
         actors.ask(&request.claims, Call { function, arguments }).await

@@ -20,7 +20,11 @@ pub async fn select(request: &Request, table: &'static TableInfo) -> Result<Resp
 }
 
 /// Runs a planned query in the window that the request asks for.
-pub async fn read(request: &Request, mut query: Query, parsed: &RequestQuery) -> Result<Response, PostgrestError> {
+pub async fn read(
+    request: &Request,
+    mut query: Query,
+    parsed: &RequestQuery,
+) -> Result<Response, PostgrestError> {
     let window = Window::requested(
         parsed.limit_at(&[]),
         parsed.offset_at(&[]),
@@ -77,7 +81,11 @@ async fn run(request: &Request, query: Query, counted: bool) -> Result<Rows, Pos
                 Reader::new(store.reads(), &caller, limits).select(&query, counted)
             });
             task.await.map_err(|_| {
-                PostgrestError::new(StatusCode::INTERNAL_SERVER_ERROR, "XX000", "the query failed unexpectedly")
+                PostgrestError::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "XX000",
+                    "the query failed unexpectedly",
+                )
             })?
         }
     };

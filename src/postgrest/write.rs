@@ -24,7 +24,9 @@ pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Resp
                 None => table.primary_key.clone(),
                 Some(names) => {
                     let column = |name: &String| {
-                        table.column(name).ok_or_else(|| PostgrestError::unknown_column(table.table.name, name))
+                        table
+                            .column(name)
+                            .ok_or_else(|| PostgrestError::unknown_column(table.table.name, name))
                     };
                     names.iter().map(column).collect::<Result<Vec<_>, _>>()?
                 }
@@ -36,7 +38,11 @@ pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Resp
     let upsert = conflict.is_some();
     let change = Change::Insert { rows: new.rows, conflict };
     let written = send(request, table, &parsed, change).await?;
-    let status = if upsert && written.inserted == 0 && written.affected > 0 { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if upsert && written.inserted == 0 && written.affected > 0 {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
     answer(request, table, written, status, status)
 }
 

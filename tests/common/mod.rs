@@ -36,10 +36,17 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        let output = Command::new(env!("CARGO_BIN_EXE_playhouse")).args(["keys", "--data"]).arg(data).output();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_playhouse")).args(["keys", "--data"]).arg(data).output();
         let keys: Json = serde_json::from_slice(&output.expect("keys run").stdout).expect("keys are JSON");
         let key = |name: &str| keys[name].as_str().expect("a key").to_string();
-        Server { url, anon: key("anon_key"), service: key("service_role_key"), child, data: data.to_path_buf() }
+        Server {
+            url,
+            anon: key("anon_key"),
+            service: key("service_role_key"),
+            child,
+            data: data.to_path_buf(),
+        }
     }
 
     /// The process.
@@ -84,7 +91,8 @@ impl Server {
 
     /// Runs `playhouse check` and returns its report.
     pub fn check(&self) -> Json {
-        let output = Command::new(env!("CARGO_BIN_EXE_playhouse")).args(["check", "--data"]).arg(&self.data).output();
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_playhouse")).args(["check", "--data"]).arg(&self.data).output();
         serde_json::from_slice(&output.expect("check runs").stdout).expect("a report")
     }
 }
@@ -101,8 +109,14 @@ pub fn get(url: &str, headers: &[(&str, &str)]) -> Result<(u16, Json), String> {
 }
 
 /// A request on a runtime of its own, so that tests stay plain functions.
-pub fn send(method: &str, url: &str, headers: &[(&str, &str)], body: Option<&Json>) -> Result<(u16, Json), String> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|it| it.to_string())?;
+pub fn send(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Json>,
+) -> Result<(u16, Json), String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|it| it.to_string())?;
     runtime.block_on(async {
         let method: reqwest::Method = method.parse().map_err(|_| "bad method".to_string())?;
         let mut request = reqwest::Client::new().request(method, url).timeout(Duration::from_secs(20));

@@ -263,8 +263,10 @@ impl TableInfo {
             let relation = info.resolve_relation(foreign_key, enforced, by_name, tables)?;
             info.relations.push(relation);
         }
-        for at in 0..info.relations.len() {
-            let column = info.relations[at].column;
+        // Foreign keys are followed backwards, and owners list what is theirs: both need an index.
+        let mut leading: Vec<usize> = info.relations.iter().map(|relation| relation.column).collect();
+        owner_columns(info.rule(Command::Select), &mut |name| leading.extend(info.column(name)));
+        for column in leading {
             let name = constraint_name(table.name, table.columns[column].name, "idx");
             info.add_index(IndexInfo {
                 names: vec![name],
@@ -421,6 +423,14 @@ impl TableInfo {
     /// Name of the primary key constraint.
     pub fn primary_key_name(&self) -> String {
         constraint_name(self.table.name, "", "pkey")
+    }
+}
+
+fn owner_columns(rule: &Rule, found: &mut dyn FnMut(&str)) {
+    match rule {
+        Rule::Or(parts) | Rule::And(parts) => parts.iter().for_each(|part| owner_columns(part, found)),
+        Rule::Owner(column) => found(column),
+        _ => {}
     }
 }
 

@@ -3,7 +3,9 @@ import { assert, check, column, data, refused } from './checks.mjs'
 
 /** One user's rows, seen by all. */
 export async function policies({ alice, bob, anonymous, service, environment }) {
-  const row = (name, more) => ({ name, description: 'd', user_id: alice.id, is_public: false, story_role: 'policies', ...more })
+  const row = (name, more) => ({ name, description: 'd', user_id: alice.id, is_public: false, story_role: 'policies', content_rating: 'sfw', ...more })
+  // Rating a character nsfw needs an adult: a birth date verifies the age.
+  await alice.client.from('profiles').update({ birth_date: '1990-01-01' }).eq('id', alice.id)
   const insert = alice.client.from('characters').insert([row('Private'), row('Public', { is_public: true }), row('Adult', { is_public: true, content_rating: 'nsfw' })])
   const [hidden, shown] = await data(insert.select('id,name'))
   const talk = await data(alice.client.from('conversations').insert({ user_id: alice.id, title: 'secret' }).select('id').single())

@@ -8,6 +8,7 @@ export async function policies({ alice, bob, anonymous, service, environment }) 
   await alice.client.from('profiles').update({ birth_date: '1990-01-01' }).eq('id', alice.id)
   const insert = alice.client.from('characters').insert([row('Private'), row('Public', { is_public: true }), row('Adult', { is_public: true, content_rating: 'nsfw' })])
   const [hidden, shown] = await data(insert.select('id,name'))
+  await alice.client.from('profiles').update({ birth_date: null }).eq('id', alice.id)
   const talk = await data(alice.client.from('conversations').insert({ user_id: alice.id, title: 'secret' }).select('id').single())
   await data(alice.client.from('messages').insert({ conversation_id: talk.id, sender: 'user', content: 'psst' }))
 

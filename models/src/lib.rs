@@ -103,4 +103,5 @@ pub static TABLES: &[&Table] = &[
     &user::one_time_tokens::ONE_TIME_TOKENS,
     &file::buckets::BUCKETS,
     &file::objects::OBJECTS,
+    &job_scheduler::queue_entries::QUEUE_ENTRIES,
 ];

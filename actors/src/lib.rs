@@ -15,6 +15,7 @@ pub mod audit;
 pub mod character;
 pub mod conversation;
 pub mod events;
+pub mod file;
 pub mod keeper;
 mod refusal;
 pub mod rpc;

@@ -29,6 +29,8 @@ fn the_official_clients_work_unmodified() {
     let server = Server::start(folder.path(), &[]);
     run(&server, "node", "rest_auth.mjs");
     run(&server, ".venv/bin/python", "rest_auth.py");
+    run(&server, "node", "storage.mjs");
+    run(&server, ".venv/bin/python", "storage.py");
     run(&server, "node", "replay.mjs");
     assert_eq!(server.check()["faults"], 0);
 }

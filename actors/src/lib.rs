@@ -16,6 +16,7 @@ pub mod character;
 pub mod conversation;
 pub mod events;
 pub mod job_scheduler;
+pub mod file;
 pub mod keeper;
 mod refusal;
 pub mod render;

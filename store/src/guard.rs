@@ -128,6 +128,7 @@ fn holds(
         }
         Rule::Not(inner) => Ok(holds(reads, caller, table, command, inner, row, depth)?.map(|truth| !truth)),
         Rule::Owner(column) => known(is_caller(caller, &row[table.at(column)])),
+        Rule::Folder(column) => known(is_in_own_folder(caller, &row[table.at(column)])),
         Rule::Via { steps, owner } => {
             via(reads, caller, table, command, (steps, owner.as_deref()), row, depth)
         }
@@ -143,6 +144,12 @@ fn holds(
 
 fn is_caller(caller: &Caller, value: &Value) -> bool {
     caller.claims.user_id.is_some() && value.as_uuid() == caller.claims.user_id
+}
+
+fn is_in_own_folder(caller: &Caller, path: &Value) -> bool {
+    let folder = path.as_str().and_then(|path| path.split_once('/')).map(|(folder, _)| folder);
+    // Only the canonical spelling counts: another one would be another folder with the same owner.
+    caller.claims.user_id.is_some_and(|user| folder == Some(user.to_string().as_str()))
 }
 
 fn via(
@@ -244,7 +251,7 @@ fn implies(reads: &Reads, caller: &Caller, table: &TableInfo, rule: &Rule) -> Re
             None => Implied::Nothing,
             Some(user) => Implied::Equal(vec![(table.at(column), Value::Uuid(user))]),
         },
-        Rule::Via { .. } | Rule::Authenticated => fact(caller.claims.user_id.is_some()),
+        Rule::Folder(_) | Rule::Via { .. } | Rule::Authenticated => fact(caller.claims.user_id.is_some()),
         Rule::AgeVerified => fact(caller.is_age_verified(reads)?),
         Rule::Admin => fact(caller.is_admin(reads)?),
         Rule::Service | Rule::Never => Implied::Nothing,

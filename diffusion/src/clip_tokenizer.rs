@@ -129,6 +129,11 @@ impl ClipTokenizer {
         }
     }
 
+    /// The token of an id, as the vocabulary spells it.
+    pub fn token(&self, id: u32) -> Option<String> {
+        self.tokenizer.id_to_token(id)
+    }
+
     /// One row of `max_length`: start, as many ids as fit, end, padding.
     pub fn encode_row(&self, text: &str) -> Result<Vec<u32>, DiffusionError> {
         Ok(self.row(&self.encode(text)?))

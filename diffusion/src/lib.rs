@@ -6,7 +6,10 @@ mod config;
 mod device;
 mod error;
 pub mod models;
+mod noise;
 mod ops;
+pub mod pipelines;
+pub mod prompt;
 pub mod schedulers;
 pub mod weights;
 
@@ -14,3 +17,4 @@ pub use clip_text_model::{ClipTextConfig, ClipTextModel, ClipTextOutput};
 pub use clip_tokenizer::{ClipTokenizer, TokenizerFiles};
 pub use device::DeviceChoice;
 pub use error::DiffusionError;
+pub use noise::{Noise, NoiseGenerator, slerp};

@@ -101,7 +101,7 @@ impl ClipTokenizer {
             .vocab_and_merges(vocab, merges)
             .continuing_subword_prefix(String::new())
             .end_of_word_suffix("</w>".into())
-            .unk_token(unknown)
+            .unk_token(unknown.clone())
             .build()
             .map_err(broken)?;
         let mut tokenizer = Tokenizer::new(model);
@@ -116,7 +116,10 @@ impl ClipTokenizer {
             ByteLevel::new(false, true, true).into(),
         ])));
         tokenizer
-            .add_special_tokens([bos, eos].map(|token| AddedToken::from(token, true).normalized(true)))
+            // All of them split words, the padding too: Stable Diffusion 2 pads with "!".
+            .add_special_tokens(
+                [bos, eos, unknown, pad].map(|token| AddedToken::from(token, true).normalized(true)),
+            )
             .map_err(broken)?;
         Ok(Self { tokenizer, bos: bos_id, eos: eos_id, pad: pad_id, max_length, largest_id })
     }

@@ -1,6 +1,7 @@
 //! The networks of a Stable Diffusion model, side by side, and where they come from.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::Deserialize;
@@ -14,16 +15,16 @@ use crate::weights::{ComponentWeights, load::load};
 use crate::{ClipTextConfig, ClipTextModel, ClipTokenizer, DiffusionError};
 
 /// A text encoder with its tokenizer.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct TextEncoder {
     /// Words to ids.
-    pub tokenizer: ClipTokenizer,
+    pub tokenizer: Arc<ClipTokenizer>,
     /// Ids to states.
     pub model: ClipTextModel,
 }
 
-/// Everything that draws, whole.
-#[derive(Debug)]
+/// Everything that draws, whole. A copy shares the weights.
+#[derive(Debug, Clone)]
 pub struct StableDiffusion {
     /// Removes noise.
     pub unet: UNet2DConditionModel,
@@ -108,16 +109,24 @@ pub(crate) fn text_components(xl: bool) -> &'static [(&'static str, &'static str
 impl Parts {
     /// Reads a diffusers folder; the weights are opened but not read.
     pub fn open(folder: &Path) -> Result<Self, DiffusionError> {
+        let mut parts = Self::configured(folder)?;
+        let encoders = text_components(parts.index.is_xl()?).iter().map(|(encoder, _)| *encoder);
+        parts.weights = ["unet", "vae"]
+            .into_iter()
+            .chain(encoders)
+            .map(|component| ComponentWeights::open(folder, component))
+            .collect::<Result<_, _>>()?;
+        Ok(parts)
+    }
+
+    /// Reads all of a diffusers folder but its weights.
+    pub(crate) fn configured(folder: &Path) -> Result<Self, DiffusionError> {
         let index: ModelIndex = read_json(&folder.join("model_index.json"), "model_index.json")?;
-        let xl = index.is_xl()?;
-        let mut weights =
-            vec![ComponentWeights::open(folder, "unet")?, ComponentWeights::open(folder, "vae")?];
         let mut text = Vec::new();
-        for (encoder, tokenizer) in text_components(xl) {
+        for (encoder, tokenizer) in text_components(index.is_xl()?) {
             let name = format!("{encoder}/config.json");
             let config: ClipTextConfig = read_json(&folder.join(&name), &name)?;
             text.push((config, ClipTokenizer::open(&folder.join(tokenizer))?));
-            weights.push(ComponentWeights::open(folder, encoder)?);
         }
         let scheduler = "scheduler/scheduler_config.json";
         Ok(Self {
@@ -126,7 +135,7 @@ impl Parts {
             vae_config: read_json(&folder.join("vae/config.json"), "vae/config.json")?,
             text,
             scheduler: read_json(&folder.join(scheduler), scheduler)?,
-            weights,
+            weights: Vec::new(),
         })
     }
 
@@ -185,7 +194,8 @@ impl Parts {
         let mut text_encoders = Vec::new();
         for ((config, tokenizer), weights) in self.text.into_iter().zip(text_weights) {
             let model = config.init(&format!("{}/config.json", weights.component), device)?;
-            text_encoders.push(TextEncoder { tokenizer, model: load(model, weights, device, dtype)? });
+            let model = load(model, weights, device, dtype)?;
+            text_encoders.push(TextEncoder { tokenizer: Arc::new(tokenizer), model });
         }
         let mut scheduler = self.scheduler;
         if !xl && let Some(config) = scheduler.as_object_mut() {

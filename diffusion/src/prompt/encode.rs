@@ -3,7 +3,7 @@
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 use super::weighting::{TokenRows, token_rows};
-use super::{Conjunction, Fragment, LongPrompts, Part, PromptSyntax, parse_a1111, parse_compel};
+use super::{Conjunction, Fragment, Part, PromptSyntax, parse_a1111, parse_compel};
 use crate::DiffusionError;
 use crate::pipelines::encode_prompt::{PromptOptions, repeat_to};
 use crate::pipelines::stable_diffusion::TextEncoder;
@@ -183,23 +183,8 @@ impl Context<'_> {
             }
             total += share;
         }
-        let mut values: Vec<f32> = sum.into_iter().map(|value| (value / total) as f32).collect();
-        self.share_first_end(&rows, &mut values, width);
+        let values = sum.into_iter().map(|value| (value / total) as f32).collect();
         Ok(HostStates { values, width })
-    }
-
-    /// All rows end as the first does; Compel found that they fit together better so.
-    fn share_first_end(&self, rows: &TokenRows, values: &mut [f32], width: usize) {
-        if rows.ids.len() < 2 || self.options.long_prompts == LongPrompts::Truncate {
-            return;
-        }
-        let eos = self.encoder.tokenizer.eos;
-        let end = |row: &Vec<u32>| row.iter().position(|&id| id == eos).unwrap_or(row.len() - 1);
-        let first = end(&rows.ids[0]) * width;
-        for (index, row) in rows.ids.iter().enumerate().skip(1) {
-            let at = (index * row.len() + end(row)) * width;
-            values.copy_within(first..first + width, at);
-        }
     }
 
     /// Every token `weight` times as far from the empty text as it is.

@@ -43,6 +43,9 @@ fn tokenizers(goldens: &Goldens, report: &mut Report) {
         for (row, prompt) in prompts.iter().enumerate() {
             let what = format!("{} {name} {row}", goldens.name);
             report.equal(&what, expected[row].clone(), encoder.tokenizer.encode_row(prompt).unwrap());
+            if i > 0 {
+                continue;
+            }
             let whole = goldens.json["token_ids_untruncated_no_special"][row].as_array().unwrap();
             let whole: Vec<u32> = whole.iter().map(|id| id.as_u64().unwrap() as u32).collect();
             report.equal(&format!("{what} whole"), whole, encoder.tokenizer.encode(prompt).unwrap());

@@ -1,5 +1,13 @@
-//! Playhouse: a studio server for AI characters.
+//! The command line of Playhouse.
 
-fn main() {
-    println!("playhouse {}", env!("CARGO_PKG_VERSION"));
+mod cli;
+
+fn main() -> std::process::ExitCode {
+    match cli::run() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("playhouse: {message}");
+            std::process::ExitCode::FAILURE
+        }
+    }
 }

@@ -1,1 +1,83 @@
-//! Who decides: one actor kind per aggregate.
+//! Who decides: one supervised actor kind per aggregate, each on a thread of its own.
+//!
+//! ```text
+//! Actors ── Keeper(user) ── AggregateActor        a folder is an aggregate, a file in it a message
+//!        ├─ Keeper(character) …
+//!        ├─ Keeper(job_scheduler), Keeper(catalog), Keeper(telemetry), Keeper(file) …
+//!        └─ Events                                 durable commits, fanned out
+//! ```
+//!
+//! Every write is a typed message ([`Decision`]) to the owner of the table; it is decided synchronously inside one
+//! store transaction and answered after the flush. Reads do not pass through here.
+
+pub mod aggregate;
+pub mod audit;
+pub mod character;
+pub mod conversation;
+pub mod events;
+pub mod keeper;
+mod refusal;
+pub mod rpc;
+mod triggers;
+pub mod user;
+pub mod write_rows;
+
+use std::sync::Arc;
+
+use models::{Aggregate, Claims};
+use store::Store;
+
+pub use aggregate::{Decision, Mailbox};
+pub use keeper::Health;
+pub use refusal::Refusal;
+
+/// Every address. Clones share them.
+#[derive(Clone)]
+pub struct Actors {
+    store: Store,
+    keepers: Arc<Vec<keeper::Keeper>>,
+    events: events::Events,
+}
+
+impl std::fmt::Debug for Actors {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Actors").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+impl Actors {
+    /// Starts one actor per aggregate over `store`. Call inside a running `actix::System`.
+    pub fn start(store: Store, mailbox: Mailbox) -> Actors {
+        store.set_triggers(Arc::new(triggers::RowTriggers));
+        let events = events::Events::follow(&store);
+        let keepers = Aggregate::ALL
+            .iter()
+            .map(|aggregate| keeper::Keeper::start(*aggregate, store.clone(), mailbox))
+            .collect();
+        Actors { store, keepers: Arc::new(keepers), events }
+    }
+
+    /// The store, for reads.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// Durable commits as they happen.
+    pub fn events(&self) -> &events::Events {
+        &self.events
+    }
+
+    /// Sends a decision to the owner of its tables and returns its answer once it is durable.
+    pub async fn ask<D: Decision>(&self, claims: &Claims, decision: D) -> Result<D::Answer, Refusal> {
+        let owner = decision.owner();
+        let keeper = &self.keepers[owner as usize];
+        let (answer, durable) = keeper.ask(claims, decision).await?;
+        durable.wait().await?;
+        Ok(answer)
+    }
+
+    /// How each actor fares.
+    pub fn health(&self) -> Vec<Health> {
+        self.keepers.iter().map(keeper::Keeper::health).collect()
+    }
+}

@@ -1,0 +1,3 @@
+//! Conversations and messages.
+
+pub(crate) mod messages;

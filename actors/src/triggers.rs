@@ -1,0 +1,64 @@
+//! Behaviour that belongs to rows, whichever message writes them: what the documents describe as triggers.
+//!
+//! One function per table, in the aggregate's folder; this file only routes.
+
+use models::{Command, Row, Value};
+use store::{Event, StoreError, Transaction, Triggers};
+
+use crate::{audit, character, conversation, user};
+
+/// Routes row events to their tables.
+pub(crate) struct RowTriggers;
+
+impl Triggers for RowTriggers {
+    fn before(
+        &self,
+        transaction: &Transaction,
+        event: &Event,
+        new: Option<&mut Row>,
+    ) -> Result<(), StoreError> {
+        let Some(new) = new else { return Ok(()) };
+        match (event.table.table.schema, event.table.table.name) {
+            ("public", "profiles") => user::profiles::before_write(transaction, event, new)?,
+            ("public", "characters") => character::characters::before_write(transaction, event, new)?,
+            _ => {}
+        }
+        if let (Command::Update, Some(column)) = (event.command, event.table.updated_at) {
+            new[column] = Value::now();
+        }
+        Ok(())
+    }
+
+    fn after(&self, transaction: &Transaction, event: &Event, new: Option<&Row>) -> Result<(), StoreError> {
+        match (event.table.table.schema, event.table.table.name) {
+            ("auth", "users") => user::users::after_write(transaction, event, new)?,
+            ("public", "profiles") => user::profiles::after_write(transaction, event, new)?,
+            ("public", "user_library") => user::user_library::after_write(transaction, event, new)?,
+            ("public", "character_scenes") => {
+                character::character_scenes::after_write(transaction, event, new)?
+            }
+            ("public", "messages") => conversation::messages::after_write(transaction, event, new)?,
+            _ => {}
+        }
+        audit::record(transaction, event, new)
+    }
+}
+
+/// Applies `change` to a row found by its id, with the server's rights; a missing row is left missing.
+pub(crate) fn adjust(
+    transaction: &Transaction,
+    event: &Event,
+    table: &'static str,
+    id: &Value,
+    change: impl FnOnce(&models::TableInfo, &mut Row),
+) -> Result<(), StoreError> {
+    let table = models::schema().known(table);
+    let Some(old) = transaction.reads().get(table, std::slice::from_ref(id))? else { return Ok(()) };
+    let mut row = old.clone();
+    change(table, &mut row);
+    if row != old {
+        let service = event.claims.elevated();
+        transaction.update(&store::Caller::new(&service), table, &old, row)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Making an account, with its first way of signing in.
+
+use models::{Aggregate, Row, Value, schema};
+use serde_json::{Value as Json, json};
+use store::{Caller, Transaction};
+use uuid::Uuid;
+
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+
+/// Makes an account; a taken address is refused as the duplicate it is.
+#[derive(Debug)]
+pub struct CreateAccount {
+    /// Its name, chosen by the caller.
+    pub user_id: Uuid,
+    /// Lower case.
+    pub email: Option<String>,
+    /// Digits only.
+    pub phone: Option<String>,
+    /// PHC string.
+    pub password_hash: Option<String>,
+    /// What the account says of itself.
+    pub user_metadata: Json,
+    /// What operators say of it.
+    pub app_metadata: Json,
+    /// Whether the address counts as confirmed.
+    pub email_confirmed: bool,
+    /// Whether the number counts as confirmed.
+    pub phone_confirmed: bool,
+    /// Whether somebody invited it.
+    pub invited: bool,
+}
+
+impl Decision for CreateAccount {
+    /// The account as stored.
+    type Answer = Row;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Row, Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let users = schema().known("auth.users");
+        let mut user = users.default_row();
+        let optional = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
+        let mut set = |column: &str, value: Value| user[users.at(column)] = value;
+        let when = |truth: bool| if truth { Value::now() } else { Value::Null };
+        set("id", Value::Uuid(self.user_id));
+        set("email", optional(&self.email));
+        set("phone", optional(&self.phone));
+        set("encrypted_password", optional(&self.password_hash));
+        set("user_metadata", Value::json(&self.user_metadata));
+        set("app_metadata", Value::json(&self.app_metadata));
+        set("is_anonymous", Value::Bool(self.email.is_none() && self.phone.is_none()));
+        set("email_confirmed_at", when(self.email_confirmed && self.email.is_some()));
+        set("phone_confirmed_at", when(self.phone_confirmed && self.phone.is_some()));
+        set("invited_at", when(self.invited));
+        let user = transaction.insert(&service, users, user)?;
+        for (provider, address) in [("email", &self.email), ("phone", &self.phone)] {
+            if let Some(address) = address {
+                add_identity(transaction, &service, self.user_id, provider, address)?;
+            }
+        }
+        Ok(user)
+    }
+}
+
+/// Adds a way of signing in, or brings the address of the one there is up to date.
+pub(crate) fn add_identity(
+    transaction: &Transaction,
+    service: &Caller,
+    user_id: Uuid,
+    provider: &str,
+    address: &str,
+) -> Result<(), Refusal> {
+    let identities = schema().known("auth.identities");
+    let data = json!({ "sub": user_id, provider: address, "email_verified": false, "phone_verified": false });
+    let of_user =
+        transaction.reads().referring(identities, identities.at("user_id"), &Value::Uuid(user_id))?;
+    let same = |row: &&Row| row[identities.at("provider")].as_str() == Some(provider);
+    if let Some(old) = of_user.iter().find(same) {
+        let mut row = old.clone();
+        row[identities.at("identity_data")] = Value::json(&data);
+        transaction.update(service, identities, old, row)?;
+        return Ok(());
+    }
+    let mut row = identities.default_row();
+    let mut set = |column: &str, value: Value| row[identities.at(column)] = value;
+    set("user_id", Value::Uuid(user_id));
+    set("provider", Value::text(provider));
+    set("provider_id", Value::text(user_id.to_string()));
+    set("identity_data", Value::json(&data));
+    transaction.insert(service, identities, row)?;
+    Ok(())
+}

@@ -1,0 +1,12 @@
+//! Accounts: sign-up and sessions, profiles, the library.
+
+pub mod change_account;
+pub mod create_account;
+pub mod delete_account;
+pub mod end_sessions;
+pub mod one_time_token;
+pub(crate) mod profiles;
+pub mod refresh_session;
+pub mod start_session;
+pub(crate) mod user_library;
+pub(crate) mod users;

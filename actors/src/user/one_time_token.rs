@@ -1,0 +1,166 @@
+//! Links and codes that prove control of an address: made, and redeemed once.
+
+use models::{Aggregate, Row, Value, schema};
+use store::{Caller, Transaction};
+use uuid::Uuid;
+
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+
+/// Wrong codes after which a code no longer works.
+const ATTEMPTS_MAX: i64 = 5;
+
+/// Makes a link and code; an earlier one of the same kind no longer works.
+#[derive(Debug)]
+pub struct MakeOneTimeToken {
+    /// For whom.
+    pub user_id: Uuid,
+    /// `signup`, `recovery`, `magiclink`, `invite`, `email_change`, `reauthentication`, `pkce`.
+    pub kind: String,
+    /// BLAKE3 of the link token.
+    pub token_hash: String,
+    /// BLAKE3 of address and code.
+    pub code_hash: String,
+    /// The address.
+    pub relates_to: String,
+    /// PKCE challenge and its method.
+    pub challenge: Option<(String, String)>,
+    /// Life, in seconds.
+    pub life_s: i64,
+}
+
+impl Decision for MakeOneTimeToken {
+    type Answer = ();
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<(), Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let tokens = schema().known("auth.one_time_tokens");
+        let user = Value::Uuid(self.user_id);
+        for row in transaction.reads().referring(tokens, tokens.at("user_id"), &user)? {
+            if row[tokens.at("kind")].as_str() == Some(&self.kind) {
+                transaction.delete(&service, tokens, &row)?;
+            }
+        }
+        let mut row = tokens.default_row();
+        let mut set = |column: &str, value: Value| row[tokens.at(column)] = value;
+        let (challenge, method) = self.challenge.unzip();
+        let ends =
+            chrono::Utc::now().timestamp_micros().saturating_add(self.life_s.saturating_mul(1_000_000));
+        set("user_id", user);
+        set("kind", Value::Text(self.kind));
+        set("token_hash", Value::Text(self.token_hash));
+        set("code_hash", Value::Text(self.code_hash));
+        set("relates_to", Value::Text(self.relates_to));
+        set("code_challenge", challenge.map_or(Value::Null, Value::Text));
+        set("code_challenge_method", method.map_or(Value::Null, Value::Text));
+        set("expires_at", Value::Timestamp(ends));
+        transaction.insert(&service, tokens, row)?;
+        Ok(())
+    }
+}
+
+/// What is shown.
+#[derive(Debug)]
+pub enum Proof {
+    /// BLAKE3 of a link token.
+    Link(String),
+    /// An address, and BLAKE3 of address and code.
+    Code(String, String),
+}
+
+/// Redeems a link or code of one of these kinds.
+#[derive(Debug)]
+pub struct RedeemOneTimeToken {
+    /// What is shown.
+    pub proof: Proof,
+    /// Kinds that count.
+    pub kinds: Vec<String>,
+}
+
+/// What a link or code was good for.
+#[derive(Debug)]
+pub struct Redeemed {
+    /// The account, its address now confirmed.
+    pub user: Row,
+    /// What the link was made for.
+    pub kind: String,
+    /// PKCE challenge and method.
+    pub challenge: Option<(String, String)>,
+}
+
+impl Decision for RedeemOneTimeToken {
+    /// `None` when it is unknown, used, or too old.
+    type Answer = Option<Redeemed>;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Option<Redeemed>, Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let tokens = schema().known("auth.one_time_tokens");
+        let now = chrono::Utc::now().timestamp_micros();
+        let (column, value) = match &self.proof {
+            Proof::Link(hash) => ("token_hash", hash),
+            Proof::Code(address, _) => ("relates_to", address),
+        };
+        let found = transaction.reads().referring(tokens, tokens.at(column), &Value::text(value))?;
+        let mut good = None;
+        for row in found {
+            let kind = row[tokens.at("kind")].as_str().unwrap_or_default();
+            if !self.kinds.iter().any(|wanted| wanted == kind) {
+                continue;
+            }
+            if row[tokens.at("expires_at")].as_micros().is_none_or(|ends| ends <= now) {
+                transaction.delete(&service, tokens, &row)?;
+                continue;
+            }
+            match &self.proof {
+                Proof::Code(_, hash) if row[tokens.at("code_hash")].as_str() != Some(hash) => {
+                    let failed = row[tokens.at("failed_attempts")].as_i64().unwrap_or(0) + 1;
+                    if failed >= ATTEMPTS_MAX {
+                        transaction.delete(&service, tokens, &row)?;
+                    } else {
+                        let mut counted = row.clone();
+                        counted[tokens.at("failed_attempts")] = Value::Int(failed);
+                        transaction.update(&service, tokens, &row, counted)?;
+                    }
+                }
+                _ => good = Some(row),
+            }
+        }
+        let Some(token) = good else { return Ok(None) };
+        transaction.delete(&service, tokens, &token)?;
+        let users = schema().known("auth.users");
+        let id = token[tokens.at("user_id")].clone();
+        let Some(old) = transaction.reads().get(users, std::slice::from_ref(&id))? else { return Ok(None) };
+        let text = |column: &str| token[tokens.at(column)].as_str().map(str::to_string);
+        let kind = text("kind").unwrap_or_default();
+        let mut user = old.clone();
+        // A link to an address that the account has given up is worth nothing.
+        if kind != "email_change" && old[users.at("email")] != token[tokens.at("relates_to")] {
+            return Ok(None);
+        }
+        if kind == "email_change" {
+            // Somebody else may have taken the address meanwhile: then the unique key refuses.
+            user[users.at("email")] = token[tokens.at("relates_to")].clone();
+            user[users.at("new_email")] = Value::Null;
+            user[users.at("is_anonymous")] = Value::Bool(false);
+        }
+        if user[users.at("email_confirmed_at")].is_null() && !user[users.at("email")].is_null() {
+            user[users.at("email_confirmed_at")] = Value::now();
+        }
+        let user = if user == old { old } else { transaction.update(&service, users, &old, user)? };
+        Ok(Some(Redeemed {
+            user,
+            kind,
+            challenge: text("code_challenge").zip(text("code_challenge_method")),
+        }))
+    }
+}

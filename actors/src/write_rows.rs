@@ -1,0 +1,213 @@
+//! Inserting, changing and removing rows of any table, as a client of the REST dialect asks.
+
+use models::{Aggregate, Command, Row, TableId, TableInfo, Value, schema};
+use store::query::{Filter, Limits, Query, Reader, Rows};
+use store::{Caller, StoreError, Transaction};
+
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+
+/// One write request; it lands whole or not at all.
+#[derive(Debug)]
+pub struct WriteRows {
+    /// The table.
+    pub table: TableId,
+    /// What to do.
+    pub change: Change,
+    /// What to return of the rows concerned; `None` returns nothing.
+    pub returning: Option<Query>,
+    /// Roll back unless exactly one row is concerned.
+    pub exactly_one: bool,
+    /// Roll back if more rows are concerned.
+    pub affected_max: Option<u64>,
+    /// Limits of the reads involved.
+    pub limits: Limits,
+}
+
+/// What to do.
+#[derive(Debug)]
+pub enum Change {
+    /// Add rows.
+    Insert {
+        /// Whole rows, defaults filled in.
+        rows: Vec<Row>,
+        /// What to do about rows that exist.
+        conflict: Option<Conflict>,
+    },
+    /// Set columns of the rows that a filter finds.
+    Update {
+        /// Which rows.
+        filter: Filter,
+        /// Embeds that the filter refers to.
+        scope: Box<Query>,
+        /// The new values.
+        set: Vec<(usize, Value)>,
+    },
+    /// Remove the rows that a filter finds.
+    Delete {
+        /// Which rows.
+        filter: Filter,
+        /// Embeds that the filter refers to.
+        scope: Box<Query>,
+    },
+}
+
+/// What to do about rows that exist.
+#[derive(Debug)]
+pub struct Conflict {
+    /// The unique key that decides.
+    pub columns: Vec<usize>,
+    /// Replace these columns; `None` leaves existing rows alone and out of the answer.
+    pub merge: Option<Vec<usize>>,
+}
+
+/// What happened.
+#[derive(Debug)]
+pub struct Written {
+    /// Rows concerned.
+    pub affected: u64,
+    /// Rows that did not exist before.
+    pub inserted: u64,
+    /// The rows, as `returning` asked.
+    pub rows: Option<Rows>,
+    /// The first row concerned, whole.
+    pub first: Option<Row>,
+}
+
+impl Decision for WriteRows {
+    type Answer = Written;
+
+    fn owner(&self) -> Aggregate {
+        schema().tables[self.table].table.owner
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Written, Refusal> {
+        let table = &schema().tables[self.table];
+        let caller = Caller::new(transaction.claims);
+        let mut inserted = 0;
+        let mut returned = None;
+        let rows = match self.change {
+            Change::Insert { rows, conflict } => {
+                let rows = insert(transaction, &caller, table, rows, conflict.as_ref(), &mut inserted)?;
+                if let Some(query) = &self.returning {
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, self.limits)?);
+                }
+                rows
+            }
+            Change::Update { filter, scope, set } => {
+                let found = find(transaction, &caller, *scope, filter, Command::Update, self.limits)?;
+                let mut rows = Vec::with_capacity(found.len());
+                for old in &found {
+                    let mut row = old.clone();
+                    set.iter().for_each(|(column, value)| row[*column] = value.clone());
+                    rows.push(transaction.update(&caller, table, old, row)?);
+                }
+                if let Some(query) = &self.returning {
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, self.limits)?);
+                }
+                rows
+            }
+            Change::Delete { filter, scope } => {
+                let rows = find(transaction, &caller, *scope, filter, Command::Delete, self.limits)?;
+                // What goes away is read before it goes.
+                if let Some(query) = &self.returning {
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, self.limits)?);
+                }
+                for row in &rows {
+                    // An earlier deletion of this request may have cascaded to it.
+                    let key: Vec<Value> =
+                        table.primary_key.iter().map(|column| row[*column].clone()).collect();
+                    if transaction.reads().get(table, &key)?.is_some() {
+                        transaction.delete(&caller, table, row)?;
+                    }
+                }
+                rows
+            }
+        };
+        let affected = rows.len() as u64;
+        if let Some(max) = self.affected_max
+            && affected > max
+        {
+            return Err(Refusal::TooManyAffected { count: affected });
+        }
+        if self.exactly_one && affected != 1 {
+            return Err(Refusal::NotSingular { count: affected });
+        }
+        Ok(Written { affected, inserted, rows: returned, first: rows.into_iter().next() })
+    }
+}
+
+fn insert(
+    transaction: &Transaction,
+    caller: &Caller,
+    table: &TableInfo,
+    rows: Vec<Row>,
+    conflict: Option<&Conflict>,
+    inserted: &mut u64,
+) -> Result<Vec<Row>, Refusal> {
+    let mut written = Vec::with_capacity(rows.len());
+    for row in rows {
+        let existing = match conflict {
+            None => None,
+            Some(conflict) => transaction.conflicting(table, &conflict.columns, &row)?,
+        };
+        match (existing, conflict.and_then(|conflict| conflict.merge.as_ref())) {
+            (None, _) => {
+                *inserted += 1;
+                written.push(transaction.insert(caller, table, row)?);
+            }
+            (Some(_), None) => {}
+            (Some(old), Some(columns)) => {
+                if !store::guard::allows(&transaction.reads(), caller, table, Command::Select, &old)? {
+                    return Err(StoreError::Policy { table: table.table.name.into() }.into());
+                }
+                let mut merged = old.clone();
+                columns.iter().for_each(|column| merged[*column] = row[*column].clone());
+                written.push(transaction.update(caller, table, &old, merged)?);
+            }
+        }
+    }
+    Ok(written)
+}
+
+fn find(
+    transaction: &Transaction,
+    caller: &Caller,
+    scope: Query,
+    filter: Filter,
+    command: Command,
+    limits: Limits,
+) -> Result<Vec<Row>, Refusal> {
+    let query = scope.filter(filter);
+    Ok(Reader::new(transaction.reads(), caller, limits).stored(&query, command)?)
+}
+
+/// The rows as the caller may see them, in the order in which they were written.
+fn read_back(
+    transaction: &Transaction,
+    caller: &Caller,
+    table: &TableInfo,
+    query: &Query,
+    rows: &[Row],
+    limits: Limits,
+) -> Result<Rows, Refusal> {
+    let reader = Reader::new(transaction.reads(), caller, limits);
+    let mut all = Rows::default();
+    for row in rows {
+        let mut one = query.clone();
+        for column in &table.primary_key {
+            one = one.filter(Filter::equal(*column, row[*column].clone()));
+        }
+        let mut found = reader.select(&one, false)?;
+        // A writer who may not read what was written is refused, as PostgreSQL refuses RETURNING; an embed that
+        // drops its parents may drop this one.
+        if found.rows.is_empty()
+            && !store::guard::allows(&transaction.reads(), caller, table, Command::Select, row)?
+        {
+            return Err(StoreError::Policy { table: table.table.name.into() }.into());
+        }
+        all.columns = found.columns;
+        all.rows.append(&mut found.rows);
+    }
+    Ok(all)
+}

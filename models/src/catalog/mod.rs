@@ -1,0 +1,13 @@
+//! Providers, models, templates, presets and configuration.
+
+pub mod api_models;
+pub mod api_providers;
+pub mod character_templates;
+pub mod compel_configs;
+pub mod enhancement_presets;
+pub mod motion_presets;
+pub mod negative_prompts;
+pub mod prompt_templates;
+pub mod style_presets;
+pub mod system_config;
+pub mod tag_presets;

@@ -1,0 +1,4 @@
+//! Conversations and messages.
+
+pub mod conversations;
+pub mod messages;

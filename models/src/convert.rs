@@ -1,0 +1,448 @@
+//! Between values and what clients write: JSON in, text in, JSON out.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeZone, Utc};
+use rust_decimal::Decimal;
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::value::{ColumnType, Value};
+
+/// Why a text or JSON value is not of a type.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConvertError {
+    /// SQLSTATE 22P02.
+    #[error("invalid input syntax for type {kind}: \"{text}\"")]
+    Syntax {
+        /// PostgreSQL's name of the type.
+        kind: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// SQLSTATE 22P02 for enumerations.
+    #[error("invalid input value for enum {kind}: \"{text}\"")]
+    Enum {
+        /// The enumeration.
+        kind: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// SQLSTATE 22003.
+    #[error("value \"{text}\" is out of range for type {kind}")]
+    Range {
+        /// PostgreSQL's name of the type.
+        kind: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// SQLSTATE 22007.
+    #[error("invalid input syntax for type {kind}: \"{text}\"")]
+    DateTime {
+        /// PostgreSQL's name of the type.
+        kind: &'static str,
+        /// What was given.
+        text: String,
+    },
+    /// SQLSTATE 22P05: text with a NUL character.
+    #[error("unsupported Unicode escape sequence")]
+    NulCharacter,
+    /// SQLSTATE 54000: nesting beyond what we keep.
+    #[error("JSON nests deeper than {max} levels")]
+    TooDeep {
+        /// The limit.
+        max: usize,
+    },
+}
+
+impl ConvertError {
+    /// The five-letter SQLSTATE.
+    pub fn sqlstate(&self) -> &'static str {
+        match self {
+            ConvertError::Syntax { .. } | ConvertError::Enum { .. } => "22P02",
+            ConvertError::Range { .. } => "22003",
+            ConvertError::DateTime { .. } => "22007",
+            ConvertError::NulCharacter => "22P05",
+            ConvertError::TooDeep { .. } => "54000",
+        }
+    }
+}
+
+/// Deepest JSON kept in a column.
+pub const JSON_DEPTH_MAX: usize = 64;
+
+/// Longest part of a bad value that is quoted back, in characters.
+const QUOTED_CHARS_MAX: usize = 200;
+
+fn quote(text: &str) -> String {
+    text.chars().take(QUOTED_CHARS_MAX).collect()
+}
+
+fn syntax(kind: ColumnType, text: &str) -> ConvertError {
+    ConvertError::Syntax { kind: kind.sql_name(), text: quote(text) }
+}
+
+/// Reads a value of `kind` from text, as PostgreSQL reads a literal.
+pub fn from_text(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
+    match kind {
+        ColumnType::Uuid => parse_uuid(text).map(Value::Uuid).ok_or_else(|| syntax(kind, text)),
+        ColumnType::Text => plain_text(text),
+        ColumnType::Inet => parse_inet(text).ok_or_else(|| syntax(kind, text)),
+        ColumnType::Enum(allowed) => {
+            if allowed.values.contains(&text) {
+                Ok(Value::text(text))
+            } else {
+                Err(ConvertError::Enum { kind: allowed.name, text: quote(text) })
+            }
+        }
+        ColumnType::Int4 | ColumnType::Int8 => parse_integer(kind, text.trim()),
+        ColumnType::Float8 => text.trim().parse().map(Value::Float).map_err(|_| syntax(kind, text)),
+        ColumnType::Numeric => {
+            parse_decimal(text.trim()).map(Value::Numeric).ok_or_else(|| syntax(kind, text))
+        }
+        ColumnType::Bool => parse_bool(text).map(Value::Bool).ok_or_else(|| syntax(kind, text)),
+        ColumnType::Timestamptz => parse_timestamp(text)
+            .map(Value::Timestamp)
+            .ok_or_else(|| ConvertError::DateTime { kind: kind.sql_name(), text: quote(text) }),
+        ColumnType::Date => parse_date(text)
+            .map(Value::Date)
+            .ok_or_else(|| ConvertError::DateTime { kind: kind.sql_name(), text: quote(text) }),
+        ColumnType::Jsonb => {
+            let document: Json = serde_json::from_str(text).map_err(|_| syntax(kind, text))?;
+            json_document(&document)
+        }
+        ColumnType::TextArray => {
+            let elements = array_elements(text).ok_or_else(|| syntax(kind, text))?;
+            Ok(Value::TextArray(elements))
+        }
+        ColumnType::UuidArray => {
+            let elements = array_elements(text).ok_or_else(|| syntax(kind, text))?;
+            let parse = |element: Option<String>| match element {
+                None => Ok(None),
+                Some(text) => parse_uuid(&text).map(Some).ok_or_else(|| syntax(ColumnType::Uuid, &text)),
+            };
+            elements.into_iter().map(parse).collect::<Result<_, _>>().map(Value::UuidArray)
+        }
+    }
+}
+
+/// Reads a value of `kind` from a JSON body, as PostgREST's `json_populate_record` does.
+pub fn from_json(kind: ColumnType, json: &Json) -> Result<Value, ConvertError> {
+    match (kind, json) {
+        // A JSON null is SQL NULL for every type, jsonb included.
+        (_, Json::Null) => Ok(Value::Null),
+        (ColumnType::Jsonb, document) => json_document(document),
+        (ColumnType::Bool, Json::Bool(truth)) => Ok(Value::Bool(*truth)),
+        (ColumnType::TextArray, Json::Array(elements)) => {
+            let element = |element: &Json| match element {
+                Json::Null => Ok(None),
+                Json::String(text) => plain_text(text).map(|_| Some(text.clone())),
+                other => Ok(Some(other.to_string())),
+            };
+            elements.iter().map(element).collect::<Result<_, _>>().map(Value::TextArray)
+        }
+        (ColumnType::UuidArray, Json::Array(elements)) => {
+            let element = |element: &Json| match element {
+                Json::Null => Ok(None),
+                Json::String(text) => {
+                    parse_uuid(text).map(Some).ok_or_else(|| syntax(ColumnType::Uuid, text))
+                }
+                other => Err(syntax(ColumnType::Uuid, &other.to_string())),
+            };
+            elements.iter().map(element).collect::<Result<_, _>>().map(Value::UuidArray)
+        }
+        (kind, Json::String(text)) => from_text(kind, text),
+        (kind, Json::Array(_)) if kind.is_array() => Err(syntax(kind, &json.to_string())),
+        (kind, other) => from_text(kind, &other.to_string()),
+    }
+}
+
+fn plain_text(text: &str) -> Result<Value, ConvertError> {
+    if text.contains('\0') { Err(ConvertError::NulCharacter) } else { Ok(Value::text(text)) }
+}
+
+fn json_document(document: &Json) -> Result<Value, ConvertError> {
+    if crate::json::depth(document) > JSON_DEPTH_MAX {
+        return Err(ConvertError::TooDeep { max: JSON_DEPTH_MAX });
+    }
+    let text = document.to_string();
+    if text.contains("\\u0000") { Err(ConvertError::NulCharacter) } else { Ok(Value::Json(text)) }
+}
+
+fn parse_uuid(text: &str) -> Option<Uuid> {
+    Uuid::try_parse(text.trim()).ok()
+}
+
+fn parse_inet(text: &str) -> Option<Value> {
+    let (address, bits) = match text.split_once('/') {
+        Some((address, bits)) => (address, Some(bits.parse::<u8>().ok()?)),
+        None => (text, None),
+    };
+    let address: std::net::IpAddr = address.trim().parse().ok()?;
+    let width = if address.is_ipv4() { 32 } else { 128 };
+    match bits {
+        Some(bits) if bits > width => None,
+        Some(bits) if bits < width => Some(Value::Text(format!("{address}/{bits}"))),
+        _ => Some(Value::Text(address.to_string())),
+    }
+}
+
+fn parse_integer(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
+    let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(syntax(kind, text));
+    }
+    let range = || ConvertError::Range { kind: kind.sql_name(), text: quote(text) };
+    let number: i64 = text.parse().map_err(|_| range())?;
+    if kind == ColumnType::Int4 && i32::try_from(number).is_err() {
+        return Err(range());
+    }
+    Ok(Value::Int(number))
+}
+
+fn parse_decimal(text: &str) -> Option<Decimal> {
+    if text.contains(['e', 'E']) { Decimal::from_scientific(text).ok() } else { text.parse().ok() }
+}
+
+fn parse_bool(text: &str) -> Option<bool> {
+    match text.trim().to_ascii_lowercase().as_str() {
+        "true" | "t" | "yes" | "y" | "on" | "1" => Some(true),
+        "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
+        _ => None,
+    }
+}
+
+fn parse_timestamp(text: &str) -> Option<i64> {
+    let text = text.trim();
+    match text {
+        "now" | "now()" => return Some(Utc::now().timestamp_micros()),
+        _ => {}
+    }
+    if let Some(days) = parse_date(text) {
+        return Some(i64::from(days) * 86_400_000_000);
+    }
+    let (date, rest) = text.split_once(['T', ' '])?;
+    let split = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
+    let (clock, zone) = rest.split_at(split);
+    let clock = clock.trim_end();
+    let clock = if clock.matches(':').count() == 1 { format!("{clock}:00") } else { clock.to_string() };
+    let naive = NaiveDateTime::parse_from_str(&format!("{date}T{clock}"), "%Y-%m-%dT%H:%M:%S%.f").ok()?;
+    let offset_seconds = parse_zone(zone.trim())?;
+    let micros = Utc.from_utc_datetime(&naive).timestamp_micros();
+    (1 <= naive.year() && naive.year() <= 9999).then_some(micros - offset_seconds * 1_000_000)
+}
+
+fn parse_zone(zone: &str) -> Option<i64> {
+    if zone.is_empty() || zone.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let (sign, digits) = match zone.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let digits = digits.replace(':', "");
+    if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let hours: i64 = digits[..2].parse().ok()?;
+    let minutes: i64 = if digits.len() == 4 { digits[2..].parse().ok()? } else { 0 };
+    (hours <= 15 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
+}
+
+fn epoch() -> NaiveDate {
+    NaiveDate::from_ymd_opt(1970, 1, 1).unwrap_or_default()
+}
+
+fn parse_date(text: &str) -> Option<i32> {
+    let date = NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").ok()?;
+    let days = date.signed_duration_since(epoch()).num_days();
+    (1 <= date.year() && date.year() <= 9999).then_some(i32::try_from(days).ok()?)
+}
+
+/// Elements of an array literal such as `{a,"b c",NULL}`.
+fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
+    let inner = text.trim().strip_prefix('{')?.strip_suffix('}')?;
+    let mut elements = Vec::new();
+    let mut characters = inner.chars().peekable();
+    loop {
+        while characters.next_if(|next| next.is_whitespace()).is_some() {}
+        let mut element = String::new();
+        match characters.peek() {
+            None if elements.is_empty() => return Some(elements),
+            Some('"') => {
+                characters.next();
+                loop {
+                    match characters.next()? {
+                        '\\' => element.push(characters.next()?),
+                        '"' => break,
+                        other => element.push(other),
+                    }
+                }
+                while characters.next_if(|next| next.is_whitespace()).is_some() {}
+                elements.push(Some(element));
+            }
+            _ => {
+                while let Some(next) = characters.next_if(|next| *next != ',') {
+                    match next {
+                        '\\' => element.push(characters.next()?),
+                        '"' | '{' | '}' => return None,
+                        other => element.push(other),
+                    }
+                }
+                let trimmed = element.trim_end();
+                if trimmed.is_empty() {
+                    return None;
+                }
+                elements.push((!trimmed.eq_ignore_ascii_case("null")).then(|| trimmed.to_string()));
+            }
+        }
+        match characters.next() {
+            None => return Some(elements),
+            Some(',') => {}
+            Some(_) => return None,
+        }
+    }
+}
+
+/// `2026-01-01T00:00:00.123456+00:00`, without trailing zeros in the fraction.
+pub fn format_timestamp(micros: i64) -> String {
+    let Some(time) = DateTime::from_timestamp_micros(micros) else { return "infinity".into() };
+    let mut text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
+    let fraction = micros.rem_euclid(1_000_000);
+    if fraction != 0 {
+        let digits = format!("{fraction:06}");
+        let _ = write!(text, ".{}", digits.trim_end_matches('0'));
+    }
+    text.push_str("+00:00");
+    text
+}
+
+/// `2026-01-01`.
+pub fn format_date(days: i32) -> String {
+    let date = epoch().checked_add_signed(chrono::TimeDelta::days(i64::from(days))).unwrap_or_default();
+    date.format("%Y-%m-%d").to_string()
+}
+
+/// Appends the JSON form of `value`.
+pub fn write_json(value: &Value, out: &mut String) {
+    match value {
+        Value::Null => out.push_str("null"),
+        Value::Bool(truth) => out.push_str(if *truth { "true" } else { "false" }),
+        Value::Int(number) => {
+            let _ = write!(out, "{number}");
+        }
+        Value::Float(number) if number.is_finite() => {
+            let _ = write!(out, "{number}");
+        }
+        Value::Float(number) => write_json_string(&number.to_string(), out),
+        Value::Numeric(number) => {
+            let _ = write!(out, "{number}");
+        }
+        Value::Text(text) => write_json_string(text, out),
+        Value::Uuid(uuid) => {
+            let mut buffer = Uuid::encode_buffer();
+            out.push('"');
+            out.push_str(uuid.hyphenated().encode_lower(&mut buffer));
+            out.push('"');
+        }
+        Value::Timestamp(micros) => {
+            let _ = write!(out, "\"{}\"", format_timestamp(*micros));
+        }
+        Value::Date(days) => {
+            let _ = write!(out, "\"{}\"", format_date(*days));
+        }
+        Value::Json(text) => out.push_str(text),
+        Value::TextArray(elements) => write_array(elements, out, |text, out| write_json_string(text, out)),
+        Value::UuidArray(elements) => write_array(elements, out, |uuid, out| {
+            let _ = write!(out, "\"{uuid}\"");
+        }),
+    }
+}
+
+fn write_array<T>(elements: &[Option<T>], out: &mut String, write: impl Fn(&T, &mut String)) {
+    out.push('[');
+    for (position, element) in elements.iter().enumerate() {
+        if position > 0 {
+            out.push(',');
+        }
+        match element {
+            None => out.push_str("null"),
+            Some(element) => write(element, out),
+        }
+    }
+    out.push(']');
+}
+
+/// Appends `text` as a JSON string.
+pub fn write_json_string(text: &str, out: &mut String) {
+    out.push('"');
+    let mut plain_from = 0;
+    for (position, byte) in text.bytes().enumerate() {
+        let escape = match byte {
+            b'"' => "\\\"",
+            b'\\' => "\\\\",
+            b'\n' => "\\n",
+            b'\r' => "\\r",
+            b'\t' => "\\t",
+            0x00..=0x1f => "",
+            _ => continue,
+        };
+        out.push_str(&text[plain_from..position]);
+        if escape.is_empty() {
+            let _ = write!(out, "\\u{byte:04x}");
+        } else {
+            out.push_str(escape);
+        }
+        plain_from = position + 1;
+    }
+    out.push_str(&text[plain_from..]);
+    out.push('"');
+}
+
+/// The value as a JSON document.
+pub fn to_json(value: &Value) -> Json {
+    match value {
+        Value::Json(text) => serde_json::from_str(text).unwrap_or(Json::Null),
+        Value::Text(text) => Json::String(text.clone()),
+        Value::Bool(truth) => Json::Bool(*truth),
+        Value::Int(number) => Json::from(*number),
+        Value::Null => Json::Null,
+        other => {
+            let mut text = String::new();
+            write_json(other, &mut text);
+            serde_json::from_str(&text).unwrap_or(Json::Null)
+        }
+    }
+}
+
+/// The value as PostgreSQL prints it (CSV, casts to text); `None` for NULL.
+pub fn to_text(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::Text(text) | Value::Json(text) => Some(text.clone()),
+        Value::Timestamp(micros) => {
+            Some(format_timestamp(*micros).replacen('T', " ", 1).replace("+00:00", "+00"))
+        }
+        Value::Date(days) => Some(format_date(*days)),
+        Value::Uuid(uuid) => Some(uuid.to_string()),
+        Value::TextArray(elements) => Some(array_text(elements)),
+        Value::UuidArray(elements) => Some(array_text(elements)),
+        other => {
+            let mut text = String::new();
+            write_json(other, &mut text);
+            Some(text)
+        }
+    }
+}
+
+fn array_text<T: ToString>(elements: &[Option<T>]) -> String {
+    let element = |element: &Option<T>| match element.as_ref().map(ToString::to_string) {
+        None => "NULL".to_string(),
+        Some(text) if text.is_empty() || text.contains([',', '"', '\\', '{', '}', ' ']) || text == "NULL" => {
+            format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+        }
+        Some(text) => text,
+    };
+    format!("{{{}}}", elements.iter().map(element).collect::<Vec<_>>().join(","))
+}

@@ -1,0 +1,4 @@
+//! Buckets and objects of the storage dialect.
+
+pub mod buckets;
+pub mod objects;

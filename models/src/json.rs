@@ -1,0 +1,149 @@
+//! Comparing and walking JSON the way PostgreSQL's `jsonb` does.
+
+use std::cmp::Ordering;
+
+use serde_json::Value as Json;
+
+/// One step of a JSON path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathStep {
+    /// A member of an object; digits also select an array element, as in PostgREST.
+    Key(String),
+    /// An element of an array; negative counts from the end.
+    Index(i64),
+}
+
+/// Follows `path`, `None` when a step is missing.
+pub fn follow<'a>(document: &'a Json, path: &[PathStep]) -> Option<&'a Json> {
+    let mut here = document;
+    for step in path {
+        here = match (step, here) {
+            (PathStep::Key(key), Json::Object(members)) => members.get(key)?,
+            (PathStep::Index(index), Json::Array(elements)) => {
+                let position = if *index < 0 { *index + elements.len() as i64 } else { *index };
+                elements.get(usize::try_from(position).ok()?)?
+            }
+            (PathStep::Index(index), Json::Object(members)) => members.get(&index.to_string())?,
+            _ => return None,
+        };
+    }
+    Some(here)
+}
+
+/// The text that `->>` yields: strings bare, everything else as JSON, `null` as NULL.
+pub fn as_text(document: &Json) -> Option<String> {
+    match document {
+        Json::Null => None,
+        Json::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
+}
+
+fn rank(document: &Json) -> u8 {
+    match document {
+        Json::Null => 0,
+        Json::String(_) => 1,
+        Json::Number(_) => 2,
+        Json::Bool(_) => 3,
+        Json::Array(_) => 4,
+        Json::Object(_) => 5,
+    }
+}
+
+/// `jsonb` order: null, strings, numbers, booleans, arrays (by length first), objects.
+pub fn compare(a: &Json, b: &Json) -> Ordering {
+    match (a, b) {
+        (Json::Null, Json::Null) => Ordering::Equal,
+        (Json::String(a), Json::String(b)) => a.cmp(b),
+        (Json::Number(a), Json::Number(b)) => match (a.as_i64(), b.as_i64()) {
+            (Some(a), Some(b)) => a.cmp(&b),
+            _ => a.as_f64().unwrap_or(f64::NAN).total_cmp(&b.as_f64().unwrap_or(f64::NAN)),
+        },
+        (Json::Bool(a), Json::Bool(b)) => a.cmp(b),
+        (Json::Array(a), Json::Array(b)) => a.len().cmp(&b.len()).then_with(|| {
+            a.iter().zip(b).map(|(a, b)| compare(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+        }),
+        (Json::Object(a), Json::Object(b)) => a.len().cmp(&b.len()).then_with(|| compare_members(a, b)),
+        _ => rank(a).cmp(&rank(b)),
+    }
+}
+
+fn compare_members(a: &serde_json::Map<String, Json>, b: &serde_json::Map<String, Json>) -> Ordering {
+    let sorted = |members: &serde_json::Map<String, Json>| {
+        let mut keys: Vec<String> = members.keys().cloned().collect();
+        keys.sort_unstable();
+        keys
+    };
+    let (keys_a, keys_b) = (sorted(a), sorted(b));
+    keys_a.cmp(&keys_b).then_with(|| {
+        keys_a
+            .iter()
+            .map(|key| compare(&a[key.as_str()], &b[key.as_str()]))
+            .find(|order| order.is_ne())
+            .unwrap_or(Ordering::Equal)
+    })
+}
+
+/// Order of two JSON texts; `None` when one is not JSON.
+pub fn compare_text(a: &str, b: &str) -> Option<Ordering> {
+    if a == b {
+        return Some(Ordering::Equal);
+    }
+    Some(compare(&serde_json::from_str(a).ok()?, &serde_json::from_str(b).ok()?))
+}
+
+/// `jsonb @>`: whether `whole` contains `part`.
+pub fn contains(whole: &Json, part: &Json) -> bool {
+    match (whole, part) {
+        (Json::Object(whole), Json::Object(part)) => part
+            .iter()
+            .all(|(key, value)| whole.get(key).is_some_and(|member| contains_member(member, value))),
+        (Json::Array(whole), Json::Array(part)) => {
+            part.iter().all(|value| whole.iter().any(|element| contains_member(element, value)))
+        }
+        // PostgreSQL's exception: an array contains a primitive that is one of its elements.
+        (Json::Array(whole), primitive) if !primitive.is_object() => {
+            whole.iter().any(|element| compare(element, primitive).is_eq())
+        }
+        (whole, part) => compare(whole, part).is_eq(),
+    }
+}
+
+fn contains_member(whole: &Json, part: &Json) -> bool {
+    match (whole, part) {
+        (Json::Array(_), Json::Array(_)) | (Json::Object(_), Json::Object(_)) => contains(whole, part),
+        _ => compare(whole, part).is_eq(),
+    }
+}
+
+/// How deep a document nests; parsers stop at 128, we stop clients earlier.
+pub fn depth(document: &Json) -> usize {
+    match document {
+        Json::Array(elements) => 1 + elements.iter().map(depth).max().unwrap_or(0),
+        Json::Object(members) => 1 + members.values().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn containment_follows_postgresql() {
+        assert!(contains(&json!({"a": 1, "b": [1, 2]}), &json!({"b": [2]})));
+        assert!(!contains(&json!({"a": 1}), &json!({"a": 2})));
+        assert!(contains(&json!([1, 2]), &json!(2)));
+        assert!(!contains(&json!({"a": [1]}), &json!({"a": 1})));
+        assert!(contains(&json!({"a": {"b": 1, "c": 2}}), &json!({"a": {"c": 2}})));
+    }
+
+    #[test]
+    fn paths_count_from_the_end() {
+        let document = json!({"a": [1, 2, {"b": "x"}]});
+        let path = [PathStep::Key("a".into()), PathStep::Index(-1), PathStep::Key("b".into())];
+        assert_eq!(follow(&document, &path).and_then(as_text), Some("x".into()));
+        assert_eq!(follow(&document, &[PathStep::Key("z".into())]), None);
+    }
+}

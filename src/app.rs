@@ -1,0 +1,116 @@
+//! What every handler can reach, and every route on one screen.
+
+use std::sync::Arc;
+
+use actors::Actors;
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::{gotrue, operate, postgrest};
+
+/// Shared by all handlers.
+#[derive(Debug)]
+pub struct Shared {
+    /// Who decides.
+    pub actors: Actors,
+    /// What signs tokens.
+    pub keys: Keys,
+    /// How we were started.
+    pub config: Config,
+}
+
+/// The state of the router.
+pub type App = Arc<Shared>;
+
+/// Longest request target, in bytes.
+const TARGET_BYTES_MAX: usize = 64 * 1024;
+
+/// Headers that scripts of other origins may read.
+const EXPOSED: &str = "Content-Range, Content-Location, Location, Preference-Applied, X-Total-Count, Link, \
+                       x-supabase-api-version, x-relay-error, Upload-Offset, Upload-Length, Tus-Resumable";
+
+/// Every route.
+pub fn router(app: App) -> Router {
+    let body_bytes_max = app.config.body_bytes_max;
+    Router::new()
+        .route("/health", get(operate::health))
+        .route("/admin/v1/backup", post(operate::backup))
+        .route("/admin/v1/check", post(operate::check))
+        .nest("/rest/v1", postgrest::routes())
+        .route("/rest/v1/", get(postgrest::root))
+        .nest("/auth/v1", gotrue::routes())
+        .route("/functions/v1/{name}", axum::routing::any(no_function))
+        .fallback(no_route)
+        .layer(DefaultBodyLimit::max(body_bytes_max))
+        .layer(middleware::from_fn_with_state(app.clone(), wrap))
+        .with_state(app)
+}
+
+async fn no_route() -> Response {
+    (StatusCode::NOT_FOUND, axum::Json(json!({"code": "NOT_FOUND", "message": "no such route"})))
+        .into_response()
+}
+
+async fn no_function() -> Response {
+    let body = json!({"code": "NOT_FOUND", "message": "Requested function was not found"});
+    (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
+}
+
+/// Around every request: cross-origin rules, request id, limits, error bodies, one log line.
+async fn wrap(State(_): State<App>, request: Request, next: Next) -> Response {
+    let started = std::time::Instant::now();
+    let origin_headers = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+    let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
+    let request_id = match given.filter(|id| !id.is_empty() && id.len() <= 64) {
+        Some(id) => id.to_string(),
+        None => uuid::Uuid::new_v4().to_string(),
+    };
+    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    let mut request = request;
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        request.headers_mut().insert("x-request-id", value);
+    }
+    let too_long = request.uri().to_string().len() > TARGET_BYTES_MAX;
+    let mut response = if method == Method::OPTIONS {
+        StatusCode::OK.into_response()
+    } else if too_long {
+        let body = json!({"code": "PGRST100", "message": "URI too long", "details": null, "hint": null});
+        (StatusCode::URI_TOO_LONG, axum::Json(body)).into_response()
+    } else {
+        next.run(request).await
+    };
+    let status = response.status();
+    // The client takes an error without a JSON body for a success; the framework's own refusals are plain text.
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/"));
+    if (status.is_client_error() || status.is_server_error()) && !is_json && method != Method::HEAD {
+        let reason = status.canonical_reason().unwrap_or("error");
+        let body =
+            json!({"code": status.as_u16().to_string(), "message": reason, "details": null, "hint": null});
+        response = (status, axum::Json(body)).into_response();
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    if method == Method::OPTIONS {
+        let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        let default = HeaderValue::from_static("authorization, x-client-info, apikey, content-type");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, origin_headers.unwrap_or(default));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+    }
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        headers.insert("x-request-id", value);
+    }
+    tracing::info!(%request_id, %method, path, status = status.as_u16(), ms = started.elapsed().as_millis() as u64);
+    response
+}

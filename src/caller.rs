@@ -1,0 +1,104 @@
+//! Who asks, told from the headers of a request.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use models::{Claims, Role};
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::token;
+
+pub use crate::token::BadToken;
+
+/// Longest request name, in characters.
+const REQUEST_ID_CHARS_MAX: usize = 64;
+
+/// Whoever sent the request; requests with a bad token are answered 401 before the handler runs.
+#[derive(Clone, Debug)]
+pub struct Asking(pub Claims);
+
+impl FromRequestParts<App> for Asking {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Asking, Response> {
+        match claims_from(&parts.headers, &app.keys, &app.config) {
+            Ok(claims) => Ok(Asking(claims)),
+            Err(bad) => {
+                let body = json!({ "code": "bad_jwt", "message": bad.message });
+                Err((StatusCode::UNAUTHORIZED, axum::Json(body)).into_response())
+            }
+        }
+    }
+}
+
+/// The Bearer's role; else that of the key in `apikey`; with neither, anonymous where that is allowed.
+pub fn claims_from(headers: &HeaderMap, keys: &Keys, config: &Config) -> Result<Claims, BadToken> {
+    let token = match bearer(headers)? {
+        Some(token) => Some(token),
+        None => text(headers, "apikey")?.filter(|key| !key.is_empty()),
+    };
+    let mut claims = match token {
+        Some(token) => claims_of(token, keys)?,
+        None if config.keyless_anon => Claims::anonymous(),
+        None => return Err(BadToken::new("No API key found in request")),
+    };
+    claims.request_id = Some(request_id(headers));
+    Ok(claims)
+}
+
+/// Whom one token or key stands for.
+pub fn claims_of(token: &str, keys: &Keys) -> Result<Claims, BadToken> {
+    if token.starts_with("sb_") {
+        return if same(token, keys.publishable_key()) {
+            Ok(Claims::anonymous())
+        } else if same(token, keys.secret_key()) {
+            Ok(Claims::service())
+        } else {
+            Err(BadToken::new("Invalid API key"))
+        };
+    }
+    let said = token::verify(keys, token)?;
+    let role = said.role.as_deref().and_then(Role::parse);
+    let Some(role) = role else { return Err(BadToken::new("the token names no known role")) };
+    match role {
+        Role::Anon => Ok(Claims::anonymous()),
+        Role::Service => Ok(Claims::service()),
+        Role::Authenticated => {
+            let user = said.sub.as_deref().and_then(|sub| Uuid::parse_str(sub).ok());
+            let Some(user) = user else { return Err(BadToken::new("invalid claim: missing sub claim")) };
+            let session = said.session_id.as_deref().and_then(|id| Uuid::parse_str(id).ok());
+            Ok(Claims { session_id: session, ..Claims::user(user) })
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer`; other schemes count as none.
+pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, BadToken> {
+    let Some(value) = text(headers, header::AUTHORIZATION.as_str())? else { return Ok(None) };
+    let Some((scheme, token)) = value.trim().split_once(' ') else { return Ok(None) };
+    let token = token.trim();
+    Ok((scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token))
+}
+
+fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, BadToken> {
+    headers
+        .get(name)
+        .map(|value| value.to_str().map_err(|_| BadToken::new(format!("{name} is not plain text"))))
+        .transpose()
+}
+
+/// Hashes are compared, so that the time taken tells nothing about the key.
+fn same(given: &str, ours: &str) -> bool {
+    blake3::hash(given.as_bytes()) == blake3::hash(ours.as_bytes())
+}
+
+fn request_id(headers: &HeaderMap) -> String {
+    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let named: String = given.chars().take(REQUEST_ID_CHARS_MAX).collect();
+    if named.is_empty() { Uuid::new_v4().to_string() } else { named }
+}

@@ -1,0 +1,265 @@
+//! `admin/*` and `invite`: accounts in the hands of the operator.
+
+use actors::user::change_account::ChangeAccount;
+use actors::user::create_account::CreateAccount;
+use actors::user::delete_account::DeleteAccount;
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::{IntoResponse, Response};
+use models::{Claims, Row, Value, schema};
+use serde_json::{Map, Value as Document, json};
+use std::collections::HashMap;
+use store::Caller;
+use store::query::{Limits, Query as Rows, Reader};
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::caller::claims_from;
+use crate::gotrue::account::{column, find, id, user_json};
+use crate::gotrue::body::Body;
+use crate::gotrue::error::AuthError;
+use crate::gotrue::outbox;
+use crate::gotrue::password;
+use crate::gotrue::signup::app_metadata;
+
+/// Accounts on a page unless asked otherwise.
+const PER_PAGE: u64 = 50;
+const PER_PAGE_MAX: u64 = 1000;
+
+fn operator(headers: &HeaderMap, app: &App) -> Result<Claims, AuthError> {
+    let claims = claims_from(headers, &app.keys, &app.config)
+        .map_err(|bad| AuthError::new(403, "bad_jwt", format!("invalid JWT: {}", bad.message)))?;
+    if claims.is_service() { Ok(claims) } else { Err(AuthError::new(403, "not_admin", "User not allowed")) }
+}
+
+fn not_found() -> AuthError {
+    AuthError::new(404, "user_not_found", "User not found")
+}
+
+fn named(app: &App, text: &str) -> Result<Row, AuthError> {
+    let id = Uuid::parse_str(text).map_err(|_| AuthError::invalid("user_id must be an UUID"))?;
+    find(app, "id", Value::Uuid(id))?.ok_or_else(not_found)
+}
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Response, AuthError> {
+    let claims = operator(&headers, &app)?;
+    let number = |name: &str, default: u64| match query.get(name).map(String::as_str) {
+        None | Some("") => Ok(default),
+        Some(text) => text
+            .parse::<u64>()
+            .map_err(|_| AuthError::invalid(format!("Bad Pagination Parameters: {name} is not a number"))),
+    };
+    let page = number("page", 1)?.max(1);
+    let per_page = number("per_page", PER_PAGE)?.clamp(1, PER_PAGE_MAX);
+    let caller = Caller::new(&claims);
+    let reader = Reader::new(app.actors.store().reads(), &caller, Limits::default());
+    let mut wanted = Rows::all(schema().known("auth.users").id).order("created_at", true).limit(per_page);
+    wanted.offset = (page - 1).saturating_mul(per_page);
+    let found = reader.select(&wanted, true)?;
+    let total = found.total.unwrap_or(0);
+    let users: Result<Vec<Document>, AuthError> = found.rows.iter().map(|row| user_json(&app, row)).collect();
+    let last = total.div_ceil(per_page).max(1);
+    let mut links = Vec::new();
+    if page < last {
+        links.push(format!("</admin/users?page={}&per_page={per_page}>; rel=\"next\"", page + 1));
+    }
+    links.push(format!("</admin/users?page={last}&per_page={per_page}>; rel=\"last\""));
+    let head = [
+        (HeaderName::from_static("x-total-count"), total.to_string()),
+        (HeaderName::from_static("link"), links.join(", ")),
+    ];
+    Ok((head, Json(json!({ "users": users?, "aud": "authenticated" }))).into_response())
+}
+
+pub(crate) async fn read(
+    State(app): State<App>,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Document>, AuthError> {
+    operator(&headers, &app)?;
+    Ok(Json(user_json(&app, &named(&app, &user)?)?))
+}
+
+/// Accounts always act as `authenticated`; the operator's rights come from the key alone.
+fn only_authenticated(body: &Body) -> Result<(), AuthError> {
+    match body.text("role")? {
+        None | Some("" | "authenticated") => Ok(()),
+        Some(other) => Err(AuthError::invalid(format!("role {other:?} cannot be given to an account"))),
+    }
+}
+
+async fn chosen(app: &App, body: &Body) -> Result<Option<String>, AuthError> {
+    let Some(given) = body.text("password")?.filter(|given| !given.is_empty()) else { return Ok(None) };
+    password::acceptable(given, &app.config)?;
+    password::hash(given).await.map(Some)
+}
+
+/// `none` lifts a ban; else numbers with the units h, m, s.
+fn ban(body: &Body) -> Result<Option<Option<i64>>, AuthError> {
+    let Some(text) = body.text("ban_duration")? else { return Ok(None) };
+    if text == "none" {
+        return Ok(Some(None));
+    }
+    let bad = || AuthError::invalid("invalid format for ban duration: use none or for example 24h30m");
+    let (mut seconds, mut number) = (0_i64, None::<i64>);
+    for character in text.chars() {
+        if let Some(digit) = character.to_digit(10) {
+            let so_far = number.unwrap_or(0).checked_mul(10).and_then(|n| n.checked_add(i64::from(digit)));
+            number = Some(so_far.ok_or_else(bad)?);
+            continue;
+        }
+        let unit = match character {
+            'h' => 3600,
+            'm' => 60,
+            's' => 1,
+            _ => return Err(bad()),
+        };
+        let part = number.take().and_then(|n| n.checked_mul(unit)).ok_or_else(bad)?;
+        seconds = seconds.checked_add(part).ok_or_else(bad)?;
+    }
+    // A century is for ever.
+    if number.is_some() || text.is_empty() || seconds > 100 * 366 * 86_400 * 10 {
+        return Err(bad());
+    }
+    Ok(Some(Some(chrono::Utc::now().timestamp_micros().saturating_add(seconds * 1_000_000))))
+}
+
+async fn make(app: &App, claims: &Claims, body: &Body, invited: bool) -> Result<Row, AuthError> {
+    only_authenticated(body)?;
+    let (email, phone) = (body.email()?, body.phone()?);
+    if email.is_none() && phone.is_none() {
+        return Err(AuthError::invalid("Cannot create a user without either an email or phone"));
+    }
+    let mut known = match app_metadata(email.is_some(), phone.is_some()) {
+        Document::Object(known) => known,
+        _ => Map::new(),
+    };
+    known.extend(body.object("app_metadata")?.unwrap_or_default());
+    let user_id = match body.text("id")? {
+        None | Some("") => Uuid::new_v4(),
+        Some(text) => Uuid::parse_str(text).map_err(|_| AuthError::invalid("ID must be an UUID"))?,
+    };
+    if find(app, "id", Value::Uuid(user_id))?.is_some() {
+        return Err(AuthError::new(422, "user_already_exists", "User already registered"));
+    }
+    let metadata = if invited { "data" } else { "user_metadata" };
+    let banned_until = ban(body)?;
+    let decision = CreateAccount {
+        user_id,
+        email,
+        phone,
+        password_hash: chosen(app, body).await?,
+        user_metadata: Document::Object(body.object(metadata)?.unwrap_or_default()),
+        app_metadata: Document::Object(known),
+        email_confirmed: body.flag("email_confirm")?,
+        phone_confirmed: body.flag("phone_confirm")?,
+        invited,
+    };
+    let user = app.actors.ask(claims, decision).await?;
+    if banned_until.is_none() {
+        return Ok(user);
+    }
+    let change = ChangeAccount { user_id, banned_until, ..ChangeAccount::default() };
+    app.actors.ask(claims, change).await?.ok_or_else(not_found)
+}
+
+pub(crate) async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Document>, AuthError> {
+    let claims = operator(&headers, &app)?;
+    let user = make(&app, &claims, &body, false).await?;
+    Ok(Json(user_json(&app, &user)?))
+}
+
+pub(crate) async fn change(
+    State(app): State<App>,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Document>, AuthError> {
+    let claims = operator(&headers, &app)?;
+    only_authenticated(&body)?;
+    let user = named(&app, &user)?;
+    let change = ChangeAccount {
+        user_id: id(&user),
+        email: body.email()?,
+        phone: body.phone()?,
+        password_hash: chosen(&app, &body).await?,
+        user_metadata: body.object("user_metadata")?,
+        app_metadata: body.object("app_metadata")?,
+        confirm_email: body.flag("email_confirm")?,
+        confirm_phone: body.flag("phone_confirm")?,
+        banned_until: ban(&body)?,
+        ..ChangeAccount::default()
+    };
+    let user = app.actors.ask(&claims, change).await?.ok_or_else(not_found)?;
+    Ok(Json(user_json(&app, &user)?))
+}
+
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Path(user): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Document>, AuthError> {
+    let claims = operator(&headers, &app)?;
+    let user = named(&app, &user)?;
+    app.actors.ask(&claims, DeleteAccount { user_id: id(&user) }).await?;
+    Ok(Json(json!({})))
+}
+
+pub(crate) async fn invite(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Document>, AuthError> {
+    let claims = operator(&headers, &app)?;
+    let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
+    let user = make(&app, &claims, &body, true).await?;
+    let redirect_to = query.get("redirect_to").map(String::as_str);
+    let link = outbox::make(&app, &headers, &user, "invite", &address, redirect_to, None).await?;
+    outbox::keep(&app, &user, &link).await?;
+    Ok(Json(user_json(&app, &user)?))
+}
+
+pub(crate) async fn generate_link(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Document>, AuthError> {
+    let claims = operator(&headers, &app)?;
+    let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
+    let known = find(&app, "email", Value::text(&address))?;
+    let redirect_to = body.text("redirect_to")?.or(query.get("redirect_to").map(String::as_str));
+    let (kind, user) = match (body.needed("type")?, known) {
+        ("signup" | "invite", Some(user)) if !column(&user, "email_confirmed_at").is_null() => {
+            let message = "A user with this email address has already been registered";
+            return Err(AuthError::new(422, "email_exists", message));
+        }
+        ("signup", Some(user)) => ("signup", user),
+        ("invite", Some(user)) => ("invite", user),
+        ("signup", None) => ("signup", make(&app, &claims, &body, true).await?),
+        ("invite", None) => ("invite", make(&app, &claims, &body, true).await?),
+        ("magiclink", Some(user)) => ("magiclink", user),
+        ("magiclink", None) => ("magiclink", make(&app, &claims, &body, true).await?),
+        ("recovery", Some(user)) => ("recovery", user),
+        ("recovery", None) => return Err(not_found()),
+        (other, _) => return Err(AuthError::invalid(format!("Invalid email action link type {other:?}"))),
+    };
+    let link = outbox::make(&app, &headers, &user, kind, &address, redirect_to, None).await?;
+    let mut answer = user_json(&app, &user)?;
+    answer["action_link"] = link.action_link.into();
+    answer["email_otp"] = link.code.into();
+    answer["hashed_token"] = link.token_hash.into();
+    answer["redirect_to"] = link.redirect_to.into();
+    answer["verification_type"] = kind.into();
+    Ok(Json(answer))
+}

@@ -1,0 +1,121 @@
+//! Request bodies: JSON objects whose members are checked one by one.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use models::{ColumnType, convert};
+use serde_json::{Map, Value};
+
+use crate::app::App;
+use crate::gotrue::error::AuthError;
+
+/// Longest text member, in bytes.
+const TEXT_BYTES_MAX: usize = 4096;
+/// Largest metadata, in bytes.
+const METADATA_BYTES_MAX: usize = 64 << 10;
+
+/// A JSON object; an empty body is an empty object.
+#[derive(Debug)]
+pub(crate) struct Body(pub Map<String, Value>);
+
+impl FromRequest<App> for Body {
+    type Rejection = AuthError;
+
+    async fn from_request(request: Request, app: &App) -> Result<Body, AuthError> {
+        let bytes = Bytes::from_request(request, app)
+            .await
+            .map_err(|error| AuthError::invalid(format!("Could not read request body: {error}")))?;
+        if bytes.iter().all(u8::is_ascii_whitespace) {
+            return Ok(Body(Map::new()));
+        }
+        match serde_json::from_slice(&bytes) {
+            Ok(Value::Object(members)) => Ok(Body(members)),
+            Ok(_) => Err(AuthError::invalid("The request body must be a JSON object")),
+            Err(error) => {
+                Err(AuthError::new(400, "bad_json", format!("Could not parse request body: {error}")))
+            }
+        }
+    }
+}
+
+impl Body {
+    /// A text member; null and absence are the same.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, AuthError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.len() > TEXT_BYTES_MAX => {
+                Err(AuthError::invalid(format!("{name} is too long")))
+            }
+            Some(Value::String(text)) if text.contains('\0') => {
+                Err(AuthError::invalid(format!("{name} contains a NUL character")))
+            }
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(AuthError::invalid(format!("{name} must be a string"))),
+        }
+    }
+
+    /// A text member that must be there.
+    pub fn needed(&self, name: &str) -> Result<&str, AuthError> {
+        self.text(name)?
+            .filter(|text| !text.is_empty())
+            .ok_or_else(|| AuthError::invalid(format!("{name} is required")))
+    }
+
+    /// A truth value; absence is false.
+    pub fn flag(&self, name: &str) -> Result<bool, AuthError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(truth)) => Ok(*truth),
+            Some(_) => Err(AuthError::invalid(format!("{name} must be a boolean"))),
+        }
+    }
+
+    /// A metadata member.
+    pub fn object(&self, name: &str) -> Result<Option<Map<String, Value>>, AuthError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(document @ Value::Object(members)) => {
+                if document.to_string().len() > METADATA_BYTES_MAX {
+                    return Err(AuthError::invalid(format!("{name} is too large")));
+                }
+                convert::from_json(ColumnType::Jsonb, document)
+                    .map_err(|error| AuthError::invalid(format!("{name}: {error}")))?;
+                Ok(Some(members.clone()))
+            }
+            Some(_) => Err(AuthError::invalid(format!("{name} must be an object"))),
+        }
+    }
+
+    /// An address, in lower case.
+    pub fn email(&self) -> Result<Option<String>, AuthError> {
+        let Some(text) = self.text("email")?.map(str::trim).filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        address(text).map(Some)
+    }
+
+    /// A number, digits only.
+    pub fn phone(&self) -> Result<Option<String>, AuthError> {
+        let Some(text) = self.text("phone")?.map(str::trim).filter(|text| !text.is_empty()) else {
+            return Ok(None);
+        };
+        let digits = text.strip_prefix('+').unwrap_or(text);
+        if (7..=15).contains(&digits.len()) && digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Ok(Some(digits.to_string()));
+        }
+        Err(AuthError::invalid("Invalid phone number format (E.164 required)"))
+    }
+}
+
+/// An address in lower case, if it looks like one.
+pub(crate) fn address(text: &str) -> Result<String, AuthError> {
+    let bad = || AuthError::invalid("Unable to validate email address: invalid format");
+    let (local, domain) = text.rsplit_once('@').ok_or_else(bad)?;
+    let plain = |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control());
+    if text.len() > 254 || !plain(local) || local.contains('@') || !plain(domain) {
+        return Err(bad());
+    }
+    if domain.starts_with('.') || domain.ends_with('.') || domain.contains("..") {
+        return Err(bad());
+    }
+    Ok(text.to_lowercase())
+}

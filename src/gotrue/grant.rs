@@ -1,0 +1,109 @@
+//! `POST token?grant_type=`: a session for a password, a refresh token or a PKCE code.
+
+use actors::user::one_time_token::{Proof, RedeemOneTimeToken};
+use actors::user::refresh_session::{RefreshSession, Refreshed};
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use models::Value;
+use serde::Deserialize;
+use serde_json::Value as Document;
+use sha2::{Digest, Sha256};
+
+use crate::app::App;
+use crate::gotrue::account::{column, find, hashed, not_banned, service, session_json, start_session};
+use crate::gotrue::body::Body;
+use crate::gotrue::error::AuthError;
+use crate::gotrue::password;
+use crate::keys;
+
+#[derive(Deserialize)]
+pub(crate) struct Grant {
+    #[serde(default)]
+    grant_type: String,
+}
+
+pub(crate) async fn token(
+    State(app): State<App>,
+    Query(grant): Query<Grant>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Document>, AuthError> {
+    match grant.grant_type.as_str() {
+        "password" => by_password(&app, &headers, &body).await,
+        "refresh_token" => by_refresh_token(&app, &headers, &body).await,
+        "pkce" => by_code(&app, &headers, &body).await,
+        _ => Err(AuthError::new(400, "invalid_credentials", "unsupported_grant_type")),
+    }
+    .map(Json)
+}
+
+async fn by_password(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document, AuthError> {
+    let given = body.text("password")?.unwrap_or_default();
+    let (email, phone) = (body.email()?, body.phone()?);
+    let user = match (&email, &phone) {
+        (Some(email), None) => find(app, "email", Value::text(email))?,
+        (None, Some(phone)) => find(app, "phone", Value::text(phone))?,
+        _ => return Err(AuthError::invalid("missing email or phone")),
+    };
+    let stored = user.as_ref().and_then(|user| column(user, "encrypted_password").as_str());
+    if !password::fits(given, stored).await? {
+        return Err(AuthError::credentials());
+    }
+    let user = user.ok_or_else(AuthError::credentials)?;
+    not_banned(&user)?;
+    if email.is_some() && column(&user, "email_confirmed_at").is_null() {
+        return Err(AuthError::new(400, "email_not_confirmed", "Email not confirmed"));
+    }
+    if phone.is_some() && column(&user, "phone_confirmed_at").is_null() {
+        return Err(AuthError::new(400, "phone_not_confirmed", "Phone not confirmed"));
+    }
+    start_session(app, headers, &user, "password").await
+}
+
+async fn by_refresh_token(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document, AuthError> {
+    let given = body.needed("refresh_token")?;
+    let successor = keys::random();
+    let decision = RefreshSession { token_hash: hashed(given), new_hash: hashed(&successor) };
+    match app.actors.ask(&service(headers, app), decision).await? {
+        Refreshed::Renewed { user, session_id, method } => {
+            session_json(app, &user, session_id, &method, &successor)
+        }
+        Refreshed::Unknown => Err(AuthError::new(
+            400,
+            "refresh_token_not_found",
+            "Invalid Refresh Token: Refresh Token Not Found",
+        )),
+        Refreshed::AlreadyUsed => {
+            Err(AuthError::new(400, "refresh_token_already_used", "Invalid Refresh Token: Already Used"))
+        }
+        Refreshed::Banned => Err(AuthError::new(400, "user_banned", "Invalid Refresh Token: User Banned")),
+    }
+}
+
+async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document, AuthError> {
+    let (code, verifier) = (body.needed("auth_code")?, body.needed("code_verifier")?);
+    let decision = RedeemOneTimeToken { proof: Proof::Link(hashed(code)), kinds: vec!["pkce".into()] };
+    let redeemed = app.actors.ask(&service(headers, app), decision).await?;
+    let Some(redeemed) = redeemed else {
+        return Err(AuthError::new(
+            404,
+            "flow_state_not_found",
+            "invalid flow state, no valid flow state found",
+        ));
+    };
+    let fits = redeemed.challenge.is_some_and(|(challenge, method)| {
+        if method.eq_ignore_ascii_case("s256") {
+            URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())) == challenge
+        } else {
+            verifier == challenge
+        }
+    });
+    if !fits {
+        let message = "code challenge does not match previously saved code verifier";
+        return Err(AuthError::new(400, "bad_code_verifier", message));
+    }
+    start_session(app, headers, &redeemed.user, "otp").await
+}

@@ -1,0 +1,36 @@
+//! `POST logout?scope=`: sessions end.
+
+use actors::user::end_sessions::{EndSessions, Scope};
+use axum::extract::{Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use crate::app::App;
+use crate::gotrue::account::signed_in;
+use crate::gotrue::error::AuthError;
+
+#[derive(Deserialize)]
+pub(crate) struct Which {
+    #[serde(default)]
+    scope: Option<String>,
+}
+
+/// Also for sessions that have ended: 204.
+pub(crate) async fn logout(
+    State(app): State<App>,
+    Query(which): Query<Which>,
+    headers: HeaderMap,
+) -> Result<StatusCode, AuthError> {
+    let claims = signed_in(&headers, &app)?;
+    let scope = match which.scope.as_deref() {
+        None | Some("" | "global") => Scope::Global,
+        Some("local") => Scope::Local,
+        Some("others") => Scope::Others,
+        Some(other) => {
+            return Err(AuthError::invalid(format!("Unsupported logout scope {other:?}")));
+        }
+    };
+    let user_id = claims.user_id.unwrap_or_default();
+    app.actors.ask(&claims.elevated(), EndSessions { user_id, session_id: claims.session_id, scope }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,52 @@
+//! The dialect of Supabase Auth (GoTrue): accounts and sessions under `/auth/v1`.
+
+mod account;
+mod admin;
+mod body;
+mod error;
+mod grant;
+mod logout;
+mod mail;
+mod outbox;
+mod password;
+mod settings;
+mod signup;
+mod user;
+mod verify;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
+use axum::routing::{get, post};
+
+use crate::app::App;
+use error::AuthError;
+
+/// Largest body, in bytes.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Every route, relative to `/auth/v1`.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/signup", post(signup::signup))
+        .route("/token", post(grant::token))
+        .route("/user", get(user::read).put(user::change))
+        .route("/logout", post(logout::logout))
+        .route("/settings", get(settings::settings))
+        .route("/health", get(settings::health))
+        .route("/.well-known/jwks.json", get(settings::jwks))
+        .route("/admin/users", get(admin::list).post(admin::create))
+        .route("/admin/users/{id}", get(admin::read).put(admin::change).delete(admin::delete))
+        .route("/admin/generate_link", post(admin::generate_link))
+        .route("/invite", post(admin::invite))
+        .route("/recover", post(mail::recover))
+        .route("/otp", post(mail::magiclink))
+        .route("/magiclink", post(mail::magiclink))
+        .route("/resend", post(mail::resend))
+        .route("/reauthenticate", get(mail::reauthenticate))
+        .route("/verify", get(verify::open).post(verify::verify))
+        .method_not_allowed_fallback(async || AuthError::new(405, "validation_failed", "Method not allowed"))
+        .fallback(async || AuthError::new(404, "validation_failed", "404 page not found"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(error::in_version))
+}

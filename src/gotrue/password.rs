@@ -1,0 +1,74 @@
+//! Passwords: argon2id, computed away from the threads that answer requests, a few at a time.
+
+use argon2::password_hash::SaltString;
+use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
+use tokio::sync::{OnceCell, Semaphore};
+
+use crate::config::Config;
+use crate::gotrue::error::AuthError;
+
+/// Each takes some 19 MiB and a core.
+static RUNNING: Semaphore = Semaphore::const_new(2);
+/// Beyond this callers are told to come back.
+static WAITING: Semaphore = Semaphore::const_new(64);
+/// What the password of an unknown account is checked against, so that it takes as long.
+static NOBODY: OnceCell<String> = OnceCell::const_new();
+/// Longest password, in bytes.
+const PASSWORD_BYTES_MAX: usize = 1024;
+
+/// Whether a password may be chosen.
+pub(crate) fn acceptable(password: &str, config: &Config) -> Result<(), AuthError> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Err(AuthError::invalid("Password is too long"));
+    }
+    let min = config.password_chars_min;
+    if password.chars().count() < min {
+        let message = format!("Password should be at least {min} characters.");
+        let error = AuthError::new(422, "weak_password", message);
+        return Err(AuthError { reasons: vec!["length"], ..error });
+    }
+    Ok(())
+}
+
+/// The PHC string of a password.
+pub(crate) async fn hash(password: &str) -> Result<String, AuthError> {
+    let password = password.to_string();
+    compute(move || {
+        let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(|error| error.to_string())?;
+        let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
+        hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
+    })
+    .await
+}
+
+/// Whether a password fits; takes as long when there is none to fit.
+pub(crate) async fn fits(password: &str, stored: Option<&str>) -> Result<bool, AuthError> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Ok(false);
+    }
+    let known = stored.is_some();
+    let stored = match stored {
+        Some(stored) => stored.to_string(),
+        None => NOBODY.get_or_try_init(|| hash("nobody")).await?.clone(),
+    };
+    let password = password.to_string();
+    let fits = compute(move || {
+        let hash = PasswordHash::new(&stored).map_err(|error| error.to_string())?;
+        Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
+    })
+    .await?;
+    Ok(fits && known)
+}
+
+async fn compute<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Result<T, AuthError> {
+    let _waiting = WAITING.try_acquire().map_err(|_| AuthError::too_many())?;
+    let running = RUNNING.acquire().await.map_err(AuthError::internal)?;
+    // The permit goes along: work whose caller has left still takes memory.
+    let task = tokio::task::spawn_blocking(move || {
+        let _running = running;
+        work()
+    });
+    task.await.map_err(AuthError::internal)?.map_err(AuthError::internal)
+}

@@ -1,0 +1,41 @@
+//! `GET settings`, `GET health`, `GET .well-known/jwks.json`: what anybody may know of the server.
+
+use axum::Json;
+use axum::extract::State;
+use serde_json::{Value as Document, json};
+
+use crate::app::App;
+
+/// Ways of signing in that clients ask about and that we do not have.
+const EXTERNAL: [&str; 8] =
+    ["apple", "azure", "discord", "facebook", "github", "gitlab", "google", "twitter"];
+
+pub(crate) async fn settings(State(app): State<App>) -> Json<Document> {
+    let config = &app.config;
+    let mut external = json!({
+        "anonymous_users": config.anonymous_enabled, "email": true, "phone": config.autoconfirm,
+    });
+    for provider in EXTERNAL {
+        external[provider] = Document::Bool(false);
+    }
+    Json(json!({
+        "external": external,
+        "disable_signup": !config.signup_enabled,
+        "mailer_autoconfirm": config.autoconfirm,
+        "phone_autoconfirm": config.autoconfirm,
+        "sms_provider": "",
+        "saml_enabled": false,
+    }))
+}
+
+pub(crate) async fn health() -> Json<Document> {
+    Json(json!({
+        "version": concat!("v", env!("CARGO_PKG_VERSION")),
+        "name": "GoTrue",
+        "description": "GoTrue is a user registration and authentication API",
+    }))
+}
+
+pub(crate) async fn jwks(State(app): State<App>) -> Json<Document> {
+    Json(app.keys.jwks())
+}

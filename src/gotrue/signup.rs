@@ -1,0 +1,99 @@
+//! `POST signup`: anybody makes an account.
+
+use actors::Refusal;
+use actors::user::create_account::CreateAccount;
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use serde_json::{Value as Document, json};
+use store::StoreError;
+use uuid::Uuid;
+
+use crate::app::App;
+use crate::gotrue::account::{service, start_session, time, user_json};
+use crate::gotrue::body::Body;
+use crate::gotrue::error::AuthError;
+use crate::gotrue::password;
+
+pub(crate) async fn signup(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Document>, AuthError> {
+    let (email, phone) = (body.email()?, body.phone()?);
+    let given = body.text("password")?.unwrap_or_default().to_string();
+    let user_metadata = Document::Object(body.object("data")?.unwrap_or_default());
+    if !app.config.signup_enabled {
+        return Err(AuthError::new(422, "signup_disabled", "Signups not allowed for this instance"));
+    }
+    let anonymous = email.is_none() && phone.is_none();
+    if anonymous && given.is_empty() && !app.config.anonymous_enabled {
+        let message = "Anonymous sign-ins are disabled";
+        return Err(AuthError::new(422, "anonymous_provider_disabled", message));
+    }
+    if anonymous && !given.is_empty() {
+        return Err(AuthError::invalid("To signup, please provide your email"));
+    }
+    if email.is_some() && phone.is_some() {
+        return Err(AuthError::invalid(
+            "Only an email address or phone number should be provided on signup.",
+        ));
+    }
+    if !anonymous && given.is_empty() {
+        return Err(AuthError::invalid("Signup requires a valid password"));
+    }
+    let mut password_hash = None;
+    if !anonymous {
+        password::acceptable(&given, &app.config)?;
+        password_hash = Some(password::hash(&given).await?);
+    }
+    let confirmed = app.config.autoconfirm;
+    let decision = CreateAccount {
+        user_id: Uuid::new_v4(),
+        app_metadata: app_metadata(email.is_some(), phone.is_some()),
+        email: email.clone(),
+        phone,
+        password_hash,
+        user_metadata,
+        email_confirmed: confirmed,
+        phone_confirmed: confirmed,
+        invited: false,
+    };
+    let user = match app.actors.ask(&service(&headers, &app), decision).await {
+        Ok(user) => user,
+        Err(Refusal::Store(StoreError::Duplicate { table, .. })) if table.ends_with("users") => {
+            return taken(&app, email);
+        }
+        Err(refusal) => return Err(refusal.into()),
+    };
+    if anonymous {
+        return start_session(&app, &headers, &user, "anonymous").await.map(Json);
+    }
+    if confirmed {
+        return start_session(&app, &headers, &user, "password").await.map(Json);
+    }
+    Ok(Json(user_json(&app, &user)?))
+}
+
+/// What operators know of a new account.
+pub(crate) fn app_metadata(email: bool, phone: bool) -> Document {
+    let providers: Vec<&str> =
+        [("email", email), ("phone", phone)].iter().filter(|(_, has)| *has).map(|(name, _)| *name).collect();
+    match providers.first() {
+        Some(first) => json!({ "provider": first, "providers": providers }),
+        None => json!({}),
+    }
+}
+
+/// Says that the address is taken only where everybody could find out by signing up anyway.
+fn taken(app: &App, email: Option<String>) -> Result<Json<Document>, AuthError> {
+    if app.config.autoconfirm {
+        return Err(AuthError::new(422, "user_already_exists", "User already registered"));
+    }
+    let now = time(chrono::Utc::now().timestamp_micros());
+    Ok(Json(json!({
+        "id": Uuid::new_v4(), "aud": "authenticated", "role": "", "email": email, "phone": "",
+        "app_metadata": app_metadata(true, false), "user_metadata": {}, "identities": [],
+        "created_at": now, "updated_at": now, "is_anonymous": false,
+    })))
+}

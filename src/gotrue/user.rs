@@ -1,0 +1,61 @@
+//! `GET user`, `PUT user`: the account that is signed in.
+
+use actors::user::change_account::ChangeAccount;
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use models::Claims;
+use serde_json::Value as Document;
+
+use crate::app::App;
+use crate::gotrue::account::{column, current, id, user_json};
+use crate::gotrue::body::Body;
+use crate::gotrue::error::AuthError;
+use crate::gotrue::password;
+
+pub(crate) async fn read(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, AuthError> {
+    let (_, user) = current(&headers, &app)?;
+    Ok(Json(user_json(&app, &user)?))
+}
+
+pub(crate) async fn change(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Document>, AuthError> {
+    let (claims, user) = current(&headers, &app)?;
+    if body.0.get("app_metadata").is_some_and(|given| !given.is_null()) {
+        let message = "Updating app_metadata requires admin privileges";
+        return Err(AuthError::new(403, "not_admin", message));
+    }
+    let differs =
+        |name: &str, given: Option<String>| given.filter(|text| column(&user, name).as_str() != Some(text));
+    let mut change =
+        ChangeAccount { user_id: id(&user), user_metadata: body.object("data")?, ..ChangeAccount::default() };
+    let (email, phone) = (differs("email", body.email()?), differs("phone", body.phone()?));
+    if let Some(given) = body.text("password")?.filter(|given| !given.is_empty()) {
+        password::acceptable(given, &app.config)?;
+        let stored = column(&user, "encrypted_password").as_str();
+        if stored.is_some() && password::fits(given, stored).await? {
+            let message = "New password should be different from the old password.";
+            return Err(AuthError::new(422, "same_password", message));
+        }
+        change.password_hash = Some(password::hash(given).await?);
+        change.end_sessions_but = Some(claims.session_id);
+    }
+    if app.config.autoconfirm {
+        change.confirm_email = email.is_some();
+        change.confirm_phone = phone.is_some();
+        (change.email, change.phone) = (email, phone);
+    } else {
+        if phone.is_some() {
+            let message = "A number cannot be confirmed: there is no way to send messages to it";
+            return Err(AuthError::new(400, "phone_provider_disabled", message));
+        }
+        change.new_email = email;
+    }
+    let service = Claims::elevated(&claims);
+    let user = app.actors.ask(&service, change).await?;
+    let user = user.ok_or_else(|| AuthError::new(404, "user_not_found", "User not found"))?;
+    Ok(Json(user_json(&app, &user)?))
+}

@@ -1,0 +1,85 @@
+//! `POST verify`, `GET verify`: a session for a link or code.
+
+use std::collections::HashMap;
+
+use actors::user::one_time_token::{Proof, RedeemOneTimeToken};
+use axum::Json;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::response::Redirect;
+use serde_json::Value as Document;
+
+use crate::app::App;
+use crate::gotrue::account::{column, hashed, service, start_session};
+use crate::gotrue::body::Body;
+use crate::gotrue::error::AuthError;
+use crate::gotrue::outbox::{code_hash, make};
+
+pub(crate) async fn verify(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Json<Document>, AuthError> {
+    let kinds: &[&str] = match body.needed("type")? {
+        "email" => &["signup", "magiclink"],
+        "signup" => &["signup"],
+        "magiclink" => &["magiclink"],
+        "recovery" => &["recovery"],
+        "invite" => &["invite"],
+        _ => return Err(AuthError::invalid("Verify requires a verification type")),
+    };
+    let proof = match body.text("token_hash")?.filter(|hash| !hash.is_empty()) {
+        Some(hash) => Proof::Link(hashed(hash)),
+        None => {
+            let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
+            let hash = code_hash(&address, body.needed("token")?);
+            Proof::Code(address, hash)
+        }
+    };
+    let kinds = kinds.iter().map(ToString::to_string).collect();
+    let redeemed = app.actors.ask(&service(&headers, &app), RedeemOneTimeToken { proof, kinds }).await?;
+    let Some(redeemed) = redeemed else {
+        return Err(AuthError::new(403, "otp_expired", "Token has expired or is invalid"));
+    };
+    start_session(&app, &headers, &redeemed.user, "otp").await.map(Json)
+}
+
+/// `GET verify`: what a link opens; the session, or a PKCE code for it, goes to the page the link names.
+pub(crate) async fn open(
+    State(app): State<App>,
+    Query(query): Query<HashMap<String, String>>,
+    headers: HeaderMap,
+) -> Result<Redirect, AuthError> {
+    let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
+    let kind = given("type");
+    if !["signup", "magiclink", "recovery", "invite"].contains(&kind) {
+        return Err(AuthError::invalid("Verify requires a verification type"));
+    }
+    let url = app.config.url();
+    // Tokens go to our own pages only: anybody may ask for a link that names another.
+    let own =
+        given("redirect_to").strip_prefix(&url).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let page = if own { given("redirect_to") } else { &url };
+    let page = page.split('#').next().unwrap_or_default();
+    let proof = Proof::Link(hashed(given("token")));
+    let decision = RedeemOneTimeToken { proof, kinds: vec![kind.to_string()] };
+    let Some(redeemed) = app.actors.ask(&service(&headers, &app), decision).await? else {
+        let error = "error=access_denied&error_code=otp_expired&error_description=Email+link+is+invalid+or+has+expired";
+        return Ok(Redirect::to(&format!("{page}#{error}")));
+    };
+    if let Some(challenge) = redeemed.challenge {
+        let address = column(&redeemed.user, "email").as_str().unwrap_or_default().to_string();
+        let code = make(&app, &headers, &redeemed.user, "pkce", &address, None, Some(challenge)).await?;
+        let joint = if page.contains('?') { '&' } else { '?' };
+        return Ok(Redirect::to(&format!("{page}{joint}code={}", code.token_hash)));
+    }
+    let session = start_session(&app, &headers, &redeemed.user, "otp").await?;
+    let text = |name: &str| session[name].as_str().unwrap_or_default();
+    Ok(Redirect::to(&format!(
+        "{page}#access_token={}&expires_at={}&expires_in={}&refresh_token={}&token_type=bearer&type={kind}",
+        text("access_token"),
+        session["expires_at"],
+        session["expires_in"],
+        text("refresh_token"),
+    )))
+}

@@ -1,0 +1,96 @@
+//! For operators: health, online backup and check. The command line uses these while a server runs.
+
+use std::path::PathBuf;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::app::App;
+use crate::caller;
+
+/// `GET /health`: whether we serve, and how each actor fares.
+pub async fn health(State(app): State<App>) -> Response {
+    let actors = app.actors.health();
+    let read_only = app.actors.store().is_read_only();
+    let well = !read_only && actors.iter().all(|actor| actor.alive);
+    let detail: Vec<_> = actors
+        .iter()
+        .map(|actor| {
+            json!({
+                "actor": actor.actor, "alive": actor.alive, "decided": actor.decided, "panicked": actor.panicked,
+                "refused_full": actor.refused_full, "respawned": actor.respawned,
+            })
+        })
+        .collect();
+    let body = json!({
+        "status": if well { "ok" } else { "degraded" },
+        "version": env!("CARGO_PKG_VERSION"),
+        "read_only": read_only,
+        "commits": app.actors.store().commits(),
+        "flushes": app.actors.store().flushes(),
+        "actors": detail,
+    });
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(body)).into_response()
+}
+
+fn refuse(status: StatusCode, message: impl Into<String>) -> Response {
+    (status, axum::Json(json!({"code": status.as_u16().to_string(), "message": message.into()})))
+        .into_response()
+}
+
+/// Why a caller may not operate; `None` for the service key.
+fn forbidden(app: &App, headers: &HeaderMap) -> Option<Response> {
+    match caller::claims_from(headers, &app.keys, &app.config) {
+        Ok(claims) if claims.is_service() => None,
+        _ => Some(refuse(StatusCode::FORBIDDEN, "this needs the service_role key")),
+    }
+}
+
+/// Where a backup goes.
+#[derive(Debug, Deserialize)]
+pub struct BackupRequest {
+    target: PathBuf,
+}
+
+/// `POST /admin/v1/backup {target}`: writes a backup into a new folder on the server.
+pub async fn backup(
+    State(app): State<App>,
+    headers: HeaderMap,
+    axum::Json(request): axum::Json<BackupRequest>,
+) -> Response {
+    if let Some(refusal) = forbidden(&app, &headers) {
+        return refusal;
+    }
+    let store = app.actors.store().clone();
+    match tokio::task::spawn_blocking(move || store.backup(&request.target)).await {
+        Ok(Ok(manifest)) => axum::Json(manifest).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
+        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the backup failed unexpectedly"),
+    }
+}
+
+/// `POST /admin/v1/check`: looks the whole store over.
+pub async fn check(State(app): State<App>, headers: HeaderMap) -> Response {
+    if let Some(refusal) = forbidden(&app, &headers) {
+        return refusal;
+    }
+    let store = app.actors.store().clone();
+    match tokio::task::spawn_blocking(move || store.check()).await {
+        Ok(Ok(report)) => axum::Json(report_json(&report)).into_response(),
+        Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
+        Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the check failed unexpectedly"),
+    }
+}
+
+/// A check's report as JSON.
+pub fn report_json(report: &store::check::Report) -> serde_json::Value {
+    let orphans: Vec<String> = report.orphans.iter().map(store::blob::BlobHash::hex).collect();
+    json!({
+        "rows": report.rows, "index_entries": report.entries, "blobs": report.blobs, "faults": report.faults,
+        "listed": report.listed, "orphans": orphans,
+    })
+}

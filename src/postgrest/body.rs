@@ -1,0 +1,116 @@
+//! Bodies of writes: JSON objects to typed rows.
+
+use models::{Row, TableInfo, Value, convert};
+use serde_json::{Map, Value as Json};
+use syntax::RequestQuery;
+use syntax::prefer::Missing;
+
+use super::error::PostgrestError;
+
+/// Rows to insert, and which columns the client gave.
+#[derive(Debug)]
+pub struct NewRows {
+    /// Whole rows.
+    pub rows: Vec<Row>,
+    /// Columns named by the body or by `columns`.
+    pub supplied: Vec<usize>,
+}
+
+/// Reads a body as JSON.
+pub fn json(body: &[u8]) -> Result<Json, PostgrestError> {
+    serde_json::from_slice(body)
+        .map_err(|error| PostgrestError::bad("PGRST102", "Empty or invalid json").details(error.to_string()))
+}
+
+/// Rows of an insert.
+pub fn rows(
+    table: &TableInfo,
+    body: Json,
+    request: &RequestQuery,
+    missing: Option<Missing>,
+) -> Result<NewRows, PostgrestError> {
+    let objects = match body {
+        Json::Object(object) => vec![object],
+        Json::Array(elements) => {
+            let object = |element: Json| match element {
+                Json::Object(object) => Ok(object),
+                _ => Err(PostgrestError::bad("PGRST102", "All array elements must be objects")),
+            };
+            elements.into_iter().map(object).collect::<Result<Vec<_>, _>>()?
+        }
+        _ => {
+            return Err(PostgrestError::bad("PGRST102", "The body must be an object or an array of objects"));
+        }
+    };
+    let supplied = match &request.columns {
+        Some(names) => names.iter().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?,
+        None => {
+            let Some(first) = objects.first() else {
+                return Ok(NewRows { rows: Vec::new(), supplied: Vec::new() });
+            };
+            let same = |object: &Map<String, Json>| {
+                object.len() == first.len() && object.keys().all(|key| first.contains_key(key))
+            };
+            if !objects.iter().all(same) {
+                return Err(PostgrestError::bad("PGRST102", "All object keys must match"));
+            }
+            first.keys().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?
+        }
+    };
+    let default_missing = missing == Some(Missing::Default);
+    let mut rows = Vec::with_capacity(objects.len());
+    for object in &objects {
+        let mut row = table.default_row();
+        for position in &supplied {
+            match object.get(table.table.columns[*position].name) {
+                Some(json) => row[*position] = value(table, *position, json)?,
+                None if default_missing => {}
+                None => row[*position] = Value::Null,
+            }
+        }
+        rows.push(row);
+    }
+    Ok(NewRows { rows, supplied })
+}
+
+/// Values of an update.
+pub fn changes(
+    table: &TableInfo,
+    body: Json,
+    request: &RequestQuery,
+) -> Result<Vec<(usize, Value)>, PostgrestError> {
+    let object = match body {
+        Json::Object(object) => object,
+        Json::Array(mut elements) if elements.len() == 1 && elements[0].is_object() => {
+            match elements.remove(0) {
+                Json::Object(object) => object,
+                _ => Map::new(),
+            }
+        }
+        _ => return Err(PostgrestError::bad("PGRST102", "The body must be an object")),
+    };
+    let mut set = Vec::new();
+    for (name, json) in &object {
+        if request.columns.as_ref().is_some_and(|columns| !columns.contains(name)) {
+            continue;
+        }
+        let position = column(table, name)?;
+        set.push((position, value(table, position, json)?));
+    }
+    Ok(set)
+}
+
+fn column(table: &TableInfo, name: &str) -> Result<usize, PostgrestError> {
+    table.column(name).ok_or_else(|| {
+        let message =
+            format!("Could not find the '{name}' column of '{}' in the schema cache", table.table.name);
+        PostgrestError::bad("PGRST204", message)
+    })
+}
+
+fn value(table: &TableInfo, position: usize, json: &Json) -> Result<Value, PostgrestError> {
+    convert::from_json(table.kind(position), json).map_err(|error| {
+        let column = table.table.columns[position].name;
+        PostgrestError::bad(error.sqlstate(), error.to_string()).details(format!("column \"{column}\""))
+    })
+}

@@ -1,0 +1,102 @@
+//! `/rest/v1`: PostgREST's dialect over the declared tables.
+//!
+//! The folder is the pipeline: [`request`] → syntax → [`plan`] (with [`relate`] and [`condition`]) → [`select`] or
+//! [`write`] → [`respond`], and [`error`] for everything else.
+
+pub mod body;
+pub mod condition;
+pub mod error;
+pub mod openapi;
+pub mod plan;
+pub mod relate;
+pub mod request;
+pub mod respond;
+pub mod rpc;
+pub mod select;
+pub mod write;
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use models::schema;
+use store::query::Limits;
+
+use crate::app::App;
+use error::PostgrestError;
+use request::Request;
+
+/// Routes below `/rest/v1`.
+pub fn routes() -> Router<App> {
+    Router::new()
+        .route("/", any(root))
+        .route("/{table}", any(table))
+        .route("/rpc/{function}", any(function))
+        .fallback(invalid_path)
+}
+
+/// Limits of one request's reads.
+pub fn limits(request: &Request) -> Limits {
+    let config = &request.app.config;
+    Limits {
+        rows_max: config.rows_max,
+        duration_max: Duration::from_secs(config.query_s_max),
+        ..Limits::default()
+    }
+}
+
+async fn invalid_path() -> PostgrestError {
+    PostgrestError::new(StatusCode::NOT_FOUND, "PGRST125", "Invalid path specified in request URL")
+}
+
+/// `GET /rest/v1/`
+pub async fn root(State(app): State<App>, method: Method) -> Response {
+    match method {
+        Method::GET | Method::HEAD => openapi::document(&app),
+        other => unsupported(&other).into_response(),
+    }
+}
+
+fn unsupported(method: &Method) -> PostgrestError {
+    PostgrestError::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "PGRST117",
+        format!("Unsupported HTTP method: {method}"),
+    )
+}
+
+async fn table(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, PostgrestError> {
+    let request = Request::new(app, method, &uri, headers, body)?;
+    let table = schema().table(&name).filter(|table| table.table.schema == "public" && table.name() == name);
+    let table = table.ok_or_else(|| PostgrestError::unknown_table(&name))?;
+    match request.method {
+        Method::GET | Method::HEAD => select::select(&request, table).await,
+        Method::POST => write::insert(&request, table).await,
+        Method::PATCH => write::update(&request, table).await,
+        Method::DELETE => write::delete(&request, table).await,
+        _ => Err(unsupported(&request.method)),
+    }
+}
+
+async fn function(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Response, PostgrestError> {
+    let request = Request::new(app, method, &uri, headers, body)?;
+    rpc::call(&request, &name).await
+}

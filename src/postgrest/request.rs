@@ -1,0 +1,93 @@
+//! What every request of the dialect has in common.
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use models::Claims;
+use syntax::prefer::Preference;
+use syntax::{Format, Preferences};
+
+use super::error::PostgrestError;
+use super::respond::Answer;
+use crate::app::App;
+use crate::caller;
+
+/// A request, with its headers understood.
+#[derive(Debug)]
+pub struct Request {
+    /// What handlers can reach.
+    pub app: App,
+    /// The verb.
+    pub method: Method,
+    /// The raw query string.
+    pub query: String,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+    /// Who is asking.
+    pub claims: Claims,
+    /// The `Prefer` headers.
+    pub preferences: Preferences,
+    /// The form of the answer.
+    pub format: Format,
+}
+
+impl Request {
+    /// Understands the headers.
+    pub fn new(
+        app: App,
+        method: Method,
+        uri: &Uri,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Result<Request, PostgrestError> {
+        let claims = caller::claims_from(&headers, &app.keys, &app.config).map_err(|error| {
+            let code = if error.expired { "PGRST303" } else { "PGRST301" };
+            PostgrestError::new(StatusCode::UNAUTHORIZED, code, error.message)
+        })?;
+        let preferences =
+            Preferences::parse(headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()));
+        if let Some(details) = preferences.refused() {
+            let error = PostgrestError::bad("PGRST122", "Invalid preferences given with handling=strict");
+            return Err(error.details(details));
+        }
+        let format = Format::negotiate(headers.get("accept").and_then(|value| value.to_str().ok()))?;
+        let profile =
+            if matches!(method, Method::GET | Method::HEAD) { "accept-profile" } else { "content-profile" };
+        if let Some(schema) = headers.get(profile)
+            && schema != "public"
+        {
+            let schema = String::from_utf8_lossy(schema.as_bytes());
+            let message = format!("Invalid schema: {schema}");
+            let error = PostgrestError::new(StatusCode::NOT_ACCEPTABLE, "PGRST106", message);
+            return Err(error.hint("Only the following schemas are exposed: public"));
+        }
+        let query = uri.query().unwrap_or_default().to_string();
+        Ok(Request { app, method, query, headers, body, claims, preferences, format })
+    }
+
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// Adds what most answers carry.
+    pub fn applied(&self, answer: Answer) -> Answer {
+        let used =
+            |preference: Preference| !matches!(preference, Preference::Transaction | Preference::Timezone);
+        let answer = match self.preferences.applied_header(used) {
+            Some(applied) => answer.header("preference-applied", applied),
+            None => answer,
+        };
+        if self.headers.contains_key("accept-profile") || self.headers.contains_key("content-profile") {
+            answer.header("content-profile", "public")
+        } else {
+            answer
+        }
+    }
+
+    /// Whether the answer is one object.
+    pub fn is_singular(&self) -> bool {
+        matches!(self.format, Format::Object { .. })
+    }
+}

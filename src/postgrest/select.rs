@@ -1,0 +1,93 @@
+//! `GET` and `HEAD /rest/v1/{table}`.
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use models::TableInfo;
+use store::Caller;
+use store::query::{Query, Reader, Rows};
+use syntax::{Format, RequestQuery, Window};
+
+use super::error::PostgrestError;
+use super::request::Request;
+use super::respond::{self, Answer};
+use super::{limits, plan};
+
+/// Reads rows.
+pub async fn select(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
+    let parsed = RequestQuery::parse(&request.query)?;
+    let query = plan::query(table, &parsed)?;
+    read(request, query, &parsed).await
+}
+
+/// Runs a planned query in the window that the request asks for.
+pub async fn read(
+    request: &Request,
+    mut query: Query,
+    parsed: &RequestQuery,
+) -> Result<Response, PostgrestError> {
+    let window = Window::requested(
+        parsed.limit_at(&[]),
+        parsed.offset_at(&[]),
+        request.header("range"),
+        request.header("range-unit"),
+    )?;
+    let window = window.at_most(request.app.config.rows_max);
+    query.offset = window.offset;
+    query.limit = window.limit;
+    if let Format::Plan { .. } = request.format {
+        let text = explain(request, &query)?;
+        return Ok(Answer::with(StatusCode::OK, &Format::Csv, text).finish());
+    }
+    let counted = request.preferences.count.is_some();
+    let rows = run(request, query, counted).await?;
+    if let Some(total) = rows.total {
+        window.check_within(total)?;
+    }
+    let returned = rows.rows.len() as u64;
+    let body = respond::body(&rows, &request.format)?;
+    let partial = syntax::range::is_partial(returned, rows.total);
+    let status = if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
+    let range = syntax::range::content_range(window.offset, returned, rows.total);
+    let answer = Answer::with(status, &request.format, body).header("content-range", range);
+    Ok(request.applied(answer).finish())
+}
+
+fn explain(request: &Request, query: &Query) -> Result<String, PostgrestError> {
+    let caller = Caller::new(&request.claims);
+    let reader = Reader::new(request.app.actors.store().reads(), &caller, limits(request));
+    reader.explain(query).map_err(|error| PostgrestError::from_store(error, &request.claims))
+}
+
+async fn run(request: &Request, query: Query, counted: bool) -> Result<Rows, PostgrestError> {
+    let limits = limits(request);
+    let claims = request.claims.clone();
+    let store = request.app.actors.store().clone();
+    let result = {
+        let caller = Caller::new(&claims);
+        let reader = Reader::new(store.reads(), &caller, limits);
+        // A row found by its key costs less than a change of thread.
+        match reader.is_point(&query) {
+            Ok(true) => Some(reader.select(&query, counted)),
+            Ok(false) => None,
+            Err(error) => Some(Err(error)),
+        }
+    };
+    let result = match result {
+        Some(result) => result,
+        None => {
+            let claims = claims.clone();
+            let task = tokio::task::spawn_blocking(move || {
+                let caller = Caller::new(&claims);
+                Reader::new(store.reads(), &caller, limits).select(&query, counted)
+            });
+            task.await.map_err(|_| {
+                PostgrestError::new(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "XX000",
+                    "the query failed unexpectedly",
+                )
+            })?
+        }
+    };
+    result.map_err(|error| PostgrestError::from_store(error, &claims))
+}

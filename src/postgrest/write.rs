@@ -1,0 +1,129 @@
+//! `POST`, `PATCH` and `DELETE /rest/v1/{table}`.
+
+use actors::write_rows::{Change, Conflict, WriteRows, Written};
+use axum::http::StatusCode;
+use axum::response::Response;
+use models::{TableInfo, convert};
+use store::query::Query;
+use syntax::RequestQuery;
+use syntax::prefer::{Resolution, Return};
+
+use super::error::PostgrestError;
+use super::request::Request;
+use super::respond::{self, Answer};
+use super::{body, limits, plan};
+
+/// Adds rows, or merges them with existing ones.
+pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
+    let parsed = RequestQuery::parse(&request.query)?;
+    let new = body::rows(table, body::json(&request.body)?, &parsed, request.preferences.missing)?;
+    let conflict = match request.preferences.resolution {
+        None => None,
+        Some(resolution) => {
+            let columns = match &parsed.on_conflict {
+                None => table.primary_key.clone(),
+                Some(names) => {
+                    let column = |name: &String| {
+                        table
+                            .column(name)
+                            .ok_or_else(|| PostgrestError::unknown_column(table.table.name, name))
+                    };
+                    names.iter().map(column).collect::<Result<Vec<_>, _>>()?
+                }
+            };
+            let merge = (resolution == Resolution::MergeDuplicates).then(|| new.supplied.clone());
+            Some(Conflict { columns, merge })
+        }
+    };
+    let upsert = conflict.is_some();
+    let change = Change::Insert { rows: new.rows, conflict };
+    let written = send(request, table, &parsed, change).await?;
+    let status = if upsert && written.inserted == 0 && written.affected > 0 {
+        StatusCode::OK
+    } else {
+        StatusCode::CREATED
+    };
+    answer(request, table, written, status, status)
+}
+
+/// Changes the rows that the filters find.
+pub async fn update(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
+    let parsed = RequestQuery::parse(&request.query)?;
+    let set = body::changes(table, body::json(&request.body)?, &parsed)?;
+    demand_filter(&parsed, "UPDATE")?;
+    let (scope, filter) = plan::write_scope(table, &parsed)?;
+    // An empty object changes nothing, and touches no `updated_at` either.
+    let filter = if set.is_empty() { store::query::Filter::Or(Vec::new()) } else { filter };
+    let change = Change::Update { filter, scope: Box::new(scope), set };
+    let written = send(request, table, &parsed, change).await?;
+    answer(request, table, written, StatusCode::NO_CONTENT, StatusCode::OK)
+}
+
+/// Removes the rows that the filters find.
+pub async fn delete(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
+    let parsed = RequestQuery::parse(&request.query)?;
+    demand_filter(&parsed, "DELETE")?;
+    let (scope, filter) = plan::write_scope(table, &parsed)?;
+    let change = Change::Delete { filter, scope: Box::new(scope) };
+    let written = send(request, table, &parsed, change).await?;
+    answer(request, table, written, StatusCode::NO_CONTENT, StatusCode::OK)
+}
+
+/// A forgotten filter must not cost anybody their library.
+fn demand_filter(parsed: &RequestQuery, verb: &str) -> Result<(), PostgrestError> {
+    if parsed.restricts_rows() {
+        return Ok(());
+    }
+    let error = PostgrestError::bad("21000", format!("{verb} requires a WHERE clause"));
+    Err(error.hint("Name the rows with a filter, for example id=eq.…"))
+}
+
+async fn send(
+    request: &Request,
+    table: &'static TableInfo,
+    parsed: &RequestQuery,
+    change: Change,
+) -> Result<Written, PostgrestError> {
+    let wants_rows = request.preferences.returning == Some(Return::Representation);
+    let returning: Option<Query> = if wants_rows { Some(plan::query(table, parsed)?) } else { None };
+    let write = WriteRows {
+        table: table.id,
+        change,
+        returning,
+        exactly_one: wants_rows && request.is_singular(),
+        affected_max: request.preferences.affected_max(),
+        limits: limits(request),
+    };
+    let answer = request.app.actors.ask(&request.claims, write).await;
+    answer.map_err(|refusal| PostgrestError::from_refusal(refusal, &request.claims))
+}
+
+fn answer(
+    request: &Request,
+    table: &TableInfo,
+    written: Written,
+    empty: StatusCode,
+    full: StatusCode,
+) -> Result<Response, PostgrestError> {
+    let total = request.preferences.count.map(|_| written.affected);
+    let range = match total {
+        Some(total) => format!("*/{total}"),
+        None => "*/*".to_string(),
+    };
+    let answer = match &written.rows {
+        Some(rows) => Answer::with(full, &request.format, respond::body(rows, &request.format)?),
+        None => Answer::empty(empty),
+    };
+    let mut answer = request.applied(answer).header("content-range", range);
+    if request.preferences.returning == Some(Return::HeadersOnly)
+        && let Some(row) = &written.first
+    {
+        let key = table.primary_key.iter().map(|column| {
+            let name = table.table.columns[*column].name;
+            format!("{name}=eq.{}", convert::to_text(&row[*column]).unwrap_or_default())
+        });
+        let location = format!("/{}?{}", table.table.name, key.collect::<Vec<_>>().join("&"));
+        answer = answer.header("location", location);
+    }
+    Ok(answer.finish())
+}

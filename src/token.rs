@@ -1,0 +1,116 @@
+//! Access tokens: which claims they carry, and whether one is ours.
+
+use jsonwebtoken::errors::ErrorKind;
+use jsonwebtoken::{Validation, decode, decode_header, encode};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::config::Config;
+use crate::keys::Keys;
+
+/// Longest token that is looked at, in bytes.
+const TOKEN_BYTES_MAX: usize = 16 << 10;
+
+/// What an access token or API key says.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+pub struct TokenClaims {
+    /// The database role.
+    #[serde(default)]
+    pub role: Option<String>,
+    /// The account.
+    #[serde(default)]
+    pub sub: Option<String>,
+    /// The session.
+    #[serde(default)]
+    pub session_id: Option<String>,
+    /// When it ends, in seconds since 1970.
+    #[serde(default)]
+    pub exp: Option<u64>,
+}
+
+/// Why a token does not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadToken {
+    /// What is wrong with it.
+    pub message: String,
+    /// Whether it only came too late.
+    pub expired: bool,
+}
+
+impl BadToken {
+    pub(crate) fn new(message: impl Into<String>) -> BadToken {
+        BadToken { message: message.into(), expired: false }
+    }
+}
+
+/// Whom an access token is for.
+#[derive(Clone, Debug)]
+pub struct Subject {
+    /// The account.
+    pub user_id: Uuid,
+    /// Its session.
+    pub session_id: Uuid,
+    /// Its address, or empty.
+    pub email: String,
+    /// Its number, or empty.
+    pub phone: String,
+    /// What only operators may change.
+    pub app_metadata: Value,
+    /// What the account says of itself.
+    pub user_metadata: Value,
+    /// Whether it has no address.
+    pub is_anonymous: bool,
+    /// How the caller proved who they are.
+    pub method: String,
+}
+
+/// Signs an access token; answers with it and when it ends, in seconds since 1970.
+pub fn sign(keys: &Keys, config: &Config, subject: &Subject) -> Result<(String, i64), BadToken> {
+    let now = chrono::Utc::now().timestamp();
+    let expires = now.saturating_add(i64::try_from(config.access_token_s).unwrap_or(i64::MAX));
+    let claims = json!({
+        "iss": format!("{}/auth/v1", config.url()),
+        "sub": subject.user_id,
+        "aud": "authenticated",
+        "exp": expires,
+        "iat": now,
+        "email": subject.email,
+        "phone": subject.phone,
+        "app_metadata": subject.app_metadata,
+        "user_metadata": subject.user_metadata,
+        "role": "authenticated",
+        "aal": "aal1",
+        "amr": [{ "method": subject.method, "timestamp": now }],
+        "session_id": subject.session_id,
+        "is_anonymous": subject.is_anonymous,
+    });
+    let (header, key) = keys.signer();
+    let token = encode(&header, &claims, key).map_err(|error| BadToken::new(error.to_string()))?;
+    Ok((token, expires))
+}
+
+/// Verifies a token that we signed, access token or API key.
+pub fn verify(keys: &Keys, token: &str) -> Result<TokenClaims, BadToken> {
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(BadToken::new("the token is too long"));
+    }
+    let header = decode_header(token)
+        .map_err(|_| BadToken::new("token is malformed: expected three base64url parts"))?;
+    let Some(key) = keys.verifier(header.alg) else {
+        return Err(BadToken::new(format!("signing method {:?} is invalid", header.alg)));
+    };
+    let mut validation = Validation::new(header.alg);
+    validation.leeway = 0;
+    // API keys have no audience.
+    validation.validate_aud = false;
+    match decode::<TokenClaims>(token, key, &validation) {
+        Ok(data) => Ok(data.claims),
+        Err(error) => Err(match error.kind() {
+            ErrorKind::ExpiredSignature => BadToken { message: "JWT expired".into(), expired: true },
+            ErrorKind::InvalidSignature => BadToken::new("signature is invalid"),
+            _ => BadToken::new("token is malformed"),
+        }),
+    }
+}

@@ -1,0 +1,171 @@
+//! Files named by the BLAKE3 of their bytes: pictures, uploads, and values too large for the tree.
+//!
+//! A blob is written and fsynced before the row that names it is committed; an unreferenced blob is garbage that a
+//! sweep removes, never a broken row.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use crate::error::StoreError;
+
+/// A blob's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct BlobHash(pub [u8; 32]);
+
+impl BlobHash {
+    /// The hash of `bytes`.
+    pub fn of(bytes: &[u8]) -> BlobHash {
+        BlobHash(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// Reads 64 hexadecimal digits.
+    pub fn parse(text: &str) -> Option<BlobHash> {
+        blake3::Hash::from_hex(text).ok().map(|hash| BlobHash(*hash.as_bytes()))
+    }
+
+    /// 64 hexadecimal digits.
+    pub fn hex(&self) -> String {
+        blake3::Hash::from_bytes(self.0).to_hex().to_string()
+    }
+}
+
+/// The folder of blobs.
+#[derive(Debug)]
+pub struct BlobStore {
+    folder: PathBuf,
+}
+
+impl BlobStore {
+    /// Opens or creates the folder.
+    pub fn open(folder: &Path) -> Result<BlobStore, StoreError> {
+        let partial = folder.join("partial");
+        fs::create_dir_all(&partial).map_err(StoreError::io(&partial))?;
+        // What a killed process left half written was never named by a row.
+        for entry in fs::read_dir(&partial).map_err(StoreError::io(&partial))?.flatten() {
+            let _ = fs::remove_file(entry.path());
+        }
+        Ok(BlobStore { folder: folder.to_path_buf() })
+    }
+
+    /// Where a blob lies.
+    pub fn path(&self, hash: &BlobHash) -> PathBuf {
+        let hex = hash.hex();
+        self.folder.join(&hex[..2]).join(&hex[2..])
+    }
+
+    /// Keeps `bytes` durably; writing the same bytes again costs a look.
+    pub fn write(&self, bytes: &[u8]) -> Result<BlobHash, StoreError> {
+        let mut writer = self.writer()?;
+        writer.write(bytes)?;
+        writer.finish()
+    }
+
+    /// Starts a blob whose bytes arrive in pieces.
+    pub fn writer(&self) -> Result<BlobWriter<'_>, StoreError> {
+        let path = self.folder.join("partial").join(uuid::Uuid::new_v4().simple().to_string());
+        let file = File::create_new(&path).map_err(StoreError::io(&path))?;
+        Ok(BlobWriter { store: self, path, file, hasher: blake3::Hasher::new(), len: 0, finished: false })
+    }
+
+    /// The bytes of a blob.
+    pub fn read(&self, hash: &BlobHash) -> Result<Vec<u8>, StoreError> {
+        let path = self.path(hash);
+        let mut bytes = Vec::new();
+        File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(StoreError::io(&path))?;
+        Ok(bytes)
+    }
+
+    /// Whether the blob is there.
+    pub fn exists(&self, hash: &BlobHash) -> bool {
+        self.path(hash).is_file()
+    }
+
+    /// Every blob with its size in bytes and age.
+    pub fn list(&self) -> Result<Vec<(BlobHash, u64, Duration)>, StoreError> {
+        let mut blobs = Vec::new();
+        for shard in fs::read_dir(&self.folder).map_err(StoreError::io(&self.folder))?.flatten() {
+            let shard_name = shard.file_name().to_string_lossy().to_string();
+            if shard_name.len() != 2 {
+                continue;
+            }
+            for entry in fs::read_dir(shard.path()).map_err(StoreError::io(&shard.path()))?.flatten() {
+                let name = format!("{shard_name}{}", entry.file_name().to_string_lossy());
+                let (Some(hash), Ok(metadata)) = (BlobHash::parse(&name), entry.metadata()) else { continue };
+                let modified = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+                blobs.push((hash, metadata.len(), modified.elapsed().unwrap_or_default()));
+            }
+        }
+        Ok(blobs)
+    }
+
+    /// Removes a blob; one that is already gone is no error.
+    pub fn remove(&self, hash: &BlobHash) -> Result<(), StoreError> {
+        let path = self.path(hash);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io(&path)(error)),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// A blob being written.
+#[derive(Debug)]
+pub struct BlobWriter<'a> {
+    store: &'a BlobStore,
+    path: PathBuf,
+    file: File,
+    hasher: blake3::Hasher,
+    len: u64,
+    finished: bool,
+}
+
+impl BlobWriter<'_> {
+    /// Adds bytes.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.hasher.update(bytes);
+        self.len += bytes.len() as u64;
+        self.file.write_all(bytes).map_err(StoreError::io(&self.path))
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was written yet.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Makes the blob durable under its name.
+    pub fn finish(mut self) -> Result<BlobHash, StoreError> {
+        let hash = BlobHash(*self.hasher.finalize().as_bytes());
+        let target = self.store.path(&hash);
+        let shard = target.parent().unwrap_or(&self.store.folder).to_path_buf();
+        self.finished = true;
+        if target.is_file() {
+            // A fresh time keeps a sweep from taking it before the new row names it.
+            let _ = File::options()
+                .append(true)
+                .open(&target)
+                .and_then(|file| file.set_modified(SystemTime::now()));
+            let _ = fs::remove_file(&self.path);
+            return Ok(hash);
+        }
+        self.file.sync_all().map_err(StoreError::io(&self.path))?;
+        fs::create_dir_all(&shard).map_err(StoreError::io(&shard))?;
+        fs::rename(&self.path, &target).map_err(StoreError::io(&target))?;
+        File::open(&shard).and_then(|folder| folder.sync_all()).map_err(StoreError::io(&shard))?;
+        Ok(hash)
+    }
+}
+
+impl Drop for BlobWriter<'_> {
+    fn drop(&mut self) {
+        if !self.finished {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}

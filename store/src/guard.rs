@@ -1,0 +1,256 @@
+//! Row policies, in one place, for every path: select, embed, count, write, realtime, storage, export.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+
+use models::policy::Rule;
+use models::{Claims, Command, Row, TableInfo, Value};
+use uuid::Uuid;
+
+use crate::error::StoreError;
+use crate::read::Reads;
+
+/// Chains of rules that go on in other tables end here.
+const CHAIN_MAX: usize = 8;
+/// Remembered answers about parents, so that a thousand children ask once.
+const REMEMBERED_MAX: usize = 4096;
+
+/// A caller during one request; what the tables say of them is looked up at most once.
+pub struct Caller<'c> {
+    /// Who is asking.
+    pub claims: &'c Claims,
+    is_admin: Cell<Option<bool>>,
+    is_age_verified: Cell<Option<bool>>,
+    parents: RefCell<HashMap<(usize, usize, Uuid, Command), bool>>,
+}
+
+impl<'c> Caller<'c> {
+    /// A caller about whom nothing was looked up yet.
+    pub fn new(claims: &'c Claims) -> Caller<'c> {
+        Caller {
+            claims,
+            is_admin: Cell::new(None),
+            is_age_verified: Cell::new(None),
+            parents: RefCell::new(HashMap::new()),
+        }
+    }
+
+    /// Whether `user_roles` makes the caller an admin.
+    pub fn is_admin(&self, reads: &Reads) -> Result<bool, StoreError> {
+        if let Some(known) = self.is_admin.get() {
+            return Ok(known);
+        }
+        let answer = match self.claims.user_id {
+            None => false,
+            Some(user) => has_role(reads, user, "admin")?,
+        };
+        self.is_admin.set(Some(answer));
+        Ok(answer)
+    }
+
+    /// Whether `profiles.age_verified` holds for the caller.
+    pub fn is_age_verified(&self, reads: &Reads) -> Result<bool, StoreError> {
+        if let Some(known) = self.is_age_verified.get() {
+            return Ok(known);
+        }
+        let profiles = models::schema().known("profiles");
+        let answer = match self.claims.user_id {
+            None => false,
+            Some(user) => reads
+                .get(profiles, &[Value::Uuid(user)])?
+                .is_some_and(|profile| profile[profiles.at("age_verified")] == Value::Bool(true)),
+        };
+        self.is_age_verified.set(Some(answer));
+        Ok(answer)
+    }
+}
+
+/// Whether an account holds a role.
+pub fn has_role(reads: &Reads, user: Uuid, role: &str) -> Result<bool, StoreError> {
+    let roles = models::schema().known("user_roles");
+    let mut found = false;
+    reads.each_referring(roles, roles.at("user_id"), &Value::Uuid(user), &mut |row| {
+        found = row[roles.at("role")].as_str() == Some(role);
+        !found
+    })?;
+    Ok(found)
+}
+
+/// Whether the row policy of `command` admits `row`.
+pub fn allows(
+    reads: &Reads,
+    caller: &Caller,
+    table: &TableInfo,
+    command: Command,
+    row: &Row,
+) -> Result<bool, StoreError> {
+    if caller.claims.is_service() {
+        return Ok(true);
+    }
+    Ok(holds(reads, caller, table, command, table.rule(command), row, 0)? == Some(true))
+}
+
+/// Whether a rule without row conditions, such as `admin | service`, admits the caller.
+pub(crate) fn admits(
+    reads: &Reads,
+    caller: &Caller,
+    table: &TableInfo,
+    rule: &Rule,
+) -> Result<bool, StoreError> {
+    if caller.claims.is_service() {
+        return Ok(true);
+    }
+    Ok(holds(reads, caller, table, Command::Update, rule, &table.empty_row(), 0)? == Some(true))
+}
+
+fn holds(
+    reads: &Reads,
+    caller: &Caller,
+    table: &TableInfo,
+    command: Command,
+    rule: &Rule,
+    row: &Row,
+    depth: usize,
+) -> Result<Option<bool>, StoreError> {
+    let known = |truth: bool| Ok(Some(truth));
+    match rule {
+        Rule::Or(parts) | Rule::And(parts) => {
+            let decisive = matches!(rule, Rule::Or(_));
+            let mut unknown = false;
+            for part in parts {
+                match holds(reads, caller, table, command, part, row, depth)? {
+                    Some(truth) if truth == decisive => return known(decisive),
+                    None => unknown = true,
+                    _ => {}
+                }
+            }
+            Ok(if unknown { None } else { Some(!decisive) })
+        }
+        Rule::Not(inner) => Ok(holds(reads, caller, table, command, inner, row, depth)?.map(|truth| !truth)),
+        Rule::Owner(column) => known(is_caller(caller, &row[table.at(column)])),
+        Rule::Via { steps, owner } => {
+            via(reads, caller, table, command, (steps, owner.as_deref()), row, depth)
+        }
+        Rule::Authenticated => known(caller.claims.user_id.is_some()),
+        Rule::AgeVerified => caller.is_age_verified(reads).map(Some),
+        Rule::Admin => caller.is_admin(reads).map(Some),
+        Rule::Service | Rule::Never => known(false),
+        Rule::Null(column) => known(row[table.at(column)].is_null()),
+        Rule::IsTrue(column) => Ok(row[table.at(column)].as_bool()),
+        Rule::Equals(column, text) => Ok(row[table.at(column)].as_str().map(|value| value == text)),
+    }
+}
+
+fn is_caller(caller: &Caller, value: &Value) -> bool {
+    caller.claims.user_id.is_some() && value.as_uuid() == caller.claims.user_id
+}
+
+fn via(
+    reads: &Reads,
+    caller: &Caller,
+    table: &TableInfo,
+    command: Command,
+    (steps, owner): (&[(String, String)], Option<&str>),
+    row: &Row,
+    depth: usize,
+) -> Result<Option<bool>, StoreError> {
+    if depth >= CHAIN_MAX || caller.claims.user_id.is_none() {
+        return Ok(Some(false));
+    }
+    let Some(((column, parent), rest)) = steps.split_first() else { return Ok(Some(false)) };
+    let Some(id) = row[table.at(column)].as_uuid() else { return Ok(Some(false)) };
+    let parent = models::schema().known(parent);
+    // The same chain asks the same question for every child of one parent.
+    let question = (table.id, table.at(column), id, command);
+    if let Some(answer) = caller.parents.borrow().get(&question) {
+        return Ok(Some(*answer));
+    }
+    let answer = match reads.get(parent, &[Value::Uuid(id)])? {
+        None => false,
+        Some(row) => match (rest.is_empty(), owner) {
+            (true, Some(owner)) => is_caller(caller, &row[parent.at(owner)]),
+            (true, None) => {
+                let command = if command == Command::Insert { Command::Update } else { command };
+                holds(reads, caller, parent, command, parent.rule(command), &row, depth + 1)? == Some(true)
+            }
+            (false, _) => via(reads, caller, parent, command, (rest, owner), &row, depth + 1)? == Some(true),
+        },
+    };
+    let mut parents = caller.parents.borrow_mut();
+    if parents.len() < REMEMBERED_MAX {
+        parents.insert(question, answer);
+    }
+    Ok(Some(answer))
+}
+
+/// A condition that every row which the caller may touch satisfies, for choosing an index; never instead of
+/// [`allows`].
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Implied {
+    /// No row at all.
+    Nothing,
+    /// Nothing is known.
+    Anything,
+    /// All of these columns have these values.
+    Equal(Vec<(usize, Value)>),
+}
+
+/// What `command`'s policy implies about the rows of `table` for this caller.
+pub(crate) fn implied(
+    reads: &Reads,
+    caller: &Caller,
+    table: &TableInfo,
+    command: Command,
+) -> Result<Implied, StoreError> {
+    if caller.claims.is_service() {
+        Ok(Implied::Anything)
+    } else {
+        implies(reads, caller, table, table.rule(command))
+    }
+}
+
+fn implies(reads: &Reads, caller: &Caller, table: &TableInfo, rule: &Rule) -> Result<Implied, StoreError> {
+    let fact = |truth: bool| if truth { Implied::Anything } else { Implied::Nothing };
+    Ok(match rule {
+        Rule::Or(parts) => {
+            let mut left = Implied::Nothing;
+            // The owner's branch first: most callers then need no look at their role.
+            for part in parts
+                .iter()
+                .filter(|part| **part != Rule::Admin)
+                .chain(parts.iter().filter(|part| **part == Rule::Admin))
+            {
+                let next = implies(reads, caller, table, part)?;
+                left = match (left, next) {
+                    (Implied::Nothing, other) | (other, Implied::Nothing) => other,
+                    (left, right) if left == right => left,
+                    _ => return Ok(Implied::Anything),
+                };
+            }
+            left
+        }
+        Rule::And(parts) => {
+            let mut equal = Vec::new();
+            for part in parts {
+                match implies(reads, caller, table, part)? {
+                    Implied::Nothing => return Ok(Implied::Nothing),
+                    Implied::Anything => {}
+                    Implied::Equal(more) => equal.extend(more),
+                }
+            }
+            if equal.is_empty() { Implied::Anything } else { Implied::Equal(equal) }
+        }
+        Rule::Owner(column) => match caller.claims.user_id {
+            None => Implied::Nothing,
+            Some(user) => Implied::Equal(vec![(table.at(column), Value::Uuid(user))]),
+        },
+        Rule::Via { .. } | Rule::Authenticated => fact(caller.claims.user_id.is_some()),
+        Rule::AgeVerified => fact(caller.is_age_verified(reads)?),
+        Rule::Admin => fact(caller.is_admin(reads)?),
+        Rule::Service | Rule::Never => Implied::Nothing,
+        Rule::Null(column) => Implied::Equal(vec![(table.at(column), Value::Null)]),
+        Rule::IsTrue(column) => Implied::Equal(vec![(table.at(column), Value::Bool(true))]),
+        Rule::Equals(column, text) => Implied::Equal(vec![(table.at(column), Value::text(text))]),
+        Rule::Not(_) => Implied::Anything,
+    })
+}

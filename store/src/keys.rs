@@ -1,0 +1,151 @@
+//! Every key layout of the one tree.
+//!
+//! ```text
+//! row          [table u16][0 u16][primary key]                 → row
+//! index entry  [table u16][index u16][fields][primary key]     → length of the primary key, u16
+//! blob in use  [fffe][hash 32][table u16][primary key]         → nothing
+//! meta         [ffff][word]                                    → catalog, commit counter
+//! ```
+//!
+//! One tree, so that one engine batch makes a commit atomic.
+
+use models::schema::IndexInfo;
+use models::table::IndexKind;
+use models::{Row, TableInfo, Value};
+
+use crate::blob::BlobHash;
+use crate::catalog::TableIds;
+use crate::encode;
+
+const BLOB_TABLE: [u8; 2] = [0xff, 0xfe];
+/// Where the catalog lies.
+pub(crate) const CATALOG: &[u8] = b"\xff\xffcatalog";
+/// Where the number of the last commit lies.
+pub(crate) const COUNTER: &[u8] = b"\xff\xffcounter";
+
+/// Bytes of a primary key.
+pub(crate) fn primary_key(table: &TableInfo, row: &Row) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(20);
+    for column in &table.primary_key {
+        encode::value(&row[*column], false, &mut bytes);
+    }
+    bytes
+}
+
+/// Bytes of a primary key given by its values.
+pub(crate) fn primary_key_of(values: &[Value]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(20);
+    for value in values {
+        encode::value(value, false, &mut bytes);
+    }
+    bytes
+}
+
+/// Where a row lies.
+pub(crate) fn row(ids: &TableIds, primary_key: &[u8]) -> Vec<u8> {
+    let mut key = prefix(ids.id, 0);
+    key.extend_from_slice(primary_key);
+    key
+}
+
+/// What all rows (`index` 0) or all entries of an index begin with.
+pub(crate) fn prefix(table: u16, index: u16) -> Vec<u8> {
+    let mut key = Vec::with_capacity(64);
+    key.extend_from_slice(&table.to_be_bytes());
+    key.extend_from_slice(&index.to_be_bytes());
+    key
+}
+
+/// The fields of a row in an index, without the primary key: one per entry; none when the row is not indexed.
+pub(crate) fn index_fields(table: &TableInfo, index: &IndexInfo, row: &Row) -> Vec<Vec<u8>> {
+    if index.filter.as_ref().is_some_and(|filter| filter.truth(row) != Some(true)) {
+        return Vec::new();
+    }
+    if index.kind == IndexKind::Gin {
+        let mut fields = elements(&row[index.parts[0].column]);
+        fields.sort_unstable();
+        fields.dedup();
+        return fields;
+    }
+    let mut bytes = Vec::with_capacity(40);
+    for part in &index.parts {
+        let value = &row[part.column];
+        if value.is_null() && part.null_as_empty {
+            encode::value(&Value::text(""), part.descending, &mut bytes);
+        } else {
+            encode::value(value, part.descending, &mut bytes);
+        }
+    }
+    debug_assert!(!table.primary_key.is_empty());
+    vec![bytes]
+}
+
+/// One field per array element, or per top-level member of a JSON object that is not itself nested.
+pub(crate) fn elements(value: &Value) -> Vec<Vec<u8>> {
+    let field = |value: &Value| {
+        let mut bytes = Vec::new();
+        encode::value(value, false, &mut bytes);
+        bytes
+    };
+    match value {
+        Value::TextArray(elements) => {
+            elements.iter().flatten().map(|text| field(&Value::text(text))).collect()
+        }
+        Value::UuidArray(elements) => {
+            elements.iter().flatten().map(|uuid| field(&Value::Uuid(*uuid))).collect()
+        }
+        Value::Json(_) => match value.as_json() {
+            Some(serde_json::Value::Object(members)) => members
+                .iter()
+                .filter(|(_, member)| !member.is_object() && !member.is_array())
+                .map(|(key, member)| field(&Value::Text(format!("{key}\u{0}{member}"))))
+                .collect(),
+            _ => Vec::new(),
+        },
+        _ => Vec::new(),
+    }
+}
+
+/// A whole index entry.
+pub(crate) fn index_entry(ids: &TableIds, index: usize, fields: &[u8], primary_key: &[u8]) -> Vec<u8> {
+    let mut key = prefix(ids.id, ids.indexes[index]);
+    key.extend_from_slice(fields);
+    key.extend_from_slice(primary_key);
+    key
+}
+
+/// The value of an index entry: where its primary key begins, counted from the end.
+pub(crate) fn index_value(primary_key: &[u8]) -> Vec<u8> {
+    (primary_key.len() as u16).to_be_bytes().to_vec()
+}
+
+/// The primary key at the end of an index entry.
+pub(crate) fn primary_key_in<'a>(entry: &'a [u8], value: &[u8]) -> Option<&'a [u8]> {
+    let len = u16::from_be_bytes(value.try_into().ok()?) as usize;
+    entry.get(entry.len().checked_sub(len)?..)
+}
+
+/// Notes that a row names a blob.
+pub(crate) fn blob_use(hash: &BlobHash, ids: &TableIds, primary_key: &[u8]) -> Vec<u8> {
+    let mut key = blob_uses(hash);
+    key.extend_from_slice(&ids.id.to_be_bytes());
+    key.extend_from_slice(primary_key);
+    key
+}
+
+/// What all uses of a blob begin with.
+pub(crate) fn blob_uses(hash: &BlobHash) -> Vec<u8> {
+    let mut key = BLOB_TABLE.to_vec();
+    key.extend_from_slice(&hash.0);
+    key
+}
+
+/// What all uses of all blobs begin with.
+pub(crate) fn all_blob_uses() -> Vec<u8> {
+    BLOB_TABLE.to_vec()
+}
+
+/// The blob of a use.
+pub(crate) fn blob_of_use(key: &[u8]) -> Option<BlobHash> {
+    key.get(2..34).and_then(|bytes| bytes.try_into().ok()).map(BlobHash)
+}

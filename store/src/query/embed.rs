@@ -1,0 +1,137 @@
+//! Related rows inside a row: along foreign keys in both directions, and through junction tables.
+
+use models::{Command, Row, TableId, TableInfo, Value};
+
+use super::filter::Filter;
+use super::{Query, Reader, Rows, project, run, schema};
+use crate::error::StoreError;
+
+/// A relation followed by a query.
+#[derive(Clone, Debug)]
+pub struct Embed {
+    /// Member name in the result.
+    pub key: String,
+    /// Which rows are related.
+    pub link: Link,
+    /// Parents without a related row are dropped.
+    pub inner: bool,
+    /// Members go into the parent instead of into one of its own.
+    pub spread: bool,
+    /// What to read of the related rows.
+    pub query: Query,
+}
+
+/// How rows are related.
+#[derive(Clone, Debug)]
+pub enum Link {
+    /// `child.column` equals the parent's `own`.
+    Direct {
+        /// Column of the parent.
+        own: usize,
+        /// Column of the related table.
+        column: usize,
+        /// At most one related row: an object or null instead of an array.
+        to_one: bool,
+    },
+    /// Through a junction table that refers to both.
+    Through {
+        /// The junction.
+        junction: TableId,
+        /// Column of the parent.
+        own: usize,
+        /// Column of the junction that refers to the parent.
+        near: usize,
+        /// Column of the junction that refers to the related table.
+        far: usize,
+        /// Column of the related table.
+        column: usize,
+    },
+}
+
+impl Embed {
+    /// Whether the result is an object or null.
+    pub fn is_to_one(&self) -> bool {
+        matches!(self.link, Link::Direct { to_one: true, .. })
+    }
+
+    /// The query for one parent; `None` when nothing can be related.
+    fn for_parent(&self, reader: &Reader, parent: &Row) -> Result<Option<Query>, StoreError> {
+        let mut query = self.query.clone();
+        match &self.link {
+            Link::Direct { own, column, .. } => {
+                if parent[*own].is_null() {
+                    return Ok(None);
+                }
+                query.filter = query.filter.and(Filter::equal(*column, parent[*own].clone()));
+            }
+            Link::Through { junction, own, near, far, column } => {
+                let links = Query::all(*junction).filter(Filter::equal(*near, parent[*own].clone()));
+                let mut related = Vec::new();
+                run::each(reader, &links, &[Command::Select], &mut |row| {
+                    related.push(row[*far].clone());
+                    Ok(related.len() < reader.limits.sorted_max)
+                })?;
+                query.filter = query.filter.and(Filter::one_of(*column, related));
+            }
+        }
+        let rows_max = if self.is_to_one() { 1 } else { reader.limits.rows_max };
+        query.limit = Some(query.limit.unwrap_or(rows_max).min(rows_max));
+        Ok(Some(query))
+    }
+
+    /// Whether the parent has a related row.
+    pub(crate) fn exists(
+        &self,
+        reader: &Reader,
+        _table: &TableInfo,
+        parent: &Row,
+    ) -> Result<bool, StoreError> {
+        let Some(query) = self.for_parent(reader, parent)? else { return Ok(false) };
+        let mut found = false;
+        run::each(reader, &query, &[Command::Select], &mut |_| {
+            found = true;
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+
+    /// The related rows.
+    pub(crate) fn rows(&self, reader: &Reader, parent: &Row) -> Result<Rows, StoreError> {
+        match self.for_parent(reader, parent)? {
+            Some(query) => project::select(reader, &query, false),
+            None if self.query.aggregates() => {
+                // Statistics of no rows are still one row of statistics.
+                let mut query = self.query.clone();
+                query.filter = Filter::Or(Vec::new());
+                project::select(reader, &query, false)
+            }
+            None => Ok(Rows { columns: project::columns(&self.query), ..Rows::default() }),
+        }
+    }
+
+    /// One related stored row, for ordering parents by it.
+    pub(crate) fn first(&self, reader: &Reader, parent: &Row) -> Result<Option<Row>, StoreError> {
+        let Some(query) = self.for_parent(reader, parent)? else { return Ok(None) };
+        let mut first = None;
+        run::each(reader, &query, &[Command::Select], &mut |row| {
+            first = Some(row);
+            Ok(false)
+        })?;
+        Ok(first)
+    }
+
+    /// How related rows are found, in words.
+    pub(crate) fn describe(&self, reader: &Reader) -> Result<String, StoreError> {
+        let table = &schema().tables[self.query.table];
+        let mut query = self.query.clone();
+        let column = match &self.link {
+            Link::Direct { column, .. } | Link::Through { column, .. } => *column,
+        };
+        let example = match table.kind(column) {
+            models::ColumnType::Uuid => Value::Uuid(uuid::Uuid::nil()),
+            _ => Value::text(""),
+        };
+        query.filter = query.filter.and(Filter::equal(column, example));
+        reader.explain(&query)
+    }
+}

@@ -1,0 +1,379 @@
+//! Chooses how to find the rows of a query: by key, through an index (equality prefix, one range, order), or by
+//! reading the table.
+//!
+//! Only conditions that must hold for every result count: the top-level conjunction of the filter, and what the row
+//! policy implies for this caller. The filter itself is still evaluated on every row that is found.
+
+use std::collections::HashMap;
+
+use models::expr::{self, Expr};
+use models::schema::{IndexInfo, KeyPart};
+use models::table::IndexKind;
+use models::{Command, TableInfo, Value};
+
+use super::filter::{Comparison, Filter, Is, Operator, Test};
+use super::{Order, OrderBy, Query, Reader, schema};
+use crate::encode;
+use crate::error::StoreError;
+use crate::guard::{self, Implied};
+use crate::keys;
+
+/// Longest `in` list that becomes one range per value.
+const LISTED_MAX: usize = 200;
+
+/// How to find the rows.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub access: Access,
+    /// Rows come in the order that the query asks for.
+    pub ordered: bool,
+    /// Columns bound by equality, for people.
+    bound: Vec<usize>,
+}
+
+/// Where the rows are found.
+#[derive(Debug)]
+pub(crate) enum Access {
+    /// Nowhere.
+    Nothing,
+    /// In these key ranges; `index` is `None` for the rows themselves.
+    Ranges { index: Option<usize>, ranges: Vec<(Vec<u8>, Option<Vec<u8>>)>, descending: bool },
+}
+
+impl Plan {
+    /// Whether the whole primary key is given.
+    pub fn is_key(&self, table: usize) -> bool {
+        let table = &schema().tables[table];
+        match &self.access {
+            Access::Nothing => true,
+            Access::Ranges { index: None, ranges, .. } => {
+                ranges.len() == 1 && self.bound.len() == table.primary_key.len()
+            }
+            Access::Ranges { .. } => false,
+        }
+    }
+
+    /// `nothing`, `key`, `index NAME (columns)`, `scan`; with `, sorted` when rows are sorted afterwards.
+    pub fn describe(&self, table: &TableInfo) -> String {
+        let bound: Vec<&str> = self.bound.iter().map(|column| table.table.columns[*column].name).collect();
+        let found = match &self.access {
+            Access::Nothing => "nothing".to_string(),
+            Access::Ranges { index: None, .. } if self.bound.len() == table.primary_key.len() => {
+                "key".to_string()
+            }
+            Access::Ranges { index: None, ranges, .. } if ranges.len() == 1 && self.bound.is_empty() => {
+                "scan".to_string()
+            }
+            Access::Ranges { index: None, .. } => format!("key range ({})", bound.join(", ")),
+            Access::Ranges { index: Some(index), .. } => {
+                format!("index {} ({})", table.indexes[*index].names[0], bound.join(", "))
+            }
+        };
+        if self.ordered { found } else { format!("{found}, sorted") }
+    }
+}
+
+/// What is known of every result row.
+#[derive(Default)]
+struct Facts {
+    equal: HashMap<usize, Value>,
+    listed: HashMap<usize, Vec<Value>>,
+    /// `(lower, upper)`, each with whether the bound itself is included.
+    ranges: HashMap<usize, (Bound, Bound)>,
+    not_null: Vec<usize>,
+    contains: Vec<(usize, Value)>,
+}
+
+struct Candidate {
+    score: u32,
+    plan: Plan,
+}
+
+/// Chooses.
+pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Result<Plan, StoreError> {
+    let table = &schema().tables[query.table];
+    let mut facts = Facts::default();
+    facts.learn(&query.filter);
+    for command in commands {
+        match guard::implied(&reader.reads, reader.caller, table, *command)? {
+            Implied::Nothing => return Ok(nothing()),
+            Implied::Anything => {}
+            Implied::Equal(equalities) => {
+                for (column, value) in equalities {
+                    if facts.equal.get(&column).is_some_and(|other| *other != value) {
+                        return Ok(nothing());
+                    }
+                    facts.equal.insert(column, value);
+                }
+            }
+        }
+    }
+    let key_parts: Vec<KeyPart> = table
+        .primary_key
+        .iter()
+        .map(|column| KeyPart { column: *column, descending: false, null_as_empty: false })
+        .collect();
+    let ids = &reader.reads.inner.ids[table.id];
+    let mut best = facts.candidate(query, None, &key_parts, true, keys::prefix(ids.id, 0));
+    for (position, index) in table.indexes.iter().enumerate() {
+        if !facts.implies_filter(index) {
+            continue;
+        }
+        let prefix = keys::prefix(ids.id, ids.indexes[position]);
+        let candidate = match index.kind {
+            IndexKind::Gin => facts.element_candidate(index, position, prefix),
+            IndexKind::Btree => {
+                Some(facts.candidate(query, Some(position), &index.parts, index.unique, prefix))
+            }
+        };
+        if let Some(candidate) = candidate
+            && candidate.score > best.score
+        {
+            best = candidate;
+        }
+    }
+    if query.order.is_empty() {
+        best.plan.ordered = true;
+    }
+    Ok(best.plan)
+}
+
+fn nothing() -> Plan {
+    Plan { access: Access::Nothing, ordered: true, bound: Vec::new() }
+}
+
+impl Facts {
+    fn learn(&mut self, filter: &Filter) {
+        match filter {
+            Filter::And(parts) => parts.iter().for_each(|part| self.learn(part)),
+            Filter::Test(Test { field, operator }) => {
+                if let Some(column) = field.plain() {
+                    self.learn_test(column, operator);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn learn_test(&mut self, column: usize, operator: &Operator) {
+        let bounds = self.ranges.entry(column).or_default();
+        match operator {
+            Operator::Compare(Comparison::Equal, value) => {
+                self.equal.insert(column, value.clone());
+            }
+            Operator::Compare(Comparison::Greater, value) => bounds.0 = Some((value.clone(), false)),
+            Operator::Compare(Comparison::GreaterOrEqual, value) => bounds.0 = Some((value.clone(), true)),
+            Operator::Compare(Comparison::Less, value) => bounds.1 = Some((value.clone(), false)),
+            Operator::Compare(Comparison::LessOrEqual, value) => bounds.1 = Some((value.clone(), true)),
+            Operator::Is(Is::Null) => {
+                self.equal.insert(column, Value::Null);
+            }
+            Operator::Is(Is::True) => {
+                self.equal.insert(column, Value::Bool(true));
+            }
+            Operator::Is(Is::False) => {
+                self.equal.insert(column, Value::Bool(false));
+            }
+            Operator::Is(Is::NotNull) => self.not_null.push(column),
+            Operator::In(values) if values.len() <= LISTED_MAX => {
+                self.listed.insert(column, values.iter().filter(|value| !value.is_null()).cloned().collect());
+            }
+            Operator::Like(like) => {
+                if let Some(prefix) = like.prefix().filter(|prefix| prefix.len() < encode::TEXT_BYTES_MAX) {
+                    let mut end = prefix.clone().into_bytes();
+                    // The next text after all that begin with the prefix, if it is still text.
+                    if let Some(last) = end.last_mut()
+                        && *last < 0x7f
+                    {
+                        *last += 1;
+                        if let Ok(end) = String::from_utf8(end) {
+                            *bounds = (Some((Value::Text(prefix), true)), Some((Value::Text(end), false)));
+                        }
+                    }
+                }
+            }
+            Operator::Contains(value) => {
+                self.contains.push((column, value.clone()));
+                self.not_null.push(column);
+            }
+            _ => {}
+        }
+        if self.ranges.get(&column).is_some_and(|(lower, upper)| lower.is_none() && upper.is_none()) {
+            self.ranges.remove(&column);
+        }
+    }
+
+    /// Whether every result row is in a partial index.
+    fn implies_filter(&self, index: &IndexInfo) -> bool {
+        index.filter.as_ref().is_none_or(|filter| self.implies(filter))
+    }
+
+    fn implies(&self, filter: &Expr) -> bool {
+        match filter {
+            Expr::And(parts) => parts.iter().all(|part| self.implies(part)),
+            Expr::Compare(left, expr::Comparison::Equal, right) => match (left.as_ref(), right.as_ref()) {
+                (Expr::Column(column), Expr::Constant(value)) => self.equal.get(column) == Some(value),
+                _ => false,
+            },
+            Expr::In(needle, values) => match needle.as_ref() {
+                Expr::Column(column) => match (self.equal.get(column), self.listed.get(column)) {
+                    (Some(value), _) => values.contains(value),
+                    (None, Some(listed)) => listed.iter().all(|value| values.contains(value)),
+                    (None, None) => false,
+                },
+                _ => false,
+            },
+            Expr::Not(inner) => match inner.as_ref() {
+                Expr::IsNull(column) => match column.as_ref() {
+                    Expr::Column(column) => {
+                        self.equal.get(column).is_some_and(|value| !value.is_null())
+                            || self.listed.contains_key(column)
+                            || self.ranges.contains_key(column)
+                            || self.not_null.contains(column)
+                    }
+                    _ => false,
+                },
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
+    /// The use of an ordered index (or the primary key) for this query.
+    fn candidate(
+        &self,
+        query: &Query,
+        index: Option<usize>,
+        parts: &[KeyPart],
+        unique: bool,
+        prefix: Vec<u8>,
+    ) -> Candidate {
+        let mut prefixes = vec![prefix];
+        let mut bound = Vec::new();
+        let mut score = 0;
+        let mut used = 0;
+        let mut listed = false;
+        for part in parts {
+            if let Some(value) = self.equal.get(&part.column) {
+                prefixes.iter_mut().for_each(|prefix| append(part, value, prefix));
+                score += 10;
+            } else if let Some(values) = self.listed.get(&part.column).filter(|_| !listed) {
+                listed = true;
+                score += 8;
+                prefixes = expand(&prefixes, part, values);
+            } else {
+                break;
+            }
+            bound.push(part.column);
+            used += 1;
+        }
+        if unique && used == parts.len() && !parts.is_empty() {
+            score += 1000;
+        }
+        let order = (!listed || prefixes.len() == 1)
+            .then(|| self.order_match(&query.order, &parts[used..]))
+            .flatten();
+        let ordered = order.is_some();
+        let descending = order.unwrap_or(false);
+        if ordered && !query.order.is_empty() {
+            score += if query.limit.is_some() { 6 } else { 2 };
+        }
+        let range = parts.get(used).and_then(|part| Some((part, self.ranges.get(&part.column)?)));
+        let ranges = match range {
+            Some((part, bounds)) => {
+                score += 5;
+                bound.push(part.column);
+                prefixes.iter().map(|prefix| bounded(prefix, part, bounds)).collect()
+            }
+            None => prefixes.iter().map(|prefix| (prefix.clone(), crate::open::prefix_end(prefix))).collect(),
+        };
+        Candidate {
+            score,
+            plan: Plan { access: Access::Ranges { index, ranges, descending }, ordered, bound },
+        }
+    }
+
+    /// Whether an index whose next columns are `parts` gives the order: forwards (`false`) or backwards (`true`).
+    fn order_match(&self, order: &[Order], parts: &[KeyPart]) -> Option<bool> {
+        let mut parts = parts.iter();
+        let mut direction = None;
+        for term in order {
+            let OrderBy::Field(field) = &term.by else { return None };
+            let column = field.plain()?;
+            // A column with one value orders nothing.
+            if self.equal.contains_key(&column) {
+                continue;
+            }
+            let part = parts.next().filter(|part| part.column == column && !part.null_as_empty)?;
+            // Forwards, an ascending part ends with NULLs and a descending one begins with them.
+            let backwards = term.descending != part.descending;
+            let nulls_first = part.descending != backwards;
+            if nulls_first != term.nulls_first || direction.is_some_and(|known| known != backwards) {
+                return None;
+            }
+            direction = Some(backwards);
+        }
+        Some(direction.unwrap_or(false))
+    }
+
+    /// The use of an index by element for `@>`.
+    fn element_candidate(&self, index: &IndexInfo, position: usize, prefix: Vec<u8>) -> Option<Candidate> {
+        let column = index.parts[0].column;
+        let (_, value) = self.contains.iter().find(|(other, _)| *other == column)?;
+        let element = keys::elements(value).into_iter().max_by_key(Vec::len)?;
+        let mut from = prefix;
+        from.extend_from_slice(&element);
+        let ranges = vec![(from.clone(), crate::open::prefix_end(&from))];
+        let access = Access::Ranges { index: Some(position), ranges, descending: false };
+        Some(Candidate { score: 9, plan: Plan { access, ordered: false, bound: vec![column] } })
+    }
+}
+
+fn append(part: &KeyPart, value: &Value, prefix: &mut Vec<u8>) {
+    if part.null_as_empty && value.is_null() {
+        encode::value(&Value::text(""), part.descending, prefix);
+    } else {
+        encode::value(value, part.descending, prefix);
+    }
+}
+
+fn expand(prefixes: &[Vec<u8>], part: &KeyPart, values: &[Value]) -> Vec<Vec<u8>> {
+    let mut expanded = Vec::new();
+    for prefix in prefixes {
+        for value in values {
+            let mut longer = prefix.clone();
+            append(part, value, &mut longer);
+            expanded.push(longer);
+        }
+    }
+    expanded.sort_unstable();
+    expanded.dedup();
+    expanded
+}
+
+/// A value and whether it is included itself.
+type Bound = Option<(Value, bool)>;
+
+fn bounded(prefix: &[u8], part: &KeyPart, (lower, upper): &(Bound, Bound)) -> (Vec<u8>, Option<Vec<u8>>) {
+    // In a descending part the greater value comes first.
+    let (first, last) = if part.descending { (upper, lower) } else { (lower, upper) };
+    let edge = |value: &Value| {
+        let mut key = prefix.to_vec();
+        encode::value(value, part.descending, &mut key);
+        key
+    };
+    let long = |value: &Value| value.as_str().is_some_and(|text| text.len() > encode::TEXT_BYTES_MAX);
+    let from = match first {
+        Some((value, _)) if long(value) => prefix.to_vec(),
+        Some((value, true)) => edge(value),
+        Some((value, false)) => encode::after_prefix(&edge(value)).unwrap_or_else(|| edge(value)),
+        None => prefix.to_vec(),
+    };
+    let to = match last {
+        Some((value, _)) if long(value) => encode::after_prefix(prefix),
+        Some((value, true)) => encode::after_prefix(&edge(value)),
+        Some((value, false)) => Some(edge(value)),
+        None => encode::after_prefix(prefix),
+    };
+    (from, to)
+}

@@ -1,0 +1,377 @@
+//! From admitted rows to result rows: members, order, page, total, groups.
+
+use std::cmp::Ordering;
+use std::collections::HashMap;
+
+use models::convert;
+use models::{Command, Row, TableInfo, Value};
+
+use super::aggregate::{self, Accumulator};
+use super::embed::Embed;
+use super::{Item, Order, OrderBy, Query, Reader, Rows, run, schema};
+use crate::error::StoreError;
+
+/// Runs a query.
+pub(crate) fn select(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError> {
+    if query.aggregates() { grouped(reader, query, count) } else { plain(reader, query, count) }
+}
+
+/// Names of the members of a result row, spread embeds flattened.
+pub(crate) fn columns(query: &Query) -> Vec<String> {
+    let mut names = Vec::new();
+    for output in &query.select {
+        match &output.item {
+            Item::Embed(embed) if query.embeds[*embed].spread => {
+                names.extend(columns(&query.embeds[*embed].query))
+            }
+            _ => names.push(output.key.clone()),
+        }
+    }
+    names
+}
+
+fn plain(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError> {
+    let limit = query.limit.unwrap_or(reader.limits.rows_max).min(reader.limits.rows_max);
+    let mut result = Rows { columns: columns(query), ..Rows::default() };
+    let mut size = Size { bytes: 0, max: reader.limits.bytes_max };
+    let table = &schema().tables[query.table];
+    let mut seen = 0;
+    if run::is_ordered(reader, query)? {
+        run::each(reader, query, &[Command::Select], &mut |row| {
+            if seen >= query.offset && (result.rows.len() as u64) < limit {
+                let members = members(reader, query, table, &row)?;
+                size.add(&members)?;
+                result.rows.push(members);
+            }
+            seen += 1;
+            Ok(count || seen < query.offset.saturating_add(limit))
+        })?;
+    } else {
+        let wanted = usize::try_from(query.offset.saturating_add(limit)).unwrap_or(usize::MAX);
+        let mut sorted = Sorted::new(&query.order, wanted, reader.limits.sorted_max);
+        run::each(reader, query, &[Command::Select], &mut |row| {
+            seen += 1;
+            let keys = sort_keys(reader, query, table, &row)?;
+            sorted.add(keys, row).map(|()| true)
+        })?;
+        for row in sorted.finish().into_iter().skip(query.offset as usize).take(limit as usize) {
+            let members = members(reader, query, table, &row)?;
+            size.add(&members)?;
+            result.rows.push(members);
+        }
+    }
+    result.total = count.then_some(seen);
+    Ok(result)
+}
+
+fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError> {
+    let table = &schema().tables[query.table];
+    // Groups in order of first appearance; the key is the JSON of everything grouped by.
+    let mut positions: HashMap<String, usize> = HashMap::new();
+    let mut groups: Vec<(Vec<Value>, Vec<Accumulator>)> = Vec::new();
+    let fresh = || -> Vec<Accumulator> {
+        aggregates(query).map(|(function, _)| Accumulator::new(function)).collect()
+    };
+    run::each(reader, query, &[Command::Select], &mut |row| {
+        let by = grouped_by(reader, query, table, &row)?;
+        let mut key = String::new();
+        by.iter().for_each(|value| {
+            convert::write_json(value, &mut key);
+            key.push('\u{1f}');
+        });
+        let position = *positions.entry(key).or_insert_with(|| {
+            groups.push((by, fresh()));
+            groups.len() - 1
+        });
+        if groups.len() > reader.limits.sorted_max {
+            return Err(StoreError::Limit { what: "number of groups", max: reader.limits.sorted_max as u64 });
+        }
+        for (accumulator, (_, of)) in groups[position].1.iter_mut().zip(aggregates(query)) {
+            accumulator.add(of, table, &row)?;
+        }
+        Ok(true)
+    })?;
+    let only_aggregates = query.select.iter().all(|output| matches!(output.item, Item::Aggregate { .. }));
+    if groups.is_empty() && only_aggregates {
+        groups.push((Vec::new(), fresh()));
+    }
+    let mut rows = Vec::new();
+    for (by, accumulators) in groups {
+        let (mut by, mut accumulators) = (by.into_iter(), accumulators.into_iter());
+        let mut members = Vec::new();
+        for output in &query.select {
+            match &output.item {
+                Item::Aggregate { cast, .. } => {
+                    let value = accumulators.next().map_or(Value::Null, Accumulator::finish);
+                    members.push(aggregate::cast(value, *cast)?);
+                }
+                Item::Embed(embed) if query.embeds[*embed].spread => {
+                    members.extend(by.by_ref().take(columns(&query.embeds[*embed].query).len()));
+                }
+                _ => members.push(by.next().unwrap_or(Value::Null)),
+            }
+        }
+        rows.push(members);
+    }
+    order_groups(query, &mut rows)?;
+    let total = rows.len() as u64;
+    let limit = query.limit.unwrap_or(reader.limits.rows_max).min(reader.limits.rows_max);
+    let rows = rows.into_iter().skip(query.offset as usize).take(limit as usize).collect();
+    Ok(Rows { columns: columns(query), rows, total: count.then_some(total) })
+}
+
+fn aggregates(query: &Query) -> impl Iterator<Item = (aggregate::Function, Option<&super::Field>)> {
+    query.select.iter().filter_map(|output| match &output.item {
+        Item::Aggregate { function, of, .. } => Some((*function, of.as_ref())),
+        _ => None,
+    })
+}
+
+fn grouped_by(
+    reader: &Reader,
+    query: &Query,
+    table: &TableInfo,
+    row: &Row,
+) -> Result<Vec<Value>, StoreError> {
+    let mut values = Vec::new();
+    for output in &query.select {
+        match &output.item {
+            Item::Field(field) => values.push(field.value(table, row)?),
+            Item::Aggregate { .. } => {}
+            Item::Embed(embed) => embed_members(reader, &query.embeds[*embed], row, &mut values)?,
+        }
+    }
+    Ok(values)
+}
+
+fn order_groups(query: &Query, rows: &mut [Vec<Value>]) -> Result<(), StoreError> {
+    let mut terms = Vec::new();
+    for order in &query.order {
+        let position = match &order.by {
+            OrderBy::Output(position) => Some(*position),
+            OrderBy::Field(field) => query
+                .select
+                .iter()
+                .position(|output| matches!(&output.item, Item::Field(other) if other == field)),
+            OrderBy::Embedded(..) => None,
+        };
+        let position = position.ok_or_else(|| {
+            StoreError::raised(
+                "42803",
+                "the order of grouped rows must name a selected column or an aggregate's alias",
+            )
+        })?;
+        terms.push((flat_position(query, position), order));
+    }
+    rows.sort_by(|a, b| {
+        let orders = terms.iter().map(|(position, order)| order_values(&a[*position], &b[*position], order));
+        orders.fold(Ordering::Equal, Ordering::then)
+    });
+    Ok(())
+}
+
+/// Where an output stands among the flattened members.
+fn flat_position(query: &Query, position: usize) -> usize {
+    let width = |output: &super::Output| match &output.item {
+        Item::Embed(embed) if query.embeds[*embed].spread => columns(&query.embeds[*embed].query).len(),
+        _ => 1,
+    };
+    query.select[..position].iter().map(width).sum()
+}
+
+fn members(reader: &Reader, query: &Query, table: &TableInfo, row: &Row) -> Result<Vec<Value>, StoreError> {
+    let mut values = Vec::with_capacity(query.select.len());
+    for output in &query.select {
+        match &output.item {
+            Item::Field(field) => values.push(match field.plain() {
+                Some(position) => row[position].clone(),
+                None => field.value(table, row)?,
+            }),
+            Item::Aggregate { .. } => values.push(Value::Null),
+            Item::Embed(embed) => embed_members(reader, &query.embeds[*embed], row, &mut values)?,
+        }
+    }
+    Ok(values)
+}
+
+fn embed_members(
+    reader: &Reader,
+    embed: &Embed,
+    row: &Row,
+    values: &mut Vec<Value>,
+) -> Result<(), StoreError> {
+    let related = embed.rows(reader, row)?;
+    if !embed.spread {
+        values.push(match (embed.is_to_one(), related.rows.first()) {
+            (true, None) => Value::Null,
+            (true, Some(only)) => Value::Json(object(&related.columns, only)),
+            (false, _) => Value::Json(array(&related)),
+        });
+    } else if embed.is_to_one() {
+        let nothing = || vec![Value::Null; related.columns.len()];
+        values.extend(related.rows.first().cloned().unwrap_or_else(nothing));
+    } else {
+        for column in 0..related.columns.len() {
+            let mut text = String::from("[");
+            for (position, row) in related.rows.iter().enumerate() {
+                if position > 0 {
+                    text.push(',');
+                }
+                convert::write_json(&row[column], &mut text);
+            }
+            text.push(']');
+            values.push(Value::Json(text));
+        }
+    }
+    Ok(())
+}
+
+/// A row as a JSON object.
+pub(crate) fn object(columns: &[String], values: &[Value]) -> String {
+    let mut text = String::with_capacity(64 * columns.len());
+    write_object(columns, values, &mut text);
+    text
+}
+
+fn write_object(columns: &[String], values: &[Value], out: &mut String) {
+    out.push('{');
+    for (position, (column, value)) in columns.iter().zip(values).enumerate() {
+        if position > 0 {
+            out.push(',');
+        }
+        convert::write_json_string(column, out);
+        out.push(':');
+        convert::write_json(value, out);
+    }
+    out.push('}');
+}
+
+fn array(rows: &Rows) -> String {
+    let mut text = String::new();
+    rows.write_json(&mut text);
+    text
+}
+
+impl Rows {
+    /// Appends the rows as a JSON array of objects.
+    pub fn write_json(&self, out: &mut String) {
+        out.push('[');
+        for (position, row) in self.rows.iter().enumerate() {
+            if position > 0 {
+                out.push(',');
+            }
+            write_object(&self.columns, row, out);
+        }
+        out.push(']');
+    }
+
+    /// Appends one row as a JSON object.
+    pub fn write_row(&self, row: &[Value], out: &mut String) {
+        write_object(&self.columns, row, out);
+    }
+}
+
+struct Size {
+    bytes: usize,
+    max: usize,
+}
+
+impl Size {
+    fn add(&mut self, members: &[Value]) -> Result<(), StoreError> {
+        self.bytes += members
+            .iter()
+            .map(|value| match value {
+                Value::Text(text) | Value::Json(text) => text.len(),
+                Value::TextArray(elements) => elements.iter().flatten().map(String::len).sum(),
+                _ => 16,
+            })
+            .sum::<usize>();
+        if self.bytes <= self.max {
+            return Ok(());
+        }
+        Err(StoreError::Limit { what: "size of the result in bytes", max: self.max as u64 })
+    }
+}
+
+fn sort_keys(reader: &Reader, query: &Query, table: &TableInfo, row: &Row) -> Result<Vec<Value>, StoreError> {
+    let mut keys = Vec::with_capacity(query.order.len());
+    for term in &query.order {
+        keys.push(match &term.by {
+            OrderBy::Field(field) => field.value(table, row)?,
+            OrderBy::Embedded(embed, field) => {
+                let embed = &query.embeds[*embed];
+                match embed.first(reader, row)? {
+                    None => Value::Null,
+                    Some(related) => field.value(&schema().tables[embed.query.table], &related)?,
+                }
+            }
+            OrderBy::Output(_) => Value::Null,
+        });
+    }
+    Ok(keys)
+}
+
+/// `a` before `b`, with NULLs where the term puts them.
+fn order_values(a: &Value, b: &Value, order: &Order) -> Ordering {
+    match (a.is_null(), b.is_null()) {
+        (true, true) => Ordering::Equal,
+        (true, false) => {
+            if order.nulls_first {
+                Ordering::Less
+            } else {
+                Ordering::Greater
+            }
+        }
+        (false, true) => {
+            if order.nulls_first {
+                Ordering::Greater
+            } else {
+                Ordering::Less
+            }
+        }
+        (false, false) => {
+            let ascending = a.compare(b).unwrap_or(Ordering::Equal);
+            if order.descending { ascending.reverse() } else { ascending }
+        }
+    }
+}
+
+/// Keeps the first `wanted` rows of an order, in twice that much memory.
+struct Sorted<'q> {
+    order: &'q [Order],
+    wanted: usize,
+    max: usize,
+    rows: Vec<(Vec<Value>, Row)>,
+}
+
+impl<'q> Sorted<'q> {
+    fn new(order: &'q [Order], wanted: usize, max: usize) -> Sorted<'q> {
+        Sorted { order, wanted, max, rows: Vec::new() }
+    }
+
+    fn add(&mut self, keys: Vec<Value>, row: Row) -> Result<(), StoreError> {
+        self.rows.push((keys, row));
+        if self.rows.len() >= self.wanted.saturating_mul(2).max(1024) {
+            self.cut();
+        }
+        if self.rows.len() > self.max {
+            return Err(StoreError::Limit { what: "number of rows to sort", max: self.max as u64 });
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self) {
+        let order = self.order;
+        // Stable, so that equal rows stay in the order in which they were found.
+        self.rows.sort_by(|(a, _), (b, _)| {
+            let orders = order.iter().zip(a.iter().zip(b)).map(|(order, (a, b))| order_values(a, b, order));
+            orders.fold(Ordering::Equal, Ordering::then)
+        });
+        self.rows.truncate(self.wanted);
+    }
+
+    fn finish(mut self) -> Vec<Row> {
+        self.cut();
+        self.rows.into_iter().map(|(_, row)| row).collect()
+    }
+}

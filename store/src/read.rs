@@ -1,0 +1,123 @@
+//! Reading rows, from the store as it is or inside a transaction.
+
+use models::schema::IndexInfo;
+use models::{Row, TableInfo, Value};
+
+use crate::error::StoreError;
+use crate::source::Source;
+use crate::{Inner, codec, encode, keys};
+
+/// A view to read from.
+pub struct Reads<'a> {
+    pub(crate) inner: &'a Inner,
+    pub(crate) source: &'a dyn Source,
+}
+
+impl<'a> Reads<'a> {
+    /// The row with a primary key.
+    pub fn get(&self, table: &TableInfo, primary_key: &[Value]) -> Result<Option<Row>, StoreError> {
+        self.get_encoded(table, &keys::primary_key_of(primary_key))
+    }
+
+    pub(crate) fn get_encoded(
+        &self,
+        table: &TableInfo,
+        primary_key: &[u8],
+    ) -> Result<Option<Row>, StoreError> {
+        let ids = &self.inner.ids[table.id];
+        match self.source.get(&keys::row(ids, primary_key))? {
+            None => Ok(None),
+            Some(bytes) => codec::decode(&bytes, table, ids, &self.inner.blobs).map(Some),
+        }
+    }
+
+    /// Primary keys of the entries of an index whose fields are exactly `fields`.
+    pub(crate) fn entries(
+        &self,
+        table: &TableInfo,
+        index: usize,
+        fields: &[u8],
+    ) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> + use<'_, 'a> {
+        let ids = &self.inner.ids[table.id];
+        let mut from = keys::prefix(ids.id, ids.indexes[index]);
+        from.extend_from_slice(fields);
+        let to = encode::after_prefix(&from);
+        self.source.range(from, to, false).map(|pair| {
+            let (key, value) = pair?;
+            let primary_key = keys::primary_key_in(&key, &value);
+            primary_key
+                .map(<[u8]>::to_vec)
+                .ok_or_else(|| StoreError::Corrupt("an index entry has no key".into()))
+        })
+    }
+
+    /// The row that already holds a unique key, if any; `None` too when the key does not bind this row.
+    pub(crate) fn holder(
+        &self,
+        table: &TableInfo,
+        position: usize,
+        row: &Row,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        let index = &table.indexes[position];
+        if !binds(index, row) {
+            return Ok(None);
+        }
+        let Some(fields) = keys::index_fields(table, index, row).pop() else { return Ok(None) };
+        self.entries(table, position, &fields).next().transpose()
+    }
+
+    /// Rows of `table` whose `column` is `value`, through an index that begins with it.
+    pub fn referring(&self, table: &TableInfo, column: usize, value: &Value) -> Result<Vec<Row>, StoreError> {
+        let mut rows = Vec::new();
+        self.each_referring(table, column, value, &mut |row| {
+            rows.push(row);
+            true
+        })?;
+        Ok(rows)
+    }
+
+    /// Calls `visit` for such rows until it says false.
+    pub(crate) fn each_referring(
+        &self,
+        table: &TableInfo,
+        column: usize,
+        value: &Value,
+        visit: &mut dyn FnMut(Row) -> bool,
+    ) -> Result<(), StoreError> {
+        let ids = &self.inner.ids[table.id];
+        let mut fields = Vec::new();
+        if table.primary_key.first() == Some(&column) {
+            encode::value(value, false, &mut fields);
+            let from = keys::row(ids, &fields);
+            let to = encode::after_prefix(&from);
+            for pair in self.source.range(from, to, false) {
+                let (_, bytes) = pair?;
+                if !visit(codec::decode(&bytes, table, ids, &self.inner.blobs)?) {
+                    return Ok(());
+                }
+            }
+            return Ok(());
+        }
+        let leading = |index: &IndexInfo| index.filter.is_none() && index.parts[0].column == column;
+        let Some(position) = table.indexes.iter().position(leading) else {
+            return Err(StoreError::Corrupt(format!("{} has no index on column {column}", table.name())));
+        };
+        encode::value(value, table.indexes[position].parts[0].descending, &mut fields);
+        for primary_key in self.entries(table, position, &fields) {
+            if let Some(row) = self.get_encoded(table, &primary_key?)?
+                && !visit(row)
+            {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a unique index constrains this row: it is indexed, and no NULL exempts it.
+pub(crate) fn binds(index: &IndexInfo, row: &Row) -> bool {
+    index.unique
+        && index.filter.as_ref().is_none_or(|filter| filter.truth(row) == Some(true))
+        && (index.nulls_equal
+            || index.parts.iter().all(|part| part.null_as_empty || !row[part.column].is_null()))
+}

@@ -1,0 +1,134 @@
+//! Starts the real binary on a data folder of its own and talks to it.
+
+// Each test binary uses a part of it.
+#![allow(dead_code)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value as Json;
+
+/// A running server.
+pub struct Server {
+    pub url: String,
+    pub anon: String,
+    pub service: String,
+    child: Child,
+    data: PathBuf,
+}
+
+impl Server {
+    /// Starts on a folder, with extra environment.
+    pub fn start(data: &Path, environment: &[(&str, &str)]) -> Server {
+        let _ = std::fs::remove_file(data.join("server.json"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("PLAYHOUSE_LOG", "warn");
+        command.envs(environment.iter().copied()).stdin(Stdio::null());
+        let child = command.spawn().expect("the binary starts");
+        let started = Instant::now();
+        let url = loop {
+            assert!(started.elapsed() < Duration::from_secs(60), "the server did not start");
+            if let Some(url) = playhouse::running_at(data)
+                && get(&format!("{url}/health"), &[]).is_ok()
+            {
+                break url;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_playhouse")).args(["keys", "--data"]).arg(data).output();
+        let keys: Json = serde_json::from_slice(&output.expect("keys run").stdout).expect("keys are JSON");
+        let key = |name: &str| keys[name].as_str().expect("a key").to_string();
+        Server {
+            url,
+            anon: key("anon_key"),
+            service: key("service_role_key"),
+            child,
+            data: data.to_path_buf(),
+        }
+    }
+
+    /// The process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Kills the process at once.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Signs an account up and returns its id and access token.
+    pub fn sign_up(&self, email: &str) -> (String, String) {
+        let body = serde_json::json!({"email": email, "password": "correct horse"});
+        let (status, session) = self.call("POST", "/auth/v1/signup", &self.anon, Some(&body));
+        assert_eq!(status, 200, "{session}");
+        let text = |value: &Json| value.as_str().expect("text").to_string();
+        (text(&session["user"]["id"]), text(&session["access_token"]))
+    }
+
+    /// One request; the answer's status and JSON.
+    pub fn call(&self, method: &str, path: &str, token: &str, body: Option<&Json>) -> (u16, Json) {
+        self.call_with(method, path, token, body, &[("prefer", "return=representation")])
+    }
+
+    /// The same with other headers.
+    pub fn call_with(
+        &self,
+        method: &str,
+        path: &str,
+        token: &str,
+        body: Option<&Json>,
+        headers: &[(&str, &str)],
+    ) -> (u16, Json) {
+        let bearer = format!("Bearer {token}");
+        let mut all = vec![("authorization", bearer.as_str()), ("apikey", self.anon.as_str())];
+        all.extend_from_slice(headers);
+        send(method, &format!("{}{path}", self.url), &all, body).expect("the server answers")
+    }
+
+    /// Runs `playhouse check` and returns its report.
+    pub fn check(&self) -> Json {
+        let output =
+            Command::new(env!("CARGO_BIN_EXE_playhouse")).args(["check", "--data"]).arg(&self.data).output();
+        serde_json::from_slice(&output.expect("check runs").stdout).expect("a report")
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// A plain GET.
+pub fn get(url: &str, headers: &[(&str, &str)]) -> Result<(u16, Json), String> {
+    send("GET", url, headers, None)
+}
+
+/// A request on a runtime of its own, so that tests stay plain functions.
+pub fn send(
+    method: &str,
+    url: &str,
+    headers: &[(&str, &str)],
+    body: Option<&Json>,
+) -> Result<(u16, Json), String> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|it| it.to_string())?;
+    runtime.block_on(async {
+        let method: reqwest::Method = method.parse().map_err(|_| "bad method".to_string())?;
+        let mut request = reqwest::Client::new().request(method, url).timeout(Duration::from_secs(20));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        Ok((status, serde_json::from_str(&text).unwrap_or(Json::String(text))))
+    })
+}

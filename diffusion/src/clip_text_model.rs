@@ -161,7 +161,8 @@ impl ClipTextConfig {
             text_model: ClipTextTransformer {
                 embeddings: ClipTextEmbeddings {
                     token_embedding: EmbeddingConfig::new(self.vocab_size, width).init(device),
-                    position_embedding: EmbeddingConfig::new(self.max_position_embeddings, width).init(device),
+                    position_embedding: EmbeddingConfig::new(self.max_position_embeddings, width)
+                        .init(device),
                 },
                 encoder: ClipEncoder { layers: (0..self.num_hidden_layers).map(|_| layer()).collect() },
                 final_layer_norm: norm(),

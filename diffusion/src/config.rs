@@ -86,7 +86,8 @@ fn without_infinities(text: &str) -> String {
     let mut rest = text;
     let (mut quoted, mut escaped) = (false, false);
     while let Some(next) = rest.chars().next() {
-        let word = ["-Infinity", "Infinity", "NaN"].into_iter().find(|word| !quoted && rest.starts_with(word));
+        let word =
+            ["-Infinity", "Infinity", "NaN"].into_iter().find(|word| !quoted && rest.starts_with(word));
         if let Some(word) = word {
             out.push_str("null");
             rest = &rest[word.len()..];

@@ -76,7 +76,11 @@ fn options(spec: &GenerateSpec) -> PromptOptions {
 
 impl DiffusionModel {
     /// Draws the pictures of one spec.
-    pub fn generate(&self, spec: &GenerateSpec, on_step: OnStep<'_>) -> Result<Vec<RgbImage>, DiffusionError> {
+    pub fn generate(
+        &self,
+        spec: &GenerateSpec,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>, DiffusionError> {
         let mut drawn = self.generate_batch(std::slice::from_ref(spec), on_step)?;
         Ok(drawn.pop().unwrap_or_default())
     }
@@ -135,7 +139,8 @@ impl DiffusionModel {
             let (positive_to, negative_to) = texts(&model, to)?;
             let between = |a: TextConditions, b: TextConditions| {
                 let rows = a.embeds.dims()[1].max(b.embeds.dims()[1]);
-                let (a, b) = (model.lengthened(a, rows, options(from))?, model.lengthened(b, rows, options(to))?);
+                let (a, b) =
+                    (model.lengthened(a, rows, options(from))?, model.lengthened(b, rows, options(to))?);
                 Ok::<_, DiffusionError>(model.between(&a, &b, t))
             };
             let negative = match (negative, negative_to) {
@@ -256,8 +261,11 @@ fn run(
             let mask = to_mask(mask, spec.width, spec.height);
             let small = latent_mask(&mask, width, height, factor);
             if model_inpaints {
-                let masked: Vec<f64> =
-                    pixels.iter().enumerate().map(|(i, pixel)| pixel * (1.0 - mask[i % mask.len()])).collect();
+                let masked: Vec<f64> = pixels
+                    .iter()
+                    .enumerate()
+                    .map(|(i, pixel)| pixel * (1.0 - mask[i % mask.len()]))
+                    .collect();
                 let eps = picture.draw(sample);
                 extra.extend_from_slice(&small);
                 extra.extend(model.sample_latents(&masked, [1, 3, height, width], &eps)?);
@@ -272,8 +280,11 @@ fn run(
     let rows = batch[0].rows();
     let lengthened = |text: &TextConditions| model.lengthened(text.clone(), rows, options(spec));
     let positive = batch.iter().map(|picture| lengthened(&picture.positive)).collect::<Result<_, _>>()?;
-    let negative =
-        batch.iter().filter_map(|picture| picture.negative.as_ref()).map(lengthened).collect::<Result<_, _>>()?;
+    let negative = batch
+        .iter()
+        .filter_map(|picture| picture.negative.as_ref())
+        .map(lengthened)
+        .collect::<Result<_, _>>()?;
     let job = Job {
         scheduler,
         begin,
@@ -354,7 +365,8 @@ fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), Diffusio
 /// A backend that panics must not take the caller's thread with it.
 fn guarded<T>(work: impl FnOnce() -> Result<T, DiffusionError>) -> Result<T, DiffusionError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        let text =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
         Err(DiffusionError::Backend(text.unwrap_or("panicked").into()))
     })
 }

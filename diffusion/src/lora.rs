@@ -36,7 +36,8 @@ pub struct Lora {
 /// Endings of the halves: PEFT, kohya, diffusers of 2023, and diffusers' text encoders.
 const DOWN: [&str; 4] =
     [".lora_A.weight", ".lora_down.weight", ".lora.down.weight", ".lora_linear_layer.down.weight"];
-const UP: [&str; 4] = [".lora_B.weight", ".lora_up.weight", ".lora.up.weight", ".lora_linear_layer.up.weight"];
+const UP: [&str; 4] =
+    [".lora_B.weight", ".lora_up.weight", ".lora.up.weight", ".lora_linear_layer.up.weight"];
 
 impl Lora {
     /// Opens a file and pairs its tensors.
@@ -55,7 +56,8 @@ impl Lora {
                     .replace("_lora.up.", ".lora.up."),
                 None => name.clone(),
             };
-            let strip = |endings: [&str; 4]| endings.into_iter().find_map(|ending| plain.strip_suffix(ending));
+            let strip =
+                |endings: [&str; 4]| endings.into_iter().find_map(|ending| plain.strip_suffix(ending));
             if let Some(layer) = strip(DOWN) {
                 pairs.entry(layer.into()).or_default().down = Some(name.clone());
             } else if let Some(layer) = strip(UP) {
@@ -144,7 +146,8 @@ impl StableDiffusion {
     /// This model with `loras` merged into copies of the weights they touch; the rest is shared.
     pub fn with_loras(&self, loras: &[(Lora, f64)]) -> Result<Self, DiffusionError> {
         let targets = self.targets();
-        let mut deltas: Vec<BTreeMap<String, Tensor<2>>> = vec![BTreeMap::new(); 1 + self.text_encoders.len()];
+        let mut deltas: Vec<BTreeMap<String, Tensor<2>>> =
+            vec![BTreeMap::new(); 1 + self.text_encoders.len()];
         for (lora, scale) in loras {
             for layer in lora.pairs.keys() {
                 let (component, name, shape) = targets.get(layer).ok_or_else(|| DiffusionError::Lora {

@@ -120,7 +120,8 @@ impl DiffusionModel {
             .weights
             .iter()
             .map(|weights| {
-                let numbers: usize = weights.tensors.values().map(|view| view.shape().iter().product::<usize>()).sum();
+                let numbers: usize =
+                    weights.tensors.values().map(|view| view.shape().iter().product::<usize>()).sum();
                 let size = if weights.component == "vae" { 4 } else { dtype.size() };
                 (numbers * size) as u64
             })
@@ -154,8 +155,9 @@ impl DiffusionModel {
     /// The size that the model was trained for, and settings that suit it.
     pub fn default_spec(&self) -> GenerateSpec {
         let fallback = if self.base.xl { 128 } else { 64 };
-        let side = self.base.unet_config.sample_size.filter(|size| (1..=512).contains(size)).unwrap_or(fallback)
-            * self.base.vae_config.scale_factor();
+        let side =
+            self.base.unet_config.sample_size.filter(|size| (1..=512).contains(size)).unwrap_or(fallback)
+                * self.base.vae_config.scale_factor();
         GenerateSpec {
             width: side as u32,
             height: side as u32,

@@ -24,7 +24,7 @@ pub struct Noise {
 
 #[derive(Debug, Clone)]
 enum Source {
-    ChaCha8(ChaCha8Rng),
+    ChaCha8(Box<ChaCha8Rng>),
     Torch(Box<TorchCpu>),
 }
 
@@ -33,7 +33,7 @@ impl Noise {
     pub fn new(generator: NoiseGenerator, seed: u64) -> Self {
         Self {
             source: match generator {
-                NoiseGenerator::ChaCha8 => Source::ChaCha8(ChaCha8Rng::seed_from_u64(seed)),
+                NoiseGenerator::ChaCha8 => Source::ChaCha8(Box::new(ChaCha8Rng::seed_from_u64(seed))),
                 NoiseGenerator::TorchCpu => Source::Torch(Box::new(TorchCpu::new(seed))),
             },
         }
@@ -113,7 +113,7 @@ impl TorchCpu {
         for start in (0..count - 15).step_by(16) {
             normal_block(&mut values[start..start + 16]);
         }
-        if count % 16 != 0 {
+        if !count.is_multiple_of(16) {
             let tail = &mut values[count - 16..];
             for value in tail.iter_mut() {
                 *value = self.uniform();
@@ -183,8 +183,10 @@ mod tests {
 
     #[test]
     fn slerp_keeps_the_length_and_meets_its_ends() {
-        let (a, b) =
-            (Noise::new(NoiseGenerator::ChaCha8, 1).draw(4096), Noise::new(NoiseGenerator::ChaCha8, 2).draw(4096));
+        let (a, b) = (
+            Noise::new(NoiseGenerator::ChaCha8, 1).draw(4096),
+            Noise::new(NoiseGenerator::ChaCha8, 2).draw(4096),
+        );
         let length = |v: &[f64]| v.iter().map(|v| v * v).sum::<f64>().sqrt();
         assert!((length(&slerp(&a, &b, 0.5)) / length(&a) - 1.0).abs() < 0.02);
         assert!(slerp(&a, &b, 0.0).iter().zip(&a).all(|(x, y)| (x - y).abs() < 1e-12));

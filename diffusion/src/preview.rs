@@ -119,6 +119,10 @@ mod tests {
         }
         let [first, second, third] = solve(products, 3);
         let near = |a: &[f64], b: [f64; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 1e-6);
-        assert!(near(&first, [2.0, -1.0, 0.5]) && near(&second, [-2.0, 1.0, -0.5]) && near(&third, [0.0, 0.0, 7.0]));
+        assert!(
+            near(&first, [2.0, -1.0, 0.5])
+                && near(&second, [-2.0, 1.0, -0.5])
+                && near(&third, [0.0, 0.0, 7.0])
+        );
     }
 }

@@ -140,7 +140,7 @@ impl GenerateSpec {
                 return refuse(field, format!("must be at most {max}"));
             }
         }
-        if self.loras.iter().any(|(_, scale)| !(scale.abs() <= 10.0)) {
+        if self.loras.iter().any(|(_, scale)| !(-10.0..=10.0).contains(scale)) {
             return refuse("loras", "a scale is not within -10 to 10".into());
         }
         if self.mask.is_some() && self.init_image.is_none() {

@@ -1,11 +1,11 @@
 //! The starter model, which is part of the program: it draws small pictures without a download.
 
+use crate::DiffusionError;
 use crate::clip_tokenizer::{ClipTokenizer, TokenizerFiles};
 use crate::config::parse_json;
 use crate::pipelines::stable_diffusion::Parts;
 use crate::weights::ComponentWeights;
 use crate::weights::safetensors::WeightFile;
-use crate::DiffusionError;
 
 macro_rules! starter {
     ($file:literal) => {
@@ -32,7 +32,8 @@ pub(crate) fn starter_parts() -> Result<Parts, DiffusionError> {
             special_tokens: Some(include_str!(starter!("tokenizer/special_tokens_map.json"))),
         },
     )?;
-    let text_config = parse_json(include_str!(starter!("text_encoder/config.json")), "text_encoder/config.json")?;
+    let text_config =
+        parse_json(include_str!(starter!("text_encoder/config.json")), "text_encoder/config.json")?;
     let scheduler = include_str!(starter!("scheduler/scheduler_config.json"));
     let weights = |component: &str, bytes| {
         let file = WeightFile::from_static(&format!("starter/{component}"), bytes)?;

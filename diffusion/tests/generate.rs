@@ -173,10 +173,8 @@ fn a_lora_changes_the_picture_as_far_as_its_scale() {
     let missing = GenerateSpec { loras: vec![("/nonexistent.safetensors".into(), 1.0)], ..base.clone() };
     assert!(matches!(model.generate(&missing, &mut go_on), Err(DiffusionError::Io { .. })));
     let other = load(ModelSource::Folder(fixture("sdxl-tiny")));
-    let error = other.generate(
-        &GenerateSpec { loras: vec![(lora, 1.0)], steps: 3, ..other.default_spec() },
-        &mut go_on,
-    );
+    let error = other
+        .generate(&GenerateSpec { loras: vec![(lora, 1.0)], steps: 3, ..other.default_spec() }, &mut go_on);
     assert!(matches!(error, Err(DiffusionError::Lora { .. })), "{error:?}");
 }
 

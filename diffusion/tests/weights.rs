@@ -14,7 +14,8 @@ const UNET: &str = "unet/diffusion_pytorch_model.safetensors";
 const VAE: &str = "vae/diffusion_pytorch_model.safetensors";
 const TEXT: &str = "text_encoder/model.safetensors";
 
-type Tensors = BTreeMap<String, (Dtype, Vec<usize>, Vec<u8>)>;
+type Stored = (Dtype, Vec<usize>, Vec<u8>);
+type Tensors = BTreeMap<String, Stored>;
 
 fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/goldens").join(name)
@@ -75,7 +76,10 @@ fn shards_draw_as_the_whole() {
     let mut map = serde_json::Map::new();
     let mut shards = [Tensors::new(), Tensors::new()];
     for (i, (name, tensor)) in tensors.into_iter().enumerate() {
-        map.insert(name.clone(), format!("diffusion_pytorch_model-0000{}-of-00002.safetensors", i % 2 + 1).into());
+        map.insert(
+            name.clone(),
+            format!("diffusion_pytorch_model-0000{}-of-00002.safetensors", i % 2 + 1).into(),
+        );
         shards[i % 2].insert(name, tensor);
     }
     fs::remove_file(folder.path().join(UNET)).unwrap();
@@ -122,7 +126,9 @@ fn half_precision_draws_nearly_the_same() {
 /// Renames the tiny model as the original code would, and draws with that.
 #[test]
 fn single_files_by_the_original_names_draw_as_the_folder() {
-    use diffusion::weights::checkpoint::{OriginalText, open_clip_name, original_unet_name, original_vae_name};
+    use diffusion::weights::checkpoint::{
+        OriginalText, open_clip_name, original_unet_name, original_vae_name,
+    };
     for (name, embedders) in [
         ("sd15-tiny", vec![("text_encoder", "cond_stage_model", false)]),
         ("sd2-tiny", vec![("text_encoder", "cond_stage_model", true)]),
@@ -151,7 +157,7 @@ fn single_files_by_the_original_names_draw_as_the_folder() {
             assert!(file.insert(format!("first_stage_model.{original}"), tensor).is_none(), "{original}");
         }
         for (encoder, embedder, open_clip) in embedders {
-            let mut thirds: BTreeMap<String, [Option<(Dtype, Vec<usize>, Vec<u8>)>; 3]> = BTreeMap::new();
+            let mut thirds: BTreeMap<String, [Option<Stored>; 3]> = BTreeMap::new();
             for (name, tensor) in read(&folder.path().join(encoder).join("model.safetensors")) {
                 if !open_clip {
                     file.insert(format!("{embedder}.transformer.{name}"), tensor);
@@ -210,7 +216,8 @@ fn the_vae_of_2022_is_read_by_its_old_names() {
             .replace("to_out.0.", "proj_attn."),
         false => name,
     };
-    let tensors = read(&folder.path().join(VAE)).into_iter().map(|(name, tensor)| (old(name), tensor)).collect();
+    let tensors =
+        read(&folder.path().join(VAE)).into_iter().map(|(name, tensor)| (old(name), tensor)).collect();
     write(&folder.path().join(VAE), &tensors);
     assert_eq!(draw(&load(folder.path()).unwrap()), whole);
 }
@@ -229,8 +236,11 @@ fn disagreements_are_errors_that_name_the_tensor() {
     let lost = missing.remove("mid_block.resnets.1.conv2.weight").unwrap();
     write(&path, &missing);
     let error = load(folder.path()).unwrap_err();
-    assert!(matches!(&error, DiffusionError::MissingTensors { component, names }
-        if component == "unet" && names == &["mid_block.resnets.1.conv2.weight"]), "{error}");
+    assert!(
+        matches!(&error, DiffusionError::MissingTensors { component, names }
+        if component == "unet" && names == &["mid_block.resnets.1.conv2.weight"]),
+        "{error}"
+    );
     let found = inspect(&source).unwrap();
     assert!(!found.is_sound() && found.weights_hash != sound.weights_hash);
     assert_eq!(found.components["unet"].missing, ["mid_block.resnets.1.conv2.weight"]);
@@ -239,14 +249,19 @@ fn disagreements_are_errors_that_name_the_tensor() {
     stray.insert("mid_block.stray.weight".into(), lost);
     write(&path, &stray);
     let error = load(folder.path()).unwrap_err();
-    assert!(matches!(&error, DiffusionError::UnusedTensors { names, .. } if names == &["mid_block.stray.weight"]));
+    assert!(
+        matches!(&error, DiffusionError::UnusedTensors { names, .. } if names == &["mid_block.stray.weight"])
+    );
     assert_eq!(inspect(&source).unwrap().components["unet"].unused, ["mid_block.stray.weight"]);
 
     let mut misshapen = tensors.clone();
     misshapen.insert("conv_in.weight".into(), (Dtype::F32, vec![2, 3], vec![0; 24]));
     write(&path, &misshapen);
     let error = load(folder.path()).unwrap_err();
-    assert!(matches!(&error, DiffusionError::ShapeMismatch { name, .. } if name == "conv_in.weight"), "{error}");
+    assert!(
+        matches!(&error, DiffusionError::ShapeMismatch { name, .. } if name == "conv_in.weight"),
+        "{error}"
+    );
 
     let mut integers = tensors.clone();
     let shape = tensors["conv_in.bias"].1.clone();
@@ -278,12 +293,21 @@ fn broken_and_hostile_files_are_refused() {
         ("truncated", whole[..5000].to_vec()),
         ("header", header("{", 0)),
         ("header", header("[]", 0)),
-        ("shape", header(r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,16],"data_offsets":[0,4]}}"#, 4)),
-        ("truncated", header(&format!(r#"{{"a":{{"dtype":"F32","shape":[1],"data_offsets":[{huge},{huge}]}}}}"#), 4)),
+        (
+            "shape",
+            header(r#"{"a":{"dtype":"F32","shape":[4294967296,4294967296,16],"data_offsets":[0,4]}}"#, 4),
+        ),
+        (
+            "truncated",
+            header(&format!(r#"{{"a":{{"dtype":"F32","shape":[1],"data_offsets":[{huge},{huge}]}}}}"#), 4),
+        ),
         ("ends before", header(r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4)),
         ("unknown type", header(r#"{"a":{"dtype":"Q4","shape":[1],"data_offsets":[0,4]}}"#, 4)),
         ("needs", header(r#"{"a":{"dtype":"F16","shape":[1],"data_offsets":[0,4]}}"#, 4)),
-        ("dimensions", header(r#"{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}"#, 4)),
+        (
+            "dimensions",
+            header(r#"{"a":{"dtype":"F32","shape":[1,1,1,1,1,1,1,1,1],"data_offsets":[0,4]}}"#, 4),
+        ),
         ("pickle", b"PK\x03\x04 and so on, a zip of a pickle".to_vec()),
         ("pickle", b"\x80\x02}q\x00 and so on".to_vec()),
     ];

@@ -50,8 +50,7 @@ impl ResnetBlock2DConfig {
     /// A block whose weights are still to be loaded.
     pub fn init(&self, device: &Device) -> ResnetBlock2D {
         let (channels_in, channels) = (self.in_channels, self.out_channels);
-        let norm =
-            |channels| GroupNormConfig::new(self.groups, channels).with_epsilon(self.eps).init(device);
+        let norm = |channels| GroupNormConfig::new(self.groups, channels).with_epsilon(self.eps).init(device);
         ResnetBlock2D {
             norm1: norm(channels_in),
             conv1: conv3x3(channels_in, channels, device),

@@ -125,8 +125,7 @@ fn mixed<const D: usize>(
     let (shape, dtype) = (from.dims(), from.dtype());
     let read = |tensor: Tensor<D>| tensor.try_into_vec_as::<f32>().unwrap_or_default();
     let values: Vec<f32> = read(from).into_iter().zip(read(to)).map(|(a, b)| mix(a, b)).collect();
-    let tensor =
-        Tensor::<D>::from_data(TensorData::new(values, shape), (device, burn::tensor::DType::F32));
+    let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), (device, burn::tensor::DType::F32));
     tensor.cast(dtype)
 }
 

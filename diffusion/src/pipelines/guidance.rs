@@ -3,8 +3,11 @@
 /// `negative + scale · (positive − negative)` for one sample; `rescale` above 0 pulls its spread back to
 /// that of `positive`, after "Common diffusion noise schedules and sample steps are flawed".
 pub fn guide(negative: &[f64], positive: &[f64], scale: f64, rescale: f64) -> Vec<f64> {
-    let mut guided: Vec<f64> =
-        negative.iter().zip(positive).map(|(negative, positive)| negative + scale * (positive - negative)).collect();
+    let mut guided: Vec<f64> = negative
+        .iter()
+        .zip(positive)
+        .map(|(negative, positive)| negative + scale * (positive - negative))
+        .collect();
     if rescale > 0.0 {
         let spread = deviation(&guided);
         if spread > 0.0 {

@@ -155,7 +155,9 @@ impl Parts {
             return unet("in_channels", format!("{} are not supported", self.unet_config.in_channels));
         }
         let width: usize = self.text.iter().map(|(config, _)| config.hidden_size).sum();
-        if let Some(level) = self.unet_config.levels()?.iter().find(|level| level.cross_attention_dim != width) {
+        if let Some(level) =
+            self.unet_config.levels()?.iter().find(|level| level.cross_attention_dim != width)
+        {
             let reason = format!("{}, but the text encoders give {width}", level.cross_attention_dim);
             return unet("cross_attention_dim", reason);
         }

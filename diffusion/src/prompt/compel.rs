@@ -63,7 +63,12 @@ fn combined(chars: &[char]) -> Option<Vec<(Part, f64)>> {
         let prompt = match reader.peek(0)? {
             '"' => flat(&reader.quoted()?),
             '(' => fused(reader.parenthesized()?),
-            _ => flat(&reader.take_while(|c| !c.is_whitespace() && !"(),\"".contains(c)).chars().collect::<Vec<_>>()),
+            _ => flat(
+                &reader
+                    .take_while(|c| !c.is_whitespace() && !"(),\"".contains(c))
+                    .chars()
+                    .collect::<Vec<_>>(),
+            ),
         };
         prompts.push(prompt);
         reader.space();
@@ -86,8 +91,11 @@ fn combined(chars: &[char]) -> Option<Vec<(Part, f64)>> {
         return None;
     }
     let normalize = options.last().map(String::as_str) != Some("no_normalize");
-    let mut weights =
-        options.iter().filter(|word| *word != "no_normalize").map(|word| word.parse().ok()).collect::<Option<Vec<f64>>>()?;
+    let mut weights = options
+        .iter()
+        .filter(|word| *word != "no_normalize")
+        .map(|word| word.parse().ok())
+        .collect::<Option<Vec<f64>>>()?;
     if weights.iter().any(|weight| !weight.is_finite()) || weights.len() > prompts.len() {
         return None;
     }
@@ -148,9 +156,9 @@ impl Reader<'_> {
         };
         let weight = items.as_ref().and_then(|_| self.weight(grouped));
         match (items, weight) {
-            (Some(items), Some(by)) => Some(
-                items.into_iter().map(|item| Fragment { weight: item.weight * by, ..item }).collect(),
-            ),
+            (Some(items), Some(by)) => {
+                Some(items.into_iter().map(|item| Fragment { weight: item.weight * by, ..item }).collect())
+            }
             (Some(items), None) if grouped => Some(items),
             _ => {
                 self.at = start;

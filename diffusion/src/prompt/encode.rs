@@ -154,7 +154,8 @@ impl Context<'_> {
         let mut sum = vec![0.0f64; longest * width];
         for (states, weight) in states.into_iter().zip(weights) {
             let states = repeat_to(self.upload(states), &empty, longest);
-            let values = states.try_into_vec_as::<f32>().map_err(|e| DiffusionError::Backend(e.to_string()))?;
+            let values =
+                states.try_into_vec_as::<f32>().map_err(|e| DiffusionError::Backend(e.to_string()))?;
             for (sum, value) in sum.iter_mut().zip(values) {
                 *sum += weight / total * f64::from(value);
             }

@@ -111,7 +111,8 @@ impl Keys<'_> {
     }
 
     fn number(&self, key: &str, default: f64) -> Result<f64, DiffusionError> {
-        self.get(key).map_or(Ok(default), |value| value.as_f64().ok_or_else(|| wrong(key, "a number expected")))
+        self.get(key)
+            .map_or(Ok(default), |value| value.as_f64().ok_or_else(|| wrong(key, "a number expected")))
     }
 
     fn count(&self, key: &str, default: usize) -> Result<usize, DiffusionError> {
@@ -141,8 +142,9 @@ impl SchedulerConfig {
     /// Reads the class that the file itself names.
     pub fn from_json(config: &Value) -> Result<Self, DiffusionError> {
         let name = config["_class_name"].as_str().unwrap_or_default();
-        let class = SchedulerClass::named(name)
-            .ok_or_else(|| wrong("_class_name", &format!("{name:?} is not a scheduler that is drawn here")))?;
+        let class = SchedulerClass::named(name).ok_or_else(|| {
+            wrong("_class_name", &format!("{name:?} is not a scheduler that is drawn here"))
+        })?;
         Self::resolve(class, config, &Value::Null)
     }
 
@@ -207,9 +209,12 @@ impl SchedulerConfig {
             sigma_min: keys.get("sigma_min").and_then(Value::as_f64),
             sigma_max: keys.get("sigma_max").and_then(Value::as_f64),
             predict_x0: keys.flag("predict_x0", true)?,
-            disable_corrector: keys.get("disable_corrector").and_then(Value::as_array).map_or(vec![], |list| {
-                list.iter().filter_map(Value::as_u64).map(|index| index as usize).collect()
-            }),
+            disable_corrector: keys
+                .get("disable_corrector")
+                .and_then(Value::as_array)
+                .map_or(vec![], |list| {
+                    list.iter().filter_map(Value::as_u64).map(|index| index as usize).collect()
+                }),
             skip_prk_steps: keys.flag("skip_prk_steps", false)?,
             original_inference_steps: keys.count("original_inference_steps", 50)?,
             timestep_scaling: keys.number("timestep_scaling", 10.0)?,

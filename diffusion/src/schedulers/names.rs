@@ -61,7 +61,10 @@ pub fn scheduler_named(name: &str, base: &Value) -> Result<SchedulerConfig, Diff
         None => {
             let name: String = name.chars().take(64).collect();
             let known: Vec<&str> = SCHEDULER_NAMES.iter().map(|(name, _, _)| *name).collect();
-            Err(DiffusionError::spec("scheduler", format!("{name:?} is unknown; known: {}", known.join(", "))))
+            Err(DiffusionError::spec(
+                "scheduler",
+                format!("{name:?} is unknown; known: {}", known.join(", ")),
+            ))
         }
     }
 }

@@ -79,8 +79,7 @@ impl DpmSolverMultistepScheduler {
             }
             (true, true) => {
                 let psi = -(-2.0 * h).exp_m1();
-                let slope =
-                    if by_slope { alpha_t * (psi / (-2.0 * h) + 1.0) } else { 0.5 * alpha_t * psi };
+                let slope = if by_slope { alpha_t * (psi / (-2.0 * h) + 1.0) } else { 0.5 * alpha_t * psi };
                 let curve = alpha_t * ((psi - 2.0 * h) / (4.0 * h * h) - 0.5);
                 [sigma_t / sigma_s * (-h).exp(), alpha_t * psi, slope, curve, sigma_t * psi.sqrt()]
             }
@@ -110,8 +109,10 @@ impl DpmSolverMultistepScheduler {
         let h = level(self.sigmas[index + 1]).2 - lambda(0);
         let difference = |back: usize| {
             let ratio = (lambda(back) - lambda(back + 1)) / h;
-            let weights =
-                [(1.0 / ratio, &*self.outputs[newest - back]), (-1.0 / ratio, &*self.outputs[newest - back - 1])];
+            let weights = [
+                (1.0 / ratio, &*self.outputs[newest - back]),
+                (-1.0 / ratio, &*self.outputs[newest - back - 1]),
+            ];
             (combine(&weights), ratio)
         };
         let (first, r0) = difference(0);

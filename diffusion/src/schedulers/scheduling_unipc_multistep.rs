@@ -117,11 +117,11 @@ fn solve_powers(nodes: &[f64], targets: &[f64]) -> Vec<f64> {
     for column in 0..n {
         let pivot = (column..n).max_by(|&a, &b| rows[a][column].abs().total_cmp(&rows[b][column].abs()));
         rows.swap(column, pivot.unwrap_or(column));
-        for row in column + 1..n {
-            let factor = rows[row][column] / rows[column][column];
-            for i in column..=n {
-                rows[row][i] -= factor * rows[column][i];
-            }
+        let (above, below) = rows.split_at_mut(column + 1);
+        let from = &above[column];
+        for row in below {
+            let factor = row[column] / from[column];
+            row.iter_mut().zip(from).for_each(|(value, by)| *value -= factor * by);
         }
     }
     let mut solution = vec![0.0; n];

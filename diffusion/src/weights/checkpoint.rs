@@ -36,7 +36,11 @@ pub fn original_unet_name(name: &str, config: &UNet2DConditionConfig) -> Option<
             Some(match second {
                 "resnets" => format!("input_blocks.{}.0.{}", before + index, original_resnet_name(rest)),
                 "attentions" => format!("input_blocks.{}.1.{rest}", before + index),
-                _ => format!("input_blocks.{}.0.op.{}", before + levels[level].layers, rest.strip_prefix("conv.")?),
+                _ => format!(
+                    "input_blocks.{}.0.op.{}",
+                    before + levels[level].layers,
+                    rest.strip_prefix("conv.")?
+                ),
             })
         }
         "up_blocks" => {
@@ -69,13 +73,15 @@ fn original_resnet_name(name: &str) -> String {
 }
 
 fn replaced(name: &str, pairs: &[(&str, &str)]) -> String {
-    let found = pairs.iter().find_map(|(ours, theirs)| name.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")));
+    let found =
+        pairs.iter().find_map(|(ours, theirs)| name.strip_prefix(ours).map(|rest| format!("{theirs}{rest}")));
     found.unwrap_or_else(|| name.into())
 }
 
 /// diffusers' name of a VAE weight → the original one, without `first_stage_model.`.
 pub fn original_vae_name(name: &str, levels: usize) -> Option<String> {
-    let Some((half, rest)) = name.split_once('.').filter(|(half, _)| ["encoder", "decoder"].contains(half)) else {
+    let Some((half, rest)) = name.split_once('.').filter(|(half, _)| ["encoder", "decoder"].contains(half))
+    else {
         return Some(name.into());
     };
     let shortcut = |rest: &str| rest.replace("conv_shortcut.", "nin_shortcut.");
@@ -85,11 +91,18 @@ pub fn original_vae_name(name: &str, levels: usize) -> Option<String> {
             format!("mid.block_{}.{}", index.parse::<usize>().ok()? + 1, shortcut(&tail.join(".")))
         }
         ["mid_block", "attentions", _, tail @ ..] => {
-            let pairs =
-                [("group_norm.", "norm."), ("to_q.", "q."), ("to_k.", "k."), ("to_v.", "v."), ("to_out.0.", "proj_out.")];
+            let pairs = [
+                ("group_norm.", "norm."),
+                ("to_q.", "q."),
+                ("to_k.", "k."),
+                ("to_v.", "v."),
+                ("to_out.0.", "proj_out."),
+            ];
             format!("mid.attn_1.{}", replaced(&tail.join("."), &pairs))
         }
-        ["down_blocks", level, "resnets", index, tail] => format!("down.{level}.block.{index}.{}", shortcut(tail)),
+        ["down_blocks", level, "resnets", index, tail] => {
+            format!("down.{level}.block.{index}.{}", shortcut(tail))
+        }
         ["down_blocks", level, _, _, tail] => format!("down.{level}.downsample.{tail}"),
         ["up_blocks", level, kind, index, tail] => {
             // The original counts from the largest picture.
@@ -135,14 +148,19 @@ pub fn open_clip_name(name: &str) -> Option<OriginalText> {
     let layer = format!("transformer.resblocks.{layer}");
     let thirds = [("q_proj.", 0), ("k_proj.", 1), ("v_proj.", 2)];
     if let Some(rest) = rest.strip_prefix("self_attn.") {
-        let third = thirds.iter().find_map(|(prefix, part)| rest.strip_prefix(prefix).map(|kind| (kind, *part)));
+        let third =
+            thirds.iter().find_map(|(prefix, part)| rest.strip_prefix(prefix).map(|kind| (kind, *part)));
         return match third {
             Some((kind, part)) => Some(Third(format!("{layer}.attn.in_proj_{kind}"), part)),
             None => whole(&format!("{layer}.attn.{rest}")),
         };
     }
-    let pairs =
-        [("layer_norm1.", "ln_1."), ("layer_norm2.", "ln_2."), ("mlp.fc1.", "mlp.c_fc."), ("mlp.fc2.", "mlp.c_proj.")];
+    let pairs = [
+        ("layer_norm1.", "ln_1."),
+        ("layer_norm2.", "ln_2."),
+        ("mlp.fc1.", "mlp.c_fc."),
+        ("mlp.fc2.", "mlp.c_proj."),
+    ];
     whole(&format!("{layer}.{}", replaced(rest, &pairs)))
 }
 
@@ -158,7 +176,10 @@ mod tests {
             ..UNet2DConditionConfig::default()
         };
         for (ours, theirs) in [
-            ("down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.weight", "input_blocks.4.1.transformer_blocks.0.attn1.to_q.weight"),
+            (
+                "down_blocks.1.attentions.0.transformer_blocks.0.attn1.to_q.weight",
+                "input_blocks.4.1.transformer_blocks.0.attn1.to_q.weight",
+            ),
             ("down_blocks.0.downsamplers.0.conv.bias", "input_blocks.3.0.op.bias"),
             ("down_blocks.3.resnets.1.conv2.weight", "input_blocks.11.0.out_layers.3.weight"),
             ("mid_block.resnets.1.norm1.weight", "middle_block.2.in_layers.0.weight"),

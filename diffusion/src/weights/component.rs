@@ -64,12 +64,7 @@ struct ShardIndex {
 }
 
 /// Names under which diffusers and transformers save, best first; half precision draws as well.
-const STEMS: [&str; 4] = [
-    "diffusion_pytorch_model",
-    "model",
-    "diffusion_pytorch_model.fp16",
-    "model.fp16",
-];
+const STEMS: [&str; 4] = ["diffusion_pytorch_model", "model", "diffusion_pytorch_model.fp16", "model.fp16"];
 /// Kinds of file that hold pickles.
 const PICKLES: [&str; 5] = ["bin", "ckpt", "pt", "pth", "pkl"];
 

@@ -105,7 +105,8 @@ pub fn compare(expected: &BTreeMap<String, Vec<usize>>, weights: &ComponentWeigh
             Some(_) => {}
         }
     }
-    differences.unused = weights.tensors.keys().filter(|name| !expected.contains_key(*name)).cloned().collect();
+    differences.unused =
+        weights.tensors.keys().filter(|name| !expected.contains_key(*name)).cloned().collect();
     differences
 }
 

@@ -12,8 +12,19 @@ use crate::pipelines::stable_diffusion::{Parts, text_components};
 
 /// Leftovers of the training that published files carry.
 const BUFFERS: [&str; 13] = [
-    "model_ema.", "betas", "alphas_cumprod", "sqrt_", "log_one_minus_alphas_cumprod", "posterior_", "lvlb_weights",
-    "logvar", "denoiser.sigmas", "first_stage_model.loss.", "model_type", "scale_factor", "v_pred",
+    "model_ema.",
+    "betas",
+    "alphas_cumprod",
+    "sqrt_",
+    "log_one_minus_alphas_cumprod",
+    "posterior_",
+    "lvlb_weights",
+    "logvar",
+    "denoiser.sigmas",
+    "first_stage_model.loss.",
+    "model_type",
+    "scale_factor",
+    "v_pred",
 ];
 
 impl Parts {
@@ -22,8 +33,9 @@ impl Parts {
         let mut parts = Self::configured(config)?;
         let file = WeightFile::open(file)?;
         let xl = parts.index.is_xl()?;
-        let names = ["unet", "vae"].into_iter().chain(text_components(xl).iter().map(|(encoder, _)| *encoder));
-        parts.weights = names.map(|name| empty(name)).collect();
+        let names =
+            ["unet", "vae"].into_iter().chain(text_components(xl).iter().map(|(encoder, _)| *encoder));
+        parts.weights = names.map(empty).collect();
         let expected = parts.expected()?;
         let mut used = BTreeSet::new();
         for (index, expected) in expected.iter().enumerate() {
@@ -36,8 +48,12 @@ impl Parts {
             }
             parts.weights[index].tensors = tensors;
         }
-        let left: Vec<String> =
-            file.tensors.keys().filter(|name| !used.contains(*name) && !parts.tolerated(name)).cloned().collect();
+        let left: Vec<String> = file
+            .tensors
+            .keys()
+            .filter(|name| !used.contains(*name) && !parts.tolerated(name))
+            .cloned()
+            .collect();
         if !left.is_empty() && used.is_empty() {
             let reason = "no weights by the names of the original Stable Diffusion code";
             return Err(DiffusionError::weights(file.name, reason));
@@ -50,7 +66,13 @@ impl Parts {
         }
     }
 
-    fn find(&self, component: usize, name: &str, xl: bool, file: &WeightFile) -> Option<(String, TensorView)> {
+    fn find(
+        &self,
+        component: usize,
+        name: &str,
+        xl: bool,
+        file: &WeightFile,
+    ) -> Option<(String, TensorView)> {
         use OriginalText::*;
         let found = |original: String| {
             let entry = file.tensors.get(&original)?.clone();
@@ -88,7 +110,8 @@ impl Parts {
 
     /// Stable Diffusion 2 leaves out the last layer of its text encoder, and the projection.
     fn tolerated(&self, name: &str) -> bool {
-        let ending = [".position_ids", ".logit_scale", ".attn_mask"].iter().any(|ending| name.ends_with(ending));
+        let ending =
+            [".position_ids", ".logit_scale", ".attn_mask"].iter().any(|ending| name.ends_with(ending));
         let layers = self.text.last().map_or(0, |(config, _)| config.num_hidden_layers);
         let beyond = name
             .split_once(".model.transformer.resblocks.")

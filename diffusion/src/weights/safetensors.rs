@@ -126,7 +126,8 @@ impl WeightFile {
             }
             let entry: RawEntry =
                 serde_json::from_value(value).map_err(|error| bad(format!("{tensor}: {error}")))?;
-            let entry = check_entry(entry, data_start, length).map_err(|why| bad(format!("{tensor}: {why}")))?;
+            let entry =
+                check_entry(entry, data_start, length).map_err(|why| bad(format!("{tensor}: {why}")))?;
             tensors.insert(tensor, entry);
         }
         Ok(Self { name, tensors, metadata, content, length })
@@ -178,7 +179,8 @@ impl WeightFile {
 
 /// Widens stored numbers; none for integers.
 fn to_f32(bytes: &[u8], dtype: StoredType) -> Option<Vec<f32>> {
-    let (pairs, quads, eights) = (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0, bytes.as_chunks::<8>().0);
+    let (pairs, quads, eights) =
+        (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0, bytes.as_chunks::<8>().0);
     Some(match dtype {
         StoredType::F32 => quads.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
         StoredType::F16 => pairs.iter().map(|&chunk| half::f16::from_le_bytes(chunk).to_f32()).collect(),
@@ -204,8 +206,9 @@ fn header_length(name: &str, start: [u8; 8], file_length: u64) -> Result<usize, 
 }
 
 fn check_entry(entry: RawEntry, data_start: u64, file_length: u64) -> Result<TensorEntry, String> {
-    let dtype: StoredType = serde_json::from_value(entry.dtype.clone().into())
-        .map_err(|_| format!("numbers of unknown type {:?}", entry.dtype.chars().take(16).collect::<String>()))?;
+    let dtype: StoredType = serde_json::from_value(entry.dtype.clone().into()).map_err(|_| {
+        format!("numbers of unknown type {:?}", entry.dtype.chars().take(16).collect::<String>())
+    })?;
     let [begin, end] = entry.data_offsets;
     let length = end.checked_sub(begin).ok_or("ends before it begins")?;
     let last = data_start.checked_add(end).ok_or("offset out of range")?;

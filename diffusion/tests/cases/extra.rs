@@ -43,7 +43,11 @@ fn compel(goldens: &Goldens, report: &mut Report) {
     for (i, case) in goldens.json["compel"].as_array().unwrap().iter().enumerate() {
         let prompt = case["prompt"].as_str().unwrap();
         let parsed = parse_compel(prompt);
-        report.equal(&format!("compel {prompt}"), case["parsed"].as_str().unwrap().to_string(), as_compel(&parsed.parts));
+        report.equal(
+            &format!("compel {prompt}"),
+            case["parsed"].as_str().unwrap().to_string(),
+            as_compel(&parsed.parts),
+        );
         let found = model.encode_prompt(prompt, None, truncate).unwrap();
         judge(goldens, report, &format!("compel.{i}"), &values(found.embeds));
         let tokens = format!("compel.{i}.tokens");
@@ -160,16 +164,17 @@ fn lora(
         .take(3)
         .map(|row| row.iter().map(|&id| id as u32).collect())
         .collect();
-    let mut check = |tag: &str, model: &diffusion::pipelines::stable_diffusion::StableDiffusion, names: [String; 2]| {
-        let (sample, context) =
-            (tensor(goldens, &inputs["unet.sample"]), tensor(goldens, &inputs["unet.context"]));
-        let out = values(model.unet.forward(sample, timestep, context, None));
-        let text = model.text_encoders[0].model.forward(&ids, None, &model.device);
-        let found = [out, values(text.last_hidden_state)];
-        let judged = names.iter().zip(&found).filter(|(name, _)| goldens.tensors.contains_key(*name));
-        let count = judged.map(|(name, found)| judge(goldens, report, name, found)).count();
-        report.equal(&format!("lora {tag} has goldens"), true, count > 0);
-    };
+    let mut check =
+        |tag: &str, model: &diffusion::pipelines::stable_diffusion::StableDiffusion, names: [String; 2]| {
+            let (sample, context) =
+                (tensor(goldens, &inputs["unet.sample"]), tensor(goldens, &inputs["unet.context"]));
+            let out = values(model.unet.forward(sample, timestep, context, None));
+            let text = model.text_encoders[0].model.forward(&ids, None, &model.device);
+            let found = [out, values(text.last_hidden_state)];
+            let judged = names.iter().zip(&found).filter(|(name, _)| goldens.tensors.contains_key(*name));
+            let count = judged.map(|(name, found)| judge(goldens, report, name, found)).count();
+            report.equal(&format!("lora {tag} has goldens"), true, count > 0);
+        };
     check("base", &goldens.model, ["lora.unet.base".into(), "lora.te.base".into()]);
     let mut tags: Vec<&str> = goldens
         .tensors
@@ -188,7 +193,11 @@ fn lora(
         for file in files {
             let lora = Lora::open(&goldens.folder.join("lora").join(format!("{file}.safetensors"))).unwrap();
             let model = goldens.model.with_loras(&[(lora, scale.parse().unwrap())]).unwrap();
-            check(&format!("{file} at {scale}"), &model, [format!("lora.{tag}.unet"), format!("lora.{tag}.te")]);
+            check(
+                &format!("{file} at {scale}"),
+                &model,
+                [format!("lora.{tag}.unet"), format!("lora.{tag}.te")],
+            );
         }
     }
 }

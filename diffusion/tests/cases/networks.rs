@@ -138,7 +138,8 @@ fn unet(goldens: &Goldens, report: &mut Report) {
     let sample = tensor(goldens, goldens.tensor("unet.nonsquare.sample"));
     let timestep = goldens.json["unet_nonsquare_timestep"].as_f64().unwrap();
     judge("unet.nonsquare.out", &values(model.unet.forward(sample, timestep, context, added.as_ref())));
-    for name in ["unet.context", "unet.sample", "unet.nonsquare.sample", "unet.text_embeds", "unet.time_ids"] {
+    for name in ["unet.context", "unet.sample", "unet.nonsquare.sample", "unet.text_embeds", "unet.time_ids"]
+    {
         report.mark(&goldens.name, name);
     }
 }

@@ -75,8 +75,11 @@ fn check_run(goldens: &Goldens, name: &str, run: &Value, report: &mut Report) {
                 true => (0.0, scheduler.init_noise_sigma()),
                 false => scheduler.signal_and_noise(begin),
             };
-            let latents: Vec<f64> =
-                clean.iter().zip(&noise.values).map(|(clean, noise)| signal * clean + weight * noise).collect();
+            let latents: Vec<f64> = clean
+                .iter()
+                .zip(&noise.values)
+                .map(|(clean, noise)| signal * clean + weight * noise)
+                .collect();
             judge(goldens, report, &key("start_latents"), &latents);
             let keep = (mode == "inpaint").then(|| Keep {
                 mask: goldens.tensor("inpaint.latent_mask").values.repeat(noise.shape[1]),

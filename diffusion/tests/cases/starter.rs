@@ -30,12 +30,17 @@ pub fn check(report: &mut Report) {
         report.within("starter", &name, &tensors["cond"], 2e-5, &wide(values(positive.embeds.clone())));
         report.within("starter", &name, &tensors["uncond"], 2e-5, &wide(values(negative.embeds.clone())));
 
-        let class = SchedulerClass::named(text("scheduler_class")).unwrap_or_else(|| panic!("{name}: scheduler"));
+        let class =
+            SchedulerClass::named(text("scheduler_class")).unwrap_or_else(|| panic!("{name}: scheduler"));
         let config = SchedulerConfig::resolve(class, &case["scheduler_config"], &Value::Null).unwrap();
         let scheduler = schedule(&config, case["steps"].as_u64().unwrap() as usize, 0.0).unwrap();
         let timesteps: Vec<f64> = serde_json::from_value(case["timesteps"].clone()).unwrap();
         let near = timesteps.iter().zip(scheduler.timesteps()).all(|(a, b)| (a - b).abs() < 1e-3);
-        report.equal(&format!("{name} timesteps"), (timesteps.len(), true), (scheduler.timesteps().len(), near));
+        report.equal(
+            &format!("{name} timesteps"),
+            (timesteps.len(), true),
+            (scheduler.timesteps().len(), near),
+        );
 
         let noise = &tensors["noise"];
         let scale = scheduler.init_noise_sigma();

@@ -26,7 +26,8 @@ pub struct Goldens {
 pub fn read_json(path: &Path) -> Value {
     let text = std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     // Python writes infinities that JSON does not know.
-    let text = text.replace(": -Infinity", ": null").replace(": Infinity", ": null").replace(": NaN", ": null");
+    let text =
+        text.replace(": -Infinity", ": null").replace(": Infinity", ": null").replace(": NaN", ": null");
     serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -93,12 +94,16 @@ impl Report {
         self.used.insert(format!("{model}/{name}"));
         if golden.values.len() != found.len() {
             let lengths = (golden.values.len(), found.len());
-            self.failures.push(format!("{model} {name}: {} numbers expected, {} found", lengths.0, lengths.1));
+            self.failures
+                .push(format!("{model} {name}: {} numbers expected, {} found", lengths.0, lengths.1));
             return;
         }
-        let error = golden.values.iter().zip(found).map(|(a, b)| (a - b).abs()).fold(0.0, |worst: f64, error| {
-            if error.is_nan() { f64::INFINITY } else { worst.max(error) }
-        });
+        let error = golden
+            .values
+            .iter()
+            .zip(found)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, |worst: f64, error| if error.is_nan() { f64::INFINITY } else { worst.max(error) });
         if error > limit {
             self.failures.push(format!("{model} {name}: error {error:.3e}, limit {limit:.1e}"));
         }
@@ -120,7 +125,12 @@ impl Report {
     }
 
     /// Every tensor of the file that `of` selects was judged or used.
-    pub fn nothing_left(&mut self, model: &str, tensors: &BTreeMap<String, Golden>, of: impl Fn(&str) -> bool) {
+    pub fn nothing_left(
+        &mut self,
+        model: &str,
+        tensors: &BTreeMap<String, Golden>,
+        of: impl Fn(&str) -> bool,
+    ) {
         let left: Vec<&String> = tensors
             .keys()
             .filter(|name| of(name) && !self.used.contains(&format!("{model}/{name}")))

@@ -195,8 +195,7 @@ impl CrossAttnUpBlock2D {
 impl UNetMidBlock2D {
     /// `channels` wide, with one attention of one head where `attends`.
     pub fn new(channels: usize, groups: usize, attends: bool, device: &Device) -> Self {
-        let resnet =
-            || ResnetBlock2DConfig::new(channels, channels, groups, 1e-6).init(device);
+        let resnet = || ResnetBlock2DConfig::new(channels, channels, groups, 1e-6).init(device);
         let attention = AttentionConfig::new(channels, 1).with_bias(true).with_norm_num_groups(Some(groups));
         Self {
             attentions: (0..usize::from(attends)).map(|_| attention.init(device)).collect(),

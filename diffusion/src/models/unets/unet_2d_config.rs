@@ -217,7 +217,12 @@ impl UNet2DConditionConfig {
                         count,
                     )?,
                     heads: heads.at(FILE, "attention_head_dim", i, count)?,
-                    cross_attention_dim: self.cross_attention_dim.at(FILE, "cross_attention_dim", i, count)?,
+                    cross_attention_dim: self.cross_attention_dim.at(
+                        FILE,
+                        "cross_attention_dim",
+                        i,
+                        count,
+                    )?,
                     down_attends: down.starts_with("CrossAttn"),
                     up_attends: up.starts_with("CrossAttn"),
                 };
@@ -225,7 +230,7 @@ impl UNet2DConditionConfig {
                 bounded(FILE, "transformer_layers_per_block", level.transformer_layers, 64)?;
                 bounded(FILE, "cross_attention_dim", level.cross_attention_dim, 65_536)?;
                 bounded(FILE, "attention_head_dim", level.heads, 1024)?;
-                if channels % level.heads != 0 {
+                if !channels.is_multiple_of(level.heads) {
                     let reason = format!("{} heads do not divide {channels} channels", level.heads);
                     return Err(DiffusionError::config(FILE, "attention_head_dim", reason));
                 }

@@ -15,7 +15,7 @@ use crate::schedulers::{SchedulerConfig, schedule, scheduler_named};
 use crate::{DiffusionError, DiffusionModel, GenerateSpec};
 
 /// How many latents go through the UNet together: four pictures of 512 × 512.
-const BATCH_LATENTS_MAX: usize = 4 * 64 * 64;
+pub(crate) const BATCH_LATENTS_MAX: usize = 4 * 64 * 64;
 
 /// Where a run stands.
 pub struct StepReport<'a> {
@@ -363,7 +363,7 @@ fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), Diffusio
 }
 
 /// A backend that panics must not take the caller's thread with it.
-fn guarded<T>(work: impl FnOnce() -> Result<T, DiffusionError>) -> Result<T, DiffusionError> {
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, DiffusionError>) -> Result<T, DiffusionError> {
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text =
             panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use diffusion::prompt::PromptSyntax;
 use diffusion::{
     DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, LoadOptions, ModelSource, NoiseGenerator,
     StepReport,
@@ -188,4 +189,7 @@ fn specs_that_do_not_fit_the_model_are_refused_by_field() {
     refused(GenerateSpec { scheduler: Some("Nonesuch".into()), ..spec("x", 0) }, "scheduler");
     refused(GenerateSpec { scheduler: Some("LCM".into()), steps: 60, ..spec("x", 0) }, "steps");
     refused(spec(&"word ".repeat(3000), 0), "prompt");
+    let weighted = |prompt: String| GenerateSpec { prompt_syntax: PromptSyntax::Compel, ..spec(&prompt, 0) };
+    refused(weighted("red- hat ".repeat(65)), "prompt");
+    refused(weighted(format!("({}\"x\").and()", "\"x\", ".repeat(16))), "prompt");
 }

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use diffusion::weights::{inspect, verify};
-use diffusion::{DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, LoadOptions, Lora, ModelSource};
+use diffusion::weights::{inspect, memory_bytes, verify};
+use diffusion::{
+    DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, LoadOptions, Lora, ModelKind, ModelSource,
+    WeightType,
+};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use tempfile::TempDir;
@@ -325,6 +328,49 @@ fn broken_and_hostile_files_are_refused() {
     let checkpoint = ModelSource::Checkpoint { file: "model.ckpt".into(), config: folder.path().into() };
     let error = DiffusionModel::load(&checkpoint, DeviceChoice::Cpu, LoadOptions::default()).unwrap_err();
     assert!(error.to_string().contains("pickle"), "{error}");
+}
+
+#[test]
+fn a_number_that_is_none_is_refused_by_tensor() {
+    let folder = copy_of("sd15-tiny");
+    let path = folder.path().join(UNET);
+    let mut tensors = read(&path);
+    tensors.get_mut("conv_in.bias").unwrap().2[..4].copy_from_slice(&f32::NAN.to_le_bytes());
+    write(&path, &tensors);
+    let error = load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("conv_in.bias") && error.contains("not a number"), "{error}");
+}
+
+#[test]
+fn models_of_a_folder_are_found_and_told_apart() {
+    let folder = TempDir::new().unwrap();
+    let source = |name: &str| ModelSource::at(&folder.path().join(name));
+    fs::rename(copy_of("sd15-tiny").keep(), folder.path().join("one")).unwrap();
+    fs::rename(copy_of("sd2-tiny").keep(), folder.path().join("two")).unwrap();
+    fs::rename(copy_of("sdxl-tiny").keep(), folder.path().join("xl")).unwrap();
+    // Checkpoints: one with a configuration of its name, one without any, one that is a pickle.
+    for name in ["xl.safetensors", "bare.safetensors", "old.ckpt"] {
+        fs::write(folder.path().join(name), b"x").unwrap();
+    }
+    let found = ModelSource::within(folder.path()).unwrap();
+    let names: Vec<&str> = found.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["one", "two", "xl"]);
+    assert!(matches!(&found[2].1, ModelSource::Checkpoint { config, .. } if config.ends_with("xl")));
+    let kinds: Vec<ModelKind> =
+        ["one", "two", "xl"].map(|name| inspect(&source(name).unwrap()).unwrap().kind).into();
+    assert_eq!(kinds, [ModelKind::Sd1, ModelKind::Sd2, ModelKind::Sdxl]);
+    assert!(source("bare.safetensors").unwrap_err().to_string().contains("model_index.json"));
+    assert!(source("old.ckpt").unwrap_err().to_string().contains("pickle"));
+    assert!(matches!(source("none").unwrap_err(), DiffusionError::Io { .. }));
+
+    let one = source("one").unwrap();
+    let model = load(&folder.path().join("one")).unwrap();
+    assert_eq!(model.kind(), ModelKind::Sd1);
+    assert_eq!(memory_bytes(&one, WeightType::F32).unwrap(), model.memory_bytes());
+    assert!(memory_bytes(&one, WeightType::F16).unwrap() < model.memory_bytes());
+    assert_eq!(inspect(&one).unwrap().weights_hash, model.weights_hash());
+    let small = model.drawing_bytes(&model.default_spec());
+    assert!(small > 0 && model.drawing_bytes(&GenerateSpec { width: 64, ..model.default_spec() }) > small);
 }
 
 #[test]

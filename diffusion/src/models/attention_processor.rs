@@ -74,7 +74,7 @@ impl Attention {
         let [batch, channels, height, width] = hidden.dims();
         let mut x = hidden.clone();
         if let Some(norm) = &self.group_norm {
-            x = norm.forward(x);
+            x = ops::group_norm(norm, x);
         }
         let x = x.reshape([batch, channels, height * width]).swap_dims(1, 2);
         let x = self.forward(x, None).swap_dims(1, 2).reshape([batch, channels, height, width]);

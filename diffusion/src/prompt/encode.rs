@@ -8,6 +8,11 @@ use crate::DiffusionError;
 use crate::pipelines::encode_prompt::{PromptOptions, repeat_to};
 use crate::pipelines::stable_diffusion::TextEncoder;
 
+/// Most passages of one prompt that may weigh less than 1.
+const LESSENED_MAX: usize = 64;
+/// Most prompts side by side or mixed; the UNet attends to all of them in every step.
+const PROMPTS_MAX: usize = 16;
+
 /// States of a text, and the pooled text where the encoder projects.
 type Encoded = (Tensor<3>, Option<Tensor<2>>);
 
@@ -120,6 +125,13 @@ impl Context<'_> {
     }
 
     fn conjunction(&self, prompts: &Conjunction) -> Result<Tensor<3>, DiffusionError> {
+        let count = |part: &Part| match part {
+            Part::Prompt(_) => 1,
+            Part::Blend { prompts, .. } => prompts.len(),
+        };
+        if prompts.parts.iter().map(|(part, _)| count(part)).sum::<usize>() > PROMPTS_MAX {
+            return Err(DiffusionError::spec("prompt", format!("more than {PROMPTS_MAX} prompts in one")));
+        }
         let mut states = Vec::new();
         for (part, weight) in &prompts.parts {
             let mut part = match part {
@@ -166,6 +178,11 @@ impl Context<'_> {
     /// Compel's rule. At 1 or above, a token moves away from the empty text. Below 1 it does the same, and
     /// is then mixed with the text in which its fragment is hidden, the more so the less it counts.
     fn weighted(&self, fragments: &[Fragment]) -> Result<HostStates, DiffusionError> {
+        // Each of these is a further pass through the encoder.
+        if fragments.iter().filter(|fragment| fragment.weight < 1.0).count() > LESSENED_MAX {
+            let reason = format!("more than {LESSENED_MAX} passages weigh less than 1");
+            return Err(DiffusionError::spec("prompt", reason));
+        }
         let rows = token_rows(&self.encoder.tokenizer, fragments, self.options.long_prompts)?;
         let whole = self.moved(&rows, None)?;
         let width = whole.width;

@@ -1,7 +1,6 @@
 //! What a model folder holds, found without building the model.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use burn::tensor::Device;
 use serde::Serialize;
@@ -9,7 +8,7 @@ use serde::Serialize;
 use super::ComponentWeights;
 use super::load::{Differences, compare, expected_tensors};
 use crate::DiffusionError;
-use crate::model::{ModelSource, open_parts};
+use crate::model::{ModelKind, ModelSource, WeightType, open_parts};
 use crate::pipelines::stable_diffusion::Parts;
 
 /// What was found out about a model.
@@ -17,6 +16,10 @@ use crate::pipelines::stable_diffusion::Parts;
 pub struct Inspection {
     /// The pipeline class.
     pub class_name: String,
+    /// The family.
+    pub kind: ModelKind,
+    /// Bytes of weights once loaded in single precision; half of it in the others, nearly.
+    pub memory_bytes: u64,
     /// BLAKE3 of all files of weights.
     pub weights_hash: String,
     /// Numbers in all weights together.
@@ -42,6 +45,8 @@ pub fn inspect(source: &ModelSource) -> Result<Inspection, DiffusionError> {
     let views = || parts.weights.iter().flat_map(|weights| weights.tensors.values());
     Ok(Inspection {
         class_name: parts.index.class_name.clone(),
+        kind: parts.kind()?,
+        memory_bytes: parts.memory_bytes(WeightType::F32),
         weights_hash: hash_of(&parts.weights)?,
         parameters: views().map(|view| view.shape().iter().product::<usize>() as u64).sum(),
         stored_bytes: views().map(|view| view.entry.length as u64).sum(),
@@ -53,6 +58,11 @@ pub fn inspect(source: &ModelSource) -> Result<Inspection, DiffusionError> {
             .collect(),
         problem: parts.check().err().map(|error| error.to_string()),
     })
+}
+
+/// Bytes that a model's weights will take in memory, from the headers of its files alone.
+pub fn memory_bytes(source: &ModelSource, weight_type: WeightType) -> Result<u64, DiffusionError> {
+    Ok(open_parts(source)?.memory_bytes(weight_type))
 }
 
 /// [`inspect`], as an error if the model is not sound or its hash is not `weights_hash`.
@@ -73,7 +83,7 @@ pub fn verify(source: &ModelSource, weights_hash: Option<&str>) -> Result<Inspec
     }
 }
 
-/// The hash of all files, each named by its network; where they lie does not matter.
+/// The hash of all files, network by network; what they are called and where they lie does not matter.
 pub(crate) fn hash_of(weights: &[ComponentWeights]) -> Result<String, DiffusionError> {
     let mut hasher = blake3::Hasher::new();
     let mut seen: Vec<*const super::safetensors::WeightFile> = Vec::new();
@@ -84,8 +94,6 @@ pub(crate) fn hash_of(weights: &[ComponentWeights]) -> Result<String, DiffusionE
             let address = std::ptr::from_ref(file);
             if !seen.contains(&address) {
                 seen.push(address);
-                let name = Path::new(&file.name).file_name().unwrap_or_default();
-                hasher.update(name.as_encoded_bytes());
                 file.hash_into(&mut hasher)?;
             }
         }

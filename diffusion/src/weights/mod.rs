@@ -8,4 +8,4 @@ mod open_checkpoint;
 pub mod safetensors;
 
 pub use component::ComponentWeights;
-pub use inspect::{Inspection, inspect, verify};
+pub use inspect::{Inspection, inspect, memory_bytes, verify};

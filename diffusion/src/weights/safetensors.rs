@@ -168,12 +168,14 @@ impl WeightFile {
     /// The numbers of `entry`, or why they are no floating-point numbers.
     pub fn read_f32(&self, name: &str, entry: &TensorEntry) -> Result<Vec<f32>, DiffusionError> {
         let bytes = self.read(entry.offset, entry.length)?;
-        to_f32(&bytes, entry.dtype).ok_or_else(|| {
-            DiffusionError::weights(
-                self.name.clone(),
-                format!("{name}: numbers of type {:?}, floating point expected", entry.dtype),
-            )
-        })
+        let bad = |reason: String| DiffusionError::weights(self.name.clone(), format!("{name}: {reason}"));
+        let values = to_f32(&bytes, entry.dtype)
+            .ok_or_else(|| bad(format!("numbers of type {:?}, floating point expected", entry.dtype)))?;
+        // One of these would make every picture black.
+        match values.iter().any(|value| !value.is_finite()) {
+            true => Err(bad("holds infinities or what is not a number".into())),
+            false => Ok(values),
+        }
     }
 }
 

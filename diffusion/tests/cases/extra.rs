@@ -1,6 +1,6 @@
 //! Weighted prompts and LoRA, on the model that they were computed with.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use diffusion::Lora;
 use diffusion::pipelines::encode_prompt::PromptOptions;
@@ -8,25 +8,40 @@ use diffusion::prompt::{
     Fragment, LongPrompts, Part, PromptSyntax, encode_native, encode_prompts, parse_a1111, parse_compel,
 };
 
+use serde_json::Value;
+
 use super::networks::{tensor, values};
 use crate::support::{Goldens, Report, read_json, read_tensors};
 
-/// The folder that all extra goldens were made with.
-const MODEL: &str = "sd15-tiny";
+/// The model that all of these were made with: the one that the file names, else the first.
+fn model_of<'a>(json: &Value, models: &'a [PathBuf]) -> &'a Path {
+    let name =
+        |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let said = [&json["model"], &json["lora"]["inputs"]].map(|value| value.as_str().unwrap_or_default());
+    models.iter().find(|path| said.iter().any(|said| said.contains(&name(path)))).unwrap_or(&models[0])
+}
 
-pub fn check(folder: &Path, report: &mut Report) {
+pub fn check(folder: &Path, models: &[PathBuf], report: &mut Report) {
+    let json = read_json(&folder.join("extra_goldens.json"));
+    let model = model_of(&json, models);
     let goldens = Goldens {
         name: "extra".into(),
         folder: folder.into(),
-        json: read_json(&folder.join("extra_goldens.json")),
         tensors: read_tensors(&folder.join("extra_goldens.safetensors")),
-        model: crate::support::build(&folder.join(MODEL)),
+        model: crate::support::build(model),
+        json,
     };
     compel(&goldens, report);
     a1111(&goldens, report);
-    let inputs = read_tensors(&folder.join(MODEL).join("goldens.safetensors"));
-    lora(&goldens, &inputs, report);
+    if goldens.json["lora"].is_object() {
+        let inputs = read_tensors(&model.join("goldens.safetensors"));
+        lora(&goldens, &inputs, report);
+    }
     report.nothing_left("extra", &goldens.tensors, |_| true);
+}
+
+fn cases<'a>(goldens: &'a Goldens, kind: &str) -> &'a [Value] {
+    goldens.json[kind].as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 fn judge(goldens: &Goldens, report: &mut Report, name: &str, found: &[f32]) {
@@ -40,7 +55,7 @@ fn options(syntax: PromptSyntax, long_prompts: LongPrompts) -> PromptOptions {
 fn compel(goldens: &Goldens, report: &mut Report) {
     let model = &goldens.model;
     let truncate = options(PromptSyntax::Compel, LongPrompts::Truncate);
-    for (i, case) in goldens.json["compel"].as_array().unwrap().iter().enumerate() {
+    for (i, case) in cases(goldens, "compel").iter().enumerate() {
         let prompt = case["prompt"].as_str().unwrap();
         let parsed = parse_compel(prompt);
         report.equal(
@@ -70,10 +85,12 @@ fn compel(goldens: &Goldens, report: &mut Report) {
             report.equal(&tokens, golden.values.clone(), ids);
         }
     }
-    let long = goldens.json["compel_long"]["prompt"].as_str().unwrap();
-    let found = model.encode_prompt(long, None, options(PromptSyntax::Compel, LongPrompts::Split)).unwrap();
-    judge(goldens, report, "compel.long_untruncated", &values(found.embeds));
-    let pair = goldens.json["compel_two_padded"]["prompts"].as_array().unwrap();
+    if let Some(long) = goldens.json["compel_long"]["prompt"].as_str() {
+        let found =
+            model.encode_prompt(long, None, options(PromptSyntax::Compel, LongPrompts::Split)).unwrap();
+        judge(goldens, report, "compel.long_untruncated", &values(found.embeds));
+    }
+    let Some(pair) = goldens.json["compel_two_padded"]["prompts"].as_array() else { return };
     let pair: Vec<_> = pair
         .iter()
         .map(|prompt| model.encode_prompt(prompt.as_str().unwrap(), None, truncate).unwrap())
@@ -119,7 +136,7 @@ fn as_compel(parts: &[(Part, f64)]) -> String {
 fn a1111(goldens: &Goldens, report: &mut Report) {
     let (encoder, device) = (&goldens.model.text_encoders[0], &goldens.model.device);
     let truncate = options(PromptSyntax::A1111, LongPrompts::Truncate);
-    for (i, case) in goldens.json["a1111"].as_array().unwrap().iter().enumerate() {
+    for (i, case) in cases(goldens, "a1111").iter().enumerate() {
         let prompt = case["prompt"].as_str().unwrap();
         let expected: Vec<(String, f64)> = serde_json::from_value(case["fragments"].clone()).unwrap();
         let fragments = parse_a1111(prompt);
@@ -158,10 +175,11 @@ fn lora(
     report: &mut Report,
 ) {
     let timestep = goldens.json["lora"]["timestep"].as_f64().unwrap();
+    let rows = goldens.tensors.iter().find(|(name, _)| name.starts_with("lora.") && name.ends_with(".te"));
     let ids: Vec<Vec<u32>> = inputs["tok.ids"]
         .values
         .chunks(inputs["tok.ids"].shape[1])
-        .take(3)
+        .take(rows.map_or(1, |(_, golden)| golden.shape[0]))
         .map(|row| row.iter().map(|&id| id as u32).collect())
         .collect();
     let mut check =
@@ -183,12 +201,14 @@ fn lora(
         .filter(|tag| *tag != "base")
         .collect();
     tags.dedup();
+    let mut untold: Vec<String> = lora_files(goldens);
     for tag in tags {
         let (file, scale) = tag.rsplit_once('_').unwrap();
+        untold.retain(|other| other != file);
         let mut files = vec![file.to_string()];
         // The same weights under older names.
         if file == "peft_noalpha" {
-            files.push("diffusers_old".into());
+            files.extend(untold.extract_if(.., |other| other == "diffusers_old"));
         }
         for file in files {
             let lora = Lora::open(&goldens.folder.join("lora").join(format!("{file}.safetensors"))).unwrap();
@@ -200,4 +220,12 @@ fn lora(
             );
         }
     }
+    report.equal("LoRA files without goldens", Vec::<String>::new(), untold);
+}
+
+fn lora_files(goldens: &Goldens) -> Vec<String> {
+    let entries = std::fs::read_dir(goldens.folder.join("lora")).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| Some(entry.file_name().to_str()?.strip_suffix(".safetensors")?.to_string()))
+        .collect()
 }

@@ -69,15 +69,40 @@ impl Goldens {
     }
 }
 
+/// Writes a line that shows even when the test passes.
+pub fn say(line: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
+
 /// What was checked, and what failed.
 #[derive(Default)]
 pub struct Report {
+    what: String,
     checked: usize,
+    /// How many cases of each model, or of each run.
+    cases: BTreeMap<String, usize>,
+    worst: f64,
     failures: Vec<String>,
     used: std::collections::BTreeSet<String>,
 }
 
 impl Report {
+    pub fn of(what: &str) -> Self {
+        Self { what: what.into(), ..Self::default() }
+    }
+
+    fn count(&mut self, model: &str, name: &str) {
+        self.checked += 1;
+        let mut parts = name.split('.');
+        let case = match (parts.next(), parts.next()) {
+            (Some(kind @ ("txt2img" | "img2img" | "inpaint")), Some(run)) => format!("{model} {kind}.{run}"),
+            (Some(kind), _) => format!("{model} {kind}"),
+            _ => model.into(),
+        };
+        *self.cases.entry(case).or_default() += 1;
+    }
+
     /// Passes if the error stays within `max(2e-5, 20 × f64_max_abs_err)`.
     pub fn judge(&mut self, model: &str, name: &str, golden: &Golden, json: &Value, found: &[f32]) {
         let found: Vec<f64> = found.iter().map(|&value| f64::from(value)).collect();
@@ -90,7 +115,7 @@ impl Report {
     }
 
     pub fn within(&mut self, model: &str, name: &str, golden: &Golden, limit: f64, found: &[f64]) {
-        self.checked += 1;
+        self.count(model, name);
         self.used.insert(format!("{model}/{name}"));
         if golden.values.len() != found.len() {
             let lengths = (golden.values.len(), found.len());
@@ -104,6 +129,7 @@ impl Report {
             .zip(found)
             .map(|(a, b)| (a - b).abs())
             .fold(0.0, |worst: f64, error| if error.is_nan() { f64::INFINITY } else { worst.max(error) });
+        self.worst = self.worst.max(error / limit);
         if error > limit {
             self.failures.push(format!("{model} {name}: error {error:.3e}, limit {limit:.1e}"));
         }
@@ -141,7 +167,15 @@ impl Report {
     }
 
     pub fn finish(self) {
-        println!("{} checks, {} failures", self.checked, self.failures.len());
+        let cases: Vec<String> = self.cases.iter().map(|(case, count)| format!("{case} ({count})")).collect();
+        say(&format!(
+            "{}: {} checks, {} failures, largest error {:.0} % of its limit: {}",
+            self.what,
+            self.checked,
+            self.failures.len(),
+            self.worst * 100.0,
+            cases.join(", ")
+        ));
         assert!(self.checked > 0, "nothing was checked");
         assert!(self.failures.is_empty(), "\n{}", self.failures.join("\n"));
     }

@@ -8,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 
 use crate::models::attention::{BasicTransformerBlock, BasicTransformerBlockConfig};
 use crate::models::resnet::conv1x1;
+use crate::ops::group_norm;
 
 /// Shape of a [`Transformer2DModel`].
 #[derive(Config, Debug)]
@@ -71,7 +72,7 @@ impl Transformer2DModel {
         let to_rows = |x: Tensor<4>| x.reshape([batch, channels, height * width]).swap_dims(1, 2);
         let to_picture = |x: Tensor<3>| x.swap_dims(1, 2).reshape([batch, channels, height, width]);
 
-        let x = self.norm.forward(hidden.clone());
+        let x = group_norm(&self.norm, hidden.clone());
         let mut x = match &self.proj_in {
             Projection::Linear(linear) => linear.forward(to_rows(x)),
             Projection::Conv(conv) => to_rows(conv.forward(x)),

@@ -4,12 +4,14 @@
 //! the C library number by number; elsewhere, and in other precisions, they are burn's.
 
 mod attention;
+mod convolution;
 mod elementwise;
 mod exponential;
 mod group_norm;
 mod host;
 
 use burn::nn::GroupNorm;
+use burn::nn::conv::Conv2d;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor, activation, module};
 
@@ -63,6 +65,14 @@ pub fn group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
+/// A convolution.
+pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    match host::is_host(&x) && convolution::is_plain(conv) {
+        true => convolution::on_host(conv, x),
+        false => conv.forward(x),
+    }
+}
+
 /// Scaled dot-product attention of `heads` heads.
 ///
 /// `query`: `[batch, n, heads · d]`, `key` and `value`: `[batch, m, heads · d]` → `[batch, n, heads · d]`.
@@ -99,6 +109,7 @@ pub fn masked_attention(
 #[cfg(test)]
 mod tests {
     use burn::nn::GroupNormConfig;
+    use burn::nn::conv::Conv2dConfig;
     use burn::tensor::{Device, Distribution};
 
     use super::*;
@@ -126,6 +137,32 @@ mod tests {
         assert!(distance(group_norm(&norm, picture.clone()), norm.forward(picture.clone())) < 4e-6);
         let expected = activation::silu(norm.forward(picture.clone()));
         assert!(distance(group_norm_silu(&norm, picture), expected) < 4e-6);
+    }
+
+    #[test]
+    fn convolutions_agree_with_burns() {
+        use burn::nn::PaddingConfig2d::{Explicit, Valid};
+        for (padding, stride, height, width) in [
+            (Explicit(1, 1, 1, 1), 1, 9, 7),
+            (Explicit(1, 1, 1, 1), 2, 9, 8),
+            (Explicit(0, 0, 1, 1), 2, 8, 6),
+            (Explicit(2, 1, 0, 2), 1, 5, 6),
+            (Explicit(1, 1, 1, 1), 1, 1, 1),
+            (Valid, 1, 6, 3),
+        ] {
+            let conv = Conv2dConfig::new([5, 11], [3, 3])
+                .with_padding(padding.clone())
+                .with_stride([stride, stride])
+                .init(&Device::flex());
+            let x = random([2, 5, height, width], 2.0);
+            let far = distance(conv2d(&conv, x.clone()), conv.forward(x));
+            assert!(far < 1e-5, "{padding:?} {stride} {height} {width}: {far}");
+        }
+        // More than fits into one strip of columns.
+        let conv =
+            Conv2dConfig::new([64, 2], [3, 3]).with_padding(Explicit(1, 1, 1, 1)).init(&Device::flex());
+        let x = random([1, 64, 150, 140], 1.0);
+        assert!(distance(conv2d(&conv, x.clone()), conv.forward(x)) < 1e-5);
     }
 
     #[test]

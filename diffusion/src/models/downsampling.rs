@@ -1,5 +1,6 @@
 //! `diffusers.models.downsampling`: half the size.
 
+use crate::ops::conv2d;
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
@@ -39,6 +40,6 @@ impl Downsample2DConfig {
 impl Downsample2D {
     /// `[batch, channels, height, width]` → `[batch, channels, height / 2, width / 2]`.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        self.conv.forward(x)
+        conv2d(&self.conv, x)
     }
 }

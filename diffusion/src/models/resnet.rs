@@ -6,7 +6,7 @@ use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
-use crate::ops::{group_norm_silu, silu};
+use crate::ops::{conv2d, group_norm_silu, silu};
 
 /// Shape of a [`ResnetBlock2D`].
 #[derive(Config, Debug)]
@@ -65,11 +65,11 @@ impl ResnetBlock2DConfig {
 impl ResnetBlock2D {
     /// `hidden`: `[batch, in, height, width]`, `temb`: `[batch, temb]` → `[batch, out, height, width]`.
     pub fn forward(&self, hidden: Tensor<4>, temb: Option<Tensor<2>>) -> Tensor<4> {
-        let mut x = self.conv1.forward(group_norm_silu(&self.norm1, hidden.clone()));
+        let mut x = conv2d(&self.conv1, group_norm_silu(&self.norm1, hidden.clone()));
         if let (Some(project), Some(temb)) = (&self.time_emb_proj, temb) {
             x = x + project.forward(silu(temb)).unsqueeze_dims::<4>(&[2, 3]);
         }
-        let x = self.conv2.forward(group_norm_silu(&self.norm2, x));
+        let x = conv2d(&self.conv2, group_norm_silu(&self.norm2, x));
         match &self.conv_shortcut {
             Some(shortcut) => x + shortcut.forward(hidden),
             None => x + hidden,

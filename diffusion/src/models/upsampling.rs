@@ -8,6 +8,7 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 
 use crate::models::resnet::conv3x3;
+use crate::ops::conv2d;
 
 /// Shape of an [`Upsample2D`].
 #[derive(Config, Debug)]
@@ -36,6 +37,6 @@ impl Upsample2D {
         let [_, _, height, width] = x.dims();
         let size = size.unwrap_or([height * 2, width * 2]);
         let nearest = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-        self.conv.forward(interpolate(x, nearest))
+        conv2d(&self.conv, interpolate(x, nearest))
     }
 }

@@ -35,11 +35,7 @@ pub(super) fn quick_gelu(values: &mut [f32]) {
 
 /// `x · Φ(x)`.
 pub(super) fn gelu(values: &mut [f32]) {
-    each(
-        values,
-        #[inline(always)]
-        |x| exponential::gelu(x),
-    );
+    each(values, exponential::gelu);
 }
 
 /// The first half of every row times the gelu of the second.

@@ -10,7 +10,7 @@ use crate::models::downsampling::{Downsample2D, Downsample2DConfig};
 use crate::models::resnet::{ResnetBlock2D, ResnetBlock2DConfig, conv3x3};
 use crate::models::unets::unet_2d_blocks::UNetMidBlock2D;
 use crate::models::upsampling::{Upsample2D, Upsample2DConfig};
-use crate::ops::group_norm_silu;
+use crate::ops::{conv2d, group_norm_silu};
 
 /// `diffusers.models.unets.unet_2d_blocks.DownEncoderBlock2D`.
 #[derive(Module, Debug)]
@@ -90,12 +90,12 @@ impl Encoder {
 
     /// `[batch, 3, height, width]` in −1 to 1 → `[batch, 2 · latent, height / f, width / f]`.
     pub fn forward(&self, sample: Tensor<4>) -> Tensor<4> {
-        let mut x = self.conv_in.forward(sample);
+        let mut x = conv2d(&self.conv_in, sample);
         for block in &self.down_blocks {
             x = block.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None));
             x = block.downsamplers.iter().fold(x, |x, layer| layer.forward(x));
         }
-        self.conv_out.forward(group_norm_silu(&self.conv_norm_out, self.mid_block.forward(x)))
+        conv2d(&self.conv_out, group_norm_silu(&self.conv_norm_out, self.mid_block.forward(x)))
     }
 }
 
@@ -129,11 +129,11 @@ impl Decoder {
 
     /// `[batch, latent, height, width]` → `[batch, 3, f · height, f · width]`, about −1 to 1.
     pub fn forward(&self, latents: Tensor<4>) -> Tensor<4> {
-        let mut x = self.mid_block.forward(self.conv_in.forward(latents));
+        let mut x = self.mid_block.forward(conv2d(&self.conv_in, latents));
         for block in &self.up_blocks {
             x = block.resnets.iter().fold(x, |x, resnet| resnet.forward(x, None));
             x = block.upsamplers.iter().fold(x, |x, layer| layer.forward(x, None));
         }
-        self.conv_out.forward(group_norm_silu(&self.conv_norm_out, x))
+        conv2d(&self.conv_out, group_norm_silu(&self.conv_norm_out, x))
     }
 }

@@ -10,7 +10,7 @@ use super::unet_2d_config::UNet2DConditionConfig;
 use crate::DiffusionError;
 use crate::models::embeddings::{TimestepEmbedding, Timesteps};
 use crate::models::resnet::conv3x3;
-use crate::ops::group_norm_silu;
+use crate::ops::{conv2d, group_norm_silu};
 
 /// `diffusers.models.unets.unet_2d_condition.UNet2DConditionModel`.
 #[derive(Module, Debug)]
@@ -129,7 +129,7 @@ impl UNet2DConditionModel {
             temb = temb + embedding;
         }
         let context = context.cast(dtype);
-        let mut hidden = self.conv_in.forward(sample.cast(dtype));
+        let mut hidden = conv2d(&self.conv_in, sample.cast(dtype));
         observe("conv_in", &hidden);
         let mut skips = vec![hidden.clone()];
         for (i, block) in self.down_blocks.iter().enumerate() {
@@ -144,7 +144,7 @@ impl UNet2DConditionModel {
             hidden = block.forward(hidden, &temb, &context, &mut skips);
             observe(&format!("up{i}"), &hidden);
         }
-        self.conv_out.forward(group_norm_silu(&self.conv_norm_out, hidden))
+        conv2d(&self.conv_out, group_norm_silu(&self.conv_norm_out, hidden))
     }
 
     fn added_embedding(

@@ -33,10 +33,12 @@ fn main() {
             if run == 1 {
                 work = worked();
             }
-            let begin = Instant::now();
+            let (begin, before) = (Instant::now(), worked());
             let out = unet.forward(sample.clone(), 500.0, context.clone(), None);
             assert_eq!(out.into_data().num_elements(), 4 * 64 * 64);
-            begin.elapsed().as_secs_f64()
+            let seconds = begin.elapsed().as_secs_f64();
+            println!("run {run}: {seconds:.2} s, {:.2} s of work", worked() - before);
+            seconds
         })
         .skip(1)
         .collect();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actors::Actors;
+use actors::render::Render;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -20,6 +21,8 @@ use crate::{functions, gotrue, operate, postgrest, storage};
 pub struct Shared {
     /// Who decides.
     pub actors: Actors,
+    /// Who draws; absent when jobs wait for workers elsewhere.
+    pub render: Option<Render>,
     /// What signs tokens.
     pub keys: Keys,
     /// How we were started.

@@ -119,13 +119,13 @@ pub fn run() -> Result<(), String> {
 
 fn configuration(common: &Common) -> Result<Config, String> {
     let path = common.config.clone().unwrap_or_else(|| common.data.join("playhouse.json"));
-    let mut config = match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?,
-        Err(error) if common.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            Config::default()
-        }
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+    let said = |error: String| format!("{}: {error}", path.display());
+    let file = match std::fs::read(&path) {
+        Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| said(error.to_string()))?),
+        Err(error) if common.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(said(error.to_string())),
     };
+    let mut config = playhouse::config::read(file, std::env::vars()).map_err(said)?;
     config.data = common.data.clone();
     config.listen = common.listen.unwrap_or(config.listen);
     config.mailbox_capacity = common.mailbox_capacity.unwrap_or(config.mailbox_capacity);

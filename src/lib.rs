@@ -15,6 +15,7 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
+use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
@@ -56,14 +57,34 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let actors = Actors::start(store, Mailbox { capacity: config.mailbox_capacity });
     let seeded = actors.ask(&models::Claims::service(), actors::file::seed_buckets::SeedBuckets).await;
     seeded.map_err(|error| format!("the buckets cannot be made: {error}"))?;
+    let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::sweep_for_ever(actors.store().clone()));
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
-    let shared = Arc::new(Shared { actors, keys, config });
+    let shared = Arc::new(Shared { actors, render, keys, config });
     let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stop).await;
     sweeps.abort();
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     served.map_err(|error| error.to_string())
+}
+
+/// The render actor, unless drawing is left to workers elsewhere.
+fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, String> {
+    if !config.local_worker {
+        return Ok(None);
+    }
+    let options = RenderOptions {
+        models_dir: config.models_dir.clone(),
+        model: config.image_model.clone(),
+        device: config
+            .image_device
+            .parse()
+            .map_err(|error: actors::render::DeviceError| format!("image_device: {error}"))?,
+        weight_type: actors::render::weight_type(&config.image_weights)?,
+        memory_bytes_max: config.image_memory_bytes,
+        pixels_max: config.image_pixels_max,
+    };
+    Ok(Some(Render::start(actors.clone(), options)))
 }
 
 /// Where a running server writes its address, for the command line.

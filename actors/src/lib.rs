@@ -13,10 +13,11 @@
 pub mod aggregate;
 pub mod audit;
 pub mod character;
+pub mod content_rules;
 pub mod conversation;
 pub mod events;
-pub mod job_scheduler;
 pub mod file;
+pub mod job_scheduler;
 pub mod keeper;
 mod refusal;
 pub mod render;

@@ -1,8 +1,18 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
 pub mod call;
+mod claim_job;
+mod delete_workspace_item;
+mod enhancement;
 pub mod error;
 mod get_negative_prompt;
+mod job_callback;
+mod job_progress;
+mod prices;
+mod queue_job;
+mod reference;
+mod signature;
+mod workspace_actions;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -48,7 +58,15 @@ macro_rules! function {
     };
 }
 
-static FUNCTIONS: &[Function] = &[function!("get-negative-prompt", User, get_negative_prompt::run)];
+static FUNCTIONS: &[Function] = &[
+    function!("claim-job", Signed, claim_job::run),
+    function!("delete-workspace-item", User, delete_workspace_item::run),
+    function!("get-negative-prompt", User, get_negative_prompt::run),
+    function!("job-callback", Signed, job_callback::run),
+    function!("job-progress", User, job_progress::run),
+    function!("queue-job", User, queue_job::run),
+    function!("workspace-actions", User, workspace_actions::run),
+];
 
 /// The names of all functions.
 pub fn names() -> impl Iterator<Item = &'static str> {

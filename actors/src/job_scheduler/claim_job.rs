@@ -8,12 +8,12 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::entry::{by_id, entries, in_micros, jobs, set};
+use super::entry::{by_id, entries, first, in_micros, jobs, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
 /// Waiting entries looked at by one claim.
-const WAITING_MAX: u64 = 10_000;
+const WAITING_MAX: usize = 100_000;
 
 /// Takes the next job of a queue: accounts in turn, the one served longest ago first; within an account by priority,
 /// then age. The attempt is counted before it starts.
@@ -59,19 +59,29 @@ impl Decision for ClaimJob {
                 continue;
             }
             let attempt = job[jobs.at("attempts")].as_i64().unwrap_or(0) + 1;
-            let job = set(transaction, jobs, &job, &[
-                ("status", Value::text("processing")),
-                ("attempts", Value::Int(attempt)),
-                ("started_at", Value::now()),
-                ("error_message", Value::Null),
-            ])?;
+            let job = set(
+                transaction,
+                jobs,
+                &job,
+                &[
+                    ("status", Value::text("processing")),
+                    ("attempts", Value::Int(attempt)),
+                    ("started_at", Value::now()),
+                    ("error_message", Value::Null),
+                ],
+            )?;
             let lease = self.lease_s.map_or(Value::Null, |seconds| in_micros(seconds * 1_000_000));
-            let entry = set(transaction, entries, &entry, &[
-                ("state", Value::text("running")),
-                ("worker", Value::text(&*self.worker)),
-                ("claimed_at", Value::now()),
-                ("lease_until", lease),
-            ])?;
+            let entry = set(
+                transaction,
+                entries,
+                &entry,
+                &[
+                    ("state", Value::text("running")),
+                    ("worker", Value::text(&*self.worker)),
+                    ("claimed_at", Value::now()),
+                    ("lease_until", lease),
+                ],
+            )?;
             let Some(user_id) = entry[entries.at("user_id")].as_uuid() else { continue };
             let payload = entry[entries.at("payload")].as_json().unwrap_or_default();
             return Ok(Some(ClaimedJob { id, user_id, job, payload, attempt }));
@@ -86,25 +96,24 @@ impl ClaimJob {
         let entries = entries();
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
-        let limits = Limits { rows_max: WAITING_MAX, ..Limits::default() };
+        let limits = Limits { sorted_max: WAITING_MAX, ..Limits::default() };
         let reader = Reader::new(transaction.reads(), &service, limits);
-        let waiting = Query::all(entries.id)
-            .equal("state", Value::text("waiting"))
-            .order("created_at", false)
-            .limit(WAITING_MAX);
+        let waiting = Query::all(entries.id).equal("state", Value::text("waiting"));
         let now = chrono::Utc::now().timestamp_micros();
         let priority = |row: &Row| row[entries.at("priority")].as_i64().unwrap_or(0);
         let mut best: HashMap<Uuid, (usize, Row)> = HashMap::new();
-        for (place, entry) in reader.stored(&waiting, Command::Select)?.into_iter().enumerate() {
+        let mut found = reader.stored(&waiting, Command::Select)?;
+        found.sort_by_key(|row| row[entries.at("created_at")].as_micros());
+        for (place, entry) in found.into_iter().enumerate() {
             let due = entry[entries.at("not_before")].as_micros().is_none_or(|micros| micros <= now);
             let here = entry[entries.at("queue")].as_str() == Some(&self.queue);
             let Some(user) = entry[entries.at("user_id")].as_uuid().filter(|_| due && here) else { continue };
             match best.get(&user) {
                 Some((_, chosen)) if priority(chosen) >= priority(&entry) => {}
                 // The account keeps the place of its oldest job.
-                Some((first, _)) => {
-                    let first = *first;
-                    best.insert(user, (first, entry));
+                Some((oldest, _)) => {
+                    let oldest = *oldest;
+                    best.insert(user, (oldest, entry));
                 }
                 None => {
                     best.insert(user, (place, entry));
@@ -120,10 +129,9 @@ impl ClaimJob {
                     store::query::Comparison::Greater,
                     Value::Timestamp(0),
                 ))
-                .order("claimed_at", true)
-                .limit(1);
-            let served = reader.stored(&last, Command::Select)?;
-            let served = served.first().and_then(|row| row[entries.at("claimed_at")].as_micros());
+                .order("claimed_at", true);
+            let served = first(transaction, last)?;
+            let served = served.and_then(|row| row[entries.at("claimed_at")].as_micros());
             turns.push((served.unwrap_or(0), place, entry));
         }
         turns.sort_by_key(|(served, place, _)| (*served, *place));

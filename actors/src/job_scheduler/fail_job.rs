@@ -62,20 +62,29 @@ pub(super) fn give_back(
     match entry {
         Some(entry) if retry && attempts < attempts_max => {
             let wait = BACK_OFF_MICROS << (2 * (attempts - 1).clamp(0, 8));
-            set(transaction, entries, &entry, &[
-                ("state", Value::text("waiting")),
-                ("worker", Value::Null),
-                ("lease_until", Value::Null),
-                ("not_before", in_micros(wait)),
-            ])?;
-            set(transaction, jobs, job, &[
-                ("status", Value::text("queued")),
-                ("error_message", Value::Text(message)),
-            ])
+            set(
+                transaction,
+                entries,
+                &entry,
+                &[
+                    ("state", Value::text("waiting")),
+                    ("worker", Value::Null),
+                    ("lease_until", Value::Null),
+                    ("not_before", in_micros(wait)),
+                ],
+            )?;
+            set(
+                transaction,
+                jobs,
+                job,
+                &[("status", Value::text("queued")), ("error_message", Value::Text(message))],
+            )
         }
-        _ => set(transaction, jobs, job, &[
-            ("status", Value::text("failed")),
-            ("error_message", Value::Text(message)),
-        ]),
+        _ => set(
+            transaction,
+            jobs,
+            job,
+            &[("status", Value::text("failed")), ("error_message", Value::Text(message))],
+        ),
     }
 }

@@ -42,7 +42,9 @@ pub(crate) fn after_write(
         return Ok(());
     }
     let entries = schema().known("queue.entries");
-    let Some(entry) = transaction.reads().get(entries, &[new[table.at("id")].clone()])? else { return Ok(()) };
+    let Some(entry) = transaction.reads().get(entries, &[new[table.at("id")].clone()])? else {
+        return Ok(());
+    };
     let service = transaction.claims.elevated();
     let service = Caller::new(&service);
     let credits = entry[entries.at("credits")].as_i64().unwrap_or(0);

@@ -18,6 +18,7 @@ mod performance;
 mod queue_job;
 mod recover_jobs;
 mod scene_and_portrait;
+mod touch_job;
 pub mod workspace;
 
 pub use claim_job::{ClaimJob, ClaimedJob};
@@ -25,6 +26,7 @@ pub use complete_job::{CompleteJob, FinishedAsset};
 pub use fail_job::FailJob;
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
 pub use recover_jobs::RecoverJobs;
+pub use touch_job::TouchJob;
 
 /// The queue of pictures.
 pub const IMAGE_QUEUE: &str = "sdxl_queue";

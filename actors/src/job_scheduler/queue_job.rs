@@ -4,7 +4,6 @@ use models::{Aggregate, Row, Value};
 use serde_json::Value as Json;
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
-use uuid::Uuid;
 
 use super::entry::{by_id, entries, jobs};
 use crate::aggregate::Decision;
@@ -108,9 +107,8 @@ impl QueueJob {
     fn check_room(&self, transaction: &Transaction, service: &Caller, user: &Value) -> Result<(), Refusal> {
         let entries = entries();
         let waiting = Query::all(entries.id).equal("state", Value::text("waiting"));
-        let limits = Limits { rows_max: self.limits.waiting_max + 1, ..Limits::default() };
-        let rows = Reader::new(transaction.reads(), service, limits)
-            .stored(&waiting.limit(self.limits.waiting_max + 1), models::Command::Select)?;
+        let rows = Reader::new(transaction.reads(), service, Limits::default())
+            .stored(&waiting, models::Command::Select)?;
         let of_user = rows.iter().filter(|row| row[entries.at("user_id")] == *user).count() as u64;
         if of_user >= self.limits.waiting_per_user_max {
             let message = format!("{of_user} of your jobs wait already; let some finish first");
@@ -121,9 +119,4 @@ impl QueueJob {
         }
         Ok(())
     }
-}
-
-/// The job of an id, whoever asks.
-pub(crate) fn job_row(transaction: &Transaction, id: Uuid) -> Result<Option<Row>, Refusal> {
-    by_id(transaction, jobs(), id)
 }

@@ -10,9 +10,6 @@ use super::fail_job::give_back;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
-/// Jobs taken back by one decision.
-const JOBS_MAX: u64 = 1000;
-
 /// Takes jobs back from workers that are gone. A job whose attempts are used up is parked as failed, with the reason,
 /// rather than started again: it may be what ended the process.
 #[derive(Debug)]
@@ -35,8 +32,7 @@ impl Decision for RecoverJobs {
         let service = Caller::new(&service);
         let limits = Limits { rows_max: JOBS_MAX, ..Limits::default() };
         let running = Query::all(entries.id).equal("state", Value::text("running")).limit(JOBS_MAX);
-        let running =
-            Reader::new(transaction.reads(), &service, limits).stored(&running, Command::Select)?;
+        let running = Reader::new(transaction.reads(), &service, limits).stored(&running, Command::Select)?;
         let now = chrono::Utc::now().timestamp_micros();
         let mut taken = 0;
         for entry in running {

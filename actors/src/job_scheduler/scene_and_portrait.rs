@@ -1,13 +1,13 @@
 //! Jobs with a destination: a scene of a conversation, or a character's portrait.
 
-use models::{Command, Row, Value, schema};
+use models::{Row, Value, schema};
 use serde_json::{Value as Json, json};
-use store::query::{Query, Reader};
+use store::query::Query;
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
 use super::complete_job::{FinishedAsset, prompt};
-use super::entry::{by_id, jobs, set};
+use super::entry::{by_id, first, jobs, set};
 use super::workspace::copy_file;
 use super::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
 use crate::refusal::Refusal;
@@ -21,10 +21,10 @@ pub(super) fn deliver(
 ) -> Result<(), Refusal> {
     let jobs = jobs();
     let metadata = job[jobs.at("metadata")].as_json().unwrap_or_default();
-    let Some(first) = assets.iter().find(|asset| asset.asset_type == "image") else { return Ok(()) };
+    let Some(asset) = assets.iter().find(|asset| asset.asset_type == "image") else { return Ok(()) };
     match metadata["destination"].as_str() {
-        Some("roleplay_scene") => scene(transaction, service, job, &metadata, first),
-        Some("character_portrait") => portrait(transaction, service, job, &metadata, first),
+        Some("roleplay_scene") => scene(transaction, job, &metadata, asset),
+        Some("character_portrait") => portrait(transaction, service, job, &metadata, asset),
         _ => Ok(()),
     }
 }
@@ -35,7 +35,6 @@ fn id_of(metadata: &Json, name: &str) -> Option<Uuid> {
 
 fn scene(
     transaction: &Transaction,
-    service: &Caller,
     job: &Row,
     metadata: &Json,
     asset: &FinishedAsset,
@@ -52,25 +51,29 @@ fn scene(
     let scene = match id_of(metadata, "scene_id") {
         Some(id) => by_id(transaction, scenes, id)?,
         None => {
-            let (Some(conversation), Some(character)) = (&conversation, id_of(metadata, "character_id")) else {
+            let (Some(conversation), Some(character)) = (&conversation, id_of(metadata, "character_id"))
+            else {
                 return Ok(());
             };
             let newest = Query::all(scenes.id)
                 .equal("conversation_id", conversation[conversations.at("id")].clone())
                 .equal("character_id", Value::Uuid(character))
-                .order("created_at", true)
-                .limit(1);
-            let reader = Reader::new(transaction.reads(), service, store::query::Limits::default());
-            reader.stored(&newest, Command::Select)?.into_iter().next()
+                .order("created_at", true);
+            first(transaction, newest)?
         }
     };
     if let Some(scene) = scene
         && owns_scene(transaction, &scene, user)?
     {
-        set(transaction, scenes, &scene, &[
-            ("image_url", Value::text(format!("{WORKSPACE_BUCKET}/{}", asset.path))),
-            ("job_id", job[jobs.at("id")].clone()),
-        ])?;
+        set(
+            transaction,
+            scenes,
+            &scene,
+            &[
+                ("image_url", Value::text(format!("{WORKSPACE_BUCKET}/{}", asset.path))),
+                ("job_id", job[jobs.at("id")].clone()),
+            ],
+        )?;
     }
     if let Some(conversation) = conversation {
         let path = Value::text(&*asset.path);
@@ -80,11 +83,8 @@ fn scene(
 }
 
 fn owns_scene(transaction: &Transaction, scene: &Row, user: &Value) -> Result<bool, Refusal> {
-    let (scenes, characters, conversations) = (
-        schema().known("character_scenes"),
-        schema().known("characters"),
-        schema().known("conversations"),
-    );
+    let (scenes, characters, conversations) =
+        (schema().known("character_scenes"), schema().known("characters"), schema().known("conversations"));
     for (column, table) in [("conversation_id", conversations), ("character_id", characters)] {
         if let Some(id) = scene[scenes.at(column)].as_uuid()
             && let Some(row) = by_id(transaction, table, id)?
@@ -105,7 +105,8 @@ fn portrait(
     let (jobs, characters) = (jobs(), schema().known("characters"));
     let Some(character_id) = id_of(metadata, "character_id") else { return Ok(()) };
     let Some(character) = by_id(transaction, characters, character_id)? else { return Ok(()) };
-    let (Some(job_id), Some(user_id)) = (job[jobs.at("id")].as_uuid(), job[jobs.at("user_id")].as_uuid()) else {
+    let (Some(job_id), Some(user_id)) = (job[jobs.at("id")].as_uuid(), job[jobs.at("user_id")].as_uuid())
+    else {
         return Ok(());
     };
     if character[characters.at("user_id")].as_uuid() != Some(user_id) {
@@ -148,11 +149,12 @@ fn portrait(
     // The counter of portraits changed the character meanwhile: read it again.
     let Some(character) = by_id(transaction, characters, character_id)? else { return Ok(()) };
     let seed = i32::try_from(asset.seed).map_or(Value::Null, |seed| Value::Int(i64::from(seed)));
-    set(transaction, characters, &character, &[
-        ("image_url", url.clone()),
-        ("reference_image_url", url),
-        ("seed_locked", seed),
-    ])?;
+    set(
+        transaction,
+        characters,
+        &character,
+        &[("image_url", url.clone()), ("reference_image_url", url), ("seed_locked", seed)],
+    )?;
     Ok(())
 }
 

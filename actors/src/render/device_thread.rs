@@ -12,12 +12,12 @@ use image::RgbImage;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::RenderOptions;
 use super::model_choice::ListedModel;
 use super::model_shelf::ModelShelf;
 use super::payload::Order;
 use super::picture::{Origin, png, preview_png, thumbnail_webp};
 use super::progress::{Progress, Step};
-use super::RenderOptions;
 
 /// Previews are made at most this often.
 const PREVIEW_EVERY: Duration = Duration::from_millis(200);

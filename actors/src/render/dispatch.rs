@@ -11,11 +11,11 @@ use serde_json::{Map, json};
 use tokio::sync::{Notify, broadcast::error::RecvError, oneshot};
 use uuid::Uuid;
 
+use super::RenderOptions;
 use super::device_thread::{self, DrawError, Drawn, Work};
 use super::model_choice::model_named;
 use super::payload::Order;
 use super::progress::Progress;
-use super::RenderOptions;
 use crate::Actors;
 use crate::file::{NewObject, read_object};
 use crate::job_scheduler::{
@@ -51,8 +51,7 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
                 tracing::error!(%error, "could not look for silent workers");
             }
         }
-        let claim =
-            ClaimJob { queue: IMAGE_QUEUE.into(), worker: LOCAL_WORKER.into(), lease_s: None };
+        let claim = ClaimJob { queue: IMAGE_QUEUE.into(), worker: LOCAL_WORKER.into(), lease_s: None };
         let claimed = match actors.ask(&service, claim).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {

@@ -23,6 +23,7 @@ use std::sync::Arc;
 
 use uuid::Uuid;
 
+pub use diffusion::DiffusionError as DeviceError;
 pub use model_choice::{ListedModel, list_models, model_named};
 pub use picture::infotext;
 pub use progress::{Progress, Step};
@@ -65,5 +66,15 @@ impl Render {
     /// The steps of a job as they happen; they cost nothing while nobody watches.
     pub fn watch(&self, job: Uuid) -> tokio::sync::watch::Receiver<Option<Step>> {
         self.progress.watch(job)
+    }
+}
+
+/// Reads `f32`, `f16` or `bf16`; the message names the setting.
+pub fn weight_type(text: &str) -> Result<diffusion::WeightType, String> {
+    match text {
+        "f32" => Ok(diffusion::WeightType::F32),
+        "f16" => Ok(diffusion::WeightType::F16),
+        "bf16" => Ok(diffusion::WeightType::Bf16),
+        other => Err(format!("image_weights: {other:?} is none of f32, f16, bf16")),
     }
 }

@@ -24,9 +24,10 @@ impl ModelShelf {
             let found = self.loaded.remove(place);
             self.loaded.push(found);
         } else {
-            let needed =
-                diffusion::weights::inspect::memory_bytes(&wanted.source, self.options.weight_type)?;
-            while !self.loaded.is_empty() && self.bytes().saturating_add(needed) > self.options.memory_bytes_max {
+            let needed = diffusion::weights::memory_bytes(&wanted.source, self.options.weight_type)?;
+            while !self.loaded.is_empty()
+                && self.bytes().saturating_add(needed) > self.options.memory_bytes_max
+            {
                 let (left, _) = self.loaded.remove(0);
                 tracing::info!(model = left.name, "left memory for another model");
             }

@@ -117,7 +117,12 @@ fn fit(picture: &RgbImage, side_max: u32) -> RgbImage {
         return picture.clone();
     }
     let scaled = |side: u32| (u64::from(side) * u64::from(side_max) / u64::from(longest)).max(1) as u32;
-    imageops::resize(picture, scaled(picture.width()), scaled(picture.height()), imageops::FilterType::Triangle)
+    imageops::resize(
+        picture,
+        scaled(picture.width()),
+        scaled(picture.height()),
+        imageops::FilterType::Triangle,
+    )
 }
 
 #[cfg(test)]
@@ -152,6 +157,12 @@ mod tests {
         let other = GenerateSpec { prompt: "猫".into(), ..spec };
         let bytes = png(&picture, &Origin { spec: &other, ..origin }).expect("any text fits");
         let reader = png::Decoder::new(Cursor::new(&bytes)).read_info().expect("a PNG");
-        assert!(reader.info().utf8_text.iter().any(|chunk| chunk.get_text().is_ok_and(|text| text.starts_with('猫'))));
+        assert!(
+            reader
+                .info()
+                .utf8_text
+                .iter()
+                .any(|chunk| chunk.get_text().is_ok_and(|text| text.starts_with('猫')))
+        );
     }
 }

@@ -19,7 +19,9 @@ pub static QUEUE_ENTRIES: Table = Table {
         text("worker").nullable().doc("who runs it: local, or a remote worker's name"),
         timestamptz("not_before").default("now()").doc("back-off of a retry"),
         timestamptz("claimed_at").nullable(),
-        timestamptz("lease_until").nullable().doc("a remote worker that has not answered by then has lost the job"),
+        timestamptz("lease_until")
+            .nullable()
+            .doc("a remote worker that has not answered by then has lost the job"),
         int4("credits").default("0").doc("reserved from the account's balance until the job ends"),
         timestamptz("created_at").default("now()"),
     ],

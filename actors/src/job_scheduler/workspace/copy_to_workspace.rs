@@ -1,13 +1,14 @@
 //! Taking something kept back to the bench.
 
-use models::{Aggregate, Command, Value, schema};
+use models::{Aggregate, Value, schema};
 use serde_json::json;
-use store::query::{Limits, Query, Reader};
+use store::query::Query;
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
 use super::{copy_file, path_in};
 use crate::aggregate::Decision;
+use crate::job_scheduler::entry::first;
 use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
 use crate::refusal::Refusal;
 
@@ -36,12 +37,11 @@ impl Decision for CopyToWorkspace {
         let user = Value::Uuid(self.user_id);
         let kept = transaction.reads().get(library, &[Value::Uuid(self.library_id)])?;
         let Some(kept) = kept.filter(|row| row[library.at("user_id")] == user) else { return Ok(None) };
-        let mut same = Query::all(assets.id).equal("user_id", user.clone()).limit(1);
+        let mut same = Query::all(assets.id).equal("user_id", user.clone());
         for column in ["original_prompt", "model_used", "generation_seed"] {
             same = same.equal(column, kept[library.at(column)].clone());
         }
-        let reader = Reader::new(transaction.reads(), &service, Limits::default());
-        if let Some(row) = reader.stored(&same, Command::Select)?.first()
+        if let Some(row) = first(transaction, same)?
             && let Some(id) = row[assets.at("id")].as_uuid()
         {
             return Ok(Some((id, true)));
@@ -64,8 +64,13 @@ impl Decision for CopyToWorkspace {
         let thumbnail_from = kept[library.at("thumbnail_path")].as_str().unwrap_or_default().to_string();
         let thumbnail_from = path_in(&thumbnail_from, LIBRARY_BUCKET);
         let has_thumbnail = thumbnail_from.split('/').next() == Some(self.user_id.to_string().as_str())
-            && copy_file(transaction, &service, (LIBRARY_BUCKET, thumbnail_from), (WORKSPACE_BUCKET, &thumbnail))?
-                .is_some();
+            && copy_file(
+                transaction,
+                &service,
+                (LIBRARY_BUCKET, thumbnail_from),
+                (WORKSPACE_BUCKET, &thumbnail),
+            )?
+            .is_some();
 
         let is_video = text("asset_type") == "video";
         let mut job = jobs.default_row();
@@ -83,9 +88,15 @@ impl Decision for CopyToWorkspace {
 
         let mut asset = assets.default_row();
         let mut set = |column: &str, value: Value| asset[assets.at(column)] = value;
-        for column in
-            ["asset_type", "mime_type", "duration_seconds", "original_prompt", "model_used", "width", "height"]
-        {
+        for column in [
+            "asset_type",
+            "mime_type",
+            "duration_seconds",
+            "original_prompt",
+            "model_used",
+            "width",
+            "height",
+        ] {
             set(column, kept[library.at(column)].clone());
         }
         set("id", Value::Uuid(id));
@@ -94,10 +105,13 @@ impl Decision for CopyToWorkspace {
         set("temp_storage_path", Value::Text(to));
         set("thumbnail_path", if has_thumbnail { Value::Text(thumbnail) } else { Value::Null });
         set("file_size_bytes", Value::Int(size));
-        set("generation_seed", match &kept[library.at("generation_seed")] {
-            Value::Null => Value::Int(0),
-            seed => seed.clone(),
-        });
+        set(
+            "generation_seed",
+            match &kept[library.at("generation_seed")] {
+                Value::Null => Value::Int(0),
+                seed => seed.clone(),
+            },
+        );
         let about = kept[library.at("generation_metadata")].as_json().unwrap_or_default();
         set("generation_settings", Value::json(&json!({"source": "library_copy", "generation": about})));
         transaction.insert(&service, assets, asset)?;

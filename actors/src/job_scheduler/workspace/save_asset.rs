@@ -1,13 +1,14 @@
 //! Keeping a result.
 
-use models::{Aggregate, Command, Row, Value, schema};
+use models::{Aggregate, Row, Value, schema};
 use serde_json::json;
-use store::query::{Limits, Query, Reader};
+use store::query::Query;
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
 use super::{asset_of, copy_file, path_in, thumbnail_beside};
 use crate::aggregate::Decision;
+use crate::job_scheduler::entry::first;
 use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
 use crate::refusal::Refusal;
 
@@ -52,7 +53,7 @@ impl Decision for SaveAsset {
         let library = schema().known("user_library");
         let Some(asset) = asset_of(transaction, self.asset_id, self.user_id)? else { return Ok(None) };
         if self.unless_known
-            && let Some(known) = self.known(transaction, &service, &asset)?
+            && let Some(known) = self.known(transaction, &asset)?
         {
             return Ok(Some(SavedAsset { library_id: known, existed: true }));
         }
@@ -113,9 +114,12 @@ impl Decision for SaveAsset {
         tags.sort_unstable();
         tags.dedup();
         set("tags", Value::TextArray(tags.into_iter().map(Some).collect()));
-        set("generation_metadata", Value::json(&json!({
-            "settings": settings, "job_id": asset[assets.at("job_id")].as_uuid(), "asset_id": self.asset_id,
-        })));
+        set(
+            "generation_metadata",
+            Value::json(&json!({
+                "settings": settings, "job_id": asset[assets.at("job_id")].as_uuid(), "asset_id": self.asset_id,
+            })),
+        );
         let row = transaction.insert(&service, library, row)?;
         let library_id = row[library.at("id")].as_uuid().unwrap_or_default();
         Ok(Some(SavedAsset { library_id, existed: false }))
@@ -124,14 +128,9 @@ impl Decision for SaveAsset {
 
 impl SaveAsset {
     /// A library row that is this asset in all but name.
-    fn known(
-        &self,
-        transaction: &Transaction,
-        service: &Caller,
-        asset: &Row,
-    ) -> Result<Option<Uuid>, Refusal> {
+    fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Uuid>, Refusal> {
         let (assets, library) = (schema().known("workspace_assets"), schema().known("user_library"));
-        let mut same = Query::all(library.id).equal("user_id", Value::Uuid(self.user_id)).limit(1);
+        let mut same = Query::all(library.id).equal("user_id", Value::Uuid(self.user_id));
         for (to, from) in [
             ("original_prompt", "original_prompt"),
             ("generation_seed", "generation_seed"),
@@ -139,8 +138,7 @@ impl SaveAsset {
         ] {
             same = same.equal(to, asset[assets.at(from)].clone());
         }
-        let reader = Reader::new(transaction.reads(), service, Limits::default());
-        let found = reader.stored(&same, Command::Select)?;
-        Ok(found.first().and_then(|row| row[library.at("id")].as_uuid()))
+        let found = first(transaction, same)?;
+        Ok(found.and_then(|row| row[library.at("id")].as_uuid()))
     }
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::keys::Keys;
-use crate::{gotrue, operate, postgrest, storage};
+use crate::{functions, gotrue, operate, postgrest, storage};
 
 /// Shared by all handlers.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub fn router(app: App) -> Router {
         .route("/rest/v1/", get(postgrest::root))
         .nest("/auth/v1", gotrue::routes())
         .nest("/storage/v1", storage::routes())
-        .route("/functions/v1/{name}", axum::routing::any(no_function))
+        .nest("/functions/v1", functions::routes())
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(middleware::from_fn_with_state(app.clone(), wrap))
@@ -57,11 +57,6 @@ pub fn router(app: App) -> Router {
 async fn no_route() -> Response {
     (StatusCode::NOT_FOUND, axum::Json(json!({"code": "NOT_FOUND", "message": "no such route"})))
         .into_response()
-}
-
-async fn no_function() -> Response {
-    let body = json!({"code": "NOT_FOUND", "message": "Requested function was not found"});
-    (StatusCode::NOT_FOUND, axum::Json(body)).into_response()
 }
 
 /// Around every request: cross-origin rules, request id, limits, error bodies, one log line.

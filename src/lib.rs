@@ -3,6 +3,7 @@
 pub mod app;
 pub mod caller;
 pub mod config;
+pub mod functions;
 pub mod gotrue;
 pub mod keys;
 pub mod operate;

@@ -1,1 +1,33 @@
 //! How words are made: local chat models and remote OpenAI-compatible ones.
+
+pub mod causal_lm;
+pub mod chat_template;
+pub mod cpu;
+pub mod engine;
+mod engine_thread;
+pub mod error;
+mod fair_queue;
+pub mod fetch;
+mod generation;
+pub mod grammar;
+pub mod local;
+pub mod model_files;
+pub mod models;
+mod prefix_cache;
+pub mod remote;
+pub mod sampling;
+pub mod text_stream;
+pub mod tokenizer;
+pub mod weights;
+
+pub use engine::{
+    ChatEngine, ChatEvent, ChatMessage, ChatOutcome, ChatRequest, ChatStream, FinishReason, QueuePlace, Role,
+    Usage,
+};
+pub use engine_thread::{EngineLimits, EngineLoad};
+pub use error::LanguageError;
+pub use fetch::{FetchProgress, fetch_default_chat_model};
+pub use local::{LocalDevice, LocalEngine};
+pub use model_files::{ModelDescription, ModelFiles, describe_model};
+pub use remote::{ApiKey, Endpoint, RemoteEngine, RemoteLimits};
+pub use sampling::Sampling;

@@ -1,0 +1,26 @@
+//! What a character is to other programs: cards, lorebooks, macros and chat files, read and written without loss.
+//!
+//! Pure functions over bytes: no files, no tables, no network. Everything that is read keeps its JSON, so that fields
+//! which nobody here knows come out as they went in.
+
+pub mod activation;
+pub mod card;
+pub mod charx;
+pub mod chat_jsonl;
+pub mod decorators;
+pub mod error;
+pub mod import;
+mod keys;
+pub mod lorebook;
+pub mod macros;
+pub mod png;
+
+pub use activation::{Activation, ActiveEntry, Memory, Reason, Scene};
+pub use card::{AssetReference, Card, CardVersion};
+pub use charx::AssetFile;
+pub use chat_jsonl::{BadLine, ChatFile, ChatLine, Line};
+pub use decorators::{Decorators, EntryRole, Placement};
+pub use error::CardError;
+pub use import::{CardFormat, ImportedCard, import};
+pub use lorebook::{Entry, Lorebook, Position};
+pub use macros::{MacroScene, expand};

@@ -1,0 +1,181 @@
+//! How does a list of messages become the text that a model was trained to continue?
+
+use std::io::Write;
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde};
+use minijinja::{Environment, Error, ErrorKind, Value, context};
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::{Formatter, PrettyFormatter};
+
+use crate::error::LanguageError;
+
+/// Real templates have a few kilobytes.
+const TEMPLATE_BYTES_MAX: usize = 256 << 10;
+const RENDERED_BYTES_MAX: usize = 16 << 20;
+/// Steps of the template's virtual machine: a fixed part and one per message.
+const FUEL_BASE: u64 = 200_000;
+const FUEL_PER_MESSAGE: u64 = 2_000;
+const NAME: &str = "chat_template";
+
+/// Used where a model brings none: the ChatML form that most small models know.
+pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
+
+/// One message as templates see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct TemplateMessage<'a> {
+    /// `system`, `user` or `assistant`.
+    pub role: &'a str,
+    /// What was said.
+    pub content: &'a str,
+}
+
+/// A compiled Jinja template with the extras that transformers offers to templates.
+pub struct ChatTemplate {
+    environment: Environment<'static>,
+    bos_token: String,
+    eos_token: String,
+}
+
+impl ChatTemplate {
+    /// Compiles `source`; the two texts are what the template knows as `bos_token` and `eos_token`.
+    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<ChatTemplate, LanguageError> {
+        if source.len() > TEMPLATE_BYTES_MAX {
+            return Err(LanguageError::Template(format!("{} bytes of source", source.len())));
+        }
+        let mut environment = Environment::new();
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
+        environment.set_syntax(syntax);
+        environment.set_recursion_limit(64);
+        environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
+            Err(Error::new(ErrorKind::InvalidOperation, message))
+        });
+        environment.add_filter("tojson", to_json);
+        environment.add_template_owned(NAME, source.to_string()).map_err(failed)?;
+        Ok(ChatTemplate { environment, bos_token: bos_token.into(), eos_token: eos_token.into() })
+    }
+
+    /// The text for `messages`, ending where the assistant begins if `add_generation_prompt`.
+    pub fn render(
+        &self,
+        messages: &[TemplateMessage<'_>],
+        add_generation_prompt: bool,
+    ) -> Result<String, LanguageError> {
+        let mut environment = self.environment.clone();
+        environment.set_fuel(Some(FUEL_BASE + FUEL_PER_MESSAGE * messages.len() as u64));
+        let template = environment.get_template(NAME).map_err(failed)?;
+        let mut text = Bounded(Vec::new());
+        template
+            .render_captured_to(
+                context! {
+                    messages => Value::from(Serde(messages)),
+                    add_generation_prompt => add_generation_prompt,
+                    bos_token => self.bos_token.as_str(),
+                    eos_token => self.eos_token.as_str(),
+                },
+                &mut text,
+            )
+            .map_err(failed)?;
+        String::from_utf8(text.0).map_err(|error| LanguageError::Template(error.to_string()))
+    }
+}
+
+/// Python's `json.dumps`, which is what transformers offers: blanks after separators, characters as they are.
+fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
+    let indent: Option<usize> = options.get("indent")?;
+    // Python's other options, such as ensure_ascii, have no meaning here.
+    let mut json = Vec::new();
+    let written = match indent {
+        Some(width) => {
+            let indent = " ".repeat(width.min(16));
+            let pretty = PrettyFormatter::with_indent(indent.as_bytes());
+            value.serialize(&mut Serializer::with_formatter(&mut json, pretty))
+        }
+        None => value.serialize(&mut Serializer::with_formatter(&mut json, Spaced)),
+    };
+    let wrong = |reason: String| Error::new(ErrorKind::BadSerialization, reason);
+    written.map_err(|error| wrong(error.to_string()))?;
+    String::from_utf8(json).map_err(|error| wrong(error.to_string()))
+}
+
+struct Spaced;
+
+impl Formatter for Spaced {
+    fn begin_array_value<W: Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_key<W: Write + ?Sized>(&mut self, writer: &mut W, first: bool) -> std::io::Result<()> {
+        writer.write_all(if first { b"" } else { b", " })
+    }
+
+    fn begin_object_value<W: Write + ?Sized>(&mut self, writer: &mut W) -> std::io::Result<()> {
+        writer.write_all(b": ")
+    }
+}
+
+fn failed(error: Error) -> LanguageError {
+    let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
+    let line = error.line().map(|line| format!(" in line {line}")).unwrap_or_default();
+    LanguageError::Template(format!("{}{detail}{line}", error.kind()))
+}
+
+/// A text that refuses to grow without end.
+struct Bounded(Vec<u8>);
+
+impl Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > RENDERED_BYTES_MAX {
+            return Err(std::io::Error::other("the rendered prompt exceeds 16 MiB"));
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGES: [TemplateMessage<'static>; 2] = [
+        TemplateMessage { role: "system", content: " Be kind. " },
+        TemplateMessage { role: "user", content: "Hi" },
+    ];
+
+    fn render(source: &str) -> Result<String, LanguageError> {
+        ChatTemplate::new(source, "<s>", "</s>")?.render(&MESSAGES, true)
+    }
+
+    #[test]
+    fn python_methods_and_transformers_extras_work() {
+        let source = "{{ bos_token }}{% for m in messages -%}\n  {% if m['role'] == 'system' %}\n[{{ m.content.strip() }}]\
+            {% elif loop.last %}({{ m['content'] | tojson }}){% endif %}\n{% endfor %}{{ eos_token }}";
+        assert_eq!(render(source).unwrap(), "<s>[Be kind.](\"Hi\")</s>");
+        assert_eq!(render("{{ messages[1] | tojson }}").unwrap(), r#"{"role": "user", "content": "Hi"}"#);
+        let error = render("{{ raise_exception('roles must alternate') }}").unwrap_err().to_string();
+        assert!(error.contains("roles must alternate"), "{error}");
+    }
+
+    #[test]
+    fn hostile_templates_end_in_errors() {
+        let endless =
+            "{% for a in range(9999) %}{% for b in range(9999) %}{% set c = a * b %}{% endfor %}{% endfor %}";
+        let recursive = "{% macro m() %}{{ m() }}{% endmacro %}{{ m() }}";
+        let cyclic = "{% include 'chat_template' %}";
+        let parent = "{% extends 'chat_template' %}";
+        let large = "{% for a in range(9999) %}{{ 'xxxxxxxxxxxxxxxx' * 10000 }}{% endfor %}";
+        for source in [endless, recursive, cyclic, parent, large, "{% for %}", "{{ messages[", "{{ none() }}"]
+        {
+            assert!(render(source).is_err(), "{source}");
+        }
+        assert!(ChatTemplate::new(&"x".repeat(TEMPLATE_BYTES_MAX + 1), "", "").is_err());
+        assert!(render(&"(".repeat(100_000)).is_ok());
+        assert!(render(&format!("{{{{ {}1 }}}}", "(".repeat(50_000))).is_err());
+    }
+}

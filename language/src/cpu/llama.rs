@@ -1,0 +1,244 @@
+//! How does a Llama-family model run on the processor, several sequences at a time?
+
+use burn::tensor::Device;
+
+use super::KvCache;
+use super::attention::{QueryRow, attend};
+use super::kernels::{rms_norm, silu_times};
+use super::linear::Linear;
+use crate::causal_lm::{CausalLm, Scores, Step};
+use crate::error::LanguageError;
+use crate::models::configuration_llama::LlamaConfig;
+use crate::models::rope::Rope;
+use crate::weights::LlamaTensors;
+
+struct DecoderLayer {
+    input_layernorm: Vec<f32>,
+    /// q, k and v in one matrix, so that one pass serves all three.
+    qkv_proj: Linear,
+    o_proj: Linear,
+    post_attention_layernorm: Vec<f32>,
+    gate_up_proj: Linear,
+    down_proj: Linear,
+}
+
+/// A model in plain memory; see the module.
+pub struct CpuLlama {
+    config: LlamaConfig,
+    device: Device,
+    embed_tokens: Linear,
+    layers: Vec<DecoderLayer>,
+    norm: Vec<f32>,
+    /// Absent where the embeddings serve.
+    lm_head: Option<Linear>,
+    rope: Rope,
+}
+
+impl CpuLlama {
+    /// Reads all weights; each is in memory once.
+    pub fn load(tensors: &LlamaTensors<'_>) -> Result<CpuLlama, LanguageError> {
+        let config = tensors.config().clone();
+        let device = Device::flex();
+        let joined = |names: &[&str], layer: usize, bias: bool| {
+            let mut parts = Vec::new();
+            let mut biases = Vec::new();
+            for name in names {
+                parts.push(tensors.layer_weight(layer, name)?);
+                if bias {
+                    biases.extend(tensors.layer_bias(layer, name)?);
+                }
+            }
+            Ok::<_, LanguageError>(Linear::new(parts, bias.then_some(biases), &device))
+        };
+        let embed_tokens = Linear::new(vec![tensors.embed_tokens()?], None, &device);
+        let mut layers = Vec::new();
+        for layer in 0..config.num_hidden_layers {
+            layers.push(DecoderLayer {
+                input_layernorm: tensors.layer_norm(layer, "input_layernorm")?,
+                qkv_proj: joined(&["q_proj", "k_proj", "v_proj"], layer, config.qkv_bias)?,
+                o_proj: joined(&["o_proj"], layer, config.o_bias)?,
+                post_attention_layernorm: tensors.layer_norm(layer, "post_attention_layernorm")?,
+                gate_up_proj: joined(&["gate_proj", "up_proj"], layer, config.mlp_bias)?,
+                down_proj: joined(&["down_proj"], layer, config.mlp_bias)?,
+            });
+        }
+        let norm = tensors.norm()?;
+        let lm_head = tensors.lm_head()?.map(|weight| Linear::new(vec![weight], None, &device));
+        let rope = Rope::new(&config);
+        Ok(CpuLlama { config, device, embed_tokens, layers, norm, lm_head, rope })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The model's rotary frequencies.
+    pub fn rope(&self) -> &Rope {
+        &self.rope
+    }
+
+    /// The residual stream after the embeddings and after each layer, the last one normed, of a whole sequence; as
+    /// transformers' `output_hidden_states`.
+    pub fn hidden_states(&mut self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, LanguageError> {
+        let mut cache = KvCache::new(&self.config);
+        let mut states = Vec::new();
+        let mut steps = [Step { tokens, cache: &mut cache, scores: Scores::None }];
+        let hidden = self.run(&mut steps, &mut |state| states.push(state.to_vec()))?;
+        states.pop();
+        states.push(self.normed(&hidden, &self.norm));
+        Ok(states)
+    }
+
+    fn normed(&self, x: &[f32], weight: &[f32]) -> Vec<f32> {
+        let width = self.config.hidden_size;
+        let mut out = vec![0.0; x.len()];
+        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            rms_norm(x, weight, self.config.rms_norm_eps, out);
+        }
+        out
+    }
+
+    fn embedded(&self, steps: &[Step<'_, KvCache>]) -> Result<Vec<f32>, LanguageError> {
+        let mut hidden = Vec::new();
+        for token in steps.iter().flat_map(|step| step.tokens) {
+            if !self.embed_tokens.push_row(*token as usize, &mut hidden) {
+                return Err(LanguageError::malformed(
+                    "token",
+                    format!("{token} of {}", self.config.vocab_size),
+                ));
+            }
+        }
+        Ok(hidden)
+    }
+
+    /// All layers over all rows; `observe` sees the residual stream before the first layer and after each.
+    fn run(
+        &mut self,
+        steps: &mut [Step<'_, KvCache>],
+        observe: &mut dyn FnMut(&[f32]),
+    ) -> Result<Vec<f32>, LanguageError> {
+        let end = steps.iter().map(|step| step.cache.len() + step.tokens.len()).max().unwrap_or(0);
+        self.rope.extend_to(end);
+        let mut hidden = self.embedded(steps)?;
+        observe(&hidden);
+        for (index, layer) in self.layers.iter().enumerate() {
+            let normed = self.normed(&hidden, &layer.input_layernorm);
+            let qkv = layer.qkv_proj.forward(normed, &self.device)?;
+            let attended = self.attention(index, steps, &qkv);
+            add(&mut hidden, &layer.o_proj.forward(attended, &self.device)?);
+
+            let normed = self.normed(&hidden, &layer.post_attention_layernorm);
+            let gate_up = layer.gate_up_proj.forward(normed, &self.device)?;
+            let inner = self.config.intermediate_size;
+            let mut gated = vec![0.0; gate_up.len() / 2];
+            for (both, out) in gate_up.chunks_exact(2 * inner).zip(gated.chunks_exact_mut(inner)) {
+                silu_times(&both[..inner], &both[inner..], out);
+            }
+            add(&mut hidden, &layer.down_proj.forward(gated, &self.device)?);
+            observe(&hidden);
+        }
+        for step in steps {
+            step.cache.advance(step.tokens.len());
+        }
+        Ok(hidden)
+    }
+
+    /// Remembers the rows' keys and values, then attends; `qkv` is `[rows, q + k + v]`.
+    fn attention(&self, layer: usize, steps: &mut [Step<'_, KvCache>], qkv: &[f32]) -> Vec<f32> {
+        let (query_size, key_size) = (self.config.query_size(), self.config.key_value_size());
+        let head_dim = self.config.head_dim;
+        let mut queries = Vec::with_capacity(qkv.len() / (query_size + 2 * key_size) * query_size);
+        let mut rows = qkv.chunks_exact(query_size + 2 * key_size);
+        let mut key = vec![0.0; key_size];
+        for step in steps.iter_mut() {
+            let first = step.cache.len();
+            for (offset, row) in rows.by_ref().take(step.tokens.len()).enumerate() {
+                let position = first + offset;
+                let start = queries.len();
+                queries.extend_from_slice(&row[..query_size]);
+                for head in queries[start..].chunks_exact_mut(head_dim) {
+                    self.rope.turn(head, position);
+                }
+                key.copy_from_slice(&row[query_size..query_size + key_size]);
+                for head in key.chunks_exact_mut(head_dim) {
+                    self.rope.turn(head, position);
+                }
+                step.cache.push(layer, &key, &row[query_size + key_size..]);
+            }
+        }
+        let mut query_rows = Vec::new();
+        for step in steps.iter() {
+            let first = step.cache.len();
+            let cache: &KvCache = step.cache;
+            query_rows.extend(
+                (0..step.tokens.len()).map(|offset| QueryRow { cache, positions: first + offset + 1 }),
+            );
+        }
+        let group = self.config.num_attention_heads / self.config.num_key_value_heads;
+        let mut out = vec![0.0; queries.len()];
+        attend(&query_rows, layer, head_dim, group, &queries, &mut out);
+        out
+    }
+}
+
+impl CausalLm for CpuLlama {
+    type Cache = KvCache;
+
+    fn new_cache(&self) -> KvCache {
+        KvCache::new(&self.config)
+    }
+
+    fn cache_len(&self, cache: &KvCache) -> usize {
+        cache.len()
+    }
+
+    fn cache_bytes(&self, cache: &KvCache) -> usize {
+        cache.bytes()
+    }
+
+    fn truncate(&self, cache: &mut KvCache, len: usize) {
+        cache.truncate(len);
+    }
+
+    fn vocab_size(&self) -> usize {
+        self.config.vocab_size
+    }
+
+    fn context_tokens(&self) -> usize {
+        self.config.max_position_embeddings
+    }
+
+    fn forward(&mut self, steps: &mut [Step<'_, KvCache>]) -> Result<Vec<Vec<f32>>, LanguageError> {
+        let hidden = self.run(steps, &mut |_| {})?;
+        let width = self.config.hidden_size;
+        let mut wanted = Vec::new();
+        let mut counts = Vec::new();
+        let mut rows = hidden.chunks_exact(width);
+        for step in steps.iter() {
+            let skip = match step.scores {
+                Scores::None => step.tokens.len(),
+                Scores::Last => step.tokens.len().saturating_sub(1),
+                Scores::All => 0,
+            };
+            let own = rows.by_ref().take(step.tokens.len()).skip(skip).collect::<Vec<_>>();
+            counts.push(own.len());
+            wanted.extend(own.concat());
+        }
+        let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
+        let mut scores = head.forward(self.normed(&wanted, &self.norm), &self.device)?;
+        if counts.len() == 1 {
+            return Ok(vec![scores]);
+        }
+        let mut split = Vec::new();
+        for count in counts {
+            let rest = scores.split_off(count * head.out_features());
+            split.push(std::mem::replace(&mut scores, rest));
+        }
+        Ok(split)
+    }
+}
+
+fn add(to: &mut [f32], from: &[f32]) {
+    to.iter_mut().zip(from).for_each(|(to, from)| *to += from);
+}

@@ -1,0 +1,321 @@
+//! Who runs the model? One thread that owns it and lets several replies take turns, token by token.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+
+use crossbeam::channel::{Receiver, Sender, bounded};
+
+use crate::causal_lm::{CausalLm, Scores, Step};
+use crate::engine::{ChatEvent, FinishReason};
+use crate::error::LanguageError;
+use crate::fair_queue::FairQueue;
+use crate::generation::{Generation, Job};
+use crate::prefix_cache::PrefixCache;
+use crate::tokenizer::Tokenizer;
+
+/// Prompt tokens read between two turns; others wait that long for their next token.
+const PROMPT_TOKENS_PER_TURN: usize = 128;
+
+/// How much an engine may take on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineLimits {
+    /// Replies made at the same time.
+    pub active_max: usize,
+    /// Requests that may wait.
+    pub waiting_max: usize,
+    /// Longest conversation with its reply; the model's own limit holds as well.
+    pub context_tokens_max: usize,
+    /// Memory for conversations that are not being continued right now.
+    pub cache_bytes_max: usize,
+}
+
+impl Default for EngineLimits {
+    fn default() -> EngineLimits {
+        EngineLimits { active_max: 4, waiting_max: 64, context_tokens_max: 4096, cache_bytes_max: 256 << 20 }
+    }
+}
+
+/// What an engine is busy with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineLoad {
+    /// Replies being made.
+    pub active: usize,
+    /// Requests waiting.
+    pub waiting: usize,
+    /// Bytes of remembered conversations.
+    pub cache_bytes: usize,
+}
+
+#[derive(Default)]
+struct Counters {
+    active: AtomicUsize,
+    waiting: AtomicUsize,
+    cache_bytes: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+/// The handle on the thread; dropping it cancels what runs and waits for the thread to end.
+pub(crate) struct EngineThread {
+    inbox: Option<Sender<Box<Job>>>,
+    counters: Arc<Counters>,
+    waiting_max: usize,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EngineThread {
+    /// Gives `model` to a thread of its own.
+    pub(crate) fn start<M: CausalLm>(
+        name: &str,
+        model: M,
+        tokenizer: Arc<Tokenizer>,
+        limits: EngineLimits,
+    ) -> Result<EngineThread, LanguageError> {
+        let (inbox, outbox) = bounded(limits.waiting_max.max(1));
+        let counters = Arc::new(Counters::default());
+        let context_tokens = limits.context_tokens_max.min(model.context_tokens());
+        let turns = Turns {
+            name: name.to_string(),
+            model,
+            tokenizer,
+            context_tokens,
+            active_max: limits.active_max.max(1),
+            outbox,
+            queue: FairQueue::default(),
+            active: Vec::new(),
+            remembered: PrefixCache::new(limits.cache_bytes_max),
+            counters: counters.clone(),
+        };
+        let thread = std::thread::Builder::new()
+            .name(format!("language {name}"))
+            .spawn(move || turns.run())
+            .map_err(|source| LanguageError::Io { path: name.into(), source })?;
+        let waiting_max = limits.waiting_max.max(1);
+        Ok(EngineThread { inbox: Some(inbox), counters, waiting_max, thread: Some(thread) })
+    }
+
+    /// Queues a job, or refuses it at once if too many wait.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), LanguageError> {
+        let full = || LanguageError::QueueFull { limit: self.waiting_max };
+        let place = self
+            .counters
+            .waiting
+            .try_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
+                (waiting < self.waiting_max).then_some(waiting + 1)
+            })
+            .map_err(|_| full())?;
+        job.place.set(Some(place));
+        let sent = self.inbox.as_ref().map(|inbox| inbox.try_send(Box::new(job)));
+        if matches!(sent, Some(Ok(()))) {
+            return Ok(());
+        }
+        self.counters.waiting.fetch_sub(1, Ordering::AcqRel);
+        Err(match sent {
+            Some(Err(error)) if error.is_full() => full(),
+            _ => LanguageError::Closed,
+        })
+    }
+
+    pub(crate) fn load(&self) -> EngineLoad {
+        EngineLoad {
+            active: self.counters.active.load(Ordering::Relaxed),
+            waiting: self.counters.waiting.load(Ordering::Relaxed),
+            cache_bytes: self.counters.cache_bytes.load(Ordering::Relaxed),
+        }
+    }
+}
+
+impl Drop for EngineThread {
+    fn drop(&mut self) {
+        self.counters.stopping.store(true, Ordering::Release);
+        self.inbox = None;
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            tracing::error!("a language thread panicked outside the model");
+        }
+    }
+}
+
+/// One reply's share of the next step: its index, and how many tokens it reads.
+struct Share {
+    index: usize,
+    tokens: usize,
+}
+
+/// What the thread holds.
+struct Turns<M: CausalLm> {
+    name: String,
+    model: M,
+    tokenizer: Arc<Tokenizer>,
+    context_tokens: usize,
+    active_max: usize,
+    outbox: Receiver<Box<Job>>,
+    queue: FairQueue<Box<Job>>,
+    active: Vec<Generation<M::Cache>>,
+    remembered: PrefixCache<M::Cache>,
+    counters: Arc<Counters>,
+}
+
+impl<M: CausalLm> Turns<M> {
+    fn run(mut self) {
+        loop {
+            if self.active.is_empty() && self.queue.is_empty() {
+                match self.outbox.recv() {
+                    Ok(job) => self.queue_up(job),
+                    Err(_) => return,
+                }
+            }
+            while let Ok(job) = self.outbox.try_recv() {
+                self.queue_up(job);
+            }
+            self.end_cancelled();
+            self.admit();
+            self.turn();
+            self.counters.active.store(self.active.len(), Ordering::Relaxed);
+            self.counters.cache_bytes.store(self.remembered.held_bytes(), Ordering::Relaxed);
+        }
+    }
+
+    fn queue_up(&mut self, job: Box<Job>) {
+        self.queue.push(&job.user.clone(), job);
+    }
+
+    fn end_cancelled(&mut self) {
+        let stopping = self.counters.stopping.load(Ordering::Acquire);
+        for job in self.queue.take_where(|job| stopping || job.cancel.is_cancelled()) {
+            self.counters.waiting.fetch_sub(1, Ordering::AcqRel);
+            job.end_unstarted(&self.name);
+        }
+        let mut index = 0;
+        while index < self.active.len() {
+            if stopping || self.active[index].job.cancel.is_cancelled() {
+                self.end(index, Ok(FinishReason::Cancelled));
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    fn admit(&mut self) {
+        while self.active.len() < self.active_max {
+            let Some(job) = self.queue.pop() else { break };
+            self.counters.waiting.fetch_sub(1, Ordering::AcqRel);
+            let remembered = job.cache_key.as_ref().and_then(|key| self.remembered.take(key, &job.prompt));
+            let (mut cache, cached) = remembered.unwrap_or_else(|| (self.model.new_cache(), 0));
+            self.model.truncate(&mut cache, cached);
+            self.active.push(Generation::new(*job, cache, cached));
+        }
+        self.counters.active.store(self.active.len(), Ordering::Relaxed);
+        self.queue.for_each_place(|job, place| job.place.set(Some(place)));
+    }
+
+    /// One token for every reply that is under way, and a part of one prompt.
+    fn turn(&mut self) {
+        let mut shares = Vec::new();
+        let mut prompt_taken = false;
+        for (index, generation) in self.active.iter().enumerate() {
+            let unread = generation.unread();
+            if unread <= 1 {
+                shares.push(Share { index, tokens: unread });
+            } else if !prompt_taken {
+                prompt_taken = true;
+                shares.push(Share { index, tokens: unread.min(PROMPT_TOKENS_PER_TURN) });
+            }
+        }
+        let before: Vec<usize> = self.active.iter().map(|generation| generation.read).collect();
+        let mut results = match self.forward(&shares) {
+            Ok(scores) => scores.into_iter().map(Ok).collect(),
+            Err(error) if shares.len() <= 1 => vec![Err(error)],
+            // Somebody's step fails: let each one try alone, so that the others go on.
+            Err(_) => shares
+                .iter()
+                .map(|share| {
+                    let generation = &mut self.active[share.index];
+                    self.model.truncate(&mut generation.cache, before[share.index]);
+                    self.forward(std::slice::from_ref(share))
+                        .map(|mut scores| scores.pop().unwrap_or_default())
+                })
+                .collect::<Vec<_>>(),
+        };
+        // From the last to the first, so that ending one does not move those still to come.
+        for share in shares.iter().rev() {
+            let outcome = match results.pop() {
+                Some(Ok(scores)) => self.take_scores(share, scores),
+                Some(Err(error)) => Some(Err(error)),
+                None => Some(Err(LanguageError::malformed("scores", "the model returned too few"))),
+            };
+            if let Some(outcome) = outcome {
+                self.end(share.index, outcome);
+            }
+        }
+        // Another prompt is first next time.
+        if self.active.len() > 1 {
+            self.active.rotate_left(1);
+        }
+    }
+
+    fn take_scores(
+        &mut self,
+        share: &Share,
+        scores: Vec<f32>,
+    ) -> Option<Result<FinishReason, LanguageError>> {
+        let generation = &mut self.active[share.index];
+        generation.read += share.tokens;
+        if generation.unread() > 0 {
+            return None;
+        }
+        generation.advance(scores, &self.tokenizer, self.context_tokens).transpose()
+    }
+
+    fn forward(&mut self, shares: &[Share]) -> Result<Vec<Vec<f32>>, LanguageError> {
+        let mut steps = Vec::new();
+        let mut wanted = shares.iter();
+        let mut next = wanted.next();
+        for (index, generation) in self.active.iter_mut().enumerate() {
+            let Some(share) = next.filter(|share| share.index == index) else { continue };
+            next = wanted.next();
+            let end = generation.read + share.tokens;
+            let scores = if end == generation.tokens.len() { Scores::Last } else { Scores::None };
+            let tokens = &generation.tokens[generation.read..end];
+            steps.push(Step { tokens, cache: &mut generation.cache, scores });
+        }
+        if steps.is_empty() {
+            return Ok(Vec::new());
+        }
+        // The model's memories are truncated or dropped after a panic, so nothing half-written is ever used.
+        catch_unwind(AssertUnwindSafe(|| self.model.forward(&mut steps)))
+            .unwrap_or_else(|panic| Err(LanguageError::Panicked(panic_message(&*panic))))
+    }
+
+    fn end(&mut self, index: usize, outcome: Result<FinishReason, LanguageError>) {
+        let mut generation = self.active.remove(index);
+        match outcome {
+            Ok(reason) => {
+                generation.finish(reason, &self.name);
+                self.model.truncate(&mut generation.cache, generation.read);
+                if let Some(key) = generation.job.cache_key.take() {
+                    generation.tokens.truncate(generation.read);
+                    let bytes = self.model.cache_bytes(&generation.cache);
+                    self.remembered.put(&key, generation.tokens, generation.cache, bytes);
+                }
+            }
+            // Its memory may be half written, so it is dropped.
+            Err(error) => {
+                tracing::warn!(engine = self.name, %error, "a reply failed");
+                generation.job.send(ChatEvent::Failed(error));
+            }
+        }
+    }
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| text.to_string());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".into())
+}
+
+#[cfg(test)]
+#[path = "engine_thread_tests.rs"]
+mod tests;

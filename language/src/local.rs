@@ -1,0 +1,154 @@
+//! How does a model on this machine answer? It is read once and then continues conversations on its own thread.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::chat_template::{ChatTemplate, TemplateMessage};
+use crate::engine::{ChatEngine, ChatRequest, ChatStream, QueuePlace};
+use crate::engine_thread::{EngineLimits, EngineLoad, EngineThread};
+use crate::error::LanguageError;
+use crate::generation::Job;
+use crate::grammar::GrammarFactory;
+use crate::model_files::ModelFiles;
+use crate::models::configuration_llama::LlamaConfig;
+use crate::sampling::Sampler;
+use crate::text_stream::TextStream;
+use crate::tokenizer::Tokenizer;
+
+/// Where a local model computes.
+#[derive(Debug, Clone)]
+pub enum LocalDevice {
+    /// On the processor.
+    Cpu,
+    /// On a burn device, such as a graphics card.
+    Burn(burn::tensor::Device),
+}
+
+/// A chat model in this process.
+pub struct LocalEngine {
+    name: String,
+    config: LlamaConfig,
+    tokenizer: Arc<Tokenizer>,
+    template: ChatTemplate,
+    grammars: GrammarFactory,
+    context_tokens: usize,
+    thread: EngineThread,
+}
+
+impl LocalEngine {
+    /// Reads a GGUF file or a Hugging Face folder and starts its thread. This takes seconds.
+    pub fn open(
+        path: &Path,
+        device: &LocalDevice,
+        limits: EngineLimits,
+    ) -> Result<LocalEngine, LanguageError> {
+        let files = ModelFiles::open(path)?;
+        let tokenizer_name = files.name.clone();
+        match device {
+            LocalDevice::Cpu => {
+                let model = files.load_cpu()?;
+                LocalEngine::start(
+                    files,
+                    |tokenizer| EngineThread::start(&tokenizer_name, model, tokenizer, limits),
+                    limits,
+                )
+            }
+            LocalDevice::Burn(device) => {
+                let model = files.load_on(device)?;
+                LocalEngine::start(
+                    files,
+                    |tokenizer| EngineThread::start(&tokenizer_name, model, tokenizer, limits),
+                    limits,
+                )
+            }
+        }
+    }
+
+    fn start(
+        files: ModelFiles,
+        thread: impl FnOnce(Arc<Tokenizer>) -> Result<EngineThread, LanguageError>,
+        limits: EngineLimits,
+    ) -> Result<LocalEngine, LanguageError> {
+        let ModelFiles { name, config, tokenizer, template, .. } = files;
+        let tokenizer = Arc::new(tokenizer);
+        Ok(LocalEngine {
+            grammars: GrammarFactory::new(&tokenizer, config.vocab_size)?,
+            context_tokens: limits.context_tokens_max.min(config.max_position_embeddings),
+            thread: thread(tokenizer.clone())?,
+            name,
+            config,
+            tokenizer,
+            template,
+        })
+    }
+
+    /// The model's shape.
+    pub fn config(&self) -> &LlamaConfig {
+        &self.config
+    }
+
+    /// The model's vocabulary.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// Longest conversation with its reply.
+    pub fn context_tokens(&self) -> usize {
+        self.context_tokens
+    }
+
+    /// What the engine is busy with.
+    pub fn load(&self) -> EngineLoad {
+        self.thread.load()
+    }
+
+    /// How many tokens `request` makes, so that a caller can leave out old messages in time.
+    pub fn count_tokens(&self, request: &ChatRequest) -> Result<usize, LanguageError> {
+        Ok(self.prompt(request)?.len())
+    }
+
+    fn prompt(&self, request: &ChatRequest) -> Result<Vec<u32>, LanguageError> {
+        let messages: Vec<TemplateMessage<'_>> = request
+            .messages
+            .iter()
+            .map(|message| TemplateMessage { role: message.role.as_str(), content: &message.content })
+            .collect();
+        self.tokenizer.encode(&self.template.render(&messages, true)?)
+    }
+}
+
+impl ChatEngine for LocalEngine {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn submit(&self, request: ChatRequest) -> Result<ChatStream, LanguageError> {
+        request.check()?;
+        let text = TextStream::new(&request.stop)?;
+        let grammar = request.json_schema.as_ref().map(|schema| self.grammars.compile(schema)).transpose()?;
+        let prompt = self.prompt(&request)?;
+        if prompt.is_empty() || prompt.len() >= self.context_tokens {
+            return Err(LanguageError::ContextFull {
+                prompt_tokens: prompt.len(),
+                context_tokens: self.context_tokens,
+            });
+        }
+        let seed = request.seed.unwrap_or_else(rand::random);
+        let place = QueuePlace::default();
+        let (events, stream) = ChatStream::pair(place.clone());
+        self.thread.submit(Job {
+            sampler: Sampler::new(request.sampling, seed, &prompt),
+            prompt,
+            seed,
+            text,
+            max_tokens: request.max_tokens,
+            grammar,
+            cache_key: request.cache_key,
+            user: request.user,
+            cancel: request.cancel,
+            events,
+            place,
+        })?;
+        Ok(stream)
+    }
+}

@@ -1,0 +1,409 @@
+//! How do servers elsewhere answer? Any that speak the OpenAI dialect, tried in order.
+
+mod circuit_breaker;
+mod event_stream;
+mod wire;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::StreamExt;
+use reqwest::StatusCode;
+use reqwest::header::{HeaderMap, RETRY_AFTER};
+use tokio::runtime::Handle;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+pub use circuit_breaker::{CircuitBreaker, CircuitState};
+
+use crate::engine::{
+    ChatEngine, ChatEvent, ChatOutcome, ChatRequest, ChatStream, FinishReason, QueuePlace, Usage,
+};
+use crate::error::LanguageError;
+use crate::text_stream::TextStream;
+use event_stream::EventStream;
+use wire::ReplyChunk;
+
+const ERROR_BODY_BYTES_MAX: usize = 2048;
+/// However long a server asks us to wait, the person waits with us.
+const BACK_OFF_MAX: Duration = Duration::from_secs(20);
+
+/// A key that no log can show.
+#[derive(Clone)]
+pub struct ApiKey(String);
+
+impl ApiKey {
+    /// Wraps a key.
+    pub fn new(key: impl Into<String>) -> ApiKey {
+        ApiKey(key.into())
+    }
+}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ApiKey(…)")
+    }
+}
+
+/// One server and the model to ask it for.
+#[derive(Debug, Clone)]
+pub struct Endpoint {
+    /// What to call it in messages and outcomes.
+    pub name: String,
+    /// Up to and including the version, as in `http://127.0.0.1:11434/v1`.
+    pub base_url: String,
+    /// Sent as bearer token, if there is one.
+    pub api_key: Option<ApiKey>,
+    /// The model's name over there.
+    pub model: String,
+}
+
+/// How patient to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RemoteLimits {
+    /// Until the connection stands.
+    pub connect: Duration,
+    /// Until the answer begins, and between any two pieces of it.
+    pub read: Duration,
+    /// Until the reply is complete, all attempts together.
+    pub total: Duration,
+    /// Attempts per endpoint before the next one is tried.
+    pub attempts: u32,
+    /// Pause before the second attempt; doubled before each further one.
+    pub back_off: Duration,
+    /// Failures in a row after which an endpoint is left alone.
+    pub failures_max: u32,
+    /// How long it is left alone.
+    pub rest: Duration,
+    /// Replies at the same time; others are refused.
+    pub active_max: usize,
+}
+
+impl Default for RemoteLimits {
+    fn default() -> RemoteLimits {
+        RemoteLimits {
+            connect: Duration::from_secs(5),
+            read: Duration::from_secs(60),
+            total: Duration::from_secs(600),
+            attempts: 3,
+            back_off: Duration::from_millis(500),
+            failures_max: 5,
+            rest: Duration::from_secs(60),
+            active_max: 64,
+        }
+    }
+}
+
+/// Endpoints in the order in which they are tried.
+pub struct RemoteEngine {
+    name: String,
+    shared: Arc<Shared>,
+    runtime: Handle,
+    active: Arc<Semaphore>,
+}
+
+struct Shared {
+    client: reqwest::Client,
+    endpoints: Vec<(Endpoint, CircuitBreaker)>,
+    limits: RemoteLimits,
+}
+
+impl RemoteEngine {
+    /// An engine whose work runs on `runtime`.
+    pub fn new(
+        name: impl Into<String>,
+        endpoints: Vec<Endpoint>,
+        limits: RemoteLimits,
+        runtime: Handle,
+    ) -> Result<RemoteEngine, LanguageError> {
+        let refused = |field: &'static str, reason: &str| {
+            Err(LanguageError::InvalidRequest { field, reason: reason.into() })
+        };
+        if endpoints.is_empty() {
+            return refused("endpoints", "there are none");
+        }
+        for endpoint in &endpoints {
+            match reqwest::Url::parse(&endpoint.base_url) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+                _ => return refused("base_url", "an http or https address is needed"),
+            }
+        }
+        let client = reqwest::Client::builder()
+            .connect_timeout(limits.connect)
+            .read_timeout(limits.read)
+            // A redirect could carry the key to somebody else.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|error| LanguageError::Remote {
+                endpoint: "client".into(),
+                detail: error.to_string(),
+            })?;
+        let endpoints = endpoints
+            .into_iter()
+            .map(|endpoint| (endpoint, CircuitBreaker::new(limits.failures_max, limits.rest)))
+            .collect();
+        let active = Arc::new(Semaphore::new(limits.active_max));
+        let shared = Arc::new(Shared { client, endpoints, limits });
+        Ok(RemoteEngine { name: name.into(), shared, runtime, active })
+    }
+
+    /// Every endpoint's name and whether it is being tried.
+    pub fn circuits(&self) -> Vec<(String, CircuitState)> {
+        let state =
+            |(endpoint, breaker): &(Endpoint, CircuitBreaker)| (endpoint.name.clone(), breaker.state());
+        self.shared.endpoints.iter().map(state).collect()
+    }
+}
+
+impl ChatEngine for RemoteEngine {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn submit(&self, request: ChatRequest) -> Result<ChatStream, LanguageError> {
+        request.check()?;
+        let text = TextStream::new(&request.stop)?;
+        let permit = self
+            .active
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| LanguageError::QueueFull { limit: self.shared.limits.active_max })?;
+        let place = QueuePlace::default();
+        place.set(None);
+        let (events, stream) = ChatStream::pair(place);
+        let reply = Reply {
+            shared: self.shared.clone(),
+            seed: request.seed.unwrap_or_else(rand::random),
+            request,
+            text,
+            shown: false,
+            usage: Usage::default(),
+            first: None,
+            last: None,
+            _permit: permit,
+        };
+        self.runtime.spawn(reply.run(events));
+        Ok(stream)
+    }
+}
+
+type Events = tokio::sync::mpsc::UnboundedSender<ChatEvent>;
+
+/// Why an attempt failed, and what to do about it.
+struct Failure {
+    error: LanguageError,
+    /// Whether the endpoint, rather than the request, is to blame.
+    endpoint_fault: bool,
+    /// Whether another attempt makes sense, and how long the server asks us to wait.
+    retry_after: Option<Duration>,
+    retry: bool,
+}
+
+/// One reply under way.
+struct Reply {
+    shared: Arc<Shared>,
+    request: ChatRequest,
+    seed: u64,
+    text: TextStream,
+    /// Once text has been shown, starting again would repeat it.
+    shown: bool,
+    usage: Usage,
+    first: Option<Instant>,
+    last: Option<Instant>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Reply {
+    async fn run(mut self, events: Events) {
+        let cancel = self.request.cancel.clone();
+        let total = self.shared.limits.total;
+        let ended = tokio::select! {
+            () = cancel.cancelled() => Ok((FinishReason::Cancelled, String::new())),
+            result = tokio::time::timeout(total, self.any_endpoint(&events)) => match result {
+                Ok(ended) => ended,
+                Err(_) => Err(LanguageError::Remote {
+                    endpoint: "all endpoints".into(),
+                    detail: format!("no complete reply within {} s", total.as_secs_f32()),
+                }),
+            },
+        };
+        let last = match ended {
+            Ok((finish_reason, engine)) => {
+                let rest = self.text.finish();
+                if !rest.is_empty() {
+                    let _ = events.send(ChatEvent::Delta(rest));
+                }
+                ChatEvent::Finished(ChatOutcome {
+                    finish_reason,
+                    usage: self.usage,
+                    tokens_per_second: self.speed(),
+                    seed: self.seed,
+                    engine,
+                })
+            }
+            Err(error) => ChatEvent::Failed(error),
+        };
+        // Nobody need be listening any more.
+        let _ = events.send(last);
+    }
+
+    fn speed(&self) -> f64 {
+        match (self.first, self.last) {
+            (Some(first), Some(last)) if last > first => {
+                self.usage.completion_tokens.saturating_sub(1) as f64
+                    / last.duration_since(first).as_secs_f64()
+            }
+            _ => 0.0,
+        }
+    }
+
+    async fn any_endpoint(&mut self, events: &Events) -> Result<(FinishReason, String), LanguageError> {
+        let shared = self.shared.clone();
+        let mut failure = LanguageError::Closed;
+        for (endpoint, breaker) in &shared.endpoints {
+            for attempt in 0..shared.limits.attempts.max(1) {
+                if let Err(seconds) = breaker.allow() {
+                    failure = LanguageError::CircuitOpen { endpoint: endpoint.name.clone(), seconds };
+                    break;
+                }
+                match self.attempt(endpoint, events).await {
+                    Ok(finish_reason) => {
+                        breaker.succeeded();
+                        return Ok((finish_reason, endpoint.name.clone()));
+                    }
+                    Err(failed) => {
+                        tracing::warn!(endpoint = endpoint.name, attempt, error = %failed.error, "remote reply failed");
+                        if failed.endpoint_fault {
+                            breaker.failed();
+                        } else {
+                            breaker.succeeded();
+                        }
+                        failure = failed.error;
+                        if self.shown {
+                            return Err(failure);
+                        }
+                        if !failed.retry {
+                            break;
+                        }
+                        let back_off = shared.limits.back_off * 2u32.saturating_pow(attempt);
+                        let pause = failed.retry_after.unwrap_or(back_off).min(BACK_OFF_MAX);
+                        if attempt + 1 < shared.limits.attempts {
+                            tokio::time::sleep(pause).await;
+                        }
+                    }
+                }
+            }
+        }
+        Err(failure)
+    }
+
+    async fn attempt(&mut self, endpoint: &Endpoint, events: &Events) -> Result<FinishReason, Failure> {
+        let broken = |detail: String| Failure {
+            error: LanguageError::Remote { endpoint: endpoint.name.clone(), detail },
+            endpoint_fault: true,
+            retry_after: None,
+            retry: true,
+        };
+        let url = format!("{}/chat/completions", endpoint.base_url.trim_end_matches('/'));
+        let mut post =
+            self.shared.client.post(url).json(&wire::request_body(&self.request, &endpoint.model, self.seed));
+        if let Some(key) = &endpoint.api_key {
+            post = post.bearer_auth(&key.0);
+        }
+        let response = post.send().await.map_err(|error| broken(describe(&error)))?;
+        if !response.status().is_success() {
+            return Err(refusal(endpoint, response).await);
+        }
+        let mut bytes = response.bytes_stream();
+        let mut lines = EventStream::default();
+        let mut finish_reason = None;
+        while let Some(chunk) = bytes.next().await {
+            let chunk = chunk.map_err(|error| broken(describe(&error)))?;
+            for data in lines.push(&chunk).map_err(&broken)? {
+                if data == "[DONE]" {
+                    return Ok(finish_reason.unwrap_or(FinishReason::Stop));
+                }
+                let chunk = wire::parse_chunk(&data).map_err(&broken)?;
+                finish_reason = chunk.finish_reason.or(finish_reason);
+                self.take(chunk, events);
+                if self.text.stopped() {
+                    return Ok(FinishReason::Stop);
+                }
+            }
+        }
+        // Some servers end without [DONE]; without a reason either, the connection broke.
+        finish_reason.ok_or_else(|| broken("the reply broke off".into()))
+    }
+
+    fn take(&mut self, chunk: ReplyChunk, events: &Events) {
+        if let Some(usage) = chunk.usage {
+            self.usage = usage;
+        }
+        if chunk.text.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        self.first.get_or_insert(now);
+        self.last = Some(now);
+        if chunk.usage.is_none() {
+            // An estimate until the server tells: most send one token at a time.
+            self.usage.completion_tokens += 1;
+        }
+        let delta = self.text.push(chunk.text.as_bytes());
+        if !delta.is_empty() {
+            self.shown = true;
+            let _ = events.send(ChatEvent::Delta(delta));
+        }
+    }
+}
+
+/// Reads an error answer: rate limits and server errors are worth another attempt, refusals are not.
+async fn refusal(endpoint: &Endpoint, response: reqwest::Response) -> Failure {
+    let status = response.status();
+    let retry_after = retry_after(response.headers());
+    let mut body = Vec::new();
+    let mut bytes = response.bytes_stream();
+    while let Some(Ok(chunk)) = bytes.next().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > ERROR_BODY_BYTES_MAX {
+            body.truncate(ERROR_BODY_BYTES_MAX);
+            break;
+        }
+    }
+    let mut body = String::from_utf8_lossy(&body).into_owned();
+    if let Some(key) = &endpoint.api_key
+        && !key.0.is_empty()
+    {
+        // Some servers repeat a wrong key in their answer.
+        body = body.replace(&key.0, "…");
+    }
+    let busy = status == StatusCode::TOO_MANY_REQUESTS;
+    let retry = busy || status == StatusCode::REQUEST_TIMEOUT || status.is_server_error();
+    Failure {
+        error: LanguageError::RemoteStatus { endpoint: endpoint.name.clone(), status: status.as_u16(), body },
+        endpoint_fault: retry && !busy,
+        retry_after,
+        retry,
+    }
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok()
+}
+
+/// What went wrong, without the address, which may carry secrets.
+fn describe(error: &reqwest::Error) -> String {
+    let kind = if error.is_timeout() {
+        "timed out"
+    } else if error.is_connect() {
+        "could not connect"
+    } else {
+        "the connection failed"
+    };
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    if std::ptr::addr_eq(cause, error) { kind.to_string() } else { format!("{kind}: {cause}") }
+}

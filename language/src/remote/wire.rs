@@ -1,0 +1,160 @@
+//! How does the OpenAI dialect spell requests and replies?
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::engine::{ChatRequest, FinishReason, Usage};
+use crate::sampling::Sampling;
+
+/// One piece of a streamed reply.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct ReplyChunk {
+    pub(super) text: String,
+    pub(super) finish_reason: Option<FinishReason>,
+    pub(super) usage: Option<Usage>,
+}
+
+/// The body of `POST /chat/completions`. What is as by default stays out, since strict servers refuse fields that they
+/// do not know.
+pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Value {
+    let messages: Vec<Value> = request
+        .messages
+        .iter()
+        .map(|message| json!({"role": message.role.as_str(), "content": message.content}))
+        .collect();
+    let mut body = Map::new();
+    let mut set = |key: &str, value: Value| body.insert(key.to_string(), value);
+    set("model", json!(model));
+    set("messages", Value::Array(messages));
+    set("stream", json!(true));
+    set("stream_options", json!({"include_usage": true}));
+    set("max_tokens", json!(request.max_tokens));
+    // JSON numbers above 2^53 lose digits in many servers.
+    set("seed", json!(seed & ((1 << 53) - 1)));
+    let (sampling, plain) = (&request.sampling, Sampling::default());
+    set("temperature", json!(rounded(sampling.temperature)));
+    for (key, value, default) in [
+        ("top_p", sampling.top_p, plain.top_p),
+        ("min_p", sampling.min_p, plain.min_p),
+        ("repetition_penalty", sampling.repetition_penalty, plain.repetition_penalty),
+        ("presence_penalty", sampling.presence_penalty, plain.presence_penalty),
+        ("frequency_penalty", sampling.frequency_penalty, plain.frequency_penalty),
+    ] {
+        if value != default {
+            set(key, json!(rounded(value)));
+        }
+    }
+    if sampling.top_k != plain.top_k {
+        set("top_k", json!(sampling.top_k));
+    }
+    if !request.stop.is_empty() {
+        set("stop", json!(request.stop));
+    }
+    if let Some(schema) = &request.json_schema {
+        let format = json!({"name": "reply", "strict": true, "schema": schema});
+        set("response_format", json!({"type": "json_schema", "json_schema": format}));
+    }
+    Value::Object(body)
+}
+
+/// 0.7 as 0.7, not as the 0.699999988079071 that its 32 bits mean.
+fn rounded(value: f32) -> f64 {
+    (f64::from(value) * 1e6).round() / 1e6
+}
+
+#[derive(Deserialize)]
+struct WireChunk {
+    #[serde(default)]
+    choices: Vec<WireChoice>,
+    usage: Option<WireUsage>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct WireChoice {
+    #[serde(default)]
+    delta: WireDelta,
+    finish_reason: Option<String>,
+}
+
+#[derive(Deserialize, Default)]
+struct WireDelta {
+    content: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct WireUsage {
+    #[serde(default)]
+    prompt_tokens: usize,
+    #[serde(default)]
+    completion_tokens: usize,
+    prompt_tokens_details: Option<WireDetails>,
+}
+
+#[derive(Deserialize)]
+struct WireDetails {
+    cached_tokens: Option<usize>,
+}
+
+/// Reads one event's data.
+pub(super) fn parse_chunk(data: &str) -> Result<ReplyChunk, String> {
+    let chunk: WireChunk =
+        serde_json::from_str(data).map_err(|error| format!("unreadable event: {error}"))?;
+    if let Some(error) = chunk.error {
+        let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_string);
+        return Err(message.chars().take(500).collect());
+    }
+    let usage = chunk.usage.map(|usage| Usage {
+        prompt_tokens: usage.prompt_tokens,
+        completion_tokens: usage.completion_tokens,
+        cached_prompt_tokens: usage
+            .prompt_tokens_details
+            .and_then(|details| details.cached_tokens)
+            .unwrap_or(0),
+    });
+    let Some(choice) = chunk.choices.into_iter().next() else {
+        return Ok(ReplyChunk { usage, ..ReplyChunk::default() });
+    };
+    let finish_reason = choice.finish_reason.map(|reason| match reason.as_str() {
+        "length" => FinishReason::Length,
+        _ => FinishReason::Stop,
+    });
+    Ok(ReplyChunk { text: choice.delta.content.unwrap_or_default(), finish_reason, usage })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::{ChatMessage, Role};
+
+    #[test]
+    fn only_what_was_asked_for_is_sent() {
+        let mut request = ChatRequest::new(vec![ChatMessage::new(Role::User, "hi")]);
+        request.sampling.temperature = 0.7;
+        let body = request_body(&request, "m", 5);
+        assert_eq!(
+            body,
+            json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true,
+                "stream_options": {"include_usage": true}, "max_tokens": 512, "seed": 5, "temperature": 0.7})
+        );
+        request.sampling.top_k = 40;
+        request.stop = vec!["\n".into()];
+        request.json_schema = Some(json!({"type": "object"}));
+        let body = request_body(&request, "m", 0);
+        assert_eq!((&body["top_k"], &body["stop"]), (&json!(40), &json!(["\n"])));
+        assert_eq!(body["response_format"]["json_schema"]["schema"], json!({"type": "object"}));
+    }
+
+    #[test]
+    fn chunks_of_several_servers_are_read() {
+        let chunk = parse_chunk(r#"{"choices":[{"delta":{"content":"a"},"finish_reason":null}]}"#).unwrap();
+        assert_eq!(chunk.text, "a");
+        let chunk = parse_chunk(r#"{"choices":[{"delta":{},"finish_reason":"length"}],"x":1}"#).unwrap();
+        assert_eq!(chunk.finish_reason, Some(FinishReason::Length));
+        let usage = r#"{"choices":[],"usage":{"prompt_tokens":3,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":1}}}"#;
+        let usage = parse_chunk(usage).unwrap().usage.unwrap();
+        assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.cached_prompt_tokens), (3, 2, 1));
+        assert_eq!(parse_chunk(r#"{"error":{"message":"out of luck"}}"#).unwrap_err(), "out of luck");
+        assert!(parse_chunk("{").is_err());
+    }
+}

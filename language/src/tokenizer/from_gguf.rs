@@ -1,0 +1,181 @@
+//! How is a tokenizer built from the vocabulary that a GGUF file carries?
+
+use std::collections::{BTreeSet, HashMap};
+
+use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::unicode::NFC;
+use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
+use tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use tokenizers::pre_tokenizers::digits::Digits;
+use tokenizers::pre_tokenizers::sequence::Sequence;
+use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
+use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+
+use super::{Marks, Spelling, Tokenizer};
+use crate::error::LanguageError;
+use crate::weights::gguf::Metadata;
+
+const CONTROL: i64 = 3;
+const USER_DEFINED: i64 = 4;
+/// A longer piece never arises from merges; looking for its halves would take time squared.
+const PIECE_CHARS_MAX: usize = 64;
+
+/// Llama 3's words: up to three digits, contractions in any case.
+const LLAMA3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// Qwen 2's words: the same with single digits.
+const QWEN2_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+
+pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer, LanguageError> {
+    let tokens = metadata
+        .texts("tokenizer.ggml.tokens")?
+        .ok_or_else(|| LanguageError::malformed("tokenizer.ggml.tokens", "is missing"))?;
+    let types = metadata.integers("tokenizer.ggml.token_type")?.unwrap_or_default();
+    if !types.is_empty() && types.len() != tokens.len() {
+        return Err(LanguageError::malformed(
+            "tokenizer.ggml.token_type",
+            format!("{} entries for {} tokens", types.len(), tokens.len()),
+        ));
+    }
+    let kind = metadata.text("tokenizer.ggml.model")?.unwrap_or_default();
+    let (mut inner, spelling) = match kind {
+        "gpt2" => (byte_level(metadata, tokens)?, Spelling::ByteLevel),
+        "llama" => (sentence_piece(metadata, tokens)?, Spelling::SentencePiece),
+        other => {
+            return Err(LanguageError::unsupported(
+                "tokenizer.ggml.model",
+                format!("{other:?}; gpt2 and llama are supported"),
+            ));
+        }
+    };
+    let added = |wanted: i64, special: bool| {
+        tokens
+            .iter()
+            .zip(types)
+            .filter(move |(_, kind)| **kind == wanted)
+            .map(move |(text, _)| AddedToken::from(text.clone(), special).normalized(false))
+            .collect::<Vec<_>>()
+    };
+    inner.add_special_tokens(added(CONTROL, true)).map_err(refused)?;
+    inner.add_tokens(added(USER_DEFINED, false)).map_err(refused)?;
+    let id = |key: &str| {
+        let id = metadata.count(key)?;
+        match id {
+            Some(id) if id >= tokens.len() => {
+                Err(LanguageError::malformed(key, format!("{id} of {} tokens", tokens.len())))
+            }
+            other => Ok(other.map(|id| id as u32)),
+        }
+    };
+    let mut ends = BTreeSet::new();
+    for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
+        ends.extend(id(key)?);
+    }
+    let bos = id("tokenizer.ggml.bos_token_id")?;
+    let add_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(kind == "llama");
+    Tokenizer::new(inner, spelling, Marks { bos, ends, add_bos })
+}
+
+fn byte_level(metadata: &Metadata, tokens: &[String]) -> Result<tokenizers::Tokenizer, LanguageError> {
+    let merges = metadata
+        .texts("tokenizer.ggml.merges")?
+        .ok_or_else(|| LanguageError::malformed("tokenizer.ggml.merges", "is missing"))?;
+    let mut pairs = Vec::with_capacity(merges.len());
+    for merge in merges {
+        let (left, right) = merge
+            .split_once(' ')
+            .ok_or_else(|| LanguageError::malformed("tokenizer.ggml.merges", format!("{merge:?}")))?;
+        pairs.push((left.to_string(), right.to_string()));
+    }
+    let words = |pattern: &str| {
+        Split::new(SplitPattern::Regex(pattern.into()), SplitDelimiterBehavior::Isolated, false)
+            .map_err(refused)
+    };
+    let bytes_only = ByteLevel::new(false, true, false);
+    let gpt2 = ByteLevel::new(false, true, true);
+    let pre = metadata.text("tokenizer.ggml.pre")?.unwrap_or("default");
+    let (parts, whole_words): (Vec<PreTokenizerWrapper>, bool) = match pre {
+        "default" | "gpt-2" | "gpt2" => (vec![gpt2.into()], false),
+        "smollm" => (vec![Digits::new(true).into(), gpt2.into()], false),
+        "llama-bpe" | "llama3" | "llama-v3" => (vec![words(LLAMA3_WORDS)?.into(), bytes_only.into()], true),
+        "qwen2" => (vec![words(QWEN2_WORDS)?.into(), bytes_only.into()], false),
+        other => {
+            return Err(LanguageError::unsupported(
+                "tokenizer.ggml.pre",
+                format!("{other:?}; default, gpt-2, smollm, llama-bpe and qwen2 are supported"),
+            ));
+        }
+    };
+    let model = BPE::builder()
+        .vocab_and_merges(vocabulary(tokens), pairs)
+        .ignore_merges(whole_words)
+        .build()
+        .map_err(refused)?;
+    let mut inner = tokenizers::Tokenizer::new(model);
+    if pre == "qwen2" {
+        inner.with_normalizer(Some(NFC)).map_err(refused)?;
+    }
+    inner.with_pre_tokenizer(Some(Sequence::new(parts)));
+    Ok(inner)
+}
+
+/// SentencePiece's merges are implicit: two pieces merge when their join is a piece, best score first.
+fn sentence_piece(metadata: &Metadata, tokens: &[String]) -> Result<tokenizers::Tokenizer, LanguageError> {
+    let scores = metadata
+        .floats("tokenizer.ggml.scores")?
+        .ok_or_else(|| LanguageError::malformed("tokenizer.ggml.scores", "is missing"))?;
+    if scores.len() != tokens.len() {
+        return Err(LanguageError::malformed(
+            "tokenizer.ggml.scores",
+            format!("{} entries for {} tokens", scores.len(), tokens.len()),
+        ));
+    }
+    let numbers: HashMap<&str, usize> =
+        tokens.iter().enumerate().map(|(id, text)| (text.as_str(), id)).collect();
+    let mut merges = Vec::new();
+    for (text, score) in tokens.iter().zip(scores) {
+        let inner_boundaries = text.char_indices().map(|(at, _)| at).skip(1);
+        if text.chars().nth(PIECE_CHARS_MAX).is_some() {
+            continue;
+        }
+        for at in inner_boundaries {
+            let (left, right) = text.split_at(at);
+            if let (Some(first), Some(second)) = (numbers.get(left), numbers.get(right)) {
+                merges.push((score, *first, *second, left, right));
+            }
+        }
+    }
+    merges.sort_by(|a, b| b.0.total_cmp(a.0).then(a.1.cmp(&b.1)).then(a.2.cmp(&b.2)));
+    let pairs = merges.iter().map(|(_, _, _, left, right)| (left.to_string(), right.to_string())).collect();
+    let unknown = metadata.count("tokenizer.ggml.unknown_token_id")?.unwrap_or(0);
+    let mut builder =
+        BPE::builder().vocab_and_merges(vocabulary(tokens), pairs).byte_fallback(true).fuse_unk(true);
+    if let Some(unknown) = tokens.get(unknown) {
+        builder = builder.unk_token(unknown.clone());
+    }
+    let mut inner = tokenizers::Tokenizer::new(builder.build().map_err(refused)?);
+    let mut steps: Vec<NormalizerWrapper> = Vec::new();
+    if metadata.flag("tokenizer.ggml.add_space_prefix")?.unwrap_or(true) {
+        steps.push(Prepend::new("▁".into()).into());
+    }
+    steps.push(Replace::new(" ", "▁").map_err(refused)?.into());
+    inner.with_normalizer(Some(Normalizers::new(steps))).map_err(refused)?;
+    Ok(inner)
+}
+
+/// Numbers by text; where a file repeats a token, the first number counts.
+fn vocabulary(tokens: &[String]) -> Vocab {
+    tokens.iter().enumerate().rev().map(|(id, text)| (text.clone(), id as u32)).collect()
+}
+
+/// The bytes of a SentencePiece token.
+pub(super) fn piece_bytes(piece: &str) -> Vec<u8> {
+    let byte = piece.strip_prefix("<0x").and_then(|rest| rest.strip_suffix('>'));
+    if let Some(byte) = byte.filter(|hex| hex.len() == 2).and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+        return vec![byte];
+    }
+    piece.replace('▁', " ").into_bytes()
+}
+
+fn refused(error: impl std::fmt::Display) -> LanguageError {
+    LanguageError::Tokenizer(error.to_string())
+}

@@ -1,0 +1,305 @@
+//! Do broken and malicious model files end in errors, without panics, hangs or huge allocations?
+
+use std::path::{Path, PathBuf};
+
+use language::{LanguageError, ModelFiles};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// Writes GGUF files field by field.
+#[derive(Default, Clone)]
+struct Gguf {
+    keys: Vec<u8>,
+    key_count: u64,
+    tensors: Vec<u8>,
+    tensor_count: u64,
+    data: Vec<u8>,
+}
+
+impl Gguf {
+    fn text(out: &mut Vec<u8>, text: &str) {
+        out.extend((text.len() as u64).to_le_bytes());
+        out.extend(text.as_bytes());
+    }
+
+    fn raw_key(mut self, key: &str, kind: u32, value: &[u8]) -> Gguf {
+        Gguf::text(&mut self.keys, key);
+        self.keys.extend(kind.to_le_bytes());
+        self.keys.extend(value);
+        self.key_count += 1;
+        self
+    }
+
+    fn key_text(self, key: &str, text: &str) -> Gguf {
+        let mut value = Vec::new();
+        Gguf::text(&mut value, text);
+        self.raw_key(key, 8, &value)
+    }
+
+    fn key_number(self, key: &str, number: u32) -> Gguf {
+        self.raw_key(key, 4, &number.to_le_bytes())
+    }
+
+    fn key_texts(self, key: &str, texts: &[String]) -> Gguf {
+        let mut value = 8u32.to_le_bytes().to_vec();
+        value.extend((texts.len() as u64).to_le_bytes());
+        texts.iter().for_each(|text| Gguf::text(&mut value, text));
+        self.raw_key(key, 9, &value)
+    }
+
+    fn tensor(mut self, name: &str, shape: &[u64], kind: u32, offset: Option<u64>) -> Gguf {
+        Gguf::text(&mut self.tensors, name);
+        self.tensors.extend((shape.len() as u32).to_le_bytes());
+        shape.iter().rev().for_each(|dimension| self.tensors.extend(dimension.to_le_bytes()));
+        self.tensors.extend(kind.to_le_bytes());
+        self.tensors.extend(offset.unwrap_or(self.data.len() as u64).to_le_bytes());
+        self.tensor_count += 1;
+        if offset.is_none() {
+            let numbers: u64 = shape.iter().product();
+            self.data.extend((0..numbers).flat_map(|i| ((i % 13) as f32 / 13.0 - 0.5).to_le_bytes()));
+            self.data.resize(self.data.len().next_multiple_of(32), 0);
+        }
+        self
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let mut out = b"GGUF".to_vec();
+        out.extend(3u32.to_le_bytes());
+        out.extend(self.tensor_count.to_le_bytes());
+        out.extend(self.key_count.to_le_bytes());
+        out.extend(&self.keys);
+        out.extend(&self.tensors);
+        out.resize(out.len().next_multiple_of(32), 0);
+        out.extend(&self.data);
+        out
+    }
+}
+
+fn vocabulary() -> Vec<String> {
+    let letters = ('a'..='z').map(String::from);
+    letters.chain(["Ġ".to_string(), "<end>".to_string()]).collect()
+}
+
+/// A whole one-layer model with 28 tokens, except for what `without` names.
+fn tiny(without: &str) -> Gguf {
+    let mut file = Gguf::default()
+        .key_text("general.architecture", "llama")
+        .key_text("tokenizer.ggml.model", "gpt2")
+        .key_texts("tokenizer.ggml.tokens", &vocabulary())
+        .key_texts("tokenizer.ggml.merges", &[]);
+    for (key, number) in [
+        ("llama.block_count", 1),
+        ("llama.embedding_length", 8),
+        ("llama.feed_forward_length", 16),
+        ("llama.attention.head_count", 2),
+        ("llama.attention.head_count_kv", 1),
+        ("llama.context_length", 64),
+        ("tokenizer.ggml.eos_token_id", 27),
+    ] {
+        if key != without {
+            file = file.key_number(key, number);
+        }
+    }
+    for (name, shape) in [
+        ("token_embd.weight", vec![28, 8]),
+        ("output_norm.weight", vec![8]),
+        ("blk.0.attn_norm.weight", vec![8]),
+        ("blk.0.ffn_norm.weight", vec![8]),
+        ("blk.0.attn_q.weight", vec![8, 8]),
+        ("blk.0.attn_k.weight", vec![4, 8]),
+        ("blk.0.attn_v.weight", vec![4, 8]),
+        ("blk.0.attn_output.weight", vec![8, 8]),
+        ("blk.0.ffn_gate.weight", vec![16, 8]),
+        ("blk.0.ffn_up.weight", vec![16, 8]),
+        ("blk.0.ffn_down.weight", vec![8, 16]),
+    ] {
+        if name != without {
+            file = file.tensor(name, &shape, 0, None);
+        }
+    }
+    file
+}
+
+fn write(folder: &TempDir, bytes: &[u8]) -> PathBuf {
+    let path = folder.path().join("model.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+fn load(path: &Path) -> Result<(), LanguageError> {
+    ModelFiles::open(path)?.load_cpu().map(drop)
+}
+
+fn refused(bytes: &[u8], what: &str) -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let result = load(&write(&folder, bytes));
+    result.expect_err(what).to_string()
+}
+
+#[test]
+fn the_tiny_model_itself_is_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    load(&write(&folder, &tiny("").bytes())).unwrap();
+}
+
+#[test]
+fn a_file_cut_anywhere_is_refused() {
+    let bytes = tiny("").bytes();
+    for len in 0..bytes.len() - 64 {
+        refused(&bytes[..len], "cut");
+    }
+}
+
+#[test]
+fn a_file_with_any_byte_changed_never_panics() {
+    let bytes = tiny("").bytes();
+    let header = bytes.len() - tiny("").data.len();
+    let folder = tempfile::tempdir().unwrap();
+    for at in 0..header {
+        for value in [0, 1, 0x7f, 0xff] {
+            let mut changed = bytes.clone();
+            changed[at] = value;
+            // Some changes are harmless; what counts is that the call returns.
+            let _ = load(&write(&folder, &changed));
+        }
+    }
+}
+
+#[test]
+fn missing_parts_are_named() {
+    for part in
+        ["llama.block_count", "llama.attention.head_count", "blk.0.ffn_up.weight", "token_embd.weight"]
+    {
+        let error = refused(&tiny(part).bytes(), part);
+        assert!(error.contains(part), "{part}: {error}");
+    }
+}
+
+#[test]
+fn impossible_values_are_refused() {
+    let huge = u64::MAX.to_le_bytes();
+    let mut array_of_many = 4u32.to_le_bytes().to_vec();
+    array_of_many.extend(huge);
+    let mut nested = 9u32.to_le_bytes().to_vec();
+    nested.extend(1u64.to_le_bytes());
+    for (what, file) in [
+        ("a text without end", tiny("").raw_key("x", 8, &huge)),
+        ("an array without end", tiny("").raw_key("x", 9, &array_of_many)),
+        ("a nested array", tiny("").raw_key("x", 9, &nested)),
+        ("an unknown type", tiny("").raw_key("x", 99, &[])),
+        ("no heads", tiny("llama.attention.head_count").key_number("llama.attention.head_count", 0)),
+        ("a billion layers", tiny("llama.block_count").key_number("llama.block_count", 1_000_000_000)),
+        ("a text as number", tiny("llama.block_count").key_text("llama.block_count", "one")),
+        (
+            "heads that do not fit",
+            tiny("llama.attention.head_count_kv").key_number("llama.attention.head_count_kv", 3),
+        ),
+        ("an odd alignment", tiny("").key_number("general.alignment", 7)),
+        ("another architecture", tiny("").key_text("general.architecture", "mamba")),
+        ("a huge tensor", tiny("").tensor("x", &[u64::MAX / 2, 4], 0, Some(0))),
+        ("an empty tensor", tiny("").tensor("x", &[0, 4], 0, Some(0))),
+        ("a tensor beyond the end", tiny("").tensor("x", &[4, 4], 0, Some(1 << 40))),
+        ("an unreadable tensor type", tiny("").tensor("x", &[4, 4], 77, Some(0))),
+        ("half a block", tiny("").tensor("x", &[4, 8], 3, Some(0))),
+        ("a tensor twice", tiny("").tensor("token_embd.weight", &[28, 8], 0, Some(0))),
+        ("a wrong shape", tiny("output_norm.weight").tensor("output_norm.weight", &[9], 0, None)),
+        (
+            "an end beyond the vocabulary",
+            tiny("tokenizer.ggml.eos_token_id").key_number("tokenizer.ggml.eos_token_id", 99),
+        ),
+        ("a huge template", tiny("").key_text("tokenizer.chat_template", &"x".repeat(1 << 20))),
+        ("a broken template", tiny("").key_text("tokenizer.chat_template", "{% for %}")),
+        ("a vocabulary larger than the matrix", {
+            let tokens: Vec<String> = (0..40).map(|i| format!("token{i}")).collect();
+            tiny("").key_texts("tokenizer.ggml.tokens", &tokens)
+        }),
+        ("merges of unknown tokens", tiny("").key_texts("tokenizer.ggml.merges", &["xx yy".to_string()])),
+        ("merges that are not pairs", tiny("").key_texts("tokenizer.ggml.merges", &["xx".to_string()])),
+    ] {
+        refused(&file.bytes(), what);
+    }
+    let mut lies = tiny("").bytes();
+    lies[8..16].copy_from_slice(&huge);
+    refused(&lies, "tensors without end");
+}
+
+/// A Hugging Face folder made of llama-tiny, with one file replaced.
+fn folder_with(name: &str, contents: &[u8]) -> TempDir {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/language/llama-tiny");
+    let folder = tempfile::tempdir().unwrap();
+    for file in ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"] {
+        std::fs::copy(source.join(file), folder.path().join(file)).unwrap();
+    }
+    std::fs::remove_file(folder.path().join(name)).ok();
+    std::fs::write(folder.path().join(name), contents).unwrap();
+    folder
+}
+
+fn safetensors(header: &Value, data: usize) -> Vec<u8> {
+    let header = header.to_string();
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend(header.as_bytes());
+    bytes.resize(bytes.len() + data, 0);
+    bytes
+}
+
+#[test]
+fn hostile_folders_are_refused() {
+    let entry = |shape: Value, offsets: Value| json!({"x": {"dtype": "F32", "shape": shape, "data_offsets": offsets}});
+    for (name, contents) in [
+        ("model.safetensors", b"short".to_vec()),
+        ("model.safetensors", u64::MAX.to_le_bytes().to_vec()),
+        ("model.safetensors", [&8u64.to_le_bytes()[..], b"not json"].concat()),
+        ("model.safetensors", safetensors(&json!({}), 0)),
+        ("model.safetensors", safetensors(&entry(json!([4]), json!([0, 16])), 8)),
+        ("model.safetensors", safetensors(&entry(json!([4]), json!([16, 0])), 64)),
+        ("model.safetensors", safetensors(&entry(json!([4]), json!([u64::MAX, 3])), 64)),
+        ("model.safetensors", safetensors(&entry(json!([u64::MAX, 2]), json!([0, 16])), 64)),
+        (
+            "model.safetensors",
+            safetensors(&json!({"x": {"dtype": "I64", "shape": [1], "data_offsets": [0, 8]}}), 8),
+        ),
+        ("config.json", b"{}".to_vec()),
+        ("config.json", b"[".repeat(100_000)),
+        ("tokenizer.json", b"{}".to_vec()),
+        ("tokenizer_config.json", b"nonsense".to_vec()),
+        ("chat_template.jinja", b"{{ messages[ }}".to_vec()),
+    ] {
+        let folder = folder_with(name, &contents);
+        assert!(load(folder.path()).is_err(), "{name} of {} bytes", contents.len());
+    }
+}
+
+#[test]
+fn shards_are_joined_and_stay_within_their_folder() {
+    let folder = folder_with("unrelated", b"");
+    let single = folder.path().join("model.safetensors");
+    let bytes = std::fs::read(&single).unwrap();
+    let header_len = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Map<String, Value> = serde_json::from_slice(&bytes[8..8 + header_len]).unwrap();
+    let data = &bytes[8 + header_len..];
+    let mut shards = [(json!({}), Vec::new()), (json!({}), Vec::new())];
+    let mut map = json!({});
+    for (i, (name, info)) in header.iter().filter(|(name, _)| *name != "__metadata__").enumerate() {
+        let range = |k: usize| info["data_offsets"][k].as_u64().unwrap() as usize;
+        let (shard_header, shard) = &mut shards[i % 2];
+        let first = shard.len();
+        shard.extend(&data[range(0)..range(1)]);
+        shard_header[name] = info.clone();
+        shard_header[name]["data_offsets"] = json!([first, shard.len()]);
+        map[name] = json!(format!("model-{}.safetensors", i % 2));
+    }
+    for (i, (header, data)) in shards.iter().enumerate() {
+        let mut bytes = safetensors(header, 0);
+        bytes.extend(data);
+        std::fs::write(folder.path().join(format!("model-{i}.safetensors")), bytes).unwrap();
+    }
+    std::fs::remove_file(single).unwrap();
+    let index = folder.path().join("model.safetensors.index.json");
+    std::fs::write(&index, json!({"weight_map": map}).to_string()).unwrap();
+    load(folder.path()).unwrap();
+
+    map["model.norm.weight"] = json!("../model-0.safetensors");
+    std::fs::write(&index, json!({"weight_map": map}).to_string()).unwrap();
+    assert!(load(folder.path()).unwrap_err().to_string().contains("plain file name"));
+}

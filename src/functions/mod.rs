@@ -1,0 +1,123 @@
+//! `/functions/v1/{name}`: a file is a function, this one says who may call it.
+
+pub mod call;
+pub mod error;
+mod get_negative_prompt;
+
+use std::future::Future;
+use std::pin::Pin;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use serde_json::json;
+
+use crate::app::App;
+use crate::caller::{bearer, claims_from};
+use call::{Call, Outcome};
+use error::FunctionError;
+
+type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// Who may call a function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(dead_code, reason = "every way in stands ready, whether or not a function uses it yet")]
+enum Access {
+    /// Whoever can sign the request in the function's own way.
+    Signed,
+    /// Any valid key or token.
+    Token,
+    /// A signed-in account.
+    User,
+    /// An administrator, or the service key.
+    Admin,
+}
+
+struct Function {
+    name: &'static str,
+    access: Access,
+    run: fn(Call) -> Running,
+}
+
+macro_rules! function {
+    ($name:literal, $access:ident, $run:path) => {
+        Function { name: $name, access: Access::$access, run: |call| Box::pin($run(call)) }
+    };
+}
+
+static FUNCTIONS: &[Function] = &[function!("get-negative-prompt", User, get_negative_prompt::run)];
+
+/// The names of all functions.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|function| function.name)
+}
+
+/// Every route.
+pub fn routes() -> Router<App> {
+    Router::new().route("/{name}", any(invoke)).route("/{name}/{*rest}", any(invoke_below))
+}
+
+async fn invoke_below(
+    state: State<App>,
+    Path((name, _)): Path<(String, String)>,
+    uri: Uri,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    invoke(state, Path(name), uri, method, headers, body).await
+}
+
+async fn invoke(
+    State(app): State<App>,
+    Path(name): Path<String>,
+    uri: Uri,
+    method: Method,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let Some(function) = FUNCTIONS.iter().find(|function| function.name == name) else {
+        let body = json!({"code": "NOT_FOUND", "message": "Requested function was not found"});
+        return (StatusCode::NOT_FOUND, axum::Json(body)).into_response();
+    };
+    match admit(function, &app, &headers) {
+        Ok(claims) => {
+            let call = Call { app, claims, method, headers, uri, body };
+            (function.run)(call).await.unwrap_or_else(FunctionError::into_response)
+        }
+        Err(error) => error.into_response(),
+    }
+}
+
+/// Who calls, if they may.
+fn admit(function: &Function, app: &App, headers: &HeaderMap) -> Result<models::Claims, FunctionError> {
+    let unauthorized = |message: &str| {
+        FunctionError::new(StatusCode::UNAUTHORIZED, message).with("code", 401).with("message", message)
+    };
+    let claims = match claims_from(headers, &app.keys, &app.config) {
+        Ok(claims) => claims,
+        Err(_) if function.access == Access::Signed => models::Claims::anonymous(),
+        Err(bad) => return Err(unauthorized(&bad.message)),
+    };
+    let has_key = matches!(bearer(headers), Ok(Some(_))) || headers.contains_key("apikey");
+    match function.access {
+        Access::Signed => Ok(claims),
+        Access::Token if !has_key => Err(unauthorized("Missing authorization header")),
+        Access::Token => Ok(claims),
+        Access::User if claims.user_id.is_none() && !claims.is_service() => {
+            Err(unauthorized("sign in to call this function"))
+        }
+        Access::User => Ok(claims),
+        Access::Admin if claims.user_id.is_none() && !claims.is_service() => {
+            Err(unauthorized("sign in as an administrator to call this function"))
+        }
+        Access::Admin => {
+            let reads = app.actors.store().reads();
+            let admin = claims.is_service() || store::Caller::new(&claims).is_admin(&reads)?;
+            if admin { Ok(claims) } else { Err(FunctionError::forbidden("administrators only")) }
+        }
+    }
+}

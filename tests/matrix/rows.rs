@@ -54,19 +54,15 @@ pub fn domain(table: &Table, column: &str, world: &World, people: &People) -> Ve
     let nullable = table.column(column).nullable;
     for atom in table.atoms() {
         match atom {
-            Rule::Call(name, argument) if name == "owner" || name == "self" => {
-                if argument == column {
-                    add(json!(people.owner.user));
-                    add(json!(people.third.user));
-                }
+            Rule::Call(name, argument) if matches!(name.as_str(), "owner" | "self") && argument == column => {
+                add(json!(people.owner.user));
+                add(json!(people.third.user));
             }
-            Rule::Call(name, argument) if name != "null" => {
-                if argument.split('→').next() == Some(column) {
-                    let target = argument.split('→').nth(1).and_then(|step| step.split('.').next());
-                    parents(target.expect("a table"), world, people).into_iter().for_each(&mut add);
-                    if nullable {
-                        add(Json::Null);
-                    }
+            Rule::Call(_, path) if path.contains('→') && path.split('→').next() == Some(column) => {
+                let target = path.split('→').nth(1).and_then(|step| step.split('.').next());
+                parents(target.expect("a table"), world, people).into_iter().for_each(&mut add);
+                if nullable {
+                    add(Json::Null);
                 }
             }
             Rule::Is(other, value) if other == column => {

@@ -3,72 +3,8 @@
 mod common;
 
 use common::Server;
-use reqwest::Method;
+use common::files::{ask, bearer, get, put, refusal, refused, try_ask};
 use serde_json::{Value as Json, json};
-
-/// An answer with what tests look at.
-struct Answer {
-    status: u16,
-    headers: reqwest::header::HeaderMap,
-    bytes: Vec<u8>,
-}
-
-impl Answer {
-    fn json(&self) -> Json {
-        serde_json::from_slice(&self.bytes).unwrap_or_else(|_| json!(self.text()))
-    }
-
-    fn text(&self) -> String {
-        String::from_utf8_lossy(&self.bytes).into_owned()
-    }
-
-    fn header(&self, name: &str) -> &str {
-        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
-    }
-}
-
-/// A request with a body of bytes; the path begins after `/storage/v1`.
-fn ask(server: &Server, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let method: Method = method.parse().expect("a method");
-        let url = format!("{}/storage/v1{path}", server.url);
-        let mut request = reqwest::Client::new().request(method, url).body(body.to_vec());
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let response = request.send().await.expect("the server answers");
-        let (status, headers) = (response.status().as_u16(), response.headers().clone());
-        Answer { status, headers, bytes: response.bytes().await.expect("a body").to_vec() }
-    })
-}
-
-fn bearer(token: &str) -> String {
-    format!("Bearer {token}")
-}
-
-fn put(server: &Server, token: &str, path: &str, mime_type: &str, body: &[u8]) -> Answer {
-    let headers = [("authorization", bearer(token)), ("content-type", mime_type.to_string())];
-    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    ask(server, "POST", &format!("/object/{path}"), &headers, body)
-}
-
-fn get(server: &Server, token: &str, path: &str) -> Answer {
-    ask(server, "GET", path, &[("authorization", &bearer(token))], b"")
-}
-
-/// The true status and code of a refusal.
-fn refusal(answer: &Answer) -> (String, String) {
-    let body = answer.json();
-    assert_eq!(answer.status, 400, "{body}");
-    assert!(body["message"].is_string() && body["error"].is_string(), "{body}");
-    let text = |name: &str| body[name].as_str().unwrap_or_default().to_string();
-    (text("statusCode"), text("code"))
-}
-
-fn refused(status: &str, code: &str) -> (String, String) {
-    (status.into(), code.into())
-}
 
 #[test]
 fn each_bucket_admits_whom_it_should() {
@@ -333,4 +269,55 @@ fn hostile_paths_and_bodies_get_the_dialects_errors() {
     }
     assert_eq!(refusal(&get(&server, &token, &format!("/object/{path}"))), refused("404", "NoSuchKey"));
     assert_eq!(server.check()["orphans"], json!([]));
+}
+
+#[test]
+fn acknowledged_files_survive_kill_nine_whole() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (owner, token) = Server::start(folder.path(), &[]).sign_up("crash@example.com");
+    let auth = bearer(&token);
+    let acknowledged = std::sync::Mutex::new(Vec::<(String, Vec<u8>)>::new());
+    for round in 0..3_u64 {
+        let mut server = Server::start(folder.path(), &[]);
+        std::thread::scope(|scope| {
+            for worker in 0..4_u8 {
+                let (server, acknowledged, owner, auth) = (&server, &acknowledged, &owner, &auth);
+                scope.spawn(move || {
+                    for number in 0..200_u64 {
+                        // Some are written in pieces; every other one replaces one that is there.
+                        let name = if number % 2 == 0 {
+                            format!("{round}-{worker}-{number}")
+                        } else {
+                            format!("{worker}")
+                        };
+                        let seed = format!("{round} {worker} {number}");
+                        let bytes = seed.repeat(if number % 4 == 0 { 60_000 } else { 1 }).into_bytes();
+                        let path = format!("/object/workspace-temp/{owner}/{name}");
+                        let headers = [("authorization", auth.as_str()), ("content-type", "image/png")];
+                        if !try_ask(server, "PUT", &path, &headers, &bytes)
+                            .is_ok_and(|answer| answer.status == 200)
+                        {
+                            break;
+                        }
+                        if number % 2 == 0 {
+                            acknowledged.lock().expect("no panic").push((name, bytes));
+                        }
+                    }
+                });
+            }
+            std::thread::sleep(std::time::Duration::from_millis(150 + 37 * round));
+            let _ = std::process::Command::new("kill").args(["-9", &server.pid().to_string()]).status();
+        });
+        server.kill();
+    }
+    let server = Server::start(folder.path(), &[]);
+    let acknowledged = acknowledged.into_inner().expect("no panic");
+    assert!(!acknowledged.is_empty());
+    for (name, bytes) in &acknowledged {
+        let found = get(&server, &token, &format!("/object/workspace-temp/{owner}/{name}"));
+        assert!(found.status == 200 && found.bytes == *bytes, "{name}: {}", found.status);
+    }
+    let report = server.check();
+    assert_eq!(report["faults"], 0, "{report}");
+    assert_eq!(std::fs::read_dir(folder.path().join("blobs/partial")).map(Iterator::count).ok(), Some(0));
 }

@@ -104,4 +104,7 @@ pub static TABLES: &[&Table] = &[
     &file::buckets::BUCKETS,
     &file::objects::OBJECTS,
     &job_scheduler::queue_entries::QUEUE_ENTRIES,
+    &character::card_files::CARD_FILES,
+    &conversation::chat_files::CHAT_FILES,
+    &user::api_tokens::API_TOKENS,
 ];

@@ -1,3 +1,5 @@
 //! Conversations and messages.
 
+pub mod chat_lines;
+pub mod import_chat;
 pub(crate) mod messages;

@@ -1,4 +1,5 @@
 //! Conversations and messages.
 
+pub mod chat_files;
 pub mod conversations;
 pub mod messages;

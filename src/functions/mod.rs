@@ -1,16 +1,21 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
+mod await_job;
 pub mod call;
 mod claim_job;
 mod delete_workspace_item;
 mod enhancement;
 pub mod error;
+mod generate_admin_image;
 mod get_negative_prompt;
 mod job_callback;
 mod job_progress;
 mod prices;
 mod queue_job;
 mod reference;
+mod replicate_image;
+mod replicate_input;
+mod replicate_webhook;
 mod signature;
 mod workspace_actions;
 
@@ -61,10 +66,15 @@ macro_rules! function {
 static FUNCTIONS: &[Function] = &[
     function!("claim-job", Signed, claim_job::run),
     function!("delete-workspace-item", User, delete_workspace_item::run),
+    function!("generate-admin-image", Admin, generate_admin_image::run),
+    function!("generate-avatars", Admin, generate_admin_image::avatars),
     function!("get-negative-prompt", User, get_negative_prompt::run),
     function!("job-callback", Signed, job_callback::run),
     function!("job-progress", User, job_progress::run),
     function!("queue-job", User, queue_job::run),
+    function!("replicate-callback", Signed, replicate_webhook::retired),
+    function!("replicate-image", User, replicate_image::run),
+    function!("replicate-webhook", Signed, replicate_webhook::run),
     function!("workspace-actions", User, workspace_actions::run),
 ];
 

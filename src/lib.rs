@@ -8,6 +8,7 @@ pub mod keys;
 pub mod operate;
 pub mod postgrest;
 pub mod token;
+mod verified;
 
 use std::future::Future;
 use std::path::Path;

@@ -10,6 +10,7 @@ pub mod operate;
 pub mod postgrest;
 pub mod storage;
 pub mod token;
+mod verified;
 
 use std::future::Future;
 use std::path::Path;

@@ -63,6 +63,25 @@ enum Command {
     },
     /// Look the whole store over, also while the server runs.
     Check,
+    /// List, verify and add models that draw.
+    #[command(subcommand)]
+    Models(ModelsCommand),
+}
+
+#[derive(Subcommand)]
+enum ModelsCommand {
+    /// List the models of the models folder, after the one in the program.
+    List,
+    /// Hash a model and name the tensors that are missing, unused or of another shape.
+    Verify {
+        /// Its name, as `list` shows it.
+        name: String,
+    },
+    /// Copy a diffusers folder or a .safetensors file with its configuration into the models folder.
+    Add {
+        /// Where it lies.
+        path: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -114,6 +133,7 @@ pub fn run() -> Result<(), String> {
             Ok(())
         }
         Command::Check => check(&config),
+        Command::Models(command) => models(&config, command),
     }
 }
 
@@ -235,6 +255,19 @@ fn backup(config: &Config, target: &Path) -> Result<(), String> {
     let store = playhouse::open(config)?;
     let manifest = store.backup(&target).map_err(|error| error.to_string())?;
     print(&serde_json::to_value(&manifest).map_err(|error| error.to_string())?)
+}
+
+fn models(config: &Config, command: ModelsCommand) -> Result<(), String> {
+    let folder = &config.models_dir;
+    match command {
+        ModelsCommand::List => print(&Json::Array(actors::render::describe_models(folder))),
+        ModelsCommand::Verify { name } => {
+            let found = actors::render::verify_model(folder, &name)?;
+            print(&found)?;
+            if found["sound"] == true { Ok(()) } else { Err(format!("{name} cannot be loaded as it is")) }
+        }
+        ModelsCommand::Add { path } => print(&actors::render::add_model(folder, &path)?),
+    }
 }
 
 fn check(config: &Config) -> Result<(), String> {

@@ -11,6 +11,7 @@ pub mod operate;
 pub mod postgrest;
 pub mod storage;
 pub mod token;
+mod verified;
 
 use std::future::Future;
 use std::path::Path;
@@ -60,13 +61,32 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     seeded.map_err(|error| format!("the buckets cannot be made: {error}"))?;
     let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::sweep_for_ever(actors.store().clone()));
+    let expiry = tokio::spawn(expire_for_ever(actors.clone()));
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
     let shared = Arc::new(Shared { actors, render, keys, config });
     let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stop).await;
     sweeps.abort();
+    expiry.abort();
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     served.map_err(|error| error.to_string())
+}
+
+/// How often expired results are looked for.
+const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Removes workspace assets whose time is over, with their files.
+async fn expire_for_ever(actors: Actors) {
+    let Some(function) = actors::rpc::find("cleanup_expired_workspace_assets") else { return };
+    loop {
+        let call = actors::rpc::Call { function, arguments: Vec::new() };
+        match actors.ask(&models::Claims::service(), call).await {
+            Ok(removed) if removed != 0 => tracing::info!(%removed, "removed expired workspace assets"),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "expired workspace assets could not be removed"),
+        }
+        tokio::time::sleep(EXPIRE_EVERY).await;
+    }
 }
 
 /// The render actor, unless drawing is left to workers elsewhere.

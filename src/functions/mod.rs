@@ -1,6 +1,7 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
 pub(crate) mod api_tokens;
+pub(crate) mod await_job;
 pub mod call;
 mod claim_job;
 mod delete_workspace_item;
@@ -8,6 +9,7 @@ mod enhancement;
 pub mod error;
 mod export_character;
 mod export_chat;
+mod generate_admin_image;
 mod get_negative_prompt;
 mod import_character;
 mod import_chat;
@@ -15,7 +17,10 @@ mod job_callback;
 mod job_progress;
 mod prices;
 pub(crate) mod queue_job;
-pub(crate) mod reference;
+mod reference;
+mod replicate_image;
+mod replicate_input;
+mod replicate_webhook;
 mod signature;
 mod uploaded;
 mod workspace_actions;
@@ -91,6 +96,8 @@ static FUNCTIONS: &[Function] = &[
     function!("delete-workspace-item", User, delete_workspace_item::run),
     function!("export-character", User, export_character::run),
     function!("export-chat", User, export_chat::run),
+    function!("generate-admin-image", Admin, generate_admin_image::run),
+    function!("generate-avatars", Admin, generate_admin_image::avatars),
     function!("get-negative-prompt", User, get_negative_prompt::run),
     function!("import-character", User, import_character::run, Some(import_character::CARD_BYTES_MAX)),
     function!("import-chat", User, import_chat::run, Some(import_chat::CHAT_BYTES_MAX)),
@@ -98,6 +105,9 @@ static FUNCTIONS: &[Function] = &[
     function!("job-progress", User, job_progress::run),
     function!("list-api-tokens", User, api_tokens::list),
     function!("queue-job", User, queue_job::run),
+    function!("replicate-callback", Signed, replicate_webhook::retired),
+    function!("replicate-image", User, replicate_image::run),
+    function!("replicate-webhook", Signed, replicate_webhook::run),
     function!("revoke-api-token", User, api_tokens::revoke),
     function!("workspace-actions", User, workspace_actions::run),
 ];

@@ -101,7 +101,7 @@ async fn fetch(call: &Call, user: Uuid, given: &str) -> Result<String, FunctionE
 }
 
 /// The picture behind a URL, every hop checked before it is asked.
-async fn download(given: &str, private_allowed: bool) -> Result<(Vec<u8>, String), String> {
+pub(super) async fn download(given: &str, private_allowed: bool) -> Result<(Vec<u8>, String), String> {
     let mut url = Url::parse(given).map_err(|error| error.to_string())?;
     for _ in 0..=REDIRECTS_MAX {
         let address = permitted(&url, private_allowed).await?;

@@ -1,18 +1,15 @@
 //! A picture is a job like any other: queued, waited for, and answered with what came of it. Whoever leaves while
 //! waiting finds the pictures in the workspace.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actors::file::{picture, read_object};
 use actors::job_scheduler::WORKSPACE_BUCKET;
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method, Uri};
+use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use models::{Row, Value, schema};
 use serde_json::{Value as Json, json};
-use store::query::Query;
 use uuid::Uuid;
 
 use super::asking::Asking;
@@ -20,13 +17,12 @@ use super::error::OpenAiError;
 use super::image_request::{Delivery, ImageRequest};
 use crate::app::App;
 use crate::functions::call::Call;
-use crate::functions::queue_job;
+use crate::functions::error::FunctionError;
+use crate::functions::{await_job, queue_job};
 use crate::storage::signed_url;
 
 /// Longest wait for a job.
 const WAIT_MAX: Duration = Duration::from_secs(600);
-/// How often the row is looked at even if nothing was heard of it.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Life of a picture's URL, in seconds.
 const SIGNED_S: u64 = 3600;
 /// Fields that a refused job names.
@@ -67,29 +63,10 @@ pub(super) async fn draw(
     check_model(call, request.model.as_deref()).await?;
     let wish = serde_json::from_value(job)
         .map_err(|error| OpenAiError::new(400, "invalid_value", error.to_string()))?;
-    // Listens before it asks, so that a quick end is not missed.
-    let commits = call.app.actors.events().subscribe();
     let (id, _, _) = queue_job::queue(call, asking.user, wish).await?;
-    let ended = tokio::time::timeout(WAIT_MAX, end_of(call, id, commits)).await;
-    let job = ended.map_err(|_| {
-        let message = format!(
-            "the job {id} has not ended within {} s; it goes on, and its pictures will be in the workspace",
-            WAIT_MAX.as_secs()
-        );
-        OpenAiError::new(504, "timeout", message)
-    })??;
-    let jobs = schema().known("jobs");
-    let text = |column: &str| job[jobs.at(column)].as_str().unwrap_or_default();
-    match text("status") {
-        "completed" => {}
-        "cancelled" => return Err(OpenAiError::new(409, "cancelled", format!("the job {id} was cancelled"))),
-        _ => return Err(failure(text("error_message"))),
-    }
-    let assets = Query::all(schema().known("workspace_assets").id)
-        .equal("job_id", Value::Uuid(id))
-        .order("asset_index", false);
+    let (_, assets) = await_job::ended(call, id, WAIT_MAX).await.map_err(|error| failure(id, &error))?;
     let mut data = Vec::new();
-    for asset in call.rows(assets).await? {
+    for asset in assets {
         data.push(deliver(call, &asset, delivery).await?);
     }
     Ok(json!({"created": chrono::Utc::now().timestamp(), "data": data, "job_id": id}))
@@ -113,37 +90,13 @@ async fn check_model(call: &Call, name: Option<&str>) -> Result<(), OpenAiError>
     }
 }
 
-/// The row of a job that has ended.
-async fn end_of(
-    call: &Call,
-    id: Uuid,
-    mut commits: tokio::sync::broadcast::Receiver<Arc<store::Commit>>,
-) -> Result<Row, OpenAiError> {
-    let jobs = schema().known("jobs");
-    loop {
-        let job = call.app.actors.store().reads().get(jobs, &[Value::Uuid(id)])?;
-        let job =
-            job.ok_or_else(|| OpenAiError::new(404, "not_found", format!("the job {id} was deleted")))?;
-        if matches!(job[jobs.at("status")].as_str(), Some("completed" | "failed" | "cancelled")) {
-            return Ok(job);
-        }
-        let heard = async {
-            loop {
-                // Whoever fell behind looks.
-                let Ok(commit) = commits.recv().await else { return };
-                let concerns = |row: &Arc<Row>| row[jobs.at("id")].as_uuid() == Some(id);
-                let mut changes = commit.changes.iter().filter(|change| change.table == jobs.id);
-                if changes.any(|change| change.new.as_ref().or(change.old.as_ref()).is_some_and(concerns)) {
-                    return;
-                }
-            }
-        };
-        let _ = tokio::time::timeout(LOOK_EVERY, heard).await;
-    }
-}
-
 /// A job that was refused for a field of the request is the request's fault, any other is ours.
-fn failure(message: &str) -> OpenAiError {
+fn failure(job: Uuid, error: &FunctionError) -> OpenAiError {
+    let message = error.body["error"].as_str().unwrap_or("the job failed");
+    if error.status == StatusCode::GATEWAY_TIMEOUT {
+        let message = format!("the job {job}: {message}, and its pictures will be in the workspace");
+        return OpenAiError::new(504, "timeout", message);
+    }
     let field = message.split_once(": ").map(|(field, _)| field);
     match field.filter(|field| FIELDS.contains(field)) {
         Some("width" | "height" | "width, height") => OpenAiError::param("size", message),

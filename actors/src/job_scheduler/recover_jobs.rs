@@ -30,9 +30,9 @@ impl Decision for RecoverJobs {
         let (jobs, entries) = (jobs(), entries());
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
-        let limits = Limits { rows_max: JOBS_MAX, ..Limits::default() };
-        let running = Query::all(entries.id).equal("state", Value::text("running")).limit(JOBS_MAX);
-        let running = Reader::new(transaction.reads(), &service, limits).stored(&running, Command::Select)?;
+        let running = Query::all(entries.id).equal("state", Value::text("running"));
+        let running = Reader::new(transaction.reads(), &service, Limits::default())
+            .stored(&running, Command::Select)?;
         let now = chrono::Utc::now().timestamp_micros();
         let mut taken = 0;
         for entry in running {

@@ -13,6 +13,7 @@
 mod device_thread;
 mod dispatch;
 mod model_choice;
+mod model_folder;
 mod model_shelf;
 mod payload;
 mod picture;
@@ -25,6 +26,7 @@ use uuid::Uuid;
 
 pub use diffusion::DiffusionError as DeviceError;
 pub use model_choice::{ListedModel, list_models, model_named};
+pub use model_folder::{add_model, describe_models, verify_model};
 pub use picture::infotext;
 pub use progress::{Progress, Step};
 

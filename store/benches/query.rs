@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use models::{Claims, Value, schema};
 use store::query::{Limits, Query, Reader};
-use store::{Caller, OpenOptions, Store, StoreError};
+use store::{Caller, OpenOptions, Store, StoreError, Transaction};
 use uuid::Uuid;
 
 const SMALL: u64 = 10_000;
@@ -32,6 +32,23 @@ fn user(number: u64) -> Value {
     Value::Uuid(Uuid::from_u128(u128::from(number % USERS) + 1))
 }
 
+/// An account with a character and a conversation, all of one id.
+fn account(transaction: &Transaction, caller: &Caller, id: Value) -> Result<(), StoreError> {
+    for name in ["auth.users", "profiles", "characters", "conversations"] {
+        let table = schema().known(name);
+        let mut row = table.default_row();
+        for (position, column) in table.table.columns.iter().enumerate() {
+            match column.name {
+                "id" | "user_id" | "character_id" => row[position] = id.clone(),
+                "name" | "description" | "title" => row[position] = Value::text("Mira"),
+                _ => {}
+            }
+        }
+        transaction.insert(caller, table, row)?;
+    }
+    Ok(())
+}
+
 fn load(store: &Store, rows: u64) {
     let claims = Claims::service();
     let caller = Caller::new(&claims);
@@ -41,21 +58,16 @@ fn load(store: &Store, rows: u64) {
             .transact(&claims, |transaction| {
                 if next == 0 {
                     for number in 0..USERS {
-                        for name in ["auth.users", "profiles"] {
-                            let table = schema().known(name);
-                            let mut row = table.default_row();
-                            row[table.at("id")] = user(number);
-                            transaction.insert(&caller, table, row)?;
-                        }
+                        account(transaction, &caller, user(number))?;
                     }
                 }
-                let table = schema().known("images");
+                let table = schema().known("messages");
                 for number in next..(next + ROWS_PER_COMMIT).min(rows) {
                     let mut row = table.default_row();
-                    row[table.at("user_id")] = user(number);
-                    row[table.at("prompt")] =
-                        Value::text(format!("a lighthouse in the fog, variation {number}"));
-                    // Neighbours in time belong to different accounts.
+                    row[table.at("conversation_id")] = user(number);
+                    row[table.at("sender")] = Value::text("user");
+                    row[table.at("content")] = Value::text(format!("the fog lifts, part {number}"));
+                    // Neighbours in time belong to different conversations.
                     row[table.at("created_at")] =
                         Value::Timestamp(1_700_000_000_000_000 + number as i64 * 1000);
                     transaction.insert(&caller, table, row)?;
@@ -68,15 +80,15 @@ fn load(store: &Store, rows: u64) {
     }
 }
 
-/// Microseconds of a list of the caller's 20 newest rows.
+/// Microseconds of a list of the 20 newest messages of a conversation, asked by its owner.
 fn list(store: &Store) -> f64 {
     let started = Instant::now();
     for number in 0..QUERIES {
         let claims = Claims::user(Uuid::from_u128(number % u128::from(USERS) + 1));
         let caller = Caller::new(&claims);
         let reader = Reader::new(store.reads(), &caller, Limits::default());
-        let query = Query::all(schema().known("images").id)
-            .equal("user_id", Value::Uuid(claims.user_id.unwrap_or_default()))
+        let query = Query::all(schema().known("messages").id)
+            .equal("conversation_id", Value::Uuid(claims.user_id.unwrap_or_default()))
             .order("created_at", true)
             .limit(20);
         assert_eq!(reader.select(&query, false).expect("rows").rows.len(), 20);
@@ -96,7 +108,8 @@ fn main() {
     println!("loaded {rows} rows in {:.1} s", started.elapsed().as_secs_f64());
     let claims = Claims::user(Uuid::from_u128(1));
     let caller = Caller::new(&claims);
-    let query = Query::all(schema().known("images").id).order("created_at", true).limit(20);
+    let query = Query::all(schema().known("messages").id).equal("conversation_id", user(0));
+    let query = query.order("created_at", true).limit(20);
     let plan = Reader::new(large.reads(), &caller, Limits::default()).explain(&query);
     println!("plan: {}", plan.expect("a plan"));
 

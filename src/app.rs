@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actors::Actors;
+use actors::conversation::chat::Chat;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -24,6 +25,8 @@ pub struct Shared {
     pub keys: Keys,
     /// How we were started.
     pub config: Config,
+    /// Replies that are being made.
+    pub chat: Chat,
 }
 
 /// The state of the router.

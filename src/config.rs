@@ -41,6 +41,12 @@ pub struct Config {
     pub cache_bytes: u64,
     /// Open although acknowledged commits are missing.
     pub accept_data_loss: bool,
+    /// Folder of model files; by default `models` in the data folder.
+    pub models_dir: Option<PathBuf>,
+    /// The chat model, a GGUF file or a Hugging Face folder; by default one of `models_dir`.
+    pub chat_model: Option<PathBuf>,
+    /// Whether the default chat model is fetched when there is none.
+    pub fetch_chat_model: bool,
 }
 
 impl Default for Config {
@@ -62,11 +68,23 @@ impl Default for Config {
             query_s_max: 30,
             cache_bytes: 32 << 20,
             accept_data_loss: false,
+            models_dir: None,
+            chat_model: None,
+            fetch_chat_model: true,
         }
     }
 }
 
 impl Config {
+    /// Where the engines that make words come from.
+    pub fn language(&self) -> actors::language::LanguageConfig {
+        actors::language::LanguageConfig {
+            models_dir: self.models_dir.clone().unwrap_or_else(|| self.data.join("models")),
+            chat_model: self.chat_model.clone(),
+            fetch_chat_model: self.fetch_chat_model,
+        }
+    }
+
     /// The address that clients use.
     pub fn url(&self) -> String {
         self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))

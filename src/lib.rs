@@ -14,6 +14,9 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
+use actors::catalog::sow::Sow;
+use actors::conversation::chat::Chat;
+use actors::language::Engines;
 use actors::{Actors, Mailbox};
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
@@ -53,10 +56,17 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let store = open(&config)?;
     let keys = Keys::load_or_create(&config.data, &config)?;
     let actors = Actors::start(store, Mailbox { capacity: config.mailbox_capacity });
+    let engines = Engines::start(actors.store().clone(), config.language());
+    let chat = Chat::start(actors.clone(), engines).await.map_err(|error| error.to_string())?;
+    actors.ask(&models::Claims::service(), Sow).await.map_err(|error| error.to_string())?;
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
-    let shared = Arc::new(Shared { actors, keys, config });
-    let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stop).await;
+    let shared = Arc::new(Shared { actors, keys, config, chat: chat.clone() });
+    let stopped = async move {
+        stop.await;
+        chat.close().await;
+    };
+    let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stopped).await;
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     served.map_err(|error| error.to_string())
 }

@@ -12,12 +12,17 @@
 
 pub mod aggregate;
 pub mod audit;
+pub mod catalog;
 pub mod character;
+pub mod content_rules;
 pub mod conversation;
 pub mod events;
 pub mod keeper;
+pub mod language;
 mod refusal;
+pub mod rows;
 pub mod rpc;
+pub mod telemetry;
 mod triggers;
 pub mod user;
 pub mod write_rows;

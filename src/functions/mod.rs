@@ -1,8 +1,33 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
+mod ask_model;
 pub mod call;
+mod cast;
+mod character_lorebook;
+mod character_suggestions;
+mod chat_answer;
+mod chat_workers;
+mod choose_reply;
+mod conversation_memory;
+mod describe_image;
+mod edit_message;
+mod enhance_prompt;
+mod enhance_scene;
 pub mod error;
 mod get_negative_prompt;
+mod inspect_reply;
+mod picture;
+mod playground_chat;
+mod refresh_prompt_cache;
+mod regenerate_reply;
+mod reply_tools;
+mod roleplay_chat;
+mod scene_narrative;
+mod score_generation;
+mod stop_reply;
+mod storyboard_ai_assist;
+mod templates;
+mod watch_reply;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -48,7 +73,30 @@ macro_rules! function {
     };
 }
 
-static FUNCTIONS: &[Function] = &[function!("get-negative-prompt", User, get_negative_prompt::run)];
+static FUNCTIONS: &[Function] = &[
+    function!("get-negative-prompt", User, get_negative_prompt::run),
+    function!("playground-chat", User, playground_chat::run),
+    function!("roleplay-chat", User, roleplay_chat::run),
+    function!("stop-reply", User, stop_reply::run),
+    function!("watch-reply", User, watch_reply::run),
+    function!("inspect-reply", User, inspect_reply::run),
+    function!("regenerate-reply", User, regenerate_reply::run),
+    function!("edit-message", User, edit_message::run),
+    function!("choose-reply", User, choose_reply::run),
+    function!("conversation-memory", User, conversation_memory::run),
+    function!("character-lorebook", User, character_lorebook::run),
+    function!("enhance-prompt", Token, enhance_prompt::run),
+    function!("refresh-prompt-cache", Admin, refresh_prompt_cache::run),
+    function!("character-suggestions", User, character_suggestions::run),
+    function!("scene-narrative", User, scene_narrative::run),
+    function!("storyboard-ai-assist", User, storyboard_ai_assist::run),
+    function!("describe-image", User, describe_image::run),
+    function!("score-generation", User, score_generation::run),
+    function!("register-chat-worker", Admin, chat_workers::register),
+    function!("update-worker-url", Admin, chat_workers::update),
+    function!("get-active-worker-url", Admin, chat_workers::active),
+    function!("health-check-workers", Admin, chat_workers::health),
+];
 
 /// The names of all functions.
 pub fn names() -> impl Iterator<Item = &'static str> {

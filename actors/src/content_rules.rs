@@ -1,0 +1,559 @@
+//! What may be said at all: nothing explicit for everybody, and nothing that points to a minor in what is explicit.
+//!
+//! Words are compared, not meanings, so these rules err on the side of refusing. They refuse; they never rewrite.
+
+use std::fmt;
+
+use crate::refusal::Refusal;
+
+/// The rating of a conversation, a prompt or a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// Fit for everybody.
+    Sfw,
+    /// For age-verified adults.
+    Nsfw,
+}
+
+impl Tier {
+    /// Reads `sfw` or `nsfw`.
+    pub fn parse(text: &str) -> Option<Tier> {
+        match text {
+            "sfw" => Some(Tier::Sfw),
+            "nsfw" => Some(Tier::Nsfw),
+            _ => None,
+        }
+    }
+
+    /// The name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Tier::Sfw => "sfw",
+            Tier::Nsfw => "nsfw",
+        }
+    }
+}
+
+impl fmt::Display for Tier {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Refuses a text that its tier forbids; `what` names it for the reader.
+pub fn check(tier: Tier, what: &str, text: &str) -> Result<(), Refusal> {
+    let reason = match tier {
+        Tier::Nsfw if seems_minor(text) => format!("{what} points to a minor; nsfw content never may"),
+        Tier::Sfw if is_explicit(text) => format!("{what} is explicit; sfw content may not be"),
+        _ => return Ok(()),
+    };
+    Err(Refusal::ContentRefused { reason })
+}
+
+/// Whether an `age_range` is a minor's.
+pub fn is_minors_age_range(age_range: &str) -> bool {
+    crate::character::characters::MINORS.contains(&age_range.trim().to_ascii_lowercase().as_str())
+}
+
+/// Words and phrases that point to a minor.
+const MINOR: &[&str] = &[
+    "child",
+    "children",
+    "childlike",
+    "kid",
+    "kids",
+    "kiddo",
+    "teen",
+    "teens",
+    "teenage",
+    "teenaged",
+    "teenager",
+    "teenagers",
+    "preteen",
+    "preteens",
+    "tween",
+    "tweens",
+    "underage",
+    "underaged",
+    "under age",
+    "toddler",
+    "toddlers",
+    "infant",
+    "infants",
+    "newborn",
+    "schoolgirl",
+    "schoolgirls",
+    "schoolboy",
+    "schoolboys",
+    "schoolchild",
+    "schoolkid",
+    "school girl",
+    "school boy",
+    "adolescent",
+    "adolescents",
+    "juvenile",
+    "prepubescent",
+    "pubescent",
+    "loli",
+    "lolis",
+    "lolita",
+    "lolicon",
+    "shota",
+    "shotas",
+    "shotacon",
+    "minors",
+    "little girl",
+    "little girls",
+    "little boy",
+    "little boys",
+    "young girl",
+    "young girls",
+    "young boy",
+    "young boys",
+    "young teen",
+    "middle school",
+    "middle schooler",
+    "junior high",
+    "high school",
+    "high schooler",
+    "high schoolers",
+    "elementary school",
+    "primary school",
+    "grade school",
+    "kindergarten",
+    "kindergartner",
+    "preschool",
+    "preschooler",
+    "seventh grader",
+    "eighth grader",
+    "grader",
+    "under 18",
+    "under eighteen",
+    "below 18",
+    "not yet 18",
+    "not 18 yet",
+    "barely legal",
+    "jailbait",
+    "nina",
+    "nino",
+    "menor de edad",
+    "adolescente",
+    "minderjahrig",
+    "minderjahrige",
+    "schulmadchen",
+    "kleines madchen",
+    "fillette",
+    "mineure",
+    "bambina",
+    "bambino",
+    "minorenne",
+];
+
+/// The same in scripts without spaces between words.
+const MINOR_ANYWHERE: &[&str] = &[
+    "未成年",
+    "小学生",
+    "中学生",
+    "高校生",
+    "子供",
+    "幼女",
+    "少女",
+    "少年",
+    "ロリ",
+    "ショタ",
+    "儿童",
+    "兒童",
+    "미성년",
+    "초등학생",
+    "중학생",
+    "고등학생",
+    "ребен",
+    "ребён",
+    "несовершеннолет",
+    "малолет",
+    "школьниц",
+    "школьник",
+    "подросток",
+    "девочк",
+];
+
+/// What may follow "a minor" when no person is meant.
+const MINOR_THINGS: &[&str] = &[
+    "detail",
+    "injury",
+    "issue",
+    "inconvenience",
+    "problem",
+    "key",
+    "chord",
+    "role",
+    "change",
+    "cut",
+    "setback",
+    "point",
+    "scale",
+    "league",
+    "matter",
+    "annoyance",
+    "difference",
+    "error",
+    "mistake",
+    "character",
+];
+
+/// Words and phrases that are explicit wherever they stand.
+const EXPLICIT: &[&str] = &[
+    "blowjob",
+    "blowjobs",
+    "handjob",
+    "handjobs",
+    "masturbate",
+    "masturbates",
+    "masturbated",
+    "masturbating",
+    "masturbation",
+    "orgasm",
+    "orgasms",
+    "orgasmic",
+    "erotic",
+    "erotica",
+    "porn",
+    "porno",
+    "pornographic",
+    "pornography",
+    "hentai",
+    "nsfw",
+    "xxx",
+    "sex",
+    "sexual",
+    "sexually",
+    "intercourse",
+    "genitals",
+    "genitalia",
+    "penis",
+    "vagina",
+    "vaginal",
+    "clitoris",
+    "clit",
+    "fellatio",
+    "cunnilingus",
+    "ejaculate",
+    "ejaculates",
+    "ejaculation",
+    "cumshot",
+    "cumming",
+    "creampie",
+    "gangbang",
+    "threesome",
+    "nude",
+    "nudes",
+    "nudity",
+    "naked",
+    "topless",
+    "fuck me",
+    "fucking her",
+    "fucking him",
+    "fucks her",
+    "fucks him",
+    "fuck her",
+    "fuck him",
+    "her pussy",
+    "my pussy",
+    "your pussy",
+    "his cock",
+    "my cock",
+    "your cock",
+    "her tits",
+    "bare breasts",
+    "nipples",
+    "dildo",
+    "fetish",
+    "bdsm",
+    "strip naked",
+    "undress me",
+];
+
+/// Phrases in which an explicit word means something else.
+const INNOCENT: &[&str] = &[
+    "naked eye",
+    "sex education",
+    "same sex",
+    "the opposite sex",
+    "biological sex",
+    "sex at birth",
+    "sexual assault",
+    "sexual harassment",
+    "sexual orientation",
+    "sexual abuse",
+    "naked truth",
+    "naked mole",
+    "not nsfw",
+    "no nsfw",
+    "no nudity",
+    "no sexual",
+    "sex chromosome",
+    "sex chromosomes",
+];
+
+const NUMBERS: [&str; 18] = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "ten",
+    "eleven",
+    "twelve",
+    "thirteen",
+    "fourteen",
+    "fifteen",
+    "sixteen",
+    "seventeen",
+];
+
+/// Whether a text points to a minor: by a word, or by an age below eighteen.
+pub fn seems_minor(text: &str) -> bool {
+    let words = words(text);
+    let plain = joined(&words);
+    if MINOR.iter().any(|phrase| has(&plain, phrase)) || names_minors_age(&words) {
+        return true;
+    }
+    let lower = text.to_lowercase();
+    if MINOR_ANYWHERE.iter().any(|piece| lower.contains(piece)) {
+        return true;
+    }
+    let is_minor_person = words.windows(2).enumerate().any(|(at, pair)| {
+        matches!(pair[0].as_str(), "a" | "still" | "is")
+            && pair[1] == "minor"
+            && words.get(at + 2).is_none_or(|next| !MINOR_THINGS.contains(&next.as_str()))
+    });
+    is_minor_person || disguised(&words).is_some_and(|plain| MINOR.iter().any(|phrase| has(&plain, phrase)))
+}
+
+/// Whether a text is explicit.
+pub fn is_explicit(text: &str) -> bool {
+    let words = words(text);
+    let mut plain = joined(&words);
+    for phrase in INNOCENT {
+        plain = plain.replace(&format!(" {phrase} "), " ");
+    }
+    EXPLICIT.iter().any(|phrase| has(&plain, phrase))
+        || disguised(&words).is_some_and(|plain| EXPLICIT.iter().any(|phrase| has(&plain, phrase)))
+}
+
+fn has(plain: &str, phrase: &str) -> bool {
+    let mut rest = plain;
+    while let Some(at) = rest.find(phrase) {
+        let before = rest[..at].ends_with(' ');
+        let after = rest[at + phrase.len()..].starts_with(' ');
+        if before && after {
+            return true;
+        }
+        rest = &rest[at + phrase.len()..];
+    }
+    false
+}
+
+/// Lower-case words without accents, invisible characters and punctuation.
+fn words(text: &str) -> Vec<String> {
+    let mut words = vec![String::new()];
+    for character in text.chars() {
+        match fold(character) {
+            Folded::Gone => {}
+            Folded::Gap => words.push(String::new()),
+            Folded::Letter(letter) => {
+                if let Some(word) = words.last_mut() {
+                    word.extend(letter.to_lowercase());
+                }
+            }
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+enum Folded {
+    Gone,
+    Gap,
+    Letter(char),
+}
+
+fn fold(character: char) -> Folded {
+    let letter = match character {
+        // Apostrophes, soft hyphens, joiners and combining marks hide in words.
+        '\'' | '’' | '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{300}'..='\u{36f}' =>
+        {
+            return Folded::Gone;
+        }
+        'à'..='å' | 'À'..='Å' => 'a',
+        'è'..='ë' | 'È'..='Ë' => 'e',
+        'ì'..='ï' | 'Ì'..='Ï' => 'i',
+        'ò'..='ö' | 'Ò'..='Ö' => 'o',
+        'ù'..='ü' | 'Ù'..='Ü' => 'u',
+        'ñ' | 'Ñ' => 'n',
+        'ç' | 'Ç' => 'c',
+        // Full-width forms of ASCII.
+        '\u{ff01}'..='\u{ff5e}' => {
+            let ascii = u32::from(character) - 0xfee0;
+            char::from_u32(ascii).filter(char::is_ascii_alphanumeric).unwrap_or(' ')
+        }
+        '@' => 'a',
+        '$' => 's',
+        other => other,
+    };
+    if letter.is_alphanumeric() { Folded::Letter(letter) } else { Folded::Gap }
+}
+
+fn joined(words: &[String]) -> String {
+    format!(" {} ", words.join(" "))
+}
+
+/// The text with digits read as the letters they look like, and with letters that stand apart put together; `None`
+/// when nothing is disguised that way.
+fn disguised(words: &[String]) -> Option<String> {
+    let mut out: Vec<String> = Vec::new();
+    let mut letters = String::new();
+    let mut changed = false;
+    let end = String::new();
+    for word in words.iter().chain([&end]) {
+        if word.chars().count() == 1 {
+            letters.push_str(word);
+            continue;
+        }
+        if letters.chars().count() >= 3 {
+            changed = true;
+            out.push(std::mem::take(&mut letters));
+        }
+        letters.clear();
+        let mixed = word.chars().any(|c| c.is_ascii_digit()) && word.chars().any(char::is_alphabetic);
+        changed |= mixed;
+        out.push(if mixed { word.chars().map(letter_of).collect() } else { word.clone() });
+    }
+    changed.then(|| joined(&out))
+}
+
+fn letter_of(character: char) -> char {
+    match character {
+        '0' => 'o',
+        '1' => 'i',
+        '3' => 'e',
+        '4' => 'a',
+        '5' => 's',
+        '7' => 't',
+        other => other,
+    }
+}
+
+fn minors_number(word: &str) -> bool {
+    match word.parse::<u32>() {
+        Ok(number) => number < 18,
+        Err(_) => NUMBERS.contains(&word),
+    }
+}
+
+/// `16 years old`, `16yo`, `aged 15`, `she is twelve.`
+fn names_minors_age(words: &[String]) -> bool {
+    let word = |at: usize| words.get(at).map_or("", String::as_str);
+    for at in 0..words.len() {
+        let digits = word(at).len() - word(at).trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = word(at).split_at(digits);
+        if digits > 0 && minors_number(number) && matches!(unit, "yo" | "yr" | "yrs" | "yearold" | "y") {
+            return true;
+        }
+        if !minors_number(word(at)) {
+            continue;
+        }
+        let (next, after) = (word(at + 1), word(at + 2));
+        let years = matches!(next, "year" | "years" | "yr" | "yrs" | "y");
+        let old = matches!(after, "old" | "o") || (after == "of" && word(at + 3) == "age");
+        if next == "yo" || next == "yearold" || (years && old) {
+            return true;
+        }
+        let before = if at > 0 { word(at - 1) } else { "" };
+        let earlier = if at > 1 { word(at - 2) } else { "" };
+        let ends = matches!(
+            next,
+            "" | "and" | "but" | "now" | "today" | "or" | "so" | "she" | "he" | "i" | "they" | "who" | "with"
+        );
+        let says_age = matches!(before, "aged" | "age")
+            || (earlier == "age" && matches!(before, "is" | "of"))
+            || (ends && matches!(before, "im" | "shes" | "hes" | "turned" | "turning" | "theyre"))
+            || (ends
+                && matches!(earlier, "i" | "she" | "he" | "they")
+                && matches!(before, "am" | "is" | "are" | "was"));
+        if says_age {
+            return true;
+        }
+    }
+    false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_words_of_minors_are_seen() {
+        for text in [
+            "She is a teen.",
+            "a 16-year-old girl",
+            "16yo",
+            "I am seventeen years old",
+            "aged 15",
+            "Age: 12",
+            "she's 14 and",
+            "He is twelve.",
+            "a t33n idol",
+            "t e e n",
+            "te\u{200b}en",
+            "ｔｅｅｎ",
+            "still a minor",
+            "high school uniform",
+            "未成年の",
+            "niña",
+            "not yet 18",
+        ] {
+            assert!(seems_minor(text), "{text}");
+        }
+        for text in [
+            "She is 25 years old.",
+            "I am 5 minutes away",
+            "a minor detail",
+            "an eighteen year old student",
+            "the passion of the class",
+            "Chapter 12",
+            "kidding aside, the teensy canteen",
+            "",
+        ] {
+            assert!(!seems_minor(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn explicit_words_count_whole() {
+        for text in ["an erotic scene", "p0rn", "They have sex.", "s e x u a l", "naked in the naked eye"] {
+            assert!(is_explicit(text), "{text}");
+        }
+        for text in [
+            "with the naked eye",
+            "Essex and Middlesex",
+            "a classic class",
+            "sex education",
+            "Dick Whittington",
+        ] {
+            assert!(!is_explicit(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_tier_refuses_its_own() {
+        let refused = |tier, text| matches!(check(tier, "it", text), Err(Refusal::ContentRefused { .. }));
+        assert!(refused(Tier::Nsfw, "the child") && !refused(Tier::Sfw, "the child plays"));
+        assert!(refused(Tier::Sfw, "erotic") && !refused(Tier::Nsfw, "erotic"));
+    }
+}

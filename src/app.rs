@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::keys::Keys;
-use crate::{functions, gotrue, operate, postgrest};
+use crate::{functions, gotrue, operate, postgrest, storage};
 
 /// Shared by all handlers.
 #[derive(Debug)]
@@ -49,6 +49,7 @@ pub fn router(app: App) -> Router {
         .nest("/rest/v1", postgrest::routes())
         .route("/rest/v1/", get(postgrest::root))
         .nest("/auth/v1", gotrue::routes())
+        .nest("/storage/v1", storage::routes())
         .nest("/functions/v1", functions::routes())
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(body_bytes_max))
@@ -62,7 +63,7 @@ async fn no_route() -> Response {
 }
 
 /// Around every request: cross-origin rules, request id, limits, error bodies, one log line.
-async fn wrap(State(_): State<App>, request: Request, next: Next) -> Response {
+async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = std::time::Instant::now();
     let origin_headers = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
     let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
@@ -105,6 +106,9 @@ async fn wrap(State(_): State<App>, request: Request, next: Next) -> Response {
         let default = HeaderValue::from_static("authorization, x-client-info, apikey, content-type");
         headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, origin_headers.unwrap_or(default));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+        if path.starts_with(storage::RESUMABLE) {
+            storage::resumable_abilities(headers, app.config.file_bytes_max);
+        }
     }
     if let Ok(value) = HeaderValue::from_str(&request_id) {
         headers.insert("x-request-id", value);

@@ -31,6 +31,8 @@ pub struct Config {
     pub jwt_algorithm: String,
     /// Largest JSON body, in bytes.
     pub body_bytes_max: usize,
+    /// Largest file, in bytes; a bucket may take less.
+    pub file_bytes_max: u64,
     /// Rows of one answer at most.
     pub rows_max: u64,
     /// Decisions that may wait at one actor.
@@ -63,6 +65,7 @@ impl Default for Config {
             password_chars_min: 6,
             jwt_algorithm: "HS256".into(),
             body_bytes_max: 10 << 20,
+            file_bytes_max: 256 << 20,
             rows_max: 1000,
             mailbox_capacity: 1024,
             query_s_max: 30,

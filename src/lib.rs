@@ -8,6 +8,7 @@ pub mod gotrue;
 pub mod keys;
 pub mod operate;
 pub mod postgrest;
+pub mod storage;
 pub mod token;
 
 use std::future::Future;
@@ -56,9 +57,13 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let store = open(&config)?;
     let keys = Keys::load_or_create(&config.data, &config)?;
     let actors = Actors::start(store, Mailbox { capacity: config.mailbox_capacity });
+    let seeded = actors.ask(&models::Claims::service(), actors::file::seed_buckets::SeedBuckets).await;
+    seeded.map_err(|error| format!("the buckets cannot be made: {error}"))?;
+    let sown = actors.ask(&models::Claims::service(), Sow).await;
+    sown.map_err(|error| format!("the catalogue cannot be sown: {error}"))?;
     let engines = Engines::start(actors.store().clone(), config.language());
     let chat = Chat::start(actors.clone(), engines).await.map_err(|error| error.to_string())?;
-    actors.ask(&models::Claims::service(), Sow).await.map_err(|error| error.to_string())?;
+    let sweeps = tokio::spawn(storage::sweep_for_ever(actors.store().clone()));
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
     let shared = Arc::new(Shared { actors, keys, config, chat: chat.clone() });
@@ -67,6 +72,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         chat.close().await;
     };
     let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stopped).await;
+    sweeps.abort();
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     served.map_err(|error| error.to_string())
 }

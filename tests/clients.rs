@@ -4,6 +4,7 @@ mod common;
 
 use std::process::Command;
 
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::Server;
 
 fn run(server: &Server, program: &str, script: &str) {
@@ -29,6 +30,21 @@ fn the_official_clients_work_unmodified() {
     let server = Server::start(folder.path(), &[]);
     run(&server, "node", "rest_auth.mjs");
     run(&server, ".venv/bin/python", "rest_auth.py");
+    run(&server, "node", "storage.mjs");
+    run(&server, ".venv/bin/python", "storage.py");
     run(&server, "node", "replay.mjs");
     assert_eq!(server.check()["faults"], 0);
+
+    // The same with tokens that clients verify by themselves, from the published key.
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_JWT_ALGORITHM", "ES256")]);
+    let path = format!("{}/auth/v1/.well-known/jwks.json", server.url);
+    let (status, keys) = common::get(&path, &[]).expect("the keys");
+    assert_eq!((status, keys["keys"][0]["alg"].as_str()), (200, Some("ES256")), "{keys}");
+    let (_, token) = server.sign_up("es256@example.com");
+    let header = token.split('.').next().and_then(|head| base64::Engine::decode(&URL_SAFE_NO_PAD, head).ok());
+    let header: serde_json::Value = serde_json::from_slice(&header.expect("base64")).expect("JSON");
+    assert_eq!((&header["alg"], &header["kid"]), (&"ES256".into(), &keys["keys"][0]["kid"]));
+    run(&server, "node", "rest_auth.mjs");
+    run(&server, ".venv/bin/python", "rest_auth.py");
 }

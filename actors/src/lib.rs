@@ -17,6 +17,7 @@ pub mod character;
 pub mod content_rules;
 pub mod conversation;
 pub mod events;
+pub mod file;
 pub mod keeper;
 pub mod language;
 mod refusal;

@@ -40,6 +40,9 @@ pub enum Refusal {
         /// How many there were.
         count: u64,
     },
+    /// A file was declined.
+    #[error(transparent)]
+    File(#[from] crate::file::FileRefusal),
     /// The content rules say no: 422 `CONTENT_REFUSED`.
     #[error("{reason}")]
     ContentRefused {

@@ -1,6 +1,6 @@
 //! The policy vocabulary: who may touch a row.
 //!
-//! `owner(col)`: the caller is `col`; `self(id)`: the same for an account's own row; `owner_via(a→b.c)`: follow
+//! `owner(col)`: the caller is `col`; `folder(col)`: the path in `col` begins with the caller's id and a slash; `self(id)`: the same for an account's own row; `owner_via(a→b.c)`: follow
 //! foreign key `a` to table `b`, whose `c` is the caller, chains allowed; a chain that ends in a bare table goes on
 //! with that table's own rule (for inserts its update rule); `parent(…)` likewise for child rows; `public(cond)`:
 //! rows open to everyone; `authenticated`, `age_verified`, `admin`, `service`, `never`, `null(col)`; bare column
@@ -35,6 +35,8 @@ pub enum Rule {
     Not(Box<Rule>),
     /// The column holds the caller's id.
     Owner(String),
+    /// The column is a path whose first folder is the caller's id.
+    Folder(String),
     /// Following the foreign keys, the last column is the caller, or the last table's own rule holds.
     Via {
         /// `(foreign key column, table)`, in order.
@@ -127,6 +129,10 @@ impl<'a> Parser<'a> {
             "owner" | "self" if self.take("(") => {
                 let column = self.word()?.to_string();
                 self.close().map(|()| Rule::Owner(column))
+            }
+            "folder" if self.take("(") => {
+                let column = self.word()?.to_string();
+                self.close().map(|()| Rule::Folder(column))
             }
             "null" if self.take("(") => {
                 let column = self.word()?.to_string();

@@ -1,6 +1,7 @@
 //! Failures of functions: a status and a JSON object that says `error`.
 
 use actors::Refusal;
+use actors::file::FileRefusal;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
@@ -72,6 +73,7 @@ impl From<Refusal> for FunctionError {
             Refusal::ContentRefused { reason } => return FunctionError::content_refused(reason.clone()),
             Refusal::NotSingular { .. } | Refusal::TooManyAffected { .. } => (StatusCode::CONFLICT, None),
             Refusal::Store(error) => (store_status(error), None),
+            Refusal::File(refusal) => (file_status(refusal), None),
         };
         if status.is_server_error() {
             tracing::error!(%refusal, "a function failed");
@@ -87,6 +89,17 @@ impl From<Refusal> for FunctionError {
         }
         error.retry_after_s = retry_after_s;
         error
+    }
+}
+
+fn file_status(refusal: &FileRefusal) -> StatusCode {
+    match refusal {
+        FileRefusal::NoSuchBucket | FileRefusal::NoSuchKey => StatusCode::NOT_FOUND,
+        FileRefusal::BucketNotEmpty => StatusCode::CONFLICT,
+        FileRefusal::BucketName | FileRefusal::Key { .. } => StatusCode::BAD_REQUEST,
+        FileRefusal::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+        FileRefusal::MimeType { .. } => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        FileRefusal::BlobGone => StatusCode::INTERNAL_SERVER_ERROR,
     }
 }
 

@@ -54,6 +54,7 @@ pub(crate) fn user_json(app: &App, user: &Row) -> Result<Json, AuthError> {
         ("invited_at", "invited_at"),
         ("last_sign_in_at", "last_sign_in_at"),
         ("banned_until", "banned_until"),
+        ("deleted_at", "deleted_at"),
         ("created_at", "created_at"),
         ("updated_at", "updated_at"),
     ];

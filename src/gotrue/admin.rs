@@ -4,12 +4,11 @@ use actors::user::change_account::ChangeAccount;
 use actors::user::create_account::CreateAccount;
 use actors::user::delete_account::DeleteAccount;
 use axum::Json;
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::{IntoResponse, Response};
 use models::{Claims, Row, Value, schema};
 use serde_json::{Map, Value as Document, json};
-use std::collections::HashMap;
 use store::Caller;
 use store::query::{Limits, Query as Rows, Reader};
 use uuid::Uuid;
@@ -17,7 +16,7 @@ use uuid::Uuid;
 use crate::app::App;
 use crate::caller::claims_from;
 use crate::gotrue::account::{column, find, id, user_json};
-use crate::gotrue::body::Body;
+use crate::gotrue::body::{Body, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
 use crate::gotrue::password;
@@ -44,11 +43,11 @@ fn named(app: &App, text: &str) -> Result<Row, AuthError> {
 
 pub(crate) async fn list(
     State(app): State<App>,
-    Query(query): Query<HashMap<String, String>>,
+    query: Parameters,
     headers: HeaderMap,
 ) -> Result<Response, AuthError> {
     let claims = operator(&headers, &app)?;
-    let number = |name: &str, default: u64| match query.get(name).map(String::as_str) {
+    let number = |name: &str, default: u64| match query.get(name) {
         None | Some("") => Ok(default),
         Some(text) => text
             .parse::<u64>()
@@ -129,7 +128,15 @@ fn ban(body: &Body) -> Result<Option<Option<i64>>, AuthError> {
     Ok(Some(Some(chrono::Utc::now().timestamp_micros().saturating_add(seconds * 1_000_000))))
 }
 
-async fn make(app: &App, claims: &Claims, body: &Body, invited: bool) -> Result<Row, AuthError> {
+/// How an account comes to be: by the operator's hand, or by a link, invited or not.
+#[derive(Clone, Copy, PartialEq)]
+enum Origin {
+    Admin,
+    Link,
+    Invitation,
+}
+
+async fn make(app: &App, claims: &Claims, body: &Body, origin: Origin) -> Result<Row, AuthError> {
     only_authenticated(body)?;
     let (email, phone) = (body.email()?, body.phone()?);
     if email.is_none() && phone.is_none() {
@@ -147,7 +154,7 @@ async fn make(app: &App, claims: &Claims, body: &Body, invited: bool) -> Result<
     if find(app, "id", Value::Uuid(user_id))?.is_some() {
         return Err(AuthError::new(422, "user_already_exists", "User already registered"));
     }
-    let metadata = if invited { "data" } else { "user_metadata" };
+    let metadata = if origin == Origin::Admin { "user_metadata" } else { "data" };
     let banned_until = ban(body)?;
     let decision = CreateAccount {
         user_id,
@@ -158,7 +165,7 @@ async fn make(app: &App, claims: &Claims, body: &Body, invited: bool) -> Result<
         app_metadata: Document::Object(known),
         email_confirmed: body.flag("email_confirm")?,
         phone_confirmed: body.flag("phone_confirm")?,
-        invited,
+        invited: origin == Origin::Invitation,
     };
     let user = app.actors.ask(claims, decision).await?;
     if banned_until.is_none() {
@@ -174,7 +181,7 @@ pub(crate) async fn create(
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
     let claims = operator(&headers, &app)?;
-    let user = make(&app, &claims, &body, false).await?;
+    let user = make(&app, &claims, &body, Origin::Admin).await?;
     Ok(Json(user_json(&app, &user)?))
 }
 
@@ -187,16 +194,20 @@ pub(crate) async fn change(
     let claims = operator(&headers, &app)?;
     only_authenticated(&body)?;
     let user = named(&app, &user)?;
+    let (password_hash, banned_until) = (chosen(&app, &body).await?, ban(&body)?);
+    // Whoever is signed in with the old password, or banned, is no longer.
+    let ends = password_hash.is_some() || banned_until.flatten().is_some();
     let change = ChangeAccount {
         user_id: id(&user),
         email: body.email()?,
         phone: body.phone()?,
-        password_hash: chosen(&app, &body).await?,
+        password_hash,
+        end_sessions_but: ends.then_some(None),
         user_metadata: body.object("user_metadata")?,
         app_metadata: body.object("app_metadata")?,
         confirm_email: body.flag("email_confirm")?,
         confirm_phone: body.flag("phone_confirm")?,
-        banned_until: ban(&body)?,
+        banned_until,
         ..ChangeAccount::default()
     };
     let user = app.actors.ask(&claims, change).await?.ok_or_else(not_found)?;
@@ -207,23 +218,25 @@ pub(crate) async fn delete(
     State(app): State<App>,
     Path(user): Path<String>,
     headers: HeaderMap,
+    body: Body,
 ) -> Result<Json<Document>, AuthError> {
     let claims = operator(&headers, &app)?;
     let user = named(&app, &user)?;
-    app.actors.ask(&claims, DeleteAccount { user_id: id(&user) }).await?;
+    let keeps_rows = body.flag("should_soft_delete")?;
+    app.actors.ask(&claims, DeleteAccount { user_id: id(&user), keeps_rows }).await?;
     Ok(Json(json!({})))
 }
 
 pub(crate) async fn invite(
     State(app): State<App>,
-    Query(query): Query<HashMap<String, String>>,
+    query: Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
     let claims = operator(&headers, &app)?;
     let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
-    let user = make(&app, &claims, &body, true).await?;
-    let redirect_to = query.get("redirect_to").map(String::as_str);
+    let user = make(&app, &claims, &body, Origin::Invitation).await?;
+    let redirect_to = query.get("redirect_to");
     let link = outbox::make(&app, &headers, &user, "invite", &address, redirect_to, None).await?;
     outbox::keep(&app, &user, &link).await?;
     Ok(Json(user_json(&app, &user)?))
@@ -231,14 +244,14 @@ pub(crate) async fn invite(
 
 pub(crate) async fn generate_link(
     State(app): State<App>,
-    Query(query): Query<HashMap<String, String>>,
+    query: Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
     let claims = operator(&headers, &app)?;
     let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
     let known = find(&app, "email", Value::text(&address))?;
-    let redirect_to = body.text("redirect_to")?.or(query.get("redirect_to").map(String::as_str));
+    let redirect_to = body.text("redirect_to")?.or(query.get("redirect_to"));
     let (kind, user) = match (body.needed("type")?, known) {
         ("signup" | "invite", Some(user)) if !column(&user, "email_confirmed_at").is_null() => {
             let message = "A user with this email address has already been registered";
@@ -246,10 +259,10 @@ pub(crate) async fn generate_link(
         }
         ("signup", Some(user)) => ("signup", user),
         ("invite", Some(user)) => ("invite", user),
-        ("signup", None) => ("signup", make(&app, &claims, &body, true).await?),
-        ("invite", None) => ("invite", make(&app, &claims, &body, true).await?),
+        ("signup", None) => ("signup", make(&app, &claims, &body, Origin::Link).await?),
+        ("invite", None) => ("invite", make(&app, &claims, &body, Origin::Invitation).await?),
         ("magiclink", Some(user)) => ("magiclink", user),
-        ("magiclink", None) => ("magiclink", make(&app, &claims, &body, true).await?),
+        ("magiclink", None) => ("magiclink", make(&app, &claims, &body, Origin::Link).await?),
         ("recovery", Some(user)) => ("recovery", user),
         ("recovery", None) => return Err(not_found()),
         (other, _) => return Err(AuthError::invalid(format!("Invalid email action link type {other:?}"))),

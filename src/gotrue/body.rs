@@ -1,7 +1,10 @@
 //! Request bodies: JSON objects whose members are checked one by one.
 
+use std::collections::HashMap;
+
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::request::Parts;
 use models::{ColumnType, convert};
 use serde_json::{Map, Value};
 
@@ -37,6 +40,28 @@ impl FromRequest<App> for Body {
     }
 }
 
+/// Parameters of the query string; of a repeated one the last counts.
+#[derive(Debug)]
+pub(crate) struct Parameters(HashMap<String, String>);
+
+impl FromRequestParts<App> for Parameters {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Parameters, AuthError> {
+        let Query(given) = Query::from_request_parts(parts, app)
+            .await
+            .map_err(|error| AuthError::invalid(format!("Could not read the query string: {error}")))?;
+        Ok(Parameters(given))
+    }
+}
+
+impl Parameters {
+    /// A parameter.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str)
+    }
+}
+
 impl Body {
     /// A text member; null and absence are the same.
     pub fn text(&self, name: &str) -> Result<Option<&str>, AuthError> {
@@ -62,11 +87,23 @@ impl Body {
 
     /// A truth value; absence is false.
     pub fn flag(&self, name: &str) -> Result<bool, AuthError> {
+        self.flag_or(name, false)
+    }
+
+    /// A truth value, or what absence means.
+    pub fn flag_or(&self, name: &str, absent: bool) -> Result<bool, AuthError> {
         match self.0.get(name) {
-            None | Some(Value::Null) => Ok(false),
+            None | Some(Value::Null) => Ok(absent),
             Some(Value::Bool(truth)) => Ok(*truth),
             Some(_) => Err(AuthError::invalid(format!("{name} must be a boolean"))),
         }
+    }
+
+    /// A PKCE challenge with its method.
+    pub fn challenge(&self) -> Result<Option<(String, String)>, AuthError> {
+        let method = self.text("code_challenge_method")?.unwrap_or("plain").to_string();
+        let challenge = self.text("code_challenge")?.filter(|text| !text.is_empty());
+        Ok(challenge.map(|challenge| (challenge.to_string(), method)))
     }
 
     /// A metadata member.

@@ -3,35 +3,28 @@
 use actors::user::one_time_token::{Proof, RedeemOneTimeToken};
 use actors::user::refresh_session::{RefreshSession, Refreshed};
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use models::Value;
-use serde::Deserialize;
 use serde_json::Value as Document;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::gotrue::account::{column, find, hashed, not_banned, service, session_json, start_session};
-use crate::gotrue::body::Body;
+use crate::gotrue::body::{Body, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::password;
 use crate::keys;
 
-#[derive(Deserialize)]
-pub(crate) struct Grant {
-    #[serde(default)]
-    grant_type: String,
-}
-
 pub(crate) async fn token(
     State(app): State<App>,
-    Query(grant): Query<Grant>,
+    query: Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
-    match grant.grant_type.as_str() {
+    match query.get("grant_type").unwrap_or_default() {
         "password" => by_password(&app, &headers, &body).await,
         "refresh_token" => by_refresh_token(&app, &headers, &body).await,
         "pkce" => by_code(&app, &headers, &body).await,

@@ -1,28 +1,22 @@
 //! `POST logout?scope=`: sessions end.
 
 use actors::user::end_sessions::{EndSessions, Scope};
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use serde::Deserialize;
 
 use crate::app::App;
 use crate::gotrue::account::signed_in;
+use crate::gotrue::body::Parameters;
 use crate::gotrue::error::AuthError;
-
-#[derive(Deserialize)]
-pub(crate) struct Which {
-    #[serde(default)]
-    scope: Option<String>,
-}
 
 /// Also for sessions that have ended: 204.
 pub(crate) async fn logout(
     State(app): State<App>,
-    Query(which): Query<Which>,
+    query: Parameters,
     headers: HeaderMap,
 ) -> Result<StatusCode, AuthError> {
     let claims = signed_in(&headers, &app)?;
-    let scope = match which.scope.as_deref() {
+    let scope = match query.get("scope") {
         None | Some("" | "global") => Scope::Global,
         Some("local") => Scope::Local,
         Some("others") => Scope::Others,

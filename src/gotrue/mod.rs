@@ -40,7 +40,7 @@ pub fn routes() -> Router<App> {
         .route("/admin/generate_link", post(admin::generate_link))
         .route("/invite", post(admin::invite))
         .route("/recover", post(mail::recover))
-        .route("/otp", post(mail::magiclink))
+        .route("/otp", post(mail::otp))
         .route("/magiclink", post(mail::magiclink))
         .route("/resend", post(mail::resend))
         .route("/reauthenticate", get(mail::reauthenticate))

@@ -9,7 +9,7 @@ use percent::encode;
 use serde_json::{Value as Document, json};
 
 use crate::app::App;
-use crate::gotrue::account::{column, hashed, id, service, time};
+use crate::gotrue::account::{hashed, id, service, time};
 use crate::gotrue::error::AuthError;
 use crate::keys;
 
@@ -24,6 +24,7 @@ pub(crate) struct Link {
     pub code: String,
     pub token_hash: String,
     pub kind: &'static str,
+    pub address: String,
     pub redirect_to: String,
 }
 
@@ -58,7 +59,7 @@ pub(crate) async fn make(
     let redirect_to = redirect_to.unwrap_or(&url).to_string();
     let action_link =
         format!("{url}/auth/v1/verify?token={token_hash}&type={kind}&redirect_to={}", encode(&redirect_to));
-    Ok(Link { action_link, code, token_hash, kind, redirect_to })
+    Ok(Link { action_link, code, token_hash, kind, address: address.to_string(), redirect_to })
 }
 
 /// Puts a link where the operator finds it.
@@ -66,7 +67,7 @@ pub(crate) async fn keep(app: &App, user: &Row, link: &Link) -> Result<(), AuthE
     let line = json!({
         "at": time(chrono::Utc::now().timestamp_micros()),
         "user_id": id(user),
-        "email": column(user, "email").as_str(),
+        "email": link.address,
         "kind": link.kind,
         "action_link": link.action_link,
         "email_otp": link.code,

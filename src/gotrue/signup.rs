@@ -11,12 +11,14 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::gotrue::account::{service, start_session, time, user_json};
-use crate::gotrue::body::Body;
+use crate::gotrue::body::{Body, Parameters};
 use crate::gotrue::error::AuthError;
+use crate::gotrue::outbox;
 use crate::gotrue::password;
 
 pub(crate) async fn signup(
     State(app): State<App>,
+    query: Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
@@ -71,6 +73,11 @@ pub(crate) async fn signup(
     }
     if confirmed {
         return start_session(&app, &headers, &user, "password").await.map(Json);
+    }
+    if let Some(address) = &email {
+        let (redirect_to, challenge) = (query.get("redirect_to"), body.challenge()?);
+        let link = outbox::make(&app, &headers, &user, "signup", address, redirect_to, challenge).await?;
+        outbox::keep(&app, &user, &link).await?;
     }
     Ok(Json(user_json(&app, &user)?))
 }

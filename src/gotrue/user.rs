@@ -4,13 +4,14 @@ use actors::user::change_account::ChangeAccount;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use models::Claims;
+use models::{Claims, Value};
 use serde_json::Value as Document;
 
 use crate::app::App;
-use crate::gotrue::account::{column, current, id, user_json};
-use crate::gotrue::body::Body;
+use crate::gotrue::account::{column, current, find, id, user_json};
+use crate::gotrue::body::{Body, Parameters};
 use crate::gotrue::error::AuthError;
+use crate::gotrue::outbox;
 use crate::gotrue::password;
 
 pub(crate) async fn read(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, AuthError> {
@@ -20,6 +21,7 @@ pub(crate) async fn read(State(app): State<App>, headers: HeaderMap) -> Result<J
 
 pub(crate) async fn change(
     State(app): State<App>,
+    query: Parameters,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
@@ -52,10 +54,23 @@ pub(crate) async fn change(
             let message = "A number cannot be confirmed: there is no way to send messages to it";
             return Err(AuthError::new(400, "phone_provider_disabled", message));
         }
+        if let Some(address) = &email
+            && find(&app, "email", Value::text(address))?.is_some()
+        {
+            let message = "A user with this email address has already been registered";
+            return Err(AuthError::new(422, "email_exists", message));
+        }
         change.new_email = email;
     }
+    let wanted = change.new_email.clone();
     let service = Claims::elevated(&claims);
     let user = app.actors.ask(&service, change).await?;
     let user = user.ok_or_else(|| AuthError::new(404, "user_not_found", "User not found"))?;
+    if let Some(address) = wanted {
+        let (redirect_to, challenge) = (query.get("redirect_to"), body.challenge()?);
+        let link =
+            outbox::make(&app, &headers, &user, "email_change", &address, redirect_to, challenge).await?;
+        outbox::keep(&app, &user, &link).await?;
+    }
     Ok(Json(user_json(&app, &user)?))
 }

@@ -1,17 +1,15 @@
 //! `POST verify`, `GET verify`: a session for a link or code.
 
-use std::collections::HashMap;
-
 use actors::user::one_time_token::{Proof, RedeemOneTimeToken};
 use axum::Json;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Redirect;
 use serde_json::Value as Document;
 
 use crate::app::App;
 use crate::gotrue::account::{column, hashed, service, start_session};
-use crate::gotrue::body::Body;
+use crate::gotrue::body::{Body, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox::{code_hash, make};
 
@@ -26,6 +24,7 @@ pub(crate) async fn verify(
         "magiclink" => &["magiclink"],
         "recovery" => &["recovery"],
         "invite" => &["invite"],
+        "email_change" => &["email_change"],
         _ => return Err(AuthError::invalid("Verify requires a verification type")),
     };
     let proof = match body.text("token_hash")?.filter(|hash| !hash.is_empty()) {
@@ -47,12 +46,12 @@ pub(crate) async fn verify(
 /// `GET verify`: what a link opens; the session, or a PKCE code for it, goes to the page the link names.
 pub(crate) async fn open(
     State(app): State<App>,
-    Query(query): Query<HashMap<String, String>>,
+    query: Parameters,
     headers: HeaderMap,
 ) -> Result<Redirect, AuthError> {
-    let given = |name: &str| query.get(name).map(String::as_str).unwrap_or_default();
+    let given = |name: &str| query.get(name).unwrap_or_default();
     let kind = given("type");
-    if !["signup", "magiclink", "recovery", "invite"].contains(&kind) {
+    if !["signup", "magiclink", "recovery", "invite", "email_change"].contains(&kind) {
         return Err(AuthError::invalid("Verify requires a verification type"));
     }
     let url = app.config.url();

@@ -1,5 +1,6 @@
 //! Filters of a request, typed by the columns they test.
 
+use axum::http::StatusCode;
 use models::convert;
 use models::json::PathStep;
 use models::{ColumnType, TableInfo, Value};
@@ -26,8 +27,7 @@ pub fn field(table: &TableInfo, path: &FieldPath) -> Result<Field, PostgrestErro
         && let FieldSource::Column(position) = source
         && table.kind(position) != ColumnType::Jsonb
     {
-        let kind = table.kind(position).sql_name();
-        return Err(PostgrestError::bad("42883", format!("operator does not exist: {kind} -> unknown")));
+        return Err(missing(table.kind(position), "->"));
     }
     let steps = path.path.iter().map(|step| match &step.key {
         JsonKey::Key(key) => PathStep::Key(key.clone()),
@@ -175,5 +175,6 @@ fn textual(kind: ColumnType, operator: &str) -> Result<(), PostgrestError> {
 }
 
 fn missing(kind: ColumnType, operator: &str) -> PostgrestError {
-    PostgrestError::bad("42883", format!("operator does not exist: {} {operator} unknown", kind.sql_name()))
+    let message = format!("operator does not exist: {} {operator} unknown", kind.sql_name());
+    PostgrestError::new(StatusCode::NOT_FOUND, "42883", message)
 }

@@ -100,6 +100,7 @@ impl PostgrestError {
                 let error = PostgrestError::bad("PGRST124", refusal.to_string());
                 error.details(format!("The query affects {count} rows"))
             }
+            Refusal::File(_) => PostgrestError::bad("P0001", refusal.to_string()),
             Refusal::ContentRefused { reason } => {
                 PostgrestError::new(StatusCode::UNPROCESSABLE_ENTITY, "CONTENT_REFUSED", reason)
             }

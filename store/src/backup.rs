@@ -182,6 +182,9 @@ pub fn restore(backup: &Path, folder: &Path) -> Result<Manifest, StoreError> {
         tree.apply_batch(batch)?;
         db.flush()?;
     }
+    // The engine's flush alone would not survive a power cut.
+    let database = partial.join("db");
+    File::open(&database).and_then(|file| file.sync_all()).map_err(StoreError::io(&database))?;
     copy_tree(&backup.join("blobs"), &folder.join("blobs"))?;
     // Last, so that an interrupted restore leaves no half store behind.
     let tree = folder.join("tree");

@@ -6,6 +6,7 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
@@ -31,10 +32,12 @@ impl BlobHash {
     }
 }
 
-/// The folder of blobs.
-#[derive(Debug)]
+/// The folder of blobs. Clones share it.
+#[derive(Clone, Debug)]
 pub struct BlobStore {
     folder: PathBuf,
+    /// Held while a file gets its name or loses it, so that a sweep never removes what a writer just found there.
+    naming: Arc<Mutex<()>>,
 }
 
 impl BlobStore {
@@ -46,7 +49,7 @@ impl BlobStore {
         for entry in fs::read_dir(&partial).map_err(StoreError::io(&partial))?.flatten() {
             let _ = fs::remove_file(entry.path());
         }
-        Ok(BlobStore { folder: folder.to_path_buf() })
+        Ok(BlobStore { folder: folder.to_path_buf(), naming: Arc::default() })
     }
 
     /// Where a blob lies.
@@ -63,10 +66,17 @@ impl BlobStore {
     }
 
     /// Starts a blob whose bytes arrive in pieces.
-    pub fn writer(&self) -> Result<BlobWriter<'_>, StoreError> {
+    pub fn writer(&self) -> Result<BlobWriter, StoreError> {
         let path = self.folder.join("partial").join(uuid::Uuid::new_v4().simple().to_string());
         let file = File::create_new(&path).map_err(StoreError::io(&path))?;
-        Ok(BlobWriter { store: self, path, file, hasher: blake3::Hasher::new(), len: 0, finished: false })
+        Ok(BlobWriter {
+            store: self.clone(),
+            path,
+            file,
+            hasher: blake3::Hasher::new(),
+            len: 0,
+            finished: false,
+        })
     }
 
     /// The bytes of a blob.
@@ -100,20 +110,24 @@ impl BlobStore {
         Ok(blobs)
     }
 
-    /// Removes a blob; one that is already gone is no error.
-    pub fn remove(&self, hash: &BlobHash) -> Result<(), StoreError> {
+    /// Removes a blob that nobody wrote again within `age_min`; says whether it did.
+    pub(crate) fn remove_older(&self, hash: &BlobHash, age_min: Duration) -> Result<bool, StoreError> {
         let path = self.path(hash);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(StoreError::io(&path)(error)),
-            _ => Ok(()),
+        let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(modified) = fs::metadata(&path).and_then(|metadata| metadata.modified()) else {
+            return Ok(false);
+        };
+        if modified.elapsed().unwrap_or_default() < age_min {
+            return Ok(false);
         }
+        fs::remove_file(&path).map(|()| true).map_err(StoreError::io(&path))
     }
 }
 
 /// A blob being written.
 #[derive(Debug)]
-pub struct BlobWriter<'a> {
-    store: &'a BlobStore,
+pub struct BlobWriter {
+    store: BlobStore,
     path: PathBuf,
     file: File,
     hasher: blake3::Hasher,
@@ -121,7 +135,7 @@ pub struct BlobWriter<'a> {
     finished: bool,
 }
 
-impl BlobWriter<'_> {
+impl BlobWriter {
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
         self.hasher.update(bytes);
@@ -144,25 +158,39 @@ impl BlobWriter<'_> {
         let hash = BlobHash(*self.hasher.finalize().as_bytes());
         let target = self.store.path(&hash);
         let shard = target.parent().unwrap_or(&self.store.folder).to_path_buf();
-        self.finished = true;
-        if target.is_file() {
+        // Before it has its name: whoever finds the file finds all of it.
+        let synced = !target.is_file();
+        if synced {
+            self.file.sync_all().map_err(StoreError::io(&self.path))?;
+        }
+        let is_new_shard = !shard.is_dir();
+        fs::create_dir_all(&shard).map_err(StoreError::io(&shard))?;
+        {
+            let _naming = self.store.naming.lock().unwrap_or_else(PoisonError::into_inner);
             // A fresh time keeps a sweep from taking it before the new row names it.
-            let _ = File::options()
+            let touched = File::options()
                 .append(true)
                 .open(&target)
                 .and_then(|file| file.set_modified(SystemTime::now()));
-            let _ = fs::remove_file(&self.path);
-            return Ok(hash);
+            if touched.is_err() {
+                if !synced {
+                    self.file.sync_all().map_err(StoreError::io(&self.path))?;
+                }
+                fs::rename(&self.path, &target).map_err(StoreError::io(&target))?;
+                self.finished = true;
+            }
         }
-        self.file.sync_all().map_err(StoreError::io(&self.path))?;
-        fs::create_dir_all(&shard).map_err(StoreError::io(&shard))?;
-        fs::rename(&self.path, &target).map_err(StoreError::io(&target))?;
+        // Also when another writer made the name: it may not have come this far yet.
         File::open(&shard).and_then(|folder| folder.sync_all()).map_err(StoreError::io(&shard))?;
+        if is_new_shard {
+            let folder = &self.store.folder;
+            File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io(folder))?;
+        }
         Ok(hash)
     }
 }
 
-impl Drop for BlobWriter<'_> {
+impl Drop for BlobWriter {
     fn drop(&mut self) {
         if !self.finished {
             let _ = fs::remove_file(&self.path);

@@ -2,6 +2,7 @@
 //! blob that a row names is there and every blob that is there is named.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use models::schema;
@@ -153,7 +154,10 @@ impl Store {
         Ok(())
     }
 
-    /// Removes blobs that no row names and that are older than `age_min`; with `dry_run` only lists them.
+    /// Removes blobs that no row names and that nobody wrote within `age_min`; with `dry_run` only lists them.
+    ///
+    /// `age_min` must exceed the time from the end of an upload to the commit of its row. While a backup runs nothing
+    /// is removed: it copies what rows named when it began.
     pub fn sweep(&self, age_min: Duration, dry_run: bool) -> Result<Vec<BlobHash>, StoreError> {
         let mut swept = Vec::new();
         for (hash, _, age) in self.inner.blobs.list()? {
@@ -162,10 +166,12 @@ impl Store {
             }
             // Under the lock no commit can begin to name it.
             let _last = self.lock();
-            if self.inner.tree.scan_prefix(keys::blob_uses(&hash)).next().is_none() {
-                if !dry_run {
-                    self.inner.blobs.remove(&hash)?;
-                }
+            if self.inner.tap.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+                break;
+            }
+            if self.inner.tree.scan_prefix(keys::blob_uses(&hash)).next().is_none()
+                && (dry_run || self.inner.blobs.remove_older(&hash, age_min)?)
+            {
                 swept.push(hash);
             }
         }

@@ -21,7 +21,7 @@ pub struct Caller<'c> {
     pub claims: &'c Claims,
     is_admin: Cell<Option<bool>>,
     is_age_verified: Cell<Option<bool>>,
-    parents: RefCell<HashMap<(usize, usize, Uuid, Command), bool>>,
+    parents: RefCell<HashMap<(usize, Uuid, Command), bool>>,
 }
 
 impl<'c> Caller<'c> {
@@ -128,6 +128,7 @@ fn holds(
         }
         Rule::Not(inner) => Ok(holds(reads, caller, table, command, inner, row, depth)?.map(|truth| !truth)),
         Rule::Owner(column) => known(is_caller(caller, &row[table.at(column)])),
+        Rule::Folder(column) => known(is_in_own_folder(caller, &row[table.at(column)])),
         Rule::Via { steps, owner } => {
             via(reads, caller, table, command, (steps, owner.as_deref()), row, depth)
         }
@@ -145,6 +146,12 @@ fn is_caller(caller: &Caller, value: &Value) -> bool {
     caller.claims.user_id.is_some() && value.as_uuid() == caller.claims.user_id
 }
 
+fn is_in_own_folder(caller: &Caller, path: &Value) -> bool {
+    let folder = path.as_str().and_then(|path| path.split_once('/')).map(|(folder, _)| folder);
+    // Only the canonical spelling counts: another one would be another folder with the same owner.
+    caller.claims.user_id.is_some_and(|user| folder == Some(user.to_string().as_str()))
+}
+
 fn via(
     reads: &Reads,
     caller: &Caller,
@@ -154,14 +161,16 @@ fn via(
     row: &Row,
     depth: usize,
 ) -> Result<Option<bool>, StoreError> {
-    if depth >= CHAIN_MAX || caller.claims.user_id.is_none() {
+    // Without an account nobody owns anything; the last table's own rule may still let everybody in.
+    if depth >= CHAIN_MAX || (owner.is_some() && caller.claims.user_id.is_none()) {
         return Ok(Some(false));
     }
     let Some(((column, parent), rest)) = steps.split_first() else { return Ok(Some(false)) };
     let Some(id) = row[table.at(column)].as_uuid() else { return Ok(Some(false)) };
     let parent = models::schema().known(parent);
-    // The same chain asks the same question for every child of one parent.
-    let question = (table.id, table.at(column), id, command);
+    // The same chain asks the same question for every child of one parent. Another chain may leave by the same
+    // column and end elsewhere; rules live as long as the schema, so their place tells chains apart.
+    let question = (std::ptr::from_ref(column) as usize, id, command);
     if let Some(answer) = caller.parents.borrow().get(&question) {
         return Ok(Some(*answer));
     }
@@ -244,7 +253,8 @@ fn implies(reads: &Reads, caller: &Caller, table: &TableInfo, rule: &Rule) -> Re
             None => Implied::Nothing,
             Some(user) => Implied::Equal(vec![(table.at(column), Value::Uuid(user))]),
         },
-        Rule::Via { .. } | Rule::Authenticated => fact(caller.claims.user_id.is_some()),
+        Rule::Via { owner: None, .. } => Implied::Anything,
+        Rule::Folder(_) | Rule::Via { .. } | Rule::Authenticated => fact(caller.claims.user_id.is_some()),
         Rule::AgeVerified => fact(caller.is_age_verified(reads)?),
         Rule::Admin => fact(caller.is_admin(reads)?),
         Rule::Service | Rule::Never => Implied::Nothing,

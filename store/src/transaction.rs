@@ -163,6 +163,11 @@ impl<'s> Transaction<'s> {
         ))
     }
 
+    /// Whether a blob is there. It stays while the transaction lasts, and from then on if the transaction names it.
+    pub fn has_blob(&self, hash: &BlobHash) -> bool {
+        self.inner.blobs.exists(hash)
+    }
+
     /// Whether anything was written.
     pub fn is_empty(&self) -> bool {
         self.overlay.pending.borrow().is_empty()

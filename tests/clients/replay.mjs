@@ -1,4 +1,4 @@
-// Sends every recorded table and auth call of the official clients to a live server, which must understand each: a
+// Sends every recorded table, auth and storage call of the official clients to a live server, which must understand each: a
 // right answer or the dialect's own refusal, never a 5xx, a hang or a parse error. Needs no packages.
 // PLAYHOUSE_URL, PLAYHOUSE_ANON_KEY, PLAYHOUSE_SERVICE_KEY say where; exits non-zero unless every call is understood.
 import { readFileSync } from 'node:fs'
@@ -22,7 +22,7 @@ function setting(name) {
 function recorded(file) {
   const content = JSON.parse(readFileSync(new URL(`../fixtures/clients/${file}`, import.meta.url)))
   const records = Array.isArray(content) ? content : content.records
-  return records.filter((record) => record.transport === 'http' && /^\/(rest|auth)\/v1(\/|$)/.test(record.path))
+  return records.filter((record) => record.transport === 'http' && /^\/(rest|auth|storage)\/v1(\/|$)/.test(record.path))
 }
 
 /** Calls made with a key only. Of each, what the client did with the answer was recorded, not its headers. */
@@ -31,7 +31,7 @@ function recordedErrors() {
   const calls = Object.entries(cases).flatMap(([label, found]) => (found.req ?? []).map((request) => [label, request]))
   return calls
     .map(([label, [method, target]]) => ({ label, method, ...split(target), headers: { apikey: '<JWT>', authorization: 'Bearer <JWT>' } }))
-    .filter((record) => /^\/(rest|auth)\/v1\//.test(record.path))
+    .filter((record) => /^\/(rest|auth|storage)\/v1\//.test(record.path))
 }
 
 function split(target) {
@@ -55,7 +55,7 @@ async function account() {
 
 /** The bearer that stands for a recorded `<JWT>`. */
 function bearer(record, user) {
-  if (record.path.startsWith('/auth/v1/admin') || record.path === '/auth/v1/invite') return serviceKey
+  if (record.path.startsWith('/storage/') || record.path.startsWith('/auth/v1/admin') || record.path === '/auth/v1/invite') return serviceKey
   const before = /^\/auth\/v1\/(signup|token|otp|verify|recover|resend)$/
   return before.test(record.path) ? anonKey : user.accessToken
 }
@@ -94,7 +94,23 @@ function fault(record, { status, headers, text, sent }) {
     return `status ${status} without JSON: ${text.slice(0, 200)}`
   }
   if (body === null || typeof body !== 'object' || Array.isArray(body)) return `status ${status} without an object: ${text.slice(0, 200)}`
+  if (record.path.startsWith('/storage/')) return storageFault(status, body)
   return record.path.startsWith('/rest/') ? restFault(body) : authFault(body, headers, sent)
+}
+
+function storageFault(status, body) {
+  const missing = ['statusCode', 'error', 'message', 'code'].filter((key) => typeof body[key] !== 'string')
+  if (missing.length > 0) return `no ${missing.join(', ')} in ${JSON.stringify(body)}`
+  // Recorded calls are well formed: a file may be missing or taken, but nothing is invalid.
+  return ['InvalidRequest', 'InvalidKey', 'NoSuchRoute', 'NoSuchBucket'].includes(body.code) ? `status ${status}: ${JSON.stringify(body)}` : undefined
+}
+
+/** The buckets that recorded calls name; the calls also remove one. */
+async function recordedBuckets() {
+  for (const id of ['b', 'c']) {
+    const headers = { apikey: anonKey, authorization: `Bearer ${serviceKey}`, 'content-type': 'application/json' }
+    await (await fetch(`${url}/storage/v1/bucket`, { method: 'POST', headers, body: JSON.stringify({ id }) })).text()
+  }
 }
 
 function restFault(body) {
@@ -121,6 +137,7 @@ for (const record of records) {
   let status = 'no answer'
   let found
   try {
+    if (record.path.startsWith('/storage/') && record.label !== 'storage_createBucket') await recordedBuckets()
     // Auth calls end sessions and change accounts, so each has its own.
     const answer = await send(record, record.path.startsWith('/auth/') ? await account() : reader)
     status = String(answer.status)

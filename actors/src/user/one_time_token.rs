@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
+use crate::user::create_account::add_identity;
 
 /// Wrong codes after which a code no longer works.
 const ATTEMPTS_MAX: i64 = 5;
@@ -144,7 +145,8 @@ impl Decision for RedeemOneTimeToken {
         let kind = text("kind").unwrap_or_default();
         let mut user = old.clone();
         // A link to an address that the account has given up is worth nothing.
-        if kind != "email_change" && old[users.at("email")] != token[tokens.at("relates_to")] {
+        let proved = if kind == "email_change" { "new_email" } else { "email" };
+        if old[users.at(proved)] != token[tokens.at("relates_to")] {
             return Ok(None);
         }
         if kind == "email_change" {
@@ -157,6 +159,11 @@ impl Decision for RedeemOneTimeToken {
             user[users.at("email_confirmed_at")] = Value::now();
         }
         let user = if user == old { old } else { transaction.update(&service, users, &old, user)? };
+        if let (Some(id), Some(address), "email_change") =
+            (id.as_uuid(), user[users.at("email")].as_str(), kind.as_str())
+        {
+            add_identity(transaction, &service, id, "email", address)?;
+        }
         Ok(Some(Redeemed {
             user,
             kind,

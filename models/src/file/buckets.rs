@@ -19,6 +19,7 @@ pub static BUCKETS: Table = Table {
         timestamptz("updated_at").default("now()"),
     ],
     unique: &[&["name"]],
-    policies: Policies { select: "authenticated", insert: "service", update: "service", delete: "service" },
+    policies: Policies { select: "authenticated", insert: "admin", update: "admin", delete: "admin" },
+    doc: "Six are there from the first start; see `actors::file::seed_buckets`.",
     ..TABLE
 };

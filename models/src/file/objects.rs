@@ -25,11 +25,13 @@ pub static OBJECTS: Table = Table {
     unique: &[&["bucket_id", "name"]],
     foreign_keys: &[references("bucket_id", "storage.buckets", OnDelete::NoAction)],
     indexes: &[index("objects_owner_idx", &["owner"])],
+    // Private buckets admit a caller to the folder named after their id. Files of public buckets are served to
+    // everyone before any policy is asked, but only those who see a row here may list it.
     policies: Policies {
-        select: "owner(owner)",
-        insert: "owner(owner)",
-        update: "owner(owner)",
-        delete: "owner(owner)",
+        select: "folder(name) | owner(owner) | bucket_id='system_assets' | admin",
+        insert: "folder(name) & not bucket_id='system_assets' | admin",
+        update: "folder(name) & not bucket_id='system_assets' | admin",
+        delete: "folder(name) & not bucket_id='system_assets' | admin",
     },
     blob_columns: &["blob_hash"],
     audited: false,

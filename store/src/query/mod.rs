@@ -165,6 +165,17 @@ impl<'r> Reader<'r> {
         Ok(rows)
     }
 
+    /// Calls `visit` with such rows until it says false, however many there are. They come in the query's order only if
+    /// an index gives it; returns whether one does.
+    pub fn each_stored(
+        &self,
+        query: &Query,
+        command: Command,
+        visit: &mut dyn FnMut(models::Row) -> Result<bool, StoreError>,
+    ) -> Result<bool, StoreError> {
+        run::each(self, query, &[Command::Select, command], visit)
+    }
+
     /// Whether at most one row is found, by its key, and nothing is embedded.
     pub fn is_point(&self, query: &Query) -> Result<bool, StoreError> {
         Ok(query.embeds.is_empty() && plan::choose(self, query, &[Command::Select])?.is_key(query.table))

@@ -11,8 +11,9 @@ use models::schema::{IndexInfo, KeyPart};
 use models::table::IndexKind;
 use models::{Command, TableInfo, Value};
 
+use super::embed::{Embed, Link};
 use super::filter::{Comparison, Filter, Is, Operator, Test};
-use super::{Order, OrderBy, Query, Reader, schema};
+use super::{Order, OrderBy, Query, Reader, run, schema};
 use crate::encode;
 use crate::error::StoreError;
 use crate::guard::{self, Implied};
@@ -20,6 +21,9 @@ use crate::keys;
 
 /// Longest `in` list that becomes one range per value.
 const LISTED_MAX: usize = 200;
+
+/// From, and up to but without; no end when there is none.
+pub(crate) type KeyRange = (Vec<u8>, Option<Vec<u8>>);
 
 /// How to find the rows.
 #[derive(Debug)]
@@ -37,7 +41,13 @@ pub(crate) enum Access {
     /// Nowhere.
     Nothing,
     /// In these key ranges; `index` is `None` for the rows themselves.
-    Ranges { index: Option<usize>, ranges: Vec<(Vec<u8>, Option<Vec<u8>>)>, descending: bool },
+    Ranges {
+        index: Option<usize>,
+        ranges: Vec<KeyRange>,
+        descending: bool,
+        /// Bytes of each range's keys that come before the order; then the ranges are merged by the rest.
+        merged: Option<Vec<usize>>,
+    },
 }
 
 impl Plan {
@@ -51,6 +61,11 @@ impl Plan {
             }
             Access::Ranges { .. } => false,
         }
+    }
+
+    /// Whether less than a whole table or index is read.
+    pub fn is_bounded(&self) -> bool {
+        matches!(self.access, Access::Nothing) || !self.bound.is_empty()
     }
 
     /// `nothing`, `key`, `index NAME (columns)`, `scan`; with `, sorted` when rows are sorted afterwards.
@@ -107,6 +122,9 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
                 }
             }
         }
+    }
+    for embed in query.embeds.iter().filter(|embed| embed.inner) {
+        facts.learn_join(reader, embed)?;
     }
     let key_parts: Vec<KeyPart> = table
         .primary_key
@@ -203,6 +221,18 @@ impl Facts {
         }
     }
 
+    /// An embed that drops its parents: where an index finds few rows to embed, their keys bound the parents.
+    fn learn_join(&mut self, reader: &Reader, embed: &Embed) -> Result<(), StoreError> {
+        let Link::Direct { own, column, to_one: true } = embed.link else { return Ok(()) };
+        if self.equal.contains_key(&own) || self.listed.contains_key(&own) {
+            return Ok(());
+        }
+        if let Some(rows) = run::few(reader, &embed.query, LISTED_MAX)? {
+            self.listed.insert(own, rows.iter().map(|row| row[column].clone()).collect());
+        }
+        Ok(())
+    }
+
     /// Whether every result row is in a partial index.
     fn implies_filter(&self, index: &IndexInfo) -> bool {
         index.filter.as_ref().is_none_or(|filter| self.implies(filter))
@@ -270,14 +300,14 @@ impl Facts {
         if unique && used == parts.len() && !parts.is_empty() {
             score += 1000;
         }
-        let order = (!listed || prefixes.len() == 1)
-            .then(|| self.order_match(&query.order, &parts[used..]))
-            .flatten();
+        let order = self.order_match(&query.order, &parts[used..]);
         let ordered = order.is_some();
         let descending = order.unwrap_or(false);
         if ordered && !query.order.is_empty() {
             score += if query.limit.is_some() { 6 } else { 2 };
         }
+        let merged = (ordered && !query.order.is_empty() && prefixes.len() > 1)
+            .then(|| prefixes.iter().map(Vec::len).collect());
         let range = parts.get(used).and_then(|part| Some((part, self.ranges.get(&part.column)?)));
         let ranges = match range {
             Some((part, bounds)) => {
@@ -289,7 +319,7 @@ impl Facts {
         };
         Candidate {
             score,
-            plan: Plan { access: Access::Ranges { index, ranges, descending }, ordered, bound },
+            plan: Plan { access: Access::Ranges { index, ranges, descending, merged }, ordered, bound },
         }
     }
 
@@ -324,7 +354,7 @@ impl Facts {
         let mut from = prefix;
         from.extend_from_slice(&element);
         let ranges = vec![(from.clone(), crate::open::prefix_end(&from))];
-        let access = Access::Ranges { index: Some(position), ranges, descending: false };
+        let access = Access::Ranges { index: Some(position), ranges, descending: false, merged: None };
         Some(Candidate { score: 9, plan: Plan { access, ordered: false, bound: vec![column] } })
     }
 }

@@ -1,10 +1,13 @@
 //! Walks the rows that a plan finds and keeps those that policy and filter admit.
 
+use std::collections::BTreeMap;
+
 use models::{Command, Row, TableInfo};
 
-use super::plan::{self, Access};
+use super::plan::{self, Access, KeyRange};
 use super::{Query, Reader, schema};
 use crate::error::StoreError;
+use crate::source::{Pair, Pairs};
 use crate::{codec, guard, keys};
 
 /// Rows between two looks at the clock.
@@ -28,6 +31,25 @@ pub(crate) fn each(
         if admits(reader, query, table, commands, &row)? { visit(row) } else { Ok(true) }
     })?;
     Ok(plan.ordered)
+}
+
+/// The rows of a query if an index shows that they are few; `None` when more than `max` would have to be looked at.
+pub(crate) fn few(reader: &Reader, query: &Query, max: usize) -> Result<Option<Vec<Row>>, StoreError> {
+    let commands = &[Command::Select];
+    let plan = plan::choose(reader, query, commands)?;
+    if !plan.is_bounded() {
+        return Ok(None);
+    }
+    let table = &schema().tables[query.table];
+    let (mut rows, mut found) = (Vec::new(), 0);
+    walk(reader, table, &plan.access, &mut |row| {
+        found += 1;
+        if admits(reader, query, table, commands, &row)? {
+            rows.push(row);
+        }
+        Ok(found <= max)
+    })?;
+    Ok((found <= max).then_some(rows))
 }
 
 /// Whether the query would return rows in its order without sorting.
@@ -65,34 +87,99 @@ fn walk(
     access: &Access,
     visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    let Access::Ranges { index, ranges, descending } = access else { return Ok(()) };
-    let inner = reader.reads.inner;
-    let ids = &inner.ids[table.id];
-    let mut ordered: Vec<&(Vec<u8>, Option<Vec<u8>>)> = ranges.iter().collect();
+    let Access::Ranges { index, ranges, descending, merged } = access else { return Ok(()) };
+    let source = reader.reads.source;
+    let pairs = |(from, to): &KeyRange| -> Pairs {
+        if to.as_ref().is_some_and(|to| to <= from) {
+            Box::new(std::iter::empty())
+        } else {
+            source.range(from.clone(), to.clone(), *descending)
+        }
+    };
+    if let Some(skipped) = merged {
+        let ranges = ranges.iter().zip(skipped).map(|(range, skipped)| (pairs(range), *skipped));
+        for pair in Merged::new(ranges, *descending)? {
+            if !visit_pair(reader, table, *index, pair?, visit)? {
+                return Ok(());
+            }
+        }
+        return Ok(());
+    }
+    let mut ordered: Vec<&KeyRange> = ranges.iter().collect();
     if *descending {
         ordered.reverse();
     }
-    for (from, to) in ordered {
-        if to.as_ref().is_some_and(|to| to <= from) {
-            continue;
-        }
-        for pair in reader.reads.source.range(from.clone(), to.clone(), *descending) {
-            let (key, value) = pair?;
-            let row = match index {
-                None => Some(codec::decode(&value, table, ids, &inner.blobs)?),
-                Some(_) => {
-                    let primary_key = keys::primary_key_in(&key, &value)
-                        .ok_or_else(|| StoreError::Corrupt("an index entry has no key".into()))?;
-                    // A row may have gone between index and row; then it is no result.
-                    reader.reads.get_encoded(table, primary_key)?
-                }
-            };
-            if let Some(row) = row
-                && !visit(row)?
-            {
+    for range in ordered {
+        for pair in pairs(range) {
+            if !visit_pair(reader, table, *index, pair?, visit)? {
                 return Ok(());
             }
         }
     }
     Ok(())
+}
+
+/// Shows the row of one pair; false ends the walk.
+fn visit_pair(
+    reader: &Reader,
+    table: &TableInfo,
+    index: Option<usize>,
+    (key, value): Pair,
+    visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
+) -> Result<bool, StoreError> {
+    let inner = reader.reads.inner;
+    let row = match index {
+        None => Some(codec::decode(&value, table, &inner.ids[table.id], &inner.blobs)?),
+        Some(_) => {
+            let primary_key = keys::primary_key_in(&key, &value)
+                .ok_or_else(|| StoreError::Corrupt("an index entry has no key".into()))?;
+            // A row may have gone between index and row; then it is no result.
+            reader.reads.get_encoded(table, primary_key)?
+        }
+    };
+    match row {
+        Some(row) => visit(row),
+        None => Ok(true),
+    }
+}
+
+/// Several ranges as one, ordered by what follows the bytes that each range's keys share.
+struct Merged<'a> {
+    ranges: Vec<(Pairs<'a>, usize)>,
+    /// The next pair of each range, by the rest of its key.
+    heads: BTreeMap<(Vec<u8>, usize), Pair>,
+    descending: bool,
+}
+
+impl<'a> Merged<'a> {
+    fn new(
+        ranges: impl Iterator<Item = (Pairs<'a>, usize)>,
+        descending: bool,
+    ) -> Result<Merged<'a>, StoreError> {
+        let mut merged = Merged { ranges: ranges.collect(), heads: BTreeMap::new(), descending };
+        for position in 0..merged.ranges.len() {
+            merged.advance(position)?;
+        }
+        Ok(merged)
+    }
+
+    fn advance(&mut self, position: usize) -> Result<(), StoreError> {
+        let (pairs, skipped) = &mut self.ranges[position];
+        if let Some(pair) = pairs.next() {
+            let pair = pair?;
+            let rest = pair.0.get(*skipped..).unwrap_or_default().to_vec();
+            self.heads.insert((rest, position), pair);
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Merged<'_> {
+    type Item = Result<Pair, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let head = if self.descending { self.heads.pop_last() } else { self.heads.pop_first() };
+        let ((_, position), pair) = head?;
+        Some(self.advance(position).map(|()| pair))
+    }
 }

@@ -1,0 +1,58 @@
+//! The buckets that applications expect.
+
+use models::{Aggregate, Value, schema};
+use store::{Caller, Transaction};
+
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+
+struct Seed {
+    id: &'static str,
+    public: bool,
+    mib_max: i64,
+    mime_types: &'static [&'static str],
+}
+
+const IMAGES_AND_VIDEOS: &[&str] = &["image/*", "video/mp4", "video/webm", "video/quicktime"];
+
+const SEEDS: [Seed; 6] = [
+    Seed { id: "avatars", public: true, mib_max: 10, mime_types: &["image/*"] },
+    Seed { id: "reference_images", public: false, mib_max: 50, mime_types: &["image/*"] },
+    Seed { id: "system_assets", public: true, mib_max: 50, mime_types: &[] },
+    Seed { id: "user-library", public: false, mib_max: 200, mime_types: IMAGES_AND_VIDEOS },
+    Seed { id: "videos", public: true, mib_max: 200, mime_types: &["video/*"] },
+    Seed { id: "workspace-temp", public: false, mib_max: 200, mime_types: IMAGES_AND_VIDEOS },
+];
+
+/// Makes the buckets that are missing; those that are there stay as an operator left them.
+#[derive(Debug)]
+pub struct SeedBuckets;
+
+impl Decision for SeedBuckets {
+    type Answer = ();
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::File
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<(), Refusal> {
+        let buckets = schema().known("storage.buckets");
+        for seed in &SEEDS {
+            if transaction.reads().get(buckets, &[Value::text(seed.id)])?.is_some() {
+                continue;
+            }
+            let mut row = buckets.default_row();
+            let mut set = |column: &str, value: Value| row[buckets.at(column)] = value;
+            set("id", Value::text(seed.id));
+            set("name", Value::text(seed.id));
+            set("public", Value::Bool(seed.public));
+            set("file_size_limit", Value::Int(seed.mib_max << 20));
+            if !seed.mime_types.is_empty() {
+                let patterns = seed.mime_types.iter().map(|pattern| Some(pattern.to_string())).collect();
+                set("allowed_mime_types", Value::TextArray(patterns));
+            }
+            transaction.insert(&Caller::new(transaction.claims), buckets, row)?;
+        }
+        Ok(())
+    }
+}

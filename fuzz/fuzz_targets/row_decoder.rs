@@ -1,0 +1,11 @@
+//! Can bytes in the place of a stored row make the decoder panic, or ask for all memory?
+//!
+//! `cargo +nightly fuzz run row_decoder`
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    store::decodes(bytes);
+});

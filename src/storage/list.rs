@@ -1,0 +1,266 @@
+//! `POST object/list/{bucket}` and `POST object/list-v2/{bucket}`: what lies under a prefix.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use models::convert::format_timestamp;
+use models::{Claims, Command, Value, schema};
+use serde_json::{Value as Document, json};
+use store::query::{Comparison, Filter, Limits, Query, Reader};
+use store::{Caller, Store, StoreError};
+
+use super::error::StorageError;
+use super::object::{Object, bucket};
+use super::request::{BucketName, Members, Who};
+use crate::app::App;
+
+/// Entries of one answer.
+const ENTRIES_MAX: u64 = 1000;
+/// Entries that are gathered for sorting by something other than the name.
+const SORTED_MAX: usize = 100_000;
+/// Files of one folder that are passed by before the rest of it is jumped over.
+const PASSED_MAX: u32 = 16;
+/// Longest prefix or search, in bytes.
+const TEXT_BYTES_MAX: usize = 2048;
+/// Names up to this length lie in order in the index.
+const ORDERED_BYTES_MAX: usize = 250;
+
+/// Something under a prefix.
+enum Entry {
+    /// The first part of longer paths.
+    Folder(String),
+    File(Box<Object>),
+}
+
+impl Entry {
+    fn name(&self) -> &str {
+        match self {
+            Entry::Folder(name) => name,
+            Entry::File(object) => &object.name,
+        }
+    }
+}
+
+/// What to look for.
+struct Walk<'w> {
+    bucket: &'w str,
+    /// Where the names begin.
+    prefix: &'w str,
+    /// Whether longer paths are drawn together into folders.
+    by_folder: bool,
+    /// Only what comes after this name.
+    after: Option<&'w str>,
+    /// In lower case; what the last part of a name must hold.
+    search: &'w str,
+    /// Stop after so many.
+    entries_max: usize,
+}
+
+pub(crate) async fn list(
+    State(app): State<App>,
+    Who(claims): Who,
+    BucketName(id): BucketName,
+    body: Members,
+) -> Result<Json<Document>, StorageError> {
+    let store = app.actors.store().clone();
+    let limit = body.number("limit")?.unwrap_or(100).min(ENTRIES_MAX);
+    let offset = body.number("offset")?.unwrap_or(0).min(SORTED_MAX as u64);
+    let (limit, offset) = (limit as usize, offset as usize);
+    let mut prefix = short(&body, "prefix")?.trim_start_matches('/').to_string();
+    if !prefix.is_empty() && !prefix.ends_with('/') {
+        prefix.push('/');
+    }
+    let search = short(&body, "search")?.to_lowercase();
+    let sort = body.0.get("sortBy").unwrap_or(&Document::Null);
+    let column = sort["column"].as_str().unwrap_or("name").to_string();
+    if !["name", "updated_at", "created_at", "last_accessed_at"].contains(&column.as_str()) {
+        return Err(StorageError::invalid("body/sortBy/column must be a time or the name"));
+    }
+    let descending = sort["order"].as_str().is_some_and(|order| order.eq_ignore_ascii_case("desc"));
+    let in_order = column == "name" && !descending;
+    let entries = tokio::task::spawn_blocking(move || {
+        bucket(&store, &id)?;
+        let entries_max = if in_order { offset + limit } else { SORTED_MAX };
+        let walk =
+            Walk { bucket: &id, prefix: &prefix, by_folder: true, after: None, search: &search, entries_max };
+        let mut entries = find(&store, &claims, &walk)?;
+        if !in_order {
+            sort_by(&mut entries, &column, descending);
+        }
+        let page = entries.iter().skip(offset).take(limit);
+        Ok::<_, StorageError>(page.map(|entry| entry_json(entry, &prefix)).collect())
+    });
+    Ok(Json(Document::Array(entries.await??)))
+}
+
+/// Pages by name, with a cursor.
+pub(crate) async fn list_v2(
+    State(app): State<App>,
+    Who(claims): Who,
+    BucketName(id): BucketName,
+    body: Members,
+) -> Result<Json<Document>, StorageError> {
+    let store = app.actors.store().clone();
+    let limit = body.number("limit")?.unwrap_or(ENTRIES_MAX).clamp(1, ENTRIES_MAX) as usize;
+    let prefix = short(&body, "prefix")?.to_string();
+    let cursor = short(&body, "cursor")?.to_string();
+    let by_folder = body.flag("with_delimiter")?.unwrap_or(false);
+    let sort = body.0.get("sortBy").unwrap_or(&Document::Null);
+    let is = |name: &str, only: &str| sort[name].as_str().is_none_or(|given| given == only);
+    if !is("column", "name") || !is("order", "asc") {
+        return Err(StorageError::invalid("body/sortBy: pages come by ascending name only"));
+    }
+    let answer = tokio::task::spawn_blocking(move || {
+        bucket(&store, &id)?;
+        let after = (!cursor.is_empty()).then_some(cursor.as_str());
+        let walk =
+            Walk { bucket: &id, prefix: &prefix, by_folder, after, search: "", entries_max: limit + 1 };
+        let mut entries = find(&store, &claims, &walk)?;
+        let has_next = entries.len() > limit;
+        entries.truncate(limit);
+        let (mut folders, mut objects) = (Vec::new(), Vec::new());
+        for entry in &entries {
+            let mut document = entry_json(entry, "");
+            document["key"] = json!(entry.name());
+            match entry {
+                Entry::Folder(name) => folders.push(json!({"name": format!("{name}/"), "key": name})),
+                Entry::File(_) => objects.push(document),
+            }
+        }
+        let next = entries.last().filter(|_| has_next).map(|last| match last {
+            Entry::Folder(name) => format!("{name}/"),
+            Entry::File(object) => object.name.clone(),
+        });
+        Ok::<_, StorageError>(json!({
+            "hasNext": has_next, "folders": folders, "objects": objects, "nextCursor": next,
+        }))
+    });
+    Ok(Json(answer.await??))
+}
+
+fn short<'b>(body: &'b Members, name: &str) -> Result<&'b str, StorageError> {
+    let text = body.text(name)?.unwrap_or_default();
+    if text.len() > TEXT_BYTES_MAX {
+        return Err(StorageError::invalid(format!("body/{name} is too long")));
+    }
+    Ok(text)
+}
+
+/// Entries by name, those that the caller may see.
+fn find(store: &Store, claims: &Claims, walk: &Walk) -> Result<Vec<Entry>, StorageError> {
+    let objects = schema().known("storage.objects");
+    let (name_at, limits) = (objects.at("name"), Limits::default());
+    let caller = Caller::new(claims);
+    let started = Instant::now();
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut seen = std::collections::HashSet::new();
+    // A folder given as cursor is jumped over whole.
+    let mut from = match walk.after {
+        Some(folder) if walk.by_folder && folder.ends_with('/') => (end_of(folder), true),
+        Some(after) if after > walk.prefix => (after.to_string(), false),
+        _ => (walk.prefix.to_string(), true),
+    };
+    let mut is_done = walk.entries_max == 0;
+    while !is_done {
+        let comparison = if from.1 { Comparison::GreaterOrEqual } else { Comparison::Greater };
+        let mut query = Query::all(objects.id)
+            .equal("bucket_id", Value::text(walk.bucket))
+            .filter(Filter::compare(name_at, comparison, Value::text(&from.0)))
+            .order("name", false);
+        if !walk.prefix.is_empty() && walk.prefix.ends_with('/') {
+            query =
+                query.filter(Filter::compare(name_at, Comparison::Less, Value::text(end_of(walk.prefix))));
+        }
+        let left = limits.duration_max.saturating_sub(started.elapsed()).max(Duration::from_millis(1));
+        let reader = Reader::new(store.reads(), &caller, Limits { duration_max: left, ..limits });
+        let mut passed = 0;
+        let mut jump = None;
+        let mut failure = None;
+        let ordered = reader.each_stored(&query, Command::Select, &mut |row| {
+            let name = row[name_at].as_str().unwrap_or_default();
+            let Some(rest) = name.strip_prefix(walk.prefix) else { return Ok(name < walk.prefix) };
+            let folder = rest.split_once('/').filter(|_| walk.by_folder).map(|(folder, _)| folder);
+            let matches = folder.unwrap_or(rest).to_lowercase().contains(walk.search);
+            match folder {
+                Some(folder) => {
+                    let whole = format!("{}{folder}", walk.prefix);
+                    if seen.contains(&whole) {
+                        passed += 1;
+                        if passed > PASSED_MAX && whole.len() < ORDERED_BYTES_MAX {
+                            jump = Some(end_of(&format!("{whole}/")));
+                            return Ok(false);
+                        }
+                        return Ok(true);
+                    }
+                    passed = 0;
+                    seen.insert(whole.clone());
+                    if matches {
+                        entries.push(Entry::Folder(whole));
+                    }
+                }
+                None if matches => match Object::from_row(&row) {
+                    Ok(object) => entries.push(Entry::File(Box::new(object))),
+                    Err(error) => {
+                        failure = Some(error);
+                        return Ok(false);
+                    }
+                },
+                None => {}
+            }
+            if entries.len() >= SORTED_MAX || seen.len() >= SORTED_MAX {
+                return Err(StoreError::Limit { what: "number of files", max: SORTED_MAX as u64 });
+            }
+            is_done = entries.len() >= walk.entries_max;
+            Ok(!is_done)
+        })?;
+        debug_assert!(ordered);
+        if let Some(failure) = failure {
+            return Err(failure);
+        }
+        match jump {
+            Some(next) if !is_done => from = (next, true),
+            _ => is_done = true,
+        }
+    }
+    Ok(entries)
+}
+
+/// The first name after all that begin with a text which ends with a slash.
+fn end_of(folder: &str) -> String {
+    let mut end = folder.strip_suffix('/').unwrap_or(folder).to_string();
+    // What follows the slash in the order of bytes.
+    end.push('0');
+    end
+}
+
+fn sort_by(entries: &mut [Entry], column: &str, descending: bool) {
+    let time = |entry: &Entry| match (entry, column) {
+        (Entry::Folder(_), _) => None,
+        (Entry::File(object), "updated_at") => Some(object.updated_at),
+        (Entry::File(object), "created_at") => Some(object.created_at),
+        (Entry::File(object), _) => object.last_accessed_at,
+    };
+    entries.sort_by(|a, b| {
+        let order = match column {
+            "name" => a.name().cmp(b.name()),
+            _ => time(a).cmp(&time(b)),
+        };
+        if descending { order.reverse() } else { order }
+    });
+}
+
+fn entry_json(entry: &Entry, prefix: &str) -> Document {
+    let name = |whole: &str| whole.strip_prefix(prefix).unwrap_or(whole).to_string();
+    match entry {
+        Entry::Folder(folder) => json!({
+            "name": name(folder), "id": null, "updated_at": null, "created_at": null, "last_accessed_at": null,
+            "metadata": null,
+        }),
+        Entry::File(object) => json!({
+            "name": name(&object.name), "id": object.id, "updated_at": format_timestamp(object.updated_at),
+            "created_at": format_timestamp(object.created_at),
+            "last_accessed_at": object.last_accessed_at.map(format_timestamp), "metadata": object.metadata(),
+        }),
+    }
+}

@@ -1,0 +1,139 @@
+//! Finding a bucket or a file, with or without the caller's policies.
+
+use actors::file::FileRefusal;
+use models::convert::format_timestamp;
+use models::{Claims, Command, Row, Value, schema};
+use serde_json::{Value as Json, json};
+use store::blob::BlobHash;
+use store::query::{Limits, Query, Reader};
+use store::{Caller, Store};
+use uuid::Uuid;
+
+use super::error::StorageError;
+
+/// What this dialect says of a stored file.
+#[derive(Clone, Debug)]
+pub(crate) struct Object {
+    pub id: Uuid,
+    pub bucket: String,
+    pub name: String,
+    pub owner: Option<Uuid>,
+    pub blob: BlobHash,
+    pub size: u64,
+    pub mime_type: String,
+    pub cache_control: String,
+    pub user_metadata: Option<Json>,
+    pub created_at: i64,
+    pub updated_at: i64,
+    pub last_accessed_at: Option<i64>,
+}
+
+impl Object {
+    pub fn from_row(row: &Row) -> Result<Object, StorageError> {
+        let objects = schema().known("storage.objects");
+        let at = |column: &str| &row[objects.at(column)];
+        let text = |column: &str| at(column).as_str().unwrap_or_default().to_string();
+        let blob = BlobHash::parse(&text("blob_hash"));
+        Ok(Object {
+            id: at("id").as_uuid().unwrap_or_default(),
+            bucket: text("bucket_id"),
+            name: text("name"),
+            owner: at("owner").as_uuid(),
+            blob: blob.ok_or_else(|| StorageError::internal("an object names no blob"))?,
+            size: at("size").as_i64().unwrap_or(0).unsigned_abs(),
+            mime_type: text("mime_type"),
+            cache_control: at("cache_control").as_str().unwrap_or("no-cache").to_string(),
+            user_metadata: at("user_metadata").as_json(),
+            created_at: at("created_at").as_micros().unwrap_or(0),
+            updated_at: at("updated_at").as_micros().unwrap_or(0),
+            last_accessed_at: at("last_accessed_at").as_micros(),
+        })
+    }
+
+    /// Changes with the bytes.
+    pub fn etag(&self) -> String {
+        format!("\"{}\"", &self.blob.hex()[..32])
+    }
+
+    /// Changes with every upload.
+    pub fn version(&self) -> Uuid {
+        Uuid::new_v5(&self.id, format!("{} {}", self.updated_at, self.blob.hex()).as_bytes())
+    }
+
+    /// `Sat, 21 Nov 2026 15:00:00 GMT`.
+    pub fn last_modified(&self) -> String {
+        http_date(self.updated_at)
+    }
+
+    /// The `metadata` member of listings and answers.
+    pub fn metadata(&self) -> Json {
+        json!({
+            "eTag": self.etag(), "size": self.size, "mimetype": self.mime_type, "cacheControl": self.cache_control,
+            "lastModified": format_timestamp(self.updated_at), "contentLength": self.size, "httpStatusCode": 200,
+        })
+    }
+
+    /// All of it, as removals answer.
+    pub fn to_json(&self) -> Json {
+        json!({
+            "name": self.name, "bucket_id": self.bucket, "owner": self.owner, "owner_id": self.owner, "id": self.id,
+            "version": self.version(), "updated_at": format_timestamp(self.updated_at),
+            "created_at": format_timestamp(self.created_at),
+            "last_accessed_at": self.last_accessed_at.map(format_timestamp),
+            "metadata": self.metadata(), "user_metadata": self.user_metadata,
+        })
+    }
+}
+
+/// A time for headers.
+pub(crate) fn http_date(micros: i64) -> String {
+    let time = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
+    time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
+
+/// The row of a bucket, whoever asks.
+pub(crate) fn bucket(store: &Store, id: &str) -> Result<Row, StorageError> {
+    let row = store.reads().get(schema().known("storage.buckets"), &[Value::text(id)])?;
+    row.ok_or_else(|| FileRefusal::NoSuchBucket.into())
+}
+
+/// A file that the caller may read; those of public buckets are everybody's to read.
+pub(crate) fn readable(
+    store: &Store,
+    claims: &Claims,
+    bucket_id: &str,
+    key: &str,
+) -> Result<Object, StorageError> {
+    if actors::file::buckets::is_public(&bucket(store, bucket_id)?) {
+        return find(store, &Claims::service(), bucket_id, key);
+    }
+    find(store, claims, bucket_id, key)
+}
+
+/// A file that the caller's policies show.
+pub(crate) fn find(
+    store: &Store,
+    claims: &Claims,
+    bucket_id: &str,
+    key: &str,
+) -> Result<Object, StorageError> {
+    match find_row(store, claims, bucket_id, key)? {
+        Some(row) => Object::from_row(&row),
+        None => Err(FileRefusal::NoSuchKey.into()),
+    }
+}
+
+/// The row of a file that the caller's policies show.
+pub(crate) fn find_row(
+    store: &Store,
+    claims: &Claims,
+    bucket_id: &str,
+    key: &str,
+) -> Result<Option<Row>, StorageError> {
+    let objects = schema().known("storage.objects");
+    let query =
+        Query::all(objects.id).equal("bucket_id", Value::text(bucket_id)).equal("name", Value::text(key));
+    let caller = Caller::new(claims);
+    let rows = Reader::new(store.reads(), &caller, Limits::default()).stored(&query, Command::Select)?;
+    Ok(rows.into_iter().next())
+}

@@ -1,0 +1,153 @@
+//! What handlers of this dialect are given: who asks, which file, which JSON.
+
+use actors::file::key::check_key;
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::http::HeaderMap;
+use axum::http::request::Parts;
+use models::Claims;
+use serde_json::{Map, Value};
+
+use super::error::StorageError;
+use crate::app::App;
+use crate::caller::claims_from;
+
+/// Largest JSON body, in bytes.
+const JSON_BYTES_MAX: usize = 1 << 20;
+
+/// Whoever sent the request.
+pub(crate) struct Who(pub Claims);
+
+impl FromRequestParts<App> for Who {
+    type Rejection = StorageError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Who, StorageError> {
+        claims_from(&parts.headers, &app.keys, &app.config)
+            .map(Who)
+            .map_err(|bad| StorageError::new(403, "Unauthorized", "InvalidJWT", bad.message))
+    }
+}
+
+/// A bucket and a path inside it, decoded.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub bucket: String,
+    pub key: String,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Place {
+    type Rejection = StorageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Place, StorageError> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Ok(Path((bucket, key))) = path else {
+            return Err(StorageError::new(400, "InvalidKey", "InvalidKey", "Invalid key: not UTF-8"));
+        };
+        check_key(&key)?;
+        Ok(Place { bucket, key })
+    }
+}
+
+/// A bucket's name from the path.
+pub(crate) struct BucketName(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for BucketName {
+    type Rejection = StorageError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<BucketName, StorageError> {
+        match Path::<String>::from_request_parts(parts, state).await {
+            Ok(Path(bucket)) => Ok(BucketName(bucket)),
+            Err(_) => Err(actors::file::FileRefusal::NoSuchBucket.into()),
+        }
+    }
+}
+
+/// A JSON object; an empty body is an empty object.
+pub(crate) struct Members(pub Map<String, Value>);
+
+impl FromRequest<App> for Members {
+    type Rejection = StorageError;
+
+    async fn from_request(request: Request, _: &App) -> Result<Members, StorageError> {
+        read_json(request.into_body()).await.map(Members)
+    }
+}
+
+async fn read_json(body: Body) -> Result<Map<String, Value>, StorageError> {
+    let bytes = to_bytes(body, JSON_BYTES_MAX).await;
+    let bytes = bytes.map_err(|error| StorageError::invalid(format!("the body cannot be read: {error}")))?;
+    if bytes.iter().all(u8::is_ascii_whitespace) {
+        return Ok(Map::new());
+    }
+    match serde_json::from_slice(&bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err(StorageError::invalid("body must be object")),
+        Err(error) => Err(StorageError::invalid(format!("body is not JSON: {error}"))),
+    }
+}
+
+impl Members {
+    /// A text member; null and absence are the same.
+    pub fn text(&self, name: &str) -> Result<Option<&str>, StorageError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(StorageError::invalid(format!("body/{name} must be string"))),
+        }
+    }
+
+    /// A text member that must be there.
+    pub fn needed(&self, name: &str) -> Result<&str, StorageError> {
+        self.text(name)?
+            .ok_or_else(|| StorageError::invalid(format!("body must have required property '{name}'")))
+    }
+
+    /// A truth value; null and absence are the same.
+    pub fn flag(&self, name: &str) -> Result<Option<bool>, StorageError> {
+        match self.0.get(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::Bool(truth)) => Ok(Some(*truth)),
+            Some(_) => Err(StorageError::invalid(format!("body/{name} must be boolean"))),
+        }
+    }
+
+    /// A number of at least zero, which some clients send as text.
+    pub fn number(&self, name: &str) -> Result<Option<u64>, StorageError> {
+        let number = match self.0.get(name) {
+            None | Some(Value::Null) => return Ok(None),
+            Some(Value::Number(number)) => number.as_u64(),
+            Some(Value::String(text)) => text.trim().parse().ok(),
+            Some(_) => None,
+        };
+        number.map(Some).ok_or_else(|| StorageError::invalid(format!("body/{name} must be a natural number")))
+    }
+
+    /// A list of texts that must be there.
+    pub fn texts(&self, name: &str, items_max: usize) -> Result<Vec<String>, StorageError> {
+        let Some(Value::Array(items)) = self.0.get(name) else {
+            return Err(StorageError::invalid(format!("body/{name} must be array")));
+        };
+        if items.is_empty() || items.len() > items_max {
+            return Err(StorageError::invalid(format!("body/{name} must have 1 to {items_max} items")));
+        }
+        let text = |item: &Value| item.as_str().map(str::to_string);
+        let texts: Option<Vec<String>> = items.iter().map(text).collect();
+        texts.ok_or_else(|| StorageError::invalid(format!("body/{name} must hold strings")))
+    }
+}
+
+/// A header as text; one that is not plain text counts as absent.
+pub(crate) fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// A parameter of a query string, decoded; the first of several.
+pub(crate) fn parameter(query: Option<&str>, name: &str) -> Option<String> {
+    query.unwrap_or_default().split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then(|| {
+            let spaced = value.replace('+', " ");
+            percent_encoding::percent_decode_str(&spaced).decode_utf8_lossy().into_owned()
+        })
+    })
+}

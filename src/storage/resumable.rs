@@ -1,0 +1,288 @@
+//! `upload/resumable`: uploads in pieces that survive a lost connection and a restart (TUS 1.0.0).
+
+use actors::file::put_object::{NewObject, PutObject};
+use axum::body::Body;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use models::Claims;
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use super::error::StorageError;
+use super::incoming::{drain, next_piece};
+use super::request::{Place, Who, header as header_text};
+use super::unfinished::{Held, LIFE, Note, Unfinished};
+use super::upload::{admit, metadata_of, wants_upsert};
+use crate::app::App;
+
+const VERSION: &str = "1.0.0";
+const EXTENSIONS: &str = "creation,creation-with-upload,termination,expiration";
+const PIECE_TYPE: &str = "application/offset+octet-stream";
+/// Bytes gathered before a thread writes them.
+const GATHERED_BYTES: usize = 256 << 10;
+
+/// What the server can do, for `OPTIONS`.
+pub(crate) fn abilities(headers: &mut HeaderMap, bytes_max: u64) {
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    set("tus-resumable", VERSION);
+    set("tus-version", VERSION);
+    set("tus-extension", EXTENSIONS);
+    set("tus-max-size", &bytes_max.to_string());
+}
+
+/// `POST upload/resumable`: begins one.
+pub(crate) async fn create(
+    State(app): State<App>,
+    Who(claims): Who,
+    request: Request,
+) -> Result<Response, StorageError> {
+    let (parts, body) = request.into_parts();
+    let note = match begin(&app, &claims, &parts.headers) {
+        Ok(note) => note,
+        Err(error) => {
+            drain(&mut body.into_data_stream()).await;
+            return Err(error.plain());
+        }
+    };
+    let uploads = Unfinished::of(&app.config.data);
+    let id = {
+        let (uploads, note) = (uploads.clone(), note.clone());
+        spawn_blocking(move || uploads.begin(&note)).await?.map_err(StorageError::plain)?
+    };
+    let (held, ..) = uploads.hold(id).map_err(StorageError::plain)?;
+    // The first piece may come along.
+    let offset = if header_text(&parts.headers, "content-type") == Some(PIECE_TYPE) {
+        append(&uploads, id, 0, note.length, body).await.map_err(StorageError::plain)?
+    } else {
+        0
+    };
+    if offset == note.length {
+        finish(&app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
+    }
+    let mut response = answer(StatusCode::CREATED, offset);
+    set(&mut response, header::LOCATION, &format!("/storage/v1/upload/resumable/{id}"));
+    set_expiry(&mut response);
+    Ok(response)
+}
+
+/// `HEAD upload/resumable/{id}`: how much has arrived.
+pub(crate) async fn state(
+    State(app): State<App>,
+    Who(claims): Who,
+    Path(id): Path<String>,
+) -> Result<Response, StorageError> {
+    let uploads = Unfinished::of(&app.config.data);
+    let (id, held, note, offset) = hold(&uploads, &claims, &id)?;
+    let length = note.length;
+    if offset == length {
+        // The server died between the last byte and the row; the client would take it for done.
+        finish(&app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
+    }
+    let mut response = answer(StatusCode::OK, offset);
+    set(&mut response, HeaderName::from_static("upload-length"), &length.to_string());
+    set(&mut response, header::CACHE_CONTROL, "no-store");
+    Ok(response)
+}
+
+/// `PATCH upload/resumable/{id}`: the next piece.
+pub(crate) async fn go_on(
+    State(app): State<App>,
+    Who(claims): Who,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, StorageError> {
+    let (parts, body) = request.into_parts();
+    let uploads = Unfinished::of(&app.config.data);
+    let checked = hold(&uploads, &claims, &id).and_then(|(id, held, note, offset)| {
+        let said = |name: &str| header_text(&parts.headers, name);
+        if said("content-type") != Some(PIECE_TYPE) {
+            return Err(
+                StorageError::new(415, "invalid_mime_type", "InvalidMimeType", "Wrong content type").plain()
+            );
+        }
+        if said("upload-offset").and_then(|text| text.parse().ok()) != Some(offset) {
+            let message = format!("Upload-Offset must be {offset}");
+            return Err(StorageError::new(409, "conflict", "InvalidUploadOffset", message).plain());
+        }
+        Ok((id, held, note, offset))
+    });
+    let (id, held, note, offset) = match checked {
+        Ok(found) => found,
+        Err(error) => {
+            drain(&mut body.into_data_stream()).await;
+            return Err(error);
+        }
+    };
+    let offset = append(&uploads, id, offset, note.length, body).await.map_err(StorageError::plain)?;
+    if offset == note.length {
+        finish(&app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
+    }
+    let mut response = answer(StatusCode::NO_CONTENT, offset);
+    set_expiry(&mut response);
+    Ok(response)
+}
+
+/// `DELETE upload/resumable/{id}`: gives one up.
+pub(crate) async fn give_up(
+    State(app): State<App>,
+    Who(claims): Who,
+    Path(id): Path<String>,
+) -> Result<Response, StorageError> {
+    let uploads = Unfinished::of(&app.config.data);
+    let (id, _held, ..) = hold(&uploads, &claims, &id)?;
+    uploads.remove(id);
+    Ok(answer(StatusCode::NO_CONTENT, 0))
+}
+
+/// What an upload is to become, if the caller may make that.
+fn begin(app: &App, claims: &Claims, headers: &HeaderMap) -> Result<Note, StorageError> {
+    let length = header_text(headers, "upload-length").and_then(|text| text.trim().parse::<u64>().ok());
+    let length = length.ok_or_else(|| StorageError::invalid("Upload-Length must be a natural number"))?;
+    let given = header_text(headers, "upload-metadata").unwrap_or_default();
+    let member = |name: &str| -> Option<String> {
+        let pair = given.split(',').map(str::trim).find(|pair| pair.split(' ').next() == Some(name))?;
+        let bytes = STANDARD.decode(pair.split_once(' ').map_or("", |(_, value)| value.trim())).ok()?;
+        String::from_utf8(bytes).ok()
+    };
+    let needed = |name: &str| {
+        member(name).ok_or_else(|| StorageError::invalid(format!("Upload-Metadata must have {name}")))
+    };
+    let place = Place { bucket: needed("bucketName")?, key: needed("objectName")? };
+    actors::file::key::check_key(&place.key)?;
+    let upsert = wants_upsert(headers);
+    // The length of this request is not that of the file.
+    let limits = admit(app, claims, &place, upsert, &HeaderMap::new())?;
+    if length > limits.bytes_max {
+        return Err(actors::file::FileRefusal::TooLarge { bytes_max: limits.bytes_max }.into());
+    }
+    let mime_type = member("contentType").unwrap_or_else(|| "application/octet-stream".into());
+    actors::file::buckets::check_fits(&limits.bucket, length, &mime_type)?;
+    let cache_control = member("cacheControl").filter(|text| text.len() <= 256).map(|text| {
+        let is_seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if is_seconds { format!("max-age={text}") } else { text }
+    });
+    let metadata = member("metadata").map(|text| metadata_of(text.as_bytes())).transpose()?;
+    let owner = claims.user_id.filter(|_| !claims.is_service());
+    Ok(Note {
+        bucket: place.bucket,
+        key: place.key,
+        owner,
+        length,
+        mime_type,
+        cache_control,
+        metadata,
+        upsert,
+    })
+}
+
+/// An upload of the caller's own; another's is as good as none.
+fn hold(uploads: &Unfinished, claims: &Claims, id: &str) -> Result<(Uuid, Held, Note, u64), StorageError> {
+    let missing = || StorageError::new(404, "not_found", "NoSuchUpload", "The upload was not found").plain();
+    let id = Uuid::parse_str(id).map_err(|_| missing())?;
+    let (held, note, offset) = uploads.hold(id).map_err(StorageError::plain)?;
+    if !claims.is_service() && (claims.user_id.is_none() || claims.user_id != note.owner) {
+        return Err(missing());
+    }
+    Ok((id, held, note, offset))
+}
+
+/// Takes a piece in. What arrived of it before the connection was lost is kept.
+async fn append(
+    uploads: &Unfinished,
+    id: Uuid,
+    mut offset: u64,
+    length: u64,
+    body: Body,
+) -> Result<u64, StorageError> {
+    let mut stream = body.into_data_stream();
+    let mut gathered = Vec::new();
+    let taken = loop {
+        let piece = next_piece(&mut stream).await;
+        let is_last = !matches!(piece, Ok(Some(_)));
+        if let Ok(Some(bytes)) = &piece {
+            if offset + (gathered.len() + bytes.len()) as u64 > length {
+                break Err(StorageError::new(
+                    413,
+                    "Payload too large",
+                    "EntityTooLarge",
+                    "More than Upload-Length",
+                ));
+            }
+            gathered.extend_from_slice(bytes);
+        }
+        if gathered.len() >= GATHERED_BYTES || (is_last && !gathered.is_empty()) {
+            let (uploads, bytes) = (uploads.clone(), std::mem::take(&mut gathered));
+            offset += bytes.len() as u64;
+            spawn_blocking(move || uploads.append(id, &bytes)).await??;
+        }
+        match piece {
+            Ok(Some(_)) => {}
+            Ok(None) => break Ok(()),
+            Err(error) => break Err(error),
+        }
+    };
+    if taken.is_err() {
+        drain(&mut stream).await;
+    }
+    let uploads = uploads.clone();
+    spawn_blocking(move || uploads.sync(id)).await??;
+    taken.map(|()| offset)
+}
+
+/// Everything has arrived: blob first, then the row, then the upload is forgotten.
+async fn finish(
+    app: &App,
+    claims: &Claims,
+    uploads: &Unfinished,
+    id: Uuid,
+    held: Held,
+    note: Note,
+) -> Result<(), StorageError> {
+    let (uploads, store) = (uploads.clone(), app.actors.store().clone());
+    let blob = {
+        let uploads = uploads.clone();
+        spawn_blocking(move || uploads.to_blob(id, &store)).await??
+    };
+    let object = NewObject {
+        bucket: note.bucket,
+        name: note.key,
+        owner: note.owner,
+        blob,
+        size: note.length,
+        mime_type: note.mime_type,
+        cache_control: note.cache_control,
+        user_metadata: note.metadata,
+    };
+    let put = app.actors.ask(claims, PutObject { object, upsert: note.upsert }).await;
+    let refused = put.map(|_| ()).map_err(StorageError::from);
+    // Whatever the store refused it would refuse again; a busy one may take it later.
+    if refused.as_ref().err().is_none_or(|error| error.status.is_client_error() && error.status != 429) {
+        uploads.remove(id);
+    }
+    drop(held);
+    refused
+}
+
+fn answer(status: StatusCode, offset: u64) -> Response {
+    let mut response = status.into_response();
+    set(&mut response, HeaderName::from_static("tus-resumable"), VERSION);
+    set(&mut response, HeaderName::from_static("upload-offset"), &offset.to_string());
+    response
+}
+
+fn set_expiry(response: &mut Response) {
+    let expires = chrono::Utc::now() + LIFE;
+    let text = super::object::http_date(expires.timestamp_micros());
+    set(response, HeaderName::from_static("upload-expires"), &text);
+}
+
+fn set(response: &mut Response, name: HeaderName, value: &str) {
+    super::download::set(response.headers_mut(), name, value);
+}

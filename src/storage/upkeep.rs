@@ -1,0 +1,29 @@
+//! What nobody needs any more: blobs without a row, uploads that were given up.
+
+use std::time::Duration;
+
+use store::Store;
+
+use super::unfinished::Unfinished;
+
+/// How often to look.
+const EVERY: Duration = Duration::from_secs(3600);
+/// Age from which a blob without a row is garbage: longer than any upload waits for its commit.
+const ORPHAN_AGE: Duration = Duration::from_secs(6 * 3600);
+
+/// Sweeps now and then for as long as the server runs.
+pub(crate) async fn sweep_for_ever(store: Store) {
+    loop {
+        let store = store.clone();
+        let swept = tokio::task::spawn_blocking(move || {
+            Unfinished::of(store.folder()).sweep();
+            store.sweep(ORPHAN_AGE, false)
+        });
+        match swept.await {
+            Ok(Ok(swept)) if !swept.is_empty() => tracing::info!(blobs = swept.len(), "swept"),
+            Ok(Err(error)) => tracing::error!(%error, "the sweep failed"),
+            _ => {}
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}

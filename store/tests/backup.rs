@@ -1,0 +1,121 @@
+//! Backups made while others write: whole, consistent, and with everything acknowledged before they began.
+
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+
+use models::{Claims, Value, schema};
+use store::{Caller, OpenOptions, Store, StoreError, backup};
+
+fn open(folder: &std::path::Path) -> Store {
+    Store::open(folder, schema(), &OpenOptions::default()).expect("the store opens").0
+}
+
+/// Writes one commit: two rows with the same note, or a new note for both.
+fn write(store: &Store, number: i64, note: &str) {
+    let claims = Claims::service();
+    let caller = Caller::new(&claims);
+    let table = schema().known("system_config");
+    let (_, durable) = store
+        .transact(&claims, |transaction| {
+            for id in [number * 2, number * 2 + 1] {
+                let old = transaction.reads().get(table, &[Value::Int(id)])?;
+                let mut row = old.clone().unwrap_or_else(|| table.default_row());
+                row[table.at("id")] = Value::Int(id);
+                row[table.at("config")] = Value::json(&serde_json::json!({ "note": note }));
+                match old {
+                    Some(old) => transaction.update(&caller, table, &old, row)?,
+                    None => transaction.insert(&caller, table, row)?,
+                };
+            }
+            Ok::<_, StoreError>(())
+        })
+        .expect("the rows fit");
+    durable.wait_blocking().expect("durable");
+}
+
+fn note(store: &Store, id: i64) -> Option<String> {
+    let table = schema().known("system_config");
+    let row = store.reads().get(table, &[Value::Int(id)]).expect("a read")?;
+    let document = row[table.at("config")].as_json()?;
+    document["note"].as_str().map(str::to_string)
+}
+
+#[test]
+fn a_backup_made_under_writes_restores_to_one_moment() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder.path().join("data"));
+    let before = 1500;
+    std::thread::scope(|scope| {
+        for thread in 0..8 {
+            let store = &store;
+            scope.spawn(move || {
+                (0..before).filter(|it| it % 8 == thread).for_each(|it| write(store, it, "before"))
+            });
+        }
+    });
+    let blob = store.blobs().write(&[7; 200_000]).expect("a blob");
+    let stop = AtomicBool::new(false);
+    let next = AtomicI64::new(before);
+    let manifest = std::thread::scope(|scope| {
+        for thread in 0..3 {
+            let (store, stop, next) = (&store, &stop, &next);
+            scope.spawn(move || {
+                let mut turn: i64 = thread;
+                while !stop.load(Ordering::Relaxed) {
+                    // New rows at the end, and old rows all over what is being copied.
+                    write(store, next.fetch_add(1, Ordering::Relaxed), "during");
+                    write(store, turn * 613 % before, "changed");
+                    turn += 3;
+                }
+            });
+        }
+        let manifest = store.backup(&folder.path().join("backup"));
+        stop.store(true, Ordering::Relaxed);
+        manifest.expect("a backup")
+    });
+    assert!(next.load(Ordering::Relaxed) > before, "nothing was written meanwhile");
+    assert!(store.commits() > manifest.commit, "no commit fell into the backup");
+    assert!(matches!(store.backup(&folder.path().join("backup")), Err(StoreError::Io { .. })), "it exists");
+    drop(store);
+
+    let restored = folder.path().join("restored");
+    std::fs::create_dir(&restored).expect("a folder");
+    assert_eq!(backup::restore(&folder.path().join("backup"), &restored).expect("a restore"), manifest);
+    let store = open(&restored);
+    let report = store.check().expect("a report");
+    assert_eq!(report.faults, 0, "{:?}", report.listed);
+    assert_eq!(store.commits(), manifest.commit);
+    let mut rows = 0;
+    for number in 0..next.load(Ordering::Relaxed) {
+        let pair = (note(&store, number * 2), note(&store, number * 2 + 1));
+        assert_eq!(pair.0, pair.1, "commit {number} is torn");
+        assert!(number >= before || pair.0.is_some(), "{number} was acknowledged before the backup");
+        rows += u64::from(pair.0.is_some()) * 2;
+    }
+    assert_eq!(report.rows, rows);
+    // The restored store goes on by itself.
+    write(&store, 0, "after");
+    assert_eq!(note(&store, 0).as_deref(), Some("after"));
+    assert!(!store.blobs().exists(&blob), "a blob that no row names is not kept");
+}
+
+#[test]
+fn a_damaged_backup_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(&folder.path().join("data"));
+    write(&store, 1, "kept");
+    let target = folder.path().join("backup");
+    store.backup(&target).expect("a backup");
+    let pairs = target.join("pairs.bin");
+    let mut bytes = std::fs::read(&pairs).expect("the pairs");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&pairs, bytes).expect("damage");
+    let restored = folder.path().join("restored");
+    std::fs::create_dir(&restored).expect("a folder");
+    assert!(matches!(backup::restore(&target, &restored), Err(StoreError::Corrupt(_))));
+    assert!(!restored.join("tree").exists());
+    // Nor does a restore replace what is there.
+    let data = folder.path().join("data");
+    assert!(backup::restore(&target, &data).is_err());
+    assert_eq!(note(&store, 2).as_deref(), Some("kept"));
+}

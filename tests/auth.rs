@@ -1,0 +1,173 @@
+//! The auth dialect where there is no mail server: links in the outbox, and accounts in the operator's hands.
+
+mod common;
+
+use std::path::Path;
+
+use common::Server;
+use serde_json::{Value as Json, json};
+
+const PASSWORD: &str = "correct horse";
+
+fn outbox(data: &Path) -> Vec<Json> {
+    let text = std::fs::read_to_string(data.join("outbox.jsonl")).unwrap_or_default();
+    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
+}
+
+/// The code of the newest link of a kind to an address.
+fn code(data: &Path, kind: &str, address: &str) -> String {
+    let line = outbox(data).into_iter().rev().find(|line| line["kind"] == kind && line["email"] == address);
+    let line = line.unwrap_or_else(|| panic!("no {kind} for {address} in the outbox"));
+    line["email_otp"].as_str().expect("a code").to_string()
+}
+
+/// A server that waits for addresses to be confirmed.
+fn careful(data: &Path) -> Server {
+    std::fs::create_dir_all(data).expect("a folder");
+    std::fs::write(data.join("playhouse.json"), json!({"autoconfirm": false}).to_string()).expect("a file");
+    Server::start(data, &[])
+}
+
+fn auth(server: &Server, method: &str, path: &str, token: &str, body: &Json) -> (u16, Json) {
+    server.call(method, &format!("/auth/v1/{path}"), token, Some(body))
+}
+
+fn verify(server: &Server, kind: &str, address: &str, code: &str) -> (u16, Json) {
+    auth(server, "POST", "verify", &server.anon, &json!({"type": kind, "email": address, "token": code}))
+}
+
+fn sign_in(server: &Server, address: &str) -> (u16, Json) {
+    let body = json!({"email": address, "password": PASSWORD});
+    auth(server, "POST", "token?grant_type=password", &server.anon, &body)
+}
+
+fn refresh(server: &Server, session: &Json) -> (u16, Json) {
+    let body = json!({"refresh_token": session["refresh_token"]});
+    auth(server, "POST", "token?grant_type=refresh_token", &server.anon, &body)
+}
+
+#[test]
+fn a_sign_up_is_confirmed_by_the_link_in_the_outbox() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = careful(folder.path());
+    let body = json!({"email": "Ada@example.com", "password": PASSWORD});
+    let (status, user) = auth(&server, "POST", "signup", &server.anon, &body);
+    assert_eq!(status, 200, "{user}");
+    assert!(user.get("access_token").is_none() && user.get("email_confirmed_at").is_none(), "{user}");
+    assert_eq!(sign_in(&server, "ada@example.com").1["error_code"], "email_not_confirmed");
+    let code = code(folder.path(), "signup", "ada@example.com");
+    let (status, session) = verify(&server, "signup", "ada@example.com", &code);
+    assert_eq!((status, &session["user"]["id"]), (200, &user["id"]), "{session}");
+    assert!(session["user"]["email_confirmed_at"].is_string());
+    assert_eq!(sign_in(&server, "ada@example.com").0, 200);
+}
+
+#[test]
+fn an_address_changes_when_the_new_one_is_confirmed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = careful(folder.path());
+    for name in ["old", "taken"] {
+        let body =
+            json!({"email": format!("{name}@example.com"), "password": PASSWORD, "email_confirm": true});
+        assert_eq!(auth(&server, "POST", "admin/users", &server.service, &body).0, 200);
+    }
+    let (_, session) = sign_in(&server, "old@example.com");
+    let token = session["access_token"].as_str().expect("a token");
+    let (status, taken) = auth(&server, "PUT", "user", token, &json!({"email": "taken@example.com"}));
+    assert_eq!((status, &taken["error_code"]), (422, &json!("email_exists")), "{taken}");
+    let (status, user) = auth(&server, "PUT", "user", token, &json!({"email": "new@example.com"}));
+    assert_eq!(
+        (status, &user["email"], &user["new_email"]),
+        (200, &json!("old@example.com"), &json!("new@example.com"))
+    );
+    let first = code(folder.path(), "email_change", "new@example.com");
+    // A second wish makes the first worthless.
+    assert_eq!(auth(&server, "PUT", "user", token, &json!({"email": "newer@example.com"})).0, 200);
+    assert_eq!(verify(&server, "email_change", "new@example.com", &first).0, 403);
+    let second = code(folder.path(), "email_change", "newer@example.com");
+    let (status, session) = verify(&server, "email_change", "newer@example.com", &second);
+    assert_eq!((status, &session["user"]["email"]), (200, &json!("newer@example.com")), "{session}");
+    assert_eq!(session["user"]["identities"][0]["identity_data"]["email"], "newer@example.com");
+    assert_eq!(sign_in(&server, "newer@example.com").0, 200);
+    assert_eq!(sign_in(&server, "old@example.com").0, 400);
+}
+
+#[test]
+fn a_link_makes_an_account_only_where_that_is_wanted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = careful(folder.path());
+    let body = json!({"email": "nobody@example.com", "create_user": false});
+    assert_eq!(auth(&server, "POST", "otp", &server.anon, &body), (200, json!({})));
+    assert!(outbox(folder.path()).is_empty());
+    let body = json!({"email": "new@example.com", "create_user": true, "data": {"username": "Newt"}});
+    assert_eq!(auth(&server, "POST", "otp", &server.anon, &body), (200, json!({})));
+    let code = code(folder.path(), "magiclink", "new@example.com");
+    let (status, session) = verify(&server, "email", "new@example.com", &code);
+    assert_eq!((status, &session["user"]["user_metadata"]["username"]), (200, &json!("Newt")), "{session}");
+    let (_, page) = server.call("GET", "/auth/v1/admin/users", &server.service, None);
+    assert_eq!(page["users"].as_array().map(Vec::len), Some(1), "{page}");
+}
+
+#[test]
+fn a_new_password_or_a_ban_ends_sessions() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (id, _) = server.sign_up("ada@example.com");
+    let path = format!("admin/users/{id}");
+    for change in [json!({"password": PASSWORD}), json!({"ban_duration": "1h"})] {
+        let (_, session) = sign_in(&server, "ada@example.com");
+        let token = session["access_token"].as_str().expect("a token");
+        assert_eq!(server.call("GET", "/auth/v1/user", token, None).0, 200);
+        // What the operator says otherwise leaves them alone.
+        auth(&server, "PUT", &path, &server.service, &json!({"user_metadata": {"a": 1}}));
+        let (status, session) = refresh(&server, &session);
+        assert_eq!(status, 200, "{session}");
+        assert_eq!(auth(&server, "PUT", &path, &server.service, &change).0, 200);
+        assert_eq!(refresh(&server, &session).0, 400, "{change}");
+        assert_eq!(server.call("GET", "/auth/v1/user", token, None).0, 403, "{change}");
+    }
+}
+
+#[test]
+fn an_account_can_be_forgotten_while_its_rows_stay() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (id, token) = server.sign_up("ada@example.com");
+    let row = json!({"user_id": id, "original_prompt": "kept", "media_type": "image"});
+    assert_eq!(server.call("POST", "/rest/v1/projects", &token, Some(&row)).0, 201);
+    let (_, session) = sign_in(&server, "ada@example.com");
+    let path = format!("admin/users/{id}");
+    let (status, answer) =
+        auth(&server, "DELETE", &path, &server.service, &json!({"should_soft_delete": true}));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(sign_in(&server, "ada@example.com").0, 400);
+    assert_eq!(refresh(&server, &session).0, 400);
+    let (status, user) = server.call("GET", &format!("/auth/v1/{path}"), &server.service, None);
+    assert_eq!(status, 200);
+    assert!(
+        user["deleted_at"].is_string() && user["email"] == "" && user["identities"] == json!([]),
+        "{user}"
+    );
+    let kept = "/rest/v1/projects?select=original_prompt";
+    assert_eq!(server.call("GET", kept, &server.service, None).1, json!([{"original_prompt": "kept"}]));
+    // The address is free again.
+    let (again, _) = server.sign_up("ada@example.com");
+    assert_ne!(again, id);
+    // Without the flag everything goes.
+    let path = format!("admin/users/{id}");
+    assert_eq!(auth(&server, "DELETE", &path, &server.service, &json!({})).0, 200);
+    assert_eq!(server.call("GET", kept, &server.service, None).1, json!([]));
+}
+
+#[test]
+fn only_an_invitation_invites() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    for (kind, invites) in [("signup", false), ("magiclink", false), ("invite", true)] {
+        let body = json!({"type": kind, "email": format!("{kind}@example.com"), "password": PASSWORD,
+                          "data": {"from": kind}});
+        let (status, link) = auth(&server, "POST", "admin/generate_link", &server.service, &body);
+        assert_eq!((status, &link["user_metadata"]["from"]), (200, &json!(kind)), "{link}");
+        assert_eq!(link["invited_at"].is_string(), invites, "{link}");
+    }
+}

@@ -1,0 +1,109 @@
+//! The operator's commands, each on a folder at rest and on one that is being served.
+
+mod common;
+
+use std::path::Path;
+use std::process::Command;
+
+use common::Server;
+use serde_json::{Value as Json, json};
+
+/// Runs the command line; its answer, or what it complained about.
+fn run(data: &Path, arguments: &[&str]) -> Result<Json, String> {
+    let output = Command::new(env!("CARGO_BIN_EXE_playhouse"))
+        .args(arguments)
+        .arg("--data")
+        .arg(data)
+        .env("PLAYHOUSE_LOG", "error")
+        .output()
+        .expect("the binary runs");
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).to_string());
+    }
+    Ok(serde_json::from_slice(&output.stdout).unwrap_or(Json::Null))
+}
+
+fn create_user(data: &Path, email: &str, role: &str) -> Result<Json, String> {
+    run(data, &["user", "create", "--email", email, "--password", "correct horse", "--role", role])
+}
+
+/// Signs in and returns the roles that the account sees of itself.
+fn roles(server: &Server, email: &str) -> Vec<String> {
+    let body = json!({"email": email, "password": "correct horse"});
+    let path = "/auth/v1/token?grant_type=password";
+    let (status, session) = server.call("POST", path, &server.anon, Some(&body));
+    assert_eq!(status, 200, "{session}");
+    let token = session["access_token"].as_str().expect("a token");
+    let path = format!(
+        "/rest/v1/user_roles?select=role&order=role&user_id=eq.{}",
+        session["user"]["id"].as_str().expect("an id")
+    );
+    let (_, rows) = server.call("GET", &path, token, None);
+    rows.as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| row["role"].as_str().expect("a role").to_string())
+        .collect()
+}
+
+#[test]
+fn accounts_backups_and_checks_work_at_rest_and_while_serving() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, backups) = (folder.path().join("data"), folder.path());
+    let at = |name: &str| backups.join(name).to_string_lossy().to_string();
+
+    // At rest.
+    let made = create_user(&data, "rest@example.com", "admin").expect("an account at rest");
+    assert_eq!(made["email"], "rest@example.com");
+    let report = run(&data, &["check"]).expect("a check at rest");
+    assert_eq!(report["faults"], 0);
+    let manifest = run(&data, &["backup", &at("at rest")]).expect("a backup at rest");
+    assert!(manifest["pairs"].as_u64() > Some(0));
+
+    // While serving.
+    let mut server = Server::start(&data, &[]);
+    create_user(&data, "live@example.com", "admin").expect("an account while serving");
+    assert_eq!(roles(&server, "rest@example.com"), ["admin", "basic_user"]);
+    assert_eq!(roles(&server, "live@example.com"), ["admin", "basic_user"]);
+    let refused = create_user(&data, "live@example.com", "admin").expect_err("the address is taken");
+    assert!(refused.contains("email_exists"), "{refused}");
+    let (user, token) = server.sign_up("writer@example.com");
+    let write = |note: &str| {
+        let row = json!({"user_id": user, "original_prompt": note, "media_type": "image"});
+        let (status, body) = server.call("POST", "/rest/v1/projects", &token, Some(&row));
+        assert_eq!(status, 201, "{body}");
+    };
+    write("before the backup");
+    let live = run(&data, &["backup", &at("live")]).expect("a backup while serving");
+    assert!(live["commit"].as_u64() > manifest["commit"].as_u64());
+    write("after the backup");
+    assert!(run(&data, &["backup", &at("live")]).is_err(), "a backup never replaces another");
+    assert_eq!(run(&data, &["check"]).expect("a check while serving")["faults"], 0);
+    server.kill();
+
+    // What was backed up while serving comes back, in a folder of its own.
+    let restored = folder.path().join("restored");
+    run(&restored, &["restore", &at("live")]).expect("a restore");
+    assert!(run(&restored, &["restore", &at("live")]).is_err(), "a restore never replaces a store");
+    assert_eq!(run(&restored, &["check"]).expect("a check of what was restored")["faults"], 0);
+    let server = Server::start(&restored, &[]);
+    assert_eq!(roles(&server, "live@example.com"), ["admin", "basic_user"]);
+    let path = "/rest/v1/projects?select=original_prompt";
+    let (_, rows) = server.call("GET", path, &server.service, None);
+    assert_eq!(rows, json!([{"original_prompt": "before the backup"}]));
+}
+
+#[test]
+fn only_the_operators_key_opens_the_operators_routes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("curious@example.com");
+    for path in ["/admin/v1/backup", "/admin/v1/check"] {
+        for key in [&server.anon, &token] {
+            let target = folder.path().join("stolen").to_string_lossy().to_string();
+            let (status, body) = server.call("POST", path, key, Some(&json!({"target": target})));
+            assert_eq!(status, 403, "{path}: {body}");
+        }
+    }
+    assert!(!folder.path().join("stolen").exists());
+}

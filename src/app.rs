@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use actors::Actors;
 use actors::conversation::chat::Chat;
+use actors::render::Render;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::{HeaderValue, Method, StatusCode, header};
@@ -21,6 +22,8 @@ use crate::{functions, gotrue, operate, postgrest, storage};
 pub struct Shared {
     /// Who decides.
     pub actors: Actors,
+    /// Who draws; absent when jobs wait for workers elsewhere.
+    pub render: Option<Render>,
     /// What signs tokens.
     pub keys: Keys,
     /// How we were started.
@@ -49,8 +52,8 @@ pub fn router(app: App) -> Router {
         .nest("/rest/v1", postgrest::routes())
         .route("/rest/v1/", get(postgrest::root))
         .nest("/auth/v1", gotrue::routes())
-        .nest("/storage/v1", storage::routes())
         .nest("/functions/v1", functions::routes())
+        .nest("/storage/v1", storage::routes())
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(middleware::from_fn_with_state(app.clone(), wrap))

@@ -38,7 +38,7 @@ struct Common {
     /// Open although acknowledged commits are missing.
     #[arg(long, global = true)]
     accept_data_loss: bool,
-    /// Folder of model files; by default `models` in the data folder.
+    /// Folder of model files; by default `models_dir`.
     #[arg(long, env = "PLAYHOUSE_MODELS_DIR", global = true)]
     models_dir: Option<PathBuf>,
     /// The chat model, a GGUF file or a Hugging Face folder; by default one of the models folder.
@@ -72,6 +72,25 @@ enum Command {
     },
     /// Look the whole store over, also while the server runs.
     Check,
+    /// List, verify and add models that draw.
+    #[command(subcommand)]
+    Models(ModelsCommand),
+}
+
+#[derive(Subcommand)]
+enum ModelsCommand {
+    /// List the models of the models folder, after the one in the program.
+    List,
+    /// Hash a model and name the tensors that are missing, unused or of another shape.
+    Verify {
+        /// Its name, as `list` shows it.
+        name: String,
+    },
+    /// Copy a diffusers folder or a .safetensors file with its configuration into the models folder.
+    Add {
+        /// Where it lies.
+        path: PathBuf,
+    },
 }
 
 #[derive(Subcommand)]
@@ -123,18 +142,19 @@ pub fn run() -> Result<(), String> {
             Ok(())
         }
         Command::Check => check(&config),
+        Command::Models(command) => models(&config, command),
     }
 }
 
 fn configuration(common: &Common) -> Result<Config, String> {
     let path = common.config.clone().unwrap_or_else(|| common.data.join("playhouse.json"));
-    let mut config = match std::fs::read(&path) {
-        Ok(text) => serde_json::from_slice(&text).map_err(|error| format!("{}: {error}", path.display()))?,
-        Err(error) if common.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => {
-            Config::default()
-        }
-        Err(error) => return Err(format!("{}: {error}", path.display())),
+    let said = |error: String| format!("{}: {error}", path.display());
+    let file = match std::fs::read(&path) {
+        Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| said(error.to_string()))?),
+        Err(error) if common.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
+        Err(error) => return Err(said(error.to_string())),
     };
+    let mut config = playhouse::config::read(file, std::env::vars()).map_err(said)?;
     config.data = common.data.clone();
     config.listen = common.listen.unwrap_or(config.listen);
     config.mailbox_capacity = common.mailbox_capacity.unwrap_or(config.mailbox_capacity);
@@ -145,7 +165,7 @@ fn configuration(common: &Common) -> Result<Config, String> {
         return Err(format!("jwt_algorithm: {} is neither HS256 nor ES256", config.jwt_algorithm));
     }
     config.accept_data_loss |= common.accept_data_loss;
-    config.models_dir = common.models_dir.clone().or(config.models_dir);
+    config.models_dir = common.models_dir.clone().unwrap_or(config.models_dir);
     config.chat_model = common.chat_model.clone().or(config.chat_model);
     config.fetch_chat_model = common.fetch_chat_model.unwrap_or(config.fetch_chat_model);
     Ok(config)
@@ -248,6 +268,19 @@ fn backup(config: &Config, target: &Path) -> Result<(), String> {
     let store = playhouse::open(config)?;
     let manifest = store.backup(&target).map_err(|error| error.to_string())?;
     print(&serde_json::to_value(&manifest).map_err(|error| error.to_string())?)
+}
+
+fn models(config: &Config, command: ModelsCommand) -> Result<(), String> {
+    let folder = &config.models_dir;
+    match command {
+        ModelsCommand::List => print(&Json::Array(actors::render::describe_models(folder))),
+        ModelsCommand::Verify { name } => {
+            let found = actors::render::verify_model(folder, &name)?;
+            print(&found)?;
+            if found["sound"] == true { Ok(()) } else { Err(format!("{name} cannot be loaded as it is")) }
+        }
+        ModelsCommand::Add { path } => print(&actors::render::add_model(folder, &path)?),
+    }
 }
 
 fn check(config: &Config) -> Result<(), String> {

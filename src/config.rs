@@ -3,10 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 /// Everything that can be set; each field may also stand in `playhouse.json` of the data folder.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where everything lies.
@@ -41,10 +42,34 @@ pub struct Config {
     pub query_s_max: u64,
     /// Memory for pages of the store, in bytes.
     pub cache_bytes: u64,
+    /// Where models lie, for pictures and for words.
+    pub models_dir: PathBuf,
+    /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
+    pub image_model: Option<String>,
+    /// What draws: `auto`, `cpu`, `vulkan:0`, `cuda:0`.
+    pub image_device: String,
+    /// How weights of picture models are kept: `f32`, `f16` or `bf16`.
+    pub image_weights: String,
+    /// Memory for weights of picture models, in bytes.
+    pub image_memory_bytes: u64,
+    /// Largest picture, in pixels.
+    pub image_pixels_max: u64,
+    /// Whether this process draws itself; otherwise jobs wait for remote workers.
+    pub local_worker: bool,
+    /// Whether jobs cost credits.
+    pub charge_credits: bool,
+    /// Jobs that may wait in all.
+    pub jobs_waiting_max: u64,
+    /// Jobs of one account that may wait.
+    pub jobs_waiting_per_user_max: u64,
+    /// What workers and providers sign their callbacks with.
+    pub callback_secret: Option<String>,
+    /// Whether reference pictures may be URLs elsewhere.
+    pub fetch_references: bool,
+    /// Whether such URLs may lead into private networks.
+    pub fetch_private_addresses: bool,
     /// Open although acknowledged commits are missing.
     pub accept_data_loss: bool,
-    /// Folder of model files; by default `models` in the data folder.
-    pub models_dir: Option<PathBuf>,
     /// The chat model, a GGUF file or a Hugging Face folder; by default one of `models_dir`.
     pub chat_model: Option<PathBuf>,
     /// Whether the default chat model is fetched when there is none.
@@ -70,8 +95,20 @@ impl Default for Config {
             mailbox_capacity: 1024,
             query_s_max: 30,
             cache_bytes: 32 << 20,
+            models_dir: PathBuf::from("models_dir"),
+            image_model: None,
+            image_device: "auto".into(),
+            image_weights: "f32".into(),
+            image_memory_bytes: 8 << 30,
+            image_pixels_max: 2048 * 2048,
+            local_worker: true,
+            charge_credits: true,
+            jobs_waiting_max: 2000,
+            jobs_waiting_per_user_max: 200,
+            callback_secret: None,
+            fetch_references: true,
+            fetch_private_addresses: false,
             accept_data_loss: false,
-            models_dir: None,
             chat_model: None,
             fetch_chat_model: true,
         }
@@ -82,7 +119,7 @@ impl Config {
     /// Where the engines that make words come from.
     pub fn language(&self) -> actors::language::LanguageConfig {
         actors::language::LanguageConfig {
-            models_dir: self.models_dir.clone().unwrap_or_else(|| self.data.join("models")),
+            models_dir: self.models_dir.clone(),
             chat_model: self.chat_model.clone(),
             fetch_chat_model: self.fetch_chat_model,
         }
@@ -91,5 +128,60 @@ impl Config {
     /// The address that clients use.
     pub fn url(&self) -> String {
         self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+    }
+}
+
+impl std::fmt::Debug for Config {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Never the secret.
+        formatter
+            .debug_struct("Config")
+            .field("data", &self.data)
+            .field("listen", &self.listen)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the environment says over what a file says: `PLAYHOUSE_ROWS_MAX=50` sets `rows_max`. Values are JSON, or else
+/// text. The message names the setting that cannot be read.
+pub fn read(
+    file: Option<Json>,
+    environment: impl Iterator<Item = (String, String)>,
+) -> Result<Config, String> {
+    let defaults = serde_json::to_value(Config::default()).map_err(|error| error.to_string())?;
+    let mut settings = file.unwrap_or_else(|| Json::Object(Default::default()));
+    if !settings.is_object() {
+        return Err("the configuration is not a JSON object".into());
+    }
+    for (name, value) in environment {
+        let Some(key) = name.strip_prefix("PLAYHOUSE_").map(str::to_ascii_lowercase) else { continue };
+        let Some(default) = defaults.get(&key) else { continue };
+        // Text stays text even if it looks like a number.
+        let read = match default {
+            Json::String(_) => Json::String(value),
+            _ => serde_json::from_str(&value).unwrap_or(Json::String(value)),
+        };
+        settings[&key] = read;
+    }
+    serde_json::from_value(settings).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let file = serde_json::json!({"rows_max": 10, "autoconfirm": false, "image_model": "a"});
+        let environment =
+            [("PLAYHOUSE_ROWS_MAX", "50"), ("PLAYHOUSE_LOG", "debug"), ("PLAYHOUSE_CALLBACK_SECRET", "s3")];
+        let environment = environment.iter().map(|(name, value)| (name.to_string(), value.to_string()));
+        let config = read(Some(file), environment).expect("it reads");
+        assert_eq!((config.rows_max, config.autoconfirm), (50, false));
+        assert_eq!(config.callback_secret.as_deref(), Some("s3"));
+        assert!(!format!("{config:?}").contains("s3"));
+        let bad = read(None, [("PLAYHOUSE_ROWS_MAX".to_string(), "many".to_string())].into_iter());
+        assert!(bad.is_err());
+        assert!(read(Some(serde_json::json!({"rows_maximum": 1})), std::iter::empty()).is_err());
     }
 }

@@ -10,6 +10,7 @@ pub mod operate;
 pub mod postgrest;
 pub mod storage;
 pub mod token;
+mod verified;
 
 use std::future::Future;
 use std::path::Path;
@@ -18,6 +19,7 @@ use std::sync::Arc;
 use actors::catalog::sow::Sow;
 use actors::conversation::chat::Chat;
 use actors::language::Engines;
+use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
@@ -63,18 +65,57 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     sown.map_err(|error| format!("the catalogue cannot be sown: {error}"))?;
     let engines = Engines::start(actors.store().clone(), config.language());
     let chat = Chat::start(actors.clone(), engines).await.map_err(|error| error.to_string())?;
+    let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::sweep_for_ever(actors.store().clone()));
+    let expiry = tokio::spawn(expire_for_ever(actors.clone()));
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
-    let shared = Arc::new(Shared { actors, keys, config, chat: chat.clone() });
+    let shared = Arc::new(Shared { actors, render, keys, config, chat: chat.clone() });
     let stopped = async move {
         stop.await;
         chat.close().await;
     };
     let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stopped).await;
     sweeps.abort();
+    expiry.abort();
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     served.map_err(|error| error.to_string())
+}
+
+/// How often expired results are looked for.
+const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
+
+/// Removes workspace assets whose time is over, with their files.
+async fn expire_for_ever(actors: Actors) {
+    let Some(function) = actors::rpc::find("cleanup_expired_workspace_assets") else { return };
+    loop {
+        let call = actors::rpc::Call { function, arguments: Vec::new() };
+        match actors.ask(&models::Claims::service(), call).await {
+            Ok(removed) if removed != 0 => tracing::info!(%removed, "removed expired workspace assets"),
+            Ok(_) => {}
+            Err(error) => tracing::error!(%error, "expired workspace assets could not be removed"),
+        }
+        tokio::time::sleep(EXPIRE_EVERY).await;
+    }
+}
+
+/// The render actor, unless drawing is left to workers elsewhere.
+fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, String> {
+    if !config.local_worker {
+        return Ok(None);
+    }
+    let options = RenderOptions {
+        models_dir: config.models_dir.clone(),
+        model: config.image_model.clone(),
+        device: config
+            .image_device
+            .parse()
+            .map_err(|error: actors::render::DeviceError| format!("image_device: {error}"))?,
+        weight_type: actors::render::weight_type(&config.image_weights)?,
+        memory_bytes_max: config.image_memory_bytes,
+        pixels_max: config.image_pixels_max,
+    };
+    Ok(Some(Render::start(actors.clone(), options)))
 }
 
 /// Where a running server writes its address, for the command line.

@@ -96,6 +96,9 @@ pub fn verify(keys: &Keys, token: &str) -> Result<TokenClaims, BadToken> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(BadToken::new("the token is too long"));
     }
+    if let Some(claims) = keys.verified().get(token) {
+        return Ok(claims);
+    }
     let header = decode_header(token)
         .map_err(|_| BadToken::new("token is malformed: expected three base64url parts"))?;
     let Some(key) = keys.verifier(header.alg) else {
@@ -106,7 +109,10 @@ pub fn verify(keys: &Keys, token: &str) -> Result<TokenClaims, BadToken> {
     // API keys have no audience.
     validation.validate_aud = false;
     match decode::<TokenClaims>(token, key, &validation) {
-        Ok(data) => Ok(data.claims),
+        Ok(data) => {
+            keys.verified().add(token, &data.claims);
+            Ok(data.claims)
+        }
         Err(error) => Err(match error.kind() {
             ErrorKind::ExpiredSignature => BadToken { message: "JWT expired".into(), expired: true },
             ErrorKind::InvalidSignature => BadToken::new("signature is invalid"),

@@ -171,3 +171,23 @@ fn only_an_invitation_invites() {
         assert_eq!(link["invited_at"].is_string(), invites, "{link}");
     }
 }
+
+#[test]
+fn a_token_that_worked_stops_working_when_it_ends() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = json!({"access_token_s": 2}).to_string();
+    std::fs::write(folder.path().join("playhouse.json"), settings).expect("a file");
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("ada@example.com");
+    let started = std::time::Instant::now();
+    assert_eq!(server.call("GET", "/rest/v1/jobs", &token, None).0, 200);
+    loop {
+        let (status, body) = server.call("GET", "/rest/v1/jobs", &token, None);
+        if status == 401 {
+            assert_eq!(body["code"], "PGRST303", "{body}");
+            return;
+        }
+        assert!(started.elapsed().as_secs() < 20, "it never ends");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+}

@@ -99,7 +99,7 @@ fn named<'c>(cast: &'c Cast, scene: &Json) -> &'c Json {
 }
 
 /// Scenes of a cast by a condition, newest first unless reversed.
-fn scenes<'c>(cast: &'c Cast, wanted: impl Fn(&Json) -> bool) -> Vec<&'c Json> {
+fn scenes(cast: &Cast, wanted: impl Fn(&Json) -> bool) -> Vec<&Json> {
     cast.scenes.iter().rev().filter(|scene| wanted(scene)).collect()
 }
 
@@ -172,7 +172,7 @@ fn the_documents_queries_are_answered_by_indexes() {
         &server,
         &cast,
         &query,
-        "index idx_character_scenes_character (character_id), sorted; characters by key",
+        "index idx_character_scenes_character_id (character_id), sorted; characters by key",
     );
     check_statistics(&cast, &rows);
     // The same asked from the characters' side.

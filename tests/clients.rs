@@ -32,6 +32,7 @@ fn the_official_clients_work_unmodified() {
     run(&server, ".venv/bin/python", "rest_auth.py");
     run(&server, "node", "storage.mjs");
     run(&server, ".venv/bin/python", "storage.py");
+    run(&server, "node", "pictures.mjs");
     run(&server, "node", "replay.mjs");
     assert_eq!(server.check()["faults"], 0);
 

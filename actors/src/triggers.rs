@@ -5,7 +5,7 @@
 use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
-use crate::{audit, character, conversation, user};
+use crate::{audit, character, conversation, job_scheduler, user};
 
 /// Routes row events to their tables.
 pub(crate) struct RowTriggers;
@@ -21,6 +21,7 @@ impl Triggers for RowTriggers {
         match (event.table.table.schema, event.table.table.name) {
             ("public", "profiles") => user::profiles::before_write(transaction, event, new)?,
             ("public", "characters") => character::characters::before_write(transaction, event, new)?,
+            ("public", "jobs") => job_scheduler::jobs::before_write(event, new)?,
             _ => {}
         }
         if let (Command::Update, Some(column)) = (event.command, event.table.updated_at) {
@@ -38,6 +39,8 @@ impl Triggers for RowTriggers {
                 character::character_scenes::after_write(transaction, event, new)?
             }
             ("public", "messages") => conversation::messages::after_write(transaction, event, new)?,
+            ("public", "jobs") => job_scheduler::jobs::after_write(transaction, event, new)?,
+            ("queue", "entries") => job_scheduler::jobs::after_entry_write(transaction, event, new)?,
             _ => {}
         }
         audit::record(transaction, event, new)
@@ -61,4 +64,21 @@ pub(crate) fn adjust(
         transaction.update(&store::Caller::new(&service), table, &old, row)?;
     }
     Ok(())
+}
+
+/// Adds to an account's credits with the server's rights and answers with what is left; a missing account has 0.
+pub(crate) fn balance(
+    transaction: &Transaction,
+    service: &store::Caller,
+    user: &Value,
+    by: i64,
+) -> Result<i64, StoreError> {
+    let profiles = models::schema().known("profiles");
+    let Some(old) = transaction.reads().get(profiles, std::slice::from_ref(user))? else { return Ok(0) };
+    let column = profiles.at("token_balance");
+    let left = old[column].as_i64().unwrap_or(0).saturating_add(by).min(i64::from(i32::MAX));
+    let mut row = old.clone();
+    row[column] = Value::Int(left);
+    transaction.update(service, profiles, &old, row)?;
+    Ok(left)
 }

@@ -1,1 +1,36 @@
 //! How pictures are made: the Stable Diffusion family in burn.
+//!
+//! [`DiffusionModel::load`] reads a model, [`DiffusionModel::generate`] draws with it. No tables, no HTTP:
+//! whoever calls owns the thread and the device.
+
+mod clip_text_model;
+mod clip_tokenizer;
+mod config;
+mod device;
+mod error;
+mod generate;
+mod image_processor;
+mod lora;
+mod model;
+pub mod models;
+mod noise;
+pub mod ops;
+pub mod pipelines;
+mod preview;
+pub mod prompt;
+pub mod schedulers;
+mod spec;
+mod starter;
+pub mod weights;
+
+pub use clip_text_model::{ClipTextConfig, ClipTextModel, ClipTextOutput};
+pub use clip_tokenizer::{ClipTokenizer, TokenizerFiles};
+pub use device::DeviceChoice;
+pub use error::DiffusionError;
+pub use generate::StepReport;
+pub use image_processor::{read_init_image, read_mask};
+pub use lora::Lora;
+pub use model::{DiffusionModel, LoadOptions, ModelKind, ModelSource, WeightType};
+pub use noise::{Noise, NoiseGenerator, slerp};
+pub use spec::{GenerateSpec, NUM_IMAGES_MAX, PROMPT_BYTES_MAX, SIDE_PX_MAX};
+pub use starter::starter_model_card;

@@ -108,4 +108,5 @@ pub static TABLES: &[&Table] = &[
     &conversation::shelved_messages::SHELVED_MESSAGES,
     &conversation::lorebooks::LOREBOOKS,
     &catalog::seeds::SEEDS,
+    &job_scheduler::queue_entries::QUEUE_ENTRIES,
 ];

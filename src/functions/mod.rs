@@ -1,6 +1,7 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
 mod ask_model;
+mod await_job;
 pub mod call;
 mod cast;
 mod character_lorebook;
@@ -8,26 +9,40 @@ mod character_suggestions;
 mod chat_answer;
 mod chat_workers;
 mod choose_reply;
+mod claim_job;
 mod conversation_memory;
+mod delete_workspace_item;
 mod describe_image;
 mod edit_message;
 mod enhance_prompt;
 mod enhance_scene;
+mod enhancement;
 pub mod error;
+mod generate_admin_image;
 mod get_negative_prompt;
 mod inspect_reply;
+mod job_callback;
+mod job_progress;
 mod picture;
 mod playground_chat;
+mod prices;
+mod queue_job;
+mod reference;
 mod refresh_prompt_cache;
 mod regenerate_reply;
+mod replicate_image;
+mod replicate_input;
+mod replicate_webhook;
 mod reply_tools;
 mod roleplay_chat;
 mod scene_narrative;
 mod score_generation;
+mod signature;
 mod stop_reply;
 mod storyboard_ai_assist;
 mod templates;
 mod watch_reply;
+mod workspace_actions;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -74,7 +89,18 @@ macro_rules! function {
 }
 
 static FUNCTIONS: &[Function] = &[
+    function!("claim-job", Signed, claim_job::run),
+    function!("delete-workspace-item", User, delete_workspace_item::run),
+    function!("generate-admin-image", Admin, generate_admin_image::run),
+    function!("generate-avatars", Admin, generate_admin_image::avatars),
     function!("get-negative-prompt", User, get_negative_prompt::run),
+    function!("job-callback", Signed, job_callback::run),
+    function!("job-progress", User, job_progress::run),
+    function!("queue-job", User, queue_job::run),
+    function!("replicate-callback", Signed, replicate_webhook::retired),
+    function!("replicate-image", User, replicate_image::run),
+    function!("replicate-webhook", Signed, replicate_webhook::run),
+    function!("workspace-actions", User, workspace_actions::run),
     function!("playground-chat", User, playground_chat::run),
     function!("roleplay-chat", User, roleplay_chat::run),
     function!("stop-reply", User, stop_reply::run),

@@ -58,6 +58,15 @@ impl Server {
         self.child.id()
     }
 
+    /// Waits until the process ends by itself.
+    pub fn wait_for_death(&mut self) {
+        let started = Instant::now();
+        while matches!(self.child.try_wait(), Ok(None)) {
+            assert!(started.elapsed() < Duration::from_secs(120), "the server lives on");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Kills the process at once.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -21,8 +21,10 @@ pub use put_object::{NewObject, put_object_rows};
 pub use refused::FileRefusal;
 pub use remove_objects::delete_object_rows;
 
-use models::{Command, Row, Value, schema};
-use store::{Caller, Transaction, guard};
+use models::{Claims, Command, Row, Value, schema};
+use store::blob::BlobHash;
+use store::query::{Limits, Query, Reader};
+use store::{Caller, Store, StoreError, Transaction, guard};
 
 use crate::refusal::Refusal;
 
@@ -57,4 +59,16 @@ fn readable_object(
         return Ok(row);
     }
     Err(FileRefusal::NoSuchKey.into())
+}
+
+/// The bytes of an object, whoever asks; `None` when there is none. Blocks on the disk.
+pub fn read_object(store: &Store, bucket: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+    let objects = schema().known("storage.objects");
+    let query =
+        Query::all(objects.id).equal("bucket_id", Value::text(bucket)).equal("name", Value::text(name));
+    let service = Claims::service();
+    let caller = Caller::new(&service);
+    let found = Reader::new(store.reads(), &caller, Limits::default()).stored(&query, Command::Select)?;
+    let hash = found.first().and_then(|row| BlobHash::parse(row[objects.at("blob_hash")].as_str()?));
+    hash.map(|hash| store.blobs().read(&hash)).transpose()
 }

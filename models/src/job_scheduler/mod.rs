@@ -5,6 +5,7 @@ pub mod exports;
 pub mod image_generations;
 pub mod images;
 pub mod jobs;
+pub mod queue_entries;
 pub mod video_generations;
 pub mod videos;
 pub mod workspace_assets;

@@ -109,6 +109,17 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
     let table = &schema().tables[query.table];
     let mut facts = Facts::default();
     facts.learn(&query.filter);
+    let key_parts: Vec<KeyPart> = table
+        .primary_key
+        .iter()
+        .map(|column| KeyPart { column: *column, descending: false, null_as_empty: false })
+        .collect();
+    let ids = &reader.reads.inner.ids[table.id];
+    let by_key = |facts: &Facts| facts.candidate(query, None, &key_parts, true, keys::prefix(ids.id, 0));
+    // One row at most: nothing finds it faster, and whether the policy admits it is asked of the row.
+    if table.primary_key.iter().all(|column| facts.equal.contains_key(column)) {
+        return Ok(Plan { ordered: true, ..by_key(&facts).plan });
+    }
     for command in commands {
         match guard::implied(&reader.reads, reader.caller, table, *command)? {
             Implied::Nothing => return Ok(nothing()),
@@ -126,13 +137,7 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
     for embed in query.embeds.iter().filter(|embed| embed.inner) {
         facts.learn_join(reader, embed)?;
     }
-    let key_parts: Vec<KeyPart> = table
-        .primary_key
-        .iter()
-        .map(|column| KeyPart { column: *column, descending: false, null_as_empty: false })
-        .collect();
-    let ids = &reader.reads.inner.ids[table.id];
-    let mut best = facts.candidate(query, None, &key_parts, true, keys::prefix(ids.id, 0));
+    let mut best = by_key(&facts);
     for (position, index) in table.indexes.iter().enumerate() {
         if !facts.implies_filter(index) {
             continue;

@@ -8,7 +8,7 @@ use models::{Command, Row, TableInfo, Value};
 
 use super::aggregate::{self, Accumulator};
 use super::embed::Embed;
-use super::{Item, Order, OrderBy, Query, Reader, Rows, run, schema};
+use super::{Item, Order, OrderBy, Query, Reader, Rows, plan, run, schema};
 use crate::error::StoreError;
 
 /// Runs a query.
@@ -36,8 +36,10 @@ fn plain(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError
     let mut size = Size { bytes: 0, max: reader.limits.bytes_max };
     let table = &schema().tables[query.table];
     let mut seen = 0;
-    if run::is_ordered(reader, query)? {
-        run::each(reader, query, &[Command::Select], &mut |row| {
+    let commands = &[Command::Select];
+    let plan = plan::choose(reader, query, commands)?;
+    if plan.ordered {
+        run::each_by(reader, query, commands, &plan, &mut |row| {
             if seen >= query.offset && (result.rows.len() as u64) < limit {
                 let members = members(reader, query, table, &row)?;
                 size.add(&members)?;
@@ -49,7 +51,7 @@ fn plain(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError
     } else {
         let wanted = usize::try_from(query.offset.saturating_add(limit)).unwrap_or(usize::MAX);
         let mut sorted = Sorted::new(&query.order, wanted, reader.limits.sorted_max);
-        run::each(reader, query, &[Command::Select], &mut |row| {
+        run::each_by(reader, query, commands, &plan, &mut |row| {
             seen += 1;
             let keys = sort_keys(reader, query, table, &row)?;
             sorted.add(keys, row).map(|()| true)

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use models::{Command, Row, TableInfo};
 
-use super::plan::{self, Access, KeyRange};
+use super::plan::{self, Access, KeyRange, Plan};
 use super::{Query, Reader, schema};
 use crate::error::StoreError;
 use crate::source::{Pair, Pairs};
@@ -13,14 +13,24 @@ use crate::{codec, guard, keys};
 /// Rows between two looks at the clock.
 const CLOCK_EVERY: u64 = 256;
 
-/// Calls `visit` with every admitted row until it says false. Returns whether the rows came in the query's order.
+/// Calls `visit` with every admitted row until it says false.
 pub(crate) fn each(
     reader: &Reader,
     query: &Query,
     commands: &[Command],
     visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
-) -> Result<bool, StoreError> {
-    let plan = plan::choose(reader, query, commands)?;
+) -> Result<(), StoreError> {
+    each_by(reader, query, commands, &plan::choose(reader, query, commands)?, visit)
+}
+
+/// The same by a plan that was chosen before.
+pub(crate) fn each_by(
+    reader: &Reader,
+    query: &Query,
+    commands: &[Command],
+    plan: &Plan,
+    visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
     let table = &schema().tables[query.table];
     let mut found = 0;
     walk(reader, table, &plan.access, &mut |row| {
@@ -29,8 +39,7 @@ pub(crate) fn each(
             reader.in_time()?;
         }
         if admits(reader, query, table, commands, &row)? { visit(row) } else { Ok(true) }
-    })?;
-    Ok(plan.ordered)
+    })
 }
 
 /// The rows of a query if an index shows that they are few; `None` when more than `max` would have to be looked at.
@@ -50,11 +59,6 @@ pub(crate) fn few(reader: &Reader, query: &Query, max: usize) -> Result<Option<V
         Ok(found <= max)
     })?;
     Ok((found <= max).then_some(rows))
-}
-
-/// Whether the query would return rows in its order without sorting.
-pub(crate) fn is_ordered(reader: &Reader, query: &Query) -> Result<bool, StoreError> {
-    Ok(plan::choose(reader, query, &[Command::Select])?.ordered)
 }
 
 fn admits(

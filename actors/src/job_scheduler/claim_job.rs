@@ -1,0 +1,140 @@
+//! Whose turn it is.
+
+use std::collections::HashMap;
+
+use models::{Aggregate, Command, Row, Value};
+use serde_json::Value as Json;
+use store::query::{Limits, Query, Reader};
+use store::{Caller, Transaction};
+use uuid::Uuid;
+
+use super::entry::{by_id, entries, first, in_micros, jobs, set};
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+
+/// Waiting entries looked at by one claim.
+const WAITING_MAX: usize = 100_000;
+
+/// Takes the next job of a queue: accounts in turn, the one served longest ago first; within an account by priority,
+/// then age. The attempt is counted before it starts.
+#[derive(Debug)]
+pub struct ClaimJob {
+    /// Which queue.
+    pub queue: String,
+    /// Who runs it.
+    pub worker: String,
+    /// How long the worker may be silent, in seconds; `None` for as long as this process lives.
+    pub lease_s: Option<i64>,
+}
+
+/// A job to run.
+#[derive(Clone, Debug)]
+pub struct ClaimedJob {
+    /// Its id.
+    pub id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// The row, now `processing`.
+    pub job: Row,
+    /// What the worker needs.
+    pub payload: Json,
+    /// Which attempt this is, from 1. A report of another attempt changes nothing.
+    pub attempt: i64,
+}
+
+impl Decision for ClaimJob {
+    type Answer = Option<ClaimedJob>;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::JobScheduler
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Option<ClaimedJob>, Refusal> {
+        let (jobs, entries) = (jobs(), entries());
+        for entry in self.in_turn(transaction)? {
+            let Some(id) = entry[entries.at("id")].as_uuid() else { continue };
+            let Some(job) = by_id(transaction, jobs, id)? else { continue };
+            if job[jobs.at("status")].as_str() != Some("queued") {
+                set(transaction, entries, &entry, &[("state", Value::text("ended"))])?;
+                continue;
+            }
+            let attempt = job[jobs.at("attempts")].as_i64().unwrap_or(0) + 1;
+            let job = set(
+                transaction,
+                jobs,
+                &job,
+                &[
+                    ("status", Value::text("processing")),
+                    ("attempts", Value::Int(attempt)),
+                    ("started_at", Value::now()),
+                    ("error_message", Value::Null),
+                ],
+            )?;
+            let lease = self.lease_s.map_or(Value::Null, |seconds| in_micros(seconds * 1_000_000));
+            let entry = set(
+                transaction,
+                entries,
+                &entry,
+                &[
+                    ("state", Value::text("running")),
+                    ("worker", Value::text(&*self.worker)),
+                    ("claimed_at", Value::now()),
+                    ("lease_until", lease),
+                ],
+            )?;
+            let Some(user_id) = entry[entries.at("user_id")].as_uuid() else { continue };
+            let payload = entry[entries.at("payload")].as_json().unwrap_or_default();
+            return Ok(Some(ClaimedJob { id, user_id, job, payload, attempt }));
+        }
+        Ok(None)
+    }
+}
+
+impl ClaimJob {
+    /// The best entry of each account that waits, in the order of their turns.
+    fn in_turn(&self, transaction: &Transaction) -> Result<Vec<Row>, Refusal> {
+        let entries = entries();
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let limits = Limits { sorted_max: WAITING_MAX, ..Limits::default() };
+        let reader = Reader::new(transaction.reads(), &service, limits);
+        let waiting = Query::all(entries.id).equal("state", Value::text("waiting"));
+        let now = chrono::Utc::now().timestamp_micros();
+        let priority = |row: &Row| row[entries.at("priority")].as_i64().unwrap_or(0);
+        let mut best: HashMap<Uuid, (usize, Row)> = HashMap::new();
+        let mut found = reader.stored(&waiting, Command::Select)?;
+        found.sort_by_key(|row| row[entries.at("created_at")].as_micros());
+        for (place, entry) in found.into_iter().enumerate() {
+            let due = entry[entries.at("not_before")].as_micros().is_none_or(|micros| micros <= now);
+            let here = entry[entries.at("queue")].as_str() == Some(&self.queue);
+            let Some(user) = entry[entries.at("user_id")].as_uuid().filter(|_| due && here) else { continue };
+            match best.get(&user) {
+                Some((_, chosen)) if priority(chosen) >= priority(&entry) => {}
+                // The account keeps the place of its oldest job.
+                Some((oldest, _)) => {
+                    let oldest = *oldest;
+                    best.insert(user, (oldest, entry));
+                }
+                None => {
+                    best.insert(user, (place, entry));
+                }
+            }
+        }
+        let mut turns = Vec::with_capacity(best.len());
+        for (user, (place, entry)) in best {
+            let last = Query::all(entries.id)
+                .equal("user_id", Value::Uuid(user))
+                .filter(store::query::Filter::compare(
+                    entries.at("claimed_at"),
+                    store::query::Comparison::Greater,
+                    Value::Timestamp(0),
+                ))
+                .order("claimed_at", true);
+            let served = first(transaction, last)?;
+            let served = served.and_then(|row| row[entries.at("claimed_at")].as_micros());
+            turns.push((served.unwrap_or(0), place, entry));
+        }
+        turns.sort_by_key(|(served, place, _)| (*served, *place));
+        Ok(turns.into_iter().map(|(_, _, entry)| entry).collect())
+    }
+}

@@ -1,0 +1,186 @@
+//! Results: the files' rows, the assets, the job's end and what the job was for land in one commit.
+
+use models::{Aggregate, Row, Value, schema};
+use serde_json::{Map, Value as Json};
+use store::{Caller, Transaction};
+use uuid::Uuid;
+
+use super::entry::{by_id, jobs, set};
+use super::{WORKSPACE_BUCKET, scene_and_portrait};
+use crate::aggregate::Decision;
+use crate::file::{NewObject, object_row, put_object_rows};
+use crate::refusal::Refusal;
+
+/// One result of a job.
+#[derive(Clone, Debug)]
+pub struct FinishedAsset {
+    /// Its place among the job's results, from 0.
+    pub index: i32,
+    /// `image` or `video`.
+    pub asset_type: &'static str,
+    /// Where its file lies in the bucket `workspace-temp`.
+    pub path: String,
+    /// Where its thumbnail lies there.
+    pub thumbnail_path: Option<String>,
+    /// Files whose blobs are durable and whose rows are still to be written; a remote worker uploaded its own.
+    pub files: Vec<NewObject>,
+    /// Bytes, where the worker said; what storage knows wins.
+    pub size: Option<i64>,
+    /// What the file is.
+    pub mime_type: String,
+    /// Seconds, of a video.
+    pub duration_s: Option<i64>,
+    /// The seed it was drawn with.
+    pub seed: i64,
+    /// What drew it.
+    pub model_used: String,
+    /// Pixels across and down.
+    pub size_px: Option<(u32, u32)>,
+    /// Everything else about how it was made.
+    pub settings: Json,
+}
+
+/// Ends a job with its results.
+#[derive(Debug)]
+pub struct CompleteJob {
+    /// The job.
+    pub id: Uuid,
+    /// Which attempt; a report of another one changes nothing. `None` where the reporter does not know.
+    pub attempt: Option<i64>,
+    /// The results.
+    pub assets: Vec<FinishedAsset>,
+    /// Members to set in the job's metadata.
+    pub metadata: Map<String, Json>,
+}
+
+impl Decision for CompleteJob {
+    /// The job as it is now; `None` when the report came too late or the job is gone.
+    type Answer = Option<Row>;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::JobScheduler
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Option<Row>, Refusal> {
+        let jobs = jobs();
+        let Some(job) = by_id(transaction, jobs, self.id)? else { return Ok(None) };
+        let status = job[jobs.at("status")].as_str();
+        let current = match self.attempt {
+            Some(attempt) => {
+                status == Some("processing") && job[jobs.at("attempts")].as_i64() == Some(attempt)
+            }
+            None => !super::jobs::is_final(status),
+        };
+        if !current {
+            return Ok(None);
+        }
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let mut first_image = Value::Null;
+        for asset in &self.assets {
+            for file in &asset.files {
+                put_object_rows(transaction, &service, file.clone(), true)?;
+            }
+            write_asset(transaction, &service, &job, asset)?;
+            if asset.asset_type == "image" {
+                let image = write_image(transaction, &service, &job, asset)?;
+                if first_image.is_null() {
+                    first_image = image;
+                }
+            }
+        }
+        scene_and_portrait::deliver(transaction, &service, &job, &self.assets)?;
+        let mut metadata = match job[jobs.at("metadata")].as_json() {
+            Some(Json::Object(metadata)) => metadata,
+            _ => Map::new(),
+        };
+        metadata.extend(self.metadata);
+        let mut values = vec![
+            ("status", Value::text("completed")),
+            ("completed_at", Value::now()),
+            ("error_message", Value::Null),
+            ("metadata", Value::json(&Json::Object(metadata))),
+        ];
+        if !first_image.is_null() {
+            values.push(("image_id", first_image));
+        }
+        set(transaction, jobs, &job, &values).map(Some)
+    }
+}
+
+fn write_asset(
+    transaction: &Transaction,
+    service: &Caller,
+    job: &Row,
+    asset: &FinishedAsset,
+) -> Result<(), Refusal> {
+    let (jobs, assets) = (jobs(), schema().known("workspace_assets"));
+    let stored = object_row(transaction, WORKSPACE_BUCKET, &asset.path)?;
+    let objects = schema().known("storage.objects");
+    let size = stored.and_then(|object| object[objects.at("size")].as_i64()).or(asset.size).unwrap_or(0);
+    let mut row = assets.default_row();
+    row[assets.at("job_id")] = job[jobs.at("id")].clone();
+    row[assets.at("asset_index")] = Value::Int(i64::from(asset.index));
+    let key = [assets.at("job_id"), assets.at("asset_index")];
+    let old = transaction.conflicting(assets, &key, &row)?;
+    let mut row = old.clone().unwrap_or(row);
+    let mut set = |column: &str, value: Value| row[assets.at(column)] = value;
+    let pixels = |side: Option<u32>| side.map_or(Value::Null, |side| Value::Int(i64::from(side)));
+    set("user_id", job[jobs.at("user_id")].clone());
+    set("asset_type", Value::text(asset.asset_type));
+    set("temp_storage_path", Value::text(&*asset.path));
+    set("thumbnail_path", asset.thumbnail_path.as_deref().map_or(Value::Null, Value::text));
+    set("file_size_bytes", Value::Int(size));
+    set("mime_type", Value::text(&*asset.mime_type));
+    set("duration_seconds", asset.duration_s.map_or(Value::Null, |seconds| Value::Numeric(seconds.into())));
+    set("generation_seed", Value::Int(asset.seed));
+    set("original_prompt", prompt(job));
+    set("model_used", Value::text(&*asset.model_used));
+    set("generation_settings", Value::json(&asset.settings));
+    set("width", pixels(asset.size_px.map(|size| size.0)));
+    set("height", pixels(asset.size_px.map(|size| size.1)));
+    match old {
+        Some(old) => transaction.update(service, assets, &old, row)?,
+        None => transaction.insert(service, assets, row)?,
+    };
+    Ok(())
+}
+
+/// The row of the legacy library that stands for a picture; answers with its id.
+fn write_image(
+    transaction: &Transaction,
+    service: &Caller,
+    job: &Row,
+    asset: &FinishedAsset,
+) -> Result<Value, Refusal> {
+    let (jobs, images) = (jobs(), schema().known("images"));
+    let mut row = images.default_row();
+    let mut set = |column: &str, value: Value| row[images.at(column)] = value;
+    for column in ["user_id", "project_id", "enhanced_prompt", "quality", "original_prompt"] {
+        set(column, job[jobs.at(column)].clone());
+    }
+    set("prompt", prompt(job));
+    set("image_url", Value::text(format!("{WORKSPACE_BUCKET}/{}", asset.path)));
+    let thumbnail = asset.thumbnail_path.as_deref().map(|path| format!("{WORKSPACE_BUCKET}/{path}"));
+    set("thumbnail_url", thumbnail.map_or(Value::Null, Value::Text));
+    set("status", Value::text("completed"));
+    set("format", Value::text(asset.mime_type.rsplit('/').next().unwrap_or("png")));
+    set("job_id", job[jobs.at("id")].clone());
+    set("image_index", Value::Int(i64::from(asset.index)));
+    set("metadata", Value::json(&asset.settings));
+    if row[images.at("quality")].is_null() {
+        row[images.at("quality")] = Value::text("fast");
+    }
+    row[images.at("seed")] = Value::Int(asset.seed);
+    let row = transaction.insert(service, images, row)?;
+    Ok(row[images.at("id")].clone())
+}
+
+/// What the job was asked for.
+pub(super) fn prompt(job: &Row) -> Value {
+    let jobs = jobs();
+    match &job[jobs.at("original_prompt")] {
+        Value::Null => Value::text(""),
+        prompt => prompt.clone(),
+    }
+}

@@ -1,0 +1,90 @@
+//! An attempt that came to nothing.
+
+use models::{Aggregate, Row, Value};
+use store::Transaction;
+use uuid::Uuid;
+
+use super::entry::{by_id, entries, in_micros, jobs, set};
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+
+/// The second attempt waits so long, each later one four times as long, in microseconds.
+const BACK_OFF_MICROS: i64 = 1_000_000;
+/// Longest message that is kept, in characters.
+const MESSAGE_CHARS_MAX: usize = 2000;
+
+/// Reports an attempt that failed: the job waits for its next attempt, or fails for good.
+#[derive(Debug)]
+pub struct FailJob {
+    /// The job.
+    pub id: Uuid,
+    /// Which attempt; a report of another one changes nothing.
+    pub attempt: i64,
+    /// Why, for the job's owner.
+    pub message: String,
+    /// Whether trying again could help.
+    pub retry: bool,
+}
+
+impl Decision for FailJob {
+    /// The job as it is now; `None` when the report came too late.
+    type Answer = Option<Row>;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::JobScheduler
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Option<Row>, Refusal> {
+        let jobs = jobs();
+        let Some(job) = by_id(transaction, jobs, self.id)? else { return Ok(None) };
+        let runs = job[jobs.at("status")].as_str() == Some("processing")
+            && job[jobs.at("attempts")].as_i64() == Some(self.attempt);
+        if !runs {
+            return Ok(None);
+        }
+        let message: String = self.message.chars().take(MESSAGE_CHARS_MAX).collect();
+        give_back(transaction, self.id, &job, message, self.retry).map(Some)
+    }
+}
+
+/// Puts a job that was running back into the queue while attempts are left, else fails it.
+pub(super) fn give_back(
+    transaction: &Transaction,
+    id: Uuid,
+    job: &Row,
+    message: String,
+    retry: bool,
+) -> Result<Row, Refusal> {
+    let (jobs, entries) = (jobs(), entries());
+    let attempts = job[jobs.at("attempts")].as_i64().unwrap_or(0);
+    let attempts_max = job[jobs.at("max_attempts")].as_i64().unwrap_or(3);
+    let entry = by_id(transaction, entries, id)?;
+    match entry {
+        Some(entry) if retry && attempts < attempts_max => {
+            let wait = BACK_OFF_MICROS << (2 * (attempts - 1).clamp(0, 8));
+            set(
+                transaction,
+                entries,
+                &entry,
+                &[
+                    ("state", Value::text("waiting")),
+                    ("worker", Value::Null),
+                    ("lease_until", Value::Null),
+                    ("not_before", in_micros(wait)),
+                ],
+            )?;
+            set(
+                transaction,
+                jobs,
+                job,
+                &[("status", Value::text("queued")), ("error_message", Value::Text(message))],
+            )
+        }
+        _ => set(
+            transaction,
+            jobs,
+            job,
+            &[("status", Value::text("failed")), ("error_message", Value::Text(message))],
+        ),
+    }
+}

@@ -1,0 +1,91 @@
+//! What holds for a job whoever writes it: terminal states are final, and reaching one settles the account.
+
+use models::{Command, Row, Value, schema};
+use serde_json::json;
+use store::{Caller, Event, StoreError, Transaction};
+
+use super::performance;
+use crate::triggers::balance;
+
+/// Whether a status is final.
+pub(crate) fn is_final(status: Option<&str>) -> bool {
+    matches!(status, Some("completed" | "failed" | "cancelled"))
+}
+
+pub(crate) fn before_write(event: &Event, new: &mut Row) -> Result<(), StoreError> {
+    let table = event.table;
+    let status = table.at("status");
+    let (Command::Update, Some(old)) = (event.command, event.old) else { return Ok(()) };
+    if old[status] == new[status] {
+        return Ok(());
+    }
+    if is_final(old[status].as_str()) {
+        let now = old[status].as_str().unwrap_or_default();
+        return Err(StoreError::raised("P0001", format!("the job is {now}, which is final")));
+    }
+    let completed_at = table.at("completed_at");
+    if is_final(new[status].as_str()) && new[completed_at].is_null() {
+        new[completed_at] = Value::now();
+    }
+    Ok(())
+}
+
+pub(crate) fn after_write(
+    transaction: &Transaction,
+    event: &Event,
+    new: Option<&Row>,
+) -> Result<(), StoreError> {
+    let table = event.table;
+    let status = table.at("status");
+    let (Some(old), Some(new)) = (event.old, new) else { return Ok(()) };
+    if is_final(old[status].as_str()) || !is_final(new[status].as_str()) {
+        return Ok(());
+    }
+    let entries = schema().known("queue.entries");
+    let Some(entry) = transaction.reads().get(entries, &[new[table.at("id")].clone()])? else {
+        return Ok(());
+    };
+    let service = transaction.claims.elevated();
+    let service = Caller::new(&service);
+    let credits = entry[entries.at("credits")].as_i64().unwrap_or(0);
+    let mut ended = entry.clone();
+    ended[entries.at("state")] = Value::text("ended");
+    ended[entries.at("lease_until")] = Value::Null;
+    ended[entries.at("credits")] = Value::Int(0);
+    transaction.update(&service, entries, &entry, ended)?;
+    let completed = new[status].as_str() == Some("completed");
+    if completed {
+        let logs = schema().known("usage_logs");
+        let mut log = logs.default_row();
+        let mut set = |column: &str, value: Value| log[logs.at(column)] = value;
+        set("user_id", new[table.at("user_id")].clone());
+        set("action", new[table.at("job_type")].clone());
+        set("credits_consumed", Value::Numeric(credits.into()));
+        set("format", new[table.at("format")].clone());
+        set("quality", new[table.at("quality")].clone());
+        let job = new[table.at("id")].as_uuid();
+        set("metadata", Value::json(&json!({ "job_id": job })));
+        transaction.insert(&service, logs, log)?;
+    } else if credits > 0 {
+        balance(transaction, &service, &new[table.at("user_id")], credits)?;
+    }
+    if new[status].as_str() != Some("cancelled") {
+        performance::count(transaction, &service, table, new, completed)?;
+    }
+    Ok(())
+}
+
+/// A job that is deleted while it waits or runs gives back what was reserved for it.
+pub(crate) fn after_entry_write(
+    transaction: &Transaction,
+    event: &Event,
+    new: Option<&Row>,
+) -> Result<(), StoreError> {
+    let (Some(old), None) = (event.old, new) else { return Ok(()) };
+    let credits = old[event.table.at("credits")].as_i64().unwrap_or(0);
+    if credits > 0 {
+        let service = transaction.claims.elevated();
+        balance(transaction, &Caller::new(&service), &old[event.table.at("user_id")], credits)?;
+    }
+    Ok(())
+}

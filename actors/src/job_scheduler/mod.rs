@@ -1,0 +1,40 @@
+//! Jobs: durable, fair, exact. `jobs.status` is the state clients see; `queue.entries` is the scheduler's side of it.
+//!
+//! ```text
+//! queued ──ClaimJob──▶ processing ──CompleteJob──▶ completed
+//!    ▲                     │ ──FailJob, attempts used up──▶ failed
+//!    └──FailJob, RecoverJobs┘            anything ──update──▶ cancelled
+//! ```
+//!
+//! A terminal state is final whoever writes (`jobs.rs`), and reaching one settles or refunds what was reserved, in
+//! the same commit.
+
+mod claim_job;
+mod complete_job;
+mod entry;
+mod fail_job;
+pub(crate) mod jobs;
+mod performance;
+mod queue_job;
+mod recover_jobs;
+mod scene_and_portrait;
+mod touch_job;
+pub mod workspace;
+
+pub use claim_job::{ClaimJob, ClaimedJob};
+pub use complete_job::{CompleteJob, FinishedAsset};
+pub use fail_job::FailJob;
+pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
+pub use recover_jobs::RecoverJobs;
+pub use touch_job::TouchJob;
+
+/// The queue of pictures.
+pub const IMAGE_QUEUE: &str = "sdxl_queue";
+/// The queue of videos.
+pub const VIDEO_QUEUE: &str = "wan_queue";
+/// The name under which this process itself runs jobs.
+pub const LOCAL_WORKER: &str = "local";
+/// Where results lie until they are kept or expire.
+pub const WORKSPACE_BUCKET: &str = "workspace-temp";
+/// Where kept results lie.
+pub const LIBRARY_BUCKET: &str = "user-library";

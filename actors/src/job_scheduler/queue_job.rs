@@ -1,0 +1,122 @@
+//! Taking a job in.
+
+use models::{Aggregate, Row, Value};
+use serde_json::Value as Json;
+use store::query::{Limits, Query, Reader};
+use store::{Caller, Transaction};
+
+use super::entry::{by_id, entries, jobs};
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+use crate::triggers::balance;
+
+/// How much may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct QueueLimits {
+    /// Jobs in the whole queue.
+    pub waiting_max: u64,
+    /// Jobs of one account.
+    pub waiting_per_user_max: u64,
+}
+
+impl Default for QueueLimits {
+    fn default() -> QueueLimits {
+        QueueLimits { waiting_max: 2000, waiting_per_user_max: 200 }
+    }
+}
+
+/// Queues a job: its row, its place in the queue and its reserved credits land together.
+#[derive(Debug)]
+pub struct QueueJob {
+    /// The row, whole; `user_id` says whose it is.
+    pub job: Row,
+    /// `sdxl_queue` or `wan_queue`.
+    pub queue: &'static str,
+    /// What a worker is sent.
+    pub payload: Json,
+    /// Among the jobs of the same account, greatest first.
+    pub priority: i32,
+    /// A second job with the same key is the first one.
+    pub idempotency_key: Option<String>,
+    /// Credits to reserve.
+    pub credits: i64,
+    /// How much may wait.
+    pub limits: QueueLimits,
+}
+
+/// What became of the request.
+#[derive(Debug)]
+pub struct QueuedJob {
+    /// The job as stored.
+    pub job: Row,
+    /// Whether the key was known, so that nothing new was queued.
+    pub existed: bool,
+}
+
+impl Decision for QueueJob {
+    type Answer = QueuedJob;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::JobScheduler
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<QueuedJob, Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let (jobs, entries) = (jobs(), entries());
+        let user = self.job[jobs.at("user_id")].clone();
+        if let Some(key) = &self.idempotency_key {
+            let columns = [entries.at("user_id"), entries.at("idempotency_key")];
+            let mut probe = entries.empty_row();
+            probe[columns[0]] = user.clone();
+            probe[columns[1]] = Value::text(key);
+            let known = transaction.conflicting(entries, &columns, &probe)?;
+            let id = known.and_then(|entry| entry[entries.at("id")].as_uuid());
+            if let Some(job) = id.map(|id| by_id(transaction, jobs, id)).transpose()?.flatten() {
+                return Ok(QueuedJob { job, existed: true });
+            }
+        }
+        self.check_room(transaction, &service, &user)?;
+        if self.credits > 0 {
+            let left = balance(transaction, &service, &user, -self.credits)?;
+            if left < 0 {
+                let message = format!(
+                    "the job costs {} credits and the account has {}",
+                    self.credits,
+                    left + self.credits
+                );
+                return Err(Refusal::raised("PT402", message));
+            }
+        }
+        let job = transaction.insert(&service, jobs, self.job)?;
+        let mut entry = entries.default_row();
+        let mut set = |column: &str, value: Value| entry[entries.at(column)] = value;
+        set("id", job[jobs.at("id")].clone());
+        set("user_id", user);
+        set("queue", Value::text(self.queue));
+        set("priority", Value::Int(i64::from(self.priority)));
+        set("idempotency_key", self.idempotency_key.map_or(Value::Null, Value::Text));
+        set("payload", Value::json(&self.payload));
+        set("credits", Value::Int(self.credits));
+        transaction.insert(&service, entries, entry)?;
+        Ok(QueuedJob { job, existed: false })
+    }
+}
+
+impl QueueJob {
+    fn check_room(&self, transaction: &Transaction, service: &Caller, user: &Value) -> Result<(), Refusal> {
+        let entries = entries();
+        let waiting = Query::all(entries.id).equal("state", Value::text("waiting"));
+        let rows = Reader::new(transaction.reads(), service, Limits::default())
+            .stored(&waiting, models::Command::Select)?;
+        let of_user = rows.iter().filter(|row| row[entries.at("user_id")] == *user).count() as u64;
+        if of_user >= self.limits.waiting_per_user_max {
+            let message = format!("{of_user} of your jobs wait already; let some finish first");
+            return Err(Refusal::raised("PT429", message));
+        }
+        if rows.len() as u64 >= self.limits.waiting_max {
+            return Err(Refusal::raised("PT429", "the queue is full; try again later"));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,52 @@
+//! Throwing a result away.
+
+use models::{Aggregate, schema};
+use store::{Caller, Transaction};
+use uuid::Uuid;
+
+use super::{asset_of, path_in, thumbnail_beside};
+use crate::aggregate::Decision;
+use crate::file::object_row;
+use crate::job_scheduler::WORKSPACE_BUCKET;
+use crate::refusal::Refusal;
+
+/// Removes a workspace asset with its file and thumbnail.
+#[derive(Debug)]
+pub struct DiscardAsset {
+    /// The asset.
+    pub asset_id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+}
+
+impl Decision for DiscardAsset {
+    /// Whether there was such an asset.
+    type Answer = bool;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::JobScheduler
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<bool, Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let (assets, objects) = (schema().known("workspace_assets"), schema().known("storage.objects"));
+        let Some(asset) = asset_of(transaction, self.asset_id, self.user_id)? else { return Ok(false) };
+        transaction.delete(&service, assets, &asset)?;
+        let path = asset[assets.at("temp_storage_path")].as_str().unwrap_or_default();
+        let path = path_in(path, WORKSPACE_BUCKET).to_string();
+        let thumbnail = match asset[assets.at("thumbnail_path")].as_str() {
+            Some(path) => path_in(path, WORKSPACE_BUCKET).to_string(),
+            None => thumbnail_beside(&path),
+        };
+        for name in [path, thumbnail] {
+            // Accounts may write the paths of their assets, so only files of their own folder go.
+            if name.split('/').next() == Some(self.user_id.to_string().as_str())
+                && let Some(object) = object_row(transaction, WORKSPACE_BUCKET, &name)?
+            {
+                transaction.delete(&service, objects, &object)?;
+            }
+        }
+        Ok(true)
+    }
+}

@@ -1,0 +1,144 @@
+//! Keeping a result.
+
+use models::{Aggregate, Row, Value, schema};
+use serde_json::json;
+use store::query::Query;
+use store::{Caller, Transaction};
+use uuid::Uuid;
+
+use super::{asset_of, copy_file, path_in, thumbnail_beside};
+use crate::aggregate::Decision;
+use crate::job_scheduler::entry::first;
+use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
+use crate::refusal::Refusal;
+
+/// Copies a workspace asset into the library; the asset stays.
+#[derive(Debug)]
+pub struct SaveAsset {
+    /// The asset.
+    pub asset_id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// Its title there.
+    pub custom_title: Option<String>,
+    /// The collection it goes into; must be the same account's.
+    pub collection_id: Option<Uuid>,
+    /// Its tags there.
+    pub tags: Vec<String>,
+    /// Whether a library row with the same prompt, seed and model counts as this one.
+    pub unless_known: bool,
+}
+
+/// What came of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SavedAsset {
+    /// The library row.
+    pub library_id: Uuid,
+    /// Whether it was there before.
+    pub existed: bool,
+}
+
+impl Decision for SaveAsset {
+    /// `None` when the account has no such asset.
+    type Answer = Option<SavedAsset>;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::JobScheduler
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Option<SavedAsset>, Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let assets = schema().known("workspace_assets");
+        let library = schema().known("user_library");
+        let Some(asset) = asset_of(transaction, self.asset_id, self.user_id)? else { return Ok(None) };
+        if self.unless_known
+            && let Some(known) = self.known(transaction, &asset)?
+        {
+            return Ok(Some(SavedAsset { library_id: known, existed: true }));
+        }
+        if let Some(collection) = self.collection_id {
+            let collections = schema().known("user_collections");
+            let row = transaction.reads().get(collections, &[Value::Uuid(collection)])?;
+            if !row.is_some_and(|row| row[collections.at("user_id")].as_uuid() == Some(self.user_id)) {
+                return Err(Refusal::raised("PT400", "collectionId: the account has no such collection"));
+            }
+        }
+        let text = |column: &str| asset[assets.at(column)].as_str().unwrap_or_default().to_string();
+        let (stored, mime_type) = (text("temp_storage_path"), text("mime_type"));
+        let path = path_in(&stored, WORKSPACE_BUCKET);
+        let subtype = mime_type.rsplit('/').next().unwrap_or("png");
+        let key = format!("{}/{}.{subtype}", self.user_id, self.asset_id);
+        let owned = path.split('/').next() == Some(self.user_id.to_string().as_str());
+        let copied = match owned {
+            true => copy_file(transaction, &service, (WORKSPACE_BUCKET, path), (LIBRARY_BUCKET, &key))?,
+            false => None,
+        };
+        let Some(size) = copied else {
+            return Err(Refusal::raised("PT404", "the asset's file is gone, so it cannot be kept"));
+        };
+        let thumbnail = format!("{}/{}.thumb.webp", self.user_id, self.asset_id);
+        let from = match asset[assets.at("thumbnail_path")].as_str() {
+            Some(path) => path_in(path, WORKSPACE_BUCKET).to_string(),
+            None => thumbnail_beside(path),
+        };
+        let has_thumbnail = from.split('/').next() == Some(self.user_id.to_string().as_str())
+            && copy_file(transaction, &service, (WORKSPACE_BUCKET, &from), (LIBRARY_BUCKET, &thumbnail))?
+                .is_some();
+
+        let mut row = library.default_row();
+        let mut set = |column: &str, value: Value| row[library.at(column)] = value;
+        for (to, from) in [
+            ("user_id", "user_id"),
+            ("asset_type", "asset_type"),
+            ("mime_type", "mime_type"),
+            ("duration_seconds", "duration_seconds"),
+            ("original_prompt", "original_prompt"),
+            ("model_used", "model_used"),
+            ("generation_seed", "generation_seed"),
+            ("width", "width"),
+            ("height", "height"),
+        ] {
+            set(to, asset[assets.at(from)].clone());
+        }
+        set("storage_path", Value::Text(key));
+        set("thumbnail_path", if has_thumbnail { Value::Text(thumbnail) } else { Value::Null });
+        set("file_size_bytes", Value::Int(size));
+        set("custom_title", self.custom_title.clone().map_or(Value::Null, Value::Text));
+        set("collection_id", self.collection_id.map_or(Value::Null, Value::Uuid));
+        let settings = asset[assets.at("generation_settings")].as_json().unwrap_or_default();
+        let mut tags = self.tags.clone();
+        if settings["num_characters"].as_i64().is_some_and(|count| count >= 2) {
+            tags.extend(["role:position".to_string(), "duo".to_string()]);
+        }
+        tags.sort_unstable();
+        tags.dedup();
+        set("tags", Value::TextArray(tags.into_iter().map(Some).collect()));
+        set(
+            "generation_metadata",
+            Value::json(&json!({
+                "settings": settings, "job_id": asset[assets.at("job_id")].as_uuid(), "asset_id": self.asset_id,
+            })),
+        );
+        let row = transaction.insert(&service, library, row)?;
+        let library_id = row[library.at("id")].as_uuid().unwrap_or_default();
+        Ok(Some(SavedAsset { library_id, existed: false }))
+    }
+}
+
+impl SaveAsset {
+    /// A library row that is this asset in all but name.
+    fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Uuid>, Refusal> {
+        let (assets, library) = (schema().known("workspace_assets"), schema().known("user_library"));
+        let mut same = Query::all(library.id).equal("user_id", Value::Uuid(self.user_id));
+        for (to, from) in [
+            ("original_prompt", "original_prompt"),
+            ("generation_seed", "generation_seed"),
+            ("model_used", "model_used"),
+        ] {
+            same = same.equal(to, asset[assets.at(from)].clone());
+        }
+        let found = first(transaction, same)?;
+        Ok(found.and_then(|row| row[library.at("id")].as_uuid()))
+    }
+}

@@ -1,0 +1,82 @@
+//! Who draws: takes jobs of the picture queue, one after the other, on a thread that owns the device.
+//!
+//! ```text
+//! events ─▶ dispatch ──ClaimJob──▶ job_scheduler
+//!              │  bounded channel
+//!              ▼
+//!           device thread (models in memory) ──steps──▶ Progress ──▶ whoever watches
+//!              │
+//!              ▼
+//!           picture ─▶ blob ─▶ CompleteJob
+//! ```
+
+mod device_thread;
+mod dispatch;
+mod model_choice;
+mod model_folder;
+mod model_shelf;
+mod payload;
+mod picture;
+mod progress;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+pub use diffusion::DiffusionError as DeviceError;
+pub use model_choice::{ListedModel, list_models, model_named};
+pub use model_folder::{add_model, describe_models, verify_model};
+pub use picture::infotext;
+pub use progress::{Progress, Step};
+
+use crate::Actors;
+
+/// How to draw.
+#[derive(Clone, Debug)]
+pub struct RenderOptions {
+    /// Where models lie.
+    pub models_dir: PathBuf,
+    /// The model that draws unless a job names another: a name in `models_dir`. The starter model when absent.
+    pub model: Option<String>,
+    /// Where numbers are kept.
+    pub device: diffusion::DeviceChoice,
+    /// How weights are kept.
+    pub weight_type: diffusion::WeightType,
+    /// Memory for weights, in bytes; the model used longest ago makes room.
+    pub memory_bytes_max: u64,
+    /// Largest picture, in pixels.
+    pub pixels_max: u64,
+}
+
+/// The render actor's address.
+#[derive(Clone, Debug)]
+pub struct Render {
+    progress: Arc<Progress>,
+}
+
+impl Render {
+    /// Takes back what an earlier process was drawing, then draws what is queued, until the runtime ends.
+    /// Call inside a tokio runtime.
+    pub fn start(actors: Actors, options: RenderOptions) -> Render {
+        let progress = Arc::new(Progress::default());
+        let render = Render { progress: progress.clone() };
+        tokio::spawn(dispatch::run(actors, options, progress));
+        render
+    }
+
+    /// The steps of a job as they happen; they cost nothing while nobody watches.
+    pub fn watch(&self, job: Uuid) -> tokio::sync::watch::Receiver<Option<Step>> {
+        self.progress.watch(job)
+    }
+}
+
+/// Reads `f32`, `f16` or `bf16`; the message names the setting.
+pub fn weight_type(text: &str) -> Result<diffusion::WeightType, String> {
+    match text {
+        "f32" => Ok(diffusion::WeightType::F32),
+        "f16" => Ok(diffusion::WeightType::F16),
+        "bf16" => Ok(diffusion::WeightType::Bf16),
+        other => Err(format!("image_weights: {other:?} is none of f32, f16, bf16")),
+    }
+}

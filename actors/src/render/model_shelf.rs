@@ -1,0 +1,55 @@
+//! Models in memory, within a budget.
+
+use std::time::Instant;
+
+use diffusion::{DiffusionError, DiffusionModel, LoadOptions};
+
+use super::RenderOptions;
+use super::model_choice::ListedModel;
+
+/// Loaded models, the one used longest ago first.
+pub(super) struct ModelShelf {
+    options: RenderOptions,
+    loaded: Vec<(ListedModel, DiffusionModel)>,
+}
+
+impl ModelShelf {
+    pub fn new(options: RenderOptions) -> ModelShelf {
+        ModelShelf { options, loaded: Vec::new() }
+    }
+
+    /// The model, loaded if need be; others leave first if memory would not suffice for all.
+    pub fn take(&mut self, wanted: &ListedModel) -> Result<&DiffusionModel, DiffusionError> {
+        if let Some(place) = self.loaded.iter().position(|(model, _)| model == wanted) {
+            let found = self.loaded.remove(place);
+            self.loaded.push(found);
+        } else {
+            let needed = diffusion::weights::memory_bytes(&wanted.source, self.options.weight_type)?;
+            while !self.loaded.is_empty()
+                && self.bytes().saturating_add(needed) > self.options.memory_bytes_max
+            {
+                let (left, _) = self.loaded.remove(0);
+                tracing::info!(model = left.name, "left memory for another model");
+            }
+            let started = Instant::now();
+            let options = LoadOptions { weight_type: self.options.weight_type };
+            let model = DiffusionModel::load(&wanted.source, self.options.device, options)?;
+            let ms = started.elapsed().as_millis() as u64;
+            tracing::info!(model = wanted.name, bytes = model.memory_bytes(), ms, "loaded a picture model");
+            self.loaded.push((wanted.clone(), model));
+        }
+        match self.loaded.last() {
+            Some((_, model)) => Ok(model),
+            None => Err(DiffusionError::Backend("no model is loaded".into())),
+        }
+    }
+
+    /// Forgets a model that failed in a way that may have hurt it.
+    pub fn drop_model(&mut self, failed: &ListedModel) {
+        self.loaded.retain(|(model, _)| model != failed);
+    }
+
+    fn bytes(&self) -> u64 {
+        self.loaded.iter().map(|(_, model)| model.memory_bytes()).sum()
+    }
+}

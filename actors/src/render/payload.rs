@@ -1,0 +1,94 @@
+//! What a job's payload asks the device for.
+
+use diffusion::prompt::PromptSyntax;
+use diffusion::{DiffusionModel, GenerateSpec, read_init_image};
+use serde_json::Value as Json;
+
+/// What `resolution` is given in: the native side of the models that clients know, in pixels.
+const NOMINAL_SIDE_PX: f64 = 1024.0;
+/// Pictures of one job at most.
+const IMAGES_MAX: u64 = 6;
+
+/// One job, ready to be drawn.
+#[derive(Clone, Debug)]
+pub(super) struct Order {
+    /// The prompts and numbers.
+    pub payload: Json,
+    /// The reference picture, still encoded.
+    pub reference: Option<Vec<u8>>,
+    /// The first picture's seed.
+    pub seed: u64,
+    /// Largest picture, in pixels.
+    pub pixels_max: u64,
+}
+
+impl Order {
+    /// The spec for a model. Explicit `width` and `height` are taken as they are; a `resolution` names a shape, drawn
+    /// with as many pixels as the model was trained for. The message names the field that cannot be followed.
+    pub fn spec(&self, model: &DiffusionModel) -> Result<GenerateSpec, String> {
+        let config = &self.payload["config"];
+        let mut spec = model.default_spec();
+        let text = |value: &Json| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
+        spec.prompt = text(&self.payload["prompt"]).unwrap_or_default();
+        spec.negative_prompt = text(&self.payload["negative_prompt"]).or(spec.negative_prompt);
+        spec.seed = self.seed;
+        if self.payload["compel_enabled"].as_bool() == Some(true) {
+            spec.prompt_syntax = PromptSyntax::Compel;
+        } else if config["prompt_syntax"].as_str() == Some("a1111") {
+            spec.prompt_syntax = PromptSyntax::A1111;
+        }
+        if let Some(steps) = number(config, "num_inference_steps")? {
+            spec.steps = steps as usize;
+        }
+        if let Some(scale) = number(config, "guidance_scale")? {
+            spec.guidance_scale = scale;
+        }
+        if let Some(scheduler) = text(&config["scheduler"]) {
+            spec.scheduler = Some(scheduler);
+        }
+        spec.num_images = config["num_images"].as_u64().unwrap_or(1).clamp(1, IMAGES_MAX) as usize;
+        (spec.width, spec.height) = self.size(config, &spec)?;
+        if u64::from(spec.width) * u64::from(spec.height) > self.pixels_max {
+            return Err(format!(
+                "width, height: {}×{} is more than {} pixels",
+                spec.width, spec.height, self.pixels_max
+            ));
+        }
+        if let Some(bytes) = &self.reference {
+            spec.init_image = Some(read_init_image(bytes).map_err(|error| error.to_string())?);
+            if let Some(strength) = number(config, "denoise_strength")? {
+                spec.strength = strength;
+            }
+        }
+        model.check(&spec).map_err(|error| error.to_string())?;
+        Ok(spec)
+    }
+
+    fn size(&self, config: &Json, native: &GenerateSpec) -> Result<(u32, u32), String> {
+        let explicit = (number(config, "width")?, number(config, "height")?);
+        if let (Some(width), Some(height)) = explicit {
+            return Ok((width as u32, height as u32));
+        }
+        let shape = config["resolution"].as_str().unwrap_or("1024x1024");
+        let sides = shape.split_once('x').and_then(|(width, height)| {
+            Some((width.trim().parse::<f64>().ok()?, height.trim().parse::<f64>().ok()?))
+        });
+        let Some((width, height)) = sides.filter(|(width, height)| *width >= 8.0 && *height >= 8.0) else {
+            return Err(format!("resolution: {shape:?} is not WIDTHxHEIGHT"));
+        };
+        let scale = f64::from(native.width) / NOMINAL_SIDE_PX;
+        let side = |side: f64| ((side * scale / 8.0).round().max(1.0) * 8.0) as u32;
+        Ok((side(width), side(height)))
+    }
+}
+
+fn number(config: &Json, field: &str) -> Result<Option<f64>, String> {
+    match &config[field] {
+        Json::Null => Ok(None),
+        Json::Number(number) => {
+            let number = number.as_f64().filter(|number| number.is_finite() && *number >= 0.0);
+            number.map(Some).ok_or_else(|| format!("{field}: not a number of 0 or more"))
+        }
+        other => Err(format!("{field}: {other} is not a number")),
+    }
+}

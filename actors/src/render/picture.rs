@@ -1,0 +1,168 @@
+//! Pixels to files: a PNG that tells how it was made, and a thumbnail.
+
+use std::io::Cursor;
+
+use diffusion::GenerateSpec;
+use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
+use serde_json::json;
+
+/// Longest side of a thumbnail, in pixels.
+const THUMBNAIL_SIDE_PX: u32 = 256;
+
+/// What a picture was made with.
+pub(super) struct Origin<'a> {
+    /// Everything that was asked for.
+    pub spec: &'a GenerateSpec,
+    /// The picture's own seed.
+    pub seed: u64,
+    /// The model's name.
+    pub model: &'a str,
+    /// BLAKE3 of its weights, hexadecimal.
+    pub weights_hash: &'a str,
+}
+
+/// The line of parameters that A1111 writes and other programs read.
+pub fn infotext(spec: &GenerateSpec, seed: u64, model: &str, weights_hash: &str) -> String {
+    let mut text = spec.prompt.clone();
+    if let Some(negative) = spec.negative_prompt.as_deref().filter(|negative| !negative.is_empty()) {
+        text.push_str("\nNegative prompt: ");
+        text.push_str(negative);
+    }
+    let quoted = |value: &str| match value.contains([',', ':', '\n', '"']) {
+        true => json!(value).to_string(),
+        false => value.to_string(),
+    };
+    let (sampler, schedule) = match spec.scheduler.as_deref() {
+        Some(name) => match name.strip_suffix(" Karras") {
+            Some(sampler) => (sampler.to_string(), Some("Karras")),
+            None => (name.to_string(), None),
+        },
+        None => ("Default".to_string(), None),
+    };
+    text.push_str(&format!("\nSteps: {}, Sampler: {}", spec.steps, quoted(&sampler)));
+    if let Some(schedule) = schedule {
+        text.push_str(&format!(", Schedule type: {schedule}"));
+    }
+    text.push_str(&format!(
+        ", CFG scale: {}, Seed: {seed}, Size: {}x{}, Model hash: {}, Model: {}",
+        spec.guidance_scale,
+        spec.width,
+        spec.height,
+        weights_hash.get(..10).unwrap_or(weights_hash),
+        quoted(model)
+    ));
+    if spec.init_image.is_some() {
+        text.push_str(&format!(", Denoising strength: {}", spec.strength));
+    }
+    if spec.clip_skip > 0 {
+        text.push_str(&format!(", Clip skip: {}", spec.clip_skip + 1));
+    }
+    text.push_str(&format!(", RNG: CPU, Version: Playhouse {}", env!("CARGO_PKG_VERSION")));
+    text
+}
+
+/// A PNG with A1111's `parameters` and our own `playhouse` text. The same spec and pixels give the same bytes.
+pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String> {
+    let spec = origin.spec;
+    let about = json!({
+        "generator": "playhouse", "version": env!("CARGO_PKG_VERSION"),
+        "model": origin.model, "weights_hash": format!("blake3:{}", origin.weights_hash),
+        "spec": {
+            "prompt": spec.prompt, "negative_prompt": spec.negative_prompt, "width": spec.width,
+            "height": spec.height, "steps": spec.steps, "guidance_scale": spec.guidance_scale,
+            "seed": origin.seed, "noise": format!("{:?}", spec.noise), "scheduler": spec.scheduler,
+            "strength": spec.init_image.as_ref().map(|_| spec.strength), "clip_skip": spec.clip_skip,
+        },
+    });
+    let text = infotext(spec, origin.seed, origin.model, origin.weights_hash);
+    let mut bytes = Vec::new();
+    let refused = |error: png::EncodingError| format!("encoding the picture: {error}");
+    let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    for (keyword, text) in [("parameters", text), ("playhouse", about.to_string())] {
+        // tEXt holds Latin-1 only; iTXt holds everything, and readers of one read the other.
+        match text.chars().all(|character| (character as u32) < 256) {
+            true => encoder.add_text_chunk(keyword.into(), text),
+            false => encoder.add_itxt_chunk(keyword.into(), text),
+        }
+        .map_err(refused)?;
+    }
+    let mut writer = encoder.write_header().map_err(refused)?;
+    writer.write_image_data(picture.as_raw()).map_err(refused)?;
+    writer.finish().map_err(refused)?;
+    Ok(bytes)
+}
+
+/// A small WebP, lossless.
+pub(super) fn thumbnail_webp(picture: &RgbImage) -> Result<Vec<u8>, String> {
+    let small = fit(picture, THUMBNAIL_SIDE_PX);
+    let mut bytes = Vec::new();
+    image::codecs::webp::WebPEncoder::new_lossless(&mut bytes)
+        .write_image(small.as_raw(), small.width(), small.height(), ExtendedColorType::Rgb8)
+        .map_err(|error| format!("encoding the thumbnail: {error}"))?;
+    Ok(bytes)
+}
+
+/// A PNG of a preview.
+pub(super) fn preview_png(picture: &RgbImage) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    picture.write_to(&mut Cursor::new(&mut bytes), image::ImageFormat::Png).ok()?;
+    Some(bytes)
+}
+
+fn fit(picture: &RgbImage, side_max: u32) -> RgbImage {
+    let longest = picture.width().max(picture.height());
+    if longest <= side_max {
+        return picture.clone();
+    }
+    let scaled = |side: u32| (u64::from(side) * u64::from(side_max) / u64::from(longest)).max(1) as u32;
+    imageops::resize(
+        picture,
+        scaled(picture.width()),
+        scaled(picture.height()),
+        imageops::FilterType::Triangle,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_png_says_how_it_was_made_and_is_the_same_each_time() {
+        let spec = GenerateSpec {
+            prompt: "a red circle, flat".into(),
+            negative_prompt: Some("blue".into()),
+            scheduler: Some("DPM++ 2M Karras".into()),
+            width: 16,
+            height: 8,
+            ..GenerateSpec::default()
+        };
+        let origin = Origin { spec: &spec, seed: 7, model: "starter", weights_hash: "0123456789abcdef" };
+        let picture = RgbImage::new(16, 8);
+        let bytes = png(&picture, &origin).expect("it encodes");
+        assert_eq!(bytes, png(&picture, &origin).expect("it encodes"));
+        let decoder = png::Decoder::new(Cursor::new(&bytes));
+        let reader = decoder.read_info().expect("a PNG");
+        let texts = &reader.info().uncompressed_latin1_text;
+        let parameters = &texts.iter().find(|chunk| chunk.keyword == "parameters").expect("parameters").text;
+        assert_eq!(
+            parameters.lines().collect::<Vec<_>>()[..2],
+            ["a red circle, flat", "Negative prompt: blue"]
+        );
+        let last = parameters.lines().last().expect("a last line");
+        assert!(last.starts_with("Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 16x8, Model hash: 0123456789, Model: starter"), "{last}");
+        assert!(texts.iter().any(|chunk| chunk.keyword == "playhouse"));
+        let other = GenerateSpec { prompt: "猫".into(), ..spec };
+        let bytes = png(&picture, &Origin { spec: &other, ..origin }).expect("any text fits");
+        let reader = png::Decoder::new(Cursor::new(&bytes)).read_info().expect("a PNG");
+        assert!(
+            reader
+                .info()
+                .utf8_text
+                .iter()
+                .any(|chunk| chunk.get_text().is_ok_and(|text| text.starts_with('猫')))
+        );
+    }
+}

@@ -1,0 +1,30 @@
+"""What `unet_step.rs` asks, asked of PyTorch: pip install torch diffusers, then run this file."""
+
+import os
+import time
+
+import torch
+from diffusers import UNet2DConditionModel
+
+TIMED = 5
+
+torch.manual_seed(0)
+torch.set_num_threads(int(os.environ.get("THREADS", os.cpu_count())))
+unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768).eval()
+sample = torch.randn(1, 4, 64, 64)
+context = torch.randn(1, 77, 768)
+seconds = []
+with torch.inference_mode():
+    for run in range(TIMED + 1):
+        if run == 1:
+            work = time.process_time()
+        begin = time.perf_counter()
+        unet(sample, 500, context).sample
+        seconds.append(time.perf_counter() - begin)
+work = (time.process_time() - work) / TIMED
+seconds = sorted(seconds[1:])
+print(
+    f"unet_step.py: median {seconds[TIMED // 2]:.2f} s, best {seconds[0]:.2f} s, "
+    f"{work:.2f} s of work, "
+    f"{torch.get_num_threads()} threads, torch {torch.__version__}"
+)

@@ -1,0 +1,372 @@
+//! Specs to pictures.
+
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use image::RgbImage;
+
+use crate::image_processor::{latent_mask, to_mask, to_picture, to_values};
+use crate::noise::{Noise, slerp};
+use crate::pipelines::denoise::{Job, Keep, Progress};
+use crate::pipelines::encode_prompt::{PromptOptions, TextConditions};
+use crate::pipelines::stable_diffusion::StableDiffusion;
+use crate::preview::{PreviewFit, preview};
+use crate::schedulers::{SchedulerConfig, schedule, scheduler_named};
+use crate::{DiffusionError, DiffusionModel, GenerateSpec};
+
+/// How many latents go through the UNet together: four pictures of 512 × 512.
+pub(crate) const BATCH_LATENTS_MAX: usize = 4 * 64 * 64;
+
+/// Where a run stands.
+pub struct StepReport<'a> {
+    /// Steps done, from 1.
+    pub step: usize,
+    /// Steps in all; twice as many for Heun.
+    pub steps: usize,
+    /// Index of the first picture that is being drawn.
+    pub image: usize,
+    draw: &'a dyn Fn() -> Result<RgbImage, DiffusionError>,
+}
+
+impl StepReport<'_> {
+    /// A small picture of what the first of the pictures is becoming, made only when asked for.
+    pub fn preview(&self) -> Result<RgbImage, DiffusionError> {
+        (self.draw)()
+    }
+}
+
+impl std::fmt::Debug for StepReport<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "step {} of {}", self.step, self.steps)
+    }
+}
+
+/// Is asked after every step whether to go on.
+pub type OnStep<'a> = &'a mut dyn FnMut(&StepReport<'_>) -> ControlFlow<()>;
+
+/// One picture to be drawn: its spec, its noise and what its texts mean.
+struct Picture<'a> {
+    spec: &'a GenerateSpec,
+    noise: Noise,
+    /// A second stream, and how far towards it.
+    towards: Option<(Noise, f64)>,
+    positive: TextConditions,
+    negative: Option<TextConditions>,
+}
+
+impl Picture<'_> {
+    /// Length of the longer of its texts.
+    fn rows(&self) -> usize {
+        let texts = [Some(&self.positive), self.negative.as_ref()];
+        texts.into_iter().flatten().map(|text| text.embeds.dims()[1]).max().unwrap_or(0)
+    }
+
+    fn draw(&mut self, count: usize) -> Vec<f64> {
+        let from = self.noise.draw(count);
+        match &mut self.towards {
+            Some((other, t)) => slerp(&from, &other.draw(count), *t),
+            None => from,
+        }
+    }
+}
+
+fn options(spec: &GenerateSpec) -> PromptOptions {
+    PromptOptions { syntax: spec.prompt_syntax, long_prompts: spec.long_prompts, clip_skip: spec.clip_skip }
+}
+
+impl DiffusionModel {
+    /// Draws the pictures of one spec.
+    pub fn generate(
+        &self,
+        spec: &GenerateSpec,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>, DiffusionError> {
+        let mut drawn = self.generate_batch(std::slice::from_ref(spec), on_step)?;
+        Ok(drawn.pop().unwrap_or_default())
+    }
+
+    /// Draws the pictures of several specs side by side. The pictures are the same, byte for byte, as if
+    /// each were drawn alone on the processor. The specs must agree in all but prompts, seeds, picture
+    /// and mask.
+    pub fn generate_batch(
+        &self,
+        specs: &[GenerateSpec],
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<Vec<RgbImage>>, DiffusionError> {
+        let Some(first) = specs.first() else { return Ok(Vec::new()) };
+        for spec in specs {
+            self.check(spec)?;
+            compatible(first, spec)?;
+        }
+        guarded(|| {
+            let model = self.with_loras(&first.loras)?;
+            let mut pictures = Vec::new();
+            for spec in specs {
+                let (positive, negative) = texts(&model, spec)?;
+                for i in 0..spec.num_images {
+                    pictures.push(Picture {
+                        spec,
+                        noise: Noise::new(spec.noise, spec.seed.wrapping_add(i as u64)),
+                        towards: None,
+                        positive: positive.clone(),
+                        negative: negative.clone(),
+                    });
+                }
+            }
+            let mut drawn = self.draw(&model, pictures, on_step)?.into_iter();
+            Ok(specs.iter().map(|spec| drawn.by_ref().take(spec.num_images).collect()).collect())
+        })
+    }
+
+    /// Draws what lies `t` of the way from one spec to another: noise along the sphere, texts along the
+    /// line, all else as `from` has it.
+    pub fn generate_interpolated(
+        &self,
+        from: &GenerateSpec,
+        to: &GenerateSpec,
+        t: f64,
+        on_step: OnStep<'_>,
+    ) -> Result<RgbImage, DiffusionError> {
+        if !(0.0..=1.0).contains(&t) {
+            return Err(DiffusionError::spec("t", format!("{t} is not within 0 to 1")));
+        }
+        self.check(from)?;
+        self.check(to)?;
+        compatible(from, to)?;
+        guarded(|| {
+            let model = self.with_loras(&from.loras)?;
+            let (positive, negative) = texts(&model, from)?;
+            let (positive_to, negative_to) = texts(&model, to)?;
+            let between = |a: TextConditions, b: TextConditions| {
+                let rows = a.embeds.dims()[1].max(b.embeds.dims()[1]);
+                let (a, b) =
+                    (model.lengthened(a, rows, options(from))?, model.lengthened(b, rows, options(to))?);
+                Ok::<_, DiffusionError>(model.between(&a, &b, t))
+            };
+            let negative = match (negative, negative_to) {
+                (Some(a), Some(b)) => Some(between(a, b)?),
+                _ => None,
+            };
+            let picture = Picture {
+                spec: from,
+                noise: Noise::new(from.noise, from.seed),
+                towards: (from.seed != to.seed).then(|| (Noise::new(to.noise, to.seed), t)),
+                positive: between(positive, positive_to)?,
+                negative,
+            };
+            let drawn = self.draw(&model, vec![picture], on_step)?;
+            drawn.into_iter().next().ok_or_else(|| DiffusionError::Backend("drew nothing".into()))
+        })
+    }
+
+    /// Checks a spec against this model without drawing.
+    pub fn check(&self, spec: &GenerateSpec) -> Result<(), DiffusionError> {
+        spec.validate()?;
+        let model = self.networks();
+        let factor = model.vae_config.scale_factor() as u32;
+        for (field, side) in [("width", spec.width), ("height", spec.height)] {
+            if side % factor != 0 {
+                return Err(DiffusionError::spec(field, format!("{side} is not a multiple of {factor}")));
+            }
+        }
+        if model.unet_config.in_channels > model.vae_config.latent_channels && spec.mask.is_none() {
+            return Err(DiffusionError::spec("mask", "this model only inpaints"));
+        }
+        schedule(&scheduler_of(model, spec)?, spec.steps, spec.eta).map(|_| ())
+    }
+
+    fn draw(
+        &self,
+        model: &StableDiffusion,
+        mut pictures: Vec<Picture<'_>>,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<RgbImage>, DiffusionError> {
+        let count = pictures.len();
+        let mut drawn: Vec<RgbImage> = Vec::with_capacity(count);
+        let mut stepped = 0;
+        while !pictures.is_empty() {
+            let factor = model.vae_config.scale_factor() as u32;
+            let area = (pictures[0].spec.width / factor * (pictures[0].spec.height / factor)) as usize;
+            // Texts of one length only: to lengthen one would change its picture.
+            let rows = pictures[0].rows();
+            let alike = pictures.iter().take_while(|picture| picture.rows() == rows).count();
+            let together = (BATCH_LATENTS_MAX / area.max(1)).clamp(1, alike);
+            let mut batch: Vec<Picture<'_>> = pictures.drain(..together).collect();
+            let first = drawn.len();
+            let batches = |calls: usize| calls * count.div_ceil(together.max(1));
+            let mut report = |progress: &Progress<'_>, shape: [usize; 4]| {
+                let sample: usize = shape[1..].iter().product();
+                let fit = || match self.fit.get() {
+                    Some(fit) => Ok(fit.clone()),
+                    None => PreviewFit::of(model).map(|fit| self.fit.get_or_init(|| fit).clone()),
+                };
+                let draw = || {
+                    let original = (progress.original)();
+                    preview(model, fit, &original[..sample], [shape[1], shape[2], shape[3]])
+                };
+                on_step(&StepReport {
+                    step: stepped + progress.call,
+                    steps: batches(progress.calls).max(stepped + progress.calls),
+                    image: first,
+                    draw: &draw,
+                })
+            };
+            let calls = run(model, &mut batch, &mut drawn, &mut report)?;
+            stepped += calls;
+        }
+        Ok(drawn)
+    }
+}
+
+/// Draws one batch and says how many calls it took.
+fn run(
+    model: &StableDiffusion,
+    batch: &mut [Picture<'_>],
+    drawn: &mut Vec<RgbImage>,
+    report: &mut dyn FnMut(&Progress<'_>, [usize; 4]) -> ControlFlow<()>,
+) -> Result<usize, DiffusionError> {
+    let spec = batch[0].spec;
+    let factor = model.vae_config.scale_factor();
+    let (width, height) = (spec.width as usize, spec.height as usize);
+    let channels = model.vae_config.latent_channels;
+    let shape = [batch.len(), channels, height / factor, width / factor];
+    let sample: usize = shape[1..].iter().product();
+
+    let scheduler = schedule(&scheduler_of(model, spec)?, spec.steps, spec.eta)?;
+    let strength = if spec.init_image.is_some() { spec.strength } else { 1.0 };
+    let kept = ((spec.steps as f64 * strength) as usize).clamp(1, spec.steps);
+    let begin = (spec.steps - kept) * scheduler.order();
+
+    let mut latents = Vec::with_capacity(batch.len() * sample);
+    let mut keep = Keep { mask: Vec::new(), clean: Vec::new(), noise: Vec::new() };
+    let mut extra = Vec::new();
+    let inpaints = spec.mask.is_some();
+    let model_inpaints = model.unet_config.in_channels > channels;
+    for picture in batch.iter_mut() {
+        let Some(image) = &picture.spec.init_image else {
+            let scale = scheduler.init_noise_sigma();
+            latents.extend(picture.draw(sample).into_iter().map(|value| value * scale));
+            continue;
+        };
+        let pixels = to_values(image, spec.width, spec.height);
+        let eps = picture.draw(sample);
+        let clean = model.sample_latents(&pixels, [1, 3, height, width], &eps)?;
+        let noise = picture.draw(sample);
+        let (signal, weight) = match inpaints && strength >= 1.0 {
+            true => (0.0, scheduler.init_noise_sigma()),
+            false => scheduler.signal_and_noise(begin),
+        };
+        latents.extend(clean.iter().zip(&noise).map(|(clean, noise)| signal * clean + weight * noise));
+        if let Some(mask) = &picture.spec.mask {
+            let mask = to_mask(mask, spec.width, spec.height);
+            let small = latent_mask(&mask, width, height, factor);
+            if model_inpaints {
+                let masked: Vec<f64> = pixels
+                    .iter()
+                    .enumerate()
+                    .map(|(i, pixel)| pixel * (1.0 - mask[i % mask.len()]))
+                    .collect();
+                let eps = picture.draw(sample);
+                extra.extend_from_slice(&small);
+                extra.extend(model.sample_latents(&masked, [1, 3, height, width], &eps)?);
+            } else {
+                keep.mask.extend(small.repeat(channels));
+                keep.clean.extend(clean);
+                keep.noise.extend(noise);
+            }
+        }
+    }
+
+    let rows = batch[0].rows();
+    let lengthened = |text: &TextConditions| model.lengthened(text.clone(), rows, options(spec));
+    let positive = batch.iter().map(|picture| lengthened(&picture.positive)).collect::<Result<_, _>>()?;
+    let negative = batch
+        .iter()
+        .filter_map(|picture| picture.negative.as_ref())
+        .map(lengthened)
+        .collect::<Result<_, _>>()?;
+    let job = Job {
+        scheduler,
+        begin,
+        latents,
+        shape,
+        positive,
+        negative,
+        time_ids: batch.iter().map(|picture| time_ids(picture.spec)).collect(),
+        guidance_scale: spec.guidance_scale,
+        guidance_rescale: spec.guidance_rescale,
+        keep: (!keep.mask.is_empty()).then_some(keep),
+        extra_channels: (!extra.is_empty()).then_some(extra),
+    };
+    let mut calls = 0;
+    let mut noise = |_| batch.iter_mut().flat_map(|picture| picture.draw(sample)).collect();
+    let last = model.denoise(job, &mut noise, &mut |progress| {
+        calls = progress.calls;
+        report(progress, shape)
+    })?;
+    // One by one: the decoder takes most of the memory.
+    for latents in last.chunks(sample) {
+        let values = model.decode(latents, [1, channels, shape[2], shape[3]])?;
+        drawn.push(to_picture(&values, spec.width, spec.height));
+    }
+    Ok(calls)
+}
+
+fn scheduler_of(model: &StableDiffusion, spec: &GenerateSpec) -> Result<SchedulerConfig, DiffusionError> {
+    match &spec.scheduler {
+        Some(name) => scheduler_named(name, &model.scheduler),
+        None => SchedulerConfig::from_json(&model.scheduler),
+    }
+}
+
+/// What the prompts of a spec mean; no negative without guidance.
+fn texts(
+    model: &StableDiffusion,
+    spec: &GenerateSpec,
+) -> Result<(TextConditions, Option<TextConditions>), DiffusionError> {
+    let options = options(spec);
+    let positive = model.encode_prompt(&spec.prompt, spec.prompt_2.as_deref(), options)?;
+    let negative = match &spec.negative_prompt {
+        _ if spec.guidance_scale <= 1.0 => None,
+        Some(prompt) => Some(model.encode_prompt(prompt, spec.negative_prompt_2.as_deref(), options)?),
+        None => Some(model.encode_absent_negative(options)?),
+    };
+    Ok((positive, negative))
+}
+
+fn time_ids(spec: &GenerateSpec) -> Vec<f64> {
+    let own = (spec.height, spec.width);
+    let pairs = [spec.original_size.unwrap_or(own), spec.crop_top_left, spec.target_size.unwrap_or(own)];
+    pairs.iter().flat_map(|pair| [f64::from(pair.0), f64::from(pair.1)]).collect()
+}
+
+/// Refuses specs that cannot share a run.
+fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), DiffusionError> {
+    let differs = [
+        ("width", first.width != other.width),
+        ("height", first.height != other.height),
+        ("steps", first.steps != other.steps),
+        ("scheduler", first.scheduler != other.scheduler),
+        ("guidance_scale", first.guidance_scale != other.guidance_scale),
+        ("guidance_rescale", first.guidance_rescale != other.guidance_rescale),
+        ("eta", first.eta != other.eta),
+        ("strength", first.init_image.is_some() && first.strength != other.strength),
+        ("init_image", first.init_image.is_some() != other.init_image.is_some()),
+        ("mask", first.mask.is_some() != other.mask.is_some()),
+        ("loras", first.loras != other.loras),
+        ("clip_skip", first.clip_skip != other.clip_skip),
+    ];
+    match differs.iter().find(|(_, differs)| *differs) {
+        Some((field, _)) => Err(DiffusionError::spec(field, "differs within the batch")),
+        None => Ok(()),
+    }
+}
+
+/// A backend that panics must not take the caller's thread with it.
+pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, DiffusionError>) -> Result<T, DiffusionError> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let text =
+            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+        Err(DiffusionError::Backend(text.unwrap_or("panicked").into()))
+    })
+}

@@ -1,0 +1,305 @@
+//! A model in memory: loaded once, asked often.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock};
+use std::time::SystemTime;
+
+use burn::tensor::DType;
+use serde::{Deserialize, Serialize};
+
+use crate::generate::{BATCH_LATENTS_MAX, guarded};
+use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
+use crate::preview::PreviewFit;
+use crate::starter::starter_parts;
+use crate::weights::ComponentWeights;
+use crate::weights::component::{is_pickle, pickle_error};
+use crate::weights::inspect::hash_of;
+use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora};
+
+/// Where a model lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// In the program.
+    Starter,
+    /// A folder as diffusers writes it.
+    Folder(PathBuf),
+    /// A single file with the original names.
+    Checkpoint {
+        /// The file.
+        file: PathBuf,
+        /// A diffusers folder with the configurations and tokenizers of such a model; its weights are
+        /// not needed.
+        config: PathBuf,
+    },
+}
+
+/// How the numbers of UNet and text encoders are kept; the VAE stays in single precision.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightType {
+    /// 4 bytes; the choice for processors.
+    #[default]
+    F32,
+    /// 2 bytes, for graphics cards.
+    F16,
+    /// 2 bytes with the range of 4, where the card has it.
+    Bf16,
+}
+
+impl WeightType {
+    fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::F16 => DType::F16,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
+/// The family that a model belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ModelKind {
+    /// Stable Diffusion 1.x.
+    Sd1,
+    /// Stable Diffusion 2.x, with OpenCLIP's text encoder.
+    Sd2,
+    /// Stable Diffusion XL.
+    Sdxl,
+}
+
+impl ModelSource {
+    /// The source at `path`: a diffusers folder, or a checkpoint. A checkpoint's configurations and
+    /// tokenizers are looked for in a folder of its name without the ending, then in its own folder.
+    pub fn at(path: &Path) -> Result<Self, DiffusionError> {
+        if path.is_dir() {
+            return Ok(Self::Folder(path.into()));
+        }
+        if is_pickle(path) {
+            return Err(pickle_error(path));
+        }
+        if !path.is_file() {
+            let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
+            return Err(DiffusionError::io(path, missing));
+        }
+        let beside = [path.with_extension(""), path.parent().unwrap_or(Path::new("")).into()];
+        match beside.into_iter().find(|folder| folder.join("model_index.json").is_file()) {
+            Some(config) => Ok(Self::Checkpoint { file: path.into(), config }),
+            None => Err(DiffusionError::config(
+                "model_index.json",
+                "config",
+                format!(
+                    "a checkpoint needs the configurations and tokenizers of its kind of model: put such a \
+                     diffusers folder, its weights may be absent, at {}",
+                    path.with_extension("").display()
+                ),
+            )),
+        }
+    }
+
+    /// All models directly within `folder`, by name: diffusers folders, and checkpoints whose configuration
+    /// is at hand. Pickles and what is no model are passed over.
+    pub fn within(folder: &Path) -> Result<Vec<(String, Self)>, DiffusionError> {
+        let entries = std::fs::read_dir(folder).map_err(|source| DiffusionError::io(folder, source))?;
+        let mut found: Vec<(String, Self)> = entries
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| match path.is_dir() {
+                true => path.join("model_index.json").is_file() && path.join("unet").is_dir(),
+                false => path.extension().is_some_and(|ending| ending == "safetensors"),
+            })
+            .filter_map(|path| Some((path.file_stem()?.to_str()?.to_string(), Self::at(&path).ok()?)))
+            .collect();
+        // A folder that only serves a checkpoint is not listed beside it.
+        let served: Vec<PathBuf> = found
+            .iter()
+            .filter_map(|(_, source)| match source {
+                Self::Checkpoint { config, .. } => Some(config.clone()),
+                _ => None,
+            })
+            .collect();
+        found.retain(|(_, source)| !matches!(source, Self::Folder(path) if served.contains(path)));
+        found.sort_by(|a, b| a.0.cmp(&b.0));
+        Ok(found)
+    }
+}
+
+/// How to load a model.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LoadOptions {
+    /// How numbers are kept.
+    pub weight_type: WeightType,
+}
+
+/// A LoRA as it was when it was merged: file, its size and time, scale.
+type LoraKey = (PathBuf, u64, Option<SystemTime>, u64);
+
+/// A model that draws.
+pub struct DiffusionModel {
+    base: StableDiffusion,
+    hash: String,
+    memory_bytes: u64,
+    kind: ModelKind,
+    starter: bool,
+    pub(crate) fit: OnceLock<PreviewFit>,
+    merged: Mutex<Option<(Vec<LoraKey>, StableDiffusion)>>,
+}
+
+impl std::fmt::Debug for DiffusionModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DiffusionModel").field("hash", &self.hash).finish_non_exhaustive()
+    }
+}
+
+/// Opens what `source` names without reading its weights.
+pub(crate) fn open_parts(source: &ModelSource) -> Result<Parts, DiffusionError> {
+    let refuse_pickle = |path: &Path| match is_pickle(path) {
+        true => Err(pickle_error(path)),
+        false => Ok(()),
+    };
+    match source {
+        ModelSource::Starter => starter_parts(),
+        ModelSource::Folder(folder) => {
+            refuse_pickle(folder)?;
+            Parts::open(folder)
+        }
+        ModelSource::Checkpoint { file, config } => {
+            refuse_pickle(file)?;
+            Parts::open_checkpoint(file, config)
+        }
+    }
+}
+
+impl Parts {
+    /// Bytes that the weights take in memory.
+    pub fn memory_bytes(&self, weight_type: WeightType) -> u64 {
+        let of = |weights: &ComponentWeights| {
+            let numbers = weights.tensors.values().map(|view| view.shape().iter().product::<usize>() as u64);
+            let size = if weights.component == "vae" { 4 } else { weight_type.dtype().size() as u64 };
+            numbers.sum::<u64>().saturating_mul(size)
+        };
+        self.weights.iter().map(of).sum()
+    }
+
+    /// The family, by pipeline and text encoder.
+    pub fn kind(&self) -> Result<ModelKind, DiffusionError> {
+        let open_clip = self.text.first().is_some_and(|(config, _)| config.hidden_act != "quick_gelu");
+        Ok(match (self.index.is_xl()?, open_clip) {
+            (true, _) => ModelKind::Sdxl,
+            (false, true) => ModelKind::Sd2,
+            (false, false) => ModelKind::Sd1,
+        })
+    }
+}
+
+impl DiffusionModel {
+    /// Loads a model onto a device.
+    pub fn load(
+        source: &ModelSource,
+        device: DeviceChoice,
+        options: LoadOptions,
+    ) -> Result<Self, DiffusionError> {
+        let parts = open_parts(source)?;
+        let device = device.open()?;
+        let dtype = options.weight_type.dtype();
+        if !device.supports_dtype(dtype) {
+            return Err(DiffusionError::Device {
+                choice: format!("{device:?}"),
+                reason: format!("has no {:?}", options.weight_type),
+            });
+        }
+        let hash = hash_of(&parts.weights)?;
+        let memory_bytes = parts.memory_bytes(options.weight_type);
+        let kind = parts.kind()?;
+        let base = guarded(|| parts.build(&device, dtype))?;
+        Ok(Self {
+            base,
+            hash,
+            memory_bytes,
+            kind,
+            starter: *source == ModelSource::Starter,
+            fit: OnceLock::new(),
+            merged: Mutex::new(None),
+        })
+    }
+
+    /// Bytes of weights in memory; what drawing takes comes on top, see [`Self::drawing_bytes`].
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory_bytes
+    }
+
+    /// About how many bytes drawing `spec` takes beyond the weights: the activations of the largest network
+    /// at its widest place, and a second copy of the weights for a LoRA.
+    pub fn drawing_bytes(&self, spec: &GenerateSpec) -> u64 {
+        let factor = self.base.vae_config.scale_factor().max(1) as u64;
+        let pixels = u64::from(spec.width) * u64::from(spec.height);
+        let cells = pixels / (factor * factor);
+        let rows = if spec.guidance_scale > 1.0 { 2 } else { 1 };
+        let together = (BATCH_LATENTS_MAX as u64 / cells.max(1)).clamp(1, spec.num_images.max(1) as u64);
+        let widest = |channels: &[usize]| channels.iter().max().copied().unwrap_or(0) as u64;
+        // Skips of every level, a few intermediates, and the widened half of a transformer block.
+        let unet = rows * together * cells * widest(&self.base.unet_config.block_out_channels) * 16 * 4;
+        // The decoder holds its first channels at full size: input, output and two intermediates.
+        let first = self.base.vae_config.block_out_channels.first().copied().unwrap_or(0) as u64;
+        let vae = pixels * first * 2 * 6 * 4;
+        let loras = if spec.loras.is_empty() { 0 } else { self.memory_bytes };
+        unet.max(vae) + loras
+    }
+
+    /// The family that it belongs to.
+    pub fn kind(&self) -> ModelKind {
+        self.kind
+    }
+
+    /// BLAKE3 of all files of weights, in hexadecimal.
+    pub fn weights_hash(&self) -> &str {
+        &self.hash
+    }
+
+    /// The networks themselves.
+    pub fn networks(&self) -> &StableDiffusion {
+        &self.base
+    }
+
+    /// The size that the model was trained for, and settings that suit it.
+    pub fn default_spec(&self) -> GenerateSpec {
+        let fallback = if self.base.xl { 128 } else { 64 };
+        let side =
+            self.base.unet_config.sample_size.filter(|size| (1..=512).contains(size)).unwrap_or(fallback)
+                * self.base.vae_config.scale_factor();
+        GenerateSpec {
+            width: side as u32,
+            height: side as u32,
+            steps: if self.base.xl { 30 } else { 20 },
+            guidance_scale: match (self.starter, self.base.xl) {
+                (true, _) => 4.0,
+                (_, true) => 6.0,
+                _ => 7.5,
+            },
+            scheduler: Some("DPM++ 2M".into()),
+            ..GenerateSpec::default()
+        }
+    }
+
+    /// The networks with the LoRAs of a spec; those of the last spec are kept.
+    pub(crate) fn with_loras(&self, loras: &[(PathBuf, f64)]) -> Result<StableDiffusion, DiffusionError> {
+        if loras.is_empty() {
+            return Ok(self.base.clone());
+        }
+        let key = |(path, scale): &(PathBuf, f64)| {
+            let metadata = std::fs::metadata(path).map_err(|source| DiffusionError::io(path, source))?;
+            Ok((path.clone(), metadata.len(), metadata.modified().ok(), scale.to_bits()))
+        };
+        let keys: Vec<LoraKey> = loras.iter().map(key).collect::<Result<_, DiffusionError>>()?;
+        let mut merged = self.merged.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if let Some((_, model)) = merged.as_ref().filter(|(known, _)| *known == keys) {
+            return Ok(model.clone());
+        }
+        *merged = None;
+        let opened = loras.iter().map(|(path, scale)| Ok((Lora::open(path)?, *scale)));
+        let opened: Vec<(Lora, f64)> = opened.collect::<Result<_, DiffusionError>>()?;
+        let model = self.base.with_loras(&opened)?;
+        *merged = Some((keys, model.clone()));
+        Ok(model)
+    }
+}

@@ -1,0 +1,4 @@
+//! Pictures to latents and back.
+
+pub mod autoencoder_kl;
+pub mod vae;

@@ -1,0 +1,11 @@
+//! The networks, module by module after diffusers; fields carry the checkpoints' key names.
+
+pub mod attention;
+pub mod attention_processor;
+pub mod autoencoders;
+pub mod downsampling;
+pub mod embeddings;
+pub mod resnet;
+pub mod transformers;
+pub mod unets;
+pub mod upsampling;

@@ -1,0 +1,3 @@
+//! Transformers over pictures.
+
+pub mod transformer_2d;

@@ -1,0 +1,193 @@
+//! The few operations that everything else is made of, in one place so that they can be made fast.
+//!
+//! On the processor, those that are made of exponentials run on our own vectorised loops, for burn's call
+//! the C library number by number; elsewhere, and in other precisions, they are burn's.
+
+mod attention;
+mod convolution;
+mod elementwise;
+mod exponential;
+mod group_norm;
+mod host;
+
+use burn::nn::GroupNorm;
+use burn::nn::conv::Conv2d;
+use burn::tensor::ops::AttentionModuleOptions;
+use burn::tensor::{Bool, Tensor, activation, module};
+
+/// `x · sigmoid(x)`.
+pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match host::is_host(&x) {
+        true => host::edit(x, elementwise::silu),
+        false => activation::silu(x),
+    }
+}
+
+/// `x · Φ(x)`, by the error function.
+pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match host::is_host(&x) {
+        true => host::edit(x, elementwise::gelu),
+        false => activation::gelu(x),
+    }
+}
+
+/// `x · sigmoid(1.702 x)`.
+pub fn quick_gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
+    match host::is_host(&x) {
+        true => host::edit(x, elementwise::quick_gelu),
+        false => x.clone() * activation::sigmoid(x * 1.702),
+    }
+}
+
+/// `hidden · gelu(gate)`, the two halves of the last axis.
+pub fn geglu(projected: Tensor<3>) -> Tensor<3> {
+    let [batch, rows, width] = projected.dims();
+    let half = width / 2;
+    if host::is_host(&projected) {
+        return host::replace(projected, [batch, rows, half], |values| elementwise::geglu(values, half));
+    }
+    projected.clone().narrow(2, 0, half) * gelu(projected.narrow(2, half, half))
+}
+
+/// Group normalisation.
+pub fn group_norm(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
+    match host::is_host(&x) {
+        true => group_norm::on_host(norm, x, false),
+        false => norm.forward(x),
+    }
+}
+
+/// Group normalisation, followed by SiLU.
+pub fn group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
+    match host::is_host(&x) {
+        true => group_norm::on_host(norm, x, true),
+        false => silu(norm.forward(x)),
+    }
+}
+
+/// A convolution.
+pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    match host::is_host(&x) && convolution::is_plain(conv) {
+        true => convolution::on_host(conv, x),
+        false => conv.forward(x),
+    }
+}
+
+/// Scaled dot-product attention of `heads` heads.
+///
+/// `query`: `[batch, n, heads · d]`, `key` and `value`: `[batch, m, heads · d]` → `[batch, n, heads · d]`.
+pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usize) -> Tensor<3> {
+    match host::is_host(&query) && host::is_host(&key) && host::is_host(&value) {
+        true => attention::on_host(query, key, value, heads),
+        false => masked_attention(query, key, value, heads, None),
+    }
+}
+
+/// [`attention`] in which a query may not look where `mask` (`[batch, 1, n, m]`) is true.
+pub fn masked_attention(
+    query: Tensor<3>,
+    key: Tensor<3>,
+    value: Tensor<3>,
+    heads: usize,
+    mask: Option<Tensor<4, Bool>>,
+) -> Tensor<3> {
+    let [batch, queries, width] = query.dims();
+    let split = |x: Tensor<3>| {
+        let length = x.dims()[1];
+        x.reshape([batch, length, heads, width / heads]).swap_dims(1, 2)
+    };
+    let (query, key, value) = (split(query), split(key), split(value));
+    let mask = mask.map(|mask| {
+        let keys = key.dims()[2];
+        mask.expand([batch, heads, queries, keys])
+    });
+    module::attention(query, key, value, mask, None, AttentionModuleOptions::default())
+        .swap_dims(1, 2)
+        .reshape([batch, queries, width])
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::nn::GroupNormConfig;
+    use burn::nn::conv::Conv2dConfig;
+    use burn::tensor::{Device, Distribution};
+
+    use super::*;
+
+    fn random<const D: usize>(shape: [usize; D], spread: f64) -> Tensor<D> {
+        Tensor::random(shape, Distribution::Normal(0.1, spread), &Device::flex())
+    }
+
+    fn distance<const D: usize>(a: Tensor<D>, b: Tensor<D>) -> f32 {
+        assert_eq!(a.dims(), b.dims());
+        (a - b).abs().max().into_scalar::<f32>()
+    }
+
+    #[test]
+    fn our_loops_agree_with_burns() {
+        let x = random([3, 17, 70], 4.0);
+        assert!(distance(silu(x.clone()), activation::silu(x.clone())) < 4e-6);
+        assert!(distance(gelu(x.clone()), activation::gelu(x.clone())) < 4e-6);
+        assert!(distance(quick_gelu(x.clone()), x.clone() * activation::sigmoid(x.clone() * 1.702)) < 4e-6);
+        let halves = (x.clone().narrow(2, 0, 35), x.clone().narrow(2, 35, 35));
+        assert!(distance(geglu(x), halves.0 * activation::gelu(halves.1)) < 4e-5);
+
+        let picture = random([2, 24, 9, 5], 3.0);
+        let norm = GroupNormConfig::new(8, 24).init(&Device::flex());
+        assert!(distance(group_norm(&norm, picture.clone()), norm.forward(picture.clone())) < 4e-6);
+        let expected = activation::silu(norm.forward(picture.clone()));
+        assert!(distance(group_norm_silu(&norm, picture), expected) < 4e-6);
+    }
+
+    #[test]
+    fn convolutions_agree_with_burns() {
+        use burn::nn::PaddingConfig2d::{Explicit, Valid};
+        for (padding, stride, height, width) in [
+            (Explicit(1, 1, 1, 1), 1, 9, 7),
+            (Explicit(1, 1, 1, 1), 2, 9, 8),
+            (Explicit(0, 0, 1, 1), 2, 8, 6),
+            (Explicit(2, 1, 0, 2), 1, 5, 6),
+            (Explicit(1, 1, 1, 1), 1, 1, 1),
+            (Valid, 1, 6, 3),
+        ] {
+            let conv = Conv2dConfig::new([5, 11], [3, 3])
+                .with_padding(padding.clone())
+                .with_stride([stride, stride])
+                .init(&Device::flex());
+            let x = random([2, 5, height, width], 2.0);
+            let far = distance(conv2d(&conv, x.clone()), conv.forward(x));
+            assert!(far < 1e-5, "{padding:?} {stride} {height} {width}: {far}");
+        }
+        // More than fits into one strip of columns.
+        let conv =
+            Conv2dConfig::new([64, 2], [3, 3]).with_padding(Explicit(1, 1, 1, 1)).init(&Device::flex());
+        let x = random([1, 64, 150, 140], 1.0);
+        assert!(distance(conv2d(&conv, x.clone()), conv.forward(x)) < 1e-5);
+    }
+
+    #[test]
+    fn attention_agrees_with_burns_at_every_size() {
+        for (batch, queries, keys, heads, width) in
+            [(1, 1, 1, 1, 1), (2, 200, 77, 5, 40), (1, 130, 130, 1, 64), (2, 65, 300, 2, 18)]
+        {
+            let query = random([batch, queries, width], 2.0);
+            let (key, value) = (random([batch, keys, width], 2.0), random([batch, keys, width], 2.0));
+            let expected = masked_attention(query.clone(), key.clone(), value.clone(), heads, None);
+            assert!(
+                distance(attention(query, key, value, heads), expected) < 1e-5,
+                "{queries} {keys} {heads}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_a_view_is_read_as_it_lies() {
+        let x = random([4, 6, 8], 1.0);
+        let turned = x.clone().swap_dims(1, 2);
+        assert!(distance(silu(turned.clone()).swap_dims(1, 2), activation::silu(x.clone())) < 1e-6);
+        // The original is not written over.
+        let before = x.clone().into_data();
+        let _ = silu(x.clone());
+        assert_eq!(before, x.into_data());
+    }
+}

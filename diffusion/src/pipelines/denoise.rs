@@ -1,0 +1,157 @@
+//! The loop from noise to latents, one step after another, stoppable between them.
+
+use std::ops::ControlFlow;
+
+use burn::tensor::Tensor;
+
+use super::encode_prompt::TextConditions;
+use super::guidance::guide;
+use super::stable_diffusion::{StableDiffusion, download};
+use crate::DiffusionError;
+use crate::models::unets::unet_2d_condition::AddedConditions;
+use crate::schedulers::Scheduler;
+
+/// A batch on its way.
+pub struct Job {
+    /// The schedule.
+    pub scheduler: Box<dyn Scheduler>,
+    /// The call to begin with; above 0 when a picture was given.
+    pub begin: usize,
+    /// Samples one after another.
+    pub latents: Vec<f64>,
+    /// `[batch, latent, height, width]`.
+    pub shape: [usize; 4],
+    /// One per sample.
+    pub positive: Vec<TextConditions>,
+    /// One per sample; empty without guidance.
+    pub negative: Vec<TextConditions>,
+    /// SDXL's sizes, one row per sample.
+    pub time_ids: Vec<Vec<f64>>,
+    /// 1 or less is no guidance.
+    pub guidance_scale: f64,
+    /// See [`guide`].
+    pub guidance_rescale: f64,
+    /// What stays as it is.
+    pub keep: Option<Keep>,
+    /// Mask and masked latents for UNets made for inpainting, `[batch, 1 + latent, height, width]`.
+    pub extra_channels: Option<Vec<f64>>,
+}
+
+/// The part of the picture that inpainting leaves alone.
+pub struct Keep {
+    /// 1 is redrawn, 0 stays; one number per latent value.
+    pub mask: Vec<f64>,
+    /// Latents of the picture.
+    pub clean: Vec<f64>,
+    /// The noise that is put on them.
+    pub noise: Vec<f64>,
+}
+
+/// Where a job stands after a call of the UNet.
+pub struct Progress<'a> {
+    /// Calls done, from 1.
+    pub call: usize,
+    /// Calls in all.
+    pub calls: usize,
+    /// The latents now.
+    pub latents: &'a [f64],
+    /// What the UNet said, guided.
+    pub model_output: &'a [f64],
+    /// The latents that the UNet sees behind the noise.
+    pub original: &'a dyn Fn() -> Vec<f64>,
+}
+
+impl StableDiffusion {
+    /// Runs `job` to its end. `draw` gives the noise for a call, for the whole batch.
+    pub fn denoise(
+        &self,
+        mut job: Job,
+        draw: &mut dyn FnMut(usize) -> Vec<f64>,
+        report: &mut dyn FnMut(&Progress<'_>) -> ControlFlow<()>,
+    ) -> Result<Vec<f64>, DiffusionError> {
+        let timesteps = job.scheduler.timesteps().to_vec();
+        let calls = timesteps.len() - job.begin.min(timesteps.len());
+        let context = self.context(&job);
+        let added = self.added(&job);
+        for index in job.begin..timesteps.len() {
+            let output = self.predict(&job, index, timesteps[index], &context, added.as_ref())?;
+            let noise = job.scheduler.wants_noise(index).then(|| draw(index));
+            let before = std::mem::take(&mut job.latents);
+            job.latents = job.scheduler.step(index, &output, &before, noise.as_deref());
+            if let Some(keep) = &job.keep {
+                let (signal, noise) = match index + 1 < timesteps.len() {
+                    true => job.scheduler.signal_and_noise(index + 1),
+                    false => (1.0, 0.0),
+                };
+                for (i, latent) in job.latents.iter_mut().enumerate() {
+                    let kept = signal * keep.clean[i] + noise * keep.noise[i];
+                    *latent = (1.0 - keep.mask[i]) * kept + keep.mask[i] * *latent;
+                }
+            }
+            let scheduler = &job.scheduler;
+            let progress = Progress {
+                call: index + 1 - job.begin,
+                calls,
+                latents: &job.latents,
+                model_output: &output,
+                original: &|| scheduler.predict_original(index, &output, &before),
+            };
+            if report(&progress).is_break() {
+                return Err(DiffusionError::Cancelled { step: progress.call });
+            }
+        }
+        Ok(job.latents)
+    }
+
+    /// Negative texts before positive ones, as diffusers has them.
+    fn context(&self, job: &Job) -> Tensor<3> {
+        let rows = job.negative.iter().chain(&job.positive);
+        Tensor::cat(rows.map(|text| text.embeds.clone()).collect(), 0)
+    }
+
+    fn added(&self, job: &Job) -> Option<AddedConditions> {
+        let rows = job.negative.iter().chain(&job.positive);
+        let pooled: Option<Vec<Tensor<2>>> = rows.map(|text| text.pooled.clone()).collect();
+        let times = if job.negative.is_empty() { 1 } else { 2 };
+        pooled.filter(|_| self.xl).map(|pooled| AddedConditions {
+            text_embeds: Tensor::cat(pooled, 0),
+            time_ids: std::iter::repeat_n(&job.time_ids, times).flatten().cloned().collect(),
+        })
+    }
+
+    fn predict(
+        &self,
+        job: &Job,
+        index: usize,
+        timestep: f64,
+        context: &Tensor<3>,
+        added: Option<&AddedConditions>,
+    ) -> Result<Vec<f64>, DiffusionError> {
+        let scale = job.scheduler.input_scale(index);
+        let scaled: Vec<f64> = job.latents.iter().map(|latent| latent * scale).collect();
+        let mut input = self.upload(&scaled, job.shape);
+        let [batch, _, height, width] = job.shape;
+        if let Some(extra) = &job.extra_channels {
+            let channels = extra.len() / (batch * height * width);
+            input = Tensor::cat(vec![input, self.upload(extra, [batch, channels, height, width])], 1);
+        }
+        let guided = !job.negative.is_empty();
+        if guided {
+            input = Tensor::cat(vec![input.clone(), input], 0);
+        }
+        let output = download(self.unet.forward(input, timestep, context.clone(), added))?;
+        let output: Vec<f64> = output.into_iter().map(f64::from).collect();
+        if !guided {
+            return Ok(output);
+        }
+        let (negative, positive) = output.split_at(output.len() / 2);
+        let sample = (negative.len() / batch).max(1);
+        Ok(negative
+            .chunks(sample)
+            .zip(positive.chunks(sample))
+            .flat_map(|(negative, positive)| {
+                guide(negative, positive, job.guidance_scale, job.guidance_rescale)
+            })
+            .collect())
+    }
+}

@@ -1,0 +1,6 @@
+//! From prompt to picture.
+
+pub mod denoise;
+pub mod encode_prompt;
+pub mod guidance;
+pub mod stable_diffusion;

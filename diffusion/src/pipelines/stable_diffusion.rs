@@ -1,0 +1,261 @@
+//! The networks of a Stable Diffusion model, side by side, and where they come from.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use burn::tensor::{DType, Device, Tensor, TensorData};
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::config::read_json;
+use crate::models::autoencoders::autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig};
+use crate::models::unets::unet_2d_condition::UNet2DConditionModel;
+use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
+use crate::weights::{ComponentWeights, load::load};
+use crate::{ClipTextConfig, ClipTextModel, ClipTokenizer, DiffusionError};
+
+/// A text encoder with its tokenizer.
+#[derive(Debug, Clone)]
+pub struct TextEncoder {
+    /// Words to ids.
+    pub tokenizer: Arc<ClipTokenizer>,
+    /// Ids to states.
+    pub model: ClipTextModel,
+}
+
+/// Everything that draws, whole. A copy shares the weights.
+#[derive(Debug, Clone)]
+pub struct StableDiffusion {
+    /// Removes noise.
+    pub unet: UNet2DConditionModel,
+    /// The UNet's shape.
+    pub unet_config: UNet2DConditionConfig,
+    /// Latents and pictures.
+    pub vae: AutoencoderKL,
+    /// The VAE's shape.
+    pub vae_config: AutoencoderKLConfig,
+    /// One, or two for SDXL.
+    pub text_encoders: Vec<TextEncoder>,
+    /// The model's own `scheduler_config.json`.
+    pub scheduler: Value,
+    /// Whether this is SDXL.
+    pub xl: bool,
+    /// Whether SDXL takes zeros for a negative prompt that is not given.
+    pub force_zeros_for_empty_prompt: bool,
+    /// Where it runs.
+    pub device: Device,
+}
+
+/// The configurations and weights of a model before anything is built.
+pub struct Parts {
+    /// `model_index.json`.
+    pub index: ModelIndex,
+    /// `unet/config.json`.
+    pub unet_config: UNet2DConditionConfig,
+    /// `vae/config.json`.
+    pub vae_config: AutoencoderKLConfig,
+    /// Configuration and tokenizer of each text encoder.
+    pub text: Vec<(ClipTextConfig, ClipTokenizer)>,
+    /// `scheduler_config.json`.
+    pub scheduler: Value,
+    /// Weights: `unet`, `vae`, `text_encoder`, `text_encoder_2`.
+    pub weights: Vec<ComponentWeights>,
+}
+
+/// The keys of `model_index.json` that matter.
+#[derive(Debug, Clone, Deserialize)]
+pub struct ModelIndex {
+    /// The pipeline class.
+    #[serde(rename = "_class_name")]
+    pub class_name: String,
+    /// See [`StableDiffusion::force_zeros_for_empty_prompt`].
+    #[serde(default = "yes")]
+    pub force_zeros_for_empty_prompt: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+/// Pipelines that are the same networks.
+const SD: [&str; 3] =
+    ["StableDiffusionPipeline", "StableDiffusionImg2ImgPipeline", "StableDiffusionInpaintPipeline"];
+const XL: [&str; 3] =
+    ["StableDiffusionXLPipeline", "StableDiffusionXLImg2ImgPipeline", "StableDiffusionXLInpaintPipeline"];
+
+impl ModelIndex {
+    /// Whether the pipeline is SDXL, or an error if it is none that is drawn here.
+    pub fn is_xl(&self) -> Result<bool, DiffusionError> {
+        let class = self.class_name.as_str();
+        match (SD.contains(&class), XL.contains(&class)) {
+            (true, _) => Ok(false),
+            (_, true) => Ok(true),
+            _ => {
+                let reason = format!("{class:?} is not a pipeline that is drawn here");
+                Err(DiffusionError::config("model_index.json", "_class_name", reason))
+            }
+        }
+    }
+}
+
+/// Names of the text encoders and tokenizers.
+pub(crate) fn text_components(xl: bool) -> &'static [(&'static str, &'static str)] {
+    match xl {
+        true => &[("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")],
+        false => &[("text_encoder", "tokenizer")],
+    }
+}
+
+impl Parts {
+    /// Reads a diffusers folder; the weights are opened but not read.
+    pub fn open(folder: &Path) -> Result<Self, DiffusionError> {
+        let mut parts = Self::configured(folder)?;
+        let encoders = text_components(parts.index.is_xl()?).iter().map(|(encoder, _)| *encoder);
+        parts.weights = ["unet", "vae"]
+            .into_iter()
+            .chain(encoders)
+            .map(|component| ComponentWeights::open(folder, component))
+            .collect::<Result<_, _>>()?;
+        Ok(parts)
+    }
+
+    /// Reads all of a diffusers folder but its weights.
+    pub(crate) fn configured(folder: &Path) -> Result<Self, DiffusionError> {
+        let index: ModelIndex = read_json(&folder.join("model_index.json"), "model_index.json")?;
+        let mut text = Vec::new();
+        for (encoder, tokenizer) in text_components(index.is_xl()?) {
+            let name = format!("{encoder}/config.json");
+            let config: ClipTextConfig = read_json(&folder.join(&name), &name)?;
+            text.push((config, ClipTokenizer::open(&folder.join(tokenizer))?));
+        }
+        let scheduler = "scheduler/scheduler_config.json";
+        Ok(Self {
+            index,
+            unet_config: read_json(&folder.join("unet/config.json"), "unet/config.json")?,
+            vae_config: read_json(&folder.join("vae/config.json"), "vae/config.json")?,
+            text,
+            scheduler: read_json(&folder.join(scheduler), scheduler)?,
+            weights: Vec::new(),
+        })
+    }
+
+    /// Refuses parts that do not fit each other.
+    pub fn check(&self) -> Result<(), DiffusionError> {
+        let unet = |field, reason: String| Err(DiffusionError::config("unet/config.json", field, reason));
+        let xl = self.index.is_xl()?;
+        self.unet_config.check()?;
+        if self.unet_config.takes_text_time() != xl {
+            return unet("addition_embed_type", format!("does not belong into a {}", self.index.class_name));
+        }
+        if self.unet_config.out_channels != self.vae_config.latent_channels {
+            return unet("out_channels", "differ from the VAE's latent_channels".into());
+        }
+        let latent = self.vae_config.latent_channels;
+        if ![latent, latent * 2 + 1].contains(&self.unet_config.in_channels) {
+            return unet("in_channels", format!("{} are not supported", self.unet_config.in_channels));
+        }
+        let width: usize = self.text.iter().map(|(config, _)| config.hidden_size).sum();
+        if let Some(level) =
+            self.unet_config.levels()?.iter().find(|level| level.cross_attention_dim != width)
+        {
+            let reason = format!("{}, but the text encoders give {width}", level.cross_attention_dim);
+            return unet("cross_attention_dim", reason);
+        }
+        if xl {
+            let pooled = self.text.last().map_or(0, |(config, _)| config.projection_dim);
+            let sizes = 6 * self.unet_config.addition_time_embed_dim.unwrap_or(0);
+            let given = self.unet_config.projection_class_embeddings_input_dim.unwrap_or(0);
+            if given != pooled + sizes {
+                let reason = format!("{given}, but {pooled} + {sizes} come in");
+                return unet("projection_class_embeddings_input_dim", reason);
+            }
+        }
+        for ((config, tokenizer), (encoder, name)) in self.text.iter().zip(text_components(xl)) {
+            let reason = if tokenizer.largest_id as usize >= config.vocab_size {
+                format!("knows ids that the {encoder} does not")
+            } else if tokenizer.max_length > config.max_position_embeddings {
+                format!("makes longer rows than the {encoder} takes")
+            } else {
+                continue;
+            };
+            return Err(DiffusionError::config(name, "vocab.json", reason));
+        }
+        Ok(())
+    }
+
+    /// Builds the networks. The UNet and the text encoders take `dtype`, the VAE single precision,
+    /// which SDXL's needs.
+    pub fn build(self, device: &Device, dtype: DType) -> Result<StableDiffusion, DiffusionError> {
+        self.check()?;
+        let xl = self.index.is_xl()?;
+        let [unet_weights, vae_weights, text_weights @ ..] = self.weights.as_slice() else {
+            return Err(DiffusionError::weights("model", "lacks a component"));
+        };
+        let unet = load(self.unet_config.init(device)?, unet_weights, device, dtype)?;
+        let vae = load(self.vae_config.init(device)?, vae_weights, device, DType::F32)?;
+        let mut text_encoders = Vec::new();
+        for ((config, tokenizer), weights) in self.text.into_iter().zip(text_weights) {
+            let model = config.init(&format!("{}/config.json", weights.component), device)?;
+            let model = load(model, weights, device, dtype)?;
+            text_encoders.push(TextEncoder { tokenizer: Arc::new(tokenizer), model });
+        }
+        let mut scheduler = self.scheduler;
+        if !xl && let Some(config) = scheduler.as_object_mut() {
+            // Configurations from before 2023 lack these; diffusers mends them so.
+            if config.contains_key("steps_offset") {
+                config.insert("steps_offset".into(), 1.into());
+            }
+            config.insert("clip_sample".into(), false.into());
+        }
+        Ok(StableDiffusion {
+            unet,
+            unet_config: self.unet_config,
+            vae,
+            vae_config: self.vae_config,
+            text_encoders,
+            scheduler,
+            xl,
+            force_zeros_for_empty_prompt: self.index.force_zeros_for_empty_prompt,
+            device: device.clone(),
+        })
+    }
+}
+
+impl StableDiffusion {
+    /// A picture tensor `[batch, channels, height, width]` on the device.
+    pub fn upload(&self, values: &[f64], shape: [usize; 4]) -> Tensor<4> {
+        let values: Vec<f32> = values.iter().map(|&value| value as f32).collect();
+        Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32))
+    }
+
+    /// Latents, one after another, to pictures in −1 to 1.
+    pub fn decode(&self, latents: &[f64], shape: [usize; 4]) -> Result<Vec<f32>, DiffusionError> {
+        let scaled: Vec<f64> = latents.iter().map(|value| value / self.vae_config.scaling_factor).collect();
+        download(self.vae.decode(self.upload(&scaled, shape)))
+    }
+
+    /// Mean and deviation of the latents of a picture in −1 to 1, before the scaling factor.
+    pub fn encode(&self, picture: &[f64], shape: [usize; 4]) -> Result<(Vec<f32>, Vec<f32>), DiffusionError> {
+        let (mean, log_variance) = self.vae.encode(self.upload(picture, shape));
+        let deviation = download(log_variance)?.into_iter().map(|value| (value * 0.5).exp()).collect();
+        Ok((download(mean)?, deviation))
+    }
+
+    /// One sample of the latents of a picture, scaled as the UNet wants them.
+    pub fn sample_latents(
+        &self,
+        picture: &[f64],
+        shape: [usize; 4],
+        noise: &[f64],
+    ) -> Result<Vec<f64>, DiffusionError> {
+        let (mean, deviation) = self.encode(picture, shape)?;
+        let sample = mean.iter().zip(&deviation).zip(noise);
+        let scale = self.vae_config.scaling_factor;
+        Ok(sample.map(|((&mean, &by), noise)| (f64::from(mean) + f64::from(by) * noise) * scale).collect())
+    }
+}
+
+/// Waits for a tensor and reads it.
+pub(crate) fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DiffusionError> {
+    tensor.try_into_vec_as::<f32>().map_err(|error| DiffusionError::Backend(error.to_string()))
+}

@@ -1,0 +1,119 @@
+//! What a model folder holds, found without building the model.
+
+use std::collections::BTreeMap;
+
+use burn::tensor::Device;
+use serde::Serialize;
+
+use super::ComponentWeights;
+use super::load::{Differences, compare, expected_tensors};
+use crate::DiffusionError;
+use crate::model::{ModelKind, ModelSource, WeightType, open_parts};
+use crate::pipelines::stable_diffusion::Parts;
+
+/// What was found out about a model.
+#[derive(Debug, Clone, Serialize)]
+pub struct Inspection {
+    /// The pipeline class.
+    pub class_name: String,
+    /// The family.
+    pub kind: ModelKind,
+    /// Bytes of weights once loaded in single precision; half of it in the others, nearly.
+    pub memory_bytes: u64,
+    /// BLAKE3 of all files of weights.
+    pub weights_hash: String,
+    /// Numbers in all weights together.
+    pub parameters: u64,
+    /// Bytes of all weights as stored.
+    pub stored_bytes: u64,
+    /// Per network, how its file and its configuration disagree.
+    pub components: BTreeMap<String, Differences>,
+    /// Why the parts do not fit together, if they do not.
+    pub problem: Option<String>,
+}
+
+impl Inspection {
+    /// Whether the model can be loaded.
+    pub fn is_sound(&self) -> bool {
+        self.problem.is_none() && self.components.values().all(|found| *found == Differences::default())
+    }
+}
+
+/// Hashes the weights of a model and compares their names and shapes with its configurations.
+pub fn inspect(source: &ModelSource) -> Result<Inspection, DiffusionError> {
+    let parts = open_parts(source)?;
+    let views = || parts.weights.iter().flat_map(|weights| weights.tensors.values());
+    Ok(Inspection {
+        class_name: parts.index.class_name.clone(),
+        kind: parts.kind()?,
+        memory_bytes: parts.memory_bytes(WeightType::F32),
+        weights_hash: hash_of(&parts.weights)?,
+        parameters: views().map(|view| view.shape().iter().product::<usize>() as u64).sum(),
+        stored_bytes: views().map(|view| view.entry.length as u64).sum(),
+        components: parts
+            .expected()?
+            .iter()
+            .zip(&parts.weights)
+            .map(|(expected, weights)| (weights.component.clone(), compare(expected, weights)))
+            .collect(),
+        problem: parts.check().err().map(|error| error.to_string()),
+    })
+}
+
+/// Bytes that a model's weights will take in memory, from the headers of its files alone.
+pub fn memory_bytes(source: &ModelSource, weight_type: WeightType) -> Result<u64, DiffusionError> {
+    Ok(open_parts(source)?.memory_bytes(weight_type))
+}
+
+/// [`inspect`], as an error if the model is not sound or its hash is not `weights_hash`.
+pub fn verify(source: &ModelSource, weights_hash: Option<&str>) -> Result<Inspection, DiffusionError> {
+    let inspection = inspect(source)?;
+    for (component, differences) in &inspection.components {
+        differences.clone().into_result(component)?;
+    }
+    if let Some(problem) = &inspection.problem {
+        return Err(DiffusionError::weights("model", problem.clone()));
+    }
+    match weights_hash.filter(|hash| !hash.eq_ignore_ascii_case(&inspection.weights_hash)) {
+        Some(hash) => {
+            let reason = format!("the weights hash to {}, not to {hash}", inspection.weights_hash);
+            Err(DiffusionError::weights("model", reason))
+        }
+        None => Ok(inspection),
+    }
+}
+
+/// The hash of all files, network by network; what they are called and where they lie does not matter.
+pub(crate) fn hash_of(weights: &[ComponentWeights]) -> Result<String, DiffusionError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut seen: Vec<*const super::safetensors::WeightFile> = Vec::new();
+    for component in weights {
+        hasher.update(component.component.as_bytes());
+        for file in component.files.iter() {
+            // The networks of a checkpoint share one file.
+            let address = std::ptr::from_ref(file);
+            if !seen.contains(&address) {
+                seen.push(address);
+                file.hash_into(&mut hasher)?;
+            }
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+impl Parts {
+    /// Names and shapes that each network calls for, in the order of [`Parts::weights`].
+    pub fn expected(&self) -> Result<Vec<BTreeMap<String, Vec<usize>>>, DiffusionError> {
+        // Nothing is allocated on it: parameters come to be when they are first read.
+        let device = Device::flex();
+        let mut expected = vec![
+            expected_tensors(&self.unet_config.init(&device)?),
+            expected_tensors(&self.vae_config.init(&device)?),
+        ];
+        for ((config, _), weights) in self.text.iter().zip(self.weights.iter().skip(2)) {
+            let file = format!("{}/config.json", weights.component);
+            expected.push(expected_tensors(&config.init(&file, &device)?));
+        }
+        Ok(expected)
+    }
+}

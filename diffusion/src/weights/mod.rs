@@ -1,0 +1,11 @@
+//! Where weights come from: safetensors files, whole or in shards, by diffusers' or the original names.
+
+pub mod checkpoint;
+pub mod component;
+pub mod inspect;
+pub mod load;
+mod open_checkpoint;
+pub mod safetensors;
+
+pub use component::ComponentWeights;
+pub use inspect::{Inspection, inspect, memory_bytes, verify};

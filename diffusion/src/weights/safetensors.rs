@@ -1,0 +1,233 @@
+//! The safetensors format, read with suspicion: no length is believed before it is checked.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::Mutex;
+
+use serde::Deserialize;
+
+use crate::DiffusionError;
+
+/// Headers of real models stay far below this.
+const HEADER_BYTES_MAX: u64 = 64 << 20;
+
+/// How the numbers of a tensor are stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[allow(missing_docs)]
+pub enum StoredType {
+    F64,
+    F32,
+    F16,
+    BF16,
+    I64,
+    I32,
+    I16,
+    I8,
+    U8,
+    BOOL,
+}
+
+impl StoredType {
+    /// Bytes of one number.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::F16 | Self::BF16 | Self::I16 => 2,
+            Self::I8 | Self::U8 | Self::BOOL => 1,
+        }
+    }
+}
+
+/// Where one tensor lies in its file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TensorEntry {
+    /// How its numbers are stored.
+    pub dtype: StoredType,
+    /// Its sizes.
+    pub shape: Vec<usize>,
+    /// Offset of its first byte in the file.
+    pub offset: u64,
+    /// Its length in bytes.
+    pub length: usize,
+}
+
+#[derive(Debug)]
+enum Content {
+    File(Mutex<File>),
+    Static(&'static [u8]),
+}
+
+/// An open file of tensors, whose header was checked.
+#[derive(Debug)]
+pub struct WeightFile {
+    /// How errors call the file.
+    pub name: String,
+    /// Its tensors by name.
+    pub tensors: BTreeMap<String, TensorEntry>,
+    /// What the writer noted.
+    pub metadata: BTreeMap<String, String>,
+    content: Content,
+    length: u64,
+}
+
+#[derive(Deserialize)]
+struct RawEntry {
+    dtype: String,
+    shape: Vec<u64>,
+    data_offsets: [u64; 2],
+}
+
+impl WeightFile {
+    /// Opens a file and reads its header.
+    pub fn open(path: &Path) -> Result<Self, DiffusionError> {
+        let name = path.display().to_string();
+        let mut file = File::open(path).map_err(|source| DiffusionError::io(path, source))?;
+        let io = |source| DiffusionError::io(path, source);
+        let metadata = file.metadata().map_err(io)?;
+        if !metadata.is_file() {
+            return Err(DiffusionError::weights(name, "not a file"));
+        }
+        let length = metadata.len();
+        let mut start = [0u8; 8];
+        if length < 8 {
+            return Err(DiffusionError::weights(name, "too short to be safetensors"));
+        }
+        file.read_exact(&mut start).map_err(io)?;
+        let header_length = header_length(&name, start, length)?;
+        let mut header = vec![0u8; header_length];
+        file.read_exact(&mut header).map_err(io)?;
+        Self::parse(name, &header, length, Content::File(Mutex::new(file)))
+    }
+
+    /// Reads the header of a file that is part of the program.
+    pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, DiffusionError> {
+        let short = || DiffusionError::weights(name, "too short to be safetensors");
+        let start = bytes.first_chunk::<8>().ok_or_else(short)?;
+        let header_length = header_length(name, *start, bytes.len() as u64)?;
+        let header = bytes.get(8..8 + header_length).ok_or_else(short)?;
+        Self::parse(name.into(), header, bytes.len() as u64, Content::Static(bytes))
+    }
+
+    fn parse(name: String, header: &[u8], length: u64, content: Content) -> Result<Self, DiffusionError> {
+        let bad = |reason: String| DiffusionError::weights(name.clone(), reason);
+        let raw: BTreeMap<String, serde_json::Value> =
+            serde_json::from_slice(header).map_err(|error| bad(format!("header: {error}")))?;
+        let data_start = 8 + header.len() as u64;
+        let mut tensors = BTreeMap::new();
+        let mut metadata = BTreeMap::new();
+        for (tensor, value) in raw {
+            if tensor == "__metadata__" {
+                metadata =
+                    serde_json::from_value(value).map_err(|error| bad(format!("__metadata__: {error}")))?;
+                continue;
+            }
+            let entry: RawEntry =
+                serde_json::from_value(value).map_err(|error| bad(format!("{tensor}: {error}")))?;
+            let entry =
+                check_entry(entry, data_start, length).map_err(|why| bad(format!("{tensor}: {why}")))?;
+            tensors.insert(tensor, entry);
+        }
+        Ok(Self { name, tensors, metadata, content, length })
+    }
+
+    /// Reads `length` bytes at `offset`, both from a checked entry.
+    pub fn read(&self, offset: u64, length: usize) -> Result<Vec<u8>, DiffusionError> {
+        let cut = || DiffusionError::weights(self.name.clone(), "ends before its data");
+        match &self.content {
+            Content::Static(bytes) => {
+                let start = usize::try_from(offset).map_err(|_| cut())?;
+                let end = start.checked_add(length).ok_or_else(cut)?;
+                Ok(bytes.get(start..end).ok_or_else(cut)?.to_vec())
+            }
+            Content::File(file) => {
+                let io = |source| DiffusionError::io(&self.name, source);
+                let mut file = file.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                file.seek(SeekFrom::Start(offset)).map_err(io)?;
+                let mut bytes = vec![0u8; length];
+                file.read_exact(&mut bytes).map_err(io)?;
+                Ok(bytes)
+            }
+        }
+    }
+
+    /// Feeds the whole file to `hasher`.
+    pub fn hash_into(&self, hasher: &mut blake3::Hasher) -> Result<(), DiffusionError> {
+        const CHUNK: u64 = 4 << 20;
+        let mut offset = 0;
+        while offset < self.length {
+            let length = CHUNK.min(self.length - offset);
+            hasher.update(&self.read(offset, length as usize)?);
+            offset += length;
+        }
+        Ok(())
+    }
+
+    /// The numbers of `entry`, or why they are no floating-point numbers.
+    pub fn read_f32(&self, name: &str, entry: &TensorEntry) -> Result<Vec<f32>, DiffusionError> {
+        let bytes = self.read(entry.offset, entry.length)?;
+        let bad = |reason: String| DiffusionError::weights(self.name.clone(), format!("{name}: {reason}"));
+        let values = to_f32(&bytes, entry.dtype)
+            .ok_or_else(|| bad(format!("numbers of type {:?}, floating point expected", entry.dtype)))?;
+        // One of these would make every picture black.
+        match values.iter().any(|value| !value.is_finite()) {
+            true => Err(bad("holds infinities or what is not a number".into())),
+            false => Ok(values),
+        }
+    }
+}
+
+/// Widens stored numbers; none for integers.
+fn to_f32(bytes: &[u8], dtype: StoredType) -> Option<Vec<f32>> {
+    let (pairs, quads, eights) =
+        (bytes.as_chunks::<2>().0, bytes.as_chunks::<4>().0, bytes.as_chunks::<8>().0);
+    Some(match dtype {
+        StoredType::F32 => quads.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
+        StoredType::F16 => pairs.iter().map(|&chunk| half::f16::from_le_bytes(chunk).to_f32()).collect(),
+        StoredType::BF16 => pairs.iter().map(|&chunk| half::bf16::from_le_bytes(chunk).to_f32()).collect(),
+        StoredType::F64 => eights.iter().map(|&chunk| f64::from_le_bytes(chunk) as f32).collect(),
+        _ => return None,
+    })
+}
+
+fn header_length(name: &str, start: [u8; 8], file_length: u64) -> Result<usize, DiffusionError> {
+    let bad = |reason: String| Err(DiffusionError::weights(name, reason));
+    if start.starts_with(b"PK\x03\x04") || (start[0] == 0x80 && (2..=5).contains(&start[1])) {
+        return bad("a pickle, which may run code when opened; only safetensors are read".into());
+    }
+    let length = u64::from_le_bytes(start);
+    if length > HEADER_BYTES_MAX {
+        return bad(format!("not safetensors, or a header of {length} bytes"));
+    }
+    if length > file_length - 8 {
+        return bad(format!("truncated: a header of {length} bytes in a file of {file_length}"));
+    }
+    Ok(length as usize)
+}
+
+fn check_entry(entry: RawEntry, data_start: u64, file_length: u64) -> Result<TensorEntry, String> {
+    let dtype: StoredType = serde_json::from_value(entry.dtype.clone().into()).map_err(|_| {
+        format!("numbers of unknown type {:?}", entry.dtype.chars().take(16).collect::<String>())
+    })?;
+    let [begin, end] = entry.data_offsets;
+    let length = end.checked_sub(begin).ok_or("ends before it begins")?;
+    let last = data_start.checked_add(end).ok_or("offset out of range")?;
+    if last > file_length {
+        return Err(format!("truncated: ends at byte {last} of {file_length}"));
+    }
+    if entry.shape.len() > 8 {
+        return Err(format!("{} dimensions", entry.shape.len()));
+    }
+    let size = entry
+        .shape
+        .iter()
+        .try_fold(dtype.size() as u64, |size, &dim| size.checked_mul(dim))
+        .ok_or_else(|| format!("shape {:?} is too large", entry.shape))?;
+    if size != length {
+        return Err(format!("shape {:?} needs {size} bytes, {length} are given", entry.shape));
+    }
+    let shape = entry.shape.iter().map(|&dim| dim as usize).collect();
+    Ok(TensorEntry { dtype, shape, offset: data_start + begin, length: length as usize })
+}

@@ -1,0 +1,107 @@
+//! Every number that diffusers, transformers and Compel computed, computed again.
+//!
+//! `PLAYHOUSE_GOLDENS=DIR` names another folder of goldens; what to check is found in its files.
+
+mod support;
+
+mod cases {
+    pub mod extra;
+    pub mod networks;
+    pub mod runs;
+    pub mod starter;
+}
+
+use std::path::{Path, PathBuf};
+
+use support::{Goldens, Report, say};
+
+fn goldens_folder() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/goldens");
+    std::env::var_os("PLAYHOUSE_GOLDENS").map_or(own, PathBuf::from)
+}
+
+/// What a folder among the goldens is.
+enum Kind {
+    /// A model of ours with its goldens.
+    Pictures,
+    /// Read by the extra goldens.
+    Loras,
+    /// Checked elsewhere.
+    Language,
+}
+
+fn kind_of(folder: &Path) -> Option<Kind> {
+    let has = |file: &str| folder.join(file).is_file();
+    if has("model_index.json") && has("goldens.json") {
+        return Some(Kind::Pictures);
+    }
+    let says = |file: &str, words: &[&str]| {
+        let text = std::fs::read_to_string(folder.join(file)).unwrap_or_default();
+        words.iter().any(|word| text.contains(word))
+    };
+    if says("config.json", &["CausalLM"]) || says("goldens.json", &["gguf_sha256"]) {
+        return Some(Kind::Language);
+    }
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let weights = |path: PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
+    entries.map(|entry| entry.path()).all(weights).then_some(Kind::Loras)
+}
+
+/// The models to check. A folder of a kind that is not known here is an error: it would go unchecked.
+fn model_folders() -> Vec<PathBuf> {
+    let folder = goldens_folder();
+    let mut found: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .unwrap_or_else(|error| panic!("{}: {error}", folder.display()))
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
+        .filter(|path| match kind_of(path) {
+            Some(Kind::Pictures) => true,
+            Some(Kind::Loras) => false,
+            Some(Kind::Language) => {
+                say(&format!("skipped: {} is of the language crate", path.display()));
+                false
+            }
+            None => panic!("{}: goldens of unknown kind", path.display()),
+        })
+        .collect();
+    found.sort();
+    assert!(!found.is_empty(), "no model with goldens in {}", folder.display());
+    found
+}
+
+#[test]
+fn networks_agree_with_pytorch() {
+    let mut report = Report::of("networks");
+    for folder in model_folders() {
+        cases::networks::check(&Goldens::open(&folder), &mut report);
+    }
+    report.finish();
+}
+
+#[test]
+fn runs_agree_with_diffusers() {
+    let mut report = Report::of("runs");
+    for folder in model_folders() {
+        cases::runs::check(&Goldens::open(&folder), &mut report);
+    }
+    report.finish();
+}
+
+#[test]
+fn weighting_and_lora_agree() {
+    let folder = goldens_folder();
+    if !folder.join("extra_goldens.json").is_file() {
+        say(&format!("skipped: {} has no goldens of weighting and LoRA", folder.display()));
+        return;
+    }
+    let mut report = Report::of("weighting and lora");
+    cases::extra::check(&folder, &model_folders(), &mut report);
+    report.finish();
+}
+
+#[test]
+fn the_starter_draws_as_it_was_trained() {
+    let mut report = Report::of("starter");
+    cases::starter::check(&mut report);
+    report.finish();
+}

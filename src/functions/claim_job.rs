@@ -1,0 +1,44 @@
+//! claim-job: a worker elsewhere asks for its next job. Signed like its reports.
+
+use actors::job_scheduler::{ClaimJob, IMAGE_QUEUE, LOCAL_WORKER, VIDEO_QUEUE};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+use super::signature;
+
+/// How long a worker may be silent, in seconds.
+const LEASE_S: i64 = 300;
+
+#[derive(Deserialize)]
+struct Request {
+    queue: Option<String>,
+    worker: Option<String>,
+    lease_seconds: Option<i64>,
+}
+
+/// Runs the function. Answers `{job: null}` when nothing waits.
+pub(super) async fn run(call: Call) -> Outcome {
+    signature::check(&call, "x-callback-signature")?;
+    let request: Request = call.read()?;
+    let queue = request.queue.unwrap_or_else(|| VIDEO_QUEUE.into());
+    if queue != IMAGE_QUEUE && queue != VIDEO_QUEUE {
+        return Err(FunctionError::bad(format!(
+            "queue: {queue:?} is neither {IMAGE_QUEUE} nor {VIDEO_QUEUE}"
+        )));
+    }
+    let worker = request.worker.unwrap_or_else(|| "remote".into());
+    if worker.is_empty() || worker.len() > 100 || worker == LOCAL_WORKER {
+        return Err(FunctionError::bad("worker: a name of up to 100 characters, and not \"local\""));
+    }
+    let lease_s = Some(request.lease_seconds.unwrap_or(LEASE_S).clamp(10, 86_400));
+    let claimed = call.app.actors.ask(&call.service(), ClaimJob { queue, worker, lease_s }).await?;
+    let job = claimed.map(|claimed| {
+        let mut payload = claimed.payload;
+        payload["attempt"] = json!(claimed.attempt);
+        payload["lease_seconds"] = json!(lease_s);
+        payload
+    });
+    ok(json!({"success": true, "job": job}))
+}

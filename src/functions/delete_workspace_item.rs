@@ -1,0 +1,70 @@
+//! delete-workspace-item: a row of the older workspace, with its file.
+
+use axum::http::StatusCode;
+use models::Value;
+use serde::Deserialize;
+use serde_json::json;
+use store::query::{Filter, Limits, Query};
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, ok, position, table};
+use super::error::FunctionError;
+
+#[derive(Deserialize)]
+struct Request {
+    item_id: Option<Uuid>,
+    user_id: Option<Uuid>,
+}
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let now = chrono::Utc::now().to_rfc3339();
+    // Whatever goes wrong is a 500 with a timestamp: that is what callers of this function know.
+    match delete(&call).await {
+        Ok(id) => ok(json!({"success": true, "deleted_item_id": id, "timestamp": now})),
+        Err(error) => {
+            let message = error.body["error"].as_str().unwrap_or("failed").to_string();
+            let error = FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, message);
+            Err(error.with("timestamp", now))
+        }
+    }
+}
+
+async fn delete(call: &Call) -> Result<Uuid, FunctionError> {
+    let request: Request = call.read()?;
+    let (Some(item), Some(user)) = (request.item_id, request.user_id) else {
+        return Err(FunctionError::bad("item_id and user_id are required"));
+    };
+    if call.claims.user_id != Some(user) && !call.claims.is_service() {
+        return Err(FunctionError::forbidden("user_id must be the caller"));
+    }
+    let row = call.row("workspace_items", item).await?.unwrap_or_default();
+    if row["user_id"].as_str() != Some(user.to_string().as_str()) {
+        return Err(FunctionError::not_found("the item does not exist"));
+    }
+    if let (Some(bucket), Some(path)) = (row["bucket_name"].as_str(), row["storage_path"].as_str())
+        && path.split('/').next() == Some(user.to_string().as_str())
+    {
+        let names = vec![path.to_string()];
+        let removal = actors::file::remove_objects::RemoveObjects { bucket: bucket.to_string(), names };
+        if let Err(error) = call.app.actors.ask(&call.claims, removal).await {
+            tracing::warn!(%error, "the file of a workspace item could not be removed");
+        }
+    }
+    let items = table("workspace_items");
+    let scope = Query::all(position("workspace_items"));
+    let change = actors::write_rows::Change::Delete {
+        filter: Filter::equal(items.at("id"), Value::Uuid(item)),
+        scope: Box::new(scope),
+    };
+    let decision = actors::write_rows::WriteRows {
+        table: items.id,
+        change,
+        returning: None,
+        exactly_one: false,
+        affected_max: None,
+        limits: Limits::default(),
+    };
+    call.app.actors.ask(&call.service(), decision).await?;
+    Ok(item)
+}

@@ -1,0 +1,126 @@
+//! job-progress: the steps of a job as server-sent events, with small previews. Nothing is written to the disk for it.
+//!
+//! Events: `status` (the job's row, at once and whenever its status changes), `step` (`{step, steps, image, preview}`,
+//! the preview a data URL), and at the end `done` with the job's assets.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use base64::Engine;
+use models::Value;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use store::query::Query;
+use tokio::sync::mpsc;
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, position, table};
+use super::error::FunctionError;
+
+/// How often the row is looked at even if nothing was heard of it.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// Events that may wait for a slow reader.
+const BACKLOG: usize = 16;
+
+#[derive(Deserialize)]
+struct Request {
+    #[serde(alias = "jobId")]
+    job_id: Option<Uuid>,
+}
+
+/// Runs the function; the job may be named in the query string (`?job_id=`) or the body.
+pub(super) async fn run(call: Call) -> Outcome {
+    let user = call.user()?;
+    let id = match call.parameter("job_id").or_else(|| call.parameter("jobId")) {
+        Some(text) => Some(Uuid::parse_str(&text).map_err(|_| FunctionError::bad("job_id: not a UUID"))?),
+        None => call.read::<Request>()?.job_id,
+    };
+    let id = id.ok_or_else(|| FunctionError::bad("job_id is missing"))?;
+    let job = call.row("jobs", id).await?.unwrap_or_default();
+    if job["user_id"].as_str() != Some(user.to_string().as_str()) {
+        return Err(FunctionError::not_found("Job not found"));
+    }
+    let (sender, receiver) = mpsc::channel(BACKLOG);
+    tokio::spawn(follow(call, id, sender));
+    let events = futures_util::stream::unfold(receiver, |mut receiver| async move {
+        let event = receiver.recv().await?;
+        Some((Ok::<_, Infallible>(event), receiver))
+    });
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+}
+
+fn event(name: &str, data: &Json) -> Event {
+    Event::default().event(name).data(data.to_string())
+}
+
+/// Sends what happens to a job until it ends or nobody listens.
+async fn follow(call: Call, id: Uuid, sender: mpsc::Sender<Event>) {
+    let mut commits = call.app.actors.events().subscribe();
+    let mut steps = call.app.render.as_ref().map(|render| render.watch(id));
+    let jobs = table("jobs");
+    let mut told = Json::Null;
+    loop {
+        let Ok(Some(job)) = call.row("jobs", id).await else {
+            let _ = sender.send(event("done", &json!({"job": null, "assets": []}))).await;
+            return;
+        };
+        if job["status"] != told {
+            told = job["status"].clone();
+            if sender.send(event("status", &job)).await.is_err() {
+                return;
+            }
+        }
+        if matches!(told.as_str(), Some("completed" | "failed" | "cancelled")) {
+            let query = Query::all(position("workspace_assets"))
+                .equal("job_id", Value::Uuid(id))
+                .order("asset_index", false);
+            let assets = call.rows(query).await.unwrap_or_default();
+            let _ = sender.send(event("done", &json!({"job": job, "assets": assets}))).await;
+            return;
+        }
+        // Until something is heard of the row: steps go out as they come.
+        loop {
+            let step = async {
+                match &mut steps {
+                    Some(steps) => steps.changed().await.is_ok(),
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sender.closed() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => break,
+                heard = commits.recv() => match heard {
+                    Ok(commit) => {
+                        let concerns = |row: &Arc<models::Row>| row[jobs.at("id")].as_uuid() == Some(id);
+                        let mut changes = commit.changes.iter().filter(|change| change.table == jobs.id);
+                        if changes.any(|change| change.new.as_ref().or(change.old.as_ref()).is_some_and(concerns)) {
+                            break;
+                        }
+                    }
+                    Err(_) => break,
+                },
+                more = step => {
+                    if !more {
+                        steps = None;
+                        continue;
+                    }
+                    let step = steps.as_mut().and_then(|steps| steps.borrow_and_update().clone());
+                    if let Some(step) = step {
+                        let preview = step.preview_png.map(|png| {
+                            let text = base64::engine::general_purpose::STANDARD.encode(&*png);
+                            format!("data:image/png;base64,{text}")
+                        });
+                        let data = json!({"job_id": id, "step": step.step, "steps": step.steps,
+                                          "image": step.image, "preview": preview});
+                        if sender.send(event("step", &data)).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            }
+        }
+    }
+}

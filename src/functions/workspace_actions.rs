@@ -1,0 +1,151 @@
+//! workspace-actions: keeping, discarding and taking back results.
+
+use actors::job_scheduler::workspace::{CopyToWorkspace, DiscardAsset, SaveAsset};
+use axum::http::{Method, StatusCode};
+use models::Value;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use store::query::Query;
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, ok, position};
+use super::error::FunctionError;
+
+/// Assets that one call clears.
+const ASSETS_MAX: u64 = 1000;
+/// Tags of one asset.
+const TAGS_MAX: usize = 50;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Request {
+    action: String,
+    asset_id: Option<Uuid>,
+    job_id: Option<Uuid>,
+    library_asset_id: Option<Uuid>,
+    custom_title: Option<String>,
+    collection_id: Option<Uuid>,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    if call.method != Method::POST {
+        return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "workspace-actions takes POST"));
+    }
+    let user = call.user()?;
+    let request: Request = call.read()?;
+    if request.tags.len() > TAGS_MAX || request.tags.iter().any(|tag| tag.chars().count() > 100) {
+        return Err(FunctionError::bad(format!("tags: at most {TAGS_MAX} of 100 characters")));
+    }
+    let need =
+        |id: Option<Uuid>, name: &str| id.ok_or_else(|| FunctionError::bad(format!("{name} is missing")));
+    match request.action.as_str() {
+        "save_to_library" => {
+            let asset = need(request.asset_id, "assetId")?;
+            let (saved, _) = save(&call, user, asset, &request, false).await?;
+            ok(json!({"success": true, "libraryAssetId": saved, "message": "Asset saved to library"}))
+        }
+        "discard_asset" => {
+            let asset_id = need(request.asset_id, "assetId")?;
+            let was = call.app.actors.ask(&call.claims, DiscardAsset { asset_id, user_id: user }).await?;
+            let message = if was { "Asset discarded" } else { "Asset already removed" };
+            ok(json!({"success": true, "message": message}))
+        }
+        "clear_asset" => {
+            let asset = need(request.asset_id, "assetId")?;
+            let (saved, _) = clear(&call, user, asset, &request).await?;
+            ok(
+                json!({"success": true, "libraryAssetId": saved, "message": "Asset saved and cleared from workspace"}),
+            )
+        }
+        "clear_job" => {
+            let job = need(request.job_id, "jobId")?;
+            let assets = assets(&call, user, Some(job)).await?;
+            if assets.is_empty() {
+                return Err(FunctionError::not_found("No assets found for this job"));
+            }
+            clear_all(&call, user, assets, &request).await
+        }
+        "clear_workspace" => {
+            let assets = assets(&call, user, None).await?;
+            clear_all(&call, user, assets, &request).await
+        }
+        "copy_to_workspace" => {
+            let library_id = need(request.library_asset_id, "libraryAssetId")?;
+            let copied =
+                call.app.actors.ask(&call.claims, CopyToWorkspace { library_id, user_id: user }).await?;
+            let Some((id, existed)) = copied else {
+                return Err(FunctionError::not_found("Library asset not found"));
+            };
+            let message =
+                if existed { "Asset is in the workspace already" } else { "Asset copied to workspace" };
+            ok(json!({"success": true, "workspaceAssetId": id, "message": message}))
+        }
+        _ => Err(FunctionError::bad("Invalid action")),
+    }
+}
+
+async fn save(
+    call: &Call,
+    user: Uuid,
+    asset_id: Uuid,
+    request: &Request,
+    unless_known: bool,
+) -> Result<(Uuid, bool), FunctionError> {
+    let decision = SaveAsset {
+        asset_id,
+        user_id: user,
+        custom_title: request.custom_title.clone(),
+        collection_id: request.collection_id,
+        tags: request.tags.clone(),
+        unless_known,
+    };
+    let saved = call.app.actors.ask(&call.claims, decision).await?;
+    let saved = saved.ok_or_else(|| FunctionError::not_found("Asset not found"))?;
+    Ok((saved.library_id, !saved.existed))
+}
+
+/// Saves an asset unless the library has it, then takes it from the workspace. What could not be saved stays.
+async fn clear(
+    call: &Call,
+    user: Uuid,
+    asset_id: Uuid,
+    request: &Request,
+) -> Result<(Uuid, bool), FunctionError> {
+    let saved = save(call, user, asset_id, request, true).await?;
+    call.app.actors.ask(&call.claims, DiscardAsset { asset_id, user_id: user }).await?;
+    Ok(saved)
+}
+
+async fn assets(call: &Call, user: Uuid, job: Option<Uuid>) -> Result<Vec<Uuid>, FunctionError> {
+    let mut query =
+        Query::all(position("workspace_assets")).equal("user_id", Value::Uuid(user)).limit(ASSETS_MAX);
+    if let Some(job) = job {
+        query = query.equal("job_id", Value::Uuid(job));
+    }
+    let rows = call.rows(query).await?;
+    Ok(rows.iter().filter_map(|row| Uuid::parse_str(row["id"].as_str()?).ok()).collect())
+}
+
+async fn clear_all(call: &Call, user: Uuid, assets: Vec<Uuid>, request: &Request) -> Outcome {
+    let (mut processed, mut new_saves, mut errors) = (0, 0, Vec::new());
+    for asset in assets {
+        match clear(call, user, asset, request).await {
+            Ok((_, new)) => {
+                processed += 1;
+                new_saves += usize::from(new);
+            }
+            Err(error) => errors.push(json!({"assetId": asset, "error": error.body["error"]})),
+        }
+    }
+    let mut answer = json!({
+        "success": errors.is_empty(), "assetsProcessed": processed, "newSaves": new_saves,
+        "message": format!("{processed} assets cleared, {new_saves} of them newly saved"),
+    });
+    if !errors.is_empty() {
+        answer["errors"] = Json::Array(errors);
+    }
+    ok(answer)
+}

@@ -1,0 +1,265 @@
+//! From a wish to a picture, through the functions and the queue, with the starter model.
+
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::Server;
+use serde_json::{Value as Json, json};
+
+fn queue(server: &Server, token: &str, body: &Json) -> String {
+    let (status, answer) = server.call("POST", "/functions/v1/queue-job", token, Some(body));
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["status"], "queued");
+    answer["jobId"].as_str().expect("an id").to_string()
+}
+
+fn one(server: &Server, token: &str, path: &str) -> Json {
+    let (status, rows) = server.call("GET", path, token, None);
+    assert!(status == 200 || status == 206, "{path}: {status} {rows}");
+    rows.as_array().and_then(|rows| rows.first().cloned()).unwrap_or(Json::Null)
+}
+
+fn wait_for(server: &Server, token: &str, job: &str, statuses: &[&str]) -> Json {
+    let started = Instant::now();
+    loop {
+        let row = one(server, token, &format!("/rest/v1/jobs?id=eq.{job}"));
+        if statuses.iter().any(|status| row["status"] == *status) {
+            return row;
+        }
+        assert!(started.elapsed() < Duration::from_secs(180), "job {job} is still {}", row["status"]);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn picture(prompt: &str) -> Json {
+    json!({"job_type": "sdxl_image_fast", "prompt": prompt, "seed": 7, "steps": 4})
+}
+
+fn bytes_of(server: &Server, token: &str, path: &str) -> Vec<u8> {
+    let url = format!("{}/storage/v1/object/workspace-temp/{path}", server.url);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let response = reqwest::Client::new().get(url).bearer_auth(token).send().await.expect("an answer");
+        assert_eq!(response.status().as_u16(), 200);
+        response.bytes().await.expect("bytes").to_vec()
+    })
+}
+
+#[test]
+fn a_prompt_becomes_a_picture_that_can_be_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (user, token) = server.sign_up("painter@example.com");
+    let (_, other) = server.sign_up("other@example.com");
+    let balance = || one(&server, &token, "/rest/v1/profiles?select=token_balance")["token_balance"].clone();
+    let before = balance().as_i64().expect("a balance");
+    let job = queue(&server, &token, &picture("a red circle"));
+    let row = wait_for(&server, &token, &job, &["completed", "failed"]);
+    assert_eq!(row["status"], "completed", "{row}");
+    assert_eq!(row["attempts"], 1);
+    assert!(row["started_at"].is_string() && row["completed_at"].is_string());
+    assert_eq!(balance(), before - 1, "a fast picture costs one credit");
+    let usage = one(&server, &token, "/rest/v1/usage_logs?select=action,credits_consumed");
+    assert_eq!((&usage["action"], &usage["credits_consumed"]), (&json!("sdxl_image_fast"), &json!(1)));
+
+    let asset = one(&server, &token, &format!("/rest/v1/workspace_assets?job_id=eq.{job}"));
+    let path = asset["temp_storage_path"].as_str().expect("a path").to_string();
+    assert_eq!(path, format!("{user}/{job}/0.png"));
+    assert_eq!(asset["generation_seed"], 7);
+    let png = bytes_of(&server, &token, &path);
+    assert!(png.starts_with(b"\x89PNG"), "a PNG");
+    assert_eq!(asset["file_size_bytes"], png.len());
+    let text = String::from_utf8_lossy(&png);
+    assert!(text.contains("Steps: 4") && text.contains("Seed: 7") && text.contains("weights_hash"));
+    let thumbnail = bytes_of(&server, &token, asset["thumbnail_path"].as_str().expect("a thumbnail"));
+    assert!(thumbnail.starts_with(b"RIFF"));
+    let (status, _) = server.call("GET", &format!("/storage/v1/object/workspace-temp/{path}"), &other, None);
+    assert_eq!(status, 400, "somebody else's file");
+    assert_eq!(one(&server, &other, &format!("/rest/v1/jobs?id=eq.{job}")), Json::Null);
+
+    // The same wish draws the same bytes.
+    let again = queue(&server, &token, &picture("a red circle"));
+    wait_for(&server, &token, &again, &["completed"]);
+    assert_eq!(bytes_of(&server, &token, &format!("{user}/{again}/0.png")), png);
+
+    let act =
+        |token: &str, body: Json| server.call("POST", "/functions/v1/workspace-actions", token, Some(&body));
+    let id = asset["id"].clone();
+    let (status, _) = act(&other, json!({"action": "save_to_library", "assetId": id}));
+    assert_eq!(status, 404, "not theirs");
+    let (status, saved) = act(&token, json!({"action": "save_to_library", "assetId": id, "tags": ["good"]}));
+    assert_eq!((status, &saved["success"]), (200, &json!(true)), "{saved}");
+    let library = one(&server, &token, "/rest/v1/user_library");
+    assert_eq!(library["id"], saved["libraryAssetId"]);
+    assert_eq!((&library["tags"], &library["original_prompt"]), (&json!(["good"]), &json!("a red circle")));
+    let (status, cleared) = act(&token, json!({"action": "clear_workspace"}));
+    // Both assets share prompt, seed and model, so nothing new is saved.
+    assert_eq!(
+        (status, &cleared["assetsProcessed"], &cleared["newSaves"]),
+        (200, &json!(2), &json!(0)),
+        "{cleared}"
+    );
+    assert_eq!(one(&server, &token, "/rest/v1/workspace_assets"), Json::Null);
+    let (status, copied) =
+        act(&token, json!({"action": "copy_to_workspace", "libraryAssetId": library["id"]}));
+    assert_eq!((status, &copied["success"]), (200, &json!(true)), "{copied}");
+    let (_, gone) = act(&token, json!({"action": "discard_asset", "assetId": copied["workspaceAssetId"]}));
+    assert_eq!(gone["success"], true);
+    let (_, gone) = act(&token, json!({"action": "discard_asset", "assetId": copied["workspaceAssetId"]}));
+    assert_eq!(gone["message"], "Asset already removed");
+    assert_eq!(act(&token, json!({"action": "fly"})).0, 400);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn wishes_that_cannot_be_granted_say_why() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let (user, token) = server.sign_up("asker@example.com");
+    let (other, _) = server.sign_up("owner@example.com");
+    let ask = |body: Json| server.call("POST", "/functions/v1/queue-job", &token, Some(&body));
+    for (body, status, word) in [
+        (json!({"job_type": "poem", "prompt": "x"}), 400, "job_type"),
+        (json!({"prompt": "x"}), 400, "job_type"),
+        (json!({"job_type": "sdxl_image_fast", "prompt": "x", "steps": 5000}), 400, "steps"),
+        (json!({"job_type": "sdxl_image_fast", "prompt": "x", "seed": -3}), 400, "seed"),
+        (json!({"job_type": "sdxl_image_fast", "prompt": "x", "width": 64}), 400, "width"),
+        (
+            json!({"job_type": "sdxl_image_fast", "prompt": "x", "metadata": {"contentType": "nsfw"}}),
+            422,
+            "nsfw",
+        ),
+        (json!({"job_type": "sdxl_image_fast", "prompt": "x".repeat(20_000)}), 400, "prompt"),
+        (
+            json!({"job_type": "sdxl_image_fast", "prompt": "x",
+                "reference_image_url": format!("user-library/{other}/a.png")}),
+            403,
+            "another account",
+        ),
+        (
+            json!({"job_type": "sdxl_image_fast", "prompt": "x",
+                "reference_image_url": "http://127.0.0.1:1/a.png"}),
+            400,
+            "private network",
+        ),
+        (
+            json!({"job_type": "sdxl_image_fast", "prompt": "x", "reference_image_url": "file:///etc/passwd"}),
+            400,
+            "URL",
+        ),
+    ] {
+        let (found, answer) = ask(body);
+        assert_eq!(found, status, "{answer}");
+        assert!(answer["error"].as_str().is_some_and(|error| error.contains(word)), "{word}: {answer}");
+    }
+    assert_eq!(server.call("POST", "/functions/v1/queue-job", &server.anon, Some(&json!({}))).0, 401);
+    assert_eq!(server.call("GET", "/functions/v1/queue-job", &token, None).0, 405);
+
+    // The same key is the same job; credits run out with 402, and a cancelled job gives them back.
+    let with_key = |key: &str| {
+        let headers = [("idempotency-key", key)];
+        server.call_with("POST", "/functions/v1/queue-job", &token, Some(&picture("x")), &headers).1["jobId"]
+            .clone()
+    };
+    assert_eq!(with_key("a"), with_key("a"));
+    assert_ne!(with_key("a"), with_key("b"));
+    let balance = || one(&server, &token, "/rest/v1/profiles?select=token_balance")["token_balance"].clone();
+    assert_eq!(balance(), 98);
+    let job = with_key("a").as_str().expect("an id").to_string();
+    let cancel = json!({"status": "cancelled"});
+    let (status, rows) = server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{job}"), &token, Some(&cancel));
+    assert_eq!((status, &rows[0]["status"]), (200, &json!("cancelled")));
+    assert_eq!(balance(), 99);
+    let back = json!({"status": "queued"});
+    let (status, error) = server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{job}"), &token, Some(&back));
+    assert_eq!((status, &error["code"]), (400, &json!("P0001")), "a terminal state is final");
+    let broke = json!({"token_balance": 0});
+    let path = format!("/rest/v1/profiles?id=eq.{user}");
+    assert_eq!(server.call("PATCH", &path, &server.service, Some(&broke)).0, 200);
+    let (status, answer) = ask(picture("x"));
+    assert_eq!(status, 402, "{answer}");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn accounts_take_turns_and_cancelling_stops_a_drawing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (_, first) = server.sign_up("first@example.com");
+    let (_, second) = server.sign_up("second@example.com");
+    // A long drawing holds the device while the queue fills.
+    let long = json!({"job_type": "sdxl_image_fast", "prompt": "a blue square", "steps": 200});
+    let long = queue(&server, &first, &long);
+    wait_for(&server, &first, &long, &["processing"]);
+    let small =
+        json!({"job_type": "sdxl_image_fast", "prompt": "a dot", "steps": 1, "width": 16, "height": 16});
+    for _ in 0..6 {
+        queue(&server, &first, &small);
+    }
+    for _ in 0..6 {
+        queue(&server, &second, &small);
+    }
+    let cancel = json!({"status": "cancelled"});
+    assert_eq!(server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{long}"), &first, Some(&cancel)).0, 200);
+    let started = Instant::now();
+    let order = loop {
+        let path = "/rest/v1/jobs?select=user_id,status,started_at&status=eq.completed&order=started_at";
+        let (_, rows) = server.call("GET", path, &server.service, None);
+        let rows = rows.as_array().expect("rows").clone();
+        if rows.len() == 12 {
+            break rows;
+        }
+        assert!(started.elapsed() < Duration::from_secs(180), "{} done", rows.len());
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let owners: Vec<&str> = order.iter().filter_map(|row| row["user_id"].as_str()).collect();
+    assert!(owners.windows(2).all(|pair| pair[0] != pair[1]), "they alternate: {owners:?}");
+    let row = one(&server, &first, &format!("/rest/v1/jobs?id=eq.{long}"));
+    assert_eq!(row["status"], "cancelled");
+    assert_eq!(one(&server, &first, &format!("/rest/v1/workspace_assets?job_id=eq.{long}")), Json::Null);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_killed_server_finishes_each_job_once() {
+    for point in ["job_claimed", "job_rendering:2", "job_blob_written", "job_committed"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", point)]);
+        let (_, token) = server.sign_up("painter@example.com");
+        let job = queue(&server, &token, &picture("a green triangle"));
+        server.wait_for_death();
+        drop(server);
+        let server = Server::start(folder.path(), &[]);
+        let row = wait_for(&server, &token, &job, &["completed", "failed"]);
+        assert_eq!(row["status"], "completed", "{point}: {row}");
+        let (_, assets) =
+            server.call("GET", &format!("/rest/v1/workspace_assets?job_id=eq.{job}"), &token, None);
+        assert_eq!(assets.as_array().map(Vec::len), Some(1), "{point}: {assets}");
+        let path = assets[0]["temp_storage_path"].as_str().expect("a path");
+        assert!(bytes_of(&server, &token, path).starts_with(b"\x89PNG"));
+        assert_eq!(server.check()["faults"], 0, "{point}");
+    }
+}
+
+#[test]
+fn a_job_that_kills_the_server_is_parked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut job = String::new();
+    let mut session = String::new();
+    for round in 0..3 {
+        let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering")]);
+        if round == 0 {
+            session = server.sign_up("unlucky@example.com").1;
+            job = queue(&server, &session, &picture("trouble"));
+        }
+        server.wait_for_death();
+    }
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering")]);
+    let row = wait_for(&server, &session, &job, &["failed"]);
+    assert_eq!(row["attempts"], 3);
+    let message = row["error_message"].as_str().expect("a reason");
+    assert!(message.contains("stopped during attempt 3"), "{message}");
+    let profile = one(&server, &session, "/rest/v1/profiles?select=token_balance");
+    assert_eq!(profile["token_balance"], 100, "refunded");
+}

@@ -42,8 +42,15 @@ impl Call {
     /// The body as a typed request; an empty body counts as `{}`. The error names the field.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, FunctionError> {
         let body: &[u8] = if self.body.is_empty() { b"{}" } else { &self.body };
-        serde_json::from_slice(body)
-            .map_err(|error| FunctionError::bad(format!("the request body is not understood: {error}")))
+        let mut reader = serde_json::Deserializer::from_slice(body);
+        serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+            let field = error.path().to_string();
+            let reason = error.into_inner();
+            FunctionError::bad(match field.as_str() {
+                "." => format!("the request body is not understood: {reason}"),
+                field => format!("{field}: {reason}"),
+            })
+        })
     }
 
     /// One parameter of the query string, decoded.

@@ -173,7 +173,10 @@ impl<'r> Reader<'r> {
         command: Command,
         visit: &mut dyn FnMut(models::Row) -> Result<bool, StoreError>,
     ) -> Result<bool, StoreError> {
-        run::each(self, query, &[Command::Select, command], visit)
+        let commands = &[Command::Select, command];
+        let plan = plan::choose(self, query, commands)?;
+        run::each_by(self, query, commands, &plan, visit)?;
+        Ok(plan.ordered)
     }
 
     /// Whether at most one row is found, by its key, and nothing is embedded.

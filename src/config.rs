@@ -70,6 +70,10 @@ pub struct Config {
     pub fetch_private_addresses: bool,
     /// Open although acknowledged commits are missing.
     pub accept_data_loss: bool,
+    /// The chat model, a GGUF file or a Hugging Face folder; by default one of `models_dir`.
+    pub chat_model: Option<PathBuf>,
+    /// Whether the default chat model is fetched when there is none.
+    pub fetch_chat_model: bool,
 }
 
 impl Default for Config {
@@ -105,11 +109,22 @@ impl Default for Config {
             fetch_references: true,
             fetch_private_addresses: false,
             accept_data_loss: false,
+            chat_model: None,
+            fetch_chat_model: true,
         }
     }
 }
 
 impl Config {
+    /// Where the engines that make words come from.
+    pub fn language(&self) -> actors::language::LanguageConfig {
+        actors::language::LanguageConfig {
+            models_dir: self.models_dir.clone(),
+            chat_model: self.chat_model.clone(),
+            fetch_chat_model: self.fetch_chat_model,
+        }
+    }
+
     /// The address that clients use.
     pub fn url(&self) -> String {
         self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))

@@ -103,5 +103,10 @@ pub static TABLES: &[&Table] = &[
     &user::one_time_tokens::ONE_TIME_TOKENS,
     &file::buckets::BUCKETS,
     &file::objects::OBJECTS,
+    &conversation::replies::REPLIES,
+    &conversation::reply_parts::REPLY_PARTS,
+    &conversation::shelved_messages::SHELVED_MESSAGES,
+    &conversation::lorebooks::LOREBOOKS,
+    &catalog::seeds::SEEDS,
     &job_scheduler::queue_entries::QUEUE_ENTRIES,
 ];

@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::config::Config;
 use crate::keys::Keys;
-use crate::{functions, gotrue, operate, postgrest, storage};
+use crate::{functions, gotrue, openai, operate, postgrest, storage};
 
 /// Shared by all handlers.
 #[derive(Debug)]
@@ -54,6 +54,7 @@ pub fn router(app: App) -> Router {
         .nest("/auth/v1", gotrue::routes())
         .nest("/functions/v1", functions::routes())
         .nest("/storage/v1", storage::routes())
+        .nest("/v1", openai::routes())
         .fallback(no_route)
         .layer(DefaultBodyLimit::max(body_bytes_max))
         .layer(middleware::from_fn_with_state(app.clone(), wrap))

@@ -97,7 +97,7 @@ fn same(given: &str, ours: &str) -> bool {
     blake3::hash(given.as_bytes()) == blake3::hash(ours.as_bytes())
 }
 
-fn request_id(headers: &HeaderMap) -> String {
+pub(crate) fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
     let named: String = given.chars().take(REQUEST_ID_CHARS_MAX).collect();
     if named.is_empty() { Uuid::new_v4().to_string() } else { named }

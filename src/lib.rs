@@ -6,6 +6,7 @@ pub mod config;
 pub mod functions;
 pub mod gotrue;
 pub mod keys;
+pub mod openai;
 pub mod operate;
 pub mod postgrest;
 pub mod storage;

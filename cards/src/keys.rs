@@ -113,6 +113,11 @@ fn tail(text: &str, bytes_max: usize) -> &str {
     &text[start..]
 }
 
+/// Whether a key that is meant as a pattern is one.
+pub(crate) fn is_pattern(key: &str) -> bool {
+    compile(key, true).is_some()
+}
+
 /// Compiles `pattern` or `/pattern/flags`.
 fn compile(key: &str, case_sensitive: bool) -> Option<Regex> {
     if key.len() > PATTERN_BYTES_MAX {

@@ -5,9 +5,12 @@ use serde_json::{Map, Value, json};
 use crate::card::{CARD_JSON_BYTES_MAX, kind_of};
 use crate::decorators::{Decorators, split_decorators};
 use crate::error::CardError;
+use crate::keys;
 
 const ENTRIES_MAX: usize = 20_000;
 const KEYS_MAX: usize = 1_000;
+/// Keys reported as useless at most.
+const USELESS_MAX: usize = 20;
 
 /// Where an entry's text goes, relative to the character's description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,6 +116,16 @@ impl Lorebook {
     /// The JSON as it came.
     pub fn raw(&self) -> &Map<String, Value> {
         &self.raw
+    }
+
+    /// Keys that are meant as patterns and are none, by entry; such a key never matches.
+    pub fn useless_patterns(&self) -> Vec<(usize, &str)> {
+        let entries = self.entries.iter().enumerate().filter(|(_, entry)| entry.use_regex);
+        let keys = entries.flat_map(|(index, entry)| {
+            let keys = entry.keys.iter().chain(&entry.secondary_keys);
+            keys.map(move |key| (index, key.as_str()))
+        });
+        keys.filter(|(_, key)| !keys::is_pattern(key)).take(USELESS_MAX).collect()
     }
 
     /// The book as a file of its own.

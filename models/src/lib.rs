@@ -109,4 +109,7 @@ pub static TABLES: &[&Table] = &[
     &conversation::lorebooks::LOREBOOKS,
     &catalog::seeds::SEEDS,
     &job_scheduler::queue_entries::QUEUE_ENTRIES,
+    &character::card_files::CARD_FILES,
+    &conversation::chat_files::CHAT_FILES,
+    &user::api_tokens::API_TOKENS,
 ];

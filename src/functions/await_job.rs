@@ -11,7 +11,7 @@ use super::call::{Call, position, table};
 use super::error::FunctionError;
 
 /// The job once it has ended, with its assets; 504 when that takes longer than `time_max`, which leaves the job alone.
-pub(super) async fn ended(
+pub(crate) async fn ended(
     call: &Call,
     id: Uuid,
     time_max: Duration,

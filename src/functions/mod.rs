@@ -1,7 +1,8 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
+pub(crate) mod api_tokens;
 mod ask_model;
-mod await_job;
+pub(crate) mod await_job;
 pub mod call;
 mod cast;
 mod character_lorebook;
@@ -18,15 +19,19 @@ mod enhance_prompt;
 mod enhance_scene;
 mod enhancement;
 pub mod error;
+mod export_character;
+mod export_chat;
 mod generate_admin_image;
 mod get_negative_prompt;
+mod import_character;
+mod import_chat;
 mod inspect_reply;
 mod job_callback;
 mod job_progress;
 mod picture;
 mod playground_chat;
 mod prices;
-mod queue_job;
+pub(crate) mod queue_job;
 mod reference;
 mod refresh_prompt_cache;
 mod regenerate_reply;
@@ -41,24 +46,36 @@ mod signature;
 mod stop_reply;
 mod storyboard_ai_assist;
 mod templates;
+mod uploaded;
 mod watch_reply;
 mod workspace_actions;
 
 use std::future::Future;
 use std::pin::Pin;
+use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
+use futures_util::StreamExt;
 use serde_json::json;
+use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::caller::{bearer, claims_from};
+use crate::storage::drain;
 use call::{Call, Outcome};
 use error::FunctionError;
+
+/// Time for a body to arrive.
+const BODY_TIME_MAX: Duration = Duration::from_secs(300);
+/// Files that arrive at one time; they are held in memory.
+const UPLOADS_MAX: usize = 8;
+
+static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
 
 type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
@@ -80,26 +97,43 @@ struct Function {
     name: &'static str,
     access: Access,
     run: fn(Call) -> Running,
+    /// Largest file that it takes; other functions take what the configuration allows for JSON.
+    file_bytes_max: Option<usize>,
 }
 
 macro_rules! function {
     ($name:literal, $access:ident, $run:path) => {
-        Function { name: $name, access: Access::$access, run: |call| Box::pin($run(call)) }
+        function!($name, $access, $run, None)
+    };
+    ($name:literal, $access:ident, $run:path, $file_bytes_max:expr) => {
+        Function {
+            name: $name,
+            access: Access::$access,
+            run: |call| Box::pin($run(call)),
+            file_bytes_max: $file_bytes_max,
+        }
     };
 }
 
 static FUNCTIONS: &[Function] = &[
     function!("claim-job", Signed, claim_job::run),
+    function!("create-api-token", User, api_tokens::create),
     function!("delete-workspace-item", User, delete_workspace_item::run),
+    function!("export-character", User, export_character::run),
+    function!("export-chat", User, export_chat::run),
     function!("generate-admin-image", Admin, generate_admin_image::run),
     function!("generate-avatars", Admin, generate_admin_image::avatars),
     function!("get-negative-prompt", User, get_negative_prompt::run),
+    function!("import-character", User, import_character::run, Some(import_character::CARD_BYTES_MAX)),
+    function!("import-chat", User, import_chat::run, Some(import_chat::CHAT_BYTES_MAX)),
     function!("job-callback", Signed, job_callback::run),
     function!("job-progress", User, job_progress::run),
+    function!("list-api-tokens", User, api_tokens::list),
     function!("queue-job", User, queue_job::run),
     function!("replicate-callback", Signed, replicate_webhook::retired),
     function!("replicate-image", User, replicate_image::run),
     function!("replicate-webhook", Signed, replicate_webhook::run),
+    function!("revoke-api-token", User, api_tokens::revoke),
     function!("workspace-actions", User, workspace_actions::run),
     function!("playground-chat", User, playground_chat::run),
     function!("roleplay-chat", User, roleplay_chat::run),
@@ -137,32 +171,74 @@ pub fn routes() -> Router<App> {
 async fn invoke_below(
     state: State<App>,
     Path((name, _)): Path<(String, String)>,
-    uri: Uri,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
+    request: Request,
 ) -> Response {
-    invoke(state, Path(name), uri, method, headers, body).await
+    invoke(state, Path(name), request).await
 }
 
-async fn invoke(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    uri: Uri,
-    method: Method,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Response {
+async fn invoke(State(app): State<App>, Path(name): Path<String>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
     let Some(function) = FUNCTIONS.iter().find(|function| function.name == name) else {
+        drain(&mut body.into_data_stream()).await;
         let body = json!({"code": "NOT_FOUND", "message": "Requested function was not found"});
         return (StatusCode::NOT_FOUND, axum::Json(body)).into_response();
     };
-    match admit(function, &app, &headers) {
-        Ok(claims) => {
-            let call = Call { app, claims, method, headers, uri, body };
-            (function.run)(call).await.unwrap_or_else(FunctionError::into_response)
+    // A body is kept only if its sender may call.
+    let claims = match admit(function, &app, &parts.headers) {
+        Ok(claims) => claims,
+        Err(error) => {
+            drain(&mut body.into_data_stream()).await;
+            return error.into_response();
         }
-        Err(error) => error.into_response(),
+    };
+    let answer = async {
+        let (body, _permit) = match function.file_bytes_max {
+            None => (receive(body, app.config.body_bytes_max).await?, None),
+            Some(bytes_max) => {
+                let permit = UPLOADS.try_acquire().map_err(|_| too_many())?;
+                (receive(body, bytes_max).await?, Some(permit))
+            }
+        };
+        let call = Call { app, claims, method: parts.method, headers: parts.headers, uri: parts.uri, body };
+        (function.run)(call).await
+    };
+    answer.await.unwrap_or_else(FunctionError::into_response)
+}
+
+fn too_many() -> FunctionError {
+    let mut busy =
+        FunctionError::new(StatusCode::TOO_MANY_REQUESTS, "too many files arrive; try again later");
+    busy.retry_after_s = Some(2);
+    busy
+}
+
+/// The whole body; one that is too large is read on for a while, so that the sender hears why it was refused.
+pub(crate) async fn receive(body: Body, bytes_max: usize) -> Result<Bytes, FunctionError> {
+    let mut stream = body.into_data_stream();
+    let mut bytes = Vec::new();
+    let gathered = async {
+        while let Some(piece) = stream.next().await {
+            let piece =
+                piece.map_err(|error| FunctionError::bad(format!("the body cannot be read: {error}")))?;
+            if bytes.len() + piece.len() > bytes_max {
+                let message = format!("the body is larger than {bytes_max} bytes");
+                return Err(
+                    FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "TOO_LARGE")
+                );
+            }
+            bytes.extend_from_slice(&piece);
+        }
+        Ok(())
+    };
+    let gathered = tokio::time::timeout(BODY_TIME_MAX, gathered).await.unwrap_or_else(|_| {
+        Err(FunctionError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
+    });
+    match gathered {
+        Ok(()) => Ok(Bytes::from(bytes)),
+        Err(error) => {
+            drain(&mut stream).await;
+            Err(error)
+        }
     }
 }
 

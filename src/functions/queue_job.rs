@@ -20,7 +20,7 @@ const PROMPT_CHARS_MAX: usize = 10_000;
 const KEY_CHARS_MAX: usize = 200;
 
 #[derive(Deserialize)]
-pub(super) struct Request {
+pub(crate) struct Request {
     job_type: String,
     #[serde(default)]
     prompt: Option<String>,
@@ -48,6 +48,12 @@ pub(super) struct Request {
     reference_image_url: Option<String>,
     #[serde(default)]
     num_images: Option<u64>,
+    /// Exactly so many, where `num_images` knows 1, 3 and 6.
+    #[serde(default)]
+    image_count: Option<u64>,
+    /// `bucket/path` of a picture that is bright where the reference may be redrawn.
+    #[serde(default)]
+    mask_object: Option<String>,
     #[serde(default)]
     compel_enabled: bool,
     #[serde(default)]
@@ -91,7 +97,7 @@ pub(super) async fn run(call: Call) -> Outcome {
 }
 
 /// Queues a job for an account; answers with its id, its queue and whether its key was known.
-pub(super) async fn queue(
+pub(crate) async fn queue(
     call: &Call,
     user: Uuid,
     request: Request,
@@ -190,9 +196,10 @@ pub(super) async fn queue(
     };
     let wanted =
         request.num_images.or_else(|| metadata.get("num_images").and_then(Json::as_u64)).unwrap_or(1);
-    let num_images = match (is_video, wanted) {
-        (true, _) | (_, 0 | 1) => 1,
-        (_, 2 | 3) => 3,
+    let num_images = match (is_video, request.image_count, wanted) {
+        (true, _, _) | (_, None, 0 | 1) => 1,
+        (_, Some(exactly), _) => i64::try_from(exactly.clamp(1, 6)).unwrap_or(1),
+        (_, None, 2 | 3) => 3,
         _ => 6,
     };
     let seed = request.seed.or_else(|| metadata.get("seed").and_then(Json::as_u64));
@@ -257,6 +264,9 @@ pub(super) async fn queue(
     if let Some(Reference { url, object }) = &reference {
         config["image"] = json!(url);
         config["image_object"] = json!(object);
+        if let Some(mask) = &request.mask_object {
+            config["mask_object"] = json!(reference::resolve(call, user, mask).await?.object);
+        }
     }
     if is_video {
         config["sample_solver"] = json!("dpm++");

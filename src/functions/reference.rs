@@ -53,7 +53,7 @@ pub(super) async fn resolve(call: &Call, user: Uuid, given: &str) -> Result<Refe
 }
 
 /// `bucket/path` if the text names a file of ours: as a bare path, or as one of our own URLs.
-fn stored_path(base: &str, given: &str) -> Option<String> {
+pub(super) fn stored_path(base: &str, given: &str) -> Option<String> {
     const BUCKETS: [&str; 5] =
         ["user-library/", "workspace-temp/", "reference_images/", "avatars/", "system_assets/"];
     let path = match given.strip_prefix(base) {

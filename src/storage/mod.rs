@@ -27,6 +27,7 @@ use axum::routing::{delete, get, head, post};
 use crate::app::App;
 use error::StorageError;
 
+pub(crate) use incoming::drain;
 pub(crate) use resumable::abilities as resumable_abilities;
 pub use sign::signed_url;
 pub(crate) use upkeep::sweep_for_ever;

@@ -39,10 +39,14 @@ pub fn try_ask(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> reqwest::Result<Answer> {
+    send(&format!("{}/storage/v1{path}", server.url), method, headers, body)
+}
+
+/// A request with a body of bytes to any URL.
+pub fn send(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> reqwest::Result<Answer> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let method: Method = method.parse().expect("a method");
-        let url = format!("{}/storage/v1{path}", server.url);
         let mut request = reqwest::Client::new().request(method, url).body(body.to_vec());
         for (name, value) in headers {
             request = request.header(*name, *value);

@@ -1,4 +1,7 @@
 //! Characters and what belongs to them.
 
+pub mod card_columns;
+pub mod card_rating;
 pub(crate) mod character_scenes;
 pub(crate) mod characters;
+pub mod import_character;

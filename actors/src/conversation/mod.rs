@@ -3,10 +3,12 @@
 pub mod begin_reply;
 pub mod branches;
 pub mod chat;
+pub mod chat_lines;
 pub mod choose_branch;
 pub mod edit_message;
 pub mod finish_reply;
 pub mod history;
+pub mod import_chat;
 mod make_reply;
 pub mod memory;
 pub(crate) mod messages;

@@ -127,18 +127,24 @@ async fn prepare(actors: &Actors, options: &RenderOptions, claimed: &ClaimedJob)
         // The job's own id, so that another attempt draws the same picture.
         None => claimed.id.as_u64_pair().1 & 0x7fff_ffff,
     };
-    let reference = match payload["config"]["image_object"].as_str() {
-        None => None,
-        Some(path) => {
-            let (bucket, name) = path.split_once('/').ok_or("image: not a stored file")?;
-            let (store, bucket, name) = (actors.store().clone(), bucket.to_string(), name.to_string());
-            let read = tokio::task::spawn_blocking(move || read_object(&store, &bucket, &name));
-            let bytes = read.await.map_err(|_| "image: reading it failed".to_string())?;
-            let bytes = bytes.map_err(|error| format!("image: {error}"))?;
-            Some(bytes.ok_or_else(|| format!("image: {path} is gone"))?)
-        }
-    };
-    Ok(Order { payload, reference, seed, pixels_max: options.pixels_max })
+    let reference = stored(actors, "image", &payload["config"]["image_object"]).await?;
+    let mask = stored(actors, "mask", &payload["config"]["mask_object"]).await?;
+    Ok(Order { payload, reference, mask, seed, pixels_max: options.pixels_max })
+}
+
+/// The bytes of a stored file that a payload names as `bucket/path`.
+async fn stored(
+    actors: &Actors,
+    field: &str,
+    path: &serde_json::Value,
+) -> Result<Option<Vec<u8>>, String> {
+    let Some(path) = path.as_str() else { return Ok(None) };
+    let (bucket, name) = path.split_once('/').ok_or_else(|| format!("{field}: not a stored file"))?;
+    let (store, bucket, name) = (actors.store().clone(), bucket.to_string(), name.to_string());
+    let read = tokio::task::spawn_blocking(move || read_object(&store, &bucket, &name));
+    let bytes = read.await.map_err(|_| format!("{field}: reading it failed"))?;
+    let bytes = bytes.map_err(|error| format!("{field}: {error}"))?;
+    bytes.map(Some).ok_or_else(|| format!("{field}: {path} is gone"))
 }
 
 fn still_processing(actors: &Actors, id: Uuid) -> bool {

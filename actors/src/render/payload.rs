@@ -1,7 +1,7 @@
 //! What a job's payload asks the device for.
 
 use diffusion::prompt::PromptSyntax;
-use diffusion::{DiffusionModel, GenerateSpec, read_init_image};
+use diffusion::{DiffusionModel, GenerateSpec, read_init_image, read_mask};
 use serde_json::Value as Json;
 
 /// What `resolution` is given in: the native side of the models that clients know, in pixels.
@@ -16,6 +16,8 @@ pub(super) struct Order {
     pub payload: Json,
     /// The reference picture, still encoded.
     pub reference: Option<Vec<u8>>,
+    /// Where the reference may be redrawn, still encoded.
+    pub mask: Option<Vec<u8>>,
     /// The first picture's seed.
     pub seed: u64,
     /// Largest picture, in pixels.
@@ -58,6 +60,9 @@ impl Order {
             spec.init_image = Some(read_init_image(bytes).map_err(|error| error.to_string())?);
             if let Some(strength) = number(config, "denoise_strength")? {
                 spec.strength = strength;
+            }
+            if let Some(bytes) = &self.mask {
+                spec.mask = Some(read_mask(bytes).map_err(|error| error.to_string())?);
             }
         }
         model.check(&spec).map_err(|error| error.to_string())?;

@@ -1,5 +1,6 @@
 //! Accounts: sign-up and sessions, profiles, the library.
 
+pub mod api_tokens;
 pub mod change_account;
 pub mod create_account;
 pub mod delete_account;

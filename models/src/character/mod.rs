@@ -1,5 +1,6 @@
 //! Characters and what belongs to them.
 
+pub mod card_files;
 pub mod character_anchors;
 pub mod character_canon;
 pub mod character_portraits;

@@ -1,5 +1,6 @@
 //! Conversations, messages, and how replies came about.
 
+pub mod chat_files;
 pub mod conversations;
 pub mod lorebooks;
 pub mod messages;

@@ -1,5 +1,6 @@
 //! Accounts: profiles, roles, library, workspace items.
 
+pub mod api_tokens;
 pub mod identities;
 pub mod one_time_tokens;
 pub mod playground_prompts;

@@ -1,0 +1,267 @@
+//! Which line of a chat file is which message.
+
+use std::collections::HashMap;
+
+use cards::{CardError, ChatFile, ChatLine, Line};
+use chrono::{DateTime, NaiveDateTime};
+use models::{Row, Value, schema};
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+/// How times are written in new lines.
+const DATE_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
+
+/// The message of a line has a name made of the line's place, so that an export finds its line again.
+pub fn message_id(conversation: Uuid, place: usize) -> Uuid {
+    Uuid::new_v5(&conversation, place.to_string().as_bytes())
+}
+
+/// The messages of a chat file, each later than the one before it and none in the future. Lines that are notes of the
+/// program, or damaged, are no messages; they stay in the file.
+pub fn messages_of(chat: &ChatFile, conversation: Uuid, now_micros: i64) -> Vec<Row> {
+    let table = schema().known("messages");
+    let lines: Vec<(usize, &ChatLine)> = chat
+        .lines
+        .iter()
+        .enumerate()
+        .filter_map(|(place, line)| match line {
+            Line::Message(line) if !line.is_system() => Some((place, line)),
+            _ => None,
+        })
+        .collect();
+    let mut last = i64::MIN;
+    let mut rows = Vec::with_capacity(lines.len());
+    for (index, (place, line)) in lines.iter().enumerate() {
+        let latest = now_micros - (lines.len() - index) as i64;
+        let said = line.send_date().and_then(micros_of).filter(|micros| *micros > 0).unwrap_or(last);
+        last = said.max(last.saturating_add(1)).min(latest);
+        // Without any date, the file was written just now.
+        if last < 0 {
+            last = latest;
+        }
+        let mut row = table.default_row();
+        let mut set = |column: &str, value: Value| row[table.at(column)] = value;
+        set("id", Value::Uuid(message_id(conversation, *place)));
+        set("conversation_id", Value::Uuid(conversation));
+        set("sender", Value::text(if line.is_user() { "user" } else { "assistant" }));
+        set("content", Value::Text(plain(line.text())));
+        set("created_at", Value::Timestamp(last));
+        rows.push(row);
+    }
+    rows
+}
+
+/// The text as a column takes it.
+fn plain(text: &str) -> String {
+    text.replace('\0', "")
+}
+
+/// What a line says of its time: milliseconds, or a text in one of the forms that programs write.
+fn micros_of(date: &Json) -> Option<i64> {
+    match date {
+        Json::Number(number) => {
+            let millis = number.as_f64().filter(|millis| (0.0..1e14).contains(millis))?;
+            Some((millis * 1000.0) as i64)
+        }
+        Json::String(text) => micros_of_text(text.trim()),
+        _ => None,
+    }
+}
+
+fn micros_of_text(text: &str) -> Option<i64> {
+    if let Ok(date) = DateTime::parse_from_rfc3339(text) {
+        return Some(date.timestamp_micros());
+    }
+    let digits: String = text.chars().filter(|character| !"@hms".contains(*character)).collect();
+    let folded = text.to_ascii_lowercase();
+    [
+        (text, "%Y-%m-%dT%H:%M:%S%.f"),
+        (text, "%Y-%m-%d %H:%M:%S%.f"),
+        (folded.as_str(), "%B %d, %Y %I:%M%p"),
+        (digits.as_str(), "%Y-%m-%d %H %M %S %3f"),
+        (digits.as_str(), "%Y-%m-%d %H %M %S"),
+        (digits.as_str(), "%Y-%m-%d%H%M%S"),
+    ]
+    .iter()
+    .find_map(|(text, format)| NaiveDateTime::parse_from_str(text, format).ok())
+    .map(|date| date.and_utc().timestamp_micros())
+}
+
+/// Who speaks in lines that no file had.
+#[derive(Clone, Debug, Default)]
+pub struct Names {
+    /// The person.
+    pub user: String,
+    /// The character.
+    pub character: String,
+}
+
+/// A chat file with the messages as they are now, told in this order: known lines as they came unless their text was
+/// changed, what is no message where it stood, new lines at their place. Answers whether anything differs.
+pub fn file_of(
+    original: Option<ChatFile>,
+    conversation: Uuid,
+    messages: &[Row],
+    names: &Names,
+) -> Result<(ChatFile, bool), CardError> {
+    let table = schema().known("messages");
+    let is_new = original.is_none();
+    let original = original.unwrap_or_default();
+    let places: HashMap<Uuid, usize> =
+        (0..original.lines.len()).map(|place| (message_id(conversation, place), place)).collect();
+    let is_message = |line: &Line| matches!(line, Line::Message(line) if !line.is_system());
+    let mut chat = ChatFile { header: original.header.clone(), lines: Vec::new() };
+    let mut changed = is_new;
+    // What is no message stands where it stood: before the first later line that is still told.
+    let mut next = 0;
+    for row in messages {
+        let id = row[table.at("id")].as_uuid().unwrap_or_default();
+        let content = row[table.at("content")].as_str().unwrap_or_default();
+        match places.get(&id) {
+            Some(place) => {
+                while next < *place {
+                    let line = &original.lines[next];
+                    match is_message(line) {
+                        true => changed = true,
+                        false => chat.lines.push(line.clone()),
+                    }
+                    next += 1;
+                }
+                next = next.max(place + 1);
+                let mut line = original.lines[*place].clone();
+                if let Line::Message(line) = &mut line
+                    && plain(line.text()) != content
+                {
+                    say_otherwise(line, content)?;
+                    changed = true;
+                }
+                chat.lines.push(line);
+            }
+            None => {
+                changed = true;
+                let is_user = row[table.at("sender")].as_str() == Some("user");
+                let name = if is_user { &names.user } else { &names.character };
+                let micros = row[table.at("created_at")].as_micros().unwrap_or(0);
+                let date = DateTime::from_timestamp_micros(micros).unwrap_or_default();
+                let date = date.format(DATE_FORMAT).to_string();
+                chat.lines.push(Line::Message(ChatLine::new(name, is_user, content, &date)));
+            }
+        }
+    }
+    for line in original.lines.iter().skip(next) {
+        match is_message(line) {
+            true => changed = true,
+            false => chat.lines.push(line.clone()),
+        }
+    }
+    if chat.header.is_none() && is_new {
+        let first = messages.first().and_then(|row| row[table.at("created_at")].as_micros()).unwrap_or(0);
+        let date = DateTime::from_timestamp_micros(first).unwrap_or_default();
+        let mut header = Map::new();
+        header.insert("user_name".into(), json!(names.user));
+        header.insert("character_name".into(), json!(names.character));
+        header.insert("create_date".into(), json!(date.format(DATE_FORMAT).to_string()));
+        header.insert("chat_metadata".into(), json!({}));
+        chat.header = Some(header);
+    }
+    Ok((chat, changed))
+}
+
+/// Changes a line's text, and the alternative that it shows.
+fn say_otherwise(line: &mut ChatLine, content: &str) -> Result<(), CardError> {
+    let shown = line.swipe_id();
+    if let Some(Json::Array(mut swipes)) = line.raw().get("swipes").cloned()
+        && let Some(swipe) = swipes.get_mut(shown)
+    {
+        *swipe = json!(content);
+        line.set("swipes", Json::Array(swipes))?;
+    }
+    line.set("mes", json!(content))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CHAT: &str = concat!(
+        r#"{"user_name":"Ann","character_name":"Mira","chat_metadata":{"x":1}}"#,
+        "\n",
+        r#"{"name":"Mira","is_user":false,"send_date":"June 19, 2023 4:13pm","mes":"Hi","swipes":["Ho","Hi"],"swipe_id":1}"#,
+        "\nbroken\n",
+        r#"{"name":"System","is_user":false,"is_system":true,"mes":"note"}"#,
+        "\n",
+        r#"{"name":"Ann","is_user":true,"send_date":"2023-6-19 @16h 14m 22s 123ms","mes":"Hello","odd":[1]}"#,
+        "\n",
+        r#"{"name":"Mira","is_user":false,"send_date":1500000000000,"mes":"earlier, says the file"}"#,
+        "\n",
+    );
+
+    fn read() -> (ChatFile, Vec<Row>, Uuid) {
+        let chat = ChatFile::from_jsonl(CHAT.as_bytes()).expect("a chat");
+        let conversation = Uuid::from_u128(7);
+        let rows = messages_of(&chat, conversation, 1_700_000_000_000_000);
+        (chat, rows, conversation)
+    }
+
+    #[test]
+    fn lines_become_messages_in_their_order() {
+        let (_, rows, _) = read();
+        let table = schema().known("messages");
+        let times: Vec<i64> = rows.iter().filter_map(|row| row[table.at("created_at")].as_micros()).collect();
+        assert_eq!(times, [1_687_191_180_000_000, 1_687_191_262_123_000, 1_687_191_262_123_001]);
+        let senders: Vec<_> = rows.iter().filter_map(|row| row[table.at("sender")].as_str()).collect();
+        assert_eq!(senders, ["assistant", "user", "assistant"]);
+    }
+
+    #[test]
+    fn future_and_missing_dates_end_before_now() {
+        let chat = "{\"mes\":\"a\",\"send_date\":\"9999-01-01T00:00:00Z\"}\n{\"mes\":\"b\"}\n{\"mes\":\"c\"}";
+        let chat = ChatFile::from_jsonl(chat.as_bytes()).expect("a chat");
+        let table = schema().known("messages");
+        let rows = messages_of(&chat, Uuid::nil(), 1000);
+        let times: Vec<_> = rows.iter().filter_map(|row| row[table.at("created_at")].as_micros()).collect();
+        assert_eq!(times, [997, 998, 999]);
+        let undated = ChatFile::from_jsonl(b"{\"mes\":\"a\"}\n{\"mes\":\"b\"}").expect("a chat");
+        let rows = messages_of(&undated, Uuid::nil(), 1000);
+        let times: Vec<_> = rows.iter().filter_map(|row| row[table.at("created_at")].as_micros()).collect();
+        assert_eq!(times, [998, 999]);
+    }
+
+    #[test]
+    fn an_unchanged_chat_goes_out_as_it_came() {
+        let (chat, rows, conversation) = read();
+        let (out, changed) =
+            file_of(Some(chat.clone()), conversation, &rows, &Names::default()).expect("a file");
+        assert!(!changed);
+        assert_eq!(out, chat);
+    }
+
+    #[test]
+    fn edits_removals_and_additions_keep_everything_else() {
+        let (chat, mut rows, conversation) = read();
+        let table = schema().known("messages");
+        rows[0][table.at("content")] = Value::text("Hey");
+        let mut new = rows[1].clone();
+        new[table.at("id")] = Value::Uuid(Uuid::from_u128(9));
+        new[table.at("content")] = Value::text("new");
+        rows[2] = new;
+        let names = Names { user: "Ann".into(), character: "Mira".into() };
+        let (out, changed) = file_of(Some(chat), conversation, &rows, &names).expect("a file");
+        assert!(changed);
+        let text = out.to_jsonl();
+        let lines: Vec<&str> = text.lines().collect();
+        assert!(lines[1].contains(r#""mes":"Hey","swipes":["Ho","Hey"],"swipe_id":1"#), "{text}");
+        assert_eq!(lines[2], "broken");
+        assert!(lines[3].contains("note") && lines[4].contains(r#""odd":[1]"#), "{text}");
+        assert!(lines[5].contains(r#""name":"Ann","is_user":true"#) && lines.len() == 6, "{text}");
+    }
+
+    #[test]
+    fn a_conversation_without_a_file_gets_one() {
+        let (_, rows, _) = read();
+        let names = Names { user: "Ann".into(), character: "Mira".into() };
+        let (out, _) = file_of(None, Uuid::nil(), &rows, &names).expect("a file");
+        assert_eq!(out.header_text("character_name"), "Mira");
+        assert_eq!(out.messages().map(ChatLine::name).collect::<Vec<_>>(), ["Mira", "Ann", "Mira"]);
+    }
+}

@@ -1,0 +1,130 @@
+//! Tokens with which an account's programs come in.
+
+use models::{Aggregate, Row, Value, schema};
+use store::{Caller, Transaction};
+use uuid::Uuid;
+
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+
+/// What a token may be for.
+pub const SCOPES: [&str; 3] = ["chat", "images", "models"];
+/// Tokens of one account, revoked ones included; those leave first.
+const TOKENS_MAX: usize = 100;
+/// The time of the last use is that exact, in microseconds.
+const USED_EVERY_MICROS: i64 = 60_000_000;
+
+/// Makes a token.
+#[derive(Debug)]
+pub struct CreateApiToken {
+    /// Whose.
+    pub user_id: Uuid,
+    /// What they call it.
+    pub name: String,
+    /// BLAKE3 of the token.
+    pub token_hash: String,
+    /// Its first characters.
+    pub hint: String,
+    /// Some of [`SCOPES`].
+    pub scopes: Vec<String>,
+}
+
+impl Decision for CreateApiToken {
+    type Answer = Row;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Row, Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let tokens = schema().known("auth.api_tokens");
+        let user = Value::Uuid(self.user_id);
+        let mut known = transaction.reads().referring(tokens, tokens.at("user_id"), &user)?;
+        if known.len() >= TOKENS_MAX {
+            known.retain(|row| !row[tokens.at("revoked_at")].is_null());
+            known.sort_by_key(|row| row[tokens.at("revoked_at")].as_micros());
+            let Some(oldest) = known.first() else {
+                let message = format!("an account has at most {TOKENS_MAX} tokens; revoke one first");
+                return Err(Refusal::raised("PT409", message));
+            };
+            transaction.delete(&service, tokens, oldest)?;
+        }
+        let mut row = tokens.default_row();
+        let mut set = |column: &str, value: Value| row[tokens.at(column)] = value;
+        set("user_id", user);
+        set("name", Value::Text(self.name));
+        set("token_hash", Value::Text(self.token_hash));
+        set("hint", Value::Text(self.hint));
+        set("scopes", Value::TextArray(self.scopes.into_iter().map(Some).collect()));
+        Ok(transaction.insert(&service, tokens, row)?)
+    }
+}
+
+/// Ends a token; ending it again changes nothing.
+#[derive(Debug)]
+pub struct RevokeApiToken {
+    /// Whose.
+    pub user_id: Uuid,
+    /// Which.
+    pub id: Uuid,
+}
+
+impl Decision for RevokeApiToken {
+    /// The token; `None` when the account has no such.
+    type Answer = Option<Row>;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Option<Row>, Refusal> {
+        let tokens = schema().known("auth.api_tokens");
+        let old = transaction.reads().get(tokens, &[Value::Uuid(self.id)])?;
+        let Some(old) = old.filter(|row| row[tokens.at("user_id")] == Value::Uuid(self.user_id)) else {
+            return Ok(None);
+        };
+        if !old[tokens.at("revoked_at")].is_null() {
+            return Ok(Some(old));
+        }
+        let mut row = old.clone();
+        row[tokens.at("revoked_at")] = Value::now();
+        let service = transaction.claims.elevated();
+        Ok(Some(transaction.update(&Caller::new(&service), tokens, &old, row)?))
+    }
+}
+
+/// Notes that a token was used.
+#[derive(Debug)]
+pub struct NoteTokenUse {
+    /// Which.
+    pub id: Uuid,
+}
+
+impl NoteTokenUse {
+    /// Whether the last note of a token is old enough for another one.
+    pub fn is_due(row: &Row) -> bool {
+        let tokens = schema().known("auth.api_tokens");
+        let now = chrono::Utc::now().timestamp_micros();
+        row[tokens.at("last_used_at")].as_micros().is_none_or(|last| now - last > USED_EVERY_MICROS)
+    }
+}
+
+impl Decision for NoteTokenUse {
+    type Answer = ();
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<(), Refusal> {
+        let tokens = schema().known("auth.api_tokens");
+        let Some(old) = transaction.reads().get(tokens, &[Value::Uuid(self.id)])? else { return Ok(()) };
+        let mut row = old.clone();
+        row[tokens.at("last_used_at")] = Value::now();
+        let service = transaction.claims.elevated();
+        transaction.update(&Caller::new(&service), tokens, &old, row)?;
+        Ok(())
+    }
+}

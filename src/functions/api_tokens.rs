@@ -1,0 +1,100 @@
+//! create-api-token, list-api-tokens, revoke-api-token: what an account's programs use `/v1` with.
+
+use actors::user::api_tokens::{CreateApiToken, RevokeApiToken, SCOPES};
+use axum::http::{Method, StatusCode};
+use models::{Row, Value};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, ok, table};
+use super::error::FunctionError;
+use crate::keys;
+
+/// What every token begins with.
+pub(crate) const PREFIX: &str = "ph_";
+/// Characters of a token that its list shows.
+const HINT_CHARS: usize = 7;
+/// Longest name, in characters.
+const NAME_CHARS_MAX: usize = 100;
+
+#[derive(Deserialize)]
+struct New {
+    name: Option<String>,
+    scopes: Option<Vec<String>>,
+}
+
+/// Makes a token: `{name, scopes?: [chat, images, models]}`, all scopes when absent. This answer alone shows it.
+pub(super) async fn create(call: Call) -> Outcome {
+    only_post(&call)?;
+    let user = call.user()?;
+    let request: New = call.read()?;
+    let name = request.name.unwrap_or_default().trim().replace('\0', "");
+    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
+        return Err(FunctionError::bad(format!("name: 1 to {NAME_CHARS_MAX} characters are needed")));
+    }
+    let scopes = request.scopes.unwrap_or_else(|| SCOPES.iter().map(|scope| scope.to_string()).collect());
+    if let Some(other) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
+        return Err(FunctionError::bad(format!("scopes: {other:?} is none of {}", SCOPES.join(", "))));
+    }
+    let token = format!("{PREFIX}{}", keys::random());
+    let decision = CreateApiToken {
+        user_id: user,
+        name,
+        token_hash: hash(&token),
+        hint: token.chars().take(HINT_CHARS).collect(),
+        scopes: SCOPES
+            .iter()
+            .filter(|scope| scopes.iter().any(|wanted| wanted == *scope))
+            .map(|it| it.to_string())
+            .collect(),
+    };
+    let row = call.app.actors.ask(&call.claims, decision).await?;
+    let mut answer = described(&row);
+    answer["token"] = json!(token);
+    ok(answer)
+}
+
+/// The caller's tokens, newest first, without the tokens themselves.
+pub(super) async fn list(call: Call) -> Outcome {
+    let user = call.user()?;
+    let tokens = table("auth.api_tokens");
+    let mut rows =
+        call.app.actors.store().reads().referring(tokens, tokens.at("user_id"), &Value::Uuid(user))?;
+    rows.sort_by_key(|row| std::cmp::Reverse(row[tokens.at("created_at")].as_micros()));
+    ok(json!({"tokens": rows.iter().map(described).collect::<Vec<_>>()}))
+}
+
+#[derive(Deserialize)]
+struct Old {
+    id: Option<Uuid>,
+}
+
+/// Ends a token: `{id}`.
+pub(super) async fn revoke(call: Call) -> Outcome {
+    only_post(&call)?;
+    let user = call.user()?;
+    let id = call.read::<Old>()?.id.ok_or_else(|| FunctionError::bad("id is missing"))?;
+    let row = call.app.actors.ask(&call.claims, RevokeApiToken { user_id: user, id }).await?;
+    let row = row.ok_or_else(|| FunctionError::not_found("there is no such token"))?;
+    ok(described(&row))
+}
+
+/// What is kept of a token.
+pub(crate) fn hash(token: &str) -> String {
+    blake3::hash(token.as_bytes()).to_hex().to_string()
+}
+
+fn only_post(call: &Call) -> Result<(), FunctionError> {
+    match call.method == Method::POST {
+        true => Ok(()),
+        false => Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "this function takes POST")),
+    }
+}
+
+fn described(row: &Row) -> Json {
+    let tokens = table("auth.api_tokens");
+    let columns = ["id", "name", "hint", "scopes", "created_at", "last_used_at", "revoked_at"];
+    let member = |name: &str| (name.to_string(), models::convert::to_json(&row[tokens.at(name)]));
+    Json::Object(columns.into_iter().map(member).collect())
+}

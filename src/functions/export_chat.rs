@@ -1,0 +1,112 @@
+//! export-chat: a conversation as a SillyTavern chat file (JSONL): `{conversationId}`.
+//!
+//! What was imported and never changed goes out byte for byte; else every known line as it came, with what was said
+//! since at its place.
+
+use actors::conversation::chat_lines::{Names, file_of};
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
+use cards::ChatFile;
+use models::{Claims, Command, Row, Value};
+use serde::Deserialize;
+use store::blob::BlobHash;
+use store::query::{Limits, Query, Reader};
+use store::{Caller, Store};
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, position, table};
+use super::error::FunctionError;
+use super::export_character::attachment;
+use super::uploaded::{aside, refused, turn};
+
+/// Messages of one file.
+const MESSAGES_MAX: usize = 100_000;
+
+#[derive(Deserialize)]
+struct Request {
+    #[serde(rename = "conversationId", alias = "conversation_id")]
+    conversation_id: Option<Uuid>,
+}
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let user = call.user()?;
+    let id = match call.parameter("conversationId").or_else(|| call.parameter("conversation_id")) {
+        Some(text) => {
+            Some(Uuid::parse_str(&text).map_err(|_| FunctionError::bad("conversationId: not a UUID"))?)
+        }
+        None => call.read::<Request>()?.conversation_id,
+    };
+    let id = id.ok_or_else(|| FunctionError::bad("conversationId is missing"))?;
+    let conversations = table("conversations");
+    let row = call.app.actors.store().reads().get(conversations, &[Value::Uuid(id)])?;
+    let conversation = row
+        .filter(|row| row[conversations.at("user_id")] == Value::Uuid(user))
+        .ok_or_else(|| FunctionError::not_found("Conversation not found"))?;
+    let store = call.app.actors.store().clone();
+    let title = conversation[conversations.at("title")].as_str().unwrap_or_default().to_string();
+    let _turn = turn().await?;
+    let bytes = aside(move || export(&store, id, user, &conversation)).await?;
+    let mut response = bytes.into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl; charset=utf-8"));
+    if let Ok(value) = HeaderValue::from_str(&attachment(&title, "jsonl")) {
+        headers.insert(header::CONTENT_DISPOSITION, value);
+    }
+    Ok(response)
+}
+
+fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Vec<u8>, FunctionError> {
+    let files = table("cards.chats");
+    let file = store.reads().get(files, &[Value::Uuid(id)])?;
+    let hash = file.and_then(|row| BlobHash::parse(row[files.at("blob_hash")].as_str()?));
+    let original = hash.map(|hash| store.blobs().read(&hash)).transpose()?;
+    let chat = original.as_deref().map(ChatFile::from_jsonl).transpose().map_err(|error| refused(&error))?;
+    let mut names = names(store, user, conversation)?;
+    if let Some(chat) = &chat {
+        for (name, field) in [(&mut names.user, "user_name"), (&mut names.character, "character_name")] {
+            if !chat.header_text(field).is_empty() {
+                *name = chat.header_text(field).to_string();
+            }
+        }
+    }
+    let messages = messages(store, id)?;
+    let (chat, changed) = file_of(chat, id, &messages, &names).map_err(|error| refused(&error))?;
+    match original {
+        Some(original) if !changed => Ok(original),
+        _ => Ok(chat.to_jsonl().into_bytes()),
+    }
+}
+
+/// The messages in their order.
+fn messages(store: &Store, conversation: Uuid) -> Result<Vec<Row>, FunctionError> {
+    let table = table("messages");
+    let service = Claims::service();
+    let caller = Caller::new(&service);
+    let limits = Limits { sorted_max: MESSAGES_MAX, ..Limits::default() };
+    let query = Query::all(position("messages")).equal("conversation_id", Value::Uuid(conversation));
+    let mut rows = Reader::new(store.reads(), &caller, limits).stored(&query, Command::Select)?;
+    rows.sort_by_key(|row| row[table.at("created_at")].as_micros());
+    Ok(rows)
+}
+
+/// What the two are called.
+fn names(store: &Store, user: Uuid, conversation: &Row) -> Result<Names, FunctionError> {
+    let (conversations, characters) = (table("conversations"), table("characters"));
+    let reads = store.reads();
+    let named = |column: &str| -> Result<Option<String>, FunctionError> {
+        let id = conversation[conversations.at(column)].clone();
+        if id.is_null() {
+            return Ok(None);
+        }
+        let row = reads.get(characters, &[id])?;
+        Ok(row.and_then(|row| row[characters.at("name")].as_str().map(str::to_string)))
+    };
+    let profiles = table("profiles");
+    let profile = reads.get(profiles, &[Value::Uuid(user)])?;
+    let username = profile.and_then(|row| row[profiles.at("username")].as_str().map(str::to_string));
+    Ok(Names {
+        user: named("user_character_id")?.or(username).unwrap_or_else(|| "User".into()),
+        character: named("character_id")?.unwrap_or_else(|| "Assistant".into()),
+    })
+}

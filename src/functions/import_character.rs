@@ -1,0 +1,175 @@
+//! import-character: a character of the caller from a card (PNG, JSON or CHARX).
+//!
+//! Options: `content_rating` (`sfw` or `nsfw`; told from the card when absent) and `is_public` (false). The file stays
+//! as it came in `user-library/<user>/cards/`, so that export-character can give back what we do not know.
+
+use actors::character::import_character::ImportCharacter;
+use actors::character::{card_columns, card_rating};
+use actors::content_rules::Tier;
+use actors::file::NewObject;
+use actors::job_scheduler::LIBRARY_BUCKET;
+use axum::body::Bytes;
+use axum::http::{Method, StatusCode};
+use cards::{AssetFile, CardFormat, ImportedCard};
+use models::{Row, Value};
+use serde_json::{Value as Json, json};
+use store::Store;
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, ok, table};
+use super::error::FunctionError;
+use super::uploaded::{Uploaded, aside, refused, turn};
+
+/// Largest card file, in bytes.
+pub(super) const CARD_BYTES_MAX: usize = 64 << 20;
+
+/// What a file turned out to be.
+struct Read {
+    decision: ImportCharacter,
+    report: Json,
+}
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    if call.method != Method::POST {
+        return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "import-character takes POST"));
+    }
+    let user = call.user()?;
+    let uploaded = Uploaded::of(&call).await?;
+    let given = match uploaded.option(&call, "content_rating") {
+        None => None,
+        Some(text) => Some(Tier::parse(&text).ok_or_else(|| {
+            FunctionError::bad(format!("content_rating: {text:?} is neither sfw nor nsfw"))
+        })?),
+    };
+    let is_public = uploaded.flag(&call, "is_public", false)?;
+    let may_have_nsfw = call.may_have_nsfw()?;
+    let store = call.app.actors.store().clone();
+    let _turn = turn().await?;
+    let read = aside(move || read(&store, user, &uploaded.bytes, given, is_public, may_have_nsfw)).await?;
+    let Read { decision, mut report } = read;
+    let character = call.app.actors.ask(&call.claims, decision).await?;
+    let characters = table("characters");
+    report["characterId"] = json!(character[characters.at("id")].as_uuid());
+    report["character"] = object(&character);
+    ok(report)
+}
+
+/// A row as an object.
+fn object(row: &Row) -> Json {
+    let columns = table("characters").table.columns.iter().zip(row);
+    Json::Object(
+        columns.map(|(column, value)| (column.name.into(), models::convert::to_json(value))).collect(),
+    )
+}
+
+/// Reads the file, checks all of it, and keeps its bytes. Blocks.
+fn read(
+    store: &Store,
+    user: Uuid,
+    bytes: &Bytes,
+    given: Option<Tier>,
+    is_public: bool,
+    may_have_nsfw: bool,
+) -> Result<Read, FunctionError> {
+    let imported = cards::import(bytes).map_err(|error| refused(&error))?;
+    let card = &imported.card;
+    let book = card.lorebook().map_err(|error| refused(&error))?;
+    let mut character = card_columns::character_of(card).map_err(|error| refused(&error))?;
+    let tier = card_rating::rate(card, given)?;
+    if tier == Tier::Nsfw && !may_have_nsfw {
+        let reason = "the card is rated nsfw, which needs an age-verified account";
+        return Err(FunctionError::content_refused(reason));
+    }
+    let mut warnings = card.warnings();
+    for (index, key) in book.iter().flat_map(|book| book.useless_patterns()) {
+        let key: String = key.chars().take(80).collect();
+        warnings.push(format!(
+            "data.character_book.entries[{index}]: {key:?} is not a usable pattern and never matches"
+        ));
+    }
+
+    let (format, extension, mime_type) = match imported.format {
+        CardFormat::Png => ("png", "png", "image/png"),
+        CardFormat::Json => ("json", "json", "application/json"),
+        CardFormat::Charx => ("charx", "charx", "application/zip"),
+    };
+    let mut objects = vec![keep(store, user, bytes, extension, mime_type)?];
+    let blob = objects[0].blob;
+    match imported.format {
+        CardFormat::Png => {}
+        _ => objects.extend(portrait(store, user, &imported)?),
+    }
+    // The card's own picture is the portrait.
+    let image = match imported.format {
+        CardFormat::Png => objects.first(),
+        _ => objects.get(1),
+    };
+    let image_url = image.map(|object| format!("{LIBRARY_BUCKET}/{}", object.name));
+    let characters = table("characters");
+    let mut set = |column: &str, value: Value| character[characters.at(column)] = value;
+    set("user_id", Value::Uuid(user));
+    set("creator_id", Value::Uuid(user));
+    set("content_rating", Value::text(tier.name()));
+    set("is_public", Value::Bool(is_public));
+    set("image_url", image_url.clone().map_or(Value::Null, Value::Text));
+    let report = json!({
+        "success": true, "format": format, "version": version(card.version()), "contentRating": tier.name(),
+        "imageUrl": image_url, "lorebookEntries": book.as_ref().map_or(0, |book| book.entries.len()),
+        "files": imported.files.len(), "warnings": warnings,
+    });
+    let lorebook = book.map(|book| Json::Object(book.raw().clone()));
+    let size = bytes.len() as u64;
+    Ok(Read { decision: ImportCharacter { character, blob, size, format, objects, lorebook }, report })
+}
+
+/// The name of a version in requests and answers.
+pub(super) fn version(version: cards::CardVersion) -> &'static str {
+    match version {
+        cards::CardVersion::V1 => "v1",
+        cards::CardVersion::V2 => "v2",
+        cards::CardVersion::V3 => "v3",
+    }
+}
+
+/// Makes bytes durable and says where they go in the account's library.
+fn keep(
+    store: &Store,
+    user: Uuid,
+    bytes: &[u8],
+    extension: &str,
+    mime_type: &str,
+) -> Result<NewObject, FunctionError> {
+    let blob = store.blobs().write(bytes)?;
+    Ok(NewObject {
+        bucket: LIBRARY_BUCKET.into(),
+        name: format!("{user}/cards/{}.{extension}", blob.hex()),
+        owner: Some(user),
+        blob,
+        size: bytes.len() as u64,
+        mime_type: mime_type.into(),
+        cache_control: None,
+        user_metadata: None,
+    })
+}
+
+/// The picture of a character among the files that came with its card.
+fn portrait(store: &Store, user: Uuid, imported: &ImportedCard) -> Result<Option<NewObject>, FunctionError> {
+    let mut icons: Vec<_> = imported.card.assets().into_iter().filter(|asset| asset.kind == "icon").collect();
+    icons.sort_by_key(|icon| icon.name != "main");
+    let file_of = |uri: &str| -> Option<&AssetFile> {
+        let path = uri.strip_prefix("embeded://").or_else(|| uri.strip_prefix("embedded://"))?;
+        imported.files.iter().find(|file| file.path == path)
+    };
+    for file in icons.iter().filter_map(|icon| file_of(&icon.uri)) {
+        let (extension, mime_type) = match image::guess_format(&file.bytes) {
+            Ok(image::ImageFormat::Png) => ("png", "image/png"),
+            Ok(image::ImageFormat::Jpeg) => ("jpg", "image/jpeg"),
+            Ok(image::ImageFormat::WebP) => ("webp", "image/webp"),
+            Ok(image::ImageFormat::Gif) => ("gif", "image/gif"),
+            _ => continue,
+        };
+        return keep(store, user, &file.bytes, extension, mime_type).map(Some);
+    }
+    Ok(None)
+}

@@ -1,0 +1,166 @@
+//! import-chat: a conversation of the caller from a SillyTavern chat file (JSONL).
+//!
+//! Options: `characterId` (who the character is), `userCharacterId` (who the caller is), `title`, `content_tier` (`sfw`
+//! or `nsfw`; told from the words when absent). Damaged lines are reported with their numbers and kept: export-chat
+//! gives the file back whole.
+
+use actors::character::card_rating::check_long;
+use actors::content_rules::{self, Tier};
+use actors::conversation::chat_lines::messages_of;
+use actors::conversation::import_chat::ImportChat;
+use axum::http::{Method, StatusCode};
+use cards::ChatFile;
+use models::{Command, Row, Value};
+use serde_json::{Value as Json, json};
+use store::{Caller, guard};
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, ok, table};
+use super::error::FunctionError;
+use super::uploaded::{Uploaded, aside, refused, turn};
+
+/// Largest chat file, in bytes.
+pub(super) const CHAT_BYTES_MAX: usize = 64 << 20;
+/// Messages of one file; all of them land in one commit.
+const MESSAGES_MAX: usize = 20_000;
+/// Damaged lines told of, and how much of each.
+const BAD_LINES_MAX: usize = 100;
+const BAD_LINE_CHARS_MAX: usize = 200;
+/// Longest title, in characters.
+const TITLE_CHARS_MAX: usize = 200;
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    if call.method != Method::POST {
+        return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "import-chat takes POST"));
+    }
+    let user = call.user()?;
+    let uploaded = Uploaded::of(&call).await?;
+    let given =
+        match uploaded.option(&call, "content_tier") {
+            None => None,
+            Some(text) => Some(Tier::parse(&text).ok_or_else(|| {
+                FunctionError::bad(format!("content_tier: {text:?} is neither sfw nor nsfw"))
+            })?),
+        };
+    let character = character(&call, &uploaded, "characterId")?;
+    let persona = id_of(character(&call, &uploaded, "userCharacterId")?.as_ref());
+    let rules = Rules { given, may_have_nsfw: call.may_have_nsfw()?, character: character.clone() };
+    let _turn = turn().await?;
+    let bytes = uploaded.bytes.clone();
+    let store = call.app.actors.store().clone();
+    let conversation_id = Uuid::new_v4();
+    let (chat, messages, tier, blob) = aside(move || {
+        let chat = ChatFile::from_jsonl(&bytes).map_err(|error| refused(&error))?;
+        if chat.messages().count() > MESSAGES_MAX {
+            let message =
+                format!("{} messages; at most {MESSAGES_MAX} are imported", chat.messages().count());
+            return Err(FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "TOO_LARGE"));
+        }
+        let messages = messages_of(&chat, conversation_id, chrono::Utc::now().timestamp_micros());
+        if messages.is_empty() {
+            return Err(FunctionError::bad("the file has no message that can be read")
+                .with("code", "NO_MESSAGES")
+                .with("badLines", bad_lines(&chat)));
+        }
+        let tier = rules.check(&chat)?;
+        let blob = store.blobs().write(&bytes)?;
+        Ok((chat, messages, tier, blob))
+    })
+    .await?;
+
+    let spoken = chat.header_text("character_name");
+    let title = uploaded
+        .option(&call, "title")
+        .or_else(|| Some(spoken).filter(|name| !name.is_empty()).map(|name| format!("Chat with {name}")));
+    let title: String = title
+        .unwrap_or_else(|| "Imported chat".into())
+        .replace('\0', "")
+        .chars()
+        .take(TITLE_CHARS_MAX)
+        .collect();
+    let conversations = table("conversations");
+    let mut row = conversations.default_row();
+    let mut set = |column: &str, value: Value| row[conversations.at(column)] = value;
+    set("id", Value::Uuid(conversation_id));
+    set("user_id", Value::Uuid(user));
+    set("title", Value::Text(title));
+    set("conversation_type", Value::text(if character.is_some() { "roleplay" } else { "general" }));
+    set("character_id", id_of(character.as_ref()));
+    set("user_character_id", persona);
+    let counted = messages.len();
+    let decision = ImportChat { conversation: row, messages, blob, size: uploaded.bytes.len() as u64 };
+    call.app.actors.ask(&call.claims, decision).await?;
+    ok(json!({
+        "success": true, "conversationId": conversation_id, "messages": counted, "contentTier": tier.name(),
+        "notes": chat.messages().filter(|line| line.is_system()).count(),
+        "badLines": bad_lines(&chat), "badLineCount": chat.bad_lines().count(),
+        "userName": chat.header_text("user_name"), "characterName": spoken,
+    }))
+}
+
+fn id_of(character: Option<&Row>) -> Value {
+    character.map_or(Value::Null, |row| row[table("characters").at("id")].clone())
+}
+
+/// A character that an option names; the caller must see it.
+fn character(call: &Call, uploaded: &Uploaded, name: &str) -> Result<Option<Row>, FunctionError> {
+    let Some(text) = uploaded.option(call, name) else { return Ok(None) };
+    let id = Uuid::parse_str(&text).map_err(|_| FunctionError::bad(format!("{name}: not a UUID")))?;
+    let missing = || FunctionError::not_found(format!("{name}: there is no such character"));
+    let characters = table("characters");
+    let reads = call.app.actors.store().reads();
+    let row = reads.get(characters, &[Value::Uuid(id)])?.ok_or_else(missing)?;
+    match guard::allows(&reads, &Caller::new(&call.claims), characters, Command::Select, &row)? {
+        true => Ok(Some(row)),
+        false => Err(missing()),
+    }
+}
+
+/// What the content rules need to know.
+struct Rules {
+    given: Option<Tier>,
+    may_have_nsfw: bool,
+    character: Option<Row>,
+}
+
+impl Rules {
+    /// The chat's tier: what the caller says, else what its words and its character tell.
+    fn check(&self, chat: &ChatFile) -> Result<Tier, FunctionError> {
+        let characters = table("characters");
+        let column = |name: &str| self.character.as_ref().and_then(|row| row[characters.at(name)].as_str());
+        let is_nsfw = column("content_rating") == Some("nsfw");
+        let tier = match self.given {
+            Some(tier) => tier,
+            None if is_nsfw => Tier::Nsfw,
+            None if texts(chat).any(|(_, text)| check_long(Tier::Sfw, "", text).is_err()) => Tier::Nsfw,
+            None => Tier::Sfw,
+        };
+        if (tier == Tier::Nsfw || is_nsfw) && !self.may_have_nsfw {
+            return Err(FunctionError::content_refused("an nsfw chat needs an age-verified account"));
+        }
+        if tier == Tier::Nsfw && column("age_range").is_some_and(content_rules::is_minors_age_range) {
+            let reason = "a character that is a minor can never be in an nsfw chat";
+            return Err(FunctionError::content_refused(reason));
+        }
+        for (place, text) in texts(chat) {
+            check_long(tier, &format!("message {place}"), text)?;
+        }
+        Ok(tier)
+    }
+}
+
+/// Every text of a chat, alternatives included, with the place of its message.
+fn texts(chat: &ChatFile) -> impl Iterator<Item = (usize, &str)> {
+    chat.messages().enumerate().flat_map(|(index, line)| {
+        std::iter::once(line.text()).chain(line.swipes()).map(move |text| (index + 1, text))
+    })
+}
+
+fn bad_lines(chat: &ChatFile) -> Json {
+    let told = chat.bad_lines().take(BAD_LINES_MAX).map(|bad| {
+        let text: String = bad.text.chars().take(BAD_LINE_CHARS_MAX).collect();
+        json!({"line": bad.number, "error": bad.error.to_string(), "text": text})
+    });
+    Json::Array(told.collect())
+}

@@ -1,0 +1,134 @@
+//! A file that a function is given: as the whole body, or as the file of a form. Options stand beside it, in the form
+//! or in the query string.
+
+use std::time::Duration;
+
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
+use axum::http::{StatusCode, header};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::call::Call;
+use super::error::FunctionError;
+
+/// Longest option, in bytes.
+const OPTION_BYTES_MAX: usize = 4 << 10;
+/// Fields of a form.
+const FIELDS_MAX: usize = 32;
+/// Files read at one time; unpacking may take many times their size.
+const READING_MAX: usize = 2;
+const READING_WAIT_MAX: Duration = Duration::from_secs(30);
+
+static READING: Semaphore = Semaphore::const_new(READING_MAX);
+
+/// A file with its options.
+#[derive(Debug)]
+pub(super) struct Uploaded {
+    pub bytes: Bytes,
+    fields: Vec<(String, String)>,
+}
+
+impl Uploaded {
+    /// Takes the file out of a call.
+    pub async fn of(call: &Call) -> Result<Uploaded, FunctionError> {
+        let kind = call.header(header::CONTENT_TYPE.as_str()).unwrap_or_default().to_string();
+        let is_form = kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
+        let uploaded = match is_form {
+            true => form(kind, call.body.clone()).await?,
+            false => Uploaded { bytes: call.body.clone(), fields: Vec::new() },
+        };
+        if uploaded.bytes.is_empty() {
+            return Err(FunctionError::bad(
+                "the file is empty: send it as the body, or as the file of a form",
+            ));
+        }
+        Ok(uploaded)
+    }
+
+    /// An option of the form, else of the query string; an empty one counts as absent.
+    pub fn option(&self, call: &Call, name: &str) -> Option<String> {
+        let field = self.fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.clone());
+        field.or_else(|| call.parameter(name)).filter(|value| !value.is_empty())
+    }
+
+    /// `true` or `false`; the default when absent.
+    pub fn flag(&self, call: &Call, name: &str, default: bool) -> Result<bool, FunctionError> {
+        match self.option(call, name).as_deref() {
+            None => Ok(default),
+            Some("true" | "1") => Ok(true),
+            Some("false" | "0") => Ok(false),
+            Some(other) => Err(FunctionError::bad(format!("{name}: {other:?} is neither true nor false"))),
+        }
+    }
+}
+
+async fn form(kind: String, body: Bytes) -> Result<Uploaded, FunctionError> {
+    let unreadable = |error: &dyn std::fmt::Display| FunctionError::bad(format!("bad form: {error}"));
+    let request = Request::builder().header(header::CONTENT_TYPE, kind).body(Body::from(body));
+    let mut request = request.map_err(|error| unreadable(&error))?;
+    // What arrived was limited already.
+    DefaultBodyLimit::disable().apply(&mut request);
+    let mut form = Multipart::from_request(request, &()).await.map_err(|error| unreadable(&error))?;
+    let (mut file, mut fields) = (None, Vec::new());
+    while let Some(field) = form.next_field().await.map_err(|error| unreadable(&error))? {
+        let name = field.name().unwrap_or_default().to_string();
+        let is_file = field.file_name().is_some() || name == "file";
+        let bytes = field.bytes().await.map_err(|error| unreadable(&error))?;
+        if is_file {
+            if file.replace(bytes).is_some() {
+                return Err(FunctionError::bad("the form has more than one file"));
+            }
+            continue;
+        }
+        if bytes.len() > OPTION_BYTES_MAX || fields.len() >= FIELDS_MAX {
+            return Err(FunctionError::bad(format!("{name}: the form holds too much beside its file")));
+        }
+        fields.push((name, String::from_utf8_lossy(&bytes).into_owned()));
+    }
+    let bytes = file.ok_or_else(|| FunctionError::bad("the form has no file"))?;
+    Ok(Uploaded { bytes, fields })
+}
+
+/// Waits until a file may be read; with too many others before it the caller is asked to come back.
+pub(super) async fn turn() -> Result<SemaphorePermit<'static>, FunctionError> {
+    match tokio::time::timeout(READING_WAIT_MAX, READING.acquire()).await {
+        Ok(Ok(permit)) => Ok(permit),
+        _ => {
+            let message = "too many files are being read; try again later";
+            let mut busy = FunctionError::new(StatusCode::TOO_MANY_REQUESTS, message);
+            busy.retry_after_s = Some(5);
+            Err(busy)
+        }
+    }
+}
+
+/// Runs what takes a while on a thread of its own.
+pub(super) async fn aside<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, FunctionError> + Send + 'static,
+) -> Result<T, FunctionError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(_) => {
+            Err(FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the file failed unexpectedly"))
+        }
+    }
+}
+
+/// 400 with the place of the mistake, 413 for what is too large.
+pub(super) fn refused(error: &cards::CardError) -> FunctionError {
+    use cards::CardError;
+    let message = error.to_string();
+    match error {
+        CardError::TooLarge { .. } => {
+            FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "TOO_LARGE")
+        }
+        CardError::Json { line, column, .. } => {
+            FunctionError::bad(message).with("code", "BAD_JSON").with("line", *line).with("column", *column)
+        }
+        CardError::Field { field, .. } => {
+            FunctionError::bad(message).with("code", "BAD_FIELD").with("field", field.as_str())
+        }
+        CardError::Damaged { .. } => FunctionError::bad(message).with("code", "DAMAGED"),
+        CardError::NoCard(_) => FunctionError::bad(message).with("code", "NO_CARD"),
+    }
+}

@@ -1,0 +1,131 @@
+//! Failures in this dialect's words: `{"error": {message, type, param, code}}`.
+
+use actors::Refusal;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value as Json, json};
+use store::StoreError;
+
+use crate::functions::error::FunctionError;
+
+/// Why a request was not answered.
+#[derive(Debug)]
+pub struct OpenAiError {
+    status: StatusCode,
+    code: String,
+    param: Option<String>,
+    message: String,
+    retry_after_s: Option<u64>,
+}
+
+impl OpenAiError {
+    /// A failure with a status, a code and a message.
+    pub fn new(status: u16, code: &str, message: impl Into<String>) -> OpenAiError {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        OpenAiError { status, code: code.into(), param: None, message: message.into(), retry_after_s: None }
+    }
+
+    /// 400 about a field of the request.
+    pub fn param(param: &str, message: impl Into<String>) -> OpenAiError {
+        let error = OpenAiError::new(400, "invalid_value", format!("{param}: {}", message.into()));
+        OpenAiError { param: Some(param.into()), ..error }
+    }
+
+    /// 404 for a model that is not there.
+    pub fn no_model(name: &str) -> OpenAiError {
+        let name: String = name.chars().take(100).collect();
+        let message = format!("The model `{name}` does not exist or you do not have access to it.");
+        let error = OpenAiError::new(404, "model_not_found", message);
+        OpenAiError { param: Some("model".into()), ..error }
+    }
+
+    /// 422: the content rules say no.
+    pub fn content_refused(reason: impl Into<String>) -> OpenAiError {
+        OpenAiError::new(422, "content_refused", reason)
+    }
+
+    /// When to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> OpenAiError {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// The body.
+    pub fn body(&self) -> Json {
+        let kind = match self.status.as_u16() {
+            401 => "authentication_error",
+            402 => "insufficient_quota",
+            403 => "permission_error",
+            429 => "rate_limit_error",
+            500.. => "server_error",
+            _ => "invalid_request_error",
+        };
+        json!({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
+    }
+}
+
+impl IntoResponse for OpenAiError {
+    fn into_response(self) -> Response {
+        let mut response = (self.status, axum::Json(self.body())).into_response();
+        let headers = response.headers_mut();
+        if let Some(seconds) = self.retry_after_s {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        // The official clients would send what cannot succeed again and again.
+        if matches!(self.code.as_str(), "timeout" | "no_chat_model" | "image_generation_failed") {
+            headers.insert("x-should-retry", HeaderValue::from_static("false"));
+        }
+        response
+    }
+}
+
+impl From<FunctionError> for OpenAiError {
+    fn from(error: FunctionError) -> OpenAiError {
+        let message = error.body["error"].as_str().unwrap_or("the request failed").to_string();
+        let code = match (error.body["code"].as_str(), error.status.as_u16()) {
+            (Some(code), _) => code.to_ascii_lowercase(),
+            (None, 402) => "insufficient_quota".into(),
+            (None, 404) => "not_found".into(),
+            (None, 429) => "rate_limit_exceeded".into(),
+            (None, 500..) => "server_error".into(),
+            _ => "invalid_value".into(),
+        };
+        // Functions name the field at fault before a colon.
+        let named = message.split_once(": ").map(|(field, _)| field);
+        let is_field = |field: &&str| {
+            let letter = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+            error.status == StatusCode::BAD_REQUEST && !field.is_empty() && field.chars().all(letter)
+        };
+        let param = named.filter(is_field).map(str::to_string);
+        OpenAiError { status: error.status, code, param, message, retry_after_s: error.retry_after_s }
+    }
+}
+
+impl From<Refusal> for OpenAiError {
+    fn from(refusal: Refusal) -> OpenAiError {
+        FunctionError::from(refusal).into()
+    }
+}
+
+impl From<StoreError> for OpenAiError {
+    fn from(error: StoreError) -> OpenAiError {
+        FunctionError::from(error).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_errors_name_the_field() {
+        let error = OpenAiError::from(FunctionError::bad("width, height: give both"));
+        assert_eq!(error.body()["error"]["param"], Json::Null);
+        let error = OpenAiError::from(FunctionError::bad("steps: 900 is not within 1 to 200"));
+        assert_eq!(error.body()["error"]["param"], json!("steps"));
+        assert_eq!(error.body()["error"]["type"], json!("invalid_request_error"));
+        let error = OpenAiError::from(FunctionError::content_refused("no"));
+        assert_eq!((error.status.as_u16(), &error.body()["error"]["code"]), (422, &json!("content_refused")));
+    }
+}

@@ -1,0 +1,178 @@
+//! `POST images/edits`: a picture of the caller's, drawn anew; with a mask only where the mask is transparent.
+
+use std::io::Cursor;
+
+use actors::file::NewObject;
+use actors::file::put_object::PutObject;
+use axum::Json;
+use axum::extract::{Multipart, State};
+use axum::http::HeaderMap;
+use image::{GrayImage, ImageFormat, Luma};
+use serde_json::{Map, Value as Document, json};
+use uuid::Uuid;
+
+use super::asking::admit;
+use super::error::OpenAiError;
+use super::image_job::{call_of, draw};
+use super::image_request::ImageRequest;
+use crate::app::App;
+use crate::functions::call::Call;
+
+/// Largest form, in bytes.
+pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
+/// Longest field that is no file, in bytes.
+const FIELD_BYTES_MAX: usize = 64 << 10;
+/// Fields of a form.
+const FIELDS_MAX: usize = 64;
+/// Largest picture that is decoded, in pixels.
+const PIXELS_MAX: u64 = 40_000_000;
+/// Where the pictures are kept.
+const BUCKET: &str = "reference_images";
+/// How far a picture is drawn anew unless the caller says.
+const STRENGTH: f64 = 0.6;
+/// The same where only a masked part is.
+const MASKED_STRENGTH: f64 = 0.9;
+/// Fields that are numbers; in a form everything is text.
+const NUMBERS: [&str; 9] = [
+    "n",
+    "seed",
+    "steps",
+    "guidance_scale",
+    "cfg_scale",
+    "strength",
+    "denoise_strength",
+    "output_compression",
+    "stream",
+];
+
+struct Form {
+    request: ImageRequest,
+    picture: Vec<u8>,
+    mask: Option<Vec<u8>>,
+}
+
+/// `POST images/edits`
+pub(super) async fn create(
+    State(app): State<App>,
+    headers: HeaderMap,
+    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
+) -> Result<Json<Document>, OpenAiError> {
+    let asking = admit(&app, &headers, "images")?;
+    let form = form.map_err(|error| OpenAiError::new(400, "invalid_form", error.body_text()))?;
+    let Form { mut request, picture, mask } = read(form).await?;
+    // What cannot be drawn is not kept either.
+    request.delivery()?;
+    request.job(None, None)?;
+    let (picture, mask) = tokio::task::spawn_blocking(move || prepare(&picture, mask.as_deref()))
+        .await
+        .map_err(|_| OpenAiError::param("image", "reading it failed unexpectedly"))??;
+    let strength = if mask.is_some() { MASKED_STRENGTH } else { STRENGTH };
+    request.strength.get_or_insert(strength);
+    let call = call_of(&app, &asking, headers);
+    let reference = keep(&call, asking.user, picture).await?;
+    let mask = match mask {
+        None => None,
+        Some(mask) => Some(keep(&call, asking.user, mask).await?),
+    };
+    draw(&call, &asking, &request, Some(&reference), mask.as_deref()).await.map(Json)
+}
+
+async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {
+    let unreadable = |error: axum::extract::multipart::MultipartError| {
+        OpenAiError::new(error.status().as_u16(), "invalid_form", error.body_text())
+    };
+    let (mut pictures, mut mask, mut fields) = (Vec::new(), None, Map::new());
+    let mut count = 0;
+    while let Some(field) = form.next_field().await.map_err(unreadable)? {
+        count += 1;
+        let name = field.name().unwrap_or_default().to_string();
+        if count > FIELDS_MAX {
+            return Err(OpenAiError::param(&name, "the form has too many fields"));
+        }
+        let bytes = field.bytes().await.map_err(unreadable)?;
+        match name.as_str() {
+            "image" | "image[]" => pictures.push(bytes.to_vec()),
+            "mask" => mask = Some(bytes.to_vec()),
+            _ if bytes.len() > FIELD_BYTES_MAX => return Err(OpenAiError::param(&name, "is too long")),
+            _ => {
+                let text = String::from_utf8_lossy(&bytes).into_owned();
+                let number =
+                    || serde_json::from_str(&text).ok().filter(|value: &Document| !value.is_string());
+                let value = match name.as_str() {
+                    name if NUMBERS.contains(&name) => number().unwrap_or_else(|| json!(text)),
+                    "compel" => json!(text == "true"),
+                    _ => json!(text),
+                };
+                fields.insert(name, value);
+            }
+        }
+    }
+    if pictures.len() > 1 {
+        return Err(OpenAiError::param("image", "one picture at a time"));
+    }
+    let picture = pictures.pop().ok_or_else(|| OpenAiError::param("image", "is missing"))?;
+    let request = ImageRequest::read(Document::Object(fields).to_string().as_bytes())?;
+    Ok(Form { request, picture, mask })
+}
+
+/// The picture, and the mask as the renderer takes it: bright where it may draw.
+fn prepare(picture: &[u8], mask: Option<&[u8]>) -> Result<(Vec<u8>, Option<Vec<u8>>), OpenAiError> {
+    let format = image::guess_format(picture).ok();
+    if !matches!(format, Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) {
+        return Err(OpenAiError::param("image", "neither PNG, JPEG nor WebP"));
+    }
+    let size = check_size("image", picture)?;
+    let Some(mask) = mask else { return Ok((picture.to_vec(), None)) };
+    if check_size("mask", mask)? != size {
+        return Err(OpenAiError::param("mask", "is not as large as the picture"));
+    }
+    let unreadable = |error: image::ImageError| OpenAiError::param("mask", error.to_string());
+    let decoded = image::load_from_memory(mask).map_err(unreadable)?;
+    if !decoded.color().has_alpha() {
+        return Err(OpenAiError::param("mask", "has no transparency, which marks what may be drawn"));
+    }
+    let alpha = decoded.to_rgba8();
+    let grey =
+        GrayImage::from_fn(alpha.width(), alpha.height(), |x, y| Luma([255 - alpha.get_pixel(x, y).0[3]]));
+    let mut png = Cursor::new(Vec::new());
+    grey.write_to(&mut png, ImageFormat::Png).map_err(unreadable)?;
+    Ok((picture.to_vec(), Some(png.into_inner())))
+}
+
+/// Width and height from the header alone, before anything is decoded.
+fn check_size(what: &str, bytes: &[u8]) -> Result<(u32, u32), OpenAiError> {
+    let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+    let size = reader.map_err(image::ImageError::IoError).and_then(image::ImageReader::into_dimensions);
+    let (width, height) = size.map_err(|error| OpenAiError::param(what, error.to_string()))?;
+    if u64::from(width) * u64::from(height) > PIXELS_MAX {
+        return Err(OpenAiError::param(what, format!("{width}×{height} is more than {PIXELS_MAX} pixels")));
+    }
+    Ok((width, height))
+}
+
+/// Keeps a picture in the caller's folder; answers with `bucket/path`.
+async fn keep(call: &Call, user: Uuid, bytes: Vec<u8>) -> Result<String, OpenAiError> {
+    let (extension, mime_type) = match image::guess_format(&bytes) {
+        Ok(ImageFormat::Jpeg) => ("jpg", "image/jpeg"),
+        Ok(ImageFormat::WebP) => ("webp", "image/webp"),
+        _ => ("png", "image/png"),
+    };
+    let store = call.app.actors.store().clone();
+    let size = bytes.len() as u64;
+    let blob = tokio::task::spawn_blocking(move || store.blobs().write(&bytes))
+        .await
+        .map_err(|_| OpenAiError::new(500, "server_error", "writing the picture failed"))??;
+    let name = format!("{user}/edits/{}.{extension}", blob.hex());
+    let object = NewObject {
+        bucket: BUCKET.into(),
+        name: name.clone(),
+        owner: Some(user),
+        blob,
+        size,
+        mime_type: mime_type.into(),
+        cache_control: None,
+        user_metadata: None,
+    };
+    call.app.actors.ask(&call.service(), PutObject { object, upsert: true }).await?;
+    Ok(format!("{BUCKET}/{name}"))
+}

@@ -1,0 +1,189 @@
+//! What is asked of a picture, in this dialect's words and in ours.
+
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+
+use super::error::OpenAiError;
+
+/// Pictures of one request.
+const PICTURES_MAX: u64 = 6;
+
+/// `images/generations`, and the fields of `images/edits`. Fields of ours stand beside those of the dialect.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ImageRequest {
+    pub prompt: Option<String>,
+    pub model: Option<String>,
+    pub n: Option<u64>,
+    pub size: Option<String>,
+    pub quality: Option<String>,
+    pub response_format: Option<String>,
+    pub output_format: Option<String>,
+    pub output_compression: Option<u8>,
+    pub stream: Option<bool>,
+    // Ours.
+    pub negative_prompt: Option<String>,
+    pub seed: Option<i64>,
+    pub steps: Option<u32>,
+    #[serde(alias = "cfg_scale")]
+    pub guidance_scale: Option<f64>,
+    pub scheduler: Option<String>,
+    #[serde(alias = "denoise_strength")]
+    pub strength: Option<f64>,
+    pub content_rating: Option<String>,
+    pub character_id: Option<String>,
+    pub compel: Option<bool>,
+}
+
+/// How the answer carries pictures.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Delivery {
+    /// A URL that anybody may open for a while, instead of the bytes.
+    pub as_url: bool,
+    /// What the bytes are.
+    pub format: actors::file::picture::Format,
+    /// Of JPEG, 20 to 100.
+    pub quality: u8,
+}
+
+impl ImageRequest {
+    /// Reads a JSON body; the error names the field as far as it is known.
+    pub fn read(body: &[u8]) -> Result<ImageRequest, OpenAiError> {
+        serde_json::from_slice(body).map_err(|error| {
+            OpenAiError::new(400, "invalid_json", format!("the body is not understood: {error}"))
+        })
+    }
+
+    /// How the answer carries pictures.
+    pub fn delivery(&self) -> Result<Delivery, OpenAiError> {
+        use actors::file::picture::Format;
+        if self.stream == Some(true) {
+            return Err(OpenAiError::param("stream", "pictures are not streamed; leave it out"));
+        }
+        let as_url = match self.response_format.as_deref() {
+            None | Some("url") => true,
+            Some("b64_json") => false,
+            Some(other) => {
+                return Err(OpenAiError::param(
+                    "response_format",
+                    format!("{other:?} is neither url nor b64_json"),
+                ));
+            }
+        };
+        let format = match self.output_format.as_deref() {
+            None | Some("png") => Format::Png,
+            Some("jpeg") => Format::Jpeg,
+            Some("webp") => Format::Webp,
+            Some(other) => {
+                return Err(OpenAiError::param(
+                    "output_format",
+                    format!("{other:?} is none of png, jpeg, webp"),
+                ));
+            }
+        };
+        // Without a word about it, a format other than the stored one can only be sent as bytes.
+        if as_url && self.response_format.is_some() && format != Format::Png {
+            return Err(OpenAiError::param("output_format", "URLs lead to PNG files; ask for b64_json"));
+        }
+        let as_url = as_url && format == Format::Png;
+        Ok(Delivery { as_url, format, quality: self.output_compression.unwrap_or(90) })
+    }
+
+    /// The job in the words of queue-job.
+    pub fn job(&self, reference: Option<&str>, mask: Option<&str>) -> Result<Json, OpenAiError> {
+        let prompt = self.prompt.as_deref().map(str::trim).unwrap_or_default();
+        if prompt.is_empty() {
+            return Err(OpenAiError::param("prompt", "is missing"));
+        }
+        let pictures = self.n.unwrap_or(1);
+        if !(1..=PICTURES_MAX).contains(&pictures) {
+            return Err(OpenAiError::param("n", format!("{pictures} is not within 1 to {PICTURES_MAX}")));
+        }
+        let quality = match self.quality.as_deref() {
+            None | Some("auto" | "standard" | "low" | "medium") => "fast",
+            Some("hd" | "high") => "high",
+            Some(other) => return Err(OpenAiError::param("quality", format!("{other:?} is not known"))),
+        };
+        let seed = match self.seed {
+            // As other programs write "any".
+            None | Some(-1) => None,
+            Some(seed) if seed < -1 => return Err(OpenAiError::param("seed", "is negative")),
+            Some(seed) => Some(seed),
+        };
+        let mut metadata = Map::new();
+        metadata.insert("source".into(), json!("openai"));
+        metadata.insert("contentType".into(), json!(self.content_rating.as_deref().unwrap_or("sfw")));
+        if let Some(character) = &self.character_id {
+            metadata.insert("character_id".into(), json!(character));
+        }
+        let (width, height) = self.size()?.unzip();
+        Ok(json!({
+            "job_type": format!("image_{quality}"), "quality": quality, "prompt": prompt,
+            "negative_prompt": self.negative_prompt, "seed": seed, "steps": self.steps,
+            "guidance_scale": self.guidance_scale, "scheduler": self.scheduler,
+            "denoise_strength": self.strength, "model": self.model, "width": width, "height": height,
+            "image_count": pictures, "reference_image_url": reference, "mask_object": mask,
+            // An edit says all it wants; nothing is put before it.
+            "enhanced_prompt": reference.map(|_| prompt),
+            "compel_enabled": self.compel.unwrap_or(false), "metadata": metadata,
+        }))
+    }
+
+    /// Width and height; `None` leaves them to the model.
+    fn size(&self) -> Result<Option<(u32, u32)>, OpenAiError> {
+        let Some(size) = self.size.as_deref().filter(|size| !matches!(*size, "" | "auto")) else {
+            return Ok(None);
+        };
+        let sides = size.split_once('x').and_then(|(width, height)| {
+            Some((width.trim().parse::<u32>().ok()?, height.trim().parse::<u32>().ok()?))
+        });
+        match sides {
+            Some((width, height)) if width % 8 == 0 && height % 8 == 0 && width > 0 && height > 0 => {
+                Ok(Some((width, height)))
+            }
+            _ => Err(OpenAiError::param("size", format!("{size:?} is not WIDTHxHEIGHT in steps of 8"))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_dialects_words_become_ours() {
+        let body = br#"{"prompt":" a hill ","n":3,"size":"64x96","quality":"hd","seed":-1,"cfg_scale":5,"user":"x"}"#;
+        let job = ImageRequest::read(body).expect("a request").job(None, None).expect("a job");
+        for (name, value) in [
+            ("job_type", json!("image_high")),
+            ("prompt", json!("a hill")),
+            ("width", json!(64)),
+            ("height", json!(96)),
+            ("image_count", json!(3)),
+            ("guidance_scale", json!(5.0)),
+            ("seed", Json::Null),
+        ] {
+            assert_eq!(job[name], value, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        for (body, param) in [
+            (r#"{}"#, "prompt"),
+            (r#"{"prompt":"a","n":0}"#, "n"),
+            (r#"{"prompt":"a","n":7}"#, "n"),
+            (r#"{"prompt":"a","size":"65x64"}"#, "size"),
+            (r#"{"prompt":"a","size":"big"}"#, "size"),
+            (r#"{"prompt":"a","seed":-7}"#, "seed"),
+            (r#"{"prompt":"a","quality":"best"}"#, "quality"),
+            (r#"{"prompt":"a","response_format":"file"}"#, "response_format"),
+            (r#"{"prompt":"a","output_format":"bmp"}"#, "output_format"),
+            (r#"{"prompt":"a","stream":true}"#, "stream"),
+        ] {
+            let request = ImageRequest::read(body.as_bytes()).expect("a request");
+            let error = request.delivery().err().or(request.job(None, None).err()).expect("an error");
+            assert_eq!(error.body()["error"]["param"], json!(param), "{body}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! The dialect of OpenAI: models, pictures and chat under `/v1`.
+
+mod asking;
+mod error;
+mod image_edits;
+mod image_job;
+mod image_request;
+mod images;
+mod models;
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::{get, post};
+
+use crate::app::App;
+use error::OpenAiError;
+
+/// Every route, relative to `/v1`.
+pub fn routes() -> Router<App> {
+    let edits = post(image_edits::create).layer(DefaultBodyLimit::max(image_edits::BODY_BYTES_MAX));
+    Router::new()
+        .route("/models", get(models::list))
+        .route("/models/{*id}", get(models::read))
+        .route("/images/generations", post(images::create))
+        .route("/images/edits", edits)
+        .method_not_allowed_fallback(async || {
+            OpenAiError::new(405, "method_not_allowed", "Method not allowed")
+        })
+        .fallback(async || OpenAiError::new(404, "unknown_url", "Unknown request URL"))
+}

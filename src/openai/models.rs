@@ -1,0 +1,100 @@
+//! `models`: what may be named as a model: the caller's characters, chat models, picture models.
+
+use actors::render::list_models;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::HeaderMap;
+use models::{Command, Value, schema};
+use serde_json::{Value as Document, json};
+use store::query::{Limits, Query, Reader};
+use store::{Caller, StoreError};
+use uuid::Uuid;
+
+use super::asking::{Asking, admit};
+use super::error::OpenAiError;
+use crate::app::App;
+
+/// What a character is called as a model: `character:<id>`.
+pub(super) const CHARACTER: &str = "character:";
+/// Characters listed; others may be named all the same.
+const CHARACTERS_MAX: u64 = 500;
+
+/// `GET models`
+pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, OpenAiError> {
+    let asking = admit(&app, &headers, "models")?;
+    Ok(Json(json!({"object": "list", "data": all(&app, &asking).await?})))
+}
+
+/// `GET models/{id}`
+pub(super) async fn read(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<Document>, OpenAiError> {
+    let asking = admit(&app, &headers, "models")?;
+    if let Some(character) = id.strip_prefix(CHARACTER) {
+        return visible_character(&app, &asking, character).map(Json);
+    }
+    let known = all(&app, &asking).await?;
+    known
+        .into_iter()
+        .find(|model| model["id"] == json!(id))
+        .map(Json)
+        .ok_or_else(|| OpenAiError::no_model(&id))
+}
+
+async fn all(app: &App, asking: &Asking) -> Result<Vec<Document>, OpenAiError> {
+    let (app, user) = (app.clone(), asking.user);
+    let read = tokio::task::spawn_blocking(move || {
+        let pictures = list_models(&app.config.models_dir);
+        let characters = characters(&app, user)?;
+        Ok::<_, StoreError>((pictures, characters))
+    });
+    let (pictures, characters) =
+        read.await.map_err(|_| OpenAiError::new(500, "server_error", "the models could not be read"))??;
+    let mut models: Vec<Document> =
+        pictures.iter().map(|model| model_json(&model.name, 0, "playhouse", "image")).collect();
+    models.extend(characters);
+    Ok(models)
+}
+
+/// The account's own characters, those changed last first.
+fn characters(app: &App, user: Uuid) -> Result<Vec<Document>, StoreError> {
+    let table = schema().known("characters");
+    let service = models::Claims::service();
+    let caller = Caller::new(&service);
+    let query = Query::all(table.id)
+        .equal("user_id", Value::Uuid(user))
+        .order("updated_at", true)
+        .limit(CHARACTERS_MAX);
+    let limits = Limits { rows_max: CHARACTERS_MAX, ..Limits::default() };
+    let rows = Reader::new(app.actors.store().reads(), &caller, limits).select(&query, false)?;
+    Ok(rows.rows.iter().map(|row| character_json(row)).collect())
+}
+
+fn character_json(row: &[Value]) -> Document {
+    let table = schema().known("characters");
+    let id = row[table.at("id")].as_uuid().unwrap_or_default();
+    let created = row[table.at("created_at")].as_micros().unwrap_or(0) / 1_000_000;
+    let mut model = model_json(&format!("{CHARACTER}{id}"), created, "user", "chat");
+    model["name"] = json!(row[table.at("name")].as_str());
+    model
+}
+
+/// A character that the caller may see, as a model.
+fn visible_character(app: &App, asking: &Asking, id: &str) -> Result<Document, OpenAiError> {
+    let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"));
+    let id = Uuid::parse_str(id).map_err(|_| missing())?;
+    let table = schema().known("characters");
+    let reads = app.actors.store().reads();
+    let row = reads.get(table, &[Value::Uuid(id)])?.ok_or_else(missing)?;
+    let caller = Caller::new(&asking.claims);
+    match store::guard::allows(&reads, &caller, table, Command::Select, &row)? {
+        true => Ok(character_json(&row)),
+        false => Err(missing()),
+    }
+}
+
+fn model_json(id: &str, created: i64, owner: &str, kind: &str) -> Document {
+    json!({"id": id, "object": "model", "created": created, "owned_by": owner, "kind": kind})
+}

@@ -12,10 +12,7 @@ use crate::app::App;
 use crate::functions::receive;
 
 /// `POST images/generations`
-pub(super) async fn create(
-    State(app): State<App>,
-    request: Request,
-) -> Result<Json<Document>, OpenAiError> {
+pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Json<Document>, OpenAiError> {
     let (parts, body) = request.into_parts();
     let body = receive(body, app.config.body_bytes_max).await?;
     let asking = admit(&app, &parts.headers, "images")?;

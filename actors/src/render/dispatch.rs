@@ -133,11 +133,7 @@ async fn prepare(actors: &Actors, options: &RenderOptions, claimed: &ClaimedJob)
 }
 
 /// The bytes of a stored file that a payload names as `bucket/path`.
-async fn stored(
-    actors: &Actors,
-    field: &str,
-    path: &serde_json::Value,
-) -> Result<Option<Vec<u8>>, String> {
+async fn stored(actors: &Actors, field: &str, path: &serde_json::Value) -> Result<Option<Vec<u8>>, String> {
     let Some(path) = path.as_str() else { return Ok(None) };
     let (bucket, name) = path.split_once('/').ok_or_else(|| format!("{field}: not a stored file"))?;
     let (store, bucket, name) = (actors.store().clone(), bucket.to_string(), name.to_string());

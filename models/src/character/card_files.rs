@@ -14,7 +14,8 @@ pub static CARD_FILES: Table = Table {
         int8("size").doc("bytes"),
         text("format").doc("png|json|charx"),
         text("object_name").doc("where the account's own copy lies in the bucket user-library"),
-        jsonb("imported").doc("columns of the character as the import made them; what differs now was edited"),
+        jsonb("imported")
+            .doc("columns of the character as the import made them; what differs now was edited"),
         timestamptz("created_at").default("now()"),
     ],
     primary_key: &["character_id"],

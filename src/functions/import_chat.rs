@@ -43,8 +43,8 @@ pub(super) async fn run(call: Call) -> Outcome {
                 FunctionError::bad(format!("content_tier: {text:?} is neither sfw nor nsfw"))
             })?),
         };
-    let character = character(&call, &uploaded, "characterId")?;
     let persona = id_of(character(&call, &uploaded, "userCharacterId")?.as_ref());
+    let character = character(&call, &uploaded, "characterId")?;
     let rules = Rules { given, may_have_nsfw: call.may_have_nsfw()?, character: character.clone() };
     let _turn = turn().await?;
     let bytes = uploaded.bytes.clone();

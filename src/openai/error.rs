@@ -40,11 +40,13 @@ impl OpenAiError {
     }
 
     /// 422: the content rules say no.
+    #[allow(dead_code, reason = "for chat completions")]
     pub fn content_refused(reason: impl Into<String>) -> OpenAiError {
         OpenAiError::new(422, "content_refused", reason)
     }
 
     /// When to try again.
+    #[allow(dead_code, reason = "for chat completions")]
     #[must_use]
     pub fn retry_after(mut self, seconds: u64) -> OpenAiError {
         self.retry_after_s = Some(seconds);

@@ -43,7 +43,7 @@ pub fn check_long(tier: Tier, what: &str, text: &str) -> Result<(), Refusal> {
 
 /// A text in overlapping pieces.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let mut next = Some(0);
+    let mut next = Some(0_usize);
     std::iter::from_fn(move || {
         let start = next?;
         let end = text.floor_char_boundary(start.saturating_add(PIECE_BYTES));

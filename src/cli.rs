@@ -38,7 +38,7 @@ struct Common {
     /// Open although acknowledged commits are missing.
     #[arg(long, global = true)]
     accept_data_loss: bool,
-    /// Folder of model files; by default `models_dir`.
+    /// Folder of model files; by default `models` in the data folder.
     #[arg(long, env = "PLAYHOUSE_MODELS_DIR", global = true)]
     models_dir: Option<PathBuf>,
     /// The chat model, a GGUF file or a Hugging Face folder; by default one of the models folder.
@@ -166,6 +166,9 @@ fn configuration(common: &Common) -> Result<Config, String> {
     }
     config.accept_data_loss |= common.accept_data_loss;
     config.models_dir = common.models_dir.clone().unwrap_or(config.models_dir);
+    if config.models_dir.as_os_str().is_empty() {
+        config.models_dir = config.data.join("models");
+    }
     config.chat_model = common.chat_model.clone().or(config.chat_model);
     config.fetch_chat_model = common.fetch_chat_model.unwrap_or(config.fetch_chat_model);
     Ok(config)

@@ -42,7 +42,7 @@ pub struct Config {
     pub query_s_max: u64,
     /// Memory for pages of the store, in bytes.
     pub cache_bytes: u64,
-    /// Where models lie, for pictures and for words.
+    /// Where models lie, for pictures and for words; `models` in the data folder when empty.
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
     pub image_model: Option<String>,
@@ -95,7 +95,7 @@ impl Default for Config {
             mailbox_capacity: 1024,
             query_s_max: 30,
             cache_bytes: 32 << 20,
-            models_dir: PathBuf::from("models_dir"),
+            models_dir: PathBuf::new(),
             image_model: None,
             image_device: "auto".into(),
             image_weights: "f32".into(),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use actors::Actors;
+use actors::conversation::chat::Chat;
 use actors::render::Render;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
@@ -27,6 +28,8 @@ pub struct Shared {
     pub keys: Keys,
     /// How we were started.
     pub config: Config,
+    /// Replies that are being made.
+    pub chat: Chat,
 }
 
 /// The state of the router.

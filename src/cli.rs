@@ -38,6 +38,15 @@ struct Common {
     /// Open although acknowledged commits are missing.
     #[arg(long, global = true)]
     accept_data_loss: bool,
+    /// Folder of model files; by default `models` in the data folder.
+    #[arg(long, env = "PLAYHOUSE_MODELS_DIR", global = true)]
+    models_dir: Option<PathBuf>,
+    /// The chat model, a GGUF file or a Hugging Face folder; by default one of the models folder.
+    #[arg(long, env = "PLAYHOUSE_CHAT_MODEL", global = true)]
+    chat_model: Option<PathBuf>,
+    /// Whether the default chat model is fetched when there is none; true unless said otherwise.
+    #[arg(long, env = "PLAYHOUSE_FETCH_CHAT_MODEL", global = true)]
+    fetch_chat_model: Option<bool>,
 }
 
 #[derive(Subcommand)]
@@ -156,6 +165,12 @@ fn configuration(common: &Common) -> Result<Config, String> {
         return Err(format!("jwt_algorithm: {} is neither HS256 nor ES256", config.jwt_algorithm));
     }
     config.accept_data_loss |= common.accept_data_loss;
+    config.models_dir = common.models_dir.clone().unwrap_or(config.models_dir);
+    if config.models_dir.as_os_str().is_empty() {
+        config.models_dir = config.data.join("models");
+    }
+    config.chat_model = common.chat_model.clone().or(config.chat_model);
+    config.fetch_chat_model = common.fetch_chat_model.unwrap_or(config.fetch_chat_model);
     Ok(config)
 }
 
@@ -217,6 +232,7 @@ async fn create_user(
             // No server runs: run one for a moment, so that an account is made in only one way.
             let mut own = config.clone();
             own.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+            own.fetch_chat_model = false;
             let _ = std::fs::remove_file(config.data.join(playhouse::ADDRESS_FILE));
             let wait = async {
                 let _ = stopped.await;

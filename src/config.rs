@@ -42,7 +42,7 @@ pub struct Config {
     pub query_s_max: u64,
     /// Memory for pages of the store, in bytes.
     pub cache_bytes: u64,
-    /// Where models lie, for pictures and for words.
+    /// Where models lie, for pictures and for words; `models` in the data folder when empty.
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
     pub image_model: Option<String>,
@@ -70,6 +70,10 @@ pub struct Config {
     pub fetch_private_addresses: bool,
     /// Open although acknowledged commits are missing.
     pub accept_data_loss: bool,
+    /// The chat model, a GGUF file or a Hugging Face folder; by default one of `models_dir`.
+    pub chat_model: Option<PathBuf>,
+    /// Whether the default chat model is fetched when there is none.
+    pub fetch_chat_model: bool,
 }
 
 impl Default for Config {
@@ -91,7 +95,7 @@ impl Default for Config {
             mailbox_capacity: 1024,
             query_s_max: 30,
             cache_bytes: 32 << 20,
-            models_dir: PathBuf::from("models_dir"),
+            models_dir: PathBuf::new(),
             image_model: None,
             image_device: "auto".into(),
             image_weights: "f32".into(),
@@ -105,11 +109,22 @@ impl Default for Config {
             fetch_references: true,
             fetch_private_addresses: false,
             accept_data_loss: false,
+            chat_model: None,
+            fetch_chat_model: true,
         }
     }
 }
 
 impl Config {
+    /// Where the engines that make words come from.
+    pub fn language(&self) -> actors::language::LanguageConfig {
+        actors::language::LanguageConfig {
+            models_dir: self.models_dir.clone(),
+            chat_model: self.chat_model.clone(),
+            fetch_chat_model: self.fetch_chat_model,
+        }
+    }
+
     /// The address that clients use.
     pub fn url(&self) -> String {
         self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))

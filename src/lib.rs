@@ -17,6 +17,9 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
+use actors::catalog::sow::Sow;
+use actors::conversation::chat::Chat;
+use actors::language::Engines;
 use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
 use store::{OpenOptions, Store};
@@ -59,13 +62,21 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let actors = Actors::start(store, Mailbox { capacity: config.mailbox_capacity });
     let seeded = actors.ask(&models::Claims::service(), actors::file::seed_buckets::SeedBuckets).await;
     seeded.map_err(|error| format!("the buckets cannot be made: {error}"))?;
+    let sown = actors.ask(&models::Claims::service(), Sow).await;
+    sown.map_err(|error| format!("the catalogue cannot be sown: {error}"))?;
+    let engines = Engines::start(actors.store().clone(), config.language());
+    let chat = Chat::start(actors.clone(), engines).await.map_err(|error| error.to_string())?;
     let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::sweep_for_ever(actors.store().clone()));
     let expiry = tokio::spawn(expire_for_ever(actors.clone()));
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
-    let shared = Arc::new(Shared { actors, render, keys, config });
-    let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stop).await;
+    let shared = Arc::new(Shared { actors, render, keys, config, chat: chat.clone() });
+    let stopped = async move {
+        stop.await;
+        chat.close().await;
+    };
+    let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stopped).await;
     sweeps.abort();
     expiry.abort();
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));

@@ -32,9 +32,24 @@ pub async fn health(State(app): State<App>) -> Response {
         "commits": app.actors.store().commits(),
         "flushes": app.actors.store().flushes(),
         "actors": detail,
+        "chat": {
+            "model": chat_model(&app), "replies_under_way": app.chat.active(),
+        },
     });
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(body)).into_response()
+}
+
+/// How the chat model of this machine fares.
+fn chat_model(app: &App) -> serde_json::Value {
+    use actors::language::LocalStatus;
+    match app.chat.engines().local_status() {
+        LocalStatus::Absent => json!({"state": "absent"}),
+        LocalStatus::Fetching(bytes) => json!({"state": "fetching", "bytes": bytes}),
+        LocalStatus::Failed(reason) => json!({"state": "failed", "reason": reason}),
+        LocalStatus::Present(_) => json!({"state": "present"}),
+        LocalStatus::Loaded(name) => json!({"state": "loaded", "name": name}),
+    }
 }
 
 fn refuse(status: StatusCode, message: impl Into<String>) -> Response {

@@ -12,6 +12,7 @@
 
 pub mod aggregate;
 pub mod audit;
+pub mod catalog;
 pub mod character;
 pub mod content_rules;
 pub mod conversation;
@@ -19,9 +20,12 @@ pub mod events;
 pub mod file;
 pub mod job_scheduler;
 pub mod keeper;
+pub mod language;
 mod refusal;
 pub mod render;
+pub mod rows;
 pub mod rpc;
+pub mod telemetry;
 mod triggers;
 pub mod user;
 pub mod write_rows;

@@ -43,12 +43,21 @@ pub struct ChatMessage {
     pub role: Role,
     /// What is said.
     pub content: String,
+    /// Pictures to look at: `https:` or `data:` addresses. Only servers elsewhere can.
+    pub images: Vec<String>,
 }
 
 impl ChatMessage {
     /// A message.
     pub fn new(role: Role, content: impl Into<String>) -> ChatMessage {
-        ChatMessage { role, content: content.into() }
+        ChatMessage { role, content: content.into(), images: Vec::new() }
+    }
+
+    /// Adds a picture.
+    #[must_use]
+    pub fn with_image(mut self, address: impl Into<String>) -> ChatMessage {
+        self.images.push(address.into());
+        self
     }
 }
 

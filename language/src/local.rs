@@ -124,6 +124,10 @@ impl ChatEngine for LocalEngine {
 
     fn submit(&self, request: ChatRequest) -> Result<ChatStream, LanguageError> {
         request.check()?;
+        if request.messages.iter().any(|message| !message.images.is_empty()) {
+            let reason = format!("{} cannot look at pictures", self.name);
+            return Err(LanguageError::InvalidRequest { field: "images", reason });
+        }
         let text = TextStream::new(&request.stop)?;
         let grammar = request.json_schema.as_ref().map(|schema| self.grammars.compile(schema)).transpose()?;
         let prompt = self.prompt(&request)?;

@@ -7,6 +7,7 @@ use store::query::Query;
 
 use super::call::{Call, Outcome, ok, position};
 use super::error::FunctionError;
+use super::templates;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -27,12 +28,18 @@ pub(super) async fn run(call: Call) -> Outcome {
 }
 
 /// The active presets of a model, rating and mode, most important first, joined by commas; empty when there are none.
+/// A whole prompt cache answers; without one the table does.
 pub(super) async fn negative_prompt(
     call: &Call,
     model_type: &str,
     content_mode: &str,
     generation_mode: &str,
 ) -> Result<String, FunctionError> {
+    let config = call.app.chat.engines().system_config().await?;
+    if let Some(cache) = templates::prompt_cache(&config) {
+        let cached = &cache["negativeCache"][model_type][content_mode][generation_mode];
+        return Ok(cached.as_str().unwrap_or_default().to_string());
+    }
     let query = Query::all(position("negative_prompts"))
         .equal("model_type", Value::text(model_type))
         .equal("content_mode", Value::text(content_mode))

@@ -1,10 +1,22 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
 pub(crate) mod api_tokens;
+mod ask_model;
 pub(crate) mod await_job;
 pub mod call;
+mod cast;
+mod character_lorebook;
+mod character_suggestions;
+mod chat_answer;
+mod chat_workers;
+mod choose_reply;
 mod claim_job;
+mod conversation_memory;
 mod delete_workspace_item;
+mod describe_image;
+mod edit_message;
+mod enhance_prompt;
+mod enhance_scene;
 mod enhancement;
 pub mod error;
 mod export_character;
@@ -13,16 +25,29 @@ mod generate_admin_image;
 mod get_negative_prompt;
 mod import_character;
 mod import_chat;
+mod inspect_reply;
 mod job_callback;
 mod job_progress;
+mod picture;
+mod playground_chat;
 mod prices;
 pub(crate) mod queue_job;
 mod reference;
+mod refresh_prompt_cache;
+mod regenerate_reply;
 mod replicate_image;
 mod replicate_input;
 mod replicate_webhook;
+mod reply_tools;
+mod roleplay_chat;
+mod scene_narrative;
+mod score_generation;
 mod signature;
+mod stop_reply;
+mod storyboard_ai_assist;
+mod templates;
 mod uploaded;
+mod watch_reply;
 mod workspace_actions;
 
 use std::future::Future;
@@ -110,6 +135,27 @@ static FUNCTIONS: &[Function] = &[
     function!("replicate-webhook", Signed, replicate_webhook::run),
     function!("revoke-api-token", User, api_tokens::revoke),
     function!("workspace-actions", User, workspace_actions::run),
+    function!("playground-chat", User, playground_chat::run),
+    function!("roleplay-chat", User, roleplay_chat::run),
+    function!("stop-reply", User, stop_reply::run),
+    function!("watch-reply", User, watch_reply::run),
+    function!("inspect-reply", User, inspect_reply::run),
+    function!("regenerate-reply", User, regenerate_reply::run),
+    function!("edit-message", User, edit_message::run),
+    function!("choose-reply", User, choose_reply::run),
+    function!("conversation-memory", User, conversation_memory::run),
+    function!("character-lorebook", User, character_lorebook::run),
+    function!("enhance-prompt", Token, enhance_prompt::run),
+    function!("refresh-prompt-cache", Admin, refresh_prompt_cache::run),
+    function!("character-suggestions", User, character_suggestions::run),
+    function!("scene-narrative", User, scene_narrative::run),
+    function!("storyboard-ai-assist", User, storyboard_ai_assist::run),
+    function!("describe-image", User, describe_image::run),
+    function!("score-generation", User, score_generation::run),
+    function!("register-chat-worker", Admin, chat_workers::register),
+    function!("update-worker-url", Admin, chat_workers::update),
+    function!("get-active-worker-url", Admin, chat_workers::active),
+    function!("health-check-workers", Admin, chat_workers::health),
 ];
 
 /// The names of all functions.

@@ -146,6 +146,7 @@ pub(crate) async fn queue(
         }
         Mode::FromText => (denoise, request.guidance_scale, request.steps),
     };
+    let by_model;
     let (enhanced, template_name) = match (mode, &request.enhanced_prompt) {
         (_, Some(enhanced)) => (Some(enhanced.clone()), None),
         (Mode::ExactCopy, None) => (None, Some("exact_copy_skip_enhance")),
@@ -157,7 +158,10 @@ pub(crate) async fn queue(
             (Some(format!("{base}, {prompt}")), Some("manual_compose_fallback"))
         }
         (Mode::FromText, None) => {
-            super::enhancement::for_job(call, &prompt, &request.job_type, metadata).await
+            let enhanced;
+            (enhanced, by_model) =
+                super::enhancement::for_job(call, &prompt, &request.job_type, metadata).await;
+            (enhanced, by_model.as_deref())
         }
     };
     let sent = enhanced.clone().unwrap_or_else(|| prompt.clone());

@@ -39,6 +39,18 @@ impl OpenAiError {
         OpenAiError { param: Some("model".into()), ..error }
     }
 
+    /// 422: the content rules say no.
+    pub fn content_refused(reason: impl Into<String>) -> OpenAiError {
+        OpenAiError::new(422, "content_refused", reason)
+    }
+
+    /// When to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> OpenAiError {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
     /// The body.
     pub fn body(&self) -> Json {
         let kind = match self.status.as_u16() {

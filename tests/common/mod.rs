@@ -26,6 +26,8 @@ impl Server {
         let _ = std::fs::remove_file(data.join("server.json"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
         command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("PLAYHOUSE_LOG", "warn");
+        // No test downloads a model that it did not ask for.
+        command.env("PLAYHOUSE_FETCH_CHAT_MODEL", "false");
         command.envs(environment.iter().copied()).stdin(Stdio::null());
         let child = command.spawn().expect("the binary starts");
         let started = Instant::now();

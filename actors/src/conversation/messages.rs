@@ -1,8 +1,11 @@
-//! A new message moves its conversation to the top.
+//! A new message moves its conversation to the top; what was remembered from a message goes with it.
+
+use std::collections::HashSet;
 
 use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction};
 
+use super::branches;
 use crate::triggers::adjust;
 
 pub(crate) fn after_write(
@@ -10,9 +13,24 @@ pub(crate) fn after_write(
     event: &Event,
     new: Option<&Row>,
 ) -> Result<(), StoreError> {
-    let (Command::Insert, Some(message)) = (event.command, new) else { return Ok(()) };
-    let conversation = &message[event.table.at("conversation_id")];
-    adjust(transaction, event, "conversations", conversation, |table, row| {
-        row[table.at("updated_at")] = Value::now()
-    })
+    let conversation = event.table.at("conversation_id");
+    match (event.command, event.old, new) {
+        (Command::Insert, _, Some(message)) => {
+            adjust(transaction, event, "conversations", &message[conversation], |table, row| {
+                row[table.at("updated_at")] = Value::now()
+            })
+        }
+        (_, Some(old), new) => {
+            let content = event.table.at("content");
+            if new.is_some_and(|new| new[content] == old[content]) {
+                return Ok(());
+            }
+            let (Some(of), Some(id)) = (old[conversation].as_uuid(), old[event.table.at("id")].as_uuid())
+            else {
+                return Ok(());
+            };
+            branches::forget(transaction, of, &HashSet::from([id])).map(|_| ())
+        }
+        _ => Ok(()),
+    }
 }

@@ -12,7 +12,7 @@ mod session;
 mod stats;
 mod tasks;
 mod url;
-mod usage;
+pub(crate) mod usage;
 
 use models::convert::{self, ConvertError};
 use models::{Aggregate, Claims, ColumnType, Value, expr};

@@ -35,7 +35,7 @@ const COLUMNS: [&str; 10] = [
 ];
 
 /// Recomputes one bucket: a provider's calls with a model (or none) in an hour, or on the whole day.
-pub(super) fn upsert_usage_aggregate(
+pub(crate) fn upsert_usage_aggregate(
     transaction: &Transaction<'_>,
     arguments: &[Value],
 ) -> Result<Json, Refusal> {

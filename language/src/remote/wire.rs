@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::engine::{ChatRequest, FinishReason, Usage};
+use crate::engine::{ChatMessage, ChatRequest, FinishReason, Usage};
 use crate::sampling::Sampling;
 
 /// One piece of a streamed reply.
@@ -20,7 +20,7 @@ pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Val
     let messages: Vec<Value> = request
         .messages
         .iter()
-        .map(|message| json!({"role": message.role.as_str(), "content": message.content}))
+        .map(|message| json!({"role": message.role.as_str(), "content": content(message)}))
         .collect();
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_string(), value);
@@ -55,6 +55,16 @@ pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Val
         set("response_format", json!({"type": "json_schema", "json_schema": format}));
     }
     Value::Object(body)
+}
+
+/// Plain text, or a list of parts when there are pictures.
+fn content(message: &ChatMessage) -> Value {
+    if message.images.is_empty() {
+        return json!(message.content);
+    }
+    let mut parts = vec![json!({"type": "text", "text": message.content})];
+    parts.extend(message.images.iter().map(|url| json!({"type": "image_url", "image_url": {"url": url}})));
+    Value::Array(parts)
 }
 
 /// 0.7 as 0.7, not as the 0.699999988079071 that its 32 bits mean.
@@ -125,7 +135,16 @@ pub(super) fn parse_chunk(data: &str) -> Result<ReplyChunk, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::{ChatMessage, Role};
+    use crate::engine::Role;
+
+    #[test]
+    fn pictures_are_parts_of_a_message() {
+        let message = ChatMessage::new(Role::User, "What is it?").with_image("data:image/png;base64,AA==");
+        let body = request_body(&ChatRequest::new(vec![message]), "m", 5);
+        let content = &body["messages"][0]["content"];
+        assert_eq!(content[0], json!({"type": "text", "text": "What is it?"}));
+        assert_eq!(content[1]["image_url"]["url"], "data:image/png;base64,AA==");
+    }
 
     #[test]
     fn only_what_was_asked_for_is_sent() {

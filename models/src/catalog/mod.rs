@@ -8,6 +8,7 @@ pub mod enhancement_presets;
 pub mod motion_presets;
 pub mod negative_prompts;
 pub mod prompt_templates;
+pub mod seeds;
 pub mod style_presets;
 pub mod system_config;
 pub mod tag_presets;

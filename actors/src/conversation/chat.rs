@@ -1,0 +1,419 @@
+//! Turns: each reply is made by a task of its own, which goes on when whoever asked has left. Anybody who may can
+//! follow it, stop it, or come back for it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use language::{ChatRequest, LanguageError, Sampling};
+use models::Claims;
+use serde_json::Value as Json;
+use store::{Store, StoreError};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::begin_reply::{AbandonReply, BeginReply, Begun};
+use super::finish_reply::{FinishReply, ReplyState};
+use super::history::{History, MemoryTier};
+use super::make_reply::ReplyTask;
+use super::prompt::{Prompt, TooLong};
+use super::recover_replies::RecoverReplies;
+use super::setting::Setting;
+use crate::Actors;
+use crate::content_rules::{self, Tier};
+use crate::language::{Chosen, Engines};
+use crate::refusal::Refusal;
+use crate::rows;
+
+/// How often a prompt is made anew because somebody added a message meanwhile.
+const ATTEMPTS_MAX: usize = 4;
+/// Seeds that JSON numbers carry without loss.
+const SEED_BITS: u32 = 53;
+
+/// One turn.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Who asks.
+    pub claims: Claims,
+    /// Whose conversation.
+    pub user_id: Uuid,
+    /// Which.
+    pub conversation_id: Uuid,
+    /// What the person says.
+    pub said: Option<String>,
+    /// Whether it is stored here; some clients store it themselves.
+    pub stores_said: bool,
+    /// The message of which another version is wanted.
+    pub replaces: Option<Uuid>,
+    /// Of the reply.
+    pub message_type: String,
+    /// The rating.
+    pub tier: Tier,
+    /// Who answers.
+    pub chosen: Chosen,
+    /// How freely.
+    pub sampling: Sampling,
+    /// Longest reply.
+    pub max_tokens: usize,
+    /// Makes the reply repeatable; else chosen at random and reported.
+    pub seed: Option<u64>,
+    /// Who speaks with whom, where, and how.
+    pub setting: Setting,
+    /// How many messages are told again.
+    pub history_max: u64,
+    /// How far memory reaches.
+    pub memory_tier: MemoryTier,
+    /// Whether a reply ends with its sentence once it is long enough.
+    pub is_short: bool,
+    /// The character that takes over the conversation.
+    pub takes_over: Option<Uuid>,
+    /// What was asked for, so that another version can be made.
+    pub asked: Json,
+}
+
+/// Why a turn could not begin.
+#[derive(Debug, thiserror::Error)]
+pub enum TurnError {
+    /// The rules or the store declined.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// The engine declined.
+    #[error(transparent)]
+    Engine(#[from] LanguageError),
+    /// The model cannot hold the message.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
+    /// Messages came faster than prompts could be made.
+    #[error("the conversation changed while the prompt was being made; try again")]
+    Changed,
+    /// The server is stopping.
+    #[error("the server is stopping")]
+    Stopping,
+}
+
+impl From<StoreError> for TurnError {
+    fn from(error: StoreError) -> TurnError {
+        TurnError::Refused(error.into())
+    }
+}
+
+/// How far a reply is.
+#[derive(Clone, Debug, Default)]
+pub struct Progress {
+    /// Requests that come first; `None` once it is being made.
+    pub position: Option<usize>,
+    /// What has been said.
+    pub text: String,
+    /// Set when nothing follows.
+    pub ended: Option<Ended>,
+}
+
+/// How a reply ended.
+#[derive(Clone, Debug)]
+pub struct Ended {
+    /// How.
+    pub state: ReplyState,
+    /// The message that it became.
+    pub message_id: Option<Uuid>,
+    /// The text as it is kept.
+    pub response: String,
+    /// Which engine or server answered.
+    pub engine: Option<String>,
+    /// Tokens and speed.
+    pub usage: Json,
+    /// A code and a sentence, when something went wrong.
+    pub error: Option<(&'static str, String)>,
+}
+
+/// A reply under way.
+#[derive(Debug)]
+pub struct Running {
+    /// The reply.
+    pub reply_id: Uuid,
+    /// Of which conversation.
+    pub conversation_id: Uuid,
+    /// Whose.
+    pub user_id: Uuid,
+    /// The message that was stored for this turn.
+    pub said: Option<Uuid>,
+    /// Makes the reply repeatable.
+    pub seed: u64,
+    pub(super) cancel: CancellationToken,
+    pub(super) closing: AtomicBool,
+    pub(super) progress: watch::Sender<Progress>,
+}
+
+impl Running {
+    /// Follows it from the beginning.
+    pub fn follow(&self) -> watch::Receiver<Progress> {
+        self.progress.subscribe()
+    }
+
+    /// Waits for its end.
+    pub async fn ended(&self) -> Option<Ended> {
+        let mut progress = self.follow();
+        let last = progress.wait_for(|progress| progress.ended.is_some()).await.ok()?;
+        last.ended.clone()
+    }
+}
+
+/// All turns of a running server. Clones share them.
+#[derive(Clone)]
+pub struct Chat {
+    pub(super) inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub actors: Actors,
+    pub engines: Engines,
+    running: Mutex<HashMap<Uuid, Arc<Running>>>,
+    stopping: AtomicBool,
+}
+
+impl std::fmt::Debug for Chat {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Chat").field("running", &self.lock().len()).finish_non_exhaustive()
+    }
+}
+
+impl Chat {
+    /// Takes up its work; what an earlier process left under way is ended first.
+    pub async fn start(actors: Actors, engines: Engines) -> Result<Chat, Refusal> {
+        let mut recovered = 0;
+        loop {
+            match actors.ask(&Claims::service(), RecoverReplies).await? {
+                0 => break,
+                some => recovered += some,
+            }
+        }
+        if recovered > 0 {
+            tracing::warn!(
+                recovered,
+                "replies were cut short when the server stopped; they are marked incomplete"
+            );
+        }
+        let inner = Inner { actors, engines, running: Mutex::default(), stopping: AtomicBool::new(false) };
+        Ok(Chat { inner: Arc::new(inner) })
+    }
+
+    /// The engines.
+    pub fn engines(&self) -> &Engines {
+        &self.inner.engines
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Running>>> {
+        self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A reply under way, by its id.
+    pub fn running(&self, reply_id: Uuid) -> Option<Arc<Running>> {
+        self.lock().get(&reply_id).cloned()
+    }
+
+    /// The reply under way in a conversation.
+    pub fn running_in(&self, conversation_id: Uuid) -> Option<Arc<Running>> {
+        self.lock().values().find(|running| running.conversation_id == conversation_id).cloned()
+    }
+
+    /// Replies under way.
+    pub fn active(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Ends a reply early; what was said of it is kept.
+    pub fn stop(&self, running: &Running) {
+        running.cancel.cancel();
+    }
+
+    /// Ends all replies, marked incomplete, because the server stops.
+    pub async fn close(&self) {
+        self.inner.stopping.store(true, Ordering::Release);
+        let all: Vec<Arc<Running>> = self.lock().values().cloned().collect();
+        for running in &all {
+            running.closing.store(true, Ordering::Release);
+            running.cancel.cancel();
+        }
+        for running in all {
+            let _ = tokio::time::timeout(std::time::Duration::from_secs(5), running.ended()).await;
+        }
+    }
+
+    pub(super) fn forget(&self, reply_id: Uuid) {
+        self.lock().remove(&reply_id);
+    }
+
+    /// Begins a turn. Whoever asked may leave: neither the beginning nor the reply is cut short by that.
+    pub async fn turn(&self, turn: Turn) -> Result<Arc<Running>, TurnError> {
+        if self.inner.stopping.load(Ordering::Acquire) {
+            return Err(TurnError::Stopping);
+        }
+        let chat = self.clone();
+        let begun = tokio::spawn(async move { chat.begin(turn).await });
+        begun.await.unwrap_or_else(|error| Err(LanguageError::Panicked(error.to_string()).into()))
+    }
+
+    async fn begin(&self, turn: Turn) -> Result<Arc<Running>, TurnError> {
+        let reply_id = Uuid::new_v4();
+        let said = turn.said.as_ref().filter(|_| turn.stores_said).map(|_| Uuid::new_v4());
+        let seed = turn.seed.unwrap_or_else(rand_seed) & ((1 << SEED_BITS) - 1);
+        let cancel = CancellationToken::new();
+        let running = Arc::new(Running {
+            reply_id,
+            conversation_id: turn.conversation_id,
+            user_id: turn.user_id,
+            said,
+            seed,
+            cancel: cancel.clone(),
+            closing: AtomicBool::new(false),
+            progress: watch::Sender::new(Progress::default()),
+        });
+        let prompt = self.promise(&turn, &running).await?;
+        // From here on the promise is in the store: whatever happens, it is kept or taken back.
+        self.lock().insert(reply_id, running.clone());
+        let mut request = ChatRequest::new(prompt.messages);
+        request.sampling = turn.sampling.clone();
+        request.max_tokens = prompt.max_tokens;
+        request.seed = Some(seed);
+        request.cache_key = Some(turn.conversation_id.to_string());
+        request.user = turn.user_id.to_string();
+        request.cancel = cancel;
+        request.stop = stops(&turn.setting);
+        let engine = turn.chosen.engine.clone();
+        let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
+        let submitted = submitted.unwrap_or_else(|error| Err(LanguageError::Panicked(error.to_string())));
+        let stream = match submitted {
+            Ok(stream) => stream,
+            Err(error) => {
+                self.forget(reply_id);
+                self.inner.actors.ask(&turn.claims, AbandonReply { reply_id, said }).await?;
+                return Err(error.into());
+            }
+        };
+        let task = ReplyTask { chat: self.clone(), running: running.clone(), turn };
+        tokio::spawn(self.clone().watch(running.clone(), tokio::spawn(task.run(stream))));
+        Ok(running)
+    }
+
+    /// Reads, makes the prompt and stores the promise of a reply, again if somebody says something meanwhile.
+    async fn promise(&self, turn: &Turn, running: &Running) -> Result<Prompt, TurnError> {
+        for _ in 0..ATTEMPTS_MAX {
+            let (history, prompt, lore) = self.prompt(turn, running.seed).await?;
+            let begin = BeginReply {
+                reply_id: running.reply_id,
+                conversation_id: turn.conversation_id,
+                user_id: turn.user_id,
+                said: running.said.zip(turn.said.clone()),
+                after: history.newest,
+                answers: history.said.last().and_then(|said| said.id),
+                replaces: turn.replaces,
+                message_type: turn.message_type.clone(),
+                tier: turn.tier,
+                model: (turn.chosen.provider.clone(), turn.chosen.model.clone()),
+                seed: running.seed as i64,
+                prompt: account(&prompt, turn),
+                lore: serde_json::json!(lore),
+                character_id: turn.takes_over,
+            };
+            match self.inner.actors.ask(&turn.claims, begin).await? {
+                Begun::Yes => return Ok(prompt),
+                Begun::Changed => {}
+            }
+        }
+        Err(TurnError::Changed)
+    }
+
+    async fn prompt(&self, turn: &Turn, seed: u64) -> Result<(History, Prompt, Vec<usize>), TurnError> {
+        let store: Store = self.inner.actors.store().clone();
+        let turn = turn.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let conversation = rows::get(&store, "conversations", turn.conversation_id)?;
+            let conversation = conversation.ok_or_else(super::no_conversation)?;
+            let (tier, reach) = (turn.tier, turn.memory_tier);
+            let history = History::read(&store, &conversation, turn.replaces, turn.history_max, reach)?;
+            let count = |text: &str| turn.chosen.count_tokens(text);
+            // A client that stores what is said may have done so already.
+            let is_told = |said: &&str| {
+                let last = history.said.last().filter(|last| last.role == language::Role::User);
+                !turn.stores_said && last.is_some_and(|last| last.text.trim() == said.trim())
+            };
+            let said = turn.said.as_deref().filter(|said| !is_told(said));
+            let (mut material, lore) =
+                turn.setting.material(turn.conversation_id, &history, said, seed, &count);
+            let lines = material.history.iter().map(|line| ("the conversation", line.text.as_str()));
+            // A template is the operator's own, and may well say what must never be written.
+            let others =
+                material.sections.iter().filter(|section| !matches!(section.kind, "template" | "style"));
+            let others = others.map(|section| (section.kind, section.text.as_str()));
+            let added = material.interjections.iter().map(|add| ("lore", add.text.as_str()));
+            for (what, text) in lines.chain(others).chain(added) {
+                content_rules::check(tier, what, text)?;
+            }
+            material.max_tokens = turn.max_tokens;
+            material.context_tokens = turn.chosen.context_tokens;
+            let prompt = material.assemble(&count)?;
+            Ok((history, prompt, lore))
+        });
+        made.await.unwrap_or_else(|error| Err(LanguageError::Panicked(error.to_string()).into()))
+    }
+
+    /// Ends a reply whose task died.
+    async fn watch(self, running: Arc<Running>, task: tokio::task::JoinHandle<()>) {
+        if let Err(error) = task.await {
+            tracing::error!(%error, reply = %running.reply_id, "a reply's task died");
+            let content = running.progress.borrow().text.clone();
+            let message = "the server failed while the reply was being made".to_string();
+            let finish = FinishReply {
+                reply_id: running.reply_id,
+                state: ReplyState::Incomplete,
+                content: content.clone(),
+                engine: None,
+                finish_reason: Some("interrupted".into()),
+                error: Some(message.clone()),
+                usage: serde_json::json!({}),
+            };
+            let message_id = self.inner.actors.ask(&Claims::service(), finish).await.ok().flatten();
+            let ended = Ended {
+                state: ReplyState::Incomplete,
+                message_id,
+                response: content,
+                engine: None,
+                usage: serde_json::json!({}),
+                error: Some(("INTERNAL", message)),
+            };
+            running.progress.send_modify(|progress| progress.ended = Some(ended));
+        }
+        self.forget(running.reply_id);
+    }
+}
+
+fn account(prompt: &Prompt, turn: &Turn) -> Json {
+    let mut account = prompt.inspect.clone();
+    account["asked"] = turn.asked.clone();
+    account["sampling"] = serde_json::json!({
+        "temperature": turn.sampling.temperature, "top_p": turn.sampling.top_p,
+        "presence_penalty": turn.sampling.presence_penalty,
+        "frequency_penalty": turn.sampling.frequency_penalty,
+    });
+    account
+}
+
+/// Nobody but the person speaks for the person.
+fn stops(setting: &Setting) -> Vec<String> {
+    if !setting.is_roleplay() {
+        return Vec::new();
+    }
+    let persona = setting.persona.as_ref().map_or(setting.user_name.as_str(), |persona| &persona.name);
+    let mut stops = vec!["\nUser:".to_string(), "\n**User:".to_string()];
+    if !persona.is_empty() && persona.len() <= 100 {
+        stops.push(format!("\n{persona}:"));
+        stops.push(format!("\n**{persona}:"));
+    }
+    stops
+}
+
+fn rand_seed() -> u64 {
+    // Version 4 identifiers are random; six of their bits are not, so both halves are mixed.
+    let (high, low) = Uuid::new_v4().as_u64_pair();
+    high ^ low.rotate_left(17)
+}

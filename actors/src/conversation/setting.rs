@@ -1,0 +1,282 @@
+//! The setting of a turn: who speaks with whom, where, and how; with the history it becomes a prompt's material.
+
+use std::collections::BTreeSet;
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use cards::{EntryRole, Lorebook, MacroScene, Memory, Placement, Position, Reason, Scene};
+use language::Role;
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::history::History;
+use super::memory;
+use super::prompt::{Interjection, Material, Said, Section, fill};
+use super::sheet::Sheet;
+use crate::content_rules::{self, Tier};
+use crate::refusal::Refusal;
+
+/// Who speaks with whom, where, and how.
+#[derive(Clone, Debug, Default)]
+pub struct Setting {
+    /// The template's name and text.
+    pub template: (String, String),
+    /// Where the template comes from, for the account of the prompt.
+    pub template_source: Json,
+    /// Who answers.
+    pub character: Option<Sheet>,
+    /// Others who are there.
+    pub participants: Vec<Sheet>,
+    /// Who the person is in the story.
+    pub persona: Option<Sheet>,
+    /// What the person is called.
+    pub user_name: String,
+    /// The scene, in words.
+    pub scene: Vec<String>,
+    /// How to write.
+    pub style: Vec<String>,
+    /// What the character knows of its world.
+    pub lorebook: Option<Lorebook>,
+    /// Asks for the opening instead of an answer.
+    pub kickoff: Option<String>,
+}
+
+impl Setting {
+    /// What to call the character.
+    pub fn character_name(&self) -> &str {
+        self.character.as_ref().map_or("", |character| &character.name)
+    }
+
+    /// Whether anyone is in a role.
+    pub fn is_roleplay(&self) -> bool {
+        self.character.is_some()
+    }
+
+    /// Refuses who and what the tier forbids, before anything else is looked at.
+    pub fn admit(&self, tier: Tier, may_have_nsfw: bool) -> Result<(), Refusal> {
+        for sheet in self.character.iter().chain(&self.participants).chain(&self.persona) {
+            sheet.admit(tier, may_have_nsfw)?;
+        }
+        for text in self.scene.iter().chain(&self.style) {
+            content_rules::check(tier, "the scene", text)?;
+        }
+        Ok(())
+    }
+
+    /// The material of a prompt, and the lorebook entries called so far.
+    pub fn material(
+        &self,
+        conversation: Uuid,
+        history: &History,
+        said: Option<&str>,
+        seed: u64,
+        count: &dyn Fn(&str) -> usize,
+    ) -> (Material, Vec<usize>) {
+        let mut lines = history.said.clone();
+        if let Some(said) = said {
+            lines.push(Said { id: None, role: Role::User, text: said.to_string() });
+        }
+        let (activation, lore_names) = self.lore(history, &lines, count);
+        let expand = |text: &str| self.expand(text, conversation, seed);
+        let mut sections = Vec::new();
+        let mut interjections = Vec::new();
+        let (name, template) = &self.template;
+        let whole = fill(template, &|name| self.placeholder(name));
+        let mut head = Section::new("template", name, expand(&whole), 0);
+        head.source = self.template_source.clone();
+        sections.push(head);
+        let mut after = Vec::new();
+        for entry in &activation.entries {
+            let text = expand(&entry.content);
+            let name = lore_names.get(entry.index).cloned().unwrap_or_default();
+            match &entry.placement {
+                Some(Placement::Depth(depth)) => {
+                    interjections.push(Interjection { depth: *depth, role: role_of(entry.role), name, text });
+                }
+                Some(Placement::ReverseDepth(depth)) => {
+                    let depth = lines.len().saturating_sub(*depth);
+                    interjections.push(Interjection { depth, role: role_of(entry.role), name, text });
+                }
+                _ => {
+                    let section = Section::new("lore", name, text, 4)
+                        .from(json!({"entry": entry.index, "reason": reason(&entry.reason)}));
+                    if entry.position == Position::AfterChar {
+                        after.push(section)
+                    } else {
+                        sections.push(section)
+                    }
+                }
+            }
+        }
+        if let Some(character) = &self.character {
+            if !template.contains("{{character_") {
+                let text = expand(&character.describe());
+                sections.push(Section::new("character", &character.name, text, 0).from(json!(character.id)));
+            }
+            let own = character.text("system_prompt");
+            sections.push(Section::new("character_prompt", &character.name, expand(own), 1));
+            sections.push(Section::new("examples", &character.name, expand(&character.examples()), 6));
+        }
+        for other in &self.participants {
+            let text = expand(&other.describe());
+            sections.push(Section::new("participant", &other.name, text, 2).from(json!(other.id)));
+        }
+        sections.append(&mut after);
+        if let Some(persona) = &self.persona {
+            let text = format!("{} is the user's part:\n{}", persona.name, expand(&persona.describe()));
+            sections.push(Section::new("persona", &persona.name, text, 2).from(json!(persona.id)));
+        }
+        sections.extend(self.scene.iter().map(|text| Section::new("scene", "", expand(text), 3)));
+        self.remembered(history, &lines, &mut sections);
+        sections.extend(self.style.iter().map(|text| Section::new("style", "", text, 1)));
+        if let Some(kickoff) = &self.kickoff {
+            lines.push(Said { id: None, role: Role::User, text: expand(kickoff) });
+        }
+        let lore = activation.memory.matched.into_iter().collect();
+        (Material { sections, interjections, history: lines, ..Material::default() }, lore)
+    }
+
+    fn placeholder(&self, name: &str) -> Option<String> {
+        if name == "scene_context" {
+            return Some(self.scene.join("\n"));
+        }
+        match &self.character {
+            Some(character) => character.placeholder(name),
+            None => name.starts_with("character_").then(String::new),
+        }
+    }
+
+    fn expand(&self, text: &str, conversation: Uuid, seed: u64) -> String {
+        let user = self.persona.as_ref().map_or(self.user_name.as_str(), |persona| &persona.name);
+        let mut hasher = DefaultHasher::new();
+        conversation.hash(&mut hasher);
+        let scene = MacroScene {
+            character: self.character_name(),
+            user,
+            chance: seed,
+            conversation: hasher.finish(),
+        };
+        // Macros that grow beyond all bounds stay as they are.
+        cards::expand(text, &scene).unwrap_or_else(|_| text.to_string())
+    }
+
+    fn lore(
+        &self,
+        history: &History,
+        lines: &[Said],
+        count: &dyn Fn(&str) -> usize,
+    ) -> (cards::Activation, Vec<String>) {
+        let Some(book) = &self.lorebook else { return Default::default() };
+        let texts: Vec<&str> = lines.iter().map(|said| said.text.as_str()).collect();
+        let scene = Scene {
+            messages: &texts,
+            replies: history.replies,
+            greeting: None,
+            user_icon: None,
+            count_tokens: count,
+        };
+        let known: BTreeSet<usize> =
+            history.lore.iter().copied().filter(|index| *index < book.entries.len()).collect();
+        let names = book.entries.iter().map(|entry| match entry.keys.first() {
+            _ if !entry.name.is_empty() => entry.name.clone(),
+            Some(key) => key.clone(),
+            None => String::new(),
+        });
+        (book.activate(&scene, &Memory { matched: known }), names.collect())
+    }
+
+    /// Facts always; summaries of what is not told in full anyway.
+    fn remembered(&self, history: &History, lines: &[Said], sections: &mut Vec<Section>) {
+        let pinned = memory::facts(&history.memory);
+        for (facts, rank) in [(&pinned, 1), (&history.others, 5)] {
+            for fact in facts {
+                let source = json!({"id": fact.id, "message_ids": fact.sources});
+                sections
+                    .push(Section::new("fact", "", format!("Remember: {}", fact.text), rank).from(source));
+            }
+        }
+        let told: BTreeSet<Uuid> = lines.iter().filter_map(|said| said.id).collect();
+        for summary in memory::summaries(&history.memory) {
+            if summary.sources.iter().all(|id| told.contains(id)) {
+                continue;
+            }
+            let source = json!({"id": summary.id, "message_ids": summary.sources});
+            let text = format!("Earlier: {}", summary.text);
+            sections.push(Section::new("summary", "", text, 3).from(source));
+        }
+    }
+}
+
+fn role_of(role: Option<EntryRole>) -> Role {
+    match role {
+        Some(EntryRole::User) => Role::User,
+        Some(EntryRole::Assistant) => Role::Assistant,
+        _ => Role::System,
+    }
+}
+
+fn reason(reason: &Reason) -> Json {
+    match reason {
+        Reason::Constant => json!("always"),
+        Reason::Key(key) => json!({"key": key}),
+        Reason::CalledBy(key) => json!({"called_by_entry_with": key}),
+        Reason::Kept => json!("kept"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn setting() -> Setting {
+        let mira = json!({"id": Uuid::from_u128(1), "name": "Mira", "description": "keeps the light for {{user}}",
+            "content_rating": "sfw"});
+        let book = json!({"entries": [
+            {"keys": ["storm"], "content": "Storms come from the north.", "name": "storms"},
+            {"keys": ["whale"], "content": "@@depth 1\nWhales sing."},
+        ]});
+        Setting {
+            template: ("roleplay".into(), "You are {{character_name}}.".into()),
+            character: Sheet::read(mira),
+            user_name: "Ada".into(),
+            lorebook: Lorebook::from_value(&book, "book").ok(),
+            ..Setting::default()
+        }
+    }
+
+    #[test]
+    fn lore_facts_and_summaries_go_in_with_their_reasons() {
+        let mut history = History { memory: json!({}), ..History::default() };
+        let old = Uuid::from_u128(7);
+        memory::pin(&mut history.memory, "the key is red", Some(old));
+        memory::summarise(&mut history.memory, "they met at sea", &[old]);
+        let count = |text: &str| text.len() / 4;
+        let (material, lore) =
+            setting().material(Uuid::from_u128(9), &history, Some("A storm! A whale!"), 1, &count);
+        let of = |kind: &str| -> Vec<String> {
+            let same = material.sections.iter().filter(|section| section.kind == kind);
+            same.map(|section| section.text.clone()).collect()
+        };
+        assert_eq!(of("template"), ["You are Mira."]);
+        assert_eq!(of("lore"), ["Storms come from the north."]);
+        assert_eq!(of("fact"), ["Remember: the key is red"]);
+        assert_eq!(of("summary"), ["Earlier: they met at sea"]);
+        assert!(of("character").is_empty(), "the template has a place for it");
+        assert_eq!(material.interjections[0].text, "Whales sing.");
+        assert_eq!(lore, [0, 1]);
+
+        // What is told in full needs no summary.
+        history.said = vec![Said { id: Some(old), role: Role::User, text: "hello".into() }];
+        let (material, _) = setting().material(Uuid::from_u128(9), &history, None, 1, &count);
+        assert!(!material.sections.iter().any(|section| section.kind == "summary"));
+    }
+
+    #[test]
+    fn macros_know_both_names() {
+        let mut setting = setting();
+        setting.template.1 = "Stay in character.".into();
+        let history = History { memory: json!({}), ..History::default() };
+        let (material, _) = setting.material(Uuid::nil(), &history, Some("hi"), 1, &|text| text.len());
+        let character = material.sections.iter().find(|section| section.kind == "character");
+        assert!(character.is_some_and(|section| section.text.contains("keeps the light for Ada")));
+    }
+}

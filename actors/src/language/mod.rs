@@ -1,0 +1,155 @@
+//! The engines that make words: the local model, and servers elsewhere that the catalogue names.
+//!
+//! A local engine owns its device and a thread of its own ([`language::LocalEngine`]); a remote one owns its
+//! connections. This folder decides which of them answers a request, and loads nothing before somebody asks.
+
+mod choose;
+mod local_model;
+mod no_engine;
+mod remote_models;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use language::{
+    ChatEngine, ChatMessage, ChatOutcome, ChatRequest, EngineLoad, LanguageError, LocalEngine, Sampling,
+};
+use serde_json::Value as Json;
+use store::Store;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub use choose::Wanted;
+pub use local_model::LocalStatus;
+pub use no_engine::NoEngine;
+
+/// Longest wait for a reply that nobody streams.
+const COMPLETE_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Where the engines come from.
+#[derive(Clone, Debug)]
+pub struct LanguageConfig {
+    /// Folder of model files.
+    pub models_dir: PathBuf,
+    /// The model to use, a GGUF file or a Hugging Face folder; else one of `models_dir`.
+    pub chat_model: Option<PathBuf>,
+    /// Whether to fetch the default model when there is none.
+    pub fetch_chat_model: bool,
+}
+
+/// All engines of a running server. Clones share them.
+#[derive(Clone)]
+pub struct Engines {
+    local: Arc<local_model::LocalModel>,
+    remote: Arc<remote_models::RemoteModels>,
+    store: Store,
+}
+
+impl std::fmt::Debug for Engines {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Engines").field("local", &self.local.status()).finish_non_exhaustive()
+    }
+}
+
+/// An engine for one request.
+#[derive(Clone)]
+pub struct Chosen {
+    /// Who will answer.
+    pub engine: Arc<dyn ChatEngine>,
+    /// `local`, `chat_worker`, or the provider's name.
+    pub provider: String,
+    /// The model's key.
+    pub model: String,
+    /// What people call the model.
+    pub display_name: String,
+    /// The catalogue's rows, for models elsewhere: model and provider.
+    pub catalogued: Option<(Uuid, Uuid)>,
+    /// Tokens of prompt and reply together.
+    pub context_tokens: usize,
+    /// Whether another model answers than the one that was asked for.
+    pub fell_back: bool,
+    local: Option<Arc<LocalEngine>>,
+}
+
+impl std::fmt::Debug for Chosen {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Chosen")
+            .field("provider", &self.provider)
+            .field("model", &self.model)
+            .finish()
+    }
+}
+
+impl Chosen {
+    /// How many tokens a text is; an estimate for models elsewhere.
+    pub fn count_tokens(&self, text: &str) -> usize {
+        let counted = self.local.as_ref().and_then(|local| local.tokenizer().encode(text).ok());
+        // English has about four characters per token; other scripts have fewer, so bytes are counted.
+        counted.map_or(text.len().div_ceil(4), |tokens| tokens.len())
+    }
+
+    /// `provider:key`.
+    pub fn full_name(&self) -> String {
+        format!("{}:{}", self.provider, self.model)
+    }
+
+    /// What a local engine is busy with.
+    pub fn load(&self) -> Option<EngineLoad> {
+        self.local.as_ref().map(|local| local.load())
+    }
+}
+
+/// A reply that is wanted whole.
+#[derive(Debug)]
+pub struct Completion {
+    /// The conversation.
+    pub messages: Vec<ChatMessage>,
+    /// How freely to choose.
+    pub sampling: Sampling,
+    /// Longest reply.
+    pub max_tokens: usize,
+    /// A JSON schema that the reply must follow.
+    pub json_schema: Option<Json>,
+    /// Who asks, for fairness.
+    pub user: String,
+}
+
+impl Engines {
+    /// Looks for a local model, and fetches one in the background if asked to. Loads nothing.
+    pub fn start(store: Store, config: LanguageConfig) -> Engines {
+        let local = local_model::LocalModel::start(config);
+        Engines { local, remote: Arc::new(remote_models::RemoteModels::default()), store }
+    }
+
+    /// How the local model fares.
+    pub fn local_status(&self) -> LocalStatus {
+        self.local.status()
+    }
+
+    /// Answers with a whole reply. Giving up waiting ends the reply.
+    pub async fn complete(
+        &self,
+        chosen: &Chosen,
+        wanted: Completion,
+    ) -> Result<(String, ChatOutcome), LanguageError> {
+        let mut request = ChatRequest::new(wanted.messages);
+        request.sampling = wanted.sampling;
+        request.max_tokens = wanted.max_tokens.clamp(1, (chosen.context_tokens / 2).max(1));
+        request.json_schema = wanted.json_schema;
+        request.user = wanted.user;
+        request.cancel = CancellationToken::new();
+        let _ends_it = request.cancel.clone().drop_guard();
+        let engine = chosen.engine.clone();
+        let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
+        let stream = submitted.map_err(|error| LanguageError::Panicked(error.to_string()))??;
+        match tokio::time::timeout(COMPLETE_TIMEOUT, stream.collect()).await {
+            Ok(reply) => reply,
+            Err(_) => Err(LanguageError::Remote {
+                endpoint: chosen.full_name(),
+                detail: format!("no complete reply within {} s", COMPLETE_TIMEOUT.as_secs()),
+            }),
+        }
+    }
+}

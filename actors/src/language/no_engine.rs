@@ -1,0 +1,66 @@
+//! Why nobody can answer, in words that say what to do about it.
+
+/// Why no engine could be chosen.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEngine {
+    /// The default model is on its way.
+    #[error("the chat model is being fetched ({megabytes} MB so far); try again in a moment")]
+    Fetching {
+        /// How much has arrived.
+        megabytes: u64,
+    },
+    /// There is none.
+    #[error(
+        "there is no chat model: put a GGUF file into {models_dir}, set chat_model, let fetch_chat_model fetch the \
+         default one, or add an active chat model to api_models"
+    )]
+    Absent {
+        /// Where it could lie.
+        models_dir: String,
+    },
+    /// There is one, but it cannot be used.
+    #[error("the chat model cannot be used: {reason}")]
+    Broken {
+        /// Why.
+        reason: String,
+    },
+    /// The catalogue names a model whose key is missing.
+    #[error("{provider} needs a key: set the environment variable {secret_name} and restart")]
+    NoSecret {
+        /// The provider.
+        provider: String,
+        /// The variable's name.
+        secret_name: String,
+    },
+    /// Nobody knows this model.
+    #[error("there is no active model {name}")]
+    Unknown {
+        /// What was asked for.
+        name: String,
+    },
+    /// No model in the catalogue can do this.
+    #[error("no active model in api_models has the task {task}: {advice}")]
+    NoModelFor {
+        /// What is to be done.
+        task: &'static str,
+        /// What to do about it.
+        advice: &'static str,
+    },
+    /// The catalogue cannot be read.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+}
+
+impl NoEngine {
+    /// A stable code for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            NoEngine::Fetching { .. } => "MODEL_LOADING",
+            NoEngine::Absent { .. } | NoEngine::Broken { .. } => "NO_CHAT_MODEL",
+            NoEngine::NoSecret { .. } => "NO_PROVIDER_KEY",
+            NoEngine::Unknown { .. } => "MODEL_NOT_FOUND",
+            NoEngine::NoModelFor { .. } => "NO_MODEL_FOR_TASK",
+            NoEngine::Store(_) => "STORE",
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What happened: usage and its totals.
+
+pub mod log_usage;
+pub mod score_prompt;

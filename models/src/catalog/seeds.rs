@@ -1,0 +1,15 @@
+//! What was put into the catalogue at first start, so that what somebody deleted stays away.
+
+use crate::table::*;
+
+/// A set of starter rows that has been written.
+pub static SEEDS: Table = Table {
+    schema: "catalog",
+    name: "seeds",
+    purpose: "A set of starter rows that has been written",
+    owner: Aggregate::Catalog,
+    columns: &[text("id"), int4("rows"), timestamptz("created_at").default("now()")],
+    policies: Policies { select: "service", insert: "service", update: "service", delete: "service" },
+    audited: false,
+    ..TABLE
+};

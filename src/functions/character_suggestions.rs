@@ -1,0 +1,107 @@
+//! character-suggestions: ideas for a character's traits, voice, looks and past.
+
+use std::time::Instant;
+
+use actors::content_rules;
+use actors::language::Wanted;
+use serde_json::{Value as Json, json};
+
+use super::ask_model::{self, Question};
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+use super::{cast, templates};
+use actors::conversation::sheet::each_text;
+
+const ITEMS_MAX: usize = 8;
+/// Longest description of what is known, in characters.
+const KNOWN_CHARS_MAX: usize = 6000;
+
+const OTHERWISE: &str = "You help to design characters. Suggest what fits what is known, as JSON.";
+
+/// What each type asks for: member, whether it is a list, and in words.
+const MEMBERS: [(&str, &str, bool); 8] = [
+    ("description", "suggestedDescription", false),
+    ("traits", "suggestedTraits", true),
+    ("voice", "suggestedVoiceTone", false),
+    ("appearance", "suggestedAppearance", true),
+    ("backstory", "suggestedBackstory", true),
+    ("voice_examples", "suggestedVoiceExamples", true),
+    ("description", "suggestedPersona", false),
+    ("voice", "suggestedForbiddenPhrases", true),
+];
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let started = Instant::now();
+    let body: Json = call.read()?;
+    let kind = body["type"].as_str().unwrap_or_default().to_string();
+    let wanted: Vec<&(&str, &str, bool)> =
+        MEMBERS.iter().filter(|member| kind == "all" || kind == member.0).collect();
+    if wanted.is_empty() {
+        let message =
+            "type is required: traits, voice, appearance, backstory, voice_examples, description or all";
+        return Err(FunctionError::bad(message).with("success", false));
+    }
+    let tier = cast::tier(&call, body["contentRating"].as_str())?;
+    let known = known(&body);
+    content_rules::check(tier, "the character", &known)?;
+    let name = body["modelKey"].as_str().or(body["modelId"].as_str());
+    let chosen = call.app.chat.engines().choose(Wanted { name, task: "roleplay", strict: false }).await?;
+    let template = templates::of_use_case(&call, "character_suggestions", tier, OTHERWISE).await?;
+    let properties: serde_json::Map<String, Json> = wanted
+        .iter()
+        .map(|(_, member, is_list)| {
+            let kind = if *is_list {
+                json!({"type": "array", "items": {"type": "string"}, "minItems": 1, "maxItems": ITEMS_MAX})
+            } else {
+                json!({"type": "string"})
+            };
+            (member.to_string(), kind)
+        })
+        .collect();
+    let required: Vec<&str> = wanted.iter().map(|(_, member, _)| *member).collect();
+    let schema = json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
+    let user = format!("What is known of the character:\n{known}\nSuggest: {}", required.join(", "));
+    let question = Question { temperature: 0.9, ..Question::new(&template.system_prompt, &user, 900) };
+    let made = ask_model::object(&call, &chosen, question, schema).await?;
+    let mut refused = Ok(());
+    each_text(&made, &mut |text| {
+        if refused.is_ok() {
+            refused = content_rules::check(tier, "a suggestion", text);
+        }
+    });
+    refused?;
+    let suggestions: serde_json::Map<String, Json> = wanted
+        .iter()
+        .map(|(_, member, is_list)| {
+            let value = &made[*member];
+            let value = if *is_list { json!(ask_model::texts(value, ITEMS_MAX)) } else { value.clone() };
+            (member.to_string(), value)
+        })
+        .collect();
+    ok(json!({
+        "success": true,
+        "suggestions": suggestions,
+        "model_used": chosen.full_name(),
+        "model_display_name": chosen.display_name,
+        "processing_time_ms": started.elapsed().as_millis() as u64,
+    }))
+}
+
+/// What the caller says of the character, in lines.
+fn known(body: &Json) -> String {
+    let mut lines = Vec::new();
+    if let Some(name) = body["characterName"].as_str().filter(|name| !name.trim().is_empty()) {
+        lines.push(format!("Name: {name}"));
+    }
+    for (key, value) in body.as_object().into_iter().flatten() {
+        let Some(what) = key.strip_prefix("existing") else { continue };
+        let mut texts = Vec::new();
+        each_text(value, &mut |text| texts.push(text.to_string()));
+        if !texts.is_empty() {
+            lines.push(format!("{what}: {}", texts.join(", ")));
+        }
+    }
+    let known: String = lines.join("\n").chars().take(KNOWN_CHARS_MAX).collect();
+    if known.is_empty() { "nothing yet".into() } else { known }
+}

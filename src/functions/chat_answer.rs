@@ -1,0 +1,202 @@
+//! How a reply under way is answered: as one JSON object when it has ended, or as a stream of events.
+//!
+//! Events: `start {reply_id, conversation_id, position}`, `queue {position}`, `delta {text}`, and at the end `done` with
+//! the whole JSON answer, or `error {error, code}`. Closing the stream does not end the reply.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use actors::conversation::chat::{Ended, Progress, Running, TurnError};
+use actors::conversation::finish_reply::ReplyState;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::response::sse::{Event, KeepAlive, Sse};
+use futures_util::Stream;
+use language::LanguageError;
+use serde_json::{Value as Json, json};
+use tokio::sync::watch;
+
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+
+/// Makes the JSON answer of a reply that has ended well.
+pub(super) type Body = Box<dyn Fn(&Ended) -> Json + Send + Sync>;
+
+/// Whether the caller wants events.
+pub(super) fn wants_events(call: &Call, stream: Option<bool>) -> bool {
+    let accepts = call.header(header::ACCEPT.as_str()).unwrap_or_default();
+    stream.unwrap_or_else(|| accepts.contains("text/event-stream"))
+}
+
+/// Answers a reply under way.
+pub(super) async fn answer(running: Arc<Running>, events: bool, body: Body) -> Outcome {
+    if events {
+        let stream = follow(running, body);
+        return Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response());
+    }
+    match running.ended().await {
+        Some(ended) => match failure(&running, &ended) {
+            None => ok(whole(&running, &ended, &body)),
+            Some(error) => Err(error),
+        },
+        None => Err(FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, "the reply was lost")),
+    }
+}
+
+/// What every answer says beside the function's own fields.
+fn whole(running: &Running, ended: &Ended, body: &Body) -> Json {
+    let mut whole = body(ended);
+    whole["state"] = json!(ended.state.name());
+    whole["reply_id"] = json!(running.reply_id);
+    whole["message_id"] = json!(ended.message_id);
+    whole["user_message_id"] = json!(running.said);
+    whole["seed"] = json!(running.seed);
+    whole["usage"] = ended.usage.clone();
+    whole
+}
+
+fn failure(running: &Running, ended: &Ended) -> Option<FunctionError> {
+    let (code, message) = ended.error.as_ref()?;
+    let status = match *code {
+        "CONTENT_REFUSED" => StatusCode::UNPROCESSABLE_ENTITY,
+        "BUSY" => StatusCode::TOO_MANY_REQUESTS,
+        "PROVIDER_RESTING" => StatusCode::SERVICE_UNAVAILABLE,
+        "PROVIDER_FAILED" | "EMPTY_REPLY" => StatusCode::BAD_GATEWAY,
+        _ => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    let mut error = FunctionError::new(status, message).with("success", false).with("code", *code);
+    error = error.with("reply_id", running.reply_id.to_string());
+    error = error.with("conversation_id", running.conversation_id.to_string());
+    if ended.state == ReplyState::Incomplete {
+        // What was said before the failure is kept.
+        error = error.with("state", "incomplete").with("response", ended.response.clone());
+        error = error.with("message_id", json!(ended.message_id));
+    }
+    Some(error)
+}
+
+struct Following {
+    running: Arc<Running>,
+    progress: watch::Receiver<Progress>,
+    body: Body,
+    started: bool,
+    ended: bool,
+    sent: usize,
+    position: Option<usize>,
+}
+
+fn follow(running: Arc<Running>, body: Body) -> impl Stream<Item = Result<Event, Infallible>> {
+    let progress = running.follow();
+    let state = Following { running, progress, body, started: false, ended: false, sent: 0, position: None };
+    futures_util::stream::unfold(state, |mut state| async move {
+        let (name, data) = state.next().await?;
+        Some((Ok(Event::default().event(name).data(data.to_string())), state))
+    })
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<(&'static str, Json)> {
+        while !self.ended {
+            if let Some(event) = self.look() {
+                return Some(event);
+            }
+            self.progress.changed().await.ok()?;
+        }
+        None
+    }
+
+    /// What there is to tell right now.
+    fn look(&mut self) -> Option<(&'static str, Json)> {
+        let now = self.progress.borrow_and_update();
+        if !self.started {
+            self.started = true;
+            self.position = now.position;
+            let running = &self.running;
+            let start = json!({
+                "reply_id": running.reply_id, "conversation_id": running.conversation_id,
+                "user_message_id": running.said, "seed": running.seed, "position": now.position,
+            });
+            return Some(("start", start));
+        }
+        if now.text.len() > self.sent {
+            let text = now.text.get(self.sent..).unwrap_or_default().to_string();
+            self.sent = now.text.len();
+            return Some(("delta", json!({ "text": text })));
+        }
+        if let Some(ended) = &now.ended {
+            self.ended = true;
+            return Some(match failure(&self.running, ended) {
+                None => ("done", whole(&self.running, ended, &self.body)),
+                Some(error) => ("error", *error.body),
+            });
+        }
+        if now.position == self.position {
+            return None;
+        }
+        self.position = now.position;
+        self.position.map(|position| ("queue", json!({ "position": position })))
+    }
+}
+
+impl From<TurnError> for FunctionError {
+    fn from(error: TurnError) -> FunctionError {
+        let message = error.to_string();
+        match error {
+            TurnError::Refused(refusal) => {
+                let error = FunctionError::from(refusal);
+                let busy = error.status == StatusCode::CONFLICT && error.body["code"] == "PT409";
+                if busy { error.with("code", "REPLY_IN_PROGRESS") } else { error }
+            }
+            TurnError::Engine(error) => error.into(),
+            TurnError::TooLong(_) => {
+                FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "MESSAGE_TOO_LONG")
+            }
+            TurnError::Changed => {
+                FunctionError::new(StatusCode::CONFLICT, message).with("code", "CONVERSATION_CHANGED")
+            }
+            TurnError::Stopping => FunctionError::unavailable("STOPPING", message),
+        }
+    }
+}
+
+impl From<LanguageError> for FunctionError {
+    fn from(error: LanguageError) -> FunctionError {
+        let message = error.to_string();
+        match error {
+            LanguageError::QueueFull { .. } => {
+                let mut busy =
+                    FunctionError::new(StatusCode::TOO_MANY_REQUESTS, message).with("code", "BUSY");
+                busy.retry_after_s = Some(5);
+                busy
+            }
+            LanguageError::ContextFull { .. } => {
+                FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "MESSAGE_TOO_LONG")
+            }
+            LanguageError::InvalidRequest { .. } => FunctionError::bad(message),
+            LanguageError::CircuitOpen { .. } => FunctionError::unavailable("PROVIDER_RESTING", message),
+            LanguageError::Remote { .. } | LanguageError::RemoteStatus { .. } => {
+                FunctionError::new(StatusCode::BAD_GATEWAY, message).with("code", "PROVIDER_FAILED")
+            }
+            _ => {
+                tracing::error!(error = message, "a model failed");
+                FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, message).with("code", "MODEL_FAILED")
+            }
+        }
+    }
+}
+
+impl From<actors::language::NoEngine> for FunctionError {
+    fn from(error: actors::language::NoEngine) -> FunctionError {
+        use actors::language::NoEngine;
+        match error {
+            NoEngine::Store(error) => error.into(),
+            NoEngine::Unknown { .. } => FunctionError::bad(error.to_string()).with("code", error.code()),
+            NoEngine::Fetching { .. } => {
+                let mut loading = FunctionError::unavailable(error.code(), error.to_string());
+                loading.retry_after_s = Some(10);
+                loading
+            }
+            _ => FunctionError::unavailable(error.code(), error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! register-chat-worker, update-worker-url, get-active-worker-url, health-check-workers: servers that help out.
+//!
+//! This server calls only addresses that an administrator allowed: those an administrator registers, and those in
+//! `system_config.config.allowedWorkerUrls`.
+
+use std::time::{Duration, Instant};
+
+use actors::catalog::merge_config::MergeConfig;
+use axum::http::StatusCode;
+use serde_json::{Map, Value as Json, json};
+
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+
+const PROBE: Duration = Duration::from_secs(5);
+const SHORT_PROBE: Duration = Duration::from_secs(3);
+const URL_BYTES_MAX: usize = 2048;
+
+/// How a worker fares.
+struct Health {
+    is_healthy: bool,
+    error: Option<String>,
+    ms: u64,
+}
+
+impl Health {
+    fn entry(&self, url: &str) -> Json {
+        json!({
+            "isHealthy": self.is_healthy, "lastChecked": chrono::Utc::now().to_rfc3339(),
+            "responseTimeMs": self.ms, "healthError": self.error, "workerUrl": url,
+        })
+    }
+}
+
+fn client(timeout: Duration) -> Result<reqwest::Client, FunctionError> {
+    let client = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
+    client.build().map_err(|error| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+}
+
+async fn probe(url: &str) -> Result<Health, FunctionError> {
+    let started = Instant::now();
+    let answer = client(PROBE)?.get(format!("{}/health", url.trim_end_matches('/'))).send().await;
+    let error = match &answer {
+        Ok(answer) if answer.status().is_success() => None,
+        Ok(answer) => Some(format!("/health answered {}", answer.status().as_u16())),
+        Err(error) if error.is_timeout() => Some("/health timed out".to_string()),
+        Err(_) => Some("/health could not be reached".to_string()),
+    };
+    Ok(Health { is_healthy: error.is_none(), error, ms: started.elapsed().as_millis() as u64 })
+}
+
+/// The address of a request, under both spellings.
+fn worker_url(body: &Json) -> Result<String, FunctionError> {
+    let url = body["worker_url"].as_str().or(body["workerUrl"].as_str()).unwrap_or_default().trim();
+    let url = url.trim_end_matches('/');
+    let refused = |message: &str| Err(FunctionError::bad(message).with("success", false));
+    if url.is_empty() {
+        return refused("worker_url is required");
+    }
+    match reqwest::Url::parse(url) {
+        Ok(parsed)
+            if url.len() <= URL_BYTES_MAX
+                && matches!(parsed.scheme(), "http" | "https")
+                && parsed.has_host() =>
+        {
+            Ok(url.to_string())
+        }
+        _ => refused("worker_url: an http or https address is needed"),
+    }
+}
+
+/// Administrators allow an address by giving it; anybody else gives one that was allowed before.
+fn allow(
+    call: &Call,
+    config: &Json,
+    url: &str,
+    members: &mut Map<String, Json>,
+) -> Result<(), FunctionError> {
+    let mut allowed: Vec<Json> = config["allowedWorkerUrls"].as_array().cloned().unwrap_or_default();
+    if allowed.iter().any(|known| known.as_str().is_some_and(|known| known.trim_end_matches('/') == url)) {
+        return Ok(());
+    }
+    if call.claims.is_service() {
+        return Err(FunctionError::forbidden("an administrator has not allowed this worker_url"));
+    }
+    allowed.push(json!(url));
+    members.insert("allowedWorkerUrls".into(), Json::Array(allowed));
+    Ok(())
+}
+
+async fn merge(call: &Call, members: Map<String, Json>, action: &'static str) -> Result<(), FunctionError> {
+    call.app.actors.ask(&call.claims, MergeConfig { members, action }).await?;
+    Ok(())
+}
+
+/// register-chat-worker.
+pub(super) async fn register(call: Call) -> Outcome {
+    let body: Json = call.read()?;
+    let url = worker_url(&body)?;
+    let config = call.app.chat.engines().system_config().await?;
+    let mut members = Map::new();
+    allow(&call, &config, &url, &mut members)?;
+    let health = probe(&url).await?;
+    let registration = json!({
+        "auto_registered": body["auto_registered"] == Json::Bool(true),
+        "registered_at": chrono::Utc::now().to_rfc3339(),
+        "registered_by": call.claims.user_id,
+    });
+    members.insert("chatWorkerUrl".into(), json!(url));
+    members.insert("chatWorkerRegistrationInfo".into(), registration.clone());
+    members.insert("workerHealthCache".into(), json!({"chatWorker": health.entry(&url)}));
+    merge(&call, members, "register_chat_worker").await?;
+    ok(json!({
+        "success": true, "workerUrl": url, "healthStatus": if health.is_healthy { "healthy" } else { "unhealthy" },
+        "responseTimeMs": health.ms, "registrationInfo": registration,
+    }))
+}
+
+/// update-worker-url.
+pub(super) async fn update(call: Call) -> Outcome {
+    let body: Json = call.read()?;
+    let url = worker_url(&body)?;
+    let config = call.app.chat.engines().system_config().await?;
+    let mut members = Map::new();
+    allow(&call, &config, &url, &mut members)?;
+    let health = probe(&url).await?;
+    if !health.is_healthy {
+        let error = FunctionError::bad("Worker URL is not responding").with("success", false);
+        return Err(error.with("details", health.error));
+    }
+    let now = chrono::Utc::now().to_rfc3339();
+    for name in ["workerUrl", "worker_url"] {
+        members.insert(name.into(), json!(url));
+    }
+    members.insert("workerUrlUpdatedAt".into(), json!(now));
+    let registration = json!({
+        "auto_registered": body["auto_registered"] == Json::Bool(true),
+        "registration_method": body["registration_method"], "detection_method": body["detection_method"],
+        "timestamp": body["timestamp"],
+    });
+    members.insert("workerRegistrationInfo".into(), registration);
+    members.insert("workerHealthCache".into(), json!({"wanWorker": health.entry(&url)}));
+    merge(&call, members, "update_worker_url").await?;
+    ok(json!({
+        "success": true, "message": "Worker URL updated", "worker_url": url, "workerUrl": url, "updatedAt": now,
+        "responseTimeMs": health.ms,
+    }))
+}
+
+/// get-active-worker-url.
+pub(super) async fn active(call: Call) -> Outcome {
+    let body: Json = call.read()?;
+    let given = call.parameter("worker_type");
+    let kind = body["worker_type"].as_str().map(str::to_string).or(given).unwrap_or_else(|| "wan".into());
+    let (names, entry): (&[&str], &str) = match kind.as_str() {
+        "chat" => (&["chatWorkerUrl", "workerUrl"], "chatWorker"),
+        "sdxl" => (&["sdxlWorkerUrl", "wanWorkerUrl", "workerUrl"], "sdxlWorker"),
+        "wan" => (&["wanWorkerUrl", "workerUrl"], "wanWorker"),
+        _ => return Err(FunctionError::bad("worker_type: chat, sdxl or wan").with("success", false)),
+    };
+    let config = call.app.chat.engines().system_config().await?;
+    let url = names.iter().find_map(|name| config[*name].as_str().filter(|url| !url.is_empty()));
+    let Some(url) = url.map(str::to_string) else {
+        let message = format!("No {kind} worker URL is registered");
+        return Err(FunctionError::not_found(message).with("success", false).with("worker_type", kind));
+    };
+    let health = probe(&url).await?;
+    let capabilities = if health.is_healthy { info(&url).await? } else { Json::Null };
+    let mut members = Map::new();
+    members.insert("workerHealthCache".into(), json!({entry: health.entry(&url)}));
+    merge(&call, members, "check_worker").await?;
+    let registration = if kind == "chat" {
+        &config["chatWorkerRegistrationInfo"]
+    } else {
+        &config["workerRegistrationInfo"]
+    };
+    ok(json!({
+        "success": true, "worker_url": url, "workerUrl": url, "isHealthy": health.is_healthy,
+        "healthError": health.error, "registrationInfo": registration, "worker_type": kind,
+        "supportedEndpoints": if health.is_healthy { json!(["/health"]) } else { json!([]) },
+        "workerCapabilities": capabilities, "responseTimeMs": health.ms,
+    }))
+}
+
+/// What a worker says of itself, if it does.
+async fn info(url: &str) -> Result<Json, FunctionError> {
+    let client = client(SHORT_PROBE)?;
+    for path in ["/worker/info", "/v1/models"] {
+        let Ok(answer) = client.get(format!("{url}{path}")).send().await else { continue };
+        if !answer.status().is_success() || answer.content_length().is_none_or(|bytes| bytes > 64 << 10) {
+            continue;
+        }
+        if let Ok(text) = answer.text().await
+            && let Ok(info) = serde_json::from_str(&text)
+        {
+            return Ok(info);
+        }
+    }
+    Ok(Json::Null)
+}
+
+/// health-check-workers.
+pub(super) async fn health(call: Call) -> Outcome {
+    let config = call.app.chat.engines().system_config().await?;
+    let mut results = Map::new();
+    for (entry, names) in
+        [("wanWorker", &["workerUrl", "wanWorkerUrl"][..]), ("chatWorker", &["chatWorkerUrl"][..])]
+    {
+        let url = names.iter().find_map(|name| config[*name].as_str().filter(|url| !url.is_empty()));
+        let result = match url {
+            Some(url) => probe(url).await?.entry(url),
+            None => json!({
+                "isHealthy": false, "lastChecked": chrono::Utc::now().to_rfc3339(), "responseTimeMs": null,
+                "healthError": "no URL is registered", "workerUrl": null,
+            }),
+        };
+        results.insert(entry.into(), result);
+    }
+    let mut members = Map::new();
+    members.insert("workerHealthCache".into(), Json::Object(results.clone()));
+    merge(&call, members, "health_check_workers").await?;
+    ok(json!({"success": true, "healthResults": results, "timestamp": chrono::Utc::now().to_rfc3339()}))
+}

@@ -1,0 +1,77 @@
+//! conversation-memory: what a conversation remembers, and pinning and unpinning facts.
+//!
+//! `{conversation_id}` shows it; `action: "pin"` with `text` (or a `message_id` whose text is pinned) adds a fact;
+//! `action: "unpin"` with `fact_id` removes one.
+
+use actors::content_rules::{self, Tier};
+use actors::conversation::update_memory::{MemoryChange, UpdateMemory};
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+use super::{cast, reply_tools};
+
+/// Longest fact, in characters.
+const FACT_CHARS_MAX: usize = 1000;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Request {
+    conversation_id: Option<Uuid>,
+    action: Option<String>,
+    text: Option<String>,
+    message_id: Option<Uuid>,
+    fact_id: Option<String>,
+}
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let request: Request = call.read()?;
+    let id = request.conversation_id.ok_or_else(|| FunctionError::bad("conversation_id is required"))?;
+    let conversation = cast::conversation(&call, id).await?;
+    let user_id = cast::owner(&conversation)?;
+    let change = match request.action.as_deref() {
+        None | Some("show") => None,
+        Some("pin") => Some(MemoryChange::Pin(fact(&call, &request).await?, request.message_id)),
+        Some("unpin") => {
+            let fact = request.fact_id.ok_or_else(|| FunctionError::bad("fact_id is required"))?;
+            Some(MemoryChange::Unpin(fact))
+        }
+        Some(other) => return Err(FunctionError::bad(format!("action: {other} is not show, pin or unpin"))),
+    };
+    let mut fact_id = None;
+    if let Some(change) = change {
+        let update = UpdateMemory { conversation_id: id, user_id, change };
+        fact_id = call.app.actors.ask(&call.claims, update).await?;
+        if fact_id.is_none() {
+            return Err(FunctionError::not_found("there is no such fact"));
+        }
+    }
+    let memory = cast::conversation(&call, id).await?["memory_data"].take();
+    ok(json!({
+        "success": true, "conversation_id": id, "fact_id": fact_id, "memory_tier": conversation["memory_tier"],
+        "key_facts": memory["key_facts"], "summaries": memory["summaries"],
+    }))
+}
+
+async fn fact(call: &Call, request: &Request) -> Result<String, FunctionError> {
+    let text = match (&request.text, request.message_id) {
+        (Some(text), _) => text.trim().to_string(),
+        (None, Some(id)) => {
+            let (_, message) = reply_tools::message(call, id).await?;
+            let text: String =
+                message["content"].as_str().unwrap_or_default().chars().take(FACT_CHARS_MAX).collect();
+            text.trim().to_string()
+        }
+        (None, None) => return Err(FunctionError::bad("text or message_id is required")),
+    };
+    if text.is_empty() || text.chars().count() > FACT_CHARS_MAX {
+        return Err(FunctionError::bad(format!("text: 1 to {FACT_CHARS_MAX} characters")));
+    }
+    if !call.may_have_nsfw()? {
+        content_rules::check(Tier::Sfw, "the fact", &text)?;
+    }
+    Ok(text)
+}

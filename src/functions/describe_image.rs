@@ -1,0 +1,110 @@
+//! describe-image: what a picture shows, in words or as fields, by a model that can look.
+
+use std::time::Instant;
+
+use actors::content_rules::{self, Tier};
+use actors::conversation::sheet::each_text;
+use actors::language::Chosen;
+use serde_json::{Value as Json, json};
+
+use super::ask_model::{self, Question};
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+use super::{cast, picture, templates};
+
+const OTHERWISE: &str = "Describe what the picture shows, exactly and without guessing names.";
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let started = Instant::now();
+    let body: Json = call.read()?;
+    let tier = cast::tier(&call, body["contentRating"].as_str())?;
+    let mode = body["outputMode"].as_str().unwrap_or("structured").to_string();
+    if !matches!(mode.as_str(), "caption" | "detailed" | "structured" | "scoring") {
+        return Err(FunctionError::bad("outputMode: caption, detailed, structured or scoring"));
+    }
+    let image = picture::address(&call, body["imageUrl"].as_str().unwrap_or_default()).await?;
+    let name = body["modelKey"].as_str().or(body["modelId"].as_str());
+    let chosen = call.app.chat.engines().choose_vision(name).await?;
+    let prompt = body["originalPrompt"].as_str().unwrap_or_default();
+    content_rules::check(tier, "originalPrompt", prompt)?;
+    let data = match look(&call, &chosen, image, &mode, prompt, tier).await {
+        Ok(data) => data,
+        // The caller's screen shows this one beside the picture.
+        Err(error) if error.body["code"] == "UNUSABLE_ANSWER" || error.body["code"] == "EMPTY_REPLY" => {
+            return ok(json!({"success": false, "error": error.body["error"]}));
+        }
+        Err(error) => return Err(error),
+    };
+    ok(json!({
+        "success": true,
+        "data": data,
+        "model_used": chosen.full_name(),
+        "model_display_name": chosen.display_name,
+        "processing_time_ms": started.elapsed().as_millis() as u64,
+    }))
+}
+
+/// What a model sees in a picture.
+pub(super) async fn look(
+    call: &Call,
+    chosen: &Chosen,
+    image: String,
+    mode: &str,
+    prompt: &str,
+    tier: Tier,
+) -> Result<Json, FunctionError> {
+    let use_case = if mode == "scoring" { "prompt_scoring" } else { "describe_image" };
+    let template = templates::of_use_case(call, use_case, tier, OTHERWISE).await?;
+    let ask = |user: &str| -> String { user.to_string() };
+    let user = match mode {
+        "caption" => ask("Describe the picture in one sentence."),
+        "detailed" => ask("Describe the picture in one detailed paragraph."),
+        "scoring" => format!("The picture was made from this prompt: {prompt}"),
+        _ => ask("Describe the person in the picture as JSON."),
+    };
+    let mut question = Question { temperature: 0.2, ..Question::new(&template.system_prompt, &user, 700) };
+    question.image = Some(image);
+    let data = match mode {
+        "caption" | "detailed" => {
+            let text = ask_model::text(call, chosen, question).await?;
+            if text.is_empty() {
+                let error = FunctionError::new(axum::http::StatusCode::BAD_GATEWAY, "the model said nothing");
+                return Err(error.with("code", "EMPTY_REPLY"));
+            }
+            json!({ "text": text })
+        }
+        _ => ask_model::object(call, chosen, question, schema(mode)).await?,
+    };
+    let mut refused = Ok(());
+    each_text(&data, &mut |text| {
+        if refused.is_ok() {
+            refused = content_rules::check(tier, "the description", text);
+        }
+    });
+    refused?;
+    Ok(data)
+}
+
+fn schema(mode: &str) -> Json {
+    let list = json!({"type": "array", "items": {"type": "string"}, "maxItems": 20});
+    if mode == "scoring" {
+        let rating = json!({"type": "number", "minimum": 1, "maximum": 5});
+        return json!({
+            "type": "object",
+            "properties": {
+                "action_match": rating, "appearance_match": rating, "overall_quality": rating,
+                "matched": list, "missing": list, "issues": list,
+            },
+            "required": ["action_match", "appearance_match", "overall_quality"],
+        });
+    }
+    json!({
+        "type": "object",
+        "properties": {
+            "gender": {"type": "string"}, "description": {"type": "string"}, "traits": list,
+            "appearance_tags": list, "physical_traits": {"type": "object"}, "suggested_names": list,
+        },
+        "required": ["description", "appearance_tags"],
+    })
+}

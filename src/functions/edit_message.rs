@@ -1,0 +1,96 @@
+//! edit-message: says a message differently, on a new branch; the old branch is kept. After an edit of what a person
+//! said, a reply to the new wording is made unless `reply` is false.
+
+use actors::content_rules;
+use actors::conversation::edit_message::EditMessage;
+use models::Value;
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+use store::query::{Comparison, Filter, Query};
+use uuid::Uuid;
+
+use super::call::{Call, Outcome, ok, position, table};
+use super::error::FunctionError;
+use super::playground_chat::MESSAGE_CHARS_MAX;
+use super::{cast, chat_answer, regenerate_reply, reply_tools};
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Request {
+    message_id: Option<Uuid>,
+    content: String,
+    reply: Option<bool>,
+    stream: Option<bool>,
+}
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let request: Request = call.read()?;
+    let events = chat_answer::wants_events(&call, request.stream);
+    let id = request.message_id.ok_or_else(|| FunctionError::bad("message_id is required"))?;
+    if request.content.trim().is_empty() || request.content.chars().count() > MESSAGE_CHARS_MAX {
+        return Err(FunctionError::bad(format!("content: 1 to {MESSAGE_CHARS_MAX} characters")));
+    }
+    let (conversation, message) = reply_tools::message(&call, id).await?;
+    if message.get("parent_id").is_some() {
+        return Err(FunctionError::bad("this version is not being told; choose it first"));
+    }
+    // The reply that followed says how the conversation is led.
+    let reply = following_reply(&call, &message).await?;
+    let tier = cast::tier(&call, reply["content_tier"].as_str())?;
+    content_rules::check(tier, "the message", &request.content)?;
+    let wants_reply = message["sender"] == "user" && request.reply.unwrap_or(true);
+    let prepared = if wants_reply {
+        let content = request.content.clone();
+        Some(
+            regenerate_reply::again(&call, &message, &reply, |asked| asked["message"] = json!(content))
+                .await?,
+        )
+    } else {
+        None
+    };
+    let new_id = Uuid::new_v4();
+    let conversation_id = cast::uuid(&conversation["id"]).unwrap_or_default();
+    let edit = EditMessage {
+        conversation_id,
+        user_id: cast::owner(&conversation)?,
+        message_id: id,
+        new_id,
+        content: request.content,
+    };
+    let sender = call.app.actors.ask(&call.claims, edit).await;
+    let sender = sender.map_err(actors::conversation::chat::TurnError::from)?;
+    if sender.is_none() {
+        return Err(FunctionError::not_found("there is no such message"));
+    }
+    let Some(prepared) = prepared else {
+        return ok(json!({
+            "success": true, "message_id": new_id, "replaces": id, "conversation_id": conversation_id,
+        }));
+    };
+    let running = call.app.chat.turn(prepared.turn).await?;
+    let inner = prepared.body;
+    let body = Box::new(move |ended: &actors::conversation::chat::Ended| {
+        let mut body = inner(ended);
+        body["edited_message_id"] = json!(new_id);
+        body["replaces"] = json!(id);
+        body
+    });
+    chat_answer::answer(running, events, body).await
+}
+
+/// The account of the first reply after a message; null when nobody answered.
+async fn following_reply(call: &Call, message: &Json) -> Result<Json, FunctionError> {
+    let time = models::convert::from_json(models::ColumnType::Timestamptz, &message["created_at"]);
+    let conversation = cast::uuid(&message["conversation_id"]).map_or(Value::Null, Value::Uuid);
+    let created = table("messages").at("created_at");
+    let query = Query::all(position("messages"))
+        .equal("conversation_id", conversation)
+        .equal("sender", Value::text("assistant"))
+        .filter(Filter::compare(created, Comparison::GreaterOrEqual, time.unwrap_or(Value::Null)))
+        .order("created_at", false)
+        .limit(1);
+    let Some(next) = call.rows(query).await?.pop() else { return Ok(Json::Null) };
+    let id = cast::uuid(&next["id"]).unwrap_or_default();
+    Ok(call.row("chat.replies", id).await?.unwrap_or_default())
+}

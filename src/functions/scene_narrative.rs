@@ -1,0 +1,75 @@
+//! scene-narrative: a scene, told by a narrator.
+
+use actors::content_rules;
+use actors::conversation::sheet::each_text;
+use actors::language::Wanted;
+use serde_json::{Value as Json, json};
+
+use super::ask_model::{self, Question};
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+use super::{cast, templates};
+
+/// Turns of the conversation that are told.
+const TURNS: usize = 3;
+/// Longest description, in characters.
+const CHARS_MAX: usize = 8000;
+
+const OTHERWISE: &str = "Write the scene as a narrator, in the third person and the present tense.";
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let body: Json = call.read()?;
+    let scene = &body["sceneContext"];
+    if !scene.is_object() {
+        return Err(FunctionError::bad("sceneContext is required").with("success", false));
+    }
+    let asked = if scene["isNSFW"] == Json::Bool(true) { "nsfw" } else { "sfw" };
+    let tier = cast::tier(&call, Some(asked))?;
+    if let Some(id) = cast::uuid(&body["characterId"]).or_else(|| cast::uuid(&body["character_id"])) {
+        cast::character(&call, id)?.admit(tier, call.may_have_nsfw()?)?;
+    }
+    let mut lines = Vec::new();
+    for (label, key) in [
+        ("Who is there", "characters"),
+        ("Where", "setting"),
+        ("Mood", "mood"),
+        ("What happens", "actions"),
+        ("What is seen", "visualElements"),
+        ("Positions", "positioning"),
+    ] {
+        add(&mut lines, label, &scene[key]);
+    }
+    for (key, label) in [
+        ("characterName", "Character"),
+        ("characterDescription", "Description"),
+        ("characterPersonality", "Personality"),
+    ] {
+        add(&mut lines, label, &body[key]);
+    }
+    let history = body["conversationHistory"].as_array().cloned().unwrap_or_default();
+    for turn in &history[history.len().saturating_sub(TURNS)..] {
+        let text = turn.as_str().or(turn["content"].as_str()).unwrap_or_default();
+        lines.push(format!("Said before: {text}"));
+    }
+    let user: String = lines.join("\n").chars().take(CHARS_MAX).collect();
+    content_rules::check(tier, "the scene", &user)?;
+    let wanted = Wanted { name: body["modelKey"].as_str(), task: "roleplay", strict: false };
+    let chosen = call.app.chat.engines().choose(wanted).await?;
+    let template = templates::of_use_case(&call, "scene_narrative", tier, OTHERWISE).await?;
+    let question = Question { temperature: 0.8, ..Question::new(&template.system_prompt, &user, 400) };
+    let narrative = ask_model::text(&call, &chosen, question).await?;
+    content_rules::check(tier, "the narrative", &narrative)?;
+    ok(
+        json!({"success": true, "narrative": narrative, "sceneContext": scene, "model_used": chosen.full_name()}),
+    )
+}
+
+fn add(lines: &mut Vec<String>, label: &str, value: &Json) {
+    let mut texts = Vec::new();
+    each_text(value, &mut |text| texts.push(text.trim().to_string()));
+    texts.retain(|text| !text.is_empty());
+    if !texts.is_empty() {
+        lines.push(format!("{label}: {}", texts.join(", ")));
+    }
+}

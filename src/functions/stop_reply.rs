@@ -1,0 +1,29 @@
+//! stop-reply: ends a reply under way, from any session of its owner; what was said of it is kept.
+
+use serde_json::json;
+
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+use super::reply_tools::Named;
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let named: Named = call.read()?;
+    if named.reply_id.is_none() && named.message_id.is_none() && named.conversation_id.is_none() {
+        return Err(FunctionError::bad("reply_id, message_id or conversation_id is required"));
+    }
+    let Some(running) = named.running(&call) else {
+        return ok(json!({"success": true, "stopped": false, "message": "no such reply is under way"}));
+    };
+    call.app.chat.stop(&running);
+    let ended = running.ended().await;
+    ok(json!({
+        "success": true,
+        "stopped": true,
+        "reply_id": running.reply_id,
+        "conversation_id": running.conversation_id,
+        "state": ended.as_ref().map(|ended| ended.state.name()),
+        "message_id": ended.as_ref().and_then(|ended| ended.message_id),
+        "response": ended.as_ref().map(|ended| ended.response.clone()),
+    }))
+}

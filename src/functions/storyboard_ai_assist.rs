@@ -1,0 +1,217 @@
+//! storyboard-ai-assist: a plan of beats, prompts for clips, the kind of the next clip, a richer prompt.
+
+use actors::content_rules::{self, Tier};
+use actors::conversation::sheet::each_text;
+use actors::language::{Chosen, Wanted};
+use serde_json::{Value as Json, json};
+
+use super::ask_model::{self, Question};
+use super::call::{Call, Outcome, ok};
+use super::error::FunctionError;
+use super::{cast, templates};
+
+/// Seconds of one beat.
+const BEAT_S: f64 = 5.0;
+const BEATS_MAX: usize = 60;
+const PROMPTS: usize = 3;
+/// Longest input, in characters.
+const CHARS_MAX: usize = 8000;
+
+const PLAN: &str = "Divide the story into beats for a short film, as JSON.";
+const SUGGEST: &str = "Write prompts for the next clip of a storyboard, as JSON.";
+const ENHANCE: &str =
+    "Make the prompt of a film clip richer: movement, camera, light. Answer with the prompt alone.";
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let body: Json = call.read()?;
+    // Older callers wrap the fields.
+    let input = if body["params"].is_object() { &body["params"] } else { &body };
+    let field = |name: &str| if input[name].is_null() { &body[name] } else { &input[name] };
+    let tier =
+        field("contentTier").as_str().or(field("content_tier").as_str()).or(field("contentMode").as_str());
+    let tier = cast::tier(&call, tier)?;
+    let mut words = String::new();
+    each_text(input, &mut |text| {
+        if words.len() < CHARS_MAX {
+            words.push_str(text);
+            words.push('\n');
+        }
+    });
+    content_rules::check(tier, "the request", &words)?;
+    match body["action"].as_str().unwrap_or_default() {
+        "story_plan" => story_plan(&call, input, tier).await,
+        "suggest_prompts" => suggest_prompts(&call, input, tier).await,
+        "recommend_clip_type" => ok(recommend(input)),
+        "enhance_prompt" => enhance_prompt(&call, input, tier).await,
+        other => Err(FunctionError::bad(format!("Unknown action: {other}")).with("success", false)),
+    }
+}
+
+async fn engine(call: &Call) -> Result<Chosen, FunctionError> {
+    let wanted = Wanted { name: None, task: "reasoning", strict: false };
+    Ok(call.app.chat.engines().choose(wanted).await?)
+}
+
+fn text<'j>(input: &'j Json, names: &[&str]) -> &'j str {
+    names
+        .iter()
+        .find_map(|name| input[*name].as_str().map(str::trim).filter(|it| !it.is_empty()))
+        .unwrap_or("")
+}
+
+async fn story_plan(call: &Call, input: &Json, tier: Tier) -> Outcome {
+    let seconds = ["targetDuration", "duration", "duration_seconds", "target_duration_seconds"];
+    let seconds = seconds.iter().find_map(|name| input[*name].as_f64()).unwrap_or(30.0).clamp(1.0, 3600.0);
+    let count = ((seconds / BEAT_S).ceil() as usize).clamp(1, BEATS_MAX);
+    let title = text(input, &["title"]);
+    let story = text(input, &["description", "story", "prompt", "aiStoryPrompt"]);
+    if title.is_empty() && story.is_empty() {
+        return Err(FunctionError::bad("description is required").with("success", false));
+    }
+    let template = templates::of_use_case(call, "story_plan", tier, PLAN).await?;
+    let user = format!("Title: {title}\nStory: {story}\nWrite {count} beats of about {BEAT_S} seconds.");
+    let beat = json!({
+        "type": "object",
+        "properties": {
+            "description": {"type": "string"}, "mood": {"type": "string"}, "suggestedPrompt": {"type": "string"},
+        },
+        "required": ["description", "mood", "suggestedPrompt"],
+        "additionalProperties": false,
+    });
+    let schema = json!({
+        "type": "object",
+        "properties": {"beats": {"type": "array", "items": beat, "minItems": 1, "maxItems": count}},
+        "required": ["beats"],
+        "additionalProperties": false,
+    });
+    let made = match engine(call).await {
+        Ok(chosen) => {
+            let question = Question::new(&template.system_prompt, &user, 120 * count.min(16));
+            ask_model::object(call, &chosen, question, schema).await.ok()
+        }
+        Err(_) => None,
+    };
+    let mut beats =
+        made.and_then(|mut made| made["beats"].as_array_mut().map(std::mem::take)).unwrap_or_default();
+    beats.truncate(count);
+    let allowed = |beat: &Json| {
+        let mut fine = true;
+        each_text(beat, &mut |text| fine &= content_rules::check(tier, "a beat", text).is_ok());
+        fine
+    };
+    let is_fallback = beats.is_empty() || !beats.iter().all(allowed);
+    if is_fallback {
+        let about = if story.is_empty() { title } else { story };
+        let part = |number: usize| json!({"description": format!("Part {} of {count}: {about}", number + 1), "mood": "neutral", "suggestedPrompt": about});
+        beats = (0..count).map(part).collect();
+    }
+    for (number, beat) in beats.iter_mut().enumerate() {
+        let start = number as f64 * BEAT_S;
+        beat["beatNumber"] = json!(number + 1);
+        beat["timestamp"] = json!(start);
+        beat["duration"] = json!((seconds - start).clamp(1.0, BEAT_S));
+        beat["suggestedClipType"] = json!(if number == 0 { "quick" } else { "extended" });
+    }
+    let scenes: Vec<Json> = beats
+        .chunks(3)
+        .enumerate()
+        .map(|(number, beats)| {
+            json!({
+                "sceneNumber": number + 1,
+                "title": format!("Scene {}", number + 1),
+                "description": beats[0]["description"],
+                "beats": beats.iter().map(|beat| beat["beatNumber"].clone()).collect::<Vec<_>>(),
+                "targetDuration": beats.iter().filter_map(|beat| beat["duration"].as_f64()).sum::<f64>(),
+            })
+        })
+        .collect();
+    ok(json!({"success": true, "storyBeats": beats, "sceneBreakdown": scenes, "fallback": is_fallback}))
+}
+
+async fn suggest_prompts(call: &Call, input: &Json, tier: Tier) -> Outcome {
+    let mut known = Vec::new();
+    for (name, value) in input.as_object().into_iter().flatten().filter(|(name, _)| *name != "action") {
+        let mut texts = Vec::new();
+        each_text(value, &mut |text| texts.push(text.to_string()));
+        if !texts.is_empty() {
+            known.push(format!("{name}: {}", texts.join(", ")));
+        }
+    }
+    let user: String = known.join("\n").chars().take(CHARS_MAX).collect();
+    let template = templates::of_use_case(call, "suggest_prompts", tier, SUGGEST).await?;
+    let schema = json!({
+        "type": "object",
+        "properties": {"prompts": {"type": "array", "items": {"type": "string"}, "minItems": PROMPTS, "maxItems": PROMPTS}},
+        "required": ["prompts"],
+        "additionalProperties": false,
+    });
+    let chosen = engine(call).await?;
+    let question = Question::new(&template.system_prompt, &user, 300);
+    let made = ask_model::object(call, &chosen, question, schema).await?;
+    let prompts = ask_model::texts(&made["prompts"], PROMPTS);
+    for prompt in &prompts {
+        content_rules::check(tier, "a prompt", prompt)?;
+    }
+    ok(json!({"success": true, "prompts": prompts, "suggestions": prompts, "model_used": chosen.full_name()}))
+}
+
+/// Rules, no model: how the next clip is best made.
+fn recommend(input: &Json) -> Json {
+    let index = input["clipIndex"].as_u64().or(input["clip_index"].as_u64()).unwrap_or(0);
+    let total = input["totalClips"].as_u64().or(input["total_clips"].as_u64()).unwrap_or(0);
+    let before = text(input, &["previousClipType", "previous_clip_type"]);
+    let has_motion = input["hasMotionPreset"] == Json::Bool(true)
+        || !text(input, &["motionPreset", "motionPresetId", "motion_preset_id"]).is_empty();
+    let (kind, reason) = if index == 0 || input["isFirstClip"] == Json::Bool(true) {
+        ("quick", "the first clip starts from a picture")
+    } else if has_motion {
+        ("controlled", "a motion preset leads the movement")
+    } else if before == "quick" {
+        ("extended", "it goes on from the clip before")
+    } else if input["isLastClip"] == Json::Bool(true) || (total > 0 && index + 1 == total) {
+        ("quick", "the last clip ends with a new picture")
+    } else {
+        ("extended", "it keeps the scene in motion")
+    };
+    let alternatives: Vec<&str> =
+        ["quick", "extended", "controlled", "keyframed"].into_iter().filter(|other| *other != kind).collect();
+    json!({
+        "success": true, "recommendedType": kind, "recommendation": kind, "reason": reason, "reasoning": reason,
+        "alternatives": alternatives,
+    })
+}
+
+async fn enhance_prompt(call: &Call, input: &Json, tier: Tier) -> Outcome {
+    let prompt = text(input, &["prompt", "originalPrompt", "original_prompt"]);
+    if prompt.is_empty() {
+        return Err(FunctionError::bad("prompt is required").with("success", false));
+    }
+    let made = match engine(call).await {
+        Ok(chosen) => ask_model::text(call, &chosen, Question::new(ENHANCE, prompt, 200)).await.ok(),
+        Err(_) => None,
+    };
+    let made = made.filter(|made| !made.is_empty() && content_rules::check(tier, "the prompt", made).is_ok());
+    ok(json!({
+        "success": true, "originalPrompt": prompt, "enhancedPrompt": made.as_deref().unwrap_or(prompt),
+        "enhanced": made.is_some(),
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clips_are_recommended_by_rule() {
+        for (input, kind) in [
+            (json!({}), "quick"),
+            (json!({"clipIndex": 2, "motionPresetId": "x"}), "controlled"),
+            (json!({"clipIndex": 1, "previousClipType": "quick"}), "extended"),
+            (json!({"clipIndex": 4, "totalClips": 5, "previousClipType": "extended"}), "quick"),
+            (json!({"clipIndex": 2, "totalClips": 5, "previousClipType": "extended"}), "extended"),
+        ] {
+            assert_eq!(recommend(&input)["recommendedType"], kind, "{input}");
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! watch-reply: comes back to a reply under way, from its beginning; one that has ended is answered whole.
+
+use actors::conversation::chat::Ended;
+use serde_json::json;
+
+use super::call::{Call, Outcome, ok};
+use super::chat_answer;
+use super::reply_tools::Named;
+
+/// Runs the function.
+pub(super) async fn run(call: Call) -> Outcome {
+    let named: Named = call.read()?;
+    if let Some(running) = named.running(&call) {
+        let events = chat_answer::wants_events(&call, named.stream);
+        let conversation = running.conversation_id;
+        let body = Box::new(
+            move |ended: &Ended| json!({"success": true, "response": ended.response, "conversation_id": conversation}),
+        );
+        return chat_answer::answer(running, events, body).await;
+    }
+    if named.reply_id.is_none() && named.message_id.is_none() {
+        return ok(json!({"success": true, "state": null, "message": "no reply is under way"}));
+    }
+    let reply = named.row(&call).await?;
+    let id = super::cast::uuid(&reply["id"]).unwrap_or_default();
+    let message = call.row("messages", id).await?;
+    ok(json!({
+        "success": true, "reply_id": id, "conversation_id": reply["conversation_id"], "state": reply["state"],
+        "message_id": message.as_ref().map(|_| id), "response": message.map(|row| row["content"].clone()),
+        "error": reply["error"],
+    }))
+}

@@ -1,0 +1,264 @@
+//! Conversations from outside: turns, streams, branches, and what a crash leaves.
+
+mod common;
+mod model_server;
+mod talk;
+
+use std::time::Duration;
+
+use common::Server;
+use model_server::{ModelServer, Stream};
+use serde_json::{Value as Json, json};
+use talk::{assistant, conversation, invoke, say, start, told, until, user};
+
+#[test]
+fn a_turn_is_stored_answered_streamed_and_explained() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path());
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+
+    let (status, first) = say(&server, &token, &chat, "Hello there");
+    assert_eq!(status, 200, "{first}");
+    for (field, value) in [
+        ("success", json!(true)),
+        ("conversation_id", json!(chat)),
+        ("context_type", json!("general")),
+        ("content_tier", json!("sfw")),
+        ("nsfw_enforce", json!(false)),
+        ("state", json!("complete")),
+        ("model_provider", json!("local")),
+        ("seed", json!(1)),
+    ] {
+        assert_eq!(first[field], value, "{field}: {first}");
+    }
+    assert!(first["usage"]["completion_tokens"].as_u64().is_some_and(|tokens| (1..=24).contains(&tokens)));
+    let response = first["response"].as_str().expect("text");
+    assert_eq!(told(&server, &token, &chat), [user("Hello there"), assistant(response)]);
+
+    // The same seed and prompt say the same.
+    let other = conversation(&server, &id, &token);
+    assert_eq!(say(&server, &token, &other, "Hello there").1["response"], response);
+
+    // The second turn is streamed; it knows what was said, and reads none of it twice.
+    let body =
+        json!({"conversation_id": chat, "message": "And then?", "stream": true, "seed": 2, "max_tokens": 24});
+    let events = Stream::open(&server, &token, "playground-chat", &body).all();
+    let (start, done) = (&events[0], events.last().expect("an end"));
+    assert_eq!((start.0.as_str(), done.0.as_str()), ("start", "done"), "{events:?}");
+    let deltas: String = events
+        .iter()
+        .filter(|event| event.0 == "delta")
+        .filter_map(|event| event.1["text"].as_str())
+        .collect();
+    assert_eq!(deltas.trim(), done.1["response"].as_str().expect("text"));
+    assert!(done.1["usage"]["cached_prompt_tokens"].as_u64().is_some_and(|tokens| tokens > 20), "{}", done.1);
+
+    let inspect = json!({"message_id": done.1["message_id"]});
+    let (status, account) = invoke(&server, &token, "inspect-reply", inspect.clone());
+    assert_eq!((status, &account["state"]), (200, &json!("complete")), "{account}");
+    assert_eq!(account["prompt"]["history"]["message_ids"].as_array().map(Vec::len), Some(3));
+    assert_eq!(account["seed"], 2);
+    assert!(account["prompt"]["tokens"]["system"].as_u64().is_some_and(|tokens| tokens > 0));
+    let (_, stranger) = server.sign_up("eve@example.com");
+    assert_eq!(invoke(&server, &stranger, "inspect-reply", inspect).0, 404);
+    let (status, refused) = say(&server, &stranger, &chat, "Let me in");
+    assert_eq!(status, 404, "{refused}");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn versions_and_branches_are_kept() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path());
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let (_, first) = say(&server, &token, &chat, "One");
+    let one = first["response"].as_str().expect("text").to_string();
+    let (_, second) = say(&server, &token, &chat, "Two");
+    let two = second["response"].as_str().expect("text").to_string();
+    let whole = told(&server, &token, &chat);
+
+    // A fact that cites the last reply goes with it, and comes back with it.
+    let pin = json!({"conversation_id": chat, "action": "pin", "text": "the key is red", "message_id": second["message_id"]});
+    let (status, pinned) = invoke(&server, &token, "conversation-memory", pin);
+    assert_eq!((status, &pinned["key_facts"][0]["text"]), (200, &json!("the key is red")), "{pinned}");
+    let facts = || {
+        let (_, memory) = invoke(&server, &token, "conversation-memory", json!({"conversation_id": chat}));
+        memory["key_facts"].as_array().map_or(0, Vec::len)
+    };
+    assert_eq!(facts(), 1);
+
+    let (status, again) =
+        invoke(&server, &token, "regenerate-reply", json!({"conversation_id": chat, "seed": 77}));
+    assert_eq!(status, 200, "{again}");
+    let other = again["response"].as_str().expect("text").to_string();
+    assert_ne!(other, two);
+    assert_eq!(told(&server, &token, &chat), [user("One"), assistant(&one), user("Two"), assistant(&other)]);
+    assert_eq!(facts(), 0);
+    let (_, account) = invoke(&server, &token, "inspect-reply", json!({"message_id": again["message_id"]}));
+    let versions = account["alternatives"].as_array().expect("a list");
+    assert_eq!(versions.len(), 2, "{account}");
+    assert_eq!((&versions[0]["content"], &versions[0]["active"]), (&json!(two), &json!(false)));
+
+    // An edit of the first message begins a branch of its own.
+    let first_id = first["user_message_id"].clone();
+    let (status, edited) =
+        invoke(&server, &token, "edit-message", json!({"message_id": first_id, "content": "Uno"}));
+    assert_eq!(status, 200, "{edited}");
+    let uno = edited["response"].as_str().expect("text").to_string();
+    assert_eq!(told(&server, &token, &chat), [user("Uno"), assistant(&uno)]);
+
+    // Going back tells the old branch to its end, as it was told last; its first version is there as well.
+    let back = |message: &Json| invoke(&server, &token, "choose-reply", json!({"message_id": message}));
+    assert_eq!(back(&first_id).1["changed"], json!(true));
+    assert_eq!(told(&server, &token, &chat)[..3], whole[..3]);
+    assert_eq!(back(&second["message_id"]).0, 200);
+    assert_eq!(told(&server, &token, &chat), whole);
+    assert_eq!(facts(), 1);
+    assert_eq!(back(&edited["message_id"]).0, 200);
+    assert_eq!(told(&server, &token, &chat), [user("Uno"), assistant(&uno)]);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_reply_goes_on_without_its_listener_and_stops_for_any_session() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(100), 600);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+
+    let body = json!({"conversation_id": chat, "message": "Tell me a long story"});
+    let mut stream = Stream::open(&server, &token, "playground-chat", &body);
+    let start = stream.next().expect("a start");
+    assert_eq!(start.0, "start");
+    while stream.next().expect("words").0 != "delta" {}
+    drop(stream);
+
+    // One turn at a time.
+    let (status, busy) = say(&server, &token, &chat, "Hurry");
+    assert_eq!((status, &busy["code"]), (409, &json!("REPLY_IN_PROGRESS")), "{busy}");
+    // Nobody listens, and it goes on; whoever comes back hears it from the beginning.
+    std::thread::sleep(Duration::from_millis(500));
+    let mut again = Stream::open(&server, &token, "watch-reply", &json!({"reply_id": start.1["reply_id"]}));
+    assert_eq!(again.next().expect("a start").0, "start");
+    let words = again.next().expect("words").1["text"].as_str().expect("text").split(' ').count();
+    assert!(words >= 5, "{words}");
+
+    let (_, stranger) = server.sign_up("eve@example.com");
+    let stop = json!({"conversation_id": chat});
+    assert_eq!(invoke(&server, &stranger, "stop-reply", stop.clone()).1["stopped"], json!(false));
+    let session = json!({"email": "ada@example.com", "password": "correct horse"});
+    let (_, other) = server.call("POST", "/auth/v1/token?grant_type=password", &server.anon, Some(&session));
+    let other = other["access_token"].as_str().expect("a token");
+    let (status, stopped) = invoke(&server, other, "stop-reply", stop);
+    assert_eq!((status, &stopped["state"]), (200, &json!("stopped")), "{stopped}");
+    let last = again.all().pop().expect("an end");
+    assert_eq!((last.0.as_str(), &last.1["state"]), ("done", &json!("stopped")), "{last:?}");
+    let said = stopped["response"].as_str().expect("text");
+    assert!(said.starts_with("word 0 word 1"), "{said}");
+    assert_eq!(told(&server, &token, &chat), [user("Tell me a long story"), assistant(said)]);
+    // The provider's call is counted.
+    let (_, logs) =
+        server.call("GET", "/rest/v1/api_usage_logs?select=request_type,response_status", &token, None);
+    assert_eq!(logs, json!([{"request_type": "chat", "response_status": 200}]));
+}
+
+#[test]
+fn what_was_said_survives_kill_nine() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(50), 600);
+    let mut server = start(folder.path());
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let (_, first) = say(&server, &token, &chat, "Hello");
+    let hello = first["response"].as_str().expect("text").to_string();
+    model.become_default(&server);
+
+    let body = json!({"conversation_id": chat, "message": "Tell me a long story"});
+    let mut stream = Stream::open(&server, &token, "playground-chat", &body);
+    let reply = stream.next().expect("a start").1["reply_id"].clone();
+    let kept = || {
+        let (_, account) = invoke(&server, &token, "inspect-reply", json!({"reply_id": reply}));
+        account["content"].as_str().map_or(0, str::len)
+    };
+    until("some of the reply is kept", || kept() > 40);
+    server.kill();
+    drop(stream);
+
+    let server = start(folder.path());
+    let told_now = told(&server, &token, &chat);
+    assert_eq!(told_now[..3], [user("Hello"), assistant(&hello), user("Tell me a long story")]);
+    assert_eq!(told_now.len(), 4);
+    assert!(told_now[3].1.starts_with("word 0 word 1 word 2"), "{}", told_now[3].1);
+    let (_, account) = invoke(&server, &token, "inspect-reply", json!({"message_id": reply}));
+    assert_eq!((&account["state"], &account["content"]), (&json!("incomplete"), &json!(told_now[3].1)));
+
+    // The conversation goes on, and knows what was said.
+    let body = json!({"conversation_id": chat, "message": "Go on", "model_provider": "local", "max_tokens": 16, "seed": 3});
+    let (status, next) = invoke(&server, &token, "playground-chat", body);
+    assert_eq!((status, &next["state"]), (200, &json!("complete")), "{next}");
+    assert_eq!(told(&server, &token, &chat).len(), 6);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn many_conversations_at_once_do_not_cross() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(5), 12);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let people: Vec<(String, String)> =
+        (0..4).map(|number| server.sign_up(&format!("person{number}@example.com"))).collect();
+    let chats: Vec<(usize, String)> = (0..24)
+        .map(|number| {
+            let (id, token) = &people[number % 4];
+            (number % 4, conversation(&server, id, token))
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for (number, (person, chat)) in chats.iter().enumerate() {
+            let (server, token) = (&server, &people[*person].1);
+            scope.spawn(move || {
+                for turn in 0..2 {
+                    // Every other one is answered by the local model.
+                    let provider = if number % 2 == 0 { "local" } else { "default" };
+                    let mark = format!("mark{number}x{turn}");
+                    let body = json!({"conversation_id": chat, "message": mark, "model_provider": provider,
+                        "max_tokens": 16, "seed": number});
+                    let (status, answer) = invoke(server, token, "playground-chat", body);
+                    assert_eq!(status, 200, "{answer}");
+                    if number % 2 == 1 {
+                        // This server repeats what it was asked last.
+                        let response = answer["response"].as_str().expect("text");
+                        assert!(response.ends_with(&format!("heard {mark}")), "{response}");
+                    }
+                }
+            });
+        }
+    });
+    for (number, (person, chat)) in chats.iter().enumerate() {
+        let told = told(&server, &people[*person].1, chat);
+        let said: Vec<&str> =
+            told.iter().filter(|line| line.0 == "user").map(|line| line.1.as_str()).collect();
+        assert_eq!(said, [format!("mark{number}x0"), format!("mark{number}x1")]);
+        assert_eq!(told.len(), 4);
+    }
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn without_a_model_the_answer_says_what_to_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let (status, answer) = say(&server, &token, &chat, "Hello");
+    assert_eq!((status, &answer["code"]), (503, &json!("NO_CHAT_MODEL")), "{answer}");
+    assert!(answer["error"].as_str().is_some_and(|error| error.contains("models") && error.contains("GGUF")));
+    assert!(told(&server, &token, &chat).is_empty(), "what cannot be answered is not stored");
+    let body = json!({"conversation_id": chat, "message": "x", "model_provider": "nobody"});
+    assert_eq!(invoke(&server, &token, "playground-chat", body).1["code"], "MODEL_NOT_FOUND");
+}

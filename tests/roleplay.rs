@@ -1,0 +1,168 @@
+//! Roleplays from outside: characters, lore and memory in the prompt, and what is refused.
+
+mod common;
+mod model_server;
+mod talk;
+
+use std::time::Duration;
+
+use model_server::ModelServer;
+use serde_json::{Value as Json, json};
+use talk::{character, conversation, invoke, say, start, told, until, user};
+
+#[test]
+fn a_roleplay_knows_its_character_lore_and_memory() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(1), 8);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let mira = character(&server, &id, &token, json!({"voice_tone": "calm"}));
+    let book =
+        json!({"entries": [{"keys": ["storm"], "content": "Storms come from the north.", "name": "storms"}]});
+    let (status, set) =
+        invoke(&server, &token, "character-lorebook", json!({"character_id": mira, "book": book}));
+    assert_eq!((status, &set["entries"]), (200, &json!(1)), "{set}");
+    let pin = json!({"conversation_id": chat, "action": "pin", "text": "the lamp is green"});
+    assert_eq!(invoke(&server, &token, "conversation-memory", pin).0, 200);
+
+    // The client stores what the person says.
+    let line = json!({"conversation_id": chat, "sender": "user", "content": "A storm is coming!"});
+    assert_eq!(server.call("POST", "/rest/v1/messages", &token, Some(&line)).0, 201);
+    let body = json!({"conversation_id": chat, "character_id": mira, "message": "A storm is coming!",
+        "memory_tier": "conversation", "content_tier": "sfw", "model_provider": "no-such-model"});
+    let (status, answer) = invoke(&server, &token, "roleplay-chat", body);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["model_used"], "test:slow");
+    assert_eq!((&answer["usedFallback"], &answer["fallbackModel"]), (&json!(true), &json!("test:slow")));
+    assert!(answer["response"].as_str().is_some_and(|text| text.starts_with("**Mira:** word 0")), "{answer}");
+    let path =
+        format!("/rest/v1/messages?conversation_id=eq.{chat}&select=id,sender,message_type&order=created_at");
+    let (_, rows) = server.call("GET", &path, &token, None);
+    assert_eq!(rows.as_array().map(Vec::len), Some(2), "{rows}");
+    assert_eq!((&rows[1]["id"], &rows[1]["message_type"]), (&answer["message_id"], &json!("roleplay_chat")));
+
+    let prompt = model.last_prompt();
+    let system = prompt[0]["content"].as_str().expect("text");
+    for known in ["Mira", "A lighthouse keeper.", "calm", "Storms come from the north.", "the lamp is green"]
+    {
+        assert!(system.contains(known), "{known}: {system}");
+    }
+    assert_eq!(prompt.as_array().map(Vec::len), Some(2), "what was said is told once: {prompt}");
+    let (_, account) = invoke(&server, &token, "inspect-reply", json!({"message_id": answer["message_id"]}));
+    let sections = account["prompt"]["sections"].as_array().expect("sections");
+    let lore = sections.iter().find(|section| section["kind"] == "lore").expect("lore");
+    assert_eq!((&lore["name"], &lore["source"]["reason"]), (&json!("storms"), &json!({"key": "storm"})));
+
+    // Another conversation with her remembers what is pinned, if its memory reaches that far.
+    let second = conversation(&server, &id, &token);
+    let path = format!("/rest/v1/conversations?id=eq.{chat}&select=character_id");
+    assert_eq!(server.call("GET", &path, &token, None).1, json!([{"character_id": mira}]));
+    for (reach, knows) in [("conversation", false), ("profile", true)] {
+        let body = json!({"conversation_id": second, "character_id": mira, "kickoff": true, "memory_tier": reach,
+            "content_tier": "sfw"});
+        let (status, answer) = invoke(&server, &token, "roleplay-chat", body);
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(model.last_prompt().to_string().contains("the lamp is green"), knows, "{reach}");
+    }
+    for (missing, body) in [
+        (
+            "memory_tier",
+            json!({"conversation_id": chat, "character_id": mira, "message": "x", "content_tier": "sfw"}),
+        ),
+        (
+            "message",
+            json!({"conversation_id": chat, "character_id": mira, "memory_tier": "profile", "content_tier": "sfw"}),
+        ),
+    ] {
+        let (status, refused) = invoke(&server, &token, "roleplay-chat", body);
+        assert_eq!(
+            (status, refused["error"].as_str()),
+            (400, Some(format!("{missing} is required").as_str()))
+        );
+    }
+}
+
+#[test]
+fn what_may_not_be_said_is_refused_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(1), 4);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (adult, adult_token) = server.sign_up("adult@example.com");
+    let (id, token) = server.sign_up("young@example.com");
+    let path = format!("/rest/v1/profiles?id=eq.{adult}");
+    let (status, _) = server.call("PATCH", &path, &adult_token, Some(&json!({"birth_date": "1990-01-01"})));
+    assert_eq!(status, 200);
+
+    let chat = conversation(&server, &adult, &adult_token);
+    let teen = character(&server, &adult, &adult_token, json!({"age_range": "teen"}));
+    let school = character(&server, &adult, &adult_token, json!({"description": "She is 16 years old."}));
+    let grown = character(&server, &adult, &adult_token, json!({"age_range": "adult"}));
+    let ask = |token: &str, chat: &str, character: &str, message: &str, tier: &str| {
+        let body = json!({"conversation_id": chat, "character_id": character, "message": message, "content_tier": tier});
+        let (status, answer) = invoke(&server, token, "playground-chat", body);
+        (status, answer["code"].as_str().unwrap_or_default().to_string())
+    };
+    let refused = (422, "CONTENT_REFUSED".to_string());
+    assert_eq!(ask(&adult_token, &chat, &teen, "hello", "nsfw"), refused);
+    assert_eq!(ask(&adult_token, &chat, &school, "hello", "nsfw"), refused);
+    assert_eq!(ask(&adult_token, &chat, &grown, "you are a schoolgirl", "nsfw"), refused);
+    assert_eq!(ask(&adult_token, &chat, &grown, "an erotic story", "sfw"), refused);
+    assert!(told(&server, &adult_token, &chat).is_empty());
+    assert_eq!(ask(&adult_token, &chat, &teen, "hello", "sfw").0, 200);
+    assert_eq!(ask(&adult_token, &chat, &grown, "hello", "nsfw").0, 200);
+
+    // What was said before counts as well.
+    let line = json!({"conversation_id": chat, "sender": "user", "content": "when I was a child"});
+    assert_eq!(server.call("POST", "/rest/v1/messages", &adult_token, Some(&line)).0, 201);
+    assert_eq!(ask(&adult_token, &chat, &grown, "hello", "nsfw"), refused);
+    // And so does what the model says: nothing of it is kept.
+    let other = conversation(&server, &adult, &adult_token);
+    model.say("She is still a teen.");
+    assert_eq!(ask(&adult_token, &other, &grown, "hello", "nsfw"), refused);
+    assert_eq!(told(&server, &adult_token, &other), [user("hello")]);
+
+    // Nobody else gets nsfw.
+    let own = conversation(&server, &id, &token);
+    let mine = character(&server, &id, &token, json!({}));
+    assert_eq!(ask(&token, &own, &mine, "hello", "nsfw"), refused);
+}
+
+#[test]
+fn long_conversations_are_summed_up_with_their_sources() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(1), 6);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let lines: Vec<Json> = (0..30)
+        .map(|number| {
+            let sender = if number % 2 == 0 { "user" } else { "assistant" };
+            json!({"conversation_id": chat, "sender": sender, "content": format!("line {number}"),
+                "created_at": format!("2026-01-01T00:00:{number:02}Z")})
+        })
+        .collect();
+    let (status, rows) = server.call("POST", "/rest/v1/messages", &token, Some(&json!(lines)));
+    assert_eq!(status, 201, "{rows}");
+    assert_eq!(say(&server, &token, &chat, "What happened so far?").0, 200);
+    let memory = || invoke(&server, &token, "conversation-memory", json!({"conversation_id": chat})).1;
+    until("a summary", || memory()["summaries"].as_array().is_some_and(|all| !all.is_empty()));
+    let summary = memory()["summaries"][0].clone();
+    let oldest: Vec<&Json> = rows.as_array().expect("rows")[..12].iter().map(|row| &row["id"]).collect();
+    assert_eq!(summary["message_ids"].as_array().expect("ids").iter().collect::<Vec<_>>(), oldest);
+    // The next prompt has it; an edit of what it covers takes it away.
+    assert_eq!(say(&server, &token, &chat, "And then?").0, 200);
+    let text = summary["text"].as_str().expect("text");
+    assert!(
+        model
+            .prompts()
+            .iter()
+            .any(|prompt| prompt[0]["content"].to_string().contains(&format!("Earlier: {text}")))
+    );
+    let edit = json!({"message_id": oldest[4], "content": "something else", "reply": false});
+    assert_eq!(invoke(&server, &token, "edit-message", edit).0, 200);
+    assert_eq!(memory()["summaries"], json!([]));
+}

@@ -67,7 +67,7 @@ pub(super) fn characters(call: &Call, ids: &[Uuid]) -> Result<Vec<Sheet>, Functi
 }
 
 /// What the account is called in stories.
-pub(super) async fn user_name(call: &Call, user: Uuid) -> Result<String, FunctionError> {
+pub(crate) async fn user_name(call: &Call, user: Uuid) -> Result<String, FunctionError> {
     let profile = call.row("profiles", user).await?.unwrap_or_default();
     let name = profile["username"].as_str().unwrap_or_default().trim();
     Ok(if name.is_empty() { "User".into() } else { name.to_string() })
@@ -88,7 +88,7 @@ pub(super) fn lorebook(call: &Call, character: Uuid) -> Result<Option<cards::Lor
 }
 
 /// Adds the character and what belongs to it.
-pub(super) fn enter(call: &Call, setting: &mut Setting, id: Uuid) -> Result<(), FunctionError> {
+pub(crate) fn enter(call: &Call, setting: &mut Setting, id: Uuid) -> Result<(), FunctionError> {
     setting.character = Some(character(call, id)?);
     setting.lorebook = lorebook(call, id)?;
     Ok(())

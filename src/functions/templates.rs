@@ -10,7 +10,7 @@ use super::error::FunctionError;
 
 /// A template that was found.
 #[derive(Clone, Debug)]
-pub(super) struct Template {
+pub(crate) struct Template {
     pub id: Json,
     pub name: String,
     pub system_prompt: String,
@@ -42,7 +42,7 @@ impl Template {
     }
 
     /// For answers: which template it was.
-    pub(super) fn describe(&self) -> Json {
+    pub(crate) fn describe(&self) -> Json {
         json!({"id": self.id, "name": self.name, "source": self.source})
     }
 }
@@ -92,7 +92,7 @@ pub(super) async fn chat(call: &Call, context: &str, tier: Tier) -> Result<Templ
 }
 
 /// The template of a roleplay with a model: one made for the model, else one for any.
-pub(super) async fn roleplay(call: &Call, model: &str, tier: Tier) -> Result<Template, FunctionError> {
+pub(crate) async fn roleplay(call: &Call, model: &str, tier: Tier) -> Result<Template, FunctionError> {
     let base = || active().equal("use_case", Value::text("character_roleplay"));
     for target in [Value::text(model), Value::Null] {
         if let Some(template) = by_tier(call, base().equal("target_model", target), tier).await? {

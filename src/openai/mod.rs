@@ -1,6 +1,10 @@
 //! The dialect of OpenAI: models, pictures and chat under `/v1`.
 
 mod asking;
+mod chat_completions;
+mod chat_engine;
+mod chat_reply;
+mod chat_request;
 mod error;
 mod image_edits;
 mod image_job;
@@ -21,6 +25,7 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/models", get(models::list))
         .route("/models/{*id}", get(models::read))
+        .route("/chat/completions", post(chat_completions::create))
         .route("/images/generations", post(images::create))
         .route("/images/edits", edits)
         .method_not_allowed_fallback(async || {

@@ -11,6 +11,7 @@ use store::{Caller, StoreError};
 use uuid::Uuid;
 
 use super::asking::{Asking, admit};
+use super::chat_engine;
 use super::error::OpenAiError;
 use crate::app::App;
 
@@ -47,13 +48,13 @@ async fn all(app: &App, asking: &Asking) -> Result<Vec<Document>, OpenAiError> {
     let (app, user) = (app.clone(), asking.user);
     let read = tokio::task::spawn_blocking(move || {
         let pictures = list_models(&app.config.models_dir);
-        let characters = characters(&app, user)?;
-        Ok::<_, StoreError>((pictures, characters))
+        Ok::<_, StoreError>((pictures, chat_engine::names(&app)?, characters(&app, user)?))
     });
-    let (pictures, characters) =
+    let (pictures, chats, characters) =
         read.await.map_err(|_| OpenAiError::new(500, "server_error", "the models could not be read"))??;
     let mut models: Vec<Document> =
         pictures.iter().map(|model| model_json(&model.name, 0, "playhouse", "image")).collect();
+    models.extend(chats.iter().map(|name| model_json(name, 0, "playhouse", "chat")));
     models.extend(characters);
     Ok(models)
 }

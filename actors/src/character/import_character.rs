@@ -58,7 +58,8 @@ impl Decision for ImportCharacter {
         set("imported", Value::json(&card_columns::snapshot(&character)));
         transaction.insert(&service, files, file)?;
 
-        if let (Some(book), Some(books)) = (self.lorebook, schema().table("chat.lorebooks")) {
+        if let Some(book) = self.lorebook {
+            let books = schema().known("chat.lorebooks");
             let mut row = books.default_row();
             row[books.at("character_id")] = id.clone();
             row[books.at("user_id")] = character[characters.at("user_id")].clone();

@@ -1,0 +1,122 @@
+//! `POST chat/completions`: the next message of a conversation that the client keeps. A character may be the model:
+//! then its sheet, its lorebook and the prompt's budget are as in our own conversations.
+
+use actors::content_rules::Tier;
+use actors::conversation::history::History;
+use actors::conversation::prompt::Said;
+use actors::conversation::setting::Setting;
+use actors::language::Chosen;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use language::{ChatMessage, ChatRequest, Role};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::asking::admit;
+use super::chat_engine::{choose, submit};
+use super::chat_reply::Reply;
+use super::chat_request::{Body, Wish};
+use super::error::OpenAiError;
+use super::image_job::call_of;
+use super::models::CHARACTER;
+use crate::app::App;
+use crate::functions::call::Call;
+use crate::functions::{cast, receive, templates};
+
+/// `POST chat/completions`
+pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, OpenAiError> {
+    let (parts, body) = request.into_parts();
+    let body = receive(body, app.config.body_bytes_max).await?;
+    let asking = admit(&app, &parts.headers, "chat")?;
+    let body = Body::read(&body)?;
+    let wish = body.wish()?;
+    let call = call_of(&app, &asking, parts.headers);
+    let may_have_nsfw = call.may_have_nsfw()?;
+    let name = body.model.as_deref().map(str::trim).filter(|name| !name.is_empty());
+    let mut setting = match name.and_then(|name| name.strip_prefix(CHARACTER)) {
+        Some(id) => Some(enter(&call, asking.user, id).await?),
+        None => None,
+    };
+    let rating = setting.as_ref().and_then(|setting| setting.character.as_ref());
+    let tier = match body.tier()? {
+        Some(tier) => tier,
+        None if rating.is_some_and(|sheet| sheet.is_nsfw()) => Tier::Nsfw,
+        None => Tier::Sfw,
+    };
+    if tier == Tier::Nsfw && !may_have_nsfw {
+        return Err(OpenAiError::content_refused("nsfw content needs an age-verified account"));
+    }
+    if let Some(setting) = &setting {
+        setting.admit(tier, may_have_nsfw)?;
+    }
+    wish.check(tier)?;
+    let chosen = choose(&app, name.filter(|_| setting.is_none())).await?;
+    let shown = name.map_or_else(|| chosen.model.clone(), str::to_string);
+    let (messages, max_tokens) = match &mut setting {
+        None => (wish.messages.clone(), wish.max_tokens),
+        Some(setting) => {
+            let template = templates::roleplay(&call, &chosen.model, tier).await?;
+            setting.template = (template.name.clone(), template.system_prompt.clone());
+            setting.template_source = template.describe();
+            assemble(setting.clone(), &chosen, &wish).await?
+        }
+    };
+    let cancel = CancellationToken::new();
+    let ends_it = cancel.clone().drop_guard();
+    let mut request = ChatRequest::new(messages);
+    request.sampling = wish.sampling;
+    request.stop = wish.stop;
+    request.max_tokens = max_tokens;
+    request.json_schema = wish.json_schema;
+    request.seed = wish.seed;
+    request.user = asking.user.to_string();
+    request.cancel = cancel;
+    let stream = submit(&chosen, request).await?;
+    let reply = Reply::new(shown, tier, wish.include_usage, stream, ends_it);
+    if wish.stream { Ok(reply.streamed()) } else { reply.whole().await }
+}
+
+/// The character and what belongs to it, as far as the caller may know them.
+async fn enter(call: &Call, user: Uuid, id: &str) -> Result<Setting, OpenAiError> {
+    let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"));
+    let character = Uuid::parse_str(id).map_err(|_| missing())?;
+    let mut setting = Setting { user_name: cast::user_name(call, user).await?, ..Setting::default() };
+    match cast::enter(call, &mut setting, character) {
+        Ok(()) => Ok(setting),
+        Err(error) if error.status == axum::http::StatusCode::NOT_FOUND => Err(missing()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The prompt of a character's turn: what the client calls instructions is the scene, the rest was said.
+async fn assemble(
+    mut setting: Setting,
+    chosen: &Chosen,
+    wish: &Wish,
+) -> Result<(Vec<ChatMessage>, usize), OpenAiError> {
+    let (instructions, said): (Vec<_>, Vec<_>) =
+        wish.messages.iter().cloned().partition(|message| message.role == Role::System);
+    setting.scene.extend(instructions.into_iter().map(|message| message.content));
+    let said: Vec<Said> = said
+        .into_iter()
+        .map(|message| Said { id: None, role: message.role, text: message.content })
+        .collect();
+    if said.is_empty() {
+        return Err(OpenAiError::param("messages", "nobody has said anything yet"));
+    }
+    let replies = said.iter().filter(|said| said.role == Role::Assistant).count();
+    let history = History { said, replies, memory: serde_json::json!({}), ..History::default() };
+    let (chosen, seed, max_tokens) = (chosen.clone(), wish.seed.unwrap_or(0), wish.max_tokens);
+    let assembled = tokio::task::spawn_blocking(move || {
+        let count = |text: &str| chosen.count_tokens(text);
+        let (mut material, _) = setting.material(Uuid::nil(), &history, None, seed, &count);
+        material.max_tokens = max_tokens;
+        material.context_tokens = chosen.context_tokens;
+        material.assemble(&count)
+    });
+    let prompt = assembled
+        .await
+        .map_err(|_| OpenAiError::new(500, "server_error", "the prompt could not be made"))?
+        .map_err(|error| OpenAiError::new(400, "context_length_exceeded", error.to_string()))?;
+    Ok((prompt.messages, prompt.max_tokens))
+}

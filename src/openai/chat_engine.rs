@@ -1,0 +1,83 @@
+//! The one place where this dialect meets the engines that make words.
+
+use actors::language::{Chosen, LocalStatus, NoEngine, Wanted};
+use language::{ChatRequest, ChatStream, LanguageError};
+use models::Value;
+
+use super::error::OpenAiError;
+use crate::app::App;
+
+/// What a chat is for, as the catalogue calls it.
+const TASK: &str = "roleplay";
+
+/// The engine that a name means; the default without one.
+pub(super) async fn choose(app: &App, name: Option<&str>) -> Result<Chosen, OpenAiError> {
+    let engines = app.chat.engines();
+    Ok(engines.choose(Wanted { name, task: TASK, strict: true }).await?)
+}
+
+/// Hands a request to an engine.
+pub(super) async fn submit(chosen: &Chosen, request: ChatRequest) -> Result<ChatStream, OpenAiError> {
+    let engine = chosen.engine.clone();
+    let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
+    submitted.map_err(|error| LanguageError::Panicked(error.to_string()))?.map_err(OpenAiError::from)
+}
+
+/// The names of models that chat: the local one, and those that the catalogue lists. Blocks.
+pub(super) fn names(app: &App) -> Result<Vec<String>, store::StoreError> {
+    let mut names = Vec::new();
+    match app.chat.engines().local_status() {
+        LocalStatus::Loaded(name) => names.push(name),
+        LocalStatus::Present(path) => {
+            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        }
+        _ => {}
+    }
+    let query = actors::rows::all("api_models").equal("is_active", Value::Bool(true)).limit(500);
+    for model in actors::rows::select(app.actors.store(), &query)? {
+        let chats = matches!(model["modality"].as_str(), Some("chat" | "roleplay" | "prompt"));
+        let key = model["model_key"].as_str().filter(|_| chats);
+        if let Some(key) = key
+            && !names.iter().any(|known| known == key)
+        {
+            names.push(key.to_string());
+        }
+    }
+    Ok(names)
+}
+
+impl From<NoEngine> for OpenAiError {
+    fn from(error: NoEngine) -> OpenAiError {
+        let message = error.to_string();
+        match error {
+            NoEngine::Store(error) => error.into(),
+            NoEngine::Unknown { name } => OpenAiError::no_model(&name),
+            NoEngine::Fetching { .. } => OpenAiError::new(503, "model_loading", message).retry_after(10),
+            other => OpenAiError::new(503, &other.code().to_ascii_lowercase(), message),
+        }
+    }
+}
+
+impl From<LanguageError> for OpenAiError {
+    fn from(error: LanguageError) -> OpenAiError {
+        let message = error.to_string();
+        match error {
+            LanguageError::QueueFull { .. } => {
+                OpenAiError::new(429, "rate_limit_exceeded", message).retry_after(5)
+            }
+            LanguageError::ContextFull { .. } => OpenAiError::new(400, "context_length_exceeded", message),
+            LanguageError::InvalidRequest { field, reason } => OpenAiError::param(field, reason),
+            LanguageError::Schema(_) => OpenAiError::param("response_format", message),
+            LanguageError::CircuitOpen { .. } => {
+                OpenAiError::new(503, "provider_resting", message).retry_after(30)
+            }
+            LanguageError::Remote { .. } | LanguageError::RemoteStatus { .. } => {
+                OpenAiError::new(502, "provider_failed", message)
+            }
+            _ => {
+                tracing::error!(error = message, "a model failed");
+                OpenAiError::new(500, "model_failed", message)
+            }
+        }
+    }
+}

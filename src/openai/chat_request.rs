@@ -1,0 +1,278 @@
+//! What is asked of a chat: `chat/completions` in this dialect's words, checked.
+
+use actors::character::card_rating::check_long;
+use actors::content_rules::Tier;
+use language::{ChatMessage, Role, Sampling};
+use serde::Deserialize;
+use serde_json::Value as Json;
+
+use super::error::OpenAiError;
+
+/// Messages of one request.
+const MESSAGES_MAX: usize = 2000;
+/// All that is said in one request, in bytes.
+const TEXT_BYTES_MAX: usize = 4 << 20;
+/// Texts that end a reply.
+const STOPS_MAX: usize = 8;
+const STOP_BYTES_MAX: usize = 200;
+/// Longest reply unless the caller says, in tokens.
+const TOKENS: usize = 1024;
+const TOKENS_MAX: usize = 1 << 16;
+
+/// The body. Fields of ours stand beside those of the dialect.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Body {
+    pub model: Option<String>,
+    pub messages: Vec<Message>,
+    pub stream: Option<bool>,
+    pub stream_options: Option<StreamOptions>,
+    pub n: Option<u64>,
+    pub max_tokens: Option<usize>,
+    pub max_completion_tokens: Option<usize>,
+    pub stop: Option<Json>,
+    pub seed: Option<i64>,
+    pub temperature: Option<f32>,
+    pub top_p: Option<f32>,
+    pub presence_penalty: Option<f32>,
+    pub frequency_penalty: Option<f32>,
+    pub response_format: Option<Json>,
+    pub tools: Option<Vec<Json>>,
+    pub logprobs: Option<bool>,
+    // Ours.
+    pub min_p: Option<f32>,
+    pub top_k: Option<usize>,
+    #[serde(alias = "repeat_penalty")]
+    pub repetition_penalty: Option<f32>,
+    pub content_rating: Option<String>,
+}
+
+/// One message.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Message {
+    pub role: String,
+    #[serde(default)]
+    pub content: Json,
+}
+
+/// How a stream ends.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct StreamOptions {
+    pub include_usage: bool,
+}
+
+/// A body that was understood.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    pub messages: Vec<ChatMessage>,
+    pub sampling: Sampling,
+    pub stop: Vec<String>,
+    pub max_tokens: usize,
+    pub json_schema: Option<Json>,
+    pub seed: Option<u64>,
+    pub stream: bool,
+    pub include_usage: bool,
+}
+
+impl Body {
+    /// Reads JSON.
+    pub fn read(body: &[u8]) -> Result<Body, OpenAiError> {
+        serde_json::from_slice(body).map_err(|error| {
+            OpenAiError::new(400, "invalid_json", format!("the body is not understood: {error}"))
+        })
+    }
+
+    /// The rating that the caller asks for.
+    pub fn tier(&self) -> Result<Option<Tier>, OpenAiError> {
+        let Some(rating) = self.content_rating.as_deref() else { return Ok(None) };
+        let unknown = || OpenAiError::param("content_rating", format!("{rating:?} is neither sfw nor nsfw"));
+        Tier::parse(rating).map(Some).ok_or_else(unknown)
+    }
+
+    /// What is wished; refuses what cannot be honoured instead of leaving it out.
+    pub fn wish(&self) -> Result<Wish, OpenAiError> {
+        if self.n.is_some_and(|n| n != 1) {
+            return Err(OpenAiError::param("n", "one reply at a time"));
+        }
+        if self.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
+            return Err(OpenAiError::param("tools", "tools are not called here"));
+        }
+        if self.logprobs == Some(true) {
+            return Err(OpenAiError::param("logprobs", "are not told"));
+        }
+        let limit = self.max_completion_tokens.or(self.max_tokens);
+        if limit == Some(0) {
+            return Err(OpenAiError::param("max_tokens", "is 0; at least 1"));
+        }
+        let mut sampling = Sampling::default();
+        for (to, from) in [
+            (&mut sampling.temperature, self.temperature),
+            (&mut sampling.top_p, self.top_p),
+            (&mut sampling.min_p, self.min_p),
+            (&mut sampling.repetition_penalty, self.repetition_penalty),
+            (&mut sampling.presence_penalty, self.presence_penalty),
+            (&mut sampling.frequency_penalty, self.frequency_penalty),
+        ] {
+            *to = from.unwrap_or(*to);
+        }
+        sampling.top_k = self.top_k.unwrap_or(0);
+        Ok(Wish {
+            messages: self.said()?,
+            sampling,
+            stop: self.stops()?,
+            max_tokens: limit.unwrap_or(TOKENS).min(TOKENS_MAX),
+            json_schema: self.schema()?,
+            // Negative ones mean any, as other programs write it.
+            seed: self.seed.and_then(|seed| u64::try_from(seed).ok()),
+            stream: self.stream == Some(true),
+            include_usage: self.stream_options.unwrap_or_default().include_usage,
+        })
+    }
+
+    fn said(&self) -> Result<Vec<ChatMessage>, OpenAiError> {
+        if self.messages.is_empty() || self.messages.len() > MESSAGES_MAX {
+            let message = format!("{} messages; 1 to {MESSAGES_MAX}", self.messages.len());
+            return Err(OpenAiError::param("messages", message));
+        }
+        let mut bytes = 0;
+        let mut said = Vec::with_capacity(self.messages.len());
+        for (index, message) in self.messages.iter().enumerate() {
+            let place = |field: &str| format!("messages[{index}].{field}");
+            let role = match message.role.as_str() {
+                "system" | "developer" => Role::System,
+                "user" => Role::User,
+                "assistant" => Role::Assistant,
+                other => {
+                    let message = format!("{other:?} is none of system, developer, user, assistant");
+                    return Err(OpenAiError::param(&place("role"), message));
+                }
+            };
+            let text =
+                text_of(&message.content).map_err(|error| OpenAiError::param(&place("content"), error))?;
+            bytes += text.len();
+            if bytes > TEXT_BYTES_MAX {
+                let message = format!("more than {TEXT_BYTES_MAX} bytes");
+                return Err(OpenAiError::new(413, "context_length_exceeded", message));
+            }
+            said.push(ChatMessage::new(role, text));
+        }
+        Ok(said)
+    }
+
+    fn stops(&self) -> Result<Vec<String>, OpenAiError> {
+        let wrong = || {
+            OpenAiError::param(
+                "stop",
+                format!("a text or at most {STOPS_MAX} texts of {STOP_BYTES_MAX} bytes"),
+            )
+        };
+        let stops: Vec<String> = match &self.stop {
+            None | Some(Json::Null) => Vec::new(),
+            Some(Json::String(stop)) => vec![stop.clone()],
+            Some(Json::Array(stops)) => {
+                let text = |stop: &Json| stop.as_str().map(str::to_string).ok_or_else(wrong);
+                stops.iter().map(text).collect::<Result<_, _>>()?
+            }
+            Some(_) => return Err(wrong()),
+        };
+        match stops.len() <= STOPS_MAX && stops.iter().all(|stop| stop.len() <= STOP_BYTES_MAX) {
+            true => Ok(stops.into_iter().filter(|stop| !stop.is_empty()).collect()),
+            false => Err(wrong()),
+        }
+    }
+
+    fn schema(&self) -> Result<Option<Json>, OpenAiError> {
+        let Some(format) = &self.response_format else { return Ok(None) };
+        match format["type"].as_str() {
+            None if format.is_null() => Ok(None),
+            Some("text") => Ok(None),
+            Some("json_object") => Ok(Some(serde_json::json!({"type": "object"}))),
+            Some("json_schema") => match &format["json_schema"]["schema"] {
+                schema @ Json::Object(_) => Ok(Some(schema.clone())),
+                _ => Err(OpenAiError::param("response_format", "json_schema.schema: an object is needed")),
+            },
+            _ => Err(OpenAiError::param("response_format", "type: text, json_object or json_schema")),
+        }
+    }
+}
+
+impl Wish {
+    /// Refuses what may not be said at a rating.
+    pub fn check(&self, tier: Tier) -> Result<(), OpenAiError> {
+        for (index, message) in self.messages.iter().enumerate() {
+            check_long(tier, &format!("message {}", index + 1), &message.content)?;
+        }
+        Ok(())
+    }
+}
+
+/// A text, or the texts of its parts.
+fn text_of(content: &Json) -> Result<String, String> {
+    match content {
+        Json::String(text) => Ok(text.clone()),
+        Json::Null => Ok(String::new()),
+        Json::Array(parts) => {
+            let mut texts = Vec::with_capacity(parts.len());
+            for part in parts {
+                match (part["type"].as_str(), part["text"].as_str()) {
+                    (Some("text"), Some(text)) => texts.push(text),
+                    (Some(kind), _) => {
+                        return Err(format!("a part of type {kind:?} cannot be read; text can"));
+                    }
+                    _ => return Err("a part has no type".into()),
+                }
+            }
+            Ok(texts.join("\n"))
+        }
+        _ => Err("a text or a list of parts is needed".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wish(body: &str) -> Result<Wish, OpenAiError> {
+        Body::read(body.as_bytes()).and_then(|body| body.wish())
+    }
+
+    #[test]
+    fn the_dialects_fields_are_understood() {
+        let wish = wish(
+            r#"{"model":"x","messages":[{"role":"developer","content":"be brief"},
+               {"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}],
+               "stop":"END","seed":-1,"temperature":0,"max_completion_tokens":5,"user":"u","store":true,
+               "response_format":{"type":"json_object"},"stream":true,"stream_options":{"include_usage":true}}"#,
+        )
+        .expect("a wish");
+        assert_eq!(wish.messages[0], ChatMessage::new(Role::System, "be brief"));
+        assert_eq!(wish.messages[1].content, "a\nb");
+        assert_eq!((wish.stop.len(), wish.seed, wish.max_tokens), (1, None, 5));
+        assert_eq!((wish.sampling.temperature, wish.stream, wish.include_usage), (0.0, true, true));
+        assert!(wish.json_schema.is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_is_named() {
+        let user = r#""messages":[{"role":"user","content":"a"}]"#;
+        for (body, param) in [
+            (r#"{}"#.to_string(), "messages"),
+            (r#"{"messages":[{"role":"tool","content":"a"}]}"#.into(), "messages[0].role"),
+            (r#"{"messages":[{"role":"user","content":7}]}"#.into(), "messages[0].content"),
+            (
+                r#"{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#.into(),
+                "messages[0].content",
+            ),
+            (format!("{{{user},\"n\":2}}"), "n"),
+            (format!("{{{user},\"tools\":[{{}}]}}"), "tools"),
+            (format!("{{{user},\"stop\":7}}"), "stop"),
+            (format!("{{{user},\"max_tokens\":0}}"), "max_tokens"),
+            (format!("{{{user},\"logprobs\":true}}"), "logprobs"),
+            (format!("{{{user},\"response_format\":{{\"type\":\"xml\"}}}}"), "response_format"),
+        ] {
+            let error = wish(&body).expect_err("an error");
+            assert_eq!(error.body()["error"]["param"], serde_json::json!(param), "{body}");
+        }
+    }
+}

@@ -16,7 +16,7 @@ pub(super) struct Template {
     pub system_prompt: String,
     pub token_limit: Option<usize>,
     pub metadata: Json,
-    /// `cache`, `database` or `built_in`.
+    /// `cache`, `database`, `override` or `built_in`.
     pub source: &'static str,
 }
 

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use crate::content_words::{EXPLICIT, INNOCENT, MINOR, MINOR_ANYWHERE, MINOR_THINGS};
 use crate::refusal::Refusal;
 
 /// The rating of a conversation, a prompt or a picture.
@@ -54,246 +55,6 @@ pub fn check(tier: Tier, what: &str, text: &str) -> Result<(), Refusal> {
 pub fn is_minors_age_range(age_range: &str) -> bool {
     crate::character::characters::MINORS.contains(&age_range.trim().to_ascii_lowercase().as_str())
 }
-
-/// Words and phrases that point to a minor.
-const MINOR: &[&str] = &[
-    "child",
-    "children",
-    "childlike",
-    "kid",
-    "kids",
-    "kiddo",
-    "teen",
-    "teens",
-    "teenage",
-    "teenaged",
-    "teenager",
-    "teenagers",
-    "preteen",
-    "preteens",
-    "tween",
-    "tweens",
-    "underage",
-    "underaged",
-    "under age",
-    "toddler",
-    "toddlers",
-    "infant",
-    "infants",
-    "newborn",
-    "schoolgirl",
-    "schoolgirls",
-    "schoolboy",
-    "schoolboys",
-    "schoolchild",
-    "schoolkid",
-    "school girl",
-    "school boy",
-    "adolescent",
-    "adolescents",
-    "juvenile",
-    "prepubescent",
-    "pubescent",
-    "loli",
-    "lolis",
-    "lolita",
-    "lolicon",
-    "shota",
-    "shotas",
-    "shotacon",
-    "minors",
-    "little girl",
-    "little girls",
-    "little boy",
-    "little boys",
-    "young girl",
-    "young girls",
-    "young boy",
-    "young boys",
-    "young teen",
-    "middle school",
-    "middle schooler",
-    "junior high",
-    "high school",
-    "high schooler",
-    "high schoolers",
-    "elementary school",
-    "primary school",
-    "grade school",
-    "kindergarten",
-    "kindergartner",
-    "preschool",
-    "preschooler",
-    "seventh grader",
-    "eighth grader",
-    "grader",
-    "under 18",
-    "under eighteen",
-    "below 18",
-    "not yet 18",
-    "not 18 yet",
-    "barely legal",
-    "jailbait",
-    "nina",
-    "nino",
-    "menor de edad",
-    "adolescente",
-    "minderjahrig",
-    "minderjahrige",
-    "schulmadchen",
-    "kleines madchen",
-    "fillette",
-    "mineure",
-    "bambina",
-    "bambino",
-    "minorenne",
-];
-
-/// The same in scripts without spaces between words.
-const MINOR_ANYWHERE: &[&str] = &[
-    "未成年",
-    "小学生",
-    "中学生",
-    "高校生",
-    "子供",
-    "幼女",
-    "少女",
-    "少年",
-    "ロリ",
-    "ショタ",
-    "儿童",
-    "兒童",
-    "미성년",
-    "초등학생",
-    "중학생",
-    "고등학생",
-    "ребен",
-    "ребён",
-    "несовершеннолет",
-    "малолет",
-    "школьниц",
-    "школьник",
-    "подросток",
-    "девочк",
-];
-
-/// What may follow "a minor" when no person is meant.
-const MINOR_THINGS: &[&str] = &[
-    "detail",
-    "injury",
-    "issue",
-    "inconvenience",
-    "problem",
-    "key",
-    "chord",
-    "role",
-    "change",
-    "cut",
-    "setback",
-    "point",
-    "scale",
-    "league",
-    "matter",
-    "annoyance",
-    "difference",
-    "error",
-    "mistake",
-    "character",
-];
-
-/// Words and phrases that are explicit wherever they stand.
-const EXPLICIT: &[&str] = &[
-    "blowjob",
-    "blowjobs",
-    "handjob",
-    "handjobs",
-    "masturbate",
-    "masturbates",
-    "masturbated",
-    "masturbating",
-    "masturbation",
-    "orgasm",
-    "orgasms",
-    "orgasmic",
-    "erotic",
-    "erotica",
-    "porn",
-    "porno",
-    "pornographic",
-    "pornography",
-    "hentai",
-    "nsfw",
-    "xxx",
-    "sex",
-    "sexual",
-    "sexually",
-    "intercourse",
-    "genitals",
-    "genitalia",
-    "penis",
-    "vagina",
-    "vaginal",
-    "clitoris",
-    "clit",
-    "fellatio",
-    "cunnilingus",
-    "ejaculate",
-    "ejaculates",
-    "ejaculation",
-    "cumshot",
-    "cumming",
-    "creampie",
-    "gangbang",
-    "threesome",
-    "nude",
-    "nudes",
-    "nudity",
-    "naked",
-    "topless",
-    "fuck me",
-    "fucking her",
-    "fucking him",
-    "fucks her",
-    "fucks him",
-    "fuck her",
-    "fuck him",
-    "her pussy",
-    "my pussy",
-    "your pussy",
-    "his cock",
-    "my cock",
-    "your cock",
-    "her tits",
-    "bare breasts",
-    "nipples",
-    "dildo",
-    "fetish",
-    "bdsm",
-    "strip naked",
-    "undress me",
-];
-
-/// Phrases in which an explicit word means something else.
-const INNOCENT: &[&str] = &[
-    "naked eye",
-    "sex education",
-    "same sex",
-    "the opposite sex",
-    "biological sex",
-    "sex at birth",
-    "sexual assault",
-    "sexual harassment",
-    "sexual orientation",
-    "sexual abuse",
-    "naked truth",
-    "naked mole",
-    "not nsfw",
-    "no nsfw",
-    "no nudity",
-    "no sexual",
-    "sex chromosome",
-    "sex chromosomes",
-];
 
 const NUMBERS: [&str; 18] = [
     "zero",
@@ -494,5 +255,67 @@ fn names_minors_age(words: &[String]) -> bool {
 }
 
 #[cfg(test)]
-#[path = "content_rules_tests.rs"]
-mod tests;
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_and_words_of_minors_are_seen() {
+        for text in [
+            "She is a teen.",
+            "a 16-year-old girl",
+            "16yo",
+            "I am seventeen years old",
+            "aged 15",
+            "Age: 12",
+            "she's 14 and",
+            "He is twelve.",
+            "a t33n idol",
+            "t e e n",
+            "te\u{200b}en",
+            "ｔｅｅｎ",
+            "still a minor",
+            "high school uniform",
+            "未成年の",
+            "niña",
+            "not yet 18",
+        ] {
+            assert!(seems_minor(text), "{text}");
+        }
+        for text in [
+            "She is 25 years old.",
+            "I am 5 minutes away",
+            "a minor detail",
+            "an eighteen year old student",
+            "the passion of the class",
+            "Chapter 12",
+            "kidding aside, the teensy canteen",
+            "Nina and Nino",
+            "",
+        ] {
+            assert!(!seems_minor(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn explicit_words_count_whole() {
+        for text in ["an erotic scene", "p0rn", "They have sex.", "s e x u a l", "naked in the naked eye"] {
+            assert!(is_explicit(text), "{text}");
+        }
+        for text in [
+            "with the naked eye",
+            "Essex and Middlesex",
+            "a classic class",
+            "sex education",
+            "Dick Whittington",
+        ] {
+            assert!(!is_explicit(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn each_tier_refuses_its_own() {
+        let refused = |tier, text| matches!(check(tier, "it", text), Err(Refusal::ContentRefused { .. }));
+        assert!(refused(Tier::Nsfw, "the child") && !refused(Tier::Sfw, "the child plays"));
+        assert!(refused(Tier::Sfw, "erotic") && !refused(Tier::Nsfw, "erotic"));
+    }
+}

@@ -76,11 +76,11 @@ pub(super) fn build(
     } else if wish("mode").and_then(Json::as_str) == Some("i2i") {
         return Err(FunctionError::bad("reference_image_url is missing: i2i needs a picture"));
     }
-    if let Some(scheduler) = wish("scheduler").and_then(Json::as_str) {
-        if let Some(scheduler) = scheduler_for(capabilities, scheduler, &model["input_defaults"]["scheduler"])
-        {
-            input.insert("scheduler".into(), scheduler);
-        }
+    let scheduler = wish("scheduler")
+        .and_then(Json::as_str)
+        .and_then(|wished| scheduler_for(capabilities, wished, &model["input_defaults"]["scheduler"]));
+    if let Some(scheduler) = scheduler {
+        input.insert("scheduler".into(), scheduler);
     }
     if let Json::Array(allowed) = &capabilities["allowed_input_keys"] {
         input.retain(|name, _| allowed.iter().any(|key| key.as_str() == Some(name)));

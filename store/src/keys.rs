@@ -4,7 +4,7 @@
 //! row          [table u16][0 u16][primary key]                 → row
 //! index entry  [table u16][index u16][fields][primary key]     → length of the primary key, u16
 //! blob in use  [fffe][hash 32][table u16][primary key]         → nothing
-//! meta         [ffff][word]                                    → catalog, commit counter
+//! meta         [ffff][word]                                    → catalog, key layout, commit counter
 //! ```
 //!
 //! One tree, so that one engine batch makes a commit atomic.
@@ -20,6 +20,10 @@ use crate::encode;
 const BLOB_TABLE: [u8; 2] = [0xff, 0xfe];
 /// Where the catalog lies.
 pub(crate) const CATALOG: &[u8] = b"\xff\xffcatalog";
+/// Where the number of the key layout lies.
+pub(crate) const LAYOUT: &[u8] = b"\xff\xfflayout";
+/// Raised when keys are written differently.
+pub(crate) const LAYOUT_NUMBER: u8 = 2;
 /// Where the number of the last commit lies.
 pub(crate) const COUNTER: &[u8] = b"\xff\xffcounter";
 

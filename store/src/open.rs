@@ -48,6 +48,7 @@ impl Store {
         let tree_folder = folder.join("tree");
         let db = open_engine(&tree_folder, options, &mut opened)?;
         let tree = db.open_tree("rows")?;
+        check_layout(&tree)?;
         let numbered = catalog::number(&tree, schema)?;
         let blobs = blob::BlobStore::open(&folder.join("blobs"))?;
         let last = match tree.get(keys::COUNTER)? {
@@ -134,6 +135,22 @@ impl Store {
     }
 }
 
+/// Notes the key layout in a new store, and refuses one whose keys were written differently.
+fn check_layout(tree: &sled::Tree) -> Result<(), StoreError> {
+    if tree.get(keys::CATALOG)?.is_none() {
+        tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
+        return Ok(());
+    }
+    let layout = tree.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1);
+    if layout == keys::LAYOUT_NUMBER {
+        return Ok(());
+    }
+    Err(StoreError::Open(format!(
+        "the store has key layout {layout}, this version reads {}; use the version that wrote it",
+        keys::LAYOUT_NUMBER
+    )))
+}
+
 fn open_engine(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Result<sled::Db, StoreError> {
     set_aside(folder, &|name| name.starts_with("snap.") && name.ends_with(".generating"), opened)?;
     match try_open(folder, options) {
@@ -211,4 +228,20 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
 /// The end of everything that begins with a prefix, for scans that have one.
 pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
     encode::after_prefix(prefix)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_with_other_keys_is_refused() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let options = OpenOptions::default();
+        let (store, _) = Store::open(folder.path(), models::schema(), &options).expect("a new store");
+        assert!(check_layout(&store.inner.tree).is_ok());
+        store.inner.tree.insert(keys::LAYOUT, &[1]).expect("a write");
+        let refused = check_layout(&store.inner.tree);
+        assert!(matches!(refused, Err(StoreError::Open(reason)) if reason.contains("key layout 1")));
+    }
 }

@@ -411,3 +411,37 @@ proptest! {
         compare(&claims(user), table, query, &asked, naive)?;
     }
 }
+
+/// Identifiers are the client's to choose. The engine cannot scan backwards over keys with long runs of `ff`.
+#[test]
+fn hostile_identifiers_do_not_stop_backward_scans() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = Store::open(folder.path(), schema(), &OpenOptions::default()).expect("a store");
+    let claims = Claims::service();
+    let caller = Caller::new(&claims);
+    let table = schema().known("tag_presets");
+    // Groups whose identifiers differ in the first byte and go on with ff: wherever a page ends between two groups,
+    // the one before it is hard to find.
+    let id = |number: u128| uuid((((number / 12 + 1) << 120) | (u128::MAX >> 8)) - 11 + number % 12);
+    let rows: u128 = 12 * 250;
+    let (_, durable) = store
+        .transact(&claims, |transaction| {
+            for number in 0..rows {
+                let mut row = table.default_row();
+                row[table.at("id")] = id(number);
+                for column in ["category", "group_key", "group_label", "tag_value"] {
+                    row[table.at(column)] = Value::text(format!("{number}"));
+                }
+                transaction.insert(&caller, table, row)?;
+            }
+            Ok::<_, store::StoreError>(())
+        })
+        .expect("the rows fit");
+    durable.wait_blocking().expect("durable");
+    let query = Query::all(table.id).order("id", true);
+    let limits = Limits { rows_max: 10_000, ..Limits::default() };
+    let found = Reader::new(store.reads(), &caller, limits).select(&query, false).expect("rows");
+    let ids: Vec<Value> = found.rows.iter().map(|row| row[table.at("id")].clone()).collect();
+    let expected: Vec<Value> = (0..rows).rev().map(id).collect();
+    assert_eq!(ids, expected);
+}

@@ -154,7 +154,7 @@ mod tests {
         let last = parameters.lines().last().expect("a last line");
         assert!(last.starts_with("Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 16x8, Model hash: 0123456789, Model: starter"), "{last}");
         assert!(texts.iter().any(|chunk| chunk.keyword == "playhouse"));
-        let other = GenerateSpec { prompt: "猫".into(), ..spec };
+        let other = GenerateSpec { prompt: "猫".into(), ..spec.clone() };
         let bytes = png(&picture, &Origin { spec: &other, ..origin }).expect("any text fits");
         let reader = png::Decoder::new(Cursor::new(&bytes)).read_info().expect("a PNG");
         assert!(

@@ -23,6 +23,10 @@ pub(super) struct Linear {
     in_features: usize,
 }
 
+#[allow(
+    clippy::large_enum_variant,
+    reason = "a model has some hundred of them, and each is read for every token"
+)]
 enum Weights {
     /// Plain floats, seen both as a slice and as a burn tensor.
     Plain { numbers: Bytes, tensor: Tensor<2> },

@@ -60,7 +60,7 @@ impl Decision for SaveAsset {
         if let Some(collection) = self.collection_id {
             let collections = schema().known("user_collections");
             let row = transaction.reads().get(collections, &[Value::Uuid(collection)])?;
-            if !row.is_some_and(|row| row[collections.at("user_id")].as_uuid() == Some(self.user_id)) {
+            if row.is_none_or(|row| row[collections.at("user_id")].as_uuid() != Some(self.user_id)) {
                 return Err(Refusal::raised("PT400", "collectionId: the account has no such collection"));
             }
         }

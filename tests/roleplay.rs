@@ -166,3 +166,61 @@ fn long_conversations_are_summed_up_with_their_sources() {
     assert_eq!(invoke(&server, &token, "edit-message", edit).0, 200);
     assert_eq!(memory()["summaries"], json!([]));
 }
+
+#[test]
+fn scenes_and_portraits_are_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 6);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let mira = character(&server, &id, &token, json!({"appearance_tags": ["tall", "grey coat"]}));
+    let body = json!({"conversation_id": chat, "character_id": mira, "message": "Show me the sea",
+        "memory_tier": "conversation", "content_tier": "sfw", "scene_generation": true, "scene_name": "the pier"});
+    let (status, answer) = invoke(&server, &token, "roleplay-chat", body);
+    assert_eq!((status, &answer["scene_generating_async"]), (200, &json!(true)), "{answer}");
+    let scenes = || {
+        let path = format!(
+            "/rest/v1/character_scenes?conversation_id=eq.{chat}&select=image_url,scene_prompt,generation_mode"
+        );
+        server.call("GET", &path, &token, None).1
+    };
+    until("the scene is drawn", || scenes()[0]["image_url"].is_string());
+    let scene = &scenes()[0];
+    assert_eq!(scene["generation_mode"], "t2i");
+    let prompt = scene["scene_prompt"].as_str().expect("text");
+    assert!(prompt.starts_with("Mira, tall, grey coat, the pier, word 0"), "{prompt}");
+    assert!(scene["image_url"].as_str().is_some_and(|url| url.starts_with(&format!("workspace-temp/{id}/"))));
+
+    let (status, refused) = invoke(
+        &server,
+        &token,
+        "character-portrait",
+        json!({"characterId": mira, "canonPoseKey": "upside_down"}),
+    );
+    assert_eq!((status, refused["available"].as_array().map(Vec::len)), (400, Some(5)), "{refused}");
+    let ask = json!({"characterId": mira, "canonPoseKey": "profile", "presets": {"expression": "smiling"}});
+    let (status, portrait) = invoke(&server, &token, "character-portrait", ask);
+    assert_eq!((status, &portrait["success"]), (200, &json!(true)), "{portrait}");
+    let path = portrait["imageUrl"].as_str().expect("a path");
+    assert!(path.starts_with(&format!("user-library/{id}/portraits/{mira}_")), "{path}");
+    let (_, row) = server.call(
+        "GET",
+        &format!("/rest/v1/characters?id=eq.{mira}&select=image_url,portrait_count"),
+        &token,
+        None,
+    );
+    assert_eq!(row, json!([{"image_url": path, "portrait_count": 1}]));
+    let (_, rows) = server.call("GET", "/rest/v1/character_portraits?select=is_primary,prompt", &token, None);
+    assert_eq!(rows[0]["is_primary"], true);
+    assert!(
+        rows[0]["prompt"].as_str().is_some_and(|text| text.contains("side view") && text.contains("smiling"))
+    );
+    let path = "/rest/v1/user_library?select=id,label&output_type=eq.position";
+    let (_, canon) = server.call("GET", path, &token, None);
+    assert_eq!(canon, json!([{"id": portrait["canonId"], "label": "profile"}]));
+    let (_, stranger) = server.sign_up("eve@example.com");
+    assert_eq!(invoke(&server, &stranger, "character-portrait", json!({"characterId": mira})).0, 404);
+    assert_eq!(server.check()["faults"], 0);
+}

@@ -33,6 +33,7 @@ fn ages_and_words_of_minors_are_seen() {
         "the passion of the class",
         "Chapter 12",
         "kidding aside, the teensy canteen",
+        "Nina and Nino",
         "",
     ] {
         assert!(!seems_minor(text), "{text}");

@@ -15,6 +15,7 @@ pub mod audit;
 pub mod catalog;
 pub mod character;
 pub mod content_rules;
+mod content_words;
 pub mod conversation;
 pub mod events;
 pub mod file;

@@ -6,6 +6,7 @@ pub(crate) mod await_job;
 pub mod call;
 pub(crate) mod cast;
 mod character_lorebook;
+mod character_portrait;
 mod character_suggestions;
 mod chat_answer;
 mod chat_workers;
@@ -31,6 +32,7 @@ mod job_progress;
 mod picture;
 mod playground_chat;
 mod prices;
+mod put_row;
 pub(crate) mod queue_job;
 mod reference;
 mod refresh_prompt_cache;
@@ -41,6 +43,7 @@ mod replicate_webhook;
 mod reply_tools;
 mod roleplay_chat;
 mod scene_narrative;
+mod scene_picture;
 mod score_generation;
 mod signature;
 mod stop_reply;
@@ -147,6 +150,7 @@ static FUNCTIONS: &[Function] = &[
     function!("character-lorebook", User, character_lorebook::run),
     function!("enhance-prompt", Token, enhance_prompt::run),
     function!("refresh-prompt-cache", Admin, refresh_prompt_cache::run),
+    function!("character-portrait", User, character_portrait::run),
     function!("character-suggestions", User, character_suggestions::run),
     function!("scene-narrative", User, scene_narrative::run),
     function!("storyboard-ai-assist", User, storyboard_ai_assist::run),

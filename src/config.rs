@@ -36,6 +36,8 @@ pub struct Config {
     pub file_bytes_max: u64,
     /// Rows of one answer at most.
     pub rows_max: u64,
+    /// Whether `Prefer: tx=rollback` may turn a write into a trial.
+    pub tx_rollback: bool,
     /// Decisions that may wait at one actor.
     pub mailbox_capacity: usize,
     /// Seconds a query may take.
@@ -92,6 +94,7 @@ impl Default for Config {
             body_bytes_max: 10 << 20,
             file_bytes_max: 256 << 20,
             rows_max: 1000,
+            tx_rollback: false,
             mailbox_capacity: 1024,
             query_s_max: 30,
             cache_bytes: 32 << 20,

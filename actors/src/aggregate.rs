@@ -23,6 +23,24 @@ pub trait Decision: Send + 'static {
     fn decide(self, transaction: &Transaction) -> Result<Self::Answer, Refusal>;
 }
 
+/// A decision that is only tried: every check runs, it answers as if it were done, and nothing is written.
+#[derive(Debug)]
+pub struct Tried<D>(pub D);
+
+impl<D: Decision> Decision for Tried<D> {
+    type Answer = D::Answer;
+
+    fn owner(&self) -> Aggregate {
+        self.0.owner()
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<D::Answer, Refusal> {
+        let answer = self.0.decide(transaction)?;
+        transaction.roll_back();
+        Ok(answer)
+    }
+}
+
 /// How many decisions may wait at one actor.
 #[derive(Clone, Copy, Debug)]
 pub struct Mailbox {

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use models::{Aggregate, Claims};
 use store::Store;
 
-pub use aggregate::{Decision, Mailbox};
+pub use aggregate::{Decision, Mailbox, Tried};
 pub use keeper::Health;
 pub use refusal::Refusal;
 

@@ -6,6 +6,7 @@ use syntax::RequestQuery;
 use syntax::prefer::Missing;
 
 use super::error::PostgrestError;
+use super::request::Request;
 
 /// Rows to insert, and which columns the client gave.
 #[derive(Debug)]
@@ -16,10 +17,34 @@ pub struct NewRows {
     pub supplied: Vec<usize>,
 }
 
-/// Reads a body as JSON.
-pub fn json(body: &[u8]) -> Result<Json, PostgrestError> {
-    serde_json::from_slice(body)
-        .map_err(|error| PostgrestError::bad("PGRST102", "Empty or invalid json").details(error.to_string()))
+/// A body as JSON, whether it came as that, as `text/csv` or as a form. The last two know only text, which becomes
+/// what each column is.
+pub fn json(request: &Request) -> Result<Json, PostgrestError> {
+    let kind = request.header("content-type").unwrap_or_default();
+    match kind.split(';').next().unwrap_or_default().trim() {
+        "text/csv" => csv(&request.body),
+        "application/x-www-form-urlencoded" => {
+            let pairs = form_urlencoded::parse(&request.body);
+            Ok(Json::Object(pairs.map(|(name, value)| (name.into_owned(), value.into())).collect()))
+        }
+        _ => serde_json::from_slice(&request.body).map_err(|error| {
+            PostgrestError::bad("PGRST102", "Empty or invalid json").details(error.to_string())
+        }),
+    }
+}
+
+/// Lines below a line of column names; an unquoted or quoted `NULL` is null, as PostgREST reads it.
+fn csv(body: &[u8]) -> Result<Json, PostgrestError> {
+    let refused = |error: csv::Error| PostgrestError::bad("PGRST102", "Invalid CSV").details(error.to_string());
+    let mut reader = csv::Reader::from_reader(body);
+    let names = reader.headers().map_err(refused)?.clone();
+    let mut rows = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(refused)?;
+        let value = |text: &str| if text == "NULL" { Json::Null } else { text.into() };
+        rows.push(names.iter().zip(&record).map(|(name, text)| (name.to_string(), value(text))).collect());
+    }
+    Ok(Json::Array(rows))
 }
 
 /// Rows of an insert.

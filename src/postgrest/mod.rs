@@ -8,6 +8,7 @@ pub mod condition;
 pub mod error;
 pub mod openapi;
 pub mod plan;
+pub mod put;
 pub mod relate;
 pub mod request;
 pub mod respond;
@@ -83,6 +84,7 @@ async fn table(
     match request.method {
         Method::GET | Method::HEAD => select::select(&request, table).await,
         Method::POST => write::insert(&request, table).await,
+        Method::PUT => put::put(&request, table).await,
         Method::PATCH => write::update(&request, table).await,
         Method::DELETE => write::delete(&request, table).await,
         _ => Err(unsupported(&request.method)),

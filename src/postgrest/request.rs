@@ -1,9 +1,10 @@
 //! What every request of the dialect has in common.
 
+use actors::{Decision, Tried};
 use axum::body::Bytes;
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use models::Claims;
-use syntax::prefer::Preference;
+use syntax::prefer::{Preference, Transaction};
 use syntax::{Format, Preferences};
 
 use super::error::PostgrestError;
@@ -71,10 +72,24 @@ impl Request {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
+    /// Has the owner of the tables decide, for good or, where that is allowed and asked for, only as a trial.
+    pub async fn decide<D: Decision>(&self, decision: D) -> Result<D::Answer, PostgrestError> {
+        let tried = self.app.config.tx_rollback && self.preferences.transaction == Some(Transaction::Rollback);
+        let answer = if tried {
+            self.app.actors.ask(&self.claims, Tried(decision)).await
+        } else {
+            self.app.actors.ask(&self.claims, decision).await
+        };
+        answer.map_err(|refusal| PostgrestError::from_refusal(refusal, &self.claims))
+    }
+
     /// Adds what most answers carry.
     pub fn applied(&self, answer: Answer) -> Answer {
-        let used =
-            |preference: Preference| !matches!(preference, Preference::Transaction | Preference::Timezone);
+        let used = |preference: Preference| match preference {
+            Preference::Transaction => self.app.config.tx_rollback,
+            Preference::Timezone => false,
+            _ => true,
+        };
         let answer = match self.preferences.applied_header(used) {
             Some(applied) => answer.header("preference-applied", applied),
             None => answer,

@@ -18,7 +18,7 @@ pub async fn call(request: &Request, name: &str) -> Result<Response, PostgrestEr
     let arguments = match request.method {
         Method::POST => {
             let given =
-                if request.body.is_empty() { Json::Object(Map::new()) } else { body::json(&request.body)? };
+                if request.body.is_empty() { Json::Object(Map::new()) } else { body::json(request)? };
             let Json::Object(given) = given else {
                 return Err(PostgrestError::bad("PGRST102", "The arguments must be a JSON object"));
             };
@@ -55,9 +55,8 @@ async fn answer(
     request: &Request,
     (function, arguments): (&'static Function, Vec<Value>),
 ) -> Result<Response, PostgrestError> {
-    let actors = &request.app.actors;
     let result = if function.is_stable {
-        let (store, claims) = (actors.store().clone(), request.claims.clone());
+        let (store, claims) = (request.app.actors.store().clone(), request.claims.clone());
         let task = tokio::task::spawn_blocking(move || rpc::read(function, &store, &claims, arguments));
         let failed = |_| {
             PostgrestError::new(
@@ -66,11 +65,11 @@ async fn answer(
                 "the function failed unexpectedly",
             )
         };
-        task.await.map_err(failed)?
+        let result = task.await.map_err(failed)?;
+        result.map_err(|refusal| PostgrestError::from_refusal(refusal, &request.claims))?
     } else {
-        actors.ask(&request.claims, Call { function, arguments }).await
+        request.decide(Call { function, arguments }).await?
     };
-    let result = result.map_err(|refusal| PostgrestError::from_refusal(refusal, &request.claims))?;
     if function.returns == "void" {
         return Ok(request.applied(Answer::empty(StatusCode::NO_CONTENT)).finish());
     }

@@ -16,7 +16,7 @@ use super::{body, limits, plan};
 /// Adds rows, or merges them with existing ones.
 pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
     let parsed = RequestQuery::parse(&request.query)?;
-    let new = body::rows(table, body::json(&request.body)?, &parsed, request.preferences.missing)?;
+    let new = body::rows(table, body::json(request)?, &parsed, request.preferences.missing)?;
     let conflict = match request.preferences.resolution {
         None => None,
         Some(resolution) => {
@@ -49,7 +49,7 @@ pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Resp
 /// Changes the rows that the filters find.
 pub async fn update(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
     let parsed = RequestQuery::parse(&request.query)?;
-    let set = body::changes(table, body::json(&request.body)?, &parsed)?;
+    let set = body::changes(table, body::json(request)?, &parsed)?;
     demand_filter(&parsed, "UPDATE")?;
     let (scope, filter) = plan::write_scope(table, &parsed)?;
     // An empty object changes nothing, and touches no `updated_at` either.
@@ -78,7 +78,8 @@ fn demand_filter(parsed: &RequestQuery, verb: &str) -> Result<(), PostgrestError
     Err(error.hint("Name the rows with a filter, for example id=eq.…"))
 }
 
-async fn send(
+/// Has the owner of the table write.
+pub async fn send(
     request: &Request,
     table: &'static TableInfo,
     parsed: &RequestQuery,
@@ -94,11 +95,11 @@ async fn send(
         affected_max: request.preferences.affected_max(),
         limits: limits(request),
     };
-    let answer = request.app.actors.ask(&request.claims, write).await;
-    answer.map_err(|refusal| PostgrestError::from_refusal(refusal, &request.claims))
+    request.decide(write).await
 }
 
-fn answer(
+/// The response to a write: `empty` without rows to return, `full` with them.
+pub fn answer(
     request: &Request,
     table: &TableInfo,
     written: Written,

@@ -123,6 +123,7 @@ impl Store {
             changes: RefCell::default(),
             constraints: RefCell::default(),
             purging: Cell::new(false),
+            undone: Cell::new(false),
             claims,
         };
         let answer = decide(&transaction)?;
@@ -131,6 +132,9 @@ impl Store {
         }
         let deferred = transaction.constraints.take();
         deferred.check(&transaction.reads())?;
+        if transaction.undone.get() {
+            return Ok((answer, Durable::nothing_written()));
+        }
         let number = *last + 1;
         transaction.overlay.put(keys::COUNTER.to_vec(), number.to_be_bytes().to_vec());
         let changes = transaction.changes.take();

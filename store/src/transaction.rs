@@ -50,6 +50,8 @@ pub struct Transaction<'s> {
     pub(crate) constraints: RefCell<constraint::Deferred>,
     /// While set, references that would forbid a deletion are given up instead.
     pub(crate) purging: Cell<bool>,
+    /// Set when the decision is only tried.
+    pub(crate) undone: Cell<bool>,
     /// On whose behalf; checks take the claims given to each write.
     pub claims: &'s Claims,
 }
@@ -161,6 +163,11 @@ impl<'s> Transaction<'s> {
             "42P10",
             "there is no unique or exclusion constraint matching the ON CONFLICT specification",
         ))
+    }
+
+    /// Lets every check run and the decision answer, and then writes nothing.
+    pub fn roll_back(&self) {
+        self.undone.set(true);
     }
 
     /// Whether a blob is there. It stays while the transaction lasts, and from then on if the transaction names it.

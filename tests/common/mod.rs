@@ -136,9 +136,13 @@ pub fn send(
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        if let Some(body) = body {
-            request = request.json(body);
-        }
+        let is_typed = headers.iter().any(|(name, _)| *name == "content-type");
+        request = match body {
+            // Text of a named type goes as it is.
+            Some(Json::String(text)) if is_typed => request.body(text.clone()),
+            Some(body) => request.json(body),
+            None => request,
+        };
         let response = request.send().await.map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
         let text = response.text().await.map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use actors::conversation::chat::Chat;
 use actors::render::Render;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -35,6 +35,9 @@ pub struct Shared {
 /// The state of the router.
 pub type App = Arc<Shared>;
 
+/// Names a request, in both directions.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 /// Longest request target, in bytes.
 const TARGET_BYTES_MAX: usize = 64 * 1024;
 
@@ -49,8 +52,7 @@ pub fn router(app: App) -> Router {
         .route("/health", get(operate::health))
         .route("/admin/v1/backup", post(operate::backup))
         .route("/admin/v1/check", post(operate::check))
-        .nest("/rest/v1", postgrest::routes())
-        .route("/rest/v1/", get(postgrest::root))
+        .merge(postgrest::routes())
         .nest("/auth/v1", gotrue::routes())
         .nest("/functions/v1", functions::routes())
         .nest("/storage/v1", storage::routes())
@@ -69,19 +71,22 @@ async fn no_route() -> Response {
 /// Around every request: cross-origin rules, request id, limits, error bodies, one log line.
 async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response {
     let started = std::time::Instant::now();
-    let origin_headers = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-    let given = request.headers().get("x-request-id").and_then(|id| id.to_str().ok());
-    let request_id = match given.filter(|id| !id.is_empty() && id.len() <= 64) {
-        Some(id) => id.to_string(),
-        None => uuid::Uuid::new_v4().to_string(),
+    let given = request.headers().get("x-request-id").filter(|id| !id.is_empty() && id.len() <= 64);
+    let request_id = match given.filter(|id| id.to_str().is_ok()) {
+        Some(id) => id.clone(),
+        None => new_request_id(),
     };
-    let (method, path) = (request.method().clone(), request.uri().path().to_string());
+    let method = request.method().clone();
+    let logged = tracing::enabled!(tracing::Level::INFO).then(|| request.uri().path().to_string());
+    let preflight = (method == Method::OPTIONS).then(|| {
+        let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        (asked, request.uri().path().starts_with(storage::RESUMABLE))
+    });
     let mut request = request;
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        request.headers_mut().insert("x-request-id", value);
-    }
-    let too_long = request.uri().to_string().len() > TARGET_BYTES_MAX;
-    let mut response = if method == Method::OPTIONS {
+    request.headers_mut().insert(REQUEST_ID, request_id.clone());
+    let target = request.uri();
+    let too_long = target.path().len() + target.query().map_or(0, str::len) > TARGET_BYTES_MAX;
+    let mut response = if preflight.is_some() {
         StatusCode::OK.into_response()
     } else if too_long {
         let body = json!({"code": "PGRST100", "message": "URI too long", "details": null, "hint": null});
@@ -104,19 +109,30 @@ async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response 
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
-    if method == Method::OPTIONS {
+    if let Some((asked, resumable)) = preflight {
         let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         let default = HeaderValue::from_static("authorization, x-client-info, apikey, content-type");
-        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, origin_headers.unwrap_or(default));
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.unwrap_or(default));
         headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
-        if path.starts_with(storage::RESUMABLE) {
+        if resumable {
             storage::resumable_abilities(headers, app.config.file_bytes_max);
         }
     }
-    if let Ok(value) = HeaderValue::from_str(&request_id) {
-        headers.insert("x-request-id", value);
+    headers.insert(REQUEST_ID, request_id.clone());
+    if let Some(path) = logged {
+        let request_id = request_id.to_str().unwrap_or_default();
+        let ms = started.elapsed().as_millis() as u64;
+        tracing::info!(request_id, %method, path, status = status.as_u16(), ms);
     }
-    tracing::info!(%request_id, %method, path, status = status.as_u16(), ms = started.elapsed().as_millis() as u64);
     response
+}
+
+/// A name for a request whose client gave none.
+fn new_request_id() -> HeaderValue {
+    let mut buffer = uuid::Uuid::encode_buffer();
+    // From the thread's own generator: the system's costs a call into the kernel each time.
+    let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    let text = id.hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unnamed"))
 }

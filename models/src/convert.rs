@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeZone, Utc};
+pub use crate::timestamp::{format_date, format_timestamp};
+use crate::timestamp::write_timestamp;
+use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -305,25 +307,6 @@ fn array_elements(text: &str) -> Option<Vec<Option<String>>> {
     }
 }
 
-/// `2026-01-01T00:00:00.123456+00:00`, without trailing zeros in the fraction.
-pub fn format_timestamp(micros: i64) -> String {
-    let Some(time) = DateTime::from_timestamp_micros(micros) else { return "infinity".into() };
-    let mut text = time.format("%Y-%m-%dT%H:%M:%S").to_string();
-    let fraction = micros.rem_euclid(1_000_000);
-    if fraction != 0 {
-        let digits = format!("{fraction:06}");
-        let _ = write!(text, ".{}", digits.trim_end_matches('0'));
-    }
-    text.push_str("+00:00");
-    text
-}
-
-/// `2026-01-01`.
-pub fn format_date(days: i32) -> String {
-    let date = epoch().checked_add_signed(chrono::TimeDelta::days(i64::from(days))).unwrap_or_default();
-    date.format("%Y-%m-%d").to_string()
-}
-
 /// Appends the JSON form of `value`.
 pub fn write_json(value: &Value, out: &mut String) {
     match value {
@@ -347,7 +330,9 @@ pub fn write_json(value: &Value, out: &mut String) {
             out.push('"');
         }
         Value::Timestamp(micros) => {
-            let _ = write!(out, "\"{}\"", format_timestamp(*micros));
+            out.push('"');
+            write_timestamp(*micros, out);
+            out.push('"');
         }
         Value::Date(days) => {
             let _ = write!(out, "\"{}\"", format_date(*days));

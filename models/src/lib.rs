@@ -17,6 +17,7 @@ pub mod project;
 pub mod schema;
 pub mod story;
 pub mod table;
+mod timestamp;
 pub mod telemetry;
 pub mod user;
 pub mod value;

@@ -19,9 +19,8 @@ pub mod write;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Path, State};
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use models::schema;
@@ -31,13 +30,14 @@ use crate::app::App;
 use error::PostgrestError;
 use request::Request;
 
-/// Routes below `/rest/v1`.
+/// Every route of `/rest/v1`, whole: a nested router would take each address apart once more.
 pub fn routes() -> Router<App> {
     Router::new()
-        .route("/", any(root))
-        .route("/{table}", any(table))
-        .route("/rpc/{function}", any(function))
-        .fallback(invalid_path)
+        .route("/rest/v1", any(root))
+        .route("/rest/v1/", any(root))
+        .route("/rest/v1/{table}", any(table))
+        .route("/rest/v1/rpc/{function}", any(function))
+        .route("/rest/v1/{*path}", any(invalid_path))
 }
 
 /// Limits of one request's reads.
@@ -73,32 +73,27 @@ fn unsupported(method: &Method) -> PostgrestError {
 async fn table(
     State(app): State<App>,
     Path(name): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, PostgrestError> {
-    let request = Request::new(app, method, &uri, headers, body)?;
+    request: axum::extract::Request,
+) -> Result<Response, Response> {
+    let request = Request::read(app, request).await?;
     let table = schema().table(&name).filter(|table| table.table.schema == "public" && table.name() == name);
-    let table = table.ok_or_else(|| PostgrestError::unknown_table(&name))?;
-    match request.method {
-        Method::GET | Method::HEAD => select::select(&request, table).await,
-        Method::POST => write::insert(&request, table).await,
-        Method::PUT => put::put(&request, table).await,
-        Method::PATCH => write::update(&request, table).await,
-        Method::DELETE => write::delete(&request, table).await,
-        _ => Err(unsupported(&request.method)),
-    }
+    let answer = match (table, &request.method) {
+        (None, _) => Err(PostgrestError::unknown_table(&name)),
+        (Some(table), &Method::GET | &Method::HEAD) => select::select(&request, table).await,
+        (Some(table), &Method::POST) => write::insert(&request, table).await,
+        (Some(table), &Method::PUT) => put::put(&request, table).await,
+        (Some(table), &Method::PATCH) => write::update(&request, table).await,
+        (Some(table), &Method::DELETE) => write::delete(&request, table).await,
+        (Some(_), other) => Err(unsupported(other)),
+    };
+    answer.map_err(IntoResponse::into_response)
 }
 
 async fn function(
     State(app): State<App>,
     Path(name): Path<String>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Response, PostgrestError> {
-    let request = Request::new(app, method, &uri, headers, body)?;
-    rpc::call(&request, &name).await
+    request: axum::extract::Request,
+) -> Result<Response, Response> {
+    let request = Request::read(app, request).await?;
+    rpc::call(&request, &name).await.map_err(IntoResponse::into_response)
 }

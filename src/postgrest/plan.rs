@@ -1,7 +1,7 @@
 //! From a request's syntax to a typed query on a declared table.
 
 use models::{ColumnType, TableInfo};
-use store::query::{Embed, Filter, Function, Item, Order, OrderBy, Output, Query};
+use store::query::{Embed, Filter, Function, Item, Name, Order, OrderBy, Output, Query};
 use syntax::{Aggregate, Nulls, RequestQuery, SelectEmbed, SelectItem};
 
 use super::condition;
@@ -59,15 +59,19 @@ fn level(
         ));
     }
     let mut query = Query::all(table.id);
-    let star = std::mem::take(&mut query.select);
     let whole = [SelectItem::Star];
+    let star = match items {
+        // All columns, as they are.
+        None => Vec::new(),
+        Some(_) => std::mem::take(&mut query.select),
+    };
     // Every name under which filters may mean an embed, with its position.
     let mut names: Vec<(String, usize)> = Vec::new();
     for item in items.unwrap_or(&whole) {
         match item {
             SelectItem::Star => query.select.extend(star.iter().cloned()),
             SelectItem::Count { alias, cast } => query.select.push(Output {
-                key: alias.clone().unwrap_or_else(|| "count".into()),
+                key: alias.clone().map_or("count".into(), Name::Owned),
                 item: Item::Aggregate {
                     function: Function::Count,
                     of: None,
@@ -94,7 +98,7 @@ fn level(
                 });
                 // An empty list only serves to filter by it.
                 if !embed.select.is_empty() {
-                    query.select.push(Output { key, item: Item::Embed(position) });
+                    query.select.push(Output { key: key.into(), item: Item::Embed(position) });
                 }
             }
         }
@@ -127,7 +131,7 @@ fn used_name(request: &RequestQuery, path: &[String], embed: &SelectEmbed) -> St
 }
 
 fn selected_field(table: &TableInfo, selected: &syntax::SelectField) -> Result<Output, PostgrestError> {
-    let key = selected.output_name().to_string();
+    let key: Name = selected.output_name().to_string().into();
     let is_count = selected.field.column == "count" && selected.field.path.is_empty();
     if is_count && table.column("count").is_none() && selected.aggregate.is_none() {
         let cast = cast_type(selected.cast.as_deref())?;

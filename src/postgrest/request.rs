@@ -2,7 +2,9 @@
 
 use actors::{Decision, Tried};
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Method, StatusCode, Uri};
+use axum::extract::FromRequest;
+use axum::http::{HeaderMap, Method, StatusCode};
+use axum::response::{IntoResponse, Response};
 use models::Claims;
 use syntax::prefer::{Preference, Transaction};
 use syntax::{Format, Preferences};
@@ -34,11 +36,22 @@ pub struct Request {
 }
 
 impl Request {
-    /// Understands the headers.
-    pub fn new(
+    /// Takes a request apart: its body first, then what the headers say. The answer to a bad one is ready to send.
+    pub async fn read(app: App, mut request: axum::extract::Request) -> Result<Request, Response> {
+        let (method, uri) = (request.method().clone(), request.uri().clone());
+        let headers = std::mem::take(request.headers_mut());
+        let body = match method {
+            Method::GET | Method::HEAD => Bytes::new(),
+            _ => Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?,
+        };
+        let query = uri.query().unwrap_or_default().to_string();
+        Request::understand(app, method, query, headers, body).map_err(IntoResponse::into_response)
+    }
+
+    fn understand(
         app: App,
         method: Method,
-        uri: &Uri,
+        query: String,
         headers: HeaderMap,
         body: Bytes,
     ) -> Result<Request, PostgrestError> {
@@ -63,7 +76,6 @@ impl Request {
             let error = PostgrestError::new(StatusCode::NOT_ACCEPTABLE, "PGRST106", message);
             return Err(error.hint("Only the following schemas are exposed: public"));
         }
-        let query = uri.query().unwrap_or_default().to_string();
         Ok(Request { app, method, query, headers, body, claims, preferences, format })
     }
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use models::{Value, convert};
-use store::query::Rows;
+use store::query::{Name, Rows};
 use syntax::Format;
 
 use super::error::PostgrestError;
@@ -35,7 +35,7 @@ pub fn body(rows: &Rows, format: &Format) -> Result<String, PostgrestError> {
 }
 
 fn write_stripped(rows: &Rows, row: &[Value], text: &mut String) {
-    let kept: (Vec<String>, Vec<Value>) = rows
+    let kept: (Vec<Name>, Vec<Value>) = rows
         .columns
         .iter()
         .zip(row)

@@ -60,34 +60,22 @@ fn explain(request: &Request, query: &Query) -> Result<String, PostgrestError> {
 
 async fn run(request: &Request, query: Query, counted: bool) -> Result<Rows, PostgrestError> {
     let limits = limits(request);
-    let claims = request.claims.clone();
-    let store = request.app.actors.store().clone();
-    let result = {
+    let store = request.app.actors.store();
+    let refused = |error| PostgrestError::from_store(error, &request.claims);
+    let caller = Caller::new(&request.claims);
+    // A row found by its key costs less than a change of thread.
+    let found = Reader::new(store.reads(), &caller, limits).select_point(&query, counted);
+    if let Some(rows) = found.map_err(refused)? {
+        return Ok(rows);
+    }
+    let (store, claims) = (store.clone(), request.claims.clone());
+    let task = tokio::task::spawn_blocking(move || {
         let caller = Caller::new(&claims);
-        let reader = Reader::new(store.reads(), &caller, limits);
-        // A row found by its key costs less than a change of thread.
-        match reader.is_point(&query) {
-            Ok(true) => Some(reader.select(&query, counted)),
-            Ok(false) => None,
-            Err(error) => Some(Err(error)),
-        }
+        Reader::new(store.reads(), &caller, limits).select(&query, counted)
+    });
+    let failed = |_| {
+        let message = "the query failed unexpectedly";
+        PostgrestError::new(StatusCode::INTERNAL_SERVER_ERROR, "XX000", message)
     };
-    let result = match result {
-        Some(result) => result,
-        None => {
-            let claims = claims.clone();
-            let task = tokio::task::spawn_blocking(move || {
-                let caller = Caller::new(&claims);
-                Reader::new(store.reads(), &caller, limits).select(&query, counted)
-            });
-            task.await.map_err(|_| {
-                PostgrestError::new(
-                    StatusCode::INTERNAL_SERVER_ERROR,
-                    "XX000",
-                    "the query failed unexpectedly",
-                )
-            })?
-        }
-    };
-    result.map_err(|error| PostgrestError::from_store(error, &claims))
+    task.await.map_err(failed)?.map_err(refused)
 }

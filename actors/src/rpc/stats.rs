@@ -146,7 +146,7 @@ fn from(table: &TableInfo, since: i64) -> Filter {
     Filter::compare(table.at("created_at"), Comparison::GreaterOrEqual, Value::Timestamp(since))
 }
 
-fn field(table: &TableInfo, name: &str) -> Output {
+fn field(table: &TableInfo, name: &'static str) -> Output {
     Output { key: name.into(), item: Item::Field(Field::column(table.at(name))) }
 }
 
@@ -158,7 +158,7 @@ fn statistic(function: Function, of: Option<Field>) -> Output {
 fn grouped(
     reader: &Reader,
     table: &TableInfo,
-    keys: &[&str],
+    keys: &[&'static str],
     filter: Filter,
     sum: Option<&str>,
 ) -> Result<Vec<Vec<Value>>, StoreError> {

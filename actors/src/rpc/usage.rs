@@ -103,7 +103,7 @@ fn null_argument(name: &str) -> Refusal {
     Refusal::raised("22004", format!("{name} must not be null"))
 }
 
-fn output(table: &TableInfo, name: &str) -> Output {
+fn output(table: &TableInfo, name: &'static str) -> Output {
     Output { key: name.into(), item: Item::Field(Field::column(table.at(name))) }
 }
 

@@ -11,6 +11,7 @@ mod project;
 mod run;
 mod text_search;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use models::schema::Schema;
@@ -46,11 +47,14 @@ pub struct Query {
     pub limit: Option<u64>,
 }
 
+/// The name of a member: a column's own, or what the request calls it.
+pub type Name = Cow<'static, str>;
+
 /// One member of a result row.
 #[derive(Clone, Debug)]
 pub struct Output {
     /// Its name.
-    pub key: String,
+    pub key: Name,
     /// Its value.
     pub item: Item,
 }
@@ -123,7 +127,7 @@ impl Default for Limits {
 #[derive(Debug, Default)]
 pub struct Rows {
     /// Names of the members.
-    pub columns: Vec<String>,
+    pub columns: Vec<Name>,
     /// Values; nested results are JSON.
     pub rows: Vec<Vec<Value>>,
     /// How many rows there are without offset and limit, when that was asked for.
@@ -179,9 +183,16 @@ impl<'r> Reader<'r> {
         Ok(plan.ordered)
     }
 
-    /// Whether at most one row is found, by its key, and nothing is embedded.
-    pub fn is_point(&self, query: &Query) -> Result<bool, StoreError> {
-        Ok(query.embeds.is_empty() && plan::choose(self, query, &[Command::Select])?.is_key(query.table))
+    /// The result where at most one row is looked at, found by its key, and nothing is embedded; else `None`.
+    pub fn select_point(&self, query: &Query, count: bool) -> Result<Option<Rows>, StoreError> {
+        if !query.embeds.is_empty() || query.aggregates() {
+            return Ok(None);
+        }
+        let plan = plan::choose(self, query, &[Command::Select])?;
+        if !plan.is_point() {
+            return Ok(None);
+        }
+        project::plain(self, query, count, &plan).map(Some)
     }
 
     /// How the rows would be found, in words: `key`, `index NAME …`, `scan`.
@@ -211,7 +222,7 @@ impl Query {
         let columns = schema().tables[table].table.columns.iter().enumerate();
         let select = columns
             .map(|(position, column)| Output {
-                key: column.name.to_string(),
+                key: column.name.into(),
                 item: Item::Field(Field::column(position)),
             })
             .collect();

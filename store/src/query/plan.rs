@@ -40,6 +40,8 @@ pub(crate) struct Plan {
 pub(crate) enum Access {
     /// Nowhere.
     Nothing,
+    /// Under this primary key.
+    Key(Vec<u8>),
     /// In these key ranges; `index` is `None` for the rows themselves.
     Ranges {
         index: Option<usize>,
@@ -51,21 +53,14 @@ pub(crate) enum Access {
 }
 
 impl Plan {
-    /// Whether the whole primary key is given.
-    pub fn is_key(&self, table: usize) -> bool {
-        let table = &schema().tables[table];
-        match &self.access {
-            Access::Nothing => true,
-            Access::Ranges { index: None, ranges, .. } => {
-                ranges.len() == 1 && self.bound.len() == table.primary_key.len()
-            }
-            Access::Ranges { .. } => false,
-        }
+    /// Whether one row is looked at, at most.
+    pub fn is_point(&self) -> bool {
+        matches!(self.access, Access::Nothing | Access::Key(_))
     }
 
     /// Whether less than a whole table or index is read.
     pub fn is_bounded(&self) -> bool {
-        matches!(self.access, Access::Nothing) || !self.bound.is_empty()
+        self.is_point() || !self.bound.is_empty()
     }
 
     /// `nothing`, `key`, `index NAME (columns)`, `scan`; with `, sorted` when rows are sorted afterwards.
@@ -73,9 +68,7 @@ impl Plan {
         let bound: Vec<&str> = self.bound.iter().map(|column| table.table.columns[*column].name).collect();
         let found = match &self.access {
             Access::Nothing => "nothing".to_string(),
-            Access::Ranges { index: None, .. } if self.bound.len() == table.primary_key.len() => {
-                "key".to_string()
-            }
+            Access::Key(_) => "key".to_string(),
             Access::Ranges { index: None, ranges, .. } if ranges.len() == 1 && self.bound.is_empty() => {
                 "scan".to_string()
             }
@@ -109,17 +102,18 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
     let table = &schema().tables[query.table];
     let mut facts = Facts::default();
     facts.learn(&query.filter);
+    // One row at most: nothing finds it faster, and whether the policy admits it is asked of the row.
+    let key = table.primary_key.iter().map(|column| facts.equal.get(column).cloned());
+    if let Some(key) = key.collect::<Option<Vec<Value>>>() {
+        let access = Access::Key(keys::primary_key_of(&key));
+        return Ok(Plan { access, ordered: true, bound: Vec::new() });
+    }
     let key_parts: Vec<KeyPart> = table
         .primary_key
         .iter()
         .map(|column| KeyPart { column: *column, descending: false, null_as_empty: false })
         .collect();
     let ids = &reader.reads.inner.ids[table.id];
-    let by_key = |facts: &Facts| facts.candidate(query, None, &key_parts, true, keys::prefix(ids.id, 0));
-    // One row at most: nothing finds it faster, and whether the policy admits it is asked of the row.
-    if table.primary_key.iter().all(|column| facts.equal.contains_key(column)) {
-        return Ok(Plan { ordered: true, ..by_key(&facts).plan });
-    }
     for command in commands {
         match guard::implied(&reader.reads, reader.caller, table, *command)? {
             Implied::Nothing => return Ok(nothing()),
@@ -137,7 +131,7 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
     for embed in query.embeds.iter().filter(|embed| embed.inner) {
         facts.learn_join(reader, embed)?;
     }
-    let mut best = by_key(&facts);
+    let mut best = facts.candidate(query, None, &key_parts, true, keys::prefix(ids.id, 0));
     for (position, index) in table.indexes.iter().enumerate() {
         if !facts.implies_filter(index) {
             continue;

@@ -8,17 +8,21 @@ use models::{Command, Row, TableInfo, Value};
 
 use super::aggregate::{self, Accumulator};
 use super::embed::Embed;
-use super::{Item, Order, OrderBy, Query, Reader, Rows, plan, run, schema};
+use super::plan::{self, Plan};
+use super::{Item, Name, Order, OrderBy, Query, Reader, Rows, run, schema};
 use crate::error::StoreError;
 
 /// Runs a query.
 pub(crate) fn select(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError> {
-    if query.aggregates() { grouped(reader, query, count) } else { plain(reader, query, count) }
+    if query.aggregates() {
+        return grouped(reader, query, count);
+    }
+    plain(reader, query, count, &plan::choose(reader, query, &[Command::Select])?)
 }
 
 /// Names of the members of a result row, spread embeds flattened.
-pub(crate) fn columns(query: &Query) -> Vec<String> {
-    let mut names = Vec::new();
+pub(crate) fn columns(query: &Query) -> Vec<Name> {
+    let mut names = Vec::with_capacity(query.select.len());
     for output in &query.select {
         match &output.item {
             Item::Embed(embed) if query.embeds[*embed].spread => {
@@ -30,18 +34,19 @@ pub(crate) fn columns(query: &Query) -> Vec<String> {
     names
 }
 
-fn plain(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError> {
+/// Runs a query without statistics by a plan.
+pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) -> Result<Rows, StoreError> {
     let limit = query.limit.unwrap_or(reader.limits.rows_max).min(reader.limits.rows_max);
     let mut result = Rows { columns: columns(query), ..Rows::default() };
     let mut size = Size { bytes: 0, max: reader.limits.bytes_max };
     let table = &schema().tables[query.table];
     let mut seen = 0;
     let commands = &[Command::Select];
-    let plan = plan::choose(reader, query, commands)?;
+    let whole = is_whole(query, table);
     if plan.ordered {
-        run::each_by(reader, query, commands, &plan, &mut |row| {
+        run::each_by(reader, query, commands, plan, &mut |row| {
             if seen >= query.offset && (result.rows.len() as u64) < limit {
-                let members = members(reader, query, table, &row)?;
+                let members = if whole { row } else { members(reader, query, table, &row)? };
                 size.add(&members)?;
                 result.rows.push(members);
             }
@@ -51,13 +56,13 @@ fn plain(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError
     } else {
         let wanted = usize::try_from(query.offset.saturating_add(limit)).unwrap_or(usize::MAX);
         let mut sorted = Sorted::new(&query.order, wanted, reader.limits.sorted_max);
-        run::each_by(reader, query, commands, &plan, &mut |row| {
+        run::each_by(reader, query, commands, plan, &mut |row| {
             seen += 1;
             let keys = sort_keys(reader, query, table, &row)?;
             sorted.add(keys, row).map(|()| true)
         })?;
         for row in sorted.finish().into_iter().skip(query.offset as usize).take(limit as usize) {
-            let members = members(reader, query, table, &row)?;
+            let members = if whole { row } else { members(reader, query, table, &row)? };
             size.add(&members)?;
             result.rows.push(members);
         }
@@ -181,6 +186,15 @@ fn flat_position(query: &Query, position: usize) -> usize {
     query.select[..position].iter().map(width).sum()
 }
 
+/// Whether the members of a result row are the columns of the table, in their order.
+fn is_whole(query: &Query, table: &TableInfo) -> bool {
+    let is_same = |(position, output): (usize, &super::Output)| match &output.item {
+        Item::Field(field) => field.plain() == Some(position),
+        _ => false,
+    };
+    query.select.len() == table.table.columns.len() && query.select.iter().enumerate().all(is_same)
+}
+
 fn members(reader: &Reader, query: &Query, table: &TableInfo, row: &Row) -> Result<Vec<Value>, StoreError> {
     let mut values = Vec::with_capacity(query.select.len());
     for output in &query.select {
@@ -229,13 +243,13 @@ fn embed_members(
 }
 
 /// A row as a JSON object.
-pub(crate) fn object(columns: &[String], values: &[Value]) -> String {
+pub(crate) fn object(columns: &[Name], values: &[Value]) -> String {
     let mut text = String::with_capacity(64 * columns.len());
     write_object(columns, values, &mut text);
     text
 }
 
-fn write_object(columns: &[String], values: &[Value], out: &mut String) {
+fn write_object(columns: &[Name], values: &[Value], out: &mut String) {
     out.push('{');
     for (position, (column, value)) in columns.iter().zip(values).enumerate() {
         if position > 0 {

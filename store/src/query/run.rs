@@ -91,7 +91,16 @@ fn walk(
     access: &Access,
     visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
-    let Access::Ranges { index, ranges, descending, merged } = access else { return Ok(()) };
+    let (index, ranges, descending, merged) = match access {
+        Access::Nothing => return Ok(()),
+        Access::Key(key) => {
+            if let Some(row) = reader.reads.get_encoded(table, key)? {
+                visit(row)?;
+            }
+            return Ok(());
+        }
+        Access::Ranges { index, ranges, descending, merged } => (index, ranges, descending, merged),
+    };
     let source = reader.reads.source;
     let pairs = |(from, to): &KeyRange| -> Pairs {
         if to.as_ref().is_some_and(|to| to <= from) {

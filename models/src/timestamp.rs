@@ -1,0 +1,79 @@
+//! Times and dates as PostgreSQL's JSON shows them.
+
+use std::fmt::Write as _;
+
+use chrono::{DateTime, Datelike, Timelike};
+
+/// `2026-01-01T00:00:00.123456+00:00`, without trailing zeros in the fraction.
+pub fn format_timestamp(micros: i64) -> String {
+    let mut text = String::with_capacity(32);
+    write_timestamp(micros, &mut text);
+    text
+}
+
+/// The same at the end of `out`. Answers are full of timestamps: the general formatter takes ten times as long.
+pub(crate) fn write_timestamp(micros: i64, out: &mut String) {
+    let Some(time) = DateTime::from_timestamp_micros(micros) else { return out.push_str("infinity") };
+    let year = time.year();
+    if !(0..=9999).contains(&year) {
+        let _ = write!(out, "{}", time.format("%Y-%m-%dT%H:%M:%S"));
+    } else {
+        let two = |number: u32, out: &mut String| {
+            out.push(char::from(b'0' + (number / 10 % 10) as u8));
+            out.push(char::from(b'0' + (number % 10) as u8));
+        };
+        two(year.unsigned_abs() / 100, out);
+        two(year.unsigned_abs() % 100, out);
+        let rest = [('-', time.month()), ('-', time.day()), ('T', time.hour())];
+        for (mark, number) in rest.into_iter().chain([(':', time.minute()), (':', time.second())]) {
+            out.push(mark);
+            two(number, out);
+        }
+    }
+    let mut fraction = micros.rem_euclid(1_000_000);
+    if fraction != 0 {
+        out.push('.');
+        let mut unit = 100_000;
+        while fraction > 0 {
+            out.push(char::from(b'0' + (fraction / unit) as u8));
+            fraction %= unit;
+            unit /= 10;
+        }
+    }
+    out.push_str("+00:00");
+}
+
+/// `2026-01-01`.
+pub fn format_date(days: i32) -> String {
+    let date = DateTime::UNIX_EPOCH.date_naive();
+    let date = date.checked_add_signed(chrono::TimeDelta::days(i64::from(days))).unwrap_or_default();
+    date.format("%Y-%m-%d").to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn digits_agree_with_the_general_formatter() {
+        let days = (-800_000..3_000_000_i64).step_by(997);
+        for seconds in days.map(|day| day * 86_400 + day.rem_euclid(86_400)) {
+            for fraction in [0, 1, 10, 120_000, 123_456, 999_999, 500_000] {
+                let micros = seconds * 1_000_000 + fraction;
+                let time = DateTime::from_timestamp_micros(micros).expect("a time");
+                let mut expected = time.format("%Y-%m-%dT%H:%M:%S%.6f").to_string();
+                while fraction != 0 && expected.ends_with('0') {
+                    expected.pop();
+                }
+                let expected = expected.trim_end_matches(".000000");
+                assert_eq!(format_timestamp(micros), format!("{expected}+00:00"));
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_infinity() {
+        assert_eq!(format_timestamp(i64::MAX), "infinity");
+        assert_eq!(format_date(0), "1970-01-01");
+    }
+}

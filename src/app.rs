@@ -7,7 +7,7 @@ use actors::conversation::chat::Chat;
 use actors::render::Render;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -63,7 +63,10 @@ pub fn router(app: App) -> Router {
         .with_state(app)
 }
 
-async fn no_route() -> Response {
+async fn no_route(uri: Uri) -> Response {
+    if uri.path().starts_with("/rest/v1/") {
+        return postgrest::invalid_path().into_response();
+    }
     (StatusCode::NOT_FOUND, axum::Json(json!({"code": "NOT_FOUND", "message": "no such route"})))
         .into_response()
 }

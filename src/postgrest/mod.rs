@@ -37,7 +37,6 @@ pub fn routes() -> Router<App> {
         .route("/rest/v1/", any(root))
         .route("/rest/v1/{table}", any(table))
         .route("/rest/v1/rpc/{function}", any(function))
-        .route("/rest/v1/{*path}", any(invalid_path))
 }
 
 /// Limits of one request's reads.
@@ -50,7 +49,8 @@ pub fn limits(request: &Request) -> Limits {
     }
 }
 
-async fn invalid_path() -> PostgrestError {
+/// What is said of any other address below `/rest/v1`.
+pub fn invalid_path() -> PostgrestError {
     PostgrestError::new(StatusCode::NOT_FOUND, "PGRST125", "Invalid path specified in request URL")
 }
 

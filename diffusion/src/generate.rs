@@ -25,13 +25,20 @@ pub struct StepReport<'a> {
     pub steps: usize,
     /// Index of the first picture that is being drawn.
     pub image: usize,
-    draw: &'a dyn Fn() -> Result<RgbImage, DiffusionError>,
+    /// How many pictures are being drawn side by side.
+    pub together: usize,
+    draw: &'a dyn Fn(usize) -> Result<RgbImage, DiffusionError>,
 }
 
 impl StepReport<'_> {
     /// A small picture of what the first of the pictures is becoming, made only when asked for.
     pub fn preview(&self) -> Result<RgbImage, DiffusionError> {
-        (self.draw)()
+        (self.draw)(0)
+    }
+
+    /// The same of another of the pictures that are being drawn, by its index among all of the run.
+    pub fn preview_of(&self, image: usize) -> Result<RgbImage, DiffusionError> {
+        (self.draw)(image.saturating_sub(self.image).min(self.together.saturating_sub(1)))
     }
 }
 
@@ -118,8 +125,8 @@ impl DiffusionModel {
         })
     }
 
-    /// Draws what lies `t` of the way from one spec to another: noise along the sphere, texts along the
-    /// line, all else as `from` has it.
+    /// Draws what lies `t` of the way from one spec to another: noise and texts along the sphere, all else as
+    /// `from` has it.
     pub fn generate_interpolated(
         &self,
         from: &GenerateSpec,
@@ -200,14 +207,16 @@ impl DiffusionModel {
                     Some(fit) => Ok(fit.clone()),
                     None => PreviewFit::of(model).map(|fit| self.fit.get_or_init(|| fit).clone()),
                 };
-                let draw = || {
+                let draw = |at: usize| {
                     let original = (progress.original)();
-                    preview(model, fit, &original[..sample], [shape[1], shape[2], shape[3]])
+                    let latents = &original[at * sample..(at + 1) * sample];
+                    preview(model, fit, latents, [shape[1], shape[2], shape[3]])
                 };
                 on_step(&StepReport {
                     step: stepped + progress.call,
                     steps: batches(progress.calls).max(stepped + progress.calls),
                     image: first,
+                    together: shape[0],
                     draw: &draw,
                 })
             };
@@ -338,6 +347,13 @@ fn time_ids(spec: &GenerateSpec) -> Vec<f64> {
     let own = (spec.height, spec.width);
     let pairs = [spec.original_size.unwrap_or(own), spec.crop_top_left, spec.target_size.unwrap_or(own)];
     pairs.iter().flat_map(|pair| [f64::from(pair.0), f64::from(pair.1)]).collect()
+}
+
+impl GenerateSpec {
+    /// Whether both can be drawn by one [`DiffusionModel::generate_batch`].
+    pub fn shares_a_run_with(&self, other: &GenerateSpec) -> bool {
+        compatible(self, other).is_ok()
+    }
 }
 
 /// Refuses specs that cannot share a run.

@@ -5,22 +5,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crossbeam::channel::Sender;
+use crossbeam::channel::{Sender, bounded};
 use models::{Claims, Value, schema};
-use serde_json::{Map, json};
 use tokio::sync::{Notify, broadcast::error::RecvError, oneshot};
 use uuid::Uuid;
 
 use super::RenderOptions;
-use super::device_thread::{self, DrawError, Drawn, Work};
-use super::model_choice::model_named;
-use super::payload::Order;
+use super::deliver::deliver;
+use super::device_thread::{self, DrawError, Drawn, Task, Work};
+use super::lora_choice::read_loras;
+use super::model_choice::{ListedModel, model_named};
+use super::payload::{Order, shared_fields};
 use super::progress::Progress;
 use crate::Actors;
-use crate::file::{NewObject, read_object};
+use crate::file::read_object;
 use crate::job_scheduler::{
-    ClaimJob, ClaimedJob, CompleteJob, FailJob, FinishedAsset, IMAGE_QUEUE, LOCAL_WORKER, RecoverJobs,
-    WORKSPACE_BUCKET,
+    ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, LOCAL_WORKER, RecoverJobs, VIDEO_QUEUE,
 };
 
 /// How long to wait before looking again when nothing happens.
@@ -51,8 +51,7 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
                 tracing::error!(%error, "could not look for silent workers");
             }
         }
-        let claim = ClaimJob { queue: IMAGE_QUEUE.into(), worker: LOCAL_WORKER.into(), lease_s: None };
-        let claimed = match actors.ask(&service, claim).await {
+        let claimed = match claim(&actors, &options, None).await {
             Ok(Some(claimed)) => claimed,
             Ok(None) => {
                 let _ = tokio::time::timeout(IDLE, wake.notified()).await;
@@ -76,31 +75,86 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
                 }
             },
         };
-        if let Some(drawing) = draw(&actors, &options, sender, &running, &claimed).await {
+        for (claimed, drawing) in hand_over(&actors, &options, sender, &running, claimed).await {
+            let drawn = drawing.await;
+            let drawn = drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
             // Files and rows are written while the next picture begins.
-            tokio::spawn(finish(actors.clone(), running.clone(), claimed, drawing));
+            tokio::spawn(finish(actors.clone(), running.clone(), claimed, drawn));
         }
     }
 }
 
-/// Hands a job to the device and waits for what comes of it; `None` when it never got there.
-async fn draw(
+/// The next job in turn, of pictures or of videos; with a first one, only if it can be drawn beside it.
+async fn claim(
+    actors: &Actors,
+    options: &RenderOptions,
+    first: Option<&ClaimedJob>,
+) -> Result<Option<ClaimedJob>, crate::Refusal> {
+    let mut queues = vec![IMAGE_QUEUE.to_string()];
+    if options.videos {
+        queues.push(VIDEO_QUEUE.into());
+    }
+    let beside = first.map(|first| shared_fields(&first.payload));
+    let claim = ClaimJob { queues, worker: LOCAL_WORKER.into(), lease_s: None, beside };
+    actors.ask(&Claims::service(), claim).await
+}
+
+type Drawing = oneshot::Receiver<Result<Drawn, DrawError>>;
+
+/// Hands a job to the device, and beside it those next in turn that it has room for. Turns are kept: the first that
+/// cannot be drawn beside it ends that. Jobs that never get there are reported at once.
+async fn hand_over(
     actors: &Actors,
     options: &RenderOptions,
     device: &Sender<Work>,
     running: &Running,
-    claimed: &ClaimedJob,
-) -> Option<Result<Drawn, DrawError>> {
-    let order = match prepare(actors, options, claimed).await {
-        Ok(order) => order,
-        Err(message) => {
-            report_failure(actors, claimed, message, false).await;
-            return None;
-        }
+    claimed: ClaimedJob,
+) -> Vec<(ClaimedJob, Drawing)> {
+    let Some((model, first, drawing)) = task(actors, options, running, &claimed).await else {
+        return Vec::new();
     };
+    let (room, free) = oneshot::channel();
+    let (bring, company) = bounded(1);
+    // If the thread is gone the reply goes with the work, and whoever waits for it hears of it.
+    let sent = device.try_send(Work { model, first, room, company }).is_ok();
+    let mut drawings = vec![(claimed, drawing)];
+    // What failed before is drawn alone, for it may be what made the attempt fail.
+    let free = if sent { free.await.unwrap_or(0) } else { 0 };
+    let free = if drawings[0].0.attempt > 1 { 0 } else { free };
+    let mut others = Vec::new();
+    while others.len() < free {
+        match claim(actors, options, Some(&drawings[0].0)).await {
+            Ok(Some(claimed)) => {
+                if let Some((_, other, drawing)) = task(actors, options, running, &claimed).await {
+                    others.push(other);
+                    drawings.push((claimed, drawing));
+                }
+            }
+            Ok(None) => break,
+            Err(error) => {
+                tracing::error!(%error, "could not claim a job");
+                break;
+            }
+        }
+    }
+    let _ = bring.send(others);
+    drawings
+}
+
+/// A claimed job as the device takes it; `None` when it cannot be drawn, which is reported.
+async fn task(
+    actors: &Actors,
+    options: &RenderOptions,
+    running: &Running,
+    claimed: &ClaimedJob,
+) -> Option<(ListedModel, Task, Drawing)> {
     let name = claimed.payload["model"].as_str().or(options.model.as_deref());
-    let model = match model_named(&options.models_dir, name) {
-        Ok(model) => model,
+    let ready = match model_named(&options.models_dir, name) {
+        Ok(model) => prepare(actors, options, claimed).await.map(|order| (model, order)),
+        Err(message) => Err(message),
+    };
+    let (model, order) = match ready {
+        Ok(ready) => ready,
         Err(message) => {
             report_failure(actors, claimed, message, false).await;
             return None;
@@ -112,12 +166,8 @@ async fn draw(
     if !still_processing(actors, claimed.id) {
         cancel.store(true, Ordering::Relaxed);
     }
-    let (reply, drawn) = oneshot::channel();
-    let work = Work { job: claimed.id, order, model, cancel, reply };
-    if device.try_send(work).is_err() {
-        return Some(Err(DrawError::Failed("the device takes no work".into())));
-    }
-    Some(drawn.await.unwrap_or_else(|_| Err(DrawError::Failed("the device's thread ended".into()))))
+    let (reply, drawing) = oneshot::channel();
+    Some((model, Task { job: claimed.id, order, cancel, reply }, drawing))
 }
 
 async fn prepare(actors: &Actors, options: &RenderOptions, claimed: &ClaimedJob) -> Result<Order, String> {
@@ -127,9 +177,17 @@ async fn prepare(actors: &Actors, options: &RenderOptions, claimed: &ClaimedJob)
         // The job's own id, so that another attempt draws the same picture.
         None => claimed.id.as_u64_pair().1 & 0x7fff_ffff,
     };
-    let reference = stored(actors, "image", &payload["config"]["image_object"]).await?;
-    let mask = stored(actors, "mask", &payload["config"]["mask_object"]).await?;
-    Ok(Order { payload, reference, mask, seed, pixels_max: options.pixels_max })
+    let config = &payload["config"];
+    let first = match &config["first_frame_object"] {
+        serde_json::Value::Null => &config["image_object"],
+        first => first,
+    };
+    let reference = stored(actors, "image", first).await?;
+    let last_frame = stored(actors, "end_reference_url", &config["last_frame_object"]).await?;
+    let mask = stored(actors, "mask", &config["mask_object"]).await?;
+    let loras = read_loras(&config["loras"])?;
+    let (pixels_max, models_dir) = (options.pixels_max, options.models_dir.clone());
+    Ok(Order { payload, reference, mask, last_frame, loras, seed, pixels_max, models_dir })
 }
 
 /// The bytes of a stored file that a payload names as `bucket/path`.
@@ -161,70 +219,6 @@ async fn finish(actors: Actors, running: Running, claimed: ClaimedJob, drawn: Re
         Err(DrawError::Failed(message)) => report_failure(&actors, &claimed, message, true).await,
     }
     running.lock().unwrap_or_else(PoisonError::into_inner).remove(&claimed.id);
-}
-
-/// Writes the files, then everything that names them in one commit.
-async fn deliver(actors: &Actors, claimed: &ClaimedJob, drawn: Drawn) -> Result<(), String> {
-    let store = actors.store().clone();
-    let (job, user) = (claimed.id, claimed.user_id);
-    let model = claimed.payload["model"].as_str().unwrap_or("starter").to_string();
-    let pipeline = claimed.payload["config"]["pipeline"].clone();
-    let ms = drawn.took.as_millis() as u64;
-    let written = tokio::task::spawn_blocking(move || {
-        let mut assets = Vec::with_capacity(drawn.pictures.len());
-        for (index, picture) in drawn.pictures.iter().enumerate() {
-            let base = format!("{user}/{job}/{index}");
-            let mut files = Vec::new();
-            for (bytes, name, mime_type) in [
-                (&picture.png, format!("{base}.png"), "image/png"),
-                (&picture.thumbnail, format!("{base}.thumb.webp"), "image/webp"),
-            ] {
-                files.push(NewObject {
-                    bucket: WORKSPACE_BUCKET.into(),
-                    name,
-                    owner: Some(user),
-                    blob: store.blobs().write(bytes).map_err(|error| error.to_string())?,
-                    size: bytes.len() as u64,
-                    mime_type: mime_type.into(),
-                    cache_control: Some("max-age=3600".into()),
-                    user_metadata: None,
-                });
-            }
-            let spec = &drawn.spec;
-            assets.push(FinishedAsset {
-                index: index as i32,
-                asset_type: "image",
-                path: format!("{base}.png"),
-                thumbnail_path: Some(format!("{base}.thumb.webp")),
-                files,
-                size: None,
-                mime_type: "image/png".into(),
-                duration_s: None,
-                seed: i64::try_from(picture.seed).unwrap_or(i64::MAX),
-                model_used: model.clone(),
-                size_px: Some((spec.width, spec.height)),
-                settings: json!({
-                    "prompt": spec.prompt, "negative_prompt": spec.negative_prompt, "steps": spec.steps,
-                    "guidance_scale": spec.guidance_scale, "scheduler": spec.scheduler,
-                    "seed": picture.seed, "width": spec.width, "height": spec.height,
-                    "pipeline": pipeline, "weights_hash": drawn.weights_hash, "generation_time_ms": ms,
-                }),
-            });
-        }
-        store::crash::point("job_blob_written");
-        Ok::<_, String>(assets)
-    });
-    let assets = written.await.map_err(|_| "writing the pictures failed".to_string())??;
-    let mut metadata = Map::new();
-    metadata.insert("generation_time_ms".into(), json!(ms));
-    let complete = CompleteJob { id: job, attempt: Some(claimed.attempt), assets, metadata };
-    let done = actors.ask(&Claims::service(), complete).await.map_err(|error| error.to_string())?;
-    store::crash::point("job_committed");
-    match done {
-        Some(_) => tracing::info!(%job, ms, "drew a job"),
-        None => tracing::info!(%job, "its result came too late and was dropped"),
-    }
-    Ok(())
 }
 
 async fn report_failure(actors: &Actors, claimed: &ClaimedJob, message: String, retry: bool) {

@@ -1,7 +1,7 @@
 //! How long does the device do nothing between one job and the next one's first step, and how many jobs a minute does
 //! a queue of small pictures come to, drawn one by one and side by side?
 //!
-//! `cargo bench --bench next_job`
+//! `cargo bench --bench next_job`; with `PLAYHOUSE_BENCH_LOG=actors::render=debug` the server tells what the gaps are.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -22,11 +22,16 @@ fn main() {
         ("a long queue, one by one", "1", 190, 16, 2),
     ] {
         let folder = tempfile::tempdir().expect("a folder");
-        let environment = [("PLAYHOUSE_IMAGE_BATCH_MAX", batch), ("PLAYHOUSE_CHARGE_CREDITS", "false")];
+        let log = std::env::var("PLAYHOUSE_BENCH_LOG").unwrap_or_else(|_| "warn".into());
+        let environment = [
+            ("PLAYHOUSE_IMAGE_BATCH_MAX", batch),
+            ("PLAYHOUSE_CHARGE_CREDITS", "false"),
+            ("PLAYHOUSE_LOG", log.as_str()),
+        ];
         let server = Server::start(folder.path(), &environment);
         let (_, token) = server.sign_up("painter@example.com");
         let wish = |seed: usize| {
-            json!({"job_type": "sdxl_image_fast", "prompt": "a woman on a beach", "seed": seed, "steps": steps,
+            json!({"job_type": "sdxl_image_fast", "prompt": format!("a woman on a beach, {seed}"), "seed": seed, "steps": steps,
                    "width": side, "height": side})
         };
         // The model is loaded with the first.

@@ -194,7 +194,7 @@ fn jobs_side_by_side_are_drawn_as_alone() {
         result_of(&server, &accounts[1], job);
     }
     let row = wait_for(&server, &accounts[1], &jobs[1], &["cancelled"]);
-    assert_eq!(row["completed_at"].is_string(), true);
+    assert!(row["completed_at"].is_string());
     assert_eq!(
         one(&server, &accounts[1], &format!("/rest/v1/workspace_assets?job_id=eq.{}", jobs[1])),
         Json::Null

@@ -25,16 +25,25 @@ const BATCH_MAX: usize = 4;
 /// Previews are made at most this often.
 const PREVIEW_EVERY: Duration = Duration::from_millis(200);
 
+/// How long before its end the next job is made ready.
+const AHEAD: Duration = Duration::from_millis(100);
 /// How long the device waits for jobs that it has room for.
 const COMPANY_TIME_MAX: Duration = Duration::from_secs(5);
 
-/// A job for the device, and a way to draw others beside it.
+/// Jobs for the device: one, or several whose pictures are drawn side by side.
 pub(super) struct Work {
     pub model: ListedModel,
-    pub first: Task,
-    /// Is told how many others there is room for; they come through `company`, perhaps none.
-    pub room: oneshot::Sender<usize>,
-    pub company: Receiver<Vec<Task>>,
+    pub jobs: Vec<Task>,
+    /// A way to draw others beside the only one.
+    pub room: Option<Room>,
+    /// Is told when it is nearly done.
+    pub ending: Option<oneshot::Sender<()>>,
+}
+
+/// Is told how many others there is room for; they come through `brought`, perhaps none.
+pub(super) struct Room {
+    pub asked: oneshot::Sender<usize>,
+    pub brought: Receiver<Vec<Task>>,
 }
 
 /// A job.
@@ -59,6 +68,8 @@ pub(super) struct Drawn {
     pub weights_hash: String,
     pub result: DrawnResult,
     pub took: Duration,
+    /// When the device took it up.
+    pub taken: Instant,
     /// When its first step began.
     pub began: Instant,
     /// How long the device did nothing between the job before and that step.
@@ -110,17 +121,24 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
     let models_dir = format!("{}/", options.models_dir.display());
     let mut shelf = ModelShelf::new(options);
     let mut last_end: Option<Instant> = None;
-    for Work { model, first, room, company } in work {
-        let mut jobs = vec![first];
-        let free = catch_unwind(AssertUnwindSafe(|| room_beside(&mut shelf, &model, &jobs[0]))).unwrap_or(0);
-        if room.send(free).is_ok() && free > 0 {
-            jobs.extend(company.recv_timeout(COMPANY_TIME_MAX).unwrap_or_default());
+    for Work { model, mut jobs, room, ending } in work {
+        if let (Some(Room { asked, brought }), Some(first)) = (room, jobs.first()) {
+            let free = catch_unwind(AssertUnwindSafe(|| room_beside(&mut shelf, &model, first))).unwrap_or(0);
+            if asked.send(free).is_ok() && free > 0 {
+                jobs.extend(brought.recv_timeout(COMPANY_TIME_MAX).unwrap_or_default());
+            }
         }
-        let outcomes = outcomes(&mut shelf, progress, &model, &jobs);
+        let mut telling = Telling { progress, last_preview: None, ending, first: None };
+        let outcomes = outcomes(&mut shelf, &mut telling, &model, &jobs);
         let end = Instant::now();
         for (task, mut outcome) in jobs.into_iter().zip(outcomes) {
             match (&mut outcome, last_end) {
-                (Ok(drawn), Some(before)) => drawn.gap = Some(drawn.began.saturating_duration_since(before)),
+                (Ok(drawn), Some(before)) => {
+                    let waited = drawn.taken.saturating_duration_since(before);
+                    let made_ready = drawn.began.saturating_duration_since(drawn.taken);
+                    tracing::debug!(job = %task.job, ?waited, ?made_ready, "between two jobs");
+                    drawn.gap = Some(drawn.began.saturating_duration_since(before));
+                }
                 // Clients need not know where the server keeps its models.
                 (Err(DrawError::Refused(message) | DrawError::Failed(message)), _) => {
                     *message = message.replace(&models_dir, "");
@@ -149,8 +167,13 @@ fn room_beside(shelf: &mut ModelShelf, listed: &ListedModel, task: &Task) -> usi
 type Outcome = Result<Drawn, DrawError>;
 
 /// What comes of each job. When several fail together each is drawn again alone: only one of them need be at fault.
-fn outcomes(shelf: &mut ModelShelf, progress: &Progress, model: &ListedModel, jobs: &[Task]) -> Vec<Outcome> {
-    let drawn = catch_unwind(AssertUnwindSafe(|| draw(shelf, progress, model, jobs)));
+fn outcomes(
+    shelf: &mut ModelShelf,
+    telling: &mut Telling<'_>,
+    model: &ListedModel,
+    jobs: &[Task],
+) -> Vec<Outcome> {
+    let drawn = catch_unwind(AssertUnwindSafe(|| draw(shelf, telling, model, jobs)));
     let error = match drawn {
         Ok(Ok(outcomes)) => return outcomes,
         Ok(Err(error)) => error,
@@ -161,16 +184,15 @@ fn outcomes(shelf: &mut ModelShelf, progress: &Progress, model: &ListedModel, jo
     }
     match jobs {
         [_] => vec![Err(error)],
-        _ => jobs
-            .iter()
-            .flat_map(|task| outcomes(shelf, progress, model, std::slice::from_ref(task)))
-            .collect(),
+        _ => {
+            jobs.iter().flat_map(|task| outcomes(shelf, telling, model, std::slice::from_ref(task))).collect()
+        }
     }
 }
 
 fn draw(
     shelf: &mut ModelShelf,
-    progress: &Progress,
+    telling: &mut Telling<'_>,
     listed: &ListedModel,
     jobs: &[Task],
 ) -> Result<Vec<Outcome>, DrawError> {
@@ -181,9 +203,9 @@ fn draw(
     let model = shelf.take(listed).map_err(explained)?;
     let drawn = match jobs {
         [task] if task.order.is_video() => {
-            vec![draw_video(model, &listed.name, task, &mut Telling::new(progress))]
+            vec![draw_video(model, &listed.name, task, telling)]
         }
-        _ => draw_pictures(model, &listed.name, jobs, bytes_max, &mut Telling::new(progress))?,
+        _ => draw_pictures(model, &listed.name, jobs, bytes_max, telling)?,
     };
     match drawn.as_slice() {
         // A failure of the only one is for the caller to act on.
@@ -220,15 +242,24 @@ impl Steps {
     }
 }
 
-/// Tells whoever watches, with a preview now and then.
+/// Tells whoever watches, with a preview now and then, and the dispatcher when the end is near.
 pub(super) struct Telling<'a> {
     progress: &'a Progress,
     last_preview: Option<Instant>,
+    ending: Option<oneshot::Sender<()>>,
+    /// When the first step that was told had been done, and which it was.
+    first: Option<(Instant, usize)>,
 }
 
-impl<'a> Telling<'a> {
-    fn new(progress: &'a Progress) -> Telling<'a> {
-        Telling { progress, last_preview: None }
+impl Telling<'_> {
+    /// So much is done of a run; the end is near when the rest should take no longer than getting the next job ready.
+    pub fn done(&mut self, step: usize, steps: usize) {
+        let (since, first) = *self.first.get_or_insert((Instant::now(), step));
+        let each = since.elapsed() / step.saturating_sub(first).max(1) as u32;
+        let left = each * u32::try_from(steps.saturating_sub(step)).unwrap_or(u32::MAX).min(10_000);
+        if step >= steps || (step > first && left <= AHEAD) {
+            let _ = self.ending.take().map(|ending| ending.send(()));
+        }
     }
 
     /// A step of each job. `preview` is asked for a job by its place among them.

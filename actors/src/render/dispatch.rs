@@ -3,25 +3,26 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Sender, bounded};
 use models::{Claims, Value, schema};
+use serde_json::Value as Json;
 use tokio::sync::{Notify, broadcast::error::RecvError, oneshot};
 use uuid::Uuid;
 
 use super::RenderOptions;
 use super::deliver::deliver;
-use super::device_thread::{self, DrawError, Drawn, Task, Work};
-use super::lora_choice::read_loras;
+use super::device_thread::{self, DrawError, Drawn, Room, Task, Work};
 use super::model_choice::{ListedModel, model_named};
-use super::payload::{Order, shared_fields};
+use super::payload::shared_fields;
+use super::prepare::prepare;
 use super::progress::Progress;
 use crate::Actors;
-use crate::file::read_object;
 use crate::job_scheduler::{
     ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, LOCAL_WORKER, RecoverJobs, VIDEO_QUEUE,
 };
+use crate::refusal::Refusal;
 
 /// How long to wait before looking again when nothing happens.
 const IDLE: Duration = Duration::from_secs(1);
@@ -34,171 +35,212 @@ type Running = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
 /// Runs for as long as the process.
 pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Progress>) {
     let service = Claims::service();
-    let running = Running::default();
-    let wake = Arc::new(Notify::new());
+    let (running, wake) = (Running::default(), Arc::new(Notify::new()));
     tokio::spawn(follow(actors.clone(), running.clone(), wake.clone()));
     match actors.ask(&service, RecoverJobs { local: true }).await {
         Ok(0) => {}
         Ok(count) => tracing::warn!(count, "took back jobs that an earlier process was drawing"),
         Err(error) => tracing::error!(%error, "could not take back jobs"),
     }
-    let mut device = None;
-    let mut recovered = std::time::Instant::now();
+    let mut dispatch = Dispatch { actors, options, progress, running, device: None, last: None };
+    let mut ahead: Option<Handed> = None;
+    let mut recovered = Instant::now();
     loop {
         if recovered.elapsed() > RECOVER_EVERY {
-            recovered = std::time::Instant::now();
-            if let Err(error) = actors.ask(&service, RecoverJobs { local: false }).await {
+            recovered = Instant::now();
+            if let Err(error) = dispatch.actors.ask(&service, RecoverJobs { local: false }).await {
                 tracing::error!(%error, "could not look for silent workers");
             }
         }
-        let claimed = match claim(&actors, &options, None).await {
-            Ok(Some(claimed)) => claimed,
-            Ok(None) => {
-                let _ = tokio::time::timeout(IDLE, wake.notified()).await;
-                continue;
-            }
-            Err(error) => {
-                tracing::error!(%error, "could not claim a job");
-                tokio::time::sleep(IDLE).await;
-                continue;
-            }
-        };
-        store::crash::point("job_claimed");
-        // The thread, and with it the memory of models, comes with the first job.
-        let sender = match &device {
-            Some(sender) => sender,
-            None => match device_thread::start(options.clone(), progress.clone()) {
-                Ok(sender) => device.insert(sender),
+        let mut handed = match ahead.take() {
+            Some(handed) => handed,
+            None => match dispatch.claim(None).await {
+                Ok(Some(claimed)) => {
+                    store::crash::point("job_claimed");
+                    match dispatch.hand_over(claimed).await {
+                        Some(handed) => handed,
+                        None => continue,
+                    }
+                }
+                Ok(None) => {
+                    let _ = tokio::time::timeout(IDLE, wake.notified()).await;
+                    continue;
+                }
                 Err(error) => {
-                    report_failure(&actors, &claimed, error, true).await;
+                    tracing::error!(%error, "could not claim a job");
+                    tokio::time::sleep(IDLE).await;
                     continue;
                 }
             },
         };
-        for (claimed, drawing) in hand_over(&actors, &options, sender, &running, claimed).await {
+        dispatch.bring_company(&mut handed).await;
+        // The next one is made ready while the device ends this one: it need not wait for the disk then.
+        if handed.ending.await.is_ok() && handed.is_fresh {
+            ahead = dispatch.claim_ahead().await;
+        }
+        for (claimed, drawing) in handed.drawings {
             let drawn = drawing.await;
             let drawn = drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
             // Files and rows are written while the next picture begins.
-            tokio::spawn(finish(actors.clone(), running.clone(), claimed, drawn));
+            tokio::spawn(finish(dispatch.actors.clone(), dispatch.running.clone(), claimed, drawn));
         }
     }
-}
-
-/// The next job in turn, of pictures or of videos; with a first one, only if it can be drawn beside it.
-async fn claim(
-    actors: &Actors,
-    options: &RenderOptions,
-    first: Option<&ClaimedJob>,
-) -> Result<Option<ClaimedJob>, crate::Refusal> {
-    let mut queues = vec![IMAGE_QUEUE.to_string()];
-    if options.videos {
-        queues.push(VIDEO_QUEUE.into());
-    }
-    let beside = first.map(|first| shared_fields(&first.payload));
-    let claim = ClaimJob { queues, worker: LOCAL_WORKER.into(), lease_s: None, beside };
-    actors.ask(&Claims::service(), claim).await
 }
 
 type Drawing = oneshot::Receiver<Result<Drawn, DrawError>>;
+/// What jobs that are drawn side by side agree in.
+type Shared = Vec<(&'static str, Json)>;
 
-/// Hands a job to the device, and beside it those next in turn that it has room for. Turns are kept: the first that
-/// cannot be drawn beside it ends that. Jobs that never get there are reported at once.
-async fn hand_over(
-    actors: &Actors,
-    options: &RenderOptions,
-    device: &Sender<Work>,
-    running: &Running,
-    claimed: ClaimedJob,
-) -> Vec<(ClaimedJob, Drawing)> {
-    let Some((model, first, drawing)) = task(actors, options, running, &claimed).await else {
-        return Vec::new();
-    };
-    let (room, free) = oneshot::channel();
-    let (bring, company) = bounded(1);
-    // If the thread is gone the reply goes with the work, and whoever waits for it hears of it.
-    let sent = device.try_send(Work { model, first, room, company }).is_ok();
-    let mut drawings = vec![(claimed, drawing)];
-    // What failed before is drawn alone, for it may be what made the attempt fail.
-    let free = if sent { free.await.unwrap_or(0) } else { 0 };
-    let free = if drawings[0].0.attempt > 1 { 0 } else { free };
-    let mut others = Vec::new();
-    while others.len() < free {
-        match claim(actors, options, Some(&drawings[0].0)).await {
-            Ok(Some(claimed)) => {
-                if let Some((_, other, drawing)) = task(actors, options, running, &claimed).await {
-                    others.push(other);
-                    drawings.push((claimed, drawing));
-                }
-            }
-            Ok(None) => break,
+/// Work that the device has.
+struct Handed {
+    drawings: Vec<(ClaimedJob, Drawing)>,
+    /// Hears when the device is nearly done.
+    ending: oneshot::Receiver<()>,
+    /// Asks how many others there is room for, and brings them.
+    company: Option<(oneshot::Receiver<usize>, Sender<Vec<Task>>)>,
+    /// Whether none of the jobs failed before.
+    is_fresh: bool,
+}
+
+struct Dispatch {
+    actors: Actors,
+    options: RenderOptions,
+    progress: Arc<Progress>,
+    running: Running,
+    device: Option<Sender<Work>>,
+    /// What the last job was like, and how many others there was room for beside it.
+    last: Option<(Shared, usize)>,
+}
+
+impl Dispatch {
+    /// The next job in turn, of pictures or of videos; `beside` says what it must agree in, and that it never failed.
+    async fn claim(&self, beside: Option<Shared>) -> Result<Option<ClaimedJob>, Refusal> {
+        let mut queues = vec![IMAGE_QUEUE.to_string()];
+        if self.options.videos {
+            queues.push(VIDEO_QUEUE.into());
+        }
+        let claim = ClaimJob { queues, worker: LOCAL_WORKER.into(), lease_s: None, beside };
+        self.actors.ask(&Claims::service(), claim).await
+    }
+
+    /// The next job, claimed before the one under way has ended. Only jobs that never failed are: if the one under way
+    /// ends the process, the others lose an attempt with it, but never a second.
+    async fn claim_ahead(&mut self) -> Option<Handed> {
+        match self.claim(Some(Vec::new())).await {
+            Ok(Some(claimed)) => self.hand_over(claimed).await,
+            Ok(None) => None,
             Err(error) => {
                 tracing::error!(%error, "could not claim a job");
-                break;
+                None
             }
         }
     }
-    let _ = bring.send(others);
-    drawings
-}
 
-/// A claimed job as the device takes it; `None` when it cannot be drawn, which is reported.
-async fn task(
-    actors: &Actors,
-    options: &RenderOptions,
-    running: &Running,
-    claimed: &ClaimedJob,
-) -> Option<(ListedModel, Task, Drawing)> {
-    let name = claimed.payload["model"].as_str().or(options.model.as_deref());
-    let ready = match model_named(&options.models_dir, name) {
-        Ok(model) => prepare(actors, options, claimed).await.map(|order| (model, order)),
-        Err(message) => Err(message),
-    };
-    let (model, order) = match ready {
-        Ok(ready) => ready,
-        Err(message) => {
-            report_failure(actors, claimed, message, false).await;
-            return None;
+    /// Hands a job to the device; `None` when it never got there, which is reported.
+    async fn hand_over(&mut self, claimed: ClaimedJob) -> Option<Handed> {
+        let (model, first, drawing) = self.task(&claimed).await?;
+        let shared = shared_fields(&claimed.payload);
+        let is_fresh = claimed.attempt == 1;
+        let mut drawings = vec![(claimed, drawing)];
+        let mut jobs = vec![first];
+        let (mut company, mut room) = (None, None);
+        match &self.last {
+            // What failed before is drawn alone, for it may be what made the attempt fail.
+            _ if !is_fresh => {}
+            Some((last, free)) if *last == shared => {
+                self.claim_beside(&shared, *free, &mut jobs, &mut drawings).await;
+            }
+            _ => {
+                let (asked, free) = oneshot::channel();
+                let (bring, brought) = bounded(1);
+                company = Some((free, bring));
+                room = Some(Room { asked, brought });
+            }
         }
-    };
-    let cancel = Arc::new(AtomicBool::new(false));
-    running.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.id, cancel.clone());
-    // Cancelled between the claim and this line: the event is gone, the row is not.
-    if !still_processing(actors, claimed.id) {
-        cancel.store(true, Ordering::Relaxed);
+        let (tell_ending, ending) = oneshot::channel();
+        let device = match self.device() {
+            Ok(device) => device,
+            Err(error) => {
+                for (claimed, _) in drawings {
+                    report_failure(&self.actors, &claimed, error.clone(), true).await;
+                }
+                return None;
+            }
+        };
+        // If the thread is gone the replies go with the work, and whoever waits for them hears of it.
+        let _ = device.try_send(Work { model, jobs, room, ending: Some(tell_ending) });
+        Some(Handed { drawings, ending, company, is_fresh })
     }
-    let (reply, drawing) = oneshot::channel();
-    Some((model, Task { job: claimed.id, order, cancel, reply }, drawing))
-}
 
-async fn prepare(actors: &Actors, options: &RenderOptions, claimed: &ClaimedJob) -> Result<Order, String> {
-    let payload = claimed.payload.clone();
-    let seed = match payload["config"]["seed"].as_u64() {
-        Some(seed) => seed,
-        // The job's own id, so that another attempt draws the same picture.
-        None => claimed.id.as_u64_pair().1 & 0x7fff_ffff,
-    };
-    let config = &payload["config"];
-    let first = match &config["first_frame_object"] {
-        serde_json::Value::Null => &config["image_object"],
-        first => first,
-    };
-    let reference = stored(actors, "image", first).await?;
-    let last_frame = stored(actors, "end_reference_url", &config["last_frame_object"]).await?;
-    let mask = stored(actors, "mask", &config["mask_object"]).await?;
-    let loras = read_loras(&config["loras"])?;
-    let (pixels_max, models_dir) = (options.pixels_max, options.models_dir.clone());
-    Ok(Order { payload, reference, mask, last_frame, loras, seed, pixels_max, models_dir })
-}
+    /// The thread, and with it the memory of models, comes with the first job.
+    fn device(&mut self) -> Result<&Sender<Work>, String> {
+        let started = match self.device.take() {
+            Some(device) => device,
+            None => device_thread::start(self.options.clone(), self.progress.clone())?,
+        };
+        Ok(self.device.insert(started))
+    }
 
-/// The bytes of a stored file that a payload names as `bucket/path`.
-async fn stored(actors: &Actors, field: &str, path: &serde_json::Value) -> Result<Option<Vec<u8>>, String> {
-    let Some(path) = path.as_str() else { return Ok(None) };
-    let (bucket, name) = path.split_once('/').ok_or_else(|| format!("{field}: not a stored file"))?;
-    let (store, bucket, name) = (actors.store().clone(), bucket.to_string(), name.to_string());
-    let read = tokio::task::spawn_blocking(move || read_object(&store, &bucket, &name));
-    let bytes = read.await.map_err(|_| format!("{field}: reading it failed"))?;
-    let bytes = bytes.map_err(|error| format!("{field}: {error}"))?;
-    bytes.map(Some).ok_or_else(|| format!("{field}: {path} is gone"))
+    /// Claims as many others as the device has room for beside the job that it is about to draw.
+    async fn bring_company(&mut self, handed: &mut Handed) {
+        let Some((free, bring)) = handed.company.take() else { return };
+        let Ok(free) = free.await else { return };
+        let Some((first, _)) = handed.drawings.first() else { return };
+        let shared = shared_fields(&first.payload);
+        let mut others = Vec::new();
+        self.claim_beside(&shared, free, &mut others, &mut handed.drawings).await;
+        self.last = Some((shared, free));
+        let _ = bring.send(others);
+    }
+
+    /// Claims up to `free` jobs that agree with `shared`. Turns are kept: the first that does not agree ends it.
+    async fn claim_beside(
+        &self,
+        shared: &Shared,
+        free: usize,
+        tasks: &mut Vec<Task>,
+        drawings: &mut Vec<(ClaimedJob, Drawing)>,
+    ) {
+        // All at once, so that they wait for the disk together; the scheduler takes them in order.
+        let claims =
+            futures_util::future::join_all((0..free).map(|_| self.claim(Some(shared.clone())))).await;
+        for claimed in claims {
+            match claimed {
+                Ok(Some(claimed)) => {
+                    if let Some((_, task, drawing)) = self.task(&claimed).await {
+                        tasks.push(task);
+                        drawings.push((claimed, drawing));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "could not claim a job"),
+            }
+        }
+    }
+
+    /// A claimed job as the device takes it; `None` when it cannot be drawn, which is reported.
+    async fn task(&self, claimed: &ClaimedJob) -> Option<(ListedModel, Task, Drawing)> {
+        let name = claimed.payload["model"].as_str().or(self.options.model.as_deref());
+        let ready = match model_named(&self.options.models_dir, name) {
+            Ok(model) => prepare(&self.actors, &self.options, claimed).await.map(|order| (model, order)),
+            Err(message) => Err(message),
+        };
+        let (model, order) = match ready {
+            Ok(ready) => ready,
+            Err(message) => {
+                report_failure(&self.actors, claimed, message, false).await;
+                return None;
+            }
+        };
+        let cancel = Arc::new(AtomicBool::new(false));
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.id, cancel.clone());
+        // Cancelled between the claim and this line: the event is gone, the row is not.
+        if !still_processing(&self.actors, claimed.id) {
+            cancel.store(true, Ordering::Relaxed);
+        }
+        let (reply, drawing) = oneshot::channel();
+        Some((model, Task { job: claimed.id, order, cancel, reply }, drawing))
+    }
 }
 
 fn still_processing(actors: &Actors, id: Uuid) -> bool {

@@ -48,6 +48,10 @@ pub(super) fn draw_pictures(
             };
             let running =
                 places.iter().enumerate().map(|(at_place, (task, ..))| (tasks[*task].job, at(at_place)));
+            // Of several runs only the last ends the work.
+            if outcomes.iter().filter(|outcome| outcome.is_none()).count() <= together.len() {
+                telling.done(report.step, report.steps);
+            }
             telling.step(running, &|place| report.preview_of(places[place].2).ok());
             unless_cancelled(&tasks)
         };
@@ -75,6 +79,7 @@ pub(super) fn draw_pictures(
                     weights_hash: model.weights_hash().into(),
                     result: DrawnResult::Pictures(pictures),
                     took,
+                    taken: started,
                     began: steps.began(started),
                     gap: None,
                 }),

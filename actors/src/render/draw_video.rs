@@ -44,6 +44,7 @@ pub(super) fn draw_video(
                 image: frame as usize,
                 preview_png: None,
             };
+            telling.done(step.step, step.steps);
             telling.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
             unless_cancelled(&[task])
         };
@@ -61,6 +62,7 @@ pub(super) fn draw_video(
         weights_hash: model.weights_hash().into(),
         result,
         took: started.elapsed(),
+        taken: started,
         began: started,
         gap: None,
     })

@@ -21,6 +21,7 @@ mod model_folder;
 mod model_shelf;
 mod payload;
 mod picture;
+mod prepare;
 mod progress;
 mod video;
 

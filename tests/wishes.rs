@@ -201,3 +201,31 @@ fn jobs_side_by_side_are_drawn_as_alone() {
     );
     assert_eq!(server.check()["faults"], 0);
 }
+
+#[test]
+fn company_costs_one_attempt_at_most() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // The first job has five steps and is drawn alone; the process dies in the second step of the two after it.
+    let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering:7")]);
+    let (_, token) = server.sign_up("unlucky@example.com");
+    let jobs: Vec<String> = (0..3).map(|seed| queue(&server, &token, &wish(json!({"seed": seed})))).collect();
+    server.wait_for_death();
+    let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering")]);
+    server.wait_for_death();
+    let server = Server::start(folder.path(), &[]);
+    let attempts: Vec<i64> = jobs
+        .iter()
+        .map(|job| {
+            let row = wait_for(&server, &token, job, &["completed", "failed"]);
+            assert_eq!(row["status"], "completed", "{row}");
+            let (_, assets) =
+                server.call("GET", &format!("/rest/v1/workspace_assets?job_id=eq.{job}"), &token, None);
+            assert_eq!(assets.as_array().map(Vec::len), Some(1), "{assets}");
+            row["attempts"].as_i64().expect("attempts")
+        })
+        .collect();
+    // Both times the process died somebody lost an attempt; only the first time more than one did.
+    assert!(attempts.iter().filter(|attempts| **attempts > 2).count() <= 1, "{attempts:?}");
+    assert!(attempts.iter().sum::<i64>() > 3, "{attempts:?}");
+    assert_eq!(server.check()["faults"], 0);
+}

@@ -7,6 +7,7 @@ use std::io::Cursor;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use diffusion::pipelines::encode_prompt::PromptOptions;
 use diffusion::{DeviceChoice, DiffusionModel, GenerateSpec, LoadOptions, ModelSource};
 use image::ImageFormat;
 
@@ -15,6 +16,21 @@ fn main() {
     let model = DiffusionModel::load(&ModelSource::Starter, DeviceChoice::Cpu, LoadOptions::default())
         .expect("the starter is part of the program");
     println!("starter_picture: loading {:.2} s", begin.elapsed().as_secs_f64());
+    let networks = model.networks();
+    let encode = |what: &str, run: &dyn Fn(usize)| {
+        run(0);
+        let begin = Instant::now();
+        (1..=20).for_each(run);
+        println!("starter_picture: {what} {:.2} ms", begin.elapsed().as_secs_f64() * 1000.0 / 20.0);
+    };
+    encode("tokens of a prompt", &|i| {
+        let tokenizer = &networks.text_encoders[0].tokenizer;
+        tokenizer.encode_row(&format!("a woman on a beach, {i}")).expect("tokens");
+    });
+    encode("meaning of a prompt", &|i| {
+        let prompt = format!("a woman on a beach, {i}");
+        networks.encode_prompt(&prompt, None, PromptOptions::default()).expect("a text");
+    });
     for side in [64, 128] {
         let mut seconds: Vec<f64> = (0..5)
             .map(|seed| {

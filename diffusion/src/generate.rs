@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use image::RgbImage;
 
@@ -27,6 +28,8 @@ pub struct StepReport<'a> {
     pub image: usize,
     /// How many pictures are being drawn side by side.
     pub together: usize,
+    /// When the step began.
+    pub began: Instant,
     draw: &'a dyn Fn(usize) -> Result<RgbImage, DiffusionError>,
 }
 
@@ -109,7 +112,7 @@ impl DiffusionModel {
             let model = self.with_loras(&first.loras)?;
             let mut pictures = Vec::new();
             for spec in specs {
-                let (positive, negative) = texts(&model, spec)?;
+                let (positive, negative) = self.texts(&model, spec)?;
                 for i in 0..spec.num_images {
                     pictures.push(Picture {
                         spec,
@@ -142,8 +145,8 @@ impl DiffusionModel {
         compatible(from, to)?;
         guarded(|| {
             let model = self.with_loras(&from.loras)?;
-            let (positive, negative) = texts(&model, from)?;
-            let (positive_to, negative_to) = texts(&model, to)?;
+            let (positive, negative) = self.texts(&model, from)?;
+            let (positive_to, negative_to) = self.texts(&model, to)?;
             let between = |a: TextConditions, b: TextConditions| {
                 let rows = a.embeds.dims()[1].max(b.embeds.dims()[1]);
                 let (a, b) =
@@ -182,6 +185,35 @@ impl DiffusionModel {
         schedule(&scheduler_of(model, spec)?, spec.steps, spec.eta).map(|_| ())
     }
 
+    /// What the prompts of a spec mean; no negative without guidance.
+    fn texts(
+        &self,
+        model: &StableDiffusion,
+        spec: &GenerateSpec,
+    ) -> Result<(TextConditions, Option<TextConditions>), DiffusionError> {
+        let options = options(spec);
+        let text = |prompt: Option<&str>, second: Option<&str>| {
+            let encode = || match prompt {
+                Some(prompt) => model.encode_prompt(prompt, second, options),
+                None => model.encode_absent_negative(options),
+            };
+            // LoRAs change what words mean.
+            match spec.loras.is_empty() {
+                true => self.known_texts.get(prompt, second, options, encode),
+                false => encode(),
+            }
+        };
+        let positive = text(Some(&spec.prompt), spec.prompt_2.as_deref())?;
+        let negative = match spec.guidance_scale <= 1.0 {
+            true => None,
+            false => Some(match &spec.negative_prompt {
+                Some(prompt) => text(Some(prompt), spec.negative_prompt_2.as_deref())?,
+                None => text(None, None)?,
+            }),
+        };
+        Ok((positive, negative))
+    }
+
     fn draw(
         &self,
         model: &StableDiffusion,
@@ -217,6 +249,7 @@ impl DiffusionModel {
                     steps: batches(progress.calls).max(stepped + progress.calls),
                     image: first,
                     together: shape[0],
+                    began: progress.began,
                     draw: &draw,
                 })
             };
@@ -326,21 +359,6 @@ fn scheduler_of(model: &StableDiffusion, spec: &GenerateSpec) -> Result<Schedule
         Some(name) => scheduler_named(name, &model.scheduler),
         None => SchedulerConfig::from_json(&model.scheduler),
     }
-}
-
-/// What the prompts of a spec mean; no negative without guidance.
-fn texts(
-    model: &StableDiffusion,
-    spec: &GenerateSpec,
-) -> Result<(TextConditions, Option<TextConditions>), DiffusionError> {
-    let options = options(spec);
-    let positive = model.encode_prompt(&spec.prompt, spec.prompt_2.as_deref(), options)?;
-    let negative = match &spec.negative_prompt {
-        _ if spec.guidance_scale <= 1.0 => None,
-        Some(prompt) => Some(model.encode_prompt(prompt, spec.negative_prompt_2.as_deref(), options)?),
-        None => Some(model.encode_absent_negative(options)?),
-    };
-    Ok((positive, negative))
 }
 
 fn time_ids(spec: &GenerateSpec) -> Vec<f64> {

@@ -8,6 +8,7 @@ use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
 use crate::generate::{BATCH_LATENTS_MAX, guarded};
+use crate::known_texts::KnownTexts;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use crate::preview::PreviewFit;
 use crate::starter::starter_parts;
@@ -145,6 +146,7 @@ pub struct DiffusionModel {
     kind: ModelKind,
     starter: bool,
     pub(crate) fit: OnceLock<PreviewFit>,
+    pub(crate) known_texts: KnownTexts,
     merged: Mutex<Option<(Vec<LoraKey>, StableDiffusion)>>,
 }
 
@@ -222,6 +224,7 @@ impl DiffusionModel {
             kind,
             starter: *source == ModelSource::Starter,
             fit: OnceLock::new(),
+            known_texts: KnownTexts::default(),
             merged: Mutex::new(None),
         })
     }

@@ -214,34 +214,6 @@ fn draw(
     }
 }
 
-/// When the first step began: a step's time before it was reported.
-#[derive(Default)]
-pub(super) struct Steps {
-    first: Option<Instant>,
-    last: Option<Instant>,
-    count: u32,
-}
-
-impl Steps {
-    /// A step was reported.
-    pub fn report(&mut self) {
-        let now = Instant::now();
-        self.first.get_or_insert(now);
-        self.last = Some(now);
-        self.count += 1;
-    }
-
-    /// The moment; `fallback` where too few steps were reported to know how long one takes.
-    pub fn began(&self, fallback: Instant) -> Instant {
-        match (self.first, self.last) {
-            (Some(first), Some(last)) if self.count > 1 => {
-                first.checked_sub((last - first) / (self.count - 1)).unwrap_or(fallback)
-            }
-            _ => fallback,
-        }
-    }
-}
-
 /// Tells whoever watches, with a preview now and then, and the dispatcher when the end is near.
 pub(super) struct Telling<'a> {
     progress: &'a Progress,

@@ -4,9 +4,7 @@ use std::time::Instant;
 
 use diffusion::{DiffusionModel, GenerateSpec, StepReport};
 
-use super::device_thread::{
-    DrawError, Drawn, DrawnResult, Steps, Task, Telling, explained, unless_cancelled,
-};
+use super::device_thread::{DrawError, Drawn, DrawnResult, Task, Telling, explained, unless_cancelled};
 use super::progress::Step;
 
 /// One outcome per job. A failure of the device is an error for all that were in the run.
@@ -36,9 +34,9 @@ pub(super) fn draw_pictures(
         let tasks: Vec<&Task> = run.iter().map(|(place, _)| &jobs[*place]).collect();
         let together: Vec<GenerateSpec> = run.iter().map(|(_, spec)| (*spec).clone()).collect();
         let started = Instant::now();
-        let mut steps = Steps::default();
+        let mut began = None;
         let mut on_step = |report: &StepReport<'_>| {
-            steps.report();
+            began.get_or_insert(report.began);
             let places = places(&together, report);
             let at = |place: usize| Step {
                 step: report.step,
@@ -80,7 +78,7 @@ pub(super) fn draw_pictures(
                     result: DrawnResult::Pictures(pictures),
                     took,
                     taken: started,
-                    began: steps.began(started),
+                    began: began.unwrap_or(started),
                     gap: None,
                 }),
             });

@@ -30,7 +30,7 @@ pub(super) fn draw_video(
     }
     let started = Instant::now();
     let mut encoder = VideoEncoder::new(spec.width, spec.height, plan.fps).map_err(DrawError::Failed)?;
-    let mut first = None;
+    let (mut first, mut began) = (None, None);
     for frame in 0..plan.frames {
         let (from, to, t) = plan.between(frame);
         let init_image = ends.as_ref().map(|ends| ends.at(frame as f64 / (plan.frames - 1).max(1) as f64));
@@ -38,6 +38,7 @@ pub(super) fn draw_video(
         let to = GenerateSpec { init_image, ..at(&spec, to) };
         let frames = plan.frames as usize;
         let mut on_step = |report: &diffusion::StepReport<'_>| {
+            began.get_or_insert(report.began);
             let step = Step {
                 step: frame as usize * report.steps + report.step,
                 steps: frames * report.steps,
@@ -63,7 +64,7 @@ pub(super) fn draw_video(
         result,
         took: started.elapsed(),
         taken: started,
-        began: started,
+        began: began.unwrap_or(started),
         gap: None,
     })
 }

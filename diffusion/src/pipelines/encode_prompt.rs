@@ -17,7 +17,7 @@ pub struct TextConditions {
 }
 
 /// How prompts are read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PromptOptions {
     /// What brackets mean.
     pub syntax: PromptSyntax,

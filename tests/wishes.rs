@@ -208,7 +208,7 @@ fn company_costs_one_attempt_at_most() {
     // The first job has five steps and is drawn alone; the process dies in the second step of the two after it.
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering:7")]);
     let (_, token) = server.sign_up("unlucky@example.com");
-    let jobs: Vec<String> = (0..3).map(|seed| queue(&server, &token, &wish(json!({"seed": seed})))).collect();
+    let jobs = [5, 6, 6].map(|steps| queue(&server, &token, &wish(json!({"steps": steps}))));
     server.wait_for_death();
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering")]);
     server.wait_for_death();

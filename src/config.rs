@@ -56,8 +56,13 @@ pub struct Config {
     pub image_memory_bytes: u64,
     /// Largest picture, in pixels.
     pub image_pixels_max: u64,
+    /// Pictures of several jobs that may be drawn side by side, if they agree in all but prompt, seed and number; 1 for
+    /// none. When absent as many as gain by it without a change of any byte.
+    pub image_batch_max: Option<usize>,
     /// Whether this process draws itself; otherwise jobs wait for remote workers.
     pub local_worker: bool,
+    /// Whether it draws videos too; otherwise they wait for remote workers.
+    pub local_videos: bool,
     /// Whether jobs cost credits.
     pub charge_credits: bool,
     /// Jobs that may wait in all.
@@ -104,7 +109,9 @@ impl Default for Config {
             image_weights: "f32".into(),
             image_memory_bytes: 8 << 30,
             image_pixels_max: 2048 * 2048,
+            image_batch_max: None,
             local_worker: true,
+            local_videos: true,
             charge_credits: true,
             jobs_waiting_max: 2000,
             jobs_waiting_per_user_max: 200,

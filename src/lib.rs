@@ -115,6 +115,8 @@ fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, Stri
         weight_type: actors::render::weight_type(&config.image_weights)?,
         memory_bytes_max: config.image_memory_bytes,
         pixels_max: config.image_pixels_max,
+        batch_max: config.image_batch_max,
+        videos: config.local_videos,
     };
     Ok(Some(Render::start(actors.clone(), options)))
 }

@@ -5,46 +5,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::Server;
+use common::jobs::{bytes_of, one, picture, queue, wait_for};
 use serde_json::{Value as Json, json};
-
-fn queue(server: &Server, token: &str, body: &Json) -> String {
-    let (status, answer) = server.call("POST", "/functions/v1/queue-job", token, Some(body));
-    assert_eq!(status, 200, "{answer}");
-    assert_eq!(answer["status"], "queued");
-    answer["jobId"].as_str().expect("an id").to_string()
-}
-
-fn one(server: &Server, token: &str, path: &str) -> Json {
-    let (status, rows) = server.call("GET", path, token, None);
-    assert!(status == 200 || status == 206, "{path}: {status} {rows}");
-    rows.as_array().and_then(|rows| rows.first().cloned()).unwrap_or(Json::Null)
-}
-
-fn wait_for(server: &Server, token: &str, job: &str, statuses: &[&str]) -> Json {
-    let started = Instant::now();
-    loop {
-        let row = one(server, token, &format!("/rest/v1/jobs?id=eq.{job}"));
-        if statuses.iter().any(|status| row["status"] == *status) {
-            return row;
-        }
-        assert!(started.elapsed() < Duration::from_secs(180), "job {job} is still {}", row["status"]);
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
-fn picture(prompt: &str) -> Json {
-    json!({"job_type": "sdxl_image_fast", "prompt": prompt, "seed": 7, "steps": 4})
-}
-
-fn bytes_of(server: &Server, token: &str, path: &str) -> Vec<u8> {
-    let url = format!("{}/storage/v1/object/workspace-temp/{path}", server.url);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async {
-        let response = reqwest::Client::new().get(url).bearer_auth(token).send().await.expect("an answer");
-        assert_eq!(response.status().as_u16(), 200);
-        response.bytes().await.expect("bytes").to_vec()
-    })
-}
 
 #[test]
 fn a_prompt_becomes_a_picture_that_can_be_kept() {

@@ -56,7 +56,8 @@ fn put(server: &Server, path: &str, bytes: &'static [u8]) {
 #[test]
 fn a_worker_elsewhere_takes_a_video_and_reports() {
     let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path(), &[("PLAYHOUSE_CALLBACK_SECRET", SECRET)]);
+    let environment = [("PLAYHOUSE_CALLBACK_SECRET", SECRET), ("PLAYHOUSE_LOCAL_VIDEOS", "false")];
+    let server = Server::start(folder.path(), &environment);
     let (user, token) = server.sign_up("director@example.com");
     let wish = json!({"job_type": "wan_video_fast", "prompt": "waves", "metadata": {"aspect_ratio": "16:9"}});
     let (status, answer) = server.call("POST", "/functions/v1/queue-job", &token, Some(&wish));
@@ -90,7 +91,13 @@ fn a_worker_elsewhere_takes_a_video_and_reports() {
         (&asset["asset_type"], &asset["mime_type"], &asset["file_size_bytes"], &asset["duration_seconds"]),
         (&json!("video"), &json!("video/mp4"), &json!(10), &json!(6))
     );
-    assert_eq!(one(&server, &token, &format!("/rest/v1/jobs?id=eq.{id}"))["status"], "completed");
+    let job = one(&server, &token, &format!("/rest/v1/jobs?id=eq.{id}"));
+    assert_eq!(job["status"], "completed");
+    let video = one(&server, &token, "/rest/v1/videos");
+    assert_eq!(
+        (&video["id"], &video["video_url"], &video["duration"]),
+        (&job["video_id"], &json!(format!("workspace-temp/{user}/{id}/0.mp4")), &json!(6))
+    );
     assert_eq!(callback(&server, done).1["skipped"], true, "a late report changes nothing");
     assert_eq!(callback(&server, json!({"job_id": user, "status": "failed"})).1["skipped"], true);
     assert_eq!(callback(&server, json!({"job_id": id, "status": "sleeping"})).0, 400);

@@ -205,6 +205,11 @@ impl ClipTextModel {
         self.text_model.final_layer_norm.forward(x)
     }
 
+    /// Whether it has a projection, and so makes one vector of a whole text.
+    pub fn projects(&self) -> bool {
+        self.text_projection.is_some()
+    }
+
     /// Width of the states.
     pub fn hidden_size(&self) -> usize {
         self.text_model.final_layer_norm.gamma.dims()[0]

@@ -2,6 +2,7 @@
 
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
 use image::RgbImage;
 
@@ -25,13 +26,22 @@ pub struct StepReport<'a> {
     pub steps: usize,
     /// Index of the first picture that is being drawn.
     pub image: usize,
-    draw: &'a dyn Fn() -> Result<RgbImage, DiffusionError>,
+    /// How many pictures are being drawn side by side.
+    pub together: usize,
+    /// When the step began.
+    pub began: Instant,
+    draw: &'a dyn Fn(usize) -> Result<RgbImage, DiffusionError>,
 }
 
 impl StepReport<'_> {
     /// A small picture of what the first of the pictures is becoming, made only when asked for.
     pub fn preview(&self) -> Result<RgbImage, DiffusionError> {
-        (self.draw)()
+        (self.draw)(0)
+    }
+
+    /// The same of another of the pictures that are being drawn, by its index among all of the run.
+    pub fn preview_of(&self, image: usize) -> Result<RgbImage, DiffusionError> {
+        (self.draw)(image.saturating_sub(self.image).min(self.together.saturating_sub(1)))
     }
 }
 
@@ -102,7 +112,7 @@ impl DiffusionModel {
             let model = self.with_loras(&first.loras)?;
             let mut pictures = Vec::new();
             for spec in specs {
-                let (positive, negative) = texts(&model, spec)?;
+                let (positive, negative) = self.texts(&model, spec)?;
                 for i in 0..spec.num_images {
                     pictures.push(Picture {
                         spec,
@@ -118,8 +128,8 @@ impl DiffusionModel {
         })
     }
 
-    /// Draws what lies `t` of the way from one spec to another: noise along the sphere, texts along the
-    /// line, all else as `from` has it.
+    /// Draws what lies `t` of the way from one spec to another: noise and texts along the sphere, all else as
+    /// `from` has it.
     pub fn generate_interpolated(
         &self,
         from: &GenerateSpec,
@@ -135,8 +145,8 @@ impl DiffusionModel {
         compatible(from, to)?;
         guarded(|| {
             let model = self.with_loras(&from.loras)?;
-            let (positive, negative) = texts(&model, from)?;
-            let (positive_to, negative_to) = texts(&model, to)?;
+            let (positive, negative) = self.texts(&model, from)?;
+            let (positive_to, negative_to) = self.texts(&model, to)?;
             let between = |a: TextConditions, b: TextConditions| {
                 let rows = a.embeds.dims()[1].max(b.embeds.dims()[1]);
                 let (a, b) =
@@ -175,6 +185,35 @@ impl DiffusionModel {
         schedule(&scheduler_of(model, spec)?, spec.steps, spec.eta).map(|_| ())
     }
 
+    /// What the prompts of a spec mean; no negative without guidance.
+    fn texts(
+        &self,
+        model: &StableDiffusion,
+        spec: &GenerateSpec,
+    ) -> Result<(TextConditions, Option<TextConditions>), DiffusionError> {
+        let options = options(spec);
+        let text = |prompt: Option<&str>, second: Option<&str>| {
+            let encode = || match prompt {
+                Some(prompt) => model.encode_prompt(prompt, second, options),
+                None => model.encode_absent_negative(options),
+            };
+            // LoRAs change what words mean.
+            match spec.loras.is_empty() {
+                true => self.known_texts.get(prompt, second, options, encode),
+                false => encode(),
+            }
+        };
+        let positive = text(Some(&spec.prompt), spec.prompt_2.as_deref())?;
+        let negative = match spec.guidance_scale <= 1.0 {
+            true => None,
+            false => Some(match &spec.negative_prompt {
+                Some(prompt) => text(Some(prompt), spec.negative_prompt_2.as_deref())?,
+                None => text(None, None)?,
+            }),
+        };
+        Ok((positive, negative))
+    }
+
     fn draw(
         &self,
         model: &StableDiffusion,
@@ -200,14 +239,17 @@ impl DiffusionModel {
                     Some(fit) => Ok(fit.clone()),
                     None => PreviewFit::of(model).map(|fit| self.fit.get_or_init(|| fit).clone()),
                 };
-                let draw = || {
+                let draw = |at: usize| {
                     let original = (progress.original)();
-                    preview(model, fit, &original[..sample], [shape[1], shape[2], shape[3]])
+                    let latents = &original[at * sample..(at + 1) * sample];
+                    preview(model, fit, latents, [shape[1], shape[2], shape[3]])
                 };
                 on_step(&StepReport {
                     step: stepped + progress.call,
                     steps: batches(progress.calls).max(stepped + progress.calls),
                     image: first,
+                    together: shape[0],
+                    began: progress.began,
                     draw: &draw,
                 })
             };
@@ -319,25 +361,17 @@ fn scheduler_of(model: &StableDiffusion, spec: &GenerateSpec) -> Result<Schedule
     }
 }
 
-/// What the prompts of a spec mean; no negative without guidance.
-fn texts(
-    model: &StableDiffusion,
-    spec: &GenerateSpec,
-) -> Result<(TextConditions, Option<TextConditions>), DiffusionError> {
-    let options = options(spec);
-    let positive = model.encode_prompt(&spec.prompt, spec.prompt_2.as_deref(), options)?;
-    let negative = match &spec.negative_prompt {
-        _ if spec.guidance_scale <= 1.0 => None,
-        Some(prompt) => Some(model.encode_prompt(prompt, spec.negative_prompt_2.as_deref(), options)?),
-        None => Some(model.encode_absent_negative(options)?),
-    };
-    Ok((positive, negative))
-}
-
 fn time_ids(spec: &GenerateSpec) -> Vec<f64> {
     let own = (spec.height, spec.width);
     let pairs = [spec.original_size.unwrap_or(own), spec.crop_top_left, spec.target_size.unwrap_or(own)];
     pairs.iter().flat_map(|pair| [f64::from(pair.0), f64::from(pair.1)]).collect()
+}
+
+impl GenerateSpec {
+    /// Whether both can be drawn by one [`DiffusionModel::generate_batch`].
+    pub fn shares_a_run_with(&self, other: &GenerateSpec) -> bool {
+        compatible(self, other).is_ok()
+    }
 }
 
 /// Refuses specs that cannot share a run.

@@ -10,6 +10,7 @@ mod device;
 mod error;
 mod generate;
 mod image_processor;
+mod known_texts;
 mod lora;
 mod model;
 pub mod models;

@@ -8,6 +8,7 @@ use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
 use crate::generate::{BATCH_LATENTS_MAX, guarded};
+use crate::known_texts::KnownTexts;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use crate::preview::PreviewFit;
 use crate::starter::starter_parts;
@@ -131,6 +132,9 @@ pub struct LoadOptions {
     pub weight_type: WeightType,
 }
 
+/// Latents that the processor works on at a time with profit; measured by `benches/starter_picture`.
+const HOST_LATENTS_TOGETHER: u64 = 4 * 16 * 16;
+
 /// A LoRA as it was when it was merged: file, its size and time, scale.
 type LoraKey = (PathBuf, u64, Option<SystemTime>, u64);
 
@@ -142,6 +146,7 @@ pub struct DiffusionModel {
     kind: ModelKind,
     starter: bool,
     pub(crate) fit: OnceLock<PreviewFit>,
+    pub(crate) known_texts: KnownTexts,
     merged: Mutex<Option<(Vec<LoraKey>, StableDiffusion)>>,
 }
 
@@ -219,6 +224,7 @@ impl DiffusionModel {
             kind,
             starter: *source == ModelSource::Starter,
             fit: OnceLock::new(),
+            known_texts: KnownTexts::default(),
             merged: Mutex::new(None),
         })
     }
@@ -244,6 +250,18 @@ impl DiffusionModel {
         let vae = pixels * first * 2 * 6 * 4;
         let loras = if spec.loras.is_empty() { 0 } else { self.memory_bytes };
         unet.max(vae) + loras
+    }
+
+    /// How many pictures of this size are worth drawing side by side with nothing lost: on the processor small
+    /// ones, whose bytes are the same in company and which then take less time; elsewhere one, for a graphics card
+    /// may round otherwise in company.
+    pub fn side_by_side(&self, spec: &GenerateSpec) -> usize {
+        let factor = self.base.vae_config.scale_factor().max(1) as u64;
+        let cells = u64::from(spec.width) * u64::from(spec.height) / (factor * factor);
+        match self.base.device == burn::tensor::Device::flex() {
+            true => (HOST_LATENTS_TOGETHER / cells.max(1)).max(1) as usize,
+            false => 1,
+        }
     }
 
     /// The family that it belongs to.

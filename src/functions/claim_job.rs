@@ -33,7 +33,11 @@ pub(super) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::bad("worker: a name of up to 100 characters, and not \"local\""));
     }
     let lease_s = Some(request.lease_seconds.unwrap_or(LEASE_S).clamp(10, 86_400));
-    let claimed = call.app.actors.ask(&call.service(), ClaimJob { queue, worker, lease_s }).await?;
+    let claimed = call
+        .app
+        .actors
+        .ask(&call.service(), ClaimJob { queues: vec![queue], worker, lease_s, beside: None })
+        .await?;
     let job = claimed.map(|claimed| {
         let mut payload = claimed.payload;
         payload["attempt"] = json!(claimed.attempt);

@@ -28,6 +28,7 @@ mod import_character;
 mod import_chat;
 mod inspect_reply;
 mod job_callback;
+mod job_fields;
 mod job_progress;
 mod picture;
 mod playground_chat;

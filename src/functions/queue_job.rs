@@ -11,8 +11,9 @@ use uuid::Uuid;
 use super::call::{Call, Outcome, ok, table};
 use super::error::FunctionError;
 use super::get_negative_prompt::negative_prompt;
+use super::job_fields::{self, VideoFields};
 use super::prices;
-use super::reference::{self, Reference};
+use super::reference::Reference;
 
 /// Longest prompt, in characters.
 const PROMPT_CHARS_MAX: usize = 10_000;
@@ -51,9 +52,21 @@ pub(crate) struct Request {
     /// Exactly so many, where `num_images` knows 1, 3 and 6.
     #[serde(default)]
     image_count: Option<u64>,
-    /// `bucket/path` of a picture that is bright where the reference may be redrawn.
+    /// A picture that is bright where the reference may be redrawn.
+    #[serde(default, alias = "mask_object", alias = "mask")]
+    mask_image_url: Option<String>,
+    /// `[{"name", "scale"}]`, from the server's models folder.
     #[serde(default)]
-    mask_object: Option<String>,
+    loras: Json,
+    /// Frames of a video.
+    #[serde(default, alias = "frame_num")]
+    num_frames: Option<u64>,
+    /// How many of them a second.
+    #[serde(default)]
+    fps: Option<u64>,
+    /// What a video passes through: `[{"prompt", "negative_prompt", "seed", "frame"}]`.
+    #[serde(default)]
+    keyframes: Json,
     #[serde(default)]
     compel_enabled: bool,
     #[serde(default)]
@@ -74,6 +87,23 @@ pub(crate) struct Request {
     model: Option<String>,
     #[serde(default)]
     metadata: Map<String, Json>,
+}
+
+impl Request {
+    /// Numbers that some clients send among the metadata only.
+    fn fill_from_metadata(&mut self) {
+        let metadata = &self.metadata;
+        let number = |name: &str| metadata.get(name).and_then(Json::as_u64);
+        self.seed = self.seed.or_else(|| number("seed"));
+        self.num_images = self.num_images.or_else(|| number("num_images"));
+        self.steps =
+            self.steps.or_else(|| number("steps").map(|steps| u32::try_from(steps).unwrap_or(u32::MAX)));
+        self.guidance_scale =
+            self.guidance_scale.or_else(|| metadata.get("guidance_scale").and_then(Json::as_f64));
+        if self.negative_prompt.is_none() {
+            self.negative_prompt = metadata.get("negative_prompt").and_then(Json::as_str).map(str::to_string);
+        }
+    }
 }
 
 /// How a reference picture is used.
@@ -100,8 +130,9 @@ pub(super) async fn run(call: Call) -> Outcome {
 pub(crate) async fn queue(
     call: &Call,
     user: Uuid,
-    request: Request,
+    mut request: Request,
 ) -> Result<(Uuid, &'static str, bool), FunctionError> {
+    request.fill_from_metadata();
     let is_video = match request.job_type.as_str() {
         "sdxl_image_fast" | "sdxl_image_high" | "image_fast" | "image_high" | "rv51_fast" | "rv51_high" => {
             false
@@ -110,6 +141,7 @@ pub(crate) async fn queue(
         other => return Err(FunctionError::bad(format!("job_type: {other:?} is not known"))),
     };
     check_numbers(&request)?;
+    job_fields::check_loras(call, &request.loras).await?;
     let metadata = &request.metadata;
     let member = |name: &str| metadata.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
     let flag = |name: &str| metadata.get(name).and_then(Json::as_bool) == Some(true);
@@ -132,11 +164,28 @@ pub(crate) async fn queue(
         }
         _ => Mode::FromText,
     };
-    let reference = match (given, is_video) {
-        (Some(given), false) => Some(reference::resolve(call, user, given).await?),
-        _ => None,
+    let reference = match (given, is_video, mode) {
+        (_, true, _) | (_, _, Mode::FromText) => None,
+        (given, ..) => job_fields::reference(call, user, "reference_image_url", given).await?,
     };
-    let frames = if is_video { video_references(call, user, metadata, given).await? } else { Map::new() };
+    let mask = request.mask_image_url.as_deref().filter(|mask| !mask.is_empty());
+    if mask.is_some() && reference.is_none() {
+        let needs = "mask_image_url: needs reference_image_url, and a prompt or reference_mode \"modify\"";
+        return Err(FunctionError::bad(needs));
+    }
+    let mask = job_fields::reference(call, user, "mask_image_url", mask).await?;
+    let of_video = VideoFields {
+        num_frames: request.num_frames,
+        fps: request.fps,
+        keyframes: &request.keyframes,
+        image: given,
+        first_frame: member("start_reference_url"),
+        last_frame: member("end_reference_url"),
+    };
+    let frames = match is_video {
+        true => of_video.config(call, user).await?,
+        false => of_video.refuse()?,
+    };
 
     let denoise = request.denoise_strength.or(request.reference_strength.map(|strength| 1.0 - strength));
     let (denoise, guidance, steps) = match mode {
@@ -171,6 +220,7 @@ pub(crate) async fn queue(
         }
         content_rules::check(tier, name, text)?;
     }
+    job_fields::check_keyframe_texts(tier, &request.keyframes, PROMPT_CHARS_MAX)?;
     refuse_minors_in_nsfw(call, tier, metadata).await?;
 
     let quality = match request.quality.as_deref() {
@@ -194,15 +244,14 @@ pub(crate) async fn queue(
                 .join(", ")
         }
     };
-    let wanted =
-        request.num_images.or_else(|| metadata.get("num_images").and_then(Json::as_u64)).unwrap_or(1);
+    let wanted = request.num_images.unwrap_or(1);
     let num_images = match (is_video, request.image_count, wanted) {
         (true, _, _) | (_, None, 0 | 1) => 1,
         (_, Some(exactly), _) => i64::try_from(exactly.clamp(1, 6)).unwrap_or(1),
         (_, None, 2 | 3) => 3,
         _ => 6,
     };
-    let seed = request.seed.or_else(|| metadata.get("seed").and_then(Json::as_u64));
+    let seed = request.seed;
     let queue = if is_video { VIDEO_QUEUE } else { IMAGE_QUEUE };
 
     let job_id = Uuid::new_v4();
@@ -261,12 +310,14 @@ pub(crate) async fn queue(
         "guidance_scale": guidance, "denoise_strength": denoise, "resolution": resolution, "seed": seed,
         "width": request.width, "height": request.height, "scheduler": request.scheduler,
     });
-    if let Some(Reference { url, object }) = &reference {
-        config["image"] = json!(url);
-        config["image_object"] = json!(object);
-        if let Some(mask) = &request.mask_object {
-            config["mask_object"] = json!(reference::resolve(call, user, mask).await?.object);
+    for (name, picture) in [("image", &reference), ("mask", &mask)] {
+        if let Some(Reference { url, object }) = picture {
+            config[name] = json!(url);
+            config[format!("{name}_object")] = json!(object);
         }
+    }
+    if request.loras.as_array().is_some_and(|loras| !loras.is_empty()) {
+        config["loras"] = request.loras.clone();
     }
     if is_video {
         config["sample_solver"] = json!("dpm++");
@@ -355,25 +406,4 @@ async fn refuse_minors_in_nsfw(
         }
     }
     Ok(())
-}
-
-/// The frames that a video starts from or ends at.
-async fn video_references(
-    call: &Call,
-    user: Uuid,
-    metadata: &Map<String, Json>,
-    single: Option<&str>,
-) -> Result<Map<String, Json>, FunctionError> {
-    let mut frames = Map::new();
-    let member = |name: &str| metadata.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
-    for (name, given) in [
-        ("image", single),
-        ("first_frame", member("start_reference_url")),
-        ("last_frame", member("end_reference_url")),
-    ] {
-        if let Some(given) = given {
-            frames.insert(name.into(), json!(reference::resolve(call, user, given).await?.url));
-        }
-    }
-    Ok(frames)
 }

@@ -33,6 +33,7 @@ pub(super) struct ImageRequest {
     pub content_rating: Option<String>,
     pub character_id: Option<String>,
     pub compel: Option<bool>,
+    pub loras: Json,
 }
 
 /// How the answer carries pictures.
@@ -125,7 +126,7 @@ impl ImageRequest {
             "image_count": pictures, "reference_image_url": reference, "mask_object": mask,
             // An edit says all it wants; nothing is put before it.
             "enhanced_prompt": reference.map(|_| prompt),
-            "compel_enabled": self.compel.unwrap_or(false), "metadata": metadata,
+            "compel_enabled": self.compel.unwrap_or(false), "loras": self.loras, "metadata": metadata,
         }))
     }
 
@@ -152,7 +153,8 @@ mod tests {
 
     #[test]
     fn the_dialects_words_become_ours() {
-        let body = br#"{"prompt":" a hill ","n":3,"size":"64x96","quality":"hd","seed":-1,"cfg_scale":5,"user":"x"}"#;
+        let body = br#"{"prompt":" a hill ","n":3,"size":"64x96","quality":"hd","seed":-1,"cfg_scale":5,
+            "loras":["ink"],"user":"x"}"#;
         let job = ImageRequest::read(body).expect("a request").job(None, None).expect("a job");
         for (name, value) in [
             ("job_type", json!("image_high")),
@@ -162,6 +164,7 @@ mod tests {
             ("image_count", json!(3)),
             ("guidance_scale", json!(5.0)),
             ("seed", Json::Null),
+            ("loras", json!(["ink"])),
         ] {
             assert_eq!(job[name], value, "{name}");
         }

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod files;
+pub mod jobs;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -15,16 +15,19 @@ use crate::refusal::Refusal;
 /// Waiting entries looked at by one claim.
 const WAITING_MAX: usize = 100_000;
 
-/// Takes the next job of a queue: accounts in turn, the one served longest ago first; within an account by priority,
+/// Takes the next job: accounts in turn, the one served longest ago first; within an account by priority,
 /// then age. The attempt is counted before it starts.
 #[derive(Debug)]
 pub struct ClaimJob {
-    /// Which queue.
-    pub queue: String,
+    /// Which queues; accounts take turns over all of them.
+    pub queues: Vec<String>,
     /// Who runs it.
     pub worker: String,
     /// How long the worker may be silent, in seconds; `None` for as long as this process lives.
     pub lease_s: Option<i64>,
+    /// Takes the next in turn only if its payload says this at these places (JSON pointers) and it never failed:
+    /// what it is to be run beside.
+    pub beside: Option<Vec<(&'static str, Json)>>,
 }
 
 /// A job to run.
@@ -59,6 +62,12 @@ impl Decision for ClaimJob {
                 continue;
             }
             let attempt = job[jobs.at("attempts")].as_i64().unwrap_or(0) + 1;
+            let payload = entry[entries.at("payload")].as_json().unwrap_or_default();
+            if let Some(beside) = &self.beside
+                && (attempt > 1 || !agrees(&payload, beside))
+            {
+                return Ok(None);
+            }
             let job = set(
                 transaction,
                 jobs,
@@ -83,11 +92,15 @@ impl Decision for ClaimJob {
                 ],
             )?;
             let Some(user_id) = entry[entries.at("user_id")].as_uuid() else { continue };
-            let payload = entry[entries.at("payload")].as_json().unwrap_or_default();
             return Ok(Some(ClaimedJob { id, user_id, job, payload, attempt }));
         }
         Ok(None)
     }
+}
+
+/// Whether a payload says at some places what is wanted there.
+fn agrees(payload: &Json, wanted: &[(&'static str, Json)]) -> bool {
+    wanted.iter().all(|(place, wanted)| payload.pointer(place).unwrap_or(&Json::Null) == wanted)
 }
 
 impl ClaimJob {
@@ -106,7 +119,9 @@ impl ClaimJob {
         found.sort_by_key(|row| row[entries.at("created_at")].as_micros());
         for (place, entry) in found.into_iter().enumerate() {
             let due = entry[entries.at("not_before")].as_micros().is_none_or(|micros| micros <= now);
-            let here = entry[entries.at("queue")].as_str() == Some(&self.queue);
+            let here = entry[entries.at("queue")]
+                .as_str()
+                .is_some_and(|queue| self.queues.iter().any(|it| it == queue));
             let Some(user) = entry[entries.at("user_id")].as_uuid().filter(|_| due && here) else { continue };
             match best.get(&user) {
                 Some((_, chosen)) if priority(chosen) >= priority(&entry) => {}

@@ -76,7 +76,7 @@ impl Decision for CompleteJob {
         }
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
-        let mut first_image = Value::Null;
+        let (mut first_image, mut first_video) = (Value::Null, Value::Null);
         for asset in &self.assets {
             for file in &asset.files {
                 put_object_rows(transaction, &service, file.clone(), true)?;
@@ -86,6 +86,11 @@ impl Decision for CompleteJob {
                 let image = write_image(transaction, &service, &job, asset)?;
                 if first_image.is_null() {
                     first_image = image;
+                }
+            } else {
+                let video = write_video(transaction, &service, &job, asset)?;
+                if first_video.is_null() {
+                    first_video = video;
                 }
             }
         }
@@ -101,8 +106,10 @@ impl Decision for CompleteJob {
             ("error_message", Value::Null),
             ("metadata", Value::json(&Json::Object(metadata))),
         ];
-        if !first_image.is_null() {
-            values.push(("image_id", first_image));
+        for (column, row) in [("image_id", first_image), ("video_id", first_video)] {
+            if !row.is_null() {
+                values.push((column, row));
+            }
         }
         set(transaction, jobs, &job, &values).map(Some)
     }
@@ -174,6 +181,34 @@ fn write_image(
     row[images.at("seed")] = Value::Int(asset.seed);
     let row = transaction.insert(service, images, row)?;
     Ok(row[images.at("id")].clone())
+}
+
+/// The row of the legacy library that stands for a video; answers with its id.
+fn write_video(
+    transaction: &Transaction,
+    service: &Caller,
+    job: &Row,
+    asset: &FinishedAsset,
+) -> Result<Value, Refusal> {
+    let (jobs, videos) = (jobs(), schema().known("videos"));
+    let mut row = videos.default_row();
+    let mut set = |column: &str, value: Value| row[videos.at(column)] = value;
+    for column in ["user_id", "project_id", "enhanced_prompt", "original_prompt", "compel_weights"] {
+        set(column, job[jobs.at(column)].clone());
+    }
+    let stored = |path: &str| Value::text(format!("{WORKSPACE_BUCKET}/{path}"));
+    set("video_url", stored(&asset.path));
+    set("thumbnail_url", asset.thumbnail_path.as_deref().map_or(Value::Null, stored));
+    set("status", Value::text("completed"));
+    set("completed_at", Value::now());
+    set("duration", asset.duration_s.map_or(Value::Null, Value::Int));
+    set("format", Value::text(asset.mime_type.rsplit('/').next().unwrap_or("mp4")));
+    if let Some((width, height)) = asset.size_px {
+        set("resolution", Value::text(format!("{width}x{height}")));
+    }
+    set("metadata", Value::json(&asset.settings));
+    let row = transaction.insert(service, videos, row)?;
+    Ok(row[videos.at("id")].clone())
 }
 
 /// What the job was asked for.

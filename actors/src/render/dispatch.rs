@@ -3,25 +3,26 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam::channel::Sender;
+use crossbeam::channel::{Sender, bounded};
 use models::{Claims, Value, schema};
-use serde_json::{Map, json};
+use serde_json::Value as Json;
 use tokio::sync::{Notify, broadcast::error::RecvError, oneshot};
 use uuid::Uuid;
 
 use super::RenderOptions;
-use super::device_thread::{self, DrawError, Drawn, Work};
-use super::model_choice::model_named;
-use super::payload::Order;
+use super::deliver::deliver;
+use super::device_thread::{self, DrawError, Drawn, Room, Task, Work};
+use super::model_choice::{ListedModel, model_named};
+use super::payload::shared_fields;
+use super::prepare::prepare;
 use super::progress::Progress;
 use crate::Actors;
-use crate::file::{NewObject, read_object};
 use crate::job_scheduler::{
-    ClaimJob, ClaimedJob, CompleteJob, FailJob, FinishedAsset, IMAGE_QUEUE, LOCAL_WORKER, RecoverJobs,
-    WORKSPACE_BUCKET,
+    ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, LOCAL_WORKER, RecoverJobs, VIDEO_QUEUE,
 };
+use crate::refusal::Refusal;
 
 /// How long to wait before looking again when nothing happens.
 const IDLE: Duration = Duration::from_secs(1);
@@ -34,113 +35,212 @@ type Running = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
 /// Runs for as long as the process.
 pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Progress>) {
     let service = Claims::service();
-    let running = Running::default();
-    let wake = Arc::new(Notify::new());
+    let (running, wake) = (Running::default(), Arc::new(Notify::new()));
     tokio::spawn(follow(actors.clone(), running.clone(), wake.clone()));
     match actors.ask(&service, RecoverJobs { local: true }).await {
         Ok(0) => {}
         Ok(count) => tracing::warn!(count, "took back jobs that an earlier process was drawing"),
         Err(error) => tracing::error!(%error, "could not take back jobs"),
     }
-    let mut device = None;
-    let mut recovered = std::time::Instant::now();
+    let mut dispatch = Dispatch { actors, options, progress, running, device: None, last: None };
+    let mut ahead: Option<Handed> = None;
+    let mut recovered = Instant::now();
     loop {
         if recovered.elapsed() > RECOVER_EVERY {
-            recovered = std::time::Instant::now();
-            if let Err(error) = actors.ask(&service, RecoverJobs { local: false }).await {
+            recovered = Instant::now();
+            if let Err(error) = dispatch.actors.ask(&service, RecoverJobs { local: false }).await {
                 tracing::error!(%error, "could not look for silent workers");
             }
         }
-        let claim = ClaimJob { queue: IMAGE_QUEUE.into(), worker: LOCAL_WORKER.into(), lease_s: None };
-        let claimed = match actors.ask(&service, claim).await {
-            Ok(Some(claimed)) => claimed,
-            Ok(None) => {
-                let _ = tokio::time::timeout(IDLE, wake.notified()).await;
-                continue;
-            }
-            Err(error) => {
-                tracing::error!(%error, "could not claim a job");
-                tokio::time::sleep(IDLE).await;
-                continue;
-            }
-        };
-        store::crash::point("job_claimed");
-        // The thread, and with it the memory of models, comes with the first job.
-        let sender = match &device {
-            Some(sender) => sender,
-            None => match device_thread::start(options.clone(), progress.clone()) {
-                Ok(sender) => device.insert(sender),
+        let mut handed = match ahead.take() {
+            Some(handed) => handed,
+            None => match dispatch.claim(None).await {
+                Ok(Some(claimed)) => {
+                    store::crash::point("job_claimed");
+                    match dispatch.hand_over(claimed).await {
+                        Some(handed) => handed,
+                        None => continue,
+                    }
+                }
+                Ok(None) => {
+                    let _ = tokio::time::timeout(IDLE, wake.notified()).await;
+                    continue;
+                }
                 Err(error) => {
-                    report_failure(&actors, &claimed, error, true).await;
+                    tracing::error!(%error, "could not claim a job");
+                    tokio::time::sleep(IDLE).await;
                     continue;
                 }
             },
         };
-        if let Some(drawing) = draw(&actors, &options, sender, &running, &claimed).await {
+        dispatch.bring_company(&mut handed).await;
+        // The next one is made ready while the device ends this one: it need not wait for the disk then.
+        if handed.ending.await.is_ok() && handed.is_fresh {
+            ahead = dispatch.claim_ahead().await;
+        }
+        for (claimed, drawing) in handed.drawings {
+            let drawn = drawing.await;
+            let drawn = drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
             // Files and rows are written while the next picture begins.
-            tokio::spawn(finish(actors.clone(), running.clone(), claimed, drawing));
+            tokio::spawn(finish(dispatch.actors.clone(), dispatch.running.clone(), claimed, drawn));
         }
     }
 }
 
-/// Hands a job to the device and waits for what comes of it; `None` when it never got there.
-async fn draw(
-    actors: &Actors,
-    options: &RenderOptions,
-    device: &Sender<Work>,
-    running: &Running,
-    claimed: &ClaimedJob,
-) -> Option<Result<Drawn, DrawError>> {
-    let order = match prepare(actors, options, claimed).await {
-        Ok(order) => order,
-        Err(message) => {
-            report_failure(actors, claimed, message, false).await;
-            return None;
-        }
-    };
-    let name = claimed.payload["model"].as_str().or(options.model.as_deref());
-    let model = match model_named(&options.models_dir, name) {
-        Ok(model) => model,
-        Err(message) => {
-            report_failure(actors, claimed, message, false).await;
-            return None;
-        }
-    };
-    let cancel = Arc::new(AtomicBool::new(false));
-    running.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.id, cancel.clone());
-    // Cancelled between the claim and this line: the event is gone, the row is not.
-    if !still_processing(actors, claimed.id) {
-        cancel.store(true, Ordering::Relaxed);
-    }
-    let (reply, drawn) = oneshot::channel();
-    let work = Work { job: claimed.id, order, model, cancel, reply };
-    if device.try_send(work).is_err() {
-        return Some(Err(DrawError::Failed("the device takes no work".into())));
-    }
-    Some(drawn.await.unwrap_or_else(|_| Err(DrawError::Failed("the device's thread ended".into()))))
+type Drawing = oneshot::Receiver<Result<Drawn, DrawError>>;
+/// What jobs that are drawn side by side agree in.
+type Shared = Vec<(&'static str, Json)>;
+
+/// Work that the device has.
+struct Handed {
+    drawings: Vec<(ClaimedJob, Drawing)>,
+    /// Hears when the device is nearly done.
+    ending: oneshot::Receiver<()>,
+    /// Asks how many others there is room for, and brings them.
+    company: Option<(oneshot::Receiver<usize>, Sender<Vec<Task>>)>,
+    /// Whether none of the jobs failed before.
+    is_fresh: bool,
 }
 
-async fn prepare(actors: &Actors, options: &RenderOptions, claimed: &ClaimedJob) -> Result<Order, String> {
-    let payload = claimed.payload.clone();
-    let seed = match payload["config"]["seed"].as_u64() {
-        Some(seed) => seed,
-        // The job's own id, so that another attempt draws the same picture.
-        None => claimed.id.as_u64_pair().1 & 0x7fff_ffff,
-    };
-    let reference = stored(actors, "image", &payload["config"]["image_object"]).await?;
-    let mask = stored(actors, "mask", &payload["config"]["mask_object"]).await?;
-    Ok(Order { payload, reference, mask, seed, pixels_max: options.pixels_max })
+struct Dispatch {
+    actors: Actors,
+    options: RenderOptions,
+    progress: Arc<Progress>,
+    running: Running,
+    device: Option<Sender<Work>>,
+    /// What the last job was like, and how many others there was room for beside it.
+    last: Option<(Shared, usize)>,
 }
 
-/// The bytes of a stored file that a payload names as `bucket/path`.
-async fn stored(actors: &Actors, field: &str, path: &serde_json::Value) -> Result<Option<Vec<u8>>, String> {
-    let Some(path) = path.as_str() else { return Ok(None) };
-    let (bucket, name) = path.split_once('/').ok_or_else(|| format!("{field}: not a stored file"))?;
-    let (store, bucket, name) = (actors.store().clone(), bucket.to_string(), name.to_string());
-    let read = tokio::task::spawn_blocking(move || read_object(&store, &bucket, &name));
-    let bytes = read.await.map_err(|_| format!("{field}: reading it failed"))?;
-    let bytes = bytes.map_err(|error| format!("{field}: {error}"))?;
-    bytes.map(Some).ok_or_else(|| format!("{field}: {path} is gone"))
+impl Dispatch {
+    /// The next job in turn, of pictures or of videos; `beside` says what it must agree in, and that it never failed.
+    async fn claim(&self, beside: Option<Shared>) -> Result<Option<ClaimedJob>, Refusal> {
+        let mut queues = vec![IMAGE_QUEUE.to_string()];
+        if self.options.videos {
+            queues.push(VIDEO_QUEUE.into());
+        }
+        let claim = ClaimJob { queues, worker: LOCAL_WORKER.into(), lease_s: None, beside };
+        self.actors.ask(&Claims::service(), claim).await
+    }
+
+    /// The next job, claimed before the one under way has ended. Only jobs that never failed are: if the one under way
+    /// ends the process, the others lose an attempt with it, but never a second.
+    async fn claim_ahead(&mut self) -> Option<Handed> {
+        match self.claim(Some(Vec::new())).await {
+            Ok(Some(claimed)) => self.hand_over(claimed).await,
+            Ok(None) => None,
+            Err(error) => {
+                tracing::error!(%error, "could not claim a job");
+                None
+            }
+        }
+    }
+
+    /// Hands a job to the device; `None` when it never got there, which is reported.
+    async fn hand_over(&mut self, claimed: ClaimedJob) -> Option<Handed> {
+        let (model, first, drawing) = self.task(&claimed).await?;
+        let shared = shared_fields(&claimed.payload);
+        let is_fresh = claimed.attempt == 1;
+        let mut drawings = vec![(claimed, drawing)];
+        let mut jobs = vec![first];
+        let (mut company, mut room) = (None, None);
+        match &self.last {
+            // What failed before is drawn alone, for it may be what made the attempt fail.
+            _ if !is_fresh => {}
+            Some((last, free)) if *last == shared => {
+                self.claim_beside(&shared, *free, &mut jobs, &mut drawings).await;
+            }
+            _ => {
+                let (asked, free) = oneshot::channel();
+                let (bring, brought) = bounded(1);
+                company = Some((free, bring));
+                room = Some(Room { asked, brought });
+            }
+        }
+        let (tell_ending, ending) = oneshot::channel();
+        let device = match self.device() {
+            Ok(device) => device,
+            Err(error) => {
+                for (claimed, _) in drawings {
+                    report_failure(&self.actors, &claimed, error.clone(), true).await;
+                }
+                return None;
+            }
+        };
+        // If the thread is gone the replies go with the work, and whoever waits for them hears of it.
+        let _ = device.try_send(Work { model, jobs, room, ending: Some(tell_ending) });
+        Some(Handed { drawings, ending, company, is_fresh })
+    }
+
+    /// The thread, and with it the memory of models, comes with the first job.
+    fn device(&mut self) -> Result<&Sender<Work>, String> {
+        let started = match self.device.take() {
+            Some(device) => device,
+            None => device_thread::start(self.options.clone(), self.progress.clone())?,
+        };
+        Ok(self.device.insert(started))
+    }
+
+    /// Claims as many others as the device has room for beside the job that it is about to draw.
+    async fn bring_company(&mut self, handed: &mut Handed) {
+        let Some((free, bring)) = handed.company.take() else { return };
+        let Ok(free) = free.await else { return };
+        let Some((first, _)) = handed.drawings.first() else { return };
+        let shared = shared_fields(&first.payload);
+        let mut others = Vec::new();
+        self.claim_beside(&shared, free, &mut others, &mut handed.drawings).await;
+        self.last = Some((shared, free));
+        let _ = bring.send(others);
+    }
+
+    /// Claims up to `free` jobs that agree with `shared`. Turns are kept: the first that does not agree ends it.
+    async fn claim_beside(
+        &self,
+        shared: &Shared,
+        free: usize,
+        tasks: &mut Vec<Task>,
+        drawings: &mut Vec<(ClaimedJob, Drawing)>,
+    ) {
+        // All at once, so that they wait for the disk together; the scheduler takes them in order.
+        let claims =
+            futures_util::future::join_all((0..free).map(|_| self.claim(Some(shared.clone())))).await;
+        for claimed in claims {
+            match claimed {
+                Ok(Some(claimed)) => {
+                    if let Some((_, task, drawing)) = self.task(&claimed).await {
+                        tasks.push(task);
+                        drawings.push((claimed, drawing));
+                    }
+                }
+                Ok(None) => {}
+                Err(error) => tracing::error!(%error, "could not claim a job"),
+            }
+        }
+    }
+
+    /// A claimed job as the device takes it; `None` when it cannot be drawn, which is reported.
+    async fn task(&self, claimed: &ClaimedJob) -> Option<(ListedModel, Task, Drawing)> {
+        let name = claimed.payload["model"].as_str().or(self.options.model.as_deref());
+        let ready = match model_named(&self.options.models_dir, name) {
+            Ok(model) => prepare(&self.actors, &self.options, claimed).await.map(|order| (model, order)),
+            Err(message) => Err(message),
+        };
+        let (model, order) = match ready {
+            Ok(ready) => ready,
+            Err(message) => {
+                report_failure(&self.actors, claimed, message, false).await;
+                return None;
+            }
+        };
+        let cancel = Arc::new(AtomicBool::new(false));
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.id, cancel.clone());
+        // Cancelled between the claim and this line: the event is gone, the row is not.
+        if !still_processing(&self.actors, claimed.id) {
+            cancel.store(true, Ordering::Relaxed);
+        }
+        let (reply, drawing) = oneshot::channel();
+        Some((model, Task { job: claimed.id, order, cancel, reply }, drawing))
+    }
 }
 
 fn still_processing(actors: &Actors, id: Uuid) -> bool {
@@ -161,70 +261,6 @@ async fn finish(actors: Actors, running: Running, claimed: ClaimedJob, drawn: Re
         Err(DrawError::Failed(message)) => report_failure(&actors, &claimed, message, true).await,
     }
     running.lock().unwrap_or_else(PoisonError::into_inner).remove(&claimed.id);
-}
-
-/// Writes the files, then everything that names them in one commit.
-async fn deliver(actors: &Actors, claimed: &ClaimedJob, drawn: Drawn) -> Result<(), String> {
-    let store = actors.store().clone();
-    let (job, user) = (claimed.id, claimed.user_id);
-    let model = claimed.payload["model"].as_str().unwrap_or("starter").to_string();
-    let pipeline = claimed.payload["config"]["pipeline"].clone();
-    let ms = drawn.took.as_millis() as u64;
-    let written = tokio::task::spawn_blocking(move || {
-        let mut assets = Vec::with_capacity(drawn.pictures.len());
-        for (index, picture) in drawn.pictures.iter().enumerate() {
-            let base = format!("{user}/{job}/{index}");
-            let mut files = Vec::new();
-            for (bytes, name, mime_type) in [
-                (&picture.png, format!("{base}.png"), "image/png"),
-                (&picture.thumbnail, format!("{base}.thumb.webp"), "image/webp"),
-            ] {
-                files.push(NewObject {
-                    bucket: WORKSPACE_BUCKET.into(),
-                    name,
-                    owner: Some(user),
-                    blob: store.blobs().write(bytes).map_err(|error| error.to_string())?,
-                    size: bytes.len() as u64,
-                    mime_type: mime_type.into(),
-                    cache_control: Some("max-age=3600".into()),
-                    user_metadata: None,
-                });
-            }
-            let spec = &drawn.spec;
-            assets.push(FinishedAsset {
-                index: index as i32,
-                asset_type: "image",
-                path: format!("{base}.png"),
-                thumbnail_path: Some(format!("{base}.thumb.webp")),
-                files,
-                size: None,
-                mime_type: "image/png".into(),
-                duration_s: None,
-                seed: i64::try_from(picture.seed).unwrap_or(i64::MAX),
-                model_used: model.clone(),
-                size_px: Some((spec.width, spec.height)),
-                settings: json!({
-                    "prompt": spec.prompt, "negative_prompt": spec.negative_prompt, "steps": spec.steps,
-                    "guidance_scale": spec.guidance_scale, "scheduler": spec.scheduler,
-                    "seed": picture.seed, "width": spec.width, "height": spec.height,
-                    "pipeline": pipeline, "weights_hash": drawn.weights_hash, "generation_time_ms": ms,
-                }),
-            });
-        }
-        store::crash::point("job_blob_written");
-        Ok::<_, String>(assets)
-    });
-    let assets = written.await.map_err(|_| "writing the pictures failed".to_string())??;
-    let mut metadata = Map::new();
-    metadata.insert("generation_time_ms".into(), json!(ms));
-    let complete = CompleteJob { id: job, attempt: Some(claimed.attempt), assets, metadata };
-    let done = actors.ask(&Claims::service(), complete).await.map_err(|error| error.to_string())?;
-    store::crash::point("job_committed");
-    match done {
-        Some(_) => tracing::info!(%job, ms, "drew a job"),
-        None => tracing::info!(%job, "its result came too late and was dropped"),
-    }
-    Ok(())
 }
 
 async fn report_failure(actors: &Actors, claimed: &ClaimedJob, message: String, retry: bool) {

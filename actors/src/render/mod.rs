@@ -1,4 +1,4 @@
-//! Who draws: takes jobs of the picture queue, one after the other, on a thread that owns the device.
+//! Who draws: takes jobs of pictures and videos in turn, on a thread that owns the device.
 //!
 //! ```text
 //! events ─▶ dispatch ──ClaimJob──▶ job_scheduler
@@ -7,17 +7,23 @@
 //!           device thread (models in memory) ──steps──▶ Progress ──▶ whoever watches
 //!              │
 //!              ▼
-//!           picture ─▶ blob ─▶ CompleteJob
+//!           deliver: picture or video ─▶ blob ─▶ CompleteJob
 //! ```
 
+mod deliver;
 mod device_thread;
 mod dispatch;
+mod draw_pictures;
+mod draw_video;
+mod lora_choice;
 mod model_choice;
 mod model_folder;
 mod model_shelf;
 mod payload;
 mod picture;
+mod prepare;
 mod progress;
+mod video;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -25,10 +31,12 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 pub use diffusion::DiffusionError as DeviceError;
+pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, read_loras};
 pub use model_choice::{ListedModel, list_models, model_named};
 pub use model_folder::{add_model, describe_models, verify_model};
 pub use picture::infotext;
 pub use progress::{Progress, Step};
+pub use video::check_video;
 
 use crate::Actors;
 
@@ -47,6 +55,11 @@ pub struct RenderOptions {
     pub memory_bytes_max: u64,
     /// Largest picture, in pixels.
     pub pixels_max: u64,
+    /// How many pictures of several jobs may be drawn side by side. When absent as many as gain by it without a
+    /// change of any byte.
+    pub batch_max: Option<usize>,
+    /// Whether videos are drawn here; otherwise they wait for workers elsewhere.
+    pub videos: bool,
 }
 
 /// The render actor's address.

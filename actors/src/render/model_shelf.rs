@@ -18,6 +18,16 @@ impl ModelShelf {
         ModelShelf { options, loaded: Vec::new() }
     }
 
+    /// Memory for weights and drawing, in bytes.
+    pub fn bytes_max(&self) -> u64 {
+        self.options.memory_bytes_max
+    }
+
+    /// How many pictures of several jobs may be drawn side by side, where a setting says so.
+    pub fn batch_max(&self) -> Option<usize> {
+        self.options.batch_max
+    }
+
     /// The model, loaded if need be; others leave first if memory would not suffice for all.
     pub fn take(&mut self, wanted: &ListedModel) -> Result<&DiffusionModel, DiffusionError> {
         if let Some(place) = self.loaded.iter().position(|(model, _)| model == wanted) {

@@ -1,8 +1,12 @@
 //! What a job's payload asks the device for.
 
+use std::path::PathBuf;
+
 use diffusion::prompt::PromptSyntax;
 use diffusion::{DiffusionModel, GenerateSpec, read_init_image, read_mask};
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
+
+use super::lora_choice::{WantedLora, lora_files};
 
 /// What `resolution` is given in: the native side of the models that clients know, in pixels.
 const NOMINAL_SIDE_PX: f64 = 1024.0;
@@ -18,13 +22,46 @@ pub(super) struct Order {
     pub reference: Option<Vec<u8>>,
     /// Where the reference may be redrawn, still encoded.
     pub mask: Option<Vec<u8>>,
+    /// What a video ends at, still encoded.
+    pub last_frame: Option<Vec<u8>>,
+    /// Corrections to the model.
+    pub loras: Vec<WantedLora>,
     /// The first picture's seed.
     pub seed: u64,
     /// Largest picture, in pixels.
     pub pixels_max: u64,
+    /// Where LoRAs lie.
+    pub models_dir: PathBuf,
+}
+
+/// Places of a payload that must agree where pictures are drawn side by side.
+const SHARED: [&str; 13] = [
+    "/model",
+    "/compel_enabled",
+    "/config/pipeline",
+    "/config/resolution",
+    "/config/width",
+    "/config/height",
+    "/config/num_inference_steps",
+    "/config/guidance_scale",
+    "/config/scheduler",
+    "/config/denoise_strength",
+    "/config/loras",
+    "/config/mask_object",
+    "/config/num_images",
+];
+
+/// What another payload must say to be drawn beside this one: places and what stands there. Pictures only.
+pub(super) fn shared_fields(payload: &Json) -> Vec<(&'static str, Json)> {
+    SHARED.iter().map(|place| (*place, payload.pointer(place).cloned().unwrap_or(json!(null)))).collect()
 }
 
 impl Order {
+    /// Whether a video is wanted.
+    pub fn is_video(&self) -> bool {
+        self.payload["config"]["pipeline"].as_str() == Some("video")
+    }
+
     /// The spec for a model. Explicit `width` and `height` are taken as they are; a `resolution` names a shape, drawn
     /// with as many pixels as the model was trained for. The message names the field that cannot be followed.
     pub fn spec(&self, model: &DiffusionModel) -> Result<GenerateSpec, String> {
@@ -56,11 +93,14 @@ impl Order {
                 spec.width, spec.height, self.pixels_max
             ));
         }
+        spec.loras = lora_files(&self.models_dir, &self.loras)?;
+        if (self.reference.is_some() || self.last_frame.is_some())
+            && let Some(strength) = number(config, "denoise_strength")?
+        {
+            spec.strength = strength;
+        }
         if let Some(bytes) = &self.reference {
             spec.init_image = Some(read_init_image(bytes).map_err(|error| error.to_string())?);
-            if let Some(strength) = number(config, "denoise_strength")? {
-                spec.strength = strength;
-            }
             if let Some(bytes) = &self.mask {
                 spec.mask = Some(read_mask(bytes).map_err(|error| error.to_string())?);
             }

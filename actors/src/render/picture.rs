@@ -1,10 +1,11 @@
 //! Pixels to files: a PNG that tells how it was made, and a thumbnail.
 
 use std::io::Cursor;
+use std::path::Path;
 
 use diffusion::GenerateSpec;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 /// Longest side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE_PX: u32 = 256;
@@ -24,6 +25,9 @@ pub(super) struct Origin<'a> {
 /// The line of parameters that A1111 writes and other programs read.
 pub fn infotext(spec: &GenerateSpec, seed: u64, model: &str, weights_hash: &str) -> String {
     let mut text = spec.prompt.clone();
+    for lora in lora_names(spec) {
+        text.push_str(&format!(" <lora:{}:{}>", lora["name"].as_str().unwrap_or_default(), lora["scale"]));
+    }
     if let Some(negative) = spec.negative_prompt.as_deref().filter(|negative| !negative.is_empty()) {
         text.push_str("\nNegative prompt: ");
         text.push_str(negative);
@@ -61,6 +65,12 @@ pub fn infotext(spec: &GenerateSpec, seed: u64, model: &str, weights_hash: &str)
     text
 }
 
+/// The LoRAs of a spec by name, with their scales.
+pub(super) fn lora_names(spec: &GenerateSpec) -> Vec<Json> {
+    let name = |path: &Path| path.file_stem().map(|name| name.to_string_lossy().into_owned());
+    spec.loras.iter().map(|(path, scale)| json!({"name": name(path), "scale": scale})).collect()
+}
+
 /// A PNG with A1111's `parameters` and our own `playhouse` text. The same spec and pixels give the same bytes.
 pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String> {
     let spec = origin.spec;
@@ -72,6 +82,7 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             "height": spec.height, "steps": spec.steps, "guidance_scale": spec.guidance_scale,
             "seed": origin.seed, "noise": format!("{:?}", spec.noise), "scheduler": spec.scheduler,
             "strength": spec.init_image.as_ref().map(|_| spec.strength), "clip_skip": spec.clip_skip,
+            "loras": lora_names(spec), "masked": spec.mask.is_some(),
         },
     });
     let text = infotext(spec, origin.seed, origin.model, origin.weights_hash);

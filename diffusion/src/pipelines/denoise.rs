@@ -1,6 +1,7 @@
 //! The loop from noise to latents, one step after another, stoppable between them.
 
 use std::ops::ControlFlow;
+use std::time::Instant;
 
 use burn::tensor::Tensor;
 
@@ -53,6 +54,8 @@ pub struct Progress<'a> {
     pub call: usize,
     /// Calls in all.
     pub calls: usize,
+    /// When this call began.
+    pub began: Instant,
     /// The latents now.
     pub latents: &'a [f64],
     /// What the UNet said, guided.
@@ -74,6 +77,7 @@ impl StableDiffusion {
         let context = self.context(&job);
         let added = self.added(&job);
         for index in job.begin..timesteps.len() {
+            let began = Instant::now();
             let output = self.predict(&job, index, timesteps[index], &context, added.as_ref())?;
             let noise = job.scheduler.wants_noise(index).then(|| draw(index));
             let before = std::mem::take(&mut job.latents);
@@ -92,6 +96,7 @@ impl StableDiffusion {
             let progress = Progress {
                 call: index + 1 - job.begin,
                 calls,
+                began,
                 latents: &job.latents,
                 model_output: &output,
                 original: &|| scheduler.predict_original(index, &output, &before),

@@ -3,6 +3,7 @@
 use burn::tensor::{Tensor, TensorData};
 
 use super::stable_diffusion::{StableDiffusion, TextEncoder};
+use crate::noise::slerp;
 use crate::prompt::{LongPrompts, PromptSyntax, encode_text};
 use crate::{ClipTextOutput, DiffusionError};
 
@@ -16,7 +17,7 @@ pub struct TextConditions {
 }
 
 /// How prompts are read.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct PromptOptions {
     /// What brackets mean.
     pub syntax: PromptSyntax,
@@ -103,28 +104,30 @@ impl StableDiffusion {
         Ok(repeat_to(states, &empty, rows))
     }
 
-    /// Between two prompts, number by number.
+    /// Between two prompts: token by token along the sphere.
     pub fn between(&self, from: &TextConditions, to: &TextConditions, t: f64) -> TextConditions {
-        let mix = |a: f32, b: f32| (f64::from(a) * (1.0 - t) + f64::from(b) * t) as f32;
         TextConditions {
-            embeds: mixed(from.embeds.clone(), to.embeds.clone(), &mix, &self.device),
+            embeds: mixed(from.embeds.clone(), to.embeds.clone(), t, &self.device),
             pooled: match (&from.pooled, &to.pooled) {
-                (Some(from), Some(to)) => Some(mixed(from.clone(), to.clone(), &mix, &self.device)),
+                (Some(from), Some(to)) => Some(mixed(from.clone(), to.clone(), t, &self.device)),
                 _ => None,
             },
         }
     }
 }
 
-fn mixed<const D: usize>(
-    from: Tensor<D>,
-    to: Tensor<D>,
-    mix: &dyn Fn(f32, f32) -> f32,
-    device: &burn::tensor::Device,
-) -> Tensor<D> {
+fn mixed<const D: usize>(from: Tensor<D>, to: Tensor<D>, t: f64, device: &burn::tensor::Device) -> Tensor<D> {
     let (shape, dtype) = (from.dims(), from.dtype());
-    let read = |tensor: Tensor<D>| tensor.try_into_vec_as::<f32>().unwrap_or_default();
-    let values: Vec<f32> = read(from).into_iter().zip(read(to)).map(|(a, b)| mix(a, b)).collect();
+    let read = |tensor: Tensor<D>| -> Vec<f64> {
+        tensor.try_into_vec_as::<f32>().unwrap_or_default().into_iter().map(f64::from).collect()
+    };
+    let width = shape.last().copied().unwrap_or(1).max(1);
+    let values: Vec<f32> = read(from)
+        .chunks(width)
+        .zip(read(to).chunks(width))
+        .flat_map(|(from, to)| slerp(from, to, t))
+        .map(|value| value as f32)
+        .collect();
     let tensor = Tensor::<D>::from_data(TensorData::new(values, shape), (device, burn::tensor::DType::F32));
     tensor.cast(dtype)
 }

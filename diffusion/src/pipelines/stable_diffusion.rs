@@ -199,26 +199,27 @@ impl Parts {
             let model = load(model, weights, device, dtype)?;
             text_encoders.push(TextEncoder { tokenizer: Arc::new(tokenizer), model });
         }
-        let mut scheduler = self.scheduler;
-        if !xl && let Some(config) = scheduler.as_object_mut() {
-            // Configurations from before 2023 lack these; diffusers mends them so.
-            if config.contains_key("steps_offset") {
-                config.insert("steps_offset".into(), 1.into());
-            }
-            config.insert("clip_sample".into(), false.into());
-        }
         Ok(StableDiffusion {
             unet,
             unet_config: self.unet_config,
             vae,
             vae_config: self.vae_config,
             text_encoders,
-            scheduler,
+            scheduler: mended_scheduler(self.scheduler, xl),
             xl,
             force_zeros_for_empty_prompt: self.index.force_zeros_for_empty_prompt,
             device: device.clone(),
         })
     }
+}
+
+/// A scheduler's configuration as diffusers' pipelines of SD 1 and 2 use it: they mend what was written before 2023.
+pub fn mended_scheduler(mut scheduler: Value, xl: bool) -> Value {
+    if !xl && let Some(config) = scheduler.as_object_mut() {
+        config.insert("steps_offset".into(), 1.into());
+        config.insert("clip_sample".into(), false.into());
+    }
+    scheduler
 }
 
 impl StableDiffusion {

@@ -41,7 +41,10 @@ pub fn encode_text(
             (context.native(&fragments)?, words)
         }
     };
-    let pooled = context.encode(&[encoder.tokenizer.encode_row(&words)?], None).1;
+    let pooled = match encoder.model.projects() {
+        true => context.encode(&[encoder.tokenizer.encode_row(&words)?], None).1,
+        false => None,
+    };
     Ok((states, pooled))
 }
 

@@ -191,7 +191,9 @@ impl SchedulerConfig {
                 _ => return Err(wrong("timestep_spacing", "not supported")),
             },
             steps_offset: keys.count("steps_offset", 0)?,
-            rescale_betas_zero_snr: keys.flag("rescale_betas_zero_snr", false)?,
+            // The others know no such thing and go on as if it were not said.
+            rescale_betas_zero_snr: keys.flag("rescale_betas_zero_snr", false)?
+                && !matches!(class, Pndm | HeunDiscrete),
             set_alpha_to_one: keys.flag("set_alpha_to_one", matches!(class, Ddim | Lcm))?,
             clip_sample: clips.then_some(range),
             solver_order: keys.count("solver_order", 2)?,
@@ -285,5 +287,37 @@ fn solver_type(class: SchedulerClass, keys: &Keys<'_>) -> Result<String, Diffusi
         kind if own.contains(&kind) => Ok(kind.into()),
         "midpoint" | "heun" | "logrho" | "bh1" | "bh2" => Ok(default.into()),
         _ => Err(wrong("solver_type", "not supported")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_a_class_does_not_know_is_passed_over() {
+        let base = json!({"rescale_betas_zero_snr": true, "beta_schedule": "scaled_linear"});
+        let rescales = |class| {
+            SchedulerConfig::resolve(class, &base, &Value::Null).expect("it resolves").rescale_betas_zero_snr
+        };
+        for class in [SchedulerClass::Pndm, SchedulerClass::HeunDiscrete] {
+            assert!(!rescales(class), "{class:?}");
+        }
+        for class in [SchedulerClass::Ddim, SchedulerClass::EulerDiscrete, SchedulerClass::UniPcMultistep] {
+            assert!(rescales(class), "{class:?}");
+        }
+    }
+
+    #[test]
+    fn noise_without_any_picture_is_clipped_to_something() {
+        let config = json!({
+            "rescale_betas_zero_snr": true, "timestep_spacing": "trailing", "clip_sample": true,
+            "beta_schedule": "scaled_linear"});
+        let config =
+            SchedulerConfig::resolve(SchedulerClass::Ddim, &config, &Value::Null).expect("it resolves");
+        let mut scheduler = crate::schedulers::schedule(&config, 4, 0.0).expect("a schedule");
+        let stepped = scheduler.step(0, &[0.5, -0.5], &[1.0, 1.0], None);
+        assert!(stepped.iter().all(|value| value.is_finite()), "{stepped:?}");
     }
 }

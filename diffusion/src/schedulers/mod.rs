@@ -64,6 +64,11 @@ pub trait Scheduler: Send {
     /// The picture that the network sees behind the noise.
     fn predict_original(&self, index: usize, model_output: &[f64], sample: &[f64]) -> Vec<f64> {
         let (signal, noise) = self.signal_and_noise(index);
+        if self.prediction_type() == PredictionType::Epsilon {
+            // Where nothing of the picture is left this is endless, and clipping still makes something of it.
+            let original = |(sample, output): (&f64, &f64)| (sample - noise * output) / signal;
+            return sample.iter().zip(model_output).map(original).collect();
+        }
         let (of_sample, of_output) = original_weights(self.prediction_type(), signal, noise);
         combine(&[(of_sample, sample), (of_output, model_output)])
     }

@@ -122,11 +122,42 @@ impl Decision for SaveAsset {
         );
         let row = transaction.insert(&service, library, row)?;
         let library_id = row[library.at("id")].as_uuid().unwrap_or_default();
+        if row[library.at("asset_type")].as_str() == Some("video") {
+            self.keep_video(transaction, &service, &asset, &row)?;
+        }
         Ok(Some(SavedAsset { library_id, existed: false }))
     }
 }
 
 impl SaveAsset {
+    /// The video's row of the legacy library now points to the file that stays.
+    fn keep_video(
+        &self,
+        transaction: &Transaction,
+        service: &Caller,
+        asset: &Row,
+        kept: &Row,
+    ) -> Result<(), Refusal> {
+        let [assets, library, jobs, videos] =
+            ["workspace_assets", "user_library", "jobs", "videos"].map(|name| schema().known(name));
+        let job = transaction.reads().get(jobs, &[asset[assets.at("job_id")].clone()])?;
+        let Some(id) = job.map(|job| job[jobs.at("video_id")].clone()).filter(|id| !id.is_null()) else {
+            return Ok(());
+        };
+        let Some(old) = transaction.reads().get(videos, &[id])? else { return Ok(()) };
+        let mut row = old.clone();
+        for (to, from) in [("video_url", "storage_path"), ("thumbnail_url", "thumbnail_path")] {
+            let path = kept[library.at(from)].as_str().map(|path| format!("{LIBRARY_BUCKET}/{path}"));
+            row[videos.at(to)] = path.map_or(Value::Null, Value::Text);
+        }
+        row[videos.at("expires_at")] = Value::Null;
+        if let Some(title) = &self.custom_title {
+            row[videos.at("title")] = Value::text(&**title);
+        }
+        transaction.update(service, videos, &old, row)?;
+        Ok(())
+    }
+
     /// A library row that is this asset in all but name.
     fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Uuid>, Refusal> {
         let (assets, library) = (schema().known("workspace_assets"), schema().known("user_library"));

@@ -1,0 +1,112 @@
+//! Jobs to pictures, side by side where they can share a run.
+
+use std::time::Instant;
+
+use diffusion::{DiffusionModel, GenerateSpec, StepReport};
+
+use super::device_thread::{DrawError, Drawn, DrawnResult, Task, Telling, explained, unless_cancelled};
+use super::progress::Step;
+
+/// One outcome per job. A failure of the device is an error for all that were in the run.
+pub(super) fn draw_pictures(
+    model: &DiffusionModel,
+    name: &str,
+    jobs: &[Task],
+    bytes_max: u64,
+    telling: &mut Telling<'_>,
+) -> Result<Vec<Result<Drawn, DrawError>>, DrawError> {
+    let specs: Vec<Result<GenerateSpec, String>> = jobs.iter().map(|task| task.order.spec(model)).collect();
+    let mut outcomes: Vec<Option<Result<Drawn, DrawError>>> = jobs.iter().map(|_| None).collect();
+    for (outcome, spec) in outcomes.iter_mut().zip(&specs) {
+        if let Err(message) = spec {
+            *outcome = Some(Err(DrawError::Refused(message.clone())));
+        }
+    }
+    while let Some(first) = outcomes.iter().position(Option::is_none) {
+        // The first that is left, and those after it that can share its run and its memory.
+        let mut run: Vec<(usize, &GenerateSpec)> = Vec::new();
+        for (place, spec) in specs.iter().enumerate().skip(first) {
+            let Ok(spec) = spec else { continue };
+            if outcomes[place].is_none() && fits(model, bytes_max, &run, spec) {
+                run.push((place, spec));
+            }
+        }
+        let tasks: Vec<&Task> = run.iter().map(|(place, _)| &jobs[*place]).collect();
+        let together: Vec<GenerateSpec> = run.iter().map(|(_, spec)| (*spec).clone()).collect();
+        let started = Instant::now();
+        let mut began = None;
+        let mut on_step = |report: &StepReport<'_>| {
+            began.get_or_insert(report.began);
+            let places = places(&together, report);
+            let at = |place: usize| Step {
+                step: report.step,
+                steps: report.steps,
+                image: places[place].1,
+                preview_png: None,
+            };
+            let running =
+                places.iter().enumerate().map(|(at_place, (task, ..))| (tasks[*task].job, at(at_place)));
+            // Of several runs only the last ends the work.
+            if outcomes.iter().filter(|outcome| outcome.is_none()).count() <= together.len() {
+                telling.done(report.step, report.steps);
+            }
+            telling.step(running, &|place| report.preview_of(places[place].2).ok());
+            unless_cancelled(&tasks)
+        };
+        let drawn = match model.generate_batch(&together, &mut on_step).map_err(explained) {
+            Ok(drawn) => drawn,
+            Err(DrawError::Failed(message)) => return Err(DrawError::Failed(message)),
+            Err(error) if tasks.len() == 1 => {
+                outcomes[first] = Some(Err(error));
+                continue;
+            }
+            Err(DrawError::Cancelled) => {
+                run.iter().for_each(|(place, _)| outcomes[*place] = Some(Err(DrawError::Cancelled)));
+                continue;
+            }
+            // One of them cannot be followed; alone each says so for itself.
+            Err(error) => return Err(error),
+        };
+        let took = started.elapsed();
+        for ((place, spec), pictures) in run.into_iter().zip(drawn) {
+            outcomes[place] = Some(match jobs[place].is_cancelled() {
+                true => Err(DrawError::Cancelled),
+                false => Ok(Drawn {
+                    spec: spec.clone(),
+                    model: name.into(),
+                    weights_hash: model.weights_hash().into(),
+                    result: DrawnResult::Pictures(pictures),
+                    took,
+                    taken: started,
+                    began: began.unwrap_or(started),
+                    gap: None,
+                }),
+            });
+        }
+    }
+    Ok(outcomes.into_iter().flatten().collect())
+}
+
+/// Whether one more spec can share a run.
+fn fits(model: &DiffusionModel, bytes_max: u64, run: &[(usize, &GenerateSpec)], spec: &GenerateSpec) -> bool {
+    let Some((_, first)) = run.first() else { return true };
+    let pictures = run.iter().map(|(_, spec)| spec.num_images).sum::<usize>() + spec.num_images;
+    let all = GenerateSpec { num_images: pictures, init_image: None, mask: None, ..(*first).clone() };
+    let bytes = model.memory_bytes().saturating_add(model.drawing_bytes(&all));
+    first.shares_a_run_with(spec) && bytes <= bytes_max
+}
+
+/// Which jobs have pictures under way: the job's place, the picture's place within the job and within the run.
+fn places(specs: &[GenerateSpec], report: &StepReport<'_>) -> Vec<(usize, usize, usize)> {
+    let mut places = Vec::new();
+    let mut begin = 0;
+    for (task, spec) in specs.iter().enumerate() {
+        let end = begin + spec.num_images;
+        let first = begin.max(report.image);
+        if first < end.min(report.image + report.together) {
+            places.push((task, first - begin, first));
+        }
+        begin = end;
+    }
+    places
+}

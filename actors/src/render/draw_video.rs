@@ -1,0 +1,108 @@
+//! A job to a video: each frame drawn where it lies between two key frames, encoded as it comes.
+
+use std::time::Instant;
+
+use diffusion::{DiffusionModel, GenerateSpec, read_init_image};
+use image::RgbImage;
+use image::imageops::{FilterType, resize};
+
+use super::device_thread::{DrawError, Drawn, DrawnResult, Task, Telling, explained, unless_cancelled};
+use super::progress::Step;
+use super::video::{Keyframe, VideoEncoder, VideoPlan};
+
+/// Draws all frames; stops between steps when the job is cancelled.
+pub(super) fn draw_video(
+    model: &DiffusionModel,
+    name: &str,
+    task: &Task,
+    telling: &mut Telling<'_>,
+) -> Result<Drawn, DrawError> {
+    let order = &task.order;
+    let config = &order.payload["config"];
+    let is_high = order.payload["quality"].as_str() == Some("high");
+    let plan = VideoPlan::read(config, is_high, order.seed).map_err(DrawError::Refused)?;
+    let spec = GenerateSpec { num_images: 1, ..order.spec(model).map_err(DrawError::Refused)? };
+    plan.check_size(spec.width, spec.height).map_err(DrawError::Refused)?;
+    let ends = References::read(&spec, order.last_frame.as_deref()).map_err(DrawError::Refused)?;
+    // Everything is checked before the first frame is drawn.
+    for keyframe in &plan.keyframes {
+        model.check(&at(&spec, keyframe)).map_err(explained)?;
+    }
+    let started = Instant::now();
+    let mut encoder = VideoEncoder::new(spec.width, spec.height, plan.fps).map_err(DrawError::Failed)?;
+    let (mut first, mut began) = (None, None);
+    for frame in 0..plan.frames {
+        let (from, to, t) = plan.between(frame);
+        let init_image = ends.as_ref().map(|ends| ends.at(frame as f64 / (plan.frames - 1).max(1) as f64));
+        let from = GenerateSpec { init_image: init_image.clone(), ..at(&spec, from) };
+        let to = GenerateSpec { init_image, ..at(&spec, to) };
+        let frames = plan.frames as usize;
+        let mut on_step = |report: &diffusion::StepReport<'_>| {
+            began.get_or_insert(report.began);
+            let step = Step {
+                step: frame as usize * report.steps + report.step,
+                steps: frames * report.steps,
+                image: frame as usize,
+                preview_png: None,
+            };
+            telling.done(step.step, step.steps);
+            telling.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
+            unless_cancelled(&[task])
+        };
+        let picture = model.generate_interpolated(&from, &to, t, &mut on_step).map_err(explained)?;
+        encoder.push(&picture).map_err(DrawError::Failed)?;
+        first.get_or_insert(picture);
+    }
+    let mp4 = encoder.finish().map_err(DrawError::Failed)?;
+    let first = first.ok_or_else(|| DrawError::Failed("a video without frames".into()))?;
+    let result =
+        DrawnResult::Video { mp4, first, frames: plan.frames, fps: plan.fps, seconds: plan.seconds() };
+    Ok(Drawn {
+        spec,
+        model: name.into(),
+        weights_hash: model.weights_hash().into(),
+        result,
+        took: started.elapsed(),
+        taken: started,
+        began: began.unwrap_or(started),
+        gap: None,
+    })
+}
+
+/// The job's spec as it is at a key frame.
+fn at(spec: &GenerateSpec, keyframe: &Keyframe) -> GenerateSpec {
+    GenerateSpec {
+        prompt: keyframe.prompt.clone().unwrap_or_else(|| spec.prompt.clone()),
+        negative_prompt: keyframe.negative_prompt.clone().or_else(|| spec.negative_prompt.clone()),
+        seed: keyframe.seed.unwrap_or(spec.seed),
+        ..spec.clone()
+    }
+}
+
+/// Pictures that the frames are drawn over, at the size of the frames.
+struct References {
+    first: RgbImage,
+    last: RgbImage,
+}
+
+impl References {
+    fn read(spec: &GenerateSpec, last: Option<&[u8]>) -> Result<Option<References>, String> {
+        let sized = |picture: &RgbImage| match picture.dimensions() == (spec.width, spec.height) {
+            true => picture.clone(),
+            false => resize(picture, spec.width, spec.height, FilterType::Lanczos3),
+        };
+        let last = last.map(read_init_image).transpose();
+        let last = last.map_err(|error| format!("end_reference_url: {error}"))?;
+        let first = spec.init_image.as_ref().or(last.as_ref());
+        Ok(first.map(|first| References { first: sized(first), last: sized(last.as_ref().unwrap_or(first)) }))
+    }
+
+    /// The picture `t` of the way from the first to the last.
+    fn at(&self, t: f64) -> RgbImage {
+        let mut mixed = self.first.clone();
+        for (mixed, last) in mixed.iter_mut().zip(self.last.iter()) {
+            *mixed = (f64::from(*mixed) * (1.0 - t) + f64::from(*last) * t).round() as u8;
+        }
+        mixed
+    }
+}

@@ -1,0 +1,128 @@
+//! Which LoRAs there are, and which file a name means: `loras/NAME.safetensors` in the models folder.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value as Json;
+
+/// The folder of LoRAs within the models folder.
+pub const LORAS_FOLDER: &str = "loras";
+/// LoRAs of one job at most.
+pub const LORAS_MAX: usize = 8;
+/// Largest scale, either way.
+pub const LORA_SCALE_MAX: f64 = 4.0;
+
+/// A LoRA that a job names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WantedLora {
+    /// Its file without the ending.
+    pub name: String,
+    /// How much of it; 1 is all.
+    pub scale: f64,
+}
+
+/// The LoRAs of a models folder, by name.
+pub fn list_loras(models_dir: &Path) -> Vec<(String, PathBuf)> {
+    let entries = std::fs::read_dir(models_dir.join(LORAS_FOLDER)).into_iter().flatten().flatten();
+    let mut found: Vec<(String, PathBuf)> = entries
+        .map(|entry| entry.path())
+        .filter(|path| path.is_file() && path.extension().is_some_and(|ending| ending == "safetensors"))
+        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_string(), path)))
+        .collect();
+    found.sort();
+    found
+}
+
+/// Reads the LoRAs that a job asks for: `[{"name": "ink", "scale": 0.8}, "grain"]`; a bare name is all of it. The
+/// message names the field.
+pub fn read_loras(value: &Json) -> Result<Vec<WantedLora>, String> {
+    let wanted = match value {
+        Json::Null => return Ok(Vec::new()),
+        Json::Array(wanted) => wanted,
+        _ => return Err("loras: not a list".into()),
+    };
+    if wanted.len() > LORAS_MAX {
+        return Err(format!("loras: {} are more than {LORAS_MAX}", wanted.len()));
+    }
+    let mut loras: Vec<WantedLora> = Vec::with_capacity(wanted.len());
+    for (place, wanted) in wanted.iter().enumerate() {
+        let field = |name: &str| format!("loras[{place}]{name}");
+        let name = wanted.as_str().or_else(|| wanted["name"].as_str());
+        let name = name.filter(|name| !name.is_empty() && name.chars().count() <= 200);
+        let name = name.ok_or_else(|| format!("{}: a name of up to 200 characters", field(".name")))?;
+        let scale = match (wanted.is_string(), &wanted["scale"], &wanted["weight"]) {
+            (true, ..) | (_, Json::Null, Json::Null) => 1.0,
+            (_, Json::Null, scale) | (_, scale, _) => {
+                scale.as_f64().ok_or_else(|| format!("{}: not a number", field(".scale")))?
+            }
+        };
+        if !(-LORA_SCALE_MAX..=LORA_SCALE_MAX).contains(&scale) {
+            let limits = format!("{scale} is not within -{LORA_SCALE_MAX} to {LORA_SCALE_MAX}");
+            return Err(format!("{}: {limits}", field(".scale")));
+        }
+        if loras.iter().any(|lora| lora.name == name) {
+            return Err(format!("{}: {name:?} stands there twice", field(".name")));
+        }
+        loras.push(WantedLora { name: name.into(), scale });
+    }
+    Ok(loras)
+}
+
+/// The files behind the names. Names come from clients: only listed files are opened.
+pub fn lora_files(models_dir: &Path, wanted: &[WantedLora]) -> Result<Vec<(PathBuf, f64)>, String> {
+    if wanted.is_empty() {
+        return Ok(Vec::new());
+    }
+    let there = list_loras(models_dir);
+    let file = |(place, lora): (usize, &WantedLora)| {
+        let found = there.iter().find(|(name, _)| *name == lora.name);
+        found.map(|(_, path)| (path.clone(), lora.scale)).ok_or_else(|| {
+            let names = there.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+            let names = if names.is_empty() { "none".to_string() } else { names.join(", ") };
+            format!("loras[{place}].name: there is no LoRA {:?} here; there is {names}", lora.name)
+        })
+    };
+    wanted.iter().enumerate().map(file).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn wishes_are_read_and_what_is_wrong_is_named() {
+        let loras =
+            read_loras(&json!([{"name": "ink", "scale": -0.5}, "grain", {"name": "dust", "weight": 2}]));
+        let loras = loras.expect("they read").into_iter().map(|lora| (lora.name, lora.scale));
+        assert_eq!(
+            loras.collect::<Vec<_>>(),
+            [("ink".to_string(), -0.5), ("grain".into(), 1.0), ("dust".into(), 2.0)]
+        );
+        for (wrong, field) in [
+            (json!("ink"), "loras:"),
+            (json!([{"scale": 1}]), "loras[0].name"),
+            (json!([{"name": ""}]), "loras[0].name"),
+            (json!(["a", {"name": "b", "scale": "much"}]), "loras[1].scale"),
+            (json!([{"name": "b", "scale": 1e300}]), "loras[0].scale"),
+            (json!(["a", "a"]), "loras[1].name"),
+            (json!(vec!["a"; 9]), "loras:"),
+        ] {
+            let error = read_loras(&wrong).expect_err("refused");
+            assert!(error.starts_with(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn only_listed_files_are_opened() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir(folder.path().join(LORAS_FOLDER)).expect("a folder");
+        std::fs::write(folder.path().join("secret.safetensors"), b"").expect("a file");
+        std::fs::write(folder.path().join("loras/ink.safetensors"), b"").expect("a file");
+        let files = |name: &str| lora_files(folder.path(), &[WantedLora { name: name.into(), scale: 1.0 }]);
+        assert_eq!(files("ink").expect("it is there").len(), 1);
+        for name in ["../secret", "ink.safetensors", "/etc/passwd", "INK", "loras/ink"] {
+            let error = files(name).expect_err("refused");
+            assert!(error.starts_with("loras[0].name") && error.ends_with("there is ink"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,9 @@
+//! Videos drawn here: pictures on the way from one key frame to the next, encoded to H.264 in an MP4 file.
+
+mod h264;
+mod keyframes;
+mod mp4;
+
+pub(super) use h264::VideoEncoder;
+pub use keyframes::check_video;
+pub(super) use keyframes::{Keyframe, VideoPlan};

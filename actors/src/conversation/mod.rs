@@ -4,6 +4,7 @@ pub mod begin_reply;
 pub mod branches;
 pub mod chat;
 pub mod chat_lines;
+pub mod chat_swipes;
 pub mod choose_branch;
 pub mod edit_message;
 pub mod finish_reply;

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use language::{EngineLimits, RemoteLimits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
@@ -81,6 +82,14 @@ pub struct Config {
     pub chat_model: Option<PathBuf>,
     /// Whether the default chat model is fetched when there is none.
     pub fetch_chat_model: bool,
+    /// Replies that the local model makes at one time; others wait.
+    pub chat_replies_max: usize,
+    /// Requests that may wait for the local model.
+    pub chat_waiting_max: usize,
+    /// Replies at one time from each server elsewhere; others wait.
+    pub remote_chat_replies_max: usize,
+    /// Requests that may wait for each server elsewhere.
+    pub remote_chat_waiting_max: usize,
 }
 
 impl Default for Config {
@@ -121,6 +130,10 @@ impl Default for Config {
             accept_data_loss: false,
             chat_model: None,
             fetch_chat_model: true,
+            chat_replies_max: 4,
+            chat_waiting_max: 64,
+            remote_chat_replies_max: 64,
+            remote_chat_waiting_max: 256,
         }
     }
 }
@@ -132,6 +145,16 @@ impl Config {
             models_dir: self.models_dir.clone(),
             chat_model: self.chat_model.clone(),
             fetch_chat_model: self.fetch_chat_model,
+            local: EngineLimits {
+                active_max: self.chat_replies_max,
+                waiting_max: self.chat_waiting_max,
+                ..EngineLimits::default()
+            },
+            remote: RemoteLimits {
+                active_max: self.remote_chat_replies_max,
+                waiting_max: self.remote_chat_waiting_max,
+                ..RemoteLimits::default()
+            },
         }
     }
 

@@ -156,6 +156,66 @@ fn ideas_plans_and_pictures() {
 }
 
 #[test]
+fn a_drawn_picture_is_scored_by_a_model_that_looks() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 4);
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("ada@example.com");
+    let wish = json!({"job_type": "sdxl_image_fast", "prompt": "a lighthouse", "steps": 2, "width": 64,
+        "height": 64, "enhanced_prompt": "a lighthouse"});
+    let (status, queued) = invoke(&server, &token, "queue-job", wish);
+    assert_eq!(status, 200, "{queued}");
+    let job = queued["jobId"].clone();
+    let path = format!("/rest/v1/jobs?id=eq.{}&select=status", job.as_str().expect("an id"));
+    let started = std::time::Instant::now();
+    while server.call("GET", &path, &token, None).1[0]["status"] != "completed" {
+        assert!(started.elapsed() < Duration::from_secs(120), "the picture is not drawn");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let score =
+        |force: bool| invoke(&server, &token, "score-generation", json!({"jobId": job, "force": force}));
+    let (_, skipped) = score(false);
+    assert_eq!(skipped["reason"], "scoring is switched off");
+    let (status, answer) = score(true);
+    assert_eq!((status, &answer["code"]), (503, &json!("NO_MODEL_FOR_TASK")), "{answer}");
+
+    model.become_default(&server);
+    model.say("I see a tower.");
+    let (status, answer) = score(true);
+    assert_eq!((status, &answer["code"]), (502, &json!("UNUSABLE_ANSWER")), "{answer}");
+    assert_eq!(count(&server, "prompt_scores"), 0);
+
+    // Beyond the scale is its end.
+    model.say(r#"{"action_match": 4, "appearance_match": 9, "overall_quality": 3, "matched": ["tower"]}"#);
+    let (status, answer) = score(true);
+    assert_eq!((status, &answer["composite_score"]), (200, &json!(4.1)), "{answer}");
+    assert_eq!(answer["vision_analysis"]["matched"], json!(["tower"]));
+    let asked = &model.last_prompt()[1]["content"];
+    assert!(asked[0]["text"].as_str().is_some_and(|text| text.contains("a lighthouse")), "{asked}");
+    let seen = asked[1]["image_url"]["url"].as_str().expect("a picture");
+    assert!(seen.starts_with("data:image/png;base64,") && seen.len() > 1000);
+    let path =
+        "/rest/v1/prompt_scores?select=job_id,action_match,appearance_match,composite_score,original_prompt";
+    let row = json!({"job_id": job, "action_match": 4, "appearance_match": 5, "composite_score": 4.1,
+        "original_prompt": "a lighthouse"});
+    assert_eq!(server.call("GET", path, &token, None).1, json!([row]));
+
+    // Weights come from the configuration; what is scored already is left alone unless that is asked for.
+    let config = json!({"config": {"promptScoring": {"enabled": true, "scoringWeights": {"action_match": 1.0,
+        "appearance_match": 0, "overall_quality": 0}}}});
+    assert_eq!(server.call("PATCH", "/rest/v1/system_config?id=eq.1", &server.service, Some(&config)).0, 200);
+    assert_eq!(score(false).1["reason"], "the job is scored already");
+    assert_eq!(score(true).1["composite_score"], json!(4.0));
+    assert_eq!(count(&server, "prompt_scores"), 1);
+
+    let (_, stranger) = server.sign_up("eve@example.com");
+    let (status, refused) =
+        invoke(&server, &stranger, "score-generation", json!({"jobId": job, "force": true}));
+    assert_eq!(status, 404, "{refused}");
+    assert_eq!(invoke(&server, &token, "score-generation", json!({})).0, 400);
+}
+
+#[test]
 fn only_allowed_workers_are_called() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = ModelServer::start(Duration::ZERO, 4);

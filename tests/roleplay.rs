@@ -4,6 +4,7 @@ mod common;
 mod model_server;
 mod talk;
 
+use std::path::Path;
 use std::time::Duration;
 
 use model_server::ModelServer;
@@ -82,6 +83,33 @@ fn a_roleplay_knows_its_character_lore_and_memory() {
             (400, Some(format!("{missing} is required").as_str()))
         );
     }
+}
+
+#[test]
+fn a_book_whose_entries_call_each_other_for_ever_harms_no_turn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 4);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let mira = character(&server, &id, &token, json!({}));
+    let book = json!({"recursive_scanning": true, "entries": [
+        {"keys": ["(("], "use_regex": true, "content": "never told"},
+        {"keys": ["(a+)+$"], "use_regex": true, "content": "a".repeat(5000)},
+        {"keys": ["egg"], "content": "An egg makes a hen."}, {"keys": ["hen"], "content": "A hen makes an egg."},
+    ]});
+    let (status, set) =
+        invoke(&server, &token, "character-lorebook", json!({"character_id": mira, "book": book}));
+    assert_eq!((status, &set["entries"]), (200, &json!(4)), "{set}");
+    let body = json!({"conversation_id": chat, "character_id": mira, "message": "What does the hen do?"});
+    let (status, answer) = invoke(&server, &token, "playground-chat", body);
+    assert_eq!(status, 200, "{answer}");
+    let prompt = model.last_prompt().to_string();
+    for text in ["An egg makes a hen.", "A hen makes an egg."] {
+        assert_eq!(prompt.matches(text).count(), 1, "{text}: {prompt}");
+    }
+    assert!(!prompt.contains("never told"));
 }
 
 #[test]
@@ -168,17 +196,79 @@ fn long_conversations_are_summed_up_with_their_sources() {
 }
 
 #[test]
-fn scenes_and_portraits_are_drawn() {
+fn facts_that_the_model_finds_cite_their_messages_and_go_with_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = ModelServer::start(Duration::ZERO, 6);
     let server = start(folder.path());
     model.become_default(&server);
     let (id, token) = server.sign_up("ada@example.com");
     let chat = conversation(&server, &id, &token);
+    let lines: Vec<Json> = (0..30)
+        .map(|number| {
+            let sender = if number % 2 == 0 { "user" } else { "assistant" };
+            json!({"conversation_id": chat, "sender": sender, "content": format!("my boat number {number} is red"),
+                "created_at": format!("2026-01-01T00:00:{number:02}Z")})
+        })
+        .collect();
+    let (_, rows) = server.call("POST", "/rest/v1/messages", &token, Some(&json!(lines)));
+    model.say(r#"{"facts": [{"text": "Ada has a red boat.", "message": 3}, {"text": "Ada is a queen.", "message": 4}]}"#);
+    assert_eq!(say(&server, &token, &chat, "Hello").0, 200);
+    let memory = |body: Json| {
+        let mut body = body;
+        body["conversation_id"] = json!(chat);
+        let (status, memory) = invoke(&server, &token, "conversation-memory", body);
+        assert_eq!(status, 200, "{memory}");
+        memory["key_facts"].as_array().cloned().unwrap_or_default()
+    };
+    until("a fact", || !memory(json!({})).is_empty());
+    let facts = memory(json!({}));
+    // What no message says is not believed.
+    assert_eq!(facts.len(), 1, "{facts:?}");
+    assert_eq!((&facts[0]["text"], &facts[0]["by"]), (&json!("Ada has a red boat."), &json!("model")));
+    assert_eq!(facts[0]["source_message_id"], rows[2]["id"]);
+    let asked = model.prompts().into_iter().find(|prompt| prompt.to_string().contains("JSON schema"));
+    let asked = asked.expect("a question for facts");
+    assert!(
+        asked[1]["content"].as_str().is_some_and(|text| text.contains("3. User: my boat number 2 is red"))
+    );
+
+    // A person may reword or pin it; the next prompt has it.
+    let fact = facts[0]["id"].clone();
+    let edited = memory(json!({"action": "edit", "fact_id": fact, "text": "Ada's boat is called Red."}));
+    assert_eq!((&edited[0]["text"], edited[0].get("by")), (&json!("Ada's boat is called Red."), None));
+    assert_eq!(say(&server, &token, &chat, "And then?").0, 200);
+    assert!(
+        model
+            .prompts()
+            .iter()
+            .any(|prompt| prompt[0].to_string().contains("Remember: Ada's boat is called Red."))
+    );
+    let wrong = json!({"conversation_id": chat, "action": "edit", "fact_id": "nobody", "text": "x"});
+    assert_eq!(invoke(&server, &token, "conversation-memory", wrong).0, 404);
+
+    // With its message it goes.
+    let edit = json!({"message_id": rows[2]["id"], "content": "no boat", "reply": false});
+    assert_eq!(invoke(&server, &token, "edit-message", edit).0, 200);
+    assert_eq!(memory(json!({})), Vec::<Json>::new());
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn scenes_and_portraits_are_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 6);
+    copy_folder(
+        &Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/starter"),
+        &folder.path().join("data/models/brush"),
+    );
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
     let mira = character(&server, &id, &token, json!({"appearance_tags": ["tall", "grey coat"]}));
     let body = json!({"conversation_id": chat, "character_id": mira, "message": "Show me the sea",
-        "memory_tier": "conversation", "content_tier": "sfw", "scene_generation": true, "scene_name": "the pier"});
-    let (status, answer) = invoke(&server, &token, "roleplay-chat", body);
+        "memory_tier": "conversation", "content_tier": "sfw", "scene_generation": true, "scene_name": "the pier", "selected_image_model": "brush"});
+    let (status, answer) = invoke(&server, &token, "roleplay-chat", body.clone());
     assert_eq!((status, &answer["scene_generating_async"]), (200, &json!(true)), "{answer}");
     let scenes = || {
         let path = format!(
@@ -192,6 +282,25 @@ fn scenes_and_portraits_are_drawn() {
     let prompt = scene["scene_prompt"].as_str().expect("text");
     assert!(prompt.starts_with("Mira, tall, grey coat, the pier, word 0"), "{prompt}");
     assert!(scene["image_url"].as_str().is_some_and(|url| url.starts_with(&format!("workspace-temp/{id}/"))));
+
+    let models = || {
+        let path = "/rest/v1/workspace_assets?select=model_used&order=created_at";
+        server.call("GET", path, &token, None).1
+    };
+    assert_eq!(models(), json!([{"model_used": "brush"}]));
+
+    // A model that nobody knows is no reason to have no picture, and the scene says so.
+    let other = conversation(&server, &id, &token);
+    let mut unknown = body;
+    unknown["conversation_id"] = json!(other);
+    unknown["selected_image_model"] = json!("no-such");
+    assert_eq!(invoke(&server, &token, "roleplay-chat", unknown).0, 200);
+    let path =
+        format!("/rest/v1/character_scenes?conversation_id=eq.{other}&select=image_url,generation_metadata");
+    let scene = || server.call("GET", &path, &token, None).1[0].clone();
+    until("the other scene is drawn", || scene()["image_url"].is_string());
+    assert_eq!(scene()["generation_metadata"]["unknown_model"], "no-such");
+    assert_eq!(models()[1], json!({"model_used": "starter"}));
 
     let (status, refused) = invoke(
         &server,
@@ -223,4 +332,16 @@ fn scenes_and_portraits_are_drawn() {
     let (_, stranger) = server.sign_up("eve@example.com");
     assert_eq!(invoke(&server, &stranger, "character-portrait", json!({"characterId": mira})).0, 404);
     assert_eq!(server.check()["faults"], 0);
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a folder");
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+        let target = to.join(entry.file_name());
+        if entry.path().is_dir() {
+            copy_folder(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).expect("a file");
+        }
+    }
 }

@@ -170,6 +170,17 @@ impl ChatLine {
         usize::try_from(id).unwrap_or(usize::MAX).min(self.swipes().len() - 1)
     }
 
+    /// All alternatives and which of them is shown; `None` where there is no choice, or the fields do not tell.
+    pub fn choice(&self) -> Option<(Vec<&str>, usize)> {
+        let swipes = self.raw.get("swipes")?.as_array()?;
+        let texts: Vec<&str> = swipes.iter().map(Value::as_str).collect::<Option<_>>()?;
+        let shown = match self.raw.get("swipe_id") {
+            None | Some(Value::Null) => 0,
+            Some(id) => usize::try_from(id.as_u64()?).ok()?,
+        };
+        (texts.len() > 1 && shown < texts.len()).then_some((texts, shown))
+    }
+
     /// Changes one field and nothing else.
     pub fn set(&mut self, field: &str, value: Value) -> Result<(), CardError> {
         let mut raw = self.raw.clone();

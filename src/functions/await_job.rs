@@ -1,14 +1,36 @@
 //! Waiting for a job, for functions that answer with its result.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use models::Value;
 use serde_json::Value as Json;
+use store::Commit;
 use store::query::Query;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::call::{Call, position, table};
 use super::error::FunctionError;
+
+/// Waits until a commit concerns the job; one that was missed counts as one that does. False once no commit can come any
+/// more.
+pub(super) async fn heard_of(commits: &mut Receiver<Arc<Commit>>, id: Uuid) -> bool {
+    let jobs = table("jobs");
+    let concerns = |change: &store::Change| {
+        let row = change.new.as_ref().or(change.old.as_ref());
+        change.table == jobs.id && row.is_some_and(|row| row[jobs.at("id")].as_uuid() == Some(id))
+    };
+    loop {
+        match commits.recv().await {
+            Ok(commit) if commit.changes.iter().any(concerns) => return true,
+            Ok(_) => {}
+            Err(RecvError::Lagged(_)) => return true,
+            Err(RecvError::Closed) => return false,
+        }
+    }
+}
 
 /// The job once it has ended, with its assets; 504 when that takes longer than `time_max`, which leaves the job alone.
 pub(crate) async fn ended(
@@ -17,7 +39,6 @@ pub(crate) async fn ended(
     time_max: Duration,
 ) -> Result<(Json, Vec<Json>), FunctionError> {
     let mut commits = call.app.actors.events().subscribe();
-    let jobs = table("jobs");
     let wait = async {
         loop {
             let job =
@@ -25,15 +46,10 @@ pub(crate) async fn ended(
             if matches!(job["status"].as_str(), Some("completed" | "failed" | "cancelled")) {
                 return Ok(job);
             }
-            // Until a commit concerns the job; one that was missed counts as one that does.
-            while let Ok(commit) = commits.recv().await {
-                let concerns = |change: &store::Change| {
-                    let row = change.new.as_ref().or(change.old.as_ref());
-                    change.table == jobs.id && row.is_some_and(|row| row[jobs.at("id")].as_uuid() == Some(id))
-                };
-                if commit.changes.iter().any(concerns) {
-                    break;
-                }
+            if !heard_of(&mut commits, id).await {
+                let stopping =
+                    FunctionError::unavailable("STOPPING", "the server is stopping; the job is kept");
+                return Err(stopping.with("jobId", id.to_string()));
             }
         }
     };
@@ -51,4 +67,21 @@ pub(crate) async fn ended(
         Query::all(position("workspace_assets")).equal("job_id", Value::Uuid(id)).order("asset_index", false);
     let assets = call.rows(assets).await?;
     Ok((job, assets))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_listener_that_lagged_looks_again_and_a_closed_channel_ends_the_wait() {
+        let (sender, mut receiver) = tokio::sync::broadcast::channel(1);
+        let commit = || Arc::new(Commit { number: 1, at_micros: 0, changes: Vec::new(), request_id: None });
+        for _ in 0..2 {
+            assert!(sender.send(commit()).is_ok());
+        }
+        assert!(heard_of(&mut receiver, Uuid::nil()).await, "something was missed");
+        drop(sender);
+        assert!(!heard_of(&mut receiver, Uuid::nil()).await, "nothing can come any more");
+    }
 }

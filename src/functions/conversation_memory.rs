@@ -1,6 +1,7 @@
-//! conversation-memory: what a conversation remembers, and pinning and unpinning facts.
+//! conversation-memory: what a conversation remembers, and pinning, editing and unpinning facts.
 //!
 //! `{conversation_id}` shows it; `action: "pin"` with `text` (or a `message_id` whose text is pinned) adds a fact;
+//! `action: "pin"` with a `fact_id` alone pins one that the model found, and `"edit"` with `text` rewords any;
 //! `action: "unpin"` with `fact_id` removes one.
 
 use actors::content_rules::{self, Tier};
@@ -34,12 +35,24 @@ pub(super) async fn run(call: Call) -> Outcome {
     let user_id = cast::owner(&conversation)?;
     let change = match request.action.as_deref() {
         None | Some("show") => None,
+        Some("pin") if request.text.is_none() && request.fact_id.is_some() => {
+            request.fact_id.clone().map(|fact| MemoryChange::Edit(fact, None))
+        }
+        Some("edit") => {
+            let id = request.fact_id.clone().ok_or_else(|| FunctionError::bad("fact_id is required"))?;
+            if request.text.is_none() {
+                return Err(FunctionError::bad("text is required"));
+            }
+            Some(MemoryChange::Edit(id, Some(fact(&call, &request).await?)))
+        }
         Some("pin") => Some(MemoryChange::Pin(fact(&call, &request).await?, request.message_id)),
         Some("unpin") => {
             let fact = request.fact_id.ok_or_else(|| FunctionError::bad("fact_id is required"))?;
             Some(MemoryChange::Unpin(fact))
         }
-        Some(other) => return Err(FunctionError::bad(format!("action: {other} is not show, pin or unpin"))),
+        Some(other) => {
+            return Err(FunctionError::bad(format!("action: {other} is not show, pin, edit or unpin")));
+        }
     };
     let mut fact_id = None;
     if let Some(change) = change {

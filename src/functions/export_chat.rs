@@ -1,7 +1,7 @@
 //! export-chat: a conversation as a SillyTavern chat file (JSONL): `{conversationId}`.
 //!
 //! What was imported and never changed goes out byte for byte; else every known line as it came, with what was said
-//! since at its place.
+//! since at its place. Other versions of what the character says are `swipes` of its line.
 
 use actors::conversation::chat_lines::{Names, file_of};
 use axum::http::{HeaderValue, header};
@@ -70,21 +70,22 @@ fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Vec
             }
         }
     }
-    let messages = messages(store, id)?;
-    let (chat, changed) = file_of(chat, id, &messages, &names).map_err(|error| refused(&error))?;
+    let (messages, shelved) =
+        (messages(store, "messages", id)?, messages(store, "chat.shelved_messages", id)?);
+    let (chat, changed) = file_of(chat, id, &messages, &shelved, &names).map_err(|error| refused(&error))?;
     match original {
         Some(original) if !changed => Ok(original),
         _ => Ok(chat.to_jsonl().into_bytes()),
     }
 }
 
-/// The messages in their order.
-fn messages(store: &Store, conversation: Uuid) -> Result<Vec<Row>, FunctionError> {
-    let table = table("messages");
+/// The rows of a conversation in the order of their times.
+fn messages(store: &Store, name: &'static str, conversation: Uuid) -> Result<Vec<Row>, FunctionError> {
+    let table = table(name);
     let service = Claims::service();
     let caller = Caller::new(&service);
     let limits = Limits { sorted_max: MESSAGES_MAX, ..Limits::default() };
-    let query = Query::all(position("messages")).equal("conversation_id", Value::Uuid(conversation));
+    let query = Query::all(position(name)).equal("conversation_id", Value::Uuid(conversation));
     let mut rows = Reader::new(store.reads(), &caller, limits).stored(&query, Command::Select)?;
     rows.sort_by_key(|row| row[table.at("created_at")].as_micros());
     Ok(rows)

@@ -7,6 +7,7 @@
 use actors::character::card_rating::check_long;
 use actors::content_rules::{self, Tier};
 use actors::conversation::chat_lines::messages_of;
+use actors::conversation::chat_swipes::shelved_of;
 use actors::conversation::import_chat::ImportChat;
 use axum::http::{Method, StatusCode};
 use cards::ChatFile;
@@ -50,7 +51,7 @@ pub(super) async fn run(call: Call) -> Outcome {
     let bytes = uploaded.bytes.clone();
     let store = call.app.actors.store().clone();
     let conversation_id = Uuid::new_v4();
-    let (chat, messages, tier, blob) = aside(move || {
+    let (chat, messages, shelved, tier, blob) = aside(move || {
         let chat = ChatFile::from_jsonl(&bytes).map_err(|error| refused(&error))?;
         if chat.messages().count() > MESSAGES_MAX {
             let message =
@@ -65,7 +66,8 @@ pub(super) async fn run(call: Call) -> Outcome {
         }
         let tier = rules.check(&chat)?;
         let blob = store.blobs().write(&bytes)?;
-        Ok((chat, messages, tier, blob))
+        let shelved = shelved_of(&chat, conversation_id, &messages);
+        Ok((chat, messages, shelved, tier, blob))
     })
     .await?;
 
@@ -88,11 +90,13 @@ pub(super) async fn run(call: Call) -> Outcome {
     set("conversation_type", Value::text(if character.is_some() { "roleplay" } else { "general" }));
     set("character_id", id_of(character.as_ref()));
     set("user_character_id", persona);
-    let counted = messages.len();
-    let decision = ImportChat { conversation: row, messages, blob, size: uploaded.bytes.len() as u64 };
+    let (counted, versions) = (messages.len(), shelved.len());
+    let decision =
+        ImportChat { conversation: row, messages, shelved, blob, size: uploaded.bytes.len() as u64 };
     call.app.actors.ask(&call.claims, decision).await?;
     ok(json!({
-        "success": true, "conversationId": conversation_id, "messages": counted, "contentTier": tier.name(),
+        "success": true, "conversationId": conversation_id, "messages": counted,
+        "alternatives": versions, "contentTier": tier.name(),
         "notes": chat.messages().filter(|line| line.is_system()).count(),
         "badLines": bad_lines(&chat), "badLineCount": chat.bad_lines().count(),
         "userName": chat.header_text("user_name"), "characterName": spoken,

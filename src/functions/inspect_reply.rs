@@ -82,7 +82,8 @@ async fn versions(call: &Call, message: &Json) -> Result<Vec<Json>, FunctionErro
     let shelf = Query::all(position("chat.shelved_messages"))
         .equal("conversation_id", conversation.clone())
         .equal("parent_id", cast::uuid(&parent).map_or(Value::Null, Value::Uuid))
-        .order("created_at", false);
+        .order("created_at", false)
+        .order("shelved_at", false);
     let shelved = call.rows(shelf).await?;
     let mut all: Vec<Json> = shelved.iter().map(|row| reply_tools::version(row, false)).collect();
     if !is_shelved {

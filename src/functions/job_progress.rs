@@ -4,7 +4,6 @@
 //! the preview a data URL), and at the end `done` with the job's assets.
 
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::IntoResponse;
@@ -17,7 +16,8 @@ use store::query::Query;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, position, table};
+use super::await_job;
+use super::call::{Call, Outcome, position};
 use super::error::FunctionError;
 
 /// How often the row is looked at even if nothing was heard of it.
@@ -60,7 +60,6 @@ fn event(name: &str, data: &Json) -> Event {
 async fn follow(call: Call, id: Uuid, sender: mpsc::Sender<Event>) {
     let mut commits = call.app.actors.events().subscribe();
     let mut steps = call.app.render.as_ref().map(|render| render.watch(id));
-    let jobs = table("jobs");
     let mut told = Json::Null;
     loop {
         let Ok(Some(job)) = call.row("jobs", id).await else {
@@ -92,15 +91,9 @@ async fn follow(call: Call, id: Uuid, sender: mpsc::Sender<Event>) {
             tokio::select! {
                 () = sender.closed() => return,
                 () = tokio::time::sleep(LOOK_EVERY) => break,
-                heard = commits.recv() => match heard {
-                    Ok(commit) => {
-                        let concerns = |row: &Arc<models::Row>| row[jobs.at("id")].as_uuid() == Some(id);
-                        let mut changes = commit.changes.iter().filter(|change| change.table == jobs.id);
-                        if changes.any(|change| change.new.as_ref().or(change.old.as_ref()).is_some_and(concerns)) {
-                            break;
-                        }
-                    }
-                    Err(_) => break,
+                heard = await_job::heard_of(&mut commits, id) => match heard {
+                    true => break,
+                    false => return,
                 },
                 more = step => {
                     if !more {

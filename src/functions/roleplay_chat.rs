@@ -48,6 +48,8 @@ pub(super) struct Request {
     pub scene_starters: Option<Vec<String>>,
     pub user_character_id: Option<Uuid>,
     pub scene_style: Option<String>,
+    pub selected_image_model: Option<String>,
+    pub selected_i2i_model: Option<String>,
     pub scene_preview_image_url: Option<String>,
     pub consistency_settings: Json,
     pub previous_scene_id: Option<Uuid>,

@@ -67,9 +67,22 @@ async fn draw(call: &Call, wish: &Wish, reply: &str) -> Result<(), FunctionError
     let prompt = prompt(wish, reply);
     let setting = request.scene_context.as_deref().or(request.scene_name.as_deref()).unwrap_or_default();
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
-    let metadata = json!({
+    let mut metadata = json!({
         "scene_context": {"setting": setting}, "scene_style": request.scene_style, "content_tier": wish.tier.name(),
     });
+    let selected = match before {
+        Some(_) => request.selected_i2i_model.as_deref().or(request.selected_image_model.as_deref()),
+        None => request.selected_image_model.as_deref(),
+    };
+    let model = match selected.map(str::trim).filter(|name| !name.is_empty()) {
+        Some(name) => model(call, name).await?,
+        None => None,
+    };
+    match &model {
+        Some(model) => metadata["model"] = json!(model),
+        None if selected.is_some() => metadata["unknown_model"] = json!(selected),
+        None => {}
+    }
     let scene = put_row::insert(
         call,
         "character_scenes",
@@ -102,6 +115,9 @@ async fn draw(call: &Call, wish: &Wish, reply: &str) -> Result<(), FunctionError
             "character_id": wish.character.id, "contentType": wish.tier.name(), "skip_enhancement": true,
         },
     });
+    if let Some(model) = model {
+        job["model"] = json!(model);
+    }
     if let Some((_, path)) = &before {
         job["reference_image_url"] = json!(path);
         job["metadata"]["reference_mode"] = json!("modify");
@@ -124,6 +140,25 @@ async fn draw(call: &Call, wish: &Wish, reply: &str) -> Result<(), FunctionError
     };
     put_row::update(call, "character_scenes", scene, vec![set]).await?;
     queued.map(|_| ())
+}
+
+/// The model that draws when `name` was selected: one of this machine, or one of the catalogue by key or id. `None` for a
+/// name that nobody knows; the default draws then.
+async fn model(call: &Call, name: &str) -> Result<Option<String>, FunctionError> {
+    let models = Query::all(position("api_models")).equal("is_active", Value::Bool(true)).limit(500);
+    let catalogued = call.rows(models).await?;
+    let named = |row: &&Json| row["id"].as_str() == Some(name) || row["display_name"].as_str() == Some(name);
+    let key =
+        catalogued.iter().find(named).and_then(|row| row["model_key"].as_str()).unwrap_or(name).to_string();
+    if call.app.render.is_none() {
+        // Workers elsewhere have models of their own.
+        return Ok(Some(key));
+    }
+    let folder = call.app.config.models_dir.clone();
+    let listed = tokio::task::spawn_blocking(move || {
+        actors::render::list_models(&folder).into_iter().map(|model| model.name).find(|name| *name == key)
+    });
+    Ok(listed.await.unwrap_or_default())
 }
 
 /// The picture to go on from: what is to be changed, else the scene before, else the scene's preview.

@@ -19,7 +19,7 @@ const UPLOADS_MAX: usize = 64;
 /// How long a client may send nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// What is read and thrown away of a body that was refused, so that the client hears the refusal.
-const DRAINED_BYTES_MAX: usize = 8 << 20;
+const DRAINED_BYTES_MAX: usize = 64 << 20;
 const DRAIN_MAX: Duration = Duration::from_secs(5);
 
 static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);

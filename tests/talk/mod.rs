@@ -12,6 +12,11 @@ use crate::common::Server;
 
 /// Starts on a folder with the tiny model, which holds more than the fixture says.
 pub fn start(folder: &Path) -> Server {
+    start_with(folder, &[])
+}
+
+/// The same with extra environment.
+pub fn start_with(folder: &Path, environment: &[(&str, &str)]) -> Server {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/language/llama-tiny");
     let model = folder.join("tiny");
     if !model.exists() {
@@ -24,7 +29,9 @@ pub fn start(folder: &Path) -> Server {
         std::fs::write(model.join("config.json"), config).expect("a config");
     }
     let model = model.to_string_lossy().to_string();
-    Server::start(&folder.join("data"), &[("PLAYHOUSE_CHAT_MODEL", &model)])
+    let mut all = vec![("PLAYHOUSE_CHAT_MODEL", model.as_str())];
+    all.extend_from_slice(environment);
+    Server::start(&folder.join("data"), &all)
 }
 
 pub fn conversation(server: &Server, user: &str, token: &str) -> String {

@@ -330,7 +330,9 @@ impl Chat {
             let conversation = rows::get(&store, "conversations", turn.conversation_id)?;
             let conversation = conversation.ok_or_else(super::no_conversation)?;
             let (tier, reach) = (turn.tier, turn.memory_tier);
-            let history = History::read(&store, &conversation, turn.replaces, turn.history_max, reach)?;
+            let mut history = History::read(&store, &conversation, turn.replaces, turn.history_max, reach)?;
+            // What another conversation knows, and this one may not hear of, is no reason to refuse this one.
+            history.others.retain(|fact| content_rules::check(tier, "a fact", &fact.text).is_ok());
             let count = |text: &str| turn.chosen.count_tokens(text);
             // A client that stores what is said may have done so already.
             let is_told = |said: &&str| {

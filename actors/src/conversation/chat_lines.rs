@@ -8,6 +8,8 @@ use models::{Row, Value, schema};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::chat_swipes::{places, show};
+
 /// How times are written in new lines.
 const DATE_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 
@@ -51,8 +53,18 @@ pub fn messages_of(chat: &ChatFile, conversation: Uuid, now_micros: i64) -> Vec<
     rows
 }
 
+/// Whether a line is a message, not a note of the program nor damage.
+pub(super) fn is_message(line: &Line) -> bool {
+    matches!(line, Line::Message(line) if !line.is_system())
+}
+
+/// A time as new lines write it.
+pub(super) fn date_of(micros: i64) -> String {
+    DateTime::from_timestamp_micros(micros).unwrap_or_default().format(DATE_FORMAT).to_string()
+}
+
 /// The text as a column takes it.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     text.replace('\0', "")
 }
 
@@ -97,29 +109,40 @@ pub struct Names {
 }
 
 /// A chat file with the messages as they are now, told in this order: known lines as they came unless their text was
-/// changed, what is no message where it stood, new lines at their place. Answers whether anything differs.
+/// changed, what is no message where it stood, new lines at their place. Other versions of what the character says, from
+/// the shelf, are alternatives of its line. Answers whether anything differs.
 pub fn file_of(
     original: Option<ChatFile>,
     conversation: Uuid,
     messages: &[Row],
+    shelved: &[Row],
     names: &Names,
 ) -> Result<(ChatFile, bool), CardError> {
     let table = schema().known("messages");
+    let shelf = schema().known("chat.shelved_messages");
     let is_new = original.is_none();
     let original = original.unwrap_or_default();
-    let places: HashMap<Uuid, usize> =
-        (0..original.lines.len()).map(|place| (message_id(conversation, place), place)).collect();
-    let is_message = |line: &Line| matches!(line, Line::Message(line) if !line.is_system());
+    let places = places(&original, conversation);
+    let mut versions: HashMap<Option<Uuid>, Vec<&Row>> = HashMap::new();
+    for row in shelved.iter().filter(|row| row[shelf.at("sender")].as_str() != Some("user")) {
+        versions.entry(row[shelf.at("parent_id")].as_uuid()).or_default().push(row);
+    }
     let mut chat = ChatFile { header: original.header.clone(), lines: Vec::new() };
     let mut changed = is_new;
     // What is no message stands where it stood: before the first later line that is still told.
     let mut next = 0;
+    let mut parent = None;
     for row in messages {
         let id = row[table.at("id")].as_uuid().unwrap_or_default();
-        let content = row[table.at("content")].as_str().unwrap_or_default();
-        match places.get(&id) {
+        let is_user = row[table.at("sender")].as_str() == Some("user");
+        let others = versions.remove(&parent).filter(|_| !is_user).unwrap_or_default();
+        parent = Some(id);
+        // The line of the message itself, or of a version that it took the place of.
+        let of_others = others.iter().filter_map(|row| places.get(&row[shelf.at("id")].as_uuid()?)).min();
+        let place = places.get(&id).or(of_others).copied().filter(|place| *place >= next);
+        let mut line = match place {
             Some(place) => {
-                while next < *place {
+                while next < place {
                     let line = &original.lines[next];
                     match is_message(line) {
                         true => changed = true,
@@ -127,26 +150,21 @@ pub fn file_of(
                     }
                     next += 1;
                 }
-                next = next.max(place + 1);
-                let mut line = original.lines[*place].clone();
-                if let Line::Message(line) = &mut line
-                    && plain(line.text()) != content
-                {
-                    say_otherwise(line, content)?;
-                    changed = true;
-                }
-                chat.lines.push(line);
+                next = place + 1;
+                original.lines[place].clone()
             }
             None => {
                 changed = true;
-                let is_user = row[table.at("sender")].as_str() == Some("user");
                 let name = if is_user { &names.user } else { &names.character };
-                let micros = row[table.at("created_at")].as_micros().unwrap_or(0);
-                let date = DateTime::from_timestamp_micros(micros).unwrap_or_default();
-                let date = date.format(DATE_FORMAT).to_string();
-                chat.lines.push(Line::Message(ChatLine::new(name, is_user, content, &date)));
+                let content = row[table.at("content")].as_str().unwrap_or_default();
+                let date = date_of(row[table.at("created_at")].as_micros().unwrap_or(0));
+                Line::Message(ChatLine::new(name, is_user, content, &date))
             }
+        };
+        if let Line::Message(line) = &mut line {
+            changed |= show(line, conversation, place, row, &others)?;
         }
+        chat.lines.push(line);
     }
     for line in original.lines.iter().skip(next) {
         match is_message(line) {
@@ -156,31 +174,19 @@ pub fn file_of(
     }
     if chat.header.is_none() && is_new {
         let first = messages.first().and_then(|row| row[table.at("created_at")].as_micros()).unwrap_or(0);
-        let date = DateTime::from_timestamp_micros(first).unwrap_or_default();
         let mut header = Map::new();
         header.insert("user_name".into(), json!(names.user));
         header.insert("character_name".into(), json!(names.character));
-        header.insert("create_date".into(), json!(date.format(DATE_FORMAT).to_string()));
+        header.insert("create_date".into(), json!(date_of(first)));
         header.insert("chat_metadata".into(), json!({}));
         chat.header = Some(header);
     }
     Ok((chat, changed))
 }
 
-/// Changes a line's text, and the alternative that it shows.
-fn say_otherwise(line: &mut ChatLine, content: &str) -> Result<(), CardError> {
-    let shown = line.swipe_id();
-    if let Some(Json::Array(mut swipes)) = line.raw().get("swipes").cloned()
-        && let Some(swipe) = swipes.get_mut(shown)
-    {
-        *swipe = json!(content);
-        line.set("swipes", Json::Array(swipes))?;
-    }
-    line.set("mes", json!(content))
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::chat_swipes::shelved_of;
     use super::*;
 
     const CHAT: &str = concat!(
@@ -230,8 +236,9 @@ mod tests {
     #[test]
     fn an_unchanged_chat_goes_out_as_it_came() {
         let (chat, rows, conversation) = read();
+        let shelved = shelved_of(&chat, conversation, &rows);
         let (out, changed) =
-            file_of(Some(chat.clone()), conversation, &rows, &Names::default()).expect("a file");
+            file_of(Some(chat.clone()), conversation, &rows, &shelved, &Names::default()).expect("a file");
         assert!(!changed);
         assert_eq!(out, chat);
     }
@@ -246,7 +253,7 @@ mod tests {
         new[table.at("content")] = Value::text("new");
         rows[2] = new;
         let names = Names { user: "Ann".into(), character: "Mira".into() };
-        let (out, changed) = file_of(Some(chat), conversation, &rows, &names).expect("a file");
+        let (out, changed) = file_of(Some(chat), conversation, &rows, &[], &names).expect("a file");
         assert!(changed);
         let text = out.to_jsonl();
         let lines: Vec<&str> = text.lines().collect();
@@ -260,8 +267,56 @@ mod tests {
     fn a_conversation_without_a_file_gets_one() {
         let (_, rows, _) = read();
         let names = Names { user: "Ann".into(), character: "Mira".into() };
-        let (out, _) = file_of(None, Uuid::nil(), &rows, &names).expect("a file");
+        let (out, _) = file_of(None, Uuid::nil(), &rows, &[], &names).expect("a file");
         assert_eq!(out.header_text("character_name"), "Mira");
         assert_eq!(out.messages().map(ChatLine::name).collect::<Vec<_>>(), ["Mira", "Ann", "Mira"]);
+    }
+    #[test]
+    fn alternatives_become_versions_and_versions_alternatives() {
+        let (chat, rows, conversation) = read();
+        let (table, shelf) = (schema().known("messages"), schema().known("chat.shelved_messages"));
+        let mut shelved = shelved_of(&chat, conversation, &rows);
+        assert_eq!(shelved.len(), 1);
+        assert_eq!(shelved[0][shelf.at("content")].as_str(), Some("Ho"));
+        assert!(shelved[0][shelf.at("parent_id")].is_null());
+        // As after another version was chosen, and another reply was made for the last message.
+        let swap = |message: &Row, other: &Row| {
+            let (mut told, mut aside) = (message.clone(), other.clone());
+            for column in ["id", "content"] {
+                told[table.at(column)] = other[shelf.at(column)].clone();
+                aside[shelf.at(column)] = message[table.at(column)].clone();
+            }
+            (told, aside)
+        };
+        let mut now = rows.clone();
+        (now[0], shelved[0]) = swap(&rows[0], &shelved[0]);
+        let mut again = shelf.default_row();
+        for column in ["id", "sender", "content", "created_at"] {
+            again[shelf.at(column)] = rows[2][table.at(column)].clone();
+        }
+        again[shelf.at("parent_id")] = rows[1][table.at("id")].clone();
+        shelved.push(again);
+        now[2][table.at("id")] = Value::Uuid(Uuid::from_u128(9));
+        now[2][table.at("content")] = Value::text("later");
+        now[2][table.at("created_at")] = Value::Timestamp(1_690_000_000_000_000);
+        let (out, changed) =
+            file_of(Some(chat), conversation, &now, &shelved, &Names::default()).expect("a file");
+        assert!(changed);
+        let text = out.to_jsonl();
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines.len(), 6, "{text}");
+        assert!(lines[1].contains(r#""mes":"Ho","swipes":["Ho","Hi"],"swipe_id":0"#), "{text}");
+        assert!(
+            lines[5].contains(r#""mes":"later","swipes":["earlier, says the file","later"],"swipe_id":1"#),
+            "{text}"
+        );
+        // What went out comes in again with the same alternatives.
+        let chat = ChatFile::from_jsonl(text.as_bytes()).expect("a chat");
+        let rows = messages_of(&chat, conversation, 1_700_000_000_000_000);
+        let texts: Vec<String> = shelved_of(&chat, conversation, &rows)
+            .iter()
+            .map(|row| row[shelf.at("content")].as_str().unwrap_or_default().to_string())
+            .collect();
+        assert_eq!(texts, ["Hi", "earlier, says the file"]);
     }
 }

@@ -14,6 +14,8 @@ pub struct ImportChat {
     pub conversation: Row,
     /// Its messages, in order.
     pub messages: Vec<Row>,
+    /// Other versions of them.
+    pub shelved: Vec<Row>,
     /// The file as it came.
     pub blob: BlobHash,
     /// Its bytes.
@@ -37,6 +39,10 @@ impl Decision for ImportChat {
         let messages = schema().known("messages");
         for message in self.messages {
             transaction.insert(&caller, messages, message)?;
+        }
+        let shelf = schema().known("chat.shelved_messages");
+        for version in self.shelved {
+            transaction.insert(&service, shelf, version)?;
         }
         let files = schema().known("cards.chats");
         let mut file = files.default_row();

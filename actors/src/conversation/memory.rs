@@ -1,7 +1,9 @@
 //! What a conversation remembers beyond its latest messages, in `conversations.memory_data`:
 //!
-//! - `key_facts`: pinned facts, each `{id, text, source_message_id, created_at}`; plain texts of clients count too;
-//! - `summaries`: what happened earlier, each `{id, text, message_ids, created_at}`.
+//! - `key_facts`: facts, each `{id, text, source_message_id, created_at}`; plain texts of clients count too. People pin
+//!   them; those that the model found while it summed up say `"by": "model"` until somebody pins or edits them;
+//! - `summaries`: what happened earlier, each `{id, text, message_ids, created_at}`;
+//! - `find_facts`: `false` keeps the model from finding facts.
 //!
 //! Everything names the messages it comes from and goes away with them. Other members are the client's.
 
@@ -12,6 +14,8 @@ use uuid::Uuid;
 
 /// Facts kept.
 pub const FACTS_MAX: usize = 200;
+/// Facts kept that the model found; the oldest goes first.
+pub const FOUND_MAX: usize = 60;
 /// Summaries kept; the oldest goes first.
 pub const SUMMARIES_MAX: usize = 64;
 /// Longest fact or summary, in characters.
@@ -26,14 +30,17 @@ pub struct Remembered {
     pub text: String,
     /// From which messages.
     pub sources: Vec<Uuid>,
+    /// Whether the model found it, and nobody has pinned it since.
+    pub found: bool,
 }
 
 fn read(entry: &Json) -> Option<Remembered> {
     if let Json::String(text) = entry {
-        return Some(Remembered { id: None, text: text.clone(), sources: Vec::new() });
+        return Some(Remembered { id: None, text: text.clone(), sources: Vec::new(), found: false });
     }
     let text = entry["text"].as_str().or(entry["fact"].as_str())?.to_string();
-    Some(Remembered { id: entry["id"].as_str().map(str::to_string), text, sources: sources(entry) })
+    let id = entry["id"].as_str().map(str::to_string);
+    Some(Remembered { id, text, sources: sources(entry), found: is_found(entry) })
 }
 
 fn sources(entry: &Json) -> Vec<Uuid> {
@@ -42,11 +49,15 @@ fn sources(entry: &Json) -> Vec<Uuid> {
     one.chain(many).filter_map(|id| Uuid::parse_str(id).ok()).collect()
 }
 
+fn is_found(entry: &Json) -> bool {
+    entry["by"] == "model"
+}
+
 fn list(data: &Json, member: &str) -> Vec<Remembered> {
     data[member].as_array().into_iter().flatten().filter_map(read).collect()
 }
 
-/// The pinned facts.
+/// The facts.
 pub fn facts(data: &Json) -> Vec<Remembered> {
     list(data, "key_facts")
 }
@@ -91,14 +102,67 @@ pub fn pin(data: &mut Json, text: &str, source: Option<Uuid>) -> Option<String> 
     }
     let mut all = data["key_facts"].as_array().cloned().unwrap_or_default();
     if all.len() >= FACTS_MAX {
-        return None;
+        // What people pin comes before what the model found.
+        all.remove(all.iter().position(is_found)?);
     }
-    let id = Uuid::new_v4().to_string();
+    let fact = fact(text, source);
+    let id = fact["id"].as_str().map(str::to_string);
+    all.push(fact);
+    data["key_facts"] = Json::Array(all);
+    id
+}
+
+fn fact(text: &str, source: Option<Uuid>) -> Json {
     let text: String = text.chars().take(TEXT_CHARS_MAX).collect();
     let now = chrono::Utc::now().to_rfc3339();
-    all.push(json!({"id": id, "text": text, "source_message_id": source, "created_at": now}));
+    json!({"id": Uuid::new_v4().to_string(), "text": text, "source_message_id": source, "created_at": now})
+}
+
+/// Adds facts that the model found, except those that are known; says how many.
+pub fn learn(data: &mut Json, found: &[(String, Uuid)]) -> usize {
+    if !data.is_object() {
+        *data = json!({});
+    }
+    let mut all = data["key_facts"].as_array().cloned().unwrap_or_default();
+    let plain = |text: &str| text.trim().trim_end_matches('.').to_lowercase();
+    let mut known: HashSet<String> = all.iter().filter_map(read).map(|it| plain(&it.text)).collect();
+    let mut added = 0;
+    for (text, source) in found {
+        let is_new = known.insert(plain(text));
+        let at_most = |all: &[Json]| all.iter().filter(|entry| is_found(entry)).count() >= FOUND_MAX;
+        if is_new && (at_most(&all) || all.len() >= FACTS_MAX) {
+            match all.iter().position(is_found) {
+                Some(oldest) => drop(all.remove(oldest)),
+                None => continue,
+            }
+        }
+        if is_new {
+            let mut fact = fact(text, Some(*source));
+            fact["by"] = json!("model");
+            all.push(fact);
+            added += 1;
+        }
+    }
     data["key_facts"] = Json::Array(all);
-    Some(id)
+    added
+}
+
+/// Whether the model may add facts.
+pub fn may_learn(data: &Json) -> bool {
+    data["find_facts"] != Json::Bool(false)
+}
+
+/// Rewords a fact, or keeps its words without `text`; from then on it is pinned. Says whether it was there.
+pub fn edit(data: &mut Json, id: &str, text: Option<&str>) -> bool {
+    let facts = data["key_facts"].as_array_mut().into_iter().flatten();
+    let Some(Json::Object(fact)) = facts.into_iter().find(|entry| entry["id"].as_str() == Some(id)) else {
+        return false;
+    };
+    fact.remove("by");
+    if let Some(text) = text {
+        fact.insert("text".into(), json!(text.chars().take(TEXT_CHARS_MAX).collect::<String>()));
+    }
+    true
 }
 
 /// Removes a pinned fact by its id; says whether it was there.
@@ -145,5 +209,30 @@ mod tests {
         assert_eq!(summaries(&data), summaries(&before));
         assert_eq!(data["pronouns"], "she");
         assert!(unpin(&mut data, &id) && !unpin(&mut data, &id));
+    }
+
+    #[test]
+    fn found_facts_are_few_known_once_and_give_way_to_pinned_ones() {
+        let a = Uuid::from_u128(1);
+        let mut data = json!({"key_facts": ["She sails"]});
+        let of = |texts: &[&str]| texts.iter().map(|text| (text.to_string(), a)).collect::<Vec<_>>();
+        assert_eq!(learn(&mut data, &of(&["she sails.", "He is tall", "he is tall"])), 1);
+        let tall = facts(&data)[1].clone();
+        assert!(tall.found && tall.sources == [a]);
+        // Editing makes it a person's own.
+        let id = tall.id.expect("an id");
+        assert!(edit(&mut data, &id, Some("He is small")) && !edit(&mut data, "nobody", None));
+        assert_eq!((facts(&data)[1].text.as_str(), facts(&data)[1].found), ("He is small", false));
+
+        let many: Vec<String> = (0..FOUND_MAX + 5).map(|number| format!("fact {number}")).collect();
+        learn(&mut data, &of(&many.iter().map(String::as_str).collect::<Vec<_>>()));
+        assert_eq!(facts(&data).len(), 2 + FOUND_MAX);
+        assert_eq!(facts(&data)[2].text, "fact 5", "the oldest went");
+        for number in 0..FACTS_MAX - 2 {
+            assert!(pin(&mut data, &format!("pinned {number}"), None).is_some(), "{number}");
+        }
+        assert!(pin(&mut data, "one more", None).is_none());
+        assert_eq!(learn(&mut data, &of(&["too late"])), 0);
+        assert!(may_learn(&data) && !may_learn(&json!({"find_facts": false})));
     }
 }

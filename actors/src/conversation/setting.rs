@@ -186,8 +186,9 @@ impl Setting {
 
     /// Facts always; summaries of what is not told in full anyway.
     fn remembered(&self, history: &History, lines: &[Said], sections: &mut Vec<Section>) {
-        let pinned = memory::facts(&history.memory);
-        for (facts, rank) in [(&pinned, 1), (&history.others, 5)] {
+        let (found, pinned): (Vec<_>, Vec<_>) =
+            memory::facts(&history.memory).into_iter().partition(|fact| fact.found);
+        for (facts, rank) in [(&pinned, 1), (&found, 4), (&history.others, 5)] {
             for fact in facts {
                 let source = json!({"id": fact.id, "message_ids": fact.sources});
                 sections

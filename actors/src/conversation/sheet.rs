@@ -120,9 +120,21 @@ impl Sheet {
     /// How the character talks, by example.
     pub fn examples(&self) -> String {
         let examples = self.row["voice_examples"].as_array().into_iter().flatten().take(ITEMS_MAX);
-        let lines: Vec<String> =
-            examples.filter_map(Json::as_str).map(|line| format!("{}: {line}", self.name)).collect();
+        let lines: Vec<String> = examples
+            .filter_map(Json::as_str)
+            .map(|text| {
+                if self.says_who_speaks(text) { text.trim().into() } else { format!("{}: {text}", self.name) }
+            })
+            .collect();
         if lines.is_empty() { String::new() } else { format!("Examples:\n{}", lines.join("\n")) }
+    }
+
+    /// Whether an example names its speakers itself, as those of cards do.
+    fn says_who_speaks(&self, example: &str) -> bool {
+        let first = example.trim_start().trim_start_matches('*');
+        let speaker = first.split_once(':').map_or("", |(speaker, _)| speaker.trim_end_matches('*').trim());
+        let names = ["{{char}}", "{{user}}", "<bot>", "<user>", self.name.as_str()];
+        names.iter().any(|name| speaker.eq_ignore_ascii_case(name))
     }
 
     /// Refuses a character that a conversation of this tier may not have.
@@ -188,6 +200,15 @@ mod tests {
             mira.describe(),
             "Character: Mira\nDescription: keeps the light\nLooks: tall\ngoals: rest, peace"
         );
+    }
+
+    #[test]
+    fn examples_name_each_speaker_once() {
+        let examples =
+            ["{{user}}: hi\n{{char}}: ho", "{{Char}}: well", "Mira: so", "**Mira:** now", "I: she said"];
+        let mira = sheet(json!({"voice_examples": examples}));
+        let expected = "Examples:\n{{user}}: hi\n{{char}}: ho\n{{Char}}: well\nMira: so\n**Mira:** now\nMira: I: she said";
+        assert_eq!(mira.examples(), expected);
     }
 
     #[test]

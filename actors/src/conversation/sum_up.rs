@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use super::chat::{Chat, Turn};
 use super::history::{History, MemoryTier};
+use super::memory;
 use super::prompt::Said;
 use super::update_memory::{MemoryChange, UpdateMemory};
 use crate::content_rules;
@@ -41,10 +42,12 @@ impl Chat {
             let conversation = rows::get(&store, "conversations", id).ok()??;
             History::read(&store, &conversation, None, LOOKED_AT, MemoryTier::Conversation).ok()
         });
-        let Some(batch) = read.await.ok().flatten().and_then(|history| due(&history)) else { return };
+        let Some(history) = read.await.ok().flatten() else { return };
+        let Some(batch) = due(&history) else { return };
         let ids: Vec<Uuid> = batch.iter().filter_map(|said| said.id).collect();
         let room = turn.chosen.context_tokens.saturating_sub(TOKENS_MAX + 120);
         let mut text = String::new();
+        let mut lines = Vec::new();
         for said in &batch {
             let speaker = if said.role == Role::User { "User" } else { "Character" };
             let words: String = said.text.chars().take(MESSAGE_CHARS).collect();
@@ -53,6 +56,7 @@ impl Chat {
                 break;
             }
             text.push_str(&line);
+            lines.push(line);
         }
         if text.is_empty() {
             return;
@@ -79,8 +83,10 @@ impl Chat {
             user_id: turn.user_id,
             change: MemoryChange::Summarise(summary, ids),
         };
-        if let Err(error) = self.inner.actors.ask(&turn.claims, update).await {
-            tracing::warn!(%error, "a summary could not be stored");
+        match self.inner.actors.ask(&turn.claims, update).await {
+            Ok(Some(_)) if memory::may_learn(&history.memory) => self.find_facts(turn, &batch, &lines).await,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "a summary could not be stored"),
         }
     }
 }
@@ -90,7 +96,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::conversation::memory;
 
     #[test]
     fn the_oldest_uncovered_messages_are_due_and_the_latest_never() {

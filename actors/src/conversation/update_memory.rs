@@ -1,4 +1,4 @@
-//! Remembering and forgetting: pinned facts and rolling summaries of a conversation.
+//! Remembering and forgetting: facts and rolling summaries of a conversation.
 
 use std::collections::HashSet;
 
@@ -16,8 +16,12 @@ use crate::refusal::Refusal;
 pub enum MemoryChange {
     /// A fact is pinned, with the message that it comes from.
     Pin(String, Option<Uuid>),
-    /// A fact is unpinned.
+    /// A fact is pinned as it stands, or with other words.
+    Edit(String, Option<String>),
+    /// A fact is removed.
     Unpin(String),
+    /// The model found facts, each with its message.
+    Learn(Vec<(String, Uuid)>),
     /// Messages are summed up.
     Summarise(String, Vec<Uuid>),
 }
@@ -62,6 +66,18 @@ impl Decision for UpdateMemory {
                 Some(memory::pin(&mut data, &text, source).ok_or_else(full)?)
             }
             MemoryChange::Unpin(id) => memory::unpin(&mut data, &id).then_some(id),
+            MemoryChange::Edit(id, text) => memory::edit(&mut data, &id, text.as_deref()).then_some(id),
+            MemoryChange::Learn(found) => {
+                // An edit may have overtaken them.
+                let mut stand = Vec::new();
+                for (text, source) in found {
+                    if told(transaction, self.conversation_id, &[source])? {
+                        stand.push((text, source));
+                    }
+                }
+                let learnt = memory::may_learn(&data) && memory::learn(&mut data, &stand) > 0;
+                learnt.then(String::new)
+            }
             MemoryChange::Summarise(text, of) => {
                 // An edit may have overtaken the summary, and another one may cover the same messages.
                 let covered: HashSet<Uuid> =

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use language::fetch::DEFAULT_CHAT_MODEL;
-use language::{EngineLimits, FetchProgress, LocalDevice, LocalEngine, fetch_default_chat_model};
+use language::{FetchProgress, LocalDevice, LocalEngine, fetch_default_chat_model};
 
 use super::{LanguageConfig, NoEngine};
 
@@ -48,6 +48,7 @@ pub(super) struct LocalModel {
 
 impl LocalModel {
     pub fn start(config: LanguageConfig) -> Arc<LocalModel> {
+        language::fetch::remove_interrupted_fetches(&config.models_dir);
         let state = match &config.chat_model {
             Some(path) if path.exists() => State::Present(path.clone()),
             Some(path) => State::Failed(format!("chat_model {} does not exist", path.display())),
@@ -152,8 +153,8 @@ impl LocalModel {
         }
         let started = Instant::now();
         let opened = tokio::task::spawn_blocking({
-            let path = path.clone();
-            move || LocalEngine::open(&path, &LocalDevice::Cpu, EngineLimits::default())
+            let (path, limits) = (path.clone(), self.config.local);
+            move || LocalEngine::open(&path, &LocalDevice::Cpu, limits)
         })
         .await;
         let broken = |reason: String| NoEngine::Broken { reason: format!("{}: {reason}", path.display()) };

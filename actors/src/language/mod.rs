@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use language::{
-    ChatEngine, ChatMessage, ChatOutcome, ChatRequest, EngineLoad, LanguageError, LocalEngine, Sampling,
+    ChatEngine, ChatMessage, ChatOutcome, ChatRequest, EngineLimits, EngineLoad, LanguageError, LocalEngine,
+    RemoteLimits, Sampling,
 };
 use serde_json::Value as Json;
 use store::Store;
@@ -36,6 +37,10 @@ pub struct LanguageConfig {
     pub chat_model: Option<PathBuf>,
     /// Whether to fetch the default model when there is none.
     pub fetch_chat_model: bool,
+    /// How much the local model may take on.
+    pub local: EngineLimits,
+    /// How patient to be with each server elsewhere, and how much it may be asked at once.
+    pub remote: RemoteLimits,
 }
 
 /// All engines of a running server. Clones share them.
@@ -119,8 +124,9 @@ pub struct Completion {
 impl Engines {
     /// Looks for a local model, and fetches one in the background if asked to. Loads nothing.
     pub fn start(store: Store, config: LanguageConfig) -> Engines {
+        let remote = Arc::new(remote_models::RemoteModels::new(config.remote));
         let local = local_model::LocalModel::start(config);
-        Engines { local, remote: Arc::new(remote_models::RemoteModels::default()), store }
+        Engines { local, remote, store }
     }
 
     /// How the local model fares.

@@ -106,12 +106,17 @@ pub(super) fn candidates(store: &Store) -> Result<Vec<Candidate>, StoreError> {
 }
 
 /// Engines by what they reach, so that a server which fails is remembered from one request to the next.
-#[derive(Default)]
 pub(super) struct RemoteModels {
     engines: Mutex<HashMap<u64, Arc<RemoteEngine>>>,
+    limits: RemoteLimits,
 }
 
 impl RemoteModels {
+    /// No engines yet; each will have these limits.
+    pub fn new(limits: RemoteLimits) -> RemoteModels {
+        RemoteModels { engines: Mutex::default(), limits }
+    }
+
     /// An engine that tries `first` and then the others.
     pub fn chain(&self, first: &Candidate, others: &[Candidate]) -> Result<Arc<RemoteEngine>, NoEngine> {
         let mut endpoints = vec![first.endpoint()?];
@@ -138,7 +143,7 @@ impl RemoteModels {
             return Ok(engine.clone());
         }
         let runtime = tokio::runtime::Handle::current();
-        let engine = RemoteEngine::new(name, endpoints, RemoteLimits::default(), runtime);
+        let engine = RemoteEngine::new(name, endpoints, self.limits, runtime);
         let engine = engine.map_err(|error: LanguageError| NoEngine::Broken { reason: error.to_string() })?;
         if engines.len() >= ENGINES_MAX {
             engines.clear();

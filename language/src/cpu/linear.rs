@@ -4,6 +4,7 @@ use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use rayon::prelude::*;
 
 use super::kernels::row_products;
+use super::packed_products::{block_sums, packed_products};
 use crate::error::LanguageError;
 use crate::weights::{PackedRows, StoredType};
 
@@ -11,9 +12,6 @@ use crate::weights::{PackedRows, StoredType};
 const FEW_ROWS: usize = 8;
 /// Weights that one task reads; small enough to share out evenly, large enough to be worth a task.
 const TASK_WEIGHTS: usize = 1 << 16;
-
-/// Packed weights that are unpacked at a time: they stay in the nearest cache until they are used.
-const UNPACKED_NUMBERS: usize = 4096;
 
 /// A matrix `[out, in]`, in memory once.
 pub(super) struct Linear {
@@ -31,7 +29,7 @@ enum Weights {
     /// Plain floats, seen both as a slice and as a burn tensor.
     Plain { numbers: Bytes, tensor: Tensor<2> },
     /// As the file stores them, a part after the other, and unpacked where they are used: reading four bits and
-    /// unpacking them is faster than reading the 32 bits that they mean, and the results are the same.
+    /// unpacking them is faster than reading the 32 bits that they mean, and nothing is rounded on the way.
     Packed(Vec<PackedRows>),
 }
 
@@ -144,12 +142,13 @@ impl Linear {
                     .for_each(|(out, weights)| row_products(weights, x, width, rows, out));
             }
             Weights::Packed(parts) => {
+                let sums = block_sums(x);
                 let mut rest = products.as_mut_slice();
                 for part in parts {
                     let (own, after) = rest.split_at_mut(part.rows() * rows);
                     own.par_chunks_mut(task_rows * rows)
                         .enumerate()
-                        .for_each(|(task, out)| packed_products(part, task * task_rows, x, rows, out));
+                        .for_each(|(task, out)| packed_products(part, task * task_rows, x, &sums, rows, out));
                     rest = after;
                 }
             }
@@ -164,17 +163,5 @@ impl Linear {
             }
         }
         out
-    }
-}
-
-/// Multiplies weight rows from `first` on, unpacking a few at a time.
-fn packed_products(part: &PackedRows, first: usize, x: &[f32], rows: usize, out: &mut [f32]) {
-    let width = part.width;
-    let at_once = (UNPACKED_NUMBERS / width).max(1);
-    let mut unpacked = vec![0.0; at_once * width];
-    for (block, out) in out.chunks_mut(at_once * rows).enumerate() {
-        let unpacked = &mut unpacked[..out.len() / rows * width];
-        part.unpack(first + block * at_once, unpacked);
-        row_products(unpacked, x, width, rows, out);
     }
 }

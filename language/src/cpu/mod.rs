@@ -8,6 +8,7 @@ mod kernels;
 mod kv_cache;
 mod linear;
 pub mod llama;
+mod packed_products;
 
 pub use kv_cache::KvCache;
 pub use llama::CpuLlama;

@@ -1,5 +1,6 @@
 //! How do servers elsewhere answer? Any that speak the OpenAI dialect, tried in order.
 
+mod admission;
 mod circuit_breaker;
 mod event_stream;
 mod wire;
@@ -12,7 +13,6 @@ use futures_util::StreamExt;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, RETRY_AFTER};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 pub use circuit_breaker::{CircuitBreaker, CircuitState};
 
@@ -21,6 +21,7 @@ use crate::engine::{
 };
 use crate::error::LanguageError;
 use crate::text_stream::TextStream;
+use admission::{Admission, Ticket};
 use event_stream::EventStream;
 use wire::ReplyChunk;
 
@@ -65,7 +66,7 @@ pub struct RemoteLimits {
     pub connect: Duration,
     /// Until the answer begins, and between any two pieces of it.
     pub read: Duration,
-    /// Until the reply is complete, all attempts together.
+    /// Until the reply is complete, all attempts together; waiting for a turn does not count.
     pub total: Duration,
     /// Attempts per endpoint before the next one is tried.
     pub attempts: u32,
@@ -75,8 +76,10 @@ pub struct RemoteLimits {
     pub failures_max: u32,
     /// How long it is left alone.
     pub rest: Duration,
-    /// Replies at the same time; others are refused.
+    /// Replies at the same time; others wait, and people take turns.
     pub active_max: usize,
+    /// Requests that may wait; others are refused.
+    pub waiting_max: usize,
 }
 
 impl Default for RemoteLimits {
@@ -90,6 +93,7 @@ impl Default for RemoteLimits {
             failures_max: 5,
             rest: Duration::from_secs(60),
             active_max: 64,
+            waiting_max: 256,
         }
     }
 }
@@ -99,7 +103,7 @@ pub struct RemoteEngine {
     name: String,
     shared: Arc<Shared>,
     runtime: Handle,
-    active: Arc<Semaphore>,
+    admission: Arc<Admission>,
 }
 
 struct Shared {
@@ -142,9 +146,9 @@ impl RemoteEngine {
             .into_iter()
             .map(|endpoint| (endpoint, CircuitBreaker::new(limits.failures_max, limits.rest)))
             .collect();
-        let active = Arc::new(Semaphore::new(limits.active_max));
+        let admission = Admission::new(limits.active_max, limits.waiting_max);
         let shared = Arc::new(Shared { client, endpoints, limits });
-        Ok(RemoteEngine { name: name.into(), shared, runtime, active })
+        Ok(RemoteEngine { name: name.into(), shared, runtime, admission })
     }
 
     /// Every endpoint's name and whether it is being tried.
@@ -163,13 +167,8 @@ impl ChatEngine for RemoteEngine {
     fn submit(&self, request: ChatRequest) -> Result<ChatStream, LanguageError> {
         request.check()?;
         let text = TextStream::new(&request.stop)?;
-        let permit = self
-            .active
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| LanguageError::QueueFull { limit: self.shared.limits.active_max })?;
         let place = QueuePlace::default();
-        place.set(None);
+        let ticket = self.admission.enter(&request.user, place.clone())?;
         let (events, stream) = ChatStream::pair(place);
         let reply = Reply {
             shared: self.shared.clone(),
@@ -180,7 +179,7 @@ impl ChatEngine for RemoteEngine {
             usage: Usage::default(),
             first: None,
             last: None,
-            _permit: permit,
+            ticket,
         };
         self.runtime.spawn(reply.run(events));
         Ok(stream)
@@ -210,16 +209,21 @@ struct Reply {
     usage: Usage,
     first: Option<Instant>,
     last: Option<Instant>,
-    _permit: OwnedSemaphorePermit,
+    /// Kept until the reply has ended.
+    ticket: Ticket,
 }
 
 impl Reply {
     async fn run(mut self, events: Events) {
         let cancel = self.request.cancel.clone();
         let total = self.shared.limits.total;
+        let called = tokio::select! {
+            () = cancel.cancelled() => false,
+            () = self.ticket.called() => true,
+        };
         let ended = tokio::select! {
             () = cancel.cancelled() => Ok((FinishReason::Cancelled, String::new())),
-            result = tokio::time::timeout(total, self.any_endpoint(&events)) => match result {
+            result = tokio::time::timeout(total, self.any_endpoint(&events)), if called => match result {
                 Ok(ended) => ended,
                 Err(_) => Err(LanguageError::Remote {
                     endpoint: "all endpoints".into(),

@@ -1,0 +1,169 @@
+//! Which alternative ("swipe") of a chat file's line is which version of a message.
+
+use std::collections::HashMap;
+
+use cards::{CardError, ChatFile, ChatLine, Line};
+use models::{Row, Value, schema};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use super::chat_lines::{date_of, is_message, message_id, plain};
+
+/// Alternatives of one line that become versions; the others stay in the file.
+const SWIPES_MAX: usize = 100;
+/// And of a whole file: all of them land in one commit.
+const ALL_MAX: usize = 20_000;
+/// What a line says of the alternative that it shows, and of each in `swipe_info`.
+const INFO: [&str; 4] = ["send_date", "gen_started", "gen_finished", "extra"];
+
+/// An alternative that is not shown has a name made of its line's place and its own.
+fn swipe_message_id(conversation: Uuid, place: usize, swipe: usize) -> Uuid {
+    Uuid::new_v5(&conversation, format!("{place}/{swipe}").as_bytes())
+}
+
+/// The id of each alternative of a line.
+fn ids(conversation: Uuid, place: usize, count: usize, shown: usize) -> Vec<Uuid> {
+    let id = |swipe: usize| match swipe == shown {
+        true => message_id(conversation, place),
+        false => swipe_message_id(conversation, place, swipe),
+    };
+    (0..count).map(id).collect()
+}
+
+/// The alternatives that a chat file's lines do not show, as rows of the shelf; `told` are its messages in order.
+pub fn shelved_of(chat: &ChatFile, conversation: Uuid, told: &[Row]) -> Vec<Row> {
+    let (messages, shelf) = (schema().known("messages"), schema().known("chat.shelved_messages"));
+    let lines = chat.lines.iter().enumerate().filter(|(_, line)| is_message(line));
+    let mut rows = Vec::new();
+    let mut parent = Value::Null;
+    for ((place, line), message) in lines.zip(told) {
+        if let Line::Message(line) = line
+            && let Some((texts, shown)) = line.choice().filter(|_| !line.is_user())
+        {
+            let ids = ids(conversation, place, texts.len(), shown);
+            for (swipe, text) in texts.iter().enumerate().take(SWIPES_MAX) {
+                if swipe == shown || rows.len() >= ALL_MAX {
+                    continue;
+                }
+                let mut row = shelf.default_row();
+                for column in ["conversation_id", "sender", "message_type", "created_at"] {
+                    row[shelf.at(column)] = message[messages.at(column)].clone();
+                }
+                row[shelf.at("id")] = Value::Uuid(ids[swipe]);
+                row[shelf.at("parent_id")] = parent.clone();
+                // So that versions are listed in the file's order.
+                let micros = message[messages.at("created_at")].as_micros().unwrap_or(0);
+                row[shelf.at("shelved_at")] = Value::Timestamp(micros + swipe as i64);
+                row[shelf.at("content")] = Value::Text(plain(text));
+                rows.push(row);
+            }
+        }
+        parent = message[messages.at("id")].clone();
+    }
+    rows
+}
+
+/// The line that each version of a message comes from.
+pub(super) fn places(chat: &ChatFile, conversation: Uuid) -> HashMap<Uuid, usize> {
+    let mut places = HashMap::new();
+    for (place, line) in chat.lines.iter().enumerate() {
+        places.insert(message_id(conversation, place), place);
+        if let Line::Message(line) = line
+            && let Some((texts, shown)) = line.choice()
+        {
+            let ids = ids(conversation, place, texts.len().min(SWIPES_MAX), shown);
+            places.extend(ids.into_iter().map(|id| (id, place)));
+        }
+    }
+    places
+}
+
+/// One version of a message.
+struct Version<'r> {
+    id: Option<Uuid>,
+    text: &'r str,
+    micros: i64,
+}
+
+fn version<'r>(row: &'r Row, table: &str) -> Version<'r> {
+    let table = schema().known(table);
+    Version {
+        id: row[table.at("id")].as_uuid(),
+        text: row[table.at("content")].as_str().unwrap_or_default(),
+        micros: row[table.at("created_at")].as_micros().unwrap_or(0),
+    }
+}
+
+/// Makes a line show a message, with the message's other versions as alternatives beside those that the line has. `place`
+/// is where the line stood in the file, if it did. Says whether the line changed.
+pub(super) fn show(
+    line: &mut ChatLine,
+    conversation: Uuid,
+    place: Option<usize>,
+    message: &Row,
+    others: &[&Row],
+) -> Result<bool, CardError> {
+    let told = version(message, "messages");
+    let before = line.choice().map(|(texts, shown)| (texts.iter().map(|it| it.to_string()).collect(), shown));
+    let had_choice = before.is_some();
+    let (mut texts, was_shown): (Vec<String>, usize) = before.unwrap_or((vec![line.text().to_string()], 0));
+    let mut known: Vec<Option<Uuid>> = match place {
+        Some(place) => ids(conversation, place, texts.len(), was_shown).into_iter().map(Some).collect(),
+        None => vec![told.id],
+    };
+    let mut versions: Vec<Version<'_>> =
+        others.iter().map(|row| version(row, "chat.shelved_messages")).chain([told]).collect();
+    versions.sort_by_key(|version| version.micros);
+    let kept = texts.len();
+    for version in &versions {
+        if !known.contains(&version.id) {
+            known.push(version.id);
+            texts.push(version.text.to_string());
+        }
+    }
+    let told = schema().known("messages");
+    let (id, content) =
+        (message[told.at("id")].as_uuid(), message[told.at("content")].as_str().unwrap_or_default());
+    let shown = known.iter().position(|known| *known == id).unwrap_or(0);
+    let text = if shown == was_shown { line.text().to_string() } else { texts[shown].clone() };
+    let is_reworded = plain(&text) != content;
+    if !is_reworded && texts.len() == kept && shown == was_shown {
+        return Ok(false);
+    }
+    let text = if is_reworded { content.to_string() } else { text };
+    line.set("mes", json!(text))?;
+    texts[shown] = text;
+    // Alternatives that cannot be read are not overwritten.
+    let has_others = line.raw().get("swipes").and_then(Json::as_array).is_some_and(|swipes| swipes.len() > 1);
+    if had_choice || (!has_others && (texts.len() > 1 || line.raw().contains_key("swipes"))) {
+        info(line, &versions, &known, shown, was_shown)?;
+        line.set("swipes", json!(texts))?;
+        line.set("swipe_id", json!(shown))?;
+    }
+    Ok(true)
+}
+
+/// Brings `swipe_info`, and what the line says of the alternative that it shows, into line with its alternatives.
+fn info(
+    line: &mut ChatLine,
+    versions: &[Version<'_>],
+    known: &[Option<Uuid>],
+    shown: usize,
+    was_shown: usize,
+) -> Result<(), CardError> {
+    let Some(Json::Array(mut infos)) = line.raw().get("swipe_info").cloned() else { return Ok(()) };
+    for id in known.iter().skip(infos.len()) {
+        let micros = versions.iter().find(|version| version.id == *id).map_or(0, |version| version.micros);
+        infos.push(json!({"send_date": date_of(micros), "extra": {}}));
+    }
+    if shown != was_shown
+        && let Some(Json::Object(of_shown)) = infos.get(shown)
+    {
+        for field in INFO {
+            if let Some(value) = of_shown.get(field) {
+                line.set(field, value.clone())?;
+            }
+        }
+    }
+    line.set("swipe_info", Json::Array(infos))
+}

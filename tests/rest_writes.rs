@@ -87,7 +87,8 @@ fn a_trial_answers_and_writes_nothing_where_it_is_allowed() {
     assert_eq!((status, &made[0]["original_prompt"]), (201, &json!("a pier")), "{made}");
     assert_eq!(titles(&server, &token), json!([]));
     // A trial is refused for the same reasons as the write itself.
-    let orphan = json!({"user_id": user, "original_prompt": "x", "media_type": "image", "character_id": user});
+    let orphan =
+        json!({"user_id": user, "original_prompt": "x", "media_type": "image", "character_id": user});
     let (status, refused) = server.call_with("POST", "/rest/v1/projects", &token, Some(&orphan), &trial);
     let done = server.call("POST", "/rest/v1/projects", &token, Some(&orphan));
     assert!(status >= 400, "{refused}");

@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 
-pub use crate::timestamp::{format_date, format_timestamp};
 use crate::timestamp::write_timestamp;
+pub use crate::timestamp::{format_date, format_timestamp};
 use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value as Json;

@@ -17,8 +17,8 @@ pub mod project;
 pub mod schema;
 pub mod story;
 pub mod table;
-mod timestamp;
 pub mod telemetry;
+mod timestamp;
 pub mod user;
 pub mod value;
 

@@ -35,7 +35,8 @@ pub fn json(request: &Request) -> Result<Json, PostgrestError> {
 
 /// Lines below a line of column names; an unquoted or quoted `NULL` is null, as PostgREST reads it.
 fn csv(body: &[u8]) -> Result<Json, PostgrestError> {
-    let refused = |error: csv::Error| PostgrestError::bad("PGRST102", "Invalid CSV").details(error.to_string());
+    let refused =
+        |error: csv::Error| PostgrestError::bad("PGRST102", "Invalid CSV").details(error.to_string());
     let mut reader = csv::Reader::from_reader(body);
     let names = reader.headers().map_err(refused)?.clone();
     let mut rows = Vec::new();

@@ -86,7 +86,8 @@ impl Request {
 
     /// Has the owner of the tables decide, for good or, where that is allowed and asked for, only as a trial.
     pub async fn decide<D: Decision>(&self, decision: D) -> Result<D::Answer, PostgrestError> {
-        let tried = self.app.config.tx_rollback && self.preferences.transaction == Some(Transaction::Rollback);
+        let tried =
+            self.app.config.tx_rollback && self.preferences.transaction == Some(Transaction::Rollback);
         let answer = if tried {
             self.app.actors.ask(&self.claims, Tried(decision)).await
         } else {

@@ -17,8 +17,7 @@ pub async fn call(request: &Request, name: &str) -> Result<Response, PostgrestEr
     let function = rpc::find(name);
     let arguments = match request.method {
         Method::POST => {
-            let given =
-                if request.body.is_empty() { Json::Object(Map::new()) } else { body::json(request)? };
+            let given = if request.body.is_empty() { Json::Object(Map::new()) } else { body::json(request)? };
             let Json::Object(given) = given else {
                 return Err(PostgrestError::bad("PGRST102", "The arguments must be a JSON object"));
             };

@@ -1,12 +1,10 @@
 //! The command line of Playhouse.
 
+mod allocator;
 mod cli;
 
-/// Requests make many small texts: the system's allocator took a fifth of their time.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> std::process::ExitCode {
+    allocator::keep_freed_memory();
     match cli::run() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(message) => {

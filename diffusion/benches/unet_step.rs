@@ -8,6 +8,10 @@ use burn::tensor::{Distribution, Tensor};
 use diffusion::DeviceChoice;
 use diffusion::models::unets::unet_2d_config::UNet2DConditionConfig;
 
+/// The server's.
+#[path = "../../src/allocator.rs"]
+mod allocator;
+
 /// Forwards that are timed, after one that is not: it also draws the random weights.
 const TIMED: usize = 5;
 
@@ -20,6 +24,7 @@ fn worked() -> f64 {
 }
 
 fn main() {
+    allocator::keep_freed_memory();
     let device = DeviceChoice::Cpu.open().expect("every build has the processor");
     let config: UNet2DConditionConfig =
         serde_json::from_value(serde_json::json!({ "cross_attention_dim": 768 })).expect("a configuration");

@@ -144,6 +144,9 @@ fn wishes_that_cannot_be_granted_say_why() {
     assert_eq!(server.check()["faults"], 0);
 }
 
+/// What each of two accounts queues at once.
+const JOBS_EACH: usize = 50;
+
 #[test]
 fn accounts_take_turns_and_cancelling_stops_a_drawing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -156,12 +159,11 @@ fn accounts_take_turns_and_cancelling_stops_a_drawing() {
     wait_for(&server, &first, &long, &["processing"]);
     let small =
         json!({"job_type": "sdxl_image_fast", "prompt": "a dot", "steps": 1, "width": 16, "height": 16});
-    for _ in 0..6 {
-        queue(&server, &first, &small);
+    for token in [&first, &second] {
+        (0..JOBS_EACH).for_each(|_| drop(queue(&server, token, &small)));
     }
-    for _ in 0..6 {
-        queue(&server, &second, &small);
-    }
+    // The first account's jobs all came first.
+    assert_eq!(one(&server, &first, &format!("/rest/v1/jobs?id=eq.{long}"))["status"], "processing");
     let cancel = json!({"status": "cancelled"});
     assert_eq!(server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{long}"), &first, Some(&cancel)).0, 200);
     let started = Instant::now();
@@ -169,7 +171,7 @@ fn accounts_take_turns_and_cancelling_stops_a_drawing() {
         let path = "/rest/v1/jobs?select=user_id,status,started_at&status=eq.completed&order=started_at";
         let (_, rows) = server.call("GET", path, &server.service, None);
         let rows = rows.as_array().expect("rows").clone();
-        if rows.len() == 12 {
+        if rows.len() == 2 * JOBS_EACH {
             break rows;
         }
         assert!(started.elapsed() < Duration::from_secs(180), "{} done", rows.len());
@@ -185,12 +187,19 @@ fn accounts_take_turns_and_cancelling_stops_a_drawing() {
 
 #[test]
 fn a_killed_server_finishes_each_job_once() {
-    for point in ["job_claimed", "job_rendering:2", "job_blob_written", "job_committed"] {
+    for point in ["queued", "job_claimed", "job_rendering:2", "job_blob_written", "job_committed"] {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", point)]);
+        let is_queued = point == "queued";
+        // A job stays queued where nobody draws.
+        let how = if is_queued { ("PLAYHOUSE_LOCAL_WORKER", "false") } else { ("PLAYHOUSE_CRASH_AT", point) };
+        let mut server = Server::start(folder.path(), &[how]);
         let (_, token) = server.sign_up("painter@example.com");
         let job = queue(&server, &token, &picture("a green triangle"));
-        server.wait_for_death();
+        if is_queued {
+            server.kill();
+        } else {
+            server.wait_for_death();
+        }
         drop(server);
         let server = Server::start(folder.path(), &[]);
         let row = wait_for(&server, &token, &job, &["completed", "failed"]);

@@ -35,7 +35,7 @@ mod playground_chat;
 mod prices;
 mod put_row;
 pub(crate) mod queue_job;
-mod reference;
+pub(crate) mod reference;
 mod refresh_prompt_cache;
 mod regenerate_reply;
 mod replicate_image;

@@ -79,13 +79,24 @@ async fn fetch(call: &Call, user: Uuid, given: &str) -> Result<String, FunctionE
             .await
             .map_err(|_| refused("it took too long".into()))?
             .map_err(refused)?;
+    keep(call, user, "fetched", bytes, mime_type).await
+}
+
+/// Keeps a picture in a folder of the caller's; answers with `bucket/path`. The same picture is kept once.
+pub(crate) async fn keep(
+    call: &Call,
+    user: Uuid,
+    folder: &str,
+    bytes: Vec<u8>,
+    mime_type: String,
+) -> Result<String, FunctionError> {
     let store = call.app.actors.store().clone();
     let size = bytes.len() as u64;
     let blob = tokio::task::spawn_blocking(move || store.blobs().write(&bytes)).await.map_err(|_| {
         FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, "writing the reference failed")
     })??;
     let extension = mime_type.rsplit('/').next().unwrap_or("png");
-    let name = format!("{user}/fetched/{}.{extension}", blob.hex());
+    let name = format!("{user}/{folder}/{}.{extension}", blob.hex());
     let object = NewObject {
         bucket: BUCKET.into(),
         name: name.clone(),

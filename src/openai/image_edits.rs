@@ -2,8 +2,6 @@
 
 use std::io::Cursor;
 
-use actors::file::NewObject;
-use actors::file::put_object::PutObject;
 use axum::Json;
 use axum::extract::{Multipart, State};
 use axum::http::HeaderMap;
@@ -17,6 +15,7 @@ use super::image_job::{call_of, draw};
 use super::image_request::ImageRequest;
 use crate::app::App;
 use crate::functions::call::Call;
+use crate::functions::reference;
 
 /// Largest form, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
@@ -26,8 +25,6 @@ const FIELD_BYTES_MAX: usize = 64 << 10;
 const FIELDS_MAX: usize = 64;
 /// Largest picture that is decoded, in pixels.
 const PIXELS_MAX: u64 = 40_000_000;
-/// Where the pictures are kept.
-const BUCKET: &str = "reference_images";
 /// How far a picture is drawn anew unless the caller says.
 const STRENGTH: f64 = 0.6;
 /// The same where only a masked part is.
@@ -152,27 +149,10 @@ fn check_size(what: &str, bytes: &[u8]) -> Result<(u32, u32), OpenAiError> {
 
 /// Keeps a picture in the caller's folder; answers with `bucket/path`.
 async fn keep(call: &Call, user: Uuid, bytes: Vec<u8>) -> Result<String, OpenAiError> {
-    let (extension, mime_type) = match image::guess_format(&bytes) {
-        Ok(ImageFormat::Jpeg) => ("jpg", "image/jpeg"),
-        Ok(ImageFormat::WebP) => ("webp", "image/webp"),
-        _ => ("png", "image/png"),
+    let mime_type = match image::guess_format(&bytes) {
+        Ok(ImageFormat::Jpeg) => "image/jpeg",
+        Ok(ImageFormat::WebP) => "image/webp",
+        _ => "image/png",
     };
-    let store = call.app.actors.store().clone();
-    let size = bytes.len() as u64;
-    let blob = tokio::task::spawn_blocking(move || store.blobs().write(&bytes))
-        .await
-        .map_err(|_| OpenAiError::new(500, "server_error", "writing the picture failed"))??;
-    let name = format!("{user}/edits/{}.{extension}", blob.hex());
-    let object = NewObject {
-        bucket: BUCKET.into(),
-        name: name.clone(),
-        owner: Some(user),
-        blob,
-        size,
-        mime_type: mime_type.into(),
-        cache_control: None,
-        user_metadata: None,
-    };
-    call.app.actors.ask(&call.service(), PutObject { object, upsert: true }).await?;
-    Ok(format!("{BUCKET}/{name}"))
+    Ok(reference::keep(call, user, "edits", bytes, mime_type.into()).await?)
 }

@@ -125,7 +125,7 @@ impl Stream {
     pub fn open(server: &Server, token: &str, function: &str, body: &Json) -> Stream {
         let address = server.url.strip_prefix("http://").expect("an address");
         let mut stream = TcpStream::connect(address).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(120))).expect("a timeout");
         let body = body.to_string();
         let head = format!(
             "POST /functions/v1/{function} HTTP/1.0\r\nhost: {address}\r\nauthorization: Bearer {token}\r\n\

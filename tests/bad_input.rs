@@ -30,7 +30,7 @@ impl Scene {
     fn raw(&self, head: &str, body: &[u8]) -> (u16, Json) {
         let address = self.server.url.trim_start_matches("http://");
         let mut stream = TcpStream::connect(address).expect("a connection");
-        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+        stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
         let length = body.len();
         let head = format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
         // A server may answer and close before it has read everything.

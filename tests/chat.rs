@@ -124,7 +124,7 @@ fn versions_and_branches_are_kept() {
 #[test]
 fn a_reply_goes_on_without_its_listener_and_stops_for_any_session() {
     let folder = tempfile::tempdir().expect("a folder");
-    let model = ModelServer::start(Duration::from_millis(100), 600);
+    let model = ModelServer::start(Duration::from_millis(100), 6000);
     let server = start(folder.path());
     model.become_default(&server);
     let (id, token) = server.sign_up("ada@example.com");
@@ -169,7 +169,7 @@ fn a_reply_goes_on_without_its_listener_and_stops_for_any_session() {
 #[test]
 fn what_was_said_survives_kill_nine() {
     let folder = tempfile::tempdir().expect("a folder");
-    let model = ModelServer::start(Duration::from_millis(50), 600);
+    let model = ModelServer::start(Duration::from_millis(50), 6000);
     let mut server = start(folder.path());
     let (id, token) = server.sign_up("ada@example.com");
     let chat = conversation(&server, &id, &token);

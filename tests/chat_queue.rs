@@ -42,7 +42,7 @@ fn under_way(server: &Server) -> u64 {
 #[test]
 fn those_who_wait_know_their_place_and_those_too_many_when_to_come_back() {
     let folder = tempfile::tempdir().expect("a folder");
-    let model = ModelServer::start(Duration::from_millis(50), 1200);
+    let model = ModelServer::start(Duration::from_millis(50), 12_000);
     let limits = [("PLAYHOUSE_REMOTE_CHAT_REPLIES_MAX", "1"), ("PLAYHOUSE_REMOTE_CHAT_WAITING_MAX", "2")];
     let server = start_with(folder.path(), &limits);
     model.become_default(&server);
@@ -104,8 +104,8 @@ fn those_who_wait_know_their_place_and_those_too_many_when_to_come_back() {
 fn a_slow_server_elsewhere_delays_nobody_else() {
     const SLOW: usize = 40;
     let folder = tempfile::tempdir().expect("a folder");
-    // A minute for each reply.
-    let model = ModelServer::start(Duration::from_millis(500), 120);
+    // Ten minutes for each reply.
+    let model = ModelServer::start(Duration::from_millis(500), 1200);
     let server = start(folder.path());
     model.become_default(&server);
     let (ada, ada_token) = server.sign_up("ada@example.com");

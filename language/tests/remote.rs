@@ -98,7 +98,7 @@ async fn serve(mood: Mood) -> (Arc<Server>, Endpoint) {
 fn limits() -> RemoteLimits {
     RemoteLimits {
         connect: Duration::from_secs(2),
-        read: Duration::from_millis(300),
+        read: Duration::from_secs(2),
         total: Duration::from_secs(5),
         back_off: Duration::from_millis(10),
         ..RemoteLimits::default()
@@ -187,7 +187,7 @@ async fn text_once_shown_is_never_repeated() {
 #[tokio::test]
 async fn the_circuit_opens_and_closes_again() {
     let (server, endpoint) = serve(Mood::Failing(500, 2)).await;
-    let limits = RemoteLimits { attempts: 1, failures_max: 2, rest: Duration::from_millis(200), ..limits() };
+    let limits = RemoteLimits { attempts: 1, failures_max: 2, rest: Duration::from_secs(2), ..limits() };
     let engine = engine(vec![endpoint], limits);
     for _ in 0..2 {
         assert!(engine.submit(request()).unwrap().collect().await.is_err());
@@ -196,7 +196,7 @@ async fn the_circuit_opens_and_closes_again() {
     let error = engine.submit(request()).unwrap().collect().await.unwrap_err();
     assert!(matches!(error, LanguageError::CircuitOpen { .. }));
     assert_eq!(server.requests.load(Ordering::SeqCst), 2, "an open circuit spares the server");
-    tokio::time::sleep(Duration::from_millis(250)).await;
+    tokio::time::sleep(Duration::from_millis(2200)).await;
     assert_eq!(engine.submit(request()).unwrap().collect().await.unwrap().0, "Hello, world");
     assert_eq!(engine.circuits()[0].1, CircuitState::Closed);
 }

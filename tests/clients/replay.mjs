@@ -3,7 +3,7 @@
 // PLAYHOUSE_URL, PLAYHOUSE_ANON_KEY, PLAYHOUSE_SERVICE_KEY say where; exits non-zero unless every call is understood.
 import { readFileSync } from 'node:fs'
 
-const MS_MAX = 5000
+const MS_MAX = 20_000
 const SET_BY_FETCH = ['host', 'connection', 'content-length', 'accept-encoding', 'transfer-encoding', 'user-agent']
 const UNTOUCHED = '11111111-1111-4111-8111-111111111111'
 

@@ -133,7 +133,7 @@ pub fn send(
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|it| it.to_string())?;
     runtime.block_on(async {
         let method: reqwest::Method = method.parse().map_err(|_| "bad method".to_string())?;
-        let mut request = reqwest::Client::new().request(method, url).timeout(Duration::from_secs(20));
+        let mut request = reqwest::Client::new().request(method, url).timeout(Duration::from_secs(60));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

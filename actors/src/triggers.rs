@@ -2,8 +2,8 @@
 //!
 //! One function per table, in the aggregate's folder; this file only routes.
 
-use models::{Command, Row, Value};
-use store::{Event, StoreError, Transaction, Triggers};
+use models::{Claims, Command, Row, Value};
+use store::{Event, StoreError, Transaction, Triggers, guard};
 
 use crate::{audit, character, conversation, job_scheduler, user};
 
@@ -47,7 +47,9 @@ impl Triggers for RowTriggers {
     }
 }
 
-/// Applies `change` to a row found by its id, with the server's rights; a missing row is left missing.
+/// Applies `change` to a row found by its id, whatever columns it guards; a missing row is left missing.
+///
+/// Anybody may refer to any row, as in PostgreSQL, but the reference changes only what its author may change.
 pub(crate) fn adjust(
     transaction: &Transaction,
     event: &Event,
@@ -57,6 +59,10 @@ pub(crate) fn adjust(
 ) -> Result<(), StoreError> {
     let table = models::schema().known(table);
     let Some(old) = transaction.reads().get(table, std::slice::from_ref(id))? else { return Ok(()) };
+    let author = author(event);
+    if !guard::allows(&transaction.reads(), &store::Caller::new(&author), table, Command::Update, &old)? {
+        return Ok(());
+    }
     let mut row = old.clone();
     change(table, &mut row);
     if row != old {
@@ -64,6 +70,11 @@ pub(crate) fn adjust(
         transaction.update(&store::Caller::new(&service), table, &old, row)?;
     }
     Ok(())
+}
+
+/// Who is behind a change, with their own rights where the server acts for them.
+pub(crate) fn author(event: &Event) -> Claims {
+    event.claims.user_id.map_or_else(|| event.claims.clone(), Claims::user)
 }
 
 /// Adds to an account's credits with the server's rights and answers with what is left; a missing account has 0.

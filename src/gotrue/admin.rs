@@ -2,7 +2,7 @@
 
 use actors::user::change_account::ChangeAccount;
 use actors::user::create_account::CreateAccount;
-use actors::user::delete_account::DeleteAccount;
+use actors::user::delete_account::{DeleteAccount, ShrinkAccount};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName};
@@ -223,7 +223,9 @@ pub(crate) async fn delete(
     let claims = operator(&headers, &app)?;
     let user = named(&app, &user)?;
     let keeps_rows = body.flag("should_soft_delete")?;
-    app.actors.ask(&claims, DeleteAccount { user_id: id(&user), keeps_rows }).await?;
+    let user_id = id(&user);
+    while !keeps_rows && app.actors.ask(&claims, ShrinkAccount { user_id }).await? {}
+    app.actors.ask(&claims, DeleteAccount { user_id, keeps_rows }).await?;
     Ok(Json(json!({})))
 }
 

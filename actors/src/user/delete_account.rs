@@ -1,6 +1,8 @@
 //! Deleting an account, with everything that is its own.
 
-use models::{Aggregate, Row, Value, schema};
+use models::table::OnDelete;
+use models::{Aggregate, Command, Row, TableInfo, Value, schema};
+use store::query::{Filter, Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
@@ -44,6 +46,83 @@ impl Decision for DeleteAccount {
         transaction.purge(&service, users, &user)?;
         Ok(true)
     }
+}
+
+/// Rows of one kind that may go with the account itself.
+const FEW: usize = 2_000;
+/// Rows that go in one commit.
+const BATCH: usize = 10_000;
+
+/// Removes some of the rows of an account that has gathered many, so that its deletion fits into one commit.
+#[derive(Debug)]
+pub struct ShrinkAccount {
+    /// Which.
+    pub user_id: Uuid,
+}
+
+impl Decision for ShrinkAccount {
+    /// Whether there may be more to remove.
+    type Answer = bool;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<bool, Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let id = Value::Uuid(self.user_id);
+        let (conversations, messages) = (schema().known("conversations"), schema().known("messages"));
+        let spoken = messages.at("conversation_id");
+        for conversation in transaction.reads().referring(conversations, conversations.at("user_id"), &id)? {
+            let rows = batch(transaction, &service, messages, spoken, &conversation[conversations.at("id")])?;
+            if rows.len() > FEW {
+                rows.iter().try_for_each(|row| transaction.purge(&service, messages, row))?;
+                return Ok(true);
+            }
+        }
+        for owner in ["profiles", "auth.users"] {
+            for (referrer, relation) in &schema().known(owner).referenced_by {
+                let table = &schema().tables[*referrer];
+                let relation = &table.relations[*relation];
+                if !relation.enforced {
+                    continue;
+                }
+                let rows = batch(transaction, &service, table, relation.column, &id)?;
+                if rows.len() <= FEW {
+                    continue;
+                }
+                for row in &rows {
+                    if relation.on_delete == OnDelete::SetNull {
+                        let mut orphan = row.clone();
+                        orphan[relation.column] = Value::Null;
+                        transaction.update(&service, table, row, orphan)?;
+                    } else {
+                        transaction.purge(&service, table, row)?;
+                    }
+                }
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn batch(
+    transaction: &Transaction,
+    service: &Caller,
+    table: &TableInfo,
+    column: usize,
+    value: &Value,
+) -> Result<Vec<Row>, Refusal> {
+    let query = Query::all(table.id).filter(Filter::equal(column, value.clone()));
+    let mut rows = Vec::new();
+    let reader = Reader::new(transaction.reads(), service, Limits::default());
+    reader.each_stored(&query, Command::Delete, &mut |row| {
+        rows.push(row);
+        Ok(rows.len() < BATCH)
+    })?;
+    Ok(rows)
 }
 
 /// Removes addresses, secrets, metadata, sessions and ways of signing in.

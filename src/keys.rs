@@ -131,6 +131,17 @@ impl Keys {
         &self.secrets.secret_key
     }
 
+    /// The refresh tokens that follow one another after `token`. They can be told only with our secret, and the same
+    /// token always has the same successor: tabs that race for one get the same answer.
+    pub(crate) fn refresh_tokens_after(&self, token: &str, count: usize) -> Vec<String> {
+        let key = blake3::derive_key("playhouse refresh tokens", self.secrets.jwt_secret.as_bytes());
+        let next = |token: &String| {
+            let hash = blake3::keyed_hash(&key, token.as_bytes());
+            Some(URL_SAFE_NO_PAD.encode(&hash.as_bytes()[..24]))
+        };
+        std::iter::successors(next(&token.to_string()), next).take(count).collect()
+    }
+
     /// What HS256 tokens are signed with.
     pub fn jwt_secret(&self) -> &str {
         &self.secrets.jwt_secret

@@ -16,7 +16,6 @@ use crate::gotrue::account::{column, find, hashed, not_banned, service, session_
 use crate::gotrue::body::{Body, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::password;
-use crate::keys;
 
 pub(crate) async fn token(
     State(app): State<App>,
@@ -56,13 +55,18 @@ async fn by_password(app: &App, headers: &HeaderMap, body: &Body) -> Result<Docu
     start_session(app, headers, &user, "password").await
 }
 
+/// How many refreshes ahead a token may be found that races others.
+const SUCCESSORS: usize = 16;
+
 async fn by_refresh_token(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document, AuthError> {
     let given = body.needed("refresh_token")?;
-    let successor = keys::random();
-    let decision = RefreshSession { token_hash: hashed(given), new_hash: hashed(&successor) };
+    let successors = app.keys.refresh_tokens_after(given, SUCCESSORS);
+    let successor_hashes = successors.iter().map(|token| hashed(token)).collect();
+    let decision = RefreshSession { token_hash: hashed(given), successor_hashes };
     match app.actors.ask(&service(headers, app), decision).await? {
-        Refreshed::Renewed { user, session_id, method } => {
-            session_json(app, &user, session_id, &method, &successor)
+        Refreshed::Renewed { successor, user, session_id, method } => {
+            let token = successors.get(successor).ok_or_else(|| AuthError::internal("no such successor"))?;
+            session_json(app, &user, session_id, &method, token)
         }
         Refreshed::Unknown => Err(AuthError::new(
             400,

@@ -78,14 +78,12 @@ pub(crate) async fn keep(app: &App, user: &Row, link: &Link) -> Result<(), AuthE
 }
 
 fn append(path: &std::path::Path, line: &Document) -> std::io::Result<()> {
-    let full = std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > OUTBOX_BYTES_MAX);
-    let mut options = std::fs::OpenOptions::new();
-    options.create(true);
-    if full {
-        options.write(true).truncate(true);
-    } else {
-        options.append(true);
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > OUTBOX_BYTES_MAX) {
+        // Links that nobody has read yet are still good.
+        std::fs::rename(path, path.with_extension("1.jsonl"))?;
     }
+    let mut options = std::fs::OpenOptions::new();
+    options.create(true).append(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)?.write_all(format!("{line}\n").as_bytes())

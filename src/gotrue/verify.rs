@@ -56,8 +56,9 @@ pub(crate) async fn open(
     }
     let url = app.config.url();
     // Tokens go to our own pages only: anybody may ask for a link that names another.
-    let own =
-        given("redirect_to").strip_prefix(&url).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let own = given("redirect_to").strip_prefix(&url).is_some_and(|rest| {
+        (rest.is_empty() || rest.starts_with('/')) && rest.bytes().all(|byte| byte.is_ascii_graphic())
+    });
     let page = if own { given("redirect_to") } else { &url };
     let page = page.split('#').next().unwrap_or_default();
     let proof = Proof::Link(hashed(given("token")));

@@ -1,6 +1,6 @@
 //! Links and codes that prove control of an address: made, and redeemed once.
 
-use models::{Aggregate, Row, Value, schema};
+use models::{Aggregate, Row, TableInfo, Value, schema};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
@@ -8,8 +8,13 @@ use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 use crate::user::create_account::add_identity;
 
-/// Wrong codes after which a code no longer works.
+/// Wrong codes after which a code no longer works; its link still does.
 const ATTEMPTS_MAX: i64 = 5;
+/// Wrong codes of an account and kind within [`COUNTED_MICROS`], however often new codes are asked for. Six digits stand
+/// a million guesses off only as long as these are few.
+const ATTEMPTS_IN_ALL_MAX: i64 = 20;
+/// How long wrong codes are counted, in microseconds.
+const COUNTED_MICROS: i64 = 3_600_000_000;
 
 /// Makes a link and code; an earlier one of the same kind no longer works.
 #[derive(Debug)]
@@ -42,16 +47,22 @@ impl Decision for MakeOneTimeToken {
         let service = Caller::new(&service);
         let tokens = schema().known("auth.one_time_tokens");
         let user = Value::Uuid(self.user_id);
+        let now = chrono::Utc::now().timestamp_micros();
+        let (mut failed_before, mut failed_since) = (0, Value::Null);
         for row in transaction.reads().referring(tokens, tokens.at("user_id"), &user)? {
             if row[tokens.at("kind")].as_str() == Some(&self.kind) {
+                let since = counted_since(tokens, &row);
+                if since.is_some_and(|since| now.saturating_sub(since) < COUNTED_MICROS) {
+                    failed_before = failures(tokens, &row);
+                    failed_since = since.map_or(Value::Null, Value::Timestamp);
+                }
                 transaction.delete(&service, tokens, &row)?;
             }
         }
         let mut row = tokens.default_row();
         let mut set = |column: &str, value: Value| row[tokens.at(column)] = value;
         let (challenge, method) = self.challenge.unzip();
-        let ends =
-            chrono::Utc::now().timestamp_micros().saturating_add(self.life_s.saturating_mul(1_000_000));
+        let ends = now.saturating_add(self.life_s.saturating_mul(1_000_000));
         set("user_id", user);
         set("kind", Value::Text(self.kind));
         set("token_hash", Value::Text(self.token_hash));
@@ -60,9 +71,21 @@ impl Decision for MakeOneTimeToken {
         set("code_challenge", challenge.map_or(Value::Null, Value::Text));
         set("code_challenge_method", method.map_or(Value::Null, Value::Text));
         set("expires_at", Value::Timestamp(ends));
+        set("failed_before", Value::Int(failed_before));
+        set("failed_since", failed_since);
         transaction.insert(&service, tokens, row)?;
         Ok(())
     }
+}
+
+/// Wrong codes so far, for this token and those it replaced.
+fn failures(tokens: &TableInfo, row: &Row) -> i64 {
+    let count = |column: &str| row[tokens.at(column)].as_i64().unwrap_or(0);
+    count("failed_before") + count("failed_attempts")
+}
+
+fn counted_since(tokens: &TableInfo, row: &Row) -> Option<i64> {
+    row[tokens.at("failed_since")].as_micros().or(row[tokens.at("created_at")].as_micros())
 }
 
 /// What is shown.
@@ -123,17 +146,20 @@ impl Decision for RedeemOneTimeToken {
                 continue;
             }
             match &self.proof {
-                Proof::Code(_, hash) if row[tokens.at("code_hash")].as_str() != Some(hash) => {
-                    let failed = row[tokens.at("failed_attempts")].as_i64().unwrap_or(0) + 1;
-                    if failed >= ATTEMPTS_MAX {
-                        transaction.delete(&service, tokens, &row)?;
-                    } else {
-                        let mut counted = row.clone();
-                        counted[tokens.at("failed_attempts")] = Value::Int(failed);
-                        transaction.update(&service, tokens, &row, counted)?;
+                Proof::Code(_, hash) => {
+                    let failed = row[tokens.at("failed_attempts")].as_i64().unwrap_or(0);
+                    if failed >= ATTEMPTS_MAX || failures(tokens, &row) >= ATTEMPTS_IN_ALL_MAX {
+                        continue;
                     }
+                    if row[tokens.at("code_hash")].as_str() == Some(hash) {
+                        good = Some(row);
+                        continue;
+                    }
+                    let mut counted = row.clone();
+                    counted[tokens.at("failed_attempts")] = Value::Int(failed + 1);
+                    transaction.update(&service, tokens, &row, counted)?;
                 }
-                _ => good = Some(row),
+                Proof::Link(_) => good = Some(row),
             }
         }
         let Some(token) = good else { return Ok(None) };

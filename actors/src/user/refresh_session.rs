@@ -18,15 +18,17 @@ const USED_MAX: usize = 50;
 pub struct RefreshSession {
     /// BLAKE3 of the token.
     pub token_hash: String,
-    /// BLAKE3 of its successor.
-    pub new_hash: String,
+    /// BLAKE3 of its successor, of that one's successor, and so on.
+    pub successor_hashes: Vec<String>,
 }
 
 /// What came of it.
 #[derive(Debug)]
 pub enum Refreshed {
-    /// The successor is valid.
+    /// A successor is valid.
     Renewed {
+        /// Which one: 0 is the next.
+        successor: usize,
         /// The account.
         user: Row,
         /// Its session.
@@ -77,6 +79,7 @@ impl Decision for RefreshSession {
                 transaction.delete(&service, sessions, &session)?;
                 return Ok(Refreshed::AlreadyUsed);
             }
+            // Tabs of one browser race: whoever comes late goes on with the same token, as if they had been first.
             Some(_) => {}
             None => {
                 let mut used = token.clone();
@@ -87,17 +90,31 @@ impl Decision for RefreshSession {
         let mut of_session = reads.referring(tokens, tokens.at("session_id"), &session_id)?;
         of_session.sort_by_key(|row| row[tokens.at("created_at")].as_micros());
         let surplus = of_session.len().saturating_sub(USED_MAX);
-        for row in
-            of_session.iter().take(surplus).filter(|row| row[tokens.at("id")] != token[tokens.at("id")])
-        {
-            transaction.delete(&service, tokens, row)?;
+        for row in of_session.iter().take(surplus) {
+            if row[tokens.at("id")] != token[tokens.at("id")] && !row[tokens.at("used_at")].is_null() {
+                transaction.delete(&service, tokens, row)?;
+            }
         }
-        let parent = token[tokens.at("id")].clone();
-        add_token(transaction, &service, user_uuid, session_uuid, parent, self.new_hash)?;
+        let mut parent = token[tokens.at("id")].clone();
+        let mut successor = None;
+        for (position, hash) in self.successor_hashes.into_iter().enumerate() {
+            let known = reads.referring(tokens, tokens.at("token_hash"), &Value::text(&hash))?.pop();
+            match known {
+                Some(known) if !known[tokens.at("used_at")].is_null() => {
+                    parent = known[tokens.at("id")].clone();
+                    continue;
+                }
+                Some(_) => {}
+                None => add_token(transaction, &service, user_uuid, session_uuid, parent, hash)?,
+            }
+            successor = Some(position);
+            break;
+        }
+        let Some(successor) = successor else { return Ok(Refreshed::Unknown) };
         let mut renewed = session.clone();
         renewed[sessions.at("refreshed_at")] = Value::Timestamp(now);
         transaction.update(&service, sessions, &session, renewed)?;
         let method = session[sessions.at("amr_method")].as_str().unwrap_or("password").to_string();
-        Ok(Refreshed::Renewed { user, session_id: session_uuid, method })
+        Ok(Refreshed::Renewed { successor, user, session_id: session_uuid, method })
     }
 }

@@ -20,6 +20,8 @@ pub static ONE_TIME_TOKENS: Table = Table {
         int4("failed_attempts").default("0"),
         timestamptz("created_at").default("now()"),
         timestamptz("expires_at"),
+        int4("failed_before").default("0").doc("wrong codes for the tokens of its kind that it replaced"),
+        timestamptz("failed_since").nullable().doc("since when those are counted"),
     ],
     unique: &[&["token_hash"]],
     foreign_keys: &[references("user_id", "auth.users", OnDelete::Cascade)],

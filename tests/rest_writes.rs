@@ -49,6 +49,34 @@ fn put_makes_or_replaces_the_row_under_its_key() {
 }
 
 #[test]
+fn one_request_touches_a_row_once_and_not_too_many() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (user, token) = server.sign_up("ada@example.com");
+    let id = "6a0f4f3e-0000-4000-8000-000000000001";
+    let row = |title: &str| json!({"id": id, "user_id": user, "title": title});
+    let prefer = [("prefer", "return=representation,resolution=merge-duplicates")];
+    let path = "/rest/v1/conversations?on_conflict=id";
+    for _ in 0..2 {
+        let twice = json!([row("one"), row("two")]);
+        let (status, error) = server.call_with("POST", path, &token, Some(&twice), &prefer);
+        assert_eq!((status, &error["code"]), (400, &json!("21000")), "{error}");
+        assert_eq!(server.call_with("POST", path, &token, Some(&json!([row("kept")])), &prefer).0 / 100, 2);
+    }
+    let kept = "/rest/v1/conversations?select=title";
+    assert_eq!(server.call("GET", kept, &token, None).1, json!([{"title": "kept"}]));
+
+    let many = json!(vec![json!({}); 20_001]);
+    let (status, error) = server.call("POST", "/rest/v1/conversations", &token, Some(&many));
+    assert_eq!((status, &error["code"]), (413, &json!("54000")), "{error}");
+    let lines = Json::String(format!("title\n{}", "x\n".repeat(20_001)));
+    let headers = [("content-type", "text/csv")];
+    let (status, error) = server.call_with("POST", "/rest/v1/conversations", &token, Some(&lines), &headers);
+    assert_eq!((status, &error["code"]), (413, &json!("54000")), "{error}");
+    assert_eq!(server.call("GET", kept, &token, None).1, json!([{"title": "kept"}]));
+}
+
+#[test]
 fn bodies_may_be_csv_or_a_form() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);

@@ -1,11 +1,17 @@
 //! Inserting, changing and removing rows of any table, as a client of the REST dialect asks.
 
-use models::{Aggregate, Command, Row, TableId, TableInfo, Value, schema};
+use std::collections::HashSet;
+use std::time::Duration;
+
+use models::{Aggregate, Command, Row, TableId, TableInfo, Value, convert, schema};
 use store::query::{Filter, Limits, Query, Reader, Rows};
 use store::{Caller, StoreError, Transaction};
 
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
+
+/// How long the reads of one write may take.
+const READS_MAX: Duration = Duration::from_secs(5);
 
 /// One write request; it lands whole or not at all.
 #[derive(Debug)]
@@ -84,18 +90,20 @@ impl Decision for WriteRows {
     fn decide(self, transaction: &Transaction) -> Result<Written, Refusal> {
         let table = &schema().tables[self.table];
         let caller = Caller::new(transaction.claims);
+        // All other writes wait meanwhile.
+        let limits = Limits { duration_max: self.limits.duration_max.min(READS_MAX), ..self.limits };
         let mut inserted = 0;
         let mut returned = None;
         let rows = match self.change {
             Change::Insert { rows, conflict } => {
                 let rows = insert(transaction, &caller, table, rows, conflict.as_ref(), &mut inserted)?;
                 if let Some(query) = &self.returning {
-                    returned = Some(read_back(transaction, &caller, table, query, &rows, self.limits)?);
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, limits)?);
                 }
                 rows
             }
             Change::Update { filter, scope, set } => {
-                let found = find(transaction, &caller, *scope, filter, Command::Update, self.limits)?;
+                let found = find(transaction, &caller, *scope, filter, Command::Update, limits)?;
                 let mut rows = Vec::with_capacity(found.len());
                 for old in &found {
                     let mut row = old.clone();
@@ -103,15 +111,15 @@ impl Decision for WriteRows {
                     rows.push(transaction.update(&caller, table, old, row)?);
                 }
                 if let Some(query) = &self.returning {
-                    returned = Some(read_back(transaction, &caller, table, query, &rows, self.limits)?);
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, limits)?);
                 }
                 rows
             }
             Change::Delete { filter, scope } => {
-                let rows = find(transaction, &caller, *scope, filter, Command::Delete, self.limits)?;
+                let rows = find(transaction, &caller, *scope, filter, Command::Delete, limits)?;
                 // What goes away is read before it goes.
                 if let Some(query) = &self.returning {
-                    returned = Some(read_back(transaction, &caller, table, query, &rows, self.limits)?);
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, limits)?);
                 }
                 for row in &rows {
                     // An earlier deletion of this request may have cascaded to it.
@@ -146,6 +154,7 @@ fn insert(
     inserted: &mut u64,
 ) -> Result<Vec<Row>, Refusal> {
     let mut written = Vec::with_capacity(rows.len());
+    let mut touched = HashSet::new();
     for row in rows {
         let existing = match conflict {
             None => None,
@@ -154,12 +163,23 @@ fn insert(
         match (existing, conflict.and_then(|conflict| conflict.merge.as_ref())) {
             (None, _) => {
                 *inserted += 1;
-                written.push(transaction.insert(caller, table, row)?);
+                let row = transaction.insert(caller, table, row)?;
+                if conflict.is_some() {
+                    touched.insert(key_text(table, &row));
+                }
+                written.push(row);
             }
             (Some(_), None) => {}
             (Some(old), Some(columns)) => {
                 if !store::guard::allows(&transaction.reads(), caller, table, Command::Select, &old)? {
                     return Err(StoreError::Policy { table: table.table.name.into() }.into());
+                }
+                if !touched.insert(key_text(table, &old)) {
+                    return Err(StoreError::raised(
+                        "21000",
+                        "ON CONFLICT DO UPDATE command cannot affect row a second time",
+                    )
+                    .into());
                 }
                 let mut merged = old.clone();
                 columns.iter().for_each(|column| merged[*column] = row[*column].clone());
@@ -168,6 +188,16 @@ fn insert(
         }
     }
     Ok(written)
+}
+
+/// The primary key, to compare by.
+fn key_text(table: &TableInfo, row: &Row) -> String {
+    let mut text = String::new();
+    for column in &table.primary_key {
+        convert::write_json(&row[*column], &mut text);
+        text.push(',');
+    }
+    text
 }
 
 fn find(

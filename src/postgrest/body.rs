@@ -1,12 +1,18 @@
 //! Bodies of writes: JSON objects to typed rows.
 
+use axum::http::{StatusCode, header};
 use models::{Row, TableInfo, Value, convert};
+use serde::Deserializer;
+use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
 use syntax::RequestQuery;
 use syntax::prefer::Missing;
 
 use super::error::PostgrestError;
 use super::request::Request;
+
+/// Objects of one insert. Each becomes a whole row, many times the size of its JSON.
+pub const OBJECTS_MAX: usize = 20_000;
 
 /// Rows to insert, and which columns the client gave.
 #[derive(Debug)]
@@ -20,16 +26,47 @@ pub struct NewRows {
 /// A body as JSON, whether it came as that, as `text/csv` or as a form. The last two know only text, which becomes
 /// what each column is.
 pub fn json(request: &Request) -> Result<Json, PostgrestError> {
-    let kind = request.header("content-type").unwrap_or_default();
+    let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim() {
         "text/csv" => csv(&request.body),
         "application/x-www-form-urlencoded" => {
             let pairs = form_urlencoded::parse(&request.body);
             Ok(Json::Object(pairs.map(|(name, value)| (name.into_owned(), value.into())).collect()))
         }
-        _ => serde_json::from_slice(&request.body).map_err(|error| {
+        _ => document(&request.body).map_err(|error| {
             PostgrestError::bad("PGRST102", "Empty or invalid json").details(error.to_string())
         }),
+    }
+}
+
+/// A JSON document; of an array no more elements than [`rows`] needs to see that they are too many.
+fn document(body: &[u8]) -> serde_json::Result<Json> {
+    if body.trim_ascii_start().first() != Some(&b'[') {
+        return serde_json::from_slice(body);
+    }
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let elements = reader.deserialize_seq(Elements)?;
+    reader.end()?;
+    Ok(Json::Array(elements))
+}
+
+struct Elements;
+
+impl<'de> Visitor<'de> for Elements {
+    type Value = Vec<Json>;
+
+    fn expecting(&self, formatter: &mut std::fmt::Formatter) -> std::fmt::Result {
+        formatter.write_str("an array")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<Json>, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() <= OBJECTS_MAX {
+            let Some(element) = array.next_element()? else { return Ok(elements) };
+            elements.push(element);
+        }
+        while array.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(elements)
     }
 }
 
@@ -42,10 +79,22 @@ fn csv(body: &[u8]) -> Result<Json, PostgrestError> {
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(refused)?;
+        if rows.len() >= OBJECTS_MAX {
+            return Err(too_many());
+        }
         let value = |text: &str| if text == "NULL" { Json::Null } else { text.into() };
         rows.push(names.iter().zip(&record).map(|(name, text)| (name.to_string(), value(text))).collect());
     }
     Ok(Json::Array(rows))
+}
+
+fn too_many() -> PostgrestError {
+    PostgrestError::new(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "54000",
+        format!("more than {OBJECTS_MAX} rows in one request"),
+    )
+    .hint("Send them in several requests")
 }
 
 /// Rows of an insert.
@@ -57,6 +106,7 @@ pub fn rows(
 ) -> Result<NewRows, PostgrestError> {
     let objects = match body {
         Json::Object(object) => vec![object],
+        Json::Array(elements) if elements.len() > OBJECTS_MAX => return Err(too_many()),
         Json::Array(elements) => {
             let object = |element: Json| match element {
                 Json::Object(object) => Ok(object),

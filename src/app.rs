@@ -1,17 +1,18 @@
 //! What every handler can reach, and every route on one screen.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use actors::Actors;
 use actors::conversation::chat::Chat;
 use actors::render::Render;
 use axum::Router;
-use axum::extract::{DefaultBodyLimit, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::json;
+use tower::{Service, service_fn};
 
 use crate::config::Config;
 use crate::keys::Keys;
@@ -45,39 +46,42 @@ const TARGET_BYTES_MAX: usize = 64 * 1024;
 const EXPOSED: &str = "Content-Range, Content-Location, Location, Preference-Applied, X-Total-Count, Link, \
                        x-supabase-api-version, x-relay-error, Upload-Offset, Upload-Length, Tus-Resumable";
 
-/// Every route.
-pub fn router(app: App) -> Router {
-    let body_bytes_max = app.config.body_bytes_max;
-    Router::new()
+/// Everything the server answers, on one screen: `/rest/v1` by [`postgrest::answer`], the rest by the router.
+///
+/// Rows are read far more often than anything else is asked for, and a router with layers costs as much as finding a
+/// row (`benches/http.rs`).
+pub fn service(
+    app: App,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let routes = Router::new()
         .route("/health", get(operate::health))
         .route("/admin/v1/backup", post(operate::backup))
         .route("/admin/v1/check", post(operate::check))
-        .merge(postgrest::routes())
         .nest("/auth/v1", gotrue::routes())
         .nest("/functions/v1", functions::routes())
         .nest("/storage/v1", storage::routes())
         .nest("/v1", openai::routes())
         .fallback(no_route)
-        .layer(DefaultBodyLimit::max(body_bytes_max))
-        .layer(middleware::from_fn_with_state(app.clone(), wrap))
-        .with_state(app)
+        .with_state(app.clone());
+    service_fn(move |request| answer(app.clone(), routes.clone(), request))
 }
 
-async fn no_route(uri: Uri) -> Response {
-    if uri.path().starts_with("/rest/v1/") {
-        return postgrest::invalid_path().into_response();
-    }
+async fn no_route() -> Response {
     (StatusCode::NOT_FOUND, axum::Json(json!({"code": "NOT_FOUND", "message": "no such route"})))
         .into_response()
 }
 
 /// Around every request: cross-origin rules, request id, limits, error bodies, one log line.
-async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response {
+async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Response, Infallible> {
     let started = std::time::Instant::now();
-    let given = request.headers().get("x-request-id").filter(|id| !id.is_empty() && id.len() <= 64);
+    let given = request.headers().get(REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= 64);
     let request_id = match given.filter(|id| id.to_str().is_ok()) {
         Some(id) => id.clone(),
-        None => new_request_id(),
+        None => {
+            let id = new_request_id();
+            request.headers_mut().insert(REQUEST_ID, id.clone());
+            id
+        }
     };
     let method = request.method().clone();
     let logged = tracing::enabled!(tracing::Level::INFO).then(|| request.uri().path().to_string());
@@ -85,17 +89,18 @@ async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response 
         let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         (asked, request.uri().path().starts_with(storage::RESUMABLE))
     });
-    let mut request = request;
-    request.headers_mut().insert(REQUEST_ID, request_id.clone());
     let target = request.uri();
     let too_long = target.path().len() + target.query().map_or(0, str::len) > TARGET_BYTES_MAX;
+    DefaultBodyLimit::max(app.config.body_bytes_max).apply(&mut request);
     let mut response = if preflight.is_some() {
         StatusCode::OK.into_response()
     } else if too_long {
         let body = json!({"code": "PGRST100", "message": "URI too long", "details": null, "hint": null});
         (StatusCode::URI_TOO_LONG, axum::Json(body)).into_response()
+    } else if postgrest::is_below(request.uri().path()) {
+        postgrest::answer(app.clone(), request).await
     } else {
-        next.run(request).await
+        routes.call(request).await?
     };
     let status = response.status();
     // The client takes an error without a JSON body for a success; the framework's own refusals are plain text.
@@ -122,13 +127,13 @@ async fn wrap(State(app): State<App>, request: Request, next: Next) -> Response 
             storage::resumable_abilities(headers, app.config.file_bytes_max);
         }
     }
-    headers.insert(REQUEST_ID, request_id.clone());
     if let Some(path) = logged {
         let request_id = request_id.to_str().unwrap_or_default();
         let ms = started.elapsed().as_millis() as u64;
         tracing::info!(request_id, %method, path, status = status.as_u16(), ms);
     }
-    response
+    headers.insert(REQUEST_ID, request_id);
+    Ok(response)
 }
 
 /// A name for a request whose client gave none.

@@ -4,7 +4,7 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use models::{Claims, Role};
+use models::Claims;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -62,19 +62,7 @@ pub fn claims_of(token: &str, keys: &Keys) -> Result<Claims, BadToken> {
             Err(BadToken::new("Invalid API key"))
         };
     }
-    let said = token::verify(keys, token)?;
-    let role = said.role.as_deref().and_then(Role::parse);
-    let Some(role) = role else { return Err(BadToken::new("the token names no known role")) };
-    match role {
-        Role::Anon => Ok(Claims::anonymous()),
-        Role::Service => Ok(Claims::service()),
-        Role::Authenticated => {
-            let user = said.sub.as_deref().and_then(|sub| Uuid::parse_str(sub).ok());
-            let Some(user) = user else { return Err(BadToken::new("invalid claim: missing sub claim")) };
-            let session = said.session_id.as_deref().and_then(|id| Uuid::parse_str(id).ok());
-            Ok(Claims { session_id: session, ..Claims::user(user) })
-        }
-    }
+    token::verify(keys, token)
 }
 
 /// The token of `Authorization: Bearer`; other schemes count as none.

@@ -13,7 +13,7 @@ pub mod storage;
 pub mod token;
 mod verified;
 
-use std::future::Future;
+use std::future::{Future, IntoFuture};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,6 +22,8 @@ use actors::conversation::chat::Chat;
 use actors::language::Engines;
 use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
+use axum::ServiceExt;
+use axum::extract::Request;
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
@@ -72,16 +74,32 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
     let shared = Arc::new(Shared { actors, render, keys, config, chat: chat.clone() });
+    let (stopping, overdue) = tokio::sync::oneshot::channel::<()>();
     let stopped = async move {
         stop.await;
         chat.close().await;
+        drop(stopping);
     };
-    let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stopped).await;
+    let overdue = async {
+        let _ = overdue.await;
+        tokio::time::sleep(GRACE).await;
+    };
+    let service = ServiceExt::<Request>::into_make_service(app::service(shared.clone()));
+    let served = tokio::select! {
+        served = axum::serve(listener, service).with_graceful_shutdown(stopped).into_future() => served,
+        () = overdue => {
+            tracing::warn!("some requests were still open and have been cut off");
+            Ok(())
+        }
+    };
     sweeps.abort();
     expiry.abort();
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     served.map_err(|error| error.to_string())
 }
+
+/// How long requests may go on once the server is told to stop: streams that follow a job may never end.
+const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How often expired results are looked for.
 const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);

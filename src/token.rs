@@ -2,7 +2,8 @@
 
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header, encode};
-use serde::{Deserialize, Serialize};
+use models::{Claims, Role};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -12,21 +13,21 @@ use crate::keys::Keys;
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 
-/// What an access token or API key says.
-#[derive(Clone, Debug, Deserialize, Serialize)]
-pub struct TokenClaims {
+/// What an access token or API key says, as far as it matters here.
+#[derive(Debug, Deserialize)]
+struct TokenClaims {
     /// The database role.
     #[serde(default)]
-    pub role: Option<String>,
+    role: Option<String>,
     /// The account.
     #[serde(default)]
-    pub sub: Option<String>,
+    sub: Option<String>,
     /// The session.
     #[serde(default)]
-    pub session_id: Option<String>,
+    session_id: Option<String>,
     /// When it ends, in seconds since 1970.
     #[serde(default)]
-    pub exp: Option<u64>,
+    exp: Option<u64>,
 }
 
 /// Why a token does not count.
@@ -35,7 +36,7 @@ pub struct TokenClaims {
 pub struct BadToken {
     /// What is wrong with it.
     pub message: String,
-    /// Whether it only came too late.
+    /// Whether only its time is wrong: over, or not yet come.
     pub expired: bool,
 }
 
@@ -91,8 +92,21 @@ pub fn sign(keys: &Keys, config: &Config, subject: &Subject) -> Result<(String, 
     Ok((token, expires))
 }
 
-/// Verifies a token that we signed, access token or API key.
-pub fn verify(keys: &Keys, token: &str) -> Result<TokenClaims, BadToken> {
+fn claims_of(said: &TokenClaims) -> Result<Claims, BadToken> {
+    let uuid = |text: &Option<String>| text.as_deref().and_then(|text| Uuid::parse_str(text).ok());
+    match said.role.as_deref().and_then(Role::parse) {
+        None => Err(BadToken::new("the token names no known role")),
+        Some(Role::Anon) => Ok(Claims::anonymous()),
+        Some(Role::Service) => Ok(Claims::service()),
+        Some(Role::Authenticated) => match uuid(&said.sub) {
+            Some(user) => Ok(Claims { session_id: uuid(&said.session_id), ..Claims::user(user) }),
+            None => Err(BadToken::new("invalid claim: missing sub claim")),
+        },
+    }
+}
+
+/// Verifies a token that we signed, access token or API key; answers with whom it stands for.
+pub fn verify(keys: &Keys, token: &str) -> Result<Claims, BadToken> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(BadToken::new("the token is too long"));
     }
@@ -106,15 +120,22 @@ pub fn verify(keys: &Keys, token: &str) -> Result<TokenClaims, BadToken> {
     };
     let mut validation = Validation::new(header.alg);
     validation.leeway = 0;
+    validation.validate_nbf = true;
+    validation.required_spec_claims.clear();
     // API keys have no audience.
     validation.validate_aud = false;
     match decode::<TokenClaims>(token, key, &validation) {
         Ok(data) => {
-            keys.verified().add(token, &data.claims);
-            Ok(data.claims)
+            let claims = claims_of(&data.claims)?;
+            // One without an end is not remembered, for it would never be forgotten.
+            if let Some(ends) = data.claims.exp {
+                keys.verified().add(token, &claims, ends);
+            }
+            Ok(claims)
         }
         Err(error) => Err(match error.kind() {
             ErrorKind::ExpiredSignature => BadToken { message: "JWT expired".into(), expired: true },
+            ErrorKind::ImmatureSignature => BadToken { message: "JWT not yet valid".into(), expired: true },
             ErrorKind::InvalidSignature => BadToken::new("signature is invalid"),
             _ => BadToken::new("token is malformed"),
         }),

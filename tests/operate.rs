@@ -1,11 +1,13 @@
 //! The operator's commands, each on a folder at rest and on one that is being served.
 
 mod common;
+mod model_server;
 
 use std::path::Path;
 use std::process::Command;
 
 use common::Server;
+use model_server::Stream;
 use serde_json::{Value as Json, json};
 
 /// Runs the command line; its answer, or what it complained about.
@@ -106,4 +108,23 @@ fn only_the_operators_key_opens_the_operators_routes() {
         }
     }
     assert!(!folder.path().join("stolen").exists());
+}
+
+#[test]
+fn a_server_that_is_told_to_stop_does_not_wait_for_streams_without_end() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Nobody draws, so the job that is followed never ends.
+    let mut server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let (_, token) = server.sign_up("ada@example.com");
+    let wish = json!({"job_type": "sdxl_image_fast", "prompt": "a dot"});
+    let (status, queued) = server.call("POST", "/functions/v1/queue-job", &token, Some(&wish));
+    assert_eq!(status, 200, "{queued}");
+    let job = json!({"job_id": queued["jobId"].as_str().or(queued["job_id"].as_str())});
+    let mut stream = Stream::open(&server, &token, "job-progress", &job);
+    assert_eq!(stream.next().expect("an event").0, "status");
+    let told = Command::new("kill").args(["-TERM", &server.pid().to_string()]).status();
+    assert!(told.expect("kill runs").success());
+    server.wait_for_death();
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.check()["faults"], 0);
 }

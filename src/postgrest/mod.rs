@@ -18,25 +18,43 @@ pub mod write;
 
 use std::time::Duration;
 
-use axum::Router;
-use axum::extract::{Path, State};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use axum::routing::any;
-use models::schema;
+use models::{TableInfo, schema};
+use percent_encoding::percent_decode_str;
 use store::query::Limits;
 
 use crate::app::App;
 use error::PostgrestError;
 use request::Request;
 
-/// Every route of `/rest/v1`, whole: a nested router would take each address apart once more.
-pub fn routes() -> Router<App> {
-    Router::new()
-        .route("/rest/v1", any(root))
-        .route("/rest/v1/", any(root))
-        .route("/rest/v1/{table}", any(table))
-        .route("/rest/v1/rpc/{function}", any(function))
+/// What all its addresses begin with.
+const PREFIX: &str = "/rest/v1";
+
+/// Whether an address is one of this dialect.
+pub fn is_below(path: &str) -> bool {
+    path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+/// Answers a request whose address [`is_below`].
+pub async fn answer(app: App, request: axum::extract::Request) -> Response {
+    let path = request.uri().path();
+    let place = path.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
+    let (name, is_function) = match place.split_once('/') {
+        None if place.is_empty() => return root(&app, request.method()),
+        None => (place, false),
+        Some(("rpc", name)) if !name.is_empty() && !name.contains('/') => (name, true),
+        Some(_) => return invalid_path().into_response(),
+    };
+    let Ok(name) = percent_decode_str(name).decode_utf8() else { return invalid_path().into_response() };
+    let answer = if is_function {
+        let name = name.to_string();
+        function(app, request, &name).await
+    } else {
+        let known = known_table(&name).ok_or_else(|| name.to_string());
+        table(app, request, known).await
+    };
+    answer.unwrap_or_else(|refused| refused)
 }
 
 /// Limits of one request's reads.
@@ -49,16 +67,15 @@ pub fn limits(request: &Request) -> Limits {
     }
 }
 
-/// What is said of any other address below `/rest/v1`.
-pub fn invalid_path() -> PostgrestError {
+fn invalid_path() -> PostgrestError {
     PostgrestError::new(StatusCode::NOT_FOUND, "PGRST125", "Invalid path specified in request URL")
 }
 
 /// `GET /rest/v1/`
-pub async fn root(State(app): State<App>, method: Method) -> Response {
-    match method {
-        Method::GET | Method::HEAD => openapi::document(&app),
-        other => unsupported(&other).into_response(),
+fn root(app: &App, method: &Method) -> Response {
+    match *method {
+        Method::GET | Method::HEAD => openapi::document(app),
+        ref other => unsupported(other).into_response(),
     }
 }
 
@@ -70,30 +87,31 @@ fn unsupported(method: &Method) -> PostgrestError {
     )
 }
 
+fn known_table(name: &str) -> Option<&'static TableInfo> {
+    schema().table(name).filter(|table| table.table.schema == "public" && table.name() == name)
+}
+
+/// `/rest/v1/{table}`; of an unknown one the name is given.
 async fn table(
-    State(app): State<App>,
-    Path(name): Path<String>,
+    app: App,
     request: axum::extract::Request,
+    table: Result<&'static TableInfo, String>,
 ) -> Result<Response, Response> {
     let request = Request::read(app, request).await?;
-    let table = schema().table(&name).filter(|table| table.table.schema == "public" && table.name() == name);
     let answer = match (table, &request.method) {
-        (None, _) => Err(PostgrestError::unknown_table(&name)),
-        (Some(table), &Method::GET | &Method::HEAD) => select::select(&request, table).await,
-        (Some(table), &Method::POST) => write::insert(&request, table).await,
-        (Some(table), &Method::PUT) => put::put(&request, table).await,
-        (Some(table), &Method::PATCH) => write::update(&request, table).await,
-        (Some(table), &Method::DELETE) => write::delete(&request, table).await,
-        (Some(_), other) => Err(unsupported(other)),
+        (Err(name), _) => Err(PostgrestError::unknown_table(&name)),
+        (Ok(table), &Method::GET | &Method::HEAD) => select::select(&request, table).await,
+        (Ok(table), &Method::POST) => write::insert(&request, table).await,
+        (Ok(table), &Method::PUT) => put::put(&request, table).await,
+        (Ok(table), &Method::PATCH) => write::update(&request, table).await,
+        (Ok(table), &Method::DELETE) => write::delete(&request, table).await,
+        (Ok(_), other) => Err(unsupported(other)),
     };
     answer.map_err(IntoResponse::into_response)
 }
 
-async fn function(
-    State(app): State<App>,
-    Path(name): Path<String>,
-    request: axum::extract::Request,
-) -> Result<Response, Response> {
+/// `/rest/v1/rpc/{function}`
+async fn function(app: App, request: axum::extract::Request, name: &str) -> Result<Response, Response> {
     let request = Request::read(app, request).await?;
-    rpc::call(&request, &name).await.map_err(IntoResponse::into_response)
+    rpc::call(&request, name).await.map_err(IntoResponse::into_response)
 }

@@ -1,18 +1,28 @@
 //! What every request of the dialect has in common.
 
+use std::time::Duration;
+
 use actors::{Decision, Tried};
-use axum::body::Bytes;
+use axum::body::{Bytes, HttpBody};
 use axum::extract::FromRequest;
-use axum::http::{HeaderMap, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use models::Claims;
 use syntax::prefer::{Preference, Transaction};
 use syntax::{Format, Preferences};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::PostgrestError;
 use super::respond::Answer;
 use crate::app::App;
 use crate::caller;
+
+const PREFER: HeaderName = HeaderName::from_static("prefer");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const ACCEPT_PROFILE: HeaderName = HeaderName::from_static("accept-profile");
+const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
+/// The unit of `Range`.
+pub const RANGE_UNIT: HeaderName = HeaderName::from_static("range-unit");
 
 /// A request, with its headers understood.
 #[derive(Debug)]
@@ -33,19 +43,38 @@ pub struct Request {
     pub preferences: Preferences,
     /// The form of the answer.
     pub format: Format,
+    /// Held while a large body is in memory, taken apart.
+    _large: Option<SemaphorePermit<'static>>,
 }
+
+/// Bodies above this many bytes wait for one of [`LARGE_AT_ONCE`] places: JSON in memory takes up to some thirty times
+/// what it takes on the wire.
+const LARGE_BYTES: u64 = 256 * 1024;
+const LARGE_AT_ONCE: usize = 4;
+static LARGE: Semaphore = Semaphore::const_new(LARGE_AT_ONCE);
+/// How long a body may take to come.
+const BODY_MAX: Duration = Duration::from_secs(60);
 
 impl Request {
     /// Takes a request apart: its body first, then what the headers say. The answer to a bad one is ready to send.
     pub async fn read(app: App, mut request: axum::extract::Request) -> Result<Request, Response> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let headers = std::mem::take(request.headers_mut());
+        let mut large = None;
         let body = match method {
             Method::GET | Method::HEAD => Bytes::new(),
-            _ => Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?,
+            _ => {
+                if request.body().size_hint().upper().is_none_or(|bytes| bytes > LARGE_BYTES) {
+                    large = LARGE.acquire().await.ok();
+                }
+                let body = tokio::time::timeout(BODY_MAX, Bytes::from_request(request, &())).await;
+                let late = |_| StatusCode::REQUEST_TIMEOUT.into_response();
+                body.map_err(late)?.map_err(IntoResponse::into_response)?
+            }
         };
         let query = uri.query().unwrap_or_default().to_string();
-        Request::understand(app, method, query, headers, body).map_err(IntoResponse::into_response)
+        let request = Request::understand(app, method, query, headers, body);
+        request.map(|request| Request { _large: large, ..request }).map_err(IntoResponse::into_response)
     }
 
     fn understand(
@@ -60,14 +89,14 @@ impl Request {
             PostgrestError::new(StatusCode::UNAUTHORIZED, code, error.message)
         })?;
         let preferences =
-            Preferences::parse(headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok()));
+            Preferences::parse(headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()));
         if let Some(details) = preferences.refused() {
             let error = PostgrestError::bad("PGRST122", "Invalid preferences given with handling=strict");
             return Err(error.details(details));
         }
-        let format = Format::negotiate(headers.get("accept").and_then(|value| value.to_str().ok()))?;
+        let format = Format::negotiate(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()))?;
         let profile =
-            if matches!(method, Method::GET | Method::HEAD) { "accept-profile" } else { "content-profile" };
+            if matches!(method, Method::GET | Method::HEAD) { ACCEPT_PROFILE } else { CONTENT_PROFILE };
         if let Some(schema) = headers.get(profile)
             && schema != "public"
         {
@@ -76,11 +105,11 @@ impl Request {
             let error = PostgrestError::new(StatusCode::NOT_ACCEPTABLE, "PGRST106", message);
             return Err(error.hint("Only the following schemas are exposed: public"));
         }
-        Ok(Request { app, method, query, headers, body, claims, preferences, format })
+        Ok(Request { app, method, query, headers, body, claims, preferences, format, _large: None })
     }
 
     /// A header as text.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 
@@ -104,11 +133,11 @@ impl Request {
             _ => true,
         };
         let answer = match self.preferences.applied_header(used) {
-            Some(applied) => answer.header("preference-applied", applied),
+            Some(applied) => answer.header(PREFERENCE_APPLIED, applied),
             None => answer,
         };
-        if self.headers.contains_key("accept-profile") || self.headers.contains_key("content-profile") {
-            answer.header("content-profile", "public")
+        if self.headers.contains_key(ACCEPT_PROFILE) || self.headers.contains_key(CONTENT_PROFILE) {
+            answer.header(CONTENT_PROFILE, "public")
         } else {
             answer
         }

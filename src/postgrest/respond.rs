@@ -65,40 +65,36 @@ fn write_csv(rows: &Rows, text: &mut String) {
 
 /// An answer under construction.
 #[derive(Debug)]
-pub struct Answer {
-    status: StatusCode,
-    headers: Vec<(HeaderName, String)>,
-    body: String,
-}
+pub struct Answer(Response);
 
 impl Answer {
     /// An answer without a body.
     pub fn empty(status: StatusCode) -> Answer {
-        Answer { status, headers: Vec::new(), body: String::new() }
+        let mut response = Response::default();
+        *response.status_mut() = status;
+        Answer(response)
     }
 
     /// An answer with a body.
     pub fn with(status: StatusCode, format: &Format, body: String) -> Answer {
-        let headers = vec![(header::CONTENT_TYPE, format.content_type().to_string())];
-        Answer { status, headers, body }
+        let mut response = Response::new(Body::from(body));
+        *response.status_mut() = status;
+        let kind = HeaderValue::from_static(format.content_type());
+        response.headers_mut().insert(header::CONTENT_TYPE, kind);
+        Answer(response)
     }
 
     /// Adds a header; one that cannot be sent is left out.
     #[must_use]
-    pub fn header(mut self, name: &'static str, value: impl Into<String>) -> Answer {
-        self.headers.push((HeaderName::from_static(name), value.into()));
+    pub fn header(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Answer {
+        if let Ok(value) = value.try_into() {
+            self.0.headers_mut().insert(name, value);
+        }
         self
     }
 
     /// The response.
     pub fn finish(self) -> Response {
-        let mut response = Response::new(Body::from(self.body));
-        *response.status_mut() = self.status;
-        for (name, value) in self.headers {
-            if let Ok(value) = HeaderValue::from_str(&value) {
-                response.headers_mut().insert(name, value);
-            }
-        }
-        response
+        self.0
     }
 }

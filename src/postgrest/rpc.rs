@@ -1,7 +1,7 @@
 //! `/rest/v1/rpc/{function}`: the database functions.
 
 use actors::rpc::{self, BindError, Call, Function};
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, header};
 use axum::response::Response;
 use models::{Value, schema};
 use serde_json::{Map, Value as Json};
@@ -73,7 +73,7 @@ async fn answer(
         return Ok(request.applied(Answer::empty(StatusCode::NO_CONTENT)).finish());
     }
     let answer = Answer::with(StatusCode::OK, &syntax::Format::Json, result.to_string());
-    Ok(request.applied(answer).header("content-range", "0-0/*").finish())
+    Ok(request.applied(answer).header(header::CONTENT_RANGE, "0-0/*").finish())
 }
 
 fn signature(name: &str, arguments: &[String]) -> String {

@@ -1,6 +1,6 @@
 //! `GET` and `HEAD /rest/v1/{table}`.
 
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use models::TableInfo;
 use store::Caller;
@@ -8,7 +8,7 @@ use store::query::{Query, Reader, Rows};
 use syntax::{Format, RequestQuery, Window};
 
 use super::error::PostgrestError;
-use super::request::Request;
+use super::request::{RANGE_UNIT, Request};
 use super::respond::{self, Answer};
 use super::{limits, plan};
 
@@ -28,8 +28,8 @@ pub async fn read(
     let window = Window::requested(
         parsed.limit_at(&[]),
         parsed.offset_at(&[]),
-        request.header("range"),
-        request.header("range-unit"),
+        request.header(header::RANGE),
+        request.header(RANGE_UNIT),
     )?;
     let window = window.at_most(request.app.config.rows_max);
     query.offset = window.offset;
@@ -48,7 +48,7 @@ pub async fn read(
     let partial = syntax::range::is_partial(returned, rows.total);
     let status = if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let range = syntax::range::content_range(window.offset, returned, rows.total);
-    let answer = Answer::with(status, &request.format, body).header("content-range", range);
+    let answer = Answer::with(status, &request.format, body).header(header::CONTENT_RANGE, range);
     Ok(request.applied(answer).finish())
 }
 

@@ -1,7 +1,7 @@
 //! `POST`, `PATCH` and `DELETE /rest/v1/{table}`.
 
 use actors::write_rows::{Change, Conflict, WriteRows, Written};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::Response;
 use models::{TableInfo, convert};
 use store::query::Query;
@@ -115,7 +115,7 @@ pub fn answer(
         Some(rows) => Answer::with(full, &request.format, respond::body(rows, &request.format)?),
         None => Answer::empty(empty),
     };
-    let mut answer = request.applied(answer).header("content-range", range);
+    let mut answer = request.applied(answer).header(header::CONTENT_RANGE, range);
     if request.preferences.returning == Some(Return::HeadersOnly)
         && let Some(row) = &written.first
     {
@@ -124,7 +124,7 @@ pub fn answer(
             format!("{name}=eq.{}", convert::to_text(&row[*column]).unwrap_or_default())
         });
         let location = format!("/{}?{}", table.table.name, key.collect::<Vec<_>>().join("&"));
-        answer = answer.header("location", location);
+        answer = answer.header(header::LOCATION, location);
     }
     Ok(answer.finish())
 }

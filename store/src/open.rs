@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::fs::{self, File};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
@@ -91,6 +92,7 @@ impl Store {
             folder: folder.to_path_buf(),
             listeners,
             last: Mutex::new(last),
+            commits: AtomicU64::new(last),
             tap: Mutex::new(None),
         };
         let store = Store { inner: Arc::new(inner) };

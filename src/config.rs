@@ -27,6 +27,9 @@ pub struct Config {
     pub keyless_anon: bool,
     /// Life of an access token, in seconds.
     pub access_token_s: u64,
+    /// How long a used refresh token still works, because tabs of one browser race, in seconds. After that it is taken
+    /// for stolen, and its session ends.
+    pub refresh_token_reuse_s: u64,
     /// Shortest password, in characters.
     pub password_chars_min: usize,
     /// How tokens are signed: `HS256` or `ES256`.
@@ -103,6 +106,7 @@ impl Default for Config {
             autoconfirm: true,
             keyless_anon: true,
             access_token_s: 3600,
+            refresh_token_reuse_s: 10,
             password_chars_min: 6,
             jwt_algorithm: "HS256".into(),
             body_bytes_max: 10 << 20,

@@ -178,6 +178,20 @@ fn tabs_that_race_for_a_refresh_get_the_same_token() {
 }
 
 #[test]
+fn a_refresh_token_that_comes_back_late_ends_its_session() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_REFRESH_TOKEN_REUSE_S", "0")]);
+    server.sign_up("ada@example.com");
+    let (_, session) = sign_in(&server, "ada@example.com");
+    let (status, next) = refresh(&server, &session);
+    assert_eq!(status, 200, "{next}");
+    let (status, refused) = refresh(&server, &session);
+    assert_eq!((status, &refused["error_code"]), (400, &json!("refresh_token_already_used")), "{refused}");
+    // Whoever stole it has nothing of it, and the owner notices.
+    assert_eq!(refresh(&server, &next).1["error_code"], "refresh_token_not_found");
+}
+
+#[test]
 fn a_link_that_names_an_odd_place_leads_home() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);

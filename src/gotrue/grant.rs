@@ -62,7 +62,8 @@ async fn by_refresh_token(app: &App, headers: &HeaderMap, body: &Body) -> Result
     let given = body.needed("refresh_token")?;
     let successors = app.keys.refresh_tokens_after(given, SUCCESSORS);
     let successor_hashes = successors.iter().map(|token| hashed(token)).collect();
-    let decision = RefreshSession { token_hash: hashed(given), successor_hashes };
+    let reuse_s = app.config.refresh_token_reuse_s;
+    let decision = RefreshSession { token_hash: hashed(given), successor_hashes, reuse_s };
     match app.actors.ask(&service(headers, app), decision).await? {
         Refreshed::Renewed { successor, user, session_id, method } => {
             let token = successors.get(successor).ok_or_else(|| AuthError::internal("no such successor"))?;

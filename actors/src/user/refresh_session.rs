@@ -8,8 +8,6 @@ use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 use crate::user::start_session::add_token;
 
-/// How long a used token still works, because tabs of one browser race, in microseconds.
-const REUSE_MICROS: i64 = 10_000_000;
 /// Used tokens that a session remembers to notice theft.
 const USED_MAX: usize = 50;
 
@@ -20,6 +18,8 @@ pub struct RefreshSession {
     pub token_hash: String,
     /// BLAKE3 of its successor, of that one's successor, and so on.
     pub successor_hashes: Vec<String>,
+    /// How long a used token still works, in seconds.
+    pub reuse_s: u64,
 }
 
 /// What came of it.
@@ -74,8 +74,9 @@ impl Decision for RefreshSession {
         if user[users.at("banned_until")].as_micros().is_some_and(|until| until > now) {
             return Ok(Refreshed::Banned);
         }
+        let reuse_micros = i64::try_from(self.reuse_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
         match token[tokens.at("used_at")].as_micros() {
-            Some(used) if now.saturating_sub(used) > REUSE_MICROS => {
+            Some(used) if now.saturating_sub(used) > reuse_micros => {
                 transaction.delete(&service, sessions, &session)?;
                 return Ok(Refreshed::AlreadyUsed);
             }

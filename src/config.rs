@@ -33,10 +33,16 @@ pub struct Config {
     pub jwt_algorithm: String,
     /// Largest JSON body, in bytes.
     pub body_bytes_max: usize,
+    /// Memory for the bodies of all requests at one time, in bytes.
+    pub bodies_bytes_max: usize,
+    /// Connections at one time; further clients wait.
+    pub connections_max: usize,
     /// Largest file, in bytes; a bucket may take less.
     pub file_bytes_max: u64,
     /// Rows of one answer at most.
     pub rows_max: u64,
+    /// Rows that one request may add.
+    pub insert_rows_max: usize,
     /// Whether `Prefer: tx=rollback` may turn a write into a trial.
     pub tx_rollback: bool,
     /// Decisions that may wait at one actor.
@@ -106,8 +112,11 @@ impl Default for Config {
             password_chars_min: 6,
             jwt_algorithm: "HS256".into(),
             body_bytes_max: 10 << 20,
+            bodies_bytes_max: 256 << 20,
+            connections_max: 16_384,
             file_bytes_max: 256 << 20,
             rows_max: 1000,
+            insert_rows_max: 10_000,
             tx_rollback: false,
             mailbox_capacity: 1024,
             query_s_max: 30,

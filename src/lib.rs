@@ -1,14 +1,17 @@
 //! How it is spoken: the only crate that knows HTTP.
 
 pub mod app;
+pub mod bodies;
 pub mod caller;
 pub mod config;
+mod connections;
 pub mod functions;
 pub mod gotrue;
 pub mod keys;
 pub mod openai;
 pub mod operate;
 pub mod postgrest;
+mod request_line;
 pub mod storage;
 pub mod token;
 mod verified;
@@ -26,6 +29,7 @@ use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
 use app::Shared;
+use bodies::Bodies;
 use config::Config;
 use keys::Keys;
 
@@ -51,7 +55,7 @@ pub fn in_system<T>(work: impl Future<Output = T>) -> T {
     system.block_on(work)
 }
 
-/// Serves until `stop` resolves; then lets running requests end.
+/// Serves until `stop` resolves; then lets running requests end, within reason.
 pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
@@ -71,16 +75,17 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let expiry = tokio::spawn(expire_for_ever(actors.clone()));
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
-    let shared = Arc::new(Shared { actors, render, keys, config, chat: chat.clone() });
+    let bodies = Bodies::new(config.bodies_bytes_max);
+    let shared = Arc::new(Shared { actors, render, keys, config, chat: chat.clone(), bodies });
     let stopped = async move {
         stop.await;
         chat.close().await;
     };
-    let served = axum::serve(listener, app::router(shared.clone())).with_graceful_shutdown(stopped).await;
+    connections::serve(listener, app::router(shared.clone()), shared.config.connections_max, stopped).await;
     sweeps.abort();
     expiry.abort();
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
-    served.map_err(|error| error.to_string())
+    Ok(())
 }
 
 /// How often expired results are looked for.

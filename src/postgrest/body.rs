@@ -1,5 +1,6 @@
 //! Bodies of writes: JSON objects to typed rows.
 
+use axum::http::StatusCode;
 use models::{Row, TableInfo, Value, convert};
 use serde_json::{Map, Value as Json};
 use syntax::RequestQuery;
@@ -54,6 +55,7 @@ pub fn rows(
     body: Json,
     request: &RequestQuery,
     missing: Option<Missing>,
+    rows_max: usize,
 ) -> Result<NewRows, PostgrestError> {
     let objects = match body {
         Json::Object(object) => vec![object],
@@ -68,6 +70,11 @@ pub fn rows(
             return Err(PostgrestError::bad("PGRST102", "The body must be an object or an array of objects"));
         }
     };
+    if objects.len() > rows_max {
+        let message =
+            format!("{} rows are too many for one request, which may add {rows_max}", objects.len());
+        return Err(PostgrestError::new(StatusCode::PAYLOAD_TOO_LARGE, "54000", message));
+    }
     let supplied = match &request.columns {
         Some(names) => names.iter().map(|name| column(table, name)).collect::<Result<Vec<_>, _>>()?,
         None => {

@@ -8,11 +8,17 @@ use axum::response::{IntoResponse, Response};
 use models::Claims;
 use syntax::prefer::{Preference, Transaction};
 use syntax::{Format, Preferences};
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::PostgrestError;
 use super::respond::Answer;
 use crate::app::App;
 use crate::caller;
+
+/// From here on a body is large, in bytes: taken apart it may need a hundred times as much memory.
+const LARGE_BYTES: usize = 256 << 10;
+/// Large bodies that are worked on at one time; others wait.
+static LARGE_TURNS: Semaphore = Semaphore::const_new(4);
 
 /// A request, with its headers understood.
 #[derive(Debug)]
@@ -33,6 +39,8 @@ pub struct Request {
     pub preferences: Preferences,
     /// The form of the answer.
     pub format: Format,
+    /// Held while a large body is worked on.
+    _turn: Option<SemaphorePermit<'static>>,
 }
 
 impl Request {
@@ -45,7 +53,11 @@ impl Request {
             _ => Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?,
         };
         let query = uri.query().unwrap_or_default().to_string();
-        Request::understand(app, method, query, headers, body).map_err(IntoResponse::into_response)
+        let turn = if body.len() > LARGE_BYTES { LARGE_TURNS.acquire().await.ok() } else { None };
+        let mut request =
+            Request::understand(app, method, query, headers, body).map_err(IntoResponse::into_response)?;
+        request._turn = turn;
+        Ok(request)
     }
 
     fn understand(
@@ -76,7 +88,7 @@ impl Request {
             let error = PostgrestError::new(StatusCode::NOT_ACCEPTABLE, "PGRST106", message);
             return Err(error.hint("Only the following schemas are exposed: public"));
         }
-        Ok(Request { app, method, query, headers, body, claims, preferences, format })
+        Ok(Request { app, method, query, headers, body, claims, preferences, format, _turn: None })
     }
 
     /// A header as text.

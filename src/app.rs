@@ -14,6 +14,7 @@ use axum::routing::{get, post};
 use serde_json::json;
 use tower::{Service, service_fn};
 
+use crate::bodies::{Arrival, Bodies};
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::{functions, gotrue, openai, operate, postgrest, storage};
@@ -31,6 +32,8 @@ pub struct Shared {
     pub config: Config,
     /// Replies that are being made.
     pub chat: Chat,
+    /// Room for the bodies of requests.
+    pub bodies: Bodies,
 }
 
 /// The state of the router.
@@ -97,10 +100,14 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     } else if too_long {
         let body = json!({"code": "PGRST100", "message": "URI too long", "details": null, "hint": null});
         (StatusCode::URI_TOO_LONG, axum::Json(body)).into_response()
-    } else if postgrest::is_below(request.uri().path()) {
-        postgrest::answer(app.clone(), request).await
     } else {
-        routes.call(request).await?
+        let goes_to_disk = request.uri().path().starts_with("/storage/v1/");
+        let (request, arrival) = app.bodies.watch(request, goes_to_disk);
+        let response = match postgrest::is_below(request.uri().path()) {
+            true => postgrest::answer(app.clone(), request).await,
+            false => routes.call(request).await?,
+        };
+        arrival.and_then(|arrival| unfinished(&arrival)).unwrap_or(response)
     };
     let status = response.status();
     // The client takes an error without a JSON body for a success; the framework's own refusals are plain text.
@@ -134,6 +141,24 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     }
     headers.insert(REQUEST_ID, request_id);
     Ok(response)
+}
+
+/// The answer to a request whose body did not arrive whole.
+fn unfinished(arrival: &Arrival) -> Option<Response> {
+    let (status, message) = if arrival.found_no_room() {
+        (StatusCode::TOO_MANY_REQUESTS, "too many large requests at one time")
+    } else if arrival.paused_too_long() {
+        (StatusCode::REQUEST_TIMEOUT, "the request did not go on")
+    } else {
+        return None;
+    };
+    let code = status.as_u16().to_string();
+    let body = json!({"code": code, "message": message, "details": null, "hint": null});
+    let mut response = (status, axum::Json(body)).into_response();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Some(response)
 }
 
 /// A name for a request whose client gave none.

@@ -1,5 +1,6 @@
 //! Commands and flags.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -20,9 +21,9 @@ struct Cli {
 
 #[derive(Args, Clone)]
 struct Common {
-    /// Folder that holds everything.
-    #[arg(long, env = "PLAYHOUSE_DATA", default_value = "data", global = true)]
-    data: PathBuf,
+    /// Folder that holds everything; `data` unless said otherwise.
+    #[arg(long, env = "PLAYHOUSE_DATA", global = true)]
+    data: Option<PathBuf>,
     /// Address to listen on.
     #[arg(long, env = "PLAYHOUSE_LISTEN", global = true)]
     listen: Option<SocketAddr>,
@@ -114,7 +115,8 @@ pub fn run() -> Result<(), String> {
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("PLAYHOUSE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let colours = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
     let config = configuration(&cli.common)?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => playhouse::in_system(playhouse::serve(config, stop_signal())),
@@ -132,7 +134,6 @@ pub fn run() -> Result<(), String> {
         }
         Command::Backup { target } => backup(&config, &target),
         Command::Restore { backup } => {
-            std::fs::create_dir_all(&config.data).map_err(|error| error.to_string())?;
             let manifest =
                 store::backup::restore(&backup, &config.data).map_err(|error| error.to_string())?;
             eprintln!(
@@ -147,15 +148,20 @@ pub fn run() -> Result<(), String> {
 }
 
 fn configuration(common: &Common) -> Result<Config, String> {
-    let path = common.config.clone().unwrap_or_else(|| common.data.join("playhouse.json"));
+    let folder = common.data.clone().unwrap_or_else(|| Config::default().data);
+    let path = common.config.clone().unwrap_or_else(|| folder.join("playhouse.json"));
     let said = |error: String| format!("{}: {error}", path.display());
     let file = match std::fs::read(&path) {
         Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| said(error.to_string()))?),
         Err(error) if common.config.is_none() && error.kind() == std::io::ErrorKind::NotFound => None,
         Err(error) => return Err(said(error.to_string())),
     };
-    let mut config = playhouse::config::read(file, std::env::vars()).map_err(said)?;
-    config.data = common.data.clone();
+    // Alone first, so that a mistake in the environment is not blamed on the file.
+    if file.is_some() {
+        playhouse::config::read(file.clone(), std::iter::empty()).map_err(said)?;
+    }
+    let mut config = playhouse::config::read(file, std::env::vars())?;
+    config.data = common.data.clone().unwrap_or(config.data);
     config.listen = common.listen.unwrap_or(config.listen);
     config.mailbox_capacity = common.mailbox_capacity.unwrap_or(config.mailbox_capacity);
     if let Some(algorithm) = &common.jwt_algorithm {
@@ -175,7 +181,7 @@ fn configuration(common: &Common) -> Result<Config, String> {
 }
 
 fn keys(config: &Config) -> Result<Keys, String> {
-    std::fs::create_dir_all(&config.data).map_err(|error| format!("{}: {error}", config.data.display()))?;
+    store::private_folder(&config.data).map_err(|error| error.to_string())?;
     Keys::load_or_create(&config.data, config)
 }
 
@@ -214,7 +220,13 @@ async fn ask(config: &Config, path: &str, body: &Json) -> Result<Option<Json>, S
     };
     let status = response.status();
     let text = response.text().await.map_err(|error| error.to_string())?;
-    if status.is_success() { Ok(Some(serde_json::from_str(&text).unwrap_or(Json::Null))) } else { Err(text) }
+    let answer: Json = serde_json::from_str(&text).unwrap_or(Json::Null);
+    if status.is_success() {
+        return Ok(Some(answer));
+    }
+    let (code, message) = (answer["error_code"].as_str(), answer["msg"].as_str());
+    let said = code.or(answer["code"].as_str()).zip(message.or(answer["message"].as_str()));
+    Err(said.map_or(text, |(code, message)| format!("{message} ({code})")))
 }
 
 async fn create_user(
@@ -223,6 +235,11 @@ async fn create_user(
     password: String,
     role: Option<String>,
 ) -> Result<(), String> {
+    if let Some(role) = &role {
+        // Before the account is made: it would stay behind without its role.
+        let roles = models::schema().known("user_roles");
+        models::convert::from_text(roles.kind(roles.at("role")), role).map_err(|error| error.to_string())?;
+    }
     let account = json!({"email": email, "password": password, "email_confirm": true});
     let (done, stopped) = tokio::sync::oneshot::channel::<()>();
     let mut server = None;
@@ -268,9 +285,17 @@ fn backup(config: &Config, target: &Path) -> Result<(), String> {
     if let Some(manifest) = playhouse::in_system(ask(config, "/admin/v1/backup", &asked))? {
         return print(&manifest);
     }
-    let store = playhouse::open(config)?;
+    let store = existing(config)?;
     let manifest = store.backup(&target).map_err(|error| error.to_string())?;
     print(&serde_json::to_value(&manifest).map_err(|error| error.to_string())?)
+}
+
+/// The store of a data folder, where there is one: a mistyped name must not look like a healthy, empty store.
+fn existing(config: &Config) -> Result<store::Store, String> {
+    if store::Store::exists(&config.data) {
+        return playhouse::open(config);
+    }
+    Err(format!("{} holds no store", config.data.display()))
 }
 
 fn models(config: &Config, command: ModelsCommand) -> Result<(), String> {
@@ -290,7 +315,7 @@ fn check(config: &Config) -> Result<(), String> {
     let report = match playhouse::in_system(ask(config, "/admin/v1/check", &json!({})))? {
         Some(report) => report,
         None => {
-            let store = playhouse::open(config)?;
+            let store = existing(config)?;
             playhouse::operate::report_json(&store.check().map_err(|error| error.to_string())?)
         }
     };

@@ -17,6 +17,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// The address that clients use, for links and token issuers; by default `http://<listen>`.
     pub public_url: Option<String>,
+    /// Pages beside our own that links may lead to, with tokens: every address that begins like one of these.
+    pub redirect_urls: Vec<String>,
     /// Whether new accounts may be made by anybody.
     pub signup_enabled: bool,
     /// Whether accounts without address may be made.
@@ -36,10 +38,16 @@ pub struct Config {
     pub jwt_algorithm: String,
     /// Largest JSON body, in bytes.
     pub body_bytes_max: usize,
+    /// Memory for the bodies of all requests at one time, in bytes.
+    pub bodies_bytes_max: usize,
+    /// Connections at one time; further clients wait.
+    pub connections_max: usize,
     /// Largest file, in bytes; a bucket may take less.
     pub file_bytes_max: u64,
     /// Rows of one answer at most.
     pub rows_max: u64,
+    /// Rows that one request may add.
+    pub insert_rows_max: usize,
     /// Whether `Prefer: tx=rollback` may turn a write into a trial.
     pub tx_rollback: bool,
     /// Decisions that may wait at one actor.
@@ -101,6 +109,7 @@ impl Default for Config {
             data: PathBuf::from("data"),
             listen: SocketAddr::from(([127, 0, 0, 1], 54321)),
             public_url: None,
+            redirect_urls: vec!["http://localhost".into(), "http://127.0.0.1".into()],
             signup_enabled: true,
             anonymous_enabled: false,
             autoconfirm: true,
@@ -110,8 +119,11 @@ impl Default for Config {
             password_chars_min: 6,
             jwt_algorithm: "HS256".into(),
             body_bytes_max: 10 << 20,
+            bodies_bytes_max: 256 << 20,
+            connections_max: 16_384,
             file_bytes_max: 256 << 20,
             rows_max: 1000,
+            insert_rows_max: 10_000,
             tx_rollback: false,
             mailbox_capacity: 1024,
             query_s_max: 30,
@@ -164,7 +176,10 @@ impl Config {
 
     /// The address that clients use.
     pub fn url(&self) -> String {
-        self.public_url.clone().unwrap_or_else(|| format!("http://{}", self.listen))
+        match &self.public_url {
+            Some(url) => url.trim_end_matches('/').to_string(),
+            None => format!("http://{}", self.listen),
+        }
     }
 }
 
@@ -186,9 +201,11 @@ pub fn read(
     environment: impl Iterator<Item = (String, String)>,
 ) -> Result<Config, String> {
     let defaults = serde_json::to_value(Config::default()).map_err(|error| error.to_string())?;
-    let mut settings = file.unwrap_or_else(|| Json::Object(Default::default()));
-    if !settings.is_object() {
+    let Json::Object(mut settings) = file.unwrap_or_else(|| Json::Object(Default::default())) else {
         return Err("the configuration is not a JSON object".into());
+    };
+    for (name, value) in &settings {
+        check(name, value)?;
     }
     for (name, value) in environment {
         let Some(key) = name.strip_prefix("PLAYHOUSE_").map(str::to_ascii_lowercase) else { continue };
@@ -198,9 +215,46 @@ pub fn read(
             Json::String(_) => Json::String(value),
             _ => serde_json::from_str(&value).unwrap_or(Json::String(value)),
         };
-        settings[&key] = read;
+        check(&key, &read).map_err(|error| format!("{name} in the environment: {error}"))?;
+        settings.insert(key, read);
     }
-    serde_json::from_value(settings).map_err(|error| error.to_string())
+    serde_json::from_value(Json::Object(settings)).map_err(|error| error.to_string())
+}
+
+/// Smallest values that make sense.
+const MINIMA: [(&str, u64); 10] = [
+    ("access_token_s", 1),
+    ("body_bytes_max", 1),
+    ("bodies_bytes_max", 1),
+    ("cache_bytes", 1 << 20),
+    ("chat_replies_max", 1),
+    ("connections_max", 1),
+    ("insert_rows_max", 1),
+    ("mailbox_capacity", 1),
+    ("query_s_max", 1),
+    ("rows_max", 1),
+];
+
+/// Whether a setting can be read at all, for a message that names it.
+fn check(name: &str, value: &Json) -> Result<(), String> {
+    let alone = Json::Object([(name.to_string(), value.clone())].into_iter().collect());
+    let config: Config = serde_json::from_value(alone).map_err(|error| match error.to_string() {
+        text if text.starts_with("unknown field") => text,
+        text => format!("{name}: {text}"),
+    })?;
+    if let Some((_, minimum)) = MINIMA.iter().find(|(of, _)| *of == name)
+        && value.as_u64().is_some_and(|value| value < *minimum)
+    {
+        return Err(format!("{name}: {value} is less than {minimum}"));
+    }
+    let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
+    if let Some(url) = config.public_url.iter().chain(&config.redirect_urls).find(|url| !is_url(url)) {
+        return Err(format!("{name}: {url:?} does not begin with http:// or https://"));
+    }
+    if !matches!(config.jwt_algorithm.as_str(), "HS256" | "ES256") {
+        return Err(format!("{name}: {} is neither HS256 nor ES256", config.jwt_algorithm));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -217,8 +271,27 @@ mod tests {
         assert_eq!((config.rows_max, config.autoconfirm), (50, false));
         assert_eq!(config.callback_secret.as_deref(), Some("s3"));
         assert!(!format!("{config:?}").contains("s3"));
-        let bad = read(None, [("PLAYHOUSE_ROWS_MAX".to_string(), "many".to_string())].into_iter());
-        assert!(bad.is_err());
-        assert!(read(Some(serde_json::json!({"rows_maximum": 1})), std::iter::empty()).is_err());
+    }
+
+    #[test]
+    fn a_setting_that_cannot_be_is_named() {
+        use serde_json::json;
+        let refused = |file: Json| read(Some(file), std::iter::empty()).expect_err("it is refused");
+        for (file, named) in [
+            (json!({"rows_maximum": 1}), "`rows_maximum`"),
+            (json!({"autoconfirm": true, "rows_max": "many"}), "rows_max: invalid type"),
+            (json!({"rows_max": -1}), "rows_max: invalid value"),
+            (json!({"mailbox_capacity": 0}), "mailbox_capacity: 0 is less than 1"),
+            (json!({"listen": "here"}), "listen: invalid socket address"),
+            (json!({"public_url": "here"}), "public_url: \"here\""),
+            (json!({"jwt_algorithm": "none"}), "jwt_algorithm: none"),
+            (json!([1]), "not a JSON object"),
+        ] {
+            let said = refused(file);
+            assert!(said.contains(named), "{said}");
+        }
+        let environment = [("PLAYHOUSE_ROWS_MAX".to_string(), "many".to_string())];
+        let said = read(None, environment.into_iter()).expect_err("it is refused");
+        assert!(said.starts_with("PLAYHOUSE_ROWS_MAX in the environment: rows_max: "), "{said}");
     }
 }

@@ -1,19 +1,22 @@
 //! How it is spoken: the only crate that knows HTTP.
 
 pub mod app;
+pub mod bodies;
 pub mod caller;
 pub mod config;
+mod connections;
 pub mod functions;
 pub mod gotrue;
 pub mod keys;
 pub mod openai;
 pub mod operate;
 pub mod postgrest;
+mod request_line;
 pub mod storage;
 pub mod token;
 mod verified;
 
-use std::future::{Future, IntoFuture};
+use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -22,12 +25,11 @@ use actors::conversation::chat::Chat;
 use actors::language::Engines;
 use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
-use axum::ServiceExt;
-use axum::extract::Request;
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
 use app::Shared;
+use bodies::Bodies;
 use config::Config;
 use keys::Keys;
 
@@ -53,7 +55,7 @@ pub fn in_system<T>(work: impl Future<Output = T>) -> T {
     system.block_on(work)
 }
 
-/// Serves until `stop` resolves; then lets running requests end.
+/// Serves until `stop` resolves; then lets running requests end, within reason.
 pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
     let listener = TcpListener::bind(config.listen).await;
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
@@ -73,33 +75,19 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let expiry = tokio::spawn(expire_for_ever(actors.clone()));
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
-    let shared = Arc::new(Shared { actors, render, keys, config, chat: chat.clone() });
-    let (stopping, overdue) = tokio::sync::oneshot::channel::<()>();
+    let bodies = Bodies::new(config.bodies_bytes_max);
+    let shared = Arc::new(Shared { actors, render, keys, config, chat: chat.clone(), bodies });
     let stopped = async move {
         stop.await;
         chat.close().await;
-        drop(stopping);
     };
-    let overdue = async {
-        let _ = overdue.await;
-        tokio::time::sleep(GRACE).await;
-    };
-    let service = ServiceExt::<Request>::into_make_service(app::service(shared.clone()));
-    let served = tokio::select! {
-        served = axum::serve(listener, service).with_graceful_shutdown(stopped).into_future() => served,
-        () = overdue => {
-            tracing::warn!("some requests were still open and have been cut off");
-            Ok(())
-        }
-    };
+    let connections_max = shared.config.connections_max;
+    connections::serve(listener, app::service(shared.clone()), connections_max, stopped).await;
     sweeps.abort();
     expiry.abort();
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
-    served.map_err(|error| error.to_string())
+    Ok(())
 }
-
-/// How long requests may go on once the server is told to stop: streams that follow a job may never end.
-const GRACE: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// How often expired results are looked for.
 const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);

@@ -54,7 +54,19 @@ fn accounts_backups_and_checks_work_at_rest_and_while_serving() {
     let (data, backups) = (folder.path().join("data"), folder.path());
     let at = |name: &str| backups.join(name).to_string_lossy().to_string();
 
+    // Where nothing is.
+    for command in [vec!["check".to_string()], vec!["backup".to_string(), at("nothing")]] {
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let refused = run(&data, &command).expect_err("there is no store");
+        assert!(refused.contains("holds no store"), "{refused}");
+    }
+    let refused = run(&data, &["restore", &at("nothing")]).expect_err("there is no backup");
+    assert!(refused.contains("manifest.json"), "{refused}");
+    assert!(!data.exists(), "looking makes nothing");
+
     // At rest.
+    let refused = create_user(&data, "rest@example.com", "emperor").expect_err("there is no such role");
+    assert!(refused.contains("app_role"), "{refused}");
     let made = create_user(&data, "rest@example.com", "admin").expect("an account at rest");
     assert_eq!(made["email"], "rest@example.com");
     let report = run(&data, &["check"]).expect("a check at rest");

@@ -66,10 +66,10 @@ fn one_request_touches_a_row_once_and_not_too_many() {
     let kept = "/rest/v1/conversations?select=title";
     assert_eq!(server.call("GET", kept, &token, None).1, json!([{"title": "kept"}]));
 
-    let many = json!(vec![json!({}); 20_001]);
+    let many = json!(vec![json!({}); 10_001]);
     let (status, error) = server.call("POST", "/rest/v1/conversations", &token, Some(&many));
     assert_eq!((status, &error["code"]), (413, &json!("54000")), "{error}");
-    let lines = Json::String(format!("title\n{}", "x\n".repeat(20_001)));
+    let lines = Json::String(format!("title\n{}", "x\n".repeat(10_001)));
     let headers = [("content-type", "text/csv")];
     let (status, error) = server.call_with("POST", "/rest/v1/conversations", &token, Some(&lines), &headers);
     assert_eq!((status, &error["code"]), (413, &json!("54000")), "{error}");
@@ -143,4 +143,17 @@ fn a_trial_is_a_write_where_it_is_not_allowed() {
     let trial = [("prefer", "tx=rollback")];
     assert_eq!(server.call_with("POST", "/rest/v1/projects", &token, Some(&row), &trial).0, 201);
     assert_eq!(titles(&server, &token), json!([{"original_prompt": "a pier"}]));
+}
+
+#[test]
+fn one_request_adds_only_so_many_rows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_INSERT_ROWS_MAX", "3")]);
+    let (user, token) = server.sign_up("ada@example.com");
+    let row = json!({"user_id": user, "original_prompt": "a pier", "media_type": "image"});
+    let rows = |count: usize| json!(vec![row.clone(); count]);
+    let (status, refused) = server.call("POST", "/rest/v1/projects", &token, Some(&rows(4)));
+    assert_eq!((status, &refused["code"]), (413, &json!("54000")), "{refused}");
+    assert_eq!(titles(&server, &token), json!([]));
+    assert_eq!(server.call("POST", "/rest/v1/projects", &token, Some(&rows(3))).0, 201);
 }

@@ -11,9 +11,6 @@ use syntax::prefer::Missing;
 use super::error::PostgrestError;
 use super::request::Request;
 
-/// Objects of one insert. Each becomes a whole row, many times the size of its JSON.
-pub const OBJECTS_MAX: usize = 20_000;
-
 /// Rows to insert, and which columns the client gave.
 #[derive(Debug)]
 pub struct NewRows {
@@ -26,31 +23,33 @@ pub struct NewRows {
 /// A body as JSON, whether it came as that, as `text/csv` or as a form. The last two know only text, which becomes
 /// what each column is.
 pub fn json(request: &Request) -> Result<Json, PostgrestError> {
+    let rows_max = request.app.config.insert_rows_max;
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim() {
-        "text/csv" => csv(&request.body),
+        "text/csv" => csv(&request.body, rows_max),
         "application/x-www-form-urlencoded" => {
             let pairs = form_urlencoded::parse(&request.body);
             Ok(Json::Object(pairs.map(|(name, value)| (name.into_owned(), value.into())).collect()))
         }
-        _ => document(&request.body).map_err(|error| {
+        _ => document(&request.body, rows_max).map_err(|error| {
             PostgrestError::bad("PGRST102", "Empty or invalid json").details(error.to_string())
         }),
     }
 }
 
 /// A JSON document; of an array no more elements than [`rows`] needs to see that they are too many.
-fn document(body: &[u8]) -> serde_json::Result<Json> {
+fn document(body: &[u8], rows_max: usize) -> serde_json::Result<Json> {
     if body.trim_ascii_start().first() != Some(&b'[') {
         return serde_json::from_slice(body);
     }
     let mut reader = serde_json::Deserializer::from_slice(body);
-    let elements = reader.deserialize_seq(Elements)?;
+    let elements = reader.deserialize_seq(Elements(rows_max))?;
     reader.end()?;
     Ok(Json::Array(elements))
 }
 
-struct Elements;
+/// Reads so many elements and one more.
+struct Elements(usize);
 
 impl<'de> Visitor<'de> for Elements {
     type Value = Vec<Json>;
@@ -61,7 +60,7 @@ impl<'de> Visitor<'de> for Elements {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Vec<Json>, A::Error> {
         let mut elements = Vec::new();
-        while elements.len() <= OBJECTS_MAX {
+        while elements.len() <= self.0 {
             let Some(element) = array.next_element()? else { return Ok(elements) };
             elements.push(element);
         }
@@ -71,7 +70,7 @@ impl<'de> Visitor<'de> for Elements {
 }
 
 /// Lines below a line of column names; an unquoted or quoted `NULL` is null, as PostgREST reads it.
-fn csv(body: &[u8]) -> Result<Json, PostgrestError> {
+fn csv(body: &[u8], rows_max: usize) -> Result<Json, PostgrestError> {
     let refused =
         |error: csv::Error| PostgrestError::bad("PGRST102", "Invalid CSV").details(error.to_string());
     let mut reader = csv::Reader::from_reader(body);
@@ -79,8 +78,8 @@ fn csv(body: &[u8]) -> Result<Json, PostgrestError> {
     let mut rows = Vec::new();
     for record in reader.records() {
         let record = record.map_err(refused)?;
-        if rows.len() >= OBJECTS_MAX {
-            return Err(too_many());
+        if rows.len() >= rows_max {
+            return Err(too_many(rows_max));
         }
         let value = |text: &str| if text == "NULL" { Json::Null } else { text.into() };
         rows.push(names.iter().zip(&record).map(|(name, text)| (name.to_string(), value(text))).collect());
@@ -88,13 +87,9 @@ fn csv(body: &[u8]) -> Result<Json, PostgrestError> {
     Ok(Json::Array(rows))
 }
 
-fn too_many() -> PostgrestError {
-    PostgrestError::new(
-        StatusCode::PAYLOAD_TOO_LARGE,
-        "54000",
-        format!("more than {OBJECTS_MAX} rows in one request"),
-    )
-    .hint("Send them in several requests")
+fn too_many(rows_max: usize) -> PostgrestError {
+    let message = format!("one request may add {rows_max} rows, and this one has more");
+    PostgrestError::new(StatusCode::PAYLOAD_TOO_LARGE, "54000", message).hint("Send them in several requests")
 }
 
 /// Rows of an insert.
@@ -103,10 +98,11 @@ pub fn rows(
     body: Json,
     request: &RequestQuery,
     missing: Option<Missing>,
+    rows_max: usize,
 ) -> Result<NewRows, PostgrestError> {
     let objects = match body {
         Json::Object(object) => vec![object],
-        Json::Array(elements) if elements.len() > OBJECTS_MAX => return Err(too_many()),
+        Json::Array(elements) if elements.len() > rows_max => return Err(too_many(rows_max)),
         Json::Array(elements) => {
             let object = |element: Json| match element {
                 Json::Object(object) => Ok(object),

@@ -23,7 +23,8 @@ pub async fn put(request: &Request, table: &'static TableInfo) -> Result<Respons
         let message = "Filters must include all and only primary key columns with 'eq' operators";
         PostgrestError::new(StatusCode::METHOD_NOT_ALLOWED, "PGRST105", message)
     })?;
-    let new = body::rows(table, body::json(request)?, &parsed, request.preferences.missing)?;
+    let rows_max = request.app.config.insert_rows_max;
+    let new = body::rows(table, body::json(request)?, &parsed, request.preferences.missing, rows_max)?;
     let [row] = new.rows.as_slice() else {
         return Err(PostgrestError::bad("PGRST102", "PUT takes exactly one object"));
     };

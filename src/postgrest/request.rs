@@ -1,9 +1,7 @@
 //! What every request of the dialect has in common.
 
-use std::time::Duration;
-
 use actors::{Decision, Tried};
-use axum::body::{Bytes, HttpBody};
+use axum::body::Bytes;
 use axum::extract::FromRequest;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -23,6 +21,10 @@ const ACCEPT_PROFILE: HeaderName = HeaderName::from_static("accept-profile");
 const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
 /// The unit of `Range`.
 pub const RANGE_UNIT: HeaderName = HeaderName::from_static("range-unit");
+/// From here on a body is large, in bytes: taken apart it may need some thirty times as much memory.
+const LARGE_BYTES: usize = 256 << 10;
+/// Large bodies that are worked on at one time; others wait.
+static LARGE_TURNS: Semaphore = Semaphore::const_new(4);
 
 /// A request, with its headers understood.
 #[derive(Debug)]
@@ -43,38 +45,25 @@ pub struct Request {
     pub preferences: Preferences,
     /// The form of the answer.
     pub format: Format,
-    /// Held while a large body is in memory, taken apart.
-    _large: Option<SemaphorePermit<'static>>,
+    /// Held while a large body is worked on.
+    _turn: Option<SemaphorePermit<'static>>,
 }
-
-/// Bodies above this many bytes wait for one of [`LARGE_AT_ONCE`] places: JSON in memory takes up to some thirty times
-/// what it takes on the wire.
-const LARGE_BYTES: u64 = 256 * 1024;
-const LARGE_AT_ONCE: usize = 4;
-static LARGE: Semaphore = Semaphore::const_new(LARGE_AT_ONCE);
-/// How long a body may take to come.
-const BODY_MAX: Duration = Duration::from_secs(60);
 
 impl Request {
     /// Takes a request apart: its body first, then what the headers say. The answer to a bad one is ready to send.
     pub async fn read(app: App, mut request: axum::extract::Request) -> Result<Request, Response> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let headers = std::mem::take(request.headers_mut());
-        let mut large = None;
         let body = match method {
             Method::GET | Method::HEAD => Bytes::new(),
-            _ => {
-                if request.body().size_hint().upper().is_none_or(|bytes| bytes > LARGE_BYTES) {
-                    large = LARGE.acquire().await.ok();
-                }
-                let body = tokio::time::timeout(BODY_MAX, Bytes::from_request(request, &())).await;
-                let late = |_| StatusCode::REQUEST_TIMEOUT.into_response();
-                body.map_err(late)?.map_err(IntoResponse::into_response)?
-            }
+            _ => Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?,
         };
         let query = uri.query().unwrap_or_default().to_string();
-        let request = Request::understand(app, method, query, headers, body);
-        request.map(|request| Request { _large: large, ..request }).map_err(IntoResponse::into_response)
+        let turn = if body.len() > LARGE_BYTES { LARGE_TURNS.acquire().await.ok() } else { None };
+        let mut request =
+            Request::understand(app, method, query, headers, body).map_err(IntoResponse::into_response)?;
+        request._turn = turn;
+        Ok(request)
     }
 
     fn understand(
@@ -105,7 +94,7 @@ impl Request {
             let error = PostgrestError::new(StatusCode::NOT_ACCEPTABLE, "PGRST106", message);
             return Err(error.hint("Only the following schemas are exposed: public"));
         }
-        Ok(Request { app, method, query, headers, body, claims, preferences, format, _large: None })
+        Ok(Request { app, method, query, headers, body, claims, preferences, format, _turn: None })
     }
 
     /// A header as text.

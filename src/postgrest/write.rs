@@ -16,7 +16,8 @@ use super::{body, limits, plan};
 /// Adds rows, or merges them with existing ones.
 pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
     let parsed = RequestQuery::parse(&request.query)?;
-    let new = body::rows(table, body::json(request)?, &parsed, request.preferences.missing)?;
+    let rows_max = request.app.config.insert_rows_max;
+    let new = body::rows(table, body::json(request)?, &parsed, request.preferences.missing, rows_max)?;
     let conflict = match request.preferences.resolution {
         None => None,
         Some(resolution) => {

@@ -5,16 +5,18 @@
 //! and a writer never waits for more than its own few pairs.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::ops::Bound;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
-use crate::blob::BlobHash;
+use crate::blob::{BlobHash, BlobStore};
 use crate::error::StoreError;
+use crate::open::private_folder;
 use crate::source::PendingPair;
 use crate::{Store, keys};
 
@@ -63,7 +65,7 @@ pub struct Manifest {
 impl Store {
     /// Writes a backup into the new folder `target`, while reads and writes go on.
     pub fn backup(&self, target: &Path) -> Result<Manifest, StoreError> {
-        fs::create_dir(target).map_err(StoreError::io(target))?;
+        DirBuilder::new().mode(0o700).create(target).map_err(StoreError::io(target))?;
         let commit = {
             let last = self.lock();
             let mut tap = self.inner.tap.lock().unwrap_or_else(PoisonError::into_inner);
@@ -162,6 +164,7 @@ pub fn restore(backup: &Path, folder: &Path) -> Result<Manifest, StoreError> {
             folder.display()
         )));
     }
+    private_folder(folder)?;
     let partial = folder.join("tree.restoring");
     let _ = fs::remove_dir_all(&partial);
     fs::create_dir_all(&partial).map_err(StoreError::io(&partial))?;
@@ -185,7 +188,7 @@ pub fn restore(backup: &Path, folder: &Path) -> Result<Manifest, StoreError> {
     // The engine's flush alone would not survive a power cut.
     let database = partial.join("db");
     File::open(&database).and_then(|file| file.sync_all()).map_err(StoreError::io(&database))?;
-    copy_tree(&backup.join("blobs"), &folder.join("blobs"))?;
+    copy_blobs(&backup.join("blobs"), &folder.join("blobs"))?;
     // Last, so that an interrupted restore leaves no half store behind.
     let tree = folder.join("tree");
     fs::rename(&partial, &tree).map_err(StoreError::io(&tree))?;
@@ -206,16 +209,24 @@ fn verify(backup: &Path, manifest: &Manifest) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn copy_tree(from: &Path, to: &Path) -> Result<(), StoreError> {
+/// Copies, rather than links: the backup must outlive whatever happens to the folder.
+fn copy_blobs(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::create_dir_all(to).map_err(StoreError::io(to))?;
-    let Ok(entries) = fs::read_dir(from) else { return Ok(()) };
-    for entry in entries.flatten() {
-        let target = to.join(entry.file_name());
-        if entry.path().is_dir() {
-            copy_tree(&entry.path(), &target)?;
-        } else {
-            // A copy, not a link: the backup must outlive whatever happens to the folder.
-            fs::copy(entry.path(), &target).map_err(StoreError::io(&target))?;
+    if !from.exists() {
+        return Ok(());
+    }
+    let copies = BlobStore::open(to)?;
+    for (hash, ..) in BlobStore::at(from).list()? {
+        let (source, target) = (BlobStore::at(from).path(&hash), copies.path(&hash));
+        if let Some(shard) = target.parent() {
+            fs::create_dir_all(shard).map_err(StoreError::io(shard))?;
+        }
+        fs::copy(&source, &target).map_err(StoreError::io(&target))?;
+        if !copies.is_whole(&hash)? {
+            return Err(StoreError::Corrupt(format!(
+                "{} does not have the bytes of its name",
+                source.display()
+            )));
         }
     }
     Ok(())

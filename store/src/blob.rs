@@ -49,7 +49,12 @@ impl BlobStore {
         for entry in fs::read_dir(&partial).map_err(StoreError::io(&partial))?.flatten() {
             let _ = fs::remove_file(entry.path());
         }
-        Ok(BlobStore { folder: folder.to_path_buf(), naming: Arc::default() })
+        Ok(BlobStore::at(folder))
+    }
+
+    /// A folder of blobs that is only read.
+    pub(crate) fn at(folder: &Path) -> BlobStore {
+        BlobStore { folder: folder.to_path_buf(), naming: Arc::default() }
     }
 
     /// Where a blob lies.
@@ -85,6 +90,15 @@ impl BlobStore {
         let mut bytes = Vec::new();
         File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(StoreError::io(&path))?;
         Ok(bytes)
+    }
+
+    /// Whether the blob still has the bytes that it is named by.
+    pub fn is_whole(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        let path = self.path(hash);
+        let mut hasher = blake3::Hasher::new();
+        let read = File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
+        read.map_err(StoreError::io(&path))?;
+        Ok(hasher.finalize().as_bytes() == &hash.0)
     }
 
     /// Whether the blob is there.

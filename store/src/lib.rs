@@ -35,7 +35,7 @@ pub use commit::{Change, Commit, Durable};
 pub use error::StoreError;
 pub use flush::Listener;
 pub use guard::Caller;
-pub use open::{OpenOptions, Opened};
+pub use open::{OpenOptions, Opened, private_folder};
 pub use read::Reads;
 pub use transaction::{Event, Transaction, Triggers};
 

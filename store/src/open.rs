@@ -1,7 +1,8 @@
 //! Opening a data folder, guarded against what a crash leaves behind.
 
 use std::cell::RefCell;
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -43,6 +44,11 @@ pub struct Opened {
 }
 
 impl Store {
+    /// Whether `folder` holds a store.
+    pub fn exists(folder: &Path) -> bool {
+        folder.join("tree").is_dir()
+    }
+
     /// Opens or creates the store in `folder`.
     pub fn open(
         folder: &Path,
@@ -50,7 +56,7 @@ impl Store {
         options: &OpenOptions,
     ) -> Result<(Store, Opened), StoreError> {
         let mut opened = Opened::default();
-        fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
+        private_folder(folder)?;
         let tree_folder = folder.join("tree");
         let db = open_engine(&tree_folder, options, &mut opened)?;
         let tree = db.open_tree("rows")?;
@@ -140,6 +146,11 @@ impl Store {
         }
         Ok(self.inner.tree.apply_batch(batch)?)
     }
+}
+
+/// Makes a folder that only its owner may look into, unless it is there.
+pub fn private_folder(folder: &Path) -> Result<(), StoreError> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(StoreError::io(folder))
 }
 
 /// Notes the key layout in a new store, and refuses one whose keys were written differently.

@@ -98,6 +98,27 @@ fn a_backup_made_under_writes_restores_to_one_moment() {
     assert!(!store.blobs().exists(&blob), "a blob that no row names is not kept");
 }
 
+/// Flips one bit of a file.
+fn flip(path: &std::path::Path, at: usize) {
+    let mut bytes = std::fs::read(path).expect("a file");
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).expect("damage");
+}
+
+#[test]
+fn a_check_finds_a_blob_whose_bytes_have_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    // Too large for the tree.
+    write(&store, 1, &"x".repeat(200_000));
+    assert_eq!(store.check().expect("a report").faults, 0);
+    let (blob, ..) = store.blobs().list().expect("blobs")[0];
+    flip(&store.blobs().path(&blob), 1000);
+    let report = store.check().expect("a report");
+    assert_eq!(report.faults, 1, "{:?}", report.listed);
+    assert!(report.listed[0].contains(&blob.hex()), "{:?}", report.listed);
+}
+
 #[test]
 fn a_damaged_backup_is_refused_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -106,12 +127,17 @@ fn a_damaged_backup_is_refused_and_leaves_nothing() {
     let target = folder.path().join("backup");
     store.backup(&target).expect("a backup");
     let pairs = target.join("pairs.bin");
-    let mut bytes = std::fs::read(&pairs).expect("the pairs");
-    let middle = bytes.len() / 2;
-    bytes[middle] ^= 1;
-    std::fs::write(&pairs, bytes).expect("damage");
+    let middle = std::fs::metadata(&pairs).expect("the pairs").len() as usize / 2;
+    flip(&pairs, middle);
     let restored = folder.path().join("restored");
     std::fs::create_dir(&restored).expect("a folder");
+    assert!(matches!(backup::restore(&target, &restored), Err(StoreError::Corrupt(_))));
+    assert!(!restored.join("tree").exists());
+    // Nor is one whose blobs are damaged restored.
+    flip(&pairs, middle);
+    let blobs = target.join("blobs");
+    std::fs::create_dir_all(blobs.join("ab")).expect("a folder");
+    std::fs::write(blobs.join("ab").join("c".repeat(62)), b"other bytes").expect("a blob");
     assert!(matches!(backup::restore(&target, &restored), Err(StoreError::Corrupt(_))));
     assert!(!restored.join("tree").exists());
     // Nor does a restore replace what is there.

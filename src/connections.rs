@@ -1,0 +1,96 @@
+//! Connections: how many at one time, how long one may take over its request, and how they end.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower::{Service, ServiceExt};
+
+use crate::request_line::RequestLines;
+
+/// How long a client may take over the head of a request, and a connection lie idle.
+const HEAD_S_MAX: u64 = 60;
+/// How long requests may go on once the server is to stop.
+const GRACE_S: u64 = 8;
+/// Files that the store and uploads may need beside the connections.
+const OTHER_FILES: u64 = 512;
+
+/// Answers requests until `stop` resolves, and then those that run, for a while.
+pub(crate) async fn serve<S>(
+    listener: TcpListener,
+    service: S,
+    connections_max: usize,
+    stop: impl Future<Output = ()>,
+) where
+    S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
+{
+    let service = service.map_request(|request: hyper::Request<Incoming>| request.map(Body::new));
+    let room = Arc::new(Semaphore::new(connections_max.min(permitted_connections()).max(1)));
+    let mut builder = Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(HEAD_S_MAX));
+    builder.http2().timer(TokioTimer::new()).enable_connect_protocol();
+    let running = GracefulShutdown::new();
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        // Beyond the limit clients wait in the system's queue until another one leaves.
+        let accepted = async {
+            let place = room.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut stop => break,
+        };
+        let stream = match accepted {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // The client has left already, or the system has no more files.
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        // Events and answers go out at once rather than when the packet is full.
+        let _ = stream.set_nodelay(true);
+        let service = TowerToHyperService::new(service.clone());
+        let stream = TokioIo::new(RequestLines::new(stream));
+        let connection = running.watch(builder.serve_connection_with_upgrades(stream, service).into_owned());
+        tokio::spawn(async move {
+            let _place = place;
+            if let Err(error) = connection.await {
+                tracing::debug!(error, "a connection broke");
+            }
+        });
+    }
+    drop(listener);
+    let left = running.count();
+    if tokio::time::timeout(Duration::from_secs(GRACE_S), running.shutdown()).await.is_err() {
+        tracing::warn!(
+            "stopping although requests still run: of {left} connections some did not end in time"
+        );
+    }
+}
+
+/// Connections that the system's limit of open files leaves room for, once it is as high as it may be.
+fn permitted_connections() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let files = match setrlimit(Resource::Nofile, raised) {
+        Ok(()) => limit.maximum,
+        Err(_) => limit.current,
+    };
+    let files = files.unwrap_or(u64::MAX);
+    usize::try_from(files.saturating_sub(OTHER_FILES).max(files / 2)).unwrap_or(usize::MAX)
+}

@@ -12,7 +12,8 @@ use crate::blob::{BlobHash, BlobStore};
 use crate::catalog::TableIds;
 use crate::error::StoreError;
 
-/// Values above about 64 KB leak inside the engine, so a row keeps less than this and spills the rest.
+/// A row keeps less than this and spills the rest: the engine rewrites a page whole, and keeps one above 128 KiB in a
+/// file of its own, which costs a sync more (`page_files.rs`).
 const ROW_BYTES_MAX: usize = 48 * 1024;
 /// Texts longer than this may be spilled.
 const SPILL_BYTES_MIN: usize = 2 * 1024;

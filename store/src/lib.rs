@@ -17,6 +17,7 @@ mod flush;
 pub mod guard;
 mod keys;
 mod open;
+mod page_files;
 pub mod query;
 mod read;
 mod source;
@@ -93,6 +94,11 @@ impl Store {
     /// Flushes so far, each shared by all commits that waited for it.
     pub fn flushes(&self) -> u64 {
         self.inner.flusher.flushes()
+    }
+
+    /// Syncs so far of large pages, which the engine keeps in files of their own; they precede the acknowledgement.
+    pub fn page_files_synced(&self) -> u64 {
+        self.inner.flusher.page_files_synced()
     }
 
     /// Whether writes are refused because a flush failed.

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use models::Schema;
 
 use crate::error::StoreError;
-use crate::flush::{Flusher, HighWater};
+use crate::flush::{Files, Flusher, HighWater};
+use crate::page_files::PageFiles;
 use crate::{Inner, Store, blob, catalog, codec, encode, keys};
 
 /// How long a locked folder is waited for, and how often it is looked at.
@@ -77,12 +78,16 @@ impl Store {
             opened.remarks.push(report);
             high_water.write(last).map_err(StoreError::io(folder))?;
         }
-        let database = tree_folder.join("db");
-        let database_file =
-            File::options().read(true).write(true).open(&database).map_err(StoreError::io(&database))?;
+        let log = tree_folder.join("db");
+        let files = Files {
+            db: db.clone(),
+            log: File::options().read(true).write(true).open(&log).map_err(StoreError::io(&log))?,
+            pages: PageFiles::open(&tree_folder).map_err(StoreError::io(&tree_folder))?,
+            high_water,
+        };
         let listeners = Arc::new(RwLock::new(Vec::new()));
         let inner = Inner {
-            flusher: Flusher::start(db.clone(), database_file, high_water, listeners.clone()),
+            flusher: Flusher::start(files, listeners.clone()),
             tree,
             db,
             ids: numbered.tables,

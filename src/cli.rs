@@ -65,7 +65,7 @@ enum Command {
         /// The folder to make.
         target: PathBuf,
     },
-    /// Write a backup into a new data folder.
+    /// Write a backup, with its keys, into a data folder that holds no store.
     Restore {
         /// The backup's folder.
         backup: PathBuf,
@@ -132,7 +132,6 @@ pub fn run() -> Result<(), String> {
         }
         Command::Backup { target } => backup(&config, &target),
         Command::Restore { backup } => {
-            std::fs::create_dir_all(&config.data).map_err(|error| error.to_string())?;
             let manifest =
                 store::backup::restore(&backup, &config.data).map_err(|error| error.to_string())?;
             eprintln!(
@@ -175,7 +174,7 @@ fn configuration(common: &Common) -> Result<Config, String> {
 }
 
 fn keys(config: &Config) -> Result<Keys, String> {
-    std::fs::create_dir_all(&config.data).map_err(|error| format!("{}: {error}", config.data.display()))?;
+    store::folder::create_private(&config.data).map_err(|error| error.to_string())?;
     Keys::load_or_create(&config.data, config)
 }
 

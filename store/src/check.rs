@@ -111,7 +111,7 @@ impl Store {
                 }
             }
             let mut blobs = named_blobs(table, &row);
-            blobs.extend(codec::spilled(&bytes, table)?);
+            blobs.extend(codec::spilled(&bytes, table)?.into_iter().map(|(_, hash)| hash));
             for hash in blobs {
                 if !self.inner.blobs.exists(&hash) {
                     report.fault(format!("blob {} of {} is missing", hash.hex(), table.name()));

@@ -49,6 +49,9 @@ pub(crate) struct Files {
     pub high_water: HighWater,
 }
 
+/// The file of [`HighWater`] in the data folder.
+pub(crate) const ACKNOWLEDGED: &str = "acknowledged";
+
 /// The number of the last commit that was acknowledged, kept beside the tree to notice a lost tail at open.
 pub(crate) struct HighWater {
     path: PathBuf,
@@ -57,7 +60,7 @@ pub(crate) struct HighWater {
 
 impl HighWater {
     pub fn open(folder: &Path) -> Result<HighWater, StoreError> {
-        let path = folder.join("acknowledged");
+        let path = folder.join(ACKNOWLEDGED);
         let file = File::options().create(true).read(true).write(true).truncate(false).open(&path);
         Ok(HighWater { file: file.map_err(StoreError::io(&path))?, path })
     }

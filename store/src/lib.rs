@@ -14,12 +14,14 @@ pub mod crash;
 mod encode;
 mod error;
 mod flush;
+pub mod folder;
 pub mod guard;
 mod keys;
 mod open;
 mod page_files;
 pub mod query;
 mod read;
+mod restore;
 mod source;
 mod transaction;
 
@@ -58,6 +60,15 @@ pub(crate) struct Inner {
     last: Mutex<u64>,
     /// Keeps the old values of pairs that a running backup has not copied yet.
     pub tap: Mutex<Option<backup::Tap>>,
+}
+
+/// Large values of a transaction wait in memory for its commit; dropped before the commit lock.
+struct LargeValues<'s>(&'s blob::BlobStore);
+
+impl Drop for LargeValues<'_> {
+    fn drop(&mut self) {
+        self.0.forget_waiting();
+    }
 }
 
 impl Store {
@@ -132,6 +143,7 @@ impl Store {
             undone: Cell::new(false),
             claims,
         };
+        let _values = LargeValues(&self.inner.blobs);
         let answer = decide(&transaction)?;
         if transaction.is_empty() {
             return Ok((answer, Durable::nothing_written()));
@@ -141,6 +153,8 @@ impl Store {
         if transaction.undone.get() {
             return Ok((answer, Durable::nothing_written()));
         }
+        let overlay = &transaction.overlay;
+        self.inner.blobs.write_waiting(|hash| overlay.puts_any(keys::blob_uses(hash)))?;
         let number = *last + 1;
         transaction.overlay.put(keys::COUNTER.to_vec(), number.to_be_bytes().to_vec());
         let changes = transaction.changes.take();

@@ -12,7 +12,7 @@ use models::Schema;
 use crate::error::StoreError;
 use crate::flush::{Files, Flusher, HighWater};
 use crate::page_files::PageFiles;
-use crate::{Inner, Store, blob, catalog, codec, encode, keys};
+use crate::{Inner, Store, blob, catalog, codec, encode, folder, keys};
 
 /// How long a locked folder is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -43,27 +43,27 @@ pub struct Opened {
 }
 
 impl Store {
-    /// Opens or creates the store in `folder`.
+    /// Opens or creates the store in the folder `data`.
     pub fn open(
-        folder: &Path,
+        data: &Path,
         schema: &'static Schema,
         options: &OpenOptions,
     ) -> Result<(Store, Opened), StoreError> {
         let mut opened = Opened::default();
-        fs::create_dir_all(folder).map_err(StoreError::io(folder))?;
-        let tree_folder = folder.join("tree");
+        folder::create_private(data)?;
+        let tree_folder = data.join("tree");
         let db = open_engine(&tree_folder, options, &mut opened)?;
         let tree = db.open_tree("rows")?;
         check_layout(&tree)?;
         let numbered = catalog::number(&tree, schema)?;
-        let blobs = blob::BlobStore::open(&folder.join("blobs"))?;
+        let blobs = blob::BlobStore::open(&data.join("blobs"))?;
         let last = match tree.get(keys::COUNTER)? {
             None => 0,
             Some(bytes) => u64::from_be_bytes(
                 bytes.as_ref().try_into().map_err(|_| StoreError::Corrupt("the commit counter".into()))?,
             ),
         };
-        let high_water = HighWater::open(folder)?;
+        let high_water = HighWater::open(data)?;
         let acknowledged = high_water.read()?;
         if acknowledged > last {
             let missing = acknowledged - last;
@@ -76,7 +76,7 @@ impl Store {
                 return Err(StoreError::Open(report));
             }
             opened.remarks.push(report);
-            high_water.write(last).map_err(StoreError::io(folder))?;
+            high_water.write(last).map_err(StoreError::io(data))?;
         }
         let log = tree_folder.join("db");
         let files = Files {
@@ -93,7 +93,7 @@ impl Store {
             ids: numbered.tables,
             blobs,
             triggers: OnceLock::new(),
-            folder: folder.to_path_buf(),
+            folder: data.to_path_buf(),
             listeners,
             last: Mutex::new(last),
             tap: Mutex::new(None),

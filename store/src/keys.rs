@@ -153,3 +153,9 @@ pub(crate) fn all_blob_uses() -> Vec<u8> {
 pub(crate) fn blob_of_use(key: &[u8]) -> Option<BlobHash> {
     key.get(2..34).and_then(|bytes| bytes.try_into().ok()).map(BlobHash)
 }
+
+/// The blob, the table and the primary key of a use.
+pub(crate) fn parts_of_use(key: &[u8]) -> Option<(BlobHash, u16, &[u8])> {
+    let (table, primary_key) = key.get(34..)?.split_first_chunk()?;
+    Some((blob_of_use(key)?, u16::from_be_bytes(*table), primary_key))
+}

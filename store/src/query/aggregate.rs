@@ -96,6 +96,11 @@ impl Accumulator {
         Ok(())
     }
 
+    /// Bytes that it holds beyond its own size.
+    pub fn bytes(&self) -> usize {
+        super::sort::size(std::slice::from_ref(&self.extreme))
+    }
+
     /// The statistic.
     pub fn finish(self) -> Value {
         match (self.function, self.count) {

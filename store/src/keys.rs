@@ -102,11 +102,19 @@ pub(crate) fn elements(value: &Value) -> Vec<Vec<u8>> {
             Some(serde_json::Value::Object(members)) => members
                 .iter()
                 .filter(|(_, member)| !member.is_object() && !member.is_array())
-                .map(|(key, member)| field(&Value::Text(format!("{key}\u{0}{member}"))))
+                .map(|(key, member)| field(&Value::Text(format!("{key}\u{0}{}", canonical(member)))))
                 .collect(),
             _ => Vec::new(),
         },
         _ => Vec::new(),
+    }
+}
+
+/// The same text for all JSON values that are equal; a number's is read off its nearest float, which neighbours share.
+fn canonical(member: &serde_json::Value) -> String {
+    match member {
+        serde_json::Value::Number(number) => format!("{:e}", models::json::nearest_float(number)),
+        other => other.to_string(),
     }
 }
 

@@ -249,6 +249,8 @@ pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use models::Value;
+
     use super::*;
 
     #[test]
@@ -260,5 +262,80 @@ mod tests {
         store.inner.tree.insert(keys::LAYOUT, &[1]).expect("a write");
         let refused = check_layout(&store.inner.tree);
         assert!(matches!(refused, Err(StoreError::Open(reason)) if reason.contains("key layout 1")));
+    }
+
+    /// A row of `user_library` with this JSON.
+    fn keep(store: &Store, id: u128, document: &str) {
+        let claims = models::Claims::service();
+        let (_, durable) = store
+            .transact(&claims, |transaction| {
+                let insert = |table: &str, values: &[(&str, Value)]| {
+                    let table = models::schema().known(table);
+                    let mut row = table.default_row();
+                    values.iter().for_each(|(column, value)| row[table.at(column)] = value.clone());
+                    transaction.insert(&crate::Caller::new(&claims), table, row)
+                };
+                let uuid = |number| Value::Uuid(uuid::Uuid::from_u128(number));
+                insert("auth.users", &[("id", uuid(id))])?;
+                insert(
+                    "user_library",
+                    &[
+                        ("id", uuid(id)),
+                        ("user_id", uuid(id)),
+                        ("asset_type", Value::text("image")),
+                        ("storage_path", Value::text("")),
+                        ("file_size_bytes", Value::Int(0)),
+                        ("mime_type", Value::text("")),
+                        ("original_prompt", Value::text("")),
+                        ("model_used", Value::text("")),
+                        ("content_category", Value::text("roleplay_scene")),
+                        ("roleplay_metadata", Value::Json(document.into())),
+                    ],
+                )?;
+                Ok::<_, StoreError>(())
+            })
+            .expect("the rows fit");
+        durable.wait_blocking().expect("durable");
+    }
+
+    /// Rows whose JSON holds this member, by the index on elements.
+    fn containing(store: &Store, part: &str) -> usize {
+        let table = models::schema().known("user_library");
+        let [element] = &keys::elements(&Value::Json(part.into()))[..] else { panic!("one member") };
+        store.reads().entries(table, by_element(), element).count()
+    }
+
+    fn by_element() -> usize {
+        let is_it =
+            |index: &models::schema::IndexInfo| index.names[0] == "idx_user_library_roleplay_metadata";
+        models::schema().known("user_library").indexes.iter().position(is_it).expect("the index")
+    }
+
+    #[test]
+    fn numbers_in_json_are_indexed_by_value_also_in_a_store_that_had_them_by_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Store::open(folder.path(), models::schema(), &OpenOptions::default()).expect("a store");
+        let (store, _) = open();
+        for (id, document) in
+            [r#"{"a": 1}"#, r#"{"a": 1.0, "b": -0.0}"#, r#"{"a": 1e0}"#, r#"{"a": "1"}"#].iter().enumerate()
+        {
+            keep(&store, id as u128 + 1, document);
+        }
+        let found = |store: &Store| {
+            ["1", "1.0", "10e-1", "\"1\"", "2"].map(|it| containing(store, &format!(r#"{{"a": {it}}}"#)))
+        };
+        assert_eq!((found(&store), containing(&store, r#"{"b": 0}"#)), ([3, 3, 3, 1, 0], 1));
+        // The same index, noted as it was before, has none of these entries.
+        let table = models::schema().known("user_library");
+        let ids = &store.inner.ids[table.id];
+        store.drop_entries(ids.id, ids.indexes[by_element()]).expect("no entries");
+        let catalog = store.inner.tree.get(keys::CATALOG).expect("a read").expect("a catalog");
+        let older = String::from_utf8_lossy(&catalog).replace(" numbers by value", "");
+        store.inner.tree.insert(keys::CATALOG, older.as_bytes()).expect("a write");
+        drop(store);
+        let (store, opened) = open();
+        assert!(opened.indexes_filled > 0);
+        assert_eq!(found(&store), [3, 3, 3, 1, 0]);
+        assert_eq!(store.check().expect("a report").faults, 0);
     }
 }

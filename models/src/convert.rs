@@ -223,9 +223,8 @@ fn is_number(text: &str) -> bool {
     let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
     let (whole, fraction) = unsigned(mantissa).split_once('.').unwrap_or((unsigned(mantissa), ""));
     let exponent = unsigned(exponent);
-    !(whole.is_empty() && fraction.is_empty())
-        && !exponent.is_empty()
-        && [whole, fraction, exponent].into_iter().all(are_digits)
+    let has_digits = !whole.is_empty() || !fraction.is_empty();
+    has_digits && !exponent.is_empty() && [whole, fraction, exponent].into_iter().all(are_digits)
 }
 
 fn parse_bool(text: &str) -> Option<bool> {

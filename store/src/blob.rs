@@ -40,6 +40,8 @@ pub struct BlobStore {
     folder: PathBuf,
     /// Held while a file gets its name or loses it, so that a sweep never removes what a writer just found there.
     naming: Arc<Mutex<()>>,
+    /// Folders of files that are known to be there after a power cut.
+    durable_shards: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Large values of the transaction in progress; they become files when it commits.
     waiting: Arc<Mutex<BTreeMap<BlobHash, Arc<[u8]>>>>,
 }
@@ -69,7 +71,12 @@ impl BlobStore {
 
     /// A folder of blobs that is only read.
     pub(crate) fn at(folder: &Path) -> BlobStore {
-        BlobStore { folder: folder.to_path_buf(), naming: Arc::default(), waiting: Arc::default() }
+        BlobStore {
+            folder: folder.to_path_buf(),
+            naming: Arc::default(),
+            durable_shards: Arc::default(),
+            waiting: Arc::default(),
+        }
     }
 
     /// Where a blob lies.
@@ -161,7 +168,12 @@ impl BlobStore {
             shards.insert(writer?.name()?);
         }
         shards.iter().try_for_each(|shard| folder::sync(shard))?;
-        if shards.is_empty() { Ok(()) } else { folder::sync(&self.folder) }
+        let mut durable = self.durable_shards.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shards.is_subset(&durable) {
+            folder::sync(&self.folder)?;
+            durable.extend(shards);
+        }
+        Ok(())
     }
 
     /// Whether the blob is there.

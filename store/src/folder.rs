@@ -28,14 +28,14 @@ pub(crate) fn sync_parent(path: &Path) -> Result<(), StoreError> {
     absolute.parent().map_or(Ok(()), sync)
 }
 
-/// Makes durable everything below a folder, and the folder.
+/// Makes durable everything below a folder, and the folder. What is removed meanwhile is of no interest.
 pub(crate) fn sync_all_below(folder: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(folder).map_err(StoreError::io(folder))? {
         let path = entry.map_err(StoreError::io(folder))?.path();
-        if path.is_dir() {
-            sync_all_below(&path)?;
-        } else {
-            sync(&path)?;
+        let synced = if path.is_dir() { sync_all_below(&path) } else { sync(&path) };
+        match synced {
+            Err(StoreError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+            other => other?,
         }
     }
     sync(folder)

@@ -3,6 +3,10 @@
 //! A page above 128 KiB, such as a leaf with sixteen rows of 8 KB, becomes a file of its own below `blobs`, named by its
 //! place in the log. The engine writes it before the log's buffer that points to it and never syncs it; so this does,
 //! between the engine's flush and the acknowledgement.
+//!
+//! What it cannot do is keep the engine from removing a page's older file before the newer one is synced: a commit that
+//! fills a whole segment of the log (512 KiB) may do that between its application and its flush. A power cut then costs
+//! what was on that page; a killed process costs nothing.
 
 use std::collections::HashSet;
 use std::ffi::OsString;

@@ -124,7 +124,7 @@ impl Piece {
                 let fits = |wanted: &Option<char>| {
                     characters.next().is_some_and(|found| wanted.is_none_or(|wanted| wanted == found))
                 };
-                wanted.iter().all(fits).then(|| characters.as_str())
+                wanted.iter().all(fits).then_some(characters.as_str())
             }
         }
     }
@@ -138,7 +138,7 @@ impl Piece {
                 let fits = |wanted: &Option<char>| {
                     characters.next_back().is_some_and(|found| wanted.is_none_or(|wanted| wanted == found))
                 };
-                wanted.iter().rev().all(fits).then(|| characters.as_str())
+                wanted.iter().rev().all(fits).then_some(characters.as_str())
             }
         }
     }

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use playhouse::config::Config;
 use playhouse::keys::Keys;
 use serde_json::{Value as Json, json};
+use store::check::Contents;
 
 /// A self-hosted studio server for AI characters: one binary, one data folder.
 #[derive(Parser)]
@@ -66,13 +67,17 @@ enum Command {
         /// The folder to make.
         target: PathBuf,
     },
-    /// Write a backup into a new data folder.
+    /// Write a backup, with its keys, into a data folder that holds no store.
     Restore {
         /// The backup's folder.
         backup: PathBuf,
     },
     /// Look the whole store over, also while the server runs.
-    Check,
+    Check {
+        /// Leave out reading every picture and other large value.
+        #[arg(long)]
+        quick: bool,
+    },
     /// List, verify and add models that draw.
     #[command(subcommand)]
     Models(ModelsCommand),
@@ -142,7 +147,7 @@ pub fn run() -> Result<(), String> {
             );
             Ok(())
         }
-        Command::Check => check(&config),
+        Command::Check { quick } => check(&config, quick),
         Command::Models(command) => models(&config, command),
     }
 }
@@ -181,7 +186,7 @@ fn configuration(common: &Common) -> Result<Config, String> {
 }
 
 fn keys(config: &Config) -> Result<Keys, String> {
-    store::private_folder(&config.data).map_err(|error| error.to_string())?;
+    store::folder::create_private(&config.data).map_err(|error| error.to_string())?;
     Keys::load_or_create(&config.data, config)
 }
 
@@ -311,12 +316,13 @@ fn models(config: &Config, command: ModelsCommand) -> Result<(), String> {
     }
 }
 
-fn check(config: &Config) -> Result<(), String> {
-    let report = match playhouse::in_system(ask(config, "/admin/v1/check", &json!({})))? {
+fn check(config: &Config, quick: bool) -> Result<(), String> {
+    let report = match playhouse::in_system(ask(config, "/admin/v1/check", &json!({ "quick": quick })))? {
         Some(report) => report,
         None => {
             let store = existing(config)?;
-            playhouse::operate::report_json(&store.check().map_err(|error| error.to_string())?)
+            let report = store.check_with(Contents::of(quick)).map_err(|error| error.to_string())?;
+            playhouse::operate::report_json(&report)
         }
     };
     print(&report)?;

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
+use store::check::Contents;
 
 use crate::app::App;
 use crate::caller;
@@ -88,13 +89,26 @@ pub async fn backup(
     }
 }
 
+/// What is to be checked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct CheckRequest {
+    /// Leave out the contents of blobs.
+    quick: bool,
+}
+
 /// `POST /admin/v1/check`: looks the whole store over.
-pub async fn check(State(app): State<App>, headers: HeaderMap) -> Response {
+pub async fn check(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Option<axum::Json<CheckRequest>>,
+) -> Response {
     if let Some(refusal) = forbidden(&app, &headers) {
         return refusal;
     }
+    let contents = Contents::of(body.is_some_and(|asked| asked.quick));
     let store = app.actors.store().clone();
-    match tokio::task::spawn_blocking(move || store.check()).await {
+    match tokio::task::spawn_blocking(move || store.check_with(contents)).await {
         Ok(Ok(report)) => axum::Json(report_json(&report)).into_response(),
         Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the check failed unexpectedly"),

@@ -84,6 +84,10 @@ fn syntax(kind: ColumnType, text: &str) -> ConvertError {
     ConvertError::Syntax { kind: kind.sql_name(), text: quote(text) }
 }
 
+pub(crate) fn out_of_range(kind: ColumnType, text: &str) -> ConvertError {
+    ConvertError::Range { kind: kind.sql_name(), text: quote(text) }
+}
+
 /// Reads a value of `kind` from text, as PostgreSQL reads a literal.
 pub fn from_text(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
     match kind {
@@ -98,10 +102,16 @@ pub fn from_text(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
             }
         }
         ColumnType::Int4 | ColumnType::Int8 => parse_integer(kind, text.trim()),
-        ColumnType::Float8 => text.trim().parse().map(Value::Float).map_err(|_| syntax(kind, text)),
-        ColumnType::Numeric => {
-            parse_decimal(text.trim()).map(Value::Numeric).ok_or_else(|| syntax(kind, text))
-        }
+        ColumnType::Float8 => match text.trim().parse::<f64>() {
+            Ok(number) if number.is_infinite() && is_number(text.trim()) => Err(out_of_range(kind, text)),
+            Ok(number) => Ok(Value::Float(number)),
+            Err(_) => Err(syntax(kind, text)),
+        },
+        ColumnType::Numeric => match parse_decimal(text.trim()) {
+            Some(number) => Ok(Value::Numeric(number)),
+            None if is_number(text.trim()) => Err(out_of_range(kind, text)),
+            None => Err(syntax(kind, text)),
+        },
         ColumnType::Bool => parse_bool(text).map(Value::Bool).ok_or_else(|| syntax(kind, text)),
         ColumnType::Timestamptz => parse_timestamp(text)
             .map(Value::Timestamp)
@@ -194,7 +204,7 @@ fn parse_integer(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(syntax(kind, text));
     }
-    let range = || ConvertError::Range { kind: kind.sql_name(), text: quote(text) };
+    let range = || out_of_range(kind, text);
     let number: i64 = text.parse().map_err(|_| range())?;
     if kind == ColumnType::Int4 && i32::try_from(number).is_err() {
         return Err(range());
@@ -204,6 +214,17 @@ fn parse_integer(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
 
 fn parse_decimal(text: &str) -> Option<Decimal> {
     if text.contains(['e', 'E']) { Decimal::from_scientific(text).ok() } else { text.parse().ok() }
+}
+
+/// Whether a text is written as a number, however large.
+fn is_number(text: &str) -> bool {
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    let unsigned = |text| str::strip_prefix(text, ['+', '-']).unwrap_or(text);
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let (whole, fraction) = unsigned(mantissa).split_once('.').unwrap_or((unsigned(mantissa), ""));
+    let exponent = unsigned(exponent);
+    let has_digits = !whole.is_empty() || !fraction.is_empty();
+    has_digits && !exponent.is_empty() && [whole, fraction, exponent].into_iter().all(are_digits)
 }
 
 fn parse_bool(text: &str) -> Option<bool> {

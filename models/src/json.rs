@@ -50,6 +50,12 @@ fn rank(document: &Json) -> u8 {
     }
 }
 
+/// The float next to a number: the same for all that [`compare`] finds equal.
+pub fn nearest_float(number: &serde_json::Number) -> f64 {
+    // Adding zero takes the sign from -0, which equals 0.
+    number.as_f64().unwrap_or(f64::NAN) + 0.0
+}
+
 /// `jsonb` order: null, strings, numbers, booleans, arrays (by length first), objects.
 pub fn compare(a: &Json, b: &Json) -> Ordering {
     match (a, b) {
@@ -57,7 +63,7 @@ pub fn compare(a: &Json, b: &Json) -> Ordering {
         (Json::String(a), Json::String(b)) => a.cmp(b),
         (Json::Number(a), Json::Number(b)) => match (a.as_i64(), b.as_i64()) {
             (Some(a), Some(b)) => a.cmp(&b),
-            _ => a.as_f64().unwrap_or(f64::NAN).total_cmp(&b.as_f64().unwrap_or(f64::NAN)),
+            _ => nearest_float(a).total_cmp(&nearest_float(b)),
         },
         (Json::Bool(a), Json::Bool(b)) => a.cmp(b),
         (Json::Array(a), Json::Array(b)) => a.len().cmp(&b.len()).then_with(|| {
@@ -137,6 +143,15 @@ mod tests {
         assert!(contains(&json!([1, 2]), &json!(2)));
         assert!(!contains(&json!({"a": [1]}), &json!({"a": 1})));
         assert!(contains(&json!({"a": {"b": 1, "c": 2}}), &json!({"a": {"c": 2}})));
+    }
+
+    #[test]
+    fn numbers_are_equal_by_value_however_they_are_written() {
+        for (a, b) in [("1", "1.0"), ("100", "1e2"), ("-0", "0"), ("-0.0", "0.0")] {
+            assert_eq!(compare_text(a, b), Some(Ordering::Equal), "{a} {b}");
+        }
+        assert_eq!(compare_text("9007199254740993", "9007199254740992"), Some(Ordering::Greater));
+        assert_eq!(compare_text("-1", "-0.0"), Some(Ordering::Less));
     }
 
     #[test]

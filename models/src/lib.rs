@@ -2,6 +2,7 @@
 //!
 //! To add a table: one file in its aggregate's folder and one line in [`TABLES`].
 
+pub mod cast;
 pub mod catalog;
 pub mod character;
 pub mod claims;

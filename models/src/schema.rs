@@ -114,7 +114,14 @@ impl IndexInfo {
                 )
             })
             .collect();
-        format!("{:?} {} {:?} {}", self.kind, parts.join(","), self.filter, self.unique)
+        let is_document = |part: &KeyPart| table.kind(part.column) == ColumnType::Jsonb;
+        // How entries of documents are written has changed once.
+        let form = if self.kind == IndexKind::Gin && self.parts.iter().any(is_document) {
+            " numbers by value"
+        } else {
+            ""
+        };
+        format!("{:?} {} {:?} {}{form}", self.kind, parts.join(","), self.filter, self.unique)
     }
 }
 

@@ -3,13 +3,15 @@
 //! A blob is written and fsynced before the row that names it is committed; an unreferenced blob is garbage that a
 //! sweep removes, never a broken row.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
+use crate::folder;
 
 /// A blob's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,6 +40,21 @@ pub struct BlobStore {
     folder: PathBuf,
     /// Held while a file gets its name or loses it, so that a sweep never removes what a writer just found there.
     naming: Arc<Mutex<()>>,
+    /// Folders of files that are known to be there after a power cut.
+    durable_shards: Arc<Mutex<BTreeSet<PathBuf>>>,
+    /// Large values of the transaction in progress; they become files when it commits.
+    waiting: Arc<Mutex<BTreeMap<BlobHash, Arc<[u8]>>>>,
+}
+
+/// How a blob's bytes are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Condition {
+    /// They are what its name says.
+    Sound,
+    /// There is no such file.
+    Missing,
+    /// They are others, or cannot be read.
+    Damaged,
 }
 
 impl BlobStore {
@@ -54,7 +71,12 @@ impl BlobStore {
 
     /// A folder of blobs that is only read.
     pub(crate) fn at(folder: &Path) -> BlobStore {
-        BlobStore { folder: folder.to_path_buf(), naming: Arc::default() }
+        BlobStore {
+            folder: folder.to_path_buf(),
+            naming: Arc::default(),
+            durable_shards: Arc::default(),
+            waiting: Arc::default(),
+        }
     }
 
     /// Where a blob lies.
@@ -88,17 +110,70 @@ impl BlobStore {
     pub fn read(&self, hash: &BlobHash) -> Result<Vec<u8>, StoreError> {
         let path = self.path(hash);
         let mut bytes = Vec::new();
-        File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(StoreError::io(&path))?;
-        Ok(bytes)
+        match File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => Ok(bytes),
+            Err(error) => match self.waiting().get(hash) {
+                Some(waiting) if error.kind() == ErrorKind::NotFound => Ok(waiting.to_vec()),
+                _ => Err(StoreError::io(&path)(error)),
+            },
+        }
     }
 
-    /// Whether the blob still has the bytes that it is named by.
-    pub fn is_whole(&self, hash: &BlobHash) -> Result<bool, StoreError> {
-        let path = self.path(hash);
-        let mut hasher = blake3::Hasher::new();
-        let read = File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
-        read.map_err(StoreError::io(&path))?;
-        Ok(hasher.finalize().as_bytes() == &hash.0)
+    /// Reads a blob through and says how its bytes are.
+    pub(crate) fn verify(&self, hash: &BlobHash) -> Condition {
+        match folder::hash(&self.path(hash)) {
+            Ok(found) if *found.as_bytes() == hash.0 => Condition::Sound,
+            Err(error) if error.kind() == ErrorKind::NotFound => Condition::Missing,
+            _ => Condition::Damaged,
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, BTreeMap<BlobHash, Arc<[u8]>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names bytes that become a blob when the transaction in progress commits; until then they are read from memory.
+    pub(crate) fn put_off(&self, bytes: &[u8]) -> BlobHash {
+        let hash = BlobHash::of(bytes);
+        self.waiting().entry(hash).or_insert_with(|| bytes.into());
+        hash
+    }
+
+    /// Makes durable what was put off and is `wanted`.
+    ///
+    /// This comes before the commit is applied, and so under its lock: the engine may write a row to disk as soon as
+    /// it has it, and a row whose value is not there cannot be read.
+    pub(crate) fn write_waiting(&self, wanted: impl Fn(&BlobHash) -> bool) -> Result<(), StoreError> {
+        let waiting: Vec<Arc<[u8]>> =
+            self.waiting().iter().filter(|(hash, _)| wanted(hash)).map(|(_, bytes)| bytes.clone()).collect();
+        self.finish_all(waiting.iter().map(|bytes| {
+            let mut writer = self.writer()?;
+            writer.write(bytes)?;
+            Ok(writer)
+        }))
+    }
+
+    /// Drops what was put off.
+    pub(crate) fn forget_waiting(&self) {
+        self.waiting().clear();
+    }
+
+    /// Makes blobs durable under their names; each folder is synced once.
+    pub(crate) fn finish_all(
+        &self,
+        writers: impl Iterator<Item = Result<BlobWriter, StoreError>>,
+    ) -> Result<(), StoreError> {
+        let mut shards = BTreeSet::new();
+        for writer in writers {
+            shards.insert(writer?.name()?);
+        }
+        shards.iter().try_for_each(|shard| folder::sync(shard))?;
+        let mut durable = self.durable_shards.lock().unwrap_or_else(PoisonError::into_inner);
+        if !shards.is_subset(&durable) {
+            folder::sync(&self.folder)?;
+            durable.extend(shards);
+        }
+        Ok(())
     }
 
     /// Whether the blob is there.
@@ -167,40 +242,41 @@ impl BlobWriter {
         self.len == 0
     }
 
+    /// The name that the bytes so far have.
+    pub(crate) fn hash(&self) -> BlobHash {
+        BlobHash(*self.hasher.finalize().as_bytes())
+    }
+
     /// Makes the blob durable under its name.
-    pub fn finish(mut self) -> Result<BlobHash, StoreError> {
-        let hash = BlobHash(*self.hasher.finalize().as_bytes());
-        let target = self.store.path(&hash);
+    pub fn finish(self) -> Result<BlobHash, StoreError> {
+        let (hash, store) = (self.hash(), self.store.clone());
+        store.finish_all(std::iter::once(Ok(self)))?;
+        Ok(hash)
+    }
+
+    /// Makes the bytes durable and gives them their name. Returns its folder, which is to be synced even when another
+    /// writer made the name: that one may not have come this far yet.
+    fn name(mut self) -> Result<PathBuf, StoreError> {
+        let target = self.store.path(&self.hash());
         let shard = target.parent().unwrap_or(&self.store.folder).to_path_buf();
         // Before it has its name: whoever finds the file finds all of it.
         let synced = !target.is_file();
         if synced {
             self.file.sync_all().map_err(StoreError::io(&self.path))?;
         }
-        let is_new_shard = !shard.is_dir();
         fs::create_dir_all(&shard).map_err(StoreError::io(&shard))?;
-        {
-            let _naming = self.store.naming.lock().unwrap_or_else(PoisonError::into_inner);
-            // A fresh time keeps a sweep from taking it before the new row names it.
-            let touched = File::options()
-                .append(true)
-                .open(&target)
-                .and_then(|file| file.set_modified(SystemTime::now()));
-            if touched.is_err() {
-                if !synced {
-                    self.file.sync_all().map_err(StoreError::io(&self.path))?;
-                }
-                fs::rename(&self.path, &target).map_err(StoreError::io(&target))?;
-                self.finished = true;
+        let _naming = self.store.naming.lock().unwrap_or_else(PoisonError::into_inner);
+        // A fresh time keeps a sweep from taking it before the new row names it.
+        let touched =
+            File::options().append(true).open(&target).and_then(|file| file.set_modified(SystemTime::now()));
+        if touched.is_err() {
+            if !synced {
+                self.file.sync_all().map_err(StoreError::io(&self.path))?;
             }
+            fs::rename(&self.path, &target).map_err(StoreError::io(&target))?;
+            self.finished = true;
         }
-        // Also when another writer made the name: it may not have come this far yet.
-        File::open(&shard).and_then(|folder| folder.sync_all()).map_err(StoreError::io(&shard))?;
-        if is_new_shard {
-            let folder = &self.store.folder;
-            File::open(folder).and_then(|folder| folder.sync_all()).map_err(StoreError::io(folder))?;
-        }
-        Ok(hash)
+        Ok(shard)
     }
 }
 

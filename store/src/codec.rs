@@ -12,7 +12,8 @@ use crate::blob::{BlobHash, BlobStore};
 use crate::catalog::TableIds;
 use crate::error::StoreError;
 
-/// Values above about 64 KB leak inside the engine, so a row keeps less than this and spills the rest.
+/// A row keeps less than this and spills the rest: the engine rewrites a page whole, and keeps one above 128 KiB in a
+/// file of its own, which costs a sync more (`page_files.rs`).
 const ROW_BYTES_MAX: usize = 48 * 1024;
 /// Texts longer than this may be spilled.
 const SPILL_BYTES_MIN: usize = 2 * 1024;
@@ -93,15 +94,22 @@ pub(crate) struct Encoded {
     pub spilled: Vec<BlobHash>,
 }
 
-/// Encodes a row; large texts go to `blobs` first, fsynced before this returns.
-pub(crate) fn encode(row: &Row, ids: &TableIds, blobs: &BlobStore) -> Result<Encoded, StoreError> {
+/// Encodes a row; large texts become blobs when the transaction commits. `known` says in which blob the value of a
+/// column already lies.
+pub(crate) fn encode(
+    row: &Row,
+    ids: &TableIds,
+    blobs: &BlobStore,
+    known: impl Fn(u16) -> Option<BlobHash>,
+) -> Result<Encoded, StoreError> {
     let mut stored: Vec<(u16, Stored)> = row
         .iter()
         .enumerate()
         .filter(|(_, value)| !value.is_null())
         .map(|(position, value)| (ids.columns[position].id, to_stored(value)))
         .collect();
-    let spilled = spill(&mut stored, blobs)?;
+    let spilled =
+        spill(&mut stored, |column, text| known(column).unwrap_or_else(|| blobs.put_off(text.as_bytes())));
     let body = bincode::encode_to_vec(&stored, config())
         .map_err(|error| StoreError::Corrupt(format!("a row cannot be encoded: {error}")))?;
     if body.len() > DECODE_LIMIT / 2 {
@@ -114,7 +122,7 @@ pub(crate) fn encode(row: &Row, ids: &TableIds, blobs: &BlobStore) -> Result<Enc
     Ok(Encoded { bytes, spilled })
 }
 
-fn spill(stored: &mut [(u16, Stored)], blobs: &BlobStore) -> Result<Vec<BlobHash>, StoreError> {
+fn spill(stored: &mut [(u16, Stored)], keep: impl Fn(u16, &str) -> BlobHash) -> Vec<BlobHash> {
     let size = |value: &Stored| match value {
         Stored::Text(text) | Stored::Json(text) => text.len(),
         Stored::TextArray(elements) => elements.iter().flatten().map(String::len).sum(),
@@ -125,22 +133,21 @@ fn spill(stored: &mut [(u16, Stored)], blobs: &BlobStore) -> Result<Vec<BlobHash
     while total > ROW_BYTES_MAX {
         let largest = stored
             .iter_mut()
-            .map(|(_, value)| value)
-            .filter(|value| {
+            .filter(|(_, value)| {
                 matches!(value, Stored::Text(_) | Stored::Json(_)) && size(value) >= SPILL_BYTES_MIN
             })
-            .max_by_key(|value| size(value));
-        let Some(largest) = largest else { break };
+            .max_by_key(|(_, value)| size(value));
+        let Some((column, largest)) = largest else { break };
         let (is_json, hash) = match largest {
-            Stored::Json(text) => (true, blobs.write(text.as_bytes())?),
-            Stored::Text(text) => (false, blobs.write(text.as_bytes())?),
+            Stored::Json(text) => (true, keep(*column, text)),
+            Stored::Text(text) => (false, keep(*column, text)),
             _ => break,
         };
         total -= size(largest);
         *largest = Stored::Spilled { is_json, hash: hash.0 };
         spilled.push(hash);
     }
-    Ok(spilled)
+    spilled
 }
 
 /// Decodes a row written by any earlier version of its table.
@@ -168,11 +175,11 @@ pub(crate) fn decode(
     Ok(row)
 }
 
-/// The blobs that a stored row was spilled to.
-pub(crate) fn spilled(bytes: &[u8], table: &TableInfo) -> Result<Vec<BlobHash>, StoreError> {
+/// The blobs that a stored row was spilled to, each with the number of its column.
+pub(crate) fn spilled(bytes: &[u8], table: &TableInfo) -> Result<Vec<(u16, BlobHash)>, StoreError> {
     let (_, stored) = read(bytes, table)?;
-    let hash = |(_, value): &(u16, Stored)| match value {
-        Stored::Spilled { hash, .. } => Some(BlobHash(*hash)),
+    let hash = |(column, value): &(u16, Stored)| match value {
+        Stored::Spilled { hash, .. } => Some((*column, BlobHash(*hash))),
         _ => None,
     };
     Ok(stored.iter().filter_map(hash).collect())

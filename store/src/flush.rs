@@ -1,7 +1,8 @@
 //! Group commit: writers apply first and share one flush.
 //!
-//! The engine's own flush is `sync_file_range`, which survives a killed process but not a power cut; so the thread
-//! also calls `sync_data` on its own handle of the database file before it acknowledges anybody.
+//! The engine's own flush is `sync_file_range` on its log, which survives a killed process but not a power cut, and it
+//! leaves large pages in files of their own that nobody synced. So before it acknowledges anybody the thread also syncs
+//! those files ([`PageFiles`]) and calls `sync_data` on its own handle of the log.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -14,6 +15,7 @@ use tokio::sync::oneshot;
 
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::page_files::PageFiles;
 
 /// Told of each commit once it is durable, in commit order.
 pub type Listener = Box<dyn Fn(Arc<Commit>) + Send + Sync>;
@@ -35,7 +37,20 @@ pub(crate) struct Flusher {
 struct State {
     failed: AtomicBool,
     flushes: AtomicU64,
+    page_files_synced: AtomicU64,
 }
+
+/// What a flush makes durable.
+pub(crate) struct Files {
+    pub db: sled::Db,
+    /// Our own handle of the engine's log.
+    pub log: File,
+    pub pages: PageFiles,
+    pub high_water: HighWater,
+}
+
+/// The file of [`HighWater`] in the data folder.
+pub(crate) const ACKNOWLEDGED: &str = "acknowledged";
 
 /// The number of the last commit that was acknowledged, kept beside the tree to notice a lost tail at open.
 pub(crate) struct HighWater {
@@ -45,7 +60,7 @@ pub(crate) struct HighWater {
 
 impl HighWater {
     pub fn open(folder: &Path) -> Result<HighWater, StoreError> {
-        let path = folder.join("acknowledged");
+        let path = folder.join(ACKNOWLEDGED);
         let file = File::options().create(true).read(true).write(true).truncate(false).open(&path);
         Ok(HighWater { file: file.map_err(StoreError::io(&path))?, path })
     }
@@ -66,17 +81,12 @@ impl HighWater {
 }
 
 impl Flusher {
-    pub fn start(
-        db: sled::Db,
-        database_file: File,
-        high_water: HighWater,
-        listener: Arc<std::sync::RwLock<Vec<Listener>>>,
-    ) -> Flusher {
+    pub fn start(mut files: Files, listener: Arc<std::sync::RwLock<Vec<Listener>>>) -> Flusher {
         let (sender, receiver) = unbounded();
         let state = Arc::new(State::default());
         let thread = std::thread::Builder::new().name("flush".into()).spawn({
             let state = state.clone();
-            move || run(&db, &database_file, &high_water, &receiver, &listener, &state)
+            move || run(&mut files, &receiver, &listener, &state)
         });
         Flusher { sender: Some(sender), thread: thread.ok(), state }
     }
@@ -98,6 +108,11 @@ impl Flusher {
     pub fn flushes(&self) -> u64 {
         self.state.flushes.load(Ordering::Relaxed)
     }
+
+    /// Syncs of the engine's page files so far.
+    pub fn page_files_synced(&self) -> u64 {
+        self.state.page_files_synced.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Flusher {
@@ -110,9 +125,7 @@ impl Drop for Flusher {
 }
 
 fn run(
-    db: &sled::Db,
-    database_file: &File,
-    high_water: &HighWater,
+    files: &mut Files,
     receiver: &Receiver<Waiting>,
     listeners: &std::sync::RwLock<Vec<Listener>>,
     state: &State,
@@ -124,8 +137,9 @@ fn run(
             Err("an earlier flush failed".to_string())
         } else {
             let last = group.iter().map(|waiting| waiting.commit.number).max().unwrap_or(0);
-            flush(db, database_file, high_water, last).map_err(|error| error.to_string())
+            flush(files, last).map_err(|error| error.to_string())
         };
+        state.page_files_synced.store(files.pages.synced(), Ordering::Relaxed);
         state.flushes.fetch_add(1, Ordering::Relaxed);
         if let Err(error) = &result
             && !state.failed.swap(true, Ordering::AcqRel)
@@ -145,12 +159,15 @@ fn run(
     }
 }
 
-fn flush(db: &sled::Db, database_file: &File, high_water: &HighWater, last: u64) -> Result<(), StoreError> {
+fn flush(files: &mut Files, last: u64) -> Result<(), StoreError> {
     crate::crash::point("before_flush");
-    db.flush()?;
-    let io = |source| StoreError::Io { path: "database file".into(), source };
-    database_file.sync_data().map_err(io)?;
-    high_water.write(last).map_err(io)?;
+    let Files { db, log, pages, high_water } = files;
+    let io = |what: &'static str| move |source| StoreError::Io { path: what.into(), source };
+    pages
+        .sync_around(|| db.flush().map(|_| ()).map_err(std::io::Error::from))
+        .map_err(io("the engine's log or its page files"))?;
+    log.sync_data().map_err(io("the engine's log"))?;
+    high_water.write(last).map_err(io("acknowledged"))?;
     crate::crash::point("after_flush");
     Ok(())
 }

@@ -102,11 +102,19 @@ pub(crate) fn elements(value: &Value) -> Vec<Vec<u8>> {
             Some(serde_json::Value::Object(members)) => members
                 .iter()
                 .filter(|(_, member)| !member.is_object() && !member.is_array())
-                .map(|(key, member)| field(&Value::Text(format!("{key}\u{0}{member}"))))
+                .map(|(key, member)| field(&Value::Text(format!("{key}\u{0}{}", canonical(member)))))
                 .collect(),
             _ => Vec::new(),
         },
         _ => Vec::new(),
+    }
+}
+
+/// The same text for all JSON values that are equal; a number's is read off its nearest float, which neighbours share.
+fn canonical(member: &serde_json::Value) -> String {
+    match member {
+        serde_json::Value::Number(number) => format!("{:e}", models::json::nearest_float(number)),
+        other => other.to_string(),
     }
 }
 
@@ -152,4 +160,10 @@ pub(crate) fn all_blob_uses() -> Vec<u8> {
 /// The blob of a use.
 pub(crate) fn blob_of_use(key: &[u8]) -> Option<BlobHash> {
     key.get(2..34).and_then(|bytes| bytes.try_into().ok()).map(BlobHash)
+}
+
+/// The blob, the table and the primary key of a use.
+pub(crate) fn parts_of_use(key: &[u8]) -> Option<(BlobHash, u16, &[u8])> {
+    let (table, primary_key) = key.get(34..)?.split_first_chunk()?;
+    Some((blob_of_use(key)?, u16::from_be_bytes(*table), primary_key))
 }

@@ -14,11 +14,14 @@ pub mod crash;
 mod encode;
 mod error;
 mod flush;
+pub mod folder;
 pub mod guard;
 mod keys;
 mod open;
+mod page_files;
 pub mod query;
 mod read;
+mod restore;
 mod source;
 mod transaction;
 
@@ -35,7 +38,7 @@ pub use commit::{Change, Commit, Durable};
 pub use error::StoreError;
 pub use flush::Listener;
 pub use guard::Caller;
-pub use open::{OpenOptions, Opened, private_folder};
+pub use open::{OpenOptions, Opened};
 pub use read::Reads;
 pub use transaction::{Event, Transaction, Triggers};
 
@@ -60,6 +63,15 @@ pub(crate) struct Inner {
     commits: AtomicU64,
     /// Keeps the old values of pairs that a running backup has not copied yet.
     pub tap: Mutex<Option<backup::Tap>>,
+}
+
+/// Large values of a transaction wait in memory for its commit; dropped before the commit lock.
+struct LargeValues<'s>(&'s blob::BlobStore);
+
+impl Drop for LargeValues<'_> {
+    fn drop(&mut self) {
+        self.0.forget_waiting();
+    }
 }
 
 impl Store {
@@ -98,6 +110,11 @@ impl Store {
         self.inner.flusher.flushes()
     }
 
+    /// Syncs so far of large pages, which the engine keeps in files of their own; they precede the acknowledgement.
+    pub fn page_files_synced(&self) -> u64 {
+        self.inner.flusher.page_files_synced()
+    }
+
     /// Whether writes are refused because a flush failed.
     pub fn is_read_only(&self) -> bool {
         self.inner.flusher.failed()
@@ -129,6 +146,7 @@ impl Store {
             undone: Cell::new(false),
             claims,
         };
+        let _values = LargeValues(&self.inner.blobs);
         let answer = decide(&transaction)?;
         if transaction.is_empty() {
             return Ok((answer, Durable::nothing_written()));
@@ -138,6 +156,8 @@ impl Store {
         if transaction.undone.get() {
             return Ok((answer, Durable::nothing_written()));
         }
+        let overlay = &transaction.overlay;
+        self.inner.blobs.write_waiting(|hash| overlay.puts_any(keys::blob_uses(hash)))?;
         let number = *last + 1;
         transaction.overlay.put(keys::COUNTER.to_vec(), number.to_be_bytes().to_vec());
         let changes = transaction.changes.take();

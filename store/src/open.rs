@@ -1,8 +1,7 @@
 //! Opening a data folder, guarded against what a crash leaves behind.
 
 use std::cell::RefCell;
-use std::fs::{self, DirBuilder, File};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, File};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
@@ -12,8 +11,9 @@ use std::time::{Duration, Instant};
 use models::Schema;
 
 use crate::error::StoreError;
-use crate::flush::{Flusher, HighWater};
-use crate::{Inner, Store, blob, catalog, codec, encode, keys};
+use crate::flush::{Files, Flusher, HighWater};
+use crate::page_files::PageFiles;
+use crate::{Inner, Store, blob, catalog, codec, encode, folder, keys};
 
 /// How long a locked folder is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -44,32 +44,32 @@ pub struct Opened {
 }
 
 impl Store {
-    /// Whether `folder` holds a store.
-    pub fn exists(folder: &Path) -> bool {
-        folder.join("tree").is_dir()
+    /// Whether a data folder holds a store.
+    pub fn exists(data: &Path) -> bool {
+        data.join("tree").is_dir()
     }
 
-    /// Opens or creates the store in `folder`.
+    /// Opens or creates the store in the folder `data`.
     pub fn open(
-        folder: &Path,
+        data: &Path,
         schema: &'static Schema,
         options: &OpenOptions,
     ) -> Result<(Store, Opened), StoreError> {
         let mut opened = Opened::default();
-        private_folder(folder)?;
-        let tree_folder = folder.join("tree");
+        folder::create_private(data)?;
+        let tree_folder = data.join("tree");
         let db = open_engine(&tree_folder, options, &mut opened)?;
         let tree = db.open_tree("rows")?;
         check_layout(&tree)?;
         let numbered = catalog::number(&tree, schema)?;
-        let blobs = blob::BlobStore::open(&folder.join("blobs"))?;
+        let blobs = blob::BlobStore::open(&data.join("blobs"))?;
         let last = match tree.get(keys::COUNTER)? {
             None => 0,
             Some(bytes) => u64::from_be_bytes(
                 bytes.as_ref().try_into().map_err(|_| StoreError::Corrupt("the commit counter".into()))?,
             ),
         };
-        let high_water = HighWater::open(folder)?;
+        let high_water = HighWater::open(data)?;
         let acknowledged = high_water.read()?;
         if acknowledged > last {
             let missing = acknowledged - last;
@@ -82,20 +82,24 @@ impl Store {
                 return Err(StoreError::Open(report));
             }
             opened.remarks.push(report);
-            high_water.write(last).map_err(StoreError::io(folder))?;
+            high_water.write(last).map_err(StoreError::io(data))?;
         }
-        let database = tree_folder.join("db");
-        let database_file =
-            File::options().read(true).write(true).open(&database).map_err(StoreError::io(&database))?;
+        let log = tree_folder.join("db");
+        let files = Files {
+            db: db.clone(),
+            log: File::options().read(true).write(true).open(&log).map_err(StoreError::io(&log))?,
+            pages: PageFiles::open(&tree_folder).map_err(StoreError::io(&tree_folder))?,
+            high_water,
+        };
         let listeners = Arc::new(RwLock::new(Vec::new()));
         let inner = Inner {
-            flusher: Flusher::start(db.clone(), database_file, high_water, listeners.clone()),
+            flusher: Flusher::start(files, listeners.clone()),
             tree,
             db,
             ids: numbered.tables,
             blobs,
             triggers: OnceLock::new(),
-            folder: folder.to_path_buf(),
+            folder: data.to_path_buf(),
             listeners,
             last: Mutex::new(last),
             commits: AtomicU64::new(last),
@@ -146,11 +150,6 @@ impl Store {
         }
         Ok(self.inner.tree.apply_batch(batch)?)
     }
-}
-
-/// Makes a folder that only its owner may look into, unless it is there.
-pub fn private_folder(folder: &Path) -> Result<(), StoreError> {
-    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(StoreError::io(folder))
 }
 
 /// Notes the key layout in a new store, and refuses one whose keys were written differently.
@@ -257,6 +256,8 @@ pub(crate) fn prefix_end(prefix: &[u8]) -> Option<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use models::Value;
+
     use super::*;
 
     #[test]
@@ -268,5 +269,80 @@ mod tests {
         store.inner.tree.insert(keys::LAYOUT, &[1]).expect("a write");
         let refused = check_layout(&store.inner.tree);
         assert!(matches!(refused, Err(StoreError::Open(reason)) if reason.contains("key layout 1")));
+    }
+
+    /// A row of `user_library` with this JSON.
+    fn keep(store: &Store, id: u128, document: &str) {
+        let claims = models::Claims::service();
+        let (_, durable) = store
+            .transact(&claims, |transaction| {
+                let insert = |table: &str, values: &[(&str, Value)]| {
+                    let table = models::schema().known(table);
+                    let mut row = table.default_row();
+                    values.iter().for_each(|(column, value)| row[table.at(column)] = value.clone());
+                    transaction.insert(&crate::Caller::new(&claims), table, row)
+                };
+                let uuid = |number| Value::Uuid(uuid::Uuid::from_u128(number));
+                insert("auth.users", &[("id", uuid(id))])?;
+                insert(
+                    "user_library",
+                    &[
+                        ("id", uuid(id)),
+                        ("user_id", uuid(id)),
+                        ("asset_type", Value::text("image")),
+                        ("storage_path", Value::text("")),
+                        ("file_size_bytes", Value::Int(0)),
+                        ("mime_type", Value::text("")),
+                        ("original_prompt", Value::text("")),
+                        ("model_used", Value::text("")),
+                        ("content_category", Value::text("roleplay_scene")),
+                        ("roleplay_metadata", Value::Json(document.into())),
+                    ],
+                )?;
+                Ok::<_, StoreError>(())
+            })
+            .expect("the rows fit");
+        durable.wait_blocking().expect("durable");
+    }
+
+    /// Rows whose JSON holds this member, by the index on elements.
+    fn containing(store: &Store, part: &str) -> usize {
+        let table = models::schema().known("user_library");
+        let [element] = &keys::elements(&Value::Json(part.into()))[..] else { panic!("one member") };
+        store.reads().entries(table, by_element(), element).count()
+    }
+
+    fn by_element() -> usize {
+        let is_it =
+            |index: &models::schema::IndexInfo| index.names[0] == "idx_user_library_roleplay_metadata";
+        models::schema().known("user_library").indexes.iter().position(is_it).expect("the index")
+    }
+
+    #[test]
+    fn numbers_in_json_are_indexed_by_value_also_in_a_store_that_had_them_by_text() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Store::open(folder.path(), models::schema(), &OpenOptions::default()).expect("a store");
+        let (store, _) = open();
+        for (id, document) in
+            [r#"{"a": 1}"#, r#"{"a": 1.0, "b": -0.0}"#, r#"{"a": 1e0}"#, r#"{"a": "1"}"#].iter().enumerate()
+        {
+            keep(&store, id as u128 + 1, document);
+        }
+        let found = |store: &Store| {
+            ["1", "1.0", "10e-1", "\"1\"", "2"].map(|it| containing(store, &format!(r#"{{"a": {it}}}"#)))
+        };
+        assert_eq!((found(&store), containing(&store, r#"{"b": 0}"#)), ([3, 3, 3, 1, 0], 1));
+        // The same index, noted as it was before, has none of these entries.
+        let table = models::schema().known("user_library");
+        let ids = &store.inner.ids[table.id];
+        store.drop_entries(ids.id, ids.indexes[by_element()]).expect("no entries");
+        let catalog = store.inner.tree.get(keys::CATALOG).expect("a read").expect("a catalog");
+        let older = String::from_utf8_lossy(&catalog).replace(" numbers by value", "");
+        store.inner.tree.insert(keys::CATALOG, older.as_bytes()).expect("a write");
+        drop(store);
+        let (store, opened) = open();
+        assert!(opened.indexes_filled > 0);
+        assert_eq!(found(&store), [3, 3, 3, 1, 0]);
+        assert_eq!(store.check().expect("a report").faults, 0);
     }
 }

@@ -60,6 +60,16 @@ impl Overlay {
     }
 }
 
+impl Overlay {
+    /// Whether a pending pair that stays begins with `prefix`.
+    pub fn puts_any(&self, prefix: Vec<u8>) -> bool {
+        let pending = self.pending.borrow();
+        let mut after =
+            pending.range::<Vec<u8>, _>(&prefix..).take_while(|(key, _)| key.starts_with(&prefix));
+        after.any(|(_, value)| value.is_some())
+    }
+}
+
 impl Source for Overlay {
     fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         match self.pending.borrow().get(key) {

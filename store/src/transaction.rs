@@ -241,14 +241,21 @@ impl<'s> Transaction<'s> {
         key: &[u8],
     ) -> Result<(), StoreError> {
         let ids = &self.inner.ids[table.id];
-        let encoded = codec::encode(row, ids, &self.inner.blobs)?;
+        let spilled = match old {
+            Some(_) => self.spilled(table, key)?,
+            None => Vec::new(),
+        };
+        let known = |column: u16| {
+            let position = ids.position(column)?;
+            let is_same = old.is_some_and(|old| old[position] == row[position]);
+            spilled.iter().find(|(other, _)| is_same && *other == column).map(|(_, hash)| *hash)
+        };
+        let encoded = codec::encode(row, ids, &self.inner.blobs, known)?;
         let mut uses = named_blobs(table, row);
         uses.extend(&encoded.spilled);
         if let Some(old) = old {
             let mut before = named_blobs(table, old);
-            if let Some(bytes) = crate::source::Source::get(&self.overlay, &keys::row(ids, key))? {
-                before.extend(codec::spilled(&bytes, table)?);
-            }
+            before.extend(spilled.iter().map(|(_, hash)| *hash));
             for hash in before.into_iter().filter(|hash| !uses.contains(hash)) {
                 self.overlay.remove(keys::blob_use(&hash, ids, key));
             }
@@ -270,12 +277,18 @@ impl<'s> Transaction<'s> {
         Ok(())
     }
 
+    /// The blobs of a row as it is stored now, each with the number of its column.
+    fn spilled(&self, table: &TableInfo, key: &[u8]) -> Result<Vec<(u16, BlobHash)>, StoreError> {
+        match crate::source::Source::get(&self.overlay, &keys::row(&self.inner.ids[table.id], key))? {
+            Some(bytes) => codec::spilled(&bytes, table),
+            None => Ok(Vec::new()),
+        }
+    }
+
     fn remove_row(&self, table: &TableInfo, row: &Row, key: &[u8]) -> Result<(), StoreError> {
         let ids = &self.inner.ids[table.id];
         let mut uses = named_blobs(table, row);
-        if let Some(bytes) = crate::source::Source::get(&self.overlay, &keys::row(ids, key))? {
-            uses.extend(codec::spilled(&bytes, table)?);
-        }
+        uses.extend(self.spilled(table, key)?.into_iter().map(|(_, hash)| hash));
         for hash in uses {
             self.overlay.remove(keys::blob_use(&hash, ids, key));
         }

@@ -106,20 +106,6 @@ fn flip(path: &std::path::Path, at: usize) {
 }
 
 #[test]
-fn a_check_finds_a_blob_whose_bytes_have_changed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let store = open(folder.path());
-    // Too large for the tree.
-    write(&store, 1, &"x".repeat(200_000));
-    assert_eq!(store.check().expect("a report").faults, 0);
-    let (blob, ..) = store.blobs().list().expect("blobs")[0];
-    flip(&store.blobs().path(&blob), 1000);
-    let report = store.check().expect("a report");
-    assert_eq!(report.faults, 1, "{:?}", report.listed);
-    assert!(report.listed[0].contains(&blob.hex()), "{:?}", report.listed);
-}
-
-#[test]
 fn a_damaged_backup_is_refused_and_leaves_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let store = open(&folder.path().join("data"));
@@ -133,15 +119,98 @@ fn a_damaged_backup_is_refused_and_leaves_nothing() {
     std::fs::create_dir(&restored).expect("a folder");
     assert!(matches!(backup::restore(&target, &restored), Err(StoreError::Corrupt(_))));
     assert!(!restored.join("tree").exists());
-    // Nor is one whose blobs are damaged restored.
-    flip(&pairs, middle);
-    let blobs = target.join("blobs");
-    std::fs::create_dir_all(blobs.join("ab")).expect("a folder");
-    std::fs::write(blobs.join("ab").join("c".repeat(62)), b"other bytes").expect("a blob");
-    assert!(matches!(backup::restore(&target, &restored), Err(StoreError::Corrupt(_))));
-    assert!(!restored.join("tree").exists());
     // Nor does a restore replace what is there.
     let data = folder.path().join("data");
     assert!(backup::restore(&target, &data).is_err());
     assert_eq!(note(&store, 2).as_deref(), Some("kept"));
+}
+
+fn mode(path: &std::path::Path) -> u32 {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::metadata(path).expect("it is there").permissions().mode() & 0o777
+}
+
+#[test]
+fn the_keys_are_in_a_backup_and_nobody_else_reads_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, target, restored) =
+        (folder.path().join("data"), folder.path().join("backup"), folder.path().join("restored"));
+    let store = open(&data);
+    std::fs::write(data.join("keys.json"), "secret").expect("keys");
+    write(&store, 1, "kept");
+    store.backup(&target).expect("a backup");
+    backup::restore(&target, &restored).expect("a restore");
+    assert_eq!(std::fs::read(restored.join("keys.json")).expect("the keys"), b"secret");
+    assert_eq!((mode(&restored.join("keys.json")), mode(&target.join("keys.json"))), (0o600, 0o600));
+    assert_eq!((mode(&data), mode(&target), mode(&restored)), (0o700, 0o700, 0o700));
+    // Keys that another start made meanwhile are set aside.
+    std::fs::remove_dir_all(restored.join("tree")).expect("a removal");
+    std::fs::write(restored.join("keys.json"), "newer").expect("keys");
+    backup::restore(&target, &restored).expect("a restore");
+    assert_eq!(std::fs::read(restored.join("keys.json")).expect("the keys"), b"secret");
+    assert_eq!(std::fs::read(restored.join("keys.json.before-restore")).expect("the keys"), b"newer");
+    std::fs::write(target.join("keys.json"), "forged").expect("damage");
+    assert!(matches!(
+        backup::restore(&target, &folder.path().join("other")),
+        Err(StoreError::Corrupt(reason)) if reason.contains("keys.json")
+    ));
+}
+
+#[test]
+fn a_backup_restores_into_the_folder_whose_tree_was_lost() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, target) = (folder.path().join("data"), folder.path().join("backup"));
+    let store = open(&data);
+    write(&store, 1, "kept");
+    let manifest = store.backup(&target).expect("a backup");
+    write(&store, 2, "lost");
+    write(&store, 3, "lost");
+    drop(store);
+    std::fs::remove_dir_all(data.join("tree")).expect("a loss");
+    backup::restore(&target, &data).expect("a restore");
+    let store = open(&data);
+    assert_eq!(store.commits(), manifest.commit);
+    assert_eq!((note(&store, 2).as_deref(), note(&store, 4)), (Some("kept"), None));
+}
+
+#[test]
+fn a_backup_with_missing_or_damaged_blobs_is_refused_by_name() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (target, restored) = (folder.path().join("backup"), folder.path().join("restored"));
+    let store = open(&folder.path().join("data"));
+    // Too large for the tree: one blob each.
+    for (number, letter) in ["a", "b", "c"].into_iter().enumerate() {
+        write(&store, number as i64, &letter.repeat(100_000));
+    }
+    let manifest = store.backup(&target).expect("a backup");
+    assert_eq!(manifest.blobs, 3);
+    let blobs: Vec<_> =
+        store.blobs().list().expect("blobs").into_iter().map(|(hash, ..)| hash.hex()).collect();
+    let path = |hex: &str| target.join("blobs").join(&hex[..2]).join(&hex[2..]);
+    std::fs::remove_file(path(&blobs[0])).expect("a loss");
+    // A new file: the old one is the store's own under a second name.
+    let mut bytes = std::fs::read(path(&blobs[1])).expect("a blob");
+    bytes[50_000] ^= 1;
+    std::fs::remove_file(path(&blobs[1])).expect("a removal");
+    std::fs::write(path(&blobs[1]), &bytes).expect("damage");
+    let refusal = backup::restore(&target, &restored).expect_err("it is damaged").to_string();
+    assert!(refusal.contains(&format!("{} is missing", blobs[0])), "{refusal}");
+    assert!(refusal.contains(&format!("{} is damaged", blobs[1])), "{refusal}");
+    assert!(!refusal.contains(&blobs[2]), "{refusal}");
+    assert!(!restored.exists());
+    // Whole again, it restores, also over a damaged file of the same name.
+    std::fs::copy(
+        store.blobs().path(&store::blob::BlobHash::parse(&blobs[0]).expect("a hash")),
+        path(&blobs[0]),
+    )
+    .expect("a copy");
+    bytes[50_000] ^= 1;
+    std::fs::write(path(&blobs[1]), &bytes).expect("a repair");
+    let stale = restored.join("blobs").join(&blobs[2][..2]);
+    std::fs::create_dir_all(&stale).expect("a folder");
+    std::fs::write(stale.join(&blobs[2][2..]), "stale").expect("a stale blob");
+    backup::restore(&target, &restored).expect("a restore");
+    let store = open(&restored);
+    assert_eq!(note(&store, 5), Some("c".repeat(100_000)));
+    assert_eq!(store.check().expect("a report").faults, 0);
 }

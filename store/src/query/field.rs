@@ -1,6 +1,6 @@
 //! Fields: a column, a computed column, or a path into JSON, with an optional cast.
 
-use models::convert;
+use models::cast::cast;
 use models::json::{self, PathStep};
 use models::table::Formula;
 use models::{ColumnType, Row, TableInfo, Value};
@@ -65,10 +65,7 @@ impl Field {
         let value = if self.path.is_empty() { start } else { self.follow(&start) };
         match self.cast {
             None => Ok(value),
-            Some(kind) => match convert::to_text(&value) {
-                None => Ok(Value::Null),
-                Some(text) => Ok(convert::from_text(kind, &text)?),
-            },
+            Some(kind) => Ok(cast(value, kind)?),
         }
     }
 

@@ -1,10 +1,9 @@
 //! Conditions on rows, with SQL's three-valued truth.
 
 use models::{Row, TableInfo, Value};
-use regex::Regex;
 
 use super::field::Field;
-use super::pattern::Like;
+use super::pattern::{Expression, Like};
 use super::text_search::TextQuery;
 use crate::error::StoreError;
 
@@ -85,7 +84,7 @@ pub enum Operator {
     /// `LIKE`, `ILIKE`.
     Like(Like),
     /// `~`, `~*`.
-    Match(Regex),
+    Match(Expression),
     /// `@>` on arrays and JSON.
     Contains(Value),
     /// `<@` on arrays and JSON.
@@ -154,15 +153,27 @@ impl Filter {
             Filter::Not(inner) => Ok(inner.truth(table, row, exists)?.map(|truth| !truth)),
             Filter::Embed { embed, exists: wanted } => Ok(Some(exists(*embed)? == *wanted)),
             Filter::Test(test) => match test.field.plain() {
-                Some(position) => Ok(test.operator.truth(&row[position])),
-                None => Ok(test.operator.truth(&test.field.value(table, row)?)),
+                Some(position) => test.operator.truth(&row[position]),
+                None => test.operator.truth(&test.field.value(table, row)?),
             },
         }
     }
 }
 
 impl Operator {
-    fn truth(&self, value: &Value) -> Option<bool> {
+    fn truth(&self, value: &Value) -> Result<Option<bool>, StoreError> {
+        match self {
+            Operator::Like(like) => {
+                like.check()?;
+                Ok(value.as_str().map(|text| like.matches(text)))
+            }
+            Operator::Match(expression) => value.as_str().map(|text| expression.is_match(text)).transpose(),
+            other => Ok(other.holds(value)),
+        }
+    }
+
+    /// The truth of tests that never fail.
+    fn holds(&self, value: &Value) -> Option<bool> {
         match self {
             Operator::Is(what) => {
                 return Some(match what {
@@ -198,8 +209,6 @@ impl Operator {
                     Some(false)
                 }
             }
-            Operator::Like(like) => value.as_str().map(|text| like.matches(text)),
-            Operator::Match(regex) => value.as_str().map(|text| regex.is_match(text)),
             Operator::Contains(part) => contains(value, part),
             Operator::ContainedBy(whole) => contains(whole, value),
             Operator::Overlaps(other) => overlaps(value, other),
@@ -208,7 +217,7 @@ impl Operator {
                 Value::Json(text) => Some(query.matches(text)),
                 _ => None,
             },
-            Operator::Is(_) | Operator::Distinct(_) => None,
+            Operator::Is(_) | Operator::Distinct(_) | Operator::Like(_) | Operator::Match(_) => None,
         }
     }
 }

@@ -9,9 +9,11 @@ mod pattern;
 mod plan;
 mod project;
 mod run;
+mod sort;
 mod text_search;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use models::schema::Schema;
@@ -21,7 +23,7 @@ pub use aggregate::Function;
 pub use embed::{Embed, Link};
 pub use field::{Field, FieldSource};
 pub use filter::{Comparison, Filter, Is, Operator, Test};
-pub use pattern::{Like, regex};
+pub use pattern::{Expression, Like, regex};
 pub use text_search::TextQuery;
 
 use crate::error::StoreError;
@@ -140,12 +142,19 @@ pub struct Reader<'r> {
     pub(crate) caller: &'r Caller<'r>,
     pub(crate) limits: Limits,
     deadline: Instant,
+    /// Work since the last look at the clock, of whatever part of the read.
+    work: Cell<u64>,
 }
+
+/// Work between two looks at the clock: rows, comparisons, or blocks of a large row.
+const CLOCK_EVERY: u64 = 16;
+/// Bytes of a row that count as much as another row.
+const BLOCK_BYTES: usize = 4096;
 
 impl<'r> Reader<'r> {
     /// A reader; its time starts now.
     pub fn new(reads: Reads<'r>, caller: &'r Caller<'r>, limits: Limits) -> Reader<'r> {
-        Reader { reads, caller, limits, deadline: Instant::now() + limits.duration_max }
+        Reader { reads, caller, limits, deadline: Instant::now() + limits.duration_max, work: Cell::new(0) }
     }
 
     /// Result rows that the caller may select.
@@ -206,8 +215,19 @@ impl<'r> Reader<'r> {
         Ok(text)
     }
 
-    /// Fails once the time is over.
-    pub(crate) fn in_time(&self) -> Result<(), StoreError> {
+    /// Notes that a row was found.
+    pub(crate) fn found(&self, row: &models::Row) -> Result<(), StoreError> {
+        self.worked(1 + (sort::size(row) / BLOCK_BYTES) as u64)
+    }
+
+    /// Notes work; fails once the time is over.
+    pub(crate) fn worked(&self, amount: u64) -> Result<(), StoreError> {
+        let work = self.work.get().saturating_add(amount);
+        if work < CLOCK_EVERY {
+            self.work.set(work);
+            return Ok(());
+        }
+        self.work.set(0);
         if Instant::now() < self.deadline { Ok(()) } else { Err(StoreError::Timeout) }
     }
 }

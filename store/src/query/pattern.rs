@@ -1,69 +1,97 @@
-//! `LIKE` patterns and regular expressions, both in time linear in the text.
+//! `LIKE` patterns and regular expressions.
+//!
+//! A `LIKE` pattern takes time linear in the text: between `%` each piece is looked for once, behind the one before. A
+//! regular expression may take the product of the text and its own size; where that is too much, it must do with an
+//! automaton that is made while it reads, and is refused if that would need too many states.
+
+use std::borrow::Cow;
+use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
+use regex_automata::hybrid::dfa::{self, DFA};
+use regex_automata::nfa::thompson::{self, WhichCaptures};
+use regex_automata::util::syntax;
+use regex_automata::{Input, MatchErrorKind};
 
 use crate::error::StoreError;
 
 /// Size of a compiled regular expression, in bytes.
 const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Deepest groups of a regular expression.
+const REGEX_DEPTH_MAX: u32 = 50;
+/// Largest product of text and expression that is tried whatever happens: some tenths of a second.
+const REGEX_STEPS_MAX: usize = 20_000_000;
+/// Memory of the automaton that is made while reading.
+const AUTOMATON_BYTES_MAX: usize = 8 << 20;
+/// Characters of a piece that holds `_` and is looked for at every place of a text.
+const WILD_CHARACTERS_MAX: usize = 256;
 
 /// A `LIKE` pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Like {
-    parts: Vec<Part>,
+    /// What stands between `%`; the first begins the text and the last ends it.
+    pieces: Vec<Piece>,
     ignore_case: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
-    Character(char),
-    AnyOne,
-    AnyMany,
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Piece {
+    Literal(String),
+    /// With `_` in it, which is `None`.
+    Wild(Vec<Option<char>>),
 }
 
 impl Like {
     /// Reads a pattern: `%` any characters, `_` one, `\` takes the next literally.
     pub fn new(pattern: &str, ignore_case: bool) -> Like {
-        let mut parts = Vec::new();
+        let mut pieces = Vec::new();
+        let mut piece = Vec::new();
         let mut characters = pattern.chars();
         while let Some(character) = characters.next() {
             match character {
-                '%' if parts.last() == Some(&Part::AnyMany) => {}
-                '%' => parts.push(Part::AnyMany),
-                '_' => parts.push(Part::AnyOne),
-                '\\' => {
-                    parts.extend(fold(characters.next().unwrap_or('\\'), ignore_case).map(Part::Character))
-                }
-                other => parts.extend(fold(other, ignore_case).map(Part::Character)),
+                '%' => pieces.push(Piece::new(std::mem::take(&mut piece))),
+                '_' => piece.push(None),
+                '\\' => piece.extend(fold(characters.next().unwrap_or('\\'), ignore_case).map(Some)),
+                other => piece.extend(fold(other, ignore_case).map(Some)),
             }
         }
-        Like { parts, ignore_case }
+        pieces.push(Piece::new(piece));
+        Like { pieces, ignore_case }
+    }
+
+    /// Refuses a pattern that would take too long.
+    pub(crate) fn check(&self) -> Result<(), StoreError> {
+        let [_, between @ .., _] = self.pieces.as_slice() else { return Ok(()) };
+        let is_too_long = |piece: &Piece| matches!(piece, Piece::Wild(it) if it.len() > WILD_CHARACTERS_MAX);
+        if !between.iter().any(is_too_long) {
+            return Ok(());
+        }
+        let what = "number of characters between two % of a LIKE pattern, with _ among them,";
+        Err(StoreError::Limit { what, max: WILD_CHARACTERS_MAX as u64 })
     }
 
     /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
-        let text: Vec<char> = text.chars().flat_map(|character| fold(character, self.ignore_case)).collect();
-        let (mut at, mut part) = (0, 0);
-        // Where to go on when a later part fails: behind the last `%`, one character further.
-        let mut retry: Option<(usize, usize)> = None;
-        while at < text.len() {
-            match self.parts.get(part) {
-                Some(Part::AnyMany) => {
-                    part += 1;
-                    retry = Some((part, at));
-                }
-                Some(Part::AnyOne) => (at, part) = (at + 1, part + 1),
-                Some(Part::Character(character)) if *character == text[at] => (at, part) = (at + 1, part + 1),
-                _ => match &mut retry {
-                    None => return false,
-                    Some((resume, from)) => {
-                        *from += 1;
-                        (at, part) = (*from, *resume);
-                    }
-                },
+        let text: Cow<str> = if self.ignore_case {
+            text.chars().flat_map(|character| fold(character, true)).collect::<String>().into()
+        } else {
+            text.into()
+        };
+        let (first, between, last) = match self.pieces.as_slice() {
+            [] => return text.is_empty(),
+            [whole] => return whole.strip_prefix(&text) == Some(""),
+            [first, between @ .., last] => (first, between, last),
+        };
+        let Some(rest) = first.strip_prefix(&text) else { return false };
+        let Some(mut rest) = last.strip_suffix(rest) else { return false };
+        // The first place is the best: it leaves the most for the pieces behind it.
+        for piece in between {
+            match piece.after_first(rest) {
+                Some(after) => rest = after,
+                None => return false,
             }
         }
-        self.parts[part..].iter().all(|part| *part == Part::AnyMany)
+        true
     }
 
     /// What every match begins with.
@@ -71,12 +99,59 @@ impl Like {
         if self.ignore_case {
             return None;
         }
-        let literal = self.parts.iter().map_while(|part| match part {
-            Part::Character(character) => Some(*character),
-            _ => None,
-        });
-        let prefix: String = literal.collect();
+        let prefix: String = match self.pieces.first()? {
+            Piece::Literal(text) => text.clone(),
+            Piece::Wild(characters) => characters.iter().map_while(|character| *character).collect(),
+        };
         (!prefix.is_empty()).then_some(prefix)
+    }
+}
+
+impl Piece {
+    fn new(characters: Vec<Option<char>>) -> Piece {
+        match characters.iter().copied().collect() {
+            Some(literal) => Piece::Literal(literal),
+            None => Piece::Wild(characters),
+        }
+    }
+
+    /// What is left of a text that begins with this.
+    fn strip_prefix<'t>(&self, text: &'t str) -> Option<&'t str> {
+        match self {
+            Piece::Literal(literal) => text.strip_prefix(literal.as_str()),
+            Piece::Wild(wanted) => {
+                let mut characters = text.chars();
+                let fits = |wanted: &Option<char>| {
+                    characters.next().is_some_and(|found| wanted.is_none_or(|wanted| wanted == found))
+                };
+                wanted.iter().all(fits).then_some(characters.as_str())
+            }
+        }
+    }
+
+    /// What is left of a text that ends with this.
+    fn strip_suffix<'t>(&self, text: &'t str) -> Option<&'t str> {
+        match self {
+            Piece::Literal(literal) => text.strip_suffix(literal.as_str()),
+            Piece::Wild(wanted) => {
+                let mut characters = text.chars();
+                let fits = |wanted: &Option<char>| {
+                    characters.next_back().is_some_and(|found| wanted.is_none_or(|wanted| wanted == found))
+                };
+                wanted.iter().rev().all(fits).then_some(characters.as_str())
+            }
+        }
+    }
+
+    /// What is left of a text behind the first place where this stands.
+    fn after_first<'t>(&self, text: &'t str) -> Option<&'t str> {
+        match self {
+            Piece::Literal(literal) => text.find(literal.as_str()).map(|at| &text[at + literal.len()..]),
+            Piece::Wild(_) => {
+                let mut places = text.char_indices().map(|(at, _)| &text[at..]);
+                places.find_map(|rest| self.strip_prefix(rest))
+            }
+        }
     }
 }
 
@@ -86,15 +161,67 @@ fn fold(character: char, ignore_case: bool) -> impl Iterator<Item = char> {
     lower.into_iter().flatten().chain(same)
 }
 
+/// A regular expression.
+#[derive(Clone, Debug)]
+pub struct Expression {
+    regex: Regex,
+    /// The same for texts on which `regex` could take too long.
+    automaton: Arc<DFA>,
+}
+
+impl Expression {
+    /// Whether a part of the text matches; an error where finding out could take too long.
+    pub fn is_match(&self, text: &str) -> Result<bool, StoreError> {
+        let steps = text.len().saturating_mul(self.automaton.get_nfa().states().len());
+        if steps <= REGEX_STEPS_MAX {
+            return Ok(self.regex.is_match(text));
+        }
+        let mut cache = self.automaton.create_cache();
+        match self.automaton.try_search_fwd(&mut cache, &Input::new(text).earliest(true)) {
+            Ok(found) => Ok(found.is_some()),
+            // A word's boundary between letters beyond ASCII is what the automaton does not know.
+            Err(error)
+                if matches!(error.kind(), MatchErrorKind::Quit { .. }) && steps <= REGEX_STEPS_MAX * 10 =>
+            {
+                Ok(self.regex.is_match(text))
+            }
+            Err(_) => Err(StoreError::raised(
+                "54000",
+                format!("the regular expression is too complex for a text of {} bytes", text.len()),
+            )),
+        }
+    }
+}
+
 /// Compiles a regular expression of bounded size.
-pub fn regex(pattern: &str, ignore_case: bool) -> Result<Regex, StoreError> {
-    RegexBuilder::new(pattern)
+pub fn regex(pattern: &str, ignore_case: bool) -> Result<Expression, StoreError> {
+    let refused = |error: &dyn std::fmt::Display| {
+        StoreError::raised("2201B", format!("invalid regular expression: {error}"))
+    };
+    let regex = RegexBuilder::new(pattern)
         .case_insensitive(ignore_case)
         .size_limit(REGEX_BYTES_MAX)
         .dfa_size_limit(REGEX_BYTES_MAX)
-        .nest_limit(50)
+        .nest_limit(REGEX_DEPTH_MAX)
         .build()
-        .map_err(|error| StoreError::raised("2201B", format!("invalid regular expression: {error}")))
+        .map_err(|error| refused(&error))?;
+    let nfa = thompson::NFA::compiler()
+        .syntax(syntax::Config::new().case_insensitive(ignore_case).nest_limit(REGEX_DEPTH_MAX))
+        .configure(
+            thompson::Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX)).which_captures(WhichCaptures::None),
+        )
+        .build(pattern)
+        .map_err(|error| refused(&error))?;
+    // A new state takes as many steps as the expression has states, so there may be one in as many bytes.
+    let bytes_per_state = nfa.states().len().max(16);
+    let config = dfa::Config::new()
+        .cache_capacity(AUTOMATON_BYTES_MAX)
+        .skip_cache_capacity_check(true)
+        .unicode_word_boundary(true)
+        .minimum_cache_clear_count(Some(1))
+        .minimum_bytes_per_state(Some(bytes_per_state));
+    let automaton = DFA::builder().configure(config).build_from_nfa(nfa).map_err(|error| refused(&error))?;
+    Ok(Expression { regex, automaton: Arc::new(automaton) })
 }
 
 #[cfg(test)]
@@ -111,9 +238,67 @@ mod tests {
     }
 
     #[test]
-    fn many_wildcards_stay_fast() {
-        let pattern = "%a".repeat(200);
-        assert!(!Like::new(&pattern, false).matches(&"a".repeat(199)));
-        assert!(!Like::new(&format!("{pattern}b"), false).matches(&"a".repeat(20_000)));
+    fn pieces_are_found_in_turn_and_do_not_overlap() {
+        let like = |pattern: &str, text: &str| Like::new(pattern, false).matches(text);
+        assert!(like("%%", "") && like("a%%c", "ac") && like("%ab%ab%", "abab") && like("_%_", "éü"));
+        assert!(!like("ab%ba", "aba") && !like("%ab%ab%", "ab") && !like("_%_", "é") && !like("%aa%a", "aa"));
+        assert!(like("%_b%", "ab") && like("%a_%_c", "abxc") && like("___", "äöü") && like("a%_%c", "abc"));
+        assert!(!like("%_b%", "b") && !like("a%_%c", "ac") && !like("____", "äöü"));
+        assert!(Like::new("%É_%", true).matches("xéy") && !Like::new("%É_%", true).matches("xé"));
+        assert_eq!(Like::new("ab_c%", false).prefix().as_deref(), Some("ab"));
+        assert_eq!(Like::new("%a", false).prefix(), None);
+    }
+
+    #[test]
+    fn patterns_take_time_linear_in_the_text() {
+        let text = "a".repeat(2_000_000);
+        let started = std::time::Instant::now();
+        assert!(!Like::new(&format!("%{}b%", "a".repeat(1_000_000)), false).matches(&text));
+        assert!(!Like::new(&format!("{}b", "%a".repeat(20_000)), false).matches(&text));
+        assert!(!Like::new(&format!("%_{}b%", "a".repeat(200)), true).matches(&text));
+        // The product of text and pattern, 10¹² steps, would take an hour.
+        assert!(started.elapsed() < std::time::Duration::from_secs(20), "{:?}", started.elapsed());
+    }
+
+    #[test]
+    fn a_long_piece_with_wildcards_is_refused_where_it_is_looked_for() {
+        let wild = format!("_{}", "a".repeat(256));
+        let check = |pattern: &str| Like::new(pattern, false).check();
+        assert!(matches!(check(&format!("%{wild}%")), Err(StoreError::Limit { max: 256, .. })));
+        assert!(check(&wild).is_ok() && check(&format!("{wild}%{wild}")).is_ok());
+        assert!(check(&"%_a".repeat(1000)).is_ok());
+    }
+
+    #[test]
+    fn a_regular_expression_takes_seconds_at_most_on_ten_megabytes() {
+        // No two places look alike, so an automaton needs ever new states.
+        let mut seed = 1u64;
+        let letter = |_| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            if seed >> 63 == 0 { 'a' } else { 'b' }
+        };
+        let text: String = (0..10_000_000).map(letter).collect();
+        let started = std::time::Instant::now();
+        for pattern in ["[ab]*a[ab]{3000}c", "a.{1000}c", "(?s)^(.*a.{300}c)+$"] {
+            let refused = regex(pattern, false).expect("it compiles").is_match(&text);
+            assert!(matches!(refused, Err(StoreError::Raised { sqlstate: "54000", .. })), "{pattern}");
+        }
+        // Ordinary ones are answered, however long the text.
+        for (pattern, ignore_case, found) in [
+            ("a{18}b", false, true),
+            ("\\w{3}\\s", false, false),
+            ("^AB|^B|^AA", true, true),
+            ("c$", false, false),
+        ] {
+            let regex = regex(pattern, ignore_case).expect("it compiles");
+            assert_eq!(regex.is_match(&text).expect("an answer"), found, "{pattern}");
+            assert_eq!(
+                regex.is_match(&text[..100_000]).expect("an answer"),
+                regex.regex.is_match(&text[..100_000])
+            );
+        }
+        let words = "wörter ".repeat(300_000);
+        assert!(!regex(r"\bwort\b", false).expect("it compiles").is_match(&words).expect("an answer"));
+        assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
     }
 }

@@ -9,7 +9,8 @@ use models::{Command, Row, TableInfo, Value};
 use super::aggregate::{self, Accumulator};
 use super::embed::Embed;
 use super::plan::{self, Plan};
-use super::{Item, Name, Order, OrderBy, Query, Reader, Rows, run, schema};
+use super::sort::{self, Held, Sorted, order_values};
+use super::{Item, Name, OrderBy, Query, Reader, Rows, run, schema};
 use crate::error::StoreError;
 
 /// Runs a query.
@@ -38,7 +39,7 @@ pub(crate) fn columns(query: &Query) -> Vec<Name> {
 pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) -> Result<Rows, StoreError> {
     let limit = query.limit.unwrap_or(reader.limits.rows_max).min(reader.limits.rows_max);
     let mut result = Rows { columns: columns(query), ..Rows::default() };
-    let mut size = Size { bytes: 0, max: reader.limits.bytes_max };
+    let mut held = Held::new("size of the result in bytes");
     let table = &schema().tables[query.table];
     let mut seen = 0;
     let commands = &[Command::Select];
@@ -47,7 +48,7 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
         run::each_by(reader, query, commands, plan, &mut |row| {
             if seen >= query.offset && (result.rows.len() as u64) < limit {
                 let members = if whole { row } else { members(reader, query, table, &row)? };
-                size.add(&members)?;
+                held.add(sort::size(&members), reader)?;
                 result.rows.push(members);
             }
             seen += 1;
@@ -55,15 +56,15 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
         })?;
     } else {
         let wanted = usize::try_from(query.offset.saturating_add(limit)).unwrap_or(usize::MAX);
-        let mut sorted = Sorted::new(&query.order, wanted, reader.limits.sorted_max);
+        let mut sorted = Sorted::new(reader, &query.order, wanted);
         run::each_by(reader, query, commands, plan, &mut |row| {
             seen += 1;
             let keys = sort_keys(reader, query, table, &row)?;
             sorted.add(keys, row).map(|()| true)
         })?;
-        for row in sorted.finish().into_iter().skip(query.offset as usize).take(limit as usize) {
+        for row in sorted.finish()?.into_iter().skip(query.offset as usize).take(limit as usize) {
             let members = if whole { row } else { members(reader, query, table, &row)? };
-            size.add(&members)?;
+            held.add(sort::size(&members), reader)?;
             result.rows.push(members);
         }
     }
@@ -76,6 +77,7 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
     // Groups in order of first appearance; the key is the JSON of everything grouped by.
     let mut positions: HashMap<String, usize> = HashMap::new();
     let mut groups: Vec<(Vec<Value>, Vec<Accumulator>)> = Vec::new();
+    let mut held = Held::new("size of the groups in bytes");
     let fresh = || -> Vec<Accumulator> {
         aggregates(query).map(|(function, _)| Accumulator::new(function)).collect()
     };
@@ -86,15 +88,23 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
             convert::write_json(value, &mut key);
             key.push('\u{1f}');
         });
-        let position = *positions.entry(key).or_insert_with(|| {
-            groups.push((by, fresh()));
-            groups.len() - 1
-        });
+        let position = match positions.get(&key) {
+            Some(position) => *position,
+            None => {
+                let overhead = 64 + 16 * query.select.len();
+                held.add(key.len() + sort::size(&by) + overhead, reader)?;
+                positions.insert(key, groups.len());
+                groups.push((by, fresh()));
+                groups.len() - 1
+            }
+        };
         if groups.len() > reader.limits.sorted_max {
             return Err(StoreError::Limit { what: "number of groups", max: reader.limits.sorted_max as u64 });
         }
         for (accumulator, (_, of)) in groups[position].1.iter_mut().zip(aggregates(query)) {
+            let before = accumulator.bytes();
             accumulator.add(of, table, &row)?;
+            held.add(accumulator.bytes().saturating_sub(before), reader)?;
         }
         Ok(true)
     })?;
@@ -120,7 +130,7 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
         }
         rows.push(members);
     }
-    order_groups(query, &mut rows)?;
+    let rows = order_groups(reader, query, rows)?;
     let total = rows.len() as u64;
     let limit = query.limit.unwrap_or(reader.limits.rows_max).min(reader.limits.rows_max);
     let rows = rows.into_iter().skip(query.offset as usize).take(limit as usize).collect();
@@ -151,7 +161,11 @@ fn grouped_by(
     Ok(values)
 }
 
-fn order_groups(query: &Query, rows: &mut [Vec<Value>]) -> Result<(), StoreError> {
+fn order_groups(
+    reader: &Reader,
+    query: &Query,
+    rows: Vec<Vec<Value>>,
+) -> Result<Vec<Vec<Value>>, StoreError> {
     let mut terms = Vec::new();
     for order in &query.order {
         let position = match &order.by {
@@ -170,11 +184,10 @@ fn order_groups(query: &Query, rows: &mut [Vec<Value>]) -> Result<(), StoreError
         })?;
         terms.push((flat_position(query, position), order));
     }
-    rows.sort_by(|a, b| {
+    sort::sort(reader, rows, |a, b| {
         let orders = terms.iter().map(|(position, order)| order_values(&a[*position], &b[*position], order));
         orders.fold(Ordering::Equal, Ordering::then)
-    });
-    Ok(())
+    })
 }
 
 /// Where an output stands among the flattened members.
@@ -287,28 +300,6 @@ impl Rows {
     }
 }
 
-struct Size {
-    bytes: usize,
-    max: usize,
-}
-
-impl Size {
-    fn add(&mut self, members: &[Value]) -> Result<(), StoreError> {
-        self.bytes += members
-            .iter()
-            .map(|value| match value {
-                Value::Text(text) | Value::Json(text) => text.len(),
-                Value::TextArray(elements) => elements.iter().flatten().map(String::len).sum(),
-                _ => 16,
-            })
-            .sum::<usize>();
-        if self.bytes <= self.max {
-            return Ok(());
-        }
-        Err(StoreError::Limit { what: "size of the result in bytes", max: self.max as u64 })
-    }
-}
-
 fn sort_keys(reader: &Reader, query: &Query, table: &TableInfo, row: &Row) -> Result<Vec<Value>, StoreError> {
     let mut keys = Vec::with_capacity(query.order.len());
     for term in &query.order {
@@ -325,69 +316,4 @@ fn sort_keys(reader: &Reader, query: &Query, table: &TableInfo, row: &Row) -> Re
         });
     }
     Ok(keys)
-}
-
-/// `a` before `b`, with NULLs where the term puts them.
-fn order_values(a: &Value, b: &Value, order: &Order) -> Ordering {
-    match (a.is_null(), b.is_null()) {
-        (true, true) => Ordering::Equal,
-        (true, false) => {
-            if order.nulls_first {
-                Ordering::Less
-            } else {
-                Ordering::Greater
-            }
-        }
-        (false, true) => {
-            if order.nulls_first {
-                Ordering::Greater
-            } else {
-                Ordering::Less
-            }
-        }
-        (false, false) => {
-            let ascending = a.compare(b).unwrap_or(Ordering::Equal);
-            if order.descending { ascending.reverse() } else { ascending }
-        }
-    }
-}
-
-/// Keeps the first `wanted` rows of an order, in twice that much memory.
-struct Sorted<'q> {
-    order: &'q [Order],
-    wanted: usize,
-    max: usize,
-    rows: Vec<(Vec<Value>, Row)>,
-}
-
-impl<'q> Sorted<'q> {
-    fn new(order: &'q [Order], wanted: usize, max: usize) -> Sorted<'q> {
-        Sorted { order, wanted, max, rows: Vec::new() }
-    }
-
-    fn add(&mut self, keys: Vec<Value>, row: Row) -> Result<(), StoreError> {
-        self.rows.push((keys, row));
-        if self.rows.len() >= self.wanted.saturating_mul(2).max(1024) {
-            self.cut();
-        }
-        if self.rows.len() > self.max {
-            return Err(StoreError::Limit { what: "number of rows to sort", max: self.max as u64 });
-        }
-        Ok(())
-    }
-
-    fn cut(&mut self) {
-        let order = self.order;
-        // Stable, so that equal rows stay in the order in which they were found.
-        self.rows.sort_by(|(a, _), (b, _)| {
-            let orders = order.iter().zip(a.iter().zip(b)).map(|(order, (a, b))| order_values(a, b, order));
-            orders.fold(Ordering::Equal, Ordering::then)
-        });
-        self.rows.truncate(self.wanted);
-    }
-
-    fn finish(mut self) -> Vec<Row> {
-        self.cut();
-        self.rows.into_iter().map(|(_, row)| row).collect()
-    }
 }

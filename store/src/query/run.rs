@@ -10,9 +10,6 @@ use crate::error::StoreError;
 use crate::source::{Pair, Pairs};
 use crate::{codec, guard, keys};
 
-/// Rows between two looks at the clock.
-const CLOCK_EVERY: u64 = 256;
-
 /// Calls `visit` with every admitted row until it says false.
 pub(crate) fn each(
     reader: &Reader,
@@ -32,12 +29,7 @@ pub(crate) fn each_by(
     visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let table = &schema().tables[query.table];
-    let mut found = 0;
     walk(reader, table, &plan.access, &mut |row| {
-        found += 1;
-        if found % CLOCK_EVERY == 0 {
-            reader.in_time()?;
-        }
         if admits(reader, query, table, commands, &row)? { visit(row) } else { Ok(true) }
     })
 }
@@ -91,10 +83,13 @@ fn walk(
     access: &Access,
     visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
+    // A walk that finds nothing costs something too.
+    reader.worked(1)?;
     let (index, ranges, descending, merged) = match access {
         Access::Nothing => return Ok(()),
         Access::Key(key) => {
             if let Some(row) = reader.reads.get_encoded(table, key)? {
+                reader.found(&row)?;
                 visit(row)?;
             }
             return Ok(());
@@ -151,8 +146,11 @@ fn visit_pair(
         }
     };
     match row {
-        Some(row) => visit(row),
-        None => Ok(true),
+        Some(row) => {
+            reader.found(&row)?;
+            visit(row)
+        }
+        None => reader.worked(1).map(|()| true),
     }
 }
 

@@ -1,0 +1,171 @@
+//! What a read may take: time wherever it is spent, and memory wherever it is held.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use models::{Claims, ColumnType, Value, schema};
+use store::query::{
+    Embed, Field, Filter, Function, Item, Like, Limits, Link, Operator, Order, OrderBy, Output, Query,
+    Reader, Rows, Test,
+};
+use store::{Caller, OpenOptions, Store, StoreError};
+use uuid::Uuid;
+
+const CHARACTERS: u128 = 10;
+const SCENES_EACH: u128 = 5;
+/// Of the text in each character of the first user; the second has small ones.
+const TEXT_BYTES: usize = 10_000;
+
+static STORE: LazyLock<(Store, tempfile::TempDir)> = LazyLock::new(|| {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = Store::open(folder.path(), schema(), &OpenOptions::default()).expect("a store");
+    let claims = Claims::service();
+    let (_, durable) = store
+        .transact(&claims, |transaction| {
+            let insert = |table: &str, values: &[(&str, Value)]| {
+                let table = schema().known(table);
+                let mut row = table.default_row();
+                values.iter().for_each(|(column, value)| row[table.at(column)] = value.clone());
+                transaction.insert(&Caller::new(&claims), table, row)
+            };
+            for (user, bytes) in [(1, TEXT_BYTES), (2, 1)] {
+                insert("auth.users", &[("id", uuid(user))])?;
+                insert("profiles", &[("id", uuid(user))])?;
+                for number in 0..CHARACTERS {
+                    let id = uuid(user * 100 + number);
+                    let text = format!("{number}{}", "y".repeat(bytes));
+                    insert(
+                        "characters",
+                        &[
+                            ("id", id.clone()),
+                            ("user_id", uuid(user)),
+                            ("name", Value::text("x")),
+                            ("description", Value::Text(text)),
+                            ("likes_count", Value::Int(number as i64)),
+                        ],
+                    )?;
+                    for scene in 0..SCENES_EACH {
+                        let scene = uuid((user * 100 + number) * 100 + scene);
+                        let prompt = ("scene_prompt", Value::text("z"));
+                        insert("character_scenes", &[("id", scene), ("character_id", id.clone()), prompt])?;
+                    }
+                }
+            }
+            Ok::<_, StoreError>(())
+        })
+        .expect("the rows fit");
+    durable.wait_blocking().expect("durable");
+    (store, folder)
+});
+
+fn uuid(number: u128) -> Value {
+    Value::Uuid(Uuid::from_u128(number))
+}
+
+fn column(table: &str, name: &str) -> usize {
+    schema().known(table).at(name)
+}
+
+fn field(table: &str, name: &str) -> Output {
+    Output { key: name.to_string().into(), item: Item::Field(Field::column(column(table, name))) }
+}
+
+fn read(query: &Query, limits: Limits) -> Result<Rows, StoreError> {
+    let claims = Claims::service();
+    let caller = Caller::new(&claims);
+    Reader::new(STORE.0.reads(), &caller, limits).select(query, false)
+}
+
+/// Of one user.
+fn characters(user: u128, select: Vec<Output>) -> Query {
+    Query { select, ..Query::all(schema().known("characters").id) }.equal("user_id", uuid(user))
+}
+
+fn by(name: &str) -> Order {
+    let by = OrderBy::Field(Field::column(column("characters", name)));
+    Order { by, descending: true, nulls_first: false }
+}
+
+#[test]
+fn the_time_is_over_wherever_it_is_spent() {
+    let none = Limits { duration_max: Duration::ZERO, ..Limits::default() };
+    let over = |query: &Query| {
+        assert_eq!(read(query, Limits::default()).expect("rows").rows.len(), CHARACTERS as usize);
+        assert!(matches!(read(query, none), Err(StoreError::Timeout)), "{query:?}");
+    };
+    let ids = || characters(2, vec![field("characters", "id")]);
+    // Ten small rows alone pass without a look at the clock; ten large ones do not.
+    assert_eq!(read(&ids(), none).expect("few rows").rows.len(), CHARACTERS as usize);
+    over(&characters(1, vec![field("characters", "id")]));
+    // Nor do they when they must be sorted.
+    over(&Query { order: vec![by("likes_count")], ..ids() });
+    // Few rows on each level, but many in all: what is embedded, and what must exist.
+    let scenes = || Embed {
+        key: "scenes".into(),
+        link: Link::Direct {
+            own: column("characters", "id"),
+            column: column("character_scenes", "character_id"),
+            to_one: false,
+        },
+        inner: false,
+        spread: false,
+        query: Query {
+            select: vec![field("character_scenes", "id")],
+            ..Query::all(schema().known("character_scenes").id)
+        },
+    };
+    let embedded = Output { key: "scenes".into(), item: Item::Embed(0) };
+    over(&Query { embeds: vec![scenes()], ..characters(2, vec![field("characters", "id"), embedded]) });
+    let exists = Filter::Embed { embed: 0, exists: true };
+    over(&Query { embeds: vec![scenes()], ..ids() }.filter(exists));
+    over(&Query { embeds: vec![Embed { inner: true, ..scenes() }], ..ids() });
+}
+
+#[test]
+fn what_is_kept_for_sorting_counts() {
+    let limits = Limits { bytes_max: TEXT_BYTES * 5, ..Limits::default() };
+    let mut query = characters(1, vec![field("characters", "id")]);
+    assert_eq!(read(&query, limits).expect("nothing is kept").rows.len(), CHARACTERS as usize);
+    query.order = vec![by("likes_count")];
+    let refused = read(&query, limits);
+    assert!(matches!(refused, Err(StoreError::Limit { what, .. }) if what.contains("sort")), "{refused:?}");
+    // The first few fit, however many they are chosen from.
+    let rows = read(&query.limit(2), limits).expect("two are kept").rows;
+    assert_eq!(rows, [[uuid(109)], [uuid(108)]]);
+}
+
+#[test]
+fn what_is_kept_for_groups_counts() {
+    let limits = Limits { bytes_max: TEXT_BYTES * 5, ..Limits::default() };
+    let statistic = |function, of: Option<&str>| Output {
+        key: "it".into(),
+        item: Item::Aggregate {
+            function,
+            of: of.map(|name| Field::column(column("characters", name))),
+            cast: None::<ColumnType>,
+        },
+    };
+    let count = || statistic(Function::Count, None);
+    let by_name =
+        read(&characters(1, vec![field("characters", "name"), count()]), limits).expect("one group");
+    assert_eq!(by_name.rows, [[Value::text("x"), Value::Int(CHARACTERS as i64)]]);
+    let by_text = characters(1, vec![field("characters", "description"), count()]);
+    // The page is small, the groups are not.
+    let refused = read(&by_text.limit(1), limits);
+    assert!(matches!(refused, Err(StoreError::Limit { what, .. }) if what.contains("groups")), "{refused:?}");
+    let least = statistic(Function::Min, Some("description"));
+    let refused = read(&characters(1, vec![field("characters", "id"), least]), limits);
+    assert!(matches!(refused, Err(StoreError::Limit { what, .. }) if what.contains("groups")), "{refused:?}");
+}
+
+#[test]
+fn a_pattern_that_takes_too_long_is_refused() {
+    let matching = |pattern: &str| {
+        let field = Field::column(column("characters", "description"));
+        let operator = Operator::Like(Like::new(pattern, false));
+        read(&characters(1, Vec::new()).filter(Filter::Test(Test { field, operator })), Limits::default())
+    };
+    assert_eq!(matching("_y%").expect("rows").rows.len(), CHARACTERS as usize);
+    let refused = matching(&format!("%_{}%", "y".repeat(300)));
+    assert!(matches!(refused, Err(error) if error.sqlstate() == "54000"));
+}

@@ -35,7 +35,7 @@ pub struct TokenClaims {
 pub struct BadToken {
     /// What is wrong with it.
     pub message: String,
-    /// Whether it only came too late.
+    /// Whether it only came too late, or too early.
     pub expired: bool,
 }
 
@@ -108,6 +108,9 @@ pub fn verify(keys: &Keys, token: &str) -> Result<TokenClaims, BadToken> {
     validation.leeway = 0;
     // API keys have no audience.
     validation.validate_aud = false;
+    validation.validate_nbf = true;
+    // Whoever has the secret may make tokens that do not end.
+    validation.required_spec_claims.clear();
     match decode::<TokenClaims>(token, key, &validation) {
         Ok(data) => {
             keys.verified().add(token, &data.claims);
@@ -115,8 +118,42 @@ pub fn verify(keys: &Keys, token: &str) -> Result<TokenClaims, BadToken> {
         }
         Err(error) => Err(match error.kind() {
             ErrorKind::ExpiredSignature => BadToken { message: "JWT expired".into(), expired: true },
+            ErrorKind::ImmatureSignature => BadToken { message: "JWT not yet valid".into(), expired: true },
             ErrorKind::InvalidSignature => BadToken::new("signature is invalid"),
             _ => BadToken::new("token is malformed"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{EncodingKey, Header};
+
+    use super::*;
+
+    #[test]
+    fn a_token_counts_from_its_beginning_to_its_end_if_it_has_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = Keys::load_or_create(folder.path(), &Config::default()).expect("keys");
+        let secret = EncodingKey::from_secret(keys.jwt_secret().as_bytes());
+        let verified = |claims: Value| {
+            let token = encode(&Header::default(), &claims, &secret).expect("a token");
+            // Twice: what was checked before is remembered.
+            let first = verify(&keys, &token).map(|said| said.role);
+            assert_eq!(verify(&keys, &token).map(|said| said.role), first);
+            first
+        };
+        let now = chrono::Utc::now().timestamp();
+        assert_eq!(verified(json!({"role": "anon"})), Ok(Some("anon".into())));
+        assert_eq!(
+            verified(json!({"role": "anon", "nbf": now - 9, "exp": now + 99})),
+            Ok(Some("anon".into()))
+        );
+        for (claims, message) in [
+            (json!({"role": "anon", "exp": now - 1}), "JWT expired"),
+            (json!({"role": "anon", "nbf": now + 99, "exp": now + 999}), "JWT not yet valid"),
+        ] {
+            assert_eq!(verified(claims), Err(BadToken { message: message.into(), expired: true }));
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! Opening a data folder, guarded against what a crash leaves behind.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::DirBuilderExt;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, Once, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use models::Schema;
@@ -201,6 +201,13 @@ fn open_engine(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Res
     }
 }
 
+static QUIET_PANICS: Once = Once::new();
+
+thread_local! {
+    /// Whether this thread is inside the engine's `open`.
+    static OPENING: Cell<bool> = const { Cell::new(false) };
+}
+
 fn is_locked(reason: &str) -> bool {
     reason.contains("lock") || reason.contains("WouldBlock")
 }
@@ -211,10 +218,21 @@ fn try_open(folder: &Path, options: &OpenOptions) -> Result<sled::Db, String> {
         .cache_capacity(options.cache_bytes)
         .flush_every_ms(None)
         .mode(sled::Mode::HighThroughput);
+    // Damaged files make the engine panic. That is an answer here, and no news for the log.
+    QUIET_PANICS.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !OPENING.get() {
+                report(panic);
+            }
+        }));
+    });
     let slot = RefCell::new(Err("it panicked".to_string()));
+    OPENING.set(true);
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
         *slot.borrow_mut() = config.open().map_err(|error| error.to_string());
     }));
+    OPENING.set(false);
     let result = slot.into_inner();
     match outcome {
         Ok(()) => result,

@@ -47,6 +47,9 @@ pub struct Config {
     pub insert_rows_max: usize,
     /// Whether `Prefer: tx=rollback` may turn a write into a trial.
     pub tx_rollback: bool,
+    /// Whether an update or delete without a filter touches every row that the caller may touch, as with PostgREST;
+    /// otherwise it is refused.
+    pub unfiltered_writes: bool,
     /// Decisions that may wait at one actor.
     pub mailbox_capacity: usize,
     /// Seconds a query may take.
@@ -121,6 +124,7 @@ impl Default for Config {
             rows_max: 1000,
             insert_rows_max: 10_000,
             tx_rollback: false,
+            unfiltered_writes: false,
             mailbox_capacity: 1024,
             query_s_max: 30,
             cache_bytes: 32 << 20,

@@ -143,6 +143,10 @@ pub(crate) async fn give_up(
 
 /// What an upload is to become, if the caller may make that.
 fn begin(app: &App, claims: &Claims, headers: &HeaderMap) -> Result<Note, StorageError> {
+    if header_text(headers, "tus-resumable").is_some_and(|version| version != VERSION) {
+        let message = format!("Tus-Resumable must be {VERSION}");
+        return Err(StorageError::new(412, "invalid_request", "UnsupportedVersion", message));
+    }
     let length = header_text(headers, "upload-length").and_then(|text| text.trim().parse::<u64>().ok());
     let length = length.ok_or_else(|| StorageError::invalid("Upload-Length must be a natural number"))?;
     let given = header_text(headers, "upload-metadata").unwrap_or_default();

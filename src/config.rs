@@ -56,6 +56,8 @@ pub struct Config {
     pub query_s_max: u64,
     /// Memory for pages of the store, in bytes.
     pub cache_bytes: u64,
+    /// Bytes of the disk that writes leave free; by default 64 MiB, of a small disk a sixteenth.
+    pub disk_reserve_bytes: Option<u64>,
     /// Where models lie, for pictures and for words; `models` in the data folder when empty.
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
@@ -128,6 +130,7 @@ impl Default for Config {
             mailbox_capacity: 1024,
             query_s_max: 30,
             cache_bytes: 32 << 20,
+            disk_reserve_bytes: None,
             models_dir: PathBuf::new(),
             image_model: None,
             image_device: "auto".into(),

@@ -215,7 +215,7 @@ fn copy_blobs(from: &Path, to: &Path) -> Result<(), StoreError> {
     if !from.exists() {
         return Ok(());
     }
-    let copies = BlobStore::open(to)?;
+    let copies = BlobStore::at(to);
     for (hash, ..) in BlobStore::at(from).list()? {
         let (source, target) = (BlobStore::at(from).path(&hash), copies.path(&hash));
         if let Some(shard) = target.parent() {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
+use crate::room::Room;
 
 /// A blob's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -38,23 +39,25 @@ pub struct BlobStore {
     folder: PathBuf,
     /// Held while a file gets its name or loses it, so that a sweep never removes what a writer just found there.
     naming: Arc<Mutex<()>>,
+    room: Arc<Room>,
 }
 
 impl BlobStore {
     /// Opens or creates the folder.
-    pub fn open(folder: &Path) -> Result<BlobStore, StoreError> {
+    pub(crate) fn open(folder: &Path, room: Arc<Room>) -> Result<BlobStore, StoreError> {
         let partial = folder.join("partial");
         fs::create_dir_all(&partial).map_err(StoreError::io(&partial))?;
         // What a killed process left half written was never named by a row.
         for entry in fs::read_dir(&partial).map_err(StoreError::io(&partial))?.flatten() {
             let _ = fs::remove_file(entry.path());
         }
-        Ok(BlobStore::at(folder))
+        Ok(BlobStore { folder: folder.to_path_buf(), naming: Arc::default(), room })
     }
 
-    /// A folder of blobs that is only read.
+    /// A folder of blobs of a backup.
     pub(crate) fn at(folder: &Path) -> BlobStore {
-        BlobStore { folder: folder.to_path_buf(), naming: Arc::default() }
+        let room = Arc::new(Room::new(folder, Some(0)));
+        BlobStore { folder: folder.to_path_buf(), naming: Arc::default(), room }
     }
 
     /// Where a blob lies.
@@ -152,6 +155,9 @@ pub struct BlobWriter {
 impl BlobWriter {
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        if !self.store.room.is_left() {
+            return Err(StoreError::DiskFull);
+        }
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
         self.file.write_all(bytes).map_err(StoreError::io(&self.path))

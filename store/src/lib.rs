@@ -19,6 +19,7 @@ mod keys;
 mod open;
 pub mod query;
 mod read;
+mod room;
 mod source;
 mod transaction;
 
@@ -26,7 +27,7 @@ use std::cell::{Cell, RefCell};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use models::Claims;
+use models::{Claims, Command};
 use tokio::sync::oneshot;
 
 pub use codec::decodes;
@@ -49,6 +50,7 @@ pub(crate) struct Inner {
     pub db: sled::Db,
     pub ids: Vec<catalog::TableIds>,
     pub blobs: blob::BlobStore,
+    pub room: Arc<room::Room>,
     pub triggers: OnceLock<Arc<dyn Triggers>>,
     pub folder: PathBuf,
     flusher: flush::Flusher,
@@ -100,6 +102,11 @@ impl Store {
         self.inner.flusher.failed()
     }
 
+    /// Whether the disk has room for more.
+    pub fn has_room(&self) -> bool {
+        self.inner.room.is_left()
+    }
+
     fn lock(&self) -> MutexGuard<'_, u64> {
         // A panic in a decision leaves the number as it was, and its overlay is dropped with it.
         self.inner.last.lock().unwrap_or_else(PoisonError::into_inner)
@@ -135,10 +142,18 @@ impl Store {
         if transaction.undone.get() {
             return Ok((answer, Durable::nothing_written()));
         }
+        let changes = transaction.changes.take();
+        // Whoever deletes may make room again.
+        if !self.has_room() && !changes.iter().any(|change| change.command == Command::Delete) {
+            return Err(StoreError::DiskFull.into());
+        }
         let number = *last + 1;
         transaction.overlay.put(keys::COUNTER.to_vec(), number.to_be_bytes().to_vec());
-        let changes = transaction.changes.take();
-        self.apply(transaction.overlay.pending.take())?;
+        if let Err(error) = self.apply(transaction.overlay.pending.take()) {
+            // What the engine made of the batch nobody knows.
+            self.inner.flusher.fail(&error);
+            return Err(error.into());
+        }
         *last = number;
         let (acknowledge, receiver) = oneshot::channel();
         let commit = Arc::new(Commit {

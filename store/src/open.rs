@@ -12,6 +12,7 @@ use models::Schema;
 
 use crate::error::StoreError;
 use crate::flush::{Flusher, HighWater};
+use crate::room::Room;
 use crate::{Inner, Store, blob, catalog, codec, encode, keys};
 
 /// How long a locked folder is waited for, and how often it is looked at.
@@ -25,11 +26,13 @@ pub struct OpenOptions {
     pub cache_bytes: u64,
     /// Open although acknowledged commits are missing.
     pub accept_data_loss: bool,
+    /// Bytes of the disk that stay free; chosen by its size when absent.
+    pub disk_reserve_bytes: Option<u64>,
 }
 
 impl Default for OpenOptions {
     fn default() -> OpenOptions {
-        OpenOptions { cache_bytes: 64 << 20, accept_data_loss: false }
+        OpenOptions { cache_bytes: 64 << 20, accept_data_loss: false, disk_reserve_bytes: None }
     }
 }
 
@@ -61,7 +64,8 @@ impl Store {
         let tree = db.open_tree("rows")?;
         check_layout(&tree)?;
         let numbered = catalog::number(&tree, schema)?;
-        let blobs = blob::BlobStore::open(&folder.join("blobs"))?;
+        let room = Arc::new(Room::new(folder, options.disk_reserve_bytes));
+        let blobs = blob::BlobStore::open(&folder.join("blobs"), room.clone())?;
         let last = match tree.get(keys::COUNTER)? {
             None => 0,
             Some(bytes) => u64::from_be_bytes(
@@ -93,6 +97,7 @@ impl Store {
             db,
             ids: numbered.tables,
             blobs,
+            room,
             triggers: OnceLock::new(),
             folder: folder.to_path_buf(),
             listeners,

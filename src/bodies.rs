@@ -82,7 +82,8 @@ impl Bodies {
                     Some((next, Some(parts)))
                 }
             });
-            Body::from_stream(parts)
+            // Whoever drains a body asks again after its end.
+            Body::from_stream(parts.fuse())
         });
         (request, Some(arrival))
     }

@@ -50,12 +50,17 @@ pub struct Config {
     pub insert_rows_max: usize,
     /// Whether `Prefer: tx=rollback` may turn a write into a trial.
     pub tx_rollback: bool,
+    /// Whether an update or delete without a filter touches every row that the caller may touch, as with PostgREST;
+    /// otherwise it is refused.
+    pub unfiltered_writes: bool,
     /// Decisions that may wait at one actor.
     pub mailbox_capacity: usize,
     /// Seconds a query may take.
     pub query_s_max: u64,
     /// Memory for pages of the store, in bytes.
     pub cache_bytes: u64,
+    /// Bytes of the disk that writes leave free; by default 64 MiB, of a small disk a sixteenth.
+    pub disk_reserve_bytes: Option<u64>,
     /// Where models lie, for pictures and for words; `models` in the data folder when empty.
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
@@ -125,9 +130,11 @@ impl Default for Config {
             rows_max: 1000,
             insert_rows_max: 10_000,
             tx_rollback: false,
+            unfiltered_writes: false,
             mailbox_capacity: 1024,
             query_s_max: 30,
             cache_bytes: 32 << 20,
+            disk_reserve_bytes: None,
             models_dir: PathBuf::new(),
             image_model: None,
             image_device: "auto".into(),

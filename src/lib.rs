@@ -35,7 +35,11 @@ use keys::Keys;
 
 /// Opens the store of a data folder and says in the log what was unusual.
 pub fn open(config: &Config) -> Result<Store, String> {
-    let options = OpenOptions { cache_bytes: config.cache_bytes, accept_data_loss: config.accept_data_loss };
+    let options = OpenOptions {
+        cache_bytes: config.cache_bytes,
+        accept_data_loss: config.accept_data_loss,
+        disk_reserve_bytes: config.disk_reserve_bytes,
+    };
     let (store, opened) =
         Store::open(&config.data, models::schema(), &options).map_err(|error| error.to_string())?;
     for remark in &opened.remarks {

@@ -16,7 +16,8 @@ use crate::caller;
 pub async fn health(State(app): State<App>) -> Response {
     let actors = app.actors.health();
     let read_only = app.actors.store().is_read_only();
-    let well = !read_only && actors.iter().all(|actor| actor.alive);
+    let has_room = app.actors.store().has_room();
+    let well = !read_only && has_room && actors.iter().all(|actor| actor.alive);
     let detail: Vec<_> = actors
         .iter()
         .map(|actor| {
@@ -30,6 +31,7 @@ pub async fn health(State(app): State<App>) -> Response {
         "status": if well { "ok" } else { "degraded" },
         "version": env!("CARGO_PKG_VERSION"),
         "read_only": read_only,
+        "disk_full": !has_room,
         "commits": app.actors.store().commits(),
         "flushes": app.actors.store().flushes(),
         "actors": detail,

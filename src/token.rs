@@ -120,10 +120,11 @@ pub fn verify(keys: &Keys, token: &str) -> Result<Claims, BadToken> {
     };
     let mut validation = Validation::new(header.alg);
     validation.leeway = 0;
-    validation.validate_nbf = true;
-    validation.required_spec_claims.clear();
     // API keys have no audience.
     validation.validate_aud = false;
+    validation.validate_nbf = true;
+    // Whoever has the secret may make tokens that do not end.
+    validation.required_spec_claims.clear();
     match decode::<TokenClaims>(token, key, &validation) {
         Ok(data) => {
             let claims = claims_of(&data.claims)?;
@@ -139,5 +140,35 @@ pub fn verify(keys: &Keys, token: &str) -> Result<Claims, BadToken> {
             ErrorKind::InvalidSignature => BadToken::new("signature is invalid"),
             _ => BadToken::new("token is malformed"),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jsonwebtoken::{EncodingKey, Header};
+
+    use super::*;
+
+    #[test]
+    fn a_token_counts_from_its_beginning_to_its_end_if_it_has_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = Keys::load_or_create(folder.path(), &Config::default()).expect("keys");
+        let secret = EncodingKey::from_secret(keys.jwt_secret().as_bytes());
+        let verified = |claims: Value| {
+            let token = encode(&Header::default(), &claims, &secret).expect("a token");
+            // Twice: what was checked before is remembered.
+            let first = verify(&keys, &token).map(|said| said.role);
+            assert_eq!(verify(&keys, &token).map(|said| said.role), first);
+            first
+        };
+        let now = chrono::Utc::now().timestamp();
+        assert_eq!(verified(json!({"role": "anon"})), Ok(Role::Anon));
+        assert_eq!(verified(json!({"role": "anon", "nbf": now - 9, "exp": now + 99})), Ok(Role::Anon));
+        for (claims, message) in [
+            (json!({"role": "anon", "exp": now - 1}), "JWT expired"),
+            (json!({"role": "anon", "nbf": now + 99, "exp": now + 999}), "JWT not yet valid"),
+        ] {
+            assert_eq!(verified(claims), Err(BadToken { message: message.into(), expired: true }));
+        }
     }
 }

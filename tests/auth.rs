@@ -264,3 +264,45 @@ fn a_token_that_worked_stops_working_when_it_ends() {
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
 }
+
+#[test]
+fn an_operator_can_make_the_link_that_changes_an_address() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = careful(folder.path());
+    for name in ["old", "taken"] {
+        let body =
+            json!({"email": format!("{name}@example.com"), "password": PASSWORD, "email_confirm": true});
+        assert_eq!(auth(&server, "POST", "admin/users", &server.service, &body).0, 200);
+    }
+    let link = |new: &str| {
+        let body = json!({"type": "email_change_new", "email": "old@example.com", "new_email": new});
+        auth(&server, "POST", "admin/generate_link", &server.service, &body)
+    };
+    assert_eq!(link("taken@example.com").1["error_code"], "email_exists");
+    assert_eq!(link("nonsense").1["error_code"], "validation_failed");
+    let (status, made) = link("new@example.com");
+    assert_eq!(
+        (status, &made["verification_type"], &made["new_email"]),
+        (200, &json!("email_change_new"), &json!("new@example.com")),
+        "{made}"
+    );
+    let body = json!({"type": "email_change", "token_hash": made["hashed_token"]});
+    let (status, session) = auth(&server, "POST", "verify", &server.anon, &body);
+    assert_eq!((status, &session["user"]["email"]), (200, &json!("new@example.com")), "{session}");
+    assert!(session["user"]["identities"][0]["last_sign_in_at"].is_string(), "{session}");
+    assert_eq!(sign_in(&server, "new@example.com").0, 200);
+}
+
+#[test]
+fn refusals_say_what_is_missing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("ada@example.com");
+    let users = format!("{}/auth/v1/admin/users", server.url);
+    let (status, nobody) = common::get(&users, &[("apikey", &server.anon)]).expect("an answer");
+    assert_eq!((status, &nobody["error_code"]), (401, &json!("no_authorization")), "{nobody}");
+    let (status, somebody) = server.call("GET", "/auth/v1/admin/users", &token, None);
+    assert_eq!((status, &somebody["error_code"]), (403, &json!("not_admin")), "{somebody}");
+    let (status, refused) = auth(&server, "POST", "otp", &server.anon, &json!({"phone": "+4912345678"}));
+    assert_eq!((status, &refused["error_code"]), (400, &json!("phone_provider_disabled")), "{refused}");
+}

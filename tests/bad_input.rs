@@ -226,6 +226,7 @@ fn tokens_and_headers() {
     let bearer = &scene.token;
     for (headers, status, code) in [
         ("accept: application/octet-stream", 406, "PGRST107"),
+        ("accept: application/geo+json", 406, "PGRST107"),
         ("accept-profile: secrets", 406, "PGRST106"),
         ("prefer: handling=strict, nonsense=1", 400, "PGRST122"),
         ("range: 5-2", 416, "PGRST103"),

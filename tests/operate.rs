@@ -6,7 +6,7 @@ mod model_server;
 use std::path::Path;
 use std::process::Command;
 
-use common::Server;
+use common::{Server, files};
 use model_server::Stream;
 use serde_json::{Value as Json, json};
 
@@ -140,5 +140,33 @@ fn a_server_that_is_told_to_stop_does_not_wait_for_streams_without_end() {
     assert!(told.expect("kill runs").success());
     server.wait_for_death();
     let server = Server::start(folder.path(), &[]);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_full_disk_ends_writes_and_nothing_else() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &[]);
+    let (user, token) = server.sign_up("early@example.com");
+    let row = json!({"user_id": user, "original_prompt": "kept", "media_type": "image"});
+    let (status, made) = server.call("POST", "/rest/v1/projects", &token, Some(&row));
+    assert_eq!(status, 201, "{made}");
+    server.kill();
+    // No disk has so much room.
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_DISK_RESERVE_BYTES", "1000000000000000000")]);
+    let (status, health) = common::get(&format!("{}/health", server.url), &[]).expect("it answers");
+    assert_eq!((status, &health["disk_full"]), (503, &json!(true)), "{health}");
+    let (status, refused) = server.call("POST", "/rest/v1/projects", &token, Some(&row));
+    assert_eq!((status, &refused["code"]), (503, &json!("53100")), "{refused}");
+    let upload = format!("{}/storage/v1/object/avatars/{user}/a.png", server.url);
+    let headers = [("authorization", files::bearer(&token)), ("content-type", "image/png".to_string())];
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let answer = files::send(&upload, "POST", &headers, b"not much").expect("an answer");
+    assert_eq!((answer.status, &answer.json()["code"]), (507, &json!("DiskFull")), "{}", answer.text());
+    // What is there is read, and can be removed to make room.
+    let (_, rows) = server.call("GET", "/rest/v1/projects?select=original_prompt", &token, None);
+    assert_eq!(rows, json!([{"original_prompt": "kept"}]));
+    let path = format!("/rest/v1/projects?user_id=eq.{user}");
+    assert_eq!(server.call("DELETE", &path, &token, None).0, 200);
     assert_eq!(server.check()["faults"], 0);
 }

@@ -67,6 +67,12 @@ fn hostile_requests_get_the_dialects_errors() {
         let (actual, body) = server.call("GET", path, &token, None);
         assert_eq!((actual, &body["code"]), (status, &json!(code)), "{path}: {body}");
     }
+    let ambiguous = "/rest/v1/conversations?select=id,characters(name)";
+    let (status, body) = server.call("GET", ambiguous, &token, None);
+    assert_eq!((status, &body["code"]), (300, &json!("PGRST201")));
+    let details = body["details"].as_array().expect("the choices");
+    let wanted = "conversations_character_id_fkey using conversations(character_id) and characters(id)";
+    assert!(details.iter().any(|choice| choice["relationship"] == wanted), "{body}");
     let (status, body) = server.call("GET", "/rest/v1/jobs", "not.a.token", None);
     assert_eq!((status, &body["code"]), (401, &json!("PGRST301")));
     let (status, body) = server.call("DELETE", "/rest/v1/jobs", &token, None);

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Server;
+use common::{Server, files};
 use serde_json::{Value as Json, json};
 
 const RETURNED: (&str, &str) = ("prefer", "return=representation");
@@ -156,4 +156,44 @@ fn one_request_adds_only_so_many_rows() {
     assert_eq!((status, &refused["code"]), (413, &json!("54000")), "{refused}");
     assert_eq!(titles(&server, &token), json!([]));
     assert_eq!(server.call("POST", "/rest/v1/projects", &token, Some(&rows(3))).0, 201);
+}
+
+#[test]
+fn a_change_says_how_many_rows_it_touched() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (user, token) = server.sign_up("ada@example.com");
+    let row = json!({"user_id": user, "original_prompt": "a pier", "media_type": "image"});
+    assert_eq!(server.call("POST", "/rest/v1/projects", &token, Some(&json!([row, row]))).0, 201);
+    let bearer = files::bearer(&token);
+    let range = |path: &str, prefer: &str| {
+        let headers =
+            [("authorization", bearer.as_str()), ("content-type", "application/json"), ("prefer", prefer)];
+        let url = format!("{}/rest/v1/{path}", server.url);
+        let answer = files::send(&url, "PATCH", &headers, b"{\"title\":\"x\"}").expect("an answer");
+        (answer.status, answer.header("content-range").to_string())
+    };
+    let mine = format!("projects?user_id=eq.{user}");
+    assert_eq!(range(&mine, "return=minimal"), (204, "0-1/*".into()));
+    assert_eq!(range(&mine, "return=representation, count=exact"), (200, "0-1/2".into()));
+    assert_eq!(range("projects?title=eq.nothing", "count=exact"), (204, "*/0".into()));
+}
+
+#[test]
+fn writes_without_a_filter_touch_what_the_caller_may_touch_where_that_is_allowed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_UNFILTERED_WRITES", "true")]);
+    let mut tokens = Vec::new();
+    for name in ["ada", "bob"] {
+        let (user, token) = server.sign_up(&format!("{name}@example.com"));
+        let row = json!({"user_id": user, "original_prompt": name, "media_type": "image"});
+        assert_eq!(server.call("POST", "/rest/v1/projects", &token, Some(&row)).0, 201);
+        tokens.push(token);
+    }
+    let change = json!({"original_prompt": "a pier"});
+    let (status, changed) = server.call("PATCH", "/rest/v1/projects", &tokens[0], Some(&change));
+    assert_eq!((status, changed.as_array().map(Vec::len)), (200, Some(1)), "{changed}");
+    assert_eq!(server.call("DELETE", "/rest/v1/projects", &tokens[0], None).0, 200);
+    assert_eq!(titles(&server, &tokens[0]), json!([]));
+    assert_eq!(titles(&server, &tokens[1]), json!([{"original_prompt": "bob"}]));
 }

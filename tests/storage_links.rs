@@ -155,6 +155,9 @@ fn an_upload_in_pieces_goes_on_after_a_restart() {
     assert_eq!(begin(&server, &token, &key, "999999999999").status, 413);
     assert_eq!(begin(&server, &token, &format!("{owner}/../x"), "5").status, 400);
     assert_eq!(begin(&server, &token, &key, "many").status, 400);
+    let other = [("authorization", bearer(&token)), ("tus-resumable", "0.2.2".to_string())];
+    let other: Vec<(&str, &str)> = other.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    assert_eq!(ask(&server, "POST", "/upload/resumable", &other, b"").status, 412);
     let begun = begin(&server, &token, &key, "700000");
     assert_eq!((begun.status, begun.header("tus-resumable")), (201, "1.0.0"), "{}", begun.text());
     let location = begun.header("location").strip_prefix("/storage/v1").expect("a path").to_string();

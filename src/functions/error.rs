@@ -108,6 +108,7 @@ fn store_status(error: &StoreError) -> StatusCode {
     match sqlstate {
         "23505" | "23503" => StatusCode::CONFLICT,
         "42501" => StatusCode::FORBIDDEN,
+        "53100" => StatusCode::SERVICE_UNAVAILABLE,
         "57014" | "XX000" | "58030" | "25006" => StatusCode::INTERNAL_SERVER_ERROR,
         other => other
             .strip_prefix("PT")

@@ -174,10 +174,7 @@ pub(crate) fn session_json(
 pub(crate) fn signed_in(headers: &HeaderMap, app: &App) -> Result<Claims, AuthError> {
     let bad = |message: &str| AuthError::new(403, "bad_jwt", message);
     let token = caller::bearer(headers).map_err(|error| bad(&error.message))?;
-    let Some(token) = token else {
-        let message = "This endpoint requires a valid Bearer token";
-        return Err(AuthError::new(401, "no_authorization", message));
-    };
+    let token = token.ok_or_else(AuthError::no_bearer)?;
     let claims = caller::claims_of(token, &app.keys).map_err(|error| {
         bad(&format!("invalid JWT: unable to parse or verify signature, {}", error.message))
     })?;

@@ -14,9 +14,9 @@ use store::query::{Limits, Query as Rows, Reader};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::caller::claims_from;
+use crate::caller::{bearer, claims_from};
 use crate::gotrue::account::{column, find, id, user_json};
-use crate::gotrue::body::{Body, Parameters};
+use crate::gotrue::body::{Body, Parameters, address};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
 use crate::gotrue::password;
@@ -29,7 +29,11 @@ const PER_PAGE_MAX: u64 = 1000;
 fn operator(headers: &HeaderMap, app: &App) -> Result<Claims, AuthError> {
     let claims = claims_from(headers, &app.keys, &app.config)
         .map_err(|bad| AuthError::new(403, "bad_jwt", format!("invalid JWT: {}", bad.message)))?;
-    if claims.is_service() { Ok(claims) } else { Err(AuthError::new(403, "not_admin", "User not allowed")) }
+    if claims.is_service() {
+        return Ok(claims);
+    }
+    let said_who = bearer(headers).is_ok_and(|token| token.is_some());
+    Err(if said_who { AuthError::new(403, "not_admin", "User not allowed") } else { AuthError::no_bearer() })
 }
 
 fn not_found() -> AuthError {
@@ -244,6 +248,16 @@ pub(crate) async fn invite(
     Ok(Json(user_json(&app, &user)?))
 }
 
+/// The address that an account is to have instead of its own.
+fn new_address(app: &App, body: &Body) -> Result<String, AuthError> {
+    let wanted = address(body.needed("new_email")?)?;
+    if find(app, "email", Value::text(&wanted))?.is_some() {
+        let message = "A user with this email address has already been registered";
+        return Err(AuthError::new(422, "email_exists", message));
+    }
+    Ok(wanted)
+}
+
 pub(crate) async fn generate_link(
     State(app): State<App>,
     query: Parameters,
@@ -254,6 +268,7 @@ pub(crate) async fn generate_link(
     let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
     let known = find(&app, "email", Value::text(&address))?;
     let redirect_to = body.text("redirect_to")?.or(query.get("redirect_to"));
+    let mut wanted = None;
     let (kind, user) = match (body.needed("type")?, known) {
         ("signup" | "invite", Some(user)) if !column(&user, "email_confirmed_at").is_null() => {
             let message = "A user with this email address has already been registered";
@@ -266,15 +281,23 @@ pub(crate) async fn generate_link(
         ("magiclink", Some(user)) => ("magiclink", user),
         ("magiclink", None) => ("magiclink", make(&app, &claims, &body, Origin::Link).await?),
         ("recovery", Some(user)) => ("recovery", user),
-        ("recovery", None) => return Err(not_found()),
+        ("email_change_current" | "email_change_new", Some(user)) => {
+            wanted = Some(new_address(&app, &body)?);
+            let change =
+                ChangeAccount { user_id: id(&user), new_email: wanted.clone(), ..ChangeAccount::default() };
+            ("email_change", app.actors.ask(&claims, change).await?.ok_or_else(not_found)?)
+        }
+        ("recovery" | "email_change_current" | "email_change_new", None) => return Err(not_found()),
         (other, _) => return Err(AuthError::invalid(format!("Invalid email action link type {other:?}"))),
     };
+    // Whoever opens the link proves the address that is wanted.
+    let address = wanted.unwrap_or(address);
     let link = outbox::make(&app, &headers, &user, kind, &address, redirect_to, None).await?;
     let mut answer = user_json(&app, &user)?;
     answer["action_link"] = link.action_link.into();
     answer["email_otp"] = link.code.into();
     answer["hashed_token"] = link.token_hash.into();
     answer["redirect_to"] = link.redirect_to.into();
-    answer["verification_type"] = kind.into();
+    answer["verification_type"] = body.needed("type")?.into();
     Ok(Json(answer))
 }

@@ -39,6 +39,10 @@ impl AuthError {
         AuthError::new(400, "invalid_credentials", "Invalid login credentials")
     }
 
+    pub fn no_bearer() -> AuthError {
+        AuthError::new(401, "no_authorization", "This endpoint requires a valid Bearer token")
+    }
+
     pub fn too_many() -> AuthError {
         let error = AuthError::new(429, "over_request_rate_limit", "Request rate limit reached");
         AuthError { retry_after_s: Some(1), ..error }

@@ -41,6 +41,10 @@ pub(crate) async fn magiclink(
 
 /// Signs in by a link alone; an unknown address gets an account first, unless the client does not want that.
 pub(crate) async fn otp(State(app): State<App>, query: Parameters, headers: HeaderMap, body: Body) -> Answer {
+    if body.phone()?.is_some() {
+        let message = "Unsupported phone provider: there is no way to send messages to a number";
+        return Err(AuthError::new(400, "phone_provider_disabled", message));
+    }
     let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
     let creates = body.flag_or("create_user", true)? && app.config.signup_enabled;
     if creates && find(&app, "email", Value::text(&address))?.is_none() {

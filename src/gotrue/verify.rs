@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Redirect;
+use reqwest::Url;
 use serde_json::Value as Document;
 
 use crate::app::App;
@@ -43,6 +44,23 @@ pub(crate) async fn verify(
     start_session(&app, &headers, &redeemed.user, "otp").await.map(Json)
 }
 
+/// Whether a page is at a known address or below it. An address without a port stands for every port.
+fn is_below(page: &str, known: &str) -> bool {
+    // The parser drops line ends and the like, a header cannot hold them.
+    if !page.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return false;
+    }
+    let (Ok(page), Ok(known)) = (Url::parse(page), Url::parse(known)) else { return false };
+    let folder = known.path().trim_end_matches('/');
+    let below = page.path().strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    page.scheme() == known.scheme()
+        && page.host() == known.host()
+        && (known.port().is_none() || page.port() == known.port())
+        && page.username().is_empty()
+        && page.password().is_none()
+        && below
+}
+
 /// `GET verify`: what a link opens; the session, or a PKCE code for it, goes to the page the link names.
 pub(crate) async fn open(
     State(app): State<App>,
@@ -55,11 +73,10 @@ pub(crate) async fn open(
         return Err(AuthError::invalid("Verify requires a verification type"));
     }
     let url = app.config.url();
-    // Tokens go to our own pages only: anybody may ask for a link that names another.
-    let own = given("redirect_to").strip_prefix(&url).is_some_and(|rest| {
-        (rest.is_empty() || rest.starts_with('/')) && rest.bytes().all(|byte| byte.is_ascii_graphic())
-    });
-    let page = if own { given("redirect_to") } else { &url };
+    // Tokens go to known pages only: anybody may ask for a link that names another.
+    let known = std::iter::once(&url).chain(&app.config.redirect_urls);
+    let page = Some(given("redirect_to")).filter(|page| known.clone().any(|known| is_below(page, known)));
+    let page = page.unwrap_or(&url);
     let page = page.split('#').next().unwrap_or_default();
     let proof = Proof::Link(hashed(given("token")));
     let decision = RedeemOneTimeToken { proof, kinds: vec![kind.to_string()] };
@@ -82,4 +99,31 @@ pub(crate) async fn open(
         session["expires_in"],
         text("refresh_token"),
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tokens_go_to_known_pages_only() {
+        for page in ["http://localhost", "http://localhost:3000/welcome?a=b#c", "http://localhost/"] {
+            assert!(is_below(page, "http://localhost"), "{page}");
+        }
+        for page in [
+            "",
+            "welcome",
+            "https://localhost/",
+            "http://localhost.example.com/",
+            "http://localhost:3000@example.com/",
+            "http://somebody@localhost/",
+            "javascript:alert(1)",
+        ] {
+            assert!(!is_below(page, "http://localhost"), "{page}");
+        }
+        assert!(is_below("https://a.example/app/in", "https://a.example:443/app/"));
+        for page in ["https://a.example/apple", "https://a.example:8443/app", "https://a.example/"] {
+            assert!(!is_below(page, "https://a.example:8443/app/x"), "{page}");
+        }
+    }
 }

@@ -119,6 +119,24 @@ fn none(source: &TableInfo, embed: &SelectEmbed) -> PostgrestError {
     ))
 }
 
+/// A relation in PostgREST's words: its foreign key and both ends, or its junction with both ways.
+fn relationship(source: &TableInfo, candidate: &Candidate) -> String {
+    let target = candidate.target;
+    let name = candidate.names.first().map(String::as_str).unwrap_or_default();
+    let end = |table: &TableInfo, column: usize| {
+        format!("{}({})", table.table.name, table.table.columns[column].name)
+    };
+    match candidate.link {
+        Link::Direct { own, column, .. } => {
+            format!("{name} using {} and {}", end(source, own), end(target, column))
+        }
+        Link::Through { junction, near, far, .. } => {
+            let junction = &schema().tables[junction];
+            format!("{name} using {} and {}", end(junction, near), end(junction, far))
+        }
+    }
+}
+
 fn several(source: &TableInfo, embed: &SelectEmbed, found: &[Candidate]) -> PostgrestError {
     let (from, to) = (source.table.name, &embed.target);
     let message =
@@ -134,7 +152,7 @@ fn several(source: &TableInfo, embed: &SelectEmbed, found: &[Candidate]) -> Post
             serde_json::json!({
                 "cardinality": cardinality,
                 "embedding": format!("{from} with {}", candidate.target.table.name),
-                "relationship": candidate.names.first(),
+                "relationship": relationship(source, candidate),
             })
         })
         .collect();
@@ -143,6 +161,9 @@ fn several(source: &TableInfo, embed: &SelectEmbed, found: &[Candidate]) -> Post
         .filter_map(|candidate| candidate.names.first())
         .map(|name| format!("'{to}!{name}'"))
         .collect();
-    let hint = format!("Try changing '{to}' to one of the following: {}.", choices.join(", "));
+    let hint = format!(
+        "Try changing '{to}' to one of the following: {}. Find the desired relationship in the 'details' key.",
+        choices.join(", ")
+    );
     PostgrestError::new(StatusCode::MULTIPLE_CHOICES, "PGRST201", message).details(details).hint(hint)
 }

@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use models::Claims;
 use syntax::prefer::{Preference, Transaction};
-use syntax::{Format, Preferences};
+use syntax::{Format, NotAcceptable, Preferences};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::PostgrestError;
@@ -83,7 +83,13 @@ impl Request {
             let error = PostgrestError::bad("PGRST122", "Invalid preferences given with handling=strict");
             return Err(error.details(details));
         }
-        let format = Format::negotiate(headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()))?;
+        let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok());
+        let format = Format::negotiate(accept)?;
+        // No table has a geometry, and a table is no description of the schema.
+        if matches!(format, Format::GeoJson | Format::OpenApi) {
+            let accepted = accept.map(str::to_string).into_iter().collect();
+            return Err(NotAcceptable { accepted }.into());
+        }
         let profile =
             if matches!(method, Method::GET | Method::HEAD) { ACCEPT_PROFILE } else { CONTENT_PROFILE };
         if let Some(schema) = headers.get(profile)

@@ -36,7 +36,8 @@ pub async fn read(
     query.limit = window.limit;
     if let Format::Plan { .. } = request.format {
         let text = explain(request, &query)?;
-        return Ok(Answer::with(StatusCode::OK, &Format::Csv, text).finish());
+        let plan = Format::Plan { as_json: false, options: Vec::new() };
+        return Ok(Answer::with(StatusCode::OK, &plan, text).finish());
     }
     let counted = request.preferences.count.is_some();
     let rows = run(request, query, counted).await?;

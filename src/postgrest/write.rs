@@ -1,7 +1,7 @@
 //! `POST`, `PATCH` and `DELETE /rest/v1/{table}`.
 
 use actors::write_rows::{Change, Conflict, WriteRows, Written};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use models::{TableInfo, convert};
 use store::query::Query;
@@ -51,19 +51,30 @@ pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Resp
 pub async fn update(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
     let parsed = RequestQuery::parse(&request.query)?;
     let set = body::changes(table, body::json(request)?, &parsed)?;
-    demand_filter(&parsed, "UPDATE")?;
+    demand_filter(request, &parsed, "UPDATE")?;
     let (scope, filter) = plan::write_scope(table, &parsed)?;
     // An empty object changes nothing, and touches no `updated_at` either.
     let filter = if set.is_empty() { store::query::Filter::Or(Vec::new()) } else { filter };
     let change = Change::Update { filter, scope: Box::new(scope), set };
     let written = send(request, table, &parsed, change).await?;
-    answer(request, table, written, StatusCode::NO_CONTENT, StatusCode::OK)
+    let total = request.preferences.count.map(|_| written.affected);
+    let range = syntax::range::content_range(0, written.affected, total);
+    let response = answer(request, table, written, StatusCode::NO_CONTENT, StatusCode::OK)?;
+    Ok(with_range(response, &range))
+}
+
+/// Says which of the changed rows the answer is about: all of them.
+fn with_range(mut response: Response, range: &str) -> Response {
+    if let Ok(range) = HeaderValue::from_str(range) {
+        response.headers_mut().insert(header::CONTENT_RANGE, range);
+    }
+    response
 }
 
 /// Removes the rows that the filters find.
 pub async fn delete(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
     let parsed = RequestQuery::parse(&request.query)?;
-    demand_filter(&parsed, "DELETE")?;
+    demand_filter(request, &parsed, "DELETE")?;
     let (scope, filter) = plan::write_scope(table, &parsed)?;
     let change = Change::Delete { filter, scope: Box::new(scope) };
     let written = send(request, table, &parsed, change).await?;
@@ -71,8 +82,8 @@ pub async fn delete(request: &Request, table: &'static TableInfo) -> Result<Resp
 }
 
 /// A forgotten filter must not cost anybody their library.
-fn demand_filter(parsed: &RequestQuery, verb: &str) -> Result<(), PostgrestError> {
-    if parsed.restricts_rows() {
+fn demand_filter(request: &Request, parsed: &RequestQuery, verb: &str) -> Result<(), PostgrestError> {
+    if parsed.restricts_rows() || request.app.config.unfiltered_writes {
         return Ok(());
     }
     let error = PostgrestError::bad("21000", format!("{verb} requires a WHERE clause"));

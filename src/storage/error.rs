@@ -91,6 +91,7 @@ impl From<StoreError> for StorageError {
             StoreError::Timeout => {
                 StorageError::new(544, "database_timeout", "DatabaseTimeout", "the query took too long")
             }
+            StoreError::DiskFull => StorageError::new(507, "disk_full", "DiskFull", error.to_string()),
             _ => StorageError::internal(error),
         }
     }

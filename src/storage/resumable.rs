@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use models::Claims;
+use store::StoreError;
 use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
@@ -59,7 +60,7 @@ pub(crate) async fn create(
     let (held, ..) = uploads.hold(id).map_err(StorageError::plain)?;
     // The first piece may come along.
     let offset = if header_text(&parts.headers, "content-type") == Some(PIECE_TYPE) {
-        append(&uploads, id, 0, note.length, body).await.map_err(StorageError::plain)?
+        append(&app, &uploads, id, 0, note.length, body).await.map_err(StorageError::plain)?
     } else {
         0
     };
@@ -120,7 +121,7 @@ pub(crate) async fn go_on(
             return Err(error);
         }
     };
-    let offset = append(&uploads, id, offset, note.length, body).await.map_err(StorageError::plain)?;
+    let offset = append(&app, &uploads, id, offset, note.length, body).await.map_err(StorageError::plain)?;
     if offset == note.length {
         finish(&app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
     }
@@ -143,6 +144,10 @@ pub(crate) async fn give_up(
 
 /// What an upload is to become, if the caller may make that.
 fn begin(app: &App, claims: &Claims, headers: &HeaderMap) -> Result<Note, StorageError> {
+    if header_text(headers, "tus-resumable").is_some_and(|version| version != VERSION) {
+        let message = format!("Tus-Resumable must be {VERSION}");
+        return Err(StorageError::new(412, "invalid_request", "UnsupportedVersion", message));
+    }
     let length = header_text(headers, "upload-length").and_then(|text| text.trim().parse::<u64>().ok());
     let length = length.ok_or_else(|| StorageError::invalid("Upload-Length must be a natural number"))?;
     let given = header_text(headers, "upload-metadata").unwrap_or_default();
@@ -195,6 +200,7 @@ fn hold(uploads: &Unfinished, claims: &Claims, id: &str) -> Result<(Uuid, Held, 
 
 /// Takes a piece in. What arrived of it before the connection was lost is kept.
 async fn append(
+    app: &App,
     uploads: &Unfinished,
     id: Uuid,
     mut offset: u64,
@@ -218,6 +224,9 @@ async fn append(
             gathered.extend_from_slice(bytes);
         }
         if gathered.len() >= GATHERED_BYTES || (is_last && !gathered.is_empty()) {
+            if !app.actors.store().has_room() {
+                break Err(StoreError::DiskFull.into());
+            }
             let (uploads, bytes) = (uploads.clone(), std::mem::take(&mut gathered));
             offset += bytes.len() as u64;
             spawn_blocking(move || uploads.append(id, &bytes)).await??;

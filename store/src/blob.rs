@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 use crate::folder;
+use crate::room::Room;
 
 /// A blob's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +41,7 @@ pub struct BlobStore {
     folder: PathBuf,
     /// Held while a file gets its name or loses it, so that a sweep never removes what a writer just found there.
     naming: Arc<Mutex<()>>,
+    room: Arc<Room>,
     /// Folders of files that are known to be there after a power cut.
     durable_shards: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Large values of the transaction in progress; they become files when it commits.
@@ -59,24 +61,29 @@ pub(crate) enum Condition {
 
 impl BlobStore {
     /// Opens or creates the folder.
-    pub fn open(folder: &Path) -> Result<BlobStore, StoreError> {
+    pub(crate) fn open(folder: &Path, room: Arc<Room>) -> Result<BlobStore, StoreError> {
         let partial = folder.join("partial");
         fs::create_dir_all(&partial).map_err(StoreError::io(&partial))?;
         // What a killed process left half written was never named by a row.
         for entry in fs::read_dir(&partial).map_err(StoreError::io(&partial))?.flatten() {
             let _ = fs::remove_file(entry.path());
         }
-        Ok(BlobStore::at(folder))
+        Ok(BlobStore::new(folder, room))
     }
 
-    /// A folder of blobs that is only read.
-    pub(crate) fn at(folder: &Path) -> BlobStore {
+    fn new(folder: &Path, room: Arc<Room>) -> BlobStore {
         BlobStore {
             folder: folder.to_path_buf(),
             naming: Arc::default(),
+            room,
             durable_shards: Arc::default(),
             waiting: Arc::default(),
         }
+    }
+
+    /// A folder of blobs of a backup.
+    pub(crate) fn at(folder: &Path) -> BlobStore {
+        BlobStore::new(folder, Arc::new(Room::new(folder, Some(0))))
     }
 
     /// Where a blob lies.
@@ -227,6 +234,9 @@ pub struct BlobWriter {
 impl BlobWriter {
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        if !self.store.room.is_left() {
+            return Err(StoreError::DiskFull);
+        }
         self.hasher.update(bytes);
         self.len += bytes.len() as u64;
         self.file.write_all(bytes).map_err(StoreError::io(&self.path))

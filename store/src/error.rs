@@ -104,6 +104,9 @@ pub enum StoreError {
         /// The limit.
         max: u64,
     },
+    /// SQLSTATE 53100.
+    #[error("could not write: the disk is full but for a reserve")]
+    DiskFull,
     /// SQLSTATE 57014.
     #[error("canceling statement due to statement timeout")]
     Timeout,
@@ -137,6 +140,7 @@ impl StoreError {
             StoreError::Engine(_) | StoreError::Corrupt(_) | StoreError::Open(_) => "XX000",
             StoreError::Io { .. } => "58030",
             StoreError::ReadOnly(_) => "25006",
+            StoreError::DiskFull => "53100",
             StoreError::Duplicate { .. } => "23505",
             StoreError::ReferenceMissing { .. } | StoreError::ReferenceInUse { .. } => "23503",
             StoreError::NotNull { .. } => "23502",

@@ -104,6 +104,13 @@ impl Flusher {
         self.state.failed.load(Ordering::Acquire)
     }
 
+    /// Refuses writes from now on, because one could not be applied.
+    pub fn fail(&self, error: &StoreError) {
+        if !self.state.failed.swap(true, Ordering::AcqRel) {
+            tracing::error!(%error, "a commit failed in the engine; the store accepts no more writes");
+        }
+    }
+
     /// Flushes so far.
     pub fn flushes(&self) -> u64 {
         self.state.flushes.load(Ordering::Relaxed)

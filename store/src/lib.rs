@@ -22,6 +22,7 @@ mod page_files;
 pub mod query;
 mod read;
 mod restore;
+mod room;
 mod source;
 mod transaction;
 
@@ -30,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use models::Claims;
+use models::{Claims, Command};
 use tokio::sync::oneshot;
 
 pub use codec::decodes;
@@ -53,6 +54,7 @@ pub(crate) struct Inner {
     pub db: sled::Db,
     pub ids: Vec<catalog::TableIds>,
     pub blobs: blob::BlobStore,
+    pub room: Arc<room::Room>,
     pub triggers: OnceLock<Arc<dyn Triggers>>,
     pub folder: PathBuf,
     flusher: flush::Flusher,
@@ -120,6 +122,11 @@ impl Store {
         self.inner.flusher.failed()
     }
 
+    /// Whether the disk has room for more.
+    pub fn has_room(&self) -> bool {
+        self.inner.room.is_left()
+    }
+
     fn lock(&self) -> MutexGuard<'_, u64> {
         // A panic in a decision leaves the number as it was, and its overlay is dropped with it.
         self.inner.last.lock().unwrap_or_else(PoisonError::into_inner)
@@ -156,12 +163,20 @@ impl Store {
         if transaction.undone.get() {
             return Ok((answer, Durable::nothing_written()));
         }
+        let changes = transaction.changes.take();
+        // Whoever deletes may make room again.
+        if !self.has_room() && !changes.iter().any(|change| change.command == Command::Delete) {
+            return Err(StoreError::DiskFull.into());
+        }
         let overlay = &transaction.overlay;
         self.inner.blobs.write_waiting(|hash| overlay.puts_any(keys::blob_uses(hash)))?;
         let number = *last + 1;
         transaction.overlay.put(keys::COUNTER.to_vec(), number.to_be_bytes().to_vec());
-        let changes = transaction.changes.take();
-        self.apply(transaction.overlay.pending.take())?;
+        if let Err(error) = self.apply(transaction.overlay.pending.take()) {
+            // What the engine made of the batch nobody knows.
+            self.inner.flusher.fail(&error);
+            return Err(error.into());
+        }
         *last = number;
         self.inner.commits.store(number, Ordering::Relaxed);
         let (acknowledge, receiver) = oneshot::channel();

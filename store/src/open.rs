@@ -1,11 +1,11 @@
 //! Opening a data folder, guarded against what a crash leaves behind.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, OnceLock, RwLock};
+use std::sync::{Arc, Mutex, Once, OnceLock, RwLock};
 use std::time::{Duration, Instant};
 
 use models::Schema;
@@ -13,6 +13,7 @@ use models::Schema;
 use crate::error::StoreError;
 use crate::flush::{Files, Flusher, HighWater};
 use crate::page_files::PageFiles;
+use crate::room::Room;
 use crate::{Inner, Store, blob, catalog, codec, encode, folder, keys};
 
 /// How long a locked folder is waited for, and how often it is looked at.
@@ -26,11 +27,13 @@ pub struct OpenOptions {
     pub cache_bytes: u64,
     /// Open although acknowledged commits are missing.
     pub accept_data_loss: bool,
+    /// Bytes of the disk that stay free; chosen by its size when absent.
+    pub disk_reserve_bytes: Option<u64>,
 }
 
 impl Default for OpenOptions {
     fn default() -> OpenOptions {
-        OpenOptions { cache_bytes: 64 << 20, accept_data_loss: false }
+        OpenOptions { cache_bytes: 64 << 20, accept_data_loss: false, disk_reserve_bytes: None }
     }
 }
 
@@ -62,7 +65,8 @@ impl Store {
         let tree = db.open_tree("rows")?;
         check_layout(&tree)?;
         let numbered = catalog::number(&tree, schema)?;
-        let blobs = blob::BlobStore::open(&data.join("blobs"))?;
+        let room = Arc::new(Room::new(data, options.disk_reserve_bytes));
+        let blobs = blob::BlobStore::open(&data.join("blobs"), room.clone())?;
         let last = match tree.get(keys::COUNTER)? {
             None => 0,
             Some(bytes) => u64::from_be_bytes(
@@ -98,6 +102,7 @@ impl Store {
             db,
             ids: numbered.tables,
             blobs,
+            room,
             triggers: OnceLock::new(),
             folder: data.to_path_buf(),
             listeners,
@@ -202,6 +207,13 @@ fn open_engine(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Res
     }
 }
 
+static QUIET_PANICS: Once = Once::new();
+
+thread_local! {
+    /// Whether this thread is inside the engine's `open`.
+    static OPENING: Cell<bool> = const { Cell::new(false) };
+}
+
 fn is_locked(reason: &str) -> bool {
     reason.contains("lock") || reason.contains("WouldBlock")
 }
@@ -212,10 +224,21 @@ fn try_open(folder: &Path, options: &OpenOptions) -> Result<sled::Db, String> {
         .cache_capacity(options.cache_bytes)
         .flush_every_ms(None)
         .mode(sled::Mode::HighThroughput);
+    // Damaged files make the engine panic. That is an answer here, and no news for the log.
+    QUIET_PANICS.call_once(|| {
+        let report = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !OPENING.get() {
+                report(panic);
+            }
+        }));
+    });
     let slot = RefCell::new(Err("it panicked".to_string()));
+    OPENING.set(true);
     let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
         *slot.borrow_mut() = config.open().map_err(|error| error.to_string());
     }));
+    OPENING.set(false);
     let result = slot.into_inner();
     match outcome {
         Ok(()) => result,

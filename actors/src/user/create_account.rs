@@ -92,6 +92,7 @@ pub(crate) fn add_identity(
     set("provider", Value::text(provider));
     set("provider_id", Value::text(user_id.to_string()));
     set("identity_data", Value::json(&data));
+    set("last_sign_in_at", Value::now());
     transaction.insert(service, identities, row)?;
     Ok(())
 }

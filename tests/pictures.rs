@@ -247,7 +247,7 @@ fn what_a_scene_shows_outlives_the_workspace() {
     let server = Server::start(folder.path(), &[]);
     let (user, token) = server.sign_up("painter@example.com");
     let insert = |table: &str, row: Json| {
-        let (status, rows) = server.call("POST", &format!("/rest/v1/{table}"), &token, Some(&row));
+        let (status, rows) = server.call("POST", &format!("/rest/v1/{table}"), &server.service, Some(&row));
         assert_eq!(status, 201, "{table}: {rows}");
         rows[0]["id"].clone()
     };

@@ -104,6 +104,7 @@ impl JobPrompts {
             Some(enhanced) => tags.take("enhanced_prompt", enhanced)?,
             None => prompt,
         };
+        tags.refuse_in(&request.keyframes)?;
         Ok(JobPrompts { original, enhanced, template_name, sent, loras: tags.with(&request.loras) })
     }
 
@@ -139,6 +140,18 @@ impl Tags {
             }
         }
         Ok(text)
+    }
+
+    /// Every frame of a video is drawn with the same LoRAs.
+    fn refuse_in(&self, keyframes: &Json) -> Result<(), FunctionError> {
+        for (place, keyframe) in keyframes.as_array().into_iter().flatten().enumerate() {
+            let text = keyframe["prompt"].as_str().unwrap_or_default();
+            if self.reads && text.contains("<lora:") {
+                let reason = "a LoRA belongs into the job's prompt or its loras";
+                return Err(FunctionError::bad(format!("keyframes[{place}].prompt: {reason}")));
+            }
+        }
+        Ok(())
     }
 
     /// These after those that the request lists.

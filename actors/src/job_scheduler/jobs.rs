@@ -34,11 +34,14 @@ pub(crate) fn before_write(event: &Event, new: &mut Row) -> Result<(), StoreErro
     check_attempts(event, new)?;
     let (Command::Update, Some(old)) = (event.command, event.old) else {
         if !event.claims.is_service() {
-            // A job that an account writes itself begins like everybody's.
+            // A job that an account writes itself begins like everybody's. What is no state at all is for the
+            // table's check to refuse.
             let defaults = table.default_row();
-            for column in QUEUES_OWN {
-                new[table.at(column)] = defaults[table.at(column)].clone();
+            if is_final(new[status].as_str()) || new[status].as_str() == Some("processing") {
+                new[status] = defaults[status].clone();
             }
+            let attempts = table.at("attempts");
+            new[attempts] = defaults[attempts].clone();
         }
         return Ok(());
     };

@@ -6,15 +6,11 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::{asset_of, copy_file, path_in, thumbnail_beside};
+use super::{ALIKE_MAX, asset_of, blob_of, copy_file, path_in, thumbnail_beside};
 use crate::aggregate::Decision;
-use crate::file::object_row;
 use crate::job_scheduler::entry::by_id;
 use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET, traces};
 use crate::refusal::Refusal;
-
-/// Library rows that are compared with one asset.
-const ALIKE_MAX: u64 = 200;
 
 /// Copies a workspace asset into the library; the asset stays.
 #[derive(Debug)]
@@ -139,15 +135,9 @@ impl Decision for SaveAsset {
 impl SaveAsset {
     /// A library row that is this asset in all but name: of the same words, seed and model, and the same bytes.
     fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Uuid>, Refusal> {
-        let [assets, library, objects] =
-            ["workspace_assets", "user_library", "storage.objects"].map(|name| schema().known(name));
-        let blob = |bucket: &str, path: &Value| -> Result<Option<Value>, Refusal> {
-            let path = path_in(path.as_str().unwrap_or_default(), bucket);
-            Ok(object_row(transaction, bucket, path)?.map(|object| object[objects.at("blob_hash")].clone()))
-        };
-        let Some(own) = blob(WORKSPACE_BUCKET, &asset[assets.at("temp_storage_path")])? else {
-            return Ok(None);
-        };
+        let [assets, library] = ["workspace_assets", "user_library"].map(|name| schema().known(name));
+        let path = &asset[assets.at("temp_storage_path")];
+        let Some(own) = blob_of(transaction, WORKSPACE_BUCKET, path)? else { return Ok(None) };
         let mut same = Query::all(library.id).equal("user_id", Value::Uuid(self.user_id));
         for column in ["original_prompt", "generation_seed", "model_used"] {
             same = same.equal(column, asset[assets.at(column)].clone());
@@ -156,7 +146,8 @@ impl SaveAsset {
         let service = Caller::new(&service);
         let reader = Reader::new(transaction.reads(), &service, Limits::default());
         for row in reader.stored(&same.limit(ALIKE_MAX), Command::Select)? {
-            if blob(LIBRARY_BUCKET, &row[library.at("storage_path")])?.as_ref() == Some(&own) {
+            let kept = blob_of(transaction, LIBRARY_BUCKET, &row[library.at("storage_path")])?;
+            if kept.as_ref() == Some(&own) {
                 return Ok(row[library.at("id")].as_uuid());
             }
         }

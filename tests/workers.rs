@@ -156,6 +156,7 @@ fn provider() -> (String, Asked) {
         .route("/predictions", post(predict))
         .route("/predictions/{id}", get(fare))
         .route("/out-0.png", get(picture))
+        .route("/never.png", get(std::future::pending::<()>))
         .with_state((base.clone(), asked.clone()));
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -280,6 +281,14 @@ fn predictions_end_as_their_provider_says_and_stay_so() {
         assert!(fares["output"][0].as_str().is_some_and(|url| url.contains("/object/sign/")), "{fares}");
     }
     assert_ne!(seeds[0], seeds[1]);
+
+    // A picture that never comes ends the job, and nobody waits for it for ever.
+    let (_, asked) = ask(&json!({"prompt": "a fox", "job_type": "flux_high"}));
+    let report =
+        json!({"id": asked["predictionId"], "status": "succeeded", "output": format!("{base}/never.png")});
+    assert_eq!(hook(&report).0, 400);
+    let failed = row(&asked["jobId"]);
+    assert!(failed["error_message"].as_str().is_some_and(|why| why.contains("too long")), "{failed}");
 
     // A provider's picture is its scene's; the conversation's last picture stays.
     let insert = |table: &str, row: Json| {

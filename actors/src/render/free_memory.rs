@@ -25,7 +25,7 @@ pub(super) fn refuse_too_large(
     }
     let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
     Err(format!(
-        "width, height: drawing {}×{} takes about {} MiB of memory, and there are {}",
+        "width, height: drawing {}×{} takes about {} MiB of memory; {} MiB are to spare",
         spec.width,
         spec.height,
         mebibytes(needed),

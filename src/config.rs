@@ -71,6 +71,9 @@ pub struct Config {
     pub image_weights: String,
     /// Memory for weights of picture models, in bytes.
     pub image_memory_bytes: u64,
+    /// Memory that one drawing may take beside the weights, in bytes; on the processor never more than the machine has
+    /// to spare, which is the limit when absent.
+    pub image_drawing_bytes: Option<u64>,
     /// Largest picture, in pixels.
     pub image_pixels_max: u64,
     /// Pictures of several jobs that may be drawn side by side, if they agree in all but prompt, seed and number; 1 for
@@ -140,6 +143,7 @@ impl Default for Config {
             image_device: "auto".into(),
             image_weights: "f32".into(),
             image_memory_bytes: 8 << 30,
+            image_drawing_bytes: None,
             image_pixels_max: 2048 * 2048,
             image_batch_max: None,
             local_worker: true,

@@ -22,6 +22,7 @@ use std::sync::Arc;
 
 use actors::catalog::sow::Sow;
 use actors::conversation::chat::Chat;
+use actors::job_scheduler::{RecoverJobs, recover_for_ever};
 use actors::language::Engines;
 use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
@@ -74,6 +75,13 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     sown.map_err(|error| format!("the catalogue cannot be sown: {error}"))?;
     let engines = Engines::start(actors.store().clone(), config.language());
     let chat = Chat::start(actors.clone(), engines).await.map_err(|error| error.to_string())?;
+    // Before anybody draws: what an earlier process was drawing waits again.
+    let recovered = actors.ask(&models::Claims::service(), RecoverJobs { local: true }).await;
+    match recovered.map_err(|error| format!("unfinished jobs cannot be taken back: {error}"))? {
+        0 => {}
+        count => tracing::warn!(count, "took back jobs that an earlier process was drawing"),
+    }
+    let recovery = tokio::spawn(recover_for_ever(actors.clone()));
     let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::sweep_for_ever(actors.store().clone()));
     let expiry = tokio::spawn(expire_for_ever(actors.clone()));
@@ -87,8 +95,12 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     };
     let connections_max = shared.config.connections_max;
     connections::serve(listener, app::service(shared.clone()), connections_max, stopped).await;
-    sweeps.abort();
-    expiry.abort();
+    for task in [sweeps, expiry, recovery] {
+        task.abort();
+    }
+    if let Some(render) = &shared.render {
+        render.stop(&shared.actors).await;
+    }
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     Ok(())
 }
@@ -124,6 +136,7 @@ fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, Stri
             .map_err(|error: actors::render::DeviceError| format!("image_device: {error}"))?,
         weight_type: actors::render::weight_type(&config.image_weights)?,
         memory_bytes_max: config.image_memory_bytes,
+        drawing_bytes_max: config.image_drawing_bytes,
         pixels_max: config.image_pixels_max,
         batch_max: config.image_batch_max,
         videos: config.local_videos,

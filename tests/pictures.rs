@@ -55,6 +55,11 @@ fn a_prompt_becomes_a_picture_that_can_be_kept() {
     let library = one(&server, &token, "/rest/v1/user_library");
     assert_eq!(library["id"], saved["libraryAssetId"]);
     assert_eq!((&library["tags"], &library["original_prompt"]), (&json!(["good"]), &json!("a red circle")));
+    // The rows of the old library follow the file that stays, and name none that goes.
+    let image = |job: &str| one(&server, &token, &format!("/rest/v1/images?job_id=eq.{job}"));
+    let kept = format!("user-library/{}", library["storage_path"].as_str().expect("a path"));
+    assert_eq!(image(&job)["image_url"], kept);
+    assert!(image(&again)["image_url"].as_str().is_some_and(|url| url.starts_with("workspace-temp/")));
     let (status, cleared) = act(&token, json!({"action": "clear_workspace"}));
     // Both assets share prompt, seed and model, so nothing new is saved.
     assert_eq!(
@@ -63,6 +68,7 @@ fn a_prompt_becomes_a_picture_that_can_be_kept() {
         "{cleared}"
     );
     assert_eq!(one(&server, &token, "/rest/v1/workspace_assets"), Json::Null);
+    assert_eq!((&image(&job)["image_url"], &image(&again)["image_url"]), (&json!(kept), &Json::Null));
     let (status, copied) =
         act(&token, json!({"action": "copy_to_workspace", "libraryAssetId": library["id"]}));
     assert_eq!((status, &copied["success"]), (200, &json!(true)), "{copied}");
@@ -233,4 +239,69 @@ fn a_job_that_kills_the_server_is_parked() {
     assert!(message.contains("stopped during attempt 3"), "{message}");
     let profile = one(&server, &session, "/rest/v1/profiles?select=token_balance");
     assert_eq!(profile["token_balance"], 100, "refunded");
+}
+
+#[test]
+fn what_a_scene_shows_outlives_the_workspace() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (user, token) = server.sign_up("painter@example.com");
+    let insert = |table: &str, row: Json| {
+        let (status, rows) = server.call("POST", &format!("/rest/v1/{table}"), &server.service, Some(&row));
+        assert_eq!(status, 201, "{table}: {rows}");
+        rows[0]["id"].clone()
+    };
+    let conversation = insert("conversations", json!({"user_id": user, "title": "At sea"}));
+    let scene =
+        insert("character_scenes", json!({"conversation_id": conversation, "scene_prompt": "a boat"}));
+    let mut shown = picture("a boat");
+    shown["metadata"] =
+        json!({"destination": "roleplay_scene", "scene_id": scene, "conversation_id": conversation});
+    let jobs = [queue(&server, &token, &shown), queue(&server, &token, &picture("a dot"))];
+    let paths = jobs.each_ref().map(|job| {
+        wait_for(&server, &token, job, &["completed"]);
+        let asset = one(&server, &token, &format!("/rest/v1/workspace_assets?job_id=eq.{job}"));
+        asset["temp_storage_path"].as_str().expect("a path").to_string()
+    });
+    // Their time is over.
+    let over = json!({"expires_at": "2020-01-01T00:00:00Z"});
+    assert_eq!(
+        server.call("PATCH", "/rest/v1/workspace_assets?id=not.is.null", &server.service, Some(&over)).0,
+        200
+    );
+    let expire = "/rest/v1/rpc/cleanup_expired_workspace_assets";
+    assert_eq!(server.call("POST", expire, &server.service, Some(&json!({}))), (200, json!(1)));
+    assert!(bytes_of(&server, &token, &paths[0]).starts_with(b"\x89PNG"), "the scene shows it");
+    let image = one(&server, &token, &format!("/rest/v1/images?job_id=eq.{}", jobs[1]));
+    assert_eq!((&image["image_url"], &image["thumbnail_url"]), (&Json::Null, &Json::Null));
+    // Nor does it go with the workspace.
+    let clear = json!({"action": "clear_workspace", "tags": null});
+    let (_, cleared) = server.call("POST", "/functions/v1/workspace-actions", &token, Some(&clear));
+    assert_eq!(cleared["assetsProcessed"], 1, "{cleared}");
+    assert!(bytes_of(&server, &token, &paths[0]).starts_with(b"\x89PNG"), "the scene still shows it");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn the_service_draws_for_whom_it_names_and_each_name_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (user, token) = server.sign_up("boss@example.com");
+    let call = |function: &str, body: Json| {
+        let headers = [("idempotency-key", "once")];
+        let path = format!("/functions/v1/{function}");
+        server.call_with("POST", &path, &server.service, Some(&body), &headers)
+    };
+    let (status, answer) = call("generate-admin-image", json!({"prompt": "a dot"}));
+    assert_eq!(status, 400, "there is nobody to draw for: {answer}");
+    let (status, drawn) = call("generate-admin-image", json!({"prompt": "a dot", "user_id": user}));
+    assert_eq!((status, &drawn["success"]), (200, &json!(true)), "{drawn}");
+    let role = json!({"user_id": user, "role": "admin"});
+    assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
+    let (status, drawn) = call("generate-avatars", json!({"names": ["Luna", "Atlas"]}));
+    assert_eq!((status, drawn["results"].as_array().map(Vec::len)), (200, Some(2)), "{drawn}");
+    let (_, jobs) = server.call("GET", "/rest/v1/jobs?select=original_prompt&order=created_at", &token, None);
+    let prompts = json!([{"original_prompt": "a dot"}, {"original_prompt": "portrait of Luna"},
+                         {"original_prompt": "portrait of Atlas"}]);
+    assert_eq!(jobs, prompts, "a key of the call is not the key of each picture");
 }

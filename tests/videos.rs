@@ -168,6 +168,11 @@ fn videos_that_cannot_be_say_why_and_stop_when_told() {
         (json!({"keyframes": [{"frame": 3}, {"frame": 4}]}), 400, "keyframes[0].frame"),
         (json!({"keyframes": [{"seed": -4}, {}]}), 400, "keyframes[0].seed"),
         (json!({"keyframes": [{}, {"prompt": "explicit nude"}]}), 422, "keyframes[1].prompt"),
+        (
+            json!({"prompt_syntax": "a1111", "keyframes": [{}, {"prompt": "a <lora:ink:1>"}]}),
+            400,
+            "keyframes[1].prompt: a LoRA",
+        ),
         (json!({"job_type": "sdxl_image_fast", "num_frames": null, "fps": 4}), 400, "fps: only videos"),
     ] {
         refused(&server, &token, &wish(changes), status, words);

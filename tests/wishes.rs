@@ -108,6 +108,35 @@ fn loras_are_named_and_scaled() {
     assert_eq!(asset["generation_settings"]["loras"], json!([{"name": "ink", "scale": 1.0}]));
     assert_eq!(asset["model_used"], "tiny");
 
+    // As A1111 writes it, and as the PNG tells it.
+    let tagged = wish(json!({"model": "tiny", "steps": 3, "prompt_syntax": "a1111",
+        "prompt": "a robot in a forest, night <lora:ink:1.5>", "metadata": {"num_characters": 2}}));
+    let job = queue(&server, &token, &tagged);
+    let png = result_of(&server, &token, &job);
+    assert_eq!(image::load_from_memory(&png).expect("a picture").to_rgb8(), strong);
+    let text = String::from_utf8_lossy(&png);
+    let hash = format!("blake3:{}", blake3::hash(&lora).to_hex());
+    assert!(text.contains(r#""prompt_syntax":"a1111""#) && text.contains(&hash), "{text}");
+    let asset = one(&server, &token, &format!("/rest/v1/workspace_assets?job_id=eq.{job}"));
+    let settings = &asset["generation_settings"];
+    assert_eq!((&settings["num_characters"], &settings["prompt_syntax"]), (&json!(2), &json!("a1111")));
+    assert_eq!(settings["prompt"], "a robot in a forest, night <lora:ink:1.5>");
+    let save = json!({"action": "save_to_library", "assetId": asset["id"], "tags": null});
+    assert_eq!(server.call("POST", "/functions/v1/workspace-actions", &token, Some(&save)).0, 200);
+    assert_eq!(one(&server, &token, "/rest/v1/user_library")["tags"], json!(["duo", "role:position"]));
+    let oil = wish(json!({"model": "tiny", "prompt_syntax": "a1111", "prompt": "a cat <lora:oil:1>"}));
+    refused(&server, &token, &oil, 400, "there is no LoRA \"oil\" here");
+    let brackets = |syntax: &str, prompt: &str| {
+        drawn(
+            &server,
+            &token,
+            &wish(json!({"model": "tiny", "steps": 3, "prompt_syntax": syntax, "prompt": prompt})),
+        )
+    };
+    assert_eq!(brackets("a1111", "a (robot:1.4)"), brackets("compel", "a (robot)1.4"));
+    assert_ne!(brackets("plain", "a (robot:1.4)"), brackets("a1111", "a (robot:1.4)"));
+    assert_ne!(brackets("a1111", "a robot BREAK at night"), brackets("a1111", "a robot at night"));
+
     for (loras, words) in [
         (json!([{"name": "oil"}]), "loras[0].name: there is no LoRA \"oil\" here; there is cut, ink"),
         (json!(["../tiny/unet/diffusion_pytorch_model"]), "loras[0].name"),

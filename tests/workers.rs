@@ -3,6 +3,7 @@
 mod common;
 
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -128,11 +129,22 @@ fn provider() -> (String, Asked) {
         State((_, asked)): State<(String, Asked)>,
         axum::Json(body): axum::Json<Json>,
     ) -> axum::Json<Json> {
-        asked.lock().expect("a lock").push(body);
-        axum::Json(json!({"id": "pred-1", "status": "starting"}))
+        let is_slow = body["input"]["prompt"] == "slow";
+        let number = {
+            let mut asked = asked.lock().expect("a lock");
+            asked.push(body);
+            asked.len()
+        };
+        if is_slow {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        axum::Json(json!({"id": format!("pred-{number}"), "status": "starting"}))
     }
-    async fn fare(State((base, _)): State<(String, Asked)>) -> axum::Json<Json> {
-        axum::Json(json!({"id": "pred-1", "status": "succeeded", "input": {"seed": 9},
+    async fn fare(
+        State((base, _)): State<(String, Asked)>,
+        axum::extract::Path(id): axum::extract::Path<String>,
+    ) -> axum::Json<Json> {
+        axum::Json(json!({"id": id, "status": "succeeded", "input": {"seed": 9},
                           "output": [format!("{base}/grid.png"), format!("{base}/out-0.png")]}))
     }
     async fn picture() -> impl IntoResponse {
@@ -144,6 +156,7 @@ fn provider() -> (String, Asked) {
         .route("/predictions", post(predict))
         .route("/predictions/{id}", get(fare))
         .route("/out-0.png", get(picture))
+        .route("/never.png", get(std::future::pending::<()>))
         .with_state((base.clone(), asked.clone()));
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -194,16 +207,259 @@ fn a_provider_draws_when_its_key_is_there() {
     assert_eq!(one(&server, &token, &path)["status"], "completed");
     let asset = one(&server, &token, "/rest/v1/workspace_assets");
     assert_eq!((&asset["mime_type"], &asset["asset_index"]), (&json!("image/png"), &json!(0)));
-    let (status, _) = signed(&server, "replicate-webhook", "x-replicate-signature", &report);
-    assert_eq!(status, 404, "nothing waits for it any more");
+    let (status, answer) = signed(&server, "replicate-webhook", "x-replicate-signature", &report);
+    assert_eq!((status, &answer["skipped"]), (200, &json!(true)), "what ended stays as it is: {answer}");
+    let unknown = json!({"id": "pred-77", "status": "succeeded", "output": []});
+    assert_eq!(signed(&server, "replicate-webhook", "x-replicate-signature", &unknown).0, 404);
 
     // Whoever asks how it fares brings the result too.
     let (_, answer) = ask(&wish);
-    let (status, fares) = ask(&json!({"predictionId": "pred-1"}));
+    let (status, fares) = ask(&json!({"predictionId": answer["predictionId"]}));
     assert_eq!((status, &fares["status"]), (200, &json!("succeeded")), "{fares}");
     let path = format!("/rest/v1/jobs?id=eq.{}", answer["jobId"].as_str().expect("an id"));
     assert_eq!(one(&server, &token, &path)["status"], "completed");
     let (status, gone) = server.call("POST", "/functions/v1/replicate-callback", &token, Some(&json!({})));
     assert_eq!((status, &gone["deprecated"]), (410, &json!(true)));
     assert_eq!(server.check()["faults"], 0);
+}
+
+/// A server with a provider, an account and a model; what asks for a picture.
+fn with_provider(folder: &std::path::Path, base: &str) -> (Server, String, String) {
+    let environment = [
+        ("PLAYHOUSE_CALLBACK_SECRET", SECRET),
+        ("PLAYHOUSE_FETCH_PRIVATE_ADDRESSES", "true"),
+        ("REPLICATE_KEY", "r8_secret"),
+    ];
+    let server = Server::start(folder, &environment);
+    let (user, token) = server.sign_up("painter@example.com");
+    let row = json!({"name": "replicate", "display_name": "Replicate", "base_url": base, "secret_name": "REPLICATE_KEY"});
+    let (_, rows) = server.call("POST", "/rest/v1/api_providers", &server.service, Some(&row));
+    let row = json!({"provider_id": rows[0]["id"], "model_key": "fox", "version": "a".repeat(40),
+                     "display_name": "Fox", "modality": "image"});
+    assert_eq!(server.call("POST", "/rest/v1/api_models", &server.service, Some(&row)).0, 201);
+    (server, user, token)
+}
+
+#[test]
+fn predictions_end_as_their_provider_says_and_stay_so() {
+    let (base, _) = provider();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (server, user, token) = with_provider(folder.path(), &base);
+    let ask = |body: &Json| server.call("POST", "/functions/v1/replicate-image", &token, Some(body));
+    let hook = |body: &Json| signed(&server, "replicate-webhook", "x-replicate-signature", body);
+    let row =
+        |id: &Json| one(&server, &token, &format!("/rest/v1/jobs?id=eq.{}", id.as_str().expect("an id")));
+    let balance = || one(&server, &token, "/rest/v1/profiles?select=token_balance")["token_balance"].clone();
+
+    let before = balance();
+    let (_, cancelled) = ask(&json!({"prompt": "a fox", "job_type": "flux_high"}));
+    let report = json!({"id": cancelled["predictionId"], "status": "canceled"});
+    assert_eq!(hook(&report).1["status"], "cancelled");
+    let ended = row(&cancelled["jobId"]);
+    assert_eq!(ended["status"], "cancelled", "{ended}");
+    assert_eq!(balance(), before, "given back");
+    assert_eq!(hook(&report).1["skipped"], true);
+    let (status, fares) = ask(&json!({"predictionId": cancelled["predictionId"]}));
+    assert_eq!(
+        (status, &fares["status"], &fares["jobStatus"]),
+        (200, &json!("canceled"), &json!("cancelled"))
+    );
+    let other = server.sign_up("other@example.com").1;
+    let peek = json!({"predictionId": cancelled["predictionId"]});
+    assert_eq!(server.call("POST", "/functions/v1/replicate-image", &other, Some(&peek)).0, 404);
+
+    // Nobody said the seed: it is made up, so that two pictures of one prompt are two.
+    let mut seeds = Vec::new();
+    for _ in 0..2 {
+        let (_, asked) = ask(&json!({"prompt": "a fox", "job_type": "flux_high"}));
+        let report = json!({"id": asked["predictionId"], "status": "succeeded", "output": format!("{base}/out-0.png")});
+        assert_eq!(hook(&report).1["status"], "completed");
+        let path = format!("/rest/v1/workspace_assets?job_id=eq.{}", asked["jobId"].as_str().expect("an id"));
+        seeds.push(one(&server, &token, &path)["generation_seed"].clone());
+        let (_, fares) = ask(&json!({"predictionId": asked["predictionId"]}));
+        assert_eq!(fares["status"], "succeeded");
+        assert!(fares["output"][0].as_str().is_some_and(|url| url.contains("/object/sign/")), "{fares}");
+    }
+    assert_ne!(seeds[0], seeds[1]);
+
+    // A picture that never comes ends the job, and nobody waits for it for ever.
+    let (_, asked) = ask(&json!({"prompt": "a fox", "job_type": "flux_high"}));
+    let report =
+        json!({"id": asked["predictionId"], "status": "succeeded", "output": format!("{base}/never.png")});
+    assert_eq!(hook(&report).0, 400);
+    let failed = row(&asked["jobId"]);
+    assert!(failed["error_message"].as_str().is_some_and(|why| why.contains("too long")), "{failed}");
+
+    // A provider's picture is its scene's; the conversation's last picture stays.
+    let insert = |table: &str, row: Json| {
+        let (status, rows) = server.call("POST", &format!("/rest/v1/{table}"), &server.service, Some(&row));
+        assert_eq!(status, 201, "{table}: {rows}");
+        rows[0]["id"].clone()
+    };
+    let character = insert("characters", json!({"user_id": user, "name": "Ann", "description": "a sailor"}));
+    let conversation = insert("conversations", json!({"user_id": user, "character_id": character}));
+    let scene = insert(
+        "character_scenes",
+        json!({"character_id": character, "conversation_id": conversation, "scene_prompt": "at sea"}),
+    );
+    let about = json!({"destination": "roleplay_scene", "scene_id": scene, "conversation_id": conversation});
+    let (_, asked) = ask(&json!({"prompt": "at sea", "job_type": "sdxl_fast", "metadata": about}));
+    let report =
+        json!({"id": asked["predictionId"], "status": "succeeded", "output": format!("{base}/out-0.png")});
+    assert_eq!(hook(&report).1["status"], "completed");
+    assert!(one(&server, &token, "/rest/v1/character_scenes")["image_url"].is_string());
+    assert_eq!(one(&server, &token, "/rest/v1/conversations")["last_scene_image"], Json::Null);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_job_whose_provider_was_never_asked_fails_after_a_restart() {
+    let (base, asked) = provider();
+    let folder = tempfile::tempdir().expect("a folder");
+    let (mut server, _, token) = with_provider(folder.path(), &base);
+    let (url, caller) = (server.url.clone(), token.clone());
+    std::thread::spawn(move || {
+        let body = json!({"prompt": "slow", "job_type": "sdxl_fast"});
+        let bearer = format!("Bearer {caller}");
+        let url = format!("{url}/functions/v1/replicate-image");
+        drop(common::send("POST", &url, &[("authorization", &bearer)], Some(&body)));
+    });
+    let started = Instant::now();
+    while asked.lock().expect("a lock").is_empty() {
+        assert!(started.elapsed() < Duration::from_secs(20), "the provider is asked");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let job = one(&server, &token, "/rest/v1/jobs");
+    assert_eq!(job["status"], "queued");
+    server.kill();
+    drop(server);
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let job = one(&server, &token, "/rest/v1/jobs");
+    assert_eq!(job["status"], "failed", "{job}");
+    assert!(job["error_message"].as_str().is_some_and(|why| why.contains("before the provider was asked")));
+    assert_eq!(one(&server, &token, "/rest/v1/profiles?select=token_balance")["token_balance"], 100);
+}
+
+#[test]
+fn reports_are_taken_however_a_worker_writes_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let environment = [("PLAYHOUSE_CALLBACK_SECRET", SECRET), ("PLAYHOUSE_LOCAL_WORKER", "false")];
+    let server = Server::start(folder.path(), &environment);
+    let (user, token) = server.sign_up("director@example.com");
+    let queue = || {
+        let wish = json!({"job_type": "video_fast", "prompt": "waves"});
+        common::jobs::queue(&server, &token, &wish)
+    };
+    let row = |id: &str| one(&server, &token, &format!("/rest/v1/jobs?id=eq.{id}"));
+
+    // A job that only waits may fail; everything that its worker said is kept.
+    let waiting = queue();
+    let report = json!({"job_id": waiting, "jobId": waiting, "status": "failed", "error": "no such model",
+        "errorMessage": "it broke", "assets": null, "results": null, "metadata": {"gpu": "a"}});
+    assert_eq!(callback(&server, report).1["success"], true);
+    let failed = row(&waiting);
+    assert_eq!((&failed["status"], &failed["error_message"]), (&json!("failed"), &json!("it broke")));
+    let about = &failed["metadata"];
+    assert_eq!(about["original_error_keys"], json!(["errorMessage", "error"]));
+    assert!(about["callback_received_at"].is_string() && about["gpu"] == "a", "{about}");
+
+    // Of another attempt nothing is taken.
+    let job = queue();
+    assert_eq!(claim(&server, json!({"queue": "wan_queue"}))["attempt"], 1);
+    let late = json!({"job_id": job, "status": "failed", "attempt": 7, "error": "late"});
+    assert_eq!(callback(&server, late).1["skipped"], true);
+    assert_eq!(row(&job)["status"], "processing");
+    // Seconds need not be whole.
+    let done = json!({"job_id": job, "status": "completed", "attempt": 1, "results": {"assets": [
+        {"assetType": "video", "tempStoragePath": format!("{user}/{job}/0.mp4"), "durationSeconds": 4.25}]}});
+    assert_eq!(callback(&server, done).1["success"], true);
+    let asset = one(&server, &token, &format!("/rest/v1/workspace_assets?job_id=eq.{job}"));
+    assert_eq!(asset["duration_seconds"], 5);
+    // Nor need there be anything.
+    let empty = queue();
+    let done = json!({"job_id": empty, "status": "completed", "metadata": null});
+    assert_eq!(callback(&server, done).1["success"], true);
+    assert_eq!(row(&empty)["status"], "completed");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn silent_workers_lose_their_jobs_wherever_pictures_are_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // What this process was drawing when it died waits again, though nobody draws here any more.
+    let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering")]);
+    let (_, token) = server.sign_up("painter@example.com");
+    let drawn = common::jobs::queue(&server, &token, &common::jobs::picture("a dot"));
+    server.wait_for_death();
+    drop(server);
+    let environment = [("PLAYHOUSE_CALLBACK_SECRET", SECRET), ("PLAYHOUSE_LOCAL_WORKER", "false")];
+    let server = Server::start(folder.path(), &environment);
+    let row = |id: &str| one(&server, &token, &format!("/rest/v1/jobs?id=eq.{id}"));
+    assert_eq!((&row(&drawn)["status"], &row(&drawn)["attempts"]), (&json!("queued"), &json!(1)));
+
+    let video =
+        || common::jobs::queue(&server, &token, &json!({"job_type": "video_fast", "prompt": "waves"}));
+    let (silent, patient) = (video(), video());
+    assert_eq!(claim(&server, json!({"queue": "wan_queue", "lease_seconds": 10}))["job_id"], silent.as_str());
+    // A report gives time and never takes any: this worker may be silent for an hour.
+    assert_eq!(
+        claim(&server, json!({"queue": "wan_queue", "lease_seconds": 3600}))["job_id"],
+        patient.as_str()
+    );
+    assert_eq!(callback(&server, json!({"job_id": patient, "status": "processing"})).1["success"], true);
+    let taken = common::jobs::wait_for(&server, &token, &silent, &["queued"]);
+    assert!(taken["error_message"].as_str().is_some_and(|why| why.contains("fell silent")), "{taken}");
+    // The worker was only slow: it has the job again, and nobody else gets it.
+    assert_eq!(callback(&server, json!({"job_id": silent, "status": "processing"})).1["success"], true);
+    std::thread::sleep(Duration::from_secs(2));
+    assert_eq!(claim(&server, json!({"queue": "wan_queue"})), Json::Null);
+    let resumed = row(&silent);
+    assert_eq!((&resumed["status"], &resumed["attempts"]), (&json!("processing"), &json!(1)));
+    let report = json!({"job_id": silent, "status": "failed", "error": "x", "metadata": {"retryable": true}});
+    assert_eq!(callback(&server, report).1["success"], true);
+    assert_eq!(row(&silent)["status"], "queued", "it still is the queue's");
+    assert_eq!(row(&patient)["status"], "processing");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_kept_video_is_shown_by_what_it_began_with() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let environment = [("PLAYHOUSE_CALLBACK_SECRET", SECRET), ("PLAYHOUSE_LOCAL_WORKER", "false")];
+    let server = Server::start(folder.path(), &environment);
+    let (user, token) = server.sign_up("director@example.com");
+    let reference = format!("reference_images/{user}/start.png");
+    let png = b"\x89PNG\r\n\x1a\n";
+    assert_eq!(common::files::put(&server, &token, &reference, "image/png", png).status, 200);
+    let wish =
+        json!({"job_type": "video_fast", "prompt": "waves", "metadata": {"start_reference_url": reference}});
+    let job = common::jobs::queue(&server, &token, &wish);
+    put(&server, &format!("workspace-temp/{user}/{job}/0.mp4"), b"0123456789");
+    let done = json!({"job_id": job, "status": "completed",
+                      "assets": [{"type": "video", "url": format!("{user}/{job}/0.mp4")}]});
+    assert_eq!(callback(&server, done).1["success"], true);
+    let asset = one(&server, &token, "/rest/v1/workspace_assets");
+    let save = json!({"action": "save_to_library", "assetId": asset["id"], "tags": null});
+    let (status, saved) = server.call("POST", "/functions/v1/workspace-actions", &token, Some(&save));
+    assert_eq!(status, 200, "{saved}");
+    let kept = one(&server, &token, "/rest/v1/user_library");
+    let thumbnail = kept["thumbnail_path"].as_str().expect("a thumbnail");
+    let answer = common::files::get(&server, &token, &format!("/object/user-library/{thumbnail}"));
+    assert_eq!((answer.status, answer.bytes.as_slice()), (200, png.as_slice()));
+    assert_eq!(one(&server, &token, "/rest/v1/videos")["thumbnail_url"], format!("user-library/{thumbnail}"));
+
+    // However many there are, none is passed over; what cannot be saved stays and is named.
+    let rows: Vec<Json> = (0..1100)
+        .map(|place| {
+            json!({"user_id": user, "asset_type": "image", "temp_storage_path": format!("{user}/gone/{place}.png"),
+                   "file_size_bytes": 1, "mime_type": "image/png", "job_id": job, "asset_index": place + 1,
+                   "generation_seed": place, "original_prompt": "x", "model_used": "x"})
+        })
+        .collect();
+    let path = "/rest/v1/workspace_assets?select=id";
+    assert_eq!(server.call("POST", path, &server.service, Some(&json!(rows))).0, 201);
+    let clear = json!({"action": "clear_workspace"});
+    let (_, cleared) = server.call("POST", "/functions/v1/workspace-actions", &token, Some(&clear));
+    assert_eq!(cleared["errors"].as_array().map(Vec::len), Some(1100), "{}", cleared["message"]);
+    assert_eq!((&cleared["assetsProcessed"], &cleared["success"]), (&json!(1), &json!(false)));
 }

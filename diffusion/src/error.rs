@@ -89,6 +89,15 @@ pub enum DiffusionError {
         /// How many steps were done.
         step: usize,
     },
+    /// What was drawn is no picture: numbers grew beyond what the weights' type holds, or the weights are broken.
+    #[error(
+        "the {what} is not made of finite numbers: the weights are broken, or too coarse for this model (use f32), or \
+         a LoRA's scale or the guidance is too strong"
+    )]
+    NotFinite {
+        /// Where that showed.
+        what: &'static str,
+    },
     /// The backend failed.
     #[error("backend: {0}")]
     Backend(String),

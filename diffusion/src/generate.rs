@@ -346,9 +346,15 @@ fn run(
         calls = progress.calls;
         report(progress, shape)
     })?;
+    if !last.iter().all(|value| value.is_finite()) {
+        return Err(DiffusionError::NotFinite { what: "latents" });
+    }
     // One by one: the decoder takes most of the memory.
     for latents in last.chunks(sample) {
         let values = model.decode(latents, [1, channels, shape[2], shape[3]])?;
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(DiffusionError::NotFinite { what: "decoded picture" });
+        }
         drawn.push(to_picture(&values, spec.width, spec.height));
     }
     Ok(calls)

@@ -17,12 +17,14 @@ use crate::weights::safetensors::WeightFile;
 /// No LoRA is this wide.
 const RANK_MAX: usize = 4096;
 
-/// The correction of one weight: `up · down · alpha / rank`.
+/// The correction of one weight: `up · down · alpha / rank`, or alpha over the root of the rank.
 #[derive(Debug, Clone, Default)]
 struct Pair {
     down: Option<String>,
     up: Option<String>,
     alpha: Option<f64>,
+    /// Divided by the root of the rank instead of the rank: PEFT's `use_rslora`.
+    by_root: bool,
 }
 
 /// A LoRA file, opened and understood as far as that goes without a model.
@@ -50,11 +52,12 @@ impl Lora {
         let mut pairs: BTreeMap<String, Pair> = BTreeMap::new();
         for (name, entry) in &file.tensors {
             // The attention processors of early 2023: `attn1.processor.to_q_lora.down.weight`.
-            let plain = match name.split_once(".processor.") {
+            let name_here = name.strip_prefix("base_model.model.").unwrap_or(name);
+            let plain = match name_here.split_once(".processor.") {
                 Some((layer, rest)) => format!("{layer}.{}", rest.replace("to_out_lora", "to_out.0_lora"))
                     .replace("_lora.down.", ".lora.down.")
                     .replace("_lora.up.", ".lora.up."),
-                None => name.clone(),
+                None => name_here.to_string(),
             };
             let strip =
                 |endings: [&str; 4]| endings.into_iter().find_map(|ending| plain.strip_suffix(ending));
@@ -63,9 +66,9 @@ impl Lora {
             } else if let Some(layer) = strip(UP) {
                 pairs.entry(layer.into()).or_default().up = Some(name.clone());
             } else if let Some(layer) = plain.strip_suffix(".alpha") {
-                let alpha = file.read_f32(name, entry)?.first().copied().filter(|alpha| alpha.is_finite());
+                let alpha = file.read_number(name, entry)?.filter(|alpha| alpha.is_finite());
                 let alpha = alpha.ok_or_else(|| bad(format!("{name} is not a number")))?;
-                pairs.entry(layer.into()).or_default().alpha = Some(f64::from(alpha));
+                pairs.entry(layer.into()).or_default().alpha = Some(alpha);
             } else {
                 return Err(bad(format!("{name}: this kind of correction is not supported")));
             }
@@ -82,21 +85,30 @@ impl Lora {
         Ok(lora)
     }
 
-    /// PEFT may keep alpha in the header: for all layers, or by a pattern for some.
+    /// PEFT may keep alpha in the header, for all layers or by a pattern for some, and whether it is rank-stabilised.
     fn read_metadata(&mut self) -> Result<(), DiffusionError> {
         let Some(text) = self.file.metadata.get("lora_adapter_metadata") else { return Ok(()) };
         let metadata: Value = serde_json::from_str(text).map_err(|error| DiffusionError::Lora {
             file: self.file.name.clone(),
             reason: format!("lora_adapter_metadata: {error}"),
         })?;
-        for (layer, pair) in self.pairs.iter_mut().filter(|(_, pair)| pair.alpha.is_none()) {
+        for (layer, pair) in &mut self.pairs {
             let (component, rest) = layer.split_once('.').unwrap_or(("", layer));
-            let patterns = &metadata[format!("{component}.alpha_pattern")];
+            // PEFT itself names no component, and says it of the whole file.
+            let said = |key: &str| match &metadata[format!("{component}.{key}")] {
+                Value::Null => metadata[key].clone(),
+                said => said.clone(),
+            };
+            pair.by_root = said("use_rslora") == Value::Bool(true);
+            if pair.alpha.is_some() {
+                continue;
+            }
+            let patterns = said("alpha_pattern");
             let by_pattern = patterns.as_object().and_then(|patterns| {
                 let fits = |pattern: &str| rest == pattern || rest.ends_with(&format!(".{pattern}"));
                 patterns.iter().find(|(pattern, _)| fits(pattern)).and_then(|(_, alpha)| alpha.as_f64())
             });
-            pair.alpha = by_pattern.or_else(|| metadata[format!("{component}.lora_alpha")].as_f64());
+            pair.alpha = by_pattern.or_else(|| said("lora_alpha").as_f64());
         }
         Ok(())
     }
@@ -130,7 +142,8 @@ impl Lora {
                 down.shape, up.shape
             )));
         }
-        let factor = scale * pair.alpha.unwrap_or(rank as f64) / rank as f64;
+        let divisor = if pair.by_root { (rank as f64).sqrt() } else { rank as f64 };
+        let factor = scale * pair.alpha.unwrap_or(rank as f64) / divisor;
         let matrix = |name: &str, entry, shape: [usize; 2]| {
             self.file.read_f32(name, entry).map(|values| tensor_of::<2>(values, &shape, device, DType::F32))
         };
@@ -199,6 +212,10 @@ impl StableDiffusion {
                 let Some(layer) = name.strip_suffix(".weight").filter(|_| shape.len() > 1) else { continue };
                 let target = (i + 1, name.clone(), shape);
                 targets.insert(format!("{component}.{layer}"), target.clone());
+                // As PEFT names the layers of a text encoder that it was given alone.
+                if i == 0 {
+                    targets.insert(layer.to_string(), target.clone());
+                }
                 for prefix in &kohya {
                     targets.insert(format!("{prefix}_{}", layer.replace('.', "_")), target.clone());
                 }

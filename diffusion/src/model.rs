@@ -11,6 +11,7 @@ use crate::generate::{BATCH_LATENTS_MAX, guarded};
 use crate::known_texts::KnownTexts;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use crate::preview::PreviewFit;
+use crate::schedulers::{OwnScheduler, own_scheduler};
 use crate::starter::starter_parts;
 use crate::weights::ComponentWeights;
 use crate::weights::component::{is_pickle, pickle_error};
@@ -109,7 +110,7 @@ impl ModelSource {
                 true => path.join("model_index.json").is_file() && path.join("unet").is_dir(),
                 false => path.extension().is_some_and(|ending| ending == "safetensors"),
             })
-            .filter_map(|path| Some((path.file_stem()?.to_str()?.to_string(), Self::at(&path).ok()?)))
+            .filter_map(|path| Some((name_of(&path)?, Self::at(&path).ok()?)))
             .collect();
         // A folder that only serves a checkpoint is not listed beside it.
         let served: Vec<PathBuf> = found
@@ -123,6 +124,12 @@ impl ModelSource {
         found.sort_by(|a, b| a.0.cmp(&b.0));
         Ok(found)
     }
+}
+
+/// What a model is called: its folder, or its file without the ending. A dot in a folder's name ends nothing.
+pub fn name_of(path: &Path) -> Option<String> {
+    let name = if path.is_dir() { path.file_name() } else { path.file_stem() };
+    name?.to_str().map(str::to_string)
 }
 
 /// How to load a model.
@@ -252,13 +259,18 @@ impl DiffusionModel {
         unet.max(vae) + loras
     }
 
+    /// Whether it draws on the processor, with the machine's own memory.
+    pub fn draws_on_host(&self) -> bool {
+        self.base.device == burn::tensor::Device::flex()
+    }
+
     /// How many pictures of this size are worth drawing side by side with nothing lost: on the processor small
     /// ones, whose bytes are the same in company and which then take less time; elsewhere one, for a graphics card
     /// may round otherwise in company.
     pub fn side_by_side(&self, spec: &GenerateSpec) -> usize {
         let factor = self.base.vae_config.scale_factor().max(1) as u64;
         let cells = u64::from(spec.width) * u64::from(spec.height) / (factor * factor);
-        match self.base.device == burn::tensor::Device::flex() {
+        match self.draws_on_host() {
             true => (HOST_LATENTS_TOGETHER / cells.max(1)).max(1) as usize,
             false => 1,
         }
@@ -285,16 +297,26 @@ impl DiffusionModel {
         let side =
             self.base.unet_config.sample_size.filter(|size| (1..=512).contains(size)).unwrap_or(fallback)
                 * self.base.vae_config.scale_factor();
+        let own = match self.starter {
+            true => OwnScheduler::default(),
+            false => own_scheduler(&self.base.scheduler),
+        };
         GenerateSpec {
             width: side as u32,
             height: side as u32,
-            steps: if self.base.xl { 30 } else { 20 },
-            guidance_scale: match (self.starter, self.base.xl) {
-                (true, _) => 4.0,
-                (_, true) => 6.0,
+            steps: match (own.few_steps, self.base.xl) {
+                (true, _) => 4,
+                (_, true) => 30,
+                _ => 20,
+            },
+            guidance_scale: match (self.starter, own.few_steps, self.base.xl) {
+                (true, ..) => 4.0,
+                // Such models have the guidance within them.
+                (_, true, _) => 1.0,
+                (.., true) => 6.0,
                 _ => 7.5,
             },
-            scheduler: Some("DPM++ 2M".into()),
+            scheduler: Some(own.name),
             ..GenerateSpec::default()
         }
     }

@@ -39,7 +39,8 @@ pub struct GenerateSpec {
     pub seed: u64,
     /// How the seed becomes noise.
     pub noise: NoiseGenerator,
-    /// The scheduler by A1111's or diffusers' name; the model's own if absent.
+    /// The scheduler by A1111's or diffusers' name; what the model's own configuration names if absent, see
+    /// [`crate::schedulers::own_scheduler`] for what suits it.
     pub scheduler: Option<String>,
     /// DDIM's share of fresh noise.
     pub eta: f64,

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
+use diffusion::pipelines::encode_prompt::PromptOptions;
 use diffusion::prompt::PromptSyntax;
 use diffusion::{
     DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, LoadOptions, ModelSource, NoiseGenerator,
@@ -192,4 +193,27 @@ fn specs_that_do_not_fit_the_model_are_refused_by_field() {
     let weighted = |prompt: String| GenerateSpec { prompt_syntax: PromptSyntax::Compel, ..spec(&prompt, 0) };
     refused(weighted("red- hat ".repeat(65)), "prompt");
     refused(weighted(format!("({}\"x\").and()", "\"x\", ".repeat(16))), "prompt");
+}
+
+#[test]
+fn a_break_begins_a_row_and_compel_pools_what_was_written() {
+    let model = load(ModelSource::Folder(fixture("sdxl-tiny")));
+    let encode = |prompt: &str, syntax| {
+        let options = PromptOptions { syntax, ..PromptOptions::default() };
+        let text = model.networks().encode_prompt(prompt, None, options).unwrap();
+        let pooled = text.pooled.expect("SDXL pools").try_into_vec_as::<f32>().unwrap();
+        (text.embeds.dims()[1], pooled)
+    };
+    for (prompt, syntax, rows) in [
+        ("a cat at night", PromptSyntax::A1111, 1),
+        ("a cat BREAK at night", PromptSyntax::A1111, 2),
+        ("a cat BREAK at night BREAK", PromptSyntax::A1111Native, 2),
+        ("a cat BREAK at night", PromptSyntax::Compel, 1),
+    ] {
+        let length = encode("a cat", PromptSyntax::Plain).0;
+        assert_eq!(encode(prompt, syntax).0, rows * length, "{prompt} {syntax:?}");
+    }
+    let (_, pooled) = encode("a (red)1.4 cat++", PromptSyntax::Compel);
+    assert!(pooled == encode("a (red)1.4 cat++", PromptSyntax::Plain).1);
+    assert!(pooled != encode("a red cat", PromptSyntax::Plain).1);
 }

@@ -342,6 +342,43 @@ fn a_number_that_is_none_is_refused_by_tensor() {
 }
 
 #[test]
+fn numbers_that_grow_beyond_all_bounds_are_no_black_picture() {
+    let folder = copy_of("sd15-tiny");
+    let path = folder.path().join(UNET);
+    let mut tensors = read(&path);
+    let weights = &mut tensors.get_mut("conv_out.weight").unwrap().2;
+    weights.chunks_exact_mut(4).for_each(|number| number.copy_from_slice(&3e38f32.to_le_bytes()));
+    write(&path, &tensors);
+    let model = load(folder.path()).unwrap();
+    let spec = GenerateSpec { prompt: "a cat".into(), steps: 2, ..model.default_spec() };
+    let error = model.generate(&spec, &mut |_| std::ops::ControlFlow::Continue(())).unwrap_err();
+    assert!(matches!(error, DiffusionError::NotFinite { what: "latents" }), "{error}");
+}
+
+#[test]
+fn a_dot_in_a_folders_name_is_part_of_it() {
+    let folder = TempDir::new().unwrap();
+    fs::rename(copy_of("sd15-tiny").keep(), folder.path().join("dream-v1.5")).unwrap();
+    let names: Vec<String> =
+        ModelSource::within(folder.path()).unwrap().into_iter().map(|(name, _)| name).collect();
+    assert_eq!(names, ["dream-v1.5"]);
+}
+
+#[test]
+fn a_model_is_drawn_with_its_own_scheduler() {
+    let folder = copy_of("sdxl-tiny");
+    assert_eq!(load(folder.path()).unwrap().default_spec().scheduler.as_deref(), Some("Euler"));
+    let path = folder.path().join("scheduler/scheduler_config.json");
+    let mut config: serde_json::Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+    config["timestep_spacing"] = "trailing".into();
+    fs::write(&path, config.to_string()).unwrap();
+    let spec = load(folder.path()).unwrap().default_spec();
+    assert_eq!((spec.steps, spec.guidance_scale), (4, 1.0), "turbo");
+    let old = load(&fixture("sd15-tiny")).unwrap().default_spec();
+    assert_eq!((old.scheduler.as_deref(), old.steps), (Some("DPM++ 2M"), 20));
+}
+
+#[test]
 fn models_of_a_folder_are_found_and_told_apart() {
     let folder = TempDir::new().unwrap();
     let source = |name: &str| ModelSource::at(&folder.path().join(name));

@@ -68,8 +68,10 @@ pub(super) async fn run(call: Call) -> Outcome {
         job["metadata"]["reference_mode"] = json!("modify");
         job["denoise_strength"] = json!(((1.0 - strength) * 100.0).round() / 100.0);
     }
-    let wish = serde_json::from_value(job).map_err(|error| FunctionError::bad(error.to_string()))?;
-    let (job_id, _, _) = queue_job::queue(&call, user, wish).await?;
+    let mut wish: queue_job::Request =
+        serde_json::from_value(job).map_err(|error| FunctionError::bad(error.to_string()))?;
+    wish.idempotency_key = queue_job::idempotency_key(&call)?;
+    let job_id = queue_job::queue(&call, user, wish).await?.id;
     let (_, assets) = await_job::ended(&call, job_id, TIME_MAX).await?;
     let mut kept = Vec::new();
     for (index, asset) in assets.iter().take(count as usize).enumerate() {

@@ -4,6 +4,10 @@ use serde_json::{Map, Value as Json, json};
 
 use super::call::Call;
 use super::enhance_prompt;
+use super::queue_job::Request;
+
+/// What an enhancement that failed leaves behind.
+const FAILED: &str = "enhancement_failed";
 
 /// The enhanced prompt of a job from text and the name of the template that made it. A job whose caller did not ask
 /// for enhancement keeps its prompt; so does one whose enhancement fails, with the reason in the name.
@@ -22,16 +26,38 @@ pub(super) async fn for_job(
         "prompt": prompt, "job_type": job_type, "enhancement_model": model, "metadata": metadata,
         "contentType": metadata.get("contentType"),
     });
-    match enhance_prompt::enhance(call, &body).await {
-        Ok(answer) => {
-            let strategy = answer["enhancement_strategy"].as_str().unwrap_or_default();
-            if strategy == "enhancement_failed" {
-                return (None, Some("enhancement_failed".into()));
-            }
-            let template = answer["enhancement_metadata"]["template_name"].as_str().unwrap_or(strategy);
-            (answer["enhanced_prompt"].as_str().map(str::to_string), Some(template.to_string()))
-        }
+    match enhance_prompt::enhance(call, &body).await.map(read) {
+        Ok(Some((prompt, template))) => (Some(prompt), Some(template)),
+        Ok(None) => (None, Some(FAILED.into())),
         // What may not be enhanced is refused by the job's own rules.
         Err(_) => (None, Some("enhancement_error".into())),
     }
+}
+
+/// The prompt of a job that changes a picture: what is to change, with word that the rest stays. If that cannot be
+/// made it is put together by hand, with the reason in the name.
+pub(super) async fn modify(call: &Call, prompt: &str, request: &Request) -> (Option<String>, Option<String>) {
+    let mut metadata = Json::Object(request.metadata.clone());
+    metadata["reference_mode"] = json!("modify");
+    let body = json!({
+        "prompt": prompt, "job_type": request.job_type, "metadata": metadata,
+        "contentType": request.member("contentType").unwrap_or("sfw"),
+    });
+    let how = match enhance_prompt::enhance(call, &body).await.map(read) {
+        Ok(Some((prompt, template))) => return (Some(prompt), Some(template)),
+        Ok(None) => "manual_compose_fallback",
+        Err(_) => "manual_compose_error",
+    };
+    let base = request.member("originalEnhancedPrompt").unwrap_or("maintain the same subject");
+    (Some(format!("{base}, {prompt}")), Some(how.into()))
+}
+
+/// The prompt and the template of an answer; `None` if it failed.
+fn read(answer: Json) -> Option<(String, String)> {
+    let strategy = answer["enhancement_strategy"].as_str().unwrap_or_default();
+    if strategy == FAILED {
+        return None;
+    }
+    let template = answer["enhancement_metadata"]["template_name"].as_str().unwrap_or(strategy).to_string();
+    Some((answer["enhanced_prompt"].as_str()?.to_string(), template))
 }

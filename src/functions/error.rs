@@ -7,6 +7,9 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 use store::StoreError;
 
+/// When to try again if a queue is full, in seconds: about what a job or two take.
+const QUEUE_RETRY_AFTER_S: u64 = 10;
+
 /// Why a function did not do what it was asked.
 #[derive(Debug)]
 pub struct FunctionError {
@@ -72,7 +75,10 @@ impl From<Refusal> for FunctionError {
             Refusal::Panicked { .. } => (StatusCode::INTERNAL_SERVER_ERROR, None),
             Refusal::ContentRefused { reason } => return FunctionError::content_refused(reason.clone()),
             Refusal::NotSingular { .. } | Refusal::TooManyAffected { .. } => (StatusCode::CONFLICT, None),
-            Refusal::Store(error) => (store_status(error), None),
+            Refusal::Store(error) => {
+                let status = store_status(error);
+                (status, (status == StatusCode::TOO_MANY_REQUESTS).then_some(QUEUE_RETRY_AFTER_S))
+            }
             Refusal::File(refusal) => (file_status(refusal), None),
         };
         if status.is_server_error() {

@@ -1,6 +1,6 @@
 //! job-callback: a worker elsewhere reports about a job. Signed.
 
-use actors::job_scheduler::{CompleteJob, FailJob, FinishedAsset, TouchJob};
+use actors::job_scheduler::{CompleteJob, FailJob, FinishedAsset, TouchJob, asset_settings};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -12,25 +12,45 @@ use super::signature;
 /// Results of one job at most.
 const ASSETS_MAX: usize = 64;
 
+/// Names of the fields in which workers say what went wrong, the one that counts first.
+const ERRORS: [&str; 3] = ["errorMessage", "error_message", "error"];
+
+/// Workers send both spellings of a name, and `null` for what they do not have.
 #[derive(Deserialize)]
-struct Report {
-    #[serde(alias = "jobId")]
+struct Body {
     job_id: Option<Uuid>,
+    #[serde(rename = "jobId")]
+    job_id_camel: Option<Uuid>,
     status: Option<String>,
-    #[serde(alias = "errorMessage", alias = "error")]
-    error_message: Option<String>,
-    #[serde(default)]
-    metadata: Map<String, Json>,
-    #[serde(default)]
-    assets: Vec<Asset>,
-    #[serde(default)]
-    results: Results,
+    attempt: Option<i64>,
+    metadata: Option<Map<String, Json>>,
+    assets: Option<Vec<Asset>>,
+    results: Option<Results>,
+    #[serde(flatten)]
+    rest: Map<String, Json>,
 }
 
 #[derive(Default, Deserialize)]
 struct Results {
-    #[serde(default)]
-    assets: Vec<LegacyAsset>,
+    assets: Option<Vec<LegacyAsset>>,
+}
+
+/// The same, one name for each thing.
+struct Report {
+    metadata: Map<String, Json>,
+    assets: Vec<Asset>,
+    legacy_assets: Vec<LegacyAsset>,
+}
+
+/// What went wrong in the worker's words, and in which fields it said so.
+fn errors(rest: &Map<String, Json>) -> (Option<String>, Vec<&'static str>) {
+    let said = |name: &&'static str| {
+        let value = rest.get(*name).filter(|value| !value.is_null())?;
+        let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
+        Some((*name, text)).filter(|(_, text)| !text.trim().is_empty())
+    };
+    let said: Vec<(&'static str, String)> = ERRORS.iter().filter_map(said).collect();
+    (said.first().map(|(_, text)| text.clone()), said.into_iter().map(|(name, _)| name).collect())
 }
 
 #[derive(Deserialize)]
@@ -39,8 +59,7 @@ struct Asset {
     kind: Option<String>,
     url: String,
     thumbnail_url: Option<String>,
-    #[serde(default)]
-    metadata: Map<String, Json>,
+    metadata: Option<Map<String, Json>>,
 }
 
 #[derive(Deserialize)]
@@ -50,15 +69,15 @@ struct LegacyAsset {
     temp_storage_path: String,
     file_size_bytes: Option<i64>,
     mime_type: Option<String>,
-    duration_seconds: Option<i64>,
+    duration_seconds: Option<f64>,
     asset_index: Option<i32>,
 }
 
 /// Runs the function.
 pub(super) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-callback-signature")?;
-    let report: Report = call.read()?;
-    let (Some(id), Some(status)) = (report.job_id, report.status.as_deref()) else {
+    let body: Body = call.read()?;
+    let (Some(id), Some(status)) = (body.job_id.or(body.job_id_camel), body.status.as_deref()) else {
         return Err(FunctionError::bad("job_id and status are required"));
     };
     if !matches!(status, "completed" | "failed" | "processing") {
@@ -71,23 +90,30 @@ pub(super) async fn run(call: Call) -> Outcome {
         return skipped(id, status);
     }
     let service = call.service();
+    let attempt = body.attempt;
+    let (error, error_keys) = errors(&body.rest);
+    let report = Report {
+        metadata: body.metadata.unwrap_or_default(),
+        assets: body.assets.unwrap_or_default(),
+        legacy_assets: body.results.and_then(|results| results.assets).unwrap_or_default(),
+    };
     let mut metadata = report.metadata.clone();
     metadata.insert("callback_received_at".into(), json!(chrono::Utc::now().to_rfc3339()));
     let done = match status {
         "completed" => {
             let assets = assets(&job, &report)?;
-            let decision = CompleteJob { id, attempt: None, assets, metadata };
+            let decision = CompleteJob { id, attempt, assets, metadata };
             call.app.actors.ask(&service, decision).await?.is_some()
         }
         "failed" => {
             let kind = report.metadata.get("error_type").and_then(Json::as_str).unwrap_or("worker_error");
-            let message =
-                report.error_message.clone().unwrap_or_else(|| format!("{kind}: Internal processing error"));
-            let attempt = job["attempts"].as_i64().unwrap_or(0);
+            let message = error.unwrap_or_else(|| format!("{kind}: Internal processing error"));
+            metadata.insert("original_error_keys".into(), json!(error_keys));
             let retry = report.metadata.get("retryable").and_then(Json::as_bool).unwrap_or(false);
-            call.app.actors.ask(&service, FailJob { id, attempt, message, retry }).await?.is_some()
+            let report = FailJob { id, attempt, message, retry, metadata };
+            call.app.actors.ask(&service, report).await?.is_some()
         }
-        _ => call.app.actors.ask(&service, TouchJob { id, metadata }).await?.is_some(),
+        _ => call.app.actors.ask(&service, TouchJob { id, attempt, metadata }).await?.is_some(),
     };
     if !done {
         return skipped(id, status);
@@ -102,14 +128,14 @@ fn skipped(id: Uuid, status: &str) -> Outcome {
 
 fn assets(job: &Json, report: &Report) -> Result<Vec<FinishedAsset>, FunctionError> {
     let user = job["user_id"].as_str().unwrap_or_default();
-    let given = report.assets.len().max(report.results.assets.len());
-    if given == 0 || given > ASSETS_MAX {
-        return Err(FunctionError::bad(format!("assets: {given}; a completed job has 1 to {ASSETS_MAX}")));
+    let given = report.assets.len().max(report.legacy_assets.len());
+    if given > ASSETS_MAX {
+        return Err(FunctionError::bad(format!("assets: {given}; a job has at most {ASSETS_MAX}")));
     }
     let model = job["model_type"].as_str();
     let mut finished = Vec::with_capacity(given);
     if report.assets.is_empty() {
-        for (place, asset) in report.results.assets.iter().enumerate() {
+        for (place, asset) in report.legacy_assets.iter().enumerate() {
             let (kind, mime_type) = kind_of(&asset.temp_storage_path, asset.asset_type.as_deref());
             finished.push(FinishedAsset {
                 index: asset.asset_index.unwrap_or(place as i32),
@@ -122,19 +148,20 @@ fn assets(job: &Json, report: &Report) -> Result<Vec<FinishedAsset>, FunctionErr
                     Some(given) if given.starts_with(kind) => given.to_string(),
                     _ => mime_type.to_string(),
                 },
-                duration_s: (kind == "video").then(|| asset.duration_seconds.unwrap_or(5)),
+                duration_s: (kind == "video").then(|| asset.duration_seconds.map_or(5, whole_seconds)),
                 seed: seed(&report.metadata, job),
                 model_used: model.unwrap_or(if kind == "video" { "wan" } else { "sdxl" }).to_string(),
                 size_px: None,
-                settings: settings(job, &report.metadata),
+                settings: asset_settings(job, &report.metadata),
             });
         }
     }
     for (place, asset) in report.assets.iter().enumerate() {
         let (kind, mime_type) = kind_of(&asset.url, asset.kind.as_deref());
-        let frames = asset.metadata.get("frame_num").and_then(Json::as_i64);
+        let about = asset.metadata.as_ref().unwrap_or(&report.metadata);
+        let frames = about.get("frame_num").and_then(Json::as_i64);
         let side = |name: &str| {
-            let pixels = asset.metadata.get(name).and_then(Json::as_u64)?;
+            let pixels = about.get(name).and_then(Json::as_u64)?;
             u32::try_from(pixels).ok().filter(|pixels| *pixels <= 65_536)
         };
         finished.push(FinishedAsset {
@@ -145,11 +172,12 @@ fn assets(job: &Json, report: &Report) -> Result<Vec<FinishedAsset>, FunctionErr
             files: Vec::new(),
             size: None,
             mime_type: mime_type.to_string(),
-            duration_s: (kind == "video").then(|| frames.map_or(5, |frames| (frames + 15) / 16)),
-            seed: seed(&asset.metadata, job),
+            duration_s: (kind == "video")
+                .then(|| frames.map_or(5, |frames| (frames.clamp(0, 1 << 20) + 15) / 16)),
+            seed: seed(about, job),
             model_used: model.unwrap_or(if kind == "video" { "wan" } else { "sdxl" }).to_string(),
             size_px: side("width").zip(side("height")),
-            settings: settings(job, &asset.metadata),
+            settings: asset_settings(job, about),
         });
     }
     Ok(finished)
@@ -183,17 +211,8 @@ fn seed(metadata: &Map<String, Json>, job: &Json) -> i64 {
     given.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1))
 }
 
-fn settings(job: &Json, worker: &Map<String, Json>) -> Json {
-    let mut settings = worker.clone();
-    for (name, value) in [
-        ("prompt", &job["original_prompt"]),
-        ("enhanced_prompt", &job["enhanced_prompt"]),
-        ("template_name", &job["template_name"]),
-        ("reference_image_url", &job["metadata"]["reference_image_url"]),
-    ] {
-        if !value.is_null() {
-            settings.insert(name.into(), value.clone());
-        }
-    }
-    Json::Object(settings)
+/// Seconds of a video, rounded up.
+fn whole_seconds(seconds: f64) -> i64 {
+    // A cast of what is no number, or of what is too large, ends at the limits.
+    (seconds.ceil() as i64).clamp(0, 1 << 20)
 }

@@ -41,15 +41,29 @@ pub(super) async fn resolve(call: &Call, user: Uuid, given: &str) -> Result<Refe
         }
         None => return Err(FunctionError::bad("reference_image_url: neither a stored file nor a URL")),
     };
-    let (bucket, path) = object.split_once('/').unwrap_or((BUCKET, &object));
+    let (bucket, path) = own(user, &object)?;
+    let url = signed_url(&call.app.keys, &call.app.config, bucket, path, SIGNED_S)
+        .unwrap_or_else(|_| object.clone());
+    Ok(Reference { url, object })
+}
+
+/// Refuses what names a stored file of another account, before anything is fetched.
+pub(super) fn check_owner(call: &Call, user: Uuid, given: &str) -> Result<(), FunctionError> {
+    match stored_path(&call.app.config.url(), given) {
+        Some(path) => own(user, &path).map(|_| ()),
+        None => Ok(()),
+    }
+}
+
+/// Bucket and path of a stored file that an account may read.
+fn own(user: Uuid, object: &str) -> Result<(&str, &str), FunctionError> {
+    let (bucket, path) = object.split_once('/').unwrap_or((BUCKET, object));
     let is_public = matches!(bucket, "avatars" | "system_assets");
     if !is_public && path.split('/').next() != Some(user.to_string().as_str()) {
         let error = FunctionError::forbidden("the reference belongs to another account");
         return Err(error.with("success", false).with("code", "CROSS_USER_REFERENCE"));
     }
-    let url = signed_url(&call.app.keys, &call.app.config, bucket, path, SIGNED_S)
-        .unwrap_or_else(|_| object.clone());
-    Ok(Reference { url, object })
+    Ok((bucket, path))
 }
 
 /// `bucket/path` if the text names a file of ours: as a bare path, or as one of our own URLs.
@@ -75,10 +89,7 @@ async fn fetch(call: &Call, user: Uuid, given: &str) -> Result<String, FunctionE
         return Err(refused("this server fetches no URLs; upload the picture instead".into()));
     }
     let (bytes, mime_type) =
-        tokio::time::timeout(FETCH_TIME_MAX, download(given, call.app.config.fetch_private_addresses))
-            .await
-            .map_err(|_| refused("it took too long".into()))?
-            .map_err(refused)?;
+        download(given, call.app.config.fetch_private_addresses).await.map_err(refused)?;
     keep(call, user, "fetched", bytes, mime_type).await
 }
 
@@ -111,8 +122,13 @@ pub(crate) async fn keep(
     Ok(format!("{BUCKET}/{name}"))
 }
 
-/// The picture behind a URL, every hop checked before it is asked.
+/// The picture behind a URL, every hop checked before it is asked, all within a time.
 pub(super) async fn download(given: &str, private_allowed: bool) -> Result<(Vec<u8>, String), String> {
+    let fetched = tokio::time::timeout(FETCH_TIME_MAX, fetch_from(given, private_allowed)).await;
+    fetched.unwrap_or_else(|_| Err("it took too long".into()))
+}
+
+async fn fetch_from(given: &str, private_allowed: bool) -> Result<(Vec<u8>, String), String> {
     let mut url = Url::parse(given).map_err(|error| error.to_string())?;
     for _ in 0..=REDIRECTS_MAX {
         let address = permitted(&url, private_allowed).await?;

@@ -1,7 +1,9 @@
 //! replicate-image: a picture by an external provider that speaks Replicate's predictions API.
 
 use actors::content_rules::{self, Tier};
-use actors::job_scheduler::{FailJob, QueueJob, QueueLimits, TouchJob};
+use actors::job_scheduler::{
+    FailJob, NotePrediction, PROVIDER_QUEUE, QueueJob, QueueLimits, WORKSPACE_BUCKET,
+};
 use axum::http::StatusCode;
 use models::Value;
 use serde_json::{Map, Value as Json, json};
@@ -11,13 +13,15 @@ use uuid::Uuid;
 use super::call::{Call, Outcome, ok, position, table};
 use super::error::FunctionError;
 use super::get_negative_prompt::negative_prompt;
+use super::minors;
 use super::prices;
 use super::reference;
 use super::replicate_input;
+use crate::storage::signed_url;
 
-/// The queue of jobs that a provider works on; no worker takes from it.
-pub(super) const QUEUE: &str = "replicate";
 const API: &str = "https://api.replicate.com/v1";
+/// Life of the URLs that are answered, in seconds.
+const SIGNED_S: u64 = 3600;
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Runs the function: starts a prediction, or with `predictionId` tells how one fares.
@@ -46,6 +50,7 @@ pub(super) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::content_refused("nsfw needs an age-verified account"));
     }
     content_rules::check(tier, "prompt", prompt)?;
+    minors::refuse_in_nsfw(&call, tier, &[&metadata, &request]).await?;
     let (model, provider) = model(&call, text("apiModelId")).await?;
     let version = model["version"].as_str().unwrap_or_default();
     if version.is_empty() {
@@ -70,9 +75,8 @@ pub(super) async fn run(call: Call) -> Outcome {
     let job_id = start_job(&call, user, prompt, stored_type, family, quality, &metadata, &model).await?;
     match predict(&call, &provider, version, &input).await {
         Ok(prediction) => {
-            let mut about = Map::new();
-            about.insert("prediction_id".into(), json!(prediction));
-            call.app.actors.ask(&call.service(), TouchJob { id: job_id, metadata: about }).await?;
+            let note = NotePrediction { id: job_id, prediction: prediction.clone() };
+            call.app.actors.ask(&call.service(), note).await?;
             ok(json!({"jobId": job_id, "predictionId": prediction, "status": "queued"}))
         }
         Err((status, message)) => {
@@ -91,14 +95,9 @@ pub(super) async fn run(call: Call) -> Outcome {
 
 /// Fails a job that no worker claimed.
 pub(super) async fn fail(call: &Call, id: Uuid, message: &str) -> Result<(), FunctionError> {
-    let job = call.row("jobs", id).await?.unwrap_or_default();
-    let service = call.service();
-    if job["status"] == "queued" {
-        call.app.actors.ask(&service, TouchJob { id, metadata: Map::new() }).await?;
-    }
-    let attempt = job["attempts"].as_i64().unwrap_or(0);
-    let report = FailJob { id, attempt, message: message.to_string(), retry: false };
-    call.app.actors.ask(&service, report).await?;
+    let message = message.to_string();
+    let report = FailJob { id, attempt: None, message, retry: false, metadata: Map::new() };
+    call.app.actors.ask(&call.service(), report).await?;
     Ok(())
 }
 
@@ -190,7 +189,7 @@ async fn start_job(
     let config = &call.app.config;
     let decision = QueueJob {
         job,
-        queue: QUEUE,
+        queue: PROVIDER_QUEUE,
         payload: json!({"model_key": model["model_key"]}),
         priority: 0,
         idempotency_key: None,
@@ -244,10 +243,14 @@ async fn status_of(call: &Call, user: Uuid, prediction: &str) -> Outcome {
     {
         return Err(FunctionError::bad("predictionId: not an id"));
     }
-    let job = super::replicate_webhook::job_of(call, prediction).await?;
-    let job = job.filter(|job| job["user_id"].as_str() == Some(user.to_string().as_str()));
-    let job =
-        job.ok_or_else(|| FunctionError::not_found("there is no such prediction of yours in progress"))?;
+    let job = super::replicate_webhook::job_of(call, prediction, Some(user)).await?;
+    let job = job.ok_or_else(|| FunctionError::not_found("there is no such prediction of yours"))?;
+    if let Some(ended) = super::replicate_webhook::ended(&job) {
+        return ok(json!({
+            "id": prediction, "status": ended, "jobId": job["id"], "jobStatus": job["status"],
+            "output": pictures(call, &job).await?, "error": job["error_message"],
+        }));
+    }
     let id = job["api_model_id"].as_str().map(str::to_string);
     let (_, provider) = model(call, id.as_deref()).await?;
     let unavailable = |message: String| FunctionError::new(StatusCode::BAD_GATEWAY, message);
@@ -260,4 +263,16 @@ async fn status_of(call: &Call, user: Uuid, prediction: &str) -> Outcome {
     super::replicate_webhook::take(call, &job, &answer).await?;
     answer["output"] = json!(super::replicate_webhook::urls(&answer["output"]));
     ok(answer)
+}
+
+/// The pictures of a job that has ended, as URLs that are good for a while.
+async fn pictures(call: &Call, job: &Json) -> Result<Vec<String>, FunctionError> {
+    let id = job["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
+    let assets = Query::all(position("workspace_assets")).equal("job_id", Value::Uuid(id));
+    let assets = call.rows(assets.order("asset_index", false)).await?;
+    let url = |asset: &Json| {
+        let path = asset["temp_storage_path"].as_str()?;
+        signed_url(&call.app.keys, &call.app.config, WORKSPACE_BUCKET, path, SIGNED_S).ok()
+    };
+    Ok(assets.iter().filter_map(url).collect())
 }

@@ -1,17 +1,20 @@
 //! replicate-webhook: the provider reports about a prediction. Signed.
 
 use actors::file::NewObject;
-use actors::job_scheduler::{CompleteJob, FinishedAsset, TouchJob, WORKSPACE_BUCKET};
+use actors::job_scheduler::{
+    CancelJob, CompleteJob, FinishedAsset, PROVIDER_QUEUE, TouchJob, WORKSPACE_BUCKET, asset_settings,
+};
 use axum::http::StatusCode;
 use models::Value;
+use models::json::PathStep;
 use serde_json::{Map, Value as Json, json};
-use store::query::Query;
+use store::query::{Comparison, Field, Filter, Operator, Query, Test};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, position};
+use super::call::{Call, Outcome, ok, table};
 use super::error::FunctionError;
 use super::reference::download;
-use super::replicate_image::{QUEUE, fail};
+use super::replicate_image::fail;
 use super::signature;
 
 /// Runs the function.
@@ -19,8 +22,11 @@ pub(super) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-replicate-signature")?;
     let report: Json = call.read()?;
     let id = report["id"].as_str().ok_or_else(|| FunctionError::bad("id is missing"))?;
-    let job = job_of(&call, id).await?;
-    let job = job.ok_or_else(|| FunctionError::not_found("no job waits for this prediction"))?;
+    let job = job_of(&call, id, None).await?;
+    let job = job.ok_or_else(|| FunctionError::not_found("no job is for this prediction"))?;
+    if ended(&job).is_some() {
+        return ok(json!({"success": true, "skipped": true, "jobId": job["id"], "status": job["status"]}));
+    }
     let status = take(&call, &job, &report).await?;
     ok(json!({"success": true, "jobId": job["id"], "status": status}))
 }
@@ -32,19 +38,43 @@ pub(super) async fn retired(_: Call) -> Outcome {
     Err(error.with("message", message).with("deprecated", true))
 }
 
-/// The job in progress that waits for a prediction.
-pub(super) async fn job_of(call: &Call, prediction: &str) -> Result<Option<Json>, FunctionError> {
-    let waiting = Query::all(position("queue.entries"))
-        .equal("state", Value::text("waiting"))
-        .equal("queue", Value::text(QUEUE));
-    for entry in call.rows(waiting).await? {
-        let Some(id) = entry["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()) else { continue };
-        let Some(job) = call.row("jobs", id).await? else { continue };
-        if job["metadata"]["prediction_id"].as_str() == Some(prediction) {
-            return Ok(Some(job));
+/// The job that a prediction stands for, whatever its state; of one account where one asks. One that has not ended
+/// comes first.
+pub(super) async fn job_of(
+    call: &Call,
+    prediction: &str,
+    user: Option<Uuid>,
+) -> Result<Option<Json>, FunctionError> {
+    let entries = table("queue.entries");
+    let mut field = Field::column(entries.at("payload"));
+    field.path = vec![PathStep::Key("prediction_id".into())];
+    field.as_text = true;
+    let operator = Operator::Compare(Comparison::Equal, Value::text(prediction));
+    let mut of_prediction = Query::all(entries.id)
+        .equal("queue", Value::text(PROVIDER_QUEUE))
+        .filter(Filter::Test(Test { field, operator }));
+    if let Some(user) = user {
+        of_prediction = of_prediction.equal("user_id", Value::Uuid(user));
+    }
+    let waiting = of_prediction.clone().equal("state", Value::text("waiting")).limit(1);
+    for query in [waiting, of_prediction.order("created_at", true).limit(1)] {
+        let found = call.rows(query).await?.into_iter().next();
+        let id = found.and_then(|entry| Uuid::parse_str(entry["id"].as_str()?).ok());
+        if let Some(id) = id {
+            return call.row("jobs", id).await;
         }
     }
     Ok(None)
+}
+
+/// How a job ended, in the provider's words; `None` while it has not.
+pub(super) fn ended(job: &Json) -> Option<&'static str> {
+    match job["status"].as_str() {
+        Some("completed") => Some("succeeded"),
+        Some("failed") => Some("failed"),
+        Some("cancelled") => Some("canceled"),
+        _ => None,
+    }
 }
 
 /// Brings a job to where its prediction is; answers with the job's status.
@@ -72,11 +102,15 @@ pub(super) async fn take(call: &Call, job: &Json, report: &Json) -> Result<&'sta
             Ok("failed")
         }
         Some("canceled" | "cancelled" | "aborted") => {
-            fail(call, id, "cancelled by the provider").await?;
-            Ok("failed")
+            let message = "cancelled by the provider".to_string();
+            call.app.actors.ask(&call.service(), CancelJob { id, message }).await?;
+            Ok("cancelled")
         }
         _ => {
-            call.app.actors.ask(&call.service(), TouchJob { id, metadata: Map::new() }).await?;
+            call.app
+                .actors
+                .ask(&call.service(), TouchJob { id, attempt: None, metadata: Map::new() })
+                .await?;
             Ok("processing")
         }
     }
@@ -128,7 +162,12 @@ async fn finish(
     });
     let failed = |_| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, "writing the picture failed");
     let files = work.await.map_err(failed)??;
-    let seed = report["input"]["seed"].as_i64().or_else(|| job["metadata"]["seed"].as_i64()).unwrap_or(0);
+    let seed = report["input"]["seed"].as_i64().or_else(|| job["metadata"]["seed"].as_i64());
+    // One that nobody knows is made up, so that no two pictures count as the same for it.
+    let seed = seed.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1));
+    let mut settings = Map::new();
+    settings.insert("provider".into(), json!("replicate"));
+    settings.insert("input".into(), report["input"].clone());
     let asset = FinishedAsset {
         index: 0,
         asset_type: "image",
@@ -141,7 +180,7 @@ async fn finish(
         seed,
         model_used: job["model_type"].as_str().unwrap_or("replicate").to_string(),
         size_px: None,
-        settings: json!({"prompt": job["original_prompt"], "provider": "replicate", "input": report["input"]}),
+        settings: asset_settings(job, &settings),
     };
     let decision = CompleteJob { id, attempt: None, assets: vec![asset], metadata: Map::new() };
     call.app.actors.ask(&call.service(), decision).await?;

@@ -131,7 +131,7 @@ async fn draw(call: &Call, wish: &Wish, reply: &str) -> Result<(), FunctionError
         Err(error) => Err(FunctionError::bad(error.to_string())),
     };
     let set = match &queued {
-        Ok((job, _, _)) => ("job_id", Value::Uuid(*job)),
+        Ok(job) => ("job_id", Value::Uuid(job.id)),
         Err(error) => {
             let mut metadata = metadata;
             metadata["error"] = error.body["error"].clone();

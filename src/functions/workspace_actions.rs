@@ -11,8 +11,8 @@ use uuid::Uuid;
 use super::call::{Call, Outcome, ok, position};
 use super::error::FunctionError;
 
-/// Assets that one call clears.
-const ASSETS_MAX: u64 = 1000;
+/// Assets that are read at one time.
+const BATCH: u64 = 500;
 /// Tags of one asset.
 const TAGS_MAX: usize = 50;
 
@@ -25,8 +25,7 @@ struct Request {
     library_asset_id: Option<Uuid>,
     custom_title: Option<String>,
     collection_id: Option<Uuid>,
-    #[serde(default)]
-    tags: Vec<String>,
+    tags: Option<Vec<String>>,
 }
 
 /// Runs the function.
@@ -36,7 +35,8 @@ pub(super) async fn run(call: Call) -> Outcome {
     }
     let user = call.user()?;
     let request: Request = call.read()?;
-    if request.tags.len() > TAGS_MAX || request.tags.iter().any(|tag| tag.chars().count() > 100) {
+    let tags = request.tags.as_deref().unwrap_or_default();
+    if tags.len() > TAGS_MAX || tags.iter().any(|tag| tag.chars().count() > 100) {
         return Err(FunctionError::bad(format!("tags: at most {TAGS_MAX} of 100 characters")));
     }
     let need =
@@ -62,16 +62,12 @@ pub(super) async fn run(call: Call) -> Outcome {
         }
         "clear_job" => {
             let job = need(request.job_id, "jobId")?;
-            let assets = assets(&call, user, Some(job)).await?;
-            if assets.is_empty() {
+            if assets(&call, user, Some(job), 1, 0).await?.is_empty() {
                 return Err(FunctionError::not_found("No assets found for this job"));
             }
-            clear_all(&call, user, assets, &request).await
+            clear_all(&call, user, Some(job), &request).await
         }
-        "clear_workspace" => {
-            let assets = assets(&call, user, None).await?;
-            clear_all(&call, user, assets, &request).await
-        }
+        "clear_workspace" => clear_all(&call, user, None, &request).await,
         "copy_to_workspace" => {
             let library_id = need(request.library_asset_id, "libraryAssetId")?;
             let copied =
@@ -99,7 +95,7 @@ async fn save(
         user_id: user,
         custom_title: request.custom_title.clone(),
         collection_id: request.collection_id,
-        tags: request.tags.clone(),
+        tags: request.tags.clone().unwrap_or_default(),
         unless_known,
     };
     let saved = call.app.actors.ask(&call.claims, decision).await?;
@@ -119,9 +115,17 @@ async fn clear(
     Ok(saved)
 }
 
-async fn assets(call: &Call, user: Uuid, job: Option<Uuid>) -> Result<Vec<Uuid>, FunctionError> {
-    let mut query =
-        Query::all(position("workspace_assets")).equal("user_id", Value::Uuid(user)).limit(ASSETS_MAX);
+/// Assets of an account or of one of its jobs, the oldest first.
+async fn assets(
+    call: &Call,
+    user: Uuid,
+    job: Option<Uuid>,
+    limit: u64,
+    after: usize,
+) -> Result<Vec<Uuid>, FunctionError> {
+    let mut query = Query::all(position("workspace_assets")).equal("user_id", Value::Uuid(user));
+    query = query.order("created_at", false).order("id", false).limit(limit);
+    query.offset = after as u64;
     if let Some(job) = job {
         query = query.equal("job_id", Value::Uuid(job));
     }
@@ -129,15 +133,22 @@ async fn assets(call: &Call, user: Uuid, job: Option<Uuid>) -> Result<Vec<Uuid>,
     Ok(rows.iter().filter_map(|row| Uuid::parse_str(row["id"].as_str()?).ok()).collect())
 }
 
-async fn clear_all(call: &Call, user: Uuid, assets: Vec<Uuid>, request: &Request) -> Outcome {
+/// Clears all assets, however many; those that could not be saved stay and are passed over.
+async fn clear_all(call: &Call, user: Uuid, job: Option<Uuid>, request: &Request) -> Outcome {
     let (mut processed, mut new_saves, mut errors) = (0, 0, Vec::new());
-    for asset in assets {
-        match clear(call, user, asset, request).await {
-            Ok((_, new)) => {
-                processed += 1;
-                new_saves += usize::from(new);
+    loop {
+        let batch = assets(call, user, job, BATCH, errors.len()).await?;
+        if batch.is_empty() {
+            break;
+        }
+        for asset in batch {
+            match clear(call, user, asset, request).await {
+                Ok((_, new)) => {
+                    processed += 1;
+                    new_saves += usize::from(new);
+                }
+                Err(error) => errors.push(json!({"assetId": asset, "error": error.body["error"]})),
             }
-            Err(error) => errors.push(json!({"assetId": asset, "error": error.body["error"]})),
         }
     }
     let mut answer = json!({

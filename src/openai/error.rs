@@ -84,11 +84,12 @@ impl From<FunctionError> for OpenAiError {
     fn from(error: FunctionError) -> OpenAiError {
         let message = error.body["error"].as_str().unwrap_or("the request failed").to_string();
         let code = match (error.body["code"].as_str(), error.status.as_u16()) {
-            (Some(code), _) => code.to_ascii_lowercase(),
-            (None, 402) => "insufficient_quota".into(),
-            (None, 404) => "not_found".into(),
-            (None, 429) => "rate_limit_exceeded".into(),
-            (None, 500..) => "server_error".into(),
+            // What the store's own codes say the status says too.
+            (Some(code), _) if !code.starts_with("PT") => code.to_ascii_lowercase(),
+            (_, 402) => "insufficient_quota".into(),
+            (_, 404) => "not_found".into(),
+            (_, 429) => "rate_limit_exceeded".into(),
+            (_, 500..) => "server_error".into(),
             _ => "invalid_value".into(),
         };
         // Functions name the field at fault before a colon.
@@ -125,6 +126,10 @@ mod tests {
         let error = OpenAiError::from(FunctionError::bad("steps: 900 is not within 1 to 200"));
         assert_eq!(error.body()["error"]["param"], json!("steps"));
         assert_eq!(error.body()["error"]["type"], json!("invalid_request_error"));
+        let full = Refusal::raised("PT429", "the queue is full; try again later");
+        let error = OpenAiError::from(full);
+        assert_eq!(error.body()["error"]["code"], json!("rate_limit_exceeded"));
+        assert!(error.into_response().headers().contains_key(header::RETRY_AFTER));
         let error = OpenAiError::from(FunctionError::content_refused("no"));
         assert_eq!((error.status.as_u16(), &error.body()["error"]["code"]), (422, &json!("content_refused")));
     }

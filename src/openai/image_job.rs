@@ -61,9 +61,10 @@ pub(super) async fn draw(
     let delivery = request.delivery()?;
     let job = request.job(reference, mask)?;
     check_model(call, request.model.as_deref()).await?;
-    let wish = serde_json::from_value(job)
+    let mut wish: queue_job::Request = serde_json::from_value(job)
         .map_err(|error| OpenAiError::new(400, "invalid_value", error.to_string()))?;
-    let (id, _, _) = queue_job::queue(call, asking.user, wish).await?;
+    wish.idempotency_key = queue_job::idempotency_key(call)?;
+    let id = queue_job::queue(call, asking.user, wish).await?.id;
     let (_, assets) = await_job::ended(call, id, WAIT_MAX).await.map_err(|error| failure(id, &error))?;
     let mut data = Vec::new();
     for asset in assets {

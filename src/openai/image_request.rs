@@ -33,6 +33,7 @@ pub(super) struct ImageRequest {
     pub content_rating: Option<String>,
     pub character_id: Option<String>,
     pub compel: Option<bool>,
+    pub prompt_syntax: Option<String>,
     pub loras: Json,
 }
 
@@ -126,7 +127,7 @@ impl ImageRequest {
             "image_count": pictures, "reference_image_url": reference, "mask_object": mask,
             // An edit says all it wants; nothing is put before it.
             "enhanced_prompt": reference.map(|_| prompt),
-            "compel_enabled": self.compel.unwrap_or(false), "loras": self.loras, "metadata": metadata,
+            "compel_enabled": self.compel, "prompt_syntax": self.prompt_syntax, "loras": self.loras, "metadata": metadata,
         }))
     }
 

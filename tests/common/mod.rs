@@ -68,6 +68,13 @@ impl Server {
         }
     }
 
+    /// Asks the process to stop and waits until it has.
+    pub fn stop(&mut self) {
+        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
+        assert!(asked.is_ok_and(|status| status.success()), "the signal is sent");
+        self.wait_for_death();
+    }
+
     /// Kills the process at once.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::entry::{by_id, jobs, set};
+use super::entry::{by_id, is_current, jobs, merged, set};
 use super::{WORKSPACE_BUCKET, scene_and_portrait};
 use crate::aggregate::Decision;
 use crate::file::{NewObject, object_row, put_object_rows};
@@ -64,14 +64,7 @@ impl Decision for CompleteJob {
     fn decide(self, transaction: &Transaction) -> Result<Option<Row>, Refusal> {
         let jobs = jobs();
         let Some(job) = by_id(transaction, jobs, self.id)? else { return Ok(None) };
-        let status = job[jobs.at("status")].as_str();
-        let current = match self.attempt {
-            Some(attempt) => {
-                status == Some("processing") && job[jobs.at("attempts")].as_i64() == Some(attempt)
-            }
-            None => !super::jobs::is_final(status),
-        };
-        if !current {
+        if !is_current(&job, self.attempt) {
             return Ok(None);
         }
         let service = transaction.claims.elevated();
@@ -95,16 +88,12 @@ impl Decision for CompleteJob {
             }
         }
         scene_and_portrait::deliver(transaction, &service, &job, &self.assets)?;
-        let mut metadata = match job[jobs.at("metadata")].as_json() {
-            Some(Json::Object(metadata)) => metadata,
-            _ => Map::new(),
-        };
-        metadata.extend(self.metadata);
+        let metadata = merged(&job, self.metadata);
         let mut values = vec![
             ("status", Value::text("completed")),
             ("completed_at", Value::now()),
             ("error_message", Value::Null),
-            ("metadata", Value::json(&Json::Object(metadata))),
+            ("metadata", metadata),
         ];
         for (column, row) in [("image_id", first_image), ("video_id", first_video)] {
             if !row.is_null() {

@@ -1,6 +1,7 @@
 //! Finding and changing the two rows of a job.
 
 use models::{Row, TableInfo, Value, schema};
+use serde_json::{Map, Value as Json};
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
@@ -50,4 +51,25 @@ pub(super) fn set(
 /// `micros` after now.
 pub(super) fn in_micros(micros: i64) -> Value {
     Value::Timestamp(chrono::Utc::now().timestamp_micros().saturating_add(micros))
+}
+
+/// Whether a report of `attempt` is about the job as it is: about its attempt that runs, or, where the reporter does
+/// not know which that is, about a job that has not ended.
+pub(super) fn is_current(job: &Row, attempt: Option<i64>) -> bool {
+    let jobs = jobs();
+    let status = job[jobs.at("status")].as_str();
+    match attempt {
+        Some(attempt) => status == Some("processing") && job[jobs.at("attempts")].as_i64() == Some(attempt),
+        None => !super::jobs::is_final(status),
+    }
+}
+
+/// A job's metadata with some members set.
+pub(super) fn merged(job: &Row, members: Map<String, Json>) -> Value {
+    let mut metadata = match job[jobs().at("metadata")].as_json() {
+        Some(Json::Object(metadata)) => metadata,
+        _ => Map::new(),
+    };
+    metadata.extend(members);
+    Value::json(&Json::Object(metadata))
 }

@@ -1,10 +1,11 @@
 //! An attempt that came to nothing.
 
 use models::{Aggregate, Row, Value};
+use serde_json::{Map, Value as Json};
 use store::Transaction;
 use uuid::Uuid;
 
-use super::entry::{by_id, entries, in_micros, jobs, set};
+use super::entry::{by_id, entries, in_micros, is_current, jobs, merged, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
@@ -18,12 +19,15 @@ const MESSAGE_CHARS_MAX: usize = 2000;
 pub struct FailJob {
     /// The job.
     pub id: Uuid,
-    /// Which attempt; a report of another one changes nothing.
-    pub attempt: i64,
+    /// Which attempt; a report of another one changes nothing. `None` where the reporter does not know; then a job
+    /// that only waits fails too.
+    pub attempt: Option<i64>,
     /// Why, for the job's owner.
     pub message: String,
     /// Whether trying again could help.
     pub retry: bool,
+    /// Members to set in the job's metadata.
+    pub metadata: Map<String, Json>,
 }
 
 impl Decision for FailJob {
@@ -37,17 +41,22 @@ impl Decision for FailJob {
     fn decide(self, transaction: &Transaction) -> Result<Option<Row>, Refusal> {
         let jobs = jobs();
         let Some(job) = by_id(transaction, jobs, self.id)? else { return Ok(None) };
-        let runs = job[jobs.at("status")].as_str() == Some("processing")
-            && job[jobs.at("attempts")].as_i64() == Some(self.attempt);
-        if !runs {
+        if !is_current(&job, self.attempt) {
             return Ok(None);
         }
+        let job = match self.metadata.is_empty() {
+            true => job,
+            false => {
+                let metadata = merged(&job, self.metadata);
+                set(transaction, jobs, &job, &[("metadata", metadata)])?
+            }
+        };
         let message: String = self.message.chars().take(MESSAGE_CHARS_MAX).collect();
         give_back(transaction, self.id, &job, message, self.retry).map(Some)
     }
 }
 
-/// Puts a job that was running back into the queue while attempts are left, else fails it.
+/// Puts a job back into the queue while attempts are left, else fails it.
 pub(super) fn give_back(
     transaction: &Transaction,
     id: Uuid,

@@ -12,16 +12,53 @@ pub(crate) fn is_final(status: Option<&str>) -> bool {
     matches!(status, Some("completed" | "failed" | "cancelled"))
 }
 
+/// Columns that tell how the queue stands with a job: only the server writes them, but anybody may cancel their own.
+const QUEUES_OWN: [&str; 2] = ["status", "attempts"];
+/// Attempts of one job at most.
+const ATTEMPTS_MAX: i64 = 10;
+
+/// A job may not be tried for ever.
+fn check_attempts(event: &Event, new: &Row) -> Result<(), StoreError> {
+    match new[event.table.at("max_attempts")].as_i64() {
+        Some(attempts) if !(1..=ATTEMPTS_MAX).contains(&attempts) => {
+            let message = format!("max_attempts: {attempts} is not within 1 to {ATTEMPTS_MAX}");
+            Err(StoreError::raised("23514", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 pub(crate) fn before_write(event: &Event, new: &mut Row) -> Result<(), StoreError> {
     let table = event.table;
     let status = table.at("status");
-    let (Command::Update, Some(old)) = (event.command, event.old) else { return Ok(()) };
-    if old[status] == new[status] {
+    check_attempts(event, new)?;
+    let (Command::Update, Some(old)) = (event.command, event.old) else {
+        if !event.claims.is_service() {
+            // A job that an account writes itself begins like everybody's. What is no state at all is for the
+            // table's check to refuse.
+            let defaults = table.default_row();
+            if is_final(new[status].as_str()) || new[status].as_str() == Some("processing") {
+                new[status] = defaults[status].clone();
+            }
+            let attempts = table.at("attempts");
+            new[attempts] = defaults[attempts].clone();
+        }
         return Ok(());
-    }
-    if is_final(old[status].as_str()) {
+    };
+    let moves = old[status] != new[status];
+    if moves && is_final(old[status].as_str()) {
         let now = old[status].as_str().unwrap_or_default();
         return Err(StoreError::raised("P0001", format!("the job is {now}, which is final")));
+    }
+    if !event.claims.is_service() {
+        let cancels = new[status].as_str() == Some("cancelled");
+        let changed = |column: &&str| old[table.at(column)] != new[table.at(column)];
+        if let Some(column) = QUEUES_OWN.iter().find(|it| changed(it) && !(**it == "status" && cancels)) {
+            return Err(StoreError::GuardedColumn { table: "jobs".into(), column: (*column).into() });
+        }
+    }
+    if !moves {
+        return Ok(());
     }
     let completed_at = table.at("completed_at");
     if is_final(new[status].as_str()) && new[completed_at].is_null() {

@@ -30,7 +30,7 @@ impl Default for QueueLimits {
 pub struct QueueJob {
     /// The row, whole; `user_id` says whose it is.
     pub job: Row,
-    /// `sdxl_queue` or `wan_queue`.
+    /// `sdxl_queue`, `wan_queue`, or `replicate` for what a provider elsewhere draws.
     pub queue: &'static str,
     /// What a worker is sent.
     pub payload: Json,

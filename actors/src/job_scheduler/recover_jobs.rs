@@ -1,25 +1,45 @@
 //! Jobs whose worker is gone.
 
-use models::{Aggregate, Command, Value};
+use std::time::Duration;
+
+use models::{Aggregate, Claims, Command, Row, Value};
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 
-use super::LOCAL_WORKER;
-use super::entry::{by_id, entries, jobs};
+use super::entry::{by_id, entries, jobs, set};
 use super::fail_job::give_back;
+use super::provider_jobs::lost;
+use super::{LOCAL_WORKER, PROVIDER_QUEUE};
+use crate::Actors;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
-/// Takes jobs back from workers that are gone. A job whose attempts are used up is parked as failed, with the reason,
-/// rather than started again: it may be what ended the process.
+/// How often silent workers are looked for.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// Looks for silent workers and providers for as long as the process runs, whoever draws.
+pub async fn recover_for_ever(actors: Actors) {
+    loop {
+        tokio::time::sleep(EVERY).await;
+        match actors.ask(&Claims::service(), RecoverJobs { local: false }).await {
+            Ok(0) => {}
+            Ok(count) => tracing::warn!(count, "took back jobs of silent workers"),
+            Err(error) => tracing::error!(%error, "could not look for silent workers"),
+        }
+    }
+}
+
+/// Takes jobs back from workers that are gone: each waits for its next attempt. A job whose attempts are used up is
+/// parked as failed, with the reason, rather than started again: it may be what ended the process. So is what a
+/// provider elsewhere can bring no more.
 #[derive(Debug)]
 pub struct RecoverJobs {
-    /// Also what this process was running: true once, at start.
+    /// Also what this process was running before it stopped: true once, at start.
     pub local: bool,
 }
 
 impl Decision for RecoverJobs {
-    /// How many were taken back.
+    /// How many were taken back or given up.
     type Answer = u64;
 
     fn owner(&self) -> Aggregate {
@@ -28,14 +48,9 @@ impl Decision for RecoverJobs {
 
     fn decide(self, transaction: &Transaction) -> Result<u64, Refusal> {
         let (jobs, entries) = (jobs(), entries());
-        let service = transaction.claims.elevated();
-        let service = Caller::new(&service);
-        let running = Query::all(entries.id).equal("state", Value::text("running"));
-        let running = Reader::new(transaction.reads(), &service, Limits::default())
-            .stored(&running, Command::Select)?;
         let now = chrono::Utc::now().timestamp_micros();
         let mut taken = 0;
-        for entry in running {
+        for entry in in_state(transaction, "running")? {
             let is_local = entry[entries.at("worker")].as_str() == Some(LOCAL_WORKER);
             let lapsed = entry[entries.at("lease_until")].as_micros().is_some_and(|until| until < now);
             if !(if is_local { self.local } else { lapsed }) {
@@ -55,6 +70,66 @@ impl Decision for RecoverJobs {
             give_back(transaction, id, &job, message, true)?;
             taken += 1;
         }
+        for entry in in_state(transaction, "waiting")? {
+            if entry[entries.at("queue")].as_str() != Some(PROVIDER_QUEUE) {
+                continue;
+            }
+            let (Some(reason), Some(id)) = (lost(&entry, self.local), entry[entries.at("id")].as_uuid())
+            else {
+                continue;
+            };
+            let Some(job) = by_id(transaction, jobs, id)? else { continue };
+            if !super::jobs::is_final(job[jobs.at("status")].as_str()) {
+                give_back(transaction, id, &job, reason.to_string(), false)?;
+                taken += 1;
+            }
+        }
         Ok(taken)
     }
+}
+
+/// Puts back what this process runs, as if it had never been claimed: it stops in an orderly way, and that is no
+/// fault of any job.
+#[derive(Debug)]
+pub struct ReturnJobs;
+
+impl Decision for ReturnJobs {
+    /// How many went back.
+    type Answer = u64;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::JobScheduler
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<u64, Refusal> {
+        let (jobs, entries) = (jobs(), entries());
+        let mut returned = 0;
+        for entry in in_state(transaction, "running")? {
+            if entry[entries.at("worker")].as_str() != Some(LOCAL_WORKER) {
+                continue;
+            }
+            let Some(id) = entry[entries.at("id")].as_uuid() else { continue };
+            let Some(job) = by_id(transaction, jobs, id)? else { continue };
+            if job[jobs.at("status")].as_str() != Some("processing") {
+                continue;
+            }
+            let attempts = job[jobs.at("attempts")].as_i64().unwrap_or(0);
+            let waits =
+                [("state", Value::text("waiting")), ("worker", Value::Null), ("lease_until", Value::Null)];
+            set(transaction, entries, &entry, &waits)?;
+            let queued = [("status", Value::text("queued")), ("attempts", Value::Int((attempts - 1).max(0)))];
+            set(transaction, jobs, &job, &queued)?;
+            returned += 1;
+        }
+        Ok(returned)
+    }
+}
+
+/// All entries in a state.
+fn in_state(transaction: &Transaction, state: &str) -> Result<Vec<Row>, Refusal> {
+    let service = transaction.claims.elevated();
+    let service = Caller::new(&service);
+    let entries = Query::all(entries().id).equal("state", Value::text(state));
+    let reader = Reader::new(transaction.reads(), &service, Limits::default());
+    Ok(reader.stored(&entries, Command::Select)?)
 }

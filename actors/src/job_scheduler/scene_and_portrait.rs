@@ -75,7 +75,8 @@ fn scene(
             ],
         )?;
     }
-    if let Some(conversation) = conversation {
+    // A provider's pictures are the scene's alone.
+    if let Some(conversation) = conversation.filter(|_| metadata["provider"].as_str() != Some("replicate")) {
         let path = Value::text(&*asset.path);
         set(transaction, conversations, &conversation, &[("last_scene_image", path)])?;
     }

@@ -5,24 +5,28 @@ use serde_json::{Map, Value as Json};
 use store::Transaction;
 use uuid::Uuid;
 
-use super::entry::{by_id, entries, in_micros, jobs, set};
+use super::PROVIDER_QUEUE;
+use super::entry::{by_id, entries, in_micros, is_current, jobs, merged, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
-/// How long a worker that reported may be silent again, in microseconds.
+/// How long a worker that reported may be silent again at least, in microseconds.
 const LEASE_MICROS: i64 = 300 * 1_000_000;
 
-/// Notes that a worker is running a job, and gives it more time.
+/// Notes that a worker is running a job, and gives it more time. One that comes back to a job that was taken from it
+/// and still waits has it again.
 #[derive(Debug)]
 pub struct TouchJob {
     /// The job.
     pub id: Uuid,
+    /// Which attempt; a report of another one changes nothing. `None` where the reporter does not know.
+    pub attempt: Option<i64>,
     /// Members to set in the job's metadata.
     pub metadata: Map<String, Json>,
 }
 
 impl Decision for TouchJob {
-    /// The job as it is now; `None` when it has ended or is gone.
+    /// The job as it is now; `None` when it has ended or is gone, or when another attempt runs.
     type Answer = Option<Row>;
 
     fn owner(&self) -> Aggregate {
@@ -32,33 +36,48 @@ impl Decision for TouchJob {
     fn decide(self, transaction: &Transaction) -> Result<Option<Row>, Refusal> {
         let (jobs, entries) = (jobs(), entries());
         let Some(job) = by_id(transaction, jobs, self.id)? else { return Ok(None) };
-        if super::jobs::is_final(job[jobs.at("status")].as_str()) {
+        let waits = job[jobs.at("status")].as_str() == Some("queued");
+        let attempts = job[jobs.at("attempts")].as_i64().unwrap_or(0);
+        let resumes = waits && self.attempt.is_some_and(|attempt| attempt == attempts);
+        if !resumes && !is_current(&job, self.attempt) {
             return Ok(None);
         }
+        // A worker that was sent the job without asking for it begins its first attempt.
+        let mut attempts = attempts;
         if let Some(entry) = by_id(transaction, entries, self.id)?
-            && !entry[entries.at("lease_until")].is_null()
+            && entry[entries.at("queue")].as_str() != Some(PROVIDER_QUEUE)
         {
-            set(transaction, entries, &entry, &[("lease_until", in_micros(LEASE_MICROS))])?;
+            let lease = in_micros(LEASE_MICROS);
+            match entry[entries.at("state")].as_str() {
+                Some("running") => {
+                    let old = entry[entries.at("lease_until")].as_micros();
+                    // Without a lease it is this process that runs it; a longer lease stays.
+                    if old.is_some_and(|old| Some(old) < lease.as_micros()) {
+                        set(transaction, entries, &entry, &[("lease_until", lease)])?;
+                    }
+                }
+                _ => {
+                    attempts = attempts.max(1);
+                    let values = [
+                        ("state", Value::text("running")),
+                        ("worker", Value::text("remote")),
+                        ("claimed_at", Value::now()),
+                        ("lease_until", lease),
+                    ];
+                    set(transaction, entries, &entry, &values)?;
+                }
+            }
         }
-        let mut metadata = match job[jobs.at("metadata")].as_json() {
-            Some(Json::Object(metadata)) => metadata,
-            _ => Map::new(),
-        };
-        metadata.extend(self.metadata);
         let started = match &job[jobs.at("started_at")] {
             Value::Null => Value::now(),
             started => started.clone(),
         };
-        set(
-            transaction,
-            jobs,
-            &job,
-            &[
-                ("status", Value::text("processing")),
-                ("started_at", started),
-                ("metadata", Value::json(&Json::Object(metadata))),
-            ],
-        )
-        .map(Some)
+        let values = [
+            ("status", Value::text("processing")),
+            ("attempts", Value::Int(attempts)),
+            ("started_at", started),
+            ("metadata", merged(&job, self.metadata)),
+        ];
+        set(transaction, jobs, &job, &values).map(Some)
     }
 }

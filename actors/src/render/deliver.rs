@@ -1,7 +1,7 @@
 //! What was drawn to files and rows: blobs first, then everything that names them in one commit.
 
 use diffusion::GenerateSpec;
-use models::Claims;
+use models::{Claims, schema};
 use serde_json::{Map, Value as Json, json};
 use store::Store;
 
@@ -9,16 +9,17 @@ use super::device_thread::{Drawn, DrawnResult};
 use super::picture::{Origin, lora_names, png, thumbnail_webp};
 use crate::Actors;
 use crate::file::NewObject;
-use crate::job_scheduler::{ClaimedJob, CompleteJob, FinishedAsset, WORKSPACE_BUCKET};
+use crate::job_scheduler::{ClaimedJob, CompleteJob, FinishedAsset, WORKSPACE_BUCKET, asset_settings};
 
 /// Writes the files of a job and completes it.
 pub(super) async fn deliver(actors: &Actors, claimed: &ClaimedJob, drawn: Drawn) -> Result<(), String> {
     let (store, job) = (actors.store().clone(), claimed.id);
     let folder = Folder { base: format!("{}/{job}", claimed.user_id), owner: claimed.user_id };
     let pipeline = claimed.payload["config"]["pipeline"].clone();
+    let row = crate::rows::object(schema().known("jobs"), &claimed.job);
     let (ms, gap) = (drawn.took.as_millis() as u64, drawn.gap);
     let written = tokio::task::spawn_blocking(move || {
-        let assets = write_files(&store, &folder, &pipeline, drawn)?;
+        let assets = write_files(&store, &folder, (&row, &pipeline), drawn)?;
         store::crash::point("job_blob_written");
         Ok::<_, String>(assets)
     });
@@ -62,12 +63,18 @@ impl Folder {
 fn write_files(
     store: &Store,
     folder: &Folder,
-    pipeline: &Json,
+    (job, pipeline): (&Json, &Json),
     drawn: Drawn,
 ) -> Result<Vec<FinishedAsset>, String> {
-    let Drawn { spec, model, weights_hash, result, took, .. } = drawn;
+    let Drawn { spec, model, weights_hash, sources, result, took, .. } = drawn;
     let mut settings = settings(&spec, &weights_hash);
+    settings["drawn_prompt"] = json!(spec.prompt);
     settings["pipeline"] = pipeline.clone();
+    settings["reference_hash"] = json!(sources.reference);
+    settings["mask_hash"] = json!(sources.mask);
+    settings["last_frame_hash"] = json!(sources.last_frame);
+    let made_with = settings.as_object().cloned().unwrap_or_default();
+    let mut settings = asset_settings(job, &made_with);
     settings["generation_time_ms"] = json!(took.as_millis() as u64);
     let asset = |index: usize, seed: u64, settings: Json| FinishedAsset {
         index: index as i32,
@@ -88,7 +95,14 @@ fn write_files(
             let mut assets = Vec::with_capacity(pictures.len());
             for (index, picture) in pictures.iter().enumerate() {
                 let seed = spec.seed.wrapping_add(index as u64);
-                let origin = Origin { spec: &spec, seed, model: &model, weights_hash: &weights_hash };
+                let origin = Origin {
+                    spec: &spec,
+                    seed,
+                    index,
+                    sources: &sources,
+                    model: &model,
+                    weights_hash: &weights_hash,
+                };
                 let mut settings = settings.clone();
                 settings["seed"] = json!(seed);
                 let files = vec![
@@ -130,6 +144,7 @@ fn settings(spec: &GenerateSpec, weights_hash: &str) -> Json {
         "prompt": spec.prompt, "negative_prompt": spec.negative_prompt, "steps": spec.steps,
         "guidance_scale": spec.guidance_scale, "scheduler": spec.scheduler, "seed": spec.seed,
         "width": spec.width, "height": spec.height, "loras": lora_names(spec),
+        "prompt_syntax": spec.prompt_syntax,
         "denoise_strength": spec.init_image.as_ref().map(|_| spec.strength), "weights_hash": weights_hash,
     })
 }

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam::channel::{Receiver, Sender, bounded};
+use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use diffusion::{DiffusionError, GenerateSpec};
 use image::RgbImage;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::RenderOptions;
-use super::draw_pictures::draw_pictures;
+use super::draw_pictures::{Memory, draw_pictures};
 use super::draw_video::draw_video;
 use super::model_choice::ListedModel;
 use super::model_shelf::ModelShelf;
-use super::payload::Order;
+use super::payload::{Order, SourceHashes};
 use super::progress::{Progress, Step};
 
 /// Pictures drawn side by side at most, unless a setting says otherwise.
@@ -66,6 +66,8 @@ pub(super) struct Drawn {
     pub spec: GenerateSpec,
     pub model: String,
     pub weights_hash: String,
+    /// Hashes of the pictures that it began with.
+    pub sources: SourceHashes,
     pub result: DrawnResult,
     pub took: Duration,
     /// When the device took it up.
@@ -107,8 +109,40 @@ pub(super) enum DrawError {
     Cancelled,
 }
 
+/// The way to the thread. It comes with the first work, and with it the memory of models; one that died is replaced.
+pub(super) struct DeviceThread {
+    options: RenderOptions,
+    progress: Arc<Progress>,
+    sender: Option<Sender<Work>>,
+}
+
+impl DeviceThread {
+    pub fn new(options: RenderOptions, progress: Arc<Progress>) -> DeviceThread {
+        DeviceThread { options, progress, sender: None }
+    }
+
+    /// Hands work over. If the thread dies with it the replies go too, and whoever waits for them hears of it.
+    pub fn send(&mut self, work: Work) -> Result<(), String> {
+        let work = match &self.sender {
+            None => work,
+            Some(sender) => match sender.try_send(work) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(_)) => return Err("the device has too much to do".into()),
+                Err(TrySendError::Disconnected(work)) => {
+                    tracing::error!("the thread that draws died; starting another");
+                    work
+                }
+            },
+        };
+        let sender = start(self.options.clone(), self.progress.clone())?;
+        let sent = sender.try_send(work).map_err(|_| "the device takes no work".to_string());
+        self.sender = Some(sender);
+        sent
+    }
+}
+
 /// Starts the thread; one job may wait in the channel while another is drawn.
-pub(super) fn start(options: RenderOptions, progress: Arc<Progress>) -> Result<Sender<Work>, String> {
+fn start(options: RenderOptions, progress: Arc<Progress>) -> Result<Sender<Work>, String> {
     let (sender, receiver) = bounded(1);
     std::thread::Builder::new()
         .name("render".into())
@@ -199,13 +233,16 @@ fn draw(
     if jobs.iter().all(Task::is_cancelled) {
         return Ok(jobs.iter().map(|_| Err(DrawError::Cancelled)).collect());
     }
-    let bytes_max = shelf.bytes_max();
+    let (bytes_max, drawing_bytes_max) = (shelf.bytes_max(), shelf.drawing_bytes_max());
     let model = shelf.take(listed).map_err(explained)?;
     let drawn = match jobs {
         [task] if task.order.is_video() => {
-            vec![draw_video(model, &listed.name, task, telling)]
+            vec![draw_video(model, &listed.name, task, drawing_bytes_max, telling)]
         }
-        _ => draw_pictures(model, &listed.name, jobs, bytes_max, telling)?,
+        _ => {
+            let memory = Memory { bytes_max, drawing_bytes_max };
+            draw_pictures(model, &listed.name, jobs, memory, telling)?
+        }
     };
     match drawn.as_slice() {
         // A failure of the only one is for the caller to act on.
@@ -271,5 +308,35 @@ pub(super) fn explained(error: DiffusionError) -> DrawError {
         DiffusionError::Cancelled { .. } => DrawError::Cancelled,
         DiffusionError::Backend(_) | DiffusionError::Io { .. } => DrawError::Failed(error.to_string()),
         other => DrawError::Refused(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::model_choice::model_named;
+
+    #[test]
+    fn a_thread_that_died_is_replaced() {
+        let options = RenderOptions {
+            models_dir: "nowhere".into(),
+            model: None,
+            device: diffusion::DeviceChoice::Cpu,
+            weight_type: diffusion::WeightType::F32,
+            memory_bytes_max: 1 << 30,
+            drawing_bytes_max: None,
+            pixels_max: 1 << 20,
+            batch_max: None,
+            videos: false,
+        };
+        let mut device = DeviceThread::new(options, Arc::new(Progress::default()));
+        let (dead, _) = bounded(1);
+        device.sender = Some(dead);
+        let (tell, ending) = oneshot::channel();
+        let model = model_named(std::path::Path::new("nowhere"), None).expect("the starter");
+        let work = Work { model, jobs: Vec::new(), room: None, ending: Some(tell) };
+        device.send(work).expect("another thread takes it");
+        // The work was taken and ended: what it held is gone.
+        assert!(ending.blocking_recv().is_err());
     }
 }

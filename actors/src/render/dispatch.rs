@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
 use models::{Claims, Value, schema};
@@ -13,45 +13,30 @@ use uuid::Uuid;
 
 use super::RenderOptions;
 use super::deliver::deliver;
-use super::device_thread::{self, DrawError, Drawn, Room, Task, Work};
+use super::device_thread::{DeviceThread, DrawError, Drawn, Room, Task, Work};
 use super::model_choice::{ListedModel, model_named};
 use super::payload::shared_fields;
 use super::prepare::prepare;
 use super::progress::Progress;
 use crate::Actors;
-use crate::job_scheduler::{
-    ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, LOCAL_WORKER, RecoverJobs, VIDEO_QUEUE,
-};
+use crate::job_scheduler::jobs::is_final;
+use crate::job_scheduler::{ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, LOCAL_WORKER, VIDEO_QUEUE};
 use crate::refusal::Refusal;
 
 /// How long to wait before looking again when nothing happens.
 const IDLE: Duration = Duration::from_secs(1);
-/// How often silent remote workers are looked for.
-const RECOVER_EVERY: Duration = Duration::from_secs(10);
 
 /// Jobs on the device and how to stop them.
 type Running = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
 
 /// Runs for as long as the process.
 pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Progress>) {
-    let service = Claims::service();
     let (running, wake) = (Running::default(), Arc::new(Notify::new()));
     tokio::spawn(follow(actors.clone(), running.clone(), wake.clone()));
-    match actors.ask(&service, RecoverJobs { local: true }).await {
-        Ok(0) => {}
-        Ok(count) => tracing::warn!(count, "took back jobs that an earlier process was drawing"),
-        Err(error) => tracing::error!(%error, "could not take back jobs"),
-    }
-    let mut dispatch = Dispatch { actors, options, progress, running, device: None, last: None };
+    let device = DeviceThread::new(options.clone(), progress);
+    let mut dispatch = Dispatch { actors, options, running, device, last: None };
     let mut ahead: Option<Handed> = None;
-    let mut recovered = Instant::now();
     loop {
-        if recovered.elapsed() > RECOVER_EVERY {
-            recovered = Instant::now();
-            if let Err(error) = dispatch.actors.ask(&service, RecoverJobs { local: false }).await {
-                tracing::error!(%error, "could not look for silent workers");
-            }
-        }
         let mut handed = match ahead.take() {
             Some(handed) => handed,
             None => match dispatch.claim(None).await {
@@ -105,9 +90,8 @@ struct Handed {
 struct Dispatch {
     actors: Actors,
     options: RenderOptions,
-    progress: Arc<Progress>,
     running: Running,
-    device: Option<Sender<Work>>,
+    device: DeviceThread,
     /// What the last job was like, and how many others there was room for beside it.
     last: Option<(Shared, usize)>,
 }
@@ -158,27 +142,13 @@ impl Dispatch {
             }
         }
         let (tell_ending, ending) = oneshot::channel();
-        let device = match self.device() {
-            Ok(device) => device,
-            Err(error) => {
-                for (claimed, _) in drawings {
-                    report_failure(&self.actors, &claimed, error.clone(), true).await;
-                }
-                return None;
+        if let Err(error) = self.device.send(Work { model, jobs, room, ending: Some(tell_ending) }) {
+            for (claimed, _) in drawings {
+                report_failure(&self.actors, &claimed, error.clone(), true).await;
             }
-        };
-        // If the thread is gone the replies go with the work, and whoever waits for them hears of it.
-        let _ = device.try_send(Work { model, jobs, room, ending: Some(tell_ending) });
+            return None;
+        }
         Some(Handed { drawings, ending, company, is_fresh })
-    }
-
-    /// The thread, and with it the memory of models, comes with the first job.
-    fn device(&mut self) -> Result<&Sender<Work>, String> {
-        let started = match self.device.take() {
-            Some(device) => device,
-            None => device_thread::start(self.options.clone(), self.progress.clone())?,
-        };
-        Ok(self.device.insert(started))
     }
 
     /// Claims as many others as the device has room for beside the job that it is about to draw.
@@ -265,13 +235,14 @@ async fn finish(actors: Actors, running: Running, claimed: ClaimedJob, drawn: Re
 
 async fn report_failure(actors: &Actors, claimed: &ClaimedJob, message: String, retry: bool) {
     tracing::warn!(job = %claimed.id, attempt = claimed.attempt, message, "a job failed");
-    let report = FailJob { id: claimed.id, attempt: claimed.attempt, message, retry };
+    let attempt = Some(claimed.attempt);
+    let report = FailJob { id: claimed.id, attempt, message, retry, metadata: serde_json::Map::new() };
     if let Err(error) = actors.ask(&Claims::service(), report).await {
         tracing::error!(job = %claimed.id, %error, "could not record a failure");
     }
 }
 
-/// Wakes the loop for new jobs and stops drawings whose job was cancelled or deleted.
+/// Wakes the loop for new jobs and stops drawings whose job has ended meanwhile, however that came, or was deleted.
 async fn follow(actors: Actors, running: Running, wake: Arc<Notify>) {
     let jobs = schema().known("jobs");
     let mut commits = actors.events().subscribe();
@@ -284,7 +255,7 @@ async fn follow(actors: Actors, running: Running, wake: Arc<Notify>) {
                     let status = change.new.as_ref().and_then(|row| row[jobs.at("status")].as_str());
                     match (status, id) {
                         (Some("queued"), _) => wake.notify_one(),
-                        (Some("cancelled") | None, Some(id)) => {
+                        (status, Some(id)) if status.is_none() || is_final(status) => {
                             let running = running.lock().unwrap_or_else(PoisonError::into_inner);
                             if let Some(cancel) = running.get(&id) {
                                 cancel.store(true, Ordering::Relaxed);

@@ -5,21 +5,32 @@ use std::time::Instant;
 use diffusion::{DiffusionModel, GenerateSpec, StepReport};
 
 use super::device_thread::{DrawError, Drawn, DrawnResult, Task, Telling, explained, unless_cancelled};
+use super::free_memory::refuse_too_large;
 use super::progress::Step;
+
+/// What drawing may take, in bytes.
+#[derive(Clone, Copy)]
+pub(super) struct Memory {
+    /// Weights and pictures that share a run.
+    pub bytes_max: u64,
+    /// One drawing beside the weights, where a setting says so.
+    pub drawing_bytes_max: Option<u64>,
+}
 
 /// One outcome per job. A failure of the device is an error for all that were in the run.
 pub(super) fn draw_pictures(
     model: &DiffusionModel,
     name: &str,
     jobs: &[Task],
-    bytes_max: u64,
+    memory: Memory,
     telling: &mut Telling<'_>,
 ) -> Result<Vec<Result<Drawn, DrawError>>, DrawError> {
     let specs: Vec<Result<GenerateSpec, String>> = jobs.iter().map(|task| task.order.spec(model)).collect();
     let mut outcomes: Vec<Option<Result<Drawn, DrawError>>> = jobs.iter().map(|_| None).collect();
     for (outcome, spec) in outcomes.iter_mut().zip(&specs) {
-        if let Err(message) = spec {
-            *outcome = Some(Err(DrawError::Refused(message.clone())));
+        let fits = |spec| refuse_too_large(model, spec, memory.drawing_bytes_max);
+        if let Err(message) = spec.as_ref().map_err(String::clone).and_then(fits) {
+            *outcome = Some(Err(DrawError::Refused(message)));
         }
     }
     while let Some(first) = outcomes.iter().position(Option::is_none) {
@@ -27,7 +38,7 @@ pub(super) fn draw_pictures(
         let mut run: Vec<(usize, &GenerateSpec)> = Vec::new();
         for (place, spec) in specs.iter().enumerate().skip(first) {
             let Ok(spec) = spec else { continue };
-            if outcomes[place].is_none() && fits(model, bytes_max, &run, spec) {
+            if outcomes[place].is_none() && fits(model, memory.bytes_max, &run, spec) {
                 run.push((place, spec));
             }
         }
@@ -75,6 +86,7 @@ pub(super) fn draw_pictures(
                     spec: spec.clone(),
                     model: name.into(),
                     weights_hash: model.weights_hash().into(),
+                    sources: jobs[place].order.source_hashes(),
                     result: DrawnResult::Pictures(pictures),
                     took,
                     taken: started,

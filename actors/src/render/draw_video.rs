@@ -7,6 +7,7 @@ use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
 use super::device_thread::{DrawError, Drawn, DrawnResult, Task, Telling, explained, unless_cancelled};
+use super::free_memory::refuse_too_large;
 use super::progress::Step;
 use super::video::{Keyframe, VideoEncoder, VideoPlan};
 
@@ -15,6 +16,7 @@ pub(super) fn draw_video(
     model: &DiffusionModel,
     name: &str,
     task: &Task,
+    drawing_bytes_max: Option<u64>,
     telling: &mut Telling<'_>,
 ) -> Result<Drawn, DrawError> {
     let order = &task.order;
@@ -23,6 +25,7 @@ pub(super) fn draw_video(
     let plan = VideoPlan::read(config, is_high, order.seed).map_err(DrawError::Refused)?;
     let spec = GenerateSpec { num_images: 1, ..order.spec(model).map_err(DrawError::Refused)? };
     plan.check_size(spec.width, spec.height).map_err(DrawError::Refused)?;
+    refuse_too_large(model, &spec, drawing_bytes_max).map_err(DrawError::Refused)?;
     let ends = References::read(&spec, order.last_frame.as_deref()).map_err(DrawError::Refused)?;
     // Everything is checked before the first frame is drawn.
     for keyframe in &plan.keyframes {
@@ -61,6 +64,7 @@ pub(super) fn draw_video(
         spec,
         model: name.into(),
         weights_hash: model.weights_hash().into(),
+        sources: order.source_hashes(),
         result,
         took: started.elapsed(),
         taken: started,

@@ -67,6 +67,39 @@ pub fn read_loras(value: &Json) -> Result<Vec<WantedLora>, String> {
     Ok(loras)
 }
 
+/// The LoRAs that a prompt names as A1111 writes them, `<lora:ink:0.8>` or `<lora:ink>`, and the prompt without them.
+/// The message says which of them cannot be read.
+pub fn lora_tags(prompt: &str) -> Result<(String, Vec<WantedLora>), String> {
+    let (mut words, mut loras) = (String::new(), Vec::new());
+    let mut rest = prompt;
+    while let Some(at) = rest.find("<lora:") {
+        let Some(end) = rest[at..].find('>') else { break };
+        let tag = &rest[at..at + end + 1];
+        let inner = &tag["<lora:".len()..tag.len() - 1];
+        let (name, scale) = match inner.split_once(':') {
+            None => (inner, Some(1.0)),
+            Some((name, scale)) => (name, scale.trim().parse::<f64>().ok()),
+        };
+        let scale = scale.filter(|scale| (-LORA_SCALE_MAX..=LORA_SCALE_MAX).contains(scale));
+        let Some(scale) = scale.filter(|_| !name.trim().is_empty()) else {
+            return Err(format!("{tag} is not <lora:NAME:SCALE> with a scale within ±{LORA_SCALE_MAX}"));
+        };
+        if loras.len() >= LORAS_MAX {
+            return Err(format!("more than {LORAS_MAX} LoRAs"));
+        }
+        loras.push(WantedLora { name: name.trim().into(), scale });
+        words.push_str(&rest[..at]);
+        rest = &rest[at + end + 1..];
+        // The space before a tag and the one after it were one gap.
+        if words.is_empty() || words.ends_with(char::is_whitespace) {
+            rest = rest.trim_start();
+        }
+    }
+    words.push_str(rest);
+    let words = if loras.is_empty() { words } else { words.trim_end().to_string() };
+    Ok((words, loras))
+}
+
 /// The files behind the names. Names come from clients: only listed files are opened.
 pub fn lora_files(models_dir: &Path, wanted: &[WantedLora]) -> Result<Vec<(PathBuf, f64)>, String> {
     if wanted.is_empty() {
@@ -109,6 +142,21 @@ mod tests {
         ] {
             let error = read_loras(&wrong).expect_err("refused");
             assert!(error.starts_with(field), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_prompt_may_name_loras() {
+        let (words, loras) =
+            lora_tags("<lora:a b>a cat <lora:ink:0.5> on a mat <lora:dust:-1>").expect("it reads");
+        assert_eq!(words, "a cat on a mat");
+        let loras: Vec<(&str, f64)> = loras.iter().map(|lora| (lora.name.as_str(), lora.scale)).collect();
+        assert_eq!(loras, [("a b", 1.0), ("ink", 0.5), ("dust", -1.0)]);
+        for plain in ["a <lora: cat", "5 > 3, <hypernet:x:1>", " a "] {
+            assert_eq!(lora_tags(plain).expect("it reads"), (plain.to_string(), Vec::new()));
+        }
+        for wrong in ["<lora:ink:much>", "<lora:ink:99>", "<lora::1>", "<lora:ink:1:2>"] {
+            assert!(lora_tags(wrong).expect_err("refused").starts_with(wrong));
         }
     }
 

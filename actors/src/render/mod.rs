@@ -15,7 +15,9 @@ mod device_thread;
 mod dispatch;
 mod draw_pictures;
 mod draw_video;
+mod free_memory;
 mod lora_choice;
+mod lora_hash;
 mod model_choice;
 mod model_folder;
 mod model_shelf;
@@ -26,19 +28,23 @@ mod progress;
 mod video;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use diffusion::DiffusionError as DeviceError;
-pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, read_loras};
+pub use diffusion::prompt::PromptSyntax;
+pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, lora_tags, read_loras};
 pub use model_choice::{ListedModel, list_models, model_named};
 pub use model_folder::{add_model, describe_models, verify_model};
+pub use payload::prompt_syntax;
 pub use picture::infotext;
 pub use progress::{Progress, Step};
 pub use video::check_video;
 
 use crate::Actors;
+use crate::job_scheduler::ReturnJobs;
 
 /// How to draw.
 #[derive(Clone, Debug)]
@@ -53,6 +59,9 @@ pub struct RenderOptions {
     pub weight_type: diffusion::WeightType,
     /// Memory for weights, in bytes; the model used longest ago makes room.
     pub memory_bytes_max: u64,
+    /// Memory that one drawing may take beside the weights, in bytes; on the processor never more than the machine
+    /// has to spare.
+    pub drawing_bytes_max: Option<u64>,
     /// Largest picture, in pixels.
     pub pixels_max: u64,
     /// How many pictures of several jobs may be drawn side by side. When absent as many as gain by it without a
@@ -66,16 +75,31 @@ pub struct RenderOptions {
 #[derive(Clone, Debug)]
 pub struct Render {
     progress: Arc<Progress>,
+    dispatch: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 impl Render {
-    /// Takes back what an earlier process was drawing, then draws what is queued, until the runtime ends.
-    /// Call inside a tokio runtime.
+    /// Draws what is queued, until it is stopped or the runtime ends. What an earlier process was drawing must be
+    /// back in the queue. Call inside a tokio runtime.
     pub fn start(actors: Actors, options: RenderOptions) -> Render {
         let progress = Arc::new(Progress::default());
-        let render = Render { progress: progress.clone() };
-        tokio::spawn(dispatch::run(actors, options, progress));
-        render
+        let dispatch = tokio::spawn(dispatch::run(actors, options, progress.clone()));
+        Render { progress, dispatch: Arc::new(Mutex::new(Some(dispatch))) }
+    }
+
+    /// Takes no more jobs, and puts back those that are under way as if they had never been claimed. What the device
+    /// still draws of them comes to nothing.
+    pub async fn stop(&self, actors: &Actors) {
+        let dispatch = self.dispatch.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(dispatch) = dispatch {
+            dispatch.abort();
+            let _ = dispatch.await;
+        }
+        match actors.ask(&models::Claims::service(), ReturnJobs).await {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "put jobs back that were being drawn"),
+            Err(error) => tracing::error!(%error, "could not put back what was being drawn"),
+        }
     }
 
     /// The steps of a job as they happen; they cost nothing while nobody watches.

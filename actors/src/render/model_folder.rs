@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use diffusion::ModelSource;
+use diffusion::{ModelSource, name_of};
 use serde_json::{Value as Json, json};
 
 use super::model_choice::{list_models, model_named};
@@ -51,11 +51,13 @@ pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
     fs::create_dir_all(models_dir).map_err(|error| said(models_dir, error))?;
     for (from, to) in &parts {
         // A copy that breaks off leaves a name that is no model's.
-        let partial = to.with_extension("partial");
+        let mut partial = to.clone().into_os_string();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
         copy(from, &partial).map_err(|error| said(from, error))?;
         fs::rename(&partial, to).map_err(|error| said(to, error))?;
     }
-    let added = from.file_stem().map(|stem| stem.to_string_lossy().to_string()).unwrap_or_default();
+    let added = name_of(from).unwrap_or_default();
     Ok(json!({"added": added, "weights_hash": inspection.weights_hash}))
 }
 
@@ -75,6 +77,18 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dot_in_a_folders_name_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/goldens/sd15-tiny");
+        let from = folder.path().join("dream-v1.5");
+        copy(&fixture, &from).expect("a model");
+        let target = folder.path().join("models");
+        assert_eq!(add_model(&target, &from).expect("it is added")["added"], "dream-v1.5");
+        let names: Vec<String> = list_models(&target).into_iter().map(|model| model.name).collect();
+        assert_eq!(names, ["starter", "dream-v1.5"]);
+    }
 
     #[test]
     fn the_starter_is_sound_and_what_is_no_model_is_not_added() {

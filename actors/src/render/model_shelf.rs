@@ -23,6 +23,11 @@ impl ModelShelf {
         self.options.memory_bytes_max
     }
 
+    /// Memory for one drawing beside the weights, where a setting says so.
+    pub fn drawing_bytes_max(&self) -> Option<u64> {
+        self.options.drawing_bytes_max
+    }
+
     /// How many pictures of several jobs may be drawn side by side, where a setting says so.
     pub fn batch_max(&self) -> Option<usize> {
         self.options.batch_max

@@ -13,6 +13,14 @@ const NOMINAL_SIDE_PX: f64 = 1024.0;
 /// Pictures of one job at most.
 const IMAGES_MAX: u64 = 6;
 
+/// Hashes of the pictures that a job begins with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct SourceHashes {
+    pub reference: Option<String>,
+    pub mask: Option<String>,
+    pub last_frame: Option<String>,
+}
+
 /// One job, ready to be drawn.
 #[derive(Clone, Debug)]
 pub(super) struct Order {
@@ -35,7 +43,7 @@ pub(super) struct Order {
 }
 
 /// Places of a payload that must agree where pictures are drawn side by side.
-const SHARED: [&str; 13] = [
+const SHARED: [&str; 14] = [
     "/model",
     "/compel_enabled",
     "/config/pipeline",
@@ -47,6 +55,7 @@ const SHARED: [&str; 13] = [
     "/config/scheduler",
     "/config/denoise_strength",
     "/config/loras",
+    "/config/prompt_syntax",
     "/config/mask_object",
     "/config/num_images",
 ];
@@ -56,7 +65,34 @@ pub(super) fn shared_fields(payload: &Json) -> Vec<(&'static str, Json)> {
     SHARED.iter().map(|place| (*place, payload.pointer(place).cloned().unwrap_or(json!(null)))).collect()
 }
 
+/// What brackets in a job's prompts mean: what it says, or else Compel's where `compel` says so, or nothing.
+pub fn prompt_syntax(name: Option<&str>, compel: bool) -> Result<PromptSyntax, String> {
+    match name {
+        Some("plain") => Ok(PromptSyntax::Plain),
+        Some("compel") => Ok(PromptSyntax::Compel),
+        Some("a1111") => Ok(PromptSyntax::A1111),
+        Some("a1111_native") => Ok(PromptSyntax::A1111Native),
+        Some(other) => Err(format!("prompt_syntax: {other:?} is none of plain, compel, a1111, a1111_native")),
+        None if compel => Ok(PromptSyntax::Compel),
+        None => Ok(PromptSyntax::Plain),
+    }
+}
+
+/// The hash of a file that a client sent, as a picture tells it.
+fn hash(bytes: &Option<Vec<u8>>) -> Option<String> {
+    bytes.as_ref().map(|bytes| format!("blake3:{}", blake3::hash(bytes).to_hex()))
+}
+
 impl Order {
+    /// Hashes of the pictures that it begins with.
+    pub fn source_hashes(&self) -> SourceHashes {
+        SourceHashes {
+            reference: hash(&self.reference),
+            mask: hash(&self.mask),
+            last_frame: hash(&self.last_frame),
+        }
+    }
+
     /// Whether a video is wanted.
     pub fn is_video(&self) -> bool {
         self.payload["config"]["pipeline"].as_str() == Some("video")
@@ -71,11 +107,8 @@ impl Order {
         spec.prompt = text(&self.payload["prompt"]).unwrap_or_default();
         spec.negative_prompt = text(&self.payload["negative_prompt"]).or(spec.negative_prompt);
         spec.seed = self.seed;
-        if self.payload["compel_enabled"].as_bool() == Some(true) {
-            spec.prompt_syntax = PromptSyntax::Compel;
-        } else if config["prompt_syntax"].as_str() == Some("a1111") {
-            spec.prompt_syntax = PromptSyntax::A1111;
-        }
+        let compel = self.payload["compel_enabled"].as_bool() == Some(true);
+        spec.prompt_syntax = prompt_syntax(config["prompt_syntax"].as_str(), compel)?;
         if let Some(steps) = number(config, "num_inference_steps")? {
             spec.steps = steps as usize;
         }

@@ -7,6 +7,9 @@ use diffusion::GenerateSpec;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
 use serde_json::{Value as Json, json};
 
+use super::lora_hash::lora_hash;
+use super::payload::SourceHashes;
+
 /// Longest side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE_PX: u32 = 256;
 
@@ -16,6 +19,10 @@ pub(super) struct Origin<'a> {
     pub spec: &'a GenerateSpec,
     /// The picture's own seed.
     pub seed: u64,
+    /// Its place among the job's pictures, from 0.
+    pub index: usize,
+    /// Hashes of the pictures that it began with.
+    pub sources: &'a SourceHashes,
     /// The model's name.
     pub model: &'a str,
     /// BLAKE3 of its weights, hexadecimal.
@@ -74,6 +81,10 @@ pub(super) fn lora_names(spec: &GenerateSpec) -> Vec<Json> {
 /// A PNG with A1111's `parameters` and our own `playhouse` text. The same spec and pixels give the same bytes.
 pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String> {
     let spec = origin.spec;
+    let mut loras = lora_names(spec);
+    for (lora, (path, _)) in loras.iter_mut().zip(&spec.loras) {
+        lora["hash"] = json!(lora_hash(path).map(|hash| format!("blake3:{hash}")));
+    }
     let about = json!({
         "generator": "playhouse", "version": env!("CARGO_PKG_VERSION"),
         "model": origin.model, "weights_hash": format!("blake3:{}", origin.weights_hash),
@@ -82,8 +93,10 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             "height": spec.height, "steps": spec.steps, "guidance_scale": spec.guidance_scale,
             "seed": origin.seed, "noise": format!("{:?}", spec.noise), "scheduler": spec.scheduler,
             "strength": spec.init_image.as_ref().map(|_| spec.strength), "clip_skip": spec.clip_skip,
-            "loras": lora_names(spec), "masked": spec.mask.is_some(),
+            "prompt_syntax": spec.prompt_syntax, "loras": loras, "masked": spec.mask.is_some(),
+            "reference_hash": origin.sources.reference, "mask_hash": origin.sources.mask,
         },
+        "image_index": origin.index,
     });
     let text = infotext(spec, origin.seed, origin.model, origin.weights_hash);
     let mut bytes = Vec::new();
@@ -142,15 +155,28 @@ mod tests {
 
     #[test]
     fn the_png_says_how_it_was_made_and_is_the_same_each_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("ink.safetensors");
+        std::fs::write(&file, b"ink").expect("a file");
         let spec = GenerateSpec {
             prompt: "a red circle, flat".into(),
+            prompt_syntax: diffusion::prompt::PromptSyntax::A1111,
+            loras: vec![(file, 0.5)],
             negative_prompt: Some("blue".into()),
             scheduler: Some("DPM++ 2M Karras".into()),
             width: 16,
             height: 8,
             ..GenerateSpec::default()
         };
-        let origin = Origin { spec: &spec, seed: 7, model: "starter", weights_hash: "0123456789abcdef" };
+        let sources = SourceHashes { reference: Some("blake3:ab".into()), ..SourceHashes::default() };
+        let origin = Origin {
+            spec: &spec,
+            seed: 7,
+            index: 2,
+            sources: &sources,
+            model: "starter",
+            weights_hash: "0123456789abcdef",
+        };
         let picture = RgbImage::new(16, 8);
         let bytes = png(&picture, &origin).expect("it encodes");
         assert_eq!(bytes, png(&picture, &origin).expect("it encodes"));
@@ -160,11 +186,18 @@ mod tests {
         let parameters = &texts.iter().find(|chunk| chunk.keyword == "parameters").expect("parameters").text;
         assert_eq!(
             parameters.lines().collect::<Vec<_>>()[..2],
-            ["a red circle, flat", "Negative prompt: blue"]
+            ["a red circle, flat <lora:ink:0.5>", "Negative prompt: blue"]
         );
         let last = parameters.lines().last().expect("a last line");
         assert!(last.starts_with("Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 16x8, Model hash: 0123456789, Model: starter"), "{last}");
-        assert!(texts.iter().any(|chunk| chunk.keyword == "playhouse"));
+        let own = &texts.iter().find(|chunk| chunk.keyword == "playhouse").expect("our own").text;
+        let own: Json = serde_json::from_str(own).expect("JSON");
+        assert_eq!(own["image_index"], 2);
+        assert_eq!(own["spec"]["prompt_syntax"], "a1111");
+        assert_eq!(own["spec"]["reference_hash"], "blake3:ab");
+        let lora = &own["spec"]["loras"][0];
+        assert_eq!((&lora["name"], &lora["scale"]), (&json!("ink"), &json!(0.5)));
+        assert_eq!(lora["hash"], format!("blake3:{}", blake3::hash(b"ink").to_hex()));
         let other = GenerateSpec { prompt: "猫".into(), ..spec.clone() };
         let bytes = png(&picture, &Origin { spec: &other, ..origin }).expect("any text fits");
         let reader = png::Decoder::new(Cursor::new(&bytes)).read_info().expect("a PNG");

@@ -7,6 +7,7 @@ use store::query::{Comparison, Field, Filter, Item, Limits, Operator, Output, Qu
 use store::{Caller, StoreError, Transaction};
 
 use super::admin_or_service;
+use crate::job_scheduler::traces::{STAY_MICROS, forget, is_shown};
 use crate::refusal::Refusal;
 
 /// Rows removed by one call; with what goes along they stay below the store's limit for one transaction.
@@ -20,7 +21,7 @@ const DAY_MICROS: i64 = 24 * HOUR_MICROS;
 /// Where temporary results lie.
 const BUCKET: &str = "workspace-temp";
 
-/// Removes workspace assets whose time is over, with their files.
+/// Removes workspace assets whose time is over, with their files; those that a scene or a conversation shows stay.
 pub(super) fn cleanup_expired_workspace_assets(
     transaction: &Transaction<'_>,
     _: &[Value],
@@ -34,6 +35,13 @@ pub(super) fn cleanup_expired_workspace_assets(
     let mut removed = 0;
     for id in ids(transaction, &service, assets, expired, "expires_at", BATCH_MAX)? {
         let Some(asset) = transaction.reads().get(assets, &id)? else { continue };
+        if is_shown(transaction, &asset)? {
+            let mut stays = asset.clone();
+            stays[assets.at("expires_at")] = Value::Timestamp(now_micros() + STAY_MICROS);
+            transaction.update(&service, assets, &asset, stays)?;
+            continue;
+        }
+        forget(transaction, &service, &asset)?;
         for column in ["temp_storage_path", "thumbnail_path"] {
             if let Some(path) = asset[assets.at(column)].as_str() {
                 remove_file(transaction, &service, path, &asset[assets.at("user_id")])?;

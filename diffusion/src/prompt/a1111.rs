@@ -1,4 +1,4 @@
-//! A1111's brackets: `(x)` times 1.1, `[x]` divided by 1.1, `(x:1.3)` times 1.3.
+//! A1111's brackets: `(x)` times 1.1, `[x]` divided by 1.1, `(x:1.3)` times 1.3; `BREAK` begins another row.
 
 use super::Fragment;
 
@@ -12,7 +12,7 @@ pub fn parse_a1111(prompt: &str) -> Vec<Fragment> {
     let mut rest = prompt.chars().peekable();
     let flush = |text: &mut String, fragments: &mut Vec<Fragment>| {
         if !text.is_empty() {
-            fragments.push(Fragment { text: std::mem::take(text), weight: 1.0 });
+            push_rows(&std::mem::take(text), fragments);
         }
     };
     while let Some(next) = rest.next() {
@@ -62,17 +62,67 @@ fn multiply(fragments: &mut [Fragment], from: Option<usize>, weight: f64) {
     fragments.iter_mut().skip(from.unwrap_or(usize::MAX)).for_each(|fragment| fragment.weight *= weight);
 }
 
+const BREAK: &str = "BREAK";
+
+/// Adds a text; the words after each `BREAK` in it begin a row. Space around the word goes with it.
+fn push_rows(text: &str, fragments: &mut Vec<Fragment>) {
+    let mut rest = text;
+    let mut begins_row = false;
+    while let Some(at) = find_break(rest) {
+        let before = rest[..at].trim_end();
+        if begins_row || !before.is_empty() {
+            fragments.push(Fragment { begins_row, ..Fragment::plain(before) });
+        }
+        rest = rest[at + BREAK.len()..].trim_start();
+        begins_row = true;
+    }
+    if begins_row || !rest.is_empty() {
+        fragments.push(Fragment { begins_row, ..Fragment::plain(rest) });
+    }
+}
+
+/// Where `BREAK` stands as a word of its own.
+fn find_break(text: &str) -> Option<usize> {
+    let in_word = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(BREAK)
+        .map(|(at, _)| at)
+        .find(|&at| !text[..at].ends_with(in_word) && !text[at + BREAK.len()..].starts_with(in_word))
+}
+
 /// Neighbours of one weight become one.
 fn joined(fragments: Vec<Fragment>) -> Vec<Fragment> {
     let mut out: Vec<Fragment> = Vec::new();
     for fragment in fragments {
         match out.last_mut() {
-            Some(last) if last.weight == fragment.weight => last.text.push_str(&fragment.text),
+            Some(last) if last.weight == fragment.weight && !fragment.begins_row => {
+                last.text.push_str(&fragment.text);
+            }
             _ => out.push(fragment),
         }
     }
     if out.is_empty() {
-        out.push(Fragment { text: String::new(), weight: 1.0 });
+        out.push(Fragment::plain(""));
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn break_begins_a_row_where_it_is_a_word() {
+        let rows = |prompt: &str| -> Vec<(String, f64, bool)> {
+            let fragments = parse_a1111(prompt);
+            fragments.into_iter().map(|it| (it.text, it.weight, it.begins_row)).collect()
+        };
+        let row = |text: &str, weight: f64, begins: bool| (text.to_string(), weight, begins);
+        assert_eq!(rows("a BREAK b"), [row("a", 1.0, false), row("b", 1.0, true)]);
+        assert_eq!(rows("a\nBREAK\nb, (c:1.5)").len(), 3);
+        assert_eq!(rows("(a BREAK b:1.5)"), [row("a", 1.5, false), row("b", 1.5, true)]);
+        assert_eq!(rows("a BREAK BREAK b"), [row("a", 1.0, false), row("", 1.0, true), row("b", 1.0, true)]);
+        for plain in ["BREAKFAST at BREAK_1", "a break"] {
+            assert_eq!(rows(plain), [row(plain, 1.0, false)]);
+        }
+    }
 }

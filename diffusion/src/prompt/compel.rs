@@ -9,9 +9,24 @@ const MINUS: f64 = 0.9;
 
 /// Parses a prompt; what is not understood is taken as words.
 pub fn parse_compel(prompt: &str) -> Conjunction {
-    let chars: Vec<char> = prompt.chars().collect();
+    let chars = spaced(prompt);
     let parts = combined(&chars).unwrap_or_else(|| vec![(Part::Prompt(flat(&chars)), 1.0)]);
     Conjunction { parts }
+}
+
+/// The characters of a prompt, with a space after every comma: `red,hat++` is two words.
+fn spaced(prompt: &str) -> Vec<char> {
+    let mut chars = Vec::with_capacity(prompt.len());
+    let mut rest = prompt.chars().peekable();
+    while let Some(next) = rest.next() {
+        chars.push(next);
+        if next == ',' && rest.peek().is_some_and(|after| !after.is_whitespace()) {
+            chars.push(' ');
+            // As Compel's expression does, which takes comma and character together: of `,,,` the second is passed over.
+            chars.extend(rest.next());
+        }
+    }
+    chars
 }
 
 fn flat(chars: &[char]) -> Vec<Fragment> {
@@ -49,7 +64,7 @@ fn fused(fragments: Vec<Fragment>) -> Vec<Fragment> {
 
 fn plain(text: String) -> Fragment {
     let text = text.replace("\\(", "(").replace("\\)", ")").replace("\\\"", "\"");
-    Fragment { text, weight: 1.0 }
+    Fragment::plain(text)
 }
 
 /// `(…, …).blend(…)` and `(…, …).and(…)`, which must be the whole prompt.
@@ -186,11 +201,16 @@ impl Reader<'_> {
         match self.peek(0)? {
             '+' => power(self.take_while(|c| c == '+'), PLUS),
             '-' => power(self.take_while(|c| c == '-'), MINUS),
-            c if numbers && c.is_ascii_digit() => {
-                let mut number = self.take_while(|c| c.is_ascii_digit());
-                if self.peek(0) == Some('.') && self.peek(1).is_some_and(|c| c.is_ascii_digit()) {
-                    self.at += 1;
-                    number = format!("{number}.{}", self.take_while(|c| c.is_ascii_digit()));
+            c if numbers && (c.is_ascii_digit() || c == '.') => {
+                // `1.3`, `2`, `2.` and `.5`.
+                let (start, whole) = (self.at, self.take_while(|c| c.is_ascii_digit()));
+                let number = match self.expect('.') {
+                    Some(()) => format!("0{whole}.{}0", self.take_while(|c| c.is_ascii_digit())),
+                    None => whole,
+                };
+                if self.at == start + 1 && c == '.' {
+                    self.at = start;
+                    return None;
                 }
                 number.parse().ok().filter(|number: &f64| *number <= 1e3)
             }
@@ -294,6 +314,31 @@ fn flat_inside(chars: &[char], depth: usize) -> Vec<Fragment> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn read(prompt: &str) -> Vec<(String, f64)> {
+        let parts = parse_compel(prompt).parts;
+        let [(Part::Prompt(fragments), _)] = parts.as_slice() else { panic!("one prompt: {prompt}") };
+        fragments.iter().map(|it| (it.text.clone(), (it.weight * 1e6).round() / 1e6)).collect()
+    }
+
+    #[test]
+    fn a_comma_ends_a_word() {
+        let plain = |text: &str| (text.to_string(), 1.0);
+        let weighs = |text: &str, weight: f64| (text.to_string(), weight);
+        assert_eq!(read("a,b,(c)1.2"), [plain("a, b,"), weighs("c", 1.2)]);
+        assert_eq!(read("red,hat++"), [plain("red,"), weighs("hat", 1.21)]);
+        assert_eq!(read("(red,hat)1.5"), [weighs("red , hat", 1.5)]);
+        assert_eq!(read("a, b"), [plain("a, b")]);
+    }
+
+    #[test]
+    fn weights_need_no_digit_on_both_sides_of_the_point() {
+        let weighs = |text: &str, weight: f64| (text.to_string(), weight);
+        assert_eq!(read("(a).5"), [weighs("a", 0.5)]);
+        assert_eq!(read("(a)2. b"), [weighs("a", 2.0), weighs("b", 1.0)]);
+        assert_eq!(read("(a)1.25"), [weighs("a", 1.25)]);
+        assert_eq!(read("(a). b"), [weighs("a . b", 1.0)]);
+    }
 
     #[test]
     fn hostile_nesting_ends_in_words() {

@@ -29,7 +29,8 @@ pub fn encode_text(
         PromptSyntax::Plain => (context.conjunction(&Conjunction::plain(text))?, text.to_string()),
         PromptSyntax::Compel => {
             let prompts = parse_compel(text);
-            (context.conjunction(&prompts)?, words_of(&prompts))
+            // Compel pools the text as it was written, signs and all.
+            (context.conjunction(&prompts)?, text.to_string())
         }
         PromptSyntax::A1111 => {
             let prompts = Conjunction { parts: vec![(Part::Prompt(trimmed(parse_a1111(text))), 1.0)] };
@@ -75,10 +76,10 @@ fn trimmed(fragments: Vec<Fragment>) -> Vec<Fragment> {
     let mut fragments: Vec<Fragment> = fragments
         .into_iter()
         .map(|fragment| Fragment { text: fragment.text.trim().into(), ..fragment })
-        .filter(|fragment| !fragment.text.is_empty())
+        .filter(|fragment| !fragment.text.is_empty() || fragment.begins_row)
         .collect();
     if fragments.is_empty() {
-        fragments.push(Fragment { text: String::new(), weight: 1.0 });
+        fragments.push(Fragment::plain(""));
     }
     fragments
 }

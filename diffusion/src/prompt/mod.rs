@@ -20,10 +20,17 @@ pub enum PromptSyntax {
     Plain,
     /// Compel: `(red)1.3`, `red++`, `("a", "b").blend(0.7, 0.3)`, `("a", "b").and()`.
     Compel,
-    /// A1111: `(red:1.3)`, `((red))`, `[red]`, with Compel's rule for what a weight does.
+    /// A1111: `(red:1.3)`, `((red))`, `[red]`, `BREAK`, with Compel's rule for what a weight does.
     A1111,
     /// A1111 with its own rule: states times weight, the mean restored.
     A1111Native,
+}
+
+impl PromptSyntax {
+    /// Whether A1111's words mean something: brackets, `BREAK`, `<lora:…>`.
+    pub fn is_a1111(self) -> bool {
+        matches!(self, Self::A1111 | Self::A1111Native)
+    }
 }
 
 /// What becomes of words that do not fit into one row of 77.
@@ -44,6 +51,15 @@ pub struct Fragment {
     pub text: String,
     /// 1 is plain.
     pub weight: f64,
+    /// Whether they begin a row of their own: `BREAK` in A1111's syntax.
+    pub begins_row: bool,
+}
+
+impl Fragment {
+    /// Words as they are.
+    pub fn plain(text: impl Into<String>) -> Self {
+        Self { text: text.into(), weight: 1.0, begins_row: false }
+    }
 }
 
 /// One prompt, or a mixture of several.
@@ -72,6 +88,6 @@ pub struct Conjunction {
 impl Conjunction {
     /// A single prompt of plain words.
     pub fn plain(text: &str) -> Self {
-        Self { parts: vec![(Part::Prompt(vec![Fragment { text: text.into(), weight: 1.0 }]), 1.0)] }
+        Self { parts: vec![(Part::Prompt(vec![Fragment::plain(text)]), 1.0)] }
     }
 }

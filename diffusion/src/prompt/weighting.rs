@@ -17,51 +17,72 @@ pub struct TokenRows {
     pub fragment: Vec<Vec<Option<usize>>>,
 }
 
+/// A token with its weight and the fragment it came from.
+type Token = (u32, f64, usize);
+
 /// Lays the tokens of `fragments` out in rows.
 pub fn token_rows(
     tokenizer: &ClipTokenizer,
     fragments: &[Fragment],
     long_prompts: LongPrompts,
 ) -> Result<TokenRows, DiffusionError> {
-    let mut tokens = Vec::new();
+    let mut rows = TokenRows { ids: Vec::new(), weights: Vec::new(), fragment: Vec::new() };
+    // What follows a break never shares a row with what was before it.
+    let mut passages: Vec<Vec<Token>> = vec![Vec::new()];
     for (index, fragment) in fragments.iter().enumerate() {
         let mut ids = tokenizer.encode(&fragment.text)?;
         if long_prompts == LongPrompts::Truncate {
             ids.truncate(tokenizer.chunk_length());
+        } else if fragment.begins_row {
+            passages.push(Vec::new());
         }
-        tokens.extend(ids.into_iter().map(|id| (id, fragment.weight, index)));
+        if let Some(passage) = passages.last_mut() {
+            passage.extend(ids.into_iter().map(|id| (id, fragment.weight, index)));
+        }
     }
-    let mut rows = TokenRows { ids: Vec::new(), weights: Vec::new(), fragment: Vec::new() };
-    let mut rest = tokens.as_slice();
-    loop {
-        let at = match long_prompts {
-            LongPrompts::Truncate => rest.len().min(tokenizer.chunk_length()),
-            LongPrompts::Split => split_point(tokenizer, rest),
-        };
-        let (chunk, remaining) = rest.split_at(at);
+    // A break at the very end begins nothing.
+    if passages.len() > 1 && passages.last().is_some_and(Vec::is_empty) {
+        passages.pop();
+    }
+    for passage in passages {
+        let mut rest = passage.as_slice();
+        loop {
+            if rows.ids.len() >= ROWS_MAX {
+                let reason = format!("longer than {ROWS_MAX} rows of {} words", tokenizer.chunk_length());
+                return Err(DiffusionError::spec("prompt", reason));
+            }
+            let at = match long_prompts {
+                LongPrompts::Truncate => rest.len().min(tokenizer.chunk_length()),
+                LongPrompts::Split => split_point(tokenizer, rest),
+            };
+            let (chunk, remaining) = rest.split_at(at);
+            rows.push(tokenizer, chunk);
+            rest = remaining;
+            if rest.is_empty() || long_prompts == LongPrompts::Truncate {
+                break;
+            }
+        }
+    }
+    Ok(rows)
+}
+
+impl TokenRows {
+    fn push(&mut self, tokenizer: &ClipTokenizer, chunk: &[Token]) {
         let ids: Vec<u32> = chunk.iter().map(|(id, _, _)| *id).collect();
-        rows.ids.push(tokenizer.row(&ids));
+        self.ids.push(tokenizer.row(&ids));
         let mut weights = vec![1.0; tokenizer.max_length];
         let mut origins = vec![None; tokenizer.max_length];
         for (i, (_, weight, fragment)) in chunk.iter().enumerate() {
             weights[i + 1] = *weight;
             origins[i + 1] = Some(*fragment);
         }
-        rows.weights.push(weights);
-        rows.fragment.push(origins);
-        rest = remaining;
-        if rest.is_empty() || long_prompts == LongPrompts::Truncate {
-            return Ok(rows);
-        }
-        if rows.ids.len() >= ROWS_MAX {
-            let reason = format!("longer than {ROWS_MAX} rows of {} words", tokenizer.chunk_length());
-            return Err(DiffusionError::spec("prompt", reason));
-        }
+        self.weights.push(weights);
+        self.fragment.push(origins);
     }
 }
 
 /// After the last sentence that fits, else the last phrase, else the last word, else brutally.
-fn split_point(tokenizer: &ClipTokenizer, tokens: &[(u32, f64, usize)]) -> usize {
+fn split_point(tokenizer: &ClipTokenizer, tokens: &[Token]) -> usize {
     let length = tokenizer.chunk_length();
     if tokens.len() <= length {
         return tokens.len();

@@ -73,6 +73,7 @@ pub struct SchedulerConfig {
     pub original_inference_steps: usize,
     pub timestep_scaling: f64,
     pub log_linear: bool,
+    pub lambda_min_clipped: f64,
     pub continuous: bool,
 }
 
@@ -220,7 +221,8 @@ impl SchedulerConfig {
             skip_prk_steps: keys.flag("skip_prk_steps", false)?,
             original_inference_steps: keys.count("original_inference_steps", 50)?,
             timestep_scaling: keys.number("timestep_scaling", 10.0)?,
-            log_linear: keys.text("interpolation_type", "linear")? == "log_linear",
+            log_linear: class == EulerDiscrete && keys.text("interpolation_type", "linear")? == "log_linear",
+            lambda_min_clipped: lambda_min_clipped(class, &keys)?,
             continuous: keys.text("timestep_type", "discrete")? == "continuous",
         };
         config.check()?;
@@ -273,6 +275,16 @@ fn algorithm_type(class: SchedulerClass, keys: &Keys<'_>) -> Result<String, Diff
         "deis" => Ok("dpmsolver++".into()),
         known @ ("dpmsolver" | "dpmsolver++" | "sde-dpmsolver" | "sde-dpmsolver++") => Ok(known.into()),
         _ => Err(wrong("algorithm_type", "not supported")),
+    }
+}
+
+/// Only this class knows it. JSON has no infinity, so that files say it in words or not at all.
+fn lambda_min_clipped(class: SchedulerClass, keys: &Keys<'_>) -> Result<f64, DiffusionError> {
+    match keys.get("lambda_min_clipped") {
+        Some(Value::Number(number)) if class == SchedulerClass::DpmSolverMultistep => {
+            number.as_f64().ok_or_else(|| wrong("lambda_min_clipped", "a number expected"))
+        }
+        _ => Ok(f64::NEG_INFINITY),
     }
 }
 

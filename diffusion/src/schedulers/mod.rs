@@ -16,7 +16,7 @@ mod scheduling_pndm;
 mod scheduling_unipc_multistep;
 
 pub use config::{PredictionType, SchedulerClass, SchedulerConfig};
-pub use names::{SCHEDULER_NAMES, scheduler_named};
+pub use names::{OwnScheduler, SCHEDULER_NAMES, own_scheduler, scheduler_named};
 
 use crate::DiffusionError;
 

@@ -1,6 +1,6 @@
 //! The noise of the training, and the ways to spread a few steps over it.
 
-use super::config::{SchedulerConfig, TimestepSpacing};
+use super::config::{SchedulerClass, SchedulerConfig, TimestepSpacing};
 
 /// How the betas rise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -102,7 +102,17 @@ fn rescale_zero_terminal_snr(alphas_cumprod: &mut [f64]) {
 /// Timesteps of `steps` steps, the noisiest first. `one_more` lays out one step more and drops the last,
 /// as the multistep solvers do; `fractional` does not round.
 pub(super) fn spread(config: &SchedulerConfig, steps: usize, one_more: bool, fractional: bool) -> Vec<f64> {
-    let train = config.num_train_timesteps;
+    spread_within(config, config.num_train_timesteps, steps, one_more, fractional)
+}
+
+/// The same over the first `train` timesteps of the training only.
+fn spread_within(
+    config: &SchedulerConfig,
+    train: usize,
+    steps: usize,
+    one_more: bool,
+    fractional: bool,
+) -> Vec<f64> {
     let count = steps + usize::from(one_more);
     let mut timesteps: Vec<f64> = match config.timestep_spacing {
         TimestepSpacing::Linspace => linspace(0.0, (train - 1) as f64, count)
@@ -110,16 +120,15 @@ pub(super) fn spread(config: &SchedulerConfig, steps: usize, one_more: bool, fra
             .map(|t| if fractional { t } else { t.round_ties_even() })
             .collect(),
         TimestepSpacing::Leading => {
-            let ratio = train / count;
+            let ratio = train / count.max(1);
             (0..count).map(|i| (i * ratio + config.steps_offset) as f64).collect()
         }
         TimestepSpacing::Trailing => {
-            let ratio = train as f64 / steps as f64;
-            let mut timesteps = Vec::new();
-            while timesteps.len() < steps {
-                timesteps.push((train as f64 - ratio * timesteps.len() as f64).round_ties_even() - 1.0);
-            }
-            return timesteps;
+            // As wide as over the whole training, so that there may be fewer.
+            let ratio = config.num_train_timesteps as f64 / steps as f64;
+            let at = |step: usize| train as f64 - ratio * step as f64;
+            let there = (0..steps).take_while(|step| *step == 0 || at(*step) > 1e-9);
+            return there.map(|step| at(step).round_ties_even() - 1.0).collect();
         }
     };
     timesteps.reverse();
@@ -170,12 +179,20 @@ pub(super) fn multistep_layout(config: &SchedulerConfig, steps: usize) -> (Vec<f
         };
         let timesteps = sigmas.iter().map(|&sigma| {
             let timestep = sigma_to_timestep(sigma, &train);
-            // The solvers keep integers: rounded after Karras, cut off after exponential.
-            if config.use_karras_sigmas { timestep.round_ties_even() } else { timestep.trunc() }
+            // The solvers keep integers: rounded after Karras, unless it is DPM's with the cosine schedule; else cut off.
+            let dpm = config.class == SchedulerClass::DpmSolverMultistep;
+            let cosine = config.beta_schedule == BetaSchedule::SquaredcosCapV2;
+            match config.use_karras_sigmas && !(dpm && cosine) {
+                true => timestep.round_ties_even(),
+                false => timestep.trunc(),
+            }
         });
         (sigmas.clone(), timesteps.collect())
     } else {
-        let timesteps = spread(config, steps, true, false);
+        // Where next to nothing of the picture is left, the solver's logarithms break down.
+        let clipped = train.iter().filter(|sigma| -sigma.ln() < config.lambda_min_clipped).count();
+        let within = (train.len() - clipped).max(1);
+        let timesteps = spread_within(config, within, steps, true, false);
         (timesteps.iter().map(|&timestep| interpolate(&train, timestep)).collect::<Vec<_>>(), timesteps)
     };
     sigmas.push(if config.final_sigma_is_min { lowest } else { 0.0 });
@@ -187,7 +204,10 @@ pub(super) fn discrete_layout(config: &SchedulerConfig, steps: usize) -> (Vec<f6
     let train = config.noise_schedule().sigmas();
     let mut timesteps = spread(config, steps, false, true);
     let mut sigmas: Vec<f64> = timesteps.iter().map(|&timestep| interpolate(&train, timestep)).collect();
-    let (min, max) = (sigmas[steps - 1], sigmas[0]);
+    let (min, max) = match config.log_linear {
+        true => (train[0], train[train.len() - 1]),
+        false => (sigmas[steps - 1], sigmas[0]),
+    };
     let (min, max) = (config.sigma_min.unwrap_or(min), config.sigma_max.unwrap_or(max));
     if config.use_karras_sigmas || config.use_exponential_sigmas {
         sigmas = match config.use_karras_sigmas {

@@ -27,16 +27,18 @@ impl EulerDiscreteScheduler {
     pub fn new(config: &SchedulerConfig, steps: usize) -> Self {
         let train = config.noise_schedule().sigmas();
         let (mut sigmas, mut timesteps) = discrete_layout(config, steps);
-        if config.log_linear && !config.use_karras_sigmas && !config.use_exponential_sigmas {
+        let even = config.log_linear && !config.use_karras_sigmas && !config.use_exponential_sigmas;
+        if even {
             let (min, max) = (train[0], train[train.len() - 1]);
-            // diffusers lays out from the smallest to the largest, one more, and so do we.
+            // From the largest to the smallest with one more than there are steps: the last step ends at the smallest.
             sigmas = linspace(max.ln(), min.ln(), steps + 1).into_iter().map(f64::exp).collect();
-            sigmas.truncate(steps);
         }
         if config.continuous && config.prediction_type == PredictionType::VPrediction {
-            timesteps = sigmas.iter().map(|sigma| 0.25 * sigma.ln()).collect();
+            timesteps = sigmas.iter().take(steps).map(|sigma| 0.25 * sigma.ln()).collect();
         }
-        sigmas.push(if config.final_sigma_is_min { train[0] } else { 0.0 });
+        if !even {
+            sigmas.push(if config.final_sigma_is_min { train[0] } else { 0.0 });
+        }
         Self {
             init_noise_sigma: init_noise_sigma(config.timestep_spacing, &sigmas),
             timesteps,

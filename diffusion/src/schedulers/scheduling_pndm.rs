@@ -24,7 +24,7 @@ pub struct PndmScheduler {
 impl PndmScheduler {
     /// Lays out `steps` steps, which take a call or more besides.
     pub fn new(config: &SchedulerConfig, steps: usize) -> Result<Self, DiffusionError> {
-        let least = if config.skip_prk_steps { 2 } else { 4 };
+        let least = if config.skip_prk_steps { 1 } else { 4 };
         if steps < least {
             return Err(DiffusionError::spec("steps", format!("PNDMScheduler takes {least} or more")));
         }
@@ -126,9 +126,13 @@ impl PndmScheduler {
     }
 }
 
-/// The last but one of the rising timesteps is called twice, for the multistep has to start somewhere.
+/// The last but one of the rising timesteps is called twice, for the multistep has to start somewhere; a single one
+/// is called once.
 fn with_second_repeated(rising: &[f64]) -> Vec<f64> {
     let last = rising.len() - 1;
+    if last == 0 {
+        return rising.to_vec();
+    }
     let mut timesteps = rising[..last].to_vec();
     timesteps.push(rising[last - 1]);
     timesteps.push(rising[last]);

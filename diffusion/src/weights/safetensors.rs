@@ -179,6 +179,22 @@ impl WeightFile {
     }
 }
 
+impl WeightFile {
+    /// The first number of `entry`, which may be an integer; none if there is none or it is of no such type.
+    pub fn read_number(&self, name: &str, entry: &TensorEntry) -> Result<Option<f64>, DiffusionError> {
+        let bytes = || self.read(entry.offset, entry.length);
+        let first = |bytes: Vec<u8>| bytes.first_chunk::<8>().map(|chunk| i64::from_le_bytes(*chunk));
+        Ok(match entry.dtype {
+            StoredType::I64 => first(bytes()?).map(|number| number as f64),
+            StoredType::I32 => bytes()?.first_chunk::<4>().map(|chunk| f64::from(i32::from_le_bytes(*chunk))),
+            StoredType::I16 => bytes()?.first_chunk::<2>().map(|chunk| f64::from(i16::from_le_bytes(*chunk))),
+            StoredType::I8 => bytes()?.first().map(|byte| f64::from(*byte as i8)),
+            StoredType::U8 => bytes()?.first().map(|byte| f64::from(*byte)),
+            _ => self.read_f32(name, entry)?.first().map(|number| f64::from(*number)),
+        })
+    }
+}
+
 /// Widens stored numbers; none for integers.
 fn to_f32(bytes: &[u8], dtype: StoredType) -> Option<Vec<f32>> {
     let (pairs, quads, eights) =

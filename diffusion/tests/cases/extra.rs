@@ -162,7 +162,8 @@ fn a1111(goldens: &Goldens, report: &mut Report) {
         let native = encode_native(encoder, &fragments, truncate, false, device).unwrap();
         judge(goldens, report, &format!("a1111.native.{i}"), &values(native));
         let given: Vec<(String, f64)> = serde_json::from_value(case["compel_fragments"].clone()).unwrap();
-        let given = given.into_iter().map(|(text, weight)| Fragment { text, weight }).collect();
+        let given =
+            given.into_iter().map(|(text, weight)| Fragment { weight, ..Fragment::plain(text) }).collect();
         let given = diffusion::prompt::Conjunction { parts: vec![(Part::Prompt(given), 1.0)] };
         let found = encode_prompts(encoder, &given, truncate, false, device).unwrap();
         judge(goldens, report, &format!("a1111.compel_rule.{i}"), &values(found));

@@ -11,7 +11,9 @@ pub static QUEUE_ENTRIES: Table = Table {
     columns: &[
         uuid("id").doc("the job's id"),
         uuid("user_id").doc("whose turn it takes"),
-        text("queue").doc("sdxl_queue for pictures, wan_queue for videos"),
+        text("queue").doc(
+            "sdxl_queue for pictures, wan_queue for videos, replicate for what a provider elsewhere draws",
+        ),
         text("state").default("'waiting'::text").doc("waiting|running|ended"),
         int4("priority").default("0").doc("among the jobs of one account, greatest first"),
         text("idempotency_key").nullable().doc("the caller's; one job per account and key"),

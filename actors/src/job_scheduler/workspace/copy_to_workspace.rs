@@ -1,14 +1,13 @@
 //! Taking something kept back to the bench.
 
-use models::{Aggregate, Value, schema};
+use models::{Aggregate, Command, Value, schema};
 use serde_json::json;
-use store::query::Query;
+use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::{copy_file, path_in};
+use super::{ALIKE_MAX, blob_of, copy_file, path_in};
 use crate::aggregate::Decision;
-use crate::job_scheduler::entry::first;
 use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
 use crate::refusal::Refusal;
 
@@ -41,10 +40,13 @@ impl Decision for CopyToWorkspace {
         for column in ["original_prompt", "model_used", "generation_seed"] {
             same = same.equal(column, kept[library.at(column)].clone());
         }
-        if let Some(row) = first(transaction, same)?
-            && let Some(id) = row[assets.at("id")].as_uuid()
-        {
-            return Ok(Some((id, true)));
+        let own = blob_of(transaction, LIBRARY_BUCKET, &kept[library.at("storage_path")])?;
+        let reader = Reader::new(transaction.reads(), &service, Limits::default());
+        for row in reader.stored(&same.limit(ALIKE_MAX), Command::Select)? {
+            let there = blob_of(transaction, WORKSPACE_BUCKET, &row[assets.at("temp_storage_path")])?;
+            if let Some(id) = row[assets.at("id")].as_uuid().filter(|_| there.is_some() && there == own) {
+                return Ok(Some((id, true)));
+            }
         }
         let text = |column: &str| kept[library.at(column)].as_str().unwrap_or_default().to_string();
         let stored = text("storage_path");

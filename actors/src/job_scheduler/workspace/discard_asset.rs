@@ -8,9 +8,10 @@ use super::{asset_of, path_in, thumbnail_beside};
 use crate::aggregate::Decision;
 use crate::file::object_row;
 use crate::job_scheduler::WORKSPACE_BUCKET;
+use crate::job_scheduler::traces::{forget, is_shown};
 use crate::refusal::Refusal;
 
-/// Removes a workspace asset with its file and thumbnail.
+/// Removes a workspace asset with its file and thumbnail; these stay while a scene or a conversation shows them.
 #[derive(Debug)]
 pub struct DiscardAsset {
     /// The asset.
@@ -33,6 +34,11 @@ impl Decision for DiscardAsset {
         let (assets, objects) = (schema().known("workspace_assets"), schema().known("storage.objects"));
         let Some(asset) = asset_of(transaction, self.asset_id, self.user_id)? else { return Ok(false) };
         transaction.delete(&service, assets, &asset)?;
+        if is_shown(transaction, &asset)? {
+            // What a scene shows is not the workspace's alone.
+            return Ok(true);
+        }
+        forget(transaction, &service, &asset)?;
         let path = asset[assets.at("temp_storage_path")].as_str().unwrap_or_default();
         let path = path_in(path, WORKSPACE_BUCKET).to_string();
         let thumbnail = match asset[assets.at("thumbnail_path")].as_str() {

@@ -15,6 +15,9 @@ pub use save_asset::{SaveAsset, SavedAsset};
 use crate::file::{NewObject, object_row, put_object_rows};
 use crate::refusal::Refusal;
 
+/// Rows that may be the same picture are compared up to so many.
+const ALIKE_MAX: u64 = 200;
+
 /// Gives a file a second name; the bytes are shared. Answers with its size in bytes, or `None` if there is no file.
 pub(super) fn copy_file(
     transaction: &Transaction,
@@ -46,6 +49,13 @@ fn asset_of(transaction: &Transaction, id: Uuid, user: Uuid) -> Result<Option<Ro
     let assets = schema().known("workspace_assets");
     let asset = transaction.reads().get(assets, &[Value::Uuid(id)])?;
     Ok(asset.filter(|row| row[assets.at("user_id")].as_uuid() == Some(user)))
+}
+
+/// The bytes of a stored file, by their hash; `None` if there is no file.
+fn blob_of(transaction: &Transaction, bucket: &str, path: &Value) -> Result<Option<Value>, Refusal> {
+    let objects = schema().known("storage.objects");
+    let path = path_in(path.as_str().unwrap_or_default(), bucket);
+    Ok(object_row(transaction, bucket, path)?.map(|object| object[objects.at("blob_hash")].clone()))
 }
 
 /// The path of an asset inside its bucket; older rows name the bucket too.

@@ -1,15 +1,15 @@
 //! Keeping a result.
 
-use models::{Aggregate, Row, Value, schema};
+use models::{Aggregate, Command, Row, Value, schema};
 use serde_json::json;
-use store::query::Query;
+use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::{asset_of, copy_file, path_in, thumbnail_beside};
+use super::{ALIKE_MAX, asset_of, blob_of, copy_file, path_in, thumbnail_beside};
 use crate::aggregate::Decision;
-use crate::job_scheduler::entry::first;
-use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
+use crate::job_scheduler::entry::by_id;
+use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET, traces};
 use crate::refusal::Refusal;
 
 /// Copies a workspace asset into the library; the asset stays.
@@ -25,7 +25,7 @@ pub struct SaveAsset {
     pub collection_id: Option<Uuid>,
     /// Its tags there.
     pub tags: Vec<String>,
-    /// Whether a library row with the same prompt, seed and model counts as this one.
+    /// Whether a library row with the same prompt, seed, model and bytes counts as this one.
     pub unless_known: bool,
 }
 
@@ -85,6 +85,11 @@ impl Decision for SaveAsset {
         let has_thumbnail = from.split('/').next() == Some(self.user_id.to_string().as_str())
             && copy_file(transaction, &service, (WORKSPACE_BUCKET, &from), (LIBRARY_BUCKET, &thumbnail))?
                 .is_some();
+        let thumbnail = match (has_thumbnail, asset[assets.at("asset_type")].as_str()) {
+            (true, _) => Some(thumbnail),
+            (false, Some("video")) => self.reference_thumbnail(transaction, &service, &asset)?,
+            (false, _) => None,
+        };
 
         let mut row = library.default_row();
         let mut set = |column: &str, value: Value| row[library.at(column)] = value;
@@ -102,7 +107,7 @@ impl Decision for SaveAsset {
             set(to, asset[assets.at(from)].clone());
         }
         set("storage_path", Value::Text(key));
-        set("thumbnail_path", if has_thumbnail { Value::Text(thumbnail) } else { Value::Null });
+        set("thumbnail_path", thumbnail.map_or(Value::Null, Value::Text));
         set("file_size_bytes", Value::Int(size));
         set("custom_title", self.custom_title.clone().map_or(Value::Null, Value::Text));
         set("collection_id", self.collection_id.map_or(Value::Null, Value::Uuid));
@@ -122,54 +127,56 @@ impl Decision for SaveAsset {
         );
         let row = transaction.insert(&service, library, row)?;
         let library_id = row[library.at("id")].as_uuid().unwrap_or_default();
-        if row[library.at("asset_type")].as_str() == Some("video") {
-            self.keep_video(transaction, &service, &asset, &row)?;
-        }
+        traces::keep(transaction, &service, &asset, &row, self.custom_title.as_deref())?;
         Ok(Some(SavedAsset { library_id, existed: false }))
     }
 }
 
 impl SaveAsset {
-    /// The video's row of the legacy library now points to the file that stays.
-    fn keep_video(
+    /// A library row that is this asset in all but name: of the same words, seed and model, and the same bytes.
+    fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Uuid>, Refusal> {
+        let [assets, library] = ["workspace_assets", "user_library"].map(|name| schema().known(name));
+        let path = &asset[assets.at("temp_storage_path")];
+        let Some(own) = blob_of(transaction, WORKSPACE_BUCKET, path)? else { return Ok(None) };
+        let mut same = Query::all(library.id).equal("user_id", Value::Uuid(self.user_id));
+        for column in ["original_prompt", "generation_seed", "model_used"] {
+            same = same.equal(column, asset[assets.at(column)].clone());
+        }
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let reader = Reader::new(transaction.reads(), &service, Limits::default());
+        for row in reader.stored(&same.limit(ALIKE_MAX), Command::Select)? {
+            let kept = blob_of(transaction, LIBRARY_BUCKET, &row[library.at("storage_path")])?;
+            if kept.as_ref() == Some(&own) {
+                return Ok(row[library.at("id")].as_uuid());
+            }
+        }
+        Ok(None)
+    }
+
+    /// A thumbnail for a video that has none: the picture that its job began with, if it is the account's own.
+    fn reference_thumbnail(
         &self,
         transaction: &Transaction,
         service: &Caller,
         asset: &Row,
-        kept: &Row,
-    ) -> Result<(), Refusal> {
-        let [assets, library, jobs, videos] =
-            ["workspace_assets", "user_library", "jobs", "videos"].map(|name| schema().known(name));
-        let job = transaction.reads().get(jobs, &[asset[assets.at("job_id")].clone()])?;
-        let Some(id) = job.map(|job| job[jobs.at("video_id")].clone()).filter(|id| !id.is_null()) else {
-            return Ok(());
-        };
-        let Some(old) = transaction.reads().get(videos, &[id])? else { return Ok(()) };
-        let mut row = old.clone();
-        for (to, from) in [("video_url", "storage_path"), ("thumbnail_url", "thumbnail_path")] {
-            let path = kept[library.at(from)].as_str().map(|path| format!("{LIBRARY_BUCKET}/{path}"));
-            row[videos.at(to)] = path.map_or(Value::Null, Value::Text);
+    ) -> Result<Option<String>, Refusal> {
+        let [assets, entries] = ["workspace_assets", "queue.entries"].map(|name| schema().known(name));
+        let Some(job) = asset[assets.at("job_id")].as_uuid() else { return Ok(None) };
+        let Some(entry) = by_id(transaction, entries, job)? else { return Ok(None) };
+        let payload = entry[entries.at("payload")].as_json().unwrap_or_default();
+        let objects = ["first_frame_object", "image_object", "last_frame_object"];
+        for object in objects.iter().filter_map(|name| payload["config"][*name].as_str()) {
+            let Some((bucket, path)) = object.split_once('/') else { continue };
+            if path.split('/').next() != Some(self.user_id.to_string().as_str()) {
+                continue;
+            }
+            let extension = path.rsplit_once('.').map_or("png", |(_, extension)| extension);
+            let to = format!("{}/{}.thumb.{extension}", self.user_id, self.asset_id);
+            if copy_file(transaction, service, (bucket, path), (LIBRARY_BUCKET, &to))?.is_some() {
+                return Ok(Some(to));
+            }
         }
-        row[videos.at("expires_at")] = Value::Null;
-        if let Some(title) = &self.custom_title {
-            row[videos.at("title")] = Value::text(&**title);
-        }
-        transaction.update(service, videos, &old, row)?;
-        Ok(())
-    }
-
-    /// A library row that is this asset in all but name.
-    fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Uuid>, Refusal> {
-        let (assets, library) = (schema().known("workspace_assets"), schema().known("user_library"));
-        let mut same = Query::all(library.id).equal("user_id", Value::Uuid(self.user_id));
-        for (to, from) in [
-            ("original_prompt", "original_prompt"),
-            ("generation_seed", "generation_seed"),
-            ("model_used", "model_used"),
-        ] {
-            same = same.equal(to, asset[assets.at(from)].clone());
-        }
-        let found = first(transaction, same)?;
-        Ok(found.and_then(|row| row[library.at("id")].as_uuid()))
+        Ok(None)
     }
 }

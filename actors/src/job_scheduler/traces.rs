@@ -1,0 +1,98 @@
+//! Rows that name a result's file besides its own: the legacy library's, and scenes and conversations.
+
+use models::{Row, TableInfo, Value, schema};
+use store::{Caller, StoreError, Transaction};
+
+use super::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
+
+/// How long a result that something names stays beyond its time, in microseconds; then it is looked at again.
+pub(crate) const STAY_MICROS: i64 = 7 * 86_400_000_000;
+
+/// The table of the legacy library in which a result stands, and the column with its URL.
+fn legacy(asset: &Row) -> (&'static TableInfo, &'static str) {
+    let assets = schema().known("workspace_assets");
+    match asset[assets.at("asset_type")].as_str() {
+        Some("video") => (schema().known("videos"), "video_url"),
+        _ => (schema().known("images"), "image_url"),
+    }
+}
+
+/// The row of the legacy library that stands for a result.
+fn legacy_row(transaction: &Transaction, asset: &Row) -> Result<Option<Row>, StoreError> {
+    let [assets, jobs] = ["workspace_assets", "jobs"].map(|name| schema().known(name));
+    let (table, _) = legacy(asset);
+    let job = &asset[assets.at("job_id")];
+    if table.table.name == "videos" {
+        let job = transaction.reads().get(jobs, std::slice::from_ref(job))?;
+        let id = job.map(|job| job[jobs.at("video_id")].clone()).filter(|id| !id.is_null());
+        return id.map_or(Ok(None), |id| transaction.reads().get(table, &[id]));
+    }
+    let index = &asset[assets.at("asset_index")];
+    let of_job = transaction.reads().referring(table, table.at("job_id"), job)?;
+    Ok(of_job.into_iter().find(|row| row[table.at("image_index")] == *index))
+}
+
+/// The row of the legacy library now points to the copy that stays.
+pub(super) fn keep(
+    transaction: &Transaction,
+    service: &Caller,
+    asset: &Row,
+    kept: &Row,
+    title: Option<&str>,
+) -> Result<(), StoreError> {
+    let library = schema().known("user_library");
+    let (table, url) = legacy(asset);
+    let Some(old) = legacy_row(transaction, asset)? else { return Ok(()) };
+    let mut row = old.clone();
+    for (to, from) in [(url, "storage_path"), ("thumbnail_url", "thumbnail_path")] {
+        let path = kept[library.at(from)].as_str().map(|path| format!("{LIBRARY_BUCKET}/{path}"));
+        row[table.at(to)] = path.map_or(Value::Null, Value::Text);
+    }
+    if table.table.name == "videos" {
+        row[table.at("expires_at")] = Value::Null;
+    }
+    if let Some(title) = title {
+        row[table.at("title")] = Value::text(title);
+    }
+    transaction.update(service, table, &old, row)?;
+    Ok(())
+}
+
+/// The row of the legacy library no longer points to files that go with the result.
+pub(crate) fn forget(transaction: &Transaction, service: &Caller, asset: &Row) -> Result<(), StoreError> {
+    let (table, url) = legacy(asset);
+    let Some(old) = legacy_row(transaction, asset)? else { return Ok(()) };
+    let mut row = old.clone();
+    let prefix = format!("{WORKSPACE_BUCKET}/");
+    for column in [url, "thumbnail_url"] {
+        if row[table.at(column)].as_str().is_some_and(|url| url.starts_with(&prefix)) {
+            row[table.at(column)] = Value::Null;
+        }
+    }
+    if row != old {
+        transaction.update(service, table, &old, row)?;
+    }
+    Ok(())
+}
+
+/// Whether a scene or a conversation shows a result: its file stays as long as one does.
+pub(crate) fn is_shown(transaction: &Transaction, asset: &Row) -> Result<bool, StoreError> {
+    let [assets, jobs, scenes, conversations] =
+        ["workspace_assets", "jobs", "character_scenes", "conversations"].map(|name| schema().known(name));
+    let Some(path) = asset[assets.at("temp_storage_path")].as_str() else { return Ok(false) };
+    let path = path.strip_prefix(WORKSPACE_BUCKET).map_or(path, |rest| rest.trim_start_matches('/'));
+    let whole = format!("{WORKSPACE_BUCKET}/{path}");
+    let names = |text: &Value| text.as_str().is_some_and(|text| text == path || text == whole);
+    let id = &asset[assets.at("job_id")];
+    for scene in transaction.reads().referring(scenes, scenes.at("job_id"), id)? {
+        if names(&scene[scenes.at("image_url")]) {
+            return Ok(true);
+        }
+    }
+    let Some(job) = transaction.reads().get(jobs, std::slice::from_ref(id))? else { return Ok(false) };
+    let metadata = job[jobs.at("metadata")].as_json().unwrap_or_default();
+    let conversation = metadata["conversation_id"].as_str().and_then(|id| uuid::Uuid::parse_str(id).ok());
+    let Some(conversation) = conversation else { return Ok(false) };
+    let row = transaction.reads().get(conversations, &[Value::Uuid(conversation)])?;
+    Ok(row.is_some_and(|row| names(&row[conversations.at("last_scene_image")])))
+}

@@ -1,0 +1,87 @@
+//! How much memory the machine has to spare, and whether a drawing fits into it.
+
+use std::path::Path;
+
+use diffusion::{DiffusionModel, GenerateSpec};
+
+/// Refuses a drawing that would take more memory than there is; the message names the fields.
+pub(super) fn refuse_too_large(
+    model: &DiffusionModel,
+    spec: &GenerateSpec,
+    setting: Option<u64>,
+) -> Result<(), String> {
+    let needed = model.drawing_bytes(spec);
+    // What a graphics card has to spare is known to its driver alone; its limit is the setting.
+    let spare = if model.draws_on_host() { spare_bytes() } else { None };
+    let limit = match (setting, spare) {
+        (Some(setting), Some(spare)) => setting.min(spare),
+        (limit, None) | (None, limit) => match limit {
+            Some(limit) => limit,
+            None => return Ok(()),
+        },
+    };
+    if needed <= limit {
+        return Ok(());
+    }
+    let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
+    Err(format!(
+        "width, height: drawing {}×{} takes about {} MiB of memory; {} MiB are to spare",
+        spec.width,
+        spec.height,
+        mebibytes(needed),
+        mebibytes(limit)
+    ))
+}
+
+/// Bytes that the machine, or the group of processes that this one belongs to, has to spare; `None` where nobody says.
+fn spare_bytes() -> Option<u64> {
+    let read = |path: &Path| std::fs::read_to_string(path).ok();
+    let machine = read(Path::new("/proc/meminfo")).and_then(|text| of_machine(&text));
+    let root = Path::new("/sys/fs/cgroup");
+    let own = read(Path::new("/proc/self/cgroup")).unwrap_or_default();
+    let group = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let places = [
+        (root.join(group), "memory.max", "memory.current", "inactive_file"),
+        (root.into(), "memory.max", "memory.current", "inactive_file"),
+        (root.join("memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    ];
+    let of_group = |(folder, limit, used, cache): &(std::path::PathBuf, &str, &str, &str)| {
+        let stat = read(&folder.join("memory.stat")).unwrap_or_default();
+        of_group(&read(&folder.join(limit))?, &read(&folder.join(used))?, &stat, cache)
+    };
+    machine.into_iter().chain(places.iter().filter_map(of_group)).min()
+}
+
+/// `MemAvailable` of `/proc/meminfo`.
+fn of_machine(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    kibibytes.checked_mul(1024)
+}
+
+/// What a group may take beyond what it has; files that are only kept in memory make room.
+fn of_group(limit: &str, used: &str, stat: &str, cache: &str) -> Option<u64> {
+    let limit: u64 = limit.trim().parse().ok()?;
+    let used: u64 = used.trim().parse().ok()?;
+    let kept = stat.lines().find_map(|line| line.strip_prefix(cache)?.trim().parse::<u64>().ok());
+    Some(limit.saturating_sub(used.saturating_sub(kept.unwrap_or(0))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_to_spare_is_read() {
+        let meminfo = "MemTotal:       16000 kB\nMemFree:  10 kB\nMemAvailable:    2048 kB\n";
+        assert_eq!(of_machine(meminfo), Some(2 << 20));
+        assert_eq!(of_machine("MemTotal: 1 kB"), None);
+        let stat = "anon 5\ninactive_file 100\n";
+        assert_eq!(of_group("1000\n", "400\n", stat, "inactive_file"), Some(700));
+        assert_eq!(of_group("max\n", "400\n", stat, "inactive_file"), None);
+        assert_eq!(of_group("300", "400", "", "inactive_file"), Some(0));
+        if cfg!(target_os = "linux") {
+            assert!(spare_bytes().is_some_and(|bytes| bytes > 0));
+        }
+    }
+}

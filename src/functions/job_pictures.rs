@@ -1,0 +1,68 @@
+//! The pictures that a job begins with, checked and resolved before anything is queued.
+
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use super::call::Call;
+use super::error::FunctionError;
+use super::job_fields::{VideoFields, reference};
+use super::job_prompts::Mode;
+use super::queue_job::Request;
+use super::reference::{self, Reference};
+
+/// What a job begins with.
+pub(super) struct JobPictures {
+    /// The picture that a picture begins with.
+    pub reference: Option<Reference>,
+    /// Where it may be redrawn.
+    pub mask: Option<Reference>,
+    /// Members of a video's configuration; none of a picture's.
+    pub frames: Map<String, Json>,
+}
+
+impl JobPictures {
+    /// Refuses other accounts' files, whether or not the job would come to use them.
+    pub fn check_owners(call: &Call, user: Uuid, request: &Request) -> Result<(), FunctionError> {
+        let given = [
+            request.reference_image_url.as_deref(),
+            request.mask_image_url.as_deref(),
+            request.member("reference_image_url"),
+            request.member("start_reference_url"),
+            request.member("end_reference_url"),
+        ];
+        given.into_iter().flatten().try_for_each(|given| reference::check_owner(call, user, given))
+    }
+
+    /// Resolves the pictures of a request; what is elsewhere is fetched.
+    pub async fn of(
+        call: &Call,
+        user: Uuid,
+        request: &Request,
+        mode: Mode,
+        is_video: bool,
+    ) -> Result<JobPictures, FunctionError> {
+        let given = request.reference_image_url.as_deref();
+        let image = given.filter(|_| !is_video && mode != Mode::FromText);
+        let image = reference(call, user, "reference_image_url", image).await?;
+        let mask = request.mask_image_url.as_deref();
+        if mask.is_some() && image.is_none() {
+            let needs =
+                "mask_image_url: needs reference_image_url, and a prompt or reference_mode \"modify\"";
+            return Err(FunctionError::bad(needs));
+        }
+        let mask = reference(call, user, "mask_image_url", mask).await?;
+        let of_video = VideoFields {
+            num_frames: request.num_frames,
+            fps: request.fps,
+            keyframes: &request.keyframes,
+            image: given,
+            first_frame: request.member("start_reference_url"),
+            last_frame: request.member("end_reference_url"),
+        };
+        let frames = match is_video {
+            true => of_video.config(call, user).await?,
+            false => of_video.refuse()?,
+        };
+        Ok(JobPictures { reference: image, mask, frames })
+    }
+}

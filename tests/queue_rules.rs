@@ -1,0 +1,232 @@
+//! What the queue holds against callers: guarded columns, fields, limits, minors, and an orderly stop.
+
+mod common;
+
+use common::Server;
+use common::files;
+use common::jobs::{one, picture, queue, refused, wait_for};
+use serde_json::{Value as Json, json};
+
+fn undrawn(folder: &std::path::Path, more: &[(&str, &str)]) -> Server {
+    let mut environment = vec![("PLAYHOUSE_LOCAL_WORKER", "false")];
+    environment.extend_from_slice(more);
+    Server::start(folder, &environment)
+}
+
+fn insert(server: &Server, table: &str, row: Json) -> Json {
+    let (status, rows) = server.call("POST", &format!("/rest/v1/{table}"), &server.service, Some(&row));
+    assert_eq!(status, 201, "{table}: {rows}");
+    rows[0]["id"].clone()
+}
+
+#[test]
+fn only_the_queue_moves_a_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = undrawn(folder.path(), &[]);
+    let (user, token) = server.sign_up("owner@example.com");
+    let job = queue(&server, &token, &picture("a dot"));
+    let path = format!("/rest/v1/jobs?id=eq.{job}");
+    let patch = |token: &str, body: Json| server.call("PATCH", &path, token, Some(&body));
+    for body in [json!({"status": "completed"}), json!({"status": "processing"}), json!({"attempts": -9})] {
+        let (status, error) = patch(&token, body);
+        assert_eq!((status, &error["code"]), (403, &json!("42501")), "{error}");
+    }
+    for (tries, wanted) in [(0, 400), (11, 400), (10, 200)] {
+        assert_eq!(patch(&token, json!({"max_attempts": tries})).0, wanted, "{tries}");
+    }
+    assert_eq!(patch(&server.service, json!({"max_attempts": 1_000_000})).0, 400);
+    assert_eq!(patch(&token, json!({"quality_rating": 4, "status": "queued"})).0, 200, "nothing moves");
+    let own = json!({"user_id": user, "job_type": "image_fast", "status": "completed", "attempts": -5});
+    let (status, rows) = server.call("POST", "/rest/v1/jobs", &token, Some(&own));
+    assert_eq!((status, &rows[0]["status"], &rows[0]["attempts"]), (201, &json!("queued"), &json!(0)));
+    let (status, rows) = patch(&token, json!({"status": "cancelled"}));
+    assert_eq!((status, &rows[0]["status"]), (200, &json!("cancelled")));
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn no_minor_is_in_an_nsfw_job_by_whatever_way() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = undrawn(folder.path(), &[]);
+    let (user, token) = server.sign_up("adult@example.com");
+    let adult = json!({"birth_date": "1980-01-01"});
+    let path = format!("/rest/v1/profiles?id=eq.{user}");
+    assert_eq!(server.call("PATCH", &path, &token, Some(&adult)).0, 200);
+    let character = |age: &str| {
+        let row = json!({"user_id": user, "name": "Ann", "description": "a sailor", "age_range": age});
+        insert(&server, "characters", row)
+    };
+    let (teen, grown) = (character("teen"), character("adult"));
+    let conversation = insert(&server, "conversations", json!({"user_id": user, "character_id": teen}));
+    let with_user = insert(
+        &server,
+        "conversations",
+        json!({"user_id": user, "character_id": grown, "user_character_id": teen}),
+    );
+    let scene = insert(
+        &server,
+        "character_scenes",
+        json!({"conversation_id": conversation, "scene_prompt": "at sea"}),
+    );
+    let ask = |function: &str, metadata: Json| {
+        let mut metadata = metadata;
+        metadata["contentType"] = json!("nsfw");
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": "two sailors", "metadata": metadata});
+        server.call("POST", &format!("/functions/v1/{function}"), &token, Some(&body))
+    };
+    for way in [
+        json!({"character_id": teen}),
+        json!({"characterIds": [grown, teen]}),
+        json!({"characters": [{"id": teen}]}),
+        json!({"conversation_id": conversation}),
+        json!({"conversation_id": with_user}),
+        json!({"scene_id": scene}),
+    ] {
+        for function in ["queue-job", "replicate-image"] {
+            let (status, answer) = ask(function, way.clone());
+            assert_eq!(
+                (status, &answer["code"]),
+                (422, &json!("CONTENT_REFUSED")),
+                "{function} {way}: {answer}"
+            );
+        }
+    }
+    assert_eq!(ask("queue-job", json!({"characterIds": [grown]})).0, 200);
+    // A provider that is not there is another refusal.
+    assert_eq!(ask("replicate-image", json!({"character_id": grown})).0, 500);
+}
+
+#[test]
+fn fields_say_what_they_say_wherever_they_stand() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = undrawn(folder.path(), &[]);
+    let (user, token) = server.sign_up("asker@example.com");
+    let (other, _) = server.sign_up("owner@example.com");
+    let row = |id: &str| one(&server, &token, &format!("/rest/v1/jobs?id=eq.{id}"));
+    let payload = |id: &str| {
+        let path = format!("/rest/v1/jobs?id=eq.{id}&select=compel_weights,enhanced_prompt,template_name");
+        one(&server, &token, &path)
+    };
+    let wish = |more: Json| {
+        let mut wish = json!({"job_type": "sdxl_image_fast", "prompt": "a hat"});
+        wish.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        wish
+    };
+    // Empty texts are none, and members of the metadata count.
+    let job = queue(
+        &server,
+        &token,
+        &wish(
+            json!({"reference_image_url": "", "enhanced_prompt": "", "scheduler": "", "mask_image_url": "",
+            "metadata": {"compel_enabled": true, "compel_weights": {"a": 1.5}, "reference_image_url": ""}}),
+        ),
+    );
+    assert_eq!(payload(&job)["compel_weights"], json!({"a": 1.5}));
+    assert_eq!(row(&job)["enhanced_prompt"], Json::Null);
+    // Somebody else's file is refused before anything is made of the prompt.
+    for field in ["reference_image_url", "mask_image_url"] {
+        let mut body = wish(json!({"prompt": ""}));
+        body[field] = json!(format!("user-library/{other}/a.png"));
+        refused(&server, &token, &body, 403, "another account");
+    }
+    refused(&server, &token, &wish(json!({"prompt_syntax": "runes"})), 400, "prompt_syntax: \"runes\"");
+    refused(
+        &server,
+        &token,
+        &wish(json!({"prompt_syntax": "a1111", "prompt": "a <lora:ink:much>"})),
+        400,
+        "prompt: <lora:ink:much>",
+    );
+
+    // A change of a picture is put into words; what was enhanced before is kept where nothing is to be enhanced.
+    let changed = |more: Json| {
+        let mut body = wish(more);
+        body["reference_image_url"] = json!(format!("user-library/{user}/a.png"));
+        let job = payload(&queue(&server, &token, &body));
+        (job["enhanced_prompt"].clone(), job["template_name"].clone())
+    };
+    assert_eq!(changed(json!({})), (json!("maintain the same subject; a hat"), json!("modify_flow")));
+    let kept = json!({"metadata": {"skip_enhancement": true, "originalEnhancedPrompt": "a fine cat"}});
+    assert_eq!(changed(kept), (json!("a fine cat"), json!("original_from_metadata")));
+    assert_eq!(changed(json!({"metadata": {"skip_enhancement": true}})), (Json::Null, Json::Null));
+
+    // A key that is known answers how its job stands.
+    let keyed = || {
+        let headers = [("idempotency-key", "k")];
+        server.call_with("POST", "/functions/v1/queue-job", &token, Some(&picture("x")), &headers).1
+    };
+    let first = keyed();
+    assert_eq!(first["status"], "queued");
+    let path = format!("/rest/v1/jobs?id=eq.{}", first["jobId"].as_str().expect("an id"));
+    assert_eq!(server.call("PATCH", &path, &token, Some(&json!({"status": "cancelled"}))).0, 200);
+    assert_eq!((&keyed()["jobId"], &keyed()["status"]), (&first["jobId"], &json!("cancelled")));
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_full_queue_says_when_to_come_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = undrawn(folder.path(), &[("PLAYHOUSE_JOBS_WAITING_PER_USER_MAX", "1")]);
+    let (_, token) = server.sign_up("eager@example.com");
+    queue(&server, &token, &picture("a dot"));
+    let headers = [("authorization", files::bearer(&token)), ("content-type", "application/json".into())];
+    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for (path, body) in [
+        ("/functions/v1/queue-job", picture("a dot")),
+        ("/v1/images/generations", json!({"prompt": "a dot"})),
+    ] {
+        let url = format!("{}{path}", server.url);
+        let answer = files::send(&url, "POST", &headers, body.to_string().as_bytes()).expect("an answer");
+        assert_eq!(answer.status, 429, "{path}: {}", answer.text());
+        assert!(answer.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{path}");
+    }
+}
+
+#[test]
+fn an_orderly_stop_costs_no_attempt() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("painter@example.com");
+    let long = json!({"job_type": "video_fast", "prompt": "a cat", "steps": 50, "num_frames": 200});
+    let job = queue(&server, &token, &long);
+    wait_for(&server, &token, &job, &["processing"]);
+    server.stop();
+    drop(server);
+    let server = undrawn(folder.path(), &[]);
+    let row = one(&server, &token, &format!("/rest/v1/jobs?id=eq.{job}"));
+    assert_eq!((&row["status"], &row["attempts"]), (&json!("queued"), &json!(0)), "{row}");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn drawings_too_large_for_the_memory_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_IMAGE_DRAWING_BYTES", "20000000")]);
+    let (_, token) = server.sign_up("painter@example.com");
+    for kind in ["sdxl_image_fast", "video_fast"] {
+        let mut body = json!({"job_type": kind, "prompt": "a dot", "steps": 1, "width": 256, "height": 256});
+        if kind == "video_fast" {
+            body["num_frames"] = json!(2);
+        }
+        let job = queue(&server, &token, &body);
+        let row = wait_for(&server, &token, &job, &["failed", "completed"]);
+        let message = row["error_message"].as_str().expect("a reason");
+        assert!(message.starts_with("width, height: drawing 256×256 takes about"), "{message}");
+        assert_eq!(row["attempts"], 1);
+    }
+    let small = queue(&server, &token, &picture("a dot"));
+    wait_for(&server, &token, &small, &["completed"]);
+    // A drawing stops with its job, however that ends.
+    let long = json!({"job_type": "video_fast", "prompt": "a cat", "steps": 50, "num_frames": 200});
+    let long = queue(&server, &token, &long);
+    wait_for(&server, &token, &long, &["processing"]);
+    let failed = json!({"status": "failed"});
+    assert_eq!(
+        server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{long}"), &server.service, Some(&failed)).0,
+        200
+    );
+    let next = queue(&server, &token, &picture("a dot"));
+    let started = std::time::Instant::now();
+    wait_for(&server, &token, &next, &["completed"]);
+    assert!(started.elapsed().as_secs() < 60, "the device is free at once");
+}

@@ -93,6 +93,16 @@ fn accounts_backups_and_checks_work_at_rest_and_while_serving() {
     assert_eq!(run(&data, &["check"]).expect("a check while serving")["faults"], 0);
     server.kill();
 
+    // What it left behind leads nowhere, whoever has its address now.
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let note = std::fs::read_to_string(data.join("server.json")).expect("a note");
+    let mut note: Json = serde_json::from_str(&note).expect("JSON");
+    note["url"] = json!(format!("http://{}", stranger.local_addr().expect("an address")));
+    std::fs::write(data.join("server.json"), note.to_string()).expect("a note");
+    assert_eq!(run(&data, &["check"]).expect("a check at rest")["faults"], 0);
+    stranger.set_nonblocking(true).expect("a socket");
+    assert!(stranger.accept().is_err(), "a stranger was asked");
+
     // What was backed up while serving comes back, in a folder of its own.
     let restored = folder.path().join("restored");
     run(&restored, &["restore", &at("live")]).expect("a restore");

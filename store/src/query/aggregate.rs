@@ -2,7 +2,7 @@
 
 use models::{ColumnType, Row, TableInfo, Value};
 use rust_decimal::Decimal;
-use rust_decimal::prelude::{FromPrimitive, ToPrimitive};
+use rust_decimal::prelude::ToPrimitive;
 
 use super::field::Field;
 use crate::error::StoreError;
@@ -156,22 +156,5 @@ fn kind_of(value: &Value) -> ColumnType {
         Value::TextArray(_) => ColumnType::TextArray,
         Value::UuidArray(_) => ColumnType::UuidArray,
         _ => ColumnType::Text,
-    }
-}
-
-/// A count as the type that a cast asked for.
-pub(crate) fn cast(value: Value, kind: Option<ColumnType>) -> Result<Value, StoreError> {
-    match (kind, value) {
-        (None, value) | (_, value @ Value::Null) => Ok(value),
-        (Some(ColumnType::Int4 | ColumnType::Int8), Value::Numeric(number)) => {
-            Ok(number.round().to_i64().map_or(Value::Null, Value::Int))
-        }
-        (Some(ColumnType::Int4 | ColumnType::Int8), Value::Float(number)) => {
-            Ok(Decimal::from_f64(number.round()).and_then(|it| it.to_i64()).map_or(Value::Null, Value::Int))
-        }
-        (Some(kind), value) => {
-            let text = models::convert::to_text(&value).unwrap_or_default();
-            Ok(models::convert::from_text(kind, &text)?)
-        }
     }
 }

@@ -4,8 +4,12 @@ use models::convert;
 use models::json::{self, PathStep};
 use models::table::Formula;
 use models::{ColumnType, Row, TableInfo, Value};
+use rust_decimal::prelude::FromPrimitive;
+use rust_decimal::{Decimal, RoundingStrategy};
 
 use crate::error::StoreError;
+
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// What a field starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,10 +69,7 @@ impl Field {
         let value = if self.path.is_empty() { start } else { self.follow(&start) };
         match self.cast {
             None => Ok(value),
-            Some(kind) => match convert::to_text(&value) {
-                None => Ok(Value::Null),
-                Some(text) => Ok(convert::from_text(kind, &text)?),
-            },
+            Some(kind) => cast(value, kind),
         }
     }
 
@@ -82,11 +83,74 @@ impl Field {
     }
 }
 
+/// A value as another type, as PostgreSQL casts it.
+pub(crate) fn cast(value: Value, kind: ColumnType) -> Result<Value, StoreError> {
+    let is_whole = matches!(kind, ColumnType::Int4 | ColumnType::Int8);
+    let text = match (kind, value) {
+        (_, Value::Null) => return Ok(Value::Null),
+        (ColumnType::Date, Value::Timestamp(micros)) => {
+            let days = i32::try_from(micros.div_euclid(DAY_MICROS)).unwrap_or(i32::MAX);
+            return Ok(Value::Date(days));
+        }
+        (ColumnType::Timestamptz, Value::Date(days)) => {
+            return Ok(Value::Timestamp(i64::from(days).saturating_mul(DAY_MICROS)));
+        }
+        (ColumnType::Bool, Value::Int(number)) => return Ok(Value::Bool(number != 0)),
+        (_, Value::Bool(truth)) if is_whole => return Ok(Value::Int(i64::from(truth))),
+        (_, value) => match number(&value).filter(|_| is_whole) {
+            Some(number) => {
+                number.round_dp_with_strategy(0, RoundingStrategy::MidpointAwayFromZero).to_string()
+            }
+            None => convert::to_text(&value).unwrap_or_default(),
+        },
+    };
+    Ok(convert::from_text(kind, &text)?)
+}
+
+/// The number that a value is, if it has digits after the point or may have.
+fn number(value: &Value) -> Option<Decimal> {
+    match value {
+        Value::Numeric(number) => Some(*number),
+        Value::Float(number) => Decimal::from_f64(*number),
+        Value::Json(text) => text.parse().ok(),
+        _ => None,
+    }
+}
+
 fn computed(formula: &Formula, table: &TableInfo, row: &Row) -> Value {
     match formula {
         Formula::Length(column) => match &row[table.at(column)] {
             Value::Text(text) => Value::Int(text.chars().count() as i64),
             _ => Value::Null,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn casts_follow_postgresql() {
+        let decimal = |text: &str| Value::Numeric(text.parse().expect("a number"));
+        let day = 20_000;
+        for (value, kind, wanted) in [
+            (Value::Null, ColumnType::Date, Value::Null),
+            (Value::Timestamp(day * DAY_MICROS + 5), ColumnType::Date, Value::Date(20_000)),
+            (Value::Timestamp(-1), ColumnType::Date, Value::Date(-1)),
+            (Value::Date(20_000), ColumnType::Timestamptz, Value::Timestamp(day * DAY_MICROS)),
+            (decimal("2.5"), ColumnType::Int4, Value::Int(3)),
+            (decimal("-2.5"), ColumnType::Int8, Value::Int(-3)),
+            (Value::Float(1.4), ColumnType::Int4, Value::Int(1)),
+            (Value::Json("2.5".into()), ColumnType::Int4, Value::Int(3)),
+            (Value::Json("7".into()), ColumnType::Text, Value::text("7")),
+            (Value::Bool(true), ColumnType::Int4, Value::Int(1)),
+            (Value::Int(2), ColumnType::Bool, Value::Bool(true)),
+            (Value::text("12"), ColumnType::Int4, Value::Int(12)),
+        ] {
+            assert_eq!(cast(value.clone(), kind).ok(), Some(wanted), "{value:?} as {kind:?}");
+        }
+        assert!(cast(decimal("3000000000.1"), ColumnType::Int4).is_err());
+        assert!(cast(Value::text("2.5"), ColumnType::Int4).is_err());
     }
 }

@@ -8,6 +8,7 @@ use models::{Command, Row, TableInfo, Value};
 
 use super::aggregate::{self, Accumulator};
 use super::embed::Embed;
+use super::field;
 use super::plan::{self, Plan};
 use super::{Item, Name, Order, OrderBy, Query, Reader, Rows, run, schema};
 use crate::error::StoreError;
@@ -110,7 +111,10 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
             match &output.item {
                 Item::Aggregate { cast, .. } => {
                     let value = accumulators.next().map_or(Value::Null, Accumulator::finish);
-                    members.push(aggregate::cast(value, *cast)?);
+                    members.push(match cast {
+                        None => value,
+                        Some(kind) => field::cast(value, *kind)?,
+                    });
                 }
                 Item::Embed(embed) if query.embeds[*embed].spread => {
                     members.extend(by.by_ref().take(columns(&query.embeds[*embed].query).len()));

@@ -145,6 +145,9 @@ fn a_full_disk_ends_writes_and_nothing_else() {
     assert_eq!((status, &health["disk_full"]), (503, &json!(true)), "{health}");
     let (status, refused) = server.call("POST", "/rest/v1/projects", &token, Some(&row));
     assert_eq!((status, &refused["code"]), (503, &json!("53100")), "{refused}");
+    let account = json!({"email": "late@example.com", "password": "correct horse"});
+    let (status, late) = server.call("POST", "/auth/v1/signup", &server.anon, Some(&account));
+    assert_eq!((status, &late["error_code"]), (503, &json!("unexpected_failure")), "{late}");
     let upload = format!("{}/storage/v1/object/avatars/{user}/a.png", server.url);
     let headers = [("authorization", files::bearer(&token)), ("content-type", "image/png".to_string())];
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

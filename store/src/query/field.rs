@@ -88,6 +88,9 @@ pub(crate) fn cast(value: Value, kind: ColumnType) -> Result<Value, StoreError> 
     let is_whole = matches!(kind, ColumnType::Int4 | ColumnType::Int8);
     let text = match (kind, value) {
         (_, Value::Null) => return Ok(Value::Null),
+        (_, Value::Json(json)) if json == "null" && !matches!(kind, ColumnType::Jsonb | ColumnType::Text) => {
+            return Ok(Value::Null);
+        }
         (ColumnType::Date, Value::Timestamp(micros)) => {
             let days = i32::try_from(micros.div_euclid(DAY_MICROS)).unwrap_or(i32::MAX);
             return Ok(Value::Date(days));
@@ -143,6 +146,7 @@ mod tests {
             (decimal("-2.5"), ColumnType::Int8, Value::Int(-3)),
             (Value::Float(1.4), ColumnType::Int4, Value::Int(1)),
             (Value::Json("2.5".into()), ColumnType::Int4, Value::Int(3)),
+            (Value::Json("null".into()), ColumnType::Int4, Value::Null),
             (Value::Json("7".into()), ColumnType::Text, Value::text("7")),
             (Value::Bool(true), ColumnType::Int4, Value::Int(1)),
             (Value::Int(2), ColumnType::Bool, Value::Bool(true)),

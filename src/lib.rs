@@ -26,6 +26,8 @@ use actors::job_scheduler::{RecoverJobs, recover_for_ever};
 use actors::language::Engines;
 use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
+use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
@@ -157,5 +159,10 @@ fn note_address(config: &Config) -> Result<(), String> {
 pub fn running_at(data: &Path) -> Option<String> {
     let text = std::fs::read(data.join(ADDRESS_FILE)).ok()?;
     let note: serde_json::Value = serde_json::from_slice(&text).ok()?;
+    // A killed server leaves its note behind, and whoever has its port now must not be given our keys.
+    let process = note["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))?;
+    if test_kill_process(process) == Err(Errno::SRCH) {
+        return None;
+    }
     note["url"].as_str().map(str::to_string)
 }

@@ -97,6 +97,16 @@ fn accounts_backups_and_checks_work_at_rest_and_while_serving() {
     }
     server.kill();
 
+    // What it left behind leads nowhere, whoever has its address now.
+    let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let note = std::fs::read_to_string(data.join("server.json")).expect("a note");
+    let mut note: Json = serde_json::from_str(&note).expect("JSON");
+    note["url"] = json!(format!("http://{}", stranger.local_addr().expect("an address")));
+    std::fs::write(data.join("server.json"), note.to_string()).expect("a note");
+    assert_eq!(run(&data, &["check"]).expect("a check at rest")["faults"], 0);
+    stranger.set_nonblocking(true).expect("a socket");
+    assert!(stranger.accept().is_err(), "a stranger was asked");
+
     // What was backed up while serving comes back, in a folder of its own.
     let restored = folder.path().join("restored");
     run(&restored, &["restore", &at("live")]).expect("a restore");
@@ -158,6 +168,9 @@ fn a_full_disk_ends_writes_and_nothing_else() {
     assert_eq!((status, &health["disk_full"]), (503, &json!(true)), "{health}");
     let (status, refused) = server.call("POST", "/rest/v1/projects", &token, Some(&row));
     assert_eq!((status, &refused["code"]), (503, &json!("53100")), "{refused}");
+    let account = json!({"email": "late@example.com", "password": "correct horse"});
+    let (status, late) = server.call("POST", "/auth/v1/signup", &server.anon, Some(&account));
+    assert_eq!((status, &late["error_code"]), (503, &json!("unexpected_failure")), "{late}");
     let upload = format!("{}/storage/v1/object/avatars/{user}/a.png", server.url);
     let headers = [("authorization", files::bearer(&token)), ("content-type", "image/png".to_string())];
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();

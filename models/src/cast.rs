@@ -15,6 +15,11 @@ pub fn cast(value: Value, kind: ColumnType) -> Result<Value, ConvertError> {
     let range = |value: &Value| out_of_range(kind, &to_text(value).unwrap_or_default());
     Ok(match (kind, value) {
         (_, Value::Null) => Value::Null,
+        (kind, Value::Json(text))
+            if text == "null" && !matches!(kind, ColumnType::Jsonb | ColumnType::Text) =>
+        {
+            Value::Null
+        }
         (ColumnType::Bool, value @ Value::Bool(_))
         | (ColumnType::Float8, value @ Value::Float(_))
         | (ColumnType::Numeric, value @ Value::Numeric(_))
@@ -75,6 +80,12 @@ mod tests {
 
     fn int(value: Value) -> Result<Value, ConvertError> {
         cast(value, ColumnType::Int4)
+    }
+
+    #[test]
+    fn a_json_null_is_null() {
+        assert_eq!(int(Value::Json("null".into())), Ok(Value::Null));
+        assert_eq!(cast(Value::Json("null".into()), ColumnType::Text), Ok(Value::text("null")));
     }
 
     #[test]

@@ -95,6 +95,7 @@ impl From<StoreError> for AuthError {
             StoreError::Check { .. } | StoreError::NotNull { .. } | StoreError::Limit { .. } => {
                 AuthError::invalid(error.to_string())
             }
+            StoreError::DiskFull => AuthError::new(503, "unexpected_failure", error.to_string()),
             _ => AuthError::internal(error),
         }
     }

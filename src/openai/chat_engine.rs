@@ -28,9 +28,7 @@ pub(super) fn names(app: &App) -> Result<Vec<String>, store::StoreError> {
     let mut names = Vec::new();
     match app.chat.engines().local_status() {
         LocalStatus::Loaded(name) => names.push(name),
-        LocalStatus::Present(path) => {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
-        }
+        LocalStatus::Present(path) => names.push(language::model_name(&path)),
         _ => {}
     }
     let query = actors::rows::all("api_models").equal("is_active", Value::Bool(true)).limit(500);

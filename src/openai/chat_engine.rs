@@ -64,6 +64,10 @@ impl From<LanguageError> for OpenAiError {
                 OpenAiError::new(429, "rate_limit_exceeded", message).retry_after(5)
             }
             LanguageError::ContextFull { .. } => OpenAiError::new(400, "context_length_exceeded", message),
+            // Pictures stand in the messages here.
+            LanguageError::InvalidRequest { field: "images", reason } => {
+                OpenAiError::param("messages", reason)
+            }
             LanguageError::InvalidRequest { field, reason } => OpenAiError::param(field, reason),
             LanguageError::Schema(_) => OpenAiError::param("response_format", message),
             LanguageError::CircuitOpen { .. } => {

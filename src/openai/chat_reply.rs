@@ -184,13 +184,16 @@ impl Choice {
     }
 }
 
+/// What comes of all replies, each piece with its reply's index.
+type Pieces = Pin<Box<dyn Stream<Item = (usize, Piece)> + Send>>;
+
 /// A stream of chunks on its way.
 struct Telling {
     frame: Frame,
     /// Of all replies together, where it was asked for.
     usage: Option<Usage>,
     /// Until the last one has come.
-    pieces: Option<Pin<Box<dyn Stream<Item = (usize, Piece)> + Send>>>,
+    pieces: Option<Pieces>,
     is_done: bool,
     _ends_it: DropGuard,
 }

@@ -194,11 +194,12 @@ impl Gathered {
         }
         let before = self.largest.clone();
         raise_to_largest(scores, &mut self.largest);
-        for row in 0..rows {
-            let kept = (before[row] - self.largest[row]).exp();
+        let gathered = self.weights.iter_mut().zip(self.sums.chunks_exact_mut(head_dim));
+        for ((weight, sums), (before, largest)) in gathered.zip(before.iter().zip(&self.largest)) {
+            let kept = (before - largest).exp();
             if kept != 1.0 {
-                self.weights[row] *= kept;
-                self.sums[row * head_dim..(row + 1) * head_dim].iter_mut().for_each(|sum| *sum *= kept);
+                *weight *= kept;
+                sums.iter_mut().for_each(|sum| *sum *= kept);
             }
         }
         column_exponentials(scores, &self.largest, &mut self.weights);

@@ -79,6 +79,8 @@ fn versions_and_branches_are_kept() {
     let two = second["response"].as_str().expect("text").to_string();
     let whole = told(&server, &token, &chat);
 
+    let (_, none) = invoke(&server, &token, "conversation-memory", json!({"conversation_id": chat}));
+    assert_eq!((&none["key_facts"], &none["summaries"]), (&json!([]), &json!([])), "{none}");
     // A fact that cites the last reply goes with it, and comes back with it.
     let pin = json!({"conversation_id": chat, "action": "pin", "text": "the key is red", "message_id": second["message_id"]});
     let (status, pinned) = invoke(&server, &token, "conversation-memory", pin);

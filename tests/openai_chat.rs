@@ -75,6 +75,35 @@ fn the_local_model_answers_whole_and_streamed() {
     other["seed"] = json!(6);
     assert_ne!(complete(&server, &token, &other).json()["choices"][0]["message"], *message);
 
+    // Several replies to a seed begin with the one that a single wish gets.
+    let mut two = asked.clone();
+    two["n"] = json!(2);
+    let both = complete(&server, &token, &two).json();
+    let choices = both["choices"].as_array().expect("choices");
+    assert_eq!(
+        (choices.len(), &choices[0]["message"], &choices[1]["index"]),
+        (2, message, &json!(1)),
+        "{both}"
+    );
+    assert_ne!(choices[1]["message"], *message);
+    assert_eq!(both["usage"]["prompt_tokens"], usage["prompt_tokens"]);
+    two["stream"] = json!(true);
+    let all = chunks(&complete(&server, &token, &two));
+    let text_at = |index: u64| -> String {
+        let choices = all.iter().map(|chunk| &chunk["choices"][0]).filter(|choice| choice["index"] == index);
+        choices.filter_map(|choice| choice["delta"]["content"].as_str()).collect()
+    };
+    assert_eq!(
+        json!([text_at(0), text_at(1)]),
+        json!([message["content"], choices[1]["message"]["content"]])
+    );
+
+    // A seed of the server's choice comes back whole from a client that counts in doubles.
+    let mut unseeded = asked.clone();
+    unseeded.as_object_mut().expect("an object").remove("seed");
+    let seed = complete(&server, &token, &unseeded).json()["seed"].as_u64().expect("a seed");
+    assert!(seed < 1 << 53, "{seed}");
+
     // A stop text ends the reply before it.
     let text = message["content"].as_str().expect("text");
     let stop: String = text.chars().skip(4).take(3).collect();
@@ -98,6 +127,9 @@ fn the_local_model_answers_whole_and_streamed() {
     as_character["model"] = json!(mira);
     let answer = complete(&server, &token, &as_character).json();
     assert_eq!(answer["model"], json!(mira), "{answer}");
+    as_character["max_tokens"] = json!(3);
+    let short = complete(&server, &token, &as_character).json();
+    assert!(short["usage"]["completion_tokens"].as_u64().is_some_and(|tokens| tokens <= 3), "{short}");
     assert!(answer["usage"]["prompt_tokens"].as_u64() > usage["prompt_tokens"].as_u64(), "{answer}");
 
     let with = |field: &str, value: Json| {
@@ -110,7 +142,10 @@ fn the_local_model_answers_whole_and_streamed() {
     assert_eq!(with("messages", json!([])), (400, "invalid_value".into()));
     assert_eq!(with("temperature", json!(-1)), (400, "invalid_value".into()));
     assert_eq!(with("temperature", json!("hot")), (400, "invalid_json".into()));
-    assert_eq!(with("n", json!(2)), (400, "invalid_value".into()));
+    assert_eq!(with("n", json!(9)), (400, "invalid_value".into()));
+    let picture = json!([{"role": "user", "content": [{"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]);
+    assert_eq!(with("messages", picture), (400, "invalid_value".into()));
     assert_eq!(with("tools", json!([{"type": "function"}])), (400, "invalid_value".into()));
     let long = json!([{"role": "user", "content": "word ".repeat(20_000)}]);
     assert_eq!(with("messages", long), (400, "context_length_exceeded".into()));
@@ -156,6 +191,15 @@ fn a_character_is_a_model_with_its_sheet_its_lore_and_its_rating() {
     assert_eq!(prompt.as_array().map(Vec::len), Some(2), "{prompt}");
     ask(&mira, "All quiet.");
     assert!(!model.last_prompt().to_string().contains("from the north"));
+
+    // A model elsewhere gets the pictures too; a character would not know what to do with them.
+    let look = json!([{"type": "text", "text": "What is it?"},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]);
+    let look = json!([{"role": "user", "content": look}]);
+    assert_eq!(complete(&server, &token, &json!({"model": "slow", "messages": look})).status, 200);
+    assert_eq!(model.last_prompt(), look);
+    let shown = complete(&server, &token, &json!({"model": mira, "messages": look}));
+    assert_eq!(refusal(&shown), (400, "invalid_value".into()));
 
     // The rules hold for what is asked, for who answers, and for what is answered.
     let heard = model.prompts().len();

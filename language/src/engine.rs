@@ -100,6 +100,12 @@ impl ChatRequest {
         }
     }
 
+    /// The seed, or one at random. It has 53 bits, so that it comes back whole from whoever keeps numbers as JavaScript
+    /// does.
+    pub(crate) fn seed(&self) -> u64 {
+        self.seed.unwrap_or_else(|| rand::random::<u64>() >> 11)
+    }
+
     /// Refuses what no engine could honour.
     pub fn check(&self) -> Result<(), LanguageError> {
         let refused =

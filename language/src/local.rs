@@ -137,7 +137,7 @@ impl ChatEngine for LocalEngine {
                 context_tokens: self.context_tokens,
             });
         }
-        let seed = request.seed.unwrap_or_else(rand::random);
+        let seed = request.seed();
         let place = QueuePlace::default();
         let (events, stream) = ChatStream::pair(place.clone());
         self.thread.submit(Job {

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -16,7 +16,7 @@ use crate::weights::{Checkpoint, LlamaTensors, Naming, gguf, safetensors};
 
 /// A model whose files have been opened and understood, its weights not yet read.
 pub struct ModelFiles {
-    /// What the model calls itself, or its file name.
+    /// [`model_name`] of its path.
     pub name: String,
     /// Its shape.
     pub config: LlamaConfig,
@@ -31,7 +31,7 @@ pub struct ModelFiles {
 /// What a person wants to know of a model before using it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelDescription {
-    /// What the model calls itself, or its file name.
+    /// [`model_name`] of its path.
     pub name: String,
     /// `llama`, `qwen2` or `mistral`.
     pub architecture: String,
@@ -56,8 +56,14 @@ impl ModelFiles {
         let config = LlamaConfig::from_gguf(&metadata, &checkpoint)?;
         let tokenizer = Tokenizer::from_gguf(&metadata)?;
         let template = template(metadata.text("tokenizer.chat_template")?, &tokenizer)?;
-        let name = metadata.text("general.name")?.map_or_else(|| stem(path), str::to_string);
-        let files = ModelFiles { name, config, tokenizer, template, checkpoint, naming: Naming::Gguf };
+        let files = ModelFiles {
+            name: model_name(path),
+            config,
+            tokenizer,
+            template,
+            checkpoint,
+            naming: Naming::Gguf,
+        };
         files.check_vocabulary()?;
         Ok(files)
     }
@@ -70,9 +76,14 @@ impl ModelFiles {
         let checkpoint = safetensors::open(folder)?;
         let tokenizer = Tokenizer::from_hugging_face(folder)?;
         let template = template(folder_template(folder)?.as_deref(), &tokenizer)?;
-        let name = json["_name_or_path"].as_str().filter(|name| !name.is_empty());
-        let name = name.map_or_else(|| stem(folder), str::to_string);
-        let files = ModelFiles { name, config, tokenizer, template, checkpoint, naming: Naming::HuggingFace };
+        let files = ModelFiles {
+            name: model_name(folder),
+            config,
+            tokenizer,
+            template,
+            checkpoint,
+            naming: Naming::HuggingFace,
+        };
         files.check_vocabulary()?;
         Ok(files)
     }
@@ -193,6 +204,27 @@ fn folder_template(folder: &Path) -> Result<Option<String>, LanguageError> {
     Ok(source)
 }
 
-fn stem(path: &Path) -> String {
-    PathBuf::from(path).file_stem().unwrap_or_default().to_string_lossy().into_owned()
+/// What the model at `path` is called: its folder's name, or its file's without `.gguf`. What is written inside may be
+/// the name of another model or somebody's path, and is not known before the model is opened.
+pub fn model_name(path: &Path) -> String {
+    let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
+    let name = if is_gguf { path.file_stem() } else { path.file_name() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_called_as_its_file_or_folder_is() {
+        for (path, name) in [
+            ("models/SmolLM2.gguf", "SmolLM2"),
+            ("models/Llama-3.2-1B.Q4_K_M.GGUF", "Llama-3.2-1B.Q4_K_M"),
+            ("models/Qwen2.5-0.5B", "Qwen2.5-0.5B"),
+            ("models/tiny/", "tiny"),
+        ] {
+            assert_eq!(model_name(Path::new(path)), name);
+        }
+    }
 }

@@ -7,7 +7,7 @@
 use actors::content_rules::{self, Tier};
 use actors::conversation::update_memory::{MemoryChange, UpdateMemory};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::call::{Call, Outcome, ok};
@@ -62,10 +62,14 @@ pub(super) async fn run(call: Call) -> Outcome {
             return Err(FunctionError::not_found("there is no such fact"));
         }
     }
-    let memory = cast::conversation(&call, id).await?["memory_data"].take();
+    let mut memory = cast::conversation(&call, id).await?["memory_data"].take();
+    let mut list = |name: &str| match memory.get_mut(name).map(Json::take) {
+        None | Some(Json::Null) => json!([]),
+        Some(told) => told,
+    };
     ok(json!({
         "success": true, "conversation_id": id, "fact_id": fact_id, "memory_tier": conversation["memory_tier"],
-        "key_facts": memory["key_facts"], "summaries": memory["summaries"],
+        "key_facts": list("key_facts"), "summaries": list("summaries"),
     }))
 }
 

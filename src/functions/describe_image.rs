@@ -56,14 +56,13 @@ pub(super) async fn look(
 ) -> Result<Json, FunctionError> {
     let use_case = if mode == "scoring" { "prompt_scoring" } else { "describe_image" };
     let template = templates::of_use_case(call, use_case, tier, OTHERWISE).await?;
-    let ask = |user: &str| -> String { user.to_string() };
     let user = match mode {
-        "caption" => ask("Describe the picture in one sentence."),
-        "detailed" => ask("Describe the picture in one detailed paragraph."),
-        "scoring" => format!("The picture was made from this prompt: {prompt}"),
-        _ => ask("Describe the person in the picture as JSON."),
+        "caption" => "Describe the picture in one sentence.",
+        "detailed" => "Describe the picture in one detailed paragraph.",
+        "scoring" => &format!("The picture was made from this prompt: {prompt}"),
+        _ => "Describe the person in the picture as JSON.",
     };
-    let mut question = Question { temperature: 0.2, ..Question::new(&template.system_prompt, &user, 700) };
+    let mut question = Question { temperature: 0.2, ..Question::new(&template.system_prompt, user, 700) };
     question.image = Some(image);
     let data = match mode {
         "caption" | "detailed" => {

@@ -68,11 +68,15 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     request.stop = wish.stop;
     request.max_tokens = max_tokens;
     request.json_schema = wish.json_schema;
-    request.seed = wish.seed;
     request.user = asking.user.to_string();
     request.cancel = cancel;
-    let stream = submit(&chosen, request).await?;
-    let reply = Reply::new(shown, tier, wish.include_usage, stream, ends_it);
+    let mut streams = Vec::with_capacity(wish.choices);
+    for index in 0..wish.choices as u64 {
+        // Each of several replies to a seed has one of its own.
+        let seed = wish.seed.map(|seed| seed.wrapping_add(index));
+        streams.push(submit(&chosen, ChatRequest { seed, ..request.clone() }).await?);
+    }
+    let reply = Reply::new(shown, tier, wish.include_usage, streams, ends_it);
     if wish.stream { Ok(reply.streamed()) } else { reply.whole().await }
 }
 
@@ -94,6 +98,12 @@ async fn assemble(
     chosen: &Chosen,
     wish: &Wish,
 ) -> Result<(Vec<ChatMessage>, usize), OpenAiError> {
+    if wish.messages.iter().any(|message| !message.images.is_empty()) {
+        return Err(OpenAiError::param(
+            "messages",
+            "a character looks at no pictures; name a model that can",
+        ));
+    }
     let (instructions, said): (Vec<_>, Vec<_>) =
         wish.messages.iter().cloned().partition(|message| message.role == Role::System);
     setting.scene.extend(instructions.into_iter().map(|message| message.content));

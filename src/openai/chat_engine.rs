@@ -28,9 +28,7 @@ pub(super) fn names(app: &App) -> Result<Vec<String>, store::StoreError> {
     let mut names = Vec::new();
     match app.chat.engines().local_status() {
         LocalStatus::Loaded(name) => names.push(name),
-        LocalStatus::Present(path) => {
-            names.extend(path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
-        }
+        LocalStatus::Present(path) => names.push(language::model_name(&path)),
         _ => {}
     }
     let query = actors::rows::all("api_models").equal("is_active", Value::Bool(true)).limit(500);
@@ -66,6 +64,10 @@ impl From<LanguageError> for OpenAiError {
                 OpenAiError::new(429, "rate_limit_exceeded", message).retry_after(5)
             }
             LanguageError::ContextFull { .. } => OpenAiError::new(400, "context_length_exceeded", message),
+            // Pictures stand in the messages here.
+            LanguageError::InvalidRequest { field: "images", reason } => {
+                OpenAiError::param("messages", reason)
+            }
             LanguageError::InvalidRequest { field, reason } => OpenAiError::param(field, reason),
             LanguageError::Schema(_) => OpenAiError::param("response_format", message),
             LanguageError::CircuitOpen { .. } => {

@@ -1,12 +1,14 @@
 //! A reply in this dialect: whole, or as a stream of chunks that ends with `[DONE]`.
 
 use std::convert::Infallible;
+use std::pin::Pin;
 
 use actors::content_rules::{self, Tier};
 use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
-use language::{ChatEvent, ChatOutcome, ChatStream, FinishReason};
+use futures_util::{Stream, StreamExt};
+use language::{ChatEvent, ChatOutcome, ChatStream, FinishReason, LanguageError, Usage};
 use serde_json::{Value as Document, json};
 use tokio_util::sync::DropGuard;
 use uuid::Uuid;
@@ -16,29 +18,41 @@ use super::error::OpenAiError;
 /// So much of what came before is looked at with each new piece, in bytes.
 const WINDOW_BYTES: usize = 300;
 
-/// A reply as it is made. Dropping it ends the work: nobody else would ever see it.
+/// Replies to one request as they are made, one or several beside each other. Dropping them ends the work: nobody else
+/// would ever see it.
 pub(super) struct Reply {
-    pub id: Uuid,
-    pub model: String,
-    pub tier: Tier,
-    pub include_usage: bool,
+    frame: Frame,
+    include_usage: bool,
+    choices: Vec<Choice>,
+    ends_it: DropGuard,
+}
+
+/// What all parts of an answer say.
+struct Frame {
+    id: Uuid,
+    model: String,
+    created: i64,
+}
+
+/// One of the replies.
+struct Choice {
+    index: usize,
+    tier: Tier,
     stream: ChatStream,
     text: String,
     stage: Stage,
-    _ends_it: DropGuard,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
     Opening,
     Telling,
-    Closing(Box<ChatOutcome>),
-    Done,
     Ended,
 }
 
-/// What came of a piece.
+/// What comes of a reply, piece by piece.
 enum Piece {
+    Opened,
     Text(String),
     Refused,
     Finished(ChatOutcome),
@@ -46,127 +60,184 @@ enum Piece {
 }
 
 impl Reply {
-    /// A reply that the engine has begun; `ends_it` stops the engine.
+    /// Replies that the engine has begun; `ends_it` stops the engine.
     pub fn new(
         model: String,
         tier: Tier,
         include_usage: bool,
-        stream: ChatStream,
+        streams: Vec<ChatStream>,
         ends_it: DropGuard,
     ) -> Reply {
+        let choice =
+            |(index, stream)| Choice { index, tier, stream, text: String::new(), stage: Stage::Opening };
         Reply {
-            id: Uuid::new_v4(),
-            model,
-            tier,
+            frame: Frame { id: Uuid::new_v4(), model, created: chrono::Utc::now().timestamp() },
             include_usage,
-            stream,
-            text: String::new(),
-            stage: Stage::Opening,
-            _ends_it: ends_it,
+            choices: streams.into_iter().enumerate().map(choice).collect(),
+            ends_it,
         }
     }
 
-    /// Answers when the reply is whole.
-    pub async fn whole(mut self) -> Result<Response, OpenAiError> {
-        let (reason, usage, seed) = loop {
-            match self.piece().await {
-                Piece::Text(_) => {}
-                // What was refused is not told, not even in part.
-                Piece::Refused => {
-                    let reason = "the reply broke the content rules and was stopped";
-                    return Err(OpenAiError::content_refused(reason));
-                }
-                Piece::Finished(outcome) => break (reason(&outcome), usage(&outcome), outcome.seed),
-                Piece::Failed(error) => return Err(error),
-            }
-        };
-        let choice = json!({
-            "index": 0, "message": {"role": "assistant", "content": self.text, "refusal": null},
-            "logprobs": null, "finish_reason": reason,
-        });
-        let mut body = self.frame("chat.completion", vec![choice]);
-        body["usage"] = usage;
+    /// Answers when all is said.
+    pub async fn whole(self) -> Result<Response, OpenAiError> {
+        let all = futures_util::future::join_all(self.choices.into_iter().map(Choice::whole)).await;
+        let (mut choices, mut total, mut seed) = (Vec::new(), Usage::default(), None);
+        for said in all {
+            let (choice, outcome) = said?;
+            choices.push(choice);
+            add(&mut total, &outcome);
+            seed = seed.or(Some(outcome.seed));
+        }
+        let mut body = self.frame.around("chat.completion", choices);
+        body["usage"] = usage(&total);
         body["seed"] = json!(seed);
         Ok(Json(body).into_response())
     }
 
     /// Answers with chunks as they come.
     pub fn streamed(self) -> Response {
-        let events = futures_util::stream::unfold(self, |mut reply| async move {
-            let data = reply.next().await?;
-            Some((Ok::<_, Infallible>(Event::default().data(data)), reply))
+        let events = futures_util::stream::unfold(self.telling(), |mut telling| async move {
+            let data = telling.next().await?;
+            Some((Ok::<_, Infallible>(Event::default().data(data)), telling))
         });
         Sse::new(events).keep_alive(KeepAlive::default()).into_response()
     }
 
-    /// The next chunk.
-    async fn next(&mut self) -> Option<String> {
-        match std::mem::replace(&mut self.stage, Stage::Ended) {
+    fn telling(self) -> Telling {
+        let pieces = self.choices.into_iter().map(|choice| {
+            Box::pin(futures_util::stream::unfold(choice, |mut choice| async move {
+                let piece = choice.piece().await?;
+                Some(((choice.index, piece), choice))
+            }))
+        });
+        Telling {
+            frame: self.frame,
+            usage: self.include_usage.then(Usage::default),
+            pieces: Some(Box::pin(futures_util::stream::select_all(pieces))),
+            is_done: false,
+            _ends_it: self.ends_it,
+        }
+    }
+}
+
+impl Frame {
+    fn around(&self, object: &str, choices: Vec<Document>) -> Document {
+        json!({
+            "id": format!("chatcmpl-{}", self.id.simple()), "object": object, "created": self.created,
+            "model": self.model, "choices": choices,
+        })
+    }
+}
+
+impl Choice {
+    /// The next piece of text, checked together with the end of what came before it.
+    async fn piece(&mut self) -> Option<Piece> {
+        match self.stage {
             Stage::Opening => {
                 self.stage = Stage::Telling;
-                Some(self.chunk(json!({"role": "assistant", "content": ""}), None))
+                return Some(Piece::Opened);
             }
-            Stage::Telling => match self.piece().await {
-                Piece::Text(text) => {
-                    self.stage = Stage::Telling;
-                    Some(self.chunk(json!({"content": text}), None))
-                }
-                Piece::Refused => {
-                    self.stage = Stage::Done;
-                    Some(self.chunk(json!({}), Some("content_filter")))
-                }
-                Piece::Finished(outcome) => {
-                    let chunk = self.chunk(json!({}), Some(reason(&outcome)));
-                    self.stage = match self.include_usage {
-                        true => Stage::Closing(Box::new(outcome)),
-                        false => Stage::Done,
-                    };
-                    Some(chunk)
-                }
-                Piece::Failed(error) => {
-                    self.stage = Stage::Done;
-                    Some(error.body().to_string())
-                }
-            },
-            Stage::Closing(outcome) => {
-                self.stage = Stage::Done;
-                let mut last = self.frame("chat.completion.chunk", Vec::new());
-                last["usage"] = usage(&outcome);
-                Some(last.to_string())
-            }
-            Stage::Done => Some("[DONE]".into()),
-            Stage::Ended => None,
+            Stage::Telling => {}
+            Stage::Ended => return None,
         }
-    }
-
-    /// The next piece of text, checked together with the end of what came before it.
-    async fn piece(&mut self) -> Piece {
-        match self.stream.next().await {
-            Some(ChatEvent::Delta(delta)) => {
-                self.text.push_str(&delta);
-                let from =
-                    self.text.floor_char_boundary(self.text.len().saturating_sub(delta.len() + WINDOW_BYTES));
-                match content_rules::check(self.tier, "the reply", &self.text[from..]) {
-                    Ok(()) => Piece::Text(delta),
-                    Err(_) => Piece::Refused,
-                }
+        let event = self.stream.next().await;
+        if let Some(ChatEvent::Delta(delta)) = event {
+            self.text.push_str(&delta);
+            let from = self.text.len().saturating_sub(delta.len() + WINDOW_BYTES);
+            let text = &self.text[self.text.floor_char_boundary(from)..];
+            if content_rules::check(self.tier, "the reply", text).is_ok() {
+                return Some(Piece::Text(delta));
             }
+            self.stage = Stage::Ended;
+            return Some(Piece::Refused);
+        }
+        self.stage = Stage::Ended;
+        Some(match event {
             Some(ChatEvent::Finished(outcome)) => Piece::Finished(outcome),
             Some(ChatEvent::Failed(error)) => Piece::Failed(error.into()),
-            None => Piece::Failed(language::LanguageError::Closed.into()),
-        }
-    }
-
-    fn chunk(&self, delta: Document, reason: Option<&str>) -> String {
-        let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": reason});
-        self.frame("chat.completion.chunk", vec![choice]).to_string()
-    }
-
-    fn frame(&self, object: &str, choices: Vec<Document>) -> Document {
-        json!({
-            "id": format!("chatcmpl-{}", self.id.simple()), "object": object,
-            "created": chrono::Utc::now().timestamp(), "model": self.model, "choices": choices,
+            _ => Piece::Failed(LanguageError::Closed.into()),
         })
+    }
+
+    /// The reply as a member of `choices`.
+    async fn whole(mut self) -> Result<(Document, ChatOutcome), OpenAiError> {
+        while let Some(piece) = self.piece().await {
+            match piece {
+                Piece::Opened | Piece::Text(_) => {}
+                // What was refused is not told, not even in part.
+                Piece::Refused => {
+                    let reason = "the reply broke the content rules and was stopped";
+                    return Err(OpenAiError::content_refused(reason));
+                }
+                Piece::Failed(error) => return Err(error),
+                Piece::Finished(outcome) => {
+                    let choice = json!({
+                        "index": self.index,
+                        "message": {"role": "assistant", "content": self.text, "refusal": null},
+                        "logprobs": null, "finish_reason": reason(&outcome),
+                    });
+                    return Ok((choice, outcome));
+                }
+            }
+        }
+        Err(LanguageError::Closed.into())
+    }
+}
+
+/// What comes of all replies, each piece with its reply's index.
+type Pieces = Pin<Box<dyn Stream<Item = (usize, Piece)> + Send>>;
+
+/// A stream of chunks on its way.
+struct Telling {
+    frame: Frame,
+    /// Of all replies together, where it was asked for.
+    usage: Option<Usage>,
+    /// Until the last one has come.
+    pieces: Option<Pieces>,
+    is_done: bool,
+    _ends_it: DropGuard,
+}
+
+impl Telling {
+    /// The next chunk.
+    async fn next(&mut self) -> Option<String> {
+        if let Some(pieces) = &mut self.pieces {
+            let next = pieces.next().await;
+            if let Some((index, piece)) = next {
+                return Some(self.chunk(index, piece));
+            }
+            self.pieces = None;
+            if let Some(total) = &self.usage {
+                let mut last = self.frame.around("chat.completion.chunk", Vec::new());
+                last["usage"] = usage(total);
+                return Some(last.to_string());
+            }
+        }
+        (!std::mem::replace(&mut self.is_done, true)).then(|| "[DONE]".into())
+    }
+
+    fn chunk(&mut self, index: usize, piece: Piece) -> String {
+        let (delta, reason) = match piece {
+            Piece::Opened => (json!({"role": "assistant", "content": ""}), None),
+            Piece::Text(text) => (json!({"content": text}), None),
+            Piece::Refused => (json!({}), Some("content_filter")),
+            Piece::Finished(outcome) => {
+                if let Some(total) = &mut self.usage {
+                    add(total, &outcome);
+                }
+                (json!({}), Some(reason(&outcome)))
+            }
+            Piece::Failed(error) => {
+                self.pieces = None;
+                return error.body().to_string();
+            }
+        };
+        let choice = json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": reason});
+        let mut chunk = self.frame.around("chat.completion.chunk", vec![choice]);
+        if self.usage.is_some() {
+            chunk["usage"] = Document::Null;
+        }
+        chunk.to_string()
     }
 }
 
@@ -177,8 +248,15 @@ fn reason(outcome: &ChatOutcome) -> &'static str {
     }
 }
 
-fn usage(outcome: &ChatOutcome) -> Document {
+/// Adds what a reply took. All replies of a request have the same prompt, which counts once.
+fn add(total: &mut Usage, outcome: &ChatOutcome) {
     let usage = outcome.usage;
+    total.prompt_tokens = total.prompt_tokens.max(usage.prompt_tokens);
+    total.cached_prompt_tokens = total.cached_prompt_tokens.max(usage.cached_prompt_tokens);
+    total.completion_tokens += usage.completion_tokens;
+}
+
+fn usage(usage: &Usage) -> Document {
     json!({
         "prompt_tokens": usage.prompt_tokens, "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.prompt_tokens + usage.completion_tokens,
@@ -188,32 +266,37 @@ fn usage(outcome: &ChatOutcome) -> Document {
 
 #[cfg(test)]
 mod tests {
-    use language::{QueuePlace, Usage};
+    use language::QueuePlace;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
 
-    fn reply(pieces: &[&str], include_usage: bool) -> (Reply, CancellationToken) {
-        let (sender, stream) = ChatStream::pair(QueuePlace::default());
-        for piece in pieces {
-            sender.send(ChatEvent::Delta(piece.to_string())).expect("a listener");
-        }
-        let outcome = ChatOutcome {
-            finish_reason: FinishReason::Length,
-            usage: Usage { prompt_tokens: 3, completion_tokens: 2, cached_prompt_tokens: 1 },
-            tokens_per_second: 1.0,
-            seed: 5,
-            engine: "x".into(),
+    fn reply(choices: &[&[&str]], include_usage: bool) -> (Reply, CancellationToken) {
+        let begun = |pieces: &&[&str]| {
+            let (sender, stream) = ChatStream::pair(QueuePlace::default());
+            for piece in *pieces {
+                sender.send(ChatEvent::Delta(piece.to_string())).expect("a listener");
+            }
+            let outcome = ChatOutcome {
+                finish_reason: FinishReason::Length,
+                usage: Usage { prompt_tokens: 3, completion_tokens: 2, cached_prompt_tokens: 1 },
+                tokens_per_second: 1.0,
+                seed: 5,
+                engine: "x".into(),
+            };
+            sender.send(ChatEvent::Finished(outcome)).expect("a listener");
+            stream
         };
-        sender.send(ChatEvent::Finished(outcome)).expect("a listener");
+        let streams = choices.iter().map(begun).collect();
         let cancel = CancellationToken::new();
-        let reply = Reply::new("m".into(), Tier::Sfw, include_usage, stream, cancel.clone().drop_guard());
+        let reply = Reply::new("m".into(), Tier::Sfw, include_usage, streams, cancel.clone().drop_guard());
         (reply, cancel)
     }
 
-    async fn chunks(mut reply: Reply) -> Vec<String> {
+    async fn chunks(reply: Reply) -> Vec<String> {
+        let mut telling = reply.telling();
         let mut all = Vec::new();
-        while let Some(chunk) = reply.next().await {
+        while let Some(chunk) = telling.next().await {
             all.push(chunk);
         }
         all
@@ -221,7 +304,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_stream_opens_tells_closes_and_is_done() {
-        let (reply, cancel) = reply(&["Hel", "lo"], true);
+        let (reply, cancel) = reply(&[&["Hel", "lo"]], true);
         let all = chunks(reply).await;
         let parsed: Vec<Document> = all.iter().filter_map(|chunk| serde_json::from_str(chunk).ok()).collect();
         assert_eq!(parsed[0]["choices"][0]["delta"]["role"], json!("assistant"));
@@ -234,11 +317,32 @@ mod tests {
 
     #[tokio::test]
     async fn what_may_not_be_said_is_cut_off_before_it_is_told() {
-        let (reply, _cancel) = reply(&["they are na", "ked", "never told"], false);
+        let (reply, _cancel) = reply(&[&["they are na", "ked", "never told"]], false);
         let all = chunks(reply).await;
         assert!(!all.concat().contains("never told") && !all.concat().contains("ked\""), "{all:?}");
         assert!(all[2].contains("content_filter"), "{all:?}");
-        let (reply, _cancel) = self::reply(&["naked"], false);
+        let (reply, _cancel) = self::reply(&[&["fine"], &["naked"]], false);
         assert!(reply.whole().await.is_err());
+    }
+
+    #[tokio::test]
+    async fn several_replies_are_told_beside_each_other_and_counted_together() {
+        let (reply, _cancel) = reply(&[&["one"], &["tw", "o"]], true);
+        let all = chunks(reply).await;
+        assert_eq!(all.iter().filter(|chunk| *chunk == "[DONE]").count(), 1);
+        let parsed: Vec<Document> = all.iter().filter_map(|chunk| serde_json::from_str(chunk).ok()).collect();
+        let text = |index: u64| -> String {
+            let choices = parsed.iter().map(|chunk| &chunk["choices"][0]);
+            choices
+                .filter(|it| it["index"] == index)
+                .filter_map(|it| it["delta"]["content"].as_str())
+                .collect()
+        };
+        assert_eq!((text(0), text(1)), ("one".into(), "two".into()));
+        let (last, earlier) = parsed.split_last().expect("chunks");
+        let counts = (&last["usage"]["prompt_tokens"], &last["usage"]["completion_tokens"]);
+        assert_eq!(counts, (&json!(3), &json!(4)));
+        assert!(earlier.iter().all(|chunk| chunk.get("usage") == Some(&Document::Null)), "{earlier:?}");
+        assert!(parsed.iter().all(|chunk| chunk["created"] == parsed[0]["created"]));
     }
 }

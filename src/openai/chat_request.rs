@@ -12,6 +12,10 @@ use super::error::OpenAiError;
 const MESSAGES_MAX: usize = 2000;
 /// All that is said in one request, in bytes.
 const TEXT_BYTES_MAX: usize = 4 << 20;
+/// Pictures of one request.
+const PICTURES_MAX: usize = 16;
+/// Replies to one request.
+const CHOICES_MAX: u64 = 8;
 /// Texts that end a reply.
 const STOPS_MAX: usize = 8;
 const STOP_BYTES_MAX: usize = 200;
@@ -31,7 +35,7 @@ pub(super) struct Body {
     pub max_tokens: Option<usize>,
     pub max_completion_tokens: Option<usize>,
     pub stop: Option<Json>,
-    pub seed: Option<i64>,
+    pub seed: Option<i128>,
     pub temperature: Option<f32>,
     pub top_p: Option<f32>,
     pub presence_penalty: Option<f32>,
@@ -39,6 +43,7 @@ pub(super) struct Body {
     pub response_format: Option<Json>,
     pub tools: Option<Vec<Json>>,
     pub logprobs: Option<bool>,
+    pub logit_bias: Option<serde_json::Map<String, Json>>,
     // Ours.
     pub min_p: Option<f32>,
     pub top_k: Option<usize>,
@@ -73,6 +78,7 @@ pub(super) struct Wish {
     pub seed: Option<u64>,
     pub stream: bool,
     pub include_usage: bool,
+    pub choices: usize,
 }
 
 impl Body {
@@ -92,11 +98,15 @@ impl Body {
 
     /// What is wished; refuses what cannot be honoured instead of leaving it out.
     pub fn wish(&self) -> Result<Wish, OpenAiError> {
-        if self.n.is_some_and(|n| n != 1) {
-            return Err(OpenAiError::param("n", "one reply at a time"));
+        let choices = self.n.unwrap_or(1);
+        if choices == 0 || choices > CHOICES_MAX {
+            return Err(OpenAiError::param("n", format!("1 to {CHOICES_MAX} replies")));
         }
         if self.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
             return Err(OpenAiError::param("tools", "tools are not called here"));
+        }
+        if self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
+            return Err(OpenAiError::param("logit_bias", "tokens are not weighed one by one"));
         }
         if self.logprobs == Some(true) {
             return Err(OpenAiError::param("logprobs", "are not told"));
@@ -127,6 +137,7 @@ impl Body {
             seed: self.seed.and_then(|seed| u64::try_from(seed).ok()),
             stream: self.stream == Some(true),
             include_usage: self.stream_options.unwrap_or_default().include_usage,
+            choices: choices as usize,
         })
     }
 
@@ -135,7 +146,7 @@ impl Body {
             let message = format!("{} messages; 1 to {MESSAGES_MAX}", self.messages.len());
             return Err(OpenAiError::param("messages", message));
         }
-        let mut bytes = 0;
+        let (mut bytes, mut pictures) = (0, 0);
         let mut said = Vec::with_capacity(self.messages.len());
         for (index, message) in self.messages.iter().enumerate() {
             let place = |field: &str| format!("messages[{index}].{field}");
@@ -148,14 +159,19 @@ impl Body {
                     return Err(OpenAiError::param(&place("role"), message));
                 }
             };
-            let text =
-                text_of(&message.content).map_err(|error| OpenAiError::param(&place("content"), error))?;
+            let (text, images) =
+                parts_of(&message.content).map_err(|error| OpenAiError::param(&place("content"), error))?;
             bytes += text.len();
+            pictures += images.len();
+            if pictures > PICTURES_MAX {
+                let message = format!("more than {PICTURES_MAX} pictures in one request");
+                return Err(OpenAiError::param(&place("content"), message));
+            }
             if bytes > TEXT_BYTES_MAX {
                 let message = format!("more than {TEXT_BYTES_MAX} bytes");
                 return Err(OpenAiError::new(413, "context_length_exceeded", message));
             }
-            said.push(ChatMessage::new(role, text));
+            said.push(ChatMessage { images, ..ChatMessage::new(role, text) });
         }
         Ok(said)
     }
@@ -207,26 +223,34 @@ impl Wish {
     }
 }
 
-/// A text, or the texts of its parts.
-fn text_of(content: &Json) -> Result<String, String> {
-    match content {
-        Json::String(text) => Ok(text.clone()),
-        Json::Null => Ok(String::new()),
-        Json::Array(parts) => {
-            let mut texts = Vec::with_capacity(parts.len());
-            for part in parts {
-                match (part["type"].as_str(), part["text"].as_str()) {
-                    (Some("text"), Some(text)) => texts.push(text),
-                    (Some(kind), _) => {
-                        return Err(format!("a part of type {kind:?} cannot be read; text can"));
-                    }
-                    _ => return Err("a part has no type".into()),
-                }
+/// A text, or the texts of its parts, and the pictures among them.
+fn parts_of(content: &Json) -> Result<(String, Vec<String>), String> {
+    let parts = match content {
+        Json::String(text) => return Ok((text.clone(), Vec::new())),
+        Json::Null => return Ok((String::new(), Vec::new())),
+        Json::Array(parts) => parts,
+        _ => return Err("a text or a list of parts is needed".into()),
+    };
+    let (mut texts, mut pictures) = (Vec::with_capacity(parts.len()), Vec::new());
+    for part in parts {
+        match (part["type"].as_str(), part["text"].as_str()) {
+            (Some("text"), Some(text)) => texts.push(text),
+            (Some("image_url"), _) => {
+                // The server that looks at it fetches it: nothing but what it can reach by itself is handed on.
+                let url = part["image_url"]["url"].as_str().or(part["image_url"].as_str());
+                let can_be_seen = |url: &&str| {
+                    ["data:image/", "https://", "http://"].iter().any(|start| url.starts_with(start))
+                };
+                let url = url.filter(can_be_seen).ok_or("image_url.url: a data:image/ or http(s) address")?;
+                pictures.push(url.to_string());
             }
-            Ok(texts.join("\n"))
+            (Some(kind), _) => {
+                return Err(format!("a part of type {kind:?} cannot be read; text and image_url can"));
+            }
+            _ => return Err("a part has no type".into()),
         }
-        _ => Err("a text or a list of parts is needed".into()),
     }
+    Ok((texts.join("\n"), pictures))
 }
 
 #[cfg(test)]
@@ -254,6 +278,19 @@ mod tests {
     }
 
     #[test]
+    fn pictures_stand_beside_the_text() {
+        let wish = wish(
+            r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},
+               {"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA","detail":"low"}}]}],
+               "n":2,"seed":18446744073709551615,"logit_bias":{}}"#,
+        )
+        .expect("a wish");
+        let expected = ChatMessage::new(Role::User, "a").with_image("data:image/png;base64,AAAA");
+        assert_eq!(wish.messages, [expected]);
+        assert_eq!((wish.choices, wish.seed), (2, Some(u64::MAX)));
+    }
+
+    #[test]
     fn what_cannot_be_is_named() {
         let user = r#""messages":[{"role":"user","content":"a"}]"#;
         for (body, param) in [
@@ -264,7 +301,15 @@ mod tests {
                 r#"{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#.into(),
                 "messages[0].content",
             ),
-            (format!("{{{user},\"n\":2}}"), "n"),
+            (
+                r#"{"messages":[{"role":"user","content":[{"type":"image_url",
+                    "image_url":{"url":"file:///etc/passwd"}}]}]}"#
+                    .into(),
+                "messages[0].content",
+            ),
+            (format!("{{{user},\"n\":9}}"), "n"),
+            (format!("{{{user},\"n\":0}}"), "n"),
+            (format!("{{{user},\"logit_bias\":{{\"5\":1}}}}"), "logit_bias"),
             (format!("{{{user},\"tools\":[{{}}]}}"), "tools"),
             (format!("{{{user},\"stop\":7}}"), "stop"),
             (format!("{{{user},\"max_tokens\":0}}"), "max_tokens"),

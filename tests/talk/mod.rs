@@ -26,6 +26,8 @@ pub fn start_with(folder: &Path, environment: &[(&str, &str)]) -> Server {
         }
         let config = std::fs::read_to_string(format!("{fixture}/config.json")).expect("a fixture");
         let config = config.replace("\"max_position_embeddings\": 512", "\"max_position_embeddings\": 4096");
+        // What a model calls itself is not what it is called here.
+        let config = config.replacen('{', "{\"_name_or_path\": \"/home/somebody/other\",", 1);
         std::fs::write(model.join("config.json"), config).expect("a config");
     }
     let model = model.to_string_lossy().to_string();

@@ -155,6 +155,11 @@ pub fn file_of(
             }
             None => {
                 changed = true;
+                // Notes that stood before it was said stay before it.
+                while let Some(note) = original.lines.get(next).filter(|line| !is_message(line)) {
+                    chat.lines.push(note.clone());
+                    next += 1;
+                }
                 let name = if is_user { &names.user } else { &names.character };
                 let content = row[table.at("content")].as_str().unwrap_or_default();
                 let date = date_of(row[table.at("created_at")].as_micros().unwrap_or(0));
@@ -264,6 +269,24 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_after_a_note_stands_after_it() {
+        let note = "{\"name\":\"System\",\"is_user\":false,\"is_system\":true,\"mes\":\"the end?\"}\n";
+        let chat = ChatFile::from_jsonl(format!("{CHAT}{note}").as_bytes()).expect("a chat");
+        let conversation = Uuid::from_u128(7);
+        let mut rows = messages_of(&chat, conversation, 1_700_000_000_000_000);
+        let table = schema().known("messages");
+        let mut new = rows[1].clone();
+        new[table.at("id")] = Value::Uuid(Uuid::from_u128(9));
+        new[table.at("content")] = Value::text("no");
+        rows.push(new);
+        let (out, _) = file_of(Some(chat), conversation, &rows, &[], &Names::default()).expect("a file");
+        let text = out.to_jsonl();
+        let mut from_the_end = text.lines().rev();
+        assert!(from_the_end.next().is_some_and(|line| line.contains(r#""mes":"no""#)), "{text}");
+        assert!(from_the_end.next().is_some_and(|line| line.contains("the end?")), "{text}");
+    }
+
+    #[test]
     fn a_conversation_without_a_file_gets_one() {
         let (_, rows, _) = read();
         let names = Names { user: "Ann".into(), character: "Mira".into() };
@@ -271,6 +294,7 @@ mod tests {
         assert_eq!(out.header_text("character_name"), "Mira");
         assert_eq!(out.messages().map(ChatLine::name).collect::<Vec<_>>(), ["Mira", "Ann", "Mira"]);
     }
+
     #[test]
     fn alternatives_become_versions_and_versions_alternatives() {
         let (chat, rows, conversation) = read();

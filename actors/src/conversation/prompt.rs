@@ -105,7 +105,7 @@ pub struct TooLong {
 impl Material {
     /// Makes the prompt.
     pub fn assemble(self, count: &dyn Fn(&str) -> usize) -> Result<Prompt, TooLong> {
-        let reply = self.max_tokens.min(self.context_tokens / 4).max(REPLY_TOKENS_MIN);
+        let reply = self.max_tokens.min((self.context_tokens / 4).max(REPLY_TOKENS_MIN));
         let budget = self.context_tokens.saturating_sub(reply + MESSAGE_TOKENS);
         let latest = self.history.last().map_or(0, |said| count(&said.text) + MESSAGE_TOKENS);
         let room = budget.saturating_sub(budget / 4);
@@ -284,6 +284,8 @@ mod tests {
         assert_eq!(all.messages.len(), 21);
         assert_eq!(all.max_tokens, 64);
         assert_eq!(all.inspect["left_out"], json!([]));
+        let short = Material { max_tokens: 3, ..material(2000) }.assemble(&words).expect("it fits");
+        assert_eq!(short.max_tokens, 3, "no longer than was asked for");
 
         let some = material(260).assemble(&words).expect("it fits");
         assert_eq!(some.inspect["left_out"], json!([]));

@@ -112,8 +112,9 @@ impl Setting {
                 let text = expand(&character.describe());
                 sections.push(Section::new("character", &character.name, text, 0).from(json!(character.id)));
             }
-            let own = character.text("system_prompt");
-            sections.push(Section::new("character_prompt", &character.name, expand(own), 1));
+            // A card's prompt may say where the original one stands in it; that one comes first here.
+            let own = character.text("system_prompt").replace("{{original}}", "");
+            sections.push(Section::new("character_prompt", &character.name, expand(own.trim()), 1));
             sections.push(Section::new("examples", &character.name, expand(&character.examples()), 6));
         }
         for other in &self.participants {
@@ -150,7 +151,7 @@ impl Setting {
         let mut hasher = DefaultHasher::new();
         conversation.hash(&mut hasher);
         let scene = MacroScene {
-            character: self.character_name(),
+            character: self.character.as_ref().map_or("", Sheet::nickname),
             user,
             chance: seed,
             conversation: hasher.finish(),
@@ -279,5 +280,16 @@ mod tests {
         let (material, _) = setting.material(Uuid::nil(), &history, Some("hi"), 1, &|text| text.len());
         let character = material.sections.iter().find(|section| section.kind == "character");
         assert!(character.is_some_and(|section| section.text.contains("keeps the light for Ada")));
+
+        let mira = json!({"id": Uuid::from_u128(1), "name": "Miranda Holm", "display_name": "Mira",
+            "description": "{{char}} keeps the light", "system_prompt": "{{original}}\nBe {{char}}."});
+        setting.character = Sheet::read(mira);
+        let (material, _) = setting.material(Uuid::nil(), &history, Some("hi"), 1, &|text| text.len());
+        let text_of = |kind: &str| {
+            let section = material.sections.iter().find(|section| section.kind == kind);
+            section.map(|section| section.text.clone()).unwrap_or_default()
+        };
+        assert!(text_of("character").contains("Mira keeps the light"), "a nickname stands for the name");
+        assert_eq!(text_of("character_prompt"), "Be Mira.");
     }
 }

@@ -32,6 +32,11 @@ impl Sheet {
         self.row[column].as_str().unwrap_or_default().trim()
     }
 
+    /// What others call it, which is what `{{char}}` means: the nickname of its card, or else its name.
+    pub fn nickname(&self) -> &str {
+        Some(self.text("display_name")).filter(|name| !name.is_empty()).unwrap_or(&self.name)
+    }
+
     /// Whether it is rated for adults.
     pub fn is_nsfw(&self) -> bool {
         self.row["content_rating"] == "nsfw"
@@ -133,7 +138,7 @@ impl Sheet {
     fn says_who_speaks(&self, example: &str) -> bool {
         let first = example.trim_start().trim_start_matches('*');
         let speaker = first.split_once(':').map_or("", |(speaker, _)| speaker.trim_end_matches('*').trim());
-        let names = ["{{char}}", "{{user}}", "<bot>", "<user>", self.name.as_str()];
+        let names = ["{{char}}", "{{user}}", "<bot>", "<user>", self.name.as_str(), self.nickname()];
         names.iter().any(|name| speaker.eq_ignore_ascii_case(name))
     }
 

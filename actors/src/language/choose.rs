@@ -77,7 +77,7 @@ impl Engines {
     fn is_local_name(&self, name: &str) -> bool {
         match self.local.status() {
             super::LocalStatus::Loaded(loaded) => loaded == name,
-            super::LocalStatus::Present(path) => path.file_stem().is_some_and(|stem| stem == name),
+            super::LocalStatus::Present(path) => language::model_name(&path) == name,
             _ => false,
         }
     }

@@ -1,47 +1,260 @@
 //! How much does each token look at the earlier ones?
+//!
+//! A single query row is a pass over the keys and one over the values. Many rows of one sequence are taken in blocks
+//! against tiles of keys, so that a tile is read once for a whole block; what the rows have gathered so far is
+//! scaled down wherever a later tile holds a larger score.
 
 use rayon::prelude::*;
 
 use super::KvCache;
-use super::kernels::{row_products, softmax, weighted_sum};
+use super::kernels::{LANES, column_exponentials, raise_to_largest, row_products, softmax, weighted_sum};
+use super::matrix_product::{Matrix, multiply};
 
 /// Multiplications below which waking other threads costs more than it brings.
 const PARALLEL_WORK_MIN: usize = 200_000;
+/// With fewer rows in a sequence, each goes alone.
+const BLOCK_ROWS_MIN: usize = 4;
+/// Rows of a block.
+const BLOCK_ROWS: usize = 32;
+/// Keys of a tile: with a block's scores against them they stay in the second cache.
+const TILE_KEYS: usize = 256;
 
-/// One query row: whose memory it reads and how far.
-pub(super) struct QueryRow<'a> {
+/// The last positions of a sequence, which ask.
+pub(super) struct Queries<'a> {
     pub(super) cache: &'a KvCache,
-    /// Positions it may look at, its own included.
-    pub(super) positions: usize,
+    /// Position of the first one; it may look at the earlier ones and at itself.
+    pub(super) first: usize,
+    pub(super) rows: usize,
 }
 
-/// Attention of every row and head: `queries` and `out` are `[rows, heads * head_dim]`.
-pub(super) fn attend(
-    rows: &[QueryRow<'_>],
-    layer: usize,
-    head_dim: usize,
-    group: usize,
-    queries: &[f32],
-    out: &mut [f32],
-) {
-    let heads = queries.len() / head_dim / rows.len().max(1);
-    let scale = 1.0 / (head_dim as f32).sqrt();
-    let one = |(index, (query, out)): (usize, (&[f32], &mut [f32]))| {
-        let row = &rows[index / heads];
-        let (keys, values) = row.cache.head(layer, index % heads / group, row.positions);
-        let mut shares = vec![0.0; row.positions];
-        row_products(keys, query, head_dim, 1, &mut shares);
-        for share in &mut shares {
-            *share *= scale;
+/// What all tasks share.
+#[derive(Clone, Copy)]
+pub(super) struct Heads {
+    pub(super) layer: usize,
+    pub(super) head_dim: usize,
+    /// Query heads in a row.
+    pub(super) count: usize,
+    /// Query heads that share a head of keys and values.
+    pub(super) group: usize,
+}
+
+impl Heads {
+    fn width(self) -> usize {
+        self.count * self.head_dim
+    }
+
+    fn scale(self) -> f32 {
+        1.0 / (self.head_dim as f32).sqrt()
+    }
+}
+
+/// One head of one row, or all heads of a block of rows.
+struct Task<'a> {
+    cache: &'a KvCache,
+    /// Position of the first row.
+    first: usize,
+    /// The head, where there is one only.
+    head: Option<usize>,
+    queries: &'a [f32],
+    out: &'a mut [f32],
+}
+
+/// Attention of all rows; `queries` and `out` are `[rows, heads * head_dim]`.
+pub(super) fn attend(sequences: &[Queries<'_>], heads: Heads, mut queries: &[f32], mut out: &mut [f32]) {
+    let mut tasks = Vec::new();
+    let mut work = 0;
+    for sequence in sequences {
+        let (own, rest) = queries.split_at(sequence.rows * heads.width());
+        queries = rest;
+        let (own_out, rest) = out.split_at_mut(own.len());
+        out = rest;
+        work += own.len() * (sequence.first + sequence.rows) * 2;
+        let alone = sequence.rows < BLOCK_ROWS_MIN;
+        let size = if alone { heads.head_dim } else { BLOCK_ROWS * heads.width() };
+        for (index, (queries, out)) in own.chunks(size).zip(own_out.chunks_mut(size)).enumerate() {
+            let (row, head) = match alone {
+                true => (index / heads.count, Some(index % heads.count)),
+                false => (index * BLOCK_ROWS, None),
+            };
+            tasks.push(Task { cache: sequence.cache, first: sequence.first + row, head, queries, out });
         }
-        softmax(&mut shares);
-        out.fill(0.0);
-        weighted_sum(&shares, values, out);
+    }
+    let run = |task: Task<'_>| match task.head {
+        Some(head) => one_head(task, head, heads),
+        None => block(task, heads),
     };
-    let work: usize = rows.iter().map(|row| row.positions).sum::<usize>() * heads * head_dim * 2;
     if work < PARALLEL_WORK_MIN {
-        queries.chunks_exact(head_dim).zip(out.chunks_exact_mut(head_dim)).enumerate().for_each(one);
+        tasks.into_iter().for_each(run);
     } else {
-        queries.par_chunks_exact(head_dim).zip(out.par_chunks_exact_mut(head_dim)).enumerate().for_each(one);
+        tasks.into_par_iter().for_each(run);
+    }
+}
+
+/// Attention of one head of one row.
+fn one_head(task: Task<'_>, head: usize, heads: Heads) {
+    let positions = task.first + 1;
+    let (keys, values) = task.cache.head(heads.layer, head / heads.group, positions);
+    let mut shares = vec![0.0; positions];
+    row_products(keys, task.queries, heads.head_dim, 1, &mut shares);
+    let scale = heads.scale();
+    for share in &mut shares {
+        *share *= scale;
+    }
+    softmax(&mut shares);
+    task.out.fill(0.0);
+    weighted_sum(&shares, values, task.out);
+}
+
+/// Attention of all heads of a block of rows: those that share keys and values are one matrix of queries.
+fn block(task: Task<'_>, heads: Heads) {
+    let (head_dim, group, width) = (heads.head_dim, heads.group, heads.width());
+    let rows = task.queries.len() / width;
+    let end = task.first + rows;
+    let mut gathered = Gathered::new(rows * group, head_dim);
+    for shared in 0..heads.count / group {
+        let own = shared * group * head_dim..(shared + 1) * group * head_dim;
+        gathered
+            .begin(task.queries.chunks_exact(width).flat_map(|row| row[own.clone()].chunks_exact(head_dim)));
+        let (keys, values) = task.cache.head(heads.layer, shared, end);
+        for tile in (0..end).step_by(TILE_KEYS) {
+            let numbers = tile * head_dim..(end.min(tile + TILE_KEYS)) * head_dim;
+            let is_hidden = |key: usize, row: usize| tile + key > task.first + row / group;
+            gathered.add_tile(&keys[numbers.clone()], &values[numbers], heads.scale(), is_hidden);
+        }
+        let heads_out = task.out.chunks_exact_mut(width);
+        gathered.end(heads_out.flat_map(|row| row[own.clone()].chunks_exact_mut(head_dim)));
+    }
+}
+
+/// What rows of queries have gathered from the tiles so far. All but the sums lie with the rows side by side, so that
+/// vectors hold as many rows.
+struct Gathered {
+    /// How many rows, filled up to whole vectors.
+    rows: usize,
+    head_dim: usize,
+    /// `[head_dim, rows]`
+    queries: Vec<f32>,
+    /// `[keys of a tile, rows]`
+    scores: Vec<f32>,
+    /// The largest score of each row.
+    largest: Vec<f32>,
+    /// Σ exp(score - largest) of each row.
+    weights: Vec<f32>,
+    /// Σ exp(score - largest) * value: `[rows, head_dim]`.
+    sums: Vec<f32>,
+}
+
+impl Gathered {
+    fn new(rows: usize, head_dim: usize) -> Gathered {
+        let rows = rows.next_multiple_of(LANES);
+        Gathered {
+            rows,
+            head_dim,
+            queries: vec![0.0; rows * head_dim],
+            scores: vec![0.0; rows * TILE_KEYS],
+            largest: vec![0.0; rows],
+            weights: vec![0.0; rows],
+            sums: vec![0.0; rows * head_dim],
+        }
+    }
+
+    /// Takes the next rows of queries.
+    fn begin<'a>(&mut self, queries: impl Iterator<Item = &'a [f32]>) {
+        for (row, query) in queries.enumerate() {
+            for (to, from) in self.queries.iter_mut().skip(row).step_by(self.rows).zip(query) {
+                *to = *from;
+            }
+        }
+        self.largest.fill(f32::NEG_INFINITY);
+        self.weights.fill(0.0);
+        self.sums.fill(0.0);
+    }
+
+    /// Adds a tile of keys and values. Of the first one, every row sees some.
+    fn add_tile(
+        &mut self,
+        keys: &[f32],
+        values: &[f32],
+        scale: f32,
+        is_hidden: impl Fn(usize, usize) -> bool,
+    ) {
+        let (rows, head_dim) = (self.rows, self.head_dim);
+        let count = keys.len() / head_dim;
+        let keys = Matrix::new(keys, count, head_dim, head_dim);
+        let values = Matrix::new(values, count, head_dim, head_dim);
+        let queries = Matrix::new(self.queries.as_slice(), head_dim, rows, rows);
+        let scores = &mut self.scores[..count * rows];
+        multiply(Matrix::new(&mut *scores, count, rows, rows), 0.0, keys, queries, scale);
+        if is_hidden(count - 1, 0) {
+            for (key, scores) in scores.chunks_exact_mut(rows).enumerate() {
+                for (_, score) in scores.iter_mut().enumerate().take_while(|(row, _)| is_hidden(key, *row)) {
+                    *score = f32::NEG_INFINITY;
+                }
+            }
+        }
+        let before = self.largest.clone();
+        raise_to_largest(scores, &mut self.largest);
+        let gathered = self.weights.iter_mut().zip(self.sums.chunks_exact_mut(head_dim));
+        for ((weight, sums), (before, largest)) in gathered.zip(before.iter().zip(&self.largest)) {
+            let kept = (before - largest).exp();
+            if kept != 1.0 {
+                *weight *= kept;
+                sums.iter_mut().for_each(|sum| *sum *= kept);
+            }
+        }
+        column_exponentials(scores, &self.largest, &mut self.weights);
+        let scores = Matrix::new(&*scores, count, rows, rows);
+        let sums = Matrix::new(self.sums.as_mut_slice(), rows, head_dim, head_dim);
+        multiply(sums, 1.0, scores.transposed(), values, 1.0);
+    }
+
+    /// Gives back the rows' results.
+    fn end<'a>(&self, out: impl Iterator<Item = &'a mut [f32]>) {
+        for ((out, sums), weight) in out.zip(self.sums.chunks_exact(self.head_dim)).zip(&self.weights) {
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = sum / weight;
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::models::configuration_llama::LlamaConfig;
+
+    /// A wave of its own for every number, with now and then a large one, so that the largest score moves.
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        (0..count)
+            .map(|i| ((i * 37 + seed * 101) as f32 * 0.7).sin() * (1.0 + (i % 91) as f32 / 20.0))
+            .collect()
+    }
+
+    #[test]
+    fn blocks_of_rows_see_what_each_row_alone_sees() {
+        let heads = Heads { layer: 0, head_dim: 8, count: 6, group: 3 };
+        let config = LlamaConfig::from_hugging_face(&json!({
+            "model_type": "llama", "vocab_size": 8, "hidden_size": 48, "intermediate_size": 8, "head_dim": 8,
+            "num_hidden_layers": 1, "num_attention_heads": 6, "num_key_value_heads": 2
+        }))
+        .unwrap();
+        let mut cache = KvCache::new(&config);
+        for position in 0..600 {
+            cache.push(0, &numbers(16, position), &numbers(16, 7 * position + 3));
+        }
+        for (first, rows) in [(0, 4), (0, 600), (5, 33), (250, 8), (255, 300), (511, 32), (512, 65)] {
+            let queries = numbers(rows * heads.width(), first + 1);
+            let mut together = vec![f32::NAN; queries.len()];
+            attend(&[Queries { cache: &cache, first, rows }], heads, &queries, &mut together);
+            let alone: Vec<_> =
+                (0..rows).map(|row| Queries { cache: &cache, first: first + row, rows: 1 }).collect();
+            let mut each = vec![f32::NAN; queries.len()];
+            attend(&alone, heads, &queries, &mut each);
+            for (together, each) in together.iter().zip(&each) {
+                assert!((together - each).abs() < 2e-5, "{first} {rows}: {together} {each}");
+            }
+        }
     }
 }

@@ -4,6 +4,8 @@ use pulp::{Arch, Simd, WithSimd};
 
 /// Rows of input that share one pass over the weights.
 pub(super) const ROWS_MAX: usize = 4;
+/// Sums and maxima that are made side by side: a vector of the widest instruction set.
+pub(super) const LANES: usize = 16;
 
 /// `out[o * ROWS + r] = weight[o] · x[r]` for a block of weight rows.
 struct RowProducts<'a, const ROWS: usize> {
@@ -117,22 +119,93 @@ fn exp(x: f32) -> f32 {
     mantissa * f32::from_bits(exponent)
 }
 
-/// Turns scores into shares that add up to one.
-pub(super) fn softmax(scores: &mut [f32]) {
+/// The largest of some scores.
+fn largest(scores: &[f32]) -> f32 {
     Arch::new().dispatch(
         #[inline(always)]
         || {
-            let largest = scores.iter().fold(f32::NEG_INFINITY, |a, b| if *b > a { *b } else { a });
-            for score in scores.iter_mut() {
+            let larger = |a: f32, b: f32| if b > a { b } else { a };
+            let (blocks, rest) = scores.as_chunks::<LANES>();
+            let mut lanes = [f32::NEG_INFINITY; LANES];
+            for block in blocks {
+                for (lane, score) in lanes.iter_mut().zip(block) {
+                    *lane = larger(*lane, *score);
+                }
+            }
+            lanes.iter().chain(rest).copied().fold(f32::NEG_INFINITY, larger)
+        },
+    )
+}
+
+/// Replaces each score by e to the power of how much it exceeds `largest`, and returns the sum.
+fn exponentials(scores: &mut [f32], largest: f32) -> f32 {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let (blocks, rest) = scores.as_chunks_mut::<LANES>();
+            let mut sums = [0f32; LANES];
+            for block in blocks {
+                for (sum, score) in sums.iter_mut().zip(block) {
+                    *score = exp(*score - largest);
+                    *sum += *score;
+                }
+            }
+            for score in rest.iter_mut() {
                 *score = exp(*score - largest);
             }
-            let total: f32 = scores.iter().map(|share| f64::from(*share)).sum::<f64>() as f32;
-            let inverse = 1.0 / total;
-            for score in scores.iter_mut() {
-                *score *= inverse;
+            sums.iter().chain(rest.iter()).sum()
+        },
+    )
+}
+
+/// Turns scores into shares that add up to one.
+pub(super) fn softmax(scores: &mut [f32]) {
+    let inverse = 1.0 / exponentials(scores, largest(scores));
+    scores.iter_mut().for_each(|score| *score *= inverse);
+}
+
+/// Raises each column's `largest` to the largest score in it; `scores` is `[any, columns]`.
+pub(super) fn raise_to_largest(scores: &[f32], largest: &mut [f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in scores.chunks_exact(largest.len()) {
+                for (largest, score) in largest.iter_mut().zip(row) {
+                    *largest = if *score > *largest { *score } else { *largest };
+                }
             }
         },
     );
+}
+
+/// As [`exponentials`], of every column; adds what each sums up to.
+pub(super) fn column_exponentials(scores: &mut [f32], largest: &[f32], sums: &mut [f32]) {
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for row in scores.chunks_exact_mut(largest.len()) {
+                for ((score, largest), sum) in row.iter_mut().zip(largest).zip(sums.iter_mut()) {
+                    *score = exp(*score - largest);
+                    *sum += *score;
+                }
+            }
+        },
+    );
+}
+
+/// Writes `[rows, columns]` as `[columns, stride]`.
+pub(super) fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {
+    // In squares, so that what is read and what is written both stay near.
+    let rows = from.len() / columns.max(1);
+    for row in (0..rows).step_by(LANES) {
+        for column in (0..columns).step_by(LANES) {
+            for row in row..rows.min(row + LANES) {
+                for column in column..columns.min(column + LANES) {
+                    to[column * stride + row] = from[row * columns + column];
+                }
+            }
+        }
+    }
 }
 
 /// `out = silu(gate) * up`.

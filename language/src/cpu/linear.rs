@@ -1,17 +1,22 @@
 //! How is a matrix of weights multiplied with few rows, and with many?
 
-use burn::tensor::{Bytes, DType, Device, Tensor, TensorData};
 use rayon::prelude::*;
 
-use super::kernels::row_products;
+use super::kernels::{LANES, row_products, transpose};
+use super::matrix_product::{Matrix, multiply};
 use super::packed_products::{block_sums, packed_products};
-use crate::error::LanguageError;
 use crate::weights::{PackedRows, StoredType};
 
-/// Up to this many input rows our own loops win; beyond, burn's blocked product does.
+/// Up to this many input rows loops over weight rows win; beyond, blocked products do.
 const FEW_ROWS: usize = 8;
 /// Weights that one task reads; small enough to share out evenly, large enough to be worth a task.
 const TASK_WEIGHTS: usize = 1 << 16;
+/// Weight rows of a block that is multiplied with many input rows; a multiple of what the product's kernels take at once.
+const BLOCK_ROWS: usize = 96;
+/// Input rows that are multiplied at once, so that they stay near as well.
+const ROWS_AT_ONCE: usize = 256;
+/// Wider rows than this come in smaller blocks, so that a block stays in the second cache.
+const WIDE: usize = 2048;
 
 /// A matrix `[out, in]`, in memory once.
 pub(super) struct Linear {
@@ -21,13 +26,9 @@ pub(super) struct Linear {
     in_features: usize,
 }
 
-#[allow(
-    clippy::large_enum_variant,
-    reason = "a model has some hundred of them, and each is read for every token"
-)]
 enum Weights {
-    /// Plain floats, seen both as a slice and as a burn tensor.
-    Plain { numbers: Bytes, tensor: Tensor<2> },
+    /// Plain floats.
+    Plain(Vec<f32>),
     /// As the file stores them, a part after the other, and unpacked where they are used: reading four bits and
     /// unpacking them is faster than reading the 32 bits that they mean, and nothing is rounded on the way.
     Packed(Vec<PackedRows>),
@@ -35,7 +36,7 @@ enum Weights {
 
 impl Linear {
     /// A matrix whose rows are those of `parts`, all of the same width.
-    pub(super) fn new(parts: Vec<PackedRows>, bias: Option<Vec<f32>>, device: &Device) -> Linear {
+    pub(super) fn new(parts: Vec<PackedRows>, bias: Option<Vec<f32>>) -> Linear {
         let in_features = parts.first().map_or(1, |part| part.width);
         let out_features = parts.iter().map(PackedRows::rows).sum();
         let weights = if parts.iter().all(|part| part.stored == StoredType::F32) {
@@ -46,9 +47,7 @@ impl Linear {
                 part.unpack(0, own);
                 rest = after;
             }
-            let numbers = Bytes::from_elems(plain).shared();
-            let data = TensorData::from_bytes(numbers.clone(), [out_features, in_features], DType::F32);
-            Weights::Plain { numbers, tensor: Tensor::from_data(data, device) }
+            Weights::Plain(plain)
         } else {
             Weights::Packed(parts)
         };
@@ -63,8 +62,7 @@ impl Linear {
     pub(super) fn push_row(&self, mut row: usize, out: &mut Vec<f32>) -> bool {
         let width = self.in_features;
         match &self.weights {
-            Weights::Plain { numbers, .. } => {
-                let numbers: &[f32] = bytemuck::cast_slice(numbers);
+            Weights::Plain(numbers) => {
                 let Some(found) = numbers.get(row.saturating_mul(width)..).and_then(|rest| rest.get(..width))
                 else {
                     return false;
@@ -88,45 +86,63 @@ impl Linear {
     }
 
     /// `x`: `[rows, in]` → `[rows, out]`.
-    pub(super) fn forward(&self, x: Vec<f32>, device: &Device) -> Result<Vec<f32>, LanguageError> {
+    pub(super) fn forward(&self, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.in_features;
         let mut out = match rows {
             0 => Vec::new(),
-            1..=FEW_ROWS => self.few_rows(&x, rows),
-            _ => {
-                let weights = match &self.weights {
-                    Weights::Plain { tensor, .. } => tensor.clone(),
-                    Weights::Packed(parts) => self.unpacked(parts, device),
-                };
-                let x = Tensor::<2>::from_data(TensorData::new(x, [rows, self.in_features]), device);
-                x.matmul(weights.transpose())
-                    .into_data()
-                    .try_into_vec::<f32>()
-                    .map_err(|error| LanguageError::malformed("matrix product", format!("{error:?}")))?
-            }
+            1..=FEW_ROWS => self.few_rows(x, rows),
+            _ => x.chunks(ROWS_AT_ONCE * self.in_features).flat_map(|x| self.many_rows(x)).collect(),
         };
         if let Some(bias) = &self.bias {
             for row in out.chunks_exact_mut(self.out_features) {
                 row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
             }
         }
-        Ok(out)
+        out
     }
 
-    /// All weights as a tensor, for one use.
-    fn unpacked(&self, parts: &[PackedRows], device: &Device) -> Tensor<2> {
+    /// A block of weight rows is unpacked once and multiplied with all rows of `x` while it is near. The product runs
+    /// along the rows of `x`: those lie side by side, so that no weight needs to be moved first.
+    fn many_rows(&self, x: &[f32]) -> Vec<f32> {
         let width = self.in_features;
-        let mut numbers = vec![0.0; self.out_features * width];
-        let task_rows = (TASK_WEIGHTS / width).max(1);
-        let mut rest = numbers.as_mut_slice();
-        for part in parts {
-            let (own, after) = rest.split_at_mut(part.rows() * width);
-            own.par_chunks_mut(task_rows * width)
-                .enumerate()
-                .for_each(|(task, out)| part.unpack(task * task_rows, out));
-            rest = after;
-        }
-        Tensor::from_data(TensorData::new(numbers, [self.out_features, width]), device)
+        let rows = x.len() / width;
+        let stride = rows.next_multiple_of(LANES);
+        let mut columns = vec![0.0; width * stride];
+        transpose(x, width, &mut columns, stride);
+        let columns = Matrix::new(columns.as_slice(), width, stride, stride);
+        let block_rows = if width > WIDE { BLOCK_ROWS / 2 } else { BLOCK_ROWS };
+        let product = |weights: &[f32]| {
+            let count = weights.len() / width;
+            let mut across = vec![0.0; count * stride];
+            let weights = Matrix::new(weights, count, width, width);
+            multiply(Matrix::new(&mut across, count, stride, stride), 0.0, weights, columns, 1.0);
+            let mut out = vec![0.0; stride * count];
+            transpose(&across, stride, &mut out, count);
+            out
+        };
+        let blocks: Vec<Vec<f32>> = match &self.weights {
+            Weights::Plain(weights) => weights.par_chunks(block_rows * width).map(product).collect(),
+            Weights::Packed(parts) => parts
+                .par_iter()
+                .flat_map(|part| {
+                    let starts = (0..part.rows()).into_par_iter().step_by(block_rows);
+                    starts.map_init(Vec::new, move |unpacked, first| {
+                        unpacked.resize((part.rows() - first).min(block_rows) * width, 0.0);
+                        part.unpack(first, unpacked);
+                        product(unpacked)
+                    })
+                })
+                .collect(),
+        };
+        let mut out = vec![0.0; rows * self.out_features];
+        out.par_chunks_mut(self.out_features).enumerate().for_each(|(row, mut out)| {
+            for block in &blocks {
+                let (own, rest) = std::mem::take(&mut out).split_at_mut(block.len() / stride);
+                own.copy_from_slice(&block[row * own.len()..(row + 1) * own.len()]);
+                out = rest;
+            }
+        });
+        out
     }
 
     fn few_rows(&self, x: &[f32], rows: usize) -> Vec<f32> {
@@ -134,8 +150,7 @@ impl Linear {
         let task_rows = (TASK_WEIGHTS / width).max(1);
         let mut products = vec![0.0; self.out_features * rows];
         match &self.weights {
-            Weights::Plain { numbers, .. } => {
-                let weights: &[f32] = bytemuck::cast_slice(numbers);
+            Weights::Plain(weights) => {
                 products
                     .par_chunks_mut(task_rows * rows)
                     .zip(weights.par_chunks(task_rows * width))

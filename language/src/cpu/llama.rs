@@ -1,9 +1,9 @@
 //! How does a Llama-family model run on the processor, several sequences at a time?
 
-use burn::tensor::Device;
+use rayon::prelude::*;
 
 use super::KvCache;
-use super::attention::{QueryRow, attend};
+use super::attention::{Heads, Queries, attend};
 use super::kernels::{rms_norm, silu_times};
 use super::linear::Linear;
 use crate::causal_lm::{CausalLm, Scores, Step};
@@ -11,6 +11,9 @@ use crate::error::LanguageError;
 use crate::models::configuration_llama::LlamaConfig;
 use crate::models::rope::Rope;
 use crate::weights::LlamaTensors;
+
+/// Rows that one task norms or gates; fewer are not worth waking another thread.
+const TASK_ROWS: usize = 16;
 
 struct DecoderLayer {
     input_layernorm: Vec<f32>,
@@ -25,7 +28,6 @@ struct DecoderLayer {
 /// A model in plain memory; see the module.
 pub struct CpuLlama {
     config: LlamaConfig,
-    device: Device,
     embed_tokens: Linear,
     layers: Vec<DecoderLayer>,
     norm: Vec<f32>,
@@ -38,7 +40,6 @@ impl CpuLlama {
     /// Reads all weights; each is in memory once.
     pub fn load(tensors: &LlamaTensors<'_>) -> Result<CpuLlama, LanguageError> {
         let config = tensors.config().clone();
-        let device = Device::flex();
         let joined = |names: &[&str], layer: usize, bias: bool| {
             let mut parts = Vec::new();
             let mut biases = Vec::new();
@@ -48,9 +49,9 @@ impl CpuLlama {
                     biases.extend(tensors.layer_bias(layer, name)?);
                 }
             }
-            Ok::<_, LanguageError>(Linear::new(parts, bias.then_some(biases), &device))
+            Ok::<_, LanguageError>(Linear::new(parts, bias.then_some(biases)))
         };
-        let embed_tokens = Linear::new(vec![tensors.embed_tokens()?], None, &device);
+        let embed_tokens = Linear::new(vec![tensors.embed_tokens()?], None);
         let mut layers = Vec::new();
         for layer in 0..config.num_hidden_layers {
             layers.push(DecoderLayer {
@@ -63,9 +64,9 @@ impl CpuLlama {
             });
         }
         let norm = tensors.norm()?;
-        let lm_head = tensors.lm_head()?.map(|weight| Linear::new(vec![weight], None, &device));
+        let lm_head = tensors.lm_head()?.map(|weight| Linear::new(vec![weight], None));
         let rope = Rope::new(&config);
-        Ok(CpuLlama { config, device, embed_tokens, layers, norm, lm_head, rope })
+        Ok(CpuLlama { config, embed_tokens, layers, norm, lm_head, rope })
     }
 
     /// The model's shape.
@@ -93,9 +94,8 @@ impl CpuLlama {
     fn normed(&self, x: &[f32], weight: &[f32]) -> Vec<f32> {
         let width = self.config.hidden_size;
         let mut out = vec![0.0; x.len()];
-        for (x, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
-            rms_norm(x, weight, self.config.rms_norm_eps, out);
-        }
+        let rows = x.par_chunks_exact(width).zip(out.par_chunks_exact_mut(width));
+        rows.with_min_len(TASK_ROWS).for_each(|(x, out)| rms_norm(x, weight, self.config.rms_norm_eps, out));
         out
     }
 
@@ -124,18 +124,18 @@ impl CpuLlama {
         observe(&hidden);
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = self.normed(&hidden, &layer.input_layernorm);
-            let qkv = layer.qkv_proj.forward(normed, &self.device)?;
+            let qkv = layer.qkv_proj.forward(&normed);
             let attended = self.attention(index, steps, &qkv);
-            add(&mut hidden, &layer.o_proj.forward(attended, &self.device)?);
+            add(&mut hidden, &layer.o_proj.forward(&attended));
 
             let normed = self.normed(&hidden, &layer.post_attention_layernorm);
-            let gate_up = layer.gate_up_proj.forward(normed, &self.device)?;
+            let gate_up = layer.gate_up_proj.forward(&normed);
             let inner = self.config.intermediate_size;
             let mut gated = vec![0.0; gate_up.len() / 2];
-            for (both, out) in gate_up.chunks_exact(2 * inner).zip(gated.chunks_exact_mut(inner)) {
-                silu_times(&both[..inner], &both[inner..], out);
-            }
-            add(&mut hidden, &layer.down_proj.forward(gated, &self.device)?);
+            let rows = gate_up.par_chunks_exact(2 * inner).zip(gated.par_chunks_exact_mut(inner));
+            rows.with_min_len(TASK_ROWS)
+                .for_each(|(both, out)| silu_times(&both[..inner], &both[inner..], out));
+            add(&mut hidden, &layer.down_proj.forward(&gated));
             observe(&hidden);
         }
         for step in steps {
@@ -167,17 +167,18 @@ impl CpuLlama {
                 step.cache.push(layer, &key, &row[query_size + key_size..]);
             }
         }
-        let mut query_rows = Vec::new();
-        for step in steps.iter() {
-            let first = step.cache.len();
-            let cache: &KvCache = step.cache;
-            query_rows.extend(
-                (0..step.tokens.len()).map(|offset| QueryRow { cache, positions: first + offset + 1 }),
-            );
-        }
-        let group = self.config.num_attention_heads / self.config.num_key_value_heads;
+        let sequences: Vec<_> = steps
+            .iter()
+            .map(|step| Queries { cache: step.cache, first: step.cache.len(), rows: step.tokens.len() })
+            .collect();
+        let heads = Heads {
+            layer,
+            head_dim,
+            count: self.config.num_attention_heads,
+            group: self.config.num_attention_heads / self.config.num_key_value_heads,
+        };
         let mut out = vec![0.0; queries.len()];
-        attend(&query_rows, layer, head_dim, group, &queries, &mut out);
+        attend(&sequences, heads, &queries, &mut out);
         out
     }
 }
@@ -226,7 +227,7 @@ impl CausalLm for CpuLlama {
             wanted.extend(own.concat());
         }
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-        let mut scores = head.forward(self.normed(&wanted, &self.norm), &self.device)?;
+        let mut scores = head.forward(&self.normed(&wanted, &self.norm));
         if counts.len() == 1 {
             return Ok(vec![scores]);
         }

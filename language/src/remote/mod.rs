@@ -172,7 +172,7 @@ impl ChatEngine for RemoteEngine {
         let (events, stream) = ChatStream::pair(place);
         let reply = Reply {
             shared: self.shared.clone(),
-            seed: request.seed.unwrap_or_else(rand::random),
+            seed: request.seed(),
             request,
             text,
             shown: false,

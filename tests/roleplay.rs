@@ -7,6 +7,7 @@ mod talk;
 use std::path::Path;
 use std::time::Duration;
 
+use common::files::{bearer, send};
 use model_server::ModelServer;
 use serde_json::{Value as Json, json};
 use talk::{character, conversation, invoke, say, start, told, until, user};
@@ -83,6 +84,32 @@ fn a_roleplay_knows_its_character_lore_and_memory() {
             (400, Some(format!("{missing} is required").as_str()))
         );
     }
+}
+
+#[test]
+fn what_a_card_wants_said_last_is_said_last() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(1), 4);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let card = json!({"spec": "chara_card_v2", "spec_version": "2.0", "data": {
+        "name": "Mira", "description": "Keeps the light.", "first_mes": "Oh.",
+        "post_history_instructions": "{{original}} {{char}} never leaves the tower."}});
+    let authorization = bearer(&token);
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/octet-stream")];
+    let address = format!("{}/functions/v1/import-character", server.url);
+    let imported = send(&address, "POST", &headers, card.to_string().as_bytes()).expect("an answer");
+    assert_eq!(imported.status, 200, "{}", imported.text());
+    let (_, rows) = server.call("GET", "/rest/v1/characters?name=eq.Mira&select=id", &token, None);
+    let chat = conversation(&server, &id, &token);
+    let body = json!({"conversation_id": chat, "character_id": rows[0]["id"], "message": "Come with me!",
+        "memory_tier": "conversation", "content_tier": "sfw"});
+    let (status, answer) = invoke(&server, &token, "roleplay-chat", body);
+    assert_eq!(status, 200, "{answer}");
+    let prompt = model.last_prompt();
+    let last = prompt.as_array().and_then(|lines| lines.last()).expect("a line");
+    assert_eq!(last, &json!({"role": "system", "content": "Mira never leaves the tower."}), "{prompt}");
 }
 
 #[test]

@@ -87,9 +87,17 @@ pub(super) fn lorebook(call: &Call, character: Uuid) -> Result<Option<cards::Lor
     }
 }
 
+/// What the character's card wants said after the history.
+fn post_history_instructions(call: &Call, character: Uuid) -> Result<Option<String>, FunctionError> {
+    let files = schema().known("cards.files");
+    let row = call.app.actors.store().reads().get(files, &[Value::Uuid(character)])?;
+    Ok(row.and_then(|row| row[files.at("post_history_instructions")].as_str().map(str::to_string)))
+}
+
 /// Adds the character and what belongs to it.
 pub(crate) fn enter(call: &Call, setting: &mut Setting, id: Uuid) -> Result<(), FunctionError> {
     setting.character = Some(character(call, id)?);
     setting.lorebook = lorebook(call, id)?;
+    setting.post_history_instructions = post_history_instructions(call, id)?;
     Ok(())
 }

@@ -120,7 +120,11 @@ fn read(
     });
     let lorebook = book.map(|book| Json::Object(book.raw().clone()));
     let size = bytes.len() as u64;
-    Ok(Read { decision: ImportCharacter { character, blob, size, format, objects, lorebook }, report })
+    let after = card.text("post_history_instructions").trim();
+    let post_history_instructions = (!after.is_empty()).then(|| after.to_string());
+    let decision =
+        ImportCharacter { character, blob, size, format, objects, lorebook, post_history_instructions };
+    Ok(Read { decision, report })
 }
 
 /// The name of a version in requests and answers.

@@ -25,6 +25,8 @@ pub struct ImportCharacter {
     pub objects: Vec<NewObject>,
     /// The card's lorebook with every field it came with.
     pub lorebook: Option<Json>,
+    /// What the card wants said after the history; `characters` has no column for it.
+    pub post_history_instructions: Option<String>,
 }
 
 impl Decision for ImportCharacter {
@@ -56,6 +58,7 @@ impl Decision for ImportCharacter {
         set("format", Value::text(self.format));
         set("object_name", Value::Text(name));
         set("imported", Value::json(&card_columns::snapshot(&character)));
+        set("post_history_instructions", self.post_history_instructions.map_or(Value::Null, Value::Text));
         transaction.insert(&service, files, file)?;
 
         if let Some(book) = self.lorebook {

@@ -36,6 +36,8 @@ pub struct Setting {
     pub style: Vec<String>,
     /// What the character knows of its world.
     pub lorebook: Option<Lorebook>,
+    /// What the character's card wants said after the history.
+    pub post_history_instructions: Option<String>,
     /// Asks for the opening instead of an answer.
     pub kickoff: Option<String>,
 }
@@ -58,6 +60,9 @@ impl Setting {
         }
         for text in self.scene.iter().chain(&self.style) {
             content_rules::check(tier, "the scene", text)?;
+        }
+        if let Some(text) = &self.post_history_instructions {
+            content_rules::check(tier, "the card", text)?;
         }
         Ok(())
     }
@@ -131,6 +136,12 @@ impl Setting {
         sections.extend(self.style.iter().map(|text| Section::new("style", "", text, 1)));
         if let Some(kickoff) = &self.kickoff {
             lines.push(Said { id: None, role: Role::User, text: expand(kickoff) });
+        }
+        if let Some(text) = &self.post_history_instructions {
+            // Nothing stood here before, so a card that refers to it refers to nothing.
+            let text = expand(text.replace("{{original}}", "").trim());
+            let name = "post_history_instructions".to_string();
+            interjections.push(Interjection { depth: 0, role: Role::System, name, text });
         }
         let lore = activation.memory.matched.into_iter().collect();
         (Material { sections, interjections, history: lines, ..Material::default() }, lore)

@@ -17,6 +17,7 @@ pub static CARD_FILES: Table = Table {
         jsonb("imported")
             .doc("columns of the character as the import made them; what differs now was edited"),
         timestamptz("created_at").default("now()"),
+        text("post_history_instructions").nullable().doc("what the card wants said after the history"),
     ],
     primary_key: &["character_id"],
     foreign_keys: &[references("character_id", "characters", OnDelete::Cascade)],

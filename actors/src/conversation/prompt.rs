@@ -56,7 +56,7 @@ pub struct Said {
 /// A text that stands among the messages, counted from the latest.
 #[derive(Clone, Debug)]
 pub struct Interjection {
-    /// So many messages before the end.
+    /// So many messages stand after it.
     pub depth: usize,
     /// In whose name.
     pub role: Role,
@@ -133,6 +133,7 @@ impl Material {
         let mut messages: Vec<ChatMessage> =
             told.into_iter().map(|said| ChatMessage::new(said.role, said.text)).collect();
         let mut placed = Vec::new();
+        let mut added = Vec::new();
         for add in self.interjections {
             let cost = count(&add.text) + MESSAGE_TOKENS;
             if used + cost > budget {
@@ -141,8 +142,14 @@ impl Material {
             }
             used += cost;
             placed.push(json!({"name": add.name, "depth": add.depth, "tokens": cost, "text": add.text}));
-            let at = messages.len().saturating_sub(add.depth.max(1));
-            messages.insert(at, ChatMessage::new(add.role, add.text));
+            added.push((add.depth, ChatMessage::new(add.role, add.text)));
+        }
+        // From the end, so that what is added already moves no other place; those of one place keep their order.
+        added.reverse();
+        added.sort_by_key(|(depth, _)| *depth);
+        let said = messages.len();
+        for (depth, message) in added {
+            messages.insert(said.saturating_sub(depth), message);
         }
         messages.insert(0, ChatMessage::new(Role::System, system));
         let sections: Vec<Json> = kept.iter().map(|section| account(section, count)).collect();
@@ -317,10 +324,15 @@ mod tests {
         let mut material = material(2000);
         let add =
             |depth| Interjection { depth, role: Role::System, name: "x".into(), text: format!("at {depth}") };
-        material.interjections = vec![add(1), add(1000)];
+        let mut first = add(1);
+        first.text = "first at 1".into();
+        material.interjections = vec![add(0), first, add(1), add(1000)];
         let prompt = material.assemble(&words).expect("it fits");
-        assert_eq!(prompt.messages[prompt.messages.len() - 2].content, "at 1");
-        assert_eq!(prompt.messages[1].content, "at 1000");
+        let texts: Vec<&str> = prompt.messages.iter().map(|message| message.content.as_str()).collect();
+        let [_, oldest, .., first, second, latest, last] = texts.as_slice() else { panic!("{texts:?}") };
+        assert_eq!((*oldest, *last), ("at 1000", "at 0"), "{texts:?}");
+        assert_eq!((*first, *second), ("first at 1", "at 1"), "{texts:?}");
+        assert!(!latest.starts_with("at"), "what was said last stands between: {texts:?}");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use serde_json::{Value as Json, json};
 /// A connection on which something has been said.
 fn say(server: &Server, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).expect("a connection");
-    stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a timeout");
+    stream.set_read_timeout(Some(Duration::from_secs(60))).expect("a timeout");
     // A server that refuses a body does not read all of it.
     let _ = stream.write_all(bytes);
     stream
@@ -67,10 +67,10 @@ fn bodies_together_take_no_more_memory_than_they_may() {
     let server = Server::start(folder.path(), &[("PLAYHOUSE_BODIES_BYTES_MAX", "1000000")]);
     let large = format!("[{{\"name\":\"{}\"}}]", "x".repeat(900_000)).into_bytes();
     let mut first = say(&server, &[post(&server, large.len()), large[..large.len() - 1].to_vec()].concat());
-    std::thread::sleep(Duration::from_millis(300));
-    let mut second = say(&server, &[post(&server, large.len()), large.clone()].concat());
-    let (status, body) = answer(&mut second);
-    assert_eq!((status, &body["code"]), (429, &json!("429")), "{body}");
+    // Once the server has read it, there is no room for another.
+    let mut another = || answer(&mut say(&server, &[post(&server, large.len()), large.clone()].concat()));
+    let refused = (0..200).map(|_| another()).find(|(status, _)| *status == 429).expect("a refusal");
+    assert_eq!(refused.1["code"], "429", "{}", refused.1);
     // Small ones still find room, and the large one that was there first goes on.
     let small = json!({"user_birth_date": "2000-01-01"});
     let answered = server.call("POST", "/rest/v1/rpc/verify_user_age", &server.anon, Some(&small));
@@ -93,7 +93,7 @@ fn a_client_that_never_ends_does_not_keep_the_server_from_stopping() {
     let sent = Command::new("kill").args(["-TERM", &server.pid().to_string()]).status();
     assert!(sent.expect("kill runs").success());
     server.wait_for_death();
-    assert!(stopping.elapsed() < Duration::from_secs(20), "{:?}", stopping.elapsed());
+    assert!(stopping.elapsed() < Duration::from_secs(60), "{:?}", stopping.elapsed());
     drop(slow);
     let server = Server::start(folder.path(), &[]);
     assert_eq!(server.check()["faults"], 0);

@@ -60,7 +60,7 @@ fn a_check_does_not_wait_for_a_transaction_nor_a_transaction_for_a_check() {
     let checked = store.transact(&Claims::service(), |_| {
         let store = store.clone();
         std::thread::spawn(move || done.send(store.check().map(|report| (report.rows, report.faults))));
-        report.recv_timeout(Duration::from_secs(20)).map_err(|_| StoreError::Timeout)
+        report.recv_timeout(Duration::from_secs(60)).map_err(|_| StoreError::Timeout)
     });
     let (report, _) = checked.expect("the check ends while the transaction goes on");
     assert_eq!(report.expect("a report"), (2, 0));

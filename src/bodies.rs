@@ -14,7 +14,10 @@ const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Memory for the bodies of all requests.
 #[derive(Debug)]
-pub struct Bodies(Arc<Semaphore>);
+pub struct Bodies {
+    room: Arc<Semaphore>,
+    bytes_max: usize,
+}
 
 /// What one body has done; the memory that it takes is free again when this is dropped.
 #[derive(Debug, Default)]
@@ -52,7 +55,13 @@ impl Arrival {
 impl Bodies {
     /// Room for so many bytes.
     pub fn new(bytes_max: usize) -> Bodies {
-        Bodies(Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS))))
+        let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
+        Bodies { room: Arc::new(Semaphore::new(bytes_max)), bytes_max }
+    }
+
+    /// How much memory they take now, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes_max - self.room.available_permits()
     }
 
     /// The request with a body that is watched; one that goes to disk as it comes takes no memory.
@@ -61,7 +70,7 @@ impl Bodies {
             return (request, None);
         }
         let arrival = Arc::new(Arrival::default());
-        let room = (!goes_to_disk).then(|| self.0.clone());
+        let room = (!goes_to_disk).then(|| self.room.clone());
         let watched = arrival.clone();
         let request = request.map(|body| {
             let parts = stream::unfold(Some(body.into_data_stream()), move |parts| {

@@ -34,6 +34,7 @@ pub async fn health(State(app): State<App>) -> Response {
         "disk_full": !has_room,
         "commits": app.actors.store().commits(),
         "flushes": app.actors.store().flushes(),
+        "bodies_bytes": app.bodies.bytes(),
         "actors": detail,
         "chat": {
             "model": chat_model(&app), "replies_under_way": app.chat.active(),

@@ -4,7 +4,6 @@ mod common;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::Server;
@@ -93,9 +92,7 @@ fn a_client_that_never_ends_does_not_keep_the_server_from_stopping() {
     let slow = [say(&server, &begun), say(&server, b"GET /health HT"), say(&server, b"")];
     std::thread::sleep(Duration::from_millis(200));
     let stopping = Instant::now();
-    let sent = Command::new("kill").args(["-TERM", &server.pid().to_string()]).status();
-    assert!(sent.expect("kill runs").success());
-    server.wait_for_death();
+    server.stop();
     assert!(stopping.elapsed() < Duration::from_secs(60), "{:?}", stopping.elapsed());
     drop(slow);
     let server = Server::start(folder.path(), &[]);

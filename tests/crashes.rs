@@ -41,7 +41,7 @@ fn acknowledged_rows_survive_kill_nine() {
             }
             // A different moment each round, anywhere in a flush cycle.
             std::thread::sleep(Duration::from_micros(120_000 + u64::from(round * 7919 % 83_000)));
-            let _ = std::process::Command::new("kill").args(["-9", &server.pid().to_string()]).status();
+            server.signal("KILL");
             stop.store(true, Ordering::Relaxed);
         });
         server.kill();

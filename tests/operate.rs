@@ -146,9 +146,7 @@ fn a_server_that_is_told_to_stop_does_not_wait_for_streams_without_end() {
     let job = json!({"job_id": queued["jobId"].as_str().or(queued["job_id"].as_str())});
     let mut stream = Stream::open(&server, &token, "job-progress", &job);
     assert_eq!(stream.next().expect("an event").0, "status");
-    let told = Command::new("kill").args(["-TERM", &server.pid().to_string()]).status();
-    assert!(told.expect("kill runs").success());
-    server.wait_for_death();
+    server.stop();
     let server = Server::start(folder.path(), &[]);
     assert_eq!(server.check()["faults"], 0);
 }

@@ -306,7 +306,7 @@ fn acknowledged_files_survive_kill_nine_whole() {
                 });
             }
             std::thread::sleep(std::time::Duration::from_millis(150 + 37 * round));
-            let _ = std::process::Command::new("kill").args(["-9", &server.pid().to_string()]).status();
+            server.signal("KILL");
         });
         server.kill();
     }

@@ -70,9 +70,15 @@ impl Server {
 
     /// Asks the process to stop and waits until it has.
     pub fn stop(&mut self) {
-        let asked = Command::new("kill").args(["-TERM", &self.pid().to_string()]).status();
-        assert!(asked.is_ok_and(|status| status.success()), "the signal is sent");
+        self.signal("TERM");
         self.wait_for_death();
+    }
+
+    /// Sends a signal; requests that run meanwhile may go on.
+    pub fn signal(&self, name: &str) {
+        // The shell has the command built in, a bare machine may not have the program.
+        let sent = Command::new("bash").args(["-c", &format!("kill -{name} {}", self.pid())]).status();
+        assert!(sent.is_ok_and(|status| status.success()), "the signal is sent");
     }
 
     /// Kills the process at once.

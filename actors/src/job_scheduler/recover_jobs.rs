@@ -5,6 +5,7 @@ use std::time::Duration;
 use models::{Aggregate, Claims, Command, Row, Value};
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
+use uuid::Uuid;
 
 use super::entry::{by_id, entries, jobs, set};
 use super::fail_job::give_back;
@@ -50,19 +51,13 @@ impl Decision for RecoverJobs {
         let (jobs, entries) = (jobs(), entries());
         let now = chrono::Utc::now().timestamp_micros();
         let mut taken = 0;
-        for entry in in_state(transaction, "running")? {
-            let is_local = entry[entries.at("worker")].as_str() == Some(LOCAL_WORKER);
+        let is_gone = |entry: &Row| {
             let lapsed = entry[entries.at("lease_until")].as_micros().is_some_and(|until| until < now);
-            if !(if is_local { self.local } else { lapsed }) {
-                continue;
-            }
-            let Some(id) = entry[entries.at("id")].as_uuid() else { continue };
-            let Some(job) = by_id(transaction, jobs, id)? else { continue };
-            if job[jobs.at("status")].as_str() != Some("processing") {
-                continue;
-            }
+            if is_local(entry) { self.local } else { lapsed }
+        };
+        for (entry, id, job) in running(transaction, is_gone)? {
             let attempts = job[jobs.at("attempts")].as_i64().unwrap_or(0);
-            let message = if is_local {
+            let message = if is_local(&entry) {
                 format!("the server stopped during attempt {attempts} of this job")
             } else {
                 format!("the worker fell silent during attempt {attempts} of this job")
@@ -104,15 +99,7 @@ impl Decision for ReturnJobs {
     fn decide(self, transaction: &Transaction) -> Result<u64, Refusal> {
         let (jobs, entries) = (jobs(), entries());
         let mut returned = 0;
-        for entry in in_state(transaction, "running")? {
-            if entry[entries.at("worker")].as_str() != Some(LOCAL_WORKER) {
-                continue;
-            }
-            let Some(id) = entry[entries.at("id")].as_uuid() else { continue };
-            let Some(job) = by_id(transaction, jobs, id)? else { continue };
-            if job[jobs.at("status")].as_str() != Some("processing") {
-                continue;
-            }
+        for (entry, _, job) in running(transaction, is_local)? {
             let attempts = job[jobs.at("attempts")].as_i64().unwrap_or(0);
             let waits =
                 [("state", Value::text("waiting")), ("worker", Value::Null), ("lease_until", Value::Null)];
@@ -123,6 +110,27 @@ impl Decision for ReturnJobs {
         }
         Ok(returned)
     }
+}
+
+/// Whether this process runs it.
+fn is_local(entry: &Row) -> bool {
+    entry[entries().at("worker")].as_str() == Some(LOCAL_WORKER)
+}
+
+/// Entries that are being worked on, as far as `wanted` says, with their jobs and these jobs' ids.
+fn running(
+    transaction: &Transaction,
+    wanted: impl Fn(&Row) -> bool,
+) -> Result<Vec<(Row, Uuid, Row)>, Refusal> {
+    let (jobs, mut found) = (jobs(), Vec::new());
+    for entry in in_state(transaction, "running")?.into_iter().filter(wanted) {
+        let Some(id) = entry[entries().at("id")].as_uuid() else { continue };
+        let Some(job) = by_id(transaction, jobs, id)? else { continue };
+        if job[jobs.at("status")].as_str() == Some("processing") {
+            found.push((entry, id, job));
+        }
+    }
+    Ok(found)
 }
 
 /// All entries in a state.

@@ -20,9 +20,9 @@ use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
-use actors::catalog::sow::Sow;
+use actors::catalog::seed_catalog::SeedCatalog;
 use actors::conversation::chat::Chat;
-use actors::job_scheduler::{RecoverJobs, recover_for_ever};
+use actors::job_scheduler::{RecoverJobs, run_recovery_loop};
 use actors::language::Engines;
 use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
@@ -73,7 +73,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let actors = Actors::start(store, Mailbox { capacity: config.mailbox_capacity });
     let seeded = actors.ask(&models::Claims::service(), actors::file::seed_buckets::SeedBuckets).await;
     seeded.map_err(|error| format!("the buckets cannot be made: {error}"))?;
-    let sown = actors.ask(&models::Claims::service(), Sow).await;
+    let sown = actors.ask(&models::Claims::service(), SeedCatalog).await;
     sown.map_err(|error| format!("the catalogue cannot be sown: {error}"))?;
     let engines = Engines::start(actors.store().clone(), config.language());
     let chat = Chat::start(actors.clone(), engines).await.map_err(|error| error.to_string())?;
@@ -83,10 +83,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         0 => {}
         count => tracing::warn!(count, "took back jobs that an earlier process was drawing"),
     }
-    let recovery = tokio::spawn(recover_for_ever(actors.clone()));
+    let recovery = tokio::spawn(run_recovery_loop(actors.clone()));
     let render = start_render(&actors, &config)?;
-    let sweeps = tokio::spawn(storage::sweep_for_ever(actors.store().clone()));
-    let expiry = tokio::spawn(expire_for_ever(actors.clone()));
+    let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone()));
+    let expiry = tokio::spawn(run_expiry_loop(actors.clone()));
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
     let bodies = Bodies::new(config.bodies_bytes_max);
@@ -111,7 +111,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
 const EXPIRE_EVERY: std::time::Duration = std::time::Duration::from_secs(3600);
 
 /// Removes workspace assets whose time is over, with their files.
-async fn expire_for_ever(actors: Actors) {
+async fn run_expiry_loop(actors: Actors) {
     let Some(function) = actors::rpc::find("cleanup_expired_workspace_assets") else { return };
     loop {
         let call = actors::rpc::Call { function, arguments: Vec::new() };

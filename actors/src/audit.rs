@@ -4,7 +4,7 @@ use models::{Command, Row, TableInfo, Value, convert, schema};
 use store::{Caller, Event, StoreError, Transaction, guard};
 use uuid::Uuid;
 
-use crate::triggers::author;
+use crate::adjust::author;
 
 /// Longest JSON of a row kept in the trail; a longer one is replaced by a note of its size.
 const VALUE_BYTES_MAX: usize = 16 * 1024;

@@ -9,19 +9,19 @@ use crate::refusal::Refusal;
 
 /// The rating of a conversation, a prompt or a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tier {
+pub enum ContentRating {
     /// Fit for everybody.
     Sfw,
     /// For age-verified adults.
     Nsfw,
 }
 
-impl Tier {
+impl ContentRating {
     /// Reads `sfw` or `nsfw`.
-    pub fn parse(text: &str) -> Option<Tier> {
+    pub fn parse(text: &str) -> Option<ContentRating> {
         match text {
-            "sfw" => Some(Tier::Sfw),
-            "nsfw" => Some(Tier::Nsfw),
+            "sfw" => Some(ContentRating::Sfw),
+            "nsfw" => Some(ContentRating::Nsfw),
             _ => None,
         }
     }
@@ -29,23 +29,25 @@ impl Tier {
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
-            Tier::Sfw => "sfw",
-            Tier::Nsfw => "nsfw",
+            ContentRating::Sfw => "sfw",
+            ContentRating::Nsfw => "nsfw",
         }
     }
 }
 
-impl fmt::Display for Tier {
+impl fmt::Display for ContentRating {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(self.name())
     }
 }
 
 /// Refuses a text that its tier forbids; `what` names it for the reader.
-pub fn check(tier: Tier, what: &str, text: &str) -> Result<(), Refusal> {
+pub fn check(tier: ContentRating, what: &str, text: &str) -> Result<(), Refusal> {
     let reason = match tier {
-        Tier::Nsfw if seems_minor(text) => format!("{what} points to a minor; nsfw content never may"),
-        Tier::Sfw if is_explicit(text) => format!("{what} is explicit; sfw content may not be"),
+        ContentRating::Nsfw if seems_minor(text) => {
+            format!("{what} points to a minor; nsfw content never may")
+        }
+        ContentRating::Sfw if is_explicit(text) => format!("{what} is explicit; sfw content may not be"),
         _ => return Ok(()),
     };
     Err(Refusal::ContentRefused { reason })

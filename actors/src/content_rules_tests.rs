@@ -55,6 +55,6 @@ fn explicit_words_count_whole() {
 #[test]
 fn each_tier_refuses_its_own() {
     let refused = |tier, text| matches!(check(tier, "it", text), Err(Refusal::ContentRefused { .. }));
-    assert!(refused(Tier::Nsfw, "the child") && !refused(Tier::Sfw, "the child plays"));
-    assert!(refused(Tier::Sfw, "erotic") && !refused(Tier::Nsfw, "erotic"));
+    assert!(refused(ContentRating::Nsfw, "the child") && !refused(ContentRating::Sfw, "the child plays"));
+    assert!(refused(ContentRating::Sfw, "erotic") && !refused(ContentRating::Nsfw, "erotic"));
 }

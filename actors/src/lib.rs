@@ -10,6 +10,7 @@
 //! Every write is a typed message ([`Decision`]) to the owner of the table; it is decided synchronously inside one
 //! store transaction and answered after the flush. Reads do not pass through here.
 
+mod adjust;
 pub mod aggregate;
 pub mod audit;
 pub mod catalog;

@@ -199,7 +199,7 @@ impl DiffusionModel {
             };
             // LoRAs change what words mean.
             match spec.loras.is_empty() {
-                true => self.known_texts.get(prompt, second, options, encode),
+                true => self.prompt_embedding_cache.get(prompt, second, options, encode),
                 false => encode(),
             }
         };

@@ -8,9 +8,9 @@ use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
 use crate::generate::{BATCH_LATENTS_MAX, guarded};
-use crate::known_texts::KnownTexts;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use crate::preview::PreviewFit;
+use crate::prompt_embedding_cache::PromptEmbeddingCache;
 use crate::schedulers::{OwnScheduler, own_scheduler};
 use crate::starter::starter_parts;
 use crate::weights::ComponentWeights;
@@ -153,7 +153,7 @@ pub struct DiffusionModel {
     kind: ModelKind,
     starter: bool,
     pub(crate) fit: OnceLock<PreviewFit>,
-    pub(crate) known_texts: KnownTexts,
+    pub(crate) prompt_embedding_cache: PromptEmbeddingCache,
     merged: Mutex<Option<(Vec<LoraKey>, StableDiffusion)>>,
 }
 
@@ -231,7 +231,7 @@ impl DiffusionModel {
             kind,
             starter: *source == ModelSource::Starter,
             fit: OnceLock::new(),
-            known_texts: KnownTexts::default(),
+            prompt_embedding_cache: PromptEmbeddingCache::default(),
             merged: Mutex::new(None),
         })
     }

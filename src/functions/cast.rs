@@ -1,6 +1,6 @@
 //! Who takes part in a conversation, as far as the caller may know them.
 
-use actors::content_rules::Tier;
+use actors::content_rules::ContentRating;
 use actors::conversation::setting::Setting;
 use actors::conversation::sheet::Sheet;
 use models::{Command, Value, schema};
@@ -15,13 +15,13 @@ use super::error::FunctionError;
 const PARTICIPANTS_MAX: usize = 8;
 
 /// The rating that a caller asks for; without a word it is `sfw`.
-pub(super) fn tier(call: &Call, asked: Option<&str>) -> Result<Tier, FunctionError> {
+pub(super) fn tier(call: &Call, asked: Option<&str>) -> Result<ContentRating, FunctionError> {
     let tier = match asked {
-        None | Some("") => Tier::Sfw,
-        Some(name) => Tier::parse(name)
+        None | Some("") => ContentRating::Sfw,
+        Some(name) => ContentRating::parse(name)
             .ok_or_else(|| FunctionError::bad(format!("content_tier: {name} is neither sfw nor nsfw")))?,
     };
-    if tier == Tier::Nsfw && !call.may_have_nsfw()? {
+    if tier == ContentRating::Nsfw && !call.may_have_nsfw()? {
         return Err(FunctionError::content_refused("nsfw content needs an age-verified account"));
     }
     Ok(tier)

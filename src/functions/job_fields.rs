@@ -1,6 +1,6 @@
 //! Fields of a job that name files or describe a video: checked and resolved before anything is queued.
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use actors::render::{check_video, lora_files, read_loras};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -44,7 +44,7 @@ pub(super) async fn check_loras(call: &Call, loras: &Json) -> Result<(), Functio
 
 /// Key frames are prompts like any other.
 pub(super) fn check_keyframe_texts(
-    tier: Tier,
+    tier: ContentRating,
     keyframes: &Json,
     chars_max: usize,
 ) -> Result<(), FunctionError> {

@@ -1,6 +1,6 @@
 //! The words of a job: what its owner said, what came of it, and what they are drawn with.
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use actors::render::{PromptSyntax, lora_tags};
 use serde_json::{Value as Json, json};
 
@@ -109,7 +109,7 @@ impl JobPrompts {
     }
 
     /// Refuses words that are too many or that the rating forbids.
-    pub fn check(&self, tier: Tier, keyframes: &Json) -> Result<(), FunctionError> {
+    pub fn check(&self, tier: ContentRating, keyframes: &Json) -> Result<(), FunctionError> {
         for (name, text) in [("prompt", self.original.as_str()), ("enhanced_prompt", self.sent.as_str())] {
             if text.chars().count() > PROMPT_CHARS_MAX {
                 return Err(FunctionError::bad(format!("{name}: longer than {PROMPT_CHARS_MAX} characters")));

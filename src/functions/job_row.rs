@@ -1,6 +1,6 @@
 //! A job as it is stored, and as a worker is sent it.
 
-use actors::content_rules::Tier;
+use actors::content_rules::ContentRating;
 use actors::render::PromptSyntax;
 use models::{Row, Value};
 use serde_json::{Value as Json, json};
@@ -20,7 +20,7 @@ pub(super) struct Wish<'a> {
     pub mode: Mode,
     pub is_video: bool,
     pub quality: &'static str,
-    pub tier: Tier,
+    pub tier: ContentRating,
     pub syntax: PromptSyntax,
     pub prompts: &'a JobPrompts,
     pub pictures: &'a JobPictures,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
@@ -54,10 +54,10 @@ const WORDS: [&str; 9] = [
 /// Refuses an nsfw job in which a minor is; `said` is what the caller said of it.
 pub(super) async fn refuse_in_nsfw(
     call: &Call,
-    tier: Tier,
+    tier: ContentRating,
     said: &[&Map<String, Json>],
 ) -> Result<(), FunctionError> {
-    if tier == Tier::Sfw {
+    if tier == ContentRating::Sfw {
         return Ok(());
     }
     let mut characters = BTreeSet::new();

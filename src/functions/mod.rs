@@ -85,7 +85,7 @@ const UPLOADS_MAX: usize = 8;
 
 static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
 
-type Running = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+type FunctionFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// Who may call a function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -104,7 +104,7 @@ enum Access {
 struct Function {
     name: &'static str,
     access: Access,
-    run: fn(Call) -> Running,
+    run: fn(Call) -> FunctionFuture,
     /// Largest file that it takes; other functions take what the configuration allows for JSON.
     file_bytes_max: Option<usize>,
 }

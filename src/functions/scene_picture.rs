@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use actors::content_rules::Tier;
-use actors::conversation::chat::Running;
+use actors::content_rules::ContentRating;
+use actors::conversation::chat::ReplyHandle;
 use actors::conversation::finish_reply::ReplyState;
 use actors::conversation::sheet::Sheet;
 use axum::body::Bytes;
@@ -29,12 +29,12 @@ pub(super) struct Wish {
     pub conversation: Uuid,
     pub character: Sheet,
     pub persona: Option<Sheet>,
-    pub tier: Tier,
+    pub tier: ContentRating,
     pub request: Request,
 }
 
 /// Draws once the reply is complete.
-pub(super) fn after(call: &Call, running: Arc<Running>, wish: Wish) {
+pub(super) fn after(call: &Call, running: Arc<ReplyHandle>, wish: Wish) {
     // The client's own headers, such as an idempotency key, belong to its own call.
     let call = Call {
         app: call.app.clone(),

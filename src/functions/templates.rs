@@ -1,6 +1,6 @@
 //! System prompts: from the prompt cache, else from `prompt_templates`, else built in.
 
-use actors::content_rules::Tier;
+use actors::content_rules::ContentRating;
 use models::Value;
 use serde_json::{Value as Json, json};
 use store::query::Query;
@@ -71,7 +71,7 @@ pub(super) fn chat_type(context: &str) -> &str {
 }
 
 /// The template of a chat: the cache first, then the table, then the other rating's, then one of our own.
-pub(super) async fn chat(call: &Call, context: &str, tier: Tier) -> Result<Template, FunctionError> {
+pub(super) async fn chat(call: &Call, context: &str, tier: ContentRating) -> Result<Template, FunctionError> {
     let wanted = chat_type(context);
     let config = call.app.chat.engines().system_config().await?;
     if let Some(cache) = prompt_cache(&config) {
@@ -95,7 +95,11 @@ pub(super) async fn chat(call: &Call, context: &str, tier: Tier) -> Result<Templ
 }
 
 /// The template of a roleplay with a model: one made for the model, else one for any.
-pub(crate) async fn roleplay(call: &Call, model: &str, tier: Tier) -> Result<Template, FunctionError> {
+pub(crate) async fn roleplay(
+    call: &Call,
+    model: &str,
+    tier: ContentRating,
+) -> Result<Template, FunctionError> {
     let base = || active().equal("use_case", Value::text("character_roleplay"));
     for target in [Value::text(model), Value::Null] {
         if let Some(template) = by_tier(call, base().equal("target_model", target), tier).await? {
@@ -115,11 +119,11 @@ pub(super) fn active() -> Query {
 pub(super) async fn by_tier(
     call: &Call,
     query: Query,
-    tier: Tier,
+    tier: ContentRating,
 ) -> Result<Option<Template>, FunctionError> {
-    let other = if tier == Tier::Sfw { Tier::Nsfw } else { Tier::Sfw };
+    let other = if tier == ContentRating::Sfw { ContentRating::Nsfw } else { ContentRating::Sfw };
     for tier in [tier, other] {
-        if tier == Tier::Nsfw && !call.may_have_nsfw()? {
+        if tier == ContentRating::Nsfw && !call.may_have_nsfw()? {
             continue;
         }
         let found = call.rows(query.clone().equal("content_mode", Value::text(tier.name()))).await?;
@@ -134,7 +138,7 @@ pub(super) async fn by_tier(
 pub(super) async fn of_use_case(
     call: &Call,
     use_case: &str,
-    tier: Tier,
+    tier: ContentRating,
     otherwise: &str,
 ) -> Result<Template, FunctionError> {
     let found = by_tier(call, active().equal("use_case", Value::text(use_case)), tier).await?;

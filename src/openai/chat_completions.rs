@@ -1,7 +1,7 @@
 //! `POST chat/completions`: the next message of a conversation that the client keeps. A character may be the model:
 //! then its sheet, its lorebook and the prompt's budget are as in our own conversations.
 
-use actors::content_rules::Tier;
+use actors::content_rules::ContentRating;
 use actors::conversation::history::History;
 use actors::conversation::prompt::Said;
 use actors::conversation::setting::Setting;
@@ -40,10 +40,10 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     let rating = setting.as_ref().and_then(|setting| setting.character.as_ref());
     let tier = match body.tier()? {
         Some(tier) => tier,
-        None if rating.is_some_and(|sheet| sheet.is_nsfw()) => Tier::Nsfw,
-        None => Tier::Sfw,
+        None if rating.is_some_and(|sheet| sheet.is_nsfw()) => ContentRating::Nsfw,
+        None => ContentRating::Sfw,
     };
-    if tier == Tier::Nsfw && !may_have_nsfw {
+    if tier == ContentRating::Nsfw && !may_have_nsfw {
         return Err(OpenAiError::content_refused("nsfw content needs an age-verified account"));
     }
     if let Some(setting) = &setting {

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::pin::Pin;
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use axum::Json;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
@@ -37,7 +37,7 @@ struct Frame {
 /// One of the replies.
 struct Choice {
     index: usize,
-    tier: Tier,
+    tier: ContentRating,
     stream: ChatStream,
     text: String,
     stage: Stage,
@@ -63,7 +63,7 @@ impl Reply {
     /// Replies that the engine has begun; `ends_it` stops the engine.
     pub fn new(
         model: String,
-        tier: Tier,
+        tier: ContentRating,
         include_usage: bool,
         streams: Vec<ChatStream>,
         ends_it: DropGuard,
@@ -289,7 +289,8 @@ mod tests {
         };
         let streams = choices.iter().map(begun).collect();
         let cancel = CancellationToken::new();
-        let reply = Reply::new("m".into(), Tier::Sfw, include_usage, streams, cancel.clone().drop_guard());
+        let reply =
+            Reply::new("m".into(), ContentRating::Sfw, include_usage, streams, cancel.clone().drop_guard());
         (reply, cancel)
     }
 

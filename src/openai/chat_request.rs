@@ -1,7 +1,7 @@
 //! What is asked of a chat: `chat/completions` in this dialect's words, checked.
 
 use actors::character::card_rating::check_long;
-use actors::content_rules::Tier;
+use actors::content_rules::ContentRating;
 use language::{ChatMessage, Role, Sampling};
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -90,10 +90,10 @@ impl Body {
     }
 
     /// The rating that the caller asks for.
-    pub fn tier(&self) -> Result<Option<Tier>, OpenAiError> {
+    pub fn tier(&self) -> Result<Option<ContentRating>, OpenAiError> {
         let Some(rating) = self.content_rating.as_deref() else { return Ok(None) };
         let unknown = || OpenAiError::param("content_rating", format!("{rating:?} is neither sfw nor nsfw"));
-        Tier::parse(rating).map(Some).ok_or_else(unknown)
+        ContentRating::parse(rating).map(Some).ok_or_else(unknown)
     }
 
     /// What is wished; refuses what cannot be honoured instead of leaving it out.
@@ -215,7 +215,7 @@ impl Body {
 
 impl Wish {
     /// Refuses what may not be said at a rating.
-    pub fn check(&self, tier: Tier) -> Result<(), OpenAiError> {
+    pub fn check(&self, tier: ContentRating) -> Result<(), OpenAiError> {
         for (index, message) in self.messages.iter().enumerate() {
             check_long(tier, &format!("message {}", index + 1), &message.content)?;
         }

@@ -30,7 +30,7 @@ use error::StorageError;
 pub(crate) use incoming::drain;
 pub(crate) use resumable::abilities as resumable_abilities;
 pub use sign::signed_url;
-pub(crate) use upkeep::sweep_for_ever;
+pub(crate) use upkeep::run_sweep_loop;
 
 /// Where resumable uploads begin.
 pub(crate) const RESUMABLE: &str = "/storage/v1/upload/resumable";

@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_secs(3600);
 const ORPHAN_AGE: Duration = Duration::from_secs(6 * 3600);
 
 /// Sweeps now and then for as long as the server runs.
-pub(crate) async fn sweep_for_ever(store: Store) {
+pub(crate) async fn run_sweep_loop(store: Store) {
     loop {
         let store = store.clone();
         let swept = tokio::task::spawn_blocking(move || {

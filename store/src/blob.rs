@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::error::StoreError;
 use crate::folder;
-use crate::room::Room;
+use crate::free_space::FreeSpace;
 
 /// A blob's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,7 +41,7 @@ pub struct BlobStore {
     folder: PathBuf,
     /// Held while a file gets its name or loses it, so that a sweep never removes what a writer just found there.
     naming: Arc<Mutex<()>>,
-    room: Arc<Room>,
+    free_space: Arc<FreeSpace>,
     /// Folders of files that are known to be there after a power cut.
     durable_shards: Arc<Mutex<BTreeSet<PathBuf>>>,
     /// Large values of the transaction in progress; they become files when it commits.
@@ -61,21 +61,21 @@ pub(crate) enum Condition {
 
 impl BlobStore {
     /// Opens or creates the folder.
-    pub(crate) fn open(folder: &Path, room: Arc<Room>) -> Result<BlobStore, StoreError> {
+    pub(crate) fn open(folder: &Path, free_space: Arc<FreeSpace>) -> Result<BlobStore, StoreError> {
         let partial = folder.join("partial");
         fs::create_dir_all(&partial).map_err(StoreError::io(&partial))?;
         // What a killed process left half written was never named by a row.
         for entry in fs::read_dir(&partial).map_err(StoreError::io(&partial))?.flatten() {
             let _ = fs::remove_file(entry.path());
         }
-        Ok(BlobStore::new(folder, room))
+        Ok(BlobStore::new(folder, free_space))
     }
 
-    fn new(folder: &Path, room: Arc<Room>) -> BlobStore {
+    fn new(folder: &Path, free_space: Arc<FreeSpace>) -> BlobStore {
         BlobStore {
             folder: folder.to_path_buf(),
             naming: Arc::default(),
-            room,
+            free_space,
             durable_shards: Arc::default(),
             waiting: Arc::default(),
         }
@@ -83,7 +83,7 @@ impl BlobStore {
 
     /// A folder of blobs of a backup.
     pub(crate) fn at(folder: &Path) -> BlobStore {
-        BlobStore::new(folder, Arc::new(Room::new(folder, Some(0))))
+        BlobStore::new(folder, Arc::new(FreeSpace::new(folder, Some(0))))
     }
 
     /// Where a blob lies.
@@ -234,7 +234,7 @@ pub struct BlobWriter {
 impl BlobWriter {
     /// Adds bytes.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
-        if !self.store.room.is_left() {
+        if !self.store.free_space.is_left() {
             return Err(StoreError::DiskFull);
         }
         self.hasher.update(bytes);

@@ -15,6 +15,7 @@ mod encode;
 mod error;
 mod flush;
 pub mod folder;
+mod free_space;
 pub mod guard;
 mod keys;
 mod open;
@@ -22,7 +23,6 @@ mod page_files;
 pub mod query;
 mod read;
 mod restore;
-mod room;
 mod source;
 mod transaction;
 
@@ -54,7 +54,7 @@ pub(crate) struct Inner {
     pub db: sled::Db,
     pub ids: Vec<catalog::TableIds>,
     pub blobs: blob::BlobStore,
-    pub room: Arc<room::Room>,
+    pub free_space: Arc<free_space::FreeSpace>,
     pub triggers: OnceLock<Arc<dyn Triggers>>,
     pub folder: PathBuf,
     flusher: flush::Flusher,
@@ -124,7 +124,7 @@ impl Store {
 
     /// Whether the disk has room for more.
     pub fn has_room(&self) -> bool {
-        self.inner.room.is_left()
+        self.inner.free_space.is_left()
     }
 
     fn lock(&self) -> MutexGuard<'_, u64> {

@@ -12,8 +12,8 @@ use models::Schema;
 
 use crate::error::StoreError;
 use crate::flush::{Files, Flusher, HighWater};
+use crate::free_space::FreeSpace;
 use crate::page_files::PageFiles;
-use crate::room::Room;
 use crate::{Inner, Store, blob, catalog, codec, encode, folder, keys};
 
 /// How long a locked folder is waited for, and how often it is looked at.
@@ -65,8 +65,8 @@ impl Store {
         let tree = db.open_tree("rows")?;
         check_layout(&tree)?;
         let numbered = catalog::number(&tree, schema)?;
-        let room = Arc::new(Room::new(data, options.disk_reserve_bytes));
-        let blobs = blob::BlobStore::open(&data.join("blobs"), room.clone())?;
+        let free_space = Arc::new(FreeSpace::new(data, options.disk_reserve_bytes));
+        let blobs = blob::BlobStore::open(&data.join("blobs"), free_space.clone())?;
         let last = match tree.get(keys::COUNTER)? {
             None => 0,
             Some(bytes) => u64::from_be_bytes(
@@ -102,7 +102,7 @@ impl Store {
             db,
             ids: numbered.tables,
             blobs,
-            room,
+            free_space,
             triggers: OnceLock::new(),
             folder: data.to_path_buf(),
             listeners,

@@ -9,7 +9,7 @@ use crate::backup::{MAGIC, MANIFEST, Manifest, PAIRS, SECRETS};
 use crate::blob::{BlobHash, BlobStore, BlobWriter, Condition};
 use crate::error::StoreError;
 use crate::flush::ACKNOWLEDGED;
-use crate::room::Room;
+use crate::free_space::FreeSpace;
 use crate::{folder, keys};
 
 /// Longest key or value in a backup, so that a damaged length cannot ask for all memory.
@@ -127,7 +127,7 @@ fn restore_pairs(pairs: &Path, engine: &Path) -> Result<(), StoreError> {
 
 fn restore_blobs(from: &BlobStore, to: &Path, hashes: &[BlobHash]) -> Result<(), StoreError> {
     folder::create_private(to)?;
-    let to = BlobStore::open(to, Arc::new(Room::new(to, Some(0))))?;
+    let to = BlobStore::open(to, Arc::new(FreeSpace::new(to, Some(0))))?;
     let copy = |hash: &BlobHash| -> Result<BlobWriter, StoreError> {
         // A file that already has the name keeps it, so it must deserve it.
         if to.verify(hash) == Condition::Damaged {

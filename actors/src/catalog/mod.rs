@@ -1,6 +1,6 @@
 //! Templates, presets and configuration.
 
 pub mod merge_config;
-pub mod sow;
+pub mod seed_catalog;
 mod starter_negatives;
 mod starter_templates;

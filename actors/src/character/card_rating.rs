@@ -4,7 +4,7 @@ use cards::Card;
 use serde_json::Value as Json;
 
 use super::card_columns::EXTENSION;
-use crate::content_rules::{self, Tier};
+use crate::content_rules::{self, ContentRating};
 use crate::refusal::Refusal;
 
 /// Longest piece of a text that is looked at in one go, in bytes, and how far pieces overlap.
@@ -13,20 +13,22 @@ const OVERLAP_BYTES: usize = 256;
 
 /// The rating of a card: what the caller says, else what the card says, else what its words tell. Refuses what may not
 /// be at that rating; nothing is rewritten.
-pub fn rate(card: &Card, given: Option<Tier>) -> Result<Tier, Refusal> {
+pub fn rate(card: &Card, given: Option<ContentRating>) -> Result<ContentRating, Refusal> {
     let mut texts = Vec::new();
     for value in card.raw().values() {
         gather(value, &mut texts);
     }
     let own = card.get("extensions").map(|extensions| &extensions[EXTENSION]);
-    let said = own.and_then(|own| own["content_rating"].as_str()).and_then(Tier::parse);
+    let said = own.and_then(|own| own["content_rating"].as_str()).and_then(ContentRating::parse);
     let tagged = card.texts("tags").iter().any(|tag| tag.trim().eq_ignore_ascii_case("nsfw"));
     let tier = match given.or(said) {
         Some(tier) => tier,
-        None if tagged || texts.iter().any(|text| pieces(text).any(content_rules::is_explicit)) => Tier::Nsfw,
-        None => Tier::Sfw,
+        None if tagged || texts.iter().any(|text| pieces(text).any(content_rules::is_explicit)) => {
+            ContentRating::Nsfw
+        }
+        None => ContentRating::Sfw,
     };
-    if tier == Tier::Nsfw
+    if tier == ContentRating::Nsfw
         && own.and_then(|own| own["age_range"].as_str()).is_some_and(content_rules::is_minors_age_range)
     {
         let reason = "a character whose age_range is a minor's cannot be rated nsfw".to_string();
@@ -37,7 +39,7 @@ pub fn rate(card: &Card, given: Option<Tier>) -> Result<Tier, Refusal> {
 }
 
 /// [`content_rules::check`] for texts of any length, in bounded memory.
-pub fn check_long(tier: Tier, what: &str, text: &str) -> Result<(), Refusal> {
+pub fn check_long(tier: ContentRating, what: &str, text: &str) -> Result<(), Refusal> {
     pieces(text).try_for_each(|piece| content_rules::check(tier, what, piece))
 }
 
@@ -79,15 +81,15 @@ mod tests {
     fn ratings_are_told_from_the_caller_the_card_or_its_words() {
         let far = format!("{} naked", "calm ".repeat(50_000));
         for (description, tags, given, expected) in [
-            ("calm", &[][..], None, Some(Tier::Sfw)),
-            ("calm", &["NSFW"], None, Some(Tier::Nsfw)),
-            ("naked", &[], None, Some(Tier::Nsfw)),
-            (&far, &[], None, Some(Tier::Nsfw)),
-            ("naked", &[], Some(Tier::Sfw), None),
-            ("calm", &["NSFW"], Some(Tier::Sfw), None),
+            ("calm", &[][..], None, Some(ContentRating::Sfw)),
+            ("calm", &["NSFW"], None, Some(ContentRating::Nsfw)),
+            ("naked", &[], None, Some(ContentRating::Nsfw)),
+            (&far, &[], None, Some(ContentRating::Nsfw)),
+            ("naked", &[], Some(ContentRating::Sfw), None),
+            ("calm", &["NSFW"], Some(ContentRating::Sfw), None),
             ("a naked schoolgirl", &[], None, None),
-            ("a teenager", &[], Some(Tier::Nsfw), None),
-            ("a teenager", &[], None, Some(Tier::Sfw)),
+            ("a teenager", &[], Some(ContentRating::Nsfw), None),
+            ("a teenager", &[], None, Some(ContentRating::Sfw)),
         ] {
             assert_eq!(rate(&card(description, tags), given).ok(), expected, "{tags:?} {given:?}");
         }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use super::branches;
 use crate::aggregate::Decision;
-use crate::content_rules::Tier;
+use crate::content_rules::ContentRating;
 use crate::refusal::Refusal;
 
 /// Begins a reply.
@@ -30,7 +30,7 @@ pub struct BeginReply {
     /// Of the reply.
     pub message_type: String,
     /// The turn's rating.
-    pub tier: Tier,
+    pub tier: ContentRating,
     /// Who will answer: provider and model.
     pub model: (String, String),
     /// Makes the reply repeatable.

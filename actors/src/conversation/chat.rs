@@ -21,7 +21,7 @@ use super::prompt::{Prompt, TooLong};
 use super::recover_replies::RecoverReplies;
 use super::setting::Setting;
 use crate::Actors;
-use crate::content_rules::{self, Tier};
+use crate::content_rules::{self, ContentRating};
 use crate::language::{Chosen, Engines};
 use crate::refusal::Refusal;
 use crate::rows;
@@ -49,7 +49,7 @@ pub struct Turn {
     /// Of the reply.
     pub message_type: String,
     /// The rating.
-    pub tier: Tier,
+    pub tier: ContentRating,
     /// Who answers.
     pub chosen: Chosen,
     /// How freely.
@@ -106,12 +106,12 @@ pub struct Progress {
     /// What has been said.
     pub text: String,
     /// Set when nothing follows.
-    pub ended: Option<Ended>,
+    pub ended: Option<ReplyOutcome>,
 }
 
 /// How a reply ended.
 #[derive(Clone, Debug)]
-pub struct Ended {
+pub struct ReplyOutcome {
     /// How.
     pub state: ReplyState,
     /// The message that it became.
@@ -128,7 +128,7 @@ pub struct Ended {
 
 /// A reply under way.
 #[derive(Debug)]
-pub struct Running {
+pub struct ReplyHandle {
     /// The reply.
     pub reply_id: Uuid,
     /// Of which conversation.
@@ -144,14 +144,14 @@ pub struct Running {
     pub(super) progress: watch::Sender<Progress>,
 }
 
-impl Running {
+impl ReplyHandle {
     /// Follows it from the beginning.
     pub fn follow(&self) -> watch::Receiver<Progress> {
         self.progress.subscribe()
     }
 
     /// Waits for its end.
-    pub async fn ended(&self) -> Option<Ended> {
+    pub async fn ended(&self) -> Option<ReplyOutcome> {
         let mut progress = self.follow();
         let last = progress.wait_for(|progress| progress.ended.is_some()).await.ok()?;
         last.ended.clone()
@@ -167,7 +167,7 @@ pub struct Chat {
 pub(super) struct Inner {
     pub actors: Actors,
     pub engines: Engines,
-    running: Mutex<HashMap<Uuid, Arc<Running>>>,
+    running: Mutex<HashMap<Uuid, Arc<ReplyHandle>>>,
     stopping: AtomicBool,
 }
 
@@ -202,17 +202,17 @@ impl Chat {
         &self.inner.engines
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<Running>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Uuid, Arc<ReplyHandle>>> {
         self.inner.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A reply under way, by its id.
-    pub fn running(&self, reply_id: Uuid) -> Option<Arc<Running>> {
+    pub fn running(&self, reply_id: Uuid) -> Option<Arc<ReplyHandle>> {
         self.lock().get(&reply_id).cloned()
     }
 
     /// The reply under way in a conversation.
-    pub fn running_in(&self, conversation_id: Uuid) -> Option<Arc<Running>> {
+    pub fn running_in(&self, conversation_id: Uuid) -> Option<Arc<ReplyHandle>> {
         self.lock().values().find(|running| running.conversation_id == conversation_id).cloned()
     }
 
@@ -222,14 +222,14 @@ impl Chat {
     }
 
     /// Ends a reply early; what was said of it is kept.
-    pub fn stop(&self, running: &Running) {
+    pub fn stop(&self, running: &ReplyHandle) {
         running.cancel.cancel();
     }
 
     /// Ends all replies, marked incomplete, because the server stops.
     pub async fn close(&self) {
         self.inner.stopping.store(true, Ordering::Release);
-        let all: Vec<Arc<Running>> = self.lock().values().cloned().collect();
+        let all: Vec<Arc<ReplyHandle>> = self.lock().values().cloned().collect();
         for running in &all {
             running.closing.store(true, Ordering::Release);
             running.cancel.cancel();
@@ -244,7 +244,7 @@ impl Chat {
     }
 
     /// Begins a turn. Whoever asked may leave: neither the beginning nor the reply is cut short by that.
-    pub async fn turn(&self, turn: Turn) -> Result<Arc<Running>, TurnError> {
+    pub async fn turn(&self, turn: Turn) -> Result<Arc<ReplyHandle>, TurnError> {
         if self.inner.stopping.load(Ordering::Acquire) {
             return Err(TurnError::Stopping);
         }
@@ -253,12 +253,12 @@ impl Chat {
         begun.await.unwrap_or_else(|error| Err(LanguageError::Panicked(error.to_string()).into()))
     }
 
-    async fn begin(&self, turn: Turn) -> Result<Arc<Running>, TurnError> {
+    async fn begin(&self, turn: Turn) -> Result<Arc<ReplyHandle>, TurnError> {
         let reply_id = Uuid::new_v4();
         let said = turn.said.as_ref().filter(|_| turn.stores_said).map(|_| Uuid::new_v4());
         let seed = turn.seed.unwrap_or_else(rand_seed) & ((1 << SEED_BITS) - 1);
         let cancel = CancellationToken::new();
-        let running = Arc::new(Running {
+        let running = Arc::new(ReplyHandle {
             reply_id,
             conversation_id: turn.conversation_id,
             user_id: turn.user_id,
@@ -268,7 +268,7 @@ impl Chat {
             closing: AtomicBool::new(false),
             progress: watch::Sender::new(Progress::default()),
         });
-        let prompt = self.promise(&turn, &running).await?;
+        let prompt = self.begin_reply(&turn, &running).await?;
         // From here on the promise is in the store: whatever happens, it is kept or taken back.
         self.lock().insert(reply_id, running.clone());
         let mut request = ChatRequest::new(prompt.messages);
@@ -296,7 +296,7 @@ impl Chat {
     }
 
     /// Reads, makes the prompt and stores the promise of a reply, again if somebody says something meanwhile.
-    async fn promise(&self, turn: &Turn, running: &Running) -> Result<Prompt, TurnError> {
+    async fn begin_reply(&self, turn: &Turn, running: &ReplyHandle) -> Result<Prompt, TurnError> {
         for _ in 0..ATTEMPTS_MAX {
             let (history, prompt, lore) = self.prompt(turn, running.seed).await?;
             let begin = BeginReply {
@@ -311,7 +311,7 @@ impl Chat {
                 tier: turn.tier,
                 model: (turn.chosen.provider.clone(), turn.chosen.model.clone()),
                 seed: running.seed as i64,
-                prompt: account(&prompt, turn),
+                prompt: prompt_report(&prompt, turn),
                 lore: serde_json::json!(lore),
                 character_id: turn.takes_over,
             };
@@ -360,7 +360,7 @@ impl Chat {
     }
 
     /// Ends a reply whose task died.
-    async fn watch(self, running: Arc<Running>, task: tokio::task::JoinHandle<()>) {
+    async fn watch(self, running: Arc<ReplyHandle>, task: tokio::task::JoinHandle<()>) {
         if let Err(error) = task.await {
             tracing::error!(%error, reply = %running.reply_id, "a reply's task died");
             let content = running.progress.borrow().text.clone();
@@ -375,7 +375,7 @@ impl Chat {
                 usage: serde_json::json!({}),
             };
             let message_id = self.inner.actors.ask(&Claims::service(), finish).await.ok().flatten();
-            let ended = Ended {
+            let ended = ReplyOutcome {
                 state: ReplyState::Incomplete,
                 message_id,
                 response: content,
@@ -389,15 +389,15 @@ impl Chat {
     }
 }
 
-fn account(prompt: &Prompt, turn: &Turn) -> Json {
-    let mut account = prompt.inspect.clone();
-    account["asked"] = turn.asked.clone();
-    account["sampling"] = serde_json::json!({
+fn prompt_report(prompt: &Prompt, turn: &Turn) -> Json {
+    let mut report = prompt.inspect.clone();
+    report["asked"] = turn.asked.clone();
+    report["sampling"] = serde_json::json!({
         "temperature": turn.sampling.temperature, "top_p": turn.sampling.top_p,
         "presence_penalty": turn.sampling.presence_penalty,
         "frequency_penalty": turn.sampling.frequency_penalty,
     });
-    account
+    report
 }
 
 /// Nobody but the person speaks for the person.

@@ -8,7 +8,7 @@ use language::{ChatEvent, ChatOutcome, ChatStream, FinishReason, LanguageError};
 use models::Claims;
 use serde_json::{Value as Json, json};
 
-use super::chat::{Chat, Ended, Running, Turn};
+use super::chat::{Chat, ReplyHandle, ReplyOutcome, Turn};
 use super::finish_reply::{FinishReply, ReplyState};
 use super::store_part::StorePart;
 use super::tidy_reply;
@@ -26,7 +26,7 @@ const WINDOW_BYTES: usize = 300;
 /// What makes one reply.
 pub(super) struct ReplyTask {
     pub chat: Chat,
-    pub running: Arc<Running>,
+    pub running: Arc<ReplyHandle>,
     pub turn: Turn,
 }
 
@@ -158,7 +158,7 @@ impl ReplyTask {
             }
         }
         finish.error = error.as_ref().map(|(_, message)| message.clone());
-        let mut ended = Ended {
+        let mut ended = ReplyOutcome {
             state: finish.state,
             message_id: None,
             response: finish.content.clone(),
@@ -205,7 +205,7 @@ impl ReplyTask {
     }
 
     /// Calls of servers elsewhere are counted; that they could not be counted fails nobody.
-    async fn log(&self, ended: &Ended, took: Duration) {
+    async fn log(&self, ended: &ReplyOutcome, took: Duration) {
         let Some((model_id, provider_id)) = self.turn.chosen.catalogued else { return };
         let tokens = |name: &str| ended.usage[name].as_i64();
         let log = LogUsage {

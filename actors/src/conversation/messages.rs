@@ -6,7 +6,7 @@ use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction};
 
 use super::branches;
-use crate::triggers::adjust;
+use crate::adjust::adjust;
 
 pub(crate) fn after_write(
     transaction: &Transaction,

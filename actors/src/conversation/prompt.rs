@@ -152,7 +152,7 @@ impl Material {
             messages.insert(said.saturating_sub(depth), message);
         }
         messages.insert(0, ChatMessage::new(Role::System, system));
-        let sections: Vec<Json> = kept.iter().map(|section| account(section, count)).collect();
+        let sections: Vec<Json> = kept.iter().map(|section| section_report(section, count)).collect();
         let left_out: Vec<Json> =
             left_out.iter().map(|section| json!({"kind": section.kind, "name": section.name})).collect();
         Ok(Prompt {
@@ -170,7 +170,7 @@ impl Material {
     }
 }
 
-fn account(section: &Section, count: &dyn Fn(&str) -> usize) -> Json {
+fn section_report(section: &Section, count: &dyn Fn(&str) -> usize) -> Json {
     json!({
         "kind": section.kind, "name": section.name, "text": section.text, "tokens": count(&section.text),
         "source": section.source,

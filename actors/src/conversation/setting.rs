@@ -12,7 +12,7 @@ use super::history::History;
 use super::memory;
 use super::prompt::{Interjection, Material, Said, Section, fill};
 use super::sheet::Sheet;
-use crate::content_rules::{self, Tier};
+use crate::content_rules::{self, ContentRating};
 use crate::refusal::Refusal;
 
 /// Who speaks with whom, where, and how.
@@ -54,7 +54,7 @@ impl Setting {
     }
 
     /// Refuses who and what the tier forbids, before anything else is looked at.
-    pub fn admit(&self, tier: Tier, may_have_nsfw: bool) -> Result<(), Refusal> {
+    pub fn admit(&self, tier: ContentRating, may_have_nsfw: bool) -> Result<(), Refusal> {
         for sheet in self.character.iter().chain(&self.participants).chain(&self.persona) {
             sheet.admit(tier, may_have_nsfw)?;
         }

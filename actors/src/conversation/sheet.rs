@@ -3,7 +3,7 @@
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use crate::content_rules::{self, Tier};
+use crate::content_rules::{self, ContentRating};
 use crate::refusal::Refusal;
 
 /// Longest list of one kind that goes into a prompt.
@@ -143,13 +143,13 @@ impl Sheet {
     }
 
     /// Refuses a character that a conversation of this tier may not have.
-    pub fn admit(&self, tier: Tier, caller_may_have_nsfw: bool) -> Result<(), Refusal> {
+    pub fn admit(&self, tier: ContentRating, caller_may_have_nsfw: bool) -> Result<(), Refusal> {
         let refuse =
             |reason: &str| Err(Refusal::ContentRefused { reason: format!("{}: {reason}", self.name) });
         if self.is_nsfw() && !caller_may_have_nsfw {
             return refuse("an nsfw character needs an age-verified account");
         }
-        if tier == Tier::Sfw {
+        if tier == ContentRating::Sfw {
             return Ok(());
         }
         if content_rules::is_minors_age_range(self.text("age_range")) {
@@ -224,10 +224,10 @@ mod tests {
             json!({"backstory": "a girl of 15 years of age"}),
             json!({"scene_behavior_rules": {"setting": ["at her high school"]}}),
         ] {
-            assert!(sheet(extra.clone()).admit(Tier::Nsfw, true).is_err(), "{extra}");
-            assert!(sheet(extra).admit(Tier::Sfw, true).is_ok());
+            assert!(sheet(extra.clone()).admit(ContentRating::Nsfw, true).is_err(), "{extra}");
+            assert!(sheet(extra).admit(ContentRating::Sfw, true).is_ok());
         }
-        assert!(sheet(json!({"age_range": "adult"})).admit(Tier::Nsfw, true).is_ok());
-        assert!(sheet(json!({"content_rating": "nsfw"})).admit(Tier::Sfw, false).is_err());
+        assert!(sheet(json!({"age_range": "adult"})).admit(ContentRating::Nsfw, true).is_ok());
+        assert!(sheet(json!({"content_rating": "nsfw"})).admit(ContentRating::Sfw, false).is_err());
     }
 }

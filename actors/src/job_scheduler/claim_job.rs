@@ -8,7 +8,7 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::entry::{by_id, entries, first, in_micros, jobs, set};
+use super::job_rows::{by_id, entries, first, in_micros, jobs, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 

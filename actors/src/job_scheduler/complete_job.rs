@@ -5,40 +5,12 @@ use serde_json::{Map, Value as Json};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::entry::{by_id, is_current, jobs, merged, set};
+use super::finished_asset::{FinishedAsset, prompt};
+use super::job_rows::{by_id, is_current, jobs, merged, set};
 use super::{WORKSPACE_BUCKET, scene_and_portrait};
 use crate::aggregate::Decision;
-use crate::file::{NewObject, object_row, put_object_rows};
+use crate::file::{object_row, put_object_rows};
 use crate::refusal::Refusal;
-
-/// One result of a job.
-#[derive(Clone, Debug)]
-pub struct FinishedAsset {
-    /// Its place among the job's results, from 0.
-    pub index: i32,
-    /// `image` or `video`.
-    pub asset_type: &'static str,
-    /// Where its file lies in the bucket `workspace-temp`.
-    pub path: String,
-    /// Where its thumbnail lies there.
-    pub thumbnail_path: Option<String>,
-    /// Files whose blobs are durable and whose rows are still to be written; a remote worker uploaded its own.
-    pub files: Vec<NewObject>,
-    /// Bytes, where the worker said; what storage knows wins.
-    pub size: Option<i64>,
-    /// What the file is.
-    pub mime_type: String,
-    /// Seconds, of a video.
-    pub duration_s: Option<i64>,
-    /// The seed it was drawn with.
-    pub seed: i64,
-    /// What drew it.
-    pub model_used: String,
-    /// Pixels across and down.
-    pub size_px: Option<(u32, u32)>,
-    /// Everything else about how it was made.
-    pub settings: Json,
-}
 
 /// Ends a job with its results.
 #[derive(Debug)]
@@ -198,13 +170,4 @@ fn write_video(
     set("metadata", Value::json(&asset.settings));
     let row = transaction.insert(service, videos, row)?;
     Ok(row[videos.at("id")].clone())
-}
-
-/// What the job was asked for.
-pub(super) fn prompt(job: &Row) -> Value {
-    let jobs = jobs();
-    match &job[jobs.at("original_prompt")] {
-        Value::Null => Value::text(""),
-        prompt => prompt.clone(),
-    }
 }

@@ -5,7 +5,7 @@ use serde_json::{Map, Value as Json};
 use store::Transaction;
 use uuid::Uuid;
 
-use super::entry::{by_id, entries, in_micros, is_current, jobs, merged, set};
+use super::job_rows::{by_id, entries, in_micros, is_current, jobs, merged, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use store::{Caller, Event, StoreError, Transaction};
 
 use super::performance;
-use crate::triggers::balance;
+use crate::adjust::balance;
 
 /// Whether a status is final.
 pub(crate) fn is_final(status: Option<&str>) -> bool {

@@ -1,7 +1,7 @@
 //! Jobs: durable, fair, exact. `jobs.status` is the state clients see; `queue.entries` is the scheduler's side of it.
 //!
 //! ```text
-//! queued ──ClaimJob, TouchJob, NotePrediction──▶ processing ──CompleteJob──▶ completed
+//! queued ──ClaimJob, RenewLease, NotePrediction──▶ processing ──CompleteJob──▶ completed
 //!   ▲                                               │  │
 //!   └──FailJob, RecoverJobs (attempts left), ───────┘  └──FailJob, RecoverJobs (none left)──▶ failed
 //!      ReturnJobs (the attempt does not count)
@@ -16,32 +16,34 @@
 mod asset_settings;
 mod claim_job;
 mod complete_job;
-mod entry;
 mod fail_job;
+pub(crate) mod file_references;
+mod finished_asset;
+mod job_rows;
 pub(crate) mod jobs;
 mod performance;
 mod provider_jobs;
 mod queue_job;
 mod recover_jobs;
+mod renew_lease;
 mod scene_and_portrait;
-mod touch_job;
-pub(crate) mod traces;
 pub mod workspace;
 
 pub use asset_settings::asset_settings;
 pub use claim_job::{ClaimJob, ClaimedJob};
-pub use complete_job::{CompleteJob, FinishedAsset};
+pub use complete_job::CompleteJob;
 pub use fail_job::FailJob;
+pub use finished_asset::FinishedAsset;
 pub use provider_jobs::{CancelJob, NotePrediction};
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
-pub use recover_jobs::{RecoverJobs, ReturnJobs, recover_for_ever};
-pub use touch_job::TouchJob;
+pub use recover_jobs::{RecoverJobs, ReturnJobs, run_recovery_loop};
+pub use renew_lease::RenewLease;
 
 /// The queue of pictures.
 pub const IMAGE_QUEUE: &str = "sdxl_queue";
 /// The queue of videos.
 pub const VIDEO_QUEUE: &str = "wan_queue";
-/// The queue of jobs that a provider elsewhere works on; no worker takes from it.
+/// The queue of jobs that a remote provider works on; no worker takes from it.
 pub const PROVIDER_QUEUE: &str = "replicate";
 /// The name under which this process itself runs jobs.
 pub const LOCAL_WORKER: &str = "local";

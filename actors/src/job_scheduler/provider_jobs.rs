@@ -5,7 +5,7 @@ use serde_json::json;
 use store::Transaction;
 use uuid::Uuid;
 
-use super::entry::{by_id, entries, jobs, merged, set};
+use super::job_rows::{by_id, entries, jobs, merged, set};
 use super::jobs::is_final;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;

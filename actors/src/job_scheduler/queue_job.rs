@@ -5,10 +5,10 @@ use serde_json::Value as Json;
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 
-use super::entry::{by_id, entries, jobs};
+use super::job_rows::{by_id, entries, jobs};
+use crate::adjust::balance;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
-use crate::triggers::balance;
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]

@@ -7,8 +7,8 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::entry::{by_id, entries, jobs, set};
 use super::fail_job::give_back;
+use super::job_rows::{by_id, entries, jobs, set};
 use super::provider_jobs::lost;
 use super::{LOCAL_WORKER, PROVIDER_QUEUE};
 use crate::Actors;
@@ -19,7 +19,7 @@ use crate::refusal::Refusal;
 const EVERY: Duration = Duration::from_secs(10);
 
 /// Looks for silent workers and providers for as long as the process runs, whoever draws.
-pub async fn recover_for_ever(actors: Actors) {
+pub async fn run_recovery_loop(actors: Actors) {
     loop {
         tokio::time::sleep(EVERY).await;
         match actors.ask(&Claims::service(), RecoverJobs { local: false }).await {

@@ -6,8 +6,8 @@ use store::query::Query;
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::complete_job::{FinishedAsset, prompt};
-use super::entry::{by_id, first, jobs, set};
+use super::finished_asset::{FinishedAsset, prompt};
+use super::job_rows::{by_id, first, jobs, set};
 use super::workspace::copy_file;
 use super::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
 use crate::refusal::Refusal;

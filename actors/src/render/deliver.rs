@@ -5,8 +5,8 @@ use models::{Claims, schema};
 use serde_json::{Map, Value as Json, json};
 use store::Store;
 
-use super::device_thread::{Drawn, DrawnResult};
 use super::picture::{Origin, lora_names, png, thumbnail_webp};
+use super::work::{Drawn, DrawnResult};
 use crate::Actors;
 use crate::file::NewObject;
 use crate::job_scheduler::{ClaimedJob, CompleteJob, FinishedAsset, WORKSPACE_BUCKET, asset_settings};

@@ -13,11 +13,12 @@ use uuid::Uuid;
 
 use super::RenderOptions;
 use super::deliver::deliver;
-use super::device_thread::{DeviceThread, DrawError, Drawn, Room, Task, Work};
+use super::device_thread::DeviceThread;
 use super::model_choice::{ListedModel, model_named};
 use super::payload::shared_fields;
 use super::prepare::prepare;
 use super::progress::Progress;
+use super::work::{BatchSlots, DrawError, Drawn, Task, Work};
 use crate::Actors;
 use crate::job_scheduler::jobs::is_final;
 use crate::job_scheduler::{ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, LOCAL_WORKER, VIDEO_QUEUE};
@@ -27,14 +28,14 @@ use crate::refusal::Refusal;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Jobs on the device and how to stop them.
-type Running = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
+type Cancellations = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
 
 /// Runs for as long as the process.
 pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Progress>) {
-    let (running, wake) = (Running::default(), Arc::new(Notify::new()));
-    tokio::spawn(follow(actors.clone(), running.clone(), wake.clone()));
+    let (cancellations, wake) = (Cancellations::default(), Arc::new(Notify::new()));
+    tokio::spawn(follow(actors.clone(), cancellations.clone(), wake.clone()));
     let device = DeviceThread::new(options.clone(), progress);
-    let mut dispatch = Dispatch { actors, options, running, device, last: None };
+    let mut dispatch = Dispatch { actors, options, cancellations, device, last: None };
     let mut ahead: Option<Handed> = None;
     loop {
         let mut handed = match ahead.take() {
@@ -58,7 +59,7 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
                 }
             },
         };
-        dispatch.bring_company(&mut handed).await;
+        dispatch.fill_batch(&mut handed).await;
         // The next one is made ready while the device ends this one: it need not wait for the disk then.
         if handed.ending.await.is_ok() && handed.is_fresh {
             ahead = dispatch.claim_ahead().await;
@@ -67,7 +68,7 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
             let drawn = drawing.await;
             let drawn = drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
             // Files and rows are written while the next picture begins.
-            tokio::spawn(finish(dispatch.actors.clone(), dispatch.running.clone(), claimed, drawn));
+            tokio::spawn(finish(dispatch.actors.clone(), dispatch.cancellations.clone(), claimed, drawn));
         }
     }
 }
@@ -81,8 +82,8 @@ struct Handed {
     drawings: Vec<(ClaimedJob, Drawing)>,
     /// Hears when the device is nearly done.
     ending: oneshot::Receiver<()>,
-    /// Asks how many others there is room for, and brings them.
-    company: Option<(oneshot::Receiver<usize>, Sender<Vec<Task>>)>,
+    /// Where the device says how many slots are free, and the way to fill them.
+    slots: Option<(oneshot::Receiver<usize>, Sender<Vec<Task>>)>,
     /// Whether none of the jobs failed before.
     is_fresh: bool,
 }
@@ -90,9 +91,9 @@ struct Handed {
 struct Dispatch {
     actors: Actors,
     options: RenderOptions,
-    running: Running,
+    cancellations: Cancellations,
     device: DeviceThread,
-    /// What the last job was like, and how many others there was room for beside it.
+    /// What the last job was like, and how many slots were free beside it.
     last: Option<(Shared, usize)>,
 }
 
@@ -127,44 +128,44 @@ impl Dispatch {
         let is_fresh = claimed.attempt == 1;
         let mut drawings = vec![(claimed, drawing)];
         let mut jobs = vec![first];
-        let (mut company, mut room) = (None, None);
+        let (mut to_fill, mut slots) = (None, None);
         match &self.last {
             // What failed before is drawn alone, for it may be what made the attempt fail.
             _ if !is_fresh => {}
             Some((last, free)) if *last == shared => {
-                self.claim_beside(&shared, *free, &mut jobs, &mut drawings).await;
+                self.claim_for_batch(&shared, *free, &mut jobs, &mut drawings).await;
             }
             _ => {
-                let (asked, free) = oneshot::channel();
-                let (bring, brought) = bounded(1);
-                company = Some((free, bring));
-                room = Some(Room { asked, brought });
+                let (free, answer) = oneshot::channel();
+                let (fill, tasks) = bounded(1);
+                to_fill = Some((answer, fill));
+                slots = Some(BatchSlots { free, tasks });
             }
         }
         let (tell_ending, ending) = oneshot::channel();
-        if let Err(error) = self.device.send(Work { model, jobs, room, ending: Some(tell_ending) }) {
+        if let Err(error) = self.device.send(Work { model, jobs, slots, ending: Some(tell_ending) }) {
             for (claimed, _) in drawings {
                 report_failure(&self.actors, &claimed, error.clone(), true).await;
             }
             return None;
         }
-        Some(Handed { drawings, ending, company, is_fresh })
+        Some(Handed { drawings, ending, slots: to_fill, is_fresh })
     }
 
-    /// Claims as many others as the device has room for beside the job that it is about to draw.
-    async fn bring_company(&mut self, handed: &mut Handed) {
-        let Some((free, bring)) = handed.company.take() else { return };
+    /// Fills the free slots of the batch that the device is about to draw.
+    async fn fill_batch(&mut self, handed: &mut Handed) {
+        let Some((free, fill)) = handed.slots.take() else { return };
         let Ok(free) = free.await else { return };
         let Some((first, _)) = handed.drawings.first() else { return };
         let shared = shared_fields(&first.payload);
         let mut others = Vec::new();
-        self.claim_beside(&shared, free, &mut others, &mut handed.drawings).await;
+        self.claim_for_batch(&shared, free, &mut others, &mut handed.drawings).await;
         self.last = Some((shared, free));
-        let _ = bring.send(others);
+        let _ = fill.send(others);
     }
 
     /// Claims up to `free` jobs that agree with `shared`. Turns are kept: the first that does not agree ends it.
-    async fn claim_beside(
+    async fn claim_for_batch(
         &self,
         shared: &Shared,
         free: usize,
@@ -192,10 +193,10 @@ impl Dispatch {
     async fn task(&self, claimed: &ClaimedJob) -> Option<(ListedModel, Task, Drawing)> {
         let name = claimed.payload["model"].as_str().or(self.options.model.as_deref());
         let ready = match model_named(&self.options.models_dir, name) {
-            Ok(model) => prepare(&self.actors, &self.options, claimed).await.map(|order| (model, order)),
+            Ok(model) => prepare(&self.actors, &self.options, claimed).await.map(|request| (model, request)),
             Err(message) => Err(message),
         };
-        let (model, order) = match ready {
+        let (model, request) = match ready {
             Ok(ready) => ready,
             Err(message) => {
                 report_failure(&self.actors, claimed, message, false).await;
@@ -203,13 +204,13 @@ impl Dispatch {
             }
         };
         let cancel = Arc::new(AtomicBool::new(false));
-        self.running.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.id, cancel.clone());
+        self.cancellations.lock().unwrap_or_else(PoisonError::into_inner).insert(claimed.id, cancel.clone());
         // Cancelled between the claim and this line: the event is gone, the row is not.
         if !still_processing(&self.actors, claimed.id) {
             cancel.store(true, Ordering::Relaxed);
         }
         let (reply, drawing) = oneshot::channel();
-        Some((model, Task { job: claimed.id, order, cancel, reply }, drawing))
+        Some((model, Task { job: claimed.id, request, cancel, reply }, drawing))
     }
 }
 
@@ -219,7 +220,12 @@ fn still_processing(actors: &Actors, id: Uuid) -> bool {
     job.ok().flatten().is_some_and(|job| job[jobs.at("status")].as_str() == Some("processing"))
 }
 
-async fn finish(actors: Actors, running: Running, claimed: ClaimedJob, drawn: Result<Drawn, DrawError>) {
+async fn finish(
+    actors: Actors,
+    cancellations: Cancellations,
+    claimed: ClaimedJob,
+    drawn: Result<Drawn, DrawError>,
+) {
     match drawn {
         Ok(drawn) => {
             if let Err(error) = deliver(&actors, &claimed, drawn).await {
@@ -230,7 +236,7 @@ async fn finish(actors: Actors, running: Running, claimed: ClaimedJob, drawn: Re
         Err(DrawError::Refused(message)) => report_failure(&actors, &claimed, message, false).await,
         Err(DrawError::Failed(message)) => report_failure(&actors, &claimed, message, true).await,
     }
-    running.lock().unwrap_or_else(PoisonError::into_inner).remove(&claimed.id);
+    cancellations.lock().unwrap_or_else(PoisonError::into_inner).remove(&claimed.id);
 }
 
 async fn report_failure(actors: &Actors, claimed: &ClaimedJob, message: String, retry: bool) {
@@ -243,7 +249,7 @@ async fn report_failure(actors: &Actors, claimed: &ClaimedJob, message: String, 
 }
 
 /// Wakes the loop for new jobs and stops drawings whose job has ended meanwhile, however that came, or was deleted.
-async fn follow(actors: Actors, running: Running, wake: Arc<Notify>) {
+async fn follow(actors: Actors, cancellations: Cancellations, wake: Arc<Notify>) {
     let jobs = schema().known("jobs");
     let mut commits = actors.events().subscribe();
     loop {
@@ -256,8 +262,8 @@ async fn follow(actors: Actors, running: Running, wake: Arc<Notify>) {
                     match (status, id) {
                         (Some("queued"), _) => wake.notify_one(),
                         (status, Some(id)) if status.is_none() || is_final(status) => {
-                            let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-                            if let Some(cancel) = running.get(&id) {
+                            let cancellations = cancellations.lock().unwrap_or_else(PoisonError::into_inner);
+                            if let Some(cancel) = cancellations.get(&id) {
                                 cancel.store(true, Ordering::Relaxed);
                             }
                         }
@@ -268,8 +274,8 @@ async fn follow(actors: Actors, running: Running, wake: Arc<Notify>) {
             Err(RecvError::Lagged(_)) => {
                 wake.notify_one();
                 let all: Vec<_> = {
-                    let running = running.lock().unwrap_or_else(PoisonError::into_inner);
-                    running.iter().map(|(id, cancel)| (*id, cancel.clone())).collect()
+                    let cancellations = cancellations.lock().unwrap_or_else(PoisonError::into_inner);
+                    cancellations.iter().map(|(id, cancel)| (*id, cancel.clone())).collect()
                 };
                 for (id, cancel) in all {
                     if !still_processing(&actors, id) {

@@ -4,9 +4,10 @@ use std::time::Instant;
 
 use diffusion::{DiffusionModel, GenerateSpec, StepReport};
 
-use super::device_thread::{DrawError, Drawn, DrawnResult, Task, Telling, explained, unless_cancelled};
 use super::free_memory::refuse_too_large;
 use super::progress::Step;
+use super::progress_reporter::ProgressReporter;
+use super::work::{DrawError, Drawn, DrawnResult, Task, explained, unless_cancelled};
 
 /// What drawing may take, in bytes.
 #[derive(Clone, Copy)]
@@ -23,9 +24,9 @@ pub(super) fn draw_pictures(
     name: &str,
     jobs: &[Task],
     memory: Memory,
-    telling: &mut Telling<'_>,
+    reporter: &mut ProgressReporter<'_>,
 ) -> Result<Vec<Result<Drawn, DrawError>>, DrawError> {
-    let specs: Vec<Result<GenerateSpec, String>> = jobs.iter().map(|task| task.order.spec(model)).collect();
+    let specs: Vec<Result<GenerateSpec, String>> = jobs.iter().map(|task| task.request.spec(model)).collect();
     let mut outcomes: Vec<Option<Result<Drawn, DrawError>>> = jobs.iter().map(|_| None).collect();
     for (outcome, spec) in outcomes.iter_mut().zip(&specs) {
         let fits = |spec| refuse_too_large(model, spec, memory.drawing_bytes_max);
@@ -59,9 +60,9 @@ pub(super) fn draw_pictures(
                 places.iter().enumerate().map(|(at_place, (task, ..))| (tasks[*task].job, at(at_place)));
             // Of several runs only the last ends the work.
             if outcomes.iter().filter(|outcome| outcome.is_none()).count() <= together.len() {
-                telling.done(report.step, report.steps);
+                reporter.done(report.step, report.steps);
             }
-            telling.step(running, &|place| report.preview_of(places[place].2).ok());
+            reporter.step(running, &|place| report.preview_of(places[place].2).ok());
             unless_cancelled(&tasks)
         };
         let drawn = match model.generate_batch(&together, &mut on_step).map_err(explained) {
@@ -86,7 +87,7 @@ pub(super) fn draw_pictures(
                     spec: spec.clone(),
                     model: name.into(),
                     weights_hash: model.weights_hash().into(),
-                    sources: jobs[place].order.source_hashes(),
+                    sources: jobs[place].request.source_hashes(),
                     result: DrawnResult::Pictures(pictures),
                     took,
                     taken: started,

@@ -6,10 +6,11 @@ use diffusion::{DiffusionModel, GenerateSpec, read_init_image};
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
-use super::device_thread::{DrawError, Drawn, DrawnResult, Task, Telling, explained, unless_cancelled};
 use super::free_memory::refuse_too_large;
 use super::progress::Step;
+use super::progress_reporter::ProgressReporter;
 use super::video::{Keyframe, VideoEncoder, VideoPlan};
+use super::work::{DrawError, Drawn, DrawnResult, Task, explained, unless_cancelled};
 
 /// Draws all frames; stops between steps when the job is cancelled.
 pub(super) fn draw_video(
@@ -17,16 +18,16 @@ pub(super) fn draw_video(
     name: &str,
     task: &Task,
     drawing_bytes_max: Option<u64>,
-    telling: &mut Telling<'_>,
+    reporter: &mut ProgressReporter<'_>,
 ) -> Result<Drawn, DrawError> {
-    let order = &task.order;
-    let config = &order.payload["config"];
-    let is_high = order.payload["quality"].as_str() == Some("high");
-    let plan = VideoPlan::read(config, is_high, order.seed).map_err(DrawError::Refused)?;
-    let spec = GenerateSpec { num_images: 1, ..order.spec(model).map_err(DrawError::Refused)? };
+    let request = &task.request;
+    let config = &request.payload["config"];
+    let is_high = request.payload["quality"].as_str() == Some("high");
+    let plan = VideoPlan::read(config, is_high, request.seed).map_err(DrawError::Refused)?;
+    let spec = GenerateSpec { num_images: 1, ..request.spec(model).map_err(DrawError::Refused)? };
     plan.check_size(spec.width, spec.height).map_err(DrawError::Refused)?;
     refuse_too_large(model, &spec, drawing_bytes_max).map_err(DrawError::Refused)?;
-    let ends = References::read(&spec, order.last_frame.as_deref()).map_err(DrawError::Refused)?;
+    let ends = References::read(&spec, request.last_frame.as_deref()).map_err(DrawError::Refused)?;
     // Everything is checked before the first frame is drawn.
     for keyframe in &plan.keyframes {
         model.check(&at(&spec, keyframe)).map_err(explained)?;
@@ -48,8 +49,8 @@ pub(super) fn draw_video(
                 image: frame as usize,
                 preview_png: None,
             };
-            telling.done(step.step, step.steps);
-            telling.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
+            reporter.done(step.step, step.steps);
+            reporter.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
             unless_cancelled(&[task])
         };
         let picture = model.generate_interpolated(&from, &to, t, &mut on_step).map_err(explained)?;
@@ -64,7 +65,7 @@ pub(super) fn draw_video(
         spec,
         model: name.into(),
         weights_hash: model.weights_hash().into(),
-        sources: order.source_hashes(),
+        sources: request.source_hashes(),
         result,
         took: started.elapsed(),
         taken: started,

@@ -4,7 +4,7 @@
 //! events ─▶ dispatch ──ClaimJob──▶ job_scheduler
 //!              │  bounded channel
 //!              ▼
-//!           device thread (models in memory) ──steps──▶ Progress ──▶ whoever watches
+//!           device thread (models in memory) ──steps──▶ Progress ──▶ clients
 //!              │
 //!              ▼
 //!           deliver: picture or video ─▶ blob ─▶ CompleteJob
@@ -18,14 +18,16 @@ mod draw_video;
 mod free_memory;
 mod lora_choice;
 mod lora_hash;
+mod model_cache;
 mod model_choice;
 mod model_folder;
-mod model_shelf;
 mod payload;
 mod picture;
 mod prepare;
 mod progress;
+mod progress_reporter;
 mod video;
+mod work;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -23,7 +23,7 @@ pub(super) struct SourceHashes {
 
 /// One job, ready to be drawn.
 #[derive(Clone, Debug)]
-pub(super) struct Order {
+pub(super) struct RenderRequest {
     /// The prompts and numbers.
     pub payload: Json,
     /// The reference picture, still encoded.
@@ -83,7 +83,7 @@ fn hash(bytes: &Option<Vec<u8>>) -> Option<String> {
     bytes.as_ref().map(|bytes| format!("blake3:{}", blake3::hash(bytes).to_hex()))
 }
 
-impl Order {
+impl RenderRequest {
     /// Hashes of the pictures that it begins with.
     pub fn source_hashes(&self) -> SourceHashes {
         SourceHashes {

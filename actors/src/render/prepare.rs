@@ -2,7 +2,7 @@
 
 use super::RenderOptions;
 use super::lora_choice::read_loras;
-use super::payload::Order;
+use super::payload::RenderRequest;
 use crate::Actors;
 use crate::file::read_object;
 use crate::job_scheduler::ClaimedJob;
@@ -12,7 +12,7 @@ pub(super) async fn prepare(
     actors: &Actors,
     options: &RenderOptions,
     claimed: &ClaimedJob,
-) -> Result<Order, String> {
+) -> Result<RenderRequest, String> {
     let payload = claimed.payload.clone();
     let seed = match payload["config"]["seed"].as_u64() {
         Some(seed) => seed,
@@ -29,7 +29,7 @@ pub(super) async fn prepare(
     let mask = stored(actors, "mask", &config["mask_object"]).await?;
     let loras = read_loras(&config["loras"])?;
     let (pixels_max, models_dir) = (options.pixels_max, options.models_dir.clone());
-    Ok(Order { payload, reference, mask, last_frame, loras, seed, pixels_max, models_dir })
+    Ok(RenderRequest { payload, reference, mask, last_frame, loras, seed, pixels_max, models_dir })
 }
 
 /// The bytes of a stored file that a payload names as `bucket/path`.

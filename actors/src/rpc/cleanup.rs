@@ -7,7 +7,7 @@ use store::query::{Comparison, Field, Filter, Item, Limits, Operator, Output, Qu
 use store::{Caller, StoreError, Transaction};
 
 use super::admin_or_service;
-use crate::job_scheduler::traces::{STAY_MICROS, forget, is_shown};
+use crate::job_scheduler::file_references::{STAY_MICROS, forget, is_shown};
 use crate::refusal::Refusal;
 
 /// Rows removed by one call; with what goes along they stay below the store's limit for one transaction.

@@ -3,7 +3,7 @@
 use models::{Row, TableInfo, Value};
 use store::{Event, StoreError, Transaction};
 
-use crate::triggers::adjust;
+use crate::adjust::adjust;
 
 pub(crate) fn after_write(
     transaction: &Transaction,

@@ -8,7 +8,7 @@ use super::{asset_of, path_in, thumbnail_beside};
 use crate::aggregate::Decision;
 use crate::file::object_row;
 use crate::job_scheduler::WORKSPACE_BUCKET;
-use crate::job_scheduler::traces::{forget, is_shown};
+use crate::job_scheduler::file_references::{forget, is_shown};
 use crate::refusal::Refusal;
 
 /// Removes a workspace asset with its file and thumbnail; these stay while a scene or a conversation shows them.

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::{ALIKE_MAX, asset_of, blob_of, copy_file, path_in, thumbnail_beside};
 use crate::aggregate::Decision;
-use crate::job_scheduler::entry::by_id;
-use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET, traces};
+use crate::job_scheduler::job_rows::by_id;
+use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET, file_references};
 use crate::refusal::Refusal;
 
 /// Copies a workspace asset into the library; the asset stays.
@@ -127,7 +127,7 @@ impl Decision for SaveAsset {
         );
         let row = transaction.insert(&service, library, row)?;
         let library_id = row[library.at("id")].as_uuid().unwrap_or_default();
-        traces::keep(transaction, &service, &asset, &row, self.custom_title.as_deref())?;
+        file_references::keep(transaction, &service, &asset, &row, self.custom_title.as_deref())?;
         Ok(Some(SavedAsset { library_id, existed: false }))
     }
 }

@@ -8,14 +8,14 @@ use super::RenderOptions;
 use super::model_choice::ListedModel;
 
 /// Loaded models, the one used longest ago first.
-pub(super) struct ModelShelf {
+pub(super) struct ModelCache {
     options: RenderOptions,
     loaded: Vec<(ListedModel, DiffusionModel)>,
 }
 
-impl ModelShelf {
-    pub fn new(options: RenderOptions) -> ModelShelf {
-        ModelShelf { options, loaded: Vec::new() }
+impl ModelCache {
+    pub fn new(options: RenderOptions) -> ModelCache {
+        ModelCache { options, loaded: Vec::new() }
     }
 
     /// Memory for weights and drawing, in bytes.

@@ -14,9 +14,9 @@ const SET: &str = "starter-1";
 
 /// Writes the starter rows, once per data folder.
 #[derive(Debug)]
-pub struct Sow;
+pub struct SeedCatalog;
 
-impl Decision for Sow {
+impl Decision for SeedCatalog {
     /// How many rows were written; 0 from the second start on.
     type Answer = usize;
 

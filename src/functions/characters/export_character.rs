@@ -4,7 +4,7 @@
 //! card's own. What was never edited goes out as it came in, byte for byte where format and version are the same.
 
 use actors::character::{card_columns, card_rating};
-use actors::content_rules::Tier;
+use actors::content_rules::ContentRating;
 use actors::file::{picture, read_object};
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
@@ -55,10 +55,10 @@ pub(super) async fn run(call: Call) -> Outcome {
     let (character, is_own) = visible(&call, id)?;
     let characters = table("characters");
     let tier = match character[characters.at("content_rating")].as_str() {
-        Some("nsfw") => Tier::Nsfw,
-        _ => Tier::Sfw,
+        Some("nsfw") => ContentRating::Nsfw,
+        _ => ContentRating::Sfw,
     };
-    if tier == Tier::Nsfw && !call.may_have_nsfw()? {
+    if tier == ContentRating::Nsfw && !call.may_have_nsfw()? {
         return Err(FunctionError::content_refused("an nsfw character needs an age-verified account"));
     }
     let (store, base) = (call.app.actors.store().clone(), call.app.config.url());
@@ -85,7 +85,7 @@ fn export(
     base: &str,
     character: &Row,
     is_own: bool,
-    tier: Tier,
+    tier: ContentRating,
     request: &Request,
 ) -> Outcome {
     let characters = table("characters");
@@ -95,7 +95,7 @@ fn export(
     let imported = original.as_ref().map(|original| &original.imported);
     let edited =
         card_columns::write_edits(&mut card, character, imported).map_err(|error| refused(&error))?;
-    if tier == Tier::Nsfw {
+    if tier == ContentRating::Nsfw {
         card_rating::rate(&card, Some(tier))?;
     }
     let format = match request.format.as_deref() {

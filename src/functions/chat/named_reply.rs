@@ -1,6 +1,6 @@
 //! What is said twice, taken back or looked into: the functions around a reply.
 
-use actors::conversation::chat::Running;
+use actors::conversation::chat::ReplyHandle;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(super) struct Named {
 
 impl Named {
     /// The reply under way that is named, if there is one and the caller may know of it.
-    pub(super) fn running(&self, call: &Call) -> Option<Arc<Running>> {
+    pub(super) fn running(&self, call: &Call) -> Option<Arc<ReplyHandle>> {
         let chat = &call.app.chat;
         let by_id = self.reply_id.or(self.message_id).and_then(|id| chat.running(id));
         let found = by_id.or_else(|| self.conversation_id.and_then(|id| chat.running_in(id)))?;

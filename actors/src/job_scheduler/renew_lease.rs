@@ -6,7 +6,7 @@ use store::Transaction;
 use uuid::Uuid;
 
 use super::PROVIDER_QUEUE;
-use super::entry::{by_id, entries, in_micros, is_current, jobs, merged, set};
+use super::job_rows::{by_id, entries, in_micros, is_current, jobs, merged, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
@@ -16,7 +16,7 @@ const LEASE_MICROS: i64 = 300 * 1_000_000;
 /// Notes that a worker is running a job, and gives it more time. One that comes back to a job that was taken from it
 /// and still waits has it again.
 #[derive(Debug)]
-pub struct TouchJob {
+pub struct RenewLease {
     /// The job.
     pub id: Uuid,
     /// Which attempt; a report of another one changes nothing. `None` where the reporter does not know.
@@ -25,7 +25,7 @@ pub struct TouchJob {
     pub metadata: Map<String, Json>,
 }
 
-impl Decision for TouchJob {
+impl Decision for RenewLease {
     /// The job as it is now; `None` when it has ended or is gone, or when another attempt runs.
     type Answer = Option<Row>;
 

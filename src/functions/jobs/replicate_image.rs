@@ -1,6 +1,6 @@
 //! replicate-image: a picture by an external provider that speaks Replicate's predictions API.
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::{
     FailJob, NotePrediction, PROVIDER_QUEUE, QueueJob, QueueLimits, WORKSPACE_BUCKET,
 };
@@ -42,11 +42,11 @@ pub(super) async fn run(call: Call) -> Outcome {
         text("job_type").or(text("jobType")).ok_or_else(|| FunctionError::bad("job_type is missing"))?;
     let rating = metadata.get("contentType").and_then(Json::as_str);
     let tier = match rating {
-        None => Tier::Sfw,
-        Some(rating) => Tier::parse(rating)
+        None => ContentRating::Sfw,
+        Some(rating) => ContentRating::parse(rating)
             .ok_or_else(|| FunctionError::bad("metadata.contentType: neither sfw nor nsfw"))?,
     };
-    if tier == Tier::Nsfw && !call.may_have_nsfw()? {
+    if tier == ContentRating::Nsfw && !call.may_have_nsfw()? {
         return Err(FunctionError::content_refused("nsfw needs an age-verified account"));
     }
     content_rules::check(tier, "prompt", prompt)?;

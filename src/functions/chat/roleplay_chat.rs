@@ -1,7 +1,7 @@
 //! roleplay-chat: one turn of a roleplay; what the person says is stored by the client.
 
 use actors::content_rules;
-use actors::conversation::chat::{Ended, Turn};
+use actors::conversation::chat::{ReplyOutcome, Turn};
 use actors::conversation::history::MemoryTier;
 use actors::conversation::setting::Setting;
 use actors::language::Wanted;
@@ -172,7 +172,7 @@ fn body(turn: &Turn, scene_wanted: bool) -> Body {
     let (provider, model) = (turn.chosen.provider.clone(), turn.chosen.full_name());
     let fell_back = turn.chosen.fell_back;
     let conversation = turn.conversation_id;
-    Box::new(move |ended: &Ended| {
+    Box::new(move |ended: &ReplyOutcome| {
         let mut body = json!({
             "success": true,
             "response": ended.response,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::Chosen;
 use serde_json::{Value as Json, json};
@@ -52,7 +52,7 @@ pub(super) async fn look(
     image: String,
     mode: &str,
     prompt: &str,
-    tier: Tier,
+    tier: ContentRating,
 ) -> Result<Json, FunctionError> {
     let use_case = if mode == "scoring" { "prompt_scoring" } else { "describe_image" };
     let template = templates::of_use_case(call, use_case, tier, OTHERWISE).await?;

@@ -1,6 +1,6 @@
 //! queue-job: a picture or a video is wanted.
 
-use actors::content_rules::Tier;
+use actors::content_rules::ContentRating;
 use actors::job_scheduler::{IMAGE_QUEUE, QueueJob, QueueLimits, VIDEO_QUEUE};
 use actors::render::prompt_syntax;
 use axum::http::{Method, StatusCode};
@@ -129,12 +129,12 @@ impl Request {
         }
     }
 
-    fn tier(&self, call: &Call) -> Result<Tier, FunctionError> {
+    fn tier(&self, call: &Call) -> Result<ContentRating, FunctionError> {
         let rating = self.member("contentType").unwrap_or("sfw");
-        let tier = Tier::parse(rating).ok_or_else(|| {
+        let tier = ContentRating::parse(rating).ok_or_else(|| {
             FunctionError::bad(format!("metadata.contentType: {rating:?} is neither sfw nor nsfw"))
         })?;
-        if tier == Tier::Nsfw && !call.may_have_nsfw()? {
+        if tier == ContentRating::Nsfw && !call.may_have_nsfw()? {
             return Err(FunctionError::content_refused("nsfw needs an age-verified account"));
         }
         Ok(tier)
@@ -277,7 +277,12 @@ pub(crate) async fn queue(call: &Call, user: Uuid, mut request: Request) -> Resu
 }
 
 /// The place's own negative prompt before the caller's; an exact copy has none.
-async fn negative(call: &Call, request: &Request, mode: Mode, tier: Tier) -> Result<String, FunctionError> {
+async fn negative(
+    call: &Call,
+    request: &Request,
+    mode: Mode,
+    tier: ContentRating,
+) -> Result<String, FunctionError> {
     if mode == Mode::ExactCopy {
         return Ok(String::new());
     }

@@ -70,7 +70,7 @@ pub(super) async fn run(call: Call) -> Outcome {
     };
     let running = call.app.chat.turn(prepared.turn).await?;
     let inner = prepared.body;
-    let body = Box::new(move |ended: &actors::conversation::chat::Ended| {
+    let body = Box::new(move |ended: &actors::conversation::chat::ReplyOutcome| {
         let mut body = inner(ended);
         body["edited_message_id"] = json!(new_id);
         body["replaces"] = json!(id);

@@ -1,6 +1,6 @@
 //! storyboard-ai-assist: a plan of beats, prompts for clips, the kind of the next clip, a richer prompt.
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::{Chosen, Wanted};
 use serde_json::{Value as Json, json};
@@ -60,7 +60,7 @@ fn text<'j>(input: &'j Json, names: &[&str]) -> &'j str {
         .unwrap_or("")
 }
 
-async fn story_plan(call: &Call, input: &Json, tier: Tier) -> Outcome {
+async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     let seconds = ["targetDuration", "duration", "duration_seconds", "target_duration_seconds"];
     let seconds = seconds.iter().find_map(|name| input[*name].as_f64()).unwrap_or(30.0).clamp(1.0, 3600.0);
     let count = ((seconds / BEAT_S).ceil() as usize).clamp(1, BEATS_MAX);
@@ -129,7 +129,7 @@ async fn story_plan(call: &Call, input: &Json, tier: Tier) -> Outcome {
     ok(json!({"success": true, "storyBeats": beats, "sceneBreakdown": scenes, "fallback": is_fallback}))
 }
 
-async fn suggest_prompts(call: &Call, input: &Json, tier: Tier) -> Outcome {
+async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     let mut known = Vec::new();
     for (name, value) in input.as_object().into_iter().flatten().filter(|(name, _)| *name != "action") {
         let mut texts = Vec::new();
@@ -182,7 +182,7 @@ fn recommend(input: &Json) -> Json {
     })
 }
 
-async fn enhance_prompt(call: &Call, input: &Json, tier: Tier) -> Outcome {
+async fn enhance_prompt(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     let prompt = text(input, &["prompt", "originalPrompt", "original_prompt"]);
     if prompt.is_empty() {
         return Err(FunctionError::bad("prompt is required").with("success", false));

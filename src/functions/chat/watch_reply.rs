@@ -1,6 +1,6 @@
 //! watch-reply: comes back to a reply under way, from its beginning; one that has ended is answered whole.
 
-use actors::conversation::chat::Ended;
+use actors::conversation::chat::ReplyOutcome;
 use serde_json::json;
 
 use super::call::{Call, Outcome, ok};
@@ -14,7 +14,7 @@ pub(super) async fn run(call: Call) -> Outcome {
         let events = chat_answer::wants_events(&call, named.stream);
         let conversation = running.conversation_id;
         let body = Box::new(
-            move |ended: &Ended| json!({"success": true, "response": ended.response, "conversation_id": conversation}),
+            move |ended: &ReplyOutcome| json!({"success": true, "response": ended.response, "conversation_id": conversation}),
         );
         return chat_answer::answer(running, events, body).await;
     }

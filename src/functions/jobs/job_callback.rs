@@ -1,6 +1,6 @@
 //! job-callback: a worker elsewhere reports about a job. Signed.
 
-use actors::job_scheduler::{CompleteJob, FailJob, FinishedAsset, TouchJob, asset_settings};
+use actors::job_scheduler::{CompleteJob, FailJob, FinishedAsset, RenewLease, asset_settings};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -113,7 +113,7 @@ pub(super) async fn run(call: Call) -> Outcome {
             let report = FailJob { id, attempt, message, retry, metadata };
             call.app.actors.ask(&service, report).await?.is_some()
         }
-        _ => call.app.actors.ask(&service, TouchJob { id, attempt, metadata }).await?.is_some(),
+        _ => call.app.actors.ask(&service, RenewLease { id, attempt, metadata }).await?.is_some(),
     };
     if !done {
         return skipped(id, status);

@@ -1,7 +1,7 @@
 //! playground-chat: one turn of a conversation, with or without a character.
 
-use actors::content_rules::{self, Tier};
-use actors::conversation::chat::{Ended, Turn};
+use actors::content_rules::{self, ContentRating};
+use actors::conversation::chat::{ReplyOutcome, Turn};
 use actors::conversation::history::MemoryTier;
 use actors::conversation::setting::Setting;
 use actors::language::Wanted;
@@ -151,7 +151,7 @@ pub(super) fn memory_tier(conversation: &Json) -> MemoryTier {
 }
 
 /// What is said, if it may be.
-pub(super) fn checked(tier: Tier, message: Option<String>) -> Result<Option<String>, FunctionError> {
+pub(super) fn checked(tier: ContentRating, message: Option<String>) -> Result<Option<String>, FunctionError> {
     let Some(message) = message.filter(|message| !message.trim().is_empty()) else { return Ok(None) };
     if message.chars().count() > MESSAGE_CHARS_MAX {
         return Err(FunctionError::bad(format!("message: at most {MESSAGE_CHARS_MAX} characters")));
@@ -161,9 +161,9 @@ pub(super) fn checked(tier: Tier, message: Option<String>) -> Result<Option<Stri
 }
 
 /// How freely a conversation is continued.
-pub(super) fn sampling(tier: Tier) -> Sampling {
+pub(super) fn sampling(tier: ContentRating) -> Sampling {
     Sampling {
-        temperature: if tier == Tier::Nsfw { 0.95 } else { 0.8 },
+        temperature: if tier == ContentRating::Nsfw { 0.95 } else { 0.8 },
         top_p: 0.95,
         presence_penalty: 0.6,
         frequency_penalty: 0.25,
@@ -203,7 +203,7 @@ async fn template(
     call: &Call,
     request: &Request,
     context: &str,
-    tier: Tier,
+    tier: ContentRating,
 ) -> Result<Template, FunctionError> {
     if let Some(text) = request.system_prompt_override.as_deref().filter(|text| !text.trim().is_empty()) {
         let row = json!({"template_name": "override", "system_prompt": text});
@@ -212,7 +212,8 @@ async fn template(
     if let Some(id) = request.prompt_template_id.filter(|_| context != "character_roleplay") {
         let row = call.row("prompt_templates", id).await?;
         let admitted = row.filter(|row| {
-            row["is_active"] == Json::Bool(true) && (row["content_mode"] == "sfw" || tier == Tier::Nsfw)
+            row["is_active"] == Json::Bool(true)
+                && (row["content_mode"] == "sfw" || tier == ContentRating::Nsfw)
         });
         let found = admitted.and_then(|row| Template::read(&row, "database"));
         return found.ok_or_else(|| FunctionError::not_found("prompt_template_id: no such active template"));
@@ -255,7 +256,7 @@ fn body(turn: &Turn, context: String, template: Template) -> Body {
     let (conversation, tier) = (turn.conversation_id, turn.tier);
     let (provider, model) = (turn.chosen.provider.clone(), turn.chosen.full_name());
     let fell_back = turn.chosen.fell_back;
-    Box::new(move |ended: &Ended| {
+    Box::new(move |ended: &ReplyOutcome| {
         json!({
             "success": true,
             "response": ended.response,
@@ -263,7 +264,7 @@ fn body(turn: &Turn, context: String, template: Template) -> Body {
             "generation_time": started.elapsed().as_millis() as u64,
             "context_type": context,
             "content_tier": tier.name(),
-            "nsfw_enforce": tier == Tier::Nsfw,
+            "nsfw_enforce": tier == ContentRating::Nsfw,
             "template_meta": template.describe(),
             "prompt_template_name": template.name,
             "enforcement_diagnostics": {"content_tier": tier.name(), "template_source": template.source},
@@ -275,7 +276,7 @@ fn body(turn: &Turn, context: String, template: Template) -> Body {
 }
 
 /// Who answered in the end: another server may have stood in.
-pub(super) fn used(ended: &Ended, provider: &str, model: &str) -> String {
+pub(super) fn used(ended: &ReplyOutcome, provider: &str, model: &str) -> String {
     match &ended.engine {
         Some(engine) if provider != "local" && provider != "chat_worker" => engine.clone(),
         _ => model.to_string(),

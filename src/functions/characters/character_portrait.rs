@@ -117,7 +117,7 @@ fn sheet(call: &Call, request: &Request) -> Result<Sheet, FunctionError> {
 async fn pose(
     call: &Call,
     request: &Request,
-    tier: actors::content_rules::Tier,
+    tier: actors::content_rules::ContentRating,
 ) -> Result<Option<String>, FunctionError> {
     let Some(key) = request.canon_pose_key.as_deref() else { return Ok(None) };
     let template = templates::of_use_case(call, "canon_position", tier, "").await?;

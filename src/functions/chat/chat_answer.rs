@@ -6,7 +6,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use actors::conversation::chat::{Ended, Progress, Running, TurnError};
+use actors::conversation::chat::{Progress, ReplyHandle, ReplyOutcome, TurnError};
 use actors::conversation::finish_reply::ReplyState;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -20,7 +20,7 @@ use super::call::{Call, Outcome, ok};
 use super::error::FunctionError;
 
 /// Makes the JSON answer of a reply that has ended well.
-pub(super) type Body = Box<dyn Fn(&Ended) -> Json + Send + Sync>;
+pub(super) type Body = Box<dyn Fn(&ReplyOutcome) -> Json + Send + Sync>;
 
 /// Whether the caller wants events.
 pub(super) fn wants_events(call: &Call, stream: Option<bool>) -> bool {
@@ -29,7 +29,7 @@ pub(super) fn wants_events(call: &Call, stream: Option<bool>) -> bool {
 }
 
 /// Answers a reply under way.
-pub(super) async fn answer(running: Arc<Running>, events: bool, body: Body) -> Outcome {
+pub(super) async fn answer(running: Arc<ReplyHandle>, events: bool, body: Body) -> Outcome {
     if events {
         let stream = follow(running, body);
         return Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response());
@@ -44,7 +44,7 @@ pub(super) async fn answer(running: Arc<Running>, events: bool, body: Body) -> O
 }
 
 /// What every answer says beside the function's own fields.
-fn whole(running: &Running, ended: &Ended, body: &Body) -> Json {
+fn whole(running: &ReplyHandle, ended: &ReplyOutcome, body: &Body) -> Json {
     let mut whole = body(ended);
     whole["state"] = json!(ended.state.name());
     whole["reply_id"] = json!(running.reply_id);
@@ -55,7 +55,7 @@ fn whole(running: &Running, ended: &Ended, body: &Body) -> Json {
     whole
 }
 
-fn failure(running: &Running, ended: &Ended) -> Option<FunctionError> {
+fn failure(running: &ReplyHandle, ended: &ReplyOutcome) -> Option<FunctionError> {
     let (code, message) = ended.error.as_ref()?;
     let status = match *code {
         "CONTENT_REFUSED" => StatusCode::UNPROCESSABLE_ENTITY,
@@ -76,7 +76,7 @@ fn failure(running: &Running, ended: &Ended) -> Option<FunctionError> {
 }
 
 struct Following {
-    running: Arc<Running>,
+    running: Arc<ReplyHandle>,
     progress: watch::Receiver<Progress>,
     body: Body,
     started: bool,
@@ -85,7 +85,7 @@ struct Following {
     position: Option<usize>,
 }
 
-fn follow(running: Arc<Running>, body: Body) -> impl Stream<Item = Result<Event, Infallible>> {
+fn follow(running: Arc<ReplyHandle>, body: Body) -> impl Stream<Item = Result<Event, Infallible>> {
     let progress = running.follow();
     let state = Following { running, progress, body, started: false, ended: false, sent: 0, position: None };
     futures_util::stream::unfold(state, |mut state| async move {

@@ -1,4 +1,4 @@
-//! Room on the disk: writes end a little before it is full, because the engine fails for good when it is.
+//! Free space on the disk: writes end a little before it is full, because the engine fails for good when it is.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -11,7 +11,7 @@ const RESERVE_BYTES: (u64, u64) = (4 << 20, 64 << 20);
 
 /// Whether the disk of a folder has room for more.
 #[derive(Debug)]
-pub(crate) struct Room {
+pub(crate) struct FreeSpace {
     folder: PathBuf,
     reserve_bytes: Option<u64>,
     since: Instant,
@@ -20,9 +20,9 @@ pub(crate) struct Room {
     is_left: AtomicBool,
 }
 
-impl Room {
-    pub fn new(folder: &Path, reserve_bytes: Option<u64>) -> Room {
-        Room {
+impl FreeSpace {
+    pub fn new(folder: &Path, reserve_bytes: Option<u64>) -> FreeSpace {
+        FreeSpace {
             folder: folder.to_path_buf(),
             reserve_bytes,
             since: Instant::now(),
@@ -60,8 +60,8 @@ mod tests {
     #[test]
     fn there_is_room_until_only_the_reserve_is_left() {
         let folder = tempfile::tempdir().expect("a folder");
-        assert!(Room::new(folder.path(), Some(0)).is_left());
-        assert!(!Room::new(folder.path(), Some(u64::MAX)).is_left());
-        assert!(Room::new(&folder.path().join("nowhere"), Some(u64::MAX)).is_left());
+        assert!(FreeSpace::new(folder.path(), Some(0)).is_left());
+        assert!(!FreeSpace::new(folder.path(), Some(u64::MAX)).is_left());
+        assert!(FreeSpace::new(&folder.path().join("nowhere"), Some(u64::MAX)).is_left());
     }
 }

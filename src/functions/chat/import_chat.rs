@@ -5,7 +5,7 @@
 //! gives the file back whole.
 
 use actors::character::card_rating::check_long;
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use actors::conversation::chat_lines::messages_of;
 use actors::conversation::chat_swipes::shelved_of;
 use actors::conversation::import_chat::ImportChat;
@@ -40,7 +40,7 @@ pub(super) async fn run(call: Call) -> Outcome {
     let given =
         match uploaded.option(&call, "content_tier") {
             None => None,
-            Some(text) => Some(Tier::parse(&text).ok_or_else(|| {
+            Some(text) => Some(ContentRating::parse(&text).ok_or_else(|| {
                 FunctionError::bad(format!("content_tier: {text:?} is neither sfw nor nsfw"))
             })?),
         };
@@ -123,27 +123,30 @@ fn character(call: &Call, uploaded: &Uploaded, name: &str) -> Result<Option<Row>
 
 /// What the content rules need to know.
 struct Rules {
-    given: Option<Tier>,
+    given: Option<ContentRating>,
     may_have_nsfw: bool,
     character: Option<Row>,
 }
 
 impl Rules {
     /// The chat's tier: what the caller says, else what its words and its character tell.
-    fn check(&self, chat: &ChatFile) -> Result<Tier, FunctionError> {
+    fn check(&self, chat: &ChatFile) -> Result<ContentRating, FunctionError> {
         let characters = table("characters");
         let column = |name: &str| self.character.as_ref().and_then(|row| row[characters.at(name)].as_str());
         let is_nsfw = column("content_rating") == Some("nsfw");
         let tier = match self.given {
             Some(tier) => tier,
-            None if is_nsfw => Tier::Nsfw,
-            None if texts(chat).any(|(_, text)| check_long(Tier::Sfw, "", text).is_err()) => Tier::Nsfw,
-            None => Tier::Sfw,
+            None if is_nsfw => ContentRating::Nsfw,
+            None if texts(chat).any(|(_, text)| check_long(ContentRating::Sfw, "", text).is_err()) => {
+                ContentRating::Nsfw
+            }
+            None => ContentRating::Sfw,
         };
-        if (tier == Tier::Nsfw || is_nsfw) && !self.may_have_nsfw {
+        if (tier == ContentRating::Nsfw || is_nsfw) && !self.may_have_nsfw {
             return Err(FunctionError::content_refused("an nsfw chat needs an age-verified account"));
         }
-        if tier == Tier::Nsfw && column("age_range").is_some_and(content_rules::is_minors_age_range) {
+        if tier == ContentRating::Nsfw && column("age_range").is_some_and(content_rules::is_minors_age_range)
+        {
             let reason = "a character that is a minor can never be in an nsfw chat";
             return Err(FunctionError::content_refused(reason));
         }

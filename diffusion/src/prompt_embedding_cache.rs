@@ -13,11 +13,11 @@ type Key = (Option<String>, Option<String>, PromptOptions);
 
 /// Texts by what was encoded, the one used longest ago first.
 #[derive(Default)]
-pub(crate) struct KnownTexts {
+pub(crate) struct PromptEmbeddingCache {
     texts: Mutex<Vec<(Key, TextConditions)>>,
 }
 
-impl KnownTexts {
+impl PromptEmbeddingCache {
     /// What a prompt means, encoded if it is not known.
     pub fn get(
         &self,
@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_text_is_encoded_once_while_it_is_kept() {
-        let (known, encoded) = (KnownTexts::default(), Cell::new(0));
+        let (known, encoded) = (PromptEmbeddingCache::default(), Cell::new(0));
         let ask = |prompt: Option<&str>, options| {
             let encode = || {
                 encoded.set(encoded.get() + 1);

@@ -4,7 +4,7 @@
 //! `action: "pin"` with a `fact_id` alone pins one that the model found, and `"edit"` with `text` rewords any;
 //! `action: "unpin"` with `fact_id` removes one.
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use actors::conversation::update_memory::{MemoryChange, UpdateMemory};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -88,7 +88,7 @@ async fn fact(call: &Call, request: &Request) -> Result<String, FunctionError> {
         return Err(FunctionError::bad(format!("text: 1 to {FACT_CHARS_MAX} characters")));
     }
     if !call.may_have_nsfw()? {
-        content_rules::check(Tier::Sfw, "the fact", &text)?;
+        content_rules::check(ContentRating::Sfw, "the fact", &text)?;
     }
     Ok(text)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use actors::content_rules::{self, Tier};
+use actors::content_rules::{self, ContentRating};
 use actors::language::{Chosen, Wanted};
 use models::Value;
 use serde_json::{Value as Json, json};
@@ -26,7 +26,7 @@ pub(super) struct Request {
     pub quality: String,
     pub model_id: Option<uuid::Uuid>,
     pub metadata: Json,
-    pub tier: Tier,
+    pub tier: ContentRating,
 }
 
 /// Runs the function.
@@ -83,7 +83,8 @@ fn read(call: &Call, body: &Json) -> Result<Request, FunctionError> {
     }
     let content_type = text(&["contentType", "content_type"]);
     let rating = text(&["contentRating", "content_rating"]);
-    let given = [content_type.as_str(), rating.as_str()].into_iter().find(|it| Tier::parse(it).is_some());
+    let given =
+        [content_type.as_str(), rating.as_str()].into_iter().find(|it| ContentRating::parse(it).is_some());
     let detected = if content_rules::is_explicit(&prompt) { "nsfw" } else { "sfw" };
     let tier = cast::tier(call, Some(given.unwrap_or(detected)))?;
     content_rules::check(tier, "the prompt", &prompt)?;

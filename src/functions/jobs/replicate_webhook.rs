@@ -2,7 +2,7 @@
 
 use actors::file::NewObject;
 use actors::job_scheduler::{
-    CancelJob, CompleteJob, FinishedAsset, PROVIDER_QUEUE, TouchJob, WORKSPACE_BUCKET, asset_settings,
+    CancelJob, CompleteJob, FinishedAsset, PROVIDER_QUEUE, RenewLease, WORKSPACE_BUCKET, asset_settings,
 };
 use axum::http::StatusCode;
 use models::Value;
@@ -109,7 +109,7 @@ pub(super) async fn take(call: &Call, job: &Json, report: &Json) -> Result<&'sta
         _ => {
             call.app
                 .actors
-                .ask(&call.service(), TouchJob { id, attempt: None, metadata: Map::new() })
+                .ask(&call.service(), RenewLease { id, attempt: None, metadata: Map::new() })
                 .await?;
             Ok("processing")
         }

@@ -5,7 +5,7 @@
 
 use actors::character::import_character::ImportCharacter;
 use actors::character::{card_columns, card_rating};
-use actors::content_rules::Tier;
+use actors::content_rules::ContentRating;
 use actors::file::NewObject;
 use actors::job_scheduler::LIBRARY_BUCKET;
 use axum::body::Bytes;
@@ -38,7 +38,7 @@ pub(super) async fn run(call: Call) -> Outcome {
     let uploaded = Uploaded::of(&call).await?;
     let given = match uploaded.option(&call, "content_rating") {
         None => None,
-        Some(text) => Some(Tier::parse(&text).ok_or_else(|| {
+        Some(text) => Some(ContentRating::parse(&text).ok_or_else(|| {
             FunctionError::bad(format!("content_rating: {text:?} is neither sfw nor nsfw"))
         })?),
     };
@@ -68,7 +68,7 @@ fn read(
     store: &Store,
     user: Uuid,
     bytes: &Bytes,
-    given: Option<Tier>,
+    given: Option<ContentRating>,
     is_public: bool,
     may_have_nsfw: bool,
 ) -> Result<Read, FunctionError> {
@@ -77,7 +77,7 @@ fn read(
     let book = card.lorebook().map_err(|error| refused(&error))?;
     let mut character = card_columns::character_of(card).map_err(|error| refused(&error))?;
     let tier = card_rating::rate(card, given)?;
-    if tier == Tier::Nsfw && !may_have_nsfw {
+    if tier == ContentRating::Nsfw && !may_have_nsfw {
         let reason = "the card is rated nsfw, which needs an age-verified account";
         return Err(FunctionError::content_refused(reason));
     }

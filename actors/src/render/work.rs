@@ -1,0 +1,114 @@
+//! What goes to the device and what comes back.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use crossbeam::channel::Receiver;
+use diffusion::{DiffusionError, GenerateSpec};
+use image::RgbImage;
+use tokio::sync::oneshot;
+use uuid::Uuid;
+
+use super::model_choice::ListedModel;
+use super::payload::{RenderRequest, SourceHashes};
+
+/// Jobs for the device: one, or several whose pictures are drawn side by side.
+pub(super) struct Work {
+    pub model: ListedModel,
+    pub jobs: Vec<Task>,
+    /// A way to draw others beside the only one.
+    pub slots: Option<BatchSlots>,
+    /// Gets a message when the work is nearly done.
+    pub ending: Option<oneshot::Sender<()>>,
+}
+
+/// Places beside the first job of a batch.
+pub(super) struct BatchSlots {
+    /// Where the device says how many there are.
+    pub free: oneshot::Sender<usize>,
+    /// Jobs that take them, perhaps none.
+    pub tasks: Receiver<Vec<Task>>,
+}
+
+/// A job.
+pub(super) struct Task {
+    pub job: Uuid,
+    pub request: RenderRequest,
+    pub cancel: Arc<AtomicBool>,
+    pub reply: oneshot::Sender<Result<Drawn, DrawError>>,
+}
+
+impl Task {
+    pub fn is_cancelled(&self) -> bool {
+        self.cancel.load(Ordering::Relaxed)
+    }
+}
+
+/// What was drawn.
+#[derive(Debug)]
+pub(super) struct Drawn {
+    pub spec: GenerateSpec,
+    pub model: String,
+    pub weights_hash: String,
+    /// Hashes of the pictures that it began with.
+    pub sources: SourceHashes,
+    pub result: DrawnResult,
+    pub took: Duration,
+    /// When the device took it up.
+    pub taken: Instant,
+    /// When its first step began.
+    pub began: Instant,
+    /// How long the device did nothing between the job before and that step.
+    pub gap: Option<Duration>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum DrawnResult {
+    /// Pictures; the first has the spec's seed, each later one the next.
+    Pictures(Vec<RgbImage>),
+    /// A video.
+    Video {
+        /// The file.
+        mp4: Vec<u8>,
+        /// Its first frame.
+        first: RgbImage,
+        /// How many frames it has.
+        frames: u64,
+        /// How many of them a second.
+        fps: u64,
+        /// How long it is, in seconds, rounded up.
+        seconds: i64,
+    },
+}
+
+/// Why nothing was drawn.
+#[derive(Debug)]
+pub(super) enum DrawError {
+    /// The job cannot be followed; another attempt would not help.
+    Refused(String),
+    /// The device or the model failed; another attempt may help.
+    Failed(String),
+    /// The job was cancelled.
+    Cancelled,
+}
+
+/// Whether to go on: not when all of them are cancelled.
+pub(super) fn unless_cancelled(jobs: &[&Task]) -> ControlFlow<()> {
+    store::crash::point("job_rendering");
+    match jobs.iter().all(|task| task.is_cancelled()) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
+}
+
+/// What a failure means for the job: broken files and fields stay broken, the device may recover.
+pub(super) fn explained(error: DiffusionError) -> DrawError {
+    match error {
+        DiffusionError::Cancelled { .. } => DrawError::Cancelled,
+        DiffusionError::Backend(_) | DiffusionError::Io { .. } => DrawError::Failed(error.to_string()),
+        other => DrawError::Refused(other.to_string()),
+    }
+}

@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::ask_model::{self, Question};
 use super::call::Call;
-use super::enhance_prompt::{Request, enhancer};
 use super::error::FunctionError;
+use super::prompts::enhance_prompt::{Request, enhancer};
 use super::templates;
 
 const KINDS: [&str; 6] = ["stranger", "relationship", "power_dynamic", "fantasy", "slow_burn", "none"];

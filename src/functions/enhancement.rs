@@ -3,8 +3,8 @@
 use serde_json::{Map, Value as Json, json};
 
 use super::call::Call;
-use super::enhance_prompt;
-use super::queue_job::Request;
+use super::jobs::queue_job::Request;
+use super::prompts::enhance_prompt;
 
 /// What an enhancement that failed leaves behind.
 const FAILED: &str = "enhancement_failed";

@@ -7,7 +7,7 @@ use super::call::Call;
 use super::error::FunctionError;
 use super::job_fields::{VideoFields, reference};
 use super::job_prompts::Mode;
-use super::queue_job::Request;
+use super::jobs::queue_job::Request;
 use super::reference::{self, Reference};
 
 /// What a job begins with.

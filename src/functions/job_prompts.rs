@@ -6,7 +6,7 @@ use serde_json::{Value as Json, json};
 
 use super::call::Call;
 use super::error::FunctionError;
-use super::queue_job::Request;
+use super::jobs::queue_job::Request;
 use super::{enhancement, job_fields};
 
 /// Longest prompt, in characters.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::call::table;
 use super::job_pictures::JobPictures;
 use super::job_prompts::{JobPrompts, Mode};
-use super::queue_job::Request;
+use super::jobs::queue_job::Request;
 use super::reference::Reference;
 
 /// Everything that a job is made of, checked.

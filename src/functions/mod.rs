@@ -1,62 +1,30 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
-pub(crate) mod api_tokens;
 mod ask_model;
 pub(crate) mod await_job;
 pub mod call;
 pub(crate) mod cast;
-mod character_lorebook;
-mod character_portrait;
-mod character_suggestions;
-mod chat_answer;
-mod chat_workers;
-mod choose_reply;
-mod claim_job;
-mod conversation_memory;
-mod delete_workspace_item;
-mod describe_image;
-mod edit_message;
-mod enhance_prompt;
+mod characters;
+mod chat;
 mod enhance_scene;
 mod enhancement;
 pub mod error;
-mod export_character;
-mod export_chat;
-mod generate_admin_image;
-mod get_negative_prompt;
-mod import_character;
-mod import_chat;
-mod inspect_reply;
-mod job_callback;
 mod job_fields;
 mod job_pictures;
-mod job_progress;
 mod job_prompts;
 mod job_row;
+pub(crate) mod jobs;
 mod minors;
+pub(crate) mod operators;
 mod picture;
-mod playground_chat;
 mod prices;
+mod prompts;
 mod put_row;
-pub(crate) mod queue_job;
 pub(crate) mod reference;
-mod refresh_prompt_cache;
-mod regenerate_reply;
-mod replicate_image;
 mod replicate_input;
-mod replicate_webhook;
-mod reply_tools;
-mod roleplay_chat;
-mod scene_narrative;
 mod scene_picture;
-mod score_generation;
-mod signature;
-mod stop_reply;
-mod storyboard_ai_assist;
 pub(crate) mod templates;
 mod uploaded;
-mod watch_reply;
-mod workspace_actions;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -124,47 +92,52 @@ macro_rules! function {
 }
 
 static FUNCTIONS: &[Function] = &[
-    function!("claim-job", Signed, claim_job::run),
-    function!("create-api-token", User, api_tokens::create),
-    function!("delete-workspace-item", User, delete_workspace_item::run),
-    function!("export-character", User, export_character::run),
-    function!("export-chat", User, export_chat::run),
-    function!("generate-admin-image", Admin, generate_admin_image::run),
-    function!("generate-avatars", Admin, generate_admin_image::avatars),
-    function!("get-negative-prompt", User, get_negative_prompt::run),
-    function!("import-character", User, import_character::run, Some(import_character::CARD_BYTES_MAX)),
-    function!("import-chat", User, import_chat::run, Some(import_chat::CHAT_BYTES_MAX)),
-    function!("job-callback", Signed, job_callback::run),
-    function!("job-progress", User, job_progress::run),
-    function!("list-api-tokens", User, api_tokens::list),
-    function!("queue-job", User, queue_job::run),
-    function!("replicate-callback", Signed, replicate_webhook::retired),
-    function!("replicate-image", User, replicate_image::run),
-    function!("replicate-webhook", Signed, replicate_webhook::run),
-    function!("revoke-api-token", User, api_tokens::revoke),
-    function!("workspace-actions", User, workspace_actions::run),
-    function!("playground-chat", User, playground_chat::run),
-    function!("roleplay-chat", User, roleplay_chat::run),
-    function!("stop-reply", User, stop_reply::run),
-    function!("watch-reply", User, watch_reply::run),
-    function!("inspect-reply", User, inspect_reply::run),
-    function!("regenerate-reply", User, regenerate_reply::run),
-    function!("edit-message", User, edit_message::run),
-    function!("choose-reply", User, choose_reply::run),
-    function!("conversation-memory", User, conversation_memory::run),
-    function!("character-lorebook", User, character_lorebook::run),
-    function!("enhance-prompt", Token, enhance_prompt::run),
-    function!("refresh-prompt-cache", Admin, refresh_prompt_cache::run),
-    function!("character-portrait", User, character_portrait::run),
-    function!("character-suggestions", User, character_suggestions::run),
-    function!("scene-narrative", User, scene_narrative::run),
-    function!("storyboard-ai-assist", User, storyboard_ai_assist::run),
-    function!("describe-image", User, describe_image::run),
-    function!("score-generation", User, score_generation::run),
-    function!("register-chat-worker", Admin, chat_workers::register),
-    function!("update-worker-url", Admin, chat_workers::update),
-    function!("get-active-worker-url", Admin, chat_workers::active),
-    function!("health-check-workers", Admin, chat_workers::health),
+    function!("claim-job", Signed, jobs::claim_job::run),
+    function!("create-api-token", User, operators::api_tokens::create),
+    function!("delete-workspace-item", User, jobs::delete_workspace_item::run),
+    function!("export-character", User, characters::export_character::run),
+    function!("export-chat", User, chat::export_chat::run),
+    function!("generate-admin-image", Admin, jobs::generate_admin_image::run),
+    function!("generate-avatars", Admin, jobs::generate_admin_image::avatars),
+    function!("get-negative-prompt", User, prompts::get_negative_prompt::run),
+    function!(
+        "import-character",
+        User,
+        characters::import_character::run,
+        Some(characters::import_character::CARD_BYTES_MAX)
+    ),
+    function!("import-chat", User, chat::import_chat::run, Some(chat::import_chat::CHAT_BYTES_MAX)),
+    function!("job-callback", Signed, jobs::job_callback::run),
+    function!("job-progress", User, jobs::job_progress::run),
+    function!("list-api-tokens", User, operators::api_tokens::list),
+    function!("queue-job", User, jobs::queue_job::run),
+    function!("replicate-callback", Signed, jobs::replicate_webhook::retired),
+    function!("replicate-image", User, jobs::replicate_image::run),
+    function!("replicate-webhook", Signed, jobs::replicate_webhook::run),
+    function!("revoke-api-token", User, operators::api_tokens::revoke),
+    function!("workspace-actions", User, jobs::workspace_actions::run),
+    function!("playground-chat", User, chat::playground_chat::run),
+    function!("roleplay-chat", User, chat::roleplay_chat::run),
+    function!("stop-reply", User, chat::stop_reply::run),
+    function!("watch-reply", User, chat::watch_reply::run),
+    function!("inspect-reply", User, chat::inspect_reply::run),
+    function!("regenerate-reply", User, chat::regenerate_reply::run),
+    function!("edit-message", User, chat::edit_message::run),
+    function!("choose-reply", User, chat::choose_reply::run),
+    function!("conversation-memory", User, chat::conversation_memory::run),
+    function!("character-lorebook", User, characters::character_lorebook::run),
+    function!("enhance-prompt", Token, prompts::enhance_prompt::run),
+    function!("refresh-prompt-cache", Admin, prompts::refresh_prompt_cache::run),
+    function!("character-portrait", User, characters::character_portrait::run),
+    function!("character-suggestions", User, characters::character_suggestions::run),
+    function!("scene-narrative", User, prompts::scene_narrative::run),
+    function!("storyboard-ai-assist", User, prompts::storyboard_ai_assist::run),
+    function!("describe-image", User, prompts::describe_image::run),
+    function!("score-generation", User, prompts::score_generation::run),
+    function!("register-chat-worker", Admin, operators::chat_workers::register),
+    function!("update-worker-url", Admin, operators::chat_workers::update),
+    function!("get-active-worker-url", Admin, operators::chat_workers::active),
+    function!("health-check-workers", Admin, operators::chat_workers::health),
 ];
 
 /// The names of all functions.

@@ -14,9 +14,10 @@ use store::query::Query;
 use uuid::Uuid;
 
 use super::call::{Call, position};
+use super::chat::roleplay_chat::Request;
 use super::error::FunctionError;
-use super::roleplay_chat::Request;
-use super::{put_row, queue_job};
+use super::jobs::queue_job;
+use super::put_row;
 
 /// So much of a reply goes into a picture's prompt, in characters.
 const REPLY_CHARS: usize = 280;

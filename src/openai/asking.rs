@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::error::OpenAiError;
 use crate::app::App;
 use crate::caller::{bearer, claims_of, request_id};
-use crate::functions::api_tokens::{PREFIX, hash};
+use crate::functions::operators::api_tokens::{PREFIX, hash};
 
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;

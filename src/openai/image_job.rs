@@ -16,9 +16,10 @@ use super::asking::Asking;
 use super::error::OpenAiError;
 use super::image_request::{Delivery, ImageRequest};
 use crate::app::App;
+use crate::functions::await_job;
 use crate::functions::call::Call;
 use crate::functions::error::FunctionError;
-use crate::functions::{await_job, queue_job};
+use crate::functions::jobs::queue_job;
 use crate::storage::signed_url;
 
 /// Longest wait for a job.

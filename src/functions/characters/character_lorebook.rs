@@ -9,12 +9,12 @@ use serde_json::{Value as Json, json};
 use store::Caller;
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok};
-use super::cast;
-use super::error::FunctionError;
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::cast;
+use crate::functions::error::FunctionError;
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Json = call.read()?;
     let id: Option<Uuid> = cast::uuid(&request["character_id"]);
     let id = id.ok_or_else(|| FunctionError::bad("character_id is required"))?;

@@ -11,9 +11,10 @@ use store::blob::BlobHash;
 use store::query::Query;
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, position, table};
-use super::error::FunctionError;
-use super::{await_job, cast, put_row, queue_job, templates};
+use crate::functions::call::{Call, Outcome, ok, position, table};
+use crate::functions::error::FunctionError;
+use crate::functions::jobs::queue_job;
+use crate::functions::{await_job, cast, put_row, templates};
 
 const TIME_MAX: Duration = Duration::from_secs(540);
 const TAGS_MAX: usize = 8;
@@ -36,7 +37,7 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     let user = call.user()?;
     let request: Request = call.read()?;

@@ -6,10 +6,10 @@ use actors::content_rules;
 use actors::language::Wanted;
 use serde_json::{Value as Json, json};
 
-use super::ask_model::{self, Question};
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
-use super::{cast, templates};
+use crate::functions::ask_model::{self, Question};
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
+use crate::functions::{cast, templates};
 use actors::conversation::sheet::each_text;
 
 const ITEMS_MAX: usize = 8;
@@ -31,7 +31,7 @@ const MEMBERS: [(&str, &str, bool); 8] = [
 ];
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     let body: Json = call.read()?;
     let kind = body["type"].as_str().unwrap_or_default().to_string();

@@ -16,10 +16,10 @@ use store::blob::BlobHash;
 use store::{Caller, Store, guard};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, table};
-use super::error::FunctionError;
-use super::reference::stored_path;
-use super::uploaded::{aside, refused, turn};
+use crate::functions::call::{Call, Outcome, table};
+use crate::functions::error::FunctionError;
+use crate::functions::reference::stored_path;
+use crate::functions::uploaded::{aside, refused, turn};
 
 /// The picture of a character that has none, in pixels.
 const BLANK_PX: (u32, u32) = (400, 600);
@@ -43,7 +43,7 @@ struct Original {
 }
 
 /// Runs the function; options may also stand in the query string.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let mut request: Request = call.read()?;
     if let Some(text) = call.parameter("characterId").or_else(|| call.parameter("character_id")) {
         let id = Uuid::parse_str(&text).map_err(|_| FunctionError::bad("characterId: not a UUID"))?;
@@ -230,7 +230,7 @@ fn answer(bytes: Vec<u8>, format: &str, name: &str) -> Response {
 }
 
 /// A file name that every system takes.
-pub(super) fn attachment(name: &str, extension: &str) -> String {
+pub(crate) fn attachment(name: &str, extension: &str) -> String {
     let plain: String = name
         .chars()
         .take(80)

@@ -16,12 +16,12 @@ use serde_json::{Value as Json, json};
 use store::Store;
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, table};
-use super::error::FunctionError;
-use super::uploaded::{Uploaded, aside, refused, turn};
+use crate::functions::call::{Call, Outcome, ok, table};
+use crate::functions::error::FunctionError;
+use crate::functions::uploaded::{Uploaded, aside, refused, turn};
 
 /// Largest card file, in bytes.
-pub(super) const CARD_BYTES_MAX: usize = 64 << 20;
+pub(crate) const CARD_BYTES_MAX: usize = 64 << 20;
 
 /// What a file turned out to be.
 struct Read {
@@ -30,7 +30,7 @@ struct Read {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "import-character takes POST"));
     }
@@ -128,7 +128,7 @@ fn read(
 }
 
 /// The name of a version in requests and answers.
-pub(super) fn version(version: cards::CardVersion) -> &'static str {
+pub(crate) fn version(version: cards::CardVersion) -> &'static str {
     match version {
         cards::CardVersion::V1 => "v1",
         cards::CardVersion::V2 => "v2",

@@ -16,20 +16,20 @@ use language::LanguageError;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
 
 /// Makes the JSON answer of a reply that has ended well.
-pub(super) type Body = Box<dyn Fn(&ReplyOutcome) -> Json + Send + Sync>;
+pub(crate) type Body = Box<dyn Fn(&ReplyOutcome) -> Json + Send + Sync>;
 
 /// Whether the caller wants events.
-pub(super) fn wants_events(call: &Call, stream: Option<bool>) -> bool {
+pub(crate) fn wants_events(call: &Call, stream: Option<bool>) -> bool {
     let accepts = call.header(header::ACCEPT.as_str()).unwrap_or_default();
     stream.unwrap_or_else(|| accepts.contains("text/event-stream"))
 }
 
 /// Answers a reply under way.
-pub(super) async fn answer(running: Arc<ReplyHandle>, events: bool, body: Body) -> Outcome {
+pub(crate) async fn answer(running: Arc<ReplyHandle>, events: bool, body: Body) -> Outcome {
     if events {
         let stream = follow(running, body);
         return Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response());

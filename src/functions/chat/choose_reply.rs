@@ -5,9 +5,10 @@ use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
-use super::{cast, reply_tools};
+use super::named_reply;
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::cast;
+use crate::functions::error::FunctionError;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -16,10 +17,10 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let id = request.message_id.ok_or_else(|| FunctionError::bad("message_id is required"))?;
-    let (conversation, _) = reply_tools::message(&call, id).await?;
+    let (conversation, _) = named_reply::message(&call, id).await?;
     let conversation_id = cast::uuid(&conversation["id"]).unwrap_or_default();
     let choose = ChooseBranch { conversation_id, user_id: cast::owner(&conversation)?, message_id: id };
     let changed = call.app.actors.ask(&call.claims, choose).await;

@@ -10,9 +10,10 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
-use super::{cast, reply_tools};
+use super::named_reply;
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::cast;
+use crate::functions::error::FunctionError;
 
 /// Longest fact, in characters.
 const FACT_CHARS_MAX: usize = 1000;
@@ -28,7 +29,7 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let id = request.conversation_id.ok_or_else(|| FunctionError::bad("conversation_id is required"))?;
     let conversation = cast::conversation(&call, id).await?;
@@ -77,7 +78,7 @@ async fn fact(call: &Call, request: &Request) -> Result<String, FunctionError> {
     let text = match (&request.text, request.message_id) {
         (Some(text), _) => text.trim().to_string(),
         (None, Some(id)) => {
-            let (_, message) = reply_tools::message(call, id).await?;
+            let (_, message) = named_reply::message(call, id).await?;
             let text: String =
                 message["content"].as_str().unwrap_or_default().chars().take(FACT_CHARS_MAX).collect();
             text.trim().to_string()

@@ -9,10 +9,11 @@ use serde_json::{Value as Json, json};
 use store::query::{Comparison, Filter, Query};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, position, table};
-use super::error::FunctionError;
 use super::playground_chat::MESSAGE_CHARS_MAX;
-use super::{cast, chat_answer, regenerate_reply, reply_tools};
+use super::{chat_answer, named_reply, regenerate_reply};
+use crate::functions::call::{Call, Outcome, ok, position, table};
+use crate::functions::cast;
+use crate::functions::error::FunctionError;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -24,14 +25,14 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
     let id = request.message_id.ok_or_else(|| FunctionError::bad("message_id is required"))?;
     if request.content.trim().is_empty() || request.content.chars().count() > MESSAGE_CHARS_MAX {
         return Err(FunctionError::bad(format!("content: 1 to {MESSAGE_CHARS_MAX} characters")));
     }
-    let (conversation, message) = reply_tools::message(&call, id).await?;
+    let (conversation, message) = named_reply::message(&call, id).await?;
     if message.get("parent_id").is_some() {
         return Err(FunctionError::bad("this version is not being told; choose it first"));
     }

@@ -14,10 +14,10 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Store};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, position, table};
-use super::error::FunctionError;
-use super::export_character::attachment;
-use super::uploaded::{aside, refused, turn};
+use crate::functions::call::{Call, Outcome, position, table};
+use crate::functions::characters::export_character::attachment;
+use crate::functions::error::FunctionError;
+use crate::functions::uploaded::{aside, refused, turn};
 
 /// Messages of one file.
 const MESSAGES_MAX: usize = 100_000;
@@ -29,7 +29,7 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let user = call.user()?;
     let id = match call.parameter("conversationId").or_else(|| call.parameter("conversation_id")) {
         Some(text) => {

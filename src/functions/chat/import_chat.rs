@@ -16,12 +16,12 @@ use serde_json::{Value as Json, json};
 use store::{Caller, guard};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, table};
-use super::error::FunctionError;
-use super::uploaded::{Uploaded, aside, refused, turn};
+use crate::functions::call::{Call, Outcome, ok, table};
+use crate::functions::error::FunctionError;
+use crate::functions::uploaded::{Uploaded, aside, refused, turn};
 
 /// Largest chat file, in bytes.
-pub(super) const CHAT_BYTES_MAX: usize = 64 << 20;
+pub(crate) const CHAT_BYTES_MAX: usize = 64 << 20;
 /// Messages of one file; all of them land in one commit.
 const MESSAGES_MAX: usize = 20_000;
 /// Damaged lines told of, and how much of each.
@@ -31,7 +31,7 @@ const BAD_LINE_CHARS_MAX: usize = 200;
 const TITLE_CHARS_MAX: usize = 200;
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "import-chat takes POST"));
     }

@@ -4,13 +4,13 @@ use models::Value;
 use serde_json::{Value as Json, json};
 use store::query::Query;
 
-use super::call::{Call, Outcome, ok, position};
-use super::cast;
-use super::error::FunctionError;
-use super::reply_tools::{self, Named};
+use super::named_reply::{self, Named};
+use crate::functions::call::{Call, Outcome, ok, position};
+use crate::functions::cast;
+use crate::functions::error::FunctionError;
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let named: Named = call.read()?;
     let id = named.message_id.or(named.reply_id);
     let id = id.ok_or_else(|| FunctionError::bad("message_id or reply_id is required"))?;
@@ -19,7 +19,7 @@ pub(super) async fn run(call: Call) -> Outcome {
         // Messages of people and of clients have no account of their making.
         Err(_) => Json::Null,
     };
-    let message = reply_tools::message(&call, id).await;
+    let message = named_reply::message(&call, id).await;
     if reply.is_null()
         && let Err(error) = message
     {
@@ -71,7 +71,7 @@ async fn versions(call: &Call, message: &Json) -> Result<Vec<Json>, FunctionErro
     };
     let is_shelved = message.get("parent_id").is_some();
     let time = time(message);
-    let messages = super::call::table("messages").at("created_at");
+    let messages = crate::functions::call::table("messages").at("created_at");
     use store::query::{Comparison, Filter};
     let parent = if is_shelved {
         message["parent_id"].clone()
@@ -85,9 +85,9 @@ async fn versions(call: &Call, message: &Json) -> Result<Vec<Json>, FunctionErro
         .order("created_at", false)
         .order("shelved_at", false);
     let shelved = call.rows(shelf).await?;
-    let mut all: Vec<Json> = shelved.iter().map(|row| reply_tools::version(row, false)).collect();
+    let mut all: Vec<Json> = shelved.iter().map(|row| named_reply::version(row, false)).collect();
     if !is_shelved {
-        all.push(reply_tools::version(message, true));
+        all.push(named_reply::version(message, true));
         return Ok(all);
     }
     // What is told instead follows the same message.
@@ -99,7 +99,7 @@ async fn versions(call: &Call, message: &Json) -> Result<Vec<Json>, FunctionErro
         },
     };
     let next = call.rows(told(false).filter(after).limit(1)).await?.pop();
-    all.extend(next.map(|row| reply_tools::version(&row, true)));
+    all.extend(next.map(|row| named_reply::version(&row, true)));
     Ok(all)
 }
 

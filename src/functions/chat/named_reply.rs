@@ -6,14 +6,14 @@ use serde_json::{Value as Json, json};
 use std::sync::Arc;
 use uuid::Uuid;
 
-use super::call::Call;
-use super::cast;
-use super::error::FunctionError;
+use crate::functions::call::Call;
+use crate::functions::cast;
+use crate::functions::error::FunctionError;
 
 /// Names a reply: by itself, by the message it becomes, or by its conversation.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Named {
+pub(crate) struct Named {
     pub reply_id: Option<Uuid>,
     pub message_id: Option<Uuid>,
     pub conversation_id: Option<Uuid>,
@@ -22,7 +22,7 @@ pub(super) struct Named {
 
 impl Named {
     /// The reply under way that is named, if there is one and the caller may know of it.
-    pub(super) fn running(&self, call: &Call) -> Option<Arc<ReplyHandle>> {
+    pub(crate) fn running(&self, call: &Call) -> Option<Arc<ReplyHandle>> {
         let chat = &call.app.chat;
         let by_id = self.reply_id.or(self.message_id).and_then(|id| chat.running(id));
         let found = by_id.or_else(|| self.conversation_id.and_then(|id| chat.running_in(id)))?;
@@ -31,7 +31,7 @@ impl Named {
     }
 
     /// The row of the reply that is named; 404 for anybody else's.
-    pub(super) async fn row(&self, call: &Call) -> Result<Json, FunctionError> {
+    pub(crate) async fn row(&self, call: &Call) -> Result<Json, FunctionError> {
         let id = self.reply_id.or(self.message_id);
         let id = id.ok_or_else(|| FunctionError::bad("reply_id or message_id is required"))?;
         let row = call.row("chat.replies", id).await?;
@@ -44,7 +44,7 @@ impl Named {
 }
 
 /// The caller's conversation that holds a message, on the branch being told or on the shelf; with the message.
-pub(super) async fn message(call: &Call, id: Uuid) -> Result<(Json, Json), FunctionError> {
+pub(crate) async fn message(call: &Call, id: Uuid) -> Result<(Json, Json), FunctionError> {
     let missing = || FunctionError::not_found("there is no such message");
     let told = call.row("messages", id).await?;
     let row = match told {
@@ -57,7 +57,7 @@ pub(super) async fn message(call: &Call, id: Uuid) -> Result<(Json, Json), Funct
 }
 
 /// What a list of versions says of one.
-pub(super) fn version(row: &Json, is_told: bool) -> Json {
+pub(crate) fn version(row: &Json, is_told: bool) -> Json {
     json!({
         "message_id": row["id"], "content": row["content"], "sender": row["sender"],
         "created_at": row["created_at"], "active": is_told,

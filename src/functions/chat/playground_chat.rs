@@ -11,21 +11,21 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome};
-use super::cast;
 use super::chat_answer::{self, Body};
-use super::error::FunctionError;
-use super::templates::{self, Template};
+use crate::functions::call::{Call, Outcome};
+use crate::functions::cast;
+use crate::functions::error::FunctionError;
+use crate::functions::templates::{self, Template};
 
 /// The messages told again, the new one not counted.
 const HISTORY_MAX: u64 = 12;
 /// Longest message, in characters.
-pub(super) const MESSAGE_CHARS_MAX: usize = 32_000;
+pub(crate) const MESSAGE_CHARS_MAX: usize = 32_000;
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct Request {
+pub(crate) struct Request {
     pub conversation_id: Option<Uuid>,
     pub message: Option<String>,
     pub project_id: Option<Uuid>,
@@ -50,7 +50,7 @@ pub(super) struct Request {
 }
 
 /// Clients send null for what they do not set.
-pub(super) fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
+pub(crate) fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> + Default>(
     deserializer: D,
 ) -> Result<T, D::Error> {
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
@@ -59,7 +59,7 @@ pub(super) fn or_default<'de, D: serde::Deserializer<'de>, T: Deserialize<'de> +
 /// How to write.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     #[serde(rename = "responseStyle")]
     pub response_style: Option<String>,
     #[serde(rename = "responseLength")]
@@ -69,13 +69,13 @@ pub(super) struct Settings {
 }
 
 /// A turn and how it is answered.
-pub(super) struct Prepared {
+pub(crate) struct Prepared {
     pub turn: Turn,
     pub body: Body,
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
     if request.message.as_deref().is_none_or(|message| message.trim().is_empty()) {
@@ -87,7 +87,7 @@ pub(super) async fn run(call: Call) -> Outcome {
 }
 
 /// Everything that a turn needs; refuses what may not be.
-pub(super) async fn prepare(call: &Call, request: Request) -> Result<Prepared, FunctionError> {
+pub(crate) async fn prepare(call: &Call, request: Request) -> Result<Prepared, FunctionError> {
     let id = request.conversation_id.ok_or_else(|| FunctionError::bad("conversation_id is required"))?;
     let conversation = cast::conversation(call, id).await?;
     let user_id = cast::owner(&conversation)?;
@@ -146,12 +146,12 @@ pub(super) async fn prepare(call: &Call, request: Request) -> Result<Prepared, F
 }
 
 /// How far a conversation's memory reaches.
-pub(super) fn memory_tier(conversation: &Json) -> MemoryTier {
+pub(crate) fn memory_tier(conversation: &Json) -> MemoryTier {
     conversation["memory_tier"].as_str().and_then(MemoryTier::parse).unwrap_or(MemoryTier::Conversation)
 }
 
 /// What is said, if it may be.
-pub(super) fn checked(tier: ContentRating, message: Option<String>) -> Result<Option<String>, FunctionError> {
+pub(crate) fn checked(tier: ContentRating, message: Option<String>) -> Result<Option<String>, FunctionError> {
     let Some(message) = message.filter(|message| !message.trim().is_empty()) else { return Ok(None) };
     if message.chars().count() > MESSAGE_CHARS_MAX {
         return Err(FunctionError::bad(format!("message: at most {MESSAGE_CHARS_MAX} characters")));
@@ -161,7 +161,7 @@ pub(super) fn checked(tier: ContentRating, message: Option<String>) -> Result<Op
 }
 
 /// How freely a conversation is continued.
-pub(super) fn sampling(tier: ContentRating) -> Sampling {
+pub(crate) fn sampling(tier: ContentRating) -> Sampling {
     Sampling {
         temperature: if tier == ContentRating::Nsfw { 0.95 } else { 0.8 },
         top_p: 0.95,
@@ -276,7 +276,7 @@ fn body(turn: &Turn, context: String, template: Template) -> Body {
 }
 
 /// Who answered in the end: another server may have stood in.
-pub(super) fn used(ended: &ReplyOutcome, provider: &str, model: &str) -> String {
+pub(crate) fn used(ended: &ReplyOutcome, provider: &str, model: &str) -> String {
     match &ended.engine {
         Some(engine) if provider != "local" && provider != "chat_worker" => engine.clone(),
         _ => model.to_string(),

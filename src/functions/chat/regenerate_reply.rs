@@ -7,10 +7,11 @@ use serde_json::{Value as Json, json};
 use store::query::Query;
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, position};
-use super::error::FunctionError;
 use super::playground_chat::{self, Prepared};
-use super::{cast, chat_answer, reply_tools, roleplay_chat};
+use super::{chat_answer, named_reply, roleplay_chat};
+use crate::functions::call::{Call, Outcome, position};
+use crate::functions::cast;
+use crate::functions::error::FunctionError;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -23,7 +24,7 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
     let message = find(&call, &request).await?;
@@ -64,7 +65,7 @@ fn newest(conversation: Uuid) -> Query {
 /// The message that is meant: the one named, else the conversation's last one.
 async fn find(call: &Call, request: &Request) -> Result<Json, FunctionError> {
     if let Some(id) = request.message_id {
-        return Ok(reply_tools::message(call, id).await?.1);
+        return Ok(named_reply::message(call, id).await?.1);
     }
     let id = request.conversation_id;
     let id = id.ok_or_else(|| FunctionError::bad("message_id or conversation_id is required"))?;
@@ -86,7 +87,7 @@ async fn unanswered(call: &Call, message: &Json) -> Result<Json, FunctionError> 
 }
 
 /// The turn that made a reply, prepared once more. Nothing new is said in it: what was said is in the history.
-pub(super) async fn again(
+pub(crate) async fn again(
     call: &Call,
     message: &Json,
     reply: &Json,

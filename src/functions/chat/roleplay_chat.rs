@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome};
 use super::chat_answer::{self, Body};
-use super::error::FunctionError;
 use super::playground_chat::{self, Prepared};
-use super::scene_picture::{self, Wish};
-use super::{cast, templates};
+use crate::functions::call::{Call, Outcome};
+use crate::functions::error::FunctionError;
+use crate::functions::scene_picture::{self, Wish};
+use crate::functions::{cast, templates};
 
 /// The messages told again.
 const HISTORY_MAX: u64 = 50;
@@ -29,7 +29,7 @@ const KICKOFF: &str =
 /// What is asked for.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub(super) struct Request {
+pub(crate) struct Request {
     pub conversation_id: Option<Uuid>,
     pub character_id: Option<Uuid>,
     pub message: Option<String>,
@@ -62,7 +62,7 @@ pub(super) struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
     let wanted = request.scene_generation.then(|| request.clone());
@@ -83,7 +83,7 @@ pub(super) async fn run(call: Call) -> Outcome {
 }
 
 /// Everything that a turn needs; refuses what may not be.
-pub(super) async fn prepare(call: &Call, request: Request) -> Result<Prepared, FunctionError> {
+pub(crate) async fn prepare(call: &Call, request: Request) -> Result<Prepared, FunctionError> {
     let missing = |field: &str| FunctionError::bad(format!("{field} is required")).with("success", false);
     let id = request.conversation_id.ok_or_else(|| missing("conversation_id"))?;
     let character = request.character_id.ok_or_else(|| missing("character_id"))?;

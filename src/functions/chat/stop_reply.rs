@@ -2,12 +2,12 @@
 
 use serde_json::json;
 
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
-use super::reply_tools::Named;
+use super::named_reply::Named;
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let named: Named = call.read()?;
     if named.reply_id.is_none() && named.message_id.is_none() && named.conversation_id.is_none() {
         return Err(FunctionError::bad("reply_id, message_id or conversation_id is required"));

@@ -3,12 +3,12 @@
 use actors::conversation::chat::ReplyOutcome;
 use serde_json::json;
 
-use super::call::{Call, Outcome, ok};
 use super::chat_answer;
-use super::reply_tools::Named;
+use super::named_reply::Named;
+use crate::functions::call::{Call, Outcome, ok};
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let named: Named = call.read()?;
     if let Some(running) = named.running(&call) {
         let events = chat_answer::wants_events(&call, named.stream);
@@ -22,7 +22,7 @@ pub(super) async fn run(call: Call) -> Outcome {
         return ok(json!({"success": true, "state": null, "message": "no reply is under way"}));
     }
     let reply = named.row(&call).await?;
-    let id = super::cast::uuid(&reply["id"]).unwrap_or_default();
+    let id = crate::functions::cast::uuid(&reply["id"]).unwrap_or_default();
     let message = call.row("messages", id).await?;
     ok(json!({
         "success": true, "reply_id": id, "conversation_id": reply["conversation_id"], "state": reply["state"],

@@ -4,9 +4,9 @@ use actors::job_scheduler::{ClaimJob, IMAGE_QUEUE, LOCAL_WORKER, VIDEO_QUEUE};
 use serde::Deserialize;
 use serde_json::json;
 
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
 use super::signature;
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
 
 /// How long a worker may be silent, in seconds.
 const LEASE_S: i64 = 300;
@@ -19,7 +19,7 @@ struct Request {
 }
 
 /// Runs the function. Answers `{job: null}` when nothing waits.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-callback-signature")?;
     let request: Request = call.read()?;
     let queue = request.queue.unwrap_or_else(|| VIDEO_QUEUE.into());

@@ -7,8 +7,8 @@ use serde_json::json;
 use store::query::{Filter, Limits, Query};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, position, table};
-use super::error::FunctionError;
+use crate::functions::call::{Call, Outcome, ok, position, table};
+use crate::functions::error::FunctionError;
 
 #[derive(Deserialize)]
 struct Request {
@@ -17,7 +17,7 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let now = chrono::Utc::now().to_rfc3339();
     // Whatever goes wrong is a 500 with a timestamp: that is what callers of this function know.
     match delete(&call).await {

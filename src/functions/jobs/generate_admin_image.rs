@@ -11,10 +11,10 @@ use store::blob::BlobHash;
 use store::query::{Filter, Limits, Query};
 use uuid::Uuid;
 
-use super::await_job::ended;
-use super::call::{Call, Outcome, ok, position, table};
-use super::error::FunctionError;
 use super::queue_job;
+use crate::functions::await_job::ended;
+use crate::functions::call::{Call, Outcome, ok, position, table};
+use crate::functions::error::FunctionError;
 use crate::storage::signed_url;
 
 /// How long to wait for one picture.
@@ -35,7 +35,7 @@ struct Request {
 }
 
 /// Runs generate-admin-image: queues a picture in the administrator's name and waits for it.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let user = on_whose_behalf(&call, request.user_id).await?;
     let prompt = request.prompt.filter(|prompt| !prompt.trim().is_empty());
@@ -89,7 +89,7 @@ struct Names {
 }
 
 /// Runs generate-avatars: draws each name and gives the picture to every character of that name.
-pub(super) async fn avatars(call: Call) -> Outcome {
+pub(crate) async fn avatars(call: Call) -> Outcome {
     let Names { mut names, user_id } = call.read()?;
     let user = on_whose_behalf(&call, user_id).await?;
     let key = queue_job::idempotency_key(&call)?;

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
 use super::signature;
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
 
 /// Results of one job at most.
 const ASSETS_MAX: usize = 64;
@@ -74,7 +74,7 @@ struct LegacyAsset {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-callback-signature")?;
     let body: Body = call.read()?;
     let (Some(id), Some(status)) = (body.job_id.or(body.job_id_camel), body.status.as_deref()) else {

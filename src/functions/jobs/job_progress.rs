@@ -16,9 +16,9 @@ use store::query::Query;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::await_job;
-use super::call::{Call, Outcome, position};
-use super::error::FunctionError;
+use crate::functions::await_job;
+use crate::functions::call::{Call, Outcome, position};
+use crate::functions::error::FunctionError;
 
 /// How often the row is looked at even if nothing was heard of it.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -32,7 +32,7 @@ struct Request {
 }
 
 /// Runs the function; the job may be named in the query string (`?job_id=`) or the body.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let user = call.user()?;
     let id = match call.parameter("job_id").or_else(|| call.parameter("jobId")) {
         Some(text) => Some(Uuid::parse_str(&text).map_err(|_| FunctionError::bad("job_id: not a UUID"))?),

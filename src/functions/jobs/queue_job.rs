@@ -9,13 +9,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, table};
-use super::error::FunctionError;
-use super::get_negative_prompt::negative_prompt;
-use super::job_pictures::JobPictures;
-use super::job_prompts::{JobPrompts, Mode};
-use super::job_row::Wish;
-use super::{job_fields, minors, prices};
+use crate::functions::call::{Call, Outcome, ok, table};
+use crate::functions::error::FunctionError;
+use crate::functions::job_pictures::JobPictures;
+use crate::functions::job_prompts::{JobPrompts, Mode};
+use crate::functions::job_row::Wish;
+use crate::functions::prompts::get_negative_prompt::negative_prompt;
+use crate::functions::{job_fields, minors, prices};
 
 /// Longest Idempotency-Key, in characters.
 const KEY_CHARS_MAX: usize = 200;
@@ -23,50 +23,50 @@ const KEY_CHARS_MAX: usize = 200;
 /// What is wanted. An empty text counts as none.
 #[derive(Deserialize)]
 pub(crate) struct Request {
-    pub(super) job_type: String,
-    pub(super) prompt: Option<String>,
-    pub(super) original_prompt: Option<String>,
-    pub(super) enhanced_prompt: Option<String>,
-    pub(super) quality: Option<String>,
-    pub(super) model_type: Option<String>,
-    pub(super) negative_prompt: Option<String>,
-    pub(super) seed: Option<u64>,
-    pub(super) steps: Option<u32>,
-    pub(super) guidance_scale: Option<f64>,
-    pub(super) denoise_strength: Option<f64>,
-    pub(super) reference_strength: Option<f64>,
-    pub(super) reference_image_url: Option<String>,
-    pub(super) num_images: Option<u64>,
+    pub(crate) job_type: String,
+    pub(crate) prompt: Option<String>,
+    pub(crate) original_prompt: Option<String>,
+    pub(crate) enhanced_prompt: Option<String>,
+    pub(crate) quality: Option<String>,
+    pub(crate) model_type: Option<String>,
+    pub(crate) negative_prompt: Option<String>,
+    pub(crate) seed: Option<u64>,
+    pub(crate) steps: Option<u32>,
+    pub(crate) guidance_scale: Option<f64>,
+    pub(crate) denoise_strength: Option<f64>,
+    pub(crate) reference_strength: Option<f64>,
+    pub(crate) reference_image_url: Option<String>,
+    pub(crate) num_images: Option<u64>,
     /// Exactly so many, where `num_images` knows 1, 3 and 6.
-    pub(super) image_count: Option<u64>,
+    pub(crate) image_count: Option<u64>,
     /// A picture that is bright where the reference may be redrawn.
     #[serde(alias = "mask_object", alias = "mask")]
-    pub(super) mask_image_url: Option<String>,
+    pub(crate) mask_image_url: Option<String>,
     /// `[{"name", "scale"}]`, from the server's models folder.
     #[serde(default)]
-    pub(super) loras: Json,
+    pub(crate) loras: Json,
     /// Frames of a video.
     #[serde(alias = "frame_num")]
-    pub(super) num_frames: Option<u64>,
+    pub(crate) num_frames: Option<u64>,
     /// How many of them a second.
-    pub(super) fps: Option<u64>,
+    pub(crate) fps: Option<u64>,
     /// What a video passes through: `[{"prompt", "negative_prompt", "seed", "frame"}]`.
     #[serde(default)]
-    pub(super) keyframes: Json,
+    pub(crate) keyframes: Json,
     /// What brackets in the prompts mean: `plain`, `compel`, `a1111`, `a1111_native`.
-    pub(super) prompt_syntax: Option<String>,
-    pub(super) compel_enabled: Option<bool>,
-    pub(super) compel_weights: Option<Json>,
+    pub(crate) prompt_syntax: Option<String>,
+    pub(crate) compel_enabled: Option<bool>,
+    pub(crate) compel_weights: Option<Json>,
     #[serde(default)]
     priority: i32,
-    pub(super) project_id: Option<Uuid>,
-    pub(super) destination: Option<String>,
-    pub(super) width: Option<u32>,
-    pub(super) height: Option<u32>,
-    pub(super) scheduler: Option<String>,
-    pub(super) model: Option<String>,
+    pub(crate) project_id: Option<Uuid>,
+    pub(crate) destination: Option<String>,
+    pub(crate) width: Option<u32>,
+    pub(crate) height: Option<u32>,
+    pub(crate) scheduler: Option<String>,
+    pub(crate) model: Option<String>,
     #[serde(default)]
-    pub(super) metadata: Map<String, Json>,
+    pub(crate) metadata: Map<String, Json>,
     /// A second job of an account with the same key is the first one.
     #[serde(skip)]
     pub(crate) idempotency_key: Option<String>,
@@ -111,12 +111,12 @@ impl Request {
     }
 
     /// A text of the metadata that is not empty.
-    pub(super) fn member(&self, name: &str) -> Option<&str> {
+    pub(crate) fn member(&self, name: &str) -> Option<&str> {
         self.metadata.get(name).and_then(Json::as_str).filter(|text| !text.is_empty())
     }
 
     /// Whether a member of the metadata is true.
-    pub(super) fn flag(&self, name: &str) -> bool {
+    pub(crate) fn flag(&self, name: &str) -> bool {
         self.metadata.get(name).and_then(Json::as_bool) == Some(true)
     }
 
@@ -181,7 +181,7 @@ impl Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "queue-job takes POST"));
     }

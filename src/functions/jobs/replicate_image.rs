@@ -10,13 +10,13 @@ use serde_json::{Map, Value as Json, json};
 use store::query::Query;
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, position, table};
-use super::error::FunctionError;
-use super::get_negative_prompt::negative_prompt;
-use super::minors;
-use super::prices;
-use super::reference;
-use super::replicate_input;
+use crate::functions::call::{Call, Outcome, ok, position, table};
+use crate::functions::error::FunctionError;
+use crate::functions::minors;
+use crate::functions::prices;
+use crate::functions::prompts::get_negative_prompt::negative_prompt;
+use crate::functions::reference;
+use crate::functions::replicate_input;
 use crate::storage::signed_url;
 
 const API: &str = "https://api.replicate.com/v1";
@@ -25,7 +25,7 @@ const SIGNED_S: u64 = 3600;
 const TIMEOUT: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// Runs the function: starts a prediction, or with `predictionId` tells how one fares.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let user = call.user()?;
     let request: Map<String, Json> = call.read()?;
     let text = |name: &str| request.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
@@ -94,7 +94,7 @@ pub(super) async fn run(call: Call) -> Outcome {
 }
 
 /// Fails a job that no worker claimed.
-pub(super) async fn fail(call: &Call, id: Uuid, message: &str) -> Result<(), FunctionError> {
+pub(crate) async fn fail(call: &Call, id: Uuid, message: &str) -> Result<(), FunctionError> {
     let message = message.to_string();
     let report = FailJob { id, attempt: None, message, retry: false, metadata: Map::new() };
     call.app.actors.ask(&call.service(), report).await?;

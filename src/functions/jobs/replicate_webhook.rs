@@ -11,14 +11,14 @@ use serde_json::{Map, Value as Json, json};
 use store::query::{Comparison, Field, Filter, Operator, Query, Test};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, table};
-use super::error::FunctionError;
-use super::reference::download;
 use super::replicate_image::fail;
 use super::signature;
+use crate::functions::call::{Call, Outcome, ok, table};
+use crate::functions::error::FunctionError;
+use crate::functions::reference::download;
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-replicate-signature")?;
     let report: Json = call.read()?;
     let id = report["id"].as_str().ok_or_else(|| FunctionError::bad("id is missing"))?;
@@ -32,7 +32,7 @@ pub(super) async fn run(call: Call) -> Outcome {
 }
 
 /// replicate-callback: gone.
-pub(super) async fn retired(_: Call) -> Outcome {
+pub(crate) async fn retired(_: Call) -> Outcome {
     let message = "replicate-callback is retired; replicate-webhook takes its place";
     let error = FunctionError::new(StatusCode::GONE, message);
     Err(error.with("message", message).with("deprecated", true))
@@ -40,7 +40,7 @@ pub(super) async fn retired(_: Call) -> Outcome {
 
 /// The job that a prediction stands for, whatever its state; of one account where one asks. One that has not ended
 /// comes first.
-pub(super) async fn job_of(
+pub(crate) async fn job_of(
     call: &Call,
     prediction: &str,
     user: Option<Uuid>,
@@ -68,7 +68,7 @@ pub(super) async fn job_of(
 }
 
 /// How a job ended, in the provider's words; `None` while it has not.
-pub(super) fn ended(job: &Json) -> Option<&'static str> {
+pub(crate) fn ended(job: &Json) -> Option<&'static str> {
     match job["status"].as_str() {
         Some("completed") => Some("succeeded"),
         Some("failed") => Some("failed"),
@@ -78,7 +78,7 @@ pub(super) fn ended(job: &Json) -> Option<&'static str> {
 }
 
 /// Brings a job to where its prediction is; answers with the job's status.
-pub(super) async fn take(call: &Call, job: &Json, report: &Json) -> Result<&'static str, FunctionError> {
+pub(crate) async fn take(call: &Call, job: &Json, report: &Json) -> Result<&'static str, FunctionError> {
     let Some(id) = job["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()) else { return Ok("failed") };
     match report["status"].as_str() {
         Some("succeeded") => {
@@ -117,7 +117,7 @@ pub(super) async fn take(call: &Call, job: &Json, report: &Json) -> Result<&'sta
 }
 
 /// The URLs in a prediction's output, whatever its shape.
-pub(super) fn urls(output: &Json) -> Vec<String> {
+pub(crate) fn urls(output: &Json) -> Vec<String> {
     match output {
         Json::String(url) => vec![url.clone()],
         Json::Array(items) => items.iter().flat_map(urls).collect(),

@@ -4,11 +4,11 @@ use axum::http::StatusCode;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use super::call::Call;
-use super::error::FunctionError;
+use crate::functions::call::Call;
+use crate::functions::error::FunctionError;
 
 /// Checks that a header holds `sha256=<hex HMAC of the raw body>` under the shared secret; compares in constant time.
-pub(super) fn check(call: &Call, header: &str) -> Result<(), FunctionError> {
+pub(crate) fn check(call: &Call, header: &str) -> Result<(), FunctionError> {
     let Some(secret) = call.app.config.callback_secret.as_deref().filter(|secret| !secret.is_empty()) else {
         let message =
             "callback_secret is not set, so callbacks cannot be trusted (PLAYHOUSE_CALLBACK_SECRET)";

@@ -8,8 +8,8 @@ use serde_json::{Value as Json, json};
 use store::query::Query;
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, position};
-use super::error::FunctionError;
+use crate::functions::call::{Call, Outcome, ok, position};
+use crate::functions::error::FunctionError;
 
 /// Assets that are read at one time.
 const BATCH: u64 = 500;
@@ -29,7 +29,7 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "workspace-actions takes POST"));
     }

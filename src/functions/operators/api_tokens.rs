@@ -7,8 +7,8 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::call::{Call, Outcome, ok, table};
-use super::error::FunctionError;
+use crate::functions::call::{Call, Outcome, ok, table};
+use crate::functions::error::FunctionError;
 use crate::keys;
 
 /// What every token begins with.
@@ -25,7 +25,7 @@ struct New {
 }
 
 /// Makes a token: `{name, scopes?: [chat, images, models]}`, all scopes when absent. This answer alone shows it.
-pub(super) async fn create(call: Call) -> Outcome {
+pub(crate) async fn create(call: Call) -> Outcome {
     only_post(&call)?;
     let user = call.user()?;
     let request: New = call.read()?;
@@ -56,7 +56,7 @@ pub(super) async fn create(call: Call) -> Outcome {
 }
 
 /// The caller's tokens, newest first, without the tokens themselves.
-pub(super) async fn list(call: Call) -> Outcome {
+pub(crate) async fn list(call: Call) -> Outcome {
     let user = call.user()?;
     let tokens = table("auth.api_tokens");
     let mut rows =
@@ -71,7 +71,7 @@ struct Old {
 }
 
 /// Ends a token: `{id}`.
-pub(super) async fn revoke(call: Call) -> Outcome {
+pub(crate) async fn revoke(call: Call) -> Outcome {
     only_post(&call)?;
     let user = call.user()?;
     let id = call.read::<Old>()?.id.ok_or_else(|| FunctionError::bad("id is missing"))?;

@@ -9,8 +9,8 @@ use actors::catalog::merge_config::MergeConfig;
 use axum::http::StatusCode;
 use serde_json::{Map, Value as Json, json};
 
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
 
 const PROBE: Duration = Duration::from_secs(5);
 const SHORT_PROBE: Duration = Duration::from_secs(3);
@@ -94,7 +94,7 @@ async fn merge(call: &Call, members: Map<String, Json>, action: &'static str) ->
 }
 
 /// register-chat-worker.
-pub(super) async fn register(call: Call) -> Outcome {
+pub(crate) async fn register(call: Call) -> Outcome {
     let body: Json = call.read()?;
     let url = worker_url(&body)?;
     let config = call.app.chat.engines().system_config().await?;
@@ -117,7 +117,7 @@ pub(super) async fn register(call: Call) -> Outcome {
 }
 
 /// update-worker-url.
-pub(super) async fn update(call: Call) -> Outcome {
+pub(crate) async fn update(call: Call) -> Outcome {
     let body: Json = call.read()?;
     let url = worker_url(&body)?;
     let config = call.app.chat.engines().system_config().await?;
@@ -148,7 +148,7 @@ pub(super) async fn update(call: Call) -> Outcome {
 }
 
 /// get-active-worker-url.
-pub(super) async fn active(call: Call) -> Outcome {
+pub(crate) async fn active(call: Call) -> Outcome {
     let body: Json = call.read()?;
     let given = call.parameter("worker_type");
     let kind = body["worker_type"].as_str().map(str::to_string).or(given).unwrap_or_else(|| "wan".into());
@@ -200,7 +200,7 @@ async fn info(url: &str) -> Result<Json, FunctionError> {
 }
 
 /// health-check-workers.
-pub(super) async fn health(call: Call) -> Outcome {
+pub(crate) async fn health(call: Call) -> Outcome {
     let config = call.app.chat.engines().system_config().await?;
     let mut results = Map::new();
     for (entry, names) in

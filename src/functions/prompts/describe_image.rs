@@ -7,15 +7,15 @@ use actors::conversation::sheet::each_text;
 use actors::language::Chosen;
 use serde_json::{Value as Json, json};
 
-use super::ask_model::{self, Question};
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
-use super::{cast, picture, templates};
+use crate::functions::ask_model::{self, Question};
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
+use crate::functions::{cast, picture, templates};
 
 const OTHERWISE: &str = "Describe what the picture shows, exactly and without guessing names.";
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     let body: Json = call.read()?;
     let tier = cast::tier(&call, body["contentRating"].as_str())?;
@@ -46,7 +46,7 @@ pub(super) async fn run(call: Call) -> Outcome {
 }
 
 /// What a model sees in a picture.
-pub(super) async fn look(
+pub(crate) async fn look(
     call: &Call,
     chosen: &Chosen,
     image: String,

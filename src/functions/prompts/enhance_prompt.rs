@@ -7,17 +7,17 @@ use actors::language::{Chosen, Wanted};
 use models::Value;
 use serde_json::{Value as Json, json};
 
-use super::ask_model::{self, Question};
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
-use super::templates::{self, Template};
-use super::{cast, enhance_scene};
+use crate::functions::ask_model::{self, Question};
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
+use crate::functions::templates::{self, Template};
+use crate::functions::{cast, enhance_scene};
 
 /// Longest prompt, in characters.
 const PROMPT_CHARS_MAX: usize = 16_000;
 
 /// What is asked for, whatever the spelling.
-pub(super) struct Request {
+pub(crate) struct Request {
     pub prompt: String,
     pub job_type: String,
     pub enhancer: Option<String>,
@@ -30,13 +30,13 @@ pub(super) struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let body: Json = call.read()?;
     ok(enhance(&call, &body).await?)
 }
 
 /// The answer to a request, for this function and for those that call it.
-pub(super) async fn enhance(call: &Call, body: &Json) -> Result<Json, FunctionError> {
+pub(crate) async fn enhance(call: &Call, body: &Json) -> Result<Json, FunctionError> {
     let started = Instant::now();
     let request = read(call, body)?;
     match request.content_type.as_str() {
@@ -146,7 +146,7 @@ async fn template(call: &Call, request: &Request) -> Result<Option<Template>, Fu
 }
 
 /// The model that enhances.
-pub(super) async fn enhancer(call: &Call, request: &Request) -> Result<Chosen, FunctionError> {
+pub(crate) async fn enhancer(call: &Call, request: &Request) -> Result<Chosen, FunctionError> {
     let wanted = Wanted { name: request.enhancer.as_deref(), task: "enhancement", strict: false };
     Ok(call.app.chat.engines().choose(wanted).await?)
 }

@@ -5,9 +5,9 @@ use serde::Deserialize;
 use serde_json::json;
 use store::query::Query;
 
-use super::call::{Call, Outcome, ok, position};
-use super::error::FunctionError;
-use super::templates;
+use crate::functions::call::{Call, Outcome, ok, position};
+use crate::functions::error::FunctionError;
+use crate::functions::templates;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -18,7 +18,7 @@ struct Request {
 }
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let model_type = request.model_type.unwrap_or_else(|| "sdxl".into());
     let content_mode = request.content_mode.unwrap_or_else(|| "sfw".into());
@@ -29,7 +29,7 @@ pub(super) async fn run(call: Call) -> Outcome {
 
 /// The active presets of a model, rating and mode, most important first, joined by commas; empty when there are none.
 /// A whole prompt cache answers; without one the table does.
-pub(super) async fn negative_prompt(
+pub(crate) async fn negative_prompt(
     call: &Call,
     model_type: &str,
     content_mode: &str,

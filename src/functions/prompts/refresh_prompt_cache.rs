@@ -7,7 +7,7 @@ use models::Value;
 use serde_json::{Map, Value as Json, json};
 use store::query::Query;
 
-use super::call::{Call, Outcome, ok, position};
+use crate::functions::call::{Call, Outcome, ok, position};
 
 /// Rows of each kind.
 const ROWS_MAX: u64 = 1000;
@@ -34,7 +34,7 @@ const TERMS: [&str; 14] = [
 const PARTS: [&str; 4] = ["sex", "adult", "explicit", "intimate"];
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let active = |table| {
         Query::all(position(table))
             .equal("is_active", Value::Bool(true))

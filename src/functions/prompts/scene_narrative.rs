@@ -5,10 +5,10 @@ use actors::conversation::sheet::each_text;
 use actors::language::Wanted;
 use serde_json::{Value as Json, json};
 
-use super::ask_model::{self, Question};
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
-use super::{cast, templates};
+use crate::functions::ask_model::{self, Question};
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
+use crate::functions::{cast, templates};
 
 /// Turns of the conversation that are told.
 const TURNS: usize = 3;
@@ -18,7 +18,7 @@ const CHARS_MAX: usize = 8000;
 const OTHERWISE: &str = "Write the scene as a narrator, in the third person and the present tense.";
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let body: Json = call.read()?;
     let scene = &body["sceneContext"];
     if !scene.is_object() {

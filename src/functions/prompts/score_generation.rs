@@ -5,12 +5,13 @@ use models::Value;
 use serde_json::{Value as Json, json};
 use store::query::Query;
 
-use super::call::{Call, Outcome, ok, position};
-use super::error::FunctionError;
-use super::{cast, describe_image, picture};
+use super::describe_image;
+use crate::functions::call::{Call, Outcome, ok, position};
+use crate::functions::error::FunctionError;
+use crate::functions::{cast, picture};
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let body: Json = call.read()?;
     let id = cast::uuid(&body["jobId"]).ok_or_else(|| FunctionError::bad("jobId is required"))?;
     let missing = || FunctionError::not_found("Job not found");

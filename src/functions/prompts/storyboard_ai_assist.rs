@@ -5,10 +5,10 @@ use actors::conversation::sheet::each_text;
 use actors::language::{Chosen, Wanted};
 use serde_json::{Value as Json, json};
 
-use super::ask_model::{self, Question};
-use super::call::{Call, Outcome, ok};
-use super::error::FunctionError;
-use super::{cast, templates};
+use crate::functions::ask_model::{self, Question};
+use crate::functions::call::{Call, Outcome, ok};
+use crate::functions::error::FunctionError;
+use crate::functions::{cast, templates};
 
 /// Seconds of one beat.
 const BEAT_S: f64 = 5.0;
@@ -23,7 +23,7 @@ const ENHANCE: &str =
     "Make the prompt of a film clip richer: movement, camera, light. Answer with the prompt alone.";
 
 /// Runs the function.
-pub(super) async fn run(call: Call) -> Outcome {
+pub(crate) async fn run(call: Call) -> Outcome {
     let body: Json = call.read()?;
     // Older callers wrap the fields.
     let input = if body["params"].is_object() { &body["params"] } else { &body };

@@ -1,0 +1,12 @@
+//! Jobs, whoever works on them, and their results.
+
+pub(super) mod claim_job;
+pub(super) mod delete_workspace_item;
+pub(super) mod generate_admin_image;
+pub(super) mod job_callback;
+pub(super) mod job_progress;
+pub(crate) mod queue_job;
+pub(super) mod replicate_image;
+pub(super) mod replicate_webhook;
+pub(super) mod signature;
+pub(super) mod workspace_actions;

@@ -1,14 +1,9 @@
-//! Who asks, told from the headers of a request.
+//! Who asks, read from the headers of a request.
 
-use axum::extract::FromRequestParts;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, header};
 use models::Claims;
-use serde_json::json;
 use uuid::Uuid;
 
-use crate::app::App;
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::token;
@@ -17,24 +12,6 @@ pub use crate::token::BadToken;
 
 /// Longest request name, in characters.
 const REQUEST_ID_CHARS_MAX: usize = 64;
-
-/// Whoever sent the request; requests with a bad token are answered 401 before the handler runs.
-#[derive(Clone, Debug)]
-pub struct Asking(pub Claims);
-
-impl FromRequestParts<App> for Asking {
-    type Rejection = Response;
-
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Asking, Response> {
-        match claims_from(&parts.headers, &app.keys, &app.config) {
-            Ok(claims) => Ok(Asking(claims)),
-            Err(bad) => {
-                let body = json!({ "code": "bad_jwt", "message": bad.message });
-                Err((StatusCode::UNAUTHORIZED, axum::Json(body)).into_response())
-            }
-        }
-    }
-}
 
 /// The Bearer's role; else that of the key in `apikey`; with neither, anonymous where that is allowed.
 pub fn claims_from(headers: &HeaderMap, keys: &Keys, config: &Config) -> Result<Claims, BadToken> {

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::verified::VerifiedTokens;
+use crate::token_cache::TokenCache;
 
 /// Life of the two keys that applications embed, in seconds.
 const API_KEY_LIFE_S: i64 = 10 * 365 * 24 * 3600;
@@ -41,7 +41,7 @@ pub struct Keys {
     curve: (EncodingKey, DecodingKey),
     jwk: Value,
     kid: String,
-    verified: VerifiedTokens,
+    token_cache: TokenCache,
 }
 
 impl std::fmt::Debug for Keys {
@@ -103,12 +103,12 @@ impl Keys {
             "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig",
             "key_ops": ["verify"], "ext": true,
         });
-        Ok(Keys { secrets, algorithm, hmac, curve, jwk, kid, verified: VerifiedTokens::default() })
+        Ok(Keys { secrets, algorithm, hmac, curve, jwk, kid, token_cache: TokenCache::default() })
     }
 
     /// Tokens that these keys have verified.
-    pub(crate) fn verified(&self) -> &VerifiedTokens {
-        &self.verified
+    pub(crate) fn token_cache(&self) -> &TokenCache {
+        &self.token_cache
     }
 
     /// The key that browsers and apps carry.

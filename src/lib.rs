@@ -11,10 +11,12 @@ pub mod keys;
 pub mod openai;
 pub mod operate;
 pub mod postgrest;
+mod receive;
 mod request_line;
+mod routes;
 pub mod storage;
 pub mod token;
-mod verified;
+mod token_cache;
 
 use std::future::Future;
 use std::path::Path;
@@ -96,7 +98,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         chat.close().await;
     };
     let connections_max = shared.config.connections_max;
-    connections::serve(listener, app::service(shared.clone()), connections_max, stopped).await;
+    connections::serve(listener, routes::service(shared.clone()), connections_max, stopped).await;
     for task in [sweeps, expiry, recovery] {
         task.abort();
     }

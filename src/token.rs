@@ -110,7 +110,7 @@ pub fn verify(keys: &Keys, token: &str) -> Result<Claims, BadToken> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(BadToken::new("the token is too long"));
     }
-    if let Some(claims) = keys.verified().get(token) {
+    if let Some(claims) = keys.token_cache().get(token) {
         return Ok(claims);
     }
     let header = decode_header(token)
@@ -130,7 +130,7 @@ pub fn verify(keys: &Keys, token: &str) -> Result<Claims, BadToken> {
             let claims = claims_of(&data.claims)?;
             // One without an end is not remembered, for it would never be forgotten.
             if let Some(ends) = data.claims.exp {
-                keys.verified().add(token, &claims, ends);
+                keys.token_cache().add(token, &claims, ends);
             }
             Ok(claims)
         }

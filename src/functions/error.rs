@@ -7,6 +7,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
 use store::StoreError;
 
+use crate::receive::ReceiveError;
+
 /// When to try again if a queue is full, in seconds: about what a job or two take.
 const QUEUE_RETRY_AFTER_S: u64 = 10;
 
@@ -58,6 +60,19 @@ impl FunctionError {
     pub fn with(mut self, name: &str, value: impl Into<Json>) -> FunctionError {
         self.body[name] = value.into();
         self
+    }
+}
+
+impl From<ReceiveError> for FunctionError {
+    fn from(error: ReceiveError) -> FunctionError {
+        let message = error.to_string();
+        match error {
+            ReceiveError::Unreadable(_) | ReceiveError::KeyTooLong => FunctionError::bad(message),
+            ReceiveError::TooLarge { .. } => {
+                FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "TOO_LARGE")
+            }
+            ReceiveError::TooSlow => FunctionError::new(StatusCode::REQUEST_TIMEOUT, message),
+        }
     }
 }
 

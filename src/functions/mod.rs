@@ -28,26 +28,22 @@ mod uploaded;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
-use futures_util::StreamExt;
 use serde_json::json;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::caller::{bearer, claims_from};
+use crate::receive::receive;
 use crate::storage::drain;
 use call::{Call, Outcome};
 use error::FunctionError;
 
-/// Time for a body to arrive.
-const BODY_TIME_MAX: Duration = Duration::from_secs(300);
 /// Files that arrive at one time; they are held in memory.
 const UPLOADS_MAX: usize = 8;
 
@@ -192,36 +188,6 @@ fn too_many() -> FunctionError {
         FunctionError::new(StatusCode::TOO_MANY_REQUESTS, "too many files arrive; try again later");
     busy.retry_after_s = Some(2);
     busy
-}
-
-/// The whole body; one that is too large is read on for a while, so that the sender hears why it was refused.
-pub(crate) async fn receive(body: Body, bytes_max: usize) -> Result<Bytes, FunctionError> {
-    let mut stream = body.into_data_stream();
-    let mut bytes = Vec::new();
-    let gathered = async {
-        while let Some(piece) = stream.next().await {
-            let piece =
-                piece.map_err(|error| FunctionError::bad(format!("the body cannot be read: {error}")))?;
-            if bytes.len() + piece.len() > bytes_max {
-                let message = format!("the body is larger than {bytes_max} bytes");
-                return Err(
-                    FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "TOO_LARGE")
-                );
-            }
-            bytes.extend_from_slice(&piece);
-        }
-        Ok(())
-    };
-    let gathered = tokio::time::timeout(BODY_TIME_MAX, gathered).await.unwrap_or_else(|_| {
-        Err(FunctionError::new(StatusCode::REQUEST_TIMEOUT, "the body did not arrive in time"))
-    });
-    match gathered {
-        Ok(()) => Ok(Bytes::from(bytes)),
-        Err(error) => {
-            drain(&mut stream).await;
-            Err(error)
-        }
-    }
 }
 
 /// Who calls, if they may.

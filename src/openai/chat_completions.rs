@@ -12,7 +12,7 @@ use language::{ChatMessage, ChatRequest, Role};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::asking::admit;
+use super::authenticate::authenticate;
 use super::chat_engine::{choose, submit};
 use super::chat_reply::Reply;
 use super::chat_request::{Body, Wish};
@@ -21,20 +21,21 @@ use super::image_job::call_of;
 use super::models::CHARACTER;
 use crate::app::App;
 use crate::functions::call::Call;
-use crate::functions::{cast, receive, templates};
+use crate::functions::{cast, templates};
+use crate::receive::receive;
 
 /// `POST chat/completions`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, OpenAiError> {
     let (parts, body) = request.into_parts();
     let body = receive(body, app.config.body_bytes_max).await?;
-    let asking = admit(&app, &parts.headers, "chat")?;
+    let requester = authenticate(&app, &parts.headers, "chat")?;
     let body = Body::read(&body)?;
     let wish = body.wish()?;
-    let call = call_of(&app, &asking, parts.headers);
+    let call = call_of(&app, &requester, parts.headers);
     let may_have_nsfw = call.may_have_nsfw()?;
     let name = body.model.as_deref().map(str::trim).filter(|name| !name.is_empty());
     let mut setting = match name.and_then(|name| name.strip_prefix(CHARACTER)) {
-        Some(id) => Some(enter(&call, asking.user, id).await?),
+        Some(id) => Some(enter(&call, requester.user, id).await?),
         None => None,
     };
     let rating = setting.as_ref().and_then(|setting| setting.character.as_ref());
@@ -68,7 +69,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     request.stop = wish.stop;
     request.max_tokens = max_tokens;
     request.json_schema = wish.json_schema;
-    request.user = asking.user.to_string();
+    request.user = requester.user.to_string();
     request.cancel = cancel;
     let mut streams = Vec::with_capacity(wish.choices);
     for index in 0..wish.choices as u64 {

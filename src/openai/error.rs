@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 use store::StoreError;
 
 use crate::functions::error::FunctionError;
+use crate::receive::ReceiveError;
 
 /// Why a request was not answered.
 #[derive(Debug)]
@@ -100,6 +101,17 @@ impl From<FunctionError> for OpenAiError {
         };
         let param = named.filter(is_field).map(str::to_string);
         OpenAiError { status: error.status, code, param, message, retry_after_s: error.retry_after_s }
+    }
+}
+
+impl From<ReceiveError> for OpenAiError {
+    fn from(error: ReceiveError) -> OpenAiError {
+        let (status, code) = match error {
+            ReceiveError::TooLarge { .. } => (413, "too_large"),
+            ReceiveError::TooSlow => (408, "invalid_value"),
+            ReceiveError::Unreadable(_) | ReceiveError::KeyTooLong => (400, "invalid_value"),
+        };
+        OpenAiError::new(status, code, error.to_string())
     }
 }
 

@@ -9,7 +9,7 @@ use image::{GrayImage, ImageFormat, Luma};
 use serde_json::{Map, Value as Document, json};
 use uuid::Uuid;
 
-use super::asking::admit;
+use super::authenticate::authenticate;
 use super::error::OpenAiError;
 use super::image_job::{call_of, draw};
 use super::image_request::ImageRequest;
@@ -54,7 +54,7 @@ pub(super) async fn create(
     headers: HeaderMap,
     form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
 ) -> Result<Json<Document>, OpenAiError> {
-    let asking = admit(&app, &headers, "images")?;
+    let requester = authenticate(&app, &headers, "images")?;
     let form = form.map_err(|error| OpenAiError::new(400, "invalid_form", error.body_text()))?;
     let Form { mut request, picture, mask } = read(form).await?;
     // What cannot be drawn is not kept either.
@@ -65,13 +65,13 @@ pub(super) async fn create(
         .map_err(|_| OpenAiError::param("image", "reading it failed unexpectedly"))??;
     let strength = if mask.is_some() { MASKED_STRENGTH } else { STRENGTH };
     request.strength.get_or_insert(strength);
-    let call = call_of(&app, &asking, headers);
-    let reference = keep(&call, asking.user, picture).await?;
+    let call = call_of(&app, &requester, headers);
+    let reference = keep(&call, requester.user, picture).await?;
     let mask = match mask {
         None => None,
-        Some(mask) => Some(keep(&call, asking.user, mask).await?),
+        Some(mask) => Some(keep(&call, requester.user, mask).await?),
     };
-    draw(&call, &asking, &request, Some(&reference), mask.as_deref()).await.map(Json)
+    draw(&call, &requester, &request, Some(&reference), mask.as_deref()).await.map(Json)
 }
 
 async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {

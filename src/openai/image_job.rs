@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::asking::Asking;
+use super::authenticate::Requester;
 use super::error::OpenAiError;
 use super::image_request::{Delivery, ImageRequest};
 use crate::app::App;
@@ -20,6 +20,7 @@ use crate::functions::await_job;
 use crate::functions::call::Call;
 use crate::functions::error::FunctionError;
 use crate::functions::jobs::queue_job;
+use crate::receive::idempotency_key;
 use crate::storage::signed_url;
 
 /// Longest wait for a job.
@@ -40,10 +41,10 @@ const FIELDS: [&str; 9] = [
 ];
 
 /// A call of a function on behalf of whoever asks here.
-pub(super) fn call_of(app: &App, asking: &Asking, headers: HeaderMap) -> Call {
+pub(super) fn call_of(app: &App, requester: &Requester, headers: HeaderMap) -> Call {
     Call {
         app: app.clone(),
-        claims: asking.claims.clone(),
+        claims: requester.claims.clone(),
         method: Method::POST,
         headers,
         uri: Uri::default(),
@@ -54,7 +55,7 @@ pub(super) fn call_of(app: &App, asking: &Asking, headers: HeaderMap) -> Call {
 /// Queues a job, waits for its end and answers with its pictures.
 pub(super) async fn draw(
     call: &Call,
-    asking: &Asking,
+    requester: &Requester,
     request: &ImageRequest,
     reference: Option<&str>,
     mask: Option<&str>,
@@ -64,8 +65,8 @@ pub(super) async fn draw(
     check_model(call, request.model.as_deref()).await?;
     let mut wish: queue_job::Request = serde_json::from_value(job)
         .map_err(|error| OpenAiError::new(400, "invalid_value", error.to_string()))?;
-    wish.idempotency_key = queue_job::idempotency_key(call)?;
-    let id = queue_job::queue(call, asking.user, wish).await?.id;
+    wish.idempotency_key = idempotency_key(&call.headers)?;
+    let id = queue_job::queue(call, requester.user, wish).await?.id;
     let (_, assets) = await_job::ended(call, id, WAIT_MAX).await.map_err(|error| failure(id, &error))?;
     let mut data = Vec::new();
     for asset in assets {

@@ -4,19 +4,19 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde_json::Value as Document;
 
-use super::asking::admit;
+use super::authenticate::authenticate;
 use super::error::OpenAiError;
 use super::image_job::{call_of, draw};
 use super::image_request::ImageRequest;
 use crate::app::App;
-use crate::functions::receive;
+use crate::receive::receive;
 
 /// `POST images/generations`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Json<Document>, OpenAiError> {
     let (parts, body) = request.into_parts();
     let body = receive(body, app.config.body_bytes_max).await?;
-    let asking = admit(&app, &parts.headers, "images")?;
+    let requester = authenticate(&app, &parts.headers, "images")?;
     let request = ImageRequest::read(&body)?;
-    let call = call_of(&app, &asking, parts.headers);
-    draw(&call, &asking, &request, None, None).await.map(Json)
+    let call = call_of(&app, &requester, parts.headers);
+    draw(&call, &requester, &request, None, None).await.map(Json)
 }

@@ -1,6 +1,6 @@
 //! The dialect of OpenAI: models, pictures and chat under `/v1`.
 
-mod asking;
+mod authenticate;
 mod chat_completions;
 mod chat_engine;
 mod chat_reply;

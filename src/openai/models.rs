@@ -10,7 +10,7 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, StoreError};
 use uuid::Uuid;
 
-use super::asking::{Asking, admit};
+use super::authenticate::{Requester, authenticate};
 use super::chat_engine;
 use super::error::OpenAiError;
 use crate::app::App;
@@ -22,8 +22,8 @@ const CHARACTERS_MAX: u64 = 500;
 
 /// `GET models`
 pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, OpenAiError> {
-    let asking = admit(&app, &headers, "models")?;
-    Ok(Json(json!({"object": "list", "data": all(&app, &asking).await?})))
+    let requester = authenticate(&app, &headers, "models")?;
+    Ok(Json(json!({"object": "list", "data": all(&app, &requester).await?})))
 }
 
 /// `GET models/{id}`
@@ -32,11 +32,11 @@ pub(super) async fn read(
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Result<Json<Document>, OpenAiError> {
-    let asking = admit(&app, &headers, "models")?;
+    let requester = authenticate(&app, &headers, "models")?;
     if let Some(character) = id.strip_prefix(CHARACTER) {
-        return visible_character(&app, &asking, character).map(Json);
+        return visible_character(&app, &requester, character).map(Json);
     }
-    let known = all(&app, &asking).await?;
+    let known = all(&app, &requester).await?;
     known
         .into_iter()
         .find(|model| model["id"] == json!(id))
@@ -44,8 +44,8 @@ pub(super) async fn read(
         .ok_or_else(|| OpenAiError::no_model(&id))
 }
 
-async fn all(app: &App, asking: &Asking) -> Result<Vec<Document>, OpenAiError> {
-    let (app, user) = (app.clone(), asking.user);
+async fn all(app: &App, requester: &Requester) -> Result<Vec<Document>, OpenAiError> {
+    let (app, user) = (app.clone(), requester.user);
     let read = tokio::task::spawn_blocking(move || {
         let pictures = list_models(&app.config.models_dir);
         Ok::<_, StoreError>((pictures, chat_engine::names(&app)?, characters(&app, user)?))
@@ -83,13 +83,13 @@ fn character_json(row: &[Value]) -> Document {
 }
 
 /// A character that the caller may see, as a model.
-fn visible_character(app: &App, asking: &Asking, id: &str) -> Result<Document, OpenAiError> {
+fn visible_character(app: &App, requester: &Requester, id: &str) -> Result<Document, OpenAiError> {
     let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"));
     let id = Uuid::parse_str(id).map_err(|_| missing())?;
     let table = schema().known("characters");
     let reads = app.actors.store().reads();
     let row = reads.get(table, &[Value::Uuid(id)])?.ok_or_else(missing)?;
-    let caller = Caller::new(&asking.claims);
+    let caller = Caller::new(&requester.claims);
     match store::guard::allows(&reads, &caller, table, Command::Select, &row)? {
         true => Ok(character_json(&row)),
         false => Err(missing()),

@@ -1,6 +1,6 @@
 //! `/rest/v1`: PostgREST's dialect over the declared tables.
 //!
-//! The folder is the pipeline: [`request`] → syntax → [`plan`] (with [`relate`] and [`condition`]) → [`select`] or
+//! The folder is the pipeline: [`request`] → syntax → [`plan`] (with [`relationships`] and [`condition`]) → [`select`] or
 //! [`write`] → [`respond`], and [`error`] for everything else.
 
 pub mod body;
@@ -9,7 +9,7 @@ pub mod error;
 pub mod openapi;
 pub mod plan;
 pub mod put;
-pub mod relate;
+pub mod relationships;
 pub mod request;
 pub mod respond;
 pub mod rpc;

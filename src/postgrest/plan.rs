@@ -6,7 +6,7 @@ use syntax::{Aggregate, Nulls, RequestQuery, SelectEmbed, SelectItem};
 
 use super::condition;
 use super::error::PostgrestError;
-use super::relate;
+use super::relationships;
 
 /// Embeds nest at most this deep: each level multiplies the work.
 const EMBED_DEPTH_MAX: usize = 6;
@@ -82,7 +82,7 @@ fn level(
             SelectItem::Embed(embed) | SelectItem::Spread(embed) => {
                 let spread = matches!(item, SelectItem::Spread(_));
                 let key = embed.output_name().to_string();
-                let (target, link) = relate::resolve(table, embed)?;
+                let (target, link) = relationships::resolve(table, embed)?;
                 let mut inner_path = path.to_vec();
                 inner_path.push(used_name(request, path, embed));
                 let child = level(target, Some(&embed.select), request, &inner_path, depth + 1)?;

@@ -14,7 +14,7 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Store};
 
 use super::error::StorageError;
-use super::request::{BucketName, Members, Who, parameter};
+use super::request::{BucketName, Members, Requester, parameter};
 use crate::app::App;
 
 /// Patterns of media types that one bucket may have.
@@ -24,7 +24,11 @@ const LISTED_MAX: usize = 1000;
 
 type Answer = Result<Json<Document>, StorageError>;
 
-pub(crate) async fn list(State(app): State<App>, Who(claims): Who, RawQuery(query): RawQuery) -> Answer {
+pub(crate) async fn list(
+    State(app): State<App>,
+    Requester(claims): Requester,
+    RawQuery(query): RawQuery,
+) -> Answer {
     let number = |name| parameter(query.as_deref(), name).and_then(|text| text.parse::<usize>().ok());
     let search = parameter(query.as_deref(), "search").unwrap_or_default().to_lowercase();
     let found: Vec<Document> = visible(app.actors.store(), &claims, None)?
@@ -37,13 +41,17 @@ pub(crate) async fn list(State(app): State<App>, Who(claims): Who, RawQuery(quer
     Ok(Json(Document::Array(found)))
 }
 
-pub(crate) async fn read(State(app): State<App>, Who(claims): Who, BucketName(id): BucketName) -> Answer {
+pub(crate) async fn read(
+    State(app): State<App>,
+    Requester(claims): Requester,
+    BucketName(id): BucketName,
+) -> Answer {
     let rows = visible(app.actors.store(), &claims, Some(&id))?;
     let row = rows.first().ok_or(FileRefusal::NoSuchBucket)?;
     Ok(Json(bucket_json(row)))
 }
 
-pub(crate) async fn create(State(app): State<App>, Who(claims): Who, body: Members) -> Answer {
+pub(crate) async fn create(State(app): State<App>, Requester(claims): Requester, body: Members) -> Answer {
     let id = match body.text("id")? {
         Some(id) => id,
         None => body.needed("name")?,
@@ -60,7 +68,7 @@ pub(crate) async fn create(State(app): State<App>, Who(claims): Who, body: Membe
 
 pub(crate) async fn change(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     BucketName(id): BucketName,
     body: Members,
 ) -> Answer {
@@ -74,12 +82,20 @@ pub(crate) async fn change(
     Ok(Json(json!({"message": "Successfully updated"})))
 }
 
-pub(crate) async fn empty(State(app): State<App>, Who(claims): Who, BucketName(id): BucketName) -> Answer {
+pub(crate) async fn empty(
+    State(app): State<App>,
+    Requester(claims): Requester,
+    BucketName(id): BucketName,
+) -> Answer {
     while app.actors.ask(&claims, EmptyBucket { id: id.clone() }).await? {}
     Ok(Json(json!({"message": "Successfully emptied"})))
 }
 
-pub(crate) async fn delete(State(app): State<App>, Who(claims): Who, BucketName(id): BucketName) -> Answer {
+pub(crate) async fn delete(
+    State(app): State<App>,
+    Requester(claims): Requester,
+    BucketName(id): BucketName,
+) -> Answer {
     app.actors.ask(&claims, DeleteBucket { id }).await?;
     Ok(Json(json!({"message": "Successfully deleted"})))
 }

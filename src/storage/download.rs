@@ -17,7 +17,7 @@ use tokio_util::io::ReaderStream;
 use super::error::StorageError;
 use super::object::{Object, bucket, find, readable};
 use super::range::{Part, part};
-use super::request::{Place, Who, parameter};
+use super::request::{Place, Requester, parameter};
 use crate::app::App;
 
 /// Files up to this size are read at once.
@@ -28,7 +28,7 @@ const PIECE_BYTES: usize = 128 << 10;
 /// `GET object/{bucket}/{key}`, `GET object/authenticated/{bucket}/{key}`.
 pub(crate) async fn with_token(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     place: Place,
     RawQuery(query): RawQuery,
     method: Method,

@@ -8,12 +8,12 @@ use serde_json::{Value as Document, json};
 use super::download::published;
 use super::error::StorageError;
 use super::object::{Object, readable};
-use super::request::{Place, Who};
+use super::request::{Place, Requester};
 use crate::app::App;
 
 pub(crate) async fn with_token(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     place: Place,
 ) -> Result<Json<Document>, StorageError> {
     Ok(Json(describe(&readable(app.actors.store(), &claims, &place.bucket, &place.key)?)))

@@ -12,7 +12,7 @@ use store::{Caller, Store, StoreError};
 
 use super::error::StorageError;
 use super::object::{Object, bucket};
-use super::request::{BucketName, Members, Who};
+use super::request::{BucketName, Members, Requester};
 use crate::app::App;
 
 /// Entries of one answer.
@@ -59,7 +59,7 @@ struct Walk<'w> {
 
 pub(crate) async fn list(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     BucketName(id): BucketName,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
@@ -97,7 +97,7 @@ pub(crate) async fn list(
 /// Pages by name, with a cursor.
 pub(crate) async fn list_v2(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     BucketName(id): BucketName,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {

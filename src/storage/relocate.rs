@@ -12,13 +12,13 @@ use serde_json::{Value as Document, json};
 
 use super::error::StorageError;
 use super::object::Object;
-use super::request::{Members, Who};
+use super::request::{Members, Requester};
 use super::upload::wants_upsert;
 use crate::app::App;
 
 pub(crate) async fn move_object(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
     let (from, to) = ends(&body)?;
@@ -30,7 +30,7 @@ pub(crate) async fn move_object(
 
 pub(crate) async fn copy_object(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     headers: HeaderMap,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {

@@ -8,7 +8,7 @@ use serde_json::{Value as Document, json};
 
 use super::error::StorageError;
 use super::object::Object;
-use super::request::{BucketName, Members, Place, Who};
+use super::request::{BucketName, Members, Place, Requester};
 use crate::app::App;
 
 /// Files that one request may remove.
@@ -16,7 +16,7 @@ const KEYS_MAX: usize = 1000;
 
 pub(crate) async fn several(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     BucketName(bucket): BucketName,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
@@ -28,7 +28,7 @@ pub(crate) async fn several(
 
 pub(crate) async fn one(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     place: Place,
 ) -> Result<Json<Document>, StorageError> {
     let message = RemoveObjects { bucket: place.bucket, names: vec![place.key] };

@@ -17,7 +17,7 @@ use super::download::{guard_against_scripts, published, set};
 use super::error::StorageError;
 use super::object::{Object, find, readable};
 use super::range::{Part, part};
-use super::request::{Place, Who, parameter};
+use super::request::{Place, Requester, parameter};
 use super::ticket::{self, Opens};
 use super::transform::{from_parameters, from_query};
 use crate::app::App;
@@ -39,7 +39,7 @@ static KEPT: Mutex<Kept> = Mutex::new(Kept { pictures: VecDeque::new(), bytes: 0
 /// `GET render/image/authenticated/{bucket}/{key}`
 pub(crate) async fn with_token(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     place: Place,
     RawQuery(query): RawQuery,
     method: Method,

@@ -15,15 +15,15 @@ use crate::caller::claims_from;
 /// Largest JSON body, in bytes.
 const JSON_BYTES_MAX: usize = 1 << 20;
 
-/// Whoever sent the request.
-pub(crate) struct Who(pub Claims);
+/// The sender of the request, by its claims.
+pub(crate) struct Requester(pub Claims);
 
-impl FromRequestParts<App> for Who {
+impl FromRequestParts<App> for Requester {
     type Rejection = StorageError;
 
-    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Who, StorageError> {
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Requester, StorageError> {
         claims_from(&parts.headers, &app.keys, &app.config)
-            .map(Who)
+            .map(Requester)
             .map_err(|bad| StorageError::new(403, "Unauthorized", "InvalidJWT", bad.message))
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::error::StorageError;
 use super::incoming::{drain, next_piece};
-use super::request::{Place, Who, header as header_text};
+use super::request::{Place, Requester, header as header_text};
 use super::unfinished::{Held, LIFE, Note, Unfinished};
 use super::upload::{admit, metadata_of, wants_upsert};
 use crate::app::App;
@@ -41,7 +41,7 @@ pub(crate) fn abilities(headers: &mut HeaderMap, bytes_max: u64) {
 /// `POST upload/resumable`: begins one.
 pub(crate) async fn create(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     request: Request,
 ) -> Result<Response, StorageError> {
     let (parts, body) = request.into_parts();
@@ -76,7 +76,7 @@ pub(crate) async fn create(
 /// `HEAD upload/resumable/{id}`: how much has arrived.
 pub(crate) async fn state(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     Path(id): Path<String>,
 ) -> Result<Response, StorageError> {
     let uploads = Unfinished::of(&app.config.data);
@@ -95,7 +95,7 @@ pub(crate) async fn state(
 /// `PATCH upload/resumable/{id}`: the next piece.
 pub(crate) async fn go_on(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, StorageError> {
@@ -133,7 +133,7 @@ pub(crate) async fn go_on(
 /// `DELETE upload/resumable/{id}`: gives one up.
 pub(crate) async fn give_up(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     Path(id): Path<String>,
 ) -> Result<Response, StorageError> {
     let uploads = Unfinished::of(&app.config.data);

@@ -14,7 +14,7 @@ use super::download::serve;
 use super::error::StorageError;
 use super::incoming::drain;
 use super::object::{bucket, find, readable};
-use super::request::{BucketName, Members, Place, Who, parameter};
+use super::request::{BucketName, Members, Place, Requester, parameter};
 use super::ticket::{self, Opens};
 use super::transform::{from_json, parameters};
 use super::upload::{may_write, receive, wants_upsert};
@@ -47,7 +47,7 @@ pub fn signed_url(
 /// `POST object/sign/{bucket}/{key}`
 pub(crate) async fn one(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     place: Place,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
@@ -63,7 +63,7 @@ pub(crate) async fn one(
 /// `POST object/sign/{bucket}`: each path has its own answer.
 pub(crate) async fn several(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     BucketName(id): BucketName,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
@@ -114,7 +114,7 @@ pub(crate) async fn download(
 /// `POST object/upload/sign/{bucket}/{key}`
 pub(crate) async fn upload(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     place: Place,
     headers: HeaderMap,
 ) -> Result<Json<Document>, StorageError> {

@@ -28,7 +28,7 @@ static BUSY: Mutex<Option<HashSet<Uuid>>> = Mutex::new(None);
 pub(crate) struct Note {
     pub bucket: String,
     pub key: String,
-    /// Who began it; absent for the service.
+    /// Its owner; absent for the service.
     pub owner: Option<Uuid>,
     pub length: u64,
     pub mime_type: String,

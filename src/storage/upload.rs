@@ -17,7 +17,7 @@ use store::{Caller, Store, StoreError, guard};
 use super::error::StorageError;
 use super::incoming::{Incoming, drain, next_piece};
 use super::object::{Object, bucket, find_row};
-use super::request::{Place, Who, header as header_text};
+use super::request::{Place, Requester, header as header_text};
 use crate::app::App;
 
 /// Longest `cacheControl` of a form, in bytes.
@@ -31,7 +31,7 @@ const UNKNOWN_TYPE: &str = "application/octet-stream";
 /// `POST`: refuses a path that is taken unless `x-upsert: true`.
 pub(crate) async fn create(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     place: Place,
     request: Request,
 ) -> Result<Response, StorageError> {
@@ -42,7 +42,7 @@ pub(crate) async fn create(
 /// `PUT`: replaces what is there.
 pub(crate) async fn replace(
     State(app): State<App>,
-    Who(claims): Who,
+    Requester(claims): Requester,
     place: Place,
     request: Request,
 ) -> Result<Response, StorageError> {

@@ -15,6 +15,7 @@ use crate::functions::call::{Call, Outcome, ok, position, table};
 use crate::functions::error::FunctionError;
 use crate::functions::jobs::queue_job;
 use crate::functions::{await_job, cast, put_row, templates};
+use crate::receive::idempotency_key;
 
 const TIME_MAX: Duration = Duration::from_secs(540);
 const TAGS_MAX: usize = 8;
@@ -71,7 +72,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     }
     let mut wish: queue_job::Request =
         serde_json::from_value(job).map_err(|error| FunctionError::bad(error.to_string()))?;
-    wish.idempotency_key = queue_job::idempotency_key(&call)?;
+    wish.idempotency_key = idempotency_key(&call.headers)?;
     let job_id = queue_job::queue(&call, user, wish).await?.id;
     let (_, assets) = await_job::ended(&call, job_id, TIME_MAX).await?;
     let mut kept = Vec::new();

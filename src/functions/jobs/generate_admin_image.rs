@@ -15,6 +15,7 @@ use super::queue_job;
 use crate::functions::await_job::ended;
 use crate::functions::call::{Call, Outcome, ok, position, table};
 use crate::functions::error::FunctionError;
+use crate::receive::idempotency_key;
 use crate::storage::signed_url;
 
 /// How long to wait for one picture.
@@ -40,7 +41,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let user = on_whose_behalf(&call, request.user_id).await?;
     let prompt = request.prompt.filter(|prompt| !prompt.trim().is_empty());
     let prompt = prompt.ok_or_else(|| FunctionError::bad("prompt is missing"))?;
-    let key = queue_job::idempotency_key(&call)?;
+    let key = idempotency_key(&call.headers)?;
     let (job, asset) = draw(&call, user, &prompt, key).await?;
     let url = |column: &str| {
         let path = asset[column].as_str()?;
@@ -92,7 +93,7 @@ struct Names {
 pub(crate) async fn avatars(call: Call) -> Outcome {
     let Names { mut names, user_id } = call.read()?;
     let user = on_whose_behalf(&call, user_id).await?;
-    let key = queue_job::idempotency_key(&call)?;
+    let key = idempotency_key(&call.headers)?;
     if names.is_empty() {
         names = vec!["Luna".into(), "Atlas".into()];
     }

@@ -16,9 +16,7 @@ use crate::functions::job_prompts::{JobPrompts, Mode};
 use crate::functions::job_row::Wish;
 use crate::functions::prompts::get_negative_prompt::negative_prompt;
 use crate::functions::{job_fields, minors, prices};
-
-/// Longest Idempotency-Key, in characters.
-const KEY_CHARS_MAX: usize = 200;
+use crate::receive::idempotency_key;
 
 /// What is wanted. An empty text counts as none.
 #[derive(Deserialize)]
@@ -186,21 +184,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "queue-job takes POST"));
     }
     let mut request: Request = call.read()?;
-    request.idempotency_key = idempotency_key(&call)?;
+    request.idempotency_key = idempotency_key(&call.headers)?;
     let user = call.user()?;
     let Queued { id, queue, status, existed } = queue(&call, user, request).await?;
     let message = if existed { "This job was queued before" } else { "Job queued successfully" };
     ok(json!({"jobId": id, "status": status, "queueName": queue, "message": message}))
-}
-
-/// The key that a caller gave its request.
-pub(crate) fn idempotency_key(call: &Call) -> Result<Option<String>, FunctionError> {
-    match call.header("idempotency-key").filter(|key| !key.is_empty()) {
-        Some(key) if key.chars().count() > KEY_CHARS_MAX => {
-            Err(FunctionError::bad(format!("Idempotency-Key: longer than {KEY_CHARS_MAX} characters")))
-        }
-        key => Ok(key.map(str::to_string)),
-    }
 }
 
 /// A job in the queue.

@@ -1,4 +1,4 @@
-//! Who asks: a token of an account's program, or an account's own access token. Keys alone are no account.
+//! Who sends a request: a token of an account's program, or an account's own access token. Keys alone are no account.
 
 use actors::user::api_tokens::NoteTokenUse;
 use axum::http::HeaderMap;
@@ -13,15 +13,15 @@ use crate::functions::operators::api_tokens::{PREFIX, hash};
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
 
-/// Somebody who may do what they ask for.
+/// The account behind a request.
 #[derive(Clone, Debug)]
-pub(super) struct Asking {
+pub(super) struct Requester {
     pub claims: Claims,
     pub user: Uuid,
 }
 
-/// Tells who asks and whether their token is for this.
-pub(super) fn admit(app: &App, headers: &HeaderMap, scope: &str) -> Result<Asking, OpenAiError> {
+/// The account behind a request, if its token is for this.
+pub(super) fn authenticate(app: &App, headers: &HeaderMap, scope: &str) -> Result<Requester, OpenAiError> {
     let refused = |message: &str| OpenAiError::new(401, "invalid_api_key", message);
     let token = bearer(headers).map_err(|error| refused(&error.message))?;
     let token = token.ok_or_else(|| refused("No API key provided: send it as a Bearer token."))?;
@@ -36,7 +36,7 @@ pub(super) fn admit(app: &App, headers: &HeaderMap, scope: &str) -> Result<Askin
     let user = claims.user_id.ok_or_else(|| {
         refused("This key stands for no account: use a token of create-api-token or an access token.")
     })?;
-    Ok(Asking { claims, user })
+    Ok(Requester { claims, user })
 }
 
 fn by_api_token(app: &App, token: &str, scope: &str) -> Result<Claims, OpenAiError> {
@@ -66,7 +66,7 @@ fn by_api_token(app: &App, token: &str, scope: &str) -> Result<Claims, OpenAiErr
     };
     let claims = Claims::user(user);
     if NoteTokenUse::is_due(&row) {
-        // Nobody waits for the note.
+        // The request does not wait for the note.
         let (app, claims) = (app.clone(), claims.clone());
         tokio::spawn(async move {
             if let Err(error) = app.actors.ask(&claims, NoteTokenUse { id }).await {

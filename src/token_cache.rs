@@ -10,11 +10,11 @@ const TOKENS_MAX: usize = 4096;
 
 /// What checked tokens say, by their BLAKE3.
 #[derive(Debug, Default)]
-pub(crate) struct VerifiedTokens {
+pub(crate) struct TokenCache {
     claims: Mutex<HashMap<blake3::Hash, (Claims, u64)>>,
 }
 
-impl VerifiedTokens {
+impl TokenCache {
     /// Whom a token stands for that was checked before and has not ended since.
     pub fn get(&self, token: &str) -> Option<Claims> {
         let known = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
@@ -42,7 +42,7 @@ mod tests {
 
     #[test]
     fn only_tokens_that_last_are_known() {
-        let (tokens, now) = (VerifiedTokens::default(), now());
+        let (tokens, now) = (TokenCache::default(), now());
         tokens.add("lasts", &Claims::anonymous(), now + 60);
         tokens.add("ended", &Claims::anonymous(), now);
         assert!(tokens.get("lasts").is_some());
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn memory_stays_bounded() {
-        let (tokens, now) = (VerifiedTokens::default(), now());
+        let (tokens, now) = (TokenCache::default(), now());
         for number in 0..3 * TOKENS_MAX {
             tokens.add(&number.to_string(), &Claims::anonymous(), now + 60);
         }

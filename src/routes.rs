@@ -1,0 +1,146 @@
+//! Every route on one screen, and what is around each request.
+
+use std::convert::Infallible;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::json;
+use tower::{Service, service_fn};
+
+use crate::app::App;
+use crate::bodies::Arrival;
+use crate::{functions, gotrue, openai, operate, postgrest, storage};
+
+/// Names a request, in both directions.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Longest request target, in bytes.
+const TARGET_BYTES_MAX: usize = 64 * 1024;
+
+/// Headers that scripts of other origins may read.
+const EXPOSED: &str = "Content-Range, Content-Location, Location, Preference-Applied, X-Total-Count, Link, \
+                       x-supabase-api-version, x-relay-error, Upload-Offset, Upload-Length, Tus-Resumable";
+
+/// Everything the server answers, on one screen: `/rest/v1` by [`postgrest::answer`], the rest by the router.
+///
+/// Rows are read far more often than anything else is asked for, and a router with layers costs as much as finding a
+/// row (`benches/http.rs`).
+pub fn service(
+    app: App,
+) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
+    let routes = Router::new()
+        .route("/health", get(operate::health))
+        .route("/admin/v1/backup", post(operate::backup))
+        .route("/admin/v1/check", post(operate::check))
+        .nest("/auth/v1", gotrue::routes())
+        .nest("/functions/v1", functions::routes())
+        .nest("/storage/v1", storage::routes())
+        .nest("/v1", openai::routes())
+        .fallback(no_route)
+        .with_state(app.clone());
+    service_fn(move |request| answer(app.clone(), routes.clone(), request))
+}
+
+async fn no_route() -> Response {
+    (StatusCode::NOT_FOUND, axum::Json(json!({"code": "NOT_FOUND", "message": "no such route"})))
+        .into_response()
+}
+
+/// Around every request: cross-origin rules, request id, limits, error bodies, one log line.
+async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Response, Infallible> {
+    let started = std::time::Instant::now();
+    let given = request.headers().get(REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= 64);
+    let request_id = match given.filter(|id| id.to_str().is_ok()) {
+        Some(id) => id.clone(),
+        None => {
+            let id = new_request_id();
+            request.headers_mut().insert(REQUEST_ID, id.clone());
+            id
+        }
+    };
+    let method = request.method().clone();
+    let logged = tracing::enabled!(tracing::Level::INFO).then(|| request.uri().path().to_string());
+    let preflight = (method == Method::OPTIONS).then(|| {
+        let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
+        (asked, request.uri().path().starts_with(storage::RESUMABLE))
+    });
+    let target = request.uri();
+    let too_long = target.path().len() + target.query().map_or(0, str::len) > TARGET_BYTES_MAX;
+    DefaultBodyLimit::max(app.config.body_bytes_max).apply(&mut request);
+    let mut response = if preflight.is_some() {
+        StatusCode::OK.into_response()
+    } else if too_long {
+        let body = json!({"code": "PGRST100", "message": "URI too long", "details": null, "hint": null});
+        (StatusCode::URI_TOO_LONG, axum::Json(body)).into_response()
+    } else {
+        let goes_to_disk = request.uri().path().starts_with("/storage/v1/");
+        let (request, arrival) = app.bodies.watch(request, goes_to_disk);
+        let response = match postgrest::is_below(request.uri().path()) {
+            true => postgrest::answer(app.clone(), request).await,
+            false => routes.call(request).await?,
+        };
+        arrival.and_then(|arrival| unfinished(&arrival)).unwrap_or(response)
+    };
+    let status = response.status();
+    // The client takes an error without a JSON body for a success; the framework's own refusals are plain text.
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/"));
+    if (status.is_client_error() || status.is_server_error()) && !is_json && method != Method::HEAD {
+        let reason = status.canonical_reason().unwrap_or("error");
+        let body =
+            json!({"code": status.as_u16().to_string(), "message": reason, "details": null, "hint": null});
+        response = (status, axum::Json(body)).into_response();
+    }
+    let headers = response.headers_mut();
+    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    if let Some((asked, resumable)) = preflight {
+        let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
+        let default = HeaderValue::from_static("authorization, x-client-info, apikey, content-type");
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, asked.unwrap_or(default));
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("3600"));
+        if resumable {
+            storage::resumable_abilities(headers, app.config.file_bytes_max);
+        }
+    }
+    if let Some(path) = logged {
+        let request_id = request_id.to_str().unwrap_or_default();
+        let ms = started.elapsed().as_millis() as u64;
+        tracing::info!(request_id, %method, path, status = status.as_u16(), ms);
+    }
+    headers.insert(REQUEST_ID, request_id);
+    Ok(response)
+}
+
+/// The answer to a request whose body did not arrive whole.
+fn unfinished(arrival: &Arrival) -> Option<Response> {
+    let (status, message) = if arrival.found_no_room() {
+        (StatusCode::TOO_MANY_REQUESTS, "too many large requests at one time")
+    } else if arrival.paused_too_long() {
+        (StatusCode::REQUEST_TIMEOUT, "the request did not go on")
+    } else {
+        return None;
+    };
+    let code = status.as_u16().to_string();
+    let body = json!({"code": code, "message": message, "details": null, "hint": null});
+    let mut response = (status, axum::Json(body)).into_response();
+    if status == StatusCode::TOO_MANY_REQUESTS {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Some(response)
+}
+
+/// A name for a request whose client gave none.
+fn new_request_id() -> HeaderValue {
+    let mut buffer = uuid::Uuid::encode_buffer();
+    // From the thread's own generator: the system's costs a call into the kernel each time.
+    let id = uuid::Builder::from_random_bytes(rand::random()).into_uuid();
+    let text = id.hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unnamed"))
+}

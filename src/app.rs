@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use actors::Actors;
-use actors::conversation::chat::Chat;
-use actors::render::Render;
+use services::Services;
 
 use crate::bodies::Bodies;
 use crate::config::Config;
@@ -13,16 +11,12 @@ use crate::keys::Keys;
 /// Shared by all handlers.
 #[derive(Debug)]
 pub struct Shared {
-    /// Who decides.
-    pub actors: Actors,
-    /// Who draws; absent when jobs wait for remote workers.
-    pub render: Option<Render>,
+    /// What can be asked for.
+    pub services: Services,
     /// What signs tokens.
-    pub keys: Keys,
+    pub keys: Arc<Keys>,
     /// How we were started.
     pub config: Config,
-    /// Replies that are being made.
-    pub chat: Chat,
     /// Memory for the bodies of requests.
     pub bodies: Bodies,
 }

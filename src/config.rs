@@ -3,9 +3,11 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use actors::job_scheduler::QueueLimits;
 use language::{EngineLimits, RemoteLimits};
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
+use services::Settings;
 
 /// Everything that can be set; each field may also stand in `playhouse.json` of the data folder.
 #[derive(Clone, Deserialize, Serialize)]
@@ -166,6 +168,21 @@ impl Default for Config {
 }
 
 impl Config {
+    /// What use cases need to know.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            charge_credits: self.charge_credits,
+            queue_limits: QueueLimits {
+                waiting_max: self.jobs_waiting_max,
+                waiting_per_user_max: self.jobs_waiting_per_user_max,
+            },
+            models_dir: self.models_dir.clone(),
+            fetch_references: self.fetch_references,
+            fetch_private_addresses: self.fetch_private_addresses,
+            public_url: self.public_url.clone(),
+        }
+    }
+
     /// Where the engines that make words come from.
     pub fn language(&self) -> actors::language::LanguageConfig {
         actors::language::LanguageConfig {

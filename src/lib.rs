@@ -8,6 +8,7 @@ mod connections;
 pub mod functions;
 pub mod gotrue;
 pub mod keys;
+mod links;
 pub mod openai;
 pub mod operate;
 pub mod postgrest;
@@ -30,6 +31,7 @@ use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
+use services::Services;
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
@@ -37,6 +39,7 @@ use app::Shared;
 use bodies::Bodies;
 use config::Config;
 use keys::Keys;
+use links::OwnLinks;
 
 /// Opens the store of a data folder and says in the log what was unusual.
 pub fn open(config: &Config) -> Result<Store, String> {
@@ -92,7 +95,15 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     note_address(&config)?;
     tracing::info!(url = config.url(), data = %config.data.display(), "serving");
     let bodies = Bodies::new(config.bodies_bytes_max);
-    let shared = Arc::new(Shared { actors, render, keys, config, chat: chat.clone(), bodies });
+    let keys = Arc::new(keys);
+    let services = Services {
+        actors,
+        chat: chat.clone(),
+        render,
+        links: Arc::new(OwnLinks { keys: keys.clone(), config: config.clone() }),
+        settings: Arc::new(config.settings()),
+    };
+    let shared = Arc::new(Shared { services, keys, config, bodies });
     let stopped = async move {
         stop.await;
         chat.close().await;
@@ -102,8 +113,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     for task in [sweeps, expiry, recovery] {
         task.abort();
     }
-    if let Some(render) = &shared.render {
-        render.stop(&shared.actors).await;
+    if let Some(render) = &shared.services.render {
+        render.stop(&shared.services.actors).await;
     }
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     Ok(())

@@ -14,9 +14,9 @@ use crate::caller;
 
 /// `GET /health`: whether we serve, and how each actor fares.
 pub async fn health(State(app): State<App>) -> Response {
-    let actors = app.actors.health();
-    let read_only = app.actors.store().is_read_only();
-    let has_room = app.actors.store().has_room();
+    let actors = app.services.actors.health();
+    let read_only = app.services.actors.store().is_read_only();
+    let has_room = app.services.actors.store().has_room();
     let well = !read_only && has_room && actors.iter().all(|actor| actor.alive);
     let detail: Vec<_> = actors
         .iter()
@@ -32,12 +32,12 @@ pub async fn health(State(app): State<App>) -> Response {
         "version": env!("CARGO_PKG_VERSION"),
         "read_only": read_only,
         "disk_full": !has_room,
-        "commits": app.actors.store().commits(),
-        "flushes": app.actors.store().flushes(),
+        "commits": app.services.actors.store().commits(),
+        "flushes": app.services.actors.store().flushes(),
         "bodies_bytes": app.bodies.bytes(),
         "actors": detail,
         "chat": {
-            "model": chat_model(&app), "replies_under_way": app.chat.active(),
+            "model": chat_model(&app), "replies_under_way": app.services.chat.active(),
         },
     });
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -47,7 +47,7 @@ pub async fn health(State(app): State<App>) -> Response {
 /// How the chat model of this machine fares.
 fn chat_model(app: &App) -> serde_json::Value {
     use actors::language::LocalStatus;
-    match app.chat.engines().local_status() {
+    match app.services.chat.engines().local_status() {
         LocalStatus::Absent => json!({"state": "absent"}),
         LocalStatus::Fetching(bytes) => json!({"state": "fetching", "bytes": bytes}),
         LocalStatus::Failed(reason) => json!({"state": "failed", "reason": reason}),
@@ -84,7 +84,7 @@ pub async fn backup(
     if let Some(refusal) = forbidden(&app, &headers) {
         return refusal;
     }
-    let store = app.actors.store().clone();
+    let store = app.services.actors.store().clone();
     match tokio::task::spawn_blocking(move || store.backup(&request.target)).await {
         Ok(Ok(manifest)) => axum::Json(manifest).into_response(),
         Ok(Err(error)) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
@@ -110,7 +110,7 @@ pub async fn check(
         return refusal;
     }
     let contents = Contents::of(body.is_some_and(|asked| asked.quick));
-    let store = app.actors.store().clone();
+    let store = app.services.actors.store().clone();
     match tokio::task::spawn_blocking(move || store.check_with(contents)).await {
         Ok(Ok(report)) => axum::Json(report_json(&report)).into_response(),
         Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),

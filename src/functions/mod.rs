@@ -1,30 +1,14 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
-mod ask_model;
-pub(crate) mod await_job;
-pub mod call;
-pub(crate) mod cast;
 mod characters;
 mod chat;
-mod enhance_scene;
-mod enhancement;
 pub mod error;
-mod job_fields;
-mod job_pictures;
-mod job_prompts;
-mod job_row;
-pub(crate) mod jobs;
-mod minors;
-pub(crate) mod operators;
-mod picture;
-mod prices;
+pub mod http_call;
+mod jobs;
+mod operators;
 mod prompts;
-mod put_row;
-pub(crate) mod reference;
-mod replicate_input;
-mod scene_picture;
-pub(crate) mod templates;
 mod uploaded;
+mod wording;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -35,14 +19,15 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::json;
+use services::context::Context;
 use tokio::sync::Semaphore;
 
 use crate::app::App;
 use crate::caller::{bearer, claims_from};
 use crate::receive::receive;
 use crate::storage::drain;
-use call::{Call, Outcome};
 use error::FunctionError;
+use http_call::{Call, Outcome};
 
 /// Files that arrive at one time; they are held in memory.
 const UPLOADS_MAX: usize = 8;
@@ -55,7 +40,7 @@ type FunctionFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(dead_code, reason = "every way in stands ready, whether or not a function uses it yet")]
 enum Access {
-    /// Whoever can sign the request in the function's own way.
+    /// Those who can sign the request in the function's own way.
     Signed,
     /// Any valid key or token.
     Token,
@@ -177,7 +162,9 @@ async fn invoke(State(app): State<App>, Path(name): Path<String>, request: Reque
                 (receive(body, bytes_max).await?, Some(permit))
             }
         };
-        let call = Call { app, claims, method: parts.method, headers: parts.headers, uri: parts.uri, body };
+        let context = Context { services: app.services.clone(), claims };
+        let (method, headers, uri) = (parts.method, parts.headers, parts.uri);
+        let call = Call { context, app, method, headers, uri, body };
         (function.run)(call).await
     };
     answer.await.unwrap_or_else(FunctionError::into_response)
@@ -213,7 +200,7 @@ fn admit(function: &Function, app: &App, headers: &HeaderMap) -> Result<models::
             Err(unauthorized("sign in as an administrator to call this function"))
         }
         Access::Admin => {
-            let reads = app.actors.store().reads();
+            let reads = app.services.actors.store().reads();
             let admin = claims.is_service() || store::Caller::new(&claims).is_admin(&reads)?;
             if admin { Ok(claims) } else { Err(FunctionError::forbidden("administrators only")) }
         }

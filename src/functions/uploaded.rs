@@ -8,8 +8,8 @@ use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{StatusCode, header};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::call::Call;
 use super::error::FunctionError;
+use super::http_call::Call;
 
 /// Longest option, in bytes.
 const OPTION_BYTES_MAX: usize = 4 << 10;
@@ -90,7 +90,7 @@ async fn form(kind: String, body: Bytes) -> Result<Uploaded, FunctionError> {
 }
 
 /// Waits until a file may be read; with too many others before it the caller is asked to come back.
-pub(super) async fn turn() -> Result<SemaphorePermit<'static>, FunctionError> {
+pub(super) async fn reading_permit() -> Result<SemaphorePermit<'static>, FunctionError> {
     match tokio::time::timeout(READING_WAIT_MAX, READING.acquire()).await {
         Ok(Ok(permit)) => Ok(permit),
         _ => {
@@ -103,7 +103,7 @@ pub(super) async fn turn() -> Result<SemaphorePermit<'static>, FunctionError> {
 }
 
 /// Runs what takes a while on a thread of its own.
-pub(super) async fn aside<T: Send + 'static>(
+pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FunctionError> + Send + 'static,
 ) -> Result<T, FunctionError> {
     match tokio::task::spawn_blocking(work).await {

@@ -15,7 +15,7 @@ use crate::token::{self, Subject};
 /// The account at `column` = `value`: `id`, `email` or `phone`.
 pub(crate) fn find(app: &App, column: &str, value: Value) -> Result<Option<Row>, AuthError> {
     let users = schema().known("auth.users");
-    Ok(app.actors.store().reads().referring(users, users.at(column), &value)?.pop())
+    Ok(app.services.actors.store().reads().referring(users, users.at(column), &value)?.pop())
 }
 
 /// A column of an account.
@@ -40,8 +40,11 @@ pub(crate) fn not_banned(user: &Row) -> Result<(), AuthError> {
 /// The account as JSON: absent rather than null.
 pub(crate) fn user_json(app: &App, user: &Row) -> Result<Json, AuthError> {
     let identities = schema().known("auth.identities");
-    let rows =
-        app.actors.store().reads().referring(identities, identities.at("user_id"), column(user, "id"))?;
+    let rows = app.services.actors.store().reads().referring(
+        identities,
+        identities.at("user_id"),
+        column(user, "id"),
+    )?;
     let mut answer = Map::new();
     let text = |name: &str| Json::from(column(user, name).as_str().unwrap_or_default());
     answer.insert("id".into(), json!(id(user)));
@@ -134,7 +137,12 @@ pub(crate) async fn start_session(
         user_agent: agent.map(|agent| agent.chars().take(256).collect()),
         token_hash: hashed(&refresh_token),
     };
-    let user = app.actors.ask(&service(headers, app), decision).await?.ok_or_else(AuthError::credentials)?;
+    let user = app
+        .services
+        .actors
+        .ask(&service(headers, app), decision)
+        .await?
+        .ok_or_else(AuthError::credentials)?;
     session_json(app, &user, session_id, method, &refresh_token)
 }
 
@@ -193,7 +201,7 @@ pub(crate) fn current(headers: &HeaderMap, app: &App) -> Result<(Claims, Row), A
     };
     let sessions = schema().known("auth.sessions");
     let session = match claims.session_id {
-        Some(session) => app.actors.store().reads().get(sessions, &[Value::Uuid(session)])?,
+        Some(session) => app.services.actors.store().reads().get(sessions, &[Value::Uuid(session)])?,
         None => None,
     };
     let own = session.is_some_and(|row| row[sessions.at("user_id")].as_uuid() == claims.user_id);

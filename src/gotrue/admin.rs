@@ -60,7 +60,7 @@ pub(crate) async fn list(
     let page = number("page", 1)?.max(1);
     let per_page = number("per_page", PER_PAGE)?.clamp(1, PER_PAGE_MAX);
     let caller = Caller::new(&claims);
-    let reader = Reader::new(app.actors.store().reads(), &caller, Limits::default());
+    let reader = Reader::new(app.services.actors.store().reads(), &caller, Limits::default());
     let mut wanted = Rows::all(schema().known("auth.users").id).order("created_at", true).limit(per_page);
     wanted.offset = (page - 1).saturating_mul(per_page);
     let found = reader.select(&wanted, true)?;
@@ -171,12 +171,12 @@ async fn make(app: &App, claims: &Claims, body: &Body, origin: Origin) -> Result
         phone_confirmed: body.flag("phone_confirm")?,
         invited: origin == Origin::Invitation,
     };
-    let user = app.actors.ask(claims, decision).await?;
+    let user = app.services.actors.ask(claims, decision).await?;
     if banned_until.is_none() {
         return Ok(user);
     }
     let change = ChangeAccount { user_id, banned_until, ..ChangeAccount::default() };
-    app.actors.ask(claims, change).await?.ok_or_else(not_found)
+    app.services.actors.ask(claims, change).await?.ok_or_else(not_found)
 }
 
 pub(crate) async fn create(
@@ -214,7 +214,7 @@ pub(crate) async fn change(
         banned_until,
         ..ChangeAccount::default()
     };
-    let user = app.actors.ask(&claims, change).await?.ok_or_else(not_found)?;
+    let user = app.services.actors.ask(&claims, change).await?.ok_or_else(not_found)?;
     Ok(Json(user_json(&app, &user)?))
 }
 
@@ -228,8 +228,8 @@ pub(crate) async fn delete(
     let user = named(&app, &user)?;
     let keeps_rows = body.flag("should_soft_delete")?;
     let user_id = id(&user);
-    while !keeps_rows && app.actors.ask(&claims, ShrinkAccount { user_id }).await? {}
-    app.actors.ask(&claims, DeleteAccount { user_id, keeps_rows }).await?;
+    while !keeps_rows && app.services.actors.ask(&claims, ShrinkAccount { user_id }).await? {}
+    app.services.actors.ask(&claims, DeleteAccount { user_id, keeps_rows }).await?;
     Ok(Json(json!({})))
 }
 
@@ -285,7 +285,7 @@ pub(crate) async fn generate_link(
             wanted = Some(new_address(&app, &body)?);
             let change =
                 ChangeAccount { user_id: id(&user), new_email: wanted.clone(), ..ChangeAccount::default() };
-            ("email_change", app.actors.ask(&claims, change).await?.ok_or_else(not_found)?)
+            ("email_change", app.services.actors.ask(&claims, change).await?.ok_or_else(not_found)?)
         }
         ("recovery" | "email_change_current" | "email_change_new", None) => return Err(not_found()),
         (other, _) => return Err(AuthError::invalid(format!("Invalid email action link type {other:?}"))),

@@ -64,7 +64,7 @@ async fn by_refresh_token(app: &App, headers: &HeaderMap, body: &Body) -> Result
     let successor_hashes = successors.iter().map(|token| hashed(token)).collect();
     let reuse_s = app.config.refresh_token_reuse_s;
     let decision = RefreshSession { token_hash: hashed(given), successor_hashes, reuse_s };
-    match app.actors.ask(&service(headers, app), decision).await? {
+    match app.services.actors.ask(&service(headers, app), decision).await? {
         Refreshed::Renewed { successor, user, session_id, method } => {
             let token = successors.get(successor).ok_or_else(|| AuthError::internal("no such successor"))?;
             session_json(app, &user, session_id, &method, token)
@@ -84,7 +84,7 @@ async fn by_refresh_token(app: &App, headers: &HeaderMap, body: &Body) -> Result
 async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document, AuthError> {
     let (code, verifier) = (body.needed("auth_code")?, body.needed("code_verifier")?);
     let decision = RedeemOneTimeToken { proof: Proof::Link(hashed(code)), kinds: vec!["pkce".into()] };
-    let redeemed = app.actors.ask(&service(headers, app), decision).await?;
+    let redeemed = app.services.actors.ask(&service(headers, app), decision).await?;
     let Some(redeemed) = redeemed else {
         return Err(AuthError::new(
             404,

@@ -25,6 +25,9 @@ pub(crate) async fn logout(
         }
     };
     let user_id = claims.user_id.unwrap_or_default();
-    app.actors.ask(&claims.elevated(), EndSessions { user_id, session_id: claims.session_id, scope }).await?;
+    app.services
+        .actors
+        .ask(&claims.elevated(), EndSessions { user_id, session_id: claims.session_id, scope })
+        .await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -59,7 +59,7 @@ pub(crate) async fn otp(State(app): State<App>, query: Parameters, headers: Head
             phone_confirmed: false,
             invited: false,
         };
-        match app.actors.ask(&service(&headers, &app), decision).await {
+        match app.services.actors.ask(&service(&headers, &app), decision).await {
             // Somebody else asked for the same address at the same moment.
             Ok(_) | Err(Refusal::Store(StoreError::Duplicate { .. })) => {}
             Err(refusal) => return Err(refusal.into()),

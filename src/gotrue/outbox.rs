@@ -54,7 +54,7 @@ pub(crate) async fn make(
         challenge,
         life_s: LIFE_S,
     };
-    app.actors.ask(&service(headers, app), decision).await?;
+    app.services.actors.ask(&service(headers, app), decision).await?;
     let url = app.config.url();
     let redirect_to = redirect_to.unwrap_or(&url).to_string();
     let action_link =

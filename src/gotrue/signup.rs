@@ -61,7 +61,7 @@ pub(crate) async fn signup(
         phone_confirmed: confirmed,
         invited: false,
     };
-    let user = match app.actors.ask(&service(&headers, &app), decision).await {
+    let user = match app.services.actors.ask(&service(&headers, &app), decision).await {
         Ok(user) => user,
         Err(Refusal::Store(StoreError::Duplicate { table, .. })) if table.ends_with("users") => {
             return taken(&app, email);

@@ -64,7 +64,7 @@ pub(crate) async fn change(
     }
     let wanted = change.new_email.clone();
     let service = Claims::elevated(&claims);
-    let user = app.actors.ask(&service, change).await?;
+    let user = app.services.actors.ask(&service, change).await?;
     let user = user.ok_or_else(|| AuthError::new(404, "user_not_found", "User not found"))?;
     if let Some(address) = wanted {
         let (redirect_to, challenge) = (query.get("redirect_to"), body.challenge()?);

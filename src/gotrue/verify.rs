@@ -37,7 +37,8 @@ pub(crate) async fn verify(
         }
     };
     let kinds = kinds.iter().map(ToString::to_string).collect();
-    let redeemed = app.actors.ask(&service(&headers, &app), RedeemOneTimeToken { proof, kinds }).await?;
+    let redeemed =
+        app.services.actors.ask(&service(&headers, &app), RedeemOneTimeToken { proof, kinds }).await?;
     let Some(redeemed) = redeemed else {
         return Err(AuthError::new(403, "otp_expired", "Token has expired or is invalid"));
     };
@@ -80,7 +81,7 @@ pub(crate) async fn open(
     let page = page.split('#').next().unwrap_or_default();
     let proof = Proof::Link(hashed(given("token")));
     let decision = RedeemOneTimeToken { proof, kinds: vec![kind.to_string()] };
-    let Some(redeemed) = app.actors.ask(&service(&headers, &app), decision).await? else {
+    let Some(redeemed) = app.services.actors.ask(&service(&headers, &app), decision).await? else {
         let error = "error=access_denied&error_code=otp_expired&error_description=Email+link+is+invalid+or+has+expired";
         return Ok(Redirect::to(&format!("{page}#{error}")));
     };

@@ -9,19 +9,20 @@ use actors::language::Chosen;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use language::{ChatMessage, ChatRequest, Role};
+use services::Kind;
+use services::context::Context;
+use services::conversations::participants;
+use services::prompts::templates;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::authenticate::authenticate;
 use super::chat_engine::{choose, submit};
 use super::chat_reply::Reply;
-use super::chat_request::{Body, Wish};
+use super::chat_request::{Body, ChatOptions};
 use super::error::OpenAiError;
-use super::image_job::call_of;
 use super::models::CHARACTER;
 use crate::app::App;
-use crate::functions::call::Call;
-use crate::functions::{cast, templates};
 use crate::receive::receive;
 
 /// `POST chat/completions`
@@ -30,12 +31,12 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     let body = receive(body, app.config.body_bytes_max).await?;
     let requester = authenticate(&app, &parts.headers, "chat")?;
     let body = Body::read(&body)?;
-    let wish = body.wish()?;
-    let call = call_of(&app, &requester, parts.headers);
-    let may_have_nsfw = call.may_have_nsfw()?;
+    let options = body.options()?;
+    let context = requester.context(&app);
+    let may_have_nsfw = context.may_have_nsfw()?;
     let name = body.model.as_deref().map(str::trim).filter(|name| !name.is_empty());
     let mut setting = match name.and_then(|name| name.strip_prefix(CHARACTER)) {
-        Some(id) => Some(enter(&call, requester.user, id).await?),
+        Some(id) => Some(enter(&context, requester.user, id).await?),
         None => None,
     };
     let rating = setting.as_ref().and_then(|setting| setting.character.as_ref());
@@ -50,45 +51,46 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     if let Some(setting) = &setting {
         setting.admit(tier, may_have_nsfw)?;
     }
-    wish.check(tier)?;
+    options.check(tier)?;
     let chosen = choose(&app, name.filter(|_| setting.is_none())).await?;
     let shown = name.map_or_else(|| chosen.model.clone(), str::to_string);
     let (messages, max_tokens) = match &mut setting {
-        None => (wish.messages.clone(), wish.max_tokens),
+        None => (options.messages.clone(), options.max_tokens),
         Some(setting) => {
-            let template = templates::roleplay(&call, &chosen.model, tier).await?;
+            let template = templates::roleplay(&context, &chosen.model, tier).await?;
             setting.template = (template.name.clone(), template.system_prompt.clone());
             setting.template_source = template.describe();
-            assemble(setting.clone(), &chosen, &wish).await?
+            assemble(setting.clone(), &chosen, &options).await?
         }
     };
     let cancel = CancellationToken::new();
     let ends_it = cancel.clone().drop_guard();
     let mut request = ChatRequest::new(messages);
-    request.sampling = wish.sampling;
-    request.stop = wish.stop;
+    request.sampling = options.sampling;
+    request.stop = options.stop;
     request.max_tokens = max_tokens;
-    request.json_schema = wish.json_schema;
+    request.json_schema = options.json_schema;
     request.user = requester.user.to_string();
     request.cancel = cancel;
-    let mut streams = Vec::with_capacity(wish.choices);
-    for index in 0..wish.choices as u64 {
+    let mut streams = Vec::with_capacity(options.choices);
+    for index in 0..options.choices as u64 {
         // Each of several replies to a seed has one of its own.
-        let seed = wish.seed.map(|seed| seed.wrapping_add(index));
+        let seed = options.seed.map(|seed| seed.wrapping_add(index));
         streams.push(submit(&chosen, ChatRequest { seed, ..request.clone() }).await?);
     }
-    let reply = Reply::new(shown, tier, wish.include_usage, streams, ends_it);
-    if wish.stream { Ok(reply.streamed()) } else { reply.whole().await }
+    let reply = Reply::new(shown, tier, options.include_usage, streams, ends_it);
+    if options.stream { Ok(reply.streamed()) } else { reply.whole().await }
 }
 
 /// The character and what belongs to it, as far as the caller may know them.
-async fn enter(call: &Call, user: Uuid, id: &str) -> Result<Setting, OpenAiError> {
+async fn enter(context: &Context, user: Uuid, id: &str) -> Result<Setting, OpenAiError> {
     let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"));
     let character = Uuid::parse_str(id).map_err(|_| missing())?;
-    let mut setting = Setting { user_name: cast::user_name(call, user).await?, ..Setting::default() };
-    match cast::enter(call, &mut setting, character) {
+    let mut setting =
+        Setting { user_name: participants::user_name(context, user).await?, ..Setting::default() };
+    match participants::enter(context, &mut setting, character) {
         Ok(()) => Ok(setting),
-        Err(error) if error.status == axum::http::StatusCode::NOT_FOUND => Err(missing()),
+        Err(error) if error.kind() == Kind::NotFound => Err(missing()),
         Err(error) => Err(error.into()),
     }
 }
@@ -97,16 +99,16 @@ async fn enter(call: &Call, user: Uuid, id: &str) -> Result<Setting, OpenAiError
 async fn assemble(
     mut setting: Setting,
     chosen: &Chosen,
-    wish: &Wish,
+    options: &ChatOptions,
 ) -> Result<(Vec<ChatMessage>, usize), OpenAiError> {
-    if wish.messages.iter().any(|message| !message.images.is_empty()) {
+    if options.messages.iter().any(|message| !message.images.is_empty()) {
         return Err(OpenAiError::param(
             "messages",
             "a character looks at no pictures; name a model that can",
         ));
     }
     let (instructions, said): (Vec<_>, Vec<_>) =
-        wish.messages.iter().cloned().partition(|message| message.role == Role::System);
+        options.messages.iter().cloned().partition(|message| message.role == Role::System);
     setting.scene.extend(instructions.into_iter().map(|message| message.content));
     let said: Vec<Said> = said
         .into_iter()
@@ -117,7 +119,7 @@ async fn assemble(
     }
     let replies = said.iter().filter(|said| said.role == Role::Assistant).count();
     let history = History { said, replies, memory: serde_json::json!({}), ..History::default() };
-    let (chosen, seed, max_tokens) = (chosen.clone(), wish.seed.unwrap_or(0), wish.max_tokens);
+    let (chosen, seed, max_tokens) = (chosen.clone(), options.seed.unwrap_or(0), options.max_tokens);
     let assembled = tokio::task::spawn_blocking(move || {
         let count = |text: &str| chosen.count_tokens(text);
         let (mut material, _) = setting.material(Uuid::nil(), &history, None, seed, &count);

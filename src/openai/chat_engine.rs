@@ -12,7 +12,7 @@ const TASK: &str = "roleplay";
 
 /// The engine that a name means; the default without one.
 pub(super) async fn choose(app: &App, name: Option<&str>) -> Result<Chosen, OpenAiError> {
-    let engines = app.chat.engines();
+    let engines = app.services.chat.engines();
     Ok(engines.choose(Wanted { name, task: TASK, strict: true }).await?)
 }
 
@@ -26,13 +26,13 @@ pub(super) async fn submit(chosen: &Chosen, request: ChatRequest) -> Result<Chat
 /// The names of models that chat: the local one, and those that the catalogue lists. Blocks.
 pub(super) fn names(app: &App) -> Result<Vec<String>, store::StoreError> {
     let mut names = Vec::new();
-    match app.chat.engines().local_status() {
+    match app.services.chat.engines().local_status() {
         LocalStatus::Loaded(name) => names.push(name),
         LocalStatus::Present(path) => names.push(language::model_name(&path)),
         _ => {}
     }
     let query = actors::rows::all("api_models").equal("is_active", Value::Bool(true)).limit(500);
-    for model in actors::rows::select(app.actors.store(), &query)? {
+    for model in actors::rows::select(app.services.actors.store(), &query)? {
         let chats = matches!(model["modality"].as_str(), Some("chat" | "roleplay" | "prompt"));
         let key = model["model_key"].as_str().filter(|_| chats);
         if let Some(key) = key

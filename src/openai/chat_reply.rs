@@ -46,7 +46,7 @@ struct Choice {
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Stage {
     Opening,
-    Telling,
+    Speaking,
     Ended,
 }
 
@@ -96,21 +96,21 @@ impl Reply {
 
     /// Answers with chunks as they come.
     pub fn streamed(self) -> Response {
-        let events = futures_util::stream::unfold(self.telling(), |mut telling| async move {
-            let data = telling.next().await?;
-            Some((Ok::<_, Infallible>(Event::default().data(data)), telling))
+        let events = futures_util::stream::unfold(self.writer(), |mut writer| async move {
+            let data = writer.next().await?;
+            Some((Ok::<_, Infallible>(Event::default().data(data)), writer))
         });
         Sse::new(events).keep_alive(KeepAlive::default()).into_response()
     }
 
-    fn telling(self) -> Telling {
+    fn writer(self) -> ChunkWriter {
         let pieces = self.choices.into_iter().map(|choice| {
             Box::pin(futures_util::stream::unfold(choice, |mut choice| async move {
                 let piece = choice.piece().await?;
                 Some(((choice.index, piece), choice))
             }))
         });
-        Telling {
+        ChunkWriter {
             frame: self.frame,
             usage: self.include_usage.then(Usage::default),
             pieces: Some(Box::pin(futures_util::stream::select_all(pieces))),
@@ -134,10 +134,10 @@ impl Choice {
     async fn piece(&mut self) -> Option<Piece> {
         match self.stage {
             Stage::Opening => {
-                self.stage = Stage::Telling;
+                self.stage = Stage::Speaking;
                 return Some(Piece::Opened);
             }
-            Stage::Telling => {}
+            Stage::Speaking => {}
             Stage::Ended => return None,
         }
         let event = self.stream.next().await;
@@ -188,7 +188,7 @@ impl Choice {
 type Pieces = Pin<Box<dyn Stream<Item = (usize, Piece)> + Send>>;
 
 /// A stream of chunks on its way.
-struct Telling {
+struct ChunkWriter {
     frame: Frame,
     /// Of all replies together, where it was asked for.
     usage: Option<Usage>,
@@ -198,7 +198,7 @@ struct Telling {
     _ends_it: DropGuard,
 }
 
-impl Telling {
+impl ChunkWriter {
     /// The next chunk.
     async fn next(&mut self) -> Option<String> {
         if let Some(pieces) = &mut self.pieces {
@@ -295,9 +295,9 @@ mod tests {
     }
 
     async fn chunks(reply: Reply) -> Vec<String> {
-        let mut telling = reply.telling();
+        let mut writer = reply.writer();
         let mut all = Vec::new();
-        while let Some(chunk) = telling.next().await {
+        while let Some(chunk) = writer.next().await {
             all.push(chunk);
         }
         all

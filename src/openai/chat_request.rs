@@ -69,7 +69,7 @@ pub(super) struct StreamOptions {
 
 /// A body that was understood.
 #[derive(Clone, Debug)]
-pub(super) struct Wish {
+pub(super) struct ChatOptions {
     pub messages: Vec<ChatMessage>,
     pub sampling: Sampling,
     pub stop: Vec<String>,
@@ -97,7 +97,7 @@ impl Body {
     }
 
     /// What is wished; refuses what cannot be honoured instead of leaving it out.
-    pub fn wish(&self) -> Result<Wish, OpenAiError> {
+    pub fn options(&self) -> Result<ChatOptions, OpenAiError> {
         let choices = self.n.unwrap_or(1);
         if choices == 0 || choices > CHOICES_MAX {
             return Err(OpenAiError::param("n", format!("1 to {CHOICES_MAX} replies")));
@@ -127,7 +127,7 @@ impl Body {
             *to = from.unwrap_or(*to);
         }
         sampling.top_k = self.top_k.unwrap_or(0);
-        Ok(Wish {
+        Ok(ChatOptions {
             messages: self.said()?,
             sampling,
             stop: self.stops()?,
@@ -213,7 +213,7 @@ impl Body {
     }
 }
 
-impl Wish {
+impl ChatOptions {
     /// Refuses what may not be said at a rating.
     pub fn check(&self, tier: ContentRating) -> Result<(), OpenAiError> {
         for (index, message) in self.messages.iter().enumerate() {
@@ -257,37 +257,37 @@ fn parts_of(content: &Json) -> Result<(String, Vec<String>), String> {
 mod tests {
     use super::*;
 
-    fn wish(body: &str) -> Result<Wish, OpenAiError> {
-        Body::read(body.as_bytes()).and_then(|body| body.wish())
+    fn options(body: &str) -> Result<ChatOptions, OpenAiError> {
+        Body::read(body.as_bytes()).and_then(|body| body.options())
     }
 
     #[test]
     fn the_dialects_fields_are_understood() {
-        let wish = wish(
+        let options = options(
             r#"{"model":"x","messages":[{"role":"developer","content":"be brief"},
                {"role":"user","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}],
                "stop":"END","seed":-1,"temperature":0,"max_completion_tokens":5,"user":"u","store":true,
                "response_format":{"type":"json_object"},"stream":true,"stream_options":{"include_usage":true}}"#,
         )
-        .expect("a wish");
-        assert_eq!(wish.messages[0], ChatMessage::new(Role::System, "be brief"));
-        assert_eq!(wish.messages[1].content, "a\nb");
-        assert_eq!((wish.stop.len(), wish.seed, wish.max_tokens), (1, None, 5));
-        assert_eq!((wish.sampling.temperature, wish.stream, wish.include_usage), (0.0, true, true));
-        assert!(wish.json_schema.is_some());
+        .expect("a options");
+        assert_eq!(options.messages[0], ChatMessage::new(Role::System, "be brief"));
+        assert_eq!(options.messages[1].content, "a\nb");
+        assert_eq!((options.stop.len(), options.seed, options.max_tokens), (1, None, 5));
+        assert_eq!((options.sampling.temperature, options.stream, options.include_usage), (0.0, true, true));
+        assert!(options.json_schema.is_some());
     }
 
     #[test]
     fn pictures_stand_beside_the_text() {
-        let wish = wish(
+        let options = options(
             r#"{"messages":[{"role":"user","content":[{"type":"text","text":"a"},
                {"type":"image_url","image_url":{"url":"data:image/png;base64,AAAA","detail":"low"}}]}],
                "n":2,"seed":18446744073709551615,"logit_bias":{}}"#,
         )
-        .expect("a wish");
+        .expect("a options");
         let expected = ChatMessage::new(Role::User, "a").with_image("data:image/png;base64,AAAA");
-        assert_eq!(wish.messages, [expected]);
-        assert_eq!((wish.choices, wish.seed), (2, Some(u64::MAX)));
+        assert_eq!(options.messages, [expected]);
+        assert_eq!((options.choices, options.seed), (2, Some(u64::MAX)));
     }
 
     #[test]
@@ -316,7 +316,7 @@ mod tests {
             (format!("{{{user},\"logprobs\":true}}"), "logprobs"),
             (format!("{{{user},\"response_format\":{{\"type\":\"xml\"}}}}"), "response_format"),
         ] {
-            let error = wish(&body).expect_err("an error");
+            let error = options(&body).expect_err("an error");
             assert_eq!(error.body()["error"]["param"], serde_json::json!(param), "{body}");
         }
     }

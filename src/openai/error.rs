@@ -4,9 +4,9 @@ use actors::Refusal;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
+use services::{Kind, ServiceError};
 use store::StoreError;
 
-use crate::functions::error::FunctionError;
 use crate::receive::ReceiveError;
 
 /// Why a request was not answered.
@@ -81,10 +81,25 @@ impl IntoResponse for OpenAiError {
     }
 }
 
-impl From<FunctionError> for OpenAiError {
-    fn from(error: FunctionError) -> OpenAiError {
-        let message = error.body["error"].as_str().unwrap_or("the request failed").to_string();
-        let code = match (error.body["code"].as_str(), error.status.as_u16()) {
+impl From<ServiceError> for OpenAiError {
+    fn from(error: ServiceError) -> OpenAiError {
+        let status: u16 = match error.kind() {
+            Kind::Bad => 400,
+            Kind::Unauthorized => 401,
+            Kind::PaymentRequired => 402,
+            Kind::Forbidden => 403,
+            Kind::NotFound => 404,
+            Kind::Conflict => 409,
+            Kind::TooLarge => 413,
+            Kind::UnsupportedType => 415,
+            Kind::ContentRefused => 422,
+            Kind::Busy => 429,
+            Kind::Internal => 500,
+            Kind::Upstream => 502,
+            Kind::Unavailable => 503,
+            Kind::Timeout => 504,
+        };
+        let code = match (error.code(), status) {
             // What the store's own codes say the status says too.
             (Some(code), _) if !code.starts_with("PT") => code.to_ascii_lowercase(),
             (_, 402) => "insufficient_quota".into(),
@@ -93,14 +108,12 @@ impl From<FunctionError> for OpenAiError {
             (_, 500..) => "server_error".into(),
             _ => "invalid_value".into(),
         };
-        // Functions name the field at fault before a colon.
-        let named = message.split_once(": ").map(|(field, _)| field);
-        let is_field = |field: &&str| {
-            let letter = |letter: char| letter.is_ascii_lowercase() || letter == '_';
-            error.status == StatusCode::BAD_REQUEST && !field.is_empty() && field.chars().all(letter)
-        };
-        let param = named.filter(is_field).map(str::to_string);
-        OpenAiError { status: error.status, code, param, message, retry_after_s: error.retry_after_s }
+        // Places inside a field have no name in this dialect.
+        let is_plain =
+            |field: &&str| field.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
+        let field = error.field_name().filter(|_| error.kind() == Kind::Bad).filter(is_plain);
+        let (param, retry_after_s) = (field.map(str::to_string), error.retry_after_s());
+        OpenAiError { param, retry_after_s, ..OpenAiError::new(status, &code, error.to_string()) }
     }
 }
 
@@ -117,13 +130,13 @@ impl From<ReceiveError> for OpenAiError {
 
 impl From<Refusal> for OpenAiError {
     fn from(refusal: Refusal) -> OpenAiError {
-        FunctionError::from(refusal).into()
+        ServiceError::from(refusal).into()
     }
 }
 
 impl From<StoreError> for OpenAiError {
     fn from(error: StoreError) -> OpenAiError {
-        FunctionError::from(error).into()
+        ServiceError::from(error).into()
     }
 }
 
@@ -132,17 +145,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn functions_errors_name_the_field() {
-        let error = OpenAiError::from(FunctionError::bad("width, height: give both"));
+    fn errors_of_use_cases_name_the_field() {
+        let error = OpenAiError::from(ServiceError::field("width, height", "give both"));
         assert_eq!(error.body()["error"]["param"], Json::Null);
-        let error = OpenAiError::from(FunctionError::bad("steps: 900 is not within 1 to 200"));
+        let error = OpenAiError::from(ServiceError::field("steps", "900 is not within 1 to 200"));
         assert_eq!(error.body()["error"]["param"], json!("steps"));
         assert_eq!(error.body()["error"]["type"], json!("invalid_request_error"));
         let full = Refusal::raised("PT429", "the queue is full; try again later");
         let error = OpenAiError::from(full);
         assert_eq!(error.body()["error"]["code"], json!("rate_limit_exceeded"));
         assert!(error.into_response().headers().contains_key(header::RETRY_AFTER));
-        let error = OpenAiError::from(FunctionError::content_refused("no"));
+        let error = OpenAiError::from(ServiceError::content_refused("no"));
         assert_eq!((error.status.as_u16(), &error.body()["error"]["code"]), (422, &json!("content_refused")));
     }
 }

@@ -7,15 +7,15 @@ use axum::extract::{Multipart, State};
 use axum::http::HeaderMap;
 use image::{GrayImage, ImageFormat, Luma};
 use serde_json::{Map, Value as Document, json};
+use services::context::Context;
+use services::files::reference_picture;
 use uuid::Uuid;
 
 use super::authenticate::authenticate;
 use super::error::OpenAiError;
-use super::image_job::{call_of, draw};
+use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
-use crate::functions::call::Call;
-use crate::functions::reference;
 
 /// Largest form, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
@@ -65,13 +65,13 @@ pub(super) async fn create(
         .map_err(|_| OpenAiError::param("image", "reading it failed unexpectedly"))??;
     let strength = if mask.is_some() { MASKED_STRENGTH } else { STRENGTH };
     request.strength.get_or_insert(strength);
-    let call = call_of(&app, &requester, headers);
-    let reference = keep(&call, requester.user, picture).await?;
+    let context = requester.context(&app);
+    let reference = keep(&context, requester.user, picture).await?;
     let mask = match mask {
         None => None,
-        Some(mask) => Some(keep(&call, requester.user, mask).await?),
+        Some(mask) => Some(keep(&context, requester.user, mask).await?),
     };
-    draw(&call, &requester, &request, Some(&reference), mask.as_deref()).await.map(Json)
+    draw(&context, requester.user, &headers, &request, Some(&reference), mask.as_deref()).await.map(Json)
 }
 
 async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {
@@ -148,11 +148,11 @@ fn check_size(what: &str, bytes: &[u8]) -> Result<(u32, u32), OpenAiError> {
 }
 
 /// Keeps a picture in the caller's folder; answers with `bucket/path`.
-async fn keep(call: &Call, user: Uuid, bytes: Vec<u8>) -> Result<String, OpenAiError> {
+async fn keep(context: &Context, user: Uuid, bytes: Vec<u8>) -> Result<String, OpenAiError> {
     let mime_type = match image::guess_format(&bytes) {
         Ok(ImageFormat::Jpeg) => "image/jpeg",
         Ok(ImageFormat::WebP) => "image/webp",
         _ => "image/png",
     };
-    Ok(reference::keep(call, user, "edits", bytes, mime_type.into()).await?)
+    Ok(reference_picture::keep(context, user, "edits", bytes, mime_type.into()).await?)
 }

@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
+use services::jobs::job_request::JobRequest;
 
 use super::error::OpenAiError;
 
@@ -91,8 +92,8 @@ impl ImageRequest {
         Ok(Delivery { as_url, format, quality: self.output_compression.unwrap_or(90) })
     }
 
-    /// The job in the words of queue-job.
-    pub fn job(&self, reference: Option<&str>, mask: Option<&str>) -> Result<Json, OpenAiError> {
+    /// The job that is asked for.
+    pub fn job(&self, reference: Option<&str>, mask: Option<&str>) -> Result<JobRequest, OpenAiError> {
         let prompt = self.prompt.as_deref().map(str::trim).unwrap_or_default();
         if prompt.is_empty() {
             return Err(OpenAiError::param("prompt", "is missing"));
@@ -109,8 +110,7 @@ impl ImageRequest {
         let seed = match self.seed {
             // As other programs write "any".
             None | Some(-1) => None,
-            Some(seed) if seed < -1 => return Err(OpenAiError::param("seed", "is negative")),
-            Some(seed) => Some(seed),
+            Some(seed) => Some(u64::try_from(seed).map_err(|_| OpenAiError::param("seed", "is negative"))?),
         };
         let mut metadata = Map::new();
         metadata.insert("source".into(), json!("openai"));
@@ -119,16 +119,30 @@ impl ImageRequest {
             metadata.insert("character_id".into(), json!(character));
         }
         let (width, height) = self.size()?.unzip();
-        Ok(json!({
-            "job_type": format!("image_{quality}"), "quality": quality, "prompt": prompt,
-            "negative_prompt": self.negative_prompt, "seed": seed, "steps": self.steps,
-            "guidance_scale": self.guidance_scale, "scheduler": self.scheduler,
-            "denoise_strength": self.strength, "model": self.model, "width": width, "height": height,
-            "image_count": pictures, "reference_image_url": reference, "mask_object": mask,
+        Ok(JobRequest {
+            job_type: format!("image_{quality}"),
+            quality: Some(quality.into()),
+            prompt: Some(prompt.into()),
+            negative_prompt: self.negative_prompt.clone(),
+            seed,
+            steps: self.steps,
+            guidance_scale: self.guidance_scale,
+            scheduler: self.scheduler.clone(),
+            denoise_strength: self.strength,
+            model: self.model.clone(),
+            width,
+            height,
+            image_count: Some(pictures),
+            reference_image_url: reference.map(str::to_string),
+            mask_image_url: mask.map(str::to_string),
             // An edit says all it wants; nothing is put before it.
-            "enhanced_prompt": reference.map(|_| prompt),
-            "compel_enabled": self.compel, "prompt_syntax": self.prompt_syntax, "loras": self.loras, "metadata": metadata,
-        }))
+            enhanced_prompt: reference.map(|_| prompt.into()),
+            compel_enabled: self.compel,
+            prompt_syntax: self.prompt_syntax.clone(),
+            loras: self.loras.clone(),
+            metadata,
+            ..JobRequest::default()
+        })
     }
 
     /// Width and height; `None` leaves them to the model.
@@ -157,18 +171,10 @@ mod tests {
         let body = br#"{"prompt":" a hill ","n":3,"size":"64x96","quality":"hd","seed":-1,"cfg_scale":5,
             "loras":["ink"],"user":"x"}"#;
         let job = ImageRequest::read(body).expect("a request").job(None, None).expect("a job");
-        for (name, value) in [
-            ("job_type", json!("image_high")),
-            ("prompt", json!("a hill")),
-            ("width", json!(64)),
-            ("height", json!(96)),
-            ("image_count", json!(3)),
-            ("guidance_scale", json!(5.0)),
-            ("seed", Json::Null),
-            ("loras", json!(["ink"])),
-        ] {
-            assert_eq!(job[name], value, "{name}");
-        }
+        assert_eq!((job.job_type.as_str(), job.prompt.as_deref()), ("image_high", Some("a hill")));
+        assert_eq!((job.width, job.height, job.image_count), (Some(64), Some(96), Some(3)));
+        assert_eq!((job.guidance_scale, job.seed), (Some(5.0), None));
+        assert_eq!(job.loras, json!(["ink"]));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use serde_json::Value as Document;
 
 use super::authenticate::authenticate;
 use super::error::OpenAiError;
-use super::image_job::{call_of, draw};
+use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
 use crate::receive::receive;
@@ -17,6 +17,5 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<J
     let body = receive(body, app.config.body_bytes_max).await?;
     let requester = authenticate(&app, &parts.headers, "images")?;
     let request = ImageRequest::read(&body)?;
-    let call = call_of(&app, &requester, parts.headers);
-    draw(&call, &requester, &request, None, None).await.map(Json)
+    draw(&requester.context(&app), requester.user, &parts.headers, &request, None, None).await.map(Json)
 }

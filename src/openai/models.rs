@@ -69,7 +69,7 @@ fn characters(app: &App, user: Uuid) -> Result<Vec<Document>, StoreError> {
         .order("updated_at", true)
         .limit(CHARACTERS_MAX);
     let limits = Limits { rows_max: CHARACTERS_MAX, ..Limits::default() };
-    let rows = Reader::new(app.actors.store().reads(), &caller, limits).select(&query, false)?;
+    let rows = Reader::new(app.services.actors.store().reads(), &caller, limits).select(&query, false)?;
     Ok(rows.rows.iter().map(|row| character_json(row)).collect())
 }
 
@@ -87,7 +87,7 @@ fn visible_character(app: &App, requester: &Requester, id: &str) -> Result<Docum
     let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"));
     let id = Uuid::parse_str(id).map_err(|_| missing())?;
     let table = schema().known("characters");
-    let reads = app.actors.store().reads();
+    let reads = app.services.actors.store().reads();
     let row = reads.get(table, &[Value::Uuid(id)])?.ok_or_else(missing)?;
     let caller = Caller::new(&requester.claims);
     match store::guard::allows(&reads, &caller, table, Command::Select, &row)? {

@@ -16,13 +16,10 @@ pub mod rpc;
 pub mod select;
 pub mod write;
 
-use std::time::Duration;
-
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use models::{TableInfo, schema};
 use percent_encoding::percent_decode_str;
-use store::query::Limits;
 
 use crate::app::App;
 use error::PostgrestError;
@@ -55,16 +52,6 @@ pub async fn answer(app: App, request: axum::extract::Request) -> Response {
         table(app, request, known).await
     };
     answer.unwrap_or_else(|refused| refused)
-}
-
-/// Limits of one request's reads.
-pub fn limits(request: &Request) -> Limits {
-    let config = &request.app.config;
-    Limits {
-        rows_max: config.rows_max,
-        duration_max: Duration::from_secs(config.query_s_max),
-        ..Limits::default()
-    }
 }
 
 fn invalid_path() -> PostgrestError {

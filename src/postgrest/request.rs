@@ -1,11 +1,14 @@
 //! What every request of the dialect has in common.
 
+use std::time::Duration;
+
 use actors::{Decision, Tried};
 use axum::body::Bytes;
 use axum::extract::FromRequest;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use models::Claims;
+use store::query::Limits;
 use syntax::prefer::{Preference, Transaction};
 use syntax::{Format, NotAcceptable, Preferences};
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -50,6 +53,16 @@ pub struct Request {
 }
 
 impl Request {
+    /// Limits of its reads.
+    pub fn limits(&self) -> Limits {
+        let config = &self.app.config;
+        Limits {
+            rows_max: config.rows_max,
+            duration_max: Duration::from_secs(config.query_s_max),
+            ..Limits::default()
+        }
+    }
+
     /// Takes a request apart: its body first, then what the headers say. The answer to a bad one is ready to send.
     pub async fn read(app: App, mut request: axum::extract::Request) -> Result<Request, Response> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
@@ -113,9 +126,9 @@ impl Request {
         let tried =
             self.app.config.tx_rollback && self.preferences.transaction == Some(Transaction::Rollback);
         let answer = if tried {
-            self.app.actors.ask(&self.claims, Tried(decision)).await
+            self.app.services.actors.ask(&self.claims, Tried(decision)).await
         } else {
-            self.app.actors.ask(&self.claims, decision).await
+            self.app.services.actors.ask(&self.claims, decision).await
         };
         answer.map_err(|refusal| PostgrestError::from_refusal(refusal, &self.claims))
     }

@@ -55,7 +55,7 @@ async fn answer(
     (function, arguments): (&'static Function, Vec<Value>),
 ) -> Result<Response, PostgrestError> {
     let result = if function.is_stable {
-        let (store, claims) = (request.app.actors.store().clone(), request.claims.clone());
+        let (store, claims) = (request.app.services.actors.store().clone(), request.claims.clone());
         let task = tokio::task::spawn_blocking(move || rpc::read(function, &store, &claims, arguments));
         let failed = |_| {
             PostgrestError::new(

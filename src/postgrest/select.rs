@@ -8,9 +8,9 @@ use store::query::{Query, Reader, Rows};
 use syntax::{Format, RequestQuery, Window};
 
 use super::error::PostgrestError;
+use super::plan;
 use super::request::{RANGE_UNIT, Request};
 use super::respond::{self, Answer};
-use super::{limits, plan};
 
 /// Reads rows.
 pub async fn select(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
@@ -55,13 +55,13 @@ pub async fn read(
 
 fn explain(request: &Request, query: &Query) -> Result<String, PostgrestError> {
     let caller = Caller::new(&request.claims);
-    let reader = Reader::new(request.app.actors.store().reads(), &caller, limits(request));
+    let reader = Reader::new(request.app.services.actors.store().reads(), &caller, request.limits());
     reader.explain(query).map_err(|error| PostgrestError::from_store(error, &request.claims))
 }
 
 async fn run(request: &Request, query: Query, counted: bool) -> Result<Rows, PostgrestError> {
-    let limits = limits(request);
-    let store = request.app.actors.store();
+    let limits = request.limits();
+    let store = request.app.services.actors.store();
     let refused = |error| PostgrestError::from_store(error, &request.claims);
     let caller = Caller::new(&request.claims);
     // A row found by its key costs less than a change of thread.

@@ -11,7 +11,7 @@ use syntax::prefer::{Resolution, Return};
 use super::error::PostgrestError;
 use super::request::Request;
 use super::respond::{self, Answer};
-use super::{body, limits, plan};
+use super::{body, plan};
 
 /// Adds rows, or merges them with existing ones.
 pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
@@ -105,7 +105,7 @@ pub async fn send(
         returning,
         exactly_one: wants_rows && request.is_singular(),
         affected_max: request.preferences.affected_max(),
-        limits: limits(request),
+        limits: request.limits(),
     };
     request.decide(write).await
 }

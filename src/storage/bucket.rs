@@ -31,7 +31,7 @@ pub(crate) async fn list(
 ) -> Answer {
     let number = |name| parameter(query.as_deref(), name).and_then(|text| text.parse::<usize>().ok());
     let search = parameter(query.as_deref(), "search").unwrap_or_default().to_lowercase();
-    let found: Vec<Document> = visible(app.actors.store(), &claims, None)?
+    let found: Vec<Document> = visible(app.services.actors.store(), &claims, None)?
         .iter()
         .map(bucket_json)
         .filter(|bucket| bucket["name"].as_str().is_some_and(|name| name.to_lowercase().contains(&search)))
@@ -46,7 +46,7 @@ pub(crate) async fn read(
     Requester(claims): Requester,
     BucketName(id): BucketName,
 ) -> Answer {
-    let rows = visible(app.actors.store(), &claims, Some(&id))?;
+    let rows = visible(app.services.actors.store(), &claims, Some(&id))?;
     let row = rows.first().ok_or(FileRefusal::NoSuchBucket)?;
     Ok(Json(bucket_json(row)))
 }
@@ -62,7 +62,7 @@ pub(crate) async fn create(State(app): State<App>, Requester(claims): Requester,
         file_size_limit: size_limit(&body)?.flatten(),
         allowed_mime_types: mime_types(&body)?.flatten(),
     };
-    let row = app.actors.ask(&claims, message).await?;
+    let row = app.services.actors.ask(&claims, message).await?;
     Ok(Json(json!({"name": bucket_json(&row)["name"]})))
 }
 
@@ -78,7 +78,7 @@ pub(crate) async fn change(
         file_size_limit: size_limit(&body)?,
         allowed_mime_types: mime_types(&body)?,
     };
-    app.actors.ask(&claims, message).await?;
+    app.services.actors.ask(&claims, message).await?;
     Ok(Json(json!({"message": "Successfully updated"})))
 }
 
@@ -87,7 +87,7 @@ pub(crate) async fn empty(
     Requester(claims): Requester,
     BucketName(id): BucketName,
 ) -> Answer {
-    while app.actors.ask(&claims, EmptyBucket { id: id.clone() }).await? {}
+    while app.services.actors.ask(&claims, EmptyBucket { id: id.clone() }).await? {}
     Ok(Json(json!({"message": "Successfully emptied"})))
 }
 
@@ -96,7 +96,7 @@ pub(crate) async fn delete(
     Requester(claims): Requester,
     BucketName(id): BucketName,
 ) -> Answer {
-    app.actors.ask(&claims, DeleteBucket { id }).await?;
+    app.services.actors.ask(&claims, DeleteBucket { id }).await?;
     Ok(Json(json!({"message": "Successfully deleted"})))
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn with_token(
     method: Method,
     headers: HeaderMap,
 ) -> Result<Response, StorageError> {
-    let object = readable(app.actors.store(), &claims, &place.bucket, &place.key)?;
+    let object = readable(app.services.actors.store(), &claims, &place.bucket, &place.key)?;
     serve(&app, &object, &method, &headers, query.as_deref()).await
 }
 
@@ -52,7 +52,7 @@ pub(crate) async fn public(
 
 /// A file of a public bucket; a private bucket is as good as none.
 pub(crate) fn published(app: &App, place: &Place) -> Result<Object, StorageError> {
-    let store = app.actors.store();
+    let store = app.services.actors.store();
     if !is_public(&bucket(store, &place.bucket)?) {
         return Err(FileRefusal::NoSuchBucket.into());
     }
@@ -150,7 +150,7 @@ fn attachment(name: &str) -> String {
 
 /// The bytes of a file: small parts at once, large ones piece by piece.
 async fn read(app: &App, object: &Object, first: u64, len: u64) -> Result<Body, StorageError> {
-    let path = app.actors.store().blobs().path(&object.blob);
+    let path = app.services.actors.store().blobs().path(&object.blob);
     let gone = |error: std::io::Error| match error.kind() {
         // Removed, and swept, since its row was read.
         std::io::ErrorKind::NotFound => StorageError::from(FileRefusal::NoSuchKey),

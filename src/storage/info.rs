@@ -16,7 +16,7 @@ pub(crate) async fn with_token(
     Requester(claims): Requester,
     place: Place,
 ) -> Result<Json<Document>, StorageError> {
-    Ok(Json(describe(&readable(app.actors.store(), &claims, &place.bucket, &place.key)?)))
+    Ok(Json(describe(&readable(app.services.actors.store(), &claims, &place.bucket, &place.key)?)))
 }
 
 pub(crate) async fn public(State(app): State<App>, place: Place) -> Result<Json<Document>, StorageError> {

@@ -63,7 +63,7 @@ pub(crate) async fn list(
     BucketName(id): BucketName,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
-    let store = app.actors.store().clone();
+    let store = app.services.actors.store().clone();
     let limit = body.number("limit")?.unwrap_or(100).min(ENTRIES_MAX);
     let offset = body.number("offset")?.unwrap_or(0).min(SORTED_MAX as u64);
     let (limit, offset) = (limit as usize, offset as usize);
@@ -101,7 +101,7 @@ pub(crate) async fn list_v2(
     BucketName(id): BucketName,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
-    let store = app.actors.store().clone();
+    let store = app.services.actors.store().clone();
     let limit = body.number("limit")?.unwrap_or(ENTRIES_MAX).clamp(1, ENTRIES_MAX) as usize;
     let prefix = short(&body, "prefix")?.to_string();
     let cursor = short(&body, "cursor")?.to_string();

@@ -22,7 +22,7 @@ pub(crate) async fn move_object(
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
     let (from, to) = ends(&body)?;
-    let row = app.actors.ask(&claims, MoveObject { from, to }).await?;
+    let row = app.services.actors.ask(&claims, MoveObject { from, to }).await?;
     let mut answer = named(&row)?;
     answer["message"] = json!("Successfully moved");
     Ok(Json(answer))
@@ -37,7 +37,7 @@ pub(crate) async fn copy_object(
     let (from, to) = ends(&body)?;
     let with_metadata = body.flag("copyMetadata")?.unwrap_or(true);
     let message = CopyObject { from, to, with_metadata, upsert: wants_upsert(&headers) };
-    let row = app.actors.ask(&claims, message).await?;
+    let row = app.services.actors.ask(&claims, message).await?;
     Ok(Json(named(&row)?))
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn several(
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
     let names = body.texts("prefixes", KEYS_MAX)?;
-    let removed = app.actors.ask(&claims, RemoveObjects { bucket, names }).await?;
+    let removed = app.services.actors.ask(&claims, RemoveObjects { bucket, names }).await?;
     let objects = removed.iter().map(|row| Ok(Object::from_row(row)?.to_json()));
     Ok(Json(Document::Array(objects.collect::<Result<_, StorageError>>()?)))
 }
@@ -32,7 +32,7 @@ pub(crate) async fn one(
     place: Place,
 ) -> Result<Json<Document>, StorageError> {
     let message = RemoveObjects { bucket: place.bucket, names: vec![place.key] };
-    if app.actors.ask(&claims, message).await?.is_empty() {
+    if app.services.actors.ask(&claims, message).await?.is_empty() {
         return Err(FileRefusal::NoSuchKey.into());
     }
     Ok(Json(json!({"message": "Successfully deleted"})))

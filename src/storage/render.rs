@@ -46,7 +46,7 @@ pub(crate) async fn with_token(
     headers: HeaderMap,
 ) -> Result<Response, StorageError> {
     let asked = from_query(query.as_deref()).map_err(StorageError::plain)?;
-    let object = readable(app.actors.store(), &claims, &place.bucket, &place.key);
+    let object = readable(app.services.actors.store(), &claims, &place.bucket, &place.key);
     serve(&app, object.map_err(StorageError::plain)?, asked, &method, &headers).await
 }
 
@@ -79,7 +79,7 @@ pub(crate) async fn signed(
         return Err(StorageError::new(400, "InvalidSignature", "InvalidSignature", message).plain());
     };
     let asked = from_parameters(&transform.unwrap_or_default()).map_err(StorageError::plain)?;
-    let object = find(app.actors.store(), &Claims::service(), &place.bucket, &place.key);
+    let object = find(app.services.actors.store(), &Claims::service(), &place.bucket, &place.key);
     serve(&app, object.map_err(StorageError::plain)?, asked, &method, &headers).await
 }
 
@@ -131,7 +131,7 @@ async fn picture(
     if let Some(found) = kept(&key) {
         return Ok(found);
     }
-    let store = app.actors.store().clone();
+    let store = app.services.actors.store().clone();
     let made = tokio::task::spawn_blocking(move || {
         // The turn lasts as long as the work, even when nobody waits for it any more.
         let _turn = turn;

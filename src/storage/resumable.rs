@@ -224,7 +224,7 @@ async fn append(
             gathered.extend_from_slice(bytes);
         }
         if gathered.len() >= GATHERED_BYTES || (is_last && !gathered.is_empty()) {
-            if !app.actors.store().has_room() {
+            if !app.services.actors.store().has_room() {
                 break Err(StoreError::DiskFull.into());
             }
             let (uploads, bytes) = (uploads.clone(), std::mem::take(&mut gathered));
@@ -254,7 +254,7 @@ async fn finish(
     held: Held,
     note: Note,
 ) -> Result<(), StorageError> {
-    let (uploads, store) = (uploads.clone(), app.actors.store().clone());
+    let (uploads, store) = (uploads.clone(), app.services.actors.store().clone());
     let blob = {
         let uploads = uploads.clone();
         spawn_blocking(move || uploads.to_blob(id, &store)).await??
@@ -269,7 +269,7 @@ async fn finish(
         cache_control: note.cache_control,
         user_metadata: note.metadata,
     };
-    let put = app.actors.ask(claims, PutObject { object, upsert: note.upsert }).await;
+    let put = app.services.actors.ask(claims, PutObject { object, upsert: note.upsert }).await;
     let refused = put.map(|_| ()).map_err(StorageError::from);
     // Whatever the store refused it would refuse again; a busy one may take it later.
     if refused.as_ref().err().is_none_or(|error| error.status.is_client_error() && error.status != 429) {

@@ -56,7 +56,7 @@ pub(crate) async fn one(
         None | Some(Document::Null) => None,
         Some(asked) => Some(parameters(&from_json(asked)?)),
     };
-    readable(app.actors.store(), &claims, &place.bucket, &place.key)?;
+    readable(app.services.actors.store(), &claims, &place.bucket, &place.key)?;
     Ok(Json(json!({"signedURL": signed_path(&app.keys, &place, transform, expires_in_s)?})))
 }
 
@@ -68,11 +68,11 @@ pub(crate) async fn several(
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
     let expires_in_s = expiry(&body)?;
-    bucket(app.actors.store(), &id)?;
+    bucket(app.services.actors.store(), &id)?;
     let mut answers = Vec::new();
     for key in body.texts("paths", PATHS_MAX)? {
         let place = Place { bucket: id.clone(), key };
-        answers.push(match readable(app.actors.store(), &claims, &id, &place.key) {
+        answers.push(match readable(app.services.actors.store(), &claims, &id, &place.key) {
             Ok(_) => {
                 let signed = signed_path(&app.keys, &place, None, expires_in_s)?;
                 json!({"error": null, "path": place.key, "signedURL": signed})
@@ -98,7 +98,7 @@ pub(crate) async fn download(
     let token = parameter(query.as_deref(), "token");
     match ticket::open(&app.keys, token.as_deref(), &format!("{}/{}", place.bucket, place.key))? {
         Opens::Download { transform: None } => {
-            let object = find(app.actors.store(), &Claims::service(), &place.bucket, &place.key)?;
+            let object = find(app.services.actors.store(), &Claims::service(), &place.bucket, &place.key)?;
             serve(&app, &object, &method, &headers, query.as_deref()).await
         }
         // A picture was promised, perhaps a small one on purpose; not the file behind it.
@@ -118,9 +118,9 @@ pub(crate) async fn upload(
     place: Place,
     headers: HeaderMap,
 ) -> Result<Json<Document>, StorageError> {
-    bucket(app.actors.store(), &place.bucket)?;
+    bucket(app.services.actors.store(), &place.bucket)?;
     let upsert = wants_upsert(&headers);
-    may_write(app.actors.store(), &claims, &place, upsert)?;
+    may_write(app.services.actors.store(), &claims, &place, upsert)?;
     let url = format!("{}/{}", place.bucket, place.key);
     let opens = Opens::Upload { owner: claims.user_id.filter(|_| !claims.is_service()), upsert };
     let token = ticket::sign(&app.keys, &url, opens, UPLOAD_LIFE_S)?;

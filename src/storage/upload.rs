@@ -87,7 +87,7 @@ pub(crate) async fn receive(
         cache_control: arrived.cache_control,
         user_metadata: arrived.metadata,
     };
-    let row = app.actors.ask(claims, PutObject { object, upsert }).await?;
+    let row = app.services.actors.ask(claims, PutObject { object, upsert }).await?;
     let object = Object::from_row(&row)?;
     let body = json!({"Id": object.id, "Key": format!("{}/{}", object.bucket, object.name)});
     Ok(Json(body).into_response())
@@ -107,7 +107,7 @@ pub(crate) fn admit(
     upsert: bool,
     headers: &HeaderMap,
 ) -> Result<Admitted, StorageError> {
-    let store = app.actors.store();
+    let store = app.services.actors.store();
     let bucket = bucket(store, &place.bucket)?;
     may_write(store, claims, place, upsert)?;
     let bytes_max = size_limit(&bucket).unwrap_or(u64::MAX).min(app.config.file_bytes_max);
@@ -169,7 +169,7 @@ async fn raw(
             None => None,
         };
         let cache_control = header_text(headers, "cache-control").map(str::to_string);
-        let mut incoming = Incoming::begin(app.actors.store(), limits.bytes_max)?;
+        let mut incoming = Incoming::begin(app.services.actors.store(), limits.bytes_max)?;
         while let Some(bytes) = next_piece(&mut stream).await? {
             incoming.push(&bytes).await?;
         }
@@ -236,7 +236,7 @@ async fn file_of(
     limits: &Admitted,
     field: Field<'_>,
 ) -> Result<(store::blob::BlobHash, u64), StorageError> {
-    let mut incoming = Incoming::begin(app.actors.store(), limits.bytes_max)?;
+    let mut incoming = Incoming::begin(app.services.actors.store(), limits.bytes_max)?;
     let mut field = Box::pin(field);
     let taken = async {
         while let Some(bytes) = next_piece(&mut field).await? {

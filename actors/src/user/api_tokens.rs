@@ -1,18 +1,83 @@
 //! Tokens with which an account's programs come in.
 
-use models::{Aggregate, Row, Value, schema};
-use store::{Caller, Transaction};
+use models::{Aggregate, Claims, Row, Value, schema};
+use store::{Caller, Store, StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
+/// What every token begins with.
+pub const PREFIX: &str = "ph_";
 /// What a token may be for.
 pub const SCOPES: [&str; 3] = ["chat", "images", "models"];
 /// Tokens of one account, revoked ones included; those leave first.
 const TOKENS_MAX: usize = 100;
 /// The time of the last use is that exact, in microseconds.
 const USED_EVERY_MICROS: i64 = 60_000_000;
+
+/// What is kept of a token.
+pub fn hash(token: &str) -> String {
+    blake3::hash(token.as_bytes()).to_hex().to_string()
+}
+
+/// Why a token opens nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum TokenRefusal {
+    /// It is not known, or was revoked.
+    #[error("there is no such token")]
+    Unknown,
+    /// Its account is banned or deleted.
+    #[error("the account of the token is banned")]
+    Banned,
+    /// It is for something else.
+    #[error("the token is not for {scope}")]
+    OutOfScope {
+        /// What it was used for.
+        scope: String,
+    },
+    /// The store declined.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// A token that opens what it was used for.
+#[derive(Debug)]
+pub struct KnownToken {
+    /// Its account, with that account's rights.
+    pub claims: Claims,
+    /// The note of its use, where one is due.
+    pub use_to_note: Option<NoteTokenUse>,
+}
+
+/// Looks a token up that is used for `scope`, one of [`SCOPES`].
+pub fn look_up(store: &Store, token: &str, scope: &str) -> Result<KnownToken, TokenRefusal> {
+    let tokens = schema().known("auth.api_tokens");
+    let reads = store.reads();
+    let found = reads.referring(tokens, tokens.at("token_hash"), &Value::Text(hash(token)))?;
+    let row = found.into_iter().next().filter(|row| row[tokens.at("revoked_at")].is_null());
+    let row: Row = row.ok_or(TokenRefusal::Unknown)?;
+    let users = schema().known("auth.users");
+    let account = reads.get(users, std::slice::from_ref(&row[tokens.at("user_id")]))?;
+    let account = account.ok_or(TokenRefusal::Unknown)?;
+    let now = chrono::Utc::now().timestamp_micros();
+    let banned = account[users.at("banned_until")].as_micros().is_some_and(|until| until > now);
+    if banned || !account[users.at("deleted_at")].is_null() {
+        return Err(TokenRefusal::Banned);
+    }
+    let has_scope = match &row[tokens.at("scopes")] {
+        Value::TextArray(scopes) => scopes.iter().flatten().any(|known| known == scope),
+        _ => false,
+    };
+    if !has_scope {
+        return Err(TokenRefusal::OutOfScope { scope: scope.into() });
+    }
+    let (Some(id), Some(user)) = (row[tokens.at("id")].as_uuid(), row[tokens.at("user_id")].as_uuid()) else {
+        return Err(TokenRefusal::Unknown);
+    };
+    let use_to_note = NoteTokenUse::is_due(&row).then_some(NoteTokenUse { id });
+    Ok(KnownToken { claims: Claims::user(user), use_to_note })
+}
 
 /// Makes a token.
 #[derive(Debug)]
@@ -104,7 +169,7 @@ pub struct NoteTokenUse {
 
 impl NoteTokenUse {
     /// Whether the last note of a token is old enough for another one.
-    pub fn is_due(row: &Row) -> bool {
+    fn is_due(row: &Row) -> bool {
         let tokens = schema().known("auth.api_tokens");
         let now = chrono::Utc::now().timestamp_micros();
         row[tokens.at("last_used_at")].as_micros().is_none_or(|last| now - last > USED_EVERY_MICROS)

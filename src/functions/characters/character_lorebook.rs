@@ -6,22 +6,23 @@
 use actors::conversation::set_lorebook::SetLorebook;
 use models::{Command, Value, schema};
 use serde_json::{Value as Json, json};
+use services::conversations::participants;
+use services::ids::uuid;
 use store::Caller;
 use uuid::Uuid;
 
-use crate::functions::call::{Call, Outcome, ok};
-use crate::functions::cast;
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let request: Json = call.read()?;
-    let id: Option<Uuid> = cast::uuid(&request["character_id"]);
+    let id: Option<Uuid> = uuid(&request["character_id"]);
     let id = id.ok_or_else(|| FunctionError::bad("character_id is required"))?;
-    let sheet = cast::character(&call, id)?;
+    let sheet = participants::character(&call.context, id)?;
     let Some(book) = request.get("book") else {
         let books = schema().known("chat.lorebooks");
-        let row = call.app.actors.store().reads().get(books, &[Value::Uuid(id)])?;
+        let row = call.context.services.actors.store().reads().get(books, &[Value::Uuid(id)])?;
         let book = row.and_then(|row| row[books.at("book")].as_json());
         return ok(json!({"success": true, "character_id": id, "book": book}));
     };
@@ -36,18 +37,19 @@ pub(crate) async fn run(call: Call) -> Outcome {
         }
     };
     let entries = book.as_ref().map_or(0, |(_, entries)| *entries);
-    let owner = sheet.user_id().and_then(|id| Uuid::parse_str(id).ok()).or(call.claims.user_id);
+    let owner = sheet.user_id().and_then(|id| Uuid::parse_str(id).ok()).or(call.context.claims.user_id);
     let owner = owner.ok_or_else(|| FunctionError::forbidden("the character has no owner"))?;
     let set = SetLorebook { character_id: id, user_id: owner, book: book.map(|(book, _)| book) };
-    call.app.actors.ask(&call.claims, set).await?;
+    call.context.ask(set).await?;
     ok(json!({"success": true, "character_id": id, "entries": entries}))
 }
 
 fn may_change(call: &Call, id: Uuid) -> Result<(), FunctionError> {
-    let reads = call.app.actors.store().reads();
+    let reads = call.context.services.actors.store().reads();
     let characters = schema().known("characters");
     let row = reads.get(characters, &[Value::Uuid(id)])?;
     let row = row.ok_or_else(|| FunctionError::not_found("Character not found"))?;
-    let may = store::guard::allows(&reads, &Caller::new(&call.claims), characters, Command::Update, &row)?;
+    let may =
+        store::guard::allows(&reads, &Caller::new(&call.context.claims), characters, Command::Update, &row)?;
     if may { Ok(()) } else { Err(FunctionError::forbidden("only the owner changes a character's lorebook")) }
 }

@@ -6,11 +6,12 @@ use actors::content_rules;
 use actors::language::Wanted;
 use serde_json::{Value as Json, json};
 
-use crate::functions::ask_model::{self, Question};
-use crate::functions::call::{Call, Outcome, ok};
 use crate::functions::error::FunctionError;
-use crate::functions::{cast, templates};
+use crate::functions::http_call::{Call, Outcome, ok};
 use actors::conversation::sheet::each_text;
+use services::age_gate;
+use services::prompts::ask_model::{self, Question};
+use services::prompts::templates;
 
 const ITEMS_MAX: usize = 8;
 /// Longest description of what is known, in characters.
@@ -42,12 +43,13 @@ pub(crate) async fn run(call: Call) -> Outcome {
             "type is required: traits, voice, appearance, backstory, voice_examples, description or all";
         return Err(FunctionError::bad(message).with("success", false));
     }
-    let tier = cast::tier(&call, body["contentRating"].as_str())?;
+    let tier = age_gate::rating(&call.context, body["contentRating"].as_str())?;
     let known = known(&body);
     content_rules::check(tier, "the character", &known)?;
     let name = body["modelKey"].as_str().or(body["modelId"].as_str());
-    let chosen = call.app.chat.engines().choose(Wanted { name, task: "roleplay", strict: false }).await?;
-    let template = templates::of_use_case(&call, "character_suggestions", tier, OTHERWISE).await?;
+    let chosen =
+        call.context.services.chat.engines().choose(Wanted { name, task: "roleplay", strict: false }).await?;
+    let template = templates::of_use_case(&call.context, "character_suggestions", tier, OTHERWISE).await?;
     let properties: serde_json::Map<String, Json> = wanted
         .iter()
         .map(|(_, member, is_list)| {
@@ -63,7 +65,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let schema = json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
     let user = format!("What is known of the character:\n{known}\nSuggest: {}", required.join(", "));
     let question = Question { temperature: 0.9, ..Question::new(&template.system_prompt, &user, 900) };
-    let made = ask_model::object(&call, &chosen, question, schema).await?;
+    let made = ask_model::object(&call.context, &chosen, question, schema).await?;
     let mut refused = Ok(());
     each_text(&made, &mut |text| {
         if refused.is_ok() {

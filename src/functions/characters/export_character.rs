@@ -12,14 +12,15 @@ use cards::{AssetFile, Card, CardVersion};
 use models::{Command, Row, Value};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
+use services::files::reference_picture::stored_path;
+use services::rows::table;
 use store::blob::BlobHash;
 use store::{Caller, Store, guard};
 use uuid::Uuid;
 
-use crate::functions::call::{Call, Outcome, table};
 use crate::functions::error::FunctionError;
-use crate::functions::reference::stored_path;
-use crate::functions::uploaded::{aside, refused, turn};
+use crate::functions::http_call::{Call, Outcome};
+use crate::functions::uploaded::{reading_permit, refused, run_blocking};
 
 /// The picture of a character that has none, in pixels.
 const BLANK_PX: (u32, u32) = (400, 600);
@@ -58,25 +59,25 @@ pub(crate) async fn run(call: Call) -> Outcome {
         Some("nsfw") => ContentRating::Nsfw,
         _ => ContentRating::Sfw,
     };
-    if tier == ContentRating::Nsfw && !call.may_have_nsfw()? {
+    if tier == ContentRating::Nsfw && !call.context.may_have_nsfw()? {
         return Err(FunctionError::content_refused("an nsfw character needs an age-verified account"));
     }
-    let (store, base) = (call.app.actors.store().clone(), call.app.config.url());
-    let _turn = turn().await?;
-    aside(move || export(&store, &base, &character, is_own, tier, &request)).await
+    let (store, base) = (call.context.services.actors.store().clone(), call.app.config.url());
+    let _turn = reading_permit().await?;
+    run_blocking(move || export(&store, &base, &character, is_own, tier, &request)).await
 }
 
 /// The character, and whether it is the caller's own; 404 for one that they may not see.
 fn visible(call: &Call, id: Uuid) -> Result<(Row, bool), FunctionError> {
     let missing = || FunctionError::not_found("Character not found");
     let characters = table("characters");
-    let reads = call.app.actors.store().reads();
+    let reads = call.context.services.actors.store().reads();
     let row = reads.get(characters, &[Value::Uuid(id)])?.ok_or_else(missing)?;
-    if !guard::allows(&reads, &Caller::new(&call.claims), characters, Command::Select, &row)? {
+    if !guard::allows(&reads, &Caller::new(&call.context.claims), characters, Command::Select, &row)? {
         return Err(missing());
     }
     let owner = row[characters.at("user_id")].as_uuid();
-    let is_own = call.is_admin()? || (owner.is_some() && owner == call.claims.user_id);
+    let is_own = call.context.is_admin()? || (owner.is_some() && owner == call.context.claims.user_id);
     Ok((row, is_own))
 }
 

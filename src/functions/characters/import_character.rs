@@ -13,12 +13,13 @@ use axum::http::{Method, StatusCode};
 use cards::{AssetFile, CardFormat, ImportedCard};
 use models::{Row, Value};
 use serde_json::{Value as Json, json};
+use services::rows::table;
 use store::Store;
 use uuid::Uuid;
 
-use crate::functions::call::{Call, Outcome, ok, table};
 use crate::functions::error::FunctionError;
-use crate::functions::uploaded::{Uploaded, aside, refused, turn};
+use crate::functions::http_call::{Call, Outcome, ok};
+use crate::functions::uploaded::{Uploaded, reading_permit, refused, run_blocking};
 
 /// Largest card file, in bytes.
 pub(crate) const CARD_BYTES_MAX: usize = 64 << 20;
@@ -34,7 +35,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "import-character takes POST"));
     }
-    let user = call.user()?;
+    let user = call.context.user()?;
     let uploaded = Uploaded::of(&call).await?;
     let given = match uploaded.option(&call, "content_rating") {
         None => None,
@@ -43,12 +44,13 @@ pub(crate) async fn run(call: Call) -> Outcome {
         })?),
     };
     let is_public = uploaded.flag(&call, "is_public", false)?;
-    let may_have_nsfw = call.may_have_nsfw()?;
-    let store = call.app.actors.store().clone();
-    let _turn = turn().await?;
-    let read = aside(move || read(&store, user, &uploaded.bytes, given, is_public, may_have_nsfw)).await?;
+    let may_have_nsfw = call.context.may_have_nsfw()?;
+    let store = call.context.services.actors.store().clone();
+    let _turn = reading_permit().await?;
+    let read =
+        run_blocking(move || read(&store, user, &uploaded.bytes, given, is_public, may_have_nsfw)).await?;
     let Read { decision, mut report } = read;
-    let character = call.app.actors.ask(&call.claims, decision).await?;
+    let character = call.context.ask(decision).await?;
     let characters = table("characters");
     report["characterId"] = json!(character[characters.at("id")].as_uuid());
     report["character"] = object(&character);

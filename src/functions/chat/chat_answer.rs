@@ -6,18 +6,17 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use actors::conversation::chat::{Progress, ReplyHandle, ReplyOutcome, TurnError};
+use actors::conversation::chat::{Progress, ReplyHandle, ReplyOutcome};
 use actors::conversation::finish_reply::ReplyState;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::Stream;
-use language::LanguageError;
 use serde_json::{Value as Json, json};
 use tokio::sync::watch;
 
-use crate::functions::call::{Call, Outcome, ok};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Makes the JSON answer of a reply that has ended well.
 pub(crate) type Body = Box<dyn Fn(&ReplyOutcome) -> Json + Send + Sync>;
@@ -135,68 +134,5 @@ impl Following {
         }
         self.position = now.position;
         self.position.map(|position| ("queue", json!({ "position": position })))
-    }
-}
-
-impl From<TurnError> for FunctionError {
-    fn from(error: TurnError) -> FunctionError {
-        let message = error.to_string();
-        match error {
-            TurnError::Refused(refusal) => {
-                let error = FunctionError::from(refusal);
-                let busy = error.status == StatusCode::CONFLICT && error.body["code"] == "PT409";
-                if busy { error.with("code", "REPLY_IN_PROGRESS") } else { error }
-            }
-            TurnError::Engine(error) => error.into(),
-            TurnError::TooLong(_) => {
-                FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "MESSAGE_TOO_LONG")
-            }
-            TurnError::Changed => {
-                FunctionError::new(StatusCode::CONFLICT, message).with("code", "CONVERSATION_CHANGED")
-            }
-            TurnError::Stopping => FunctionError::unavailable("STOPPING", message),
-        }
-    }
-}
-
-impl From<LanguageError> for FunctionError {
-    fn from(error: LanguageError) -> FunctionError {
-        let message = error.to_string();
-        match error {
-            LanguageError::QueueFull { .. } => {
-                let mut busy =
-                    FunctionError::new(StatusCode::TOO_MANY_REQUESTS, message).with("code", "BUSY");
-                busy.retry_after_s = Some(5);
-                busy
-            }
-            LanguageError::ContextFull { .. } => {
-                FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "MESSAGE_TOO_LONG")
-            }
-            LanguageError::InvalidRequest { .. } => FunctionError::bad(message),
-            LanguageError::CircuitOpen { .. } => FunctionError::unavailable("PROVIDER_RESTING", message),
-            LanguageError::Remote { .. } | LanguageError::RemoteStatus { .. } => {
-                FunctionError::new(StatusCode::BAD_GATEWAY, message).with("code", "PROVIDER_FAILED")
-            }
-            _ => {
-                tracing::error!(error = message, "a model failed");
-                FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, message).with("code", "MODEL_FAILED")
-            }
-        }
-    }
-}
-
-impl From<actors::language::NoEngine> for FunctionError {
-    fn from(error: actors::language::NoEngine) -> FunctionError {
-        use actors::language::NoEngine;
-        match error {
-            NoEngine::Store(error) => error.into(),
-            NoEngine::Unknown { .. } => FunctionError::bad(error.to_string()).with("code", error.code()),
-            NoEngine::Fetching { .. } => {
-                let mut loading = FunctionError::unavailable(error.code(), error.to_string());
-                loading.retry_after_s = Some(10);
-                loading
-            }
-            _ => FunctionError::unavailable(error.code(), error.to_string()),
-        }
     }
 }

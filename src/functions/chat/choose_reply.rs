@@ -3,12 +3,13 @@
 use actors::conversation::choose_branch::ChooseBranch;
 use serde::Deserialize;
 use serde_json::json;
+use services::conversations::messages;
+use services::conversations::participants;
+use services::ids::uuid;
 use uuid::Uuid;
 
-use super::named_reply;
-use crate::functions::call::{Call, Outcome, ok};
-use crate::functions::cast;
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -20,10 +21,11 @@ struct Request {
 pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let id = request.message_id.ok_or_else(|| FunctionError::bad("message_id is required"))?;
-    let (conversation, _) = named_reply::message(&call, id).await?;
-    let conversation_id = cast::uuid(&conversation["id"]).unwrap_or_default();
-    let choose = ChooseBranch { conversation_id, user_id: cast::owner(&conversation)?, message_id: id };
-    let changed = call.app.actors.ask(&call.claims, choose).await;
+    let (conversation, _) = messages::message(&call.context, id).await?;
+    let conversation_id = uuid(&conversation["id"]).unwrap_or_default();
+    let choose =
+        ChooseBranch { conversation_id, user_id: participants::owner(&conversation)?, message_id: id };
+    let changed = call.context.ask(choose).await;
     let changed = changed.map_err(actors::conversation::chat::TurnError::from)?;
     ok(json!({"success": true, "message_id": id, "conversation_id": conversation_id, "changed": changed}))
 }

@@ -8,12 +8,12 @@ use actors::content_rules::{self, ContentRating};
 use actors::conversation::update_memory::{MemoryChange, UpdateMemory};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use services::conversations::messages;
+use services::conversations::participants;
 use uuid::Uuid;
 
-use super::named_reply;
-use crate::functions::call::{Call, Outcome, ok};
-use crate::functions::cast;
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Longest fact, in characters.
 const FACT_CHARS_MAX: usize = 1000;
@@ -32,8 +32,8 @@ struct Request {
 pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let id = request.conversation_id.ok_or_else(|| FunctionError::bad("conversation_id is required"))?;
-    let conversation = cast::conversation(&call, id).await?;
-    let user_id = cast::owner(&conversation)?;
+    let conversation = participants::conversation(&call.context, id).await?;
+    let user_id = participants::owner(&conversation)?;
     let change = match request.action.as_deref() {
         None | Some("show") => None,
         Some("pin") if request.text.is_none() && request.fact_id.is_some() => {
@@ -58,12 +58,12 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let mut fact_id = None;
     if let Some(change) = change {
         let update = UpdateMemory { conversation_id: id, user_id, change };
-        fact_id = call.app.actors.ask(&call.claims, update).await?;
+        fact_id = call.context.ask(update).await?;
         if fact_id.is_none() {
             return Err(FunctionError::not_found("there is no such fact"));
         }
     }
-    let mut memory = cast::conversation(&call, id).await?["memory_data"].take();
+    let mut memory = participants::conversation(&call.context, id).await?["memory_data"].take();
     let mut list = |name: &str| match memory.get_mut(name).map(Json::take) {
         None | Some(Json::Null) => json!([]),
         Some(told) => told,
@@ -78,7 +78,7 @@ async fn fact(call: &Call, request: &Request) -> Result<String, FunctionError> {
     let text = match (&request.text, request.message_id) {
         (Some(text), _) => text.trim().to_string(),
         (None, Some(id)) => {
-            let (_, message) = named_reply::message(call, id).await?;
+            let (_, message) = messages::message(&call.context, id).await?;
             let text: String =
                 message["content"].as_str().unwrap_or_default().chars().take(FACT_CHARS_MAX).collect();
             text.trim().to_string()
@@ -88,7 +88,7 @@ async fn fact(call: &Call, request: &Request) -> Result<String, FunctionError> {
     if text.is_empty() || text.chars().count() > FACT_CHARS_MAX {
         return Err(FunctionError::bad(format!("text: 1 to {FACT_CHARS_MAX} characters")));
     }
-    if !call.may_have_nsfw()? {
+    if !call.context.may_have_nsfw()? {
         content_rules::check(ContentRating::Sfw, "the fact", &text)?;
     }
     Ok(text)

@@ -6,14 +6,19 @@ use actors::conversation::edit_message::EditMessage;
 use models::Value;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use services::age_gate;
+use services::conversations::messages;
+use services::conversations::participants;
+use services::conversations::repeat_turn::again;
+use services::conversations::turn::MESSAGE_CHARS_MAX;
+use services::ids::uuid;
+use services::rows::{position, table};
 use store::query::{Comparison, Filter, Query};
 use uuid::Uuid;
 
-use super::playground_chat::MESSAGE_CHARS_MAX;
-use super::{chat_answer, named_reply, regenerate_reply};
-use crate::functions::call::{Call, Outcome, ok, position, table};
-use crate::functions::cast;
+use super::{chat_answer, turn_body};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -32,34 +37,31 @@ pub(crate) async fn run(call: Call) -> Outcome {
     if request.content.trim().is_empty() || request.content.chars().count() > MESSAGE_CHARS_MAX {
         return Err(FunctionError::bad(format!("content: 1 to {MESSAGE_CHARS_MAX} characters")));
     }
-    let (conversation, message) = named_reply::message(&call, id).await?;
+    let (conversation, message) = messages::message(&call.context, id).await?;
     if message.get("parent_id").is_some() {
         return Err(FunctionError::bad("this version is not being told; choose it first"));
     }
     // The reply that followed says how the conversation is led.
     let reply = following_reply(&call, &message).await?;
-    let tier = cast::tier(&call, reply["content_tier"].as_str())?;
+    let tier = age_gate::rating(&call.context, reply["content_tier"].as_str())?;
     content_rules::check(tier, "the message", &request.content)?;
     let wants_reply = message["sender"] == "user" && request.reply.unwrap_or(true);
     let prepared = if wants_reply {
         let content = request.content.clone();
-        Some(
-            regenerate_reply::again(&call, &message, &reply, |asked| asked["message"] = json!(content))
-                .await?,
-        )
+        Some(again(&call.context, &message, &reply, |asked| asked["message"] = json!(content)).await?)
     } else {
         None
     };
     let new_id = Uuid::new_v4();
-    let conversation_id = cast::uuid(&conversation["id"]).unwrap_or_default();
+    let conversation_id = uuid(&conversation["id"]).unwrap_or_default();
     let edit = EditMessage {
         conversation_id,
-        user_id: cast::owner(&conversation)?,
+        user_id: participants::owner(&conversation)?,
         message_id: id,
         new_id,
         content: request.content,
     };
-    let sender = call.app.actors.ask(&call.claims, edit).await;
+    let sender = call.context.ask(edit).await;
     let sender = sender.map_err(actors::conversation::chat::TurnError::from)?;
     if sender.is_none() {
         return Err(FunctionError::not_found("there is no such message"));
@@ -69,8 +71,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
             "success": true, "message_id": new_id, "replaces": id, "conversation_id": conversation_id,
         }));
     };
-    let running = call.app.chat.turn(prepared.turn).await?;
-    let inner = prepared.body;
+    let inner = turn_body::of(&prepared);
+    let running = call.context.services.chat.turn(prepared.turn).await?;
     let body = Box::new(move |ended: &actors::conversation::chat::ReplyOutcome| {
         let mut body = inner(ended);
         body["edited_message_id"] = json!(new_id);
@@ -80,10 +82,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
     chat_answer::answer(running, events, body).await
 }
 
-/// The account of the first reply after a message; null when nobody answered.
+/// The account of the first reply after a message; null when there is none.
 async fn following_reply(call: &Call, message: &Json) -> Result<Json, FunctionError> {
     let time = models::convert::from_json(models::ColumnType::Timestamptz, &message["created_at"]);
-    let conversation = cast::uuid(&message["conversation_id"]).map_or(Value::Null, Value::Uuid);
+    let conversation = uuid(&message["conversation_id"]).map_or(Value::Null, Value::Uuid);
     let created = table("messages").at("created_at");
     let query = Query::all(position("messages"))
         .equal("conversation_id", conversation)
@@ -91,7 +93,7 @@ async fn following_reply(call: &Call, message: &Json) -> Result<Json, FunctionEr
         .filter(Filter::compare(created, Comparison::GreaterOrEqual, time.unwrap_or(Value::Null)))
         .order("created_at", false)
         .limit(1);
-    let Some(next) = call.rows(query).await?.pop() else { return Ok(Json::Null) };
-    let id = cast::uuid(&next["id"]).unwrap_or_default();
-    Ok(call.row("chat.replies", id).await?.unwrap_or_default())
+    let Some(next) = call.context.rows(query).await?.pop() else { return Ok(Json::Null) };
+    let id = uuid(&next["id"]).unwrap_or_default();
+    Ok(call.context.row("chat.replies", id).await?.unwrap_or_default())
 }

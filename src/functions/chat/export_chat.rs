@@ -9,15 +9,16 @@ use axum::response::IntoResponse;
 use cards::ChatFile;
 use models::{Claims, Command, Row, Value};
 use serde::Deserialize;
+use services::rows::{position, table};
 use store::blob::BlobHash;
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Store};
 use uuid::Uuid;
 
-use crate::functions::call::{Call, Outcome, position, table};
 use crate::functions::characters::export_character::attachment;
 use crate::functions::error::FunctionError;
-use crate::functions::uploaded::{aside, refused, turn};
+use crate::functions::http_call::{Call, Outcome};
+use crate::functions::uploaded::{reading_permit, refused, run_blocking};
 
 /// Messages of one file.
 const MESSAGES_MAX: usize = 100_000;
@@ -30,7 +31,7 @@ struct Request {
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let user = call.user()?;
+    let user = call.context.user()?;
     let id = match call.parameter("conversationId").or_else(|| call.parameter("conversation_id")) {
         Some(text) => {
             Some(Uuid::parse_str(&text).map_err(|_| FunctionError::bad("conversationId: not a UUID"))?)
@@ -39,14 +40,14 @@ pub(crate) async fn run(call: Call) -> Outcome {
     };
     let id = id.ok_or_else(|| FunctionError::bad("conversationId is missing"))?;
     let conversations = table("conversations");
-    let row = call.app.actors.store().reads().get(conversations, &[Value::Uuid(id)])?;
+    let row = call.context.services.actors.store().reads().get(conversations, &[Value::Uuid(id)])?;
     let conversation = row
         .filter(|row| row[conversations.at("user_id")] == Value::Uuid(user))
         .ok_or_else(|| FunctionError::not_found("Conversation not found"))?;
-    let store = call.app.actors.store().clone();
+    let store = call.context.services.actors.store().clone();
     let title = conversation[conversations.at("title")].as_str().unwrap_or_default().to_string();
-    let _turn = turn().await?;
-    let bytes = aside(move || export(&store, id, user, &conversation)).await?;
+    let _turn = reading_permit().await?;
+    let bytes = run_blocking(move || export(&store, id, user, &conversation)).await?;
     let mut response = bytes.into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/jsonl; charset=utf-8"));

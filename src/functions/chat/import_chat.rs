@@ -13,12 +13,13 @@ use axum::http::{Method, StatusCode};
 use cards::ChatFile;
 use models::{Command, Row, Value};
 use serde_json::{Value as Json, json};
+use services::rows::table;
 use store::{Caller, guard};
 use uuid::Uuid;
 
-use crate::functions::call::{Call, Outcome, ok, table};
 use crate::functions::error::FunctionError;
-use crate::functions::uploaded::{Uploaded, aside, refused, turn};
+use crate::functions::http_call::{Call, Outcome, ok};
+use crate::functions::uploaded::{Uploaded, reading_permit, refused, run_blocking};
 
 /// Largest chat file, in bytes.
 pub(crate) const CHAT_BYTES_MAX: usize = 64 << 20;
@@ -35,7 +36,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "import-chat takes POST"));
     }
-    let user = call.user()?;
+    let user = call.context.user()?;
     let uploaded = Uploaded::of(&call).await?;
     let given =
         match uploaded.option(&call, "content_tier") {
@@ -46,12 +47,12 @@ pub(crate) async fn run(call: Call) -> Outcome {
         };
     let persona = id_of(character(&call, &uploaded, "userCharacterId")?.as_ref());
     let character = character(&call, &uploaded, "characterId")?;
-    let rules = Rules { given, may_have_nsfw: call.may_have_nsfw()?, character: character.clone() };
-    let _turn = turn().await?;
+    let rules = Rules { given, may_have_nsfw: call.context.may_have_nsfw()?, character: character.clone() };
+    let _turn = reading_permit().await?;
     let bytes = uploaded.bytes.clone();
-    let store = call.app.actors.store().clone();
+    let store = call.context.services.actors.store().clone();
     let conversation_id = Uuid::new_v4();
-    let (chat, messages, shelved, tier, blob) = aside(move || {
+    let (chat, messages, shelved, tier, blob) = run_blocking(move || {
         let chat = ChatFile::from_jsonl(&bytes).map_err(|error| refused(&error))?;
         if chat.messages().count() > MESSAGES_MAX {
             let message =
@@ -93,7 +94,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let (counted, versions) = (messages.len(), shelved.len());
     let decision =
         ImportChat { conversation: row, messages, shelved, blob, size: uploaded.bytes.len() as u64 };
-    call.app.actors.ask(&call.claims, decision).await?;
+    call.context.ask(decision).await?;
     ok(json!({
         "success": true, "conversationId": conversation_id, "messages": counted,
         "alternatives": versions, "contentTier": tier.name(),
@@ -113,9 +114,9 @@ fn character(call: &Call, uploaded: &Uploaded, name: &str) -> Result<Option<Row>
     let id = Uuid::parse_str(&text).map_err(|_| FunctionError::bad(format!("{name}: not a UUID")))?;
     let missing = || FunctionError::not_found(format!("{name}: there is no such character"));
     let characters = table("characters");
-    let reads = call.app.actors.store().reads();
+    let reads = call.context.services.actors.store().reads();
     let row = reads.get(characters, &[Value::Uuid(id)])?.ok_or_else(missing)?;
-    match guard::allows(&reads, &Caller::new(&call.claims), characters, Command::Select, &row)? {
+    match guard::allows(&reads, &Caller::new(&call.context.claims), characters, Command::Select, &row)? {
         true => Ok(Some(row)),
         false => Err(missing()),
     }

@@ -2,28 +2,30 @@
 
 use models::Value;
 use serde_json::{Value as Json, json};
+use services::conversations::messages;
+use services::ids::uuid;
+use services::rows::position;
 use store::query::Query;
 
-use super::named_reply::{self, Named};
-use crate::functions::call::{Call, Outcome, ok, position};
-use crate::functions::cast;
+use super::named_reply::{self, ReplySelector};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let named: Named = call.read()?;
+    let named: ReplySelector = call.read()?;
     let id = named.message_id.or(named.reply_id);
     let id = id.ok_or_else(|| FunctionError::bad("message_id or reply_id is required"))?;
     let reply = match named.row(&call).await {
         Ok(reply) => reply,
-        // Messages of people and of clients have no account of their making.
+        // Messages of people and of clients were not generated.
         Err(_) => Json::Null,
     };
-    let message = named_reply::message(&call, id).await;
+    let message = messages::message(&call.context, id).await;
     if reply.is_null()
         && let Err(error) = message
     {
-        return Err(error);
+        return Err(error.into());
     }
     let message = message.ok().map(|(_, row)| row);
     let versions = match &message {
@@ -56,49 +58,53 @@ pub(crate) async fn run(call: Call) -> Outcome {
 
 /// What has been kept of a reply under way.
 async fn parts(call: &Call, reply: &Json) -> Result<Json, FunctionError> {
-    let id = cast::uuid(&reply["id"]).map_or(Value::Null, Value::Uuid);
+    let id = uuid(&reply["id"]).map_or(Value::Null, Value::Uuid);
     let query = Query::all(position("chat.reply_parts")).equal("reply_id", id).order("position", false);
-    let rows = call.rows(query).await?;
+    let rows = call.context.rows(query).await?;
     Ok(json!(rows.iter().filter_map(|row| row["content"].as_str()).collect::<String>()))
 }
 
-/// All versions of a message: those that follow the same one, told or shelved.
+/// All versions of a message: those that follow the same one, on whatever branch.
 async fn versions(call: &Call, message: &Json) -> Result<Vec<Json>, FunctionError> {
-    let conversation = cast::uuid(&message["conversation_id"]).map_or(Value::Null, Value::Uuid);
+    let conversation = uuid(&message["conversation_id"]).map_or(Value::Null, Value::Uuid);
     let told = |order_descending: bool| {
         let query = Query::all(position("messages")).equal("conversation_id", conversation.clone());
         query.order("created_at", order_descending)
     };
     let is_shelved = message.get("parent_id").is_some();
     let time = time(message);
-    let messages = crate::functions::call::table("messages").at("created_at");
+    let messages = services::rows::table("messages").at("created_at");
     use store::query::{Comparison, Filter};
     let parent = if is_shelved {
         message["parent_id"].clone()
     } else {
         let before = Filter::compare(messages, Comparison::Less, time);
-        call.rows(told(true).filter(before).limit(1)).await?.pop().map_or(Json::Null, |row| row["id"].clone())
+        call.context
+            .rows(told(true).filter(before).limit(1))
+            .await?
+            .pop()
+            .map_or(Json::Null, |row| row["id"].clone())
     };
     let shelf = Query::all(position("chat.shelved_messages"))
         .equal("conversation_id", conversation.clone())
-        .equal("parent_id", cast::uuid(&parent).map_or(Value::Null, Value::Uuid))
+        .equal("parent_id", uuid(&parent).map_or(Value::Null, Value::Uuid))
         .order("created_at", false)
         .order("shelved_at", false);
-    let shelved = call.rows(shelf).await?;
+    let shelved = call.context.rows(shelf).await?;
     let mut all: Vec<Json> = shelved.iter().map(|row| named_reply::version(row, false)).collect();
     if !is_shelved {
         all.push(named_reply::version(message, true));
         return Ok(all);
     }
     // What is told instead follows the same message.
-    let after = match cast::uuid(&parent) {
+    let after = match uuid(&parent) {
         None => Filter::All,
-        Some(parent) => match call.row("messages", parent).await? {
+        Some(parent) => match call.context.row("messages", parent).await? {
             None => return Ok(all),
             Some(row) => Filter::compare(messages, Comparison::Greater, self::time(&row)),
         },
     };
-    let next = call.rows(told(false).filter(after).limit(1)).await?.pop();
+    let next = call.context.rows(told(false).filter(after).limit(1)).await?.pop();
     all.extend(next.map(|row| named_reply::version(&row, true)));
     Ok(all)
 }

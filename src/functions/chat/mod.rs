@@ -12,4 +12,5 @@ pub(super) mod playground_chat;
 pub(super) mod regenerate_reply;
 pub(super) mod roleplay_chat;
 pub(super) mod stop_reply;
+mod turn_body;
 pub(super) mod watch_reply;

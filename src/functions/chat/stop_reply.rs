@@ -2,20 +2,20 @@
 
 use serde_json::json;
 
-use super::named_reply::Named;
-use crate::functions::call::{Call, Outcome, ok};
+use super::named_reply::ReplySelector;
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let named: Named = call.read()?;
+    let named: ReplySelector = call.read()?;
     if named.reply_id.is_none() && named.message_id.is_none() && named.conversation_id.is_none() {
         return Err(FunctionError::bad("reply_id, message_id or conversation_id is required"));
     }
     let Some(running) = named.running(&call) else {
         return ok(json!({"success": true, "stopped": false, "message": "no such reply is under way"}));
     };
-    call.app.chat.stop(&running);
+    call.context.services.chat.stop(&running);
     let ended = running.ended().await;
     ok(json!({
         "success": true,

@@ -2,14 +2,15 @@
 
 use actors::conversation::chat::ReplyOutcome;
 use serde_json::json;
+use services::ids::uuid;
 
 use super::chat_answer;
-use super::named_reply::Named;
-use crate::functions::call::{Call, Outcome, ok};
+use super::named_reply::ReplySelector;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let named: Named = call.read()?;
+    let named: ReplySelector = call.read()?;
     if let Some(running) = named.running(&call) {
         let events = chat_answer::wants_events(&call, named.stream);
         let conversation = running.conversation_id;
@@ -22,8 +23,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return ok(json!({"success": true, "state": null, "message": "no reply is under way"}));
     }
     let reply = named.row(&call).await?;
-    let id = crate::functions::cast::uuid(&reply["id"]).unwrap_or_default();
-    let message = call.row("messages", id).await?;
+    let id = uuid(&reply["id"]).unwrap_or_default();
+    let message = call.context.row("messages", id).await?;
     ok(json!({
         "success": true, "reply_id": id, "conversation_id": reply["conversation_id"], "state": reply["state"],
         "message_id": message.as_ref().map(|_| id), "response": message.map(|row| row["content"].clone()),

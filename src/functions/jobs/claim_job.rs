@@ -5,8 +5,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::signature;
-use crate::functions::call::{Call, Outcome, ok};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// How long a worker may be silent, in seconds.
 const LEASE_S: i64 = 300;
@@ -33,11 +33,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::bad("worker: a name of up to 100 characters, and not \"local\""));
     }
     let lease_s = Some(request.lease_seconds.unwrap_or(LEASE_S).clamp(10, 86_400));
-    let claimed = call
-        .app
-        .actors
-        .ask(&call.service(), ClaimJob { queues: vec![queue], worker, lease_s, beside: None })
-        .await?;
+    let claimed =
+        call.context.ask_elevated(ClaimJob { queues: vec![queue], worker, lease_s, beside: None }).await?;
     let job = claimed.map(|claimed| {
         let mut payload = claimed.payload;
         payload["attempt"] = json!(claimed.attempt);

@@ -4,11 +4,12 @@ use axum::http::StatusCode;
 use models::Value;
 use serde::Deserialize;
 use serde_json::json;
+use services::rows::{position, table};
 use store::query::{Filter, Limits, Query};
 use uuid::Uuid;
 
-use crate::functions::call::{Call, Outcome, ok, position, table};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 #[derive(Deserialize)]
 struct Request {
@@ -35,10 +36,10 @@ async fn delete(call: &Call) -> Result<Uuid, FunctionError> {
     let (Some(item), Some(user)) = (request.item_id, request.user_id) else {
         return Err(FunctionError::bad("item_id and user_id are required"));
     };
-    if call.claims.user_id != Some(user) && !call.claims.is_service() {
+    if call.context.claims.user_id != Some(user) && !call.context.claims.is_service() {
         return Err(FunctionError::forbidden("user_id must be the caller"));
     }
-    let row = call.row("workspace_items", item).await?.unwrap_or_default();
+    let row = call.context.row("workspace_items", item).await?.unwrap_or_default();
     if row["user_id"].as_str() != Some(user.to_string().as_str()) {
         return Err(FunctionError::not_found("the item does not exist"));
     }
@@ -47,7 +48,7 @@ async fn delete(call: &Call) -> Result<Uuid, FunctionError> {
     {
         let names = vec![path.to_string()];
         let removal = actors::file::remove_objects::RemoveObjects { bucket: bucket.to_string(), names };
-        if let Err(error) = call.app.actors.ask(&call.claims, removal).await {
+        if let Err(error) = call.context.ask(removal).await {
             tracing::warn!(%error, "the file of a workspace item could not be removed");
         }
     }
@@ -65,6 +66,6 @@ async fn delete(call: &Call) -> Result<Uuid, FunctionError> {
         affected_max: None,
         limits: Limits::default(),
     };
-    call.app.actors.ask(&call.service(), decision).await?;
+    call.context.ask_elevated(decision).await?;
     Ok(item)
 }

@@ -6,8 +6,8 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::signature;
-use crate::functions::call::{Call, Outcome, ok};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Results of one job at most.
 const ASSETS_MAX: usize = 64;
@@ -85,11 +85,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
             "status: {status:?} is none of completed, failed, processing"
         )));
     }
-    let Some(job) = call.row("jobs", id).await? else { return skipped(id, status) };
+    let Some(job) = call.context.row("jobs", id).await? else { return skipped(id, status) };
     if matches!(job["status"].as_str(), Some("completed" | "cancelled" | "failed")) {
         return skipped(id, status);
     }
-    let service = call.service();
+    let service = call.context.elevated();
     let attempt = body.attempt;
     let (error, error_keys) = errors(&body.rest);
     let report = Report {
@@ -103,7 +103,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         "completed" => {
             let assets = assets(&job, &report)?;
             let decision = CompleteJob { id, attempt, assets, metadata };
-            call.app.actors.ask(&service, decision).await?.is_some()
+            call.context.services.actors.ask(&service, decision).await?.is_some()
         }
         "failed" => {
             let kind = report.metadata.get("error_type").and_then(Json::as_str).unwrap_or("worker_error");
@@ -111,9 +111,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
             metadata.insert("original_error_keys".into(), json!(error_keys));
             let retry = report.metadata.get("retryable").and_then(Json::as_bool).unwrap_or(false);
             let report = FailJob { id, attempt, message, retry, metadata };
-            call.app.actors.ask(&service, report).await?.is_some()
+            call.context.services.actors.ask(&service, report).await?.is_some()
         }
-        _ => call.app.actors.ask(&service, RenewLease { id, attempt, metadata }).await?.is_some(),
+        _ => {
+            call.context.services.actors.ask(&service, RenewLease { id, attempt, metadata }).await?.is_some()
+        }
     };
     if !done {
         return skipped(id, status);

@@ -12,15 +12,16 @@ use base64::Engine;
 use models::Value;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use services::jobs::await_job;
+use services::rows::position;
 use store::query::Query;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use crate::functions::await_job;
-use crate::functions::call::{Call, Outcome, position};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome};
 
-/// How often the row is looked at even if nothing was heard of it.
+/// How often the row is looked at even if no commit concerns it.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Events that may wait for a slow reader.
 const BACKLOG: usize = 16;
@@ -33,13 +34,13 @@ struct Request {
 
 /// Runs the function; the job may be named in the query string (`?job_id=`) or the body.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let user = call.user()?;
+    let user = call.context.user()?;
     let id = match call.parameter("job_id").or_else(|| call.parameter("jobId")) {
         Some(text) => Some(Uuid::parse_str(&text).map_err(|_| FunctionError::bad("job_id: not a UUID"))?),
         None => call.read::<Request>()?.job_id,
     };
     let id = id.ok_or_else(|| FunctionError::bad("job_id is missing"))?;
-    let job = call.row("jobs", id).await?.unwrap_or_default();
+    let job = call.context.row("jobs", id).await?.unwrap_or_default();
     if job["user_id"].as_str() != Some(user.to_string().as_str()) {
         return Err(FunctionError::not_found("Job not found"));
     }
@@ -56,31 +57,31 @@ fn event(name: &str, data: &Json) -> Event {
     Event::default().event(name).data(data.to_string())
 }
 
-/// Sends what happens to a job until it ends or nobody listens.
+/// Sends what happens to a job until it ends or the client leaves.
 async fn follow(call: Call, id: Uuid, sender: mpsc::Sender<Event>) {
-    let mut commits = call.app.actors.events().subscribe();
-    let mut steps = call.app.render.as_ref().map(|render| render.watch(id));
-    let mut told = Json::Null;
+    let mut commits = call.context.services.actors.events().subscribe();
+    let mut steps = call.context.services.render.as_ref().map(|render| render.watch(id));
+    let mut sent = Json::Null;
     loop {
-        let Ok(Some(job)) = call.row("jobs", id).await else {
+        let Ok(Some(job)) = call.context.row("jobs", id).await else {
             let _ = sender.send(event("done", &json!({"job": null, "assets": []}))).await;
             return;
         };
-        if job["status"] != told {
-            told = job["status"].clone();
+        if job["status"] != sent {
+            sent = job["status"].clone();
             if sender.send(event("status", &job)).await.is_err() {
                 return;
             }
         }
-        if matches!(told.as_str(), Some("completed" | "failed" | "cancelled")) {
+        if matches!(sent.as_str(), Some("completed" | "failed" | "cancelled")) {
             let query = Query::all(position("workspace_assets"))
                 .equal("job_id", Value::Uuid(id))
                 .order("asset_index", false);
-            let assets = call.rows(query).await.unwrap_or_default();
+            let assets = call.context.rows(query).await.unwrap_or_default();
             let _ = sender.send(event("done", &json!({"job": job, "assets": assets}))).await;
             return;
         }
-        // Until something is heard of the row: steps go out as they come.
+        // Until a commit concerns the row: steps go out as they come.
         loop {
             let step = async {
                 match &mut steps {
@@ -91,7 +92,7 @@ async fn follow(call: Call, id: Uuid, sender: mpsc::Sender<Event>) {
             tokio::select! {
                 () = sender.closed() => return,
                 () = tokio::time::sleep(LOOK_EVERY) => break,
-                heard = await_job::heard_of(&mut commits, id) => match heard {
+                concerned = await_job::wait_for_commit(&mut commits, id) => match concerned {
                     true => break,
                     false => return,
                 },

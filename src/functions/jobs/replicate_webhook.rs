@@ -1,33 +1,24 @@
 //! replicate-webhook: the provider reports about a prediction. Signed.
 
-use actors::file::NewObject;
-use actors::job_scheduler::{
-    CancelJob, CompleteJob, FinishedAsset, PROVIDER_QUEUE, RenewLease, WORKSPACE_BUCKET, asset_settings,
-};
 use axum::http::StatusCode;
-use models::Value;
-use models::json::PathStep;
-use serde_json::{Map, Value as Json, json};
-use store::query::{Comparison, Field, Filter, Operator, Query, Test};
-use uuid::Uuid;
+use serde_json::{Value as Json, json};
+use services::replicate::take_report::{ended, job_of, take};
 
-use super::replicate_image::fail;
 use super::signature;
-use crate::functions::call::{Call, Outcome, ok, table};
 use crate::functions::error::FunctionError;
-use crate::functions::reference::download;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-replicate-signature")?;
     let report: Json = call.read()?;
     let id = report["id"].as_str().ok_or_else(|| FunctionError::bad("id is missing"))?;
-    let job = job_of(&call, id, None).await?;
+    let job = job_of(&call.context, id, None).await?;
     let job = job.ok_or_else(|| FunctionError::not_found("no job is for this prediction"))?;
     if ended(&job).is_some() {
         return ok(json!({"success": true, "skipped": true, "jobId": job["id"], "status": job["status"]}));
     }
-    let status = take(&call, &job, &report).await?;
+    let status = take(&call.context, &job, &report).await?;
     ok(json!({"success": true, "jobId": job["id"], "status": status}))
 }
 
@@ -36,153 +27,4 @@ pub(crate) async fn retired(_: Call) -> Outcome {
     let message = "replicate-callback is retired; replicate-webhook takes its place";
     let error = FunctionError::new(StatusCode::GONE, message);
     Err(error.with("message", message).with("deprecated", true))
-}
-
-/// The job that a prediction stands for, whatever its state; of one account where one asks. One that has not ended
-/// comes first.
-pub(crate) async fn job_of(
-    call: &Call,
-    prediction: &str,
-    user: Option<Uuid>,
-) -> Result<Option<Json>, FunctionError> {
-    let entries = table("queue.entries");
-    let mut field = Field::column(entries.at("payload"));
-    field.path = vec![PathStep::Key("prediction_id".into())];
-    field.as_text = true;
-    let operator = Operator::Compare(Comparison::Equal, Value::text(prediction));
-    let mut of_prediction = Query::all(entries.id)
-        .equal("queue", Value::text(PROVIDER_QUEUE))
-        .filter(Filter::Test(Test { field, operator }));
-    if let Some(user) = user {
-        of_prediction = of_prediction.equal("user_id", Value::Uuid(user));
-    }
-    let waiting = of_prediction.clone().equal("state", Value::text("waiting")).limit(1);
-    for query in [waiting, of_prediction.order("created_at", true).limit(1)] {
-        let found = call.rows(query).await?.into_iter().next();
-        let id = found.and_then(|entry| Uuid::parse_str(entry["id"].as_str()?).ok());
-        if let Some(id) = id {
-            return call.row("jobs", id).await;
-        }
-    }
-    Ok(None)
-}
-
-/// How a job ended, in the provider's words; `None` while it has not.
-pub(crate) fn ended(job: &Json) -> Option<&'static str> {
-    match job["status"].as_str() {
-        Some("completed") => Some("succeeded"),
-        Some("failed") => Some("failed"),
-        Some("cancelled") => Some("canceled"),
-        _ => None,
-    }
-}
-
-/// Brings a job to where its prediction is; answers with the job's status.
-pub(crate) async fn take(call: &Call, job: &Json, report: &Json) -> Result<&'static str, FunctionError> {
-    let Some(id) = job["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()) else { return Ok("failed") };
-    match report["status"].as_str() {
-        Some("succeeded") => {
-            let urls = urls(&report["output"]);
-            let plain =
-                |url: &&String| !["output.png", "grid", "combined"].iter().any(|name| url.contains(name));
-            let url = urls.iter().find(plain).or(urls.first());
-            let url = url.ok_or_else(|| FunctionError::bad("output: no URL of a picture"))?;
-            match download(url, call.app.config.fetch_private_addresses).await {
-                Ok((bytes, mime_type)) => finish(call, job, id, report, bytes, mime_type).await?,
-                Err(reason) => {
-                    fail(call, id, &format!("the provider's picture could not be fetched: {reason}")).await?;
-                    return Err(FunctionError::bad(format!("output: {reason}")));
-                }
-            }
-            Ok("completed")
-        }
-        Some("failed") => {
-            let reason = report["error"].as_str().unwrap_or("the provider failed");
-            fail(call, id, reason).await?;
-            Ok("failed")
-        }
-        Some("canceled" | "cancelled" | "aborted") => {
-            let message = "cancelled by the provider".to_string();
-            call.app.actors.ask(&call.service(), CancelJob { id, message }).await?;
-            Ok("cancelled")
-        }
-        _ => {
-            call.app
-                .actors
-                .ask(&call.service(), RenewLease { id, attempt: None, metadata: Map::new() })
-                .await?;
-            Ok("processing")
-        }
-    }
-}
-
-/// The URLs in a prediction's output, whatever its shape.
-pub(crate) fn urls(output: &Json) -> Vec<String> {
-    match output {
-        Json::String(url) => vec![url.clone()],
-        Json::Array(items) => items.iter().flat_map(urls).collect(),
-        Json::Object(members) => {
-            ["url", "image", "images"].iter().filter_map(|name| members.get(*name)).flat_map(urls).collect()
-        }
-        _ => Vec::new(),
-    }
-}
-
-async fn finish(
-    call: &Call,
-    job: &Json,
-    id: Uuid,
-    report: &Json,
-    bytes: Vec<u8>,
-    mime_type: String,
-) -> Result<(), FunctionError> {
-    let user = job["user_id"].as_str().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
-    let store = call.app.actors.store().clone();
-    let base = format!("{user}/{id}_{}", chrono::Utc::now().timestamp_millis());
-    let extension = mime_type.rsplit('/').next().unwrap_or("png").to_string();
-    let work = tokio::task::spawn_blocking(move || {
-        let thumbnail = actors::file::picture::thumbnail_webp(&bytes).ok();
-        let mut files = Vec::new();
-        let main = (bytes, format!("{base}.{extension}"), mime_type);
-        let small = thumbnail.map(|bytes| (bytes, format!("{base}.thumb.webp"), "image/webp".to_string()));
-        for (bytes, name, mime_type) in [Some(main), small].into_iter().flatten() {
-            let blob = store.blobs().write(&bytes)?;
-            files.push(NewObject {
-                bucket: WORKSPACE_BUCKET.into(),
-                name,
-                owner: Some(user),
-                blob,
-                size: bytes.len() as u64,
-                mime_type,
-                cache_control: None,
-                user_metadata: None,
-            });
-        }
-        Ok::<_, store::StoreError>(files)
-    });
-    let failed = |_| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, "writing the picture failed");
-    let files = work.await.map_err(failed)??;
-    let seed = report["input"]["seed"].as_i64().or_else(|| job["metadata"]["seed"].as_i64());
-    // One that nobody knows is made up, so that no two pictures count as the same for it.
-    let seed = seed.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1));
-    let mut settings = Map::new();
-    settings.insert("provider".into(), json!("replicate"));
-    settings.insert("input".into(), report["input"].clone());
-    let asset = FinishedAsset {
-        index: 0,
-        asset_type: "image",
-        path: files.first().map(|file| file.name.clone()).unwrap_or_default(),
-        thumbnail_path: files.get(1).map(|file| file.name.clone()),
-        mime_type: files.first().map(|file| file.mime_type.clone()).unwrap_or_default(),
-        files,
-        size: None,
-        duration_s: None,
-        seed,
-        model_used: job["model_type"].as_str().unwrap_or("replicate").to_string(),
-        size_px: None,
-        settings: asset_settings(job, &settings),
-    };
-    let decision = CompleteJob { id, attempt: None, assets: vec![asset], metadata: Map::new() };
-    call.app.actors.ask(&call.service(), decision).await?;
-    Ok(())
 }

@@ -4,8 +4,8 @@ use axum::http::StatusCode;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
-use crate::functions::call::Call;
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::Call;
 
 /// Checks that a header holds `sha256=<hex HMAC of the raw body>` under the shared secret; compares in constant time.
 pub(crate) fn check(call: &Call, header: &str) -> Result<(), FunctionError> {

@@ -5,11 +5,12 @@ use axum::http::{Method, StatusCode};
 use models::Value;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use services::rows::position;
 use store::query::Query;
 use uuid::Uuid;
 
-use crate::functions::call::{Call, Outcome, ok, position};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Assets that are read at one time.
 const BATCH: u64 = 500;
@@ -33,7 +34,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "workspace-actions takes POST"));
     }
-    let user = call.user()?;
+    let user = call.context.user()?;
     let request: Request = call.read()?;
     let tags = request.tags.as_deref().unwrap_or_default();
     if tags.len() > TAGS_MAX || tags.iter().any(|tag| tag.chars().count() > 100) {
@@ -49,7 +50,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         }
         "discard_asset" => {
             let asset_id = need(request.asset_id, "assetId")?;
-            let was = call.app.actors.ask(&call.claims, DiscardAsset { asset_id, user_id: user }).await?;
+            let was = call.context.ask(DiscardAsset { asset_id, user_id: user }).await?;
             let message = if was { "Asset discarded" } else { "Asset already removed" };
             ok(json!({"success": true, "message": message}))
         }
@@ -70,8 +71,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         "clear_workspace" => clear_all(&call, user, None, &request).await,
         "copy_to_workspace" => {
             let library_id = need(request.library_asset_id, "libraryAssetId")?;
-            let copied =
-                call.app.actors.ask(&call.claims, CopyToWorkspace { library_id, user_id: user }).await?;
+            let copied = call.context.ask(CopyToWorkspace { library_id, user_id: user }).await?;
             let Some((id, existed)) = copied else {
                 return Err(FunctionError::not_found("Library asset not found"));
             };
@@ -98,7 +98,7 @@ async fn save(
         tags: request.tags.clone().unwrap_or_default(),
         unless_known,
     };
-    let saved = call.app.actors.ask(&call.claims, decision).await?;
+    let saved = call.context.ask(decision).await?;
     let saved = saved.ok_or_else(|| FunctionError::not_found("Asset not found"))?;
     Ok((saved.library_id, !saved.existed))
 }
@@ -111,7 +111,7 @@ async fn clear(
     request: &Request,
 ) -> Result<(Uuid, bool), FunctionError> {
     let saved = save(call, user, asset_id, request, true).await?;
-    call.app.actors.ask(&call.claims, DiscardAsset { asset_id, user_id: user }).await?;
+    call.context.ask(DiscardAsset { asset_id, user_id: user }).await?;
     Ok(saved)
 }
 
@@ -129,7 +129,7 @@ async fn assets(
     if let Some(job) = job {
         query = query.equal("job_id", Value::Uuid(job));
     }
-    let rows = call.rows(query).await?;
+    let rows = call.context.rows(query).await?;
     Ok(rows.iter().filter_map(|row| Uuid::parse_str(row["id"].as_str()?).ok()).collect())
 }
 

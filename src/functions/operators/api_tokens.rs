@@ -1,18 +1,17 @@
 //! create-api-token, list-api-tokens, revoke-api-token: what an account's programs use `/v1` with.
 
-use actors::user::api_tokens::{CreateApiToken, RevokeApiToken, SCOPES};
+use actors::user::api_tokens::{CreateApiToken, PREFIX, RevokeApiToken, SCOPES, hash};
 use axum::http::{Method, StatusCode};
 use models::{Row, Value};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use services::rows::table;
 use uuid::Uuid;
 
-use crate::functions::call::{Call, Outcome, ok, table};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 use crate::keys;
 
-/// What every token begins with.
-pub(crate) const PREFIX: &str = "ph_";
 /// Characters of a token that its list shows.
 const HINT_CHARS: usize = 7;
 /// Longest name, in characters.
@@ -27,7 +26,7 @@ struct New {
 /// Makes a token: `{name, scopes?: [chat, images, models]}`, all scopes when absent. This answer alone shows it.
 pub(crate) async fn create(call: Call) -> Outcome {
     only_post(&call)?;
-    let user = call.user()?;
+    let user = call.context.user()?;
     let request: New = call.read()?;
     let name = request.name.unwrap_or_default().trim().replace('\0', "");
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
@@ -49,7 +48,7 @@ pub(crate) async fn create(call: Call) -> Outcome {
             .map(|it| it.to_string())
             .collect(),
     };
-    let row = call.app.actors.ask(&call.claims, decision).await?;
+    let row = call.context.ask(decision).await?;
     let mut answer = described(&row);
     answer["token"] = json!(token);
     ok(answer)
@@ -57,10 +56,13 @@ pub(crate) async fn create(call: Call) -> Outcome {
 
 /// The caller's tokens, newest first, without the tokens themselves.
 pub(crate) async fn list(call: Call) -> Outcome {
-    let user = call.user()?;
+    let user = call.context.user()?;
     let tokens = table("auth.api_tokens");
-    let mut rows =
-        call.app.actors.store().reads().referring(tokens, tokens.at("user_id"), &Value::Uuid(user))?;
+    let mut rows = call.context.services.actors.store().reads().referring(
+        tokens,
+        tokens.at("user_id"),
+        &Value::Uuid(user),
+    )?;
     rows.sort_by_key(|row| std::cmp::Reverse(row[tokens.at("created_at")].as_micros()));
     ok(json!({"tokens": rows.iter().map(described).collect::<Vec<_>>()}))
 }
@@ -73,16 +75,11 @@ struct Old {
 /// Ends a token: `{id}`.
 pub(crate) async fn revoke(call: Call) -> Outcome {
     only_post(&call)?;
-    let user = call.user()?;
+    let user = call.context.user()?;
     let id = call.read::<Old>()?.id.ok_or_else(|| FunctionError::bad("id is missing"))?;
-    let row = call.app.actors.ask(&call.claims, RevokeApiToken { user_id: user, id }).await?;
+    let row = call.context.ask(RevokeApiToken { user_id: user, id }).await?;
     let row = row.ok_or_else(|| FunctionError::not_found("there is no such token"))?;
     ok(described(&row))
-}
-
-/// What is kept of a token.
-pub(crate) fn hash(token: &str) -> String {
-    blake3::hash(token.as_bytes()).to_hex().to_string()
 }
 
 fn only_post(call: &Call) -> Result<(), FunctionError> {

@@ -9,8 +9,8 @@ use actors::catalog::merge_config::MergeConfig;
 use axum::http::StatusCode;
 use serde_json::{Map, Value as Json, json};
 
-use crate::functions::call::{Call, Outcome, ok};
 use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
 
 const PROBE: Duration = Duration::from_secs(5);
 const SHORT_PROBE: Duration = Duration::from_secs(3);
@@ -80,7 +80,7 @@ fn allow(
     if allowed.iter().any(|known| known.as_str().is_some_and(|known| known.trim_end_matches('/') == url)) {
         return Ok(());
     }
-    if call.claims.is_service() {
+    if call.context.claims.is_service() {
         return Err(FunctionError::forbidden("an administrator has not allowed this worker_url"));
     }
     allowed.push(json!(url));
@@ -89,7 +89,7 @@ fn allow(
 }
 
 async fn merge(call: &Call, members: Map<String, Json>, action: &'static str) -> Result<(), FunctionError> {
-    call.app.actors.ask(&call.claims, MergeConfig { members, action }).await?;
+    call.context.ask(MergeConfig { members, action }).await?;
     Ok(())
 }
 
@@ -97,14 +97,14 @@ async fn merge(call: &Call, members: Map<String, Json>, action: &'static str) ->
 pub(crate) async fn register(call: Call) -> Outcome {
     let body: Json = call.read()?;
     let url = worker_url(&body)?;
-    let config = call.app.chat.engines().system_config().await?;
+    let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
     allow(&call, &config, &url, &mut members)?;
     let health = probe(&url).await?;
     let registration = json!({
         "auto_registered": body["auto_registered"] == Json::Bool(true),
         "registered_at": chrono::Utc::now().to_rfc3339(),
-        "registered_by": call.claims.user_id,
+        "registered_by": call.context.claims.user_id,
     });
     members.insert("chatWorkerUrl".into(), json!(url));
     members.insert("chatWorkerRegistrationInfo".into(), registration.clone());
@@ -120,7 +120,7 @@ pub(crate) async fn register(call: Call) -> Outcome {
 pub(crate) async fn update(call: Call) -> Outcome {
     let body: Json = call.read()?;
     let url = worker_url(&body)?;
-    let config = call.app.chat.engines().system_config().await?;
+    let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
     allow(&call, &config, &url, &mut members)?;
     let health = probe(&url).await?;
@@ -158,7 +158,7 @@ pub(crate) async fn active(call: Call) -> Outcome {
         "wan" => (&["wanWorkerUrl", "workerUrl"], "wanWorker"),
         _ => return Err(FunctionError::bad("worker_type: chat, sdxl or wan").with("success", false)),
     };
-    let config = call.app.chat.engines().system_config().await?;
+    let config = call.context.services.chat.engines().system_config().await?;
     let url = names.iter().find_map(|name| config[*name].as_str().filter(|url| !url.is_empty()));
     let Some(url) = url.map(str::to_string) else {
         let message = format!("No {kind} worker URL is registered");
@@ -201,7 +201,7 @@ async fn info(url: &str) -> Result<Json, FunctionError> {
 
 /// health-check-workers.
 pub(crate) async fn health(call: Call) -> Outcome {
-    let config = call.app.chat.engines().system_config().await?;
+    let config = call.context.services.chat.engines().system_config().await?;
     let mut results = Map::new();
     for (entry, names) in
         [("wanWorker", &["workerUrl", "wanWorkerUrl"][..]), ("chatWorker", &["chatWorkerUrl"][..])]

@@ -1,4 +1,4 @@
 //! For those who operate the server or write programs for it.
 
-pub(crate) mod api_tokens;
+pub(super) mod api_tokens;
 pub(super) mod chat_workers;

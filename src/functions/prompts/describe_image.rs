@@ -6,11 +6,13 @@ use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::Chosen;
 use serde_json::{Value as Json, json};
+use services::age_gate;
+use services::files::picture_for_model;
+use services::prompts::ask_model::{self, Question};
+use services::prompts::templates;
 
-use crate::functions::ask_model::{self, Question};
-use crate::functions::call::{Call, Outcome, ok};
 use crate::functions::error::FunctionError;
-use crate::functions::{cast, picture, templates};
+use crate::functions::http_call::{Call, Outcome, ok};
 
 const OTHERWISE: &str = "Describe what the picture shows, exactly and without guessing names.";
 
@@ -18,14 +20,15 @@ const OTHERWISE: &str = "Describe what the picture shows, exactly and without gu
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     let body: Json = call.read()?;
-    let tier = cast::tier(&call, body["contentRating"].as_str())?;
+    let tier = age_gate::rating(&call.context, body["contentRating"].as_str())?;
     let mode = body["outputMode"].as_str().unwrap_or("structured").to_string();
     if !matches!(mode.as_str(), "caption" | "detailed" | "structured" | "scoring") {
         return Err(FunctionError::bad("outputMode: caption, detailed, structured or scoring"));
     }
-    let image = picture::address(&call, body["imageUrl"].as_str().unwrap_or_default()).await?;
+    let image =
+        picture_for_model::address(&call.context, body["imageUrl"].as_str().unwrap_or_default()).await?;
     let name = body["modelKey"].as_str().or(body["modelId"].as_str());
-    let chosen = call.app.chat.engines().choose_vision(name).await?;
+    let chosen = call.context.services.chat.engines().choose_vision(name).await?;
     let prompt = body["originalPrompt"].as_str().unwrap_or_default();
     content_rules::check(tier, "originalPrompt", prompt)?;
     let data = match look(&call, &chosen, image, &mode, prompt, tier).await {
@@ -55,7 +58,7 @@ pub(crate) async fn look(
     tier: ContentRating,
 ) -> Result<Json, FunctionError> {
     let use_case = if mode == "scoring" { "prompt_scoring" } else { "describe_image" };
-    let template = templates::of_use_case(call, use_case, tier, OTHERWISE).await?;
+    let template = templates::of_use_case(&call.context, use_case, tier, OTHERWISE).await?;
     let user = match mode {
         "caption" => "Describe the picture in one sentence.",
         "detailed" => "Describe the picture in one detailed paragraph.",
@@ -66,14 +69,14 @@ pub(crate) async fn look(
     question.image = Some(image);
     let data = match mode {
         "caption" | "detailed" => {
-            let text = ask_model::text(call, chosen, question).await?;
+            let text = ask_model::text(&call.context, chosen, question).await?;
             if text.is_empty() {
                 let error = FunctionError::new(axum::http::StatusCode::BAD_GATEWAY, "the model said nothing");
                 return Err(error.with("code", "EMPTY_REPLY"));
             }
             json!({ "text": text })
         }
-        _ => ask_model::object(call, chosen, question, schema(mode)).await?,
+        _ => ask_model::object(&call.context, chosen, question, schema(mode)).await?,
     };
     let mut refused = Ok(());
     each_text(&data, &mut |text| {

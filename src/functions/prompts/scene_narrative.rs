@@ -4,11 +4,14 @@ use actors::content_rules;
 use actors::conversation::sheet::each_text;
 use actors::language::Wanted;
 use serde_json::{Value as Json, json};
+use services::age_gate;
+use services::conversations::participants;
+use services::ids::uuid;
+use services::prompts::ask_model::{self, Question};
+use services::prompts::templates;
 
-use crate::functions::ask_model::{self, Question};
-use crate::functions::call::{Call, Outcome, ok};
 use crate::functions::error::FunctionError;
-use crate::functions::{cast, templates};
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Turns of the conversation that are told.
 const TURNS: usize = 3;
@@ -25,9 +28,9 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::bad("sceneContext is required").with("success", false));
     }
     let asked = if scene["isNSFW"] == Json::Bool(true) { "nsfw" } else { "sfw" };
-    let tier = cast::tier(&call, Some(asked))?;
-    if let Some(id) = cast::uuid(&body["characterId"]).or_else(|| cast::uuid(&body["character_id"])) {
-        cast::character(&call, id)?.admit(tier, call.may_have_nsfw()?)?;
+    let tier = age_gate::rating(&call.context, Some(asked))?;
+    if let Some(id) = uuid(&body["characterId"]).or_else(|| uuid(&body["character_id"])) {
+        participants::character(&call.context, id)?.admit(tier, call.context.may_have_nsfw()?)?;
     }
     let mut lines = Vec::new();
     for (label, key) in [
@@ -55,10 +58,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let user: String = lines.join("\n").chars().take(CHARS_MAX).collect();
     content_rules::check(tier, "the scene", &user)?;
     let wanted = Wanted { name: body["modelKey"].as_str(), task: "roleplay", strict: false };
-    let chosen = call.app.chat.engines().choose(wanted).await?;
-    let template = templates::of_use_case(&call, "scene_narrative", tier, OTHERWISE).await?;
+    let chosen = call.context.services.chat.engines().choose(wanted).await?;
+    let template = templates::of_use_case(&call.context, "scene_narrative", tier, OTHERWISE).await?;
     let question = Question { temperature: 0.8, ..Question::new(&template.system_prompt, &user, 400) };
-    let narrative = ask_model::text(&call, &chosen, question).await?;
+    let narrative = ask_model::text(&call.context, &chosen, question).await?;
     content_rules::check(tier, "the narrative", &narrative)?;
     ok(
         json!({"success": true, "narrative": narrative, "sceneContext": scene, "model_used": chosen.full_name()}),

@@ -3,21 +3,24 @@
 use actors::telemetry::score_prompt::ScorePrompt;
 use models::Value;
 use serde_json::{Value as Json, json};
+use services::age_gate;
+use services::files::picture_for_model;
+use services::ids::uuid;
+use services::rows::position;
 use store::query::Query;
 
 use super::describe_image;
-use crate::functions::call::{Call, Outcome, ok, position};
 use crate::functions::error::FunctionError;
-use crate::functions::{cast, picture};
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let body: Json = call.read()?;
-    let id = cast::uuid(&body["jobId"]).ok_or_else(|| FunctionError::bad("jobId is required"))?;
+    let id = uuid(&body["jobId"]).ok_or_else(|| FunctionError::bad("jobId is required"))?;
     let missing = || FunctionError::not_found("Job not found");
-    let job = call.row("jobs", id).await?.ok_or_else(missing)?;
-    let is_own = call.claims.user_id.is_some_and(|user| job["user_id"] == user.to_string());
-    if !is_own && !call.is_admin()? {
+    let job = call.context.row("jobs", id).await?.ok_or_else(missing)?;
+    let is_own = call.context.claims.user_id.is_some_and(|user| job["user_id"] == user.to_string());
+    if !is_own && !call.context.is_admin()? {
         return Err(missing());
     }
     let prompt = job["original_prompt"].as_str().or(job["prompt"].as_str()).unwrap_or_default().trim();
@@ -26,7 +29,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     }
     let skipped = |reason: &str| ok(json!({"success": true, "skipped": true, "reason": reason}));
     let force = body["force"] == Json::Bool(true);
-    let config = call.app.chat.engines().system_config().await?;
+    let config = call.context.services.chat.engines().system_config().await?;
     let scoring = &config["promptScoring"];
     if scoring["enabled"] == Json::Bool(false) || (scoring["enabled"].is_null() && !force) {
         return skipped("scoring is switched off");
@@ -35,20 +38,21 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return skipped("automatic analysis is switched off");
     }
     let by_job = |table| Query::all(position(table)).equal("job_id", Value::Uuid(id)).limit(1);
-    let scored = call.rows(by_job("prompt_scores")).await?.pop();
+    let scored = call.context.rows(by_job("prompt_scores")).await?.pop();
     if !force && scored.as_ref().is_some_and(|row| !row["vision_analysis"].is_null()) {
         return skipped("the job is scored already");
     }
-    let asset = call.rows(by_job("workspace_assets")).await?.pop();
+    let asset = call.context.rows(by_job("workspace_assets")).await?.pop();
     let path = asset.as_ref().and_then(|row| row["temp_storage_path"].as_str()).map(|path| {
         if path.starts_with("workspace-temp/") { path.to_string() } else { format!("workspace-temp/{path}") }
     });
     let image = body["imageUrl"].as_str().map(str::to_string).or(path);
     let image = image.ok_or_else(|| FunctionError::bad("imageUrl is required: the job has no picture"))?;
-    let image = picture::address(&call, &image).await?;
+    let image = picture_for_model::address(&call.context, &image).await?;
     let mode = job["metadata"]["contentType"].as_str();
-    let tier = cast::tier(&call, mode)?;
-    let chosen = call.app.chat.engines().choose_vision(scoring["visionModelId"].as_str()).await?;
+    let tier = age_gate::rating(&call.context, mode)?;
+    let chosen =
+        call.context.services.chat.engines().choose_vision(scoring["visionModelId"].as_str()).await?;
     let analysis = describe_image::look(&call, &chosen, image, "scoring", prompt, tier).await?;
     let score = |name: &str| {
         let given = analysis[name].as_f64().filter(|score| *score > 0.0).unwrap_or(3.0);
@@ -66,14 +70,14 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let composite = (composite * 10.0).round() / 10.0;
     let decision = ScorePrompt {
         job_id: id,
-        user_id: cast::uuid(&job["user_id"]).ok_or_else(missing)?,
-        workspace_asset_id: asset.as_ref().and_then(|row| cast::uuid(&row["id"])),
+        user_id: uuid(&job["user_id"]).ok_or_else(missing)?,
+        workspace_asset_id: asset.as_ref().and_then(|row| uuid(&row["id"])),
         api_model_id: chosen.catalogued.map(|(model, _)| model),
         original_prompt: prompt.to_string(),
         enhanced_prompt: job["enhanced_prompt"].as_str().map(str::to_string),
         scores: [score("action_match"), score("appearance_match"), score("overall_quality"), composite],
         analysis: analysis.clone(),
     };
-    let row = call.app.actors.ask(&call.claims, decision).await?;
+    let row = call.context.ask(decision).await?;
     ok(json!({"success": true, "score": row, "composite_score": composite, "vision_analysis": analysis}))
 }

@@ -4,11 +4,12 @@ use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::{Chosen, Wanted};
 use serde_json::{Value as Json, json};
+use services::age_gate;
+use services::prompts::ask_model::{self, Question};
+use services::prompts::templates;
 
-use crate::functions::ask_model::{self, Question};
-use crate::functions::call::{Call, Outcome, ok};
 use crate::functions::error::FunctionError;
-use crate::functions::{cast, templates};
+use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Seconds of one beat.
 const BEAT_S: f64 = 5.0;
@@ -30,7 +31,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let field = |name: &str| if input[name].is_null() { &body[name] } else { &input[name] };
     let tier =
         field("contentTier").as_str().or(field("content_tier").as_str()).or(field("contentMode").as_str());
-    let tier = cast::tier(&call, tier)?;
+    let tier = age_gate::rating(&call.context, tier)?;
     let mut words = String::new();
     each_text(input, &mut |text| {
         if words.len() < CHARS_MAX {
@@ -50,7 +51,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
 
 async fn engine(call: &Call) -> Result<Chosen, FunctionError> {
     let wanted = Wanted { name: None, task: "reasoning", strict: false };
-    Ok(call.app.chat.engines().choose(wanted).await?)
+    Ok(call.context.services.chat.engines().choose(wanted).await?)
 }
 
 fn text<'j>(input: &'j Json, names: &[&str]) -> &'j str {
@@ -69,7 +70,7 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     if title.is_empty() && story.is_empty() {
         return Err(FunctionError::bad("description is required").with("success", false));
     }
-    let template = templates::of_use_case(call, "story_plan", tier, PLAN).await?;
+    let template = templates::of_use_case(&call.context, "story_plan", tier, PLAN).await?;
     let user = format!("Title: {title}\nStory: {story}\nWrite {count} beats of about {BEAT_S} seconds.");
     let beat = json!({
         "type": "object",
@@ -88,7 +89,7 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     let made = match engine(call).await {
         Ok(chosen) => {
             let question = Question::new(&template.system_prompt, &user, 120 * count.min(16));
-            ask_model::object(call, &chosen, question, schema).await.ok()
+            ask_model::object(&call.context, &chosen, question, schema).await.ok()
         }
         Err(_) => None,
     };
@@ -139,7 +140,7 @@ async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outc
         }
     }
     let user: String = known.join("\n").chars().take(CHARS_MAX).collect();
-    let template = templates::of_use_case(call, "suggest_prompts", tier, SUGGEST).await?;
+    let template = templates::of_use_case(&call.context, "suggest_prompts", tier, SUGGEST).await?;
     let schema = json!({
         "type": "object",
         "properties": {"prompts": {"type": "array", "items": {"type": "string"}, "minItems": PROMPTS, "maxItems": PROMPTS}},
@@ -148,7 +149,7 @@ async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outc
     });
     let chosen = engine(call).await?;
     let question = Question::new(&template.system_prompt, &user, 300);
-    let made = ask_model::object(call, &chosen, question, schema).await?;
+    let made = ask_model::object(&call.context, &chosen, question, schema).await?;
     let prompts = ask_model::texts(&made["prompts"], PROMPTS);
     for prompt in &prompts {
         content_rules::check(tier, "a prompt", prompt)?;
@@ -188,7 +189,7 @@ async fn enhance_prompt(call: &Call, input: &Json, tier: ContentRating) -> Outco
         return Err(FunctionError::bad("prompt is required").with("success", false));
     }
     let made = match engine(call).await {
-        Ok(chosen) => ask_model::text(call, &chosen, Question::new(ENHANCE, prompt, 200)).await.ok(),
+        Ok(chosen) => ask_model::text(&call.context, &chosen, Question::new(ENHANCE, prompt, 200)).await.ok(),
         Err(_) => None,
     };
     let made = made.filter(|made| !made.is_empty() && content_rules::check(tier, "the prompt", made).is_ok());

@@ -1,0 +1,8 @@
+//! Turns of conversations: who takes part, what goes into them, and making them once more.
+
+pub mod messages;
+pub mod participants;
+pub mod playground_turn;
+pub mod repeat_turn;
+pub mod roleplay_turn;
+pub mod turn;

@@ -1,0 +1,289 @@
+//! Why a use case did not do what it was asked: facts. Dialects choose status and words.
+
+use std::fmt;
+
+use actors::Refusal;
+use actors::conversation::chat::TurnError;
+use actors::file::FileRefusal;
+use actors::language::NoEngine;
+use language::LanguageError;
+use serde_json::{Map, Value as Json};
+use store::StoreError;
+
+/// When to try again if a queue is full, in seconds: about what a job or two take.
+const QUEUE_RETRY_AFTER_S: u64 = 10;
+
+/// What kind of failure it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The request is wrong.
+    Bad,
+    /// It takes an account.
+    Unauthorized,
+    /// It takes credits that the account does not have.
+    PaymentRequired,
+    /// The caller may not.
+    Forbidden,
+    /// What is asked for does not exist, or the caller may not know of it.
+    NotFound,
+    /// It does not go together with what there is.
+    Conflict,
+    /// It is too large.
+    TooLarge,
+    /// A file of this type is not taken.
+    UnsupportedType,
+    /// The content rules say no.
+    ContentRefused,
+    /// Too much is going on.
+    Busy,
+    /// The server is at fault.
+    Internal,
+    /// Another server is at fault.
+    Upstream,
+    /// What it takes is not there, for now.
+    Unavailable,
+    /// It takes longer than the caller is kept waiting.
+    Timeout,
+}
+
+/// Why a use case did not do what it was asked.
+#[derive(Debug)]
+pub struct ServiceError(Box<Facts>);
+
+#[derive(Debug)]
+struct Facts {
+    kind: Kind,
+    field: Option<String>,
+    reason: String,
+    details: Map<String, Json>,
+    retry_after_s: Option<u64>,
+}
+
+impl ServiceError {
+    /// A failure with a message.
+    pub fn new(kind: Kind, message: impl Into<String>) -> ServiceError {
+        let (reason, details) = (message.into(), Map::new());
+        ServiceError(Box::new(Facts { kind, field: None, reason, details, retry_after_s: None }))
+    }
+
+    /// The request is wrong as a whole, or in a way that no single field is at fault for.
+    pub fn bad(message: impl Into<String>) -> ServiceError {
+        ServiceError::new(Kind::Bad, message)
+    }
+
+    /// A field of the request is wrong. The message becomes `field: reason`.
+    pub fn field(field: impl Into<String>, reason: impl Into<String>) -> ServiceError {
+        ServiceError::bad(reason).of_field(field)
+    }
+
+    /// A failure in the words of an actor or a stored job, which name the field at fault before a colon where one is.
+    pub fn worded(kind: Kind, message: impl Into<String>) -> ServiceError {
+        let message = message.into();
+        match message.split_once(": ") {
+            Some((field, reason)) if !field.contains(' ') || field == "width, height" => {
+                ServiceError::new(kind, reason).of_field(field)
+            }
+            _ => ServiceError::new(kind, message),
+        }
+    }
+
+    /// It does not exist, or the caller may not know of it.
+    pub fn not_found(message: impl Into<String>) -> ServiceError {
+        ServiceError::new(Kind::NotFound, message)
+    }
+
+    /// The caller may not.
+    pub fn forbidden(message: impl Into<String>) -> ServiceError {
+        ServiceError::new(Kind::Forbidden, message)
+    }
+
+    /// `CONTENT_REFUSED`: the content rules say no.
+    pub fn content_refused(reason: impl Into<String>) -> ServiceError {
+        ServiceError::new(Kind::ContentRefused, reason).with("code", "CONTENT_REFUSED")
+    }
+
+    /// Something that it takes is not there.
+    pub fn unavailable(code: &str, message: impl Into<String>) -> ServiceError {
+        ServiceError::new(Kind::Unavailable, message).with("code", code)
+    }
+
+    /// Adds a detail; those of the same name change.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Json>) -> ServiceError {
+        self.0.details.insert(name.into(), value.into());
+        self
+    }
+
+    /// Names the field at fault, which was another one or none before.
+    #[must_use]
+    pub fn of_field(mut self, field: impl Into<String>) -> ServiceError {
+        self.0.field = Some(field.into());
+        self
+    }
+
+    /// Says when to try again.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> ServiceError {
+        self.0.retry_after_s = Some(seconds);
+        self
+    }
+
+    /// What kind of failure it is.
+    pub fn kind(&self) -> Kind {
+        self.0.kind
+    }
+
+    /// The field of the request that is at fault, where one is.
+    pub fn field_name(&self) -> Option<&str> {
+        self.0.field.as_deref()
+    }
+
+    /// What there is to say beside the message, in the order in which it was added: `code` and whatever belongs to it.
+    pub fn details(&self) -> &Map<String, Json> {
+        &self.0.details
+    }
+
+    /// The name of the failure for programs, where it has one: an SQLSTATE, or a word in capitals.
+    pub fn code(&self) -> Option<&str> {
+        self.0.details.get("code").and_then(Json::as_str)
+    }
+
+    /// Seconds after which to try again.
+    pub fn retry_after_s(&self) -> Option<u64> {
+        self.0.retry_after_s
+    }
+}
+
+/// The whole message.
+impl fmt::Display for ServiceError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0.field {
+            Some(field) => write!(formatter, "{field}: {}", self.0.reason),
+            None => formatter.write_str(&self.0.reason),
+        }
+    }
+}
+
+impl From<StoreError> for ServiceError {
+    fn from(error: StoreError) -> ServiceError {
+        Refusal::Store(error).into()
+    }
+}
+
+impl From<Refusal> for ServiceError {
+    fn from(refusal: Refusal) -> ServiceError {
+        let (kind, retry_after_s) = match &refusal {
+            Refusal::Busy { retry_after_s, .. } => (Kind::Busy, Some(*retry_after_s)),
+            Refusal::Restarting { .. } => (Kind::Busy, Some(1)),
+            Refusal::Panicked { .. } => (Kind::Internal, None),
+            Refusal::ContentRefused { reason } => return ServiceError::content_refused(reason.clone()),
+            Refusal::NotSingular { .. } | Refusal::TooManyAffected { .. } => (Kind::Conflict, None),
+            Refusal::Store(error) => {
+                let kind = store_kind(error);
+                (kind, (kind == Kind::Busy).then_some(QUEUE_RETRY_AFTER_S))
+            }
+            Refusal::File(refusal) => (file_kind(refusal), None),
+        };
+        if matches!(kind, Kind::Internal | Kind::Unavailable) {
+            tracing::error!(%refusal, "a request failed");
+        }
+        let mut error = ServiceError::new(kind, refusal.to_string());
+        if let Refusal::Store(store) = &refusal {
+            error = error.with("code", store.sqlstate());
+            if let StoreError::Raised { details: Some(details), .. } = store
+                && details == "CONTENT_REFUSED"
+            {
+                error = error.with("code", "CONTENT_REFUSED");
+            }
+        }
+        error.0.retry_after_s = retry_after_s;
+        error
+    }
+}
+
+fn file_kind(refusal: &FileRefusal) -> Kind {
+    match refusal {
+        FileRefusal::NoSuchBucket | FileRefusal::NoSuchKey => Kind::NotFound,
+        FileRefusal::BucketNotEmpty => Kind::Conflict,
+        FileRefusal::BucketName | FileRefusal::Key { .. } => Kind::Bad,
+        FileRefusal::TooLarge { .. } => Kind::TooLarge,
+        FileRefusal::MimeType { .. } => Kind::UnsupportedType,
+        FileRefusal::BlobGone => Kind::Internal,
+    }
+}
+
+fn store_kind(error: &StoreError) -> Kind {
+    match error.sqlstate() {
+        "23505" | "23503" | "PT409" => Kind::Conflict,
+        "42501" | "PT403" => Kind::Forbidden,
+        "53100" | "PT503" => Kind::Unavailable,
+        "57014" | "XX000" | "58030" | "25006" | "PT500" => Kind::Internal,
+        "PT401" => Kind::Unauthorized,
+        "PT402" => Kind::PaymentRequired,
+        "PT404" => Kind::NotFound,
+        "PT413" => Kind::TooLarge,
+        "PT415" => Kind::UnsupportedType,
+        "PT422" => Kind::ContentRefused,
+        "PT429" => Kind::Busy,
+        "PT502" => Kind::Upstream,
+        "PT504" => Kind::Timeout,
+        _ => Kind::Bad,
+    }
+}
+
+impl From<TurnError> for ServiceError {
+    fn from(error: TurnError) -> ServiceError {
+        let message = error.to_string();
+        match error {
+            TurnError::Refused(refusal) => {
+                let error = ServiceError::from(refusal);
+                let busy = error.kind() == Kind::Conflict && error.code() == Some("PT409");
+                if busy { error.with("code", "REPLY_IN_PROGRESS") } else { error }
+            }
+            TurnError::Engine(error) => error.into(),
+            TurnError::TooLong(_) => {
+                ServiceError::new(Kind::TooLarge, message).with("code", "MESSAGE_TOO_LONG")
+            }
+            TurnError::Changed => {
+                ServiceError::new(Kind::Conflict, message).with("code", "CONVERSATION_CHANGED")
+            }
+            TurnError::Stopping => ServiceError::unavailable("STOPPING", message),
+        }
+    }
+}
+
+impl From<LanguageError> for ServiceError {
+    fn from(error: LanguageError) -> ServiceError {
+        let message = error.to_string();
+        match error {
+            LanguageError::QueueFull { .. } => {
+                ServiceError::new(Kind::Busy, message).with("code", "BUSY").retry_after(5)
+            }
+            LanguageError::ContextFull { .. } => {
+                ServiceError::new(Kind::TooLarge, message).with("code", "MESSAGE_TOO_LONG")
+            }
+            LanguageError::InvalidRequest { field, reason } => ServiceError::field(field, reason),
+            LanguageError::CircuitOpen { .. } => ServiceError::unavailable("PROVIDER_RESTING", message),
+            LanguageError::Remote { .. } | LanguageError::RemoteStatus { .. } => {
+                ServiceError::new(Kind::Upstream, message).with("code", "PROVIDER_FAILED")
+            }
+            _ => {
+                tracing::error!(error = message, "a model failed");
+                ServiceError::new(Kind::Internal, message).with("code", "MODEL_FAILED")
+            }
+        }
+    }
+}
+
+impl From<NoEngine> for ServiceError {
+    fn from(error: NoEngine) -> ServiceError {
+        match error {
+            NoEngine::Store(error) => error.into(),
+            NoEngine::Unknown { .. } => ServiceError::bad(error.to_string()).with("code", error.code()),
+            NoEngine::Fetching { .. } => {
+                ServiceError::unavailable(error.code(), error.to_string()).retry_after(10)
+            }
+            _ => ServiceError::unavailable(error.code(), error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! Pictures that callers name: stored files and URLs.
+
+pub mod fetch_picture;
+pub mod picture_for_model;
+pub mod reference_picture;

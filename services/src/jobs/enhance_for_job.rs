@@ -1,0 +1,67 @@
+//! Prompt enhancement inside queue-job.
+
+use serde_json::{Map, Value as Json, json};
+
+use crate::context::Context;
+use crate::jobs::job_request::JobRequest;
+use crate::prompts::enhance_prompt;
+
+/// What an enhancement that failed leaves behind.
+const FAILED: &str = "enhancement_failed";
+
+/// The enhanced prompt of a job from text and the name of the template that made it. A job whose caller did not ask
+/// for enhancement keeps its prompt; so does one whose enhancement fails, with the reason in the name.
+pub(crate) async fn for_job(
+    context: &Context,
+    prompt: &str,
+    job_type: &str,
+    metadata: &Map<String, Json>,
+) -> (Option<String>, Option<String>) {
+    let flag = |name: &str| metadata.get(name).and_then(Json::as_bool) == Some(true);
+    let model = metadata.get("enhancement_model").and_then(Json::as_str);
+    if !flag("user_requested_enhancement") || flag("skip_enhancement") || model == Some("none") {
+        return (None, None);
+    }
+    let body = json!({
+        "prompt": prompt, "job_type": job_type, "enhancement_model": model, "metadata": metadata,
+        "contentType": metadata.get("contentType"),
+    });
+    match enhance_prompt::enhance(context, &body).await.map(read) {
+        Ok(Some((prompt, template))) => (Some(prompt), Some(template)),
+        Ok(None) => (None, Some(FAILED.into())),
+        // What may not be enhanced is refused by the job's own rules.
+        Err(_) => (None, Some("enhancement_error".into())),
+    }
+}
+
+/// The prompt of a job that changes a picture: what is to change, with word that the rest stays. If that cannot be
+/// made it is put together by hand, with the reason in the name.
+pub(crate) async fn modify(
+    context: &Context,
+    prompt: &str,
+    request: &JobRequest,
+) -> (Option<String>, Option<String>) {
+    let mut metadata = Json::Object(request.metadata.clone());
+    metadata["reference_mode"] = json!("modify");
+    let body = json!({
+        "prompt": prompt, "job_type": request.job_type, "metadata": metadata,
+        "contentType": request.member("contentType").unwrap_or("sfw"),
+    });
+    let how = match enhance_prompt::enhance(context, &body).await.map(read) {
+        Ok(Some((prompt, template))) => return (Some(prompt), Some(template)),
+        Ok(None) => "manual_compose_fallback",
+        Err(_) => "manual_compose_error",
+    };
+    let base = request.member("originalEnhancedPrompt").unwrap_or("maintain the same subject");
+    (Some(format!("{base}, {prompt}")), Some(how.into()))
+}
+
+/// The prompt and the template of an answer; `None` if it failed.
+fn read(answer: Json) -> Option<(String, String)> {
+    let strategy = answer["enhancement_strategy"].as_str().unwrap_or_default();
+    if strategy == FAILED {
+        return None;
+    }
+    let template = answer["enhancement_metadata"]["template_name"].as_str().unwrap_or(strategy).to_string();
+    Some((answer["enhanced_prompt"].as_str()?.to_string(), template))
+}

@@ -1,0 +1,109 @@
+//! Fields of a job that name files or describe a video: checked and resolved before anything is queued.
+
+use actors::content_rules::{self, ContentRating};
+use actors::render::{check_video, lora_files, read_loras};
+use serde_json::{Map, Value as Json, json};
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::{Kind, ServiceError};
+use crate::files::reference_picture::{self, Reference};
+
+/// Resolves a picture that a field names; a refusal names the field.
+pub(crate) async fn reference(
+    context: &Context,
+    user: Uuid,
+    field: &str,
+    given: Option<&str>,
+) -> Result<Option<Reference>, ServiceError> {
+    let Some(given) = given else { return Ok(None) };
+    let resolved = reference_picture::resolve(context, user, given).await;
+    resolved.map(Some).map_err(|error| match error.field_name() {
+        Some(_) => error.of_field(field),
+        None => error,
+    })
+}
+
+/// Refuses LoRAs whose files are not there. Remote workers have files of their own.
+pub(crate) async fn check_loras(context: &Context, loras: &Json) -> Result<(), ServiceError> {
+    let wanted = read_loras(loras).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
+    if wanted.is_empty() || context.services.render.is_none() {
+        return Ok(());
+    }
+    let folder = context.services.settings.models_dir.clone();
+    let found = tokio::task::spawn_blocking(move || lora_files(&folder, &wanted).map(|_| ()));
+    found
+        .await
+        .unwrap_or_else(|_| Err("loras: the models folder cannot be read".into()))
+        .map_err(|message| ServiceError::worded(Kind::Bad, message))
+}
+
+/// Key frames are prompts like any other.
+pub(crate) fn check_keyframe_texts(
+    tier: ContentRating,
+    keyframes: &Json,
+    chars_max: usize,
+) -> Result<(), ServiceError> {
+    for (place, keyframe) in keyframes.as_array().into_iter().flatten().enumerate() {
+        for name in ["prompt", "negative_prompt"] {
+            let field = format!("keyframes[{place}].{name}");
+            let text = keyframe[name].as_str().unwrap_or_default();
+            if text.chars().count() > chars_max {
+                return Err(ServiceError::field(field, format!("longer than {chars_max} characters")));
+            }
+            if name == "prompt" {
+                content_rules::check(tier, &field, text)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What only videos have.
+pub(crate) struct VideoFields<'a> {
+    pub num_frames: Option<u64>,
+    pub fps: Option<u64>,
+    pub keyframes: &'a Json,
+    pub image: Option<&'a str>,
+    pub first_frame: Option<&'a str>,
+    pub last_frame: Option<&'a str>,
+}
+
+impl VideoFields<'_> {
+    /// Members of a video's configuration.
+    pub(crate) async fn config(
+        &self,
+        context: &Context,
+        user: Uuid,
+    ) -> Result<Map<String, Json>, ServiceError> {
+        let mut config = json!({"num_frames": self.num_frames, "fps": self.fps, "keyframes": self.keyframes});
+        check_video(&config).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
+        for (name, field, given) in [
+            ("image", "reference_image_url", self.image),
+            ("first_frame", "start_reference_url", self.first_frame),
+            ("last_frame", "end_reference_url", self.last_frame),
+        ] {
+            if let Some(Reference { url, object }) = reference(context, user, field, given).await? {
+                config[name] = json!(url);
+                config[format!("{name}_object")] = json!(object);
+            }
+        }
+        Ok(match config {
+            Json::Object(config) => config,
+            _ => Map::new(),
+        })
+    }
+
+    /// Pictures have none of them.
+    pub(crate) fn refuse(&self) -> Result<Map<String, Json>, ServiceError> {
+        let given = [
+            ("num_frames", self.num_frames.is_some()),
+            ("fps", self.fps.is_some()),
+            ("keyframes", !self.keyframes.is_null()),
+        ];
+        match given.iter().find(|(_, given)| *given) {
+            Some((field, _)) => Err(ServiceError::field(*field, "only videos have it")),
+            None => Ok(Map::new()),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The pictures that a job begins with, checked and resolved before anything is queued.
+
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::ServiceError;
+use crate::files::reference_picture::{self, Reference};
+use crate::jobs::job_fields::{VideoFields, reference};
+use crate::jobs::job_prompts::Mode;
+use crate::jobs::job_request::JobRequest;
+
+/// What a job begins with.
+pub(crate) struct JobPictures {
+    /// The picture that a picture begins with.
+    pub reference: Option<Reference>,
+    /// Where it may be redrawn.
+    pub mask: Option<Reference>,
+    /// Members of a video's configuration; none of a picture's.
+    pub frames: Map<String, Json>,
+}
+
+impl JobPictures {
+    /// Refuses other accounts' files, whether or not the job would come to use them.
+    pub(crate) fn check_owners(
+        context: &Context,
+        user: Uuid,
+        request: &JobRequest,
+    ) -> Result<(), ServiceError> {
+        let given = [
+            request.reference_image_url.as_deref(),
+            request.mask_image_url.as_deref(),
+            request.member("reference_image_url"),
+            request.member("start_reference_url"),
+            request.member("end_reference_url"),
+        ];
+        given.into_iter().flatten().try_for_each(|given| reference_picture::check_owner(context, user, given))
+    }
+
+    /// Resolves the pictures of a request; URLs are fetched.
+    pub(crate) async fn of(
+        context: &Context,
+        user: Uuid,
+        request: &JobRequest,
+        mode: Mode,
+        is_video: bool,
+    ) -> Result<JobPictures, ServiceError> {
+        let given = request.reference_image_url.as_deref();
+        let image = given.filter(|_| !is_video && mode != Mode::FromText);
+        let image = reference(context, user, "reference_image_url", image).await?;
+        let mask = request.mask_image_url.as_deref();
+        if mask.is_some() && image.is_none() {
+            let needs = "needs reference_image_url, and a prompt or reference_mode \"modify\"";
+            return Err(ServiceError::field("mask_image_url", needs));
+        }
+        let mask = reference(context, user, "mask_image_url", mask).await?;
+        let of_video = VideoFields {
+            num_frames: request.num_frames,
+            fps: request.fps,
+            keyframes: &request.keyframes,
+            image: given,
+            first_frame: request.member("start_reference_url"),
+            last_frame: request.member("end_reference_url"),
+        };
+        let frames = match is_video {
+            true => of_video.config(context, user).await?,
+            false => of_video.refuse()?,
+        };
+        Ok(JobPictures { reference: image, mask, frames })
+    }
+}

@@ -1,0 +1,193 @@
+//! What a job is asked to be: a picture or a video.
+
+use actors::content_rules::ContentRating;
+use serde::Deserialize;
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::ServiceError;
+
+/// What a job is asked to be. An empty text counts as none.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub struct JobRequest {
+    /// What is made, and how well: `sdxl_image_fast` and others.
+    pub job_type: String,
+    /// What it shows.
+    pub prompt: Option<String>,
+    /// The same before anything was made of it.
+    pub original_prompt: Option<String>,
+    /// The same after.
+    pub enhanced_prompt: Option<String>,
+    /// `fast` or `high`.
+    pub quality: Option<String>,
+    /// A name for the kind of model, kept with the job.
+    pub model_type: Option<String>,
+    /// What it must not show.
+    pub negative_prompt: Option<String>,
+    /// The seed of the first picture.
+    pub seed: Option<u64>,
+    /// Steps.
+    pub steps: Option<u32>,
+    /// How closely the prompt is followed.
+    pub guidance_scale: Option<f64>,
+    /// How much of the reference goes.
+    pub denoise_strength: Option<f64>,
+    /// How much of the reference stays.
+    pub reference_strength: Option<f64>,
+    /// A picture to begin with: a stored file or a URL.
+    pub reference_image_url: Option<String>,
+    /// How many pictures: 1, 3 or 6.
+    pub num_images: Option<u64>,
+    /// Exactly so many, where `num_images` knows 1, 3 and 6.
+    pub image_count: Option<u64>,
+    /// A picture that is bright where the reference may be redrawn.
+    #[serde(alias = "mask_object", alias = "mask")]
+    pub mask_image_url: Option<String>,
+    /// `[{"name", "scale"}]`, from the server's models folder.
+    #[serde(default)]
+    pub loras: Json,
+    /// Frames of a video.
+    #[serde(alias = "frame_num")]
+    pub num_frames: Option<u64>,
+    /// How many of them a second.
+    pub fps: Option<u64>,
+    /// What a video passes through: `[{"prompt", "negative_prompt", "seed", "frame"}]`.
+    #[serde(default)]
+    pub keyframes: Json,
+    /// What brackets in the prompts mean: `plain`, `compel`, `a1111`, `a1111_native`.
+    pub prompt_syntax: Option<String>,
+    /// Whether brackets mean what they mean in Compel.
+    pub compel_enabled: Option<bool>,
+    /// Weights of Compel, kept with the job.
+    pub compel_weights: Option<Json>,
+    /// Within −10 to 10; the higher, the earlier among the account's own.
+    #[serde(default)]
+    pub priority: i32,
+    /// The project that it belongs to.
+    pub project_id: Option<Uuid>,
+    /// What it is for.
+    pub destination: Option<String>,
+    /// Pixels across.
+    pub width: Option<u32>,
+    /// Pixels down.
+    pub height: Option<u32>,
+    /// The sampler.
+    pub scheduler: Option<String>,
+    /// The model that draws.
+    pub model: Option<String>,
+    /// What else clients send, kept with the job.
+    #[serde(default)]
+    pub metadata: Map<String, Json>,
+    /// A second job of an account with the same key is the first one.
+    #[serde(skip)]
+    pub idempotency_key: Option<String>,
+}
+
+impl JobRequest {
+    /// Empty texts go, and what some clients send among the metadata only comes to its place.
+    pub(crate) fn tidy(&mut self) {
+        for text in [
+            &mut self.prompt,
+            &mut self.original_prompt,
+            &mut self.enhanced_prompt,
+            &mut self.quality,
+            &mut self.model_type,
+            &mut self.negative_prompt,
+            &mut self.reference_image_url,
+            &mut self.mask_image_url,
+            &mut self.prompt_syntax,
+            &mut self.destination,
+            &mut self.scheduler,
+            &mut self.model,
+        ] {
+            if text.as_deref().is_some_and(|text| text.trim().is_empty()) {
+                *text = None;
+            }
+        }
+        let metadata = &self.metadata;
+        let given = |name: &str| metadata.get(name).filter(|value| !value.is_null());
+        let number = |name: &str| given(name).and_then(Json::as_u64);
+        self.seed = self.seed.or_else(|| number("seed"));
+        self.num_images = self.num_images.or_else(|| number("num_images"));
+        self.steps =
+            self.steps.or_else(|| number("steps").map(|steps| u32::try_from(steps).unwrap_or(u32::MAX)));
+        self.guidance_scale = self.guidance_scale.or_else(|| given("guidance_scale").and_then(Json::as_f64));
+        self.compel_enabled = self.compel_enabled.or_else(|| given("compel_enabled").and_then(Json::as_bool));
+        self.compel_weights = self.compel_weights.take().or_else(|| given("compel_weights").cloned());
+        let text = |name: &str| given(name).and_then(Json::as_str).filter(|text| !text.is_empty());
+        self.negative_prompt =
+            self.negative_prompt.take().or_else(|| text("negative_prompt").map(str::to_string));
+        self.reference_image_url =
+            self.reference_image_url.take().or_else(|| text("reference_image_url").map(str::to_string));
+    }
+
+    /// A text of the metadata that is not empty.
+    pub(crate) fn member(&self, name: &str) -> Option<&str> {
+        self.metadata.get(name).and_then(Json::as_str).filter(|text| !text.is_empty())
+    }
+
+    /// Whether a member of the metadata is true.
+    pub(crate) fn flag(&self, name: &str) -> bool {
+        self.metadata.get(name).and_then(Json::as_bool) == Some(true)
+    }
+
+    pub(crate) fn is_video(&self) -> Result<bool, ServiceError> {
+        match self.job_type.as_str() {
+            "sdxl_image_fast" | "sdxl_image_high" | "image_fast" | "image_high" | "rv51_fast"
+            | "rv51_high" => Ok(false),
+            "video_fast" | "video_high" | "wan_video_fast" | "wan_video_high" => Ok(true),
+            other => Err(ServiceError::field("job_type", format!("{other:?} is not known"))),
+        }
+    }
+
+    pub(crate) fn tier(&self, context: &Context) -> Result<ContentRating, ServiceError> {
+        let rating = self.member("contentType").unwrap_or("sfw");
+        let tier = ContentRating::parse(rating).ok_or_else(|| {
+            ServiceError::field("metadata.contentType", format!("{rating:?} is neither sfw nor nsfw"))
+        })?;
+        if tier == ContentRating::Nsfw && !context.may_have_nsfw()? {
+            return Err(ServiceError::content_refused("nsfw needs an age-verified account"));
+        }
+        Ok(tier)
+    }
+
+    pub(crate) fn quality(&self) -> Result<&'static str, ServiceError> {
+        match self.quality.as_deref() {
+            Some("fast") => Ok("fast"),
+            Some("high") => Ok("high"),
+            Some(other) => Err(ServiceError::field("quality", format!("{other:?} is neither fast nor high"))),
+            None if self.job_type.contains("high") => Ok("high"),
+            None => Ok("fast"),
+        }
+    }
+
+    pub(crate) fn num_images(&self, is_video: bool) -> i64 {
+        match (is_video, self.image_count, self.num_images.unwrap_or(1)) {
+            (true, _, _) | (_, None, 0 | 1) => 1,
+            (_, Some(exactly), _) => i64::try_from(exactly.clamp(1, 6)).unwrap_or(1),
+            (_, None, 2 | 3) => 3,
+            _ => 6,
+        }
+    }
+
+    pub(crate) fn check_numbers(&self) -> Result<(), ServiceError> {
+        let within = |name: &str, value: Option<f64>, min: f64, max: f64| match value {
+            Some(value) if !(min..=max).contains(&value) => {
+                Err(ServiceError::field(name, format!("{value} is not within {min} to {max}")))
+            }
+            _ => Ok(()),
+        };
+        within("steps", self.steps.map(f64::from), 1.0, 200.0)?;
+        within("guidance_scale", self.guidance_scale, 0.0, 100.0)?;
+        within("denoise_strength", self.denoise_strength, 0.0, 1.0)?;
+        within("reference_strength", self.reference_strength, 0.0, 1.0)?;
+        within("width", self.width.map(f64::from), 8.0, 4096.0)?;
+        within("height", self.height.map(f64::from), 8.0, 4096.0)?;
+        within("seed", self.seed.map(|seed| seed as f64), 0.0, i64::MAX as f64)?;
+        if self.width.is_some() != self.height.is_some() {
+            return Err(ServiceError::field("width, height", "give both or neither"));
+        }
+        Ok(())
+    }
+}

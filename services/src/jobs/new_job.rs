@@ -1,0 +1,136 @@
+//! A job as it is stored, and as a worker is sent it.
+
+use actors::content_rules::ContentRating;
+use actors::render::PromptSyntax;
+use models::{Row, Value};
+use serde_json::{Value as Json, json};
+use uuid::Uuid;
+
+use crate::files::reference_picture::Reference;
+use crate::jobs::job_pictures::JobPictures;
+use crate::jobs::job_prompts::{JobPrompts, Mode};
+use crate::jobs::job_request::JobRequest;
+use crate::rows::table;
+
+/// Everything that a job is made of, checked.
+pub(crate) struct NewJob<'a> {
+    pub job_id: Uuid,
+    pub user: Uuid,
+    pub request: &'a JobRequest,
+    pub mode: Mode,
+    pub is_video: bool,
+    pub quality: &'static str,
+    pub tier: ContentRating,
+    pub syntax: PromptSyntax,
+    pub prompts: &'a JobPrompts,
+    pub pictures: &'a JobPictures,
+    pub negative: &'a str,
+    pub num_images: i64,
+}
+
+impl NewJob<'_> {
+    fn format(&self) -> &'static str {
+        if self.is_video { "video" } else { "image" }
+    }
+
+    /// The row of `jobs`.
+    pub(crate) fn row(&self) -> Row {
+        let NewJob { request, prompts, .. } = self;
+        let jobs = table("jobs");
+        let mut job = jobs.default_row();
+        let mut set = |column: &str, value: Value| job[jobs.at(column)] = value;
+        let optional = |text: Option<&str>| text.map_or(Value::Null, Value::text);
+        set("id", Value::Uuid(self.job_id));
+        set("user_id", Value::Uuid(self.user));
+        set("job_type", Value::text(&*request.job_type));
+        set("format", Value::text(self.format()));
+        set("quality", Value::text(self.quality));
+        set("model_type", optional(request.model_type.as_deref()));
+        set("original_prompt", Value::text(&*prompts.original));
+        set("enhanced_prompt", optional(prompts.enhanced.as_deref()));
+        set("template_name", optional(prompts.template_name.as_deref()));
+        set("project_id", request.project_id.map_or(Value::Null, Value::Uuid));
+        if let Some(destination) = request.destination.as_deref() {
+            set("destination", Value::text(destination));
+        }
+        set("compel_weights", request.compel_weights.as_ref().map_or(Value::Null, Value::json));
+        set("metadata", Value::json(&self.metadata()));
+        job
+    }
+
+    fn metadata(&self) -> Json {
+        let (denoise, guidance, steps) = self.mode.numbers(self.request);
+        let mut kept = self.request.metadata.clone();
+        for (name, value) in [
+            ("reference_image_url", self.request.reference_image_url.as_deref().map(Json::from)),
+            ("denoise_strength", denoise.map(Json::from)),
+            ("guidance_scale", guidance.map(Json::from)),
+            ("steps", steps.map(Json::from)),
+            ("seed", self.request.seed.map(Json::from)),
+        ] {
+            if let Some(value) = value {
+                kept.insert(name.into(), value);
+            }
+        }
+        kept.insert("generation_mode".into(), json!(self.mode.generation_mode()));
+        kept.insert(
+            "enhancement_metadata".into(),
+            json!({
+                "template_name": self.prompts.template_name, "content_mode": self.tier.name(),
+                "enhancement_model": self.request.member("enhancement_model").unwrap_or("qwen_instruct"),
+            }),
+        );
+        Json::Object(kept)
+    }
+
+    /// What a worker is sent.
+    pub(crate) fn payload(&self) -> Json {
+        let request = self.request;
+        json!({
+            "id": self.job_id, "job_id": self.job_id, "user_id": self.user, "prompt": self.prompts.sent,
+            "negative_prompt": self.negative,
+            "type": request.job_type.strip_prefix("wan_").unwrap_or(&request.job_type),
+            "job_type": request.job_type, "quality": self.quality, "format": self.format(),
+            "content_type": self.tier.name(), "config": self.config(), "metadata": request.metadata,
+            "model": request.model, "compel_enabled": self.syntax == PromptSyntax::Compel,
+            "compel_weights": request.compel_weights,
+        })
+    }
+
+    fn config(&self) -> Json {
+        let request = self.request;
+        let resolution = match request.member("aspect_ratio") {
+            Some("16:9") => "1024x576",
+            Some("9:16") => "576x1024",
+            _ => "1024x1024",
+        };
+        let pipeline = match (self.is_video, self.mode) {
+            (true, _) => "video",
+            (false, Mode::FromText) => "txt2img",
+            (false, _) => "img2img",
+        };
+        let (denoise, guidance, steps) = self.mode.numbers(request);
+        let mut config = json!({
+            "pipeline": pipeline, "num_images": self.num_images, "num_inference_steps": steps,
+            "guidance_scale": guidance, "denoise_strength": denoise, "resolution": resolution,
+            "seed": request.seed, "width": request.width, "height": request.height,
+            "scheduler": request.scheduler, "prompt_syntax": self.syntax,
+        });
+        for (name, picture) in [("image", &self.pictures.reference), ("mask", &self.pictures.mask)] {
+            if let Some(Reference { url, object }) = picture {
+                config[name] = json!(url);
+                config[format!("{name}_object")] = json!(object);
+            }
+        }
+        if self.prompts.loras.as_array().is_some_and(|loras| !loras.is_empty()) {
+            config["loras"] = self.prompts.loras.clone();
+        }
+        if self.is_video {
+            config["sample_solver"] = json!("dpm++");
+            if let Some(config) = config.as_object_mut() {
+                config.extend(self.pictures.frames.clone());
+            }
+        }
+        config
+    }
+}

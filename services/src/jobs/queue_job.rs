@@ -1,0 +1,104 @@
+//! A request becomes a job in the queue.
+
+use actors::content_rules::ContentRating;
+use actors::job_scheduler::{IMAGE_QUEUE, QueueJob, VIDEO_QUEUE};
+use actors::render::prompt_syntax;
+use models::Value;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::{Kind, ServiceError};
+use crate::jobs::job_pictures::JobPictures;
+use crate::jobs::job_prompts::{JobPrompts, Mode};
+use crate::jobs::job_request::JobRequest;
+use crate::jobs::new_job::NewJob;
+use crate::jobs::{depicted_characters, job_fields, price_list};
+use crate::prompts::negative_prompt::negative_prompt;
+use crate::rows::table;
+
+/// A job in the queue.
+pub struct Queued {
+    /// Its id.
+    pub id: Uuid,
+    /// The queue it is in.
+    pub queue: &'static str,
+    /// How it stands: `queued`, unless its key was known.
+    pub status: String,
+    /// Whether its key was known.
+    pub existed: bool,
+}
+
+/// Queues a job for an account.
+pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Result<Queued, ServiceError> {
+    request.tidy();
+    let is_video = request.is_video()?;
+    request.check_numbers()?;
+    let quality = request.quality()?;
+    let tier = request.tier(context)?;
+    let syntax = prompt_syntax(request.prompt_syntax.as_deref(), request.compel_enabled == Some(true));
+    let syntax = syntax.map_err(|message| ServiceError::worded(Kind::Bad, message))?;
+    JobPictures::check_owners(context, user, &request)?;
+
+    let mode = Mode::of(&request);
+    let prompts = JobPrompts::of(context, &request, mode, syntax).await?;
+    prompts.check(tier, &request.keyframes)?;
+    depicted_characters::refuse_minors(context, tier, &[&request.metadata]).await?;
+    job_fields::check_loras(context, &prompts.loras).await?;
+    let pictures = JobPictures::of(context, user, &request, mode, is_video).await?;
+    let negative = negative(context, &request, mode, tier).await?;
+
+    let num_images = request.num_images(is_video);
+    let job_id = Uuid::new_v4();
+    let (key, priority) = (request.idempotency_key.take(), request.priority.clamp(-10, 10));
+    let settings = &context.services.settings;
+    let credits =
+        if settings.charge_credits { price_list::credits(&request.job_type, num_images) } else { 0 };
+    let queue = if is_video { VIDEO_QUEUE } else { IMAGE_QUEUE };
+    let new_job = NewJob {
+        job_id,
+        user,
+        request: &request,
+        mode,
+        is_video,
+        quality,
+        tier,
+        syntax,
+        prompts: &prompts,
+        pictures: &pictures,
+        negative: &negative,
+        num_images,
+    };
+    let decision = QueueJob {
+        job: new_job.row(),
+        queue,
+        payload: new_job.payload(),
+        priority,
+        idempotency_key: key,
+        credits,
+        limits: settings.queue_limits,
+    };
+    let queued = context.ask(decision).await?;
+    let jobs = table("jobs");
+    let status = match &queued.job[jobs.at("status")] {
+        Value::Text(status) => status.to_string(),
+        _ => "queued".to_string(),
+    };
+    let id = queued.job[jobs.at("id")].as_uuid().unwrap_or(job_id);
+    Ok(Queued { id, queue, status, existed: queued.existed })
+}
+
+/// The negative prompt of the catalogue before the caller's; an exact copy has none.
+async fn negative(
+    context: &Context,
+    request: &JobRequest,
+    mode: Mode,
+    tier: ContentRating,
+) -> Result<String, ServiceError> {
+    if mode == Mode::ExactCopy {
+        return Ok(String::new());
+    }
+    let base = negative_prompt(context, "sdxl", tier.name(), mode.generation_mode()).await?;
+    let own = request.negative_prompt.as_deref().unwrap_or_default();
+    let parts = [base.as_str(), own].into_iter().filter(|text| !text.is_empty());
+    Ok(parts.collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,71 @@
+//! What can be asked for: use cases over the actors, whatever dialect asks. No HTTP server is known here.
+//!
+//! ```text
+//! a dialect ─▶ a use case (Context, what is asked) ─▶ actors, models, remote servers
+//!     ▲                     │
+//!     └── status, words ────┴── an answer, or a ServiceError: kind, field, message, details
+//! ```
+
+pub mod age_gate;
+pub mod context;
+pub mod conversations;
+pub mod error;
+pub mod files;
+pub mod ids;
+pub mod jobs;
+pub mod pictures;
+pub mod prompts;
+pub mod replicate;
+pub mod rows;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use actors::Actors;
+use actors::conversation::chat::Chat;
+use actors::job_scheduler::QueueLimits;
+use actors::render::Render;
+
+pub use error::{Kind, ServiceError};
+
+/// What use cases reach. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Services {
+    /// Who decides.
+    pub actors: Actors,
+    /// Replies that are being made.
+    pub chat: Chat,
+    /// Who draws; absent when jobs wait for remote workers.
+    pub render: Option<Render>,
+    /// Addresses of this server.
+    pub links: Arc<dyn Links>,
+    /// How the server was started, as far as it concerns use cases.
+    pub settings: Arc<Settings>,
+}
+
+/// Addresses of this server; the dialects make them.
+pub trait Links: std::fmt::Debug + Send + Sync {
+    /// What every address begins with, without a slash at its end.
+    fn base(&self) -> String;
+
+    /// An address by which everybody who has it may read a file for a while. No policy is asked: that is the caller's
+    /// part.
+    fn signed(&self, bucket: &str, path: &str, seconds: u64) -> Result<String, String>;
+}
+
+/// How the server was started, as far as it concerns use cases.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Whether jobs cost credits.
+    pub charge_credits: bool,
+    /// How many jobs may wait.
+    pub queue_limits: QueueLimits,
+    /// Where models lie.
+    pub models_dir: PathBuf,
+    /// Whether pictures are fetched from URLs.
+    pub fetch_references: bool,
+    /// Whether such URLs may lead into private networks.
+    pub fetch_private_addresses: bool,
+    /// The address by which others reach this server, where one is set.
+    pub public_url: Option<String>,
+}

@@ -1,0 +1,226 @@
+//! The picture of a scene, drawn after a roleplay's reply: the answer does not wait for it, it arrives with
+//! `character_scenes`.
+
+use std::sync::Arc;
+
+use actors::content_rules::ContentRating;
+use actors::conversation::chat::ReplyHandle;
+use actors::conversation::finish_reply::ReplyState;
+use actors::conversation::sheet::Sheet;
+use models::Value;
+use serde_json::{Map, Value as Json, json};
+use store::query::Query;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::conversations::roleplay_turn::Request;
+use crate::error::ServiceError;
+use crate::ids::uuid;
+use crate::jobs::job_request::JobRequest;
+use crate::jobs::queue_job::queue;
+use crate::rows::{self, position};
+
+/// So much of a reply goes into a picture's prompt, in characters.
+const REPLY_CHARS: usize = 280;
+/// Longest prompt, in characters.
+const PROMPT_CHARS: usize = 900;
+
+/// The picture that follows a reply.
+pub struct SceneRequest {
+    /// Whose it is.
+    pub user: Uuid,
+    /// The conversation that the scene belongs to.
+    pub conversation: Uuid,
+    /// Who is in it.
+    pub character: Sheet,
+    /// Who the person plays.
+    pub persona: Option<Sheet>,
+    /// Its rating.
+    pub tier: ContentRating,
+    /// What the turn was asked to be.
+    pub request: Request,
+}
+
+/// Draws once the reply is complete.
+pub fn after(context: &Context, running: Arc<ReplyHandle>, scene: SceneRequest) {
+    let context = context.clone();
+    tokio::spawn(async move {
+        let Some(ended) = running.ended().await else { return };
+        if ended.state != ReplyState::Complete {
+            return;
+        }
+        if let Err(error) = draw(&context, &scene, &ended.response).await {
+            tracing::warn!(%error, conversation = %scene.conversation, "a scene is not drawn");
+        }
+    });
+}
+
+async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(), ServiceError> {
+    let request = &wanted.request;
+    let before = reference(context, wanted).await?;
+    let changes = request.scene_prompt_override.is_some() && request.current_scene_image_url.is_some();
+    let mode = match &before {
+        Some(_) if changes => "modification",
+        Some(_) => "i2i",
+        None => "t2i",
+    };
+    let prompt = prompt(wanted, reply);
+    let setting = request.scene_context.as_deref().or(request.scene_name.as_deref()).unwrap_or_default();
+    let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
+    let mut metadata = json!({
+        "scene_context": {"setting": setting}, "scene_style": request.scene_style, "content_tier": wanted.tier.name(),
+    });
+    let selected = match before {
+        Some(_) => request.selected_i2i_model.as_deref().or(request.selected_image_model.as_deref()),
+        None => request.selected_image_model.as_deref(),
+    };
+    let model = match selected.map(str::trim).filter(|name| !name.is_empty()) {
+        Some(name) => model(context, name).await?,
+        None => None,
+    };
+    match &model {
+        Some(model) => metadata["model"] = json!(model),
+        None if selected.is_some() => metadata["unknown_model"] = json!(selected),
+        None => {}
+    }
+    let scene = rows::insert(
+        context,
+        "character_scenes",
+        vec![
+            ("character_id", Value::Uuid(wanted.character.id)),
+            ("conversation_id", Value::Uuid(wanted.conversation)),
+            ("scene_prompt", Value::text(&*prompt)),
+            ("generation_mode", Value::text(mode)),
+            ("generation_metadata", Value::json(&metadata)),
+            ("scene_name", text(&request.scene_name)),
+            ("scene_description", text(&request.scene_description)),
+            ("previous_scene_id", before.as_ref().and_then(|(id, _)| *id).map_or(Value::Null, Value::Uuid)),
+            (
+                "previous_scene_image_url",
+                before.as_ref().map_or(Value::Null, |(_, path)| Value::text(&**path)),
+            ),
+        ],
+    )
+    .await?;
+    let settings = &request.consistency_settings;
+    let strength = match mode {
+        "modification" => 0.5,
+        "i2i" => 0.45,
+        _ => 0.65,
+    };
+    let mut job = JobRequest {
+        job_type: "sdxl_image_high".into(),
+        prompt: Some(prompt),
+        model,
+        seed: settings["seed_value"].as_u64(),
+        metadata: Map::from_iter([
+            ("destination".into(), json!("roleplay_scene")),
+            ("scene_id".into(), json!(scene)),
+            ("conversation_id".into(), json!(wanted.conversation)),
+            ("character_id".into(), json!(wanted.character.id)),
+            ("contentType".into(), json!(wanted.tier.name())),
+            ("skip_enhancement".into(), json!(true)),
+        ]),
+        ..JobRequest::default()
+    };
+    if let Some((_, path)) = &before {
+        job.reference_image_url = Some(path.clone());
+        job.metadata.insert("reference_mode".into(), json!("modify"));
+        job.denoise_strength = Some(settings["denoise_strength"].as_f64().unwrap_or(strength));
+    }
+    let queued = queue(context, wanted.user, job).await;
+    let set = match &queued {
+        Ok(job) => ("job_id", Value::Uuid(job.id)),
+        Err(error) => {
+            let mut metadata = metadata;
+            metadata["error"] = json!(error.to_string());
+            ("generation_metadata", Value::json(&metadata))
+        }
+    };
+    rows::update(context, "character_scenes", scene, vec![set]).await?;
+    queued.map(|_| ())
+}
+
+/// The model that draws when `name` was selected: one of this machine, or one of the catalogue by key or id. `None` for an
+/// unknown name; the default draws then.
+async fn model(context: &Context, name: &str) -> Result<Option<String>, ServiceError> {
+    let models = Query::all(position("api_models")).equal("is_active", Value::Bool(true)).limit(500);
+    let catalogued = context.rows(models).await?;
+    let named = |row: &&Json| row["id"].as_str() == Some(name) || row["display_name"].as_str() == Some(name);
+    let key =
+        catalogued.iter().find(named).and_then(|row| row["model_key"].as_str()).unwrap_or(name).to_string();
+    if context.services.render.is_none() {
+        // Remote workers have models of their own.
+        return Ok(Some(key));
+    }
+    let folder = context.services.settings.models_dir.clone();
+    let listed = tokio::task::spawn_blocking(move || {
+        actors::render::list_models(&folder).into_iter().map(|model| model.name).find(|name| *name == key)
+    });
+    Ok(listed.await.unwrap_or_default())
+}
+
+/// The picture to go on from: what is to be changed, else the scene before, else the scene's preview.
+async fn reference(
+    context: &Context,
+    wanted: &SceneRequest,
+) -> Result<Option<(Option<Uuid>, String)>, ServiceError> {
+    let request = &wanted.request;
+    let own = |path: &&String| {
+        ["workspace-temp", "user-library"]
+            .iter()
+            .any(|bucket| path.starts_with(&format!("{bucket}/{}/", wanted.user)))
+    };
+    if let Some(path) = request.current_scene_image_url.as_ref().filter(own) {
+        return Ok(Some((None, path.clone())));
+    }
+    if request.scene_continuity_enabled != Some(false) {
+        if let Some(path) = request.previous_scene_image_url.as_ref().filter(own) {
+            return Ok(Some((request.previous_scene_id, path.clone())));
+        }
+        let query = Query::all(position("character_scenes"))
+            .equal("conversation_id", Value::Uuid(wanted.conversation))
+            .order("created_at", true)
+            .limit(20);
+        for scene in context.rows(query).await? {
+            let path = scene["image_url"].as_str().map(str::to_string);
+            if let Some(path) = path.as_ref().filter(own) {
+                return Ok(Some((uuid(&scene["id"]), path.clone())));
+            }
+        }
+    }
+    Ok(request.scene_preview_image_url.as_ref().filter(own).map(|path| (None, path.clone())))
+}
+
+/// Who is seen, where, and what happens.
+fn prompt(wanted: &SceneRequest, reply: &str) -> String {
+    let request = &wanted.request;
+    if let Some(text) = request.scene_prompt_override.as_deref().filter(|text| !text.trim().is_empty()) {
+        return text.chars().take(PROMPT_CHARS).collect();
+    }
+    let mut parts = vec![who(&wanted.character)];
+    if request.scene_style.as_deref() == Some("both_characters") {
+        parts.extend(wanted.persona.as_ref().map(who));
+    }
+    if request.scene_style.as_deref() == Some("pov") {
+        parts.push("seen through the eyes of the other".into());
+    }
+    for text in [&request.scene_default_clothing, &request.scene_name, &request.scene_context] {
+        parts.extend(text.clone());
+    }
+    let plain: String = reply.chars().filter(|letter| *letter != '*').take(REPLY_CHARS).collect();
+    parts.push(
+        plain.replace(&format!("{}:", wanted.character.name), "").replace('\n', " ").trim().to_string(),
+    );
+    parts.retain(|part| !part.trim().is_empty());
+    parts.join(", ").chars().take(PROMPT_CHARS).collect()
+}
+
+fn who(sheet: &Sheet) -> String {
+    let looks = sheet.looks();
+    if looks.is_empty() {
+        format!("{}, {}", sheet.name, sheet.text("description"))
+    } else {
+        format!("{}, {looks}", sheet.name)
+    }
+}

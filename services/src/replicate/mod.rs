@@ -1,0 +1,6 @@
+//! Pictures by an external provider that speaks Replicate's predictions API.
+
+mod prediction_input;
+pub mod prediction_status;
+pub mod start_prediction;
+pub mod take_report;

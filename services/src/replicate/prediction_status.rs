@@ -1,0 +1,56 @@
+//! How a prediction fares.
+
+use actors::job_scheduler::WORKSPACE_BUCKET;
+use models::Value;
+use serde_json::{Value as Json, json};
+use store::query::Query;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::{Kind, ServiceError};
+use crate::replicate::start_prediction::{TIMEOUT, connection, model};
+use crate::replicate::take_report::{ended, job_of, take, urls};
+use crate::rows::position;
+
+/// Life of the URLs that are answered, in seconds.
+const SIGNED_S: u64 = 3600;
+
+/// What the provider says of a prediction of one of the caller's jobs, its output as a list of URLs.
+pub async fn status_of(context: &Context, user: Uuid, prediction: &str) -> Result<Json, ServiceError> {
+    if prediction.len() > 100 || !prediction.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+    {
+        return Err(ServiceError::field("predictionId", "not an id"));
+    }
+    let job = job_of(context, prediction, Some(user)).await?;
+    let job = job.ok_or_else(|| ServiceError::not_found("there is no such prediction of yours"))?;
+    if let Some(ended) = ended(&job) {
+        return Ok(json!({
+            "id": prediction, "status": ended, "jobId": job["id"], "jobStatus": job["status"],
+            "output": pictures(context, &job).await?, "error": job["error_message"],
+        }));
+    }
+    let id = job["api_model_id"].as_str().map(str::to_string);
+    let (_, provider) = model(context, id.as_deref()).await?;
+    let unavailable = |message: String| ServiceError::new(Kind::Upstream, message);
+    let (base, secret) = connection(&provider).map_err(unavailable)?;
+    let request = reqwest::Client::new().get(format!("{base}/predictions/{prediction}")).bearer_auth(secret);
+    let response = request.timeout(TIMEOUT).send().await;
+    let response = response.map_err(|_| unavailable("the provider cannot be reached".into()))?;
+    let mut answer: Json =
+        response.json().await.map_err(|_| unavailable("the provider's answer is not JSON".into()))?;
+    take(context, &job, &answer).await?;
+    answer["output"] = json!(urls(&answer["output"]));
+    Ok(answer)
+}
+
+/// The pictures of a job that has ended, as URLs that are good for a while.
+async fn pictures(context: &Context, job: &Json) -> Result<Vec<String>, ServiceError> {
+    let id = job["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
+    let assets = Query::all(position("workspace_assets")).equal("job_id", Value::Uuid(id));
+    let assets = context.rows(assets.order("asset_index", false)).await?;
+    let url = |asset: &Json| {
+        let path = asset["temp_storage_path"].as_str()?;
+        context.services.links.signed(WORKSPACE_BUCKET, path, SIGNED_S).ok()
+    };
+    Ok(assets.iter().filter_map(url).collect())
+}

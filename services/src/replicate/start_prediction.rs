@@ -1,0 +1,241 @@
+//! A job is started at an external provider that speaks Replicate's predictions API.
+
+use std::time::Duration;
+
+use actors::content_rules::{self, ContentRating};
+use actors::job_scheduler::{FailJob, NotePrediction, PROVIDER_QUEUE, QueueJob};
+use models::Value;
+use serde_json::{Map, Value as Json, json};
+use store::query::Query;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::{Kind, ServiceError};
+use crate::files::reference_picture;
+use crate::jobs::{depicted_characters, price_list};
+use crate::prompts::negative_prompt::negative_prompt;
+use crate::replicate::prediction_input;
+use crate::rows::{position, table};
+
+const API: &str = "https://api.replicate.com/v1";
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What came of a request.
+pub enum Started {
+    /// The provider works on it.
+    Queued {
+        /// The job.
+        job: Uuid,
+        /// What the provider calls it.
+        prediction: String,
+    },
+    /// The provider declined, and the job has failed.
+    Declined {
+        /// The job.
+        job: Uuid,
+        /// The status that the provider answered, or one that says why it could not be asked.
+        status: u16,
+        /// Why.
+        message: String,
+    },
+}
+
+/// Starts a job: `prompt`, `job_type` and what else `request` and its metadata say.
+pub async fn start(
+    context: &Context,
+    user: Uuid,
+    request: &Map<String, Json>,
+    metadata: &Map<String, Json>,
+) -> Result<Started, ServiceError> {
+    let text = |name: &str| request.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
+    let prompt = text("prompt").ok_or_else(|| ServiceError::bad("prompt is missing"))?;
+    let job_type =
+        text("job_type").or(text("jobType")).ok_or_else(|| ServiceError::bad("job_type is missing"))?;
+    let rating = metadata.get("contentType").and_then(Json::as_str);
+    let tier = match rating {
+        None => ContentRating::Sfw,
+        Some(rating) => ContentRating::parse(rating)
+            .ok_or_else(|| ServiceError::field("metadata.contentType", "neither sfw nor nsfw"))?,
+    };
+    if tier == ContentRating::Nsfw && !context.may_have_nsfw()? {
+        return Err(ServiceError::content_refused("nsfw needs an age-verified account"));
+    }
+    content_rules::check(tier, "prompt", prompt)?;
+    depicted_characters::refuse_minors(context, tier, &[metadata, request]).await?;
+    let (model, provider) = model(context, text("apiModelId")).await?;
+    let version = model["version"].as_str().unwrap_or_default();
+    if version.is_empty() {
+        return Err(ServiceError::new(Kind::Internal, "the model has no version"));
+    }
+    if !(32..=64).contains(&version.len()) || !version.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(ServiceError::bad("the model's version is not 32 to 64 hexadecimal digits"));
+    }
+    let (family, stored_type, quality) = family(job_type);
+    let negative = match rating {
+        Some(rating) => Some(negative_prompt(context, "replicate-sdxl", rating, "txt2img").await?),
+        None => None,
+    };
+    let given = text("reference_image_url").or(metadata.get("reference_image_url").and_then(Json::as_str));
+    let picture = match given {
+        Some(given) => Some(reference_picture::resolve(context, user, given).await?.url),
+        None => None,
+    };
+    let input =
+        prediction_input::build(&model, request, metadata, prompt, negative.as_deref(), picture.as_deref())?;
+    let job = start_job(context, user, prompt, stored_type, family, quality, metadata, &model).await?;
+    match predict(context, &provider, version, &input).await {
+        Ok(prediction) => {
+            context.ask_elevated(NotePrediction { id: job, prediction: prediction.clone() }).await?;
+            Ok(Started::Queued { job, prediction })
+        }
+        Err((status, message)) => {
+            fail(context, job, &message).await?;
+            Ok(Started::Declined { job, status, message })
+        }
+    }
+}
+
+/// Fails a job that no worker claimed.
+pub(crate) async fn fail(context: &Context, id: Uuid, message: &str) -> Result<(), ServiceError> {
+    let message = message.to_string();
+    let report = FailJob { id, attempt: None, message, retry: false, metadata: Map::new() };
+    context.ask_elevated(report).await?;
+    Ok(())
+}
+
+/// The model that was named, or else the provider's default, with its provider.
+pub(crate) async fn model(context: &Context, id: Option<&str>) -> Result<(Json, Json), ServiceError> {
+    let bad = |reason: &str| ServiceError::field("apiModelId", reason);
+    if let Some(id) = id {
+        let id = Uuid::parse_str(id).map_err(|_| bad("not a UUID"))?;
+        let model = context.row("api_models", id).await?.ok_or_else(|| bad("there is no such model"))?;
+        if model["is_active"] != true {
+            return Err(bad("the model is not active"));
+        }
+        let provider = provider_of(context, &model).await?;
+        if provider["name"] != "replicate" {
+            return Err(bad("the model is another provider's"));
+        }
+        return Ok((model, provider));
+    }
+    let query = Query::all(position("api_models"))
+        .equal("is_active", Value::Bool(true))
+        .equal("modality", Value::text("image"))
+        .order("priority", false);
+    let mut chosen: Option<(Json, Json)> = None;
+    for model in context.rows(query).await? {
+        let provider = provider_of(context, &model).await?;
+        if provider["name"] != "replicate" || provider["is_active"] != true {
+            continue;
+        }
+        let is_default =
+            model["default_for_tasks"].as_array().is_some_and(|tasks| tasks.contains(&json!("t2i")));
+        if is_default {
+            return Ok((model, provider));
+        }
+        chosen.get_or_insert((model, provider));
+    }
+    let message = "no active picture model of the provider replicate; add one to api_models";
+    chosen.ok_or_else(|| ServiceError::new(Kind::Internal, message))
+}
+
+async fn provider_of(context: &Context, model: &Json) -> Result<Json, ServiceError> {
+    let id = model["provider_id"].as_str().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
+    Ok(context.row("api_providers", id).await?.unwrap_or_default())
+}
+
+/// Model family, the job type that the table takes, and quality.
+fn family(job_type: &str) -> (&'static str, &'static str, &'static str) {
+    let high = job_type.contains("high");
+    let quality = if high { "high" } else { "fast" };
+    let pick = |fast, slow| if high { slow } else { fast };
+    match job_type {
+        kind if kind.contains("sdxl") => ("sdxl", pick("sdxl_image_fast", "sdxl_image_high"), quality),
+        kind if kind.contains("rv51") => ("rv51", pick("rv51_fast", "rv51_high"), quality),
+        kind if kind.contains("flux") => ("flux", pick("image_fast", "image_high"), quality),
+        _ => ("sdxl", pick("image_fast", "image_high"), quality),
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "each is a column of the job")]
+async fn start_job(
+    context: &Context,
+    user: Uuid,
+    prompt: &str,
+    job_type: &str,
+    family: &str,
+    quality: &str,
+    metadata: &Map<String, Json>,
+    model: &Json,
+) -> Result<Uuid, ServiceError> {
+    let jobs = table("jobs");
+    let id = Uuid::new_v4();
+    let mut job = jobs.default_row();
+    let mut set = |column: &str, value: Value| job[jobs.at(column)] = value;
+    let mut kept = metadata.clone();
+    kept.insert("provider".into(), json!("replicate"));
+    if family == "flux" {
+        kept.insert("constraint_retry".into(), json!(true));
+    }
+    set("id", Value::Uuid(id));
+    set("user_id", Value::Uuid(user));
+    set("job_type", Value::text(job_type));
+    set("format", Value::text("image"));
+    set("quality", Value::text(quality));
+    set("model_type", Value::text(family));
+    set("original_prompt", Value::text(prompt));
+    set("metadata", Value::json(&Json::Object(kept)));
+    let model_id = model["id"].as_str().and_then(|id| Uuid::parse_str(id).ok());
+    set("api_model_id", model_id.map_or(Value::Null, Value::Uuid));
+    let settings = &context.services.settings;
+    let decision = QueueJob {
+        job,
+        queue: PROVIDER_QUEUE,
+        payload: json!({"model_key": model["model_key"]}),
+        priority: 0,
+        idempotency_key: None,
+        credits: if settings.charge_credits { price_list::credits(job_type, 1) } else { 0 },
+        limits: settings.queue_limits,
+    };
+    context.ask(decision).await?;
+    Ok(id)
+}
+
+/// The provider's address and key. Secrets are named in the table and read from the environment.
+pub(crate) fn connection(provider: &Json) -> Result<(String, String), String> {
+    let name = provider["secret_name"].as_str().filter(|name| !name.is_empty());
+    let name = name.ok_or("the provider has no secret_name")?;
+    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    let secret = std::env::var(name).ok().filter(|secret| plain && !secret.is_empty());
+    let secret = secret.ok_or_else(|| format!("the environment has no {name}, the provider's key"))?;
+    Ok((provider["base_url"].as_str().unwrap_or(API).trim_end_matches('/').to_string(), secret))
+}
+
+/// Starts a prediction and answers with its id; otherwise the status to pass on and what went wrong.
+async fn predict(
+    context: &Context,
+    provider: &Json,
+    version: &str,
+    input: &Json,
+) -> Result<String, (u16, String)> {
+    let (base, secret) = connection(provider).map_err(|message| (500, message))?;
+    let webhook = format!("{}/functions/v1/replicate-webhook", context.services.links.base());
+    let mut body = json!({"version": version, "input": input});
+    // A remote provider cannot call a loopback address; a request for the status then brings the result.
+    if context.services.settings.public_url.is_some() {
+        body["webhook"] = json!(webhook);
+        body["webhook_events_filter"] = json!(["start", "completed"]);
+    }
+    let request = reqwest::Client::new().post(format!("{base}/predictions")).bearer_auth(secret);
+    let response = request.timeout(TIMEOUT).json(&body).send().await;
+    let response = response.map_err(|_| (502, "the provider cannot be reached".to_string()))?;
+    let status = response.status().as_u16();
+    let answer: Json =
+        response.json().await.map_err(|_| (502, "the provider's answer is not JSON".to_string()))?;
+    if !(200..300).contains(&status) {
+        let detail = answer["detail"].as_str().or(answer["title"].as_str()).unwrap_or("the provider refused");
+        return Err((status, detail.chars().take(500).collect()));
+    }
+    let id = answer["id"].as_str().filter(|id| !id.is_empty());
+    id.map(str::to_string).ok_or_else(|| (502, "the provider's answer has no id".to_string()))
+}

@@ -1,0 +1,83 @@
+//! The answer to a turn, whichever function asked for it or makes it once more.
+
+use actors::content_rules::ContentRating;
+use actors::conversation::chat::{ReplyOutcome, Turn};
+use serde_json::{Value as Json, json};
+use services::conversations::turn::{PreparedTurn, TurnFacts};
+use services::prompts::templates::Template;
+
+use super::chat_answer::Body;
+
+/// How a turn is answered.
+pub(crate) fn of(prepared: &PreparedTurn) -> Body {
+    match &prepared.facts {
+        TurnFacts::Playground { context_type, template } => {
+            of_playground(&prepared.turn, context_type, template)
+        }
+        TurnFacts::Roleplay { draws_scene } => of_roleplay(&prepared.turn, *draws_scene),
+    }
+}
+
+fn of_playground(turn: &Turn, context_type: &str, template: &Template) -> Body {
+    let started = std::time::Instant::now();
+    let (context_type, template) = (context_type.to_string(), template.clone());
+    let (conversation, tier) = (turn.conversation_id, turn.tier);
+    let (provider, model) = (turn.chosen.provider.clone(), turn.chosen.full_name());
+    let fell_back = turn.chosen.fell_back;
+    Box::new(move |ended: &ReplyOutcome| {
+        json!({
+            "success": true,
+            "response": ended.response,
+            "conversation_id": conversation,
+            "generation_time": started.elapsed().as_millis() as u64,
+            "context_type": context_type,
+            "content_tier": tier.name(),
+            "nsfw_enforce": tier == ContentRating::Nsfw,
+            "template_meta": template.describe(),
+            "prompt_template_name": template.name,
+            "enforcement_diagnostics": {"content_tier": tier.name(), "template_source": template.source},
+            "model_provider": provider,
+            "model_used": used(ended, &provider, &model),
+            "usedFallback": fell_back,
+        })
+    })
+}
+
+/// Who answered in the end: another server may have stood in.
+fn used(ended: &ReplyOutcome, provider: &str, model: &str) -> String {
+    match &ended.engine {
+        Some(engine) if provider != "local" && provider != "chat_worker" => engine.clone(),
+        _ => model.to_string(),
+    }
+}
+
+fn of_roleplay(turn: &Turn, draws_scene: bool) -> Body {
+    let started = std::time::Instant::now();
+    let (provider, model) = (turn.chosen.provider.clone(), turn.chosen.full_name());
+    let fell_back = turn.chosen.fell_back;
+    let conversation = turn.conversation_id;
+    Box::new(move |ended: &ReplyOutcome| {
+        let mut body = json!({
+            "success": true,
+            "response": ended.response,
+            "conversation_id": conversation,
+            "model_used": used(ended, &provider, &model),
+            "memory_updated": false,
+            "scene_generated": false,
+            "scene_generating_async": false,
+            "consistency_score": 0,
+            "processing_time": started.elapsed().as_millis() as u64,
+            "usedFallback": fell_back,
+        });
+        if fell_back {
+            body["fallbackModel"] = json!(model);
+        }
+        mark_scene_pending(&mut body, draws_scene);
+        body
+    })
+}
+
+/// The picture of the scene comes later, with `character_scenes`.
+fn mark_scene_pending(body: &mut Json, draws_scene: bool) {
+    body["scene_generating_async"] = json!(draws_scene);
+}

@@ -1,0 +1,26 @@
+//! Addresses of this server, for use cases that hand them out.
+
+use std::sync::Arc;
+
+use services::Links;
+
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::storage::signed_url;
+
+/// Addresses of this server, signed with its keys.
+#[derive(Debug)]
+pub(crate) struct OwnLinks {
+    pub keys: Arc<Keys>,
+    pub config: Config,
+}
+
+impl Links for OwnLinks {
+    fn base(&self) -> String {
+        self.config.url()
+    }
+
+    fn signed(&self, bucket: &str, path: &str, seconds: u64) -> Result<String, String> {
+        signed_url(&self.keys, &self.config, bucket, path, seconds)
+    }
+}

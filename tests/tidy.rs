@@ -1,9 +1,37 @@
 //! The guide, executable: who may depend on whom, and how long a file may be.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 const LINES_MAX: usize = 500;
+
+/// The crates of the workspace, and which others each may depend on.
+const STOREYS: [(&str, &[&str]); 8] = [
+    ("models", &[]),
+    ("syntax", &[]),
+    ("cards", &[]),
+    ("diffusion", &[]),
+    ("language", &[]),
+    ("store", &["models"]),
+    ("actors", &["models", "store", "diffusion", "language", "cards"]),
+    ("services", &["models", "store", "language", "cards", "actors"]),
+];
+
+/// Libraries that belong to one storey, or to some.
+const OWNED: [(&str, &[&str]); 8] = [
+    ("sled", &["store"]),
+    ("bincode", &["store"]),
+    ("actix", &["actors"]),
+    ("reqwest", &["language", "services"]),
+    ("axum", &[]),
+    ("hyper", &[]),
+    ("tower", &[]),
+    ("burn", &["diffusion", "language"]),
+];
+
+/// Most files that may import each other in a circle, within a crate.
+const CIRCLES: [(&str, usize); 2] = [("src", 1), ("services/src", 1)];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -22,43 +50,231 @@ fn rust_files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
+/// The files below a folder of the repository, with their texts.
+fn texts_below(folder: &str) -> Vec<(PathBuf, String)> {
+    let mut files = Vec::new();
+    rust_files(&root().join(folder), &mut files);
+    assert!(!files.is_empty(), "{folder} has no files");
+    files
+        .into_iter()
+        .map(|path| {
+            let text = fs::read_to_string(&path).expect("a source file");
+            (path, text)
+        })
+        .collect()
+}
+
 #[test]
 fn files_answer_one_question() {
-    let mut files = Vec::new();
-    rust_files(root(), &mut files);
+    let files = texts_below("");
     assert!(files.len() > 100);
-    for path in files {
-        let text = fs::read_to_string(&path).expect("a source file");
+    for (path, text) in files {
         assert!(text.lines().count() <= LINES_MAX, "{} is too long", path.display());
         let name = path.file_stem().map(|name| name.to_string_lossy().to_string()).unwrap_or_default();
-        assert!(!["utils", "helpers", "manager"].contains(&name.as_str()), "{}", path.display());
+        let is_vague = ["utils", "helpers", "manager", "tools"].contains(&name.as_str());
+        assert!(!is_vague, "{}", path.display());
     }
 }
 
 #[test]
 fn storeys_depend_one_way() {
-    let forbidden: [(&str, &[&str]); 4] = [
-        ("models", &["store", "actors", "diffusion", "language", "axum", "actix", "sled", "tokio"]),
-        ("store", &["actors", "diffusion", "language", "axum", "actix"]),
-        ("actors", &["axum", "sled", "bincode", "reqwest"]),
-        ("syntax", &["models", "store", "actors", "axum"]),
-    ];
-    for (storey, others) in forbidden {
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
+    let members = workspace.split("members = [").nth(1).and_then(|rest| rest.split(']').next());
+    let members: Vec<&str> =
+        members.expect("members").split(',').map(|name| name.trim().trim_matches('"')).collect();
+    for (storey, may_use) in STOREYS {
+        assert!(members.contains(&storey), "{storey} is no member of the workspace");
         let manifest = fs::read_to_string(root().join(storey).join("Cargo.toml")).expect("a manifest");
         let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default();
-        for other in others {
-            let depends = dependencies.lines().any(|line| line.split(['.', ' ', '=']).next() == Some(*other));
-            assert!(!depends, "{storey} must not depend on {other}");
+        let dependencies = dependencies.split("\n[").next().unwrap_or_default();
+        let depends =
+            |name: &str| dependencies.lines().any(|line| line.split(['.', ' ', '=']).next() == Some(name));
+        for other in members.iter().chain([&"playhouse"]).filter(|other| !may_use.contains(other)) {
+            assert!(!depends(other), "{storey} must not depend on {other}");
         }
-    }
-    for (crate_name, owner) in [("sled", "store"), ("bincode", "store"), ("axum", "")] {
-        for storey in ["models", "store", "actors", "syntax"].into_iter().filter(|storey| *storey != owner) {
-            let mut files = Vec::new();
-            rust_files(&root().join(storey), &mut files);
-            for path in files {
-                let text = fs::read_to_string(&path).expect("a source file");
-                assert!(!text.contains(&format!("{crate_name}::")), "{} names {crate_name}", path.display());
+        for (library, owners) in OWNED {
+            if owners.contains(&storey) {
+                continue;
+            }
+            assert!(!depends(library), "{storey} must not depend on {library}");
+            for (path, text) in texts_below(&format!("{storey}/src")) {
+                assert!(!text.contains(&format!("{library}::")), "{} names {library}", path.display());
             }
         }
     }
+    assert_eq!(members.len(), STOREYS.len(), "a member of the workspace has no storey here: {members:?}");
+    for (library, owners) in
+        OWNED.into_iter().filter(|(library, _)| ["sled", "bincode", "burn"].contains(library))
+    {
+        for (path, text) in texts_below("src") {
+            assert!(
+                !text.contains(&format!("{library}::")),
+                "{} names {library} of {owners:?}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn dialects_share_code_only_through_services() {
+    let dialects = ["functions", "openai"];
+    for dialect in dialects {
+        for (path, text) in texts_below(&format!("src/{dialect}")) {
+            for other in dialects.into_iter().filter(|other| *other != dialect) {
+                assert!(!text.contains(&format!("{other}::")), "{} names {other}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn files_do_not_import_each_other_in_circles() {
+    for (folder, most) in CIRCLES {
+        let imports = imports_of(folder);
+        assert!(imports.values().any(|found| !found.is_empty()), "no imports were found in {folder}");
+        for circle in circles(&imports) {
+            assert!(circle.len() <= most, "{folder}: {circle:?} import each other in a circle");
+        }
+    }
+}
+
+/// Which files of a crate each of its files imports, by module path; the crate's root is the empty path.
+fn imports_of(folder: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let base = root().join(folder);
+    let files: BTreeMap<String, String> = texts_below(folder)
+        .into_iter()
+        .filter(|(path, _)| !path.ends_with("main.rs"))
+        .map(|(path, text)| {
+            let path = path.strip_prefix(&base).expect("a file below").with_extension("");
+            let mut names: Vec<String> = path.iter().map(|name| name.to_string_lossy().to_string()).collect();
+            if names.last().is_some_and(|name| name == "mod" || (names.len() == 1 && name == "lib")) {
+                names.pop();
+            }
+            (names.join("::"), text)
+        })
+        .collect();
+    let file_of = |path: &[String]| {
+        (0..=path.len()).rev().map(|end| path[..end].join("::")).find(|name| files.contains_key(name))
+    };
+    let mut imports = BTreeMap::new();
+    for (module, text) in &files {
+        // Tests see everything, and comments import nothing.
+        let text = text.split("#[cfg(test)]").next().unwrap_or_default();
+        let text: String = text
+            .lines()
+            .map(|line| line.split("//").next().unwrap_or_default())
+            .collect::<Vec<_>>()
+            .join("\n");
+        let here: Vec<String> =
+            module.split("::").filter(|name| !name.is_empty()).map(str::to_string).collect();
+        let mut found = BTreeSet::new();
+        for path in paths_in(&text) {
+            let mut full: Vec<String> = here.clone();
+            let mut rest = path.as_slice();
+            match rest.first().map(String::as_str) {
+                Some("crate") => (full, rest) = (Vec::new(), &rest[1..]),
+                Some("self") => rest = &rest[1..],
+                Some("super") => {
+                    while rest.first().is_some_and(|name| name == "super") {
+                        full.pop();
+                        rest = &rest[1..];
+                    }
+                }
+                // A module of this file's own.
+                Some(name) if files.contains_key(&[here.join("::"), name.into()].join("::")) => {}
+                _ => continue,
+            }
+            full.extend(rest.iter().cloned());
+            found.extend(file_of(&full).filter(|file| file != module));
+        }
+        imports.insert(module.clone(), found);
+    }
+    imports
+}
+
+/// Every path of a text that has more than one name, groups in braces taken apart.
+fn paths_in(text: &str) -> Vec<Vec<String>> {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let mut paths = Vec::new();
+    let mut at = 0;
+    while let Some(start) = text[at..].find(is_name).map(|found| at + found) {
+        at = start + text[start..].find(|letter| !is_name(letter)).unwrap_or(text.len() - start);
+        if text[at..].starts_with("::") && !text[..start].ends_with("::") {
+            at += follow(&text[at..], vec![text[start..at].to_string()], &mut paths);
+        }
+    }
+    paths
+}
+
+/// Follows a path from its `::`; answers with how many bytes it took.
+fn follow(text: &str, so_far: Vec<String>, paths: &mut Vec<Vec<String>>) -> usize {
+    let is_name = |letter: char| letter.is_alphanumeric() || letter == '_';
+    let Some(rest) = text.strip_prefix("::") else {
+        paths.push(so_far);
+        return 0;
+    };
+    if let Some(group) = rest.strip_prefix('{') {
+        let mut at = 0;
+        while let Some(letter) = group[at..].chars().next().filter(|letter| *letter != '}') {
+            if is_name(letter) {
+                let end = at + group[at..].find(|letter| !is_name(letter)).unwrap_or(group.len() - at);
+                let mut path = so_far.clone();
+                path.push(group[at..end].to_string());
+                at = end + follow(&group[end..], path, paths);
+            } else {
+                at += letter.len_utf8();
+            }
+        }
+        return 2 + 1 + at + 1;
+    }
+    let end = rest.find(|letter| !is_name(letter)).unwrap_or(rest.len());
+    let mut path = so_far;
+    if end > 0 {
+        path.push(rest[..end].to_string());
+        return 2 + end + follow(&rest[end..], path, paths);
+    }
+    paths.push(path);
+    2
+}
+
+/// Groups of files each of which reaches all others of its group.
+fn circles(imports: &BTreeMap<String, BTreeSet<String>>) -> Vec<Vec<String>> {
+    let reached_from = |start: &String| {
+        let (mut seen, mut next) = (BTreeSet::new(), vec![start.clone()]);
+        while let Some(file) = next.pop() {
+            for other in imports.get(&file).into_iter().flatten() {
+                if seen.insert(other.clone()) {
+                    next.push(other.clone());
+                }
+            }
+        }
+        seen
+    };
+    let reached: BTreeMap<&String, BTreeSet<String>> =
+        imports.keys().map(|file| (file, reached_from(file))).collect();
+    let mut circles = BTreeSet::new();
+    for (file, others) in reached.iter().filter(|(file, others)| others.contains(**file)) {
+        let circle: Vec<String> =
+            others.iter().filter(|other| reached[other].contains(*file)).cloned().collect();
+        circles.insert(circle);
+    }
+    circles.into_iter().collect()
+}
+
+#[test]
+fn circles_are_found() {
+    let text = "use a::b::{c, d::{self, E}};\nfn f() { super::g::h(); }";
+    let paths: Vec<String> = paths_in(text).iter().map(|path| path.join("/")).collect();
+    assert_eq!(paths, ["a/b/c", "a/b/d/self", "a/b/d/E", "super/g/h"]);
+    let imports = |pairs: &[(&str, &str)]| {
+        let mut imports: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        for (from, to) in pairs {
+            imports.entry(to.to_string()).or_default();
+            imports.entry(from.to_string()).or_default().insert(to.to_string());
+        }
+        imports
+    };
+    assert!(circles(&imports(&[("a", "b"), ("b", "c"), ("a", "c")])).is_empty());
+    assert_eq!(circles(&imports(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])), [["a", "b", "c"]]);
 }

@@ -21,6 +21,7 @@ mod lora_hash;
 mod model_cache;
 mod model_choice;
 mod model_folder;
+mod options;
 mod payload;
 mod picture;
 mod prepare;
@@ -29,7 +30,6 @@ mod progress_reporter;
 mod video;
 mod work;
 
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::task::JoinHandle;
@@ -40,6 +40,7 @@ pub use diffusion::prompt::PromptSyntax;
 pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, lora_tags, read_loras};
 pub use model_choice::{ListedModel, list_models, model_named};
 pub use model_folder::{add_model, describe_models, verify_model};
+pub use options::{RenderOptions, weight_type};
 pub use payload::prompt_syntax;
 pub use picture::infotext;
 pub use progress::{Progress, Step};
@@ -47,31 +48,6 @@ pub use video::check_video;
 
 use crate::Actors;
 use crate::job_scheduler::ReturnJobs;
-
-/// How to draw.
-#[derive(Clone, Debug)]
-pub struct RenderOptions {
-    /// Where models lie.
-    pub models_dir: PathBuf,
-    /// The model that draws unless a job names another: a name in `models_dir`. The starter model when absent.
-    pub model: Option<String>,
-    /// Where numbers are kept.
-    pub device: diffusion::DeviceChoice,
-    /// How weights are kept.
-    pub weight_type: diffusion::WeightType,
-    /// Memory for weights, in bytes; the model used longest ago makes room.
-    pub memory_bytes_max: u64,
-    /// Memory that one drawing may take beside the weights, in bytes; on the processor never more than the machine
-    /// has to spare.
-    pub drawing_bytes_max: Option<u64>,
-    /// Largest picture, in pixels.
-    pub pixels_max: u64,
-    /// How many pictures of several jobs may be drawn side by side. When absent as many as gain by it without a
-    /// change of any byte.
-    pub batch_max: Option<usize>,
-    /// Whether videos are drawn here; otherwise they wait for workers elsewhere.
-    pub videos: bool,
-}
 
 /// The render actor's address.
 #[derive(Clone, Debug)]
@@ -107,15 +83,5 @@ impl Render {
     /// The steps of a job as they happen; they cost nothing while nobody watches.
     pub fn watch(&self, job: Uuid) -> tokio::sync::watch::Receiver<Option<Step>> {
         self.progress.watch(job)
-    }
-}
-
-/// Reads `f32`, `f16` or `bf16`; the message names the setting.
-pub fn weight_type(text: &str) -> Result<diffusion::WeightType, String> {
-    match text {
-        "f32" => Ok(diffusion::WeightType::F32),
-        "f16" => Ok(diffusion::WeightType::F16),
-        "bf16" => Ok(diffusion::WeightType::Bf16),
-        other => Err(format!("image_weights: {other:?} is none of f32, f16, bf16")),
     }
 }

@@ -140,7 +140,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
         setting,
         asked: json!({"function": "playground-chat", "body": request}),
     };
-    Ok(PreparedTurn { turn, facts: TurnFacts::Playground { context_type, template } })
+    Ok(PreparedTurn { turn, facts: TurnFacts::Playground { context_type, template: Box::new(template) } })
 }
 
 fn participant(value: &Json) -> Option<Uuid> {

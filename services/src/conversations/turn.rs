@@ -28,7 +28,7 @@ pub enum TurnFacts {
         /// What it is about.
         context_type: String,
         /// The template of its prompt.
-        template: Template,
+        template: Box<Template>,
     },
     /// Of a turn of a roleplay.
     Roleplay {

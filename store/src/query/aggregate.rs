@@ -98,7 +98,7 @@ impl Accumulator {
 
     /// Bytes that it holds beyond its own size.
     pub fn bytes(&self) -> usize {
-        super::sort::size(std::slice::from_ref(&self.extreme))
+        super::reader::size(std::slice::from_ref(&self.extreme))
     }
 
     /// The statistic.

@@ -1,52 +1,10 @@
 //! Related rows inside a row: along foreign keys in both directions, and through junction tables.
 
-use models::{Command, Row, TableId, TableInfo, Value};
+use models::{Command, Row, TableInfo, Value};
 
 use super::filter::Filter;
-use super::{Query, Reader, Rows, project, run, schema};
+use super::{Embed, Link, Query, Reader, Rows, project, run, schema};
 use crate::error::StoreError;
-
-/// A relation followed by a query.
-#[derive(Clone, Debug)]
-pub struct Embed {
-    /// Member name in the result.
-    pub key: String,
-    /// Which rows are related.
-    pub link: Link,
-    /// Parents without a related row are dropped.
-    pub inner: bool,
-    /// Members go into the parent instead of into one of its own.
-    pub spread: bool,
-    /// What to read of the related rows.
-    pub query: Query,
-}
-
-/// How rows are related.
-#[derive(Clone, Debug)]
-pub enum Link {
-    /// `child.column` equals the parent's `own`.
-    Direct {
-        /// Column of the parent.
-        own: usize,
-        /// Column of the related table.
-        column: usize,
-        /// At most one related row: an object or null instead of an array.
-        to_one: bool,
-    },
-    /// Through a junction table that refers to both.
-    Through {
-        /// The junction.
-        junction: TableId,
-        /// Column of the parent.
-        own: usize,
-        /// Column of the junction that refers to the parent.
-        near: usize,
-        /// Column of the junction that refers to the related table.
-        far: usize,
-        /// Column of the related table.
-        column: usize,
-    },
-}
 
 impl Embed {
     /// Whether the result is an object or null.

@@ -11,9 +11,8 @@ use models::schema::{IndexInfo, KeyPart};
 use models::table::IndexKind;
 use models::{Command, TableInfo, Value};
 
-use super::embed::{Embed, Link};
 use super::filter::{Comparison, Filter, Is, Operator, Test};
-use super::{Order, OrderBy, Query, Reader, run, schema};
+use super::{Embed, Link, Order, OrderBy, Query, Reader, run, schema};
 use crate::encode;
 use crate::error::StoreError;
 use crate::guard::{self, Implied};

@@ -7,10 +7,9 @@ use models::convert;
 use models::{Command, Row, TableInfo, Value};
 
 use super::aggregate::{self, Accumulator};
-use super::embed::Embed;
 use super::plan::{self, Plan};
 use super::sort::{self, Held, Sorted, order_values};
-use super::{Item, Name, OrderBy, Query, Reader, Rows, run, schema};
+use super::{Embed, Item, Name, OrderBy, Query, Reader, Rows, reader, run, schema};
 use crate::error::StoreError;
 
 /// Runs a query.
@@ -48,7 +47,7 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
         run::each_by(reader, query, commands, plan, &mut |row| {
             if seen >= query.offset && (result.rows.len() as u64) < limit {
                 let members = if whole { row } else { members(reader, query, table, &row)? };
-                held.add(sort::size(&members), reader)?;
+                held.add(reader::size(&members), reader)?;
                 result.rows.push(members);
             }
             seen += 1;
@@ -64,7 +63,7 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
         })?;
         for row in sorted.finish()?.into_iter().skip(query.offset as usize).take(limit as usize) {
             let members = if whole { row } else { members(reader, query, table, &row)? };
-            held.add(sort::size(&members), reader)?;
+            held.add(reader::size(&members), reader)?;
             result.rows.push(members);
         }
     }
@@ -92,7 +91,7 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
             Some(position) => *position,
             None => {
                 let overhead = 64 + 16 * query.select.len();
-                held.add(key.len() + sort::size(&by) + overhead, reader)?;
+                held.add(key.len() + reader::size(&by) + overhead, reader)?;
                 positions.insert(key, groups.len());
                 groups.push((by, fresh()));
                 groups.len() - 1

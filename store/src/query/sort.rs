@@ -4,22 +4,12 @@ use std::cmp::Ordering;
 
 use models::{Row, Value};
 
+use super::reader::size;
 use super::{Order, Reader};
 use crate::error::StoreError;
 
 /// Rows sorted between two looks at the clock.
 const RUN: usize = 16;
-
-/// Bytes that values hold in memory, about.
-pub(crate) fn size(values: &[Value]) -> usize {
-    let of = |value: &Value| match value {
-        Value::Text(text) | Value::Json(text) => text.len(),
-        Value::TextArray(elements) => elements.iter().flatten().map(String::len).sum(),
-        Value::UuidArray(elements) => elements.len() * 16,
-        _ => 16,
-    };
-    values.iter().map(of).sum()
-}
 
 /// Bytes held by a part of a read.
 pub(crate) struct Held {

@@ -23,6 +23,7 @@ pub mod file;
 pub mod job_scheduler;
 pub mod keeper;
 pub mod language;
+mod own_references;
 mod refusal;
 pub mod render;
 pub mod rows;

@@ -5,7 +5,7 @@
 use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
-use crate::{audit, character, conversation, job_scheduler, user};
+use crate::{audit, character, conversation, job_scheduler, own_references, user};
 
 /// Routes row events to their tables.
 pub(crate) struct RowTriggers;
@@ -31,6 +31,10 @@ impl Triggers for RowTriggers {
     }
 
     fn after(&self, transaction: &Transaction, event: &Event, new: Option<&Row>) -> Result<(), StoreError> {
+        // After the policies, as PostgreSQL judges foreign keys.
+        if let Some(new) = new {
+            own_references::check(transaction, event, new)?;
+        }
         match (event.table.table.schema, event.table.table.name) {
             ("auth", "users") => user::users::after_write(transaction, event, new)?,
             ("public", "profiles") => user::profiles::after_write(transaction, event, new)?,

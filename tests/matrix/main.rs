@@ -6,6 +6,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod document;
+mod foreign_names;
 mod policy;
 mod reads;
 mod rows;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::document::Table;
+use crate::foreign_names::{address_columns, addresses_in_folder_of, may_show_others, refers_to_foreign_row};
 use crate::policy::{Row, Verb, Who, World};
 use crate::speak::Answer;
 use crate::{Stage, rows};
@@ -53,6 +54,7 @@ impl Trial {
             for who in &stage.callers {
                 self.update(who, &there).await;
                 self.moves(who, &there, &combination).await;
+                self.names_files(who, &there).await;
             }
             for who in &stage.callers {
                 self.delete(who, &there, &row).await;
@@ -108,8 +110,10 @@ impl Trial {
         // Beside the policies, only adults rate a character.
         let rates = row.get("content_rating") == Some(&json!("nsfw")) && self.table().name == "characters";
         let refused_by_content = rates && !(who.adult || who.admin || who.service);
+        let is_foreign = refers_to_foreign_row(who, self.table(), row, &self.world);
         let as_expected = match answer.status {
-            201 => allowed && !refused_by_content,
+            201 => allowed && !refused_by_content && !is_foreign,
+            409 if is_foreign => allowed && answer.code() == "23503",
             // The account's own profile is there already.
             409 => allowed && self.table().name == "profiles" && answer.code() == "23505",
             422 => refused_by_content && answer.code() == "CONTENT_REFUSED",
@@ -166,6 +170,31 @@ impl Trial {
                 if !as_expected {
                     let what = format!("moves {column} to {} in", text(&value));
                     self.report(who, &what, row, &answer);
+                }
+            }
+        }
+    }
+
+    /// Writes the address of a file in another account's folder into each column that holds one; nothing stays changed.
+    async fn names_files(&mut self, who: &Who, row: &Row) {
+        let is_account = who.user.is_some() && !who.admin && !who.service;
+        let (stage, reaches) = (self.stage.clone(), self.reaches(who, Verb::Update, row));
+        if !is_account || !reaches || who.user == stage.people.third.user {
+            return;
+        }
+        let table = &stage.tables[self.position];
+        let foreign = stage.people.third.user.as_deref().unwrap_or_default();
+        for column in address_columns(table) {
+            for address in addresses_in_folder_of(foreign) {
+                let change = Row::from_iter([(column.name.clone(), address.clone())]);
+                let prefer = "handling=strict,max-affected=0,count=exact";
+                let answer = self.send(who, "PATCH", Some(row), Some(&change), prefer).await;
+                let as_expected = match may_show_others(table) {
+                    true => answer.code() == "PGRST124",
+                    false => is_refusal(who, answer.status, &answer),
+                };
+                if !as_expected {
+                    self.report(who, &format!("names {} in {}", text(&address), column.name), row, &answer);
                 }
             }
         }

@@ -15,11 +15,13 @@ pub mod put_object;
 mod refused;
 pub mod remove_objects;
 pub mod seed_buckets;
+mod stored_address;
 pub mod update_bucket;
 
 pub use put_object::{NewObject, put_object_rows};
 pub use refused::FileRefusal;
 pub use remove_objects::delete_object_rows;
+pub use stored_address::{StoredAddress, folder_account, own_path};
 
 use models::{Claims, Command, Row, Value, schema};
 use store::blob::BlobHash;

@@ -22,14 +22,17 @@ fn legacy_row(transaction: &Transaction, asset: &Row) -> Result<Option<Row>, Sto
     let [assets, jobs] = ["workspace_assets", "jobs"].map(|name| schema().known(name));
     let (table, _) = legacy(asset);
     let job = &asset[assets.at("job_id")];
+    // Rows written before such references were refused may name another account's.
+    let is_own = |row: &Row| row[table.at("user_id")] == asset[assets.at("user_id")];
     if table.table.name == "videos" {
         let job = transaction.reads().get(jobs, std::slice::from_ref(job))?;
         let id = job.map(|job| job[jobs.at("video_id")].clone()).filter(|id| !id.is_null());
-        return id.map_or(Ok(None), |id| transaction.reads().get(table, &[id]));
+        let row = id.map_or(Ok(None), |id| transaction.reads().get(table, &[id]))?;
+        return Ok(row.filter(is_own));
     }
     let index = &asset[assets.at("asset_index")];
     let of_job = transaction.reads().referring(table, table.at("job_id"), job)?;
-    Ok(of_job.into_iter().find(|row| row[table.at("image_index")] == *index))
+    Ok(of_job.into_iter().find(|row| row[table.at("image_index")] == *index && is_own(row)))
 }
 
 /// The row of the legacy library now points to the copy that stays.

@@ -3,17 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use models::Value;
 use serde_json::Value as Json;
 use store::Commit;
-use store::query::Query;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
-use crate::rows::{position, table};
+use crate::jobs::job_assets::assets_of;
+use crate::rows::table;
 
 /// Waits until a commit concerns the job; one that was missed counts as one that does. False once no commit can come any
 /// more.
@@ -64,9 +63,7 @@ pub async fn ended(
         let error = ServiceError::worded(Kind::Internal, reason);
         return Err(error.with("jobId", id.to_string()));
     }
-    let assets =
-        Query::all(position("workspace_assets")).equal("job_id", Value::Uuid(id)).order("asset_index", false);
-    let assets = context.rows(assets).await?;
+    let assets = assets_of(context, &job).await?;
     Ok((job, assets))
 }
 

@@ -3,6 +3,7 @@
 pub mod await_job;
 pub(crate) mod depicted_characters;
 mod enhance_for_job;
+pub mod job_assets;
 mod job_fields;
 mod job_pictures;
 mod job_prompts;

@@ -1,16 +1,14 @@
 //! How a prediction fares.
 
 use actors::job_scheduler::WORKSPACE_BUCKET;
-use models::Value;
 use serde_json::{Value as Json, json};
-use store::query::Query;
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::jobs::job_assets::assets_of;
 use crate::replicate::start_prediction::{TIMEOUT, connection, model};
 use crate::replicate::take_report::{ended, job_of, take, urls};
-use crate::rows::position;
 
 /// Life of the URLs that are answered, in seconds.
 const SIGNED_S: u64 = 3600;
@@ -45,9 +43,7 @@ pub async fn status_of(context: &Context, user: Uuid, prediction: &str) -> Resul
 
 /// The pictures of a job that has ended, as URLs that are good for a while.
 async fn pictures(context: &Context, job: &Json) -> Result<Vec<String>, ServiceError> {
-    let id = job["id"].as_str().and_then(|id| Uuid::parse_str(id).ok()).unwrap_or_default();
-    let assets = Query::all(position("workspace_assets")).equal("job_id", Value::Uuid(id));
-    let assets = context.rows(assets.order("asset_index", false)).await?;
+    let assets = assets_of(context, job).await?;
     let url = |asset: &Json| {
         let path = asset["temp_storage_path"].as_str()?;
         context.services.links.signed(WORKSPACE_BUCKET, path, SIGNED_S).ok()

@@ -9,12 +9,10 @@ use std::time::Duration;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use base64::Engine;
-use models::Value;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use services::jobs::await_job;
-use services::rows::position;
-use store::query::Query;
+use services::jobs::job_assets::assets_of;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -74,10 +72,7 @@ async fn follow(call: Call, id: Uuid, sender: mpsc::Sender<Event>) {
             }
         }
         if matches!(sent.as_str(), Some("completed" | "failed" | "cancelled")) {
-            let query = Query::all(position("workspace_assets"))
-                .equal("job_id", Value::Uuid(id))
-                .order("asset_index", false);
-            let assets = call.context.rows(query).await.unwrap_or_default();
+            let assets = assets_of(&call.context, &job).await.unwrap_or_default();
             let _ = sender.send(event("done", &json!({"job": job, "assets": assets}))).await;
             return;
         }

@@ -1,11 +1,13 @@
 //! score-generation: how well a job's picture follows its prompt, by a model that can look.
 
+use actors::job_scheduler::WORKSPACE_BUCKET;
 use actors::telemetry::score_prompt::ScorePrompt;
 use models::Value;
 use serde_json::{Value as Json, json};
 use services::age_gate;
 use services::files::picture_for_model;
 use services::ids::uuid;
+use services::jobs::job_assets::assets_of;
 use services::rows::position;
 use store::query::Query;
 
@@ -42,10 +44,9 @@ pub(crate) async fn run(call: Call) -> Outcome {
     if !force && scored.as_ref().is_some_and(|row| !row["vision_analysis"].is_null()) {
         return skipped("the job is scored already");
     }
-    let asset = call.context.rows(by_job("workspace_assets")).await?.pop();
-    let path = asset.as_ref().and_then(|row| row["temp_storage_path"].as_str()).map(|path| {
-        if path.starts_with("workspace-temp/") { path.to_string() } else { format!("workspace-temp/{path}") }
-    });
+    let asset = assets_of(&call.context, &job).await?.into_iter().next();
+    let path = asset.as_ref().and_then(|row| row["temp_storage_path"].as_str());
+    let path = path.map(|path| format!("{WORKSPACE_BUCKET}/{path}"));
     let image = body["imageUrl"].as_str().map(str::to_string).or(path);
     let image = image.ok_or_else(|| FunctionError::bad("imageUrl is required: the job has no picture"))?;
     let image = picture_for_model::address(&call.context, &image).await?;

@@ -6,8 +6,9 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::{ALIKE_MAX, blob_of, copy_file, path_in};
+use super::{ALIKE_MAX, blob_of, copy_file};
 use crate::aggregate::Decision;
+use crate::file::own_path;
 use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
 use crate::refusal::Refusal;
 
@@ -40,39 +41,36 @@ impl Decision for CopyToWorkspace {
         for column in ["original_prompt", "model_used", "generation_seed"] {
             same = same.equal(column, kept[library.at(column)].clone());
         }
-        let own = blob_of(transaction, LIBRARY_BUCKET, &kept[library.at("storage_path")])?;
+        let own = blob_of(transaction, self.user_id, LIBRARY_BUCKET, &kept[library.at("storage_path")])?;
         let reader = Reader::new(transaction.reads(), &service, Limits::default());
         for row in reader.stored(&same.limit(ALIKE_MAX), Command::Select)? {
-            let there = blob_of(transaction, WORKSPACE_BUCKET, &row[assets.at("temp_storage_path")])?;
+            let there =
+                blob_of(transaction, self.user_id, WORKSPACE_BUCKET, &row[assets.at("temp_storage_path")])?;
             if let Some(id) = row[assets.at("id")].as_uuid().filter(|_| there.is_some() && there == own) {
                 return Ok(Some((id, true)));
             }
         }
         let text = |column: &str| kept[library.at(column)].as_str().unwrap_or_default().to_string();
         let stored = text("storage_path");
-        let from = path_in(&stored, LIBRARY_BUCKET);
-        let extension = from.rsplit_once('.').map_or("png", |(_, extension)| extension);
+        let extension = stored.rsplit_once('.').map_or("png", |(_, extension)| extension);
         let id = Uuid::new_v4();
         let to = format!("{}/{id}.{extension}", self.user_id);
-        let owned = from.split('/').next() == Some(self.user_id.to_string().as_str());
-        let copied = match owned {
-            true => copy_file(transaction, &service, (LIBRARY_BUCKET, from), (WORKSPACE_BUCKET, &to))?,
-            false => None,
+        let copied = match own_path(self.user_id, LIBRARY_BUCKET, &stored) {
+            Some(from) => copy_file(transaction, &service, (LIBRARY_BUCKET, from), (WORKSPACE_BUCKET, &to))?,
+            None => None,
         };
         let Some(size) = copied else {
             return Err(Refusal::raised("PT404", "the library asset's file is gone"));
         };
         let thumbnail = format!("{}/{id}.thumb.webp", self.user_id);
-        let thumbnail_from = kept[library.at("thumbnail_path")].as_str().unwrap_or_default().to_string();
-        let thumbnail_from = path_in(&thumbnail_from, LIBRARY_BUCKET);
-        let has_thumbnail = thumbnail_from.split('/').next() == Some(self.user_id.to_string().as_str())
-            && copy_file(
-                transaction,
-                &service,
-                (LIBRARY_BUCKET, thumbnail_from),
-                (WORKSPACE_BUCKET, &thumbnail),
-            )?
-            .is_some();
+        let from = text("thumbnail_path");
+        let has_thumbnail = match own_path(self.user_id, LIBRARY_BUCKET, &from) {
+            Some(from) => {
+                let to = (WORKSPACE_BUCKET, &*thumbnail);
+                copy_file(transaction, &service, (LIBRARY_BUCKET, from), to)?.is_some()
+            }
+            None => false,
+        };
 
         let is_video = text("asset_type") == "video";
         let mut job = jobs.default_row();

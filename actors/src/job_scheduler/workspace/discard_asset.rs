@@ -4,9 +4,9 @@ use models::{Aggregate, schema};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::{asset_of, path_in, thumbnail_beside};
+use super::{asset_of, thumbnail_beside};
 use crate::aggregate::Decision;
-use crate::file::object_row;
+use crate::file::{object_row, own_path};
 use crate::job_scheduler::WORKSPACE_BUCKET;
 use crate::job_scheduler::file_references::{forget, is_shown};
 use crate::refusal::Refusal;
@@ -40,15 +40,13 @@ impl Decision for DiscardAsset {
         }
         forget(transaction, &service, &asset)?;
         let path = asset[assets.at("temp_storage_path")].as_str().unwrap_or_default();
-        let path = path_in(path, WORKSPACE_BUCKET).to_string();
         let thumbnail = match asset[assets.at("thumbnail_path")].as_str() {
-            Some(path) => path_in(path, WORKSPACE_BUCKET).to_string(),
-            None => thumbnail_beside(&path),
+            Some(path) => path.to_string(),
+            None => thumbnail_beside(path),
         };
-        for name in [path, thumbnail] {
-            // Accounts may write the paths of their assets, so only files of their own folder go.
-            if name.split('/').next() == Some(self.user_id.to_string().as_str())
-                && let Some(object) = object_row(transaction, WORKSPACE_BUCKET, &name)?
+        for name in [path, &thumbnail] {
+            if let Some(name) = own_path(self.user_id, WORKSPACE_BUCKET, name)
+                && let Some(object) = object_row(transaction, WORKSPACE_BUCKET, name)?
             {
                 transaction.delete(&service, objects, &object)?;
             }

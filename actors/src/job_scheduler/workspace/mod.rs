@@ -12,7 +12,7 @@ pub use copy_to_workspace::CopyToWorkspace;
 pub use discard_asset::DiscardAsset;
 pub use save_asset::{SaveAsset, SavedAsset};
 
-use crate::file::{NewObject, object_row, put_object_rows};
+use crate::file::{NewObject, object_row, own_path, put_object_rows};
 use crate::refusal::Refusal;
 
 /// Rows that may be the same picture are compared up to so many.
@@ -51,16 +51,16 @@ fn asset_of(transaction: &Transaction, id: Uuid, user: Uuid) -> Result<Option<Ro
     Ok(asset.filter(|row| row[assets.at("user_id")].as_uuid() == Some(user)))
 }
 
-/// The bytes of a stored file, by their hash; `None` if there is no file.
-fn blob_of(transaction: &Transaction, bucket: &str, path: &Value) -> Result<Option<Value>, Refusal> {
+/// The bytes of a stored file of an account, by their hash; `None` if there is no file.
+fn blob_of(
+    transaction: &Transaction,
+    user: Uuid,
+    bucket: &str,
+    path: &Value,
+) -> Result<Option<Value>, Refusal> {
     let objects = schema().known("storage.objects");
-    let path = path_in(path.as_str().unwrap_or_default(), bucket);
+    let Some(path) = own_path(user, bucket, path.as_str().unwrap_or_default()) else { return Ok(None) };
     Ok(object_row(transaction, bucket, path)?.map(|object| object[objects.at("blob_hash")].clone()))
-}
-
-/// The path of an asset inside its bucket; older rows name the bucket too.
-fn path_in<'a>(path: &'a str, bucket: &str) -> &'a str {
-    path.strip_prefix(bucket).and_then(|rest| rest.strip_prefix('/')).unwrap_or(path)
 }
 
 /// `a/b.png` to `a/b.thumb.webp`, where thumbnails lie unless a row says otherwise.

@@ -6,8 +6,9 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::{ALIKE_MAX, asset_of, blob_of, copy_file, path_in, thumbnail_beside};
+use super::{ALIKE_MAX, asset_of, blob_of, copy_file, thumbnail_beside};
 use crate::aggregate::Decision;
+use crate::file::own_path;
 use crate::job_scheduler::job_rows::by_id;
 use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET, file_references};
 use crate::refusal::Refusal;
@@ -66,25 +67,27 @@ impl Decision for SaveAsset {
         }
         let text = |column: &str| asset[assets.at(column)].as_str().unwrap_or_default().to_string();
         let (stored, mime_type) = (text("temp_storage_path"), text("mime_type"));
-        let path = path_in(&stored, WORKSPACE_BUCKET);
         let subtype = mime_type.rsplit('/').next().unwrap_or("png");
         let key = format!("{}/{}.{subtype}", self.user_id, self.asset_id);
-        let owned = path.split('/').next() == Some(self.user_id.to_string().as_str());
-        let copied = match owned {
-            true => copy_file(transaction, &service, (WORKSPACE_BUCKET, path), (LIBRARY_BUCKET, &key))?,
-            false => None,
+        let copied = match own_path(self.user_id, WORKSPACE_BUCKET, &stored) {
+            Some(path) => copy_file(transaction, &service, (WORKSPACE_BUCKET, path), (LIBRARY_BUCKET, &key))?,
+            None => None,
         };
         let Some(size) = copied else {
             return Err(Refusal::raised("PT404", "the asset's file is gone, so it cannot be kept"));
         };
         let thumbnail = format!("{}/{}.thumb.webp", self.user_id, self.asset_id);
         let from = match asset[assets.at("thumbnail_path")].as_str() {
-            Some(path) => path_in(path, WORKSPACE_BUCKET).to_string(),
-            None => thumbnail_beside(path),
+            Some(path) => path.to_string(),
+            None => thumbnail_beside(&stored),
         };
-        let has_thumbnail = from.split('/').next() == Some(self.user_id.to_string().as_str())
-            && copy_file(transaction, &service, (WORKSPACE_BUCKET, &from), (LIBRARY_BUCKET, &thumbnail))?
-                .is_some();
+        let has_thumbnail = match own_path(self.user_id, WORKSPACE_BUCKET, &from) {
+            Some(from) => {
+                let to = (LIBRARY_BUCKET, &*thumbnail);
+                copy_file(transaction, &service, (WORKSPACE_BUCKET, from), to)?.is_some()
+            }
+            None => false,
+        };
         let thumbnail = match (has_thumbnail, asset[assets.at("asset_type")].as_str()) {
             (true, _) => Some(thumbnail),
             (false, Some("video")) => self.reference_thumbnail(transaction, &service, &asset)?,
@@ -137,7 +140,7 @@ impl SaveAsset {
     fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Uuid>, Refusal> {
         let [assets, library] = ["workspace_assets", "user_library"].map(|name| schema().known(name));
         let path = &asset[assets.at("temp_storage_path")];
-        let Some(own) = blob_of(transaction, WORKSPACE_BUCKET, path)? else { return Ok(None) };
+        let Some(own) = blob_of(transaction, self.user_id, WORKSPACE_BUCKET, path)? else { return Ok(None) };
         let mut same = Query::all(library.id).equal("user_id", Value::Uuid(self.user_id));
         for column in ["original_prompt", "generation_seed", "model_used"] {
             same = same.equal(column, asset[assets.at(column)].clone());
@@ -146,7 +149,7 @@ impl SaveAsset {
         let service = Caller::new(&service);
         let reader = Reader::new(transaction.reads(), &service, Limits::default());
         for row in reader.stored(&same.limit(ALIKE_MAX), Command::Select)? {
-            let kept = blob_of(transaction, LIBRARY_BUCKET, &row[library.at("storage_path")])?;
+            let kept = blob_of(transaction, self.user_id, LIBRARY_BUCKET, &row[library.at("storage_path")])?;
             if kept.as_ref() == Some(&own) {
                 return Ok(row[library.at("id")].as_uuid());
             }
@@ -168,9 +171,7 @@ impl SaveAsset {
         let objects = ["first_frame_object", "image_object", "last_frame_object"];
         for object in objects.iter().filter_map(|name| payload["config"][*name].as_str()) {
             let Some((bucket, path)) = object.split_once('/') else { continue };
-            if path.split('/').next() != Some(self.user_id.to_string().as_str()) {
-                continue;
-            }
+            let Some(path) = own_path(self.user_id, bucket, path) else { continue };
             let extension = path.rsplit_once('.').map_or("png", |(_, extension)| extension);
             let to = format!("{}/{}.thumb.{extension}", self.user_id, self.asset_id);
             if copy_file(transaction, service, (bucket, path), (LIBRARY_BUCKET, &to))?.is_some() {

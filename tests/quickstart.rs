@@ -1,0 +1,204 @@
+//! The first hour of a newcomer: README's quickstart and the programs of `examples/`, run as they stand there.
+
+mod common;
+mod talk;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use common::Server;
+use serde_json::{Value as Json, json};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// README's chapter on the first hour.
+fn quickstart() -> String {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("README");
+    let chapter = readme.split("\n## ").find(|chapter| chapter.starts_with("Quickstart\n"));
+    chapter.expect("a chapter named Quickstart").to_string()
+}
+
+/// The blocks to copy: the account that all of them need, a picture, a chat, a card.
+fn blocks() -> [String; 4] {
+    let chapter = quickstart();
+    let blocks: Vec<String> = chapter
+        .split("```bash\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().unwrap_or_default().to_string())
+        .collect();
+    blocks.try_into().expect("an account, a picture, a chat, a card")
+}
+
+/// A server with a small chat model, and an empty folder to run programs in.
+struct Newcomer {
+    server: Server,
+    folder: tempfile::TempDir,
+}
+
+impl Newcomer {
+    fn start() -> Newcomer {
+        let folder = tempfile::tempdir().expect("a folder");
+        let server = talk::start(folder.path());
+        for name in ["bin", "here"] {
+            std::fs::create_dir(folder.path().join(name)).expect("a folder");
+        }
+        let binary = folder.path().join("bin/playhouse");
+        std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_playhouse"), binary).expect("a link");
+        Newcomer { server, folder }
+    }
+
+    /// Where programs run.
+    fn here(&self) -> PathBuf {
+        self.folder.path().join("here")
+    }
+
+    /// Runs a program to its end, which must be good; what it printed.
+    fn run(&self, program: &Path, arguments: &[&str]) -> String {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let Output { status, stdout, stderr } = Command::new(program)
+            .args(arguments)
+            .current_dir(self.here())
+            .env("PATH", format!("{}:{path}", self.folder.path().join("bin").display()))
+            .env("PLAYHOUSE_DATA", self.folder.path().join("data"))
+            .env("PLAYHOUSE_URL", &self.server.url)
+            .env("PLAYHOUSE_ANON_KEY", &self.server.anon)
+            .output()
+            .expect("the program runs");
+        let (stdout, stderr) = (String::from_utf8_lossy(&stdout), String::from_utf8_lossy(&stderr));
+        assert!(status.success(), "{} {arguments:?}: {status}\n{stdout}\n{stderr}", program.display());
+        stdout.to_string()
+    }
+
+    fn bash(&self, script: &str) -> String {
+        self.run(Path::new("bash"), &["-euo", "pipefail", "-c", script])
+    }
+
+    /// A file that a program wrote, which must be a picture.
+    fn picture(&self, name: &str) -> Vec<u8> {
+        let bytes = std::fs::read(self.here().join(name)).expect("the file is written");
+        let picture = image::load_from_memory_with_format(&bytes, image::ImageFormat::Png);
+        assert!(picture.is_ok_and(|picture| picture.width() > 0), "{name} is a PNG");
+        bytes
+    }
+
+    /// Rows of a table, as the operator sees them.
+    fn rows(&self, table: &str) -> Vec<Json> {
+        let (status, rows) =
+            self.server.call("GET", &format!("/rest/v1/{table}"), &self.server.service, None);
+        assert_eq!(status, 200, "{rows}");
+        rows.as_array().expect("rows").clone()
+    }
+}
+
+/// The last line of an output that says anything.
+fn last_line(output: &str) -> &str {
+    output.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or_default()
+}
+
+#[test]
+fn the_quickstart_draws_a_picture() {
+    let [account, picture, _, _] = blocks();
+    let newcomer = Newcomer::start();
+    let output = newcomer.bash(&format!("{account}{picture}"));
+    assert!(output.contains("event: done"), "its progress is shown: {output}");
+    newcomer.picture("picture.png");
+    let jobs = newcomer.rows("jobs");
+    assert_eq!((jobs.len(), &jobs[0]["status"]), (1, &json!("completed")), "{jobs:?}");
+    // An account that exists already is taken.
+    newcomer.bash(&format!("{account}{picture}"));
+    assert_eq!(newcomer.rows("jobs").len(), 2);
+}
+
+#[test]
+fn the_quickstart_chats() {
+    let [account, _, chat, _] = blocks();
+    let newcomer = Newcomer::start();
+    let output = newcomer.bash(&format!("{account}{chat}"));
+    let said = last_line(&output);
+    assert!(!said.is_empty() && said != "null", "a reply is printed: {output:?}");
+}
+
+#[test]
+fn the_quickstart_takes_a_card() {
+    let [account, _, _, card] = blocks();
+    let newcomer = Newcomer::start();
+    let output = newcomer.bash(&format!("{account}{card}"));
+    let said = last_line(&output);
+    assert!(!said.is_empty() && said != "null", "the character answers: {output:?}");
+    let characters = newcomer.rows("characters?name=eq.Mira");
+    assert_eq!(characters.len(), 1, "{characters:?}");
+    let bytes = newcomer.picture("mira.png");
+    assert!(bytes.windows(5).any(|word| word == b"chara"), "the card lies in the picture");
+}
+
+#[test]
+fn the_quickstart_names_every_kind_of_job() {
+    let chapter = quickstart();
+    let sentence = chapter.split("`job_type` is ").nth(1).and_then(|rest| rest.split(". ").next());
+    let named: Vec<&str> =
+        sentence.expect("a sentence about job_type").split('`').skip(1).step_by(2).collect();
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let (_, token) = server.sign_up("newcomer@example.com");
+    let queue = |job_type: &str| {
+        let body = json!({"job_type": job_type, "prompt": "a cat"});
+        server.call("POST", "/functions/v1/queue-job", &token, Some(&body)).0
+    };
+    assert!(named.len() >= 4, "{named:?}");
+    for job_type in &named {
+        assert_eq!(queue(job_type), 200, "{job_type}");
+    }
+    assert_eq!(queue("poem"), 400);
+}
+
+/// The programs of `examples/` beside the clients that the tests install.
+fn examples(newcomer: &Newcomer) -> PathBuf {
+    let clients = root().join("tests/clients");
+    newcomer.run(Path::new("sh"), &[clients.join("install.sh").to_str().expect("a path")]);
+    let copy = newcomer.folder.path().join("examples");
+    for language in ["javascript", "python", "curl"] {
+        std::fs::create_dir_all(copy.join(language)).expect("a folder");
+        for file in std::fs::read_dir(root().join("examples").join(language)).expect("examples").flatten() {
+            if file.path().is_file() {
+                std::fs::copy(file.path(), copy.join(language).join(file.file_name())).expect("a copy");
+            }
+        }
+    }
+    std::os::unix::fs::symlink(clients.join("node_modules"), copy.join("javascript/node_modules"))
+        .expect("a link");
+    copy
+}
+
+#[test]
+fn the_examples_run() {
+    let newcomer = Newcomer::start();
+    let examples = examples(&newcomer);
+    let at = |name: &str| examples.join(name).to_string_lossy().to_string();
+    let node = |arguments: &[&str]| newcomer.run(Path::new("node"), arguments);
+    let python = root().join("tests/clients/.venv/bin/python");
+
+    let output = node(&[&at("javascript/picture.mjs"), "a cat on a beach, sunset", "cat.png"]);
+    assert!(output.contains("step ") && output.contains("cat.png: a cat on a beach"), "{output}");
+    newcomer.picture("cat.png");
+    let output = node(&[&at("javascript/roleplay.mjs"), "Is the light on?"]);
+    assert_eq!(last_line(&output), "2 messages stored", "{output}");
+    let said = newcomer.rows("messages?sender=eq.assistant&select=content");
+    assert!(said[0]["content"].as_str().is_some_and(|said| !said.is_empty()), "{said:?}");
+
+    let output = newcomer.run(&python, &[&at("python/openai_client.py"), "robot.png"]);
+    assert!(!last_line(&output).is_empty() && last_line(&output) != "robot.png", "a reply: {output}");
+    newcomer.picture("robot.png");
+    let output = newcomer.run(&python, &[&at("python/cards.py")]);
+    assert!(output.contains("imported: Mira") && output.contains("'voice_tone': 'dry'"), "{output}");
+    newcomer.picture("card.png");
+
+    let asked = [&at("curl/redraw.sh"), "cat.png", "a cat in a city street, rain", "rain.png"];
+    let output = newcomer.run(Path::new("bash"), &asked);
+    assert!(
+        output.contains("for an hour: http") && last_line(&output).starts_with("rain.png: seed "),
+        "{output}"
+    );
+    assert_ne!(newcomer.picture("rain.png"), newcomer.picture("cat.png"));
+}

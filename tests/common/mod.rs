@@ -26,7 +26,8 @@ impl Server {
     pub fn start(data: &Path, environment: &[(&str, &str)]) -> Server {
         let _ = std::fs::remove_file(data.join("server.json"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data).env("PLAYHOUSE_LOG", "warn");
+        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.env("PLAYHOUSE_LOG", std::env::var("PLAYHOUSE_LOG").unwrap_or_else(|_| "warn".into()));
         // No test downloads a model that it did not ask for.
         command.env("PLAYHOUSE_FETCH_CHAT_MODEL", "false");
         command.envs(environment.iter().copied()).stdin(Stdio::null());
@@ -127,6 +128,24 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.kill();
+        if std::thread::panicking() {
+            let name = format!("failed-{}", self.pid());
+            let kept = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+            copy_folder(&self.data, &kept);
+            eprintln!("the data folder of the failed test: {}", kept.display());
+        }
+    }
+}
+
+/// Copies what can be copied; what is left out is only missed while a failure is looked into.
+fn copy_folder(from: &Path, to: &Path) {
+    let _ = std::fs::create_dir_all(to);
+    for entry in std::fs::read_dir(from).into_iter().flatten().flatten() {
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy_folder(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target)),
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Can any query string or header make a parser panic, hang or grow without bound?
 //!
-//! `cargo +nightly fuzz run query_string`
+//! `cargo fuzz run query_string --sanitizer none`
 
 #![no_main]
 

@@ -1,6 +1,6 @@
 //! Can bytes in the place of a stored row make the decoder panic, or ask for all memory?
 //!
-//! `cargo +nightly fuzz run row_decoder`
+//! `cargo fuzz run row_decoder --sanitizer none`
 
 #![no_main]
 

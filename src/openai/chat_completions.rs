@@ -10,6 +10,7 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use language::{ChatMessage, ChatRequest, Role};
 use services::Kind;
+use services::age_gate;
 use services::context::Context;
 use services::conversations::participants;
 use services::prompts::templates;
@@ -45,9 +46,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
         None if rating.is_some_and(|sheet| sheet.is_nsfw()) => ContentRating::Nsfw,
         None => ContentRating::Sfw,
     };
-    if tier == ContentRating::Nsfw && !may_have_nsfw {
-        return Err(OpenAiError::content_refused("nsfw content needs an age-verified account"));
-    }
+    age_gate::admit(tier, may_have_nsfw)?;
     if let Some(setting) = &setting {
         setting.admit(tier, may_have_nsfw)?;
     }

@@ -84,7 +84,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
     let id = request.conversation_id.ok_or_else(|| ServiceError::bad("conversation_id is required"))?;
     let conversation = participants::conversation(context, id).await?;
     let user_id = participants::owner(&conversation)?;
-    let tier = age_gate::rating(context, request.content_tier.as_deref())?;
+    let tier = age_gate::rating(context, "content_tier", request.content_tier.as_deref())?;
     let said = checked(tier, request.message.clone())?;
     let character = request.character_id.or_else(|| uuid(&conversation["character_id"]));
     let context_type = context_type(&request, character, said.as_deref());

@@ -104,7 +104,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
     }
     let conversation = participants::conversation(context, id).await?;
     let user_id = participants::owner(&conversation)?;
-    let tier = age_gate::rating(context, Some(asked_tier))?;
+    let tier = age_gate::rating(context, "content_tier", Some(asked_tier))?;
     let said = checked(tier, request.message.clone())?;
     let mut setting = Setting {
         user_name: participants::user_name(context, user_id).await?,

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use crate::age_gate;
 use crate::context::Context;
 use crate::error::ServiceError;
 
@@ -142,14 +143,7 @@ impl JobRequest {
     }
 
     pub(crate) fn tier(&self, context: &Context) -> Result<ContentRating, ServiceError> {
-        let rating = self.member("contentType").unwrap_or("sfw");
-        let tier = ContentRating::parse(rating).ok_or_else(|| {
-            ServiceError::field("metadata.contentType", format!("{rating:?} is neither sfw nor nsfw"))
-        })?;
-        if tier == ContentRating::Nsfw && !context.may_have_nsfw()? {
-            return Err(ServiceError::content_refused("nsfw needs an age-verified account"));
-        }
-        Ok(tier)
+        age_gate::rating(context, "metadata.contentType", self.member("contentType"))
     }
 
     pub(crate) fn quality(&self) -> Result<&'static str, ServiceError> {

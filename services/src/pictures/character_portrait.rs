@@ -82,7 +82,7 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
     }
     let rating = request.content_rating.as_deref();
     let rating = rating.unwrap_or(if sheet.is_nsfw() { "nsfw" } else { "sfw" });
-    let tier = age_gate::rating(context, Some(rating))?;
+    let tier = age_gate::rating(context, "contentRating", Some(rating))?;
     sheet.admit(tier, context.may_have_nsfw()?)?;
     let pose = pose(context, &request, tier).await?;
     let prompt = prompt(&sheet, &request, pose.as_deref());

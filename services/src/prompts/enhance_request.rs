@@ -41,7 +41,7 @@ pub(crate) fn read(context: &Context, body: &Json) -> Result<EnhanceRequest, Ser
     let given =
         [content_type.as_str(), rating.as_str()].into_iter().find(|it| ContentRating::parse(it).is_some());
     let detected = if content_rules::is_explicit(&prompt) { "nsfw" } else { "sfw" };
-    let tier = age_gate::rating(context, Some(given.unwrap_or(detected)))?;
+    let tier = age_gate::rating(context, "contentRating", Some(given.unwrap_or(detected)))?;
     content_rules::check(tier, "the prompt", &prompt)?;
     let or = |text: String, otherwise: &str| if text.is_empty() { otherwise.to_string() } else { text };
     Ok(EnhanceRequest {

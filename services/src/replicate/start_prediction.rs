@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use actors::content_rules::{self, ContentRating};
+use actors::content_rules;
 use actors::job_scheduler::{FailJob, NotePrediction, PROVIDER_QUEUE, QueueJob};
 use models::Value;
 use serde_json::{Map, Value as Json, json};
 use store::query::Query;
 use uuid::Uuid;
 
+use crate::age_gate;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
@@ -52,14 +53,7 @@ pub async fn start(
     let job_type =
         text("job_type").or(text("jobType")).ok_or_else(|| ServiceError::bad("job_type is missing"))?;
     let rating = metadata.get("contentType").and_then(Json::as_str);
-    let tier = match rating {
-        None => ContentRating::Sfw,
-        Some(rating) => ContentRating::parse(rating)
-            .ok_or_else(|| ServiceError::field("metadata.contentType", "neither sfw nor nsfw"))?,
-    };
-    if tier == ContentRating::Nsfw && !context.may_have_nsfw()? {
-        return Err(ServiceError::content_refused("nsfw needs an age-verified account"));
-    }
+    let tier = age_gate::rating(context, "metadata.contentType", rating)?;
     content_rules::check(tier, "prompt", prompt)?;
     depicted_characters::refuse_minors(context, tier, &[metadata, request]).await?;
     let (model, provider) = model(context, text("apiModelId")).await?;

@@ -43,7 +43,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
             "type is required: traits, voice, appearance, backstory, voice_examples, description or all";
         return Err(FunctionError::bad(message).with("success", false));
     }
-    let tier = age_gate::rating(&call.context, body["contentRating"].as_str())?;
+    let tier = age_gate::rating(&call.context, "contentRating", body["contentRating"].as_str())?;
     let known = known(&body);
     content_rules::check(tier, "the character", &known)?;
     let name = body["modelKey"].as_str().or(body["modelId"].as_str());

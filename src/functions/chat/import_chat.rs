@@ -13,6 +13,7 @@ use axum::http::{Method, StatusCode};
 use cards::ChatFile;
 use models::{Command, Row, Value};
 use serde_json::{Value as Json, json};
+use services::age_gate;
 use services::rows::table;
 use store::{Caller, guard};
 use uuid::Uuid;
@@ -143,9 +144,7 @@ impl Rules {
             }
             None => ContentRating::Sfw,
         };
-        if (tier == ContentRating::Nsfw || is_nsfw) && !self.may_have_nsfw {
-            return Err(FunctionError::content_refused("an nsfw chat needs an age-verified account"));
-        }
+        age_gate::admit(if is_nsfw { ContentRating::Nsfw } else { tier }, self.may_have_nsfw)?;
         if tier == ContentRating::Nsfw && column("age_range").is_some_and(content_rules::is_minors_age_range)
         {
             let reason = "a character that is a minor can never be in an nsfw chat";

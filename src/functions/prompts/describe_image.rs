@@ -20,7 +20,7 @@ const OTHERWISE: &str = "Describe what the picture shows, exactly and without gu
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     let body: Json = call.read()?;
-    let tier = age_gate::rating(&call.context, body["contentRating"].as_str())?;
+    let tier = age_gate::rating(&call.context, "contentRating", body["contentRating"].as_str())?;
     let mode = body["outputMode"].as_str().unwrap_or("structured").to_string();
     if !matches!(mode.as_str(), "caption" | "detailed" | "structured" | "scoring") {
         return Err(FunctionError::bad("outputMode: caption, detailed, structured or scoring"));

@@ -28,7 +28,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::bad("sceneContext is required").with("success", false));
     }
     let asked = if scene["isNSFW"] == Json::Bool(true) { "nsfw" } else { "sfw" };
-    let tier = age_gate::rating(&call.context, Some(asked))?;
+    let tier = age_gate::rating(&call.context, "content_tier", Some(asked))?;
     if let Some(id) = uuid(&body["characterId"]).or_else(|| uuid(&body["character_id"])) {
         participants::character(&call.context, id)?.admit(tier, call.context.may_have_nsfw()?)?;
     }

@@ -31,7 +31,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let field = |name: &str| if input[name].is_null() { &body[name] } else { &input[name] };
     let tier =
         field("contentTier").as_str().or(field("content_tier").as_str()).or(field("contentMode").as_str());
-    let tier = age_gate::rating(&call.context, tier)?;
+    let tier = age_gate::rating(&call.context, "content_tier", tier)?;
     let mut words = String::new();
     each_text(input, &mut |text| {
         if words.len() < CHARS_MAX {

@@ -3,7 +3,7 @@
 use models::{Aggregate, Row, Value, schema};
 use serde_json::Value as Json;
 use store::blob::BlobHash;
-use store::{Caller, Transaction};
+use store::{Caller, Store, StoreError, Transaction};
 use uuid::Uuid;
 
 use super::buckets::check_fits;
@@ -31,6 +31,30 @@ pub struct NewObject {
     pub cache_control: Option<String>,
     /// What the uploader says of it, an object.
     pub user_metadata: Option<Json>,
+}
+
+impl NewObject {
+    /// Makes bytes durable and says which file of an account they become; `name` may depend on their hash. Blocks.
+    pub fn write(
+        store: &Store,
+        bucket: &str,
+        name: impl FnOnce(&BlobHash) -> String,
+        owner: Uuid,
+        bytes: &[u8],
+        mime_type: &str,
+    ) -> Result<NewObject, StoreError> {
+        let blob = store.blobs().write(bytes)?;
+        Ok(NewObject {
+            bucket: bucket.into(),
+            name: name(&blob),
+            owner: Some(owner),
+            blob,
+            size: bytes.len() as u64,
+            mime_type: mime_type.into(),
+            cache_control: None,
+            user_metadata: None,
+        })
+    }
 }
 
 /// Puts a file into a bucket, as the caller's policies and the bucket's limits allow.

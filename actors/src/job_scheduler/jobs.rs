@@ -8,7 +8,7 @@ use super::performance;
 use crate::adjust::balance;
 
 /// Whether a status is final.
-pub(crate) fn is_final(status: Option<&str>) -> bool {
+pub fn is_final(status: Option<&str>) -> bool {
     matches!(status, Some("completed" | "failed" | "cancelled"))
 }
 

@@ -34,6 +34,7 @@ pub use claim_job::{ClaimJob, ClaimedJob};
 pub use complete_job::CompleteJob;
 pub use fail_job::FailJob;
 pub use finished_asset::FinishedAsset;
+pub use jobs::is_final;
 pub use provider_jobs::{CancelJob, NotePrediction};
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
 pub use recover_jobs::{RecoverJobs, ReturnJobs, run_recovery_loop};

@@ -47,16 +47,10 @@ struct Folder {
 
 impl Folder {
     fn write(&self, store: &Store, name: &str, bytes: &[u8], mime_type: &str) -> Result<NewObject, String> {
-        Ok(NewObject {
-            bucket: WORKSPACE_BUCKET.into(),
-            name: format!("{}/{name}", self.base),
-            owner: Some(self.owner),
-            blob: store.blobs().write(bytes).map_err(|error| error.to_string())?,
-            size: bytes.len() as u64,
-            mime_type: mime_type.into(),
-            cache_control: Some("max-age=3600".into()),
-            user_metadata: None,
-        })
+        let name = |_: &_| format!("{}/{name}", self.base);
+        let object = NewObject::write(store, WORKSPACE_BUCKET, name, self.owner, bytes, mime_type);
+        let object = object.map_err(|error| error.to_string())?;
+        Ok(NewObject { cache_control: Some("max-age=3600".into()), ..object })
     }
 }
 

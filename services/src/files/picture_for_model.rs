@@ -8,6 +8,7 @@ use store::query::Query;
 
 use crate::context::Context;
 use crate::error::ServiceError;
+use crate::files::stored_address::stored_path;
 use crate::rows::position;
 
 /// Largest picture, in bytes.
@@ -24,7 +25,7 @@ pub async fn address(context: &Context, image: &str) -> Result<String, ServiceEr
     if image.starts_with("data:image/") {
         return Ok(image.to_string());
     }
-    let Some(path) = own_path(context, image) else {
+    let Some(path) = stored_path(&context.services.links.base(), image) else {
         return if image.starts_with("https://") || image.starts_with("http://") {
             // The model's server fetches it; this one never does.
             Ok(image.to_string())
@@ -56,24 +57,4 @@ pub async fn address(context: &Context, image: &str) -> Result<String, ServiceEr
     let bytes = bytes.map_err(|_| missing())??;
     let kind = object["mime_type"].as_str().filter(|kind| kind.starts_with("image/")).unwrap_or("image/png");
     Ok(format!("data:{kind};base64,{}", STANDARD.encode(bytes)))
-}
-
-/// `bucket/name`, if the address is one of ours.
-fn own_path(context: &Context, image: &str) -> Option<String> {
-    let rest = image.strip_prefix(&context.services.links.base()).unwrap_or(image);
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    if let Some(at) = rest.find("/storage/v1/object/") {
-        let rest = &rest[at + "/storage/v1/object/".len()..];
-        let rest = ["sign/", "public/", "authenticated/"]
-            .iter()
-            .find_map(|kind| rest.strip_prefix(kind))
-            .unwrap_or(rest);
-        return Some(percent(rest));
-    }
-    let is_path = !rest.contains("://") && rest.contains('/');
-    is_path.then(|| rest.trim_start_matches('/').to_string())
-}
-
-fn percent(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }

@@ -1,11 +1,13 @@
 //! Reference pictures: a file of the caller's, or a URL that may be fetched.
 
 use actors::file::{NewObject, put_object::PutObject};
+use store::blob::BlobHash;
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::fetch_picture::download;
+use crate::files::stored_address::stored_path;
 
 /// Life of the URL under which a worker reads a reference, in seconds.
 const SIGNED_S: u64 = 3600;
@@ -25,8 +27,7 @@ pub struct Reference {
 
 /// Turns what a caller sent into something a worker can read. Another account's file is refused.
 pub async fn resolve(context: &Context, user: Uuid, given: &str) -> Result<Reference, ServiceError> {
-    let stored = stored_path(&context.services.links.base(), given);
-    let object = match stored {
+    let object = match stored(context, given) {
         Some(path) => path,
         None if given.starts_with("http://") || given.starts_with("https://") => {
             fetch(context, user, given).await?
@@ -40,7 +41,7 @@ pub async fn resolve(context: &Context, user: Uuid, given: &str) -> Result<Refer
 
 /// Refuses what names a stored file of another account, before anything is fetched.
 pub fn check_owner(context: &Context, user: Uuid, given: &str) -> Result<(), ServiceError> {
-    match stored_path(&context.services.links.base(), given) {
+    match stored(context, given) {
         Some(path) => own(user, &path).map(|_| ()),
         None => Ok(()),
     }
@@ -57,19 +58,11 @@ fn own(user: Uuid, object: &str) -> Result<(&str, &str), ServiceError> {
     Ok((bucket, path))
 }
 
-/// `bucket/path` if the text names a file of ours: as a bare path, or as one of our own URLs.
-pub fn stored_path(base: &str, given: &str) -> Option<String> {
+/// `bucket/path` if the text names a stored file that may be a reference.
+fn stored(context: &Context, given: &str) -> Option<String> {
     const BUCKETS: [&str; 5] =
         ["user-library/", "workspace-temp/", "reference_images/", "avatars/", "system_assets/"];
-    let path = match given.strip_prefix(base) {
-        Some(rest) => {
-            let rest = rest.split('?').next().unwrap_or_default().strip_prefix("/storage/v1/object/")?;
-            let rest =
-                ["sign/", "public/", "authenticated/"].iter().find_map(|kind| rest.strip_prefix(kind))?;
-            percent_encoding::percent_decode_str(rest).decode_utf8().ok()?.into_owned()
-        }
-        None => given.to_string(),
-    };
+    let path = stored_path(&context.services.links.base(), given)?;
     BUCKETS.iter().any(|bucket| path.starts_with(bucket)).then_some(path)
 }
 
@@ -93,40 +86,15 @@ pub async fn keep(
     mime_type: String,
 ) -> Result<String, ServiceError> {
     let store = context.services.actors.store().clone();
-    let size = bytes.len() as u64;
-    let blob = tokio::task::spawn_blocking(move || store.blobs().write(&bytes))
-        .await
-        .map_err(|_| ServiceError::new(Kind::Internal, "writing the reference failed"))??;
-    let extension = mime_type.rsplit('/').next().unwrap_or("png");
-    let name = format!("{user}/{folder}/{}.{extension}", blob.hex());
-    let object = NewObject {
-        bucket: BUCKET.into(),
-        name: name.clone(),
-        owner: Some(user),
-        blob,
-        size,
-        mime_type,
-        cache_control: None,
-        user_metadata: None,
-    };
+    let folder = format!("{user}/{folder}");
+    let extension = mime_type.rsplit('/').next().unwrap_or("png").to_string();
+    let written = tokio::task::spawn_blocking(move || {
+        let name = |blob: &BlobHash| format!("{folder}/{}.{extension}", blob.hex());
+        NewObject::write(&store, BUCKET, name, user, &bytes, &mime_type)
+    });
+    let object =
+        written.await.map_err(|_| ServiceError::new(Kind::Internal, "writing the reference failed"))??;
+    let name = object.name.clone();
     context.ask_elevated(PutObject { object, upsert: true }).await?;
     Ok(format!("{BUCKET}/{name}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn own_urls_are_paths() {
-        let base = "http://127.0.0.1:1";
-        let path = |given| stored_path(base, given);
-        assert_eq!(path("user-library/a/b.png").as_deref(), Some("user-library/a/b.png"));
-        assert_eq!(
-            path("http://127.0.0.1:1/storage/v1/object/sign/user-library/a/b%20c.png?token=x").as_deref(),
-            Some("user-library/a/b c.png")
-        );
-        assert_eq!(path("http://127.0.0.1:1/rest/v1/jobs"), None);
-        assert_eq!(path("elsewhere/a.png"), None);
-    }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use actors::job_scheduler::is_final;
 use serde_json::Value as Json;
 use store::Commit;
 use tokio::sync::broadcast::Receiver;
@@ -43,7 +44,7 @@ pub async fn ended(
         loop {
             let job =
                 context.row("jobs", id).await?.ok_or_else(|| ServiceError::not_found("the job is gone"))?;
-            if matches!(job["status"].as_str(), Some("completed" | "failed" | "cancelled")) {
+            if is_final(job["status"].as_str()) {
                 return Ok(job);
             }
             if !wait_for_commit(&mut commits, id).await {

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use actors::file::{NewObject, put_object::PutObject};
+use actors::Refusal;
+use actors::file::{FileRefusal, copy_object::CopyObject};
+use actors::job_scheduler::WORKSPACE_BUCKET;
 use actors::write_rows::{Change, WriteRows};
 use models::Value;
 use serde_json::Value as Json;
-use store::blob::BlobHash;
 use store::query::{Filter, Limits, Query};
 use uuid::Uuid;
 
@@ -59,24 +60,19 @@ pub async fn keep_as_avatar(context: &Context, name: &str, from: &str) -> Result
         "" => blake3::hash(name.as_bytes()).to_hex()[..16].to_string(),
         slug => slug.to_string(),
     };
-    let query = Query::all(position("storage.objects"))
-        .equal("bucket_id", Value::text("workspace-temp"))
-        .equal("name", Value::text(from));
-    let object = context.rows(query).await?.into_iter().next().unwrap_or_default();
-    let blob = object["blob_hash"].as_str().and_then(BlobHash::parse);
-    let blob = blob.ok_or_else(|| ServiceError::not_found("the picture's file is gone"))?;
     let to = format!("characters/{slug}.png");
-    let object = NewObject {
-        bucket: "avatars".into(),
-        name: to.clone(),
-        owner: None,
-        blob,
-        size: object["size"].as_u64().unwrap_or(0),
-        mime_type: "image/png".into(),
-        cache_control: Some("max-age=3600".into()),
-        user_metadata: None,
+    let copy = CopyObject {
+        from: (WORKSPACE_BUCKET.into(), from.into()),
+        to: ("avatars".into(), to.clone()),
+        with_metadata: false,
+        upsert: true,
     };
-    context.ask_elevated(PutObject { object, upsert: true }).await?;
+    context.ask_elevated(copy).await.map_err(|refusal| match refusal {
+        Refusal::File(FileRefusal::NoSuchKey | FileRefusal::BlobGone) => {
+            ServiceError::not_found("the picture's file is gone")
+        }
+        other => other.into(),
+    })?;
     Ok(format!("avatars/{to}"))
 }
 

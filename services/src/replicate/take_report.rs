@@ -122,17 +122,7 @@ async fn finish(
         let main = (bytes, format!("{base}.{extension}"), mime_type);
         let small = thumbnail.map(|bytes| (bytes, format!("{base}.thumb.webp"), "image/webp".to_string()));
         for (bytes, name, mime_type) in [Some(main), small].into_iter().flatten() {
-            let blob = store.blobs().write(&bytes)?;
-            files.push(NewObject {
-                bucket: WORKSPACE_BUCKET.into(),
-                name,
-                owner: Some(user),
-                blob,
-                size: bytes.len() as u64,
-                mime_type,
-                cache_control: None,
-                user_metadata: None,
-            });
+            files.push(NewObject::write(&store, WORKSPACE_BUCKET, |_| name, user, &bytes, &mime_type)?);
         }
         Ok::<_, store::StoreError>(files)
     });

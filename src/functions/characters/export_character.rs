@@ -12,7 +12,8 @@ use cards::{AssetFile, Card, CardVersion};
 use models::{Command, Row, Value};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use services::files::reference_picture::stored_path;
+use services::age_gate;
+use services::files::stored_address::stored_path;
 use services::rows::table;
 use store::blob::BlobHash;
 use store::{Caller, Store, guard};
@@ -59,9 +60,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         Some("nsfw") => ContentRating::Nsfw,
         _ => ContentRating::Sfw,
     };
-    if tier == ContentRating::Nsfw && !call.context.may_have_nsfw()? {
-        return Err(FunctionError::content_refused("an nsfw character needs an age-verified account"));
-    }
+    age_gate::admit(tier, call.context.may_have_nsfw()?)?;
     let (store, base) = (call.context.services.actors.store().clone(), call.app.config.url());
     let _turn = reading_permit().await?;
     run_blocking(move || export(&store, &base, &character, is_own, tier, &request)).await

@@ -13,8 +13,10 @@ use axum::http::{Method, StatusCode};
 use cards::{AssetFile, CardFormat, ImportedCard};
 use models::{Row, Value};
 use serde_json::{Value as Json, json};
+use services::age_gate;
 use services::rows::table;
 use store::Store;
+use store::blob::BlobHash;
 use uuid::Uuid;
 
 use crate::functions::error::FunctionError;
@@ -79,10 +81,7 @@ fn read(
     let book = card.lorebook().map_err(|error| refused(&error))?;
     let mut character = card_columns::character_of(card).map_err(|error| refused(&error))?;
     let tier = card_rating::rate(card, given)?;
-    if tier == ContentRating::Nsfw && !may_have_nsfw {
-        let reason = "the card is rated nsfw, which needs an age-verified account";
-        return Err(FunctionError::content_refused(reason));
-    }
+    age_gate::admit(tier, may_have_nsfw)?;
     let mut warnings = card.warnings();
     for (index, key) in book.iter().flat_map(|book| book.useless_patterns()) {
         let key: String = key.chars().take(80).collect();
@@ -146,17 +145,8 @@ fn keep(
     extension: &str,
     mime_type: &str,
 ) -> Result<NewObject, FunctionError> {
-    let blob = store.blobs().write(bytes)?;
-    Ok(NewObject {
-        bucket: LIBRARY_BUCKET.into(),
-        name: format!("{user}/cards/{}.{extension}", blob.hex()),
-        owner: Some(user),
-        blob,
-        size: bytes.len() as u64,
-        mime_type: mime_type.into(),
-        cache_control: None,
-        user_metadata: None,
-    })
+    let name = |blob: &BlobHash| format!("{user}/cards/{}.{extension}", blob.hex());
+    Ok(NewObject::write(store, LIBRARY_BUCKET, name, user, bytes, mime_type)?)
 }
 
 /// The picture of a character among the files that came with its card.

@@ -1,6 +1,6 @@
 //! job-callback: a worker elsewhere reports about a job. Signed.
 
-use actors::job_scheduler::{CompleteJob, FailJob, FinishedAsset, RenewLease, asset_settings};
+use actors::job_scheduler::{CompleteJob, FailJob, FinishedAsset, RenewLease, asset_settings, is_final};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -86,7 +86,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         )));
     }
     let Some(job) = call.context.row("jobs", id).await? else { return skipped(id, status) };
-    if matches!(job["status"].as_str(), Some("completed" | "cancelled" | "failed")) {
+    if is_final(job["status"].as_str()) {
         return skipped(id, status);
     }
     let service = call.context.elevated();

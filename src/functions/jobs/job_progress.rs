@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
+use actors::job_scheduler::is_final;
 use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use base64::Engine;
@@ -71,7 +72,7 @@ async fn follow(call: Call, id: Uuid, sender: mpsc::Sender<Event>) {
                 return;
             }
         }
-        if matches!(sent.as_str(), Some("completed" | "failed" | "cancelled")) {
+        if is_final(sent.as_str()) {
             let assets = assets_of(&call.context, &job).await.unwrap_or_default();
             let _ = sender.send(event("done", &json!({"job": job, "assets": assets}))).await;
             return;

@@ -4,10 +4,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::context::Context;
 use crate::jobs::job_request::JobRequest;
-use crate::prompts::enhance_prompt;
-
-/// What an enhancement that failed leaves behind.
-const FAILED: &str = "enhancement_failed";
+use crate::prompts::enhance_prompt::{Enhanced, FAILED, enhance};
+use crate::prompts::enhance_request::EnhanceRequest;
 
 /// The enhanced prompt of a job from text and the name of the template that made it. A job whose caller did not ask
 /// for enhancement keeps its prompt; so does one whose enhancement fails, with the reason in the name.
@@ -22,11 +20,17 @@ pub(crate) async fn for_job(
     if !flag("user_requested_enhancement") || flag("skip_enhancement") || model == Some("none") {
         return (None, None);
     }
-    let body = json!({
-        "prompt": prompt, "job_type": job_type, "enhancement_model": model, "metadata": metadata,
-        "contentType": metadata.get("contentType"),
-    });
-    match enhance_prompt::enhance(context, &body).await.map(read) {
+    let member =
+        |name: &str| metadata.get(name).and_then(Json::as_str).unwrap_or_default().trim().to_string();
+    let request = EnhanceRequest {
+        prompt: prompt.into(),
+        job_type: job_type.into(),
+        enhancer: member("enhancement_model"),
+        content_type: member("contentType"),
+        metadata: Json::Object(metadata.clone()),
+        ..EnhanceRequest::default()
+    };
+    match enhance(context, request).await.map(enhanced) {
         Ok(Some((prompt, template))) => (Some(prompt), Some(template)),
         Ok(None) => (None, Some(FAILED.into())),
         // What may not be enhanced is refused by the job's own rules.
@@ -43,11 +47,14 @@ pub(crate) async fn modify(
 ) -> (Option<String>, Option<String>) {
     let mut metadata = Json::Object(request.metadata.clone());
     metadata["reference_mode"] = json!("modify");
-    let body = json!({
-        "prompt": prompt, "job_type": request.job_type, "metadata": metadata,
-        "contentType": request.member("contentType").unwrap_or("sfw"),
-    });
-    let how = match enhance_prompt::enhance(context, &body).await.map(read) {
+    let asked = EnhanceRequest {
+        prompt: prompt.into(),
+        job_type: request.job_type.clone(),
+        content_type: request.member("contentType").unwrap_or("sfw").into(),
+        metadata,
+        ..EnhanceRequest::default()
+    };
+    let how = match enhance(context, asked).await.map(enhanced) {
         Ok(Some((prompt, template))) => return (Some(prompt), Some(template)),
         Ok(None) => "manual_compose_fallback",
         Err(_) => "manual_compose_error",
@@ -56,12 +63,13 @@ pub(crate) async fn modify(
     (Some(format!("{base}, {prompt}")), Some(how.into()))
 }
 
-/// The prompt and the template of an answer; `None` if it failed.
-fn read(answer: Json) -> Option<(String, String)> {
-    let strategy = answer["enhancement_strategy"].as_str().unwrap_or_default();
-    if strategy == FAILED {
-        return None;
+/// The prompt and the name of the template that made it; `None` if it failed.
+fn enhanced(enhanced: Enhanced) -> Option<(String, String)> {
+    match enhanced {
+        Enhanced::Prompt(made) if made.strategy != FAILED => {
+            let template = made.template.unwrap_or_else(|| made.strategy.to_string());
+            Some((made.prompt, template))
+        }
+        _ => None,
     }
-    let template = answer["enhancement_metadata"]["template_name"].as_str().unwrap_or(strategy).to_string();
-    Some((answer["enhanced_prompt"].as_str()?.to_string(), template))
 }

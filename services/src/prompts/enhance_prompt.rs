@@ -1,37 +1,84 @@
 //! A prompt for pictures or clips, made richer by a model and a template.
 
-use std::time::Instant;
-
-use actors::content_rules;
+use actors::content_rules::{self, ContentRating};
 use models::Value;
-use serde_json::{Value as Json, json};
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::prompts::ask_model::{self, Question};
-use crate::prompts::enhance_request::{EnhanceRequest, enhancer, read, target};
-use crate::prompts::enhance_scene;
+use crate::prompts::enhance_request::{EnhanceRequest, enhancer, target};
+use crate::prompts::enhance_scene::{self, EnhancedScene};
 use crate::prompts::templates::{self, Template};
 
-/// The answer to a request.
-pub async fn enhance(context: &Context, body: &Json) -> Result<Json, ServiceError> {
-    let started = Instant::now();
-    let request = read(context, body)?;
+/// What an enhancement that failed is called.
+pub const FAILED: &str = "enhancement_failed";
+
+/// What came of an enhancement.
+#[derive(Debug)]
+pub enum Enhanced {
+    /// A prompt.
+    Prompt(Box<EnhancedPrompt>),
+    /// A scene.
+    Scene(Box<EnhancedScene>),
+    /// Lines to begin a scene with.
+    Starters(Vec<String>),
+}
+
+/// A prompt that was enhanced, or is as it was, with the reason in `strategy`.
+#[derive(Debug)]
+pub struct EnhancedPrompt {
+    /// What was asked, with defaults in their places.
+    pub request: EnhanceRequest,
+    /// The prompt.
+    pub prompt: String,
+    /// How it came to be; [`FAILED`] where it could not be enhanced.
+    pub strategy: &'static str,
+    /// The template.
+    pub template: Option<String>,
+    /// The model.
+    pub model: Option<String>,
+    /// Its rating.
+    pub rating: ContentRating,
+    /// Whether it was cut.
+    pub is_cut: bool,
+    /// Whether the template came from the prompt cache.
+    pub from_cache: bool,
+    /// About so many tokens it is, for picture models.
+    pub tokens: usize,
+}
+
+/// Enhances a prompt, or what a request names instead.
+pub async fn enhance(context: &Context, mut request: EnhanceRequest) -> Result<Enhanced, ServiceError> {
+    let rating = request.settle(context)?;
     match request.content_type.as_str() {
-        "scene_creation" => return enhance_scene::create(context, &request).await,
-        "scene_starters" => return enhance_scene::starters(context, &request).await,
+        "scene_creation" => {
+            let scene = enhance_scene::create(context, &request, rating).await?;
+            return Ok(Enhanced::Scene(Box::new(scene)));
+        }
+        "scene_starters" => {
+            return enhance_scene::starters(context, &request, rating).await.map(Enhanced::Starters);
+        }
         _ => {}
     }
+    let done = |prompt: String, strategy, template: Option<&str>| EnhancedPrompt {
+        tokens: token_count(&prompt),
+        prompt,
+        strategy,
+        template: template.map(str::to_string),
+        model: None,
+        rating,
+        is_cut: false,
+        from_cache: false,
+        request: request.clone(),
+    };
     if request.metadata["reference_mode"] == "modify" {
         let prompt = format!("maintain the same subject; {}", request.prompt);
-        return Ok(done(&request, prompt, "modify_flow", Some("modify_flow"), None, started));
+        return Ok(Enhanced::Prompt(Box::new(done(prompt, "modify_flow", Some("modify_flow")))));
     }
-    let Some(template) = template(context, &request).await? else {
-        let prompt = request.prompt.clone();
-        return Ok(done(&request, prompt, "no_template_available", None, None, started));
+    let Some(template) = template(context, &request, rating).await? else {
+        return Ok(Enhanced::Prompt(Box::new(done(request.prompt.clone(), "no_template_available", None))));
     };
-    let strategy = if template.source == "cache" { "template_cached" } else { "template_db" };
-    let limit = template.token_limit;
+    let from_cache = template.source == "cache";
     let (prompt, model) = match rewrite(context, &request, &template).await {
         Ok((prompt, model)) => (prompt, Some(model)),
         Err(error) => {
@@ -40,16 +87,22 @@ pub async fn enhance(context: &Context, body: &Json) -> Result<Json, ServiceErro
             (request.prompt.clone(), None)
         }
     };
-    content_rules::check(request.tier, "the enhanced prompt", &prompt)?;
-    let strategy = if model.is_some() { strategy } else { "enhancement_failed" };
-    let (prompt, compressed) = trim(&prompt, limit.unwrap_or(512));
-    let mut answer = done(&request, prompt, strategy, Some(&template.name), model, started);
-    answer["enhancement_metadata"]["compression_applied"] = json!(compressed);
-    answer["enhancement_metadata"]["cache_hit"] = json!(template.source == "cache");
-    Ok(answer)
+    content_rules::check(rating, "the enhanced prompt", &prompt)?;
+    let strategy = match (&model, from_cache) {
+        (None, _) => FAILED,
+        (Some(_), true) => "template_cached",
+        (Some(_), false) => "template_db",
+    };
+    let (prompt, is_cut) = trim(&prompt, template.token_limit.unwrap_or(512));
+    let enhanced = done(prompt, strategy, Some(&template.name));
+    Ok(Enhanced::Prompt(Box::new(EnhancedPrompt { model, is_cut, from_cache, ..enhanced })))
 }
 
-async fn template(context: &Context, request: &EnhanceRequest) -> Result<Option<Template>, ServiceError> {
+async fn template(
+    context: &Context,
+    request: &EnhanceRequest,
+    rating: ContentRating,
+) -> Result<Option<Template>, ServiceError> {
     let model = match request.model_id {
         Some(id) => context.row("api_models", id).await?,
         None => None,
@@ -60,8 +113,7 @@ async fn template(context: &Context, request: &EnhanceRequest) -> Result<Option<
     let config = context.services.chat.engines().system_config().await?;
     for key in [&wanted, &family] {
         if let Some(cache) = templates::prompt_cache(&config) {
-            let entry =
-                &cache["templateCache"]["enhancement"][key][category]["enhancement"][request.tier.name()];
+            let entry = &cache["templateCache"]["enhancement"][key][category]["enhancement"][rating.name()];
             if let Some(template) = Template::read(entry, "cache") {
                 return Ok(Some(template));
             }
@@ -70,13 +122,13 @@ async fn template(context: &Context, request: &EnhanceRequest) -> Result<Option<
             let query = templates::active().equal("use_case", Value::text("enhancement"));
             query.equal("job_type", Value::text(category)).equal("target_model", Value::text(key))
         };
-        if let Some(enhancer) = &request.enhancer {
+        if let Some(enhancer) = request.enhancer() {
             let own = query().equal("enhancer_model", Value::text(enhancer));
-            if let Some(template) = templates::by_tier(context, own, request.tier).await? {
+            if let Some(template) = templates::by_tier(context, own, rating).await? {
                 return Ok(Some(template));
             }
         }
-        if let Some(template) = templates::by_tier(context, query(), request.tier).await? {
+        if let Some(template) = templates::by_tier(context, query(), rating).await? {
             return Ok(Some(template));
         }
     }
@@ -116,39 +168,6 @@ fn trim(prompt: &str, limit: usize) -> (String, bool) {
     };
     let end = at(&[',', '.'], 80).or_else(|| at(&[' '], 90)).unwrap_or(cut.len());
     (cut[..end].trim().to_string(), true)
-}
-
-fn done(
-    request: &EnhanceRequest,
-    prompt: String,
-    strategy: &str,
-    template: Option<&str>,
-    model: Option<String>,
-    started: Instant,
-) -> Json {
-    let (before, after) = (request.prompt.chars().count(), prompt.chars().count());
-    let expansion = after as f64 * 100.0 / before.max(1) as f64;
-    json!({
-        "success": true,
-        "original_prompt": request.prompt,
-        "enhanced_prompt": prompt,
-        "enhancement_strategy": strategy,
-        "enhancement_metadata": {
-            "original_length": before,
-            "enhanced_length": after,
-            "expansion_percentage": format!("{expansion:.1}"),
-            "job_type": request.job_type,
-            "format": request.format,
-            "quality": request.quality,
-            "content_mode": request.tier.name(),
-            "template_name": template,
-            "model_used": model,
-            "token_count": token_count(&prompt),
-            "compression_applied": false,
-            "execution_time_ms": started.elapsed().as_millis() as u64,
-            "cache_hit": false,
-        },
-    })
 }
 
 #[cfg(test)]

@@ -13,49 +13,78 @@ use crate::ids;
 /// Longest prompt, in characters.
 const PROMPT_CHARS_MAX: usize = 16_000;
 
-/// What is asked for, whatever the spelling.
-pub(crate) struct EnhanceRequest {
+/// What is asked of an enhancement. An empty text counts as none.
+#[derive(Clone, Debug, Default)]
+pub struct EnhanceRequest {
+    /// The prompt.
     pub prompt: String,
+    /// What is made of it: `sdxl_image_fast` unless something else is said.
     pub job_type: String,
-    pub enhancer: Option<String>,
+    /// The model that enhances.
+    pub enhancer: String,
+    /// `sfw` or `nsfw`, or `scene_creation` or `scene_starters` for something else than a prompt.
     pub content_type: String,
+    /// `sfw` or `nsfw`; without a word of either the prompt says it.
+    pub content_rating: String,
+    /// `image` unless something else is said.
     pub format: String,
+    /// `fast` unless something else is said.
     pub quality: String,
+    /// The model that the prompt is for, by its row.
     pub model_id: Option<Uuid>,
+    /// What else clients send.
     pub metadata: Json,
-    pub tier: ContentRating,
 }
 
-pub(crate) fn read(context: &Context, body: &Json) -> Result<EnhanceRequest, ServiceError> {
-    let text = |names: &[&str]| {
-        let found = names.iter().filter_map(|name| body[*name].as_str()).map(str::trim);
-        found.into_iter().find(|text| !text.is_empty()).unwrap_or_default().to_string()
-    };
-    let prompt = text(&["prompt", "original_prompt"]);
-    if prompt.is_empty() || prompt.chars().count() > PROMPT_CHARS_MAX {
-        let message = format!("Prompt is required, at most {PROMPT_CHARS_MAX} characters");
-        return Err(ServiceError::bad(message).with("success", false));
+impl EnhanceRequest {
+    /// Reads a request in any of its spellings.
+    pub fn read(body: &Json) -> EnhanceRequest {
+        let text = |names: &[&str]| {
+            let mut found = names.iter().filter_map(|name| body[*name].as_str()).map(str::trim);
+            found.find(|text| !text.is_empty()).unwrap_or_default().to_string()
+        };
+        EnhanceRequest {
+            prompt: text(&["prompt", "original_prompt"]),
+            job_type: text(&["jobType", "job_type"]),
+            enhancer: text(&["selectedModel", "enhancement_model", "chatModel"]),
+            content_type: text(&["contentType", "content_type"]),
+            content_rating: text(&["contentRating", "content_rating"]),
+            format: text(&["format"]),
+            quality: text(&["quality"]),
+            model_id: ids::uuid(&body["model_id"]),
+            metadata: body["metadata"].clone(),
+        }
     }
-    let content_type = text(&["contentType", "content_type"]);
-    let rating = text(&["contentRating", "content_rating"]);
-    let given =
-        [content_type.as_str(), rating.as_str()].into_iter().find(|it| ContentRating::parse(it).is_some());
-    let detected = if content_rules::is_explicit(&prompt) { "nsfw" } else { "sfw" };
-    let tier = age_gate::rating(context, "contentRating", Some(given.unwrap_or(detected)))?;
-    content_rules::check(tier, "the prompt", &prompt)?;
-    let or = |text: String, otherwise: &str| if text.is_empty() { otherwise.to_string() } else { text };
-    Ok(EnhanceRequest {
-        prompt,
-        job_type: or(text(&["jobType", "job_type"]), "sdxl_image_fast"),
-        enhancer: Some(text(&["selectedModel", "enhancement_model", "chatModel"]))
-            .filter(|it| !it.is_empty()),
-        content_type,
-        format: or(text(&["format"]), "image"),
-        quality: or(text(&["quality"]), "fast"),
-        model_id: ids::uuid(&body["model_id"]),
-        metadata: body["metadata"].clone(),
-        tier,
-    })
+
+    /// Puts defaults where nothing was said, and says which rating it has; refuses what may not be.
+    pub(crate) fn settle(&mut self, context: &Context) -> Result<ContentRating, ServiceError> {
+        let prompt = self.prompt.trim().to_string();
+        if prompt.is_empty() || prompt.chars().count() > PROMPT_CHARS_MAX {
+            let message = format!("Prompt is required, at most {PROMPT_CHARS_MAX} characters");
+            return Err(ServiceError::bad(message).with("success", false));
+        }
+        let given = [&self.content_type, &self.content_rating];
+        let given = given.into_iter().find(|text| ContentRating::parse(text).is_some());
+        let detected = if content_rules::is_explicit(&prompt) { "nsfw" } else { "sfw" };
+        let tier = age_gate::rating(context, "contentRating", Some(given.map_or(detected, String::as_str)))?;
+        content_rules::check(tier, "the prompt", &prompt)?;
+        self.prompt = prompt;
+        for (text, otherwise) in [
+            (&mut self.job_type, "sdxl_image_fast"),
+            (&mut self.format, "image"),
+            (&mut self.quality, "fast"),
+        ] {
+            if text.is_empty() {
+                *text = otherwise.into();
+            }
+        }
+        Ok(tier)
+    }
+
+    /// The model that enhances, where one is named.
+    pub(crate) fn enhancer(&self) -> Option<&str> {
+        Some(self.enhancer.trim()).filter(|name| !name.is_empty())
+    }
 }
 
 /// `image` or `video`, and the model that the prompt is for.
@@ -68,6 +97,6 @@ pub(crate) fn target(request: &EnhanceRequest, model_key: Option<&str>) -> (&'st
 
 /// The model that enhances.
 pub(crate) async fn enhancer(context: &Context, request: &EnhanceRequest) -> Result<Chosen, ServiceError> {
-    let wanted = Wanted { name: request.enhancer.as_deref(), task: "enhancement", strict: false };
+    let wanted = Wanted { name: request.enhancer(), task: "enhancement", strict: false };
     Ok(context.services.chat.engines().choose(wanted).await?)
 }

@@ -1,6 +1,6 @@
 //! enhance-prompt for scenes: a scene out of an idea, and lines to begin it with.
 
-use actors::content_rules;
+use actors::content_rules::{self, ContentRating};
 use serde_json::{Value as Json, json};
 
 use crate::context::Context;
@@ -23,12 +23,37 @@ const FALLBACK: [&str; 3] = [
     "Listen. Did you hear that, too?",
 ];
 
+/// A scene out of an idea.
+#[derive(Debug)]
+pub struct EnhancedScene {
+    /// The idea.
+    pub idea: String,
+    /// What the scene is about.
+    pub description: String,
+    /// The prompt of the scene.
+    pub prompt: String,
+    /// Words for it.
+    pub tags: Vec<String>,
+    /// What kind of scenario it is.
+    pub kind: Option<String>,
+    /// The template.
+    pub template: String,
+    /// The model that wrote it; without one the idea stands for all texts.
+    pub model: Option<String>,
+    /// Its rating.
+    pub rating: ContentRating,
+}
+
 /// `scene_creation`.
-pub(crate) async fn create(context: &Context, request: &EnhanceRequest) -> Result<Json, ServiceError> {
-    let template = templates::of_use_case(context, "scene_creation", request.tier, CREATE).await?;
+pub(crate) async fn create(
+    context: &Context,
+    request: &EnhanceRequest,
+    rating: ContentRating,
+) -> Result<EnhancedScene, ServiceError> {
+    let template = templates::of_use_case(context, "scene_creation", rating, CREATE).await?;
     let chosen = match enhancer(context, request).await {
         // A request for the local model and nothing else is answered that it is not there.
-        Err(error) if matches!(request.enhancer.as_deref(), Some("local" | "chat_worker")) => {
+        Err(error) if matches!(request.enhancer(), Some("local" | "chat_worker")) => {
             return Err(error);
         }
         chosen => chosen,
@@ -57,31 +82,32 @@ pub(crate) async fn create(context: &Context, request: &EnhanceRequest) -> Resul
     };
     let (description, prompt) = (text("enhanced_description"), text("scene_prompt"));
     for written in [&description, &prompt] {
-        content_rules::check(request.tier, "the scene", written)?;
+        content_rules::check(rating, "the scene", written)?;
     }
     let empty = Json::Null;
     let made_or_null = made.as_ref().unwrap_or(&empty);
     let kind = made_or_null["suggested_scenario_type"].as_str().filter(|kind| KINDS[..5].contains(kind));
-    Ok(json!({
-        "success": true,
-        "original_prompt": request.prompt,
-        "enhanced_description": description,
-        "scene_prompt": prompt,
-        "suggested_tags": ask_model::texts(&made_or_null["suggested_tags"], TAGS_MAX),
-        "suggested_scenario_type": kind,
-        "enhancement_strategy": if made.is_some() { "scene_creation" } else { "scene_creation_fallback" },
-        "enhancement_metadata": {
-            "template_name": template.name, "content_mode": request.tier.name(),
-            "model_used": chosen.ok().filter(|_| made.is_some()).map(|chosen| chosen.full_name()),
-        },
-    }))
+    Ok(EnhancedScene {
+        idea: request.prompt.clone(),
+        description,
+        prompt,
+        tags: ask_model::texts(&made_or_null["suggested_tags"], TAGS_MAX),
+        kind: kind.map(str::to_string),
+        template: template.name,
+        model: chosen.ok().filter(|_| made.is_some()).map(|chosen| chosen.full_name()),
+        rating,
+    })
 }
 
 /// `scene_starters`.
-pub(crate) async fn starters(context: &Context, request: &EnhanceRequest) -> Result<Json, ServiceError> {
+pub(crate) async fn starters(
+    context: &Context,
+    request: &EnhanceRequest,
+    rating: ContentRating,
+) -> Result<Vec<String>, ServiceError> {
     let count =
         request.metadata["generate_count"].as_u64().unwrap_or(3).clamp(1, STARTERS_MAX as u64) as usize;
-    let template = templates::of_use_case(context, "scene_starters", request.tier, BEGIN).await?;
+    let template = templates::of_use_case(context, "scene_starters", rating, BEGIN).await?;
     let schema = json!({
         "type": "object",
         "properties": {"starters": {"type": "array", "items": {"type": "string"}, "minItems": count, "maxItems": count}},
@@ -97,8 +123,8 @@ pub(crate) async fn starters(context: &Context, request: &EnhanceRequest) -> Res
         Err(_) => None,
     };
     let mut starters = made.map(|made| ask_model::texts(&made["starters"], count)).unwrap_or_default();
-    starters.retain(|line| content_rules::check(request.tier, "a starter", line).is_ok());
+    starters.retain(|line| content_rules::check(rating, "a starter", line).is_ok());
     let missing = count.saturating_sub(starters.len());
     starters.extend(FALLBACK.iter().cycle().take(missing).map(ToString::to_string));
-    Ok(json!({"success": true, "starters": starters}))
+    Ok(starters)
 }

@@ -2,8 +2,8 @@
 
 pub mod ask_model;
 pub mod enhance_prompt;
-mod enhance_request;
-mod enhance_scene;
+pub mod enhance_request;
+pub mod enhance_scene;
 pub mod negative_prompt;
 pub mod prompt_cache;
 pub mod templates;

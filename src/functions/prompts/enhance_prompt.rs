@@ -1,12 +1,63 @@
 //! enhance-prompt: a prompt for pictures or clips, made richer by a model and a template.
 
-use serde_json::Value as Json;
-use services::prompts::enhance_prompt::enhance;
+use std::time::Instant;
+
+use serde_json::{Value as Json, json};
+use services::prompts::enhance_prompt::{Enhanced, EnhancedPrompt, enhance};
+use services::prompts::enhance_request::EnhanceRequest;
+use services::prompts::enhance_scene::EnhancedScene;
 
 use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
+    let started = Instant::now();
     let body: Json = call.read()?;
-    ok(enhance(&call.context, &body).await?)
+    ok(match enhance(&call.context, EnhanceRequest::read(&body)).await? {
+        Enhanced::Prompt(prompt) => prompt_json(&prompt, started),
+        Enhanced::Scene(scene) => scene_json(&scene),
+        Enhanced::Starters(starters) => json!({"success": true, "starters": starters}),
+    })
+}
+
+fn prompt_json(made: &EnhancedPrompt, started: Instant) -> Json {
+    let request = &made.request;
+    let (before, after) = (request.prompt.chars().count(), made.prompt.chars().count());
+    let expansion = after as f64 * 100.0 / before.max(1) as f64;
+    json!({
+        "success": true,
+        "original_prompt": request.prompt,
+        "enhanced_prompt": made.prompt,
+        "enhancement_strategy": made.strategy,
+        "enhancement_metadata": {
+            "original_length": before,
+            "enhanced_length": after,
+            "expansion_percentage": format!("{expansion:.1}"),
+            "job_type": request.job_type,
+            "format": request.format,
+            "quality": request.quality,
+            "content_mode": made.rating.name(),
+            "template_name": made.template,
+            "model_used": made.model,
+            "token_count": made.tokens,
+            "compression_applied": made.is_cut,
+            "execution_time_ms": started.elapsed().as_millis() as u64,
+            "cache_hit": made.from_cache,
+        },
+    })
+}
+
+fn scene_json(made: &EnhancedScene) -> Json {
+    json!({
+        "success": true,
+        "original_prompt": made.idea,
+        "enhanced_description": made.description,
+        "scene_prompt": made.prompt,
+        "suggested_tags": made.tags,
+        "suggested_scenario_type": made.kind,
+        "enhancement_strategy": if made.model.is_some() { "scene_creation" } else { "scene_creation_fallback" },
+        "enhancement_metadata": {
+            "template_name": made.template, "content_mode": made.rating.name(), "model_used": made.model,
+        },
+    })
 }

@@ -230,3 +230,49 @@ fn drawings_too_large_for_the_memory_are_refused() {
     wait_for(&server, &token, &next, &["completed"]);
     assert!(started.elapsed().as_secs() < 60, "the device is free at once");
 }
+
+#[test]
+fn nsfw_is_refused_in_the_same_words_whatever_is_asked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = undrawn(folder.path(), &[]);
+    let (user, token) = server.sign_up("young@example.com");
+    let chat = insert(&server, "conversations", json!({"user_id": user}));
+    let words = json!("nsfw needs an age-verified account");
+    let card = json!({"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Ann", "description": "a sailor",
+        "personality": "", "scenario": "", "first_mes": "", "mes_example": ""}});
+    let nsfw = json!({"contentType": "nsfw"});
+    for (name, body) in [
+        ("queue-job", json!({"job_type": "image_fast", "prompt": "a hat", "metadata": nsfw})),
+        ("replicate-image", json!({"job_type": "sdxl", "prompt": "a hat", "metadata": nsfw})),
+        ("playground-chat", json!({"conversation_id": chat, "message": "hello", "content_tier": "nsfw"})),
+        ("enhance-prompt", json!({"prompt": "a hat", "contentType": "nsfw"})),
+        ("character-suggestions", json!({"type": "all", "contentRating": "nsfw"})),
+        ("describe-image", json!({"imageUrl": "http://127.0.0.1:1/a.png", "contentRating": "nsfw"})),
+        ("storyboard-ai-assist", json!({"action": "suggest_prompts", "contentTier": "nsfw"})),
+        ("import-character?content_rating=nsfw", card),
+    ] {
+        let (status, answer) = server.call("POST", &format!("/functions/v1/{name}"), &token, Some(&body));
+        assert_eq!((status, &answer["error"]), (422, &words), "{name}");
+        assert_eq!(answer["code"], "CONTENT_REFUSED", "{name}");
+    }
+    let body = json!({"messages": [{"role": "user", "content": "hello"}], "content_rating": "nsfw"});
+    let (status, answer) = server.call("POST", "/v1/chat/completions", &token, Some(&body));
+    assert_eq!((status, &answer["error"]["message"]), (422, &words), "{answer}");
+    for (name, body, field) in [
+        (
+            "queue-job",
+            json!({"job_type": "image_fast", "metadata": {"contentType": "x"}}),
+            "metadata.contentType",
+        ),
+        (
+            "playground-chat",
+            json!({"conversation_id": chat, "message": "a", "content_tier": "x"}),
+            "content_tier",
+        ),
+        ("describe-image", json!({"contentRating": "x"}), "contentRating"),
+    ] {
+        let (status, answer) = server.call("POST", &format!("/functions/v1/{name}"), &token, Some(&body));
+        let message = format!("{field}: \"x\" is neither sfw nor nsfw");
+        assert_eq!((status, &answer["error"]), (400, &json!(message)), "{name}");
+    }
+}

@@ -1,7 +1,7 @@
 //! The vocabulary in which a table is declared.
 //!
 //! A declaration is plain data. Defaults, checks and row policies are short texts in the notation of the
-//! schema document, parsed once by [`crate::schema`]; a test parses every one of them.
+//! schema document, parsed once by [`crate::schema()`]; a test parses every one of them.
 
 use crate::value::ColumnType;
 

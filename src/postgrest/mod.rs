@@ -1,7 +1,7 @@
 //! `/rest/v1`: PostgREST's dialect over the declared tables.
 //!
 //! The folder is the pipeline: [`request`] → syntax → [`plan`] (with [`relationships`] and [`condition`]) → [`select`] or
-//! [`write`] → [`respond`], and [`error`] for everything else.
+//! [`mod@write`] → [`respond`], and [`error`] for everything else.
 
 pub mod body;
 pub mod condition;

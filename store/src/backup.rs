@@ -1,7 +1,7 @@
 //! Online backup.
 //!
 //! A backup copies the tree in key order while writes go on. A commit that changes a pair which was not copied yet
-//! first puts the old value into the [`Tap`]; so the copy shows the store exactly as it was when the backup began,
+//! first puts the old value into the `Tap`; so the copy shows the store exactly as it was when the backup began,
 //! and a writer never waits for more than its own few pairs.
 
 use std::collections::BTreeMap;

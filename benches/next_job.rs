@@ -30,18 +30,18 @@ fn main() {
         ];
         let server = Server::start(folder.path(), &environment);
         let (_, token) = server.sign_up("painter@example.com");
-        let wish = |seed: usize| {
+        let request = |seed: usize| {
             json!({"job_type": "sdxl_image_fast", "prompt": format!("a woman on a beach, {seed}"), "seed": seed, "steps": steps,
                    "width": side, "height": side})
         };
         // The model is loaded with the first.
-        let first = queue(&server, &token, &wish(0));
+        let first = queue(&server, &token, &request(0));
         wait_for(&server, &token, &first, &["completed"]);
         // It is busy while the others gather.
         let long = json!({"job_type": "sdxl_image_fast", "prompt": "a house", "steps": 200});
         let long = queue(&server, &token, &long);
         wait_for(&server, &token, &long, &["processing"]);
-        let queued: Vec<String> = (0..jobs).map(|seed| queue(&server, &token, &wish(seed))).collect();
+        let queued: Vec<String> = (0..jobs).map(|seed| queue(&server, &token, &request(seed))).collect();
         let cancel = json!({"status": "cancelled"});
         server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{long}"), &token, Some(&cancel));
         let started = Instant::now();

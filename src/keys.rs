@@ -131,7 +131,7 @@ impl Keys {
         &self.secrets.secret_key
     }
 
-    /// The refresh tokens that follow one another after `token`. They can be told only with our secret, and the same
+    /// The refresh tokens that follow one another after `token`. They can be computed only with our secret, and the same
     /// token always has the same successor: tabs that race for one get the same answer.
     pub(crate) fn refresh_tokens_after(&self, token: &str, count: usize) -> Vec<String> {
         let key = blake3::derive_key("playhouse refresh tokens", self.secrets.jwt_secret.as_bytes());

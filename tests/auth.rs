@@ -81,7 +81,7 @@ fn an_address_changes_when_the_new_one_is_confirmed() {
         (200, &json!("old@example.com"), &json!("new@example.com"))
     );
     let first = code(folder.path(), "email_change", "new@example.com");
-    // A second wish makes the first worthless.
+    // A second request makes the first worthless.
     assert_eq!(auth(&server, "PUT", "user", token, &json!({"email": "newer@example.com"})).0, 200);
     assert_eq!(verify(&server, "email_change", "new@example.com", &first).0, 403);
     let second = code(folder.path(), "email_change", "newer@example.com");
@@ -169,7 +169,7 @@ fn tabs_that_race_for_a_refresh_get_the_same_token() {
     for (status, renewed) in &answers {
         assert_eq!((*status, &renewed["refresh_token"]), (200, &answers[0].1["refresh_token"]), "{renewed}");
     }
-    // Who comes late after the others went on is told where they are now.
+    // Who comes late after the others went on learns where they are now.
     let (status, next) = refresh(&server, &answers[0].1);
     assert_eq!(status, 200, "{next}");
     assert_ne!(next["refresh_token"], answers[0].1["refresh_token"]);

@@ -149,9 +149,9 @@ fn pictures_come_through_the_job_queue() {
     assert_eq!(status, 200, "{body}");
     let draw = |body: Json| ask(&server, "POST", "/v1/images/generations", &key, &body);
 
-    let wish = json!({"model": "starter", "prompt": "a red hill", "n": 2, "size": "64x64", "seed": 7, "steps": 2,
+    let request = json!({"model": "starter", "prompt": "a red hill", "n": 2, "size": "64x64", "seed": 7, "steps": 2,
         "response_format": "b64_json", "user": "ignored"});
-    let answer = draw(wish.clone());
+    let answer = draw(request.clone());
     assert_eq!(answer.status, 200, "{}", answer.text());
     let body = answer.json();
     let pictures: Vec<Vec<u8>> = body["data"]
@@ -172,14 +172,14 @@ fn pictures_come_through_the_job_queue() {
     assert_eq!(jobs[0]["status"], json!("completed"), "{jobs}");
 
     // A seed gives the same picture; a URL opens without a key.
-    let mut again = wish.clone();
+    let mut again = request.clone();
     again["n"] = json!(1);
     again["response_format"] = json!("url");
     let body = draw(again).json();
     let url = body["data"][0]["url"].as_str().unwrap_or_else(|| panic!("{body}")).to_string();
     let file = send(&url, "GET", &[], b"").expect("the picture");
     assert_eq!((file.status, file.bytes == pictures[0]), (200, true));
-    let mut jpeg = wish.clone();
+    let mut jpeg = request.clone();
     jpeg["n"] = json!(1);
     jpeg["output_format"] = json!("jpeg");
     let body = draw(jpeg).json();

@@ -75,7 +75,7 @@ fn the_local_model_answers_whole_and_streamed() {
     other["seed"] = json!(6);
     assert_ne!(complete(&server, &token, &other).json()["choices"][0]["message"], *message);
 
-    // Several replies to a seed begin with the one that a single wish gets.
+    // Several replies to a seed begin with the one that a single request gets.
     let mut two = asked.clone();
     two["n"] = json!(2);
     let both = complete(&server, &token, &two).json();

@@ -140,8 +140,8 @@ fn a_server_that_is_told_to_stop_does_not_wait_for_streams_without_end() {
     // Nobody draws, so the job that is followed never ends.
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
     let (_, token) = server.sign_up("ada@example.com");
-    let wish = json!({"job_type": "sdxl_image_fast", "prompt": "a dot"});
-    let (status, queued) = server.call("POST", "/functions/v1/queue-job", &token, Some(&wish));
+    let request = json!({"job_type": "sdxl_image_fast", "prompt": "a dot"});
+    let (status, queued) = server.call("POST", "/functions/v1/queue-job", &token, Some(&request));
     assert_eq!(status, 200, "{queued}");
     let job = json!({"job_id": queued["jobId"].as_str().or(queued["job_id"].as_str())});
     let mut stream = Stream::open(&server, &token, "job-progress", &job);

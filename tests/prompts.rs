@@ -161,9 +161,9 @@ fn a_drawn_picture_is_scored_by_a_model_that_looks() {
     let model = ModelServer::start(Duration::ZERO, 4);
     let server = Server::start(folder.path(), &[]);
     let (_, token) = server.sign_up("ada@example.com");
-    let wish = json!({"job_type": "sdxl_image_fast", "prompt": "a lighthouse", "steps": 2, "width": 64,
+    let request = json!({"job_type": "sdxl_image_fast", "prompt": "a lighthouse", "steps": 2, "width": 64,
         "height": 64, "enhanced_prompt": "a lighthouse"});
-    let (status, queued) = invoke(&server, &token, "queue-job", wish);
+    let (status, queued) = invoke(&server, &token, "queue-job", request);
     assert_eq!(status, 200, "{queued}");
     let job = queued["jobId"].clone();
     let path = format!("/rest/v1/jobs?id=eq.{}&select=status", job.as_str().expect("an id"));

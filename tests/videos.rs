@@ -13,14 +13,14 @@ use mp4_atom::{Any, Codec, Decode, Moov, StszSamples};
 use openh264::formats::YUVSource;
 use serde_json::{Value as Json, json};
 
-fn wish(changes: Json) -> Json {
-    let mut wish = json!({
+fn request(changes: Json) -> Json {
+    let mut request = json!({
         "job_type": "video_fast", "prompt": "a cat on a beach, day", "seed": 7, "steps": 4, "num_frames": 9, "fps": 4,
     });
     for (name, value) in changes.as_object().expect("an object") {
-        wish[name] = value.clone();
+        request[name] = value.clone();
     }
-    wish
+    request
 }
 
 /// What a player sees: the description, and every frame decoded.
@@ -72,7 +72,7 @@ fn key_frames_become_a_video_that_can_be_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);
     let (user, token) = server.sign_up("director@example.com");
-    let body = wish(json!({"keyframes": [{}, {"prompt": "a robot in a forest, night", "seed": 8}]}));
+    let body = request(json!({"keyframes": [{}, {"prompt": "a robot in a forest, night", "seed": 8}]}));
     let job = queue(&server, &token, &body);
     let file = result_of(&server, &token, &job);
     let asset = one(&server, &token, &format!("/rest/v1/workspace_assets?job_id=eq.{job}"));
@@ -106,7 +106,7 @@ fn key_frames_become_a_video_that_can_be_kept() {
     assert!(distance(&frames[0], &picture) < 12.0, "{}", distance(&frames[0], &picture));
 
     let again = queue(&server, &token, &body);
-    assert!(result_of(&server, &token, &again) == file, "the same wish is the same file");
+    assert!(result_of(&server, &token, &again) == file, "the same request is the same file");
     let row = wait_for(&server, &token, &job, &["completed"]);
     let video = || {
         one(&server, &token, &format!("/rest/v1/videos?id=eq.{}", row["video_id"].as_str().expect("a video")))
@@ -143,7 +143,7 @@ fn references_are_where_a_video_begins_and_ends() {
         })
         .collect();
     let metadata = json!({"start_reference_url": paths[0], "end_reference_url": paths[1]});
-    let body = wish(json!({"num_frames": 5, "denoise_strength": 0.25, "metadata": metadata}));
+    let body = request(json!({"num_frames": 5, "denoise_strength": 0.25, "metadata": metadata}));
     let job = queue(&server, &token, &body);
     let (_, frames) = play(&result_of(&server, &token, &job));
     let towards = |frame: &RgbImage| distance(frame, &ends[0]) - distance(frame, &ends[1]);
@@ -175,15 +175,15 @@ fn videos_that_cannot_be_say_why_and_stop_when_told() {
         ),
         (json!({"job_type": "sdxl_image_fast", "num_frames": null, "fps": 4}), 400, "fps: only videos"),
     ] {
-        refused(&server, &token, &wish(changes), status, words);
+        refused(&server, &token, &request(changes), status, words);
     }
-    let job = queue(&server, &token, &wish(json!({"width": 1024, "height": 1024, "num_frames": 240})));
+    let job = queue(&server, &token, &request(json!({"width": 1024, "height": 1024, "num_frames": 240})));
     let row = wait_for(&server, &token, &job, &["failed", "completed"]);
     assert!(row["error_message"].as_str().is_some_and(|message| message.starts_with("num_frames")), "{row}");
 
     let balance = || one(&server, &token, "/rest/v1/profiles?select=token_balance")["token_balance"].clone();
     let before = balance();
-    let long = queue(&server, &token, &wish(json!({"num_frames": 200, "steps": 50})));
+    let long = queue(&server, &token, &request(json!({"num_frames": 200, "steps": 50})));
     wait_for(&server, &token, &long, &["processing"]);
     std::thread::sleep(Duration::from_millis(500));
     let cancel = json!({"status": "cancelled"});

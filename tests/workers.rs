@@ -60,8 +60,9 @@ fn a_worker_elsewhere_takes_a_video_and_reports() {
     let environment = [("PLAYHOUSE_CALLBACK_SECRET", SECRET), ("PLAYHOUSE_LOCAL_VIDEOS", "false")];
     let server = Server::start(folder.path(), &environment);
     let (user, token) = server.sign_up("director@example.com");
-    let wish = json!({"job_type": "wan_video_fast", "prompt": "waves", "metadata": {"aspect_ratio": "16:9"}});
-    let (status, answer) = server.call("POST", "/functions/v1/queue-job", &token, Some(&wish));
+    let request =
+        json!({"job_type": "wan_video_fast", "prompt": "waves", "metadata": {"aspect_ratio": "16:9"}});
+    let (status, answer) = server.call("POST", "/functions/v1/queue-job", &token, Some(&request));
     assert_eq!((status, &answer["queueName"]), (200, &json!("wan_queue")), "{answer}");
     let id = answer["jobId"].as_str().expect("an id").to_string();
 
@@ -103,7 +104,7 @@ fn a_worker_elsewhere_takes_a_video_and_reports() {
     assert_eq!(callback(&server, json!({"job_id": user, "status": "failed"})).1["skipped"], true);
     assert_eq!(callback(&server, json!({"job_id": id, "status": "sleeping"})).0, 400);
 
-    let (_, answer) = server.call("POST", "/functions/v1/queue-job", &token, Some(&wish));
+    let (_, answer) = server.call("POST", "/functions/v1/queue-job", &token, Some(&request));
     let failing = answer["jobId"].as_str().expect("an id").to_string();
     claim(&server, json!({"queue": "wan_queue"}));
     let report = json!({"jobId": failing, "status": "failed", "metadata": {"error_type": "oom"}});
@@ -179,16 +180,16 @@ fn a_provider_draws_when_its_key_is_there() {
     ];
     let server = Server::start(folder.path(), &environment);
     let (_, token) = server.sign_up("painter@example.com");
-    let wish = json!({"prompt": "a fox", "job_type": "flux_high", "steps": 12, "secret_option": 1});
+    let request = json!({"prompt": "a fox", "job_type": "flux_high", "steps": 12, "secret_option": 1});
     let ask = |body: &Json| server.call("POST", "/functions/v1/replicate-image", &token, Some(body));
-    assert_eq!(ask(&wish).0, 500, "no model yet");
+    assert_eq!(ask(&request).0, 500, "no model yet");
     let row = json!({"name": "replicate", "display_name": "Replicate", "base_url": base, "secret_name": "REPLICATE_KEY"});
     let (_, rows) = server.call("POST", "/rest/v1/api_providers", &server.service, Some(&row));
     let row = json!({"provider_id": rows[0]["id"], "model_key": "fox", "version": "a".repeat(40), "display_name": "Fox",
                      "modality": "image", "capabilities": {"allowed_input_keys": ["prompt", "num_inference_steps"]}});
     assert_eq!(server.call("POST", "/rest/v1/api_models", &server.service, Some(&row)).0, 201);
     assert_eq!(ask(&json!({"job_type": "sdxl"})).0, 400, "no prompt");
-    let (status, answer) = ask(&wish);
+    let (status, answer) = ask(&request);
     assert_eq!((status, &answer["predictionId"]), (200, &json!("pred-1")), "{answer}");
     assert_eq!(
         asked.lock().expect("a lock")[0]["input"],
@@ -213,7 +214,7 @@ fn a_provider_draws_when_its_key_is_there() {
     assert_eq!(signed(&server, "replicate-webhook", "x-replicate-signature", &unknown).0, 404);
 
     // Whoever asks how it fares brings the result too.
-    let (_, answer) = ask(&wish);
+    let (_, answer) = ask(&request);
     let (status, fares) = ask(&json!({"predictionId": answer["predictionId"]}));
     assert_eq!((status, &fares["status"]), (200, &json!("succeeded")), "{fares}");
     let path = format!("/rest/v1/jobs?id=eq.{}", answer["jobId"].as_str().expect("an id"));
@@ -347,8 +348,8 @@ fn reports_are_taken_however_a_worker_writes_them() {
     let server = Server::start(folder.path(), &environment);
     let (user, token) = server.sign_up("director@example.com");
     let queue = || {
-        let wish = json!({"job_type": "video_fast", "prompt": "waves"});
-        common::jobs::queue(&server, &token, &wish)
+        let request = json!({"job_type": "video_fast", "prompt": "waves"});
+        common::jobs::queue(&server, &token, &request)
     };
     let row = |id: &str| one(&server, &token, &format!("/rest/v1/jobs?id=eq.{id}"));
 
@@ -431,9 +432,9 @@ fn a_kept_video_is_shown_by_what_it_began_with() {
     let reference = format!("reference_images/{user}/start.png");
     let png = b"\x89PNG\r\n\x1a\n";
     assert_eq!(common::files::put(&server, &token, &reference, "image/png", png).status, 200);
-    let wish =
+    let request =
         json!({"job_type": "video_fast", "prompt": "waves", "metadata": {"start_reference_url": reference}});
-    let job = common::jobs::queue(&server, &token, &wish);
+    let job = common::jobs::queue(&server, &token, &request);
     put(&server, &format!("workspace-temp/{user}/{job}/0.mp4"), b"0123456789");
     let done = json!({"job_id": job, "status": "completed",
                       "assets": [{"type": "video", "url": format!("{user}/{job}/0.mp4")}]});

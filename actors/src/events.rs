@@ -5,7 +5,7 @@ use std::sync::Arc;
 use store::{Commit, Store};
 use tokio::sync::broadcast;
 
-/// Commits a slow listener may lag behind before it is told that it missed some.
+/// Commits a slow listener may lag behind before it learns that it missed some.
 const LAG_MAX: usize = 4096;
 
 /// The fan-out.

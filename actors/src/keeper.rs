@@ -22,7 +22,7 @@ const RESTARTS_MAX: usize = 20;
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
 /// How long it rests.
 const REST: Duration = Duration::from_secs(1);
-/// What a caller of a full mailbox is told.
+/// What a caller of a full mailbox is answered.
 const RETRY_AFTER_S: u64 = 1;
 
 /// Owns the thread, the address and the history of one actor.

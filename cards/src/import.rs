@@ -1,4 +1,4 @@
-//! Which kind of file is this? PNG, CHARX or JSON, told by its first bytes and never by its name.
+//! Which kind of file is this? PNG, CHARX or JSON, seen from its first bytes and never by its name.
 
 use crate::card::Card;
 use crate::charx::{self, AssetFile};

@@ -1,4 +1,4 @@
-//! What the render actor relies on: the same spec draws the same pixels, alone or in company.
+//! What the render actor relies on: the same spec draws the same pixels, alone or in a batch.
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};

@@ -79,7 +79,7 @@ fn main() {
         let number = messages.len();
         messages
             .push(ChatMessage::new(Role::User, format!("Where do I find book number {number} about cats?")));
-        let answer = format!("It is in room {number}, on the shelf beside the window, next to the atlases.");
+        let answer = format!("It is in room {number}, on the table beside the window, next to the atlases.");
         messages.push(ChatMessage::new(Role::Assistant, answer));
     }
     let mut first_after = Vec::new();

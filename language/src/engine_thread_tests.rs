@@ -1,4 +1,4 @@
-//! Do replies take turns, end when told, and survive each other's accidents?
+//! Do replies take turns, end when stopped, and survive each other's accidents?
 
 use std::path::Path;
 use std::sync::mpsc;

@@ -164,7 +164,7 @@ impl Choice {
         while let Some(piece) = self.piece().await {
             match piece {
                 Piece::Opened | Piece::Text(_) => {}
-                // What was refused is not told, not even in part.
+                // What was refused is not sent, not even in part.
                 Piece::Refused => {
                     let reason = "the reply broke the content rules and was stopped";
                     return Err(OpenAiError::content_refused(reason));
@@ -318,9 +318,9 @@ mod tests {
 
     #[tokio::test]
     async fn what_may_not_be_said_is_cut_off_before_it_is_told() {
-        let (reply, _cancel) = reply(&[&["they are na", "ked", "never told"]], false);
+        let (reply, _cancel) = reply(&[&["they are na", "ked", "never sent"]], false);
         let all = chunks(reply).await;
-        assert!(!all.concat().contains("never told") && !all.concat().contains("ked\""), "{all:?}");
+        assert!(!all.concat().contains("never sent") && !all.concat().contains("ked\""), "{all:?}");
         assert!(all[2].contains("content_filter"), "{all:?}");
         let (reply, _cancel) = self::reply(&[&["fine"], &["naked"]], false);
         assert!(reply.whole().await.is_err());

@@ -96,7 +96,7 @@ impl Body {
         ContentRating::parse(rating).map(Some).ok_or_else(unknown)
     }
 
-    /// What is wished; refuses what cannot be honoured instead of leaving it out.
+    /// What is asked for; refuses what cannot be honoured instead of leaving it out.
     pub fn options(&self) -> Result<ChatOptions, OpenAiError> {
         let choices = self.n.unwrap_or(1);
         if choices == 0 || choices > CHOICES_MAX {
@@ -109,7 +109,7 @@ impl Body {
             return Err(OpenAiError::param("logit_bias", "tokens are not weighed one by one"));
         }
         if self.logprobs == Some(true) {
-            return Err(OpenAiError::param("logprobs", "are not told"));
+            return Err(OpenAiError::param("logprobs", "are not given"));
         }
         let limit = self.max_completion_tokens.or(self.max_tokens);
         if limit == Some(0) {

@@ -113,7 +113,7 @@ impl Unfinished {
         file.and_then(|mut file| file.write_all(bytes)).map_err(StorageError::internal)
     }
 
-    /// Makes durable what has arrived, before the client is told.
+    /// Makes durable what has arrived, before the client is answered.
     pub fn sync(&self, id: Uuid) -> Result<(), StorageError> {
         let file = OpenOptions::new().append(true).open(self.bytes_path(id));
         file.and_then(|file| file.sync_data()).map_err(StorageError::internal)

@@ -1,4 +1,4 @@
-//! What a client is told when its text does not parse.
+//! What a client is answered when its text does not parse.
 
 use std::fmt;
 

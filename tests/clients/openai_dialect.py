@@ -38,7 +38,7 @@ def models():
         same(error.code, "model_not_found")
 
 
-@check("a wrong token and a wrong field are told apart")
+@check("a wrong token and a wrong field are different errors")
 def refusals():
     try:
         openai.OpenAI(base_url=f"{URL}/v1", api_key="ph_wrong", max_retries=0).models.list()

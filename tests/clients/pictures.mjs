@@ -1,4 +1,4 @@
-// From a wish to a kept picture through supabase-js: queue, follow, download, keep, discard.
+// From a request to a kept picture through supabase-js: queue, follow, download, keep, discard.
 import assert from 'node:assert/strict'
 import { check, client, data, environment, newUser, report } from './checks.mjs'
 

@@ -57,7 +57,7 @@ pub fn drawn(server: &Server, token: &str, body: &Json) -> RgbImage {
     image::load_from_memory(&result_of(server, token, &job)).expect("a picture").to_rgb8()
 }
 
-/// A small wish.
+/// A small job.
 pub fn picture(prompt: &str) -> Json {
     json!({"job_type": "sdxl_image_fast", "prompt": prompt, "seed": 7, "steps": 4})
 }

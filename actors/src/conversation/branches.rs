@@ -1,5 +1,5 @@
-//! Branches of a conversation. `messages` holds the one that is being told; other versions of a message, and what
-//! followed them, lie on the shelf, each knowing the message that it follows.
+//! Branches of a conversation. `messages` holds the active one; other versions of a message, and what followed them, are
+//! inactive (`chat.shelved_messages`), each knowing the message that it follows.
 
 use std::collections::HashSet;
 
@@ -27,7 +27,7 @@ fn in_conversation(conversation: Uuid) -> Query {
     rows::all("messages").equal("conversation_id", Value::Uuid(conversation))
 }
 
-/// The last message of the branch that is being told.
+/// The last message of the active branch.
 pub(crate) fn newest(transaction: &Transaction, conversation: Uuid) -> Result<Option<Row>, StoreError> {
     Ok(select(transaction, &in_conversation(conversation).order("created_at", true).limit(1))?.pop())
 }
@@ -60,7 +60,7 @@ fn tail(
     Ok((before.and_then(|id| id.as_uuid()), tail))
 }
 
-/// Puts a message and all that follow it on the shelf, together with what was remembered from them. Says whether the
+/// Makes a message and all that follow it inactive, together with what was remembered from them. Says whether the
 /// message was there.
 pub(crate) fn shelve_from(
     transaction: &Transaction,
@@ -68,7 +68,7 @@ pub(crate) fn shelve_from(
     message: Uuid,
 ) -> Result<bool, StoreError> {
     let messages = schema().known("messages");
-    let shelf = schema().known("chat.shelved_messages");
+    let inactive = schema().known("chat.shelved_messages");
     let first = transaction.reads().get(messages, &[Value::Uuid(message)])?;
     let belongs = |row: &Row| row[messages.at("conversation_id")] == Value::Uuid(conversation);
     let Some(first) = first.filter(belongs) else { return Ok(false) };
@@ -78,16 +78,16 @@ pub(crate) fn shelve_from(
     let service = transaction.claims.elevated();
     let service = Caller::new(&service);
     for row in tail {
-        let mut shelved = shelf.default_row();
+        let mut shelved = inactive.default_row();
         for column in ["id", "conversation_id", "sender", "content", "message_type", "created_at"] {
-            shelved[shelf.at(column)] = row[messages.at(column)].clone();
+            shelved[inactive.at(column)] = row[messages.at(column)].clone();
         }
-        shelved[shelf.at("parent_id")] = parent.map_or(Value::Null, Value::Uuid);
+        shelved[inactive.at("parent_id")] = parent.map_or(Value::Null, Value::Uuid);
         if let Some(memory) = forgotten.take() {
-            shelved[shelf.at("memory")] = Value::json(&memory);
+            shelved[inactive.at("memory")] = Value::json(&memory);
         }
         parent = row[messages.at("id")].as_uuid();
-        transaction.insert(&service, shelf, shelved)?;
+        transaction.insert(&service, inactive, shelved)?;
         transaction.delete(&service, messages, &row)?;
     }
     Ok(true)
@@ -111,7 +111,7 @@ pub(crate) fn forget(
     Ok(Some(taken))
 }
 
-/// Versions on the shelf that follow the same message; `None` means the beginning.
+/// Inactive versions that follow the same message; `None` means the beginning.
 pub(crate) fn versions(
     reads: Reads<'_>,
     conversation: Uuid,
@@ -127,18 +127,18 @@ pub(crate) fn versions(
     Ok(Reader::new(reads, &caller, Limits::default()).select(&query, false)?.rows)
 }
 
-/// Tells the branch on which a shelved message lies, with what followed it last; what was told instead goes to the
-/// shelf. Says whether the message was on the shelf.
+/// Makes the branch of an inactive message active, with what followed it last; the one that was active becomes
+/// inactive. Says whether the message was inactive.
 pub(crate) fn tell(transaction: &Transaction, conversation: Uuid, message: Uuid) -> Result<bool, StoreError> {
     let messages = schema().known("messages");
-    let shelf = schema().known("chat.shelved_messages");
-    let shelved = |id: Uuid| transaction.reads().get(shelf, &[Value::Uuid(id)]);
-    let belongs = |row: &Row| row[shelf.at("conversation_id")] == Value::Uuid(conversation);
+    let inactive = schema().known("chat.shelved_messages");
+    let shelved = |id: Uuid| transaction.reads().get(inactive, &[Value::Uuid(id)]);
+    let belongs = |row: &Row| row[inactive.at("conversation_id")] == Value::Uuid(conversation);
     let Some(wanted) = shelved(message)?.filter(belongs) else { return Ok(false) };
-    // Up to the branch that is being told …
+    // Up to the active branch …
     let mut path = vec![wanted];
     let fork = loop {
-        let parent = path.last().and_then(|row| row[shelf.at("parent_id")].as_uuid());
+        let parent = path.last().and_then(|row| row[inactive.at("parent_id")].as_uuid());
         let Some(parent) = parent else { break None };
         match shelved(parent)?.filter(belongs) {
             Some(row) if path.len() < DEPTH_MAX => path.push(row),
@@ -148,9 +148,9 @@ pub(crate) fn tell(transaction: &Transaction, conversation: Uuid, message: Uuid)
     path.reverse();
     // … and down to the end.
     while path.len() < DEPTH_MAX {
-        let last = path.last().and_then(|row| row[shelf.at("id")].as_uuid());
+        let last = path.last().and_then(|row| row[inactive.at("id")].as_uuid());
         let mut next = versions(transaction.reads(), conversation, last)?;
-        next.sort_by_key(|row| row[shelf.at("shelved_at")].as_micros());
+        next.sort_by_key(|row| row[inactive.at("shelved_at")].as_micros());
         match next.pop() {
             Some(row) => path.push(row),
             None => break,
@@ -168,20 +168,20 @@ pub(crate) fn tell(transaction: &Transaction, conversation: Uuid, message: Uuid)
     let service = transaction.claims.elevated();
     let service = Caller::new(&service);
     for row in path {
-        let mut told = messages.default_row();
+        let mut active = messages.default_row();
         for column in ["id", "conversation_id", "sender", "content", "message_type", "created_at"] {
-            told[messages.at(column)] = row[shelf.at(column)].clone();
+            active[messages.at(column)] = row[inactive.at(column)].clone();
         }
-        transaction.delete(&service, shelf, &row)?;
-        transaction.insert(&service, messages, told)?;
-        if let Some(known) = row[shelf.at("memory")].as_json() {
+        transaction.delete(&service, inactive, &row)?;
+        transaction.insert(&service, messages, active)?;
+        if let Some(known) = row[inactive.at("memory")].as_json() {
             remember_again(transaction, &service, conversation, &known)?;
         }
     }
     Ok(true)
 }
 
-/// The message that follows another one on the branch that is being told.
+/// The message that follows another one on the active branch.
 fn following(
     transaction: &Transaction,
     conversation: Uuid,

@@ -20,7 +20,7 @@ pub struct ChooseBranch {
 }
 
 impl Decision for ChooseBranch {
-    /// Whether the message was on the shelf; one that is being told already changes nothing.
+    /// Whether the message was inactive; an active one changes nothing.
     type Answer = bool;
 
     fn owner(&self) -> Aggregate {

@@ -1,4 +1,4 @@
-//! Saying a message differently: a new branch begins with the new wording, the old one goes to the shelf.
+//! Saying a message differently: a new branch begins with the new wording, the old one becomes inactive.
 
 use models::{Aggregate, Value, schema};
 use store::{Caller, Transaction};
@@ -24,7 +24,7 @@ pub struct EditMessage {
 }
 
 impl Decision for EditMessage {
-    /// Who says it; `None` when there is no such message on the branch that is being told.
+    /// Who says it; `None` when there is no such message on the active branch.
     type Answer = Option<String>;
 
     fn owner(&self) -> Aggregate {

@@ -40,9 +40,9 @@ impl Decision for ImportChat {
         for message in self.messages {
             transaction.insert(&caller, messages, message)?;
         }
-        let shelf = schema().known("chat.shelved_messages");
+        let inactive = schema().known("chat.shelved_messages");
         for version in self.shelved {
-            transaction.insert(&service, shelf, version)?;
+            transaction.insert(&service, inactive, version)?;
         }
         let files = schema().known("cards.chats");
         let mut file = files.default_row();

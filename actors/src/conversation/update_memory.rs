@@ -53,7 +53,7 @@ impl Decision for UpdateMemory {
         let answer = match self.change {
             MemoryChange::Pin(text, source) => {
                 if let Some(source) = source {
-                    let known = told(transaction, self.conversation_id, &[source])?;
+                    let known = are_active(transaction, self.conversation_id, &[source])?;
                     if !known {
                         return Err(Refusal::raised(
                             "PT404",
@@ -71,7 +71,7 @@ impl Decision for UpdateMemory {
                 // An edit may have overtaken them.
                 let mut stand = Vec::new();
                 for (text, source) in found {
-                    if told(transaction, self.conversation_id, &[source])? {
+                    if are_active(transaction, self.conversation_id, &[source])? {
                         stand.push((text, source));
                     }
                 }
@@ -83,7 +83,7 @@ impl Decision for UpdateMemory {
                 let covered: HashSet<Uuid> =
                     memory::summaries(&data).into_iter().flat_map(|summary| summary.sources).collect();
                 let fresh = of.iter().all(|id| !covered.contains(id));
-                let stands = fresh && told(transaction, self.conversation_id, &of)?;
+                let stands = fresh && are_active(transaction, self.conversation_id, &of)?;
                 stands.then(|| {
                     memory::summarise(&mut data, &text, &of);
                     String::new()
@@ -100,8 +100,8 @@ impl Decision for UpdateMemory {
     }
 }
 
-/// Whether all these messages are on the branch that is being told.
-fn told(transaction: &Transaction, conversation: Uuid, ids: &[Uuid]) -> Result<bool, Refusal> {
+/// Whether all these messages are on the active branch.
+fn are_active(transaction: &Transaction, conversation: Uuid, ids: &[Uuid]) -> Result<bool, Refusal> {
     let messages = schema().known("messages");
     for id in ids {
         let row = transaction.reads().get(messages, &[Value::Uuid(*id)])?;

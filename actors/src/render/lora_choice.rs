@@ -123,7 +123,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn wishes_are_read_and_what_is_wrong_is_named() {
+    fn lists_are_read_and_what_is_wrong_is_named() {
         let loras =
             read_loras(&json!([{"name": "ink", "scale": -0.5}, "grain", {"name": "dust", "weight": 2}]));
         let loras = loras.expect("they read").into_iter().map(|lora| (lora.name, lora.scale));

@@ -4,7 +4,7 @@ use super::config::PredictionType;
 
 /// A schedule that was laid out for a number of steps.
 pub trait Scheduler: Send {
-    /// What the UNet is told at each call; fractional for some.
+    /// What the UNet gets as its time step at each call; fractional for some.
     fn timesteps(&self) -> &[f64];
 
     /// Noise levels, one more than timesteps, for schedulers that think in them.

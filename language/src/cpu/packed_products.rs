@@ -190,7 +190,7 @@ mod tests {
                         assert!(error < 2e-6, "{stored:?} {width} {outs} {rows}: {error}");
                     }
                 }
-                // Company changes nothing, nor does where a task begins.
+                // A batch changes nothing, nor does where a task begins.
                 let mut alone = vec![f32::NAN; outs];
                 packed_products(&part, 0, &x[..width], &block_sums(&x[..width]), 1, &mut alone);
                 assert!(rows > ROWS_MAX || (0..outs).all(|o| alone[o] == out[o * rows]));

@@ -1,4 +1,4 @@
-//! Lorebooks: what is told when the conversation comes to it.
+//! Lorebooks: what goes into the prompt when the conversation comes to it.
 
 use crate::table::*;
 

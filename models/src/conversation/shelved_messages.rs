@@ -1,4 +1,4 @@
-//! Messages that are not on the branch which is being told: other versions, and what followed them.
+//! Messages that are not on the active branch: other versions, and what followed them.
 
 use crate::table::*;
 

@@ -8,11 +8,11 @@ use crate::conversations::participants;
 use crate::error::ServiceError;
 use crate::ids;
 
-/// The caller's conversation that holds a message, on the branch being told or on the shelf; with the message.
+/// The caller's conversation that holds a message, on the active branch or another one; with the message.
 pub async fn message(context: &Context, id: Uuid) -> Result<(Json, Json), ServiceError> {
     let missing = || ServiceError::not_found("there is no such message");
-    let told = context.row("messages", id).await?;
-    let row = match told {
+    let active = context.row("messages", id).await?;
+    let row = match active {
         Some(row) => row,
         None => context.row("chat.shelved_messages", id).await?.ok_or_else(missing)?,
     };

@@ -66,7 +66,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let mut memory = participants::conversation(&call.context, id).await?["memory_data"].take();
     let mut list = |name: &str| match memory.get_mut(name).map(Json::take) {
         None | Some(Json::Null) => json!([]),
-        Some(told) => told,
+        Some(list) => list,
     };
     ok(json!({
         "success": true, "conversation_id": id, "fact_id": fact_id, "memory_tier": conversation["memory_tier"],

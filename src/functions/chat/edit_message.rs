@@ -39,7 +39,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     }
     let (conversation, message) = messages::message(&call.context, id).await?;
     if message.get("parent_id").is_some() {
-        return Err(FunctionError::bad("this version is not being told; choose it first"));
+        return Err(FunctionError::bad("this version is not active; choose it first"));
     }
     // The reply that followed says how the conversation is led.
     let reply = following_reply(&call, &message).await?;

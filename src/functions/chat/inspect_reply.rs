@@ -67,7 +67,7 @@ async fn parts(call: &Call, reply: &Json) -> Result<Json, FunctionError> {
 /// All versions of a message: those that follow the same one, on whatever branch.
 async fn versions(call: &Call, message: &Json) -> Result<Vec<Json>, FunctionError> {
     let conversation = uuid(&message["conversation_id"]).map_or(Value::Null, Value::Uuid);
-    let told = |order_descending: bool| {
+    let active = |order_descending: bool| {
         let query = Query::all(position("messages")).equal("conversation_id", conversation.clone());
         query.order("created_at", order_descending)
     };
@@ -80,23 +80,23 @@ async fn versions(call: &Call, message: &Json) -> Result<Vec<Json>, FunctionErro
     } else {
         let before = Filter::compare(messages, Comparison::Less, time);
         call.context
-            .rows(told(true).filter(before).limit(1))
+            .rows(active(true).filter(before).limit(1))
             .await?
             .pop()
             .map_or(Json::Null, |row| row["id"].clone())
     };
-    let shelf = Query::all(position("chat.shelved_messages"))
+    let inactive = Query::all(position("chat.shelved_messages"))
         .equal("conversation_id", conversation.clone())
         .equal("parent_id", uuid(&parent).map_or(Value::Null, Value::Uuid))
         .order("created_at", false)
         .order("shelved_at", false);
-    let shelved = call.context.rows(shelf).await?;
+    let shelved = call.context.rows(inactive).await?;
     let mut all: Vec<Json> = shelved.iter().map(|row| named_reply::version(row, false)).collect();
     if !is_shelved {
         all.push(named_reply::version(message, true));
         return Ok(all);
     }
-    // What is told instead follows the same message.
+    // What is active instead follows the same message.
     let after = match uuid(&parent) {
         None => Filter::All,
         Some(parent) => match call.context.row("messages", parent).await? {
@@ -104,7 +104,7 @@ async fn versions(call: &Call, message: &Json) -> Result<Vec<Json>, FunctionErro
             Some(row) => Filter::compare(messages, Comparison::Greater, self::time(&row)),
         },
     };
-    let next = call.context.rows(told(false).filter(after).limit(1)).await?.pop();
+    let next = call.context.rows(active(false).filter(after).limit(1)).await?.pop();
     all.extend(next.map(|row| named_reply::version(&row, true)));
     Ok(all)
 }

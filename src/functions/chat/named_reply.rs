@@ -43,9 +43,9 @@ impl ReplySelector {
 }
 
 /// What a list of versions says of one.
-pub(crate) fn version(row: &Json, is_told: bool) -> Json {
+pub(crate) fn version(row: &Json, is_active: bool) -> Json {
     json!({
         "message_id": row["id"], "content": row["content"], "sender": row["sender"],
-        "created_at": row["created_at"], "active": is_told,
+        "created_at": row["created_at"], "active": is_active,
     })
 }

@@ -1,4 +1,4 @@
-//! Wishes beyond a prompt: a picture to begin with, a mask, LoRAs; and jobs drawn side by side.
+//! Options of a job beyond its prompt: a picture to begin with, a mask, LoRAs; and jobs drawn side by side.
 
 mod common;
 
@@ -15,13 +15,13 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/goldens").join(name)
 }
 
-fn wish(changes: Json) -> Json {
-    let mut wish =
+fn request(changes: Json) -> Json {
+    let mut request =
         json!({"job_type": "sdxl_image_fast", "prompt": "a robot in a forest, night", "seed": 7, "steps": 6});
     for (name, value) in changes.as_object().expect("an object") {
-        wish[name] = value.clone();
+        request[name] = value.clone();
     }
-    wish
+    request
 }
 
 fn png_of(picture: impl Into<image::DynamicImage>) -> Vec<u8> {
@@ -45,9 +45,9 @@ fn a_reference_and_a_mask_hold_the_picture() {
     let sunny = RgbImage::from_fn(64, 64, |_, y| image::Rgb([255, 200 - y as u8, 40 + y as u8]));
     let reference = put("sunny.png", &png_of(sunny.clone()));
     let from = |changes: Json| {
-        let mut wish = wish(changes);
-        wish["reference_image_url"] = json!(reference);
-        wish
+        let mut request = request(changes);
+        request["reference_image_url"] = json!(reference);
+        request
     };
     // `reference_strength` is how much of it stays, `denoise_strength` how much goes.
     let near = drawn(&server, &token, &from(json!({"reference_strength": 0.8})));
@@ -67,7 +67,13 @@ fn a_reference_and_a_mask_hold_the_picture() {
         (distance(&part(&masked, 44), &part(&sunny, 44)), distance(&part(&masked, 0), &part(&sunny, 0)));
     assert!(kept * 2.0 < redrawn, "kept {kept}, redrawn {redrawn}");
 
-    refused(&server, &token, &wish(json!({"mask_image_url": mask})), 400, "mask_image_url: needs reference");
+    refused(
+        &server,
+        &token,
+        &request(json!({"mask_image_url": mask})),
+        400,
+        "mask_image_url: needs reference",
+    );
     refused(&server, &token, &from(json!({"mask_image_url": "file:///etc/passwd"})), 400, "mask_image_url:");
     refused(&server, &token, &from(json!({"denoise_strength": 1.5})), 400, "denoise_strength");
     refused(&server, &token, &from(json!({"reference_strength": -1})), 400, "reference_strength");
@@ -96,7 +102,7 @@ fn loras_are_named_and_scaled() {
     let server = Server::start(folder.path(), &[("PLAYHOUSE_MODELS_DIR", &models_dir)]);
     let (_, token) = server.sign_up("painter@example.com");
 
-    let tiny = |loras: Json| wish(json!({"model": "tiny", "steps": 3, "loras": loras}));
+    let tiny = |loras: Json| request(json!({"model": "tiny", "steps": 3, "loras": loras}));
     let plain = drawn(&server, &token, &tiny(json!([])));
     let strong = drawn(&server, &token, &tiny(json!([{"name": "ink", "scale": 1.5}])));
     assert!(distance(&plain, &strong) > 1.0, "{}", distance(&plain, &strong));
@@ -109,7 +115,7 @@ fn loras_are_named_and_scaled() {
     assert_eq!(asset["model_used"], "tiny");
 
     // As A1111 writes it, and as the PNG tells it.
-    let tagged = wish(json!({"model": "tiny", "steps": 3, "prompt_syntax": "a1111",
+    let tagged = request(json!({"model": "tiny", "steps": 3, "prompt_syntax": "a1111",
         "prompt": "a robot in a forest, night <lora:ink:1.5>", "metadata": {"num_characters": 2}}));
     let job = queue(&server, &token, &tagged);
     let png = result_of(&server, &token, &job);
@@ -124,13 +130,13 @@ fn loras_are_named_and_scaled() {
     let save = json!({"action": "save_to_library", "assetId": asset["id"], "tags": null});
     assert_eq!(server.call("POST", "/functions/v1/workspace-actions", &token, Some(&save)).0, 200);
     assert_eq!(one(&server, &token, "/rest/v1/user_library")["tags"], json!(["duo", "role:position"]));
-    let oil = wish(json!({"model": "tiny", "prompt_syntax": "a1111", "prompt": "a cat <lora:oil:1>"}));
+    let oil = request(json!({"model": "tiny", "prompt_syntax": "a1111", "prompt": "a cat <lora:oil:1>"}));
     refused(&server, &token, &oil, 400, "there is no LoRA \"oil\" here");
     let brackets = |syntax: &str, prompt: &str| {
         drawn(
             &server,
             &token,
-            &wish(json!({"model": "tiny", "steps": 3, "prompt_syntax": syntax, "prompt": prompt})),
+            &request(json!({"model": "tiny", "steps": 3, "prompt_syntax": syntax, "prompt": prompt})),
         )
     };
     assert_eq!(brackets("a1111", "a (robot:1.4)"), brackets("compel", "a (robot)1.4"));
@@ -149,7 +155,7 @@ fn loras_are_named_and_scaled() {
     }
     // A file that does not fit the model, and one that is broken: the job says so and the server goes on.
     for (body, words) in [
-        (wish(json!({"loras": ["ink"]})), "loras/ink.safetensors: lora_te_text_model"),
+        (request(json!({"loras": ["ink"]})), "loras/ink.safetensors: lora_te_text_model"),
         (tiny(json!(["cut"])), "cut.safetensors"),
     ] {
         let job = queue(&server, &token, &body);
@@ -178,7 +184,7 @@ fn jobs_side_by_side_are_drawn_as_alone() {
     let server = Server::start(folder.path(), &[]);
     let accounts = [server.sign_up("first@example.com").1, server.sign_up("second@example.com").1];
     let hold = || {
-        let long = queue(&server, &accounts[0], &wish(json!({"steps": 200})));
+        let long = queue(&server, &accounts[0], &request(json!({"steps": 200})));
         wait_for(&server, &accounts[0], &long, &["processing"]);
         long
     };
@@ -188,14 +194,14 @@ fn jobs_side_by_side_are_drawn_as_alone() {
     };
     // While the device is busy, jobs of two accounts gather that differ in prompt and seed, and one in its steps.
     let long = hold();
-    let wishes: Vec<Json> = (0..4)
-        .map(|seed| wish(json!({"seed": seed, "prompt": format!("a boat, {seed}")})))
-        .chain([wish(json!({"steps": 5}))])
+    let requests: Vec<Json> = (0..4)
+        .map(|seed| request(json!({"seed": seed, "prompt": format!("a boat, {seed}")})))
+        .chain([request(json!({"steps": 5}))])
         .collect();
-    let jobs: Vec<(&str, String)> = wishes
+    let jobs: Vec<(&str, String)> = requests
         .iter()
         .enumerate()
-        .map(|(place, wish)| (accounts[place % 2].as_str(), queue(&server, &accounts[place % 2], wish)))
+        .map(|(place, request)| (accounts[place % 2].as_str(), queue(&server, &accounts[place % 2], request)))
         .collect();
     cancel(&accounts[0], &long);
     let together: Vec<Vec<u8>> = jobs.iter().map(|(token, job)| result_of(&server, token, job)).collect();
@@ -207,14 +213,14 @@ fn jobs_side_by_side_are_drawn_as_alone() {
         rows[..4].iter().all(|row| time(row, "started_at") < first_end),
         "they were under way together: {rows:?}"
     );
-    for (place, wish) in wishes.iter().enumerate() {
-        let alone = queue(&server, &accounts[0], wish);
-        assert!(result_of(&server, &accounts[0], &alone) == together[place], "{wish} differs in company");
+    for (place, request) in requests.iter().enumerate() {
+        let alone = queue(&server, &accounts[0], request);
+        assert!(result_of(&server, &accounts[0], &alone) == together[place], "{request} differs in a batch");
     }
 
     // One of them is cancelled, the others go on.
     let long = hold();
-    let slow = |seed: u64| wish(json!({"seed": seed, "steps": 60}));
+    let slow = |seed: u64| request(json!({"seed": seed, "steps": 60}));
     let jobs: Vec<String> = (0..3).map(|seed| queue(&server, &accounts[1], &slow(seed))).collect();
     cancel(&accounts[0], &long);
     jobs.iter().for_each(|job| drop(wait_for(&server, &accounts[1], job, &["processing"])));
@@ -237,7 +243,7 @@ fn company_costs_one_attempt_at_most() {
     // The first job has five steps and is drawn alone; the process dies in the second step of the two after it.
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering:7")]);
     let (_, token) = server.sign_up("unlucky@example.com");
-    let jobs = [5, 6, 6].map(|steps| queue(&server, &token, &wish(json!({"steps": steps}))));
+    let jobs = [5, 6, 6].map(|steps| queue(&server, &token, &request(json!({"steps": steps}))));
     server.wait_for_death();
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering")]);
     server.wait_for_death();

@@ -70,14 +70,22 @@ impl fmt::Display for DeviceChoice {
 }
 
 impl DeviceChoice {
+    /// What `auto` means in this build and on this machine; any other choice is itself.
+    pub fn resolved(self) -> Self {
+        match self {
+            Self::Auto => {
+                let best = [Self::Cuda(0), Self::Vulkan(0)].into_iter().find(|choice| choice.open().is_ok());
+                best.unwrap_or(Self::Cpu)
+            }
+            other => other,
+        }
+    }
+
     /// Opens the device, or says why it cannot be had.
     pub fn open(self) -> Result<Device, DiffusionError> {
         match self {
             Self::Cpu => Ok(Device::flex()),
-            Self::Auto => Ok([Self::Cuda(0), Self::Vulkan(0)]
-                .into_iter()
-                .find_map(|choice| choice.open().ok())
-                .unwrap_or_else(Device::flex)),
+            Self::Auto => self.resolved().open(),
             Self::Vulkan(index) => self.vulkan(index),
             Self::Cuda(index) => self.cuda(index),
         }

@@ -5,6 +5,7 @@
 
 mod clip_text_model;
 mod clip_tokenizer;
+mod clip_vocabulary;
 mod config;
 mod device;
 mod error;
@@ -34,4 +35,4 @@ pub use lora::Lora;
 pub use model::{DiffusionModel, LoadOptions, ModelKind, ModelSource, WeightType, name_of};
 pub use noise::{Noise, NoiseGenerator, slerp};
 pub use spec::{GenerateSpec, NUM_IMAGES_MAX, PROMPT_BYTES_MAX, SIDE_PX_MAX};
-pub use starter::starter_model_card;
+pub use starter::{ModelAbout, starter_about, starter_model_card};

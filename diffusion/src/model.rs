@@ -8,6 +8,8 @@ use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
 use crate::generate::{BATCH_LATENTS_MAX, guarded};
+use crate::models::autoencoders::autoencoder_kl::AutoencoderKLConfig;
+use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use crate::preview::PreviewFit;
 use crate::prompt_embedding_cache::PromptEmbeddingCache;
@@ -16,6 +18,7 @@ use crate::starter::starter_parts;
 use crate::weights::ComponentWeights;
 use crate::weights::component::{is_pickle, pickle_error};
 use crate::weights::inspect::hash_of;
+use crate::weights::published::published_at;
 use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora};
 
 /// Where a model lies.
@@ -29,9 +32,9 @@ pub enum ModelSource {
     Checkpoint {
         /// The file.
         file: PathBuf,
-        /// A diffusers folder with the configurations and tokenizers of such a model; its weights are
-        /// not needed.
-        config: PathBuf,
+        /// A diffusers folder with the configurations and tokenizers of such a model, its weights are
+        /// not needed; without one the file is taken for the published model that it looks like.
+        config: Option<PathBuf>,
     },
 }
 
@@ -72,7 +75,8 @@ pub enum ModelKind {
 
 impl ModelSource {
     /// The source at `path`: a diffusers folder, or a checkpoint. A checkpoint's configurations and
-    /// tokenizers are looked for in a folder of its name without the ending, then in its own folder.
+    /// tokenizers are looked for in a folder of its name without the ending, then in its own folder; without
+    /// them it must be one of the published kinds.
     pub fn at(path: &Path) -> Result<Self, DiffusionError> {
         if path.is_dir() {
             return Ok(Self::Folder(path.into()));
@@ -85,22 +89,15 @@ impl ModelSource {
             return Err(DiffusionError::io(path, missing));
         }
         let beside = [path.with_extension(""), path.parent().unwrap_or(Path::new("")).into()];
-        match beside.into_iter().find(|folder| folder.join("model_index.json").is_file()) {
-            Some(config) => Ok(Self::Checkpoint { file: path.into(), config }),
-            None => Err(DiffusionError::config(
-                "model_index.json",
-                "config",
-                format!(
-                    "a checkpoint needs the configurations and tokenizers of its kind of model: put such a \
-                     diffusers folder, its weights may be absent, at {}",
-                    path.with_extension("").display()
-                ),
-            )),
+        let config = beside.into_iter().find(|folder| folder.join("model_index.json").is_file());
+        if config.is_none() {
+            published_at(path)?;
         }
+        Ok(Self::Checkpoint { file: path.into(), config })
     }
 
-    /// All models directly within `folder`, by name: diffusers folders, and checkpoints whose configuration
-    /// is at hand. Pickles and what is no model are passed over.
+    /// All models directly within `folder`, by name: diffusers folders, and checkpoints of the published kinds
+    /// or with a configuration beside them. Pickles and what is no model are passed over.
     pub fn within(folder: &Path) -> Result<Vec<(String, Self)>, DiffusionError> {
         let entries = std::fs::read_dir(folder).map_err(|source| DiffusionError::io(folder, source))?;
         let mut found: Vec<(String, Self)> = entries
@@ -116,7 +113,7 @@ impl ModelSource {
         let served: Vec<PathBuf> = found
             .iter()
             .filter_map(|(_, source)| match source {
-                Self::Checkpoint { config, .. } => Some(config.clone()),
+                Self::Checkpoint { config, .. } => config.clone(),
                 _ => None,
             })
             .collect();
@@ -177,7 +174,7 @@ pub(crate) fn open_parts(source: &ModelSource) -> Result<Parts, DiffusionError> 
         }
         ModelSource::Checkpoint { file, config } => {
             refuse_pickle(file)?;
-            Parts::open_checkpoint(file, config)
+            Parts::open_checkpoint(file, config.as_deref())
         }
     }
 }
@@ -193,6 +190,11 @@ impl Parts {
         self.weights.iter().map(of).sum()
     }
 
+    /// The size that the model was trained for, in pixels of either side.
+    pub fn trained_px(&self) -> Result<usize, DiffusionError> {
+        Ok(trained_px(self.index.is_xl()?, &self.unet_config, &self.vae_config))
+    }
+
     /// The family, by pipeline and text encoder.
     pub fn kind(&self) -> Result<ModelKind, DiffusionError> {
         let open_clip = self.text.first().is_some_and(|(config, _)| config.hidden_act != "quick_gelu");
@@ -202,6 +204,11 @@ impl Parts {
             (false, false) => ModelKind::Sd1,
         })
     }
+}
+
+fn trained_px(xl: bool, unet: &UNet2DConditionConfig, vae: &AutoencoderKLConfig) -> usize {
+    let fallback = if xl { 128 } else { 64 };
+    unet.sample_size.filter(|size| (1..=512).contains(size)).unwrap_or(fallback) * vae.scale_factor()
 }
 
 impl DiffusionModel {
@@ -293,10 +300,7 @@ impl DiffusionModel {
 
     /// The size that the model was trained for, and settings that suit it.
     pub fn default_spec(&self) -> GenerateSpec {
-        let fallback = if self.base.xl { 128 } else { 64 };
-        let side =
-            self.base.unet_config.sample_size.filter(|size| (1..=512).contains(size)).unwrap_or(fallback)
-                * self.base.vae_config.scale_factor();
+        let side = trained_px(self.base.xl, &self.base.unet_config, &self.base.vae_config);
         let own = match self.starter {
             true => OwnScheduler::default(),
             false => own_scheduler(&self.base.scheduler),

@@ -1,5 +1,10 @@
 //! The starter model, which is part of the program: it draws small pictures without a download.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
 use crate::DiffusionError;
 use crate::clip_tokenizer::{ClipTokenizer, TokenizerFiles};
 use crate::config::parse_json;
@@ -20,6 +25,44 @@ static TEXT_ENCODER: &[u8] = include_bytes!(starter!("text_encoder/model.safeten
 /// The starter model's card, with its licence and limits.
 pub fn starter_model_card() -> &'static str {
     include_str!(starter!("README.md"))
+}
+
+/// What a small model was trained for, in words and numbers that a person can be given.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+pub struct ModelAbout {
+    /// What it is.
+    pub about: String,
+    /// The size that it was trained for, in pixels of either side.
+    pub trained_px: u32,
+    /// Where its card lies in the source.
+    pub card: String,
+    /// All that it knows of words, by what they are about.
+    pub words: BTreeMap<String, Vec<String>>,
+}
+
+impl ModelAbout {
+    /// Whether a prompt has any word that the model knows.
+    pub fn knows_any_of(&self, prompt: &str) -> bool {
+        let prompt = format!(" {} ", plain(prompt));
+        self.words.values().flatten().any(|word| prompt.contains(&format!(" {} ", plain(word))))
+    }
+}
+
+/// Words in lower case with one space between them.
+fn plain(text: &str) -> String {
+    let text = text.to_lowercase();
+    let words = text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty());
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What the starter model knows; [`starter_model_card`] says it at length.
+pub fn starter_about() -> &'static ModelAbout {
+    static ABOUT: LazyLock<ModelAbout> =
+        LazyLock::new(|| match serde_json::from_str(include_str!(starter!("about.json"))) {
+            Ok(about) => about,
+            Err(error) => panic!("assets/starter/about.json: {error}"),
+        });
+    &ABOUT
 }
 
 pub(crate) fn starter_parts() -> Result<Parts, DiffusionError> {
@@ -47,4 +90,27 @@ pub(crate) fn starter_parts() -> Result<Parts, DiffusionError> {
         scheduler: parse_json(scheduler, "scheduler/scheduler_config.json")?,
         weights: vec![weights("unet", UNET)?, weights("vae", VAE)?, weights("text_encoder", TEXT_ENCODER)?],
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_starter_knows_its_words_and_its_size() {
+        let about = starter_about();
+        for known in ["A CAT.", "close-up of somebody", "a straw-hat", "under the moon"] {
+            assert!(about.knows_any_of(known), "{known}");
+        }
+        for unknown in ["", "a dragon in a castle", "category", "concatenate", "редкий дракон"] {
+            assert!(!about.knows_any_of(unknown), "{unknown}");
+        }
+        let parts = starter_parts().expect("the starter");
+        assert_eq!(parts.trained_px().expect("a size"), about.trained_px as usize);
+        // Each word is one that the model's own vocabulary has whole, or in few pieces.
+        for word in about.words.values().flatten() {
+            let pieces = parts.text[0].1.encode(word).expect("it reads").len();
+            assert!(pieces <= 2 * word.split([' ', '-']).count(), "{word} is {pieces} pieces");
+        }
+    }
 }

@@ -1,77 +1,99 @@
-//! Looking a models folder over, and adding to it.
+//! Looking a models folder over.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use diffusion::{ModelSource, name_of};
+use diffusion::{Lora, ModelSource, starter_about};
 use serde_json::{Value as Json, json};
 
-use super::model_choice::{list_models, model_named};
+use super::lora_choice::list_loras;
+use super::model_choice::{STARTER, list_models, model_named};
+use crate::language::list_chat_models;
 
-/// Every picture model with its kind, size and whether it can be loaded. Reads headers and hashes all weights.
+/// What is in a models folder: picture models with their kind, size and whether they can be loaded, LoRAs, chat models,
+/// and files that look like weights and are of no use here, with the reason. Reads headers only.
 pub fn describe_models(models_dir: &Path) -> Vec<Json> {
-    list_models(models_dir).iter().map(|model| describe(&model.name, &model.source)).collect()
+    let pictures = list_models(models_dir);
+    let mut all: Vec<Json> = pictures
+        .iter()
+        .map(|model| describe(&model.name, &model.source, diffusion::weights::outline(&model.source)))
+        .collect();
+    for (name, path) in list_loras(models_dir) {
+        let problem = Lora::open(&path).err().map(|error| error.to_string());
+        all.push(with_problem(json!({"type": "lora", "name": name}), problem));
+    }
+    for path in list_chat_models(models_dir) {
+        let opened = language::ModelFiles::open(&path);
+        let mut about = json!({"type": "chat", "name": language::model_name(&path)});
+        if let Ok(files) = &opened {
+            about["context_tokens"] = json!(files.config.max_position_embeddings);
+        }
+        all.push(with_problem(about, opened.err().map(|error| error.to_string())));
+    }
+    all.extend(
+        useless_files(models_dir)
+            .into_iter()
+            .map(|(name, reason)| with_problem(json!({"type": "file", "name": name}), Some(reason))),
+    );
+    all
 }
 
-/// One model looked over: hash, and for each part the tensors that are missing, unused or of another shape.
+/// One picture model looked over: hash, and for each part the tensors that are missing, unused or of another shape.
 pub fn verify_model(models_dir: &Path, name: &str) -> Result<Json, String> {
     let model = model_named(models_dir, Some(name))?;
-    Ok(describe(&model.name, &model.source))
+    Ok(describe(&model.name, &model.source, diffusion::weights::inspect(&model.source)))
 }
 
-fn describe(name: &str, source: &ModelSource) -> Json {
-    match diffusion::weights::inspect(source) {
+pub(super) fn describe(
+    name: &str,
+    source: &ModelSource,
+    found: Result<diffusion::weights::Inspection, diffusion::DiffusionError>,
+) -> Json {
+    let mut about = match found {
         Ok(found) => {
             let mut about = serde_json::to_value(&found).unwrap_or_default();
-            about["name"] = json!(name);
             about["sound"] = json!(found.is_sound());
             about
         }
-        Err(error) => json!({"name": name, "sound": false, "problem": error.to_string()}),
+        Err(error) => json!({"sound": false, "problem": error.to_string()}),
+    };
+    about["type"] = json!("image");
+    about["name"] = json!(name);
+    if *source == ModelSource::Starter && name == STARTER {
+        let starter = starter_about();
+        about["about"] = json!(starter.about);
+        about["words"] = json!(starter.words);
+        about["card"] = json!(starter.card);
     }
+    about
 }
 
-/// Copies a model folder, or a single file with the folder of its configuration, into the models folder under its own
-/// name. Nothing is added unless it can be loaded, and nothing that is there is replaced.
-pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
-    let said = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
-    let source = ModelSource::at(from).map_err(|error| error.to_string())?;
-    let inspection = diffusion::weights::inspect(&source).map_err(|error| error.to_string())?;
-    if !inspection.is_sound() {
-        return Err(format!("the model cannot be loaded: {}", describe("", &source)));
+fn with_problem(mut about: Json, problem: Option<String>) -> Json {
+    about["sound"] = json!(problem.is_none());
+    if let Some(problem) = problem {
+        about["problem"] = json!(problem);
     }
-    let name = from.file_name().ok_or_else(|| format!("{}: no name", from.display()))?;
-    let mut parts: Vec<(PathBuf, PathBuf)> = vec![(from.to_path_buf(), models_dir.join(name))];
-    if let ModelSource::Checkpoint { config, .. } = &source {
-        parts.push((config.clone(), models_dir.join(Path::new(name).with_extension(""))));
-    }
-    if let Some((_, there)) = parts.iter().find(|(_, to)| to.exists()) {
-        return Err(format!("{} is there already", there.display()));
-    }
-    fs::create_dir_all(models_dir).map_err(|error| said(models_dir, error))?;
-    for (from, to) in &parts {
-        // A copy that breaks off leaves a name that is no model's.
-        let mut partial = to.clone().into_os_string();
-        partial.push(".partial");
-        let partial = PathBuf::from(partial);
-        copy(from, &partial).map_err(|error| said(from, error))?;
-        fs::rename(&partial, to).map_err(|error| said(to, error))?;
-    }
-    let added = name_of(from).unwrap_or_default();
-    Ok(json!({"added": added, "weights_hash": inspection.weights_hash}))
+    about
 }
 
-/// Copies a file, or a folder with all it holds; links are followed once, as their targets.
-fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    if !from.is_dir() {
-        return fs::copy(from, to).map(|_| ());
-    }
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        copy(&entry.path(), &to.join(entry.file_name()))?;
-    }
-    Ok(())
+/// Files of weights directly within the folder that no list of models shows, and why.
+fn useless_files(models_dir: &Path) -> Vec<(String, String)> {
+    const WEIGHTS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "pkl"];
+    let entries = std::fs::read_dir(models_dir).into_iter().flatten().flatten();
+    let mut found: Vec<(String, String)> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.is_file()
+                && path
+                    .extension()
+                    .is_some_and(|ending| WEIGHTS.iter().any(|weights| ending.eq_ignore_ascii_case(weights)))
+        })
+        .filter_map(|path| {
+            let reason = ModelSource::at(&path).err()?.to_string();
+            Some((path.file_name()?.to_string_lossy().into_owned(), reason))
+        })
+        .collect();
+    found.sort();
+    found
 }
 
 #[cfg(test)]
@@ -79,27 +101,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dot_in_a_folders_name_stays() {
+    fn a_folder_is_listed_with_what_is_of_no_use() {
         let folder = tempfile::tempdir().expect("a folder");
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/goldens/sd15-tiny");
-        let from = folder.path().join("dream-v1.5");
-        copy(&fixture, &from).expect("a model");
-        let target = folder.path().join("models");
-        assert_eq!(add_model(&target, &from).expect("it is added")["added"], "dream-v1.5");
-        let names: Vec<String> = list_models(&target).into_iter().map(|model| model.name).collect();
-        assert_eq!(names, ["starter", "dream-v1.5"]);
-    }
-
-    #[test]
-    fn the_starter_is_sound_and_what_is_no_model_is_not_added() {
-        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("old.ckpt"), b"x").expect("a file");
+        std::fs::write(folder.path().join("chat.gguf"), b"x").expect("a file");
         let models = describe_models(folder.path());
-        assert_eq!((&models[0]["name"], &models[0]["sound"]), (&json!("starter"), &json!(true)));
+        let seen: Vec<_> =
+            models.iter().map(|model| (&model["type"], &model["name"], &model["sound"])).collect();
+        assert_eq!(
+            seen,
+            [
+                (&json!("image"), &json!("starter"), &json!(true)),
+                (&json!("chat"), &json!("chat"), &json!(false)),
+                (&json!("file"), &json!("old.ckpt"), &json!(false)),
+            ]
+        );
+        assert!(models[2]["problem"].as_str().is_some_and(|reason| reason.contains("pickle")));
+        assert_eq!(models[0]["trained_px"], 64);
+        assert!(
+            models[0]["words"]["character"].as_array().is_some_and(|words| words.contains(&json!("cat")))
+        );
+        assert!(models[0]["card"].as_str().is_some_and(|card| card.ends_with("README.md")));
         assert!(verify_model(folder.path(), "nothing").unwrap_err().contains("starter"));
-        let file = folder.path().join("bad.safetensors");
-        fs::write(&file, b"not a model").expect("a file");
-        let target = folder.path().join("models");
-        assert!(add_model(&target, &file).is_err());
-        assert!(!target.exists());
     }
 }

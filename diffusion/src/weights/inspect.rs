@@ -18,9 +18,14 @@ pub struct Inspection {
     pub class_name: String,
     /// The family.
     pub kind: ModelKind,
+    /// What it was trained to predict: `epsilon`, `v_prediction` or `sample`.
+    pub prediction_type: String,
+    /// The size that it was trained for, in pixels of either side.
+    pub trained_px: usize,
     /// Bytes of weights once loaded in single precision; half of it in the others, nearly.
     pub memory_bytes: u64,
-    /// BLAKE3 of all files of weights.
+    /// BLAKE3 of all files of weights; empty where they were not read.
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub weights_hash: String,
     /// Numbers in all weights together.
     pub parameters: u64,
@@ -42,12 +47,24 @@ impl Inspection {
 /// Hashes the weights of a model and compares their names and shapes with its configurations.
 pub fn inspect(source: &ModelSource) -> Result<Inspection, DiffusionError> {
     let parts = open_parts(source)?;
+    let weights_hash = hash_of(&parts.weights)?;
+    Ok(Inspection { weights_hash, ..inspect_parts(&parts)? })
+}
+
+/// [`inspect`] without the hash: reads configurations and the headers of files alone.
+pub fn outline(source: &ModelSource) -> Result<Inspection, DiffusionError> {
+    inspect_parts(&open_parts(source)?)
+}
+
+fn inspect_parts(parts: &Parts) -> Result<Inspection, DiffusionError> {
     let views = || parts.weights.iter().flat_map(|weights| weights.tensors.values());
     Ok(Inspection {
         class_name: parts.index.class_name.clone(),
         kind: parts.kind()?,
+        prediction_type: parts.scheduler["prediction_type"].as_str().unwrap_or("epsilon").into(),
+        trained_px: parts.trained_px()?,
         memory_bytes: parts.memory_bytes(WeightType::F32),
-        weights_hash: hash_of(&parts.weights)?,
+        weights_hash: String::new(),
         parameters: views().map(|view| view.shape().iter().product::<usize>() as u64).sum(),
         stored_bytes: views().map(|view| view.entry.length as u64).sum(),
         components: parts

@@ -5,7 +5,8 @@ pub mod component;
 pub mod inspect;
 pub mod load;
 mod open_checkpoint;
+pub mod published;
 pub mod safetensors;
 
 pub use component::ComponentWeights;
-pub use inspect::{Inspection, inspect, memory_bytes, verify};
+pub use inspect::{Inspection, inspect, memory_bytes, outline, verify};

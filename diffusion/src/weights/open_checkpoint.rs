@@ -6,12 +6,13 @@ use std::sync::Arc;
 
 use super::checkpoint::{OriginalText, open_clip_name, original_unet_name, original_vae_name};
 use super::component::{ComponentWeights, TensorView};
+use super::published::recognise;
 use super::safetensors::WeightFile;
 use crate::DiffusionError;
 use crate::pipelines::stable_diffusion::{Parts, text_components};
 
 /// Leftovers of the training that published files carry.
-const BUFFERS: [&str; 13] = [
+const BUFFERS: [&str; 14] = [
     "model_ema.",
     "betas",
     "alphas_cumprod",
@@ -25,13 +26,18 @@ const BUFFERS: [&str; 13] = [
     "model_type",
     "scale_factor",
     "v_pred",
+    "ztsnr",
 ];
 
 impl Parts {
-    /// Reads `file`, with the configurations and tokenizers of the diffusers folder `config`.
-    pub fn open_checkpoint(file: &Path, config: &Path) -> Result<Self, DiffusionError> {
-        let mut parts = Self::configured(config)?;
-        let file = WeightFile::open(file)?;
+    /// Reads `file`, with the configurations and tokenizers of the diffusers folder `config`, or without one those of
+    /// the published model that the file holds.
+    pub fn open_checkpoint(path: &Path, config: Option<&Path>) -> Result<Self, DiffusionError> {
+        let file = WeightFile::open(path)?;
+        let mut parts = match config {
+            Some(config) => Self::configured(config)?,
+            None => recognise(&file)?.parts(&path.with_extension(""))?,
+        };
         let xl = parts.index.is_xl()?;
         let names =
             ["unet", "vae"].into_iter().chain(text_components(xl).iter().map(|(encoder, _)| *encoder));
@@ -90,8 +96,12 @@ impl Parts {
                     true => format!("conditioner.embedders.{}", component - 2),
                     false => "cond_stage_model".into(),
                 };
-                if let Some(found) = found(format!("{embedder}.transformer.{name}")) {
-                    return Some(found);
+                // Files of 2022 leave out what newer ones put before.
+                let older = name.strip_prefix("text_model.").unwrap_or(name);
+                for name in [name, older] {
+                    if let Some(found) = found(format!("{embedder}.transformer.{name}")) {
+                        return Some(found);
+                    }
                 }
                 match open_clip_name(name)? {
                     Whole(name) => found(format!("{embedder}.model.{name}")),

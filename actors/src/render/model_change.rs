@@ -1,0 +1,187 @@
+//! Adding to a models folder, and taking away from it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use diffusion::{Lora, ModelSource, name_of};
+use serde_json::{Value as Json, json};
+
+use super::lora_choice::{LORAS_FOLDER, list_loras};
+use super::model_choice::{STARTER, list_models};
+use super::model_folder::describe;
+use crate::language::{is_chat_model, list_chat_models};
+
+/// Copies a picture model (a diffusers folder, or a single file with the folder of its configuration where it has one),
+/// a LoRA or a chat model to its place in the models folder, under its own name. Nothing is added unless it can be
+/// loaded, and nothing that is there is replaced.
+pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
+    let name = from.file_name().ok_or_else(|| format!("{}: no name", from.display()))?;
+    if is_chat_model(from) {
+        let files = language::ModelFiles::open(from).map_err(|error| error.to_string())?;
+        copy_all(&[(from.to_path_buf(), models_dir.join(name))])?;
+        return Ok(json!({"added": files.name, "type": "chat"}));
+    }
+    let lora = if from.is_file() { Some(Lora::open(from)) } else { None };
+    if let Some(Ok(_)) = lora {
+        copy_all(&[(from.to_path_buf(), models_dir.join(LORAS_FOLDER).join(name))])?;
+        return Ok(json!({"added": name_of(from).unwrap_or_default(), "type": "lora"}));
+    }
+    let source = ModelSource::at(from).map_err(|error| match (lora, error.to_string()) {
+        // It is one, of a form that is not read.
+        (Some(Err(lora)), error) if error.contains("a LoRA") => lora.to_string(),
+        (_, error) => error,
+    })?;
+    let inspection = diffusion::weights::inspect(&source).map_err(|error| error.to_string())?;
+    if !inspection.is_sound() {
+        return Err(format!("the model cannot be loaded: {}", describe("", &source, Ok(inspection))));
+    }
+    let mut parts = vec![(from.to_path_buf(), models_dir.join(name))];
+    if let ModelSource::Checkpoint { config: Some(config), .. } = &source {
+        parts.push((config.clone(), models_dir.join(Path::new(name).with_extension(""))));
+    }
+    copy_all(&parts)?;
+    let added = name_of(from).unwrap_or_default();
+    Ok(json!({"added": added, "type": "image", "weights_hash": inspection.weights_hash}))
+}
+
+/// Removes a picture model with the configuration that serves it alone, a LoRA or a chat model. Where two of them share
+/// a name, `loras/NAME` means the LoRA; a chat model may be called by its file's whole name.
+pub fn remove_model(models_dir: &Path, name: &str) -> Result<Json, String> {
+    if name == STARTER {
+        return Err("starter is part of the program and stays".into());
+    }
+    let mut found: Vec<(&str, Vec<PathBuf>)> = Vec::new();
+    for model in list_models(models_dir).into_iter().filter(|model| model.name == name) {
+        let paths = match model.source {
+            ModelSource::Starter => continue,
+            ModelSource::Folder(folder) => vec![folder],
+            ModelSource::Checkpoint { file, config } => {
+                let own = config.filter(|config| *config == file.with_extension(""));
+                std::iter::once(file).chain(own).collect()
+            }
+        };
+        found.push(("image", paths));
+    }
+    let lora = name.strip_prefix(LORAS_FOLDER).and_then(|rest| rest.strip_prefix('/'));
+    for (known, path) in list_loras(models_dir) {
+        if known == name || Some(known.as_str()) == lora {
+            found.push(("lora", vec![path]));
+        }
+    }
+    for path in list_chat_models(models_dir) {
+        if language::model_name(&path) == name || path.file_name().is_some_and(|file| file == name) {
+            found.push(("chat", vec![path]));
+        }
+    }
+    let (kind, paths) = match found.as_slice() {
+        [one] => one,
+        [] => return Err(format!("there is no model {name:?} in {}", models_dir.display())),
+        several => {
+            let paths: Vec<String> =
+                several.iter().flat_map(|(_, paths)| paths).map(|path| path.display().to_string()).collect();
+            return Err(format!("{name:?} may mean each of {}", paths.join(", ")));
+        }
+    };
+    for path in paths {
+        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
+        removed.map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(json!({"removed": name, "type": kind, "paths": paths}))
+}
+
+/// Copies files and folders to names where nothing is.
+fn copy_all(parts: &[(PathBuf, PathBuf)]) -> Result<(), String> {
+    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+    if let Some((_, there)) = parts.iter().find(|(_, to)| to.exists()) {
+        return Err(format!("{} is there already", there.display()));
+    }
+    for (from, to) in parts {
+        let folder = to.parent().unwrap_or(Path::new(""));
+        fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+        // A copy that breaks off leaves a name that is no model's.
+        let mut partial = to.clone().into_os_string();
+        partial.push(".partial");
+        let partial = PathBuf::from(partial);
+        copy(from, &partial).map_err(|error| failed(from, error))?;
+        fs::rename(&partial, to).map_err(|error| failed(to, error))?;
+    }
+    Ok(())
+}
+
+/// Copies a file, or a folder with all it holds; links are followed once, as their targets.
+fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
+    if !from.is_dir() {
+        return fs::copy(from, to).map(|_| ());
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        copy(&entry.path(), &to.join(entry.file_name()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fixture(name: &str) -> PathBuf {
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(name)
+    }
+
+    #[test]
+    fn a_dot_in_a_folders_name_stays() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let from = folder.path().join("dream-v1.5");
+        copy(&fixture("goldens/sd15-tiny"), &from).expect("a model");
+        let target = folder.path().join("models");
+        assert_eq!(add_model(&target, &from).expect("it is added")["added"], "dream-v1.5");
+        let names = || list_models(&target).into_iter().map(|model| model.name).collect::<Vec<_>>();
+        assert_eq!(names(), ["starter", "dream-v1.5"]);
+        assert!(add_model(&target, &from).unwrap_err().contains("is there already"));
+        assert_eq!(remove_model(&target, "dream-v1.5").expect("it is removed")["type"], "image");
+        assert_eq!(names(), ["starter"]);
+    }
+
+    #[test]
+    fn each_kind_goes_to_its_place_and_away_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("models");
+        let lora = fixture("goldens/lora/kohya.safetensors");
+        assert_eq!(add_model(&target, &lora).expect("it is added")["type"], "lora");
+        assert_eq!(list_loras(&target).len(), 1);
+        assert_eq!(list_models(&target).len(), 1, "a LoRA is no model");
+        let chat = fixture("language/llama-tiny");
+        assert_eq!(add_model(&target, &chat).expect("it is added")["type"], "chat");
+        assert_eq!(list_chat_models(&target).len(), 1);
+
+        assert!(remove_model(&target, "../models/loras/kohya").is_err());
+        assert!(remove_model(&target, "starter").unwrap_err().contains("part of the program"));
+        assert!(remove_model(&target, "none").unwrap_err().contains("no model"));
+        assert_eq!(remove_model(&target, "loras/kohya").expect("it is removed")["type"], "lora");
+        assert_eq!(remove_model(&target, "llama-tiny").expect("it is removed")["type"], "chat");
+        assert!(list_loras(&target).is_empty() && list_chat_models(&target).is_empty());
+    }
+
+    #[test]
+    fn a_name_of_two_things_removes_neither() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir_all(folder.path().join("loras")).expect("a folder");
+        for file in ["loras/ink.safetensors", "ink.gguf"] {
+            fs::write(folder.path().join(file), b"x").expect("a file");
+        }
+        assert!(remove_model(folder.path(), "ink").unwrap_err().contains("ink.gguf"));
+        assert_eq!(remove_model(folder.path(), "ink.gguf").expect("it is removed")["type"], "chat");
+        assert_eq!(remove_model(folder.path(), "ink").expect("it is removed")["type"], "lora");
+    }
+
+    #[test]
+    fn what_is_no_model_is_not_added() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("bad.safetensors");
+        fs::write(&file, b"not a model").expect("a file");
+        let target = folder.path().join("models");
+        assert!(add_model(&target, &file).is_err());
+        assert!(!target.exists());
+    }
+}

@@ -29,5 +29,6 @@ pub use error::LanguageError;
 pub use fetch::{FetchProgress, fetch_default_chat_model};
 pub use local::{LocalDevice, LocalEngine};
 pub use model_files::{ModelDescription, ModelFiles, describe_model, model_name};
+pub use remote::probe::{Probe, probe};
 pub use remote::{ApiKey, Endpoint, RemoteEngine, RemoteLimits};
 pub use sampling::Sampling;

@@ -1,6 +1,6 @@
 //! The one place where this dialect meets the engines that make words.
 
-use actors::language::{Chosen, LocalStatus, NoEngine, Wanted};
+use actors::language::{Chosen, NoEngine, Wanted};
 use language::{ChatRequest, ChatStream, LanguageError};
 use models::Value;
 
@@ -23,14 +23,10 @@ pub(super) async fn submit(chosen: &Chosen, request: ChatRequest) -> Result<Chat
     submitted.map_err(|error| LanguageError::Panicked(error.to_string()))?.map_err(OpenAiError::from)
 }
 
-/// The names of models that chat: the local one, and those that the catalogue lists. Blocks.
+/// The names of models that chat: the local ones, and those that the catalogue lists. Blocks.
 pub(super) fn names(app: &App) -> Result<Vec<String>, store::StoreError> {
-    let mut names = Vec::new();
-    match app.services.chat.engines().local_status() {
-        LocalStatus::Loaded(name) => names.push(name),
-        LocalStatus::Present(path) => names.push(language::model_name(&path)),
-        _ => {}
-    }
+    let mut names: Vec<String> =
+        app.services.chat.engines().local_models().into_iter().map(|model| model.name).collect();
     let query = actors::rows::all("api_models").equal("is_active", Value::Bool(true)).limit(500);
     for model in actors::rows::select(app.services.actors.store(), &query)? {
         let chats = matches!(model["modality"].as_str(), Some("chat" | "roleplay" | "prompt"));

@@ -22,6 +22,7 @@ pub struct ModelServer {
 struct State {
     prompts: Vec<Json>,
     says: Option<String>,
+    is_ill: bool,
 }
 
 impl ModelServer {
@@ -55,6 +56,11 @@ impl ModelServer {
         self.state.lock().expect("no panic").says = Some(text.into());
     }
 
+    /// Whether it says from now on that it is not well.
+    pub fn be_ill(&self, is_ill: bool) {
+        self.state.lock().expect("no panic").is_ill = is_ill;
+    }
+
     /// The messages of all requests.
     pub fn prompts(&self) -> Vec<Json> {
         self.state.lock().expect("no panic").prompts.clone()
@@ -80,9 +86,11 @@ fn answer(stream: TcpStream, state: &Mutex<State>, pause: Duration, words: usize
         }
     }
     if length == 0 {
-        // A worker says that it is well.
+        // A worker says whether it is well.
+        let status = if state.lock().expect("no panic").is_ill { "503 Ill" } else { "200 OK" };
         let mut out = stream;
-        return out.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok").ok();
+        let said = format!("HTTP/1.1 {status}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nok");
+        return out.write_all(said.as_bytes()).ok();
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;

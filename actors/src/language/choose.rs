@@ -1,21 +1,20 @@
 //! Which engine answers a request?
 
-use language::{Endpoint, LocalEngine};
+use language::{ChatEngine, LocalEngine};
 use models::Value;
 use serde_json::Value as Json;
 use std::sync::Arc;
 
+use super::fallback::WithLocal;
 use super::remote_models::{Candidate, candidates};
 use super::{Chosen, Engines, NoEngine};
 use crate::rows;
 
-/// A worker's health counts for so long.
-const HEALTHY_MICROS: i64 = 120_000_000;
-
 /// What a caller wants.
 #[derive(Clone, Copy, Debug)]
 pub struct Wanted<'a> {
-    /// A model's key, id or name, a provider's name, `local`, or `chat_worker`; absent, the default.
+    /// A model's key, id, name or `provider:key`, a provider's name, the name of a local model (also as `local:NAME`),
+    /// `local` for the default one, or `chat_worker`; absent, the default.
     pub name: Option<&'a str>,
     /// What it is for, as `api_models.tasks` calls it.
     pub task: &'static str,
@@ -33,7 +32,10 @@ impl Engines {
         let name = wanted.name.map(str::trim).filter(|name| !name.is_empty() && *name != "default");
         let Some(name) = name else { return self.default(wanted.task, &known).await };
         if name == "local" {
-            return self.local(false).await;
+            return self.local(None, false).await;
+        }
+        if let Some(name) = name.strip_prefix("local:") {
+            return self.local(Some(name), false).await;
         }
         if name == "chat_worker" {
             return match self.worker().await? {
@@ -42,7 +44,10 @@ impl Engines {
             };
         }
         let by_model = |model: &&Candidate| {
-            model.key == name || model.id.to_string() == name || model.display_name == name
+            model.key == name
+                || model.id.to_string() == name
+                || model.display_name == name
+                || model.full_name() == name
         };
         let found = known.iter().find(by_model).or_else(|| {
             let of_provider = || known.iter().filter(|model| model.provider == name);
@@ -51,7 +56,9 @@ impl Engines {
         });
         match found {
             Some(model) => self.remote(model, &known, wanted.task, false),
-            None if self.is_local_name(name) => self.local(false).await,
+            None if self.local_models().iter().any(|model| model.name == name) => {
+                self.local(Some(name), false).await
+            }
             None if wanted.strict => Err(NoEngine::Unknown { name: name.chars().take(100).collect() }),
             None => self.instead(wanted.task, &known).await,
         }
@@ -74,38 +81,34 @@ impl Engines {
         self.remote(model, &known, "vision", named.is_some() && by_name.is_none())
     }
 
-    fn is_local_name(&self, name: &str) -> bool {
-        match self.local.status() {
-            super::LocalStatus::Loaded(loaded) => loaded == name,
-            super::LocalStatus::Present(path) => language::model_name(&path) == name,
-            _ => false,
-        }
-    }
-
     async fn instead(&self, task: &'static str, known: &[Candidate]) -> Result<Chosen, NoEngine> {
         let mut chosen = self.default(task, known).await?;
         chosen.fell_back = true;
         Ok(chosen)
     }
 
-    /// The catalogue's default for the task, else the local model, else the first that can.
+    /// The catalogue's default for the task; else whoever can, by priority, the local model among them; else any that
+    /// chats.
     async fn default(&self, task: &'static str, known: &[Candidate]) -> Result<Chosen, NoEngine> {
+        let is_default = |model: &&Candidate| model.default_for.iter().any(|it| it == task);
+        let before = |model: &&Candidate| model.can(task) && i64::from(model.priority) < self.local_priority;
+        let first: Vec<&Candidate> = known.iter().filter(is_default).collect();
+        let first = first.into_iter().chain(known.iter().filter(|model| !is_default(model)).filter(before));
         let mut missing = None;
-        let named = known.iter().filter(|model| model.default_for.iter().any(|it| it == task));
-        for model in named {
-            match self.remote(model, known, task, false) {
+        for model in first {
+            match self.remote(model, known, task, missing.is_some()) {
                 Ok(chosen) => return Ok(chosen),
-                Err(error) => missing = Some(error),
+                Err(error) => missing = Some(passed_over(model, error)),
             }
         }
-        let local = match self.local(missing.is_some()).await {
+        let local = match self.local(None, missing.is_some()).await {
             Ok(chosen) => return Ok(chosen),
             Err(error) => error,
         };
         for model in known.iter().filter(|model| model.modality != "prompt" || model.can(task)) {
             match self.remote(model, known, task, missing.is_some()) {
                 Ok(chosen) => return Ok(chosen),
-                Err(error) => missing = Some(error),
+                Err(error) => missing = Some(passed_over(model, error)),
             }
         }
         Err(missing.unwrap_or(local))
@@ -119,7 +122,17 @@ impl Engines {
         fell_back: bool,
     ) -> Result<Chosen, NoEngine> {
         let others: Vec<Candidate> = known.iter().filter(|other| other.can(task)).cloned().collect();
-        let engine = self.remote.chain(model, &others)?;
+        let remote = self.remote.chain(model, &others)?;
+        // Nothing local looks at pictures.
+        let has_local = task != "vision" && !self.local_models().is_empty();
+        let engine: Arc<dyn ChatEngine> = match has_local {
+            true => Arc::new(WithLocal {
+                remote,
+                local: self.local.clone(),
+                runtime: tokio::runtime::Handle::current(),
+            }),
+            false => remote,
+        };
         Ok(Chosen {
             engine,
             provider: model.provider.clone(),
@@ -132,8 +145,8 @@ impl Engines {
         })
     }
 
-    async fn local(&self, fell_back: bool) -> Result<Chosen, NoEngine> {
-        let engine: Arc<LocalEngine> = self.local.engine().await?;
+    async fn local(&self, name: Option<&str>, fell_back: bool) -> Result<Chosen, NoEngine> {
+        let engine: Arc<LocalEngine> = self.local.engine(name).await?;
         let name = language::ChatEngine::name(&*engine).to_string();
         Ok(Chosen {
             context_tokens: engine.context_tokens(),
@@ -147,36 +160,6 @@ impl Engines {
         })
     }
 
-    /// The registered chat worker, if it was healthy of late.
-    async fn worker(&self) -> Result<Option<Chosen>, NoEngine> {
-        let config = self.system_config().await?;
-        let Some(url) = config["chatWorkerUrl"].as_str().filter(|url| !url.is_empty()) else {
-            return Ok(None);
-        };
-        let health = &config["workerHealthCache"]["chatWorker"];
-        let checked =
-            health["lastChecked"].as_str().and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
-        let age = checked.map(|at| chrono::Utc::now().timestamp_micros() - at.timestamp_micros());
-        if health["isHealthy"] != Json::Bool(true) || age.is_none_or(|age| age > HEALTHY_MICROS) {
-            return Ok(None);
-        }
-        let base_url = format!("{}/v1", url.trim_end_matches('/').trim_end_matches("/v1"));
-        let model = config["chatWorkerModel"].as_str().unwrap_or("default").to_string();
-        let api_key = std::env::var("PLAYHOUSE_CHAT_WORKER_KEY").ok().map(language::ApiKey::new);
-        let endpoint = Endpoint { name: "chat_worker".into(), base_url, api_key, model: model.clone() };
-        let engine = self.remote.engine("chat_worker", vec![endpoint])?;
-        Ok(Some(Chosen {
-            engine,
-            provider: "chat_worker".into(),
-            display_name: model.clone(),
-            model,
-            catalogued: None,
-            context_tokens: 8192,
-            fell_back: false,
-            local: None,
-        }))
-    }
-
     /// `system_config.config` of row 1; an empty object without one.
     pub async fn system_config(&self) -> Result<Json, NoEngine> {
         let store = self.store.clone();
@@ -185,4 +168,10 @@ impl Engines {
         let mut found = found.map_err(|error| NoEngine::Broken { reason: error.to_string() })??;
         Ok(found.pop().map_or_else(|| serde_json::json!({}), |mut row| row["config"].take()))
     }
+}
+
+/// Says in the log why a model of the catalogue was not asked.
+fn passed_over(model: &Candidate, error: NoEngine) -> NoEngine {
+    tracing::warn!(model = model.full_name(), %error, "a model of the catalogue cannot be asked; the next one is");
+    error
 }

@@ -3,8 +3,10 @@
 //! A local engine owns its device and a thread of its own ([`language::LocalEngine`]); a remote one owns its
 //! connections. This folder decides which of them answers a request, and loads nothing before somebody asks.
 
+mod chat_worker;
 mod choose;
-mod local_model;
+mod fallback;
+mod local_models;
 mod no_engine;
 mod remote_models;
 
@@ -21,8 +23,9 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use chat_worker::{health_entry, watch_chat_worker};
 pub use choose::Wanted;
-pub use local_model::LocalStatus;
+pub use local_models::{LocalModelEntry, LocalStatus, is_chat_model, list_chat_models};
 pub use no_engine::NoEngine;
 
 /// Longest wait for a reply that nobody streams.
@@ -37,6 +40,10 @@ pub struct LanguageConfig {
     pub chat_model: Option<PathBuf>,
     /// Whether to fetch the default model when there is none.
     pub fetch_chat_model: bool,
+    /// Memory for the weights of local models, in bytes; one is loaded whatever it takes.
+    pub memory_bytes_max: u64,
+    /// Where the local model stands among models elsewhere; the lowest number is asked first.
+    pub priority: i64,
     /// How much the local model may take on.
     pub local: EngineLimits,
     /// How patient to be with each server elsewhere, and how much it may be asked at once.
@@ -46,8 +53,10 @@ pub struct LanguageConfig {
 /// All engines of a running server. Clones share them.
 #[derive(Clone)]
 pub struct Engines {
-    local: Arc<local_model::LocalModel>,
+    local: Arc<local_models::LocalModels>,
+    local_priority: i64,
     remote: Arc<remote_models::RemoteModels>,
+    worker: Arc<chat_worker::WorkerHealth>,
     store: Store,
 }
 
@@ -125,11 +134,17 @@ impl Engines {
     /// Looks for a local model, and fetches one in the background if asked to. Loads nothing.
     pub fn start(store: Store, config: LanguageConfig) -> Engines {
         let remote = Arc::new(remote_models::RemoteModels::new(config.remote));
-        let local = local_model::LocalModel::start(config);
-        Engines { local, remote, store }
+        let local_priority = config.priority;
+        let local = local_models::LocalModels::start(config);
+        Engines { local, local_priority, remote, worker: Arc::default(), store }
     }
 
-    /// How the local model fares.
+    /// All models of this machine that can be named, the default first.
+    pub fn local_models(&self) -> Vec<LocalModelEntry> {
+        self.local.list()
+    }
+
+    /// How the default local model fares.
     pub fn local_status(&self) -> LocalStatus {
         self.local.status()
     }

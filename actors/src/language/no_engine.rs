@@ -24,6 +24,14 @@ pub enum NoEngine {
         /// Why.
         reason: String,
     },
+    /// It does not fit the memory beside models that are busy.
+    #[error(
+        "no memory is free for the chat model {name}: others are busy; try again, or raise chat_memory_bytes"
+    )]
+    Busy {
+        /// The model.
+        name: String,
+    },
     /// The catalogue names a model whose key is missing.
     #[error("{provider} needs a key: set the environment variable {secret_name} and restart")]
     NoSecret {
@@ -57,6 +65,7 @@ impl NoEngine {
         match self {
             NoEngine::Fetching { .. } => "MODEL_LOADING",
             NoEngine::Absent { .. } | NoEngine::Broken { .. } => "NO_CHAT_MODEL",
+            NoEngine::Busy { .. } => "MODELS_BUSY",
             NoEngine::NoSecret { .. } => "NO_PROVIDER_KEY",
             NoEngine::Unknown { .. } => "MODEL_NOT_FOUND",
             NoEngine::NoModelFor { .. } => "NO_MODEL_FOR_TASK",

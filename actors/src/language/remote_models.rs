@@ -36,6 +36,7 @@ pub(super) struct Candidate {
     pub tasks: Vec<String>,
     pub default_for: Vec<String>,
     pub context_tokens: usize,
+    pub priority: i32,
 }
 
 impl Candidate {
@@ -58,6 +59,7 @@ impl Candidate {
             modality: text(&model["modality"]),
             tasks: list(&model["tasks"]),
             default_for: list(&model["default_for_tasks"]),
+            priority: model["priority"].as_i64().and_then(|it| i32::try_from(it).ok()).unwrap_or(0),
             context_tokens: context.map_or(CONTEXT_TOKENS, |tokens| tokens.clamp(256, 1 << 22) as usize),
         })
     }

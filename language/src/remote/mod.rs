@@ -3,6 +3,7 @@
 mod admission;
 mod circuit_breaker;
 mod event_stream;
+pub(crate) mod probe;
 mod wire;
 
 use std::fmt;

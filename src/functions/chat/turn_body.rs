@@ -25,6 +25,7 @@ fn of_playground(turn: &Turn, context_type: &str, template: &Template) -> Body {
     let (provider, model) = (turn.chosen.provider.clone(), turn.chosen.full_name());
     let fell_back = turn.chosen.fell_back;
     Box::new(move |ended: &ReplyOutcome| {
+        let used = used(ended, &provider, &model);
         json!({
             "success": true,
             "response": ended.response,
@@ -37,8 +38,8 @@ fn of_playground(turn: &Turn, context_type: &str, template: &Template) -> Body {
             "prompt_template_name": template.name,
             "enforcement_diagnostics": {"content_tier": tier.name(), "template_source": template.source},
             "model_provider": provider,
-            "model_used": used(ended, &provider, &model),
-            "usedFallback": fell_back,
+            "usedFallback": fell_back || used != model,
+            "model_used": used,
         })
     })
 }
@@ -57,11 +58,13 @@ fn of_roleplay(turn: &Turn, draws_scene: bool) -> Body {
     let fell_back = turn.chosen.fell_back;
     let conversation = turn.conversation_id;
     Box::new(move |ended: &ReplyOutcome| {
+        let used = used(ended, &provider, &model);
+        let fell_back = fell_back || used != model;
         let mut body = json!({
             "success": true,
             "response": ended.response,
             "conversation_id": conversation,
-            "model_used": used(ended, &provider, &model),
+            "model_used": used,
             "memory_updated": false,
             "scene_generated": false,
             "scene_generating_async": false,
@@ -70,7 +73,7 @@ fn of_roleplay(turn: &Turn, draws_scene: bool) -> Body {
             "usedFallback": fell_back,
         });
         if fell_back {
-            body["fallbackModel"] = json!(model);
+            body["fallbackModel"] = json!(used);
         }
         mark_scene_pending(&mut body, draws_scene);
         body

@@ -3,50 +3,28 @@
 //! This server calls only addresses that an administrator allowed: those an administrator registers, and those in
 //! `system_config.config.allowedWorkerUrls`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use actors::catalog::merge_config::MergeConfig;
+use actors::language::health_entry;
 use axum::http::StatusCode;
+use language::Probe;
 use serde_json::{Map, Value as Json, json};
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 
-const PROBE: Duration = Duration::from_secs(5);
 const SHORT_PROBE: Duration = Duration::from_secs(3);
 const URL_BYTES_MAX: usize = 2048;
-
-/// How a worker fares.
-struct Health {
-    is_healthy: bool,
-    error: Option<String>,
-    ms: u64,
-}
-
-impl Health {
-    fn entry(&self, url: &str) -> Json {
-        json!({
-            "isHealthy": self.is_healthy, "lastChecked": chrono::Utc::now().to_rfc3339(),
-            "responseTimeMs": self.ms, "healthError": self.error, "workerUrl": url,
-        })
-    }
-}
 
 fn client(timeout: Duration) -> Result<reqwest::Client, FunctionError> {
     let client = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
     client.build().map_err(|error| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 
-async fn probe(url: &str) -> Result<Health, FunctionError> {
-    let started = Instant::now();
-    let answer = client(PROBE)?.get(format!("{}/health", url.trim_end_matches('/'))).send().await;
-    let error = match &answer {
-        Ok(answer) if answer.status().is_success() => None,
-        Ok(answer) => Some(format!("/health answered {}", answer.status().as_u16())),
-        Err(error) if error.is_timeout() => Some("/health timed out".to_string()),
-        Err(_) => Some("/health could not be reached".to_string()),
-    };
-    Ok(Health { is_healthy: error.is_none(), error, ms: started.elapsed().as_millis() as u64 })
+/// Asks a worker how it fares; what is found counts for chats at once.
+async fn probe(call: &Call, url: &str) -> Probe {
+    call.context.services.chat.engines().probe(url).await
 }
 
 /// The address of a request, under both spellings.
@@ -100,7 +78,7 @@ pub(crate) async fn register(call: Call) -> Outcome {
     let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
     allow(&call, &config, &url, &mut members)?;
-    let health = probe(&url).await?;
+    let health = probe(&call, &url).await;
     let registration = json!({
         "auto_registered": body["auto_registered"] == Json::Bool(true),
         "registered_at": chrono::Utc::now().to_rfc3339(),
@@ -108,10 +86,10 @@ pub(crate) async fn register(call: Call) -> Outcome {
     });
     members.insert("chatWorkerUrl".into(), json!(url));
     members.insert("chatWorkerRegistrationInfo".into(), registration.clone());
-    members.insert("workerHealthCache".into(), json!({"chatWorker": health.entry(&url)}));
+    members.insert("workerHealthCache".into(), json!({"chatWorker": health_entry(&url, &health)}));
     merge(&call, members, "register_chat_worker").await?;
     ok(json!({
-        "success": true, "workerUrl": url, "healthStatus": if health.is_healthy { "healthy" } else { "unhealthy" },
+        "success": true, "workerUrl": url, "healthStatus": if health.is_healthy() { "healthy" } else { "unhealthy" },
         "responseTimeMs": health.ms, "registrationInfo": registration,
     }))
 }
@@ -123,8 +101,8 @@ pub(crate) async fn update(call: Call) -> Outcome {
     let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
     allow(&call, &config, &url, &mut members)?;
-    let health = probe(&url).await?;
-    if !health.is_healthy {
+    let health = probe(&call, &url).await;
+    if !health.is_healthy() {
         let error = FunctionError::bad("Worker URL is not responding").with("success", false);
         return Err(error.with("details", health.error));
     }
@@ -139,7 +117,7 @@ pub(crate) async fn update(call: Call) -> Outcome {
         "timestamp": body["timestamp"],
     });
     members.insert("workerRegistrationInfo".into(), registration);
-    members.insert("workerHealthCache".into(), json!({"wanWorker": health.entry(&url)}));
+    members.insert("workerHealthCache".into(), json!({"wanWorker": health_entry(&url, &health)}));
     merge(&call, members, "update_worker_url").await?;
     ok(json!({
         "success": true, "message": "Worker URL updated", "worker_url": url, "workerUrl": url, "updatedAt": now,
@@ -164,10 +142,10 @@ pub(crate) async fn active(call: Call) -> Outcome {
         let message = format!("No {kind} worker URL is registered");
         return Err(FunctionError::not_found(message).with("success", false).with("worker_type", kind));
     };
-    let health = probe(&url).await?;
-    let capabilities = if health.is_healthy { info(&url).await? } else { Json::Null };
+    let health = probe(&call, &url).await;
+    let capabilities = if health.is_healthy() { info(&url).await? } else { Json::Null };
     let mut members = Map::new();
-    members.insert("workerHealthCache".into(), json!({entry: health.entry(&url)}));
+    members.insert("workerHealthCache".into(), json!({entry: health_entry(&url, &health)}));
     merge(&call, members, "check_worker").await?;
     let registration = if kind == "chat" {
         &config["chatWorkerRegistrationInfo"]
@@ -175,9 +153,9 @@ pub(crate) async fn active(call: Call) -> Outcome {
         &config["workerRegistrationInfo"]
     };
     ok(json!({
-        "success": true, "worker_url": url, "workerUrl": url, "isHealthy": health.is_healthy,
+        "success": true, "worker_url": url, "workerUrl": url, "isHealthy": health.is_healthy(),
         "healthError": health.error, "registrationInfo": registration, "worker_type": kind,
-        "supportedEndpoints": if health.is_healthy { json!(["/health"]) } else { json!([]) },
+        "supportedEndpoints": if health.is_healthy() { json!(["/health"]) } else { json!([]) },
         "workerCapabilities": capabilities, "responseTimeMs": health.ms,
     }))
 }
@@ -208,7 +186,7 @@ pub(crate) async fn health(call: Call) -> Outcome {
     {
         let url = names.iter().find_map(|name| config[*name].as_str().filter(|url| !url.is_empty()));
         let result = match url {
-            Some(url) => probe(url).await?.entry(url),
+            Some(url) => health_entry(url, &probe(&call, url).await),
             None => json!({
                 "isHealthy": false, "lastChecked": chrono::Utc::now().to_rfc3339(), "responseTimeMs": null,
                 "healthError": "no URL is registered", "workerUrl": null,

@@ -1,0 +1,139 @@
+//! Which chat model answers: those of this machine by name, those elsewhere by priority, and who stands in for whom.
+
+mod common;
+mod model_server;
+mod talk;
+
+use std::path::Path;
+use std::time::Duration;
+
+use common::Server;
+use model_server::ModelServer;
+use serde_json::{Value as Json, json};
+use talk::{conversation, invoke, start, start_with, until};
+
+fn ask(server: &Server, token: &str, chat: &str, model: Option<&str>) -> (u16, Json) {
+    let body = json!({"conversation_id": chat, "message": "Hello", "model_provider": model, "max_tokens": 8, "seed": 1});
+    invoke(server, token, "playground-chat", body)
+}
+
+/// Adds a provider with one model to the catalogue; the model's id.
+fn add_model(server: &Server, base_url: &str, extra: Json) -> String {
+    let provider = json!({"name": "test", "display_name": "Test", "base_url": base_url});
+    let (status, rows) = server.call("POST", "/rest/v1/api_providers", &server.service, Some(&provider));
+    assert_eq!(status, 201, "{rows}");
+    let mut row = json!({"provider_id": rows[0]["id"], "model_key": "slow", "display_name": "Slow", "modality": "chat",
+        "tasks": ["roleplay"]});
+    for (key, value) in extra.as_object().expect("an object") {
+        row[key] = value.clone();
+    }
+    let (status, rows) = server.call("POST", "/rest/v1/api_models", &server.service, Some(&row));
+    assert_eq!(status, 201, "{rows}");
+    rows[0]["id"].as_str().expect("an id").to_string()
+}
+
+#[test]
+fn every_local_model_is_listed_and_can_be_chosen() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/language/llama-tiny");
+    let models = folder.path().join("models");
+    for name in ["one", "two"] {
+        std::fs::create_dir_all(models.join(name)).expect("a folder");
+        for file in ["model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json"] {
+            std::fs::copy(fixture.join(file), models.join(name).join(file)).expect("a fixture");
+        }
+    }
+    let server =
+        Server::start(&folder.path().join("data"), &[("PLAYHOUSE_MODELS_DIR", &models.to_string_lossy())]);
+    let (id, token) = server.sign_up("ada@example.com");
+    let (status, list) = server.call("GET", "/v1/models", &token, None);
+    assert_eq!(status, 200, "{list}");
+    let chats: Vec<&str> = list["data"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter(|model| model["kind"] == "chat")
+        .filter_map(|model| model["id"].as_str())
+        .collect();
+    assert_eq!(chats, ["one", "two"]);
+    let chat = conversation(&server, &id, &token);
+    for (asked, answered) in [
+        (None, "local:one"),
+        (Some("local"), "local:one"),
+        (Some("two"), "local:two"),
+        (Some("local:two"), "local:two"),
+    ] {
+        let (status, answer) = ask(&server, &token, &chat, asked);
+        assert_eq!((status, &answer["model_used"]), (200, &json!(answered)), "{asked:?}: {answer}");
+        assert_eq!(answer["usedFallback"], false);
+    }
+    let body = json!({"model": "two", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4});
+    let (status, answer) = server.call("POST", "/v1/chat/completions", &token, Some(&body));
+    assert_eq!((status, &answer["model"]), (200, &json!("two")), "{answer}");
+}
+
+#[test]
+fn a_model_elsewhere_is_asked_by_its_priority() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 4);
+    let server = start(folder.path());
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let used = || {
+        let (status, answer) = ask(&server, &token, &chat, None);
+        assert_eq!(status, 200, "{answer}");
+        answer["model_used"].clone()
+    };
+    assert_eq!(used(), "local:tiny");
+    // Better than the local model's 100, without being anybody's default.
+    let row = add_model(&server, &model.url, json!({"priority": 10}));
+    assert_eq!(used(), "test:slow");
+    let path = format!("/rest/v1/api_models?id=eq.{row}");
+    assert_eq!(server.call("PATCH", &path, &server.service, Some(&json!({"priority": 200}))).0, 200);
+    assert_eq!(used(), "local:tiny");
+}
+
+#[test]
+fn a_local_model_stands_in_for_a_server_that_is_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path());
+    // Nobody listens there.
+    add_model(&server, "http://127.0.0.1:1/v1", json!({"default_for_tasks": ["roleplay"]}));
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let (status, answer) = ask(&server, &token, &chat, None);
+    assert_eq!(
+        (status, &answer["model_used"], &answer["usedFallback"]),
+        (200, &json!("local:tiny"), &json!(true)),
+        "{answer}"
+    );
+}
+
+#[test]
+fn a_chat_worker_drops_out_when_it_is_ill_and_comes_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let worker = ModelServer::start(Duration::ZERO, 4);
+    let server = start_with(folder.path(), &[("PLAYHOUSE_WORKER_PROBE_S", "1")]);
+    let (id, token) = server.sign_up("admin@example.com");
+    let role = json!({"user_id": id, "role": "admin"});
+    assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
+    let register = json!({"worker_url": worker.url.trim_end_matches("/v1")});
+    assert_eq!(invoke(&server, &token, "register-chat-worker", register).0, 200);
+    let chat = conversation(&server, &id, &token);
+    let answers = |provider: &str| {
+        let (status, answer) = ask(&server, &token, &chat, Some("chat_worker"));
+        assert_eq!(status, 200, "{answer}");
+        answer["model_provider"] == provider
+    };
+    let kept = || {
+        let path =
+            "/rest/v1/system_config?id=eq.1&select=health:config->workerHealthCache->chatWorker->isHealthy";
+        server.call("GET", path, &server.service, None).1[0]["health"].clone()
+    };
+    assert!(answers("chat_worker"));
+    for (is_ill, provider) in [(true, "local"), (false, "chat_worker")] {
+        worker.be_ill(is_ill);
+        until("the worker is looked at", || answers(provider));
+        until("what was found is kept", || kept() == json!(!is_ill));
+    }
+}

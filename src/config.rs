@@ -9,15 +9,20 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 use services::Settings;
 
+use crate::listen;
+use crate::nearest::did_you_mean;
+
 /// Everything that can be set; each field may also stand in `playhouse.json` of the data folder.
 #[derive(Clone, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Where everything lies.
     pub data: PathBuf,
-    /// Where to listen.
+    /// Where to listen: an address, or a name of this machine, with a port.
+    #[serde(deserialize_with = "crate::listen::deserialize")]
     pub listen: SocketAddr,
-    /// The address that clients use, for links and token issuers; by default `http://<listen>`.
+    /// The address that clients use, for links and token issuers; by default `http://<listen>`, of this machine where
+    /// that is every address.
     pub public_url: Option<String>,
     /// Pages beside our own that links may lead to, with tokens: every address that begins like one of these.
     pub redirect_urls: Vec<String>,
@@ -85,8 +90,9 @@ pub struct Config {
     pub local_worker: bool,
     /// Whether it draws videos too; otherwise they wait for remote workers.
     pub local_videos: bool,
-    /// Whether jobs cost credits.
-    pub charge_credits: bool,
+    /// Whether jobs cost credits; by default where sign-up is open to others, which is where the server listens beyond
+    /// this machine or has a `public_url` there.
+    pub charge_credits: Option<bool>,
     /// Jobs that may wait in all.
     pub jobs_waiting_max: u64,
     /// Jobs of one account that may wait.
@@ -111,6 +117,12 @@ pub struct Config {
     pub remote_chat_replies_max: usize,
     /// Requests that may wait for each server elsewhere.
     pub remote_chat_waiting_max: usize,
+    /// Memory for the weights of local chat models, in bytes; one is loaded whatever it takes.
+    pub chat_memory_bytes: u64,
+    /// Where the local chat model stands among those of `api_models`: the lowest `priority` is asked first.
+    pub local_chat_priority: i64,
+    /// Seconds between two looks at the registered chat worker, at most 100; 0 for none.
+    pub worker_probe_s: u64,
 }
 
 impl Default for Config {
@@ -150,7 +162,7 @@ impl Default for Config {
             image_batch_max: None,
             local_worker: true,
             local_videos: true,
-            charge_credits: true,
+            charge_credits: None,
             jobs_waiting_max: 2000,
             jobs_waiting_per_user_max: 200,
             callback_secret: None,
@@ -163,6 +175,9 @@ impl Default for Config {
             chat_waiting_max: 64,
             remote_chat_replies_max: 64,
             remote_chat_waiting_max: 256,
+            chat_memory_bytes: 8 << 30,
+            local_chat_priority: 100,
+            worker_probe_s: 60,
         }
     }
 }
@@ -171,7 +186,7 @@ impl Config {
     /// What use cases need to know.
     pub fn settings(&self) -> Settings {
         Settings {
-            charge_credits: self.charge_credits,
+            charge_credits: self.charges_credits(),
             queue_limits: QueueLimits {
                 waiting_max: self.jobs_waiting_max,
                 waiting_per_user_max: self.jobs_waiting_per_user_max,
@@ -189,6 +204,8 @@ impl Config {
             models_dir: self.models_dir.clone(),
             chat_model: self.chat_model.clone(),
             fetch_chat_model: self.fetch_chat_model,
+            memory_bytes_max: self.chat_memory_bytes,
+            priority: self.local_chat_priority,
             local: EngineLimits {
                 active_max: self.chat_replies_max,
                 waiting_max: self.chat_waiting_max,
@@ -206,8 +223,41 @@ impl Config {
     pub fn url(&self) -> String {
         match &self.public_url {
             Some(url) => url.trim_end_matches('/').to_string(),
-            None => format!("http://{}", self.listen),
+            None => format!("http://{}", listen::reachable(self.listen)),
         }
+    }
+
+    /// Takes a `chat_model` that is no path for the name of a model in `models_dir`.
+    pub fn find_chat_model(&mut self) {
+        let Some(name) = self.chat_model.as_ref().filter(|path| !path.exists()) else { return };
+        let is_it = |path: &PathBuf| {
+            path.file_name() == Some(name.as_os_str())
+                || name.as_os_str() == language::model_name(path).as_str()
+        };
+        if let Some(path) = actors::language::list_chat_models(&self.models_dir).into_iter().find(is_it) {
+            self.chat_model = Some(path);
+        }
+    }
+
+    /// Whether people other than this machine's may make accounts.
+    pub fn is_open_to_others(&self) -> bool {
+        let is_local = |url: &str| {
+            let host = url.split("://").nth(1).unwrap_or_default();
+            let host = host.split(['/', '?', '#']).next().unwrap_or_default();
+            host.parse::<SocketAddr>()
+                .map(|address| address.ip())
+                .or(host.parse())
+                .is_ok_and(|ip| ip.is_loopback())
+                || matches!(host.split(':').next(), Some("localhost"))
+        };
+        let reached =
+            !self.listen.ip().is_loopback() || self.public_url.as_deref().is_some_and(|url| !is_local(url));
+        reached && (self.signup_enabled || self.anonymous_enabled)
+    }
+
+    /// Whether jobs cost credits.
+    pub fn charges_credits(&self) -> bool {
+        self.charge_credits.unwrap_or_else(|| self.is_open_to_others())
     }
 }
 
@@ -249,6 +299,30 @@ pub fn read(
     serde_json::from_value(Json::Object(settings)).map_err(|error| error.to_string())
 }
 
+/// Variables that are no settings of [`Config`]: where the configuration lies, the log, and a worker's key.
+const OTHER_VARIABLES: [&str; 3] = ["PLAYHOUSE_CONFIG", "PLAYHOUSE_LOG", "PLAYHOUSE_CHAT_WORKER_KEY"];
+
+/// Names each `PLAYHOUSE_*` variable that sets nothing, and what it may mean.
+pub fn unknown_variables(environment: impl Iterator<Item = String>) -> Vec<String> {
+    let Ok(Json::Object(settings)) = serde_json::to_value(Config::default()) else { return Vec::new() };
+    let known: Vec<String> = settings
+        .keys()
+        .map(|key| format!("PLAYHOUSE_{}", key.to_ascii_uppercase()))
+        .chain(OTHER_VARIABLES.map(str::to_string))
+        .collect();
+    let sets = |name: &String| {
+        name.strip_prefix("PLAYHOUSE_")
+            .is_some_and(|key| known.contains(&format!("PLAYHOUSE_{}", key.to_ascii_uppercase())))
+    };
+    let unknown =
+        environment.filter(|name| name.to_ascii_uppercase().starts_with("PLAYHOUSE_") && !sets(name));
+    let said = |name: String| {
+        let meant = did_you_mean(&name, known.iter().map(String::as_str));
+        format!("{name} in the environment sets nothing{meant}")
+    };
+    unknown.map(said).collect()
+}
+
 /// Smallest values that make sense.
 const MINIMA: [(&str, u64); 10] = [
     ("access_token_s", 1),
@@ -267,13 +341,21 @@ const MINIMA: [(&str, u64); 10] = [
 fn check(name: &str, value: &Json) -> Result<(), String> {
     let alone = Json::Object([(name.to_string(), value.clone())].into_iter().collect());
     let config: Config = serde_json::from_value(alone).map_err(|error| match error.to_string() {
-        text if text.starts_with("unknown field") => text,
+        text if text.starts_with("unknown field") => {
+            let known = serde_json::to_value(Config::default()).unwrap_or_default();
+            let known: Vec<&str> =
+                known.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+            format!("unknown setting `{name}`{}", did_you_mean(name, known))
+        }
         text => format!("{name}: {text}"),
     })?;
     if let Some((_, minimum)) = MINIMA.iter().find(|(of, _)| *of == name)
         && value.as_u64().is_some_and(|value| value < *minimum)
     {
         return Err(format!("{name}: {value} is less than {minimum}"));
+    }
+    if config.worker_probe_s > 100 {
+        return Err(format!("{name}: {} is more than 100", config.worker_probe_s));
     }
     let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
     if let Some(url) = config.public_url.iter().chain(&config.redirect_urls).find(|url| !is_url(url)) {
@@ -302,15 +384,62 @@ mod tests {
     }
 
     #[test]
+    fn credits_are_charged_where_others_may_sign_up() {
+        let charges =
+            |settings: Json| read(Some(settings), std::iter::empty()).expect("it reads").charges_credits();
+        use serde_json::json;
+        for (settings, charged) in [
+            (json!({}), false),
+            (json!({"listen": "[::1]:80"}), false),
+            (json!({"listen": "0.0.0.0:80"}), true),
+            (json!({"listen": "0.0.0.0:80", "signup_enabled": false}), false),
+            (json!({"listen": "0.0.0.0:80", "signup_enabled": false, "anonymous_enabled": true}), true),
+            (json!({"public_url": "https://studio.example.com"}), true),
+            (json!({"public_url": "http://localhost:9000/x"}), false),
+            (json!({"public_url": "http://127.0.0.1:9000"}), false),
+            (json!({"public_url": "https://studio.example.com", "charge_credits": false}), false),
+            (json!({"charge_credits": true}), true),
+        ] {
+            assert_eq!(charges(settings.clone()), charged, "{settings}");
+        }
+    }
+
+    #[test]
+    fn the_address_is_one_that_can_be_gone_to() {
+        let url = |settings: Json| read(Some(settings), std::iter::empty()).expect("it reads").url();
+        use serde_json::json;
+        assert_eq!(url(json!({"listen": "0.0.0.0:80"})), "http://127.0.0.1:80");
+        assert_eq!(
+            url(json!({"listen": "0.0.0.0:80", "public_url": "https://a.example/"})),
+            "https://a.example"
+        );
+    }
+
+    #[test]
+    fn a_mistyped_variable_is_named_with_what_it_may_mean() {
+        let environment =
+            ["PLAYHOUSE_MODEL_DIR", "PLAYHOUSE_LOG", "PLAYHOUSE_DATA", "PATH", "PLAYHOUSE_COLOUR"];
+        let said = unknown_variables(environment.into_iter().map(str::to_string));
+        assert_eq!(
+            said,
+            [
+                "PLAYHOUSE_MODEL_DIR in the environment sets nothing; did you mean PLAYHOUSE_MODELS_DIR?",
+                "PLAYHOUSE_COLOUR in the environment sets nothing",
+            ]
+        );
+    }
+
+    #[test]
     fn a_setting_that_cannot_be_is_named() {
         use serde_json::json;
         let refused = |file: Json| read(Some(file), std::iter::empty()).expect_err("it is refused");
         for (file, named) in [
-            (json!({"rows_maximum": 1}), "`rows_maximum`"),
+            (json!({"rows_maximum": 1}), "unknown setting `rows_maximum`; did you mean rows_max?"),
+            (json!({"worker_probe_s": 101}), "worker_probe_s: 101 is more than 100"),
             (json!({"autoconfirm": true, "rows_max": "many"}), "rows_max: invalid type"),
             (json!({"rows_max": -1}), "rows_max: invalid value"),
             (json!({"mailbox_capacity": 0}), "mailbox_capacity: 0 is less than 1"),
-            (json!({"listen": "here"}), "listen: invalid socket address"),
+            (json!({"listen": "here"}), "listen: \"here\" is no address with a port"),
             (json!({"public_url": "here"}), "public_url: \"here\""),
             (json!({"jwt_algorithm": "none"}), "jwt_algorithm: none"),
             (json!([1]), "not a JSON object"),

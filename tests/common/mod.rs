@@ -30,6 +30,8 @@ impl Server {
         command.env("PLAYHOUSE_LOG", std::env::var("PLAYHOUSE_LOG").unwrap_or_else(|_| "warn".into()));
         // No test downloads a model that it did not ask for.
         command.env("PLAYHOUSE_FETCH_CHAT_MODEL", "false");
+        // Alone on this machine a server charges nothing; what it charges elsewhere is tested.
+        command.env("PLAYHOUSE_CHARGE_CREDITS", "true");
         command.envs(environment.iter().copied()).stdin(Stdio::null());
         let child = command.spawn().expect("the binary starts");
         let started = Instant::now();

@@ -81,7 +81,8 @@ impl Decision for QueueJob {
             let left = balance(transaction, &service, &user, -self.credits)?;
             if left < 0 {
                 let message = format!(
-                    "the job costs {} credits and the account has {}",
+                    "the job costs {} credits and the account has {}; an administrator can add to profiles.token_balance, \
+                     or the operator set charge_credits to false",
                     self.credits,
                     left + self.credits
                 );

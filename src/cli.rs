@@ -1,6 +1,9 @@
 //! Commands and flags.
 
-use std::io::IsTerminal;
+mod running;
+mod users;
+
+use std::io::{IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
@@ -25,8 +28,8 @@ struct Common {
     /// Folder that holds everything; `data` unless said otherwise.
     #[arg(long, env = "PLAYHOUSE_DATA", global = true)]
     data: Option<PathBuf>,
-    /// Address to listen on.
-    #[arg(long, env = "PLAYHOUSE_LISTEN", global = true)]
+    /// Address and port to listen on, such as localhost:54321; 0.0.0.0 is every address of this machine.
+    #[arg(long, env = "PLAYHOUSE_LISTEN", global = true, value_parser = playhouse::parse_listen)]
     listen: Option<SocketAddr>,
     /// Configuration file, JSON; by default `playhouse.json` in the data folder.
     #[arg(long, env = "PLAYHOUSE_CONFIG", global = true)]
@@ -43,7 +46,7 @@ struct Common {
     /// Folder of model files; by default `models` in the data folder.
     #[arg(long, env = "PLAYHOUSE_MODELS_DIR", global = true)]
     models_dir: Option<PathBuf>,
-    /// The chat model, a GGUF file or a Hugging Face folder; by default one of the models folder.
+    /// The chat model, a GGUF file or a Hugging Face folder, or its name in the models folder; by default one of those.
     #[arg(long, env = "PLAYHOUSE_CHAT_MODEL", global = true)]
     chat_model: Option<PathBuf>,
     /// Whether the default chat model is fetched when there is none; true unless said otherwise.
@@ -78,29 +81,38 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
-    /// List, verify and add models that draw.
+    /// List, verify, add and remove models.
     #[command(subcommand)]
     Models(ModelsCommand),
 }
 
 #[derive(Subcommand)]
 enum ModelsCommand {
-    /// List the models of the models folder, after the one in the program.
+    /// List what the models folder holds, after the model in the program: picture models, LoRAs, chat models, and files
+    /// that are of no use, with the reason.
     List,
-    /// Hash a model and name the tensors that are missing, unused or of another shape.
+    /// Hash a picture model and name the tensors that are missing, unused or of another shape.
     Verify {
         /// Its name, as `list` shows it.
         name: String,
     },
-    /// Copy a diffusers folder or a .safetensors file with its configuration into the models folder.
+    /// Copy a model into the models folder: a diffusers folder, a .safetensors file of Stable Diffusion 1.x, 2.x or XL, a
+    /// LoRA (which goes to `loras`), or a chat model (a GGUF file or a Hugging Face folder).
     Add {
         /// Where it lies.
         path: PathBuf,
+    },
+    /// Remove a model from the models folder.
+    Remove {
+        /// Its name, as `list` shows it; `loras/NAME` for the LoRA where something else has the name too.
+        name: String,
     },
 }
 
 #[derive(Subcommand)]
 enum UserCommand {
+    /// List all accounts with their roles.
+    List,
     /// Create a confirmed account.
     Create {
         /// Its address.
@@ -121,31 +133,41 @@ pub fn run() -> Result<(), String> {
     let filter = tracing_subscriber::EnvFilter::try_from_env("PLAYHOUSE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(colours)
+        .with_writer(std::io::stderr)
+        // Nobody reads the log any more: that ends no work.
+        .log_internal_errors(false)
+        .init();
+    for remark in playhouse::config::unknown_variables(
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()),
+    ) {
+        tracing::warn!("{remark}");
+    }
     let config = configuration(&cli.common)?;
     match cli.command.unwrap_or(Command::Serve) {
         Command::Serve => playhouse::in_system(playhouse::serve(config, stop_signal())),
         Command::Keys => {
             let keys = keys(&config)?;
-            let url = playhouse::running_at(&config.data).unwrap_or_else(|| config.url());
+            let url = playhouse::public_url_of_running(&config.data).unwrap_or_else(|| config.url());
             print(&json!({
                 "url": url, "anon_key": keys.anon_key(), "service_role_key": keys.service_role_key(),
                 "jwt_secret": keys.jwt_secret(),
             }))
         }
         Command::Schema => print(&models::describe::public_schema()),
+        Command::User(UserCommand::List) => playhouse::in_system(users::list(config)),
         Command::User(UserCommand::Create { email, password, role }) => {
-            playhouse::in_system(create_user(config, email, password, role))
+            playhouse::in_system(users::create(config, email, password, role))
         }
         Command::Backup { target } => backup(&config, &target),
         Command::Restore { backup } => {
             let manifest =
                 store::backup::restore(&backup, &config.data).map_err(|error| error.to_string())?;
-            eprintln!(
-                "restored {} pairs and {} blobs, up to commit {}",
-                manifest.pairs, manifest.blobs, manifest.commit
-            );
-            Ok(())
+            print(&json!({
+                "restored": config.data, "pairs": manifest.pairs, "blobs": manifest.blobs, "commit": manifest.commit,
+            }))
         }
         Command::Check { quick } => check(&config, quick),
         Command::Models(command) => models(&config, command),
@@ -181,6 +203,7 @@ fn configuration(common: &Common) -> Result<Config, String> {
         config.models_dir = config.data.join("models");
     }
     config.chat_model = common.chat_model.clone().or(config.chat_model);
+    config.find_chat_model();
     config.fetch_chat_model = common.fetch_chat_model.unwrap_or(config.fetch_chat_model);
     Ok(config)
 }
@@ -191,8 +214,13 @@ fn keys(config: &Config) -> Result<Keys, String> {
 }
 
 fn print(document: &Json) -> Result<(), String> {
-    println!("{}", serde_json::to_string_pretty(document).map_err(|error| error.to_string())?);
-    Ok(())
+    let text = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| format!("standard output: {error}")),
+    }
 }
 
 async fn stop_signal() {
@@ -212,82 +240,10 @@ async fn stop_signal() {
     tracing::info!("stopping: requests that run may end");
 }
 
-/// The answer of a running server; `None` when none runs.
-async fn ask(config: &Config, path: &str, body: &Json) -> Result<Option<Json>, String> {
-    let Some(url) = playhouse::running_at(&config.data) else { return Ok(None) };
-    let key = keys(config)?;
-    let request = reqwest::Client::new().post(format!("{url}{path}")).bearer_auth(key.service_role_key());
-    let response = match request.header("apikey", key.service_role_key()).json(body).send().await {
-        Ok(response) => response,
-        // What a killed server left behind.
-        Err(error) if error.is_connect() => return Ok(None),
-        Err(error) => return Err(error.to_string()),
-    };
-    let status = response.status();
-    let text = response.text().await.map_err(|error| error.to_string())?;
-    let answer: Json = serde_json::from_str(&text).unwrap_or(Json::Null);
-    if status.is_success() {
-        return Ok(Some(answer));
-    }
-    let (code, message) = (answer["error_code"].as_str(), answer["msg"].as_str());
-    let said = code.or(answer["code"].as_str()).zip(message.or(answer["message"].as_str()));
-    Err(said.map_or(text, |(code, message)| format!("{message} ({code})")))
-}
-
-async fn create_user(
-    config: Config,
-    email: String,
-    password: String,
-    role: Option<String>,
-) -> Result<(), String> {
-    if let Some(role) = &role {
-        // Before the account is made: it would stay behind without its role.
-        let roles = models::schema().known("user_roles");
-        models::convert::from_text(roles.kind(roles.at("role")), role).map_err(|error| error.to_string())?;
-    }
-    let account = json!({"email": email, "password": password, "email_confirm": true});
-    let (done, stopped) = tokio::sync::oneshot::channel::<()>();
-    let mut server = None;
-    let user = match ask(&config, "/auth/v1/admin/users", &account).await? {
-        Some(user) => user,
-        None => {
-            // No server runs: run one for a moment, so that an account is made in only one way.
-            let mut own = config.clone();
-            own.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-            own.fetch_chat_model = false;
-            let _ = std::fs::remove_file(config.data.join(playhouse::ADDRESS_FILE));
-            let wait = async {
-                let _ = stopped.await;
-            };
-            server = Some(actix::spawn(playhouse::serve(own, wait)));
-            let mut user = None;
-            for _ in 0..200 {
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                if server.as_ref().is_some_and(|server| server.is_finished()) {
-                    break;
-                }
-                user = ask(&config, "/auth/v1/admin/users", &account).await?;
-                if user.is_some() {
-                    break;
-                }
-            }
-            user.ok_or("the server did not start")?
-        }
-    };
-    if let Some(role) = role {
-        ask(&config, "/rest/v1/user_roles", &json!({"user_id": user["id"], "role": role})).await?;
-    }
-    drop(done);
-    if let Some(server) = server {
-        let _ = server.await;
-    }
-    print(&json!({"id": user["id"], "email": user["email"]}))
-}
-
 fn backup(config: &Config, target: &Path) -> Result<(), String> {
     let target = std::path::absolute(target).map_err(|error| error.to_string())?;
     let asked = json!({"target": target});
-    if let Some(manifest) = playhouse::in_system(ask(config, "/admin/v1/backup", &asked))? {
+    if let Some(manifest) = playhouse::in_system(running::ask(config, "/admin/v1/backup", &asked))? {
         return print(&manifest);
     }
     let store = existing(config)?;
@@ -313,18 +269,26 @@ fn models(config: &Config, command: ModelsCommand) -> Result<(), String> {
             if found["sound"] == true { Ok(()) } else { Err(format!("{name} cannot be loaded as it is")) }
         }
         ModelsCommand::Add { path } => print(&actors::render::add_model(folder, &path)?),
+        ModelsCommand::Remove { name } => {
+            let removed = actors::render::remove_model(folder, &name)?;
+            if config.image_model.as_ref() == Some(&name) {
+                tracing::warn!("image_model still names {name}");
+            }
+            print(&removed)
+        }
     }
 }
 
 fn check(config: &Config, quick: bool) -> Result<(), String> {
-    let report = match playhouse::in_system(ask(config, "/admin/v1/check", &json!({ "quick": quick })))? {
-        Some(report) => report,
-        None => {
-            let store = existing(config)?;
-            let report = store.check_with(Contents::of(quick)).map_err(|error| error.to_string())?;
-            playhouse::operate::report_json(&report)
-        }
-    };
+    let report =
+        match playhouse::in_system(running::ask(config, "/admin/v1/check", &json!({ "quick": quick })))? {
+            Some(report) => report,
+            None => {
+                let store = existing(config)?;
+                let report = store.check_with(Contents::of(quick)).map_err(|error| error.to_string())?;
+                playhouse::operate::report_json(&report)
+            }
+        };
     print(&report)?;
     if report["faults"] == 0 { Ok(()) } else { Err("the store has faults".into()) }
 }

@@ -9,12 +9,15 @@ pub mod functions;
 pub mod gotrue;
 pub mod keys;
 mod links;
+mod listen;
+mod nearest;
 pub mod openai;
 pub mod operate;
 pub mod postgrest;
 mod receive;
 mod request_line;
 mod routes;
+mod start_log;
 pub mod storage;
 pub mod token;
 mod token_cache;
@@ -26,7 +29,7 @@ use std::sync::Arc;
 use actors::catalog::seed_catalog::SeedCatalog;
 use actors::conversation::chat::Chat;
 use actors::job_scheduler::{RecoverJobs, run_recovery_loop};
-use actors::language::Engines;
+use actors::language::{Engines, watch_chat_worker};
 use actors::render::{Render, RenderOptions};
 use actors::{Actors, Mailbox};
 use rustix::io::Errno;
@@ -40,6 +43,7 @@ use bodies::Bodies;
 use config::Config;
 use keys::Keys;
 use links::OwnLinks;
+pub use listen::parse as parse_listen;
 
 /// Opens the store of a data folder and says in the log what was unusual.
 pub fn open(config: &Config) -> Result<Store, String> {
@@ -81,7 +85,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let sown = actors.ask(&models::Claims::service(), SeedCatalog).await;
     sown.map_err(|error| format!("the catalogue cannot be sown: {error}"))?;
     let engines = Engines::start(actors.store().clone(), config.language());
-    let chat = Chat::start(actors.clone(), engines).await.map_err(|error| error.to_string())?;
+    let chat = Chat::start(actors.clone(), engines.clone()).await.map_err(|error| error.to_string())?;
     // Before anybody draws: what an earlier process was drawing waits again.
     let recovered = actors.ask(&models::Claims::service(), RecoverJobs { local: true }).await;
     match recovered.map_err(|error| format!("unfinished jobs cannot be taken back: {error}"))? {
@@ -92,8 +96,13 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone()));
     let expiry = tokio::spawn(run_expiry_loop(actors.clone()));
+    let mut tasks = vec![sweeps, expiry, recovery];
+    if config.worker_probe_s > 0 {
+        let every = std::time::Duration::from_secs(config.worker_probe_s);
+        tasks.push(tokio::spawn(watch_chat_worker(actors.clone(), engines.clone(), every)));
+    }
     note_address(&config)?;
-    tracing::info!(url = config.url(), data = %config.data.display(), "serving");
+    start_log::report(&config, &engines);
     let bodies = Bodies::new(config.bodies_bytes_max);
     let keys = Arc::new(keys);
     let services = Services {
@@ -110,7 +119,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     };
     let connections_max = shared.config.connections_max;
     connections::serve(listener, routes::service(shared.clone()), connections_max, stopped).await;
-    for task in [sweeps, expiry, recovery] {
+    for task in tasks {
         task.abort();
     }
     if let Some(render) = &shared.services.render {
@@ -164,12 +173,22 @@ pub const ADDRESS_FILE: &str = "server.json";
 
 fn note_address(config: &Config) -> Result<(), String> {
     let path = config.data.join(ADDRESS_FILE);
-    let text = serde_json::json!({"url": format!("http://{}", config.listen), "pid": std::process::id()});
+    let here = format!("http://{}", listen::reachable(config.listen));
+    let text = serde_json::json!({"url": here, "public_url": config.url(), "pid": std::process::id()});
     std::fs::write(&path, text.to_string()).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// The address of the server that runs on a data folder, if one does.
+/// The address, on this machine, of the server that runs on a data folder, if one does.
 pub fn running_at(data: &Path) -> Option<String> {
+    running(data)?["url"].as_str().map(str::to_string)
+}
+
+/// The address by which clients reach the server that runs on a data folder, if one does.
+pub fn public_url_of_running(data: &Path) -> Option<String> {
+    running(data)?["public_url"].as_str().map(str::to_string)
+}
+
+fn running(data: &Path) -> Option<serde_json::Value> {
     let text = std::fs::read(data.join(ADDRESS_FILE)).ok()?;
     let note: serde_json::Value = serde_json::from_slice(&text).ok()?;
     // A killed server leaves its note behind, and whoever has its port now must not be given our keys.
@@ -177,5 +196,5 @@ pub fn running_at(data: &Path) -> Option<String> {
     if test_kill_process(process) == Err(Errno::SRCH) {
         return None;
     }
-    note["url"].as_str().map(str::to_string)
+    Some(note)
 }

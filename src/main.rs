@@ -1,5 +1,7 @@
 //! The command line of Playhouse.
 
+use std::io::Write;
+
 mod allocator;
 mod cli;
 
@@ -8,7 +10,8 @@ fn main() -> std::process::ExitCode {
     match cli::run() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(message) => {
-            eprintln!("playhouse: {message}");
+            // Where nobody reads it, nothing is lost.
+            let _ = writeln!(std::io::stderr(), "playhouse: {message}");
             std::process::ExitCode::FAILURE
         }
     }

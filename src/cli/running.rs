@@ -1,0 +1,84 @@
+//! What a running server is asked on the operator's behalf.
+
+use std::net::SocketAddr;
+
+use playhouse::config::Config;
+use reqwest::Method;
+use serde_json::Value as Json;
+
+/// The answer of a running server to a POST; `None` when none runs.
+pub(super) async fn ask(config: &Config, path: &str, body: &Json) -> Result<Option<Json>, String> {
+    send(config, Method::POST, path, Some(body)).await
+}
+
+/// The answer of a running server to a GET; `None` when none runs.
+pub(super) async fn get(config: &Config, path: &str) -> Result<Option<Json>, String> {
+    send(config, Method::GET, path, None).await
+}
+
+async fn send(
+    config: &Config,
+    method: Method,
+    path: &str,
+    body: Option<&Json>,
+) -> Result<Option<Json>, String> {
+    let Some(url) = playhouse::running_at(&config.data) else { return Ok(None) };
+    let key = super::keys(config)?;
+    let request = reqwest::Client::new().request(method, format!("{url}{path}"));
+    let mut request = request.bearer_auth(key.service_role_key()).header("apikey", key.service_role_key());
+    if let Some(body) = body {
+        request = request.json(body);
+    }
+    let response = match request.send().await {
+        Ok(response) => response,
+        // What a killed server left behind.
+        Err(error) if error.is_connect() => return Ok(None),
+        Err(error) => return Err(error.to_string()),
+    };
+    let status = response.status();
+    let text = response.text().await.map_err(|error| error.to_string())?;
+    let answer: Json = serde_json::from_str(&text).unwrap_or(Json::Null);
+    if status.is_success() {
+        return Ok(Some(answer));
+    }
+    let (code, message) = (answer["error_code"].as_str(), answer["msg"].as_str());
+    let said = code.or(answer["code"].as_str()).zip(message.or(answer["message"].as_str()));
+    Err(said.map_or(text, |(code, message)| format!("{message} ({code})")))
+}
+
+/// Does `work` while a server runs on the data folder: the one that does already, else one of our own for the while, so
+/// that everything is done in only one way.
+pub(super) async fn with_server<T>(
+    config: &Config,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    if get(config, "/auth/v1/health").await?.is_some() {
+        return work.await;
+    }
+    let mut own = config.clone();
+    own.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    own.fetch_chat_model = false;
+    own.local_worker = false;
+    own.worker_probe_s = 0;
+    let _ = std::fs::remove_file(config.data.join(playhouse::ADDRESS_FILE));
+    let (done, stopped) = tokio::sync::oneshot::channel::<()>();
+    let wait = async {
+        let _ = stopped.await;
+    };
+    let server = actix::spawn(playhouse::serve(own, wait));
+    let mut is_up = false;
+    for _ in 0..1200 {
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        is_up = !server.is_finished() && get(config, "/auth/v1/health").await?.is_some();
+        if is_up || server.is_finished() {
+            break;
+        }
+    }
+    let result = if is_up { Some(work.await) } else { None };
+    drop(done);
+    let served = server.await.map_err(|error| error.to_string())?;
+    match result {
+        Some(result) => result,
+        None => Err(served.err().unwrap_or_else(|| "the server did not start".into())),
+    }
+}

@@ -1,0 +1,96 @@
+//! What the log says at the start: what is there, who may come in, and what in the settings cannot be meant.
+
+use std::path::Path;
+
+use actors::language::{Engines, LocalStatus, is_chat_model};
+use actors::render::{list_loras, list_models};
+
+use crate::config::Config;
+use crate::nearest::did_you_mean;
+
+/// Names a setting that leads nowhere, and what may be meant.
+pub fn mistakes(config: &Config) -> Vec<String> {
+    let mut mistakes = Vec::new();
+    let folder = &config.models_dir;
+    // The default folder comes into being with the first model.
+    if *folder != config.data.join("models") && !folder.is_dir() {
+        mistakes.push(format!("models_dir: {} is no folder{}", folder.display(), neighbour(folder)));
+    }
+    if let Some(path) = config.chat_model.as_ref().filter(|path| !path.exists()) {
+        mistakes.push(format!("chat_model: {} does not exist{}", path.display(), neighbour(path)));
+    }
+    if let Some(path) = config.chat_model.as_ref().filter(|path| path.exists() && !is_chat_model(path)) {
+        let reason = "neither a GGUF file nor a folder with config.json and tokenizer.json";
+        mistakes.push(format!("chat_model: {} is {reason}", path.display()));
+    }
+    if let Some(name) = &config.image_model {
+        let models = list_models(folder);
+        if !models.iter().any(|model| model.name == *name) {
+            let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
+            let meant = did_you_mean(name, names.iter().copied());
+            mistakes.push(format!("image_model: there is no {name:?}, there is {}{meant}", names.join(", ")));
+        }
+    }
+    mistakes
+}
+
+/// The name beside a path that does not exist which it may mean.
+fn neighbour(path: &Path) -> String {
+    let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return String::new() };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|known| known != name)
+        .collect();
+    did_you_mean(name, names.iter().map(String::as_str))
+}
+
+/// Sums up what is served; `engines` are those that make words.
+pub fn report(config: &Config, engines: &Engines) {
+    for mistake in mistakes(config) {
+        tracing::error!("{mistake}");
+    }
+    let pictures: Vec<String> = list_models(&config.models_dir).into_iter().map(|model| model.name).collect();
+    let chats: Vec<String> = engines.local_models().into_iter().map(|model| model.name).collect();
+    let chats = match (chats.is_empty(), engines.local_status()) {
+        (false, _) => chats.join(", "),
+        (true, LocalStatus::Fetching(_)) => "the default one is being fetched".into(),
+        (true, _) => "none".into(),
+    };
+    tracing::info!(
+        folder = %config.models_dir.display(),
+        pictures = pictures.join(", "),
+        draws = config.image_model.as_deref().unwrap_or(actors::render::STARTER),
+        device = device(config),
+        loras = list_loras(&config.models_dir).len(),
+        chats,
+        "models"
+    );
+    tracing::info!(
+        url = config.url(),
+        listen = %config.listen,
+        data = %config.data.display(),
+        sign_up = sign_up(config),
+        credits = if config.charges_credits() { "charged" } else { "not charged" },
+        "serving; `playhouse keys` prints what clients need"
+    );
+}
+
+/// What draws.
+fn device(config: &Config) -> String {
+    let choice = config.image_device.parse::<actors::render::DeviceChoice>();
+    match (config.local_worker, choice) {
+        (false, _) => "none: jobs wait for workers".into(),
+        (true, Ok(choice)) => choice.resolved().to_string(),
+        (true, Err(error)) => error.to_string(),
+    }
+}
+
+fn sign_up(config: &Config) -> &'static str {
+    match (config.signup_enabled || config.anonymous_enabled, config.is_open_to_others()) {
+        (false, _) => "off",
+        (true, false) => "on, from this machine",
+        (true, true) => "on, for everybody who reaches the address (signup_enabled: false ends that)",
+    }
+}

@@ -1,17 +1,20 @@
 //! Commands and flags.
 
+mod output;
 mod running;
 mod users;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser, Subcommand};
 use playhouse::config::Config;
-use playhouse::keys::Keys;
 use serde_json::{Value as Json, json};
 use store::check::Contents;
+
+use output::print;
+use running::keys;
 
 /// A self-hosted studio server for AI characters: one binary, one data folder.
 #[derive(Parser)]
@@ -206,21 +209,6 @@ fn configuration(common: &Common) -> Result<Config, String> {
     config.find_chat_model();
     config.fetch_chat_model = common.fetch_chat_model.unwrap_or(config.fetch_chat_model);
     Ok(config)
-}
-
-fn keys(config: &Config) -> Result<Keys, String> {
-    store::folder::create_private(&config.data).map_err(|error| error.to_string())?;
-    Keys::load_or_create(&config.data, config)
-}
-
-fn print(document: &Json) -> Result<(), String> {
-    let text = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;
-    let mut out = std::io::stdout().lock();
-    match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| format!("standard output: {error}")),
-    }
 }
 
 async fn stop_signal() {

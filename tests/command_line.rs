@@ -82,7 +82,7 @@ fn a_reader_that_has_seen_enough_ends_nothing() {
         .expect("a shell");
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && !stderr.contains("panicked"), "{stderr}");
-    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "{");
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "[");
     // Neither does one that reads no complaints.
     let script = "\"$0\" check --data \"$1\" 2>&1 >/dev/null | true; exit ${PIPESTATUS[0]}";
     let status = Command::new("bash")

@@ -237,7 +237,10 @@ fn nsfw_is_refused_in_the_same_words_whatever_is_asked() {
     let server = undrawn(folder.path(), &[]);
     let (user, token) = server.sign_up("young@example.com");
     let chat = insert(&server, "conversations", json!({"user_id": user}));
-    let words = json!("nsfw needs an age-verified account");
+    let words = json!(
+        "nsfw needs an age-verified account: once birth_date stands in the account's own row of profiles, age_verified \
+         follows from 18 years on"
+    );
     let card = json!({"spec": "chara_card_v2", "spec_version": "2.0", "data": {"name": "Ann", "description": "a sailor",
         "personality": "", "scenario": "", "first_mes": "", "mes_example": ""}});
     let nsfw = json!({"contentType": "nsfw"});

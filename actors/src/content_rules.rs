@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::content_words::{EXPLICIT, INNOCENT, MINOR, MINOR_ANYWHERE, MINOR_THINGS};
 use crate::refusal::Refusal;
+pub use crate::refusal::needs_verified_age;
 
 /// The rating of a conversation, a prompt or a picture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -61,6 +61,14 @@ impl Refusal {
 /// How content rules travel through the store's triggers: HTTP 422 by PostgREST's convention.
 pub(crate) const CONTENT_REFUSED: &str = "PT422";
 
+/// Why something rated nsfw is refused to an account, and what its owner can do about it.
+pub fn needs_verified_age(what: &str) -> String {
+    format!(
+        "{what} needs an age-verified account: once birth_date stands in the account's own row of profiles, age_verified \
+         follows from 18 years on"
+    )
+}
+
 /// A refusal by the content rules, from inside a trigger.
 pub(crate) fn content_refused(reason: &str) -> StoreError {
     StoreError::Raised {

@@ -1,6 +1,6 @@
 //! The rating that is asked for, if the caller may have it.
 
-use actors::content_rules::ContentRating;
+use actors::content_rules::{self, ContentRating};
 
 use crate::context::Context;
 use crate::error::ServiceError;
@@ -19,7 +19,7 @@ pub fn rating(context: &Context, field: &str, asked: Option<&str>) -> Result<Con
 /// Refuses a rating to those who may not have it.
 pub fn admit(rating: ContentRating, may_have_nsfw: bool) -> Result<(), ServiceError> {
     match rating == ContentRating::Nsfw && !may_have_nsfw {
-        true => Err(ServiceError::content_refused("nsfw needs an age-verified account")),
+        true => Err(ServiceError::content_refused(content_rules::needs_verified_age("nsfw"))),
         false => Ok(()),
     }
 }

@@ -3,8 +3,15 @@
 use std::net::SocketAddr;
 
 use playhouse::config::Config;
+use playhouse::keys::Keys;
 use reqwest::Method;
 use serde_json::Value as Json;
+
+/// The keys of a data folder, made if there are none yet.
+pub(super) fn keys(config: &Config) -> Result<Keys, String> {
+    store::folder::create_private(&config.data).map_err(|error| error.to_string())?;
+    Keys::load_or_create(&config.data, config)
+}
 
 /// The answer of a running server to a POST; `None` when none runs.
 pub(super) async fn ask(config: &Config, path: &str, body: &Json) -> Result<Option<Json>, String> {
@@ -23,7 +30,7 @@ async fn send(
     body: Option<&Json>,
 ) -> Result<Option<Json>, String> {
     let Some(url) = playhouse::running_at(&config.data) else { return Ok(None) };
-    let key = super::keys(config)?;
+    let key = keys(config)?;
     let request = reqwest::Client::new().request(method, format!("{url}{path}"));
     let mut request = request.bearer_auth(key.service_role_key()).header("apikey", key.service_role_key());
     if let Some(body) = body {

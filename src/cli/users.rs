@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use playhouse::config::Config;
 use serde_json::{Value as Json, json};
 
-use super::print;
+use super::output::print;
 use super::running::{ask, get, with_server};
 
 /// Accounts of one answer.

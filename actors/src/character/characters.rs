@@ -3,7 +3,7 @@
 use models::{Row, Value};
 use store::{Caller, Event, StoreError, Transaction};
 
-use crate::refusal::content_refused;
+use crate::refusal::{content_refused, needs_verified_age};
 
 /// Age ranges that are minors.
 pub(crate) const MINORS: [&str; 2] = ["child", "teen"];
@@ -25,7 +25,7 @@ pub(crate) fn before_write(
         let caller = Caller::new(event.claims);
         let reads = transaction.reads();
         if !caller.is_age_verified(&reads)? && !caller.is_admin(&reads)? {
-            return Err(content_refused("rating a character nsfw needs an age-verified account"));
+            return Err(content_refused(&needs_verified_age("rating a character nsfw")));
         }
     }
     Ok(())

@@ -147,7 +147,7 @@ impl Sheet {
         let refuse =
             |reason: &str| Err(Refusal::ContentRefused { reason: format!("{}: {reason}", self.name) });
         if self.is_nsfw() && !caller_may_have_nsfw {
-            return refuse("an nsfw character needs an age-verified account");
+            return refuse(&content_rules::needs_verified_age("an nsfw character"));
         }
         if tier == ContentRating::Sfw {
             return Ok(());

@@ -1,0 +1,16 @@
+//! What commands answer, on standard output.
+
+use std::io::Write;
+
+use serde_json::Value as Json;
+
+/// Prints a document as JSON that people can read.
+pub(super) fn print(document: &Json) -> Result<(), String> {
+    let text = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;
+    let mut out = std::io::stdout().lock();
+    match writeln!(out, "{text}").and_then(|()| out.flush()) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.map_err(|error| format!("standard output: {error}")),
+    }
+}

@@ -1,5 +1,7 @@
 //! Reading the JSON of model folders, which Python wrote and anyone may have edited.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -65,12 +67,24 @@ pub(crate) fn read_json<T: DeserializeOwned>(path: &Path, name: &str) -> Result<
 
 /// Reads a text file of reasonable size.
 pub(crate) fn read_text(path: &Path) -> Result<String, DiffusionError> {
-    let size = std::fs::metadata(path).map_err(|source| DiffusionError::io(path, source))?.len();
+    let mut file = open_file(path)?;
+    let size = file.metadata().map_err(|source| DiffusionError::io(path, source))?.len();
     if size > CONFIG_BYTES_MAX {
         let reason = format!("{size} bytes are too many for a configuration");
         return Err(DiffusionError::weights(path.display().to_string(), reason));
     }
-    std::fs::read_to_string(path).map_err(|source| DiffusionError::io(path, source))
+    let mut text = String::new();
+    file.read_to_string(&mut text).map_err(|source| DiffusionError::io(path, source))?;
+    Ok(text)
+}
+
+/// Opens a regular file; opening a pipe would wait for somebody who writes.
+pub(crate) fn open_file(path: &Path) -> Result<File, DiffusionError> {
+    let io = |source| DiffusionError::io(path, source);
+    if !std::fs::metadata(path).map_err(io)?.is_file() {
+        return Err(DiffusionError::weights(path.display().to_string(), "not a regular file"));
+    }
+    File::open(path).map_err(io)
 }
 
 /// Parses JSON as Python writes it: `NaN` and `Infinity` outside strings count as null.

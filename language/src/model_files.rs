@@ -1,6 +1,5 @@
 //! What is in this file or folder? Opens a model, and describes one before it is taken into use.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -159,7 +158,7 @@ pub fn describe_model(path: &Path) -> Result<ModelDescription, LanguageError> {
 
 /// Feeds a file to a hash function, piece by piece; returns its length.
 pub(crate) fn hash_file(path: &Path, update: &mut dyn FnMut(&[u8])) -> Result<u64, LanguageError> {
-    let mut file = File::open(path).map_err(LanguageError::io(path))?;
+    let mut file = safetensors::open_file(path)?;
     let mut chunk = vec![0; 1 << 20];
     let mut bytes = 0;
     loop {

@@ -272,7 +272,9 @@ impl LocalModels {
 /// Whether a path is a chat model by its looks: a GGUF file, or a Hugging Face folder with a tokenizer.
 pub fn is_chat_model(path: &Path) -> bool {
     let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
-    is_gguf || (path.join("config.json").is_file() && path.join("tokenizer.json").is_file())
+    // A pipe or a folder may have the name of a model.
+    (is_gguf && path.is_file())
+        || (path.join("config.json").is_file() && path.join("tokenizer.json").is_file())
 }
 
 /// The chat models of a folder by name, the one that is fetched by default first.
@@ -308,6 +310,11 @@ mod tests {
         let list = || list_chat_models(folder.path());
         assert!(list().is_empty());
         std::fs::create_dir(folder.path().join(".fetch-1")).expect("a folder");
+        std::fs::create_dir(folder.path().join("folder.gguf")).expect("a folder");
+        let _socket =
+            std::os::unix::net::UnixListener::bind(folder.path().join("socket.gguf")).expect("a socket");
+        let pipe = std::process::Command::new("mkfifo").arg(folder.path().join("pipe.gguf")).status();
+        assert!(pipe.expect("mkfifo runs").success());
         assert!(list().is_empty());
         for name in ["b.GGUF", "a.gguf"] {
             std::fs::write(folder.path().join(name), b"x").expect("a file");

@@ -14,7 +14,7 @@ static KNOWN: Mutex<Vec<(Key, String)>> = Mutex::new(Vec::new());
 
 /// The hash of a file, hexadecimal; `None` if it cannot be read.
 pub(super) fn lora_hash(path: &Path) -> Option<String> {
-    let about = std::fs::metadata(path).ok()?;
+    let about = std::fs::metadata(path).ok().filter(|about| about.is_file())?;
     let key: Key = (path.to_path_buf(), about.len(), about.modified().ok());
     let find =
         |known: &[(Key, String)]| known.iter().find(|(known, _)| *known == key).map(|(_, hash)| hash.clone());

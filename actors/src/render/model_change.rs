@@ -110,8 +110,12 @@ fn copy_all(parts: &[(PathBuf, PathBuf)]) -> Result<(), String> {
 
 /// Copies a file, or a folder with all it holds; links are followed once, as their targets.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
-    if !from.is_dir() {
+    if from.is_file() {
         return fs::copy(from, to).map(|_| ());
+    }
+    if !from.is_dir() {
+        // Reading a pipe would wait for a writer.
+        return Err(std::io::Error::other(format!("{} is neither a file nor a folder", from.display())));
     }
     fs::create_dir_all(to)?;
     for entry in fs::read_dir(from)? {

@@ -84,13 +84,9 @@ impl WeightFile {
     /// Opens a file and reads its header.
     pub fn open(path: &Path) -> Result<Self, DiffusionError> {
         let name = path.display().to_string();
-        let mut file = File::open(path).map_err(|source| DiffusionError::io(path, source))?;
         let io = |source| DiffusionError::io(path, source);
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
-            return Err(DiffusionError::weights(name, "not a file"));
-        }
-        let length = metadata.len();
+        let mut file = crate::config::open_file(path)?;
+        let length = file.metadata().map_err(io)?.len();
         let mut start = [0u8; 8];
         if length < 8 {
             return Err(DiffusionError::weights(name, "too short to be safetensors"));

@@ -131,7 +131,7 @@ fn wrong_type(key: &str, wanted: &str, found: &MetadataValue) -> LanguageError {
 
 /// Opens a GGUF file (version 2 or 3) and reads everything but the tensors' numbers.
 pub fn open(path: &Path) -> Result<(Metadata, Checkpoint), LanguageError> {
-    let file = File::open(path).map_err(LanguageError::io(path))?;
+    let file = super::safetensors::open_file(path)?;
     let file_bytes = file.metadata().map_err(LanguageError::io(path))?.len();
     let mut reader = Reader { source: BufReader::new(&file), position: 0, file_bytes, path };
     let (metadata, entries) = reader.header()?;

@@ -65,9 +65,17 @@ pub fn read_json(folder: &Path, name: &str) -> Result<Option<serde_json::Value>,
         .map_err(|error| LanguageError::malformed(path.display().to_string(), error.to_string()))
 }
 
+/// Opens a regular file; opening a pipe would wait for somebody who writes.
+pub(crate) fn open_file(path: &Path) -> Result<File, LanguageError> {
+    if !std::fs::metadata(path).map_err(LanguageError::io(path))?.is_file() {
+        return Err(LanguageError::malformed(path.display().to_string(), "not a regular file"));
+    }
+    File::open(path).map_err(LanguageError::io(path))
+}
+
 /// Reads a whole file that ought to be small.
 pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, LanguageError> {
-    let file = File::open(path).map_err(LanguageError::io(path))?;
+    let file = open_file(path)?;
     let mut bytes = Vec::new();
     file.take(JSON_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(LanguageError::io(path))?;
     if bytes.len() as u64 > JSON_BYTES_MAX {
@@ -100,12 +108,12 @@ fn read_header(
     tensors: &mut BTreeMap<String, TensorEntry>,
 ) -> Result<File, LanguageError> {
     let wrong = |detail: String| LanguageError::malformed(path.display().to_string(), detail);
-    let mut file = File::open(path).map_err(LanguageError::io(path))?;
+    let mut file = open_file(path)?;
     let file_bytes = file.metadata().map_err(LanguageError::io(path))?.len();
     let mut start = [0u8; 8];
     file.read_exact(&mut start).map_err(|_| wrong("shorter than its header".into()))?;
     let header_bytes = u64::from_le_bytes(start);
-    if header_bytes > HEADER_BYTES_MAX || header_bytes > file_bytes - 8 {
+    if header_bytes > HEADER_BYTES_MAX || header_bytes > file_bytes.saturating_sub(8) {
         return Err(wrong(format!("a header of {header_bytes} bytes in a file of {file_bytes}")));
     }
     let mut bytes = vec![0; header_bytes as usize];

@@ -8,7 +8,7 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::job_rows::{by_id, entries, first, in_micros, jobs, set};
+use super::job_rows::{by_id, entries, first, has_come, in_micros, jobs, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
@@ -118,7 +118,9 @@ impl ClaimJob {
         let mut found = reader.stored(&waiting, Command::Select)?;
         found.sort_by_key(|row| row[entries.at("created_at")].as_micros());
         for (place, entry) in found.into_iter().enumerate() {
-            let due = entry[entries.at("not_before")].as_micros().is_none_or(|micros| micros <= now);
+            let created = entry[entries.at("created_at")].as_micros();
+            let not_before = entry[entries.at("not_before")].as_micros();
+            let due = not_before.is_none_or(|time| has_come(time, created, now));
             let here = entry[entries.at("queue")]
                 .as_str()
                 .is_some_and(|queue| self.queues.iter().any(|it| it == queue));

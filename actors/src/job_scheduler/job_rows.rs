@@ -53,6 +53,15 @@ pub(super) fn in_micros(micros: i64) -> Value {
     Value::Timestamp(chrono::Utc::now().timestamp_micros().saturating_add(micros))
 }
 
+/// A clock that is behind the time at which something was set by more than this was set back meanwhile.
+const SET_BACK_MICROS: i64 = 60_000_000;
+
+/// Whether a time that was set at `set_at` has come. After a clock was set back that is not known, and the answer is yes:
+/// otherwise a job would wait, or a silent worker keep it, for as long as the clock went back.
+pub(super) fn has_come(time: i64, set_at: Option<i64>, now: i64) -> bool {
+    time <= now || set_at.is_some_and(|set_at| set_at.saturating_sub(now) > SET_BACK_MICROS)
+}
+
 /// Whether a report of `attempt` is about the job as it is: about its attempt that runs, or, where the reporter does
 /// not know which that is, about a job that has not ended.
 pub(super) fn is_current(job: &Row, attempt: Option<i64>) -> bool {
@@ -72,4 +81,21 @@ pub(super) fn merged(job: &Row, members: Map<String, Json>) -> Value {
     };
     metadata.extend(members);
     Value::json(&Json::Object(metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_waits_for_a_clock_that_was_set_back() {
+        let (minute, hour, now) = (60_000_000, 3_600_000_000, 3_600_000_000_000_000);
+        assert!(!has_come(now + minute, Some(now), now));
+        assert!(!has_come(now + 1, None, now));
+        assert!(has_come(now, Some(now - minute), now));
+        // Clocks of machines differ a little.
+        assert!(!has_come(now + 2 * minute, Some(now + minute / 2), now));
+        assert!(has_come(now + hour + 5 * minute, Some(now + hour), now));
+        assert!(has_come(i64::MAX, Some(i64::MAX), i64::MIN));
+    }
 }

@@ -8,7 +8,7 @@ use store::{Caller, Transaction};
 use uuid::Uuid;
 
 use super::fail_job::give_back;
-use super::job_rows::{by_id, entries, jobs, set};
+use super::job_rows::{by_id, entries, has_come, jobs, set};
 use super::provider_jobs::lost;
 use super::{LOCAL_WORKER, PROVIDER_QUEUE};
 use crate::Actors;
@@ -52,7 +52,9 @@ impl Decision for RecoverJobs {
         let now = chrono::Utc::now().timestamp_micros();
         let mut taken = 0;
         let is_gone = |entry: &Row| {
-            let lapsed = entry[entries.at("lease_until")].as_micros().is_some_and(|until| until < now);
+            let claimed = entry[entries.at("claimed_at")].as_micros();
+            let until = entry[entries.at("lease_until")].as_micros();
+            let lapsed = until.is_some_and(|until| has_come(until, claimed, now));
             if is_local(entry) { self.local } else { lapsed }
         };
         for (entry, id, job) in running(transaction, is_gone)? {

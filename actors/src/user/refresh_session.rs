@@ -76,7 +76,8 @@ impl Decision for RefreshSession {
         }
         let reuse_micros = i64::try_from(self.reuse_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
         match token[tokens.at("used_at")].as_micros() {
-            Some(used) if now.saturating_sub(used) > reuse_micros => {
+            // Also where the clock was set back behind the use: how long ago it was is not known then.
+            Some(used) if now.abs_diff(used) > reuse_micros.unsigned_abs() => {
                 transaction.delete(&service, sessions, &session)?;
                 return Ok(Refreshed::AlreadyUsed);
             }

@@ -105,6 +105,8 @@ pub struct Config {
     pub fetch_private_addresses: bool,
     /// Open although acknowledged commits are missing.
     pub accept_data_loss: bool,
+    /// Keep a copy of an engine that does not open, and open it without its snapshot.
+    pub salvage: bool,
     /// The chat model, a GGUF file or a Hugging Face folder; by default one of `models_dir`.
     pub chat_model: Option<PathBuf>,
     /// Whether the default chat model is fetched when there is none.
@@ -169,6 +171,7 @@ impl Default for Config {
             fetch_references: true,
             fetch_private_addresses: false,
             accept_data_loss: false,
+            salvage: false,
             chat_model: None,
             fetch_chat_model: true,
             chat_replies_max: 4,

@@ -50,6 +50,7 @@ pub fn open(config: &Config) -> Result<Store, String> {
     let options = OpenOptions {
         cache_bytes: config.cache_bytes,
         accept_data_loss: config.accept_data_loss,
+        salvage: config.salvage,
         disk_reserve_bytes: config.disk_reserve_bytes,
     };
     let (store, opened) =
@@ -79,18 +80,19 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     config.listen = listener.local_addr().map_err(|error| error.to_string())?;
     let store = open(&config)?;
     let keys = Keys::load_or_create(&config.data, &config)?;
+    store.check_in_background();
     let actors = Actors::start(store, Mailbox { capacity: config.mailbox_capacity });
     let seeded = actors.ask(&models::Claims::service(), actors::file::seed_buckets::SeedBuckets).await;
-    seeded.map_err(|error| format!("the buckets cannot be made: {error}"))?;
+    unless_full(seeded, "the buckets cannot be made")?;
     let sown = actors.ask(&models::Claims::service(), SeedCatalog).await;
-    sown.map_err(|error| format!("the catalogue cannot be sown: {error}"))?;
+    unless_full(sown, "the catalogue cannot be sown")?;
     let engines = Engines::start(actors.store().clone(), config.language());
     let chat = Chat::start(actors.clone(), engines.clone()).await.map_err(|error| error.to_string())?;
     // Before anybody draws: what an earlier process was drawing waits again.
     let recovered = actors.ask(&models::Claims::service(), RecoverJobs { local: true }).await;
-    match recovered.map_err(|error| format!("unfinished jobs cannot be taken back: {error}"))? {
-        0 => {}
-        count => tracing::warn!(count, "took back jobs that an earlier process was drawing"),
+    match unless_full(recovered, "unfinished jobs cannot be taken back")? {
+        None | Some(0) => {}
+        Some(count) => tracing::warn!(count, "took back jobs that an earlier process was drawing"),
     }
     let recovery = tokio::spawn(run_recovery_loop(actors.clone()));
     let render = start_render(&actors, &config)?;
@@ -101,7 +103,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         let every = std::time::Duration::from_secs(config.worker_probe_s);
         tasks.push(tokio::spawn(watch_chat_worker(actors.clone(), engines.clone(), every)));
     }
-    note_address(&config)?;
+    if let Err(error) = note_address(&config) {
+        // The command line then works on the folder at rest only, which is no reason to serve nothing.
+        tracing::warn!(error, "the command line will not find this server");
+    }
     start_log::report(&config, &engines);
     let bodies = Bodies::new(config.bodies_bytes_max);
     let keys = Arc::new(keys);
@@ -127,6 +132,18 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     }
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     Ok(())
+}
+
+/// What a start writes, where the disk has room for it: without, what is there is served all the same.
+fn unless_full<T>(written: Result<T, actors::Refusal>, what: &str) -> Result<Option<T>, String> {
+    match written {
+        Ok(written) => Ok(Some(written)),
+        Err(error @ actors::Refusal::Store(store::StoreError::DiskFull)) => {
+            tracing::error!(%error, "{what}; what is there is served");
+            Ok(None)
+        }
+        Err(error) => Err(format!("{what}: {error}")),
+    }
 }
 
 /// How often expired results are looked for.

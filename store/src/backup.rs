@@ -1,20 +1,17 @@
 //! Online backup.
 //!
-//! A backup copies the tree in key order while writes go on. A commit that changes a pair which was not copied yet
-//! first puts the old value into the `Tap`; so the copy shows the store exactly as it was when the backup began,
-//! and a writer never waits for more than its own few pairs.
+//! A backup copies the pairs of one moment (`snapshot.rs`) while writes go on, and the blobs that they name.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::ops::Bound;
 use std::path::Path;
-use std::sync::PoisonError;
 
 use serde::{Deserialize, Serialize};
 
 use crate::blob::BlobHash;
+use crate::digest::Audit;
 use crate::error::StoreError;
+use crate::snapshot::Snapshot;
 use crate::source::PendingPair;
 use crate::{Store, folder, keys};
 
@@ -25,30 +22,6 @@ pub(crate) const PAIRS: &str = "pairs.bin";
 pub(crate) const MANIFEST: &str = "manifest.json";
 /// The secrets of the data folder: without them no token and no signed URL stays valid.
 pub(crate) const SECRETS: &str = "keys.json";
-const PAIRS_PER_STEP: usize = 512;
-
-/// Old values of pairs that a running backup has not copied yet.
-pub(crate) struct Tap {
-    /// Everything up to here is copied.
-    copied_to: Vec<u8>,
-    old: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
-}
-
-impl Tap {
-    pub fn keep_old<'k>(
-        &mut self,
-        tree: &sled::Tree,
-        keys: impl Iterator<Item = &'k Vec<u8>>,
-    ) -> Result<(), StoreError> {
-        for key in keys.filter(|key| **key > self.copied_to) {
-            if !self.old.contains_key(key) {
-                self.old.insert(key.clone(), tree.get(key)?.map(|value| value.to_vec()));
-            }
-        }
-        Ok(())
-    }
-}
-
 /// What a backup holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
@@ -65,55 +38,52 @@ pub struct Manifest {
     pub secrets_checksum: Option<String>,
     /// When it began, in microseconds since 1970.
     pub at_micros: i64,
+    /// What the store lacked already, in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<String>,
 }
 
 impl Store {
-    /// Writes a backup into the new folder `target`, while reads and writes go on.
+    /// Writes a backup into the new folder `target`, while reads and writes go on. One that fails leaves nothing.
     pub fn backup(&self, target: &Path) -> Result<Manifest, StoreError> {
         folder::create_new_private(target)?;
-        let commit = {
-            let last = self.lock();
-            let mut tap = self.inner.tap.lock().unwrap_or_else(PoisonError::into_inner);
-            if tap.is_some() {
-                return Err(StoreError::Open("another backup is running".into()));
-            }
-            *tap = Some(Tap { copied_to: Vec::new(), old: BTreeMap::new() });
-            *last
-        };
-        let result = self.copy_to(target, commit);
-        *self.inner.tap.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        let result = self.copy_to(target);
+        if result.is_err() {
+            let _ = fs::remove_dir_all(target);
+        }
         result
     }
 
-    fn copy_to(&self, target: &Path, commit: u64) -> Result<Manifest, StoreError> {
+    fn copy_to(&self, target: &Path) -> Result<Manifest, StoreError> {
         let at_micros = chrono::Utc::now().timestamp_micros();
         let path = target.join(PAIRS);
         let mut writer = PairWriter::create(&path)?;
-        let mut cursor: Vec<u8> = Vec::new();
         let mut blobs = Vec::new();
-        loop {
-            let step = self.next_step(&cursor)?;
-            let Some(last) = step.last() else { break };
-            cursor = last.0.clone();
-            for (key, value) in step {
-                let Some(value) = value else { continue };
-                if key.starts_with(&keys::all_blob_uses())
-                    && let Some(hash) = keys::blob_of_use(&key)
-                    && blobs.last() != Some(&hash)
-                {
-                    blobs.push(hash);
-                }
-                writer.write(&key, &value)?;
+        let snapshot = Snapshot::begin_with_blobs(&self.inner.core)?;
+        let mut audit = Audit::new(&self.inner.ids);
+        snapshot.each(&mut |(key, value): PendingPair| {
+            let Some(value) = value else { return Ok(()) };
+            audit.see(&key, &value)?;
+            if key.starts_with(&keys::all_blob_uses())
+                && let Some(hash) = keys::blob_of_use(&key)
+                && blobs.last() != Some(&hash)
+            {
+                blobs.push(hash);
             }
-        }
+            writer.write(&key, &value)
+        })?;
         let (pairs, checksum) = writer.finish()?;
         for hash in &blobs {
             self.copy_blob(hash, target)?;
         }
+        let commit = snapshot.commit;
+        drop(snapshot);
         let secrets_checksum = self.copy_secrets(target)?;
         folder::sync_all_below(target)?;
         let blobs = blobs.len() as u64;
-        let manifest = Manifest { commit, pairs, blobs, checksum, secrets_checksum, at_micros };
+        let faults = audit.differences(models::schema());
+        faults.iter().for_each(|fault| tracing::error!(fault, "the store that is backed up is damaged"));
+        let manifest = Manifest { commit, pairs, blobs, checksum, secrets_checksum, at_micros, faults };
         let text =
             serde_json::to_vec_pretty(&manifest).map_err(|error| StoreError::Corrupt(error.to_string()))?;
         // Last: a folder without it is no backup.
@@ -123,7 +93,7 @@ impl Store {
     }
 
     fn copy_secrets(&self, target: &Path) -> Result<Option<String>, StoreError> {
-        let path = self.inner.folder.join(SECRETS);
+        let path = self.inner.core.data.join(SECRETS);
         match fs::read(&path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(StoreError::io(&path)(error)),
@@ -132,32 +102,6 @@ impl Store {
                 Ok(Some(blake3::hash(&bytes).to_hex().to_string()))
             }
         }
-    }
-
-    /// The next pairs after `cursor` as they were when the backup began; a removed pair has no value.
-    fn next_step(&self, cursor: &[u8]) -> Result<Vec<PendingPair>, StoreError> {
-        // The lock keeps commits out while these few pairs are read and marked as copied.
-        let _last = self.lock();
-        let mut tap = self.inner.tap.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(tap) = tap.as_mut() else { return Ok(Vec::new()) };
-        let after = (Bound::Excluded(cursor.to_vec()), Bound::Unbounded);
-        let mut step: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        for pair in self.inner.tree.range::<Vec<u8>, _>(after).take(PAIRS_PER_STEP) {
-            let (key, value) = pair?;
-            step.insert(key.to_vec(), Some(value.to_vec()));
-        }
-        let full = step.len() == PAIRS_PER_STEP;
-        let end = step.keys().next_back().cloned();
-        let in_step = |key: &Vec<u8>| !full || end.as_ref().is_some_and(|end| key <= end);
-        let old: Vec<Vec<u8>> = tap.old.keys().filter(|key| in_step(key)).cloned().collect();
-        for key in old {
-            let value = tap.old.remove(&key).flatten();
-            step.insert(key, value);
-        }
-        if let Some(last) = step.keys().next_back() {
-            tap.copied_to = last.clone();
-        }
-        Ok(step.into_iter().collect())
     }
 
     fn copy_blob(&self, hash: &BlobHash, target: &Path) -> Result<(), StoreError> {

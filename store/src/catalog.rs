@@ -9,7 +9,6 @@ use models::{Schema, TableInfo};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StoreError;
-use crate::keys;
 
 /// The numbers of one table, by declared position.
 #[derive(Debug)]
@@ -64,25 +63,35 @@ pub(crate) struct Numbered {
 }
 
 /// Numbers everything that `schema` declares.
-pub(crate) fn number(tree: &sled::Tree, schema: &Schema) -> Result<Numbered, StoreError> {
-    let before = tree.get(keys::CATALOG)?;
-    let mut catalog: Catalog = match &before {
-        None => Catalog::default(),
-        Some(bytes) => {
-            serde_json::from_slice(bytes).map_err(|error| StoreError::Corrupt(format!("catalog: {error}")))?
-        }
-    };
+///
+/// `before` is the catalog as it is kept.
+pub(crate) fn number(before: Option<&[u8]>, schema: &Schema) -> Result<Numbered, StoreError> {
+    let mut catalog = before.map_or_else(|| Ok(Catalog::default()), parse)?;
     let mut numbered =
         Numbered { tables: Vec::new(), to_fill: Vec::new(), to_drop: Vec::new(), changed: None };
     for table in &schema.tables {
         number_table(table, &mut catalog, &mut numbered);
     }
-    let after =
-        serde_json::to_vec(&catalog).map_err(|error| StoreError::Corrupt(format!("catalog: {error}")))?;
-    if before.is_none_or(|before| before != after) {
+    let after = to_bytes(&catalog)?;
+    if before.is_none_or(|before| before != after.as_slice()) {
         numbered.changed = Some(after);
     }
     Ok(numbered)
+}
+
+fn parse(bytes: &[u8]) -> Result<Catalog, StoreError> {
+    serde_json::from_slice(bytes).map_err(|error| StoreError::Corrupt(format!("catalog: {error}")))
+}
+
+fn to_bytes(catalog: &Catalog) -> Result<Vec<u8>, StoreError> {
+    serde_json::to_vec(catalog).map_err(|error| StoreError::Corrupt(format!("catalog: {error}")))
+}
+
+/// The catalog of a store that has its rows and whose indexes are all to be filled.
+pub(crate) fn without_indexes(catalog: &[u8]) -> Result<Vec<u8>, StoreError> {
+    let mut catalog = parse(catalog)?;
+    catalog.tables.values_mut().for_each(|entry| entry.indexes.clear());
+    to_bytes(&catalog)
 }
 
 fn number_table(table: &TableInfo, catalog: &mut Catalog, numbered: &mut Numbered) {

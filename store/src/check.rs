@@ -1,5 +1,6 @@
-//! Looks the whole store over: every index entry has its row and the reverse, every foreign key resolves, every
-//! blob that a row names is there with the bytes that its name says, and every blob that is there is named.
+//! Looks the whole store over: every table has the rows that were committed, every index entry has its row and the
+//! reverse, every foreign key resolves, every blob that a row names is there with the bytes that its name says, and
+//! every blob that is there is named.
 //!
 //! Each of these promises is about one row and what belongs to it, so writes go on meanwhile: what looks broken is
 //! looked at again under the commit lock, where nothing can change, and only then reported.
@@ -10,10 +11,15 @@ use std::time::Duration;
 use models::{TableInfo, schema};
 
 use crate::blob::{BlobHash, Condition};
+use crate::digest::Audit;
 use crate::error::StoreError;
+use crate::snapshot::Snapshot;
+use crate::source::{Pair, PendingPair, Source};
 use crate::transaction::named_blobs;
-use crate::{Store, codec, keys};
+use crate::{Store, codec, encode, keys};
 
+/// Pairs that are read before the engine is given back.
+const PAIRS_PER_STEP: usize = 512;
 /// Findings listed at most; the counts go on.
 const LISTED_MAX: usize = 100;
 
@@ -51,6 +57,33 @@ pub struct Report {
     pub orphans: Vec<BlobHash>,
 }
 
+/// Whether the store is whole, as far as it was looked over since it was opened.
+#[derive(Clone, Debug, Default)]
+pub enum Integrity {
+    /// Not looked over yet.
+    #[default]
+    Unknown,
+    /// Being looked over.
+    Checking,
+    /// Every promise holds, but for the contents of blobs.
+    Sound {
+        /// Rows looked at.
+        rows: u64,
+    },
+    /// Something is missing or broken.
+    Damaged {
+        /// Broken promises.
+        faults: u64,
+        /// The first of them, in words.
+        listed: Vec<String>,
+    },
+    /// It could not be looked over.
+    Failed {
+        /// Why not.
+        reason: String,
+    },
+}
+
 impl Report {
     fn add(&mut self, faults: Vec<String>) {
         self.faults += faults.len() as u64;
@@ -68,6 +101,7 @@ impl Store {
     /// Checks everything; reading all blobs can be left out.
     pub fn check_with(&self, contents: Contents) -> Result<Report, StoreError> {
         let mut report = Report::default();
+        report.add(self.lost_rows()?);
         for table in &schema().tables {
             let ids = &self.inner.ids[table.id];
             report.rows += self.check_pairs(&keys::prefix(ids.id, 0), &mut report, |key, value| {
@@ -83,13 +117,51 @@ impl Store {
         self.check_pairs(&keys::all_blob_uses(), &mut report, |key, _| self.use_faults(key))?;
         for (hash, ..) in self.inner.blobs.list()? {
             report.blobs += 1;
-            if self.inner.tree.scan_prefix(keys::blob_uses(&hash)).next().is_none() {
+            if !self.is_used(&hash)? {
                 report.orphans.push(hash);
             } else if contents == Contents::Read && self.inner.blobs.verify(&hash) == Condition::Damaged {
                 report.add(vec![format!("blob {} is damaged", hash.hex())]);
             }
         }
         Ok(report)
+    }
+
+    /// Looks the store over on a thread of its own, but for the contents of blobs; [`Store::integrity`] says what came
+    /// of it, and the log too if it is no good.
+    pub fn check_in_background(&self) {
+        self.note_integrity(Integrity::Checking);
+        let store = self.clone();
+        let started = std::thread::Builder::new().name("check".into()).spawn(move || {
+            let found = match store.check_with(Contents::Skip) {
+                Ok(report) if report.faults == 0 => Integrity::Sound { rows: report.rows },
+                Ok(report) => {
+                    report.listed.iter().for_each(|fault| tracing::error!(fault, "the store is damaged"));
+                    let (faults, listed) = (report.faults, report.listed);
+                    tracing::error!(
+                        faults,
+                        "restore a backup, or write what can be read with `playhouse salvage`"
+                    );
+                    Integrity::Damaged { faults, listed }
+                }
+                Err(error) => {
+                    tracing::error!(%error, "the store could not be looked over");
+                    Integrity::Failed { reason: error.to_string() }
+                }
+            };
+            store.note_integrity(found);
+        });
+        if let Err(error) = started {
+            self.note_integrity(Integrity::Failed { reason: error.to_string() });
+        }
+    }
+
+    fn note_integrity(&self, integrity: Integrity) {
+        *self.inner.integrity.lock().unwrap_or_else(PoisonError::into_inner) = integrity;
+    }
+
+    /// Whether the store is whole, as far as that is known.
+    pub fn integrity(&self) -> Integrity {
+        self.inner.integrity.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Looks at every pair that begins with `prefix` and counts them.
@@ -100,18 +172,50 @@ impl Store {
         faults: impl Fn(&[u8], &[u8]) -> Result<Vec<String>, StoreError>,
     ) -> Result<u64, StoreError> {
         let mut count = 0;
-        for pair in self.inner.tree.scan_prefix(prefix) {
-            let (key, value) = pair?;
-            count += 1;
-            if faults(&key, &value)?.is_empty() {
-                continue;
-            }
-            let _last = self.lock();
-            if let Some(value) = self.inner.tree.get(&key)? {
-                report.add(faults(&key, &value)?);
+        let end = encode::after_prefix(prefix);
+        let mut from = prefix.to_vec();
+        loop {
+            // A few at a time, so that a failed engine can be exchanged meanwhile.
+            let step: Vec<Pair> = {
+                let live = self.inner.core.engine.get()?;
+                live.range(from.clone(), end.clone(), false).take(PAIRS_PER_STEP).collect::<Result<_, _>>()?
+            };
+            let Some((last, _)) = step.last() else { return Ok(count) };
+            from = last.to_vec();
+            from.push(0);
+            for (key, value) in step {
+                count += 1;
+                if faults(&key, &value)?.is_empty() {
+                    continue;
+                }
+                let _head = self.lock();
+                if let Some(value) = self.get(&key)? {
+                    report.add(faults(&key, &value)?);
+                }
             }
         }
-        Ok(count)
+    }
+
+    /// Tables whose rows are not those that were committed, in words.
+    fn lost_rows(&self) -> Result<Vec<String>, StoreError> {
+        let mut audit = Audit::new(&self.inner.ids);
+        Snapshot::begin(&self.inner.core)?.each(&mut |(key, value): PendingPair| match value {
+            Some(value) => audit.see(&key, &value),
+            None => Ok(()),
+        })?;
+        Ok(audit.differences(schema()))
+    }
+
+    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        Source::get(&*self.inner.core.engine.get()?, key)
+    }
+
+    /// Whether a row names the blob.
+    fn is_used(&self, hash: &BlobHash) -> Result<bool, StoreError> {
+        let live = self.inner.core.engine.get()?;
+        let uses = keys::blob_uses(hash);
+        let mut pairs = live.range(uses.clone(), encode::after_prefix(&uses), false);
+        Ok(pairs.next().transpose()?.is_some())
     }
 
     fn row_faults(&self, table: &TableInfo, key: &[u8], bytes: &[u8]) -> Result<Vec<String>, StoreError> {
@@ -137,7 +241,7 @@ impl Store {
         }
         for (position, index) in table.indexes.iter().enumerate() {
             for fields in keys::index_fields(table, index, &row) {
-                if self.inner.tree.get(keys::index_entry(ids, position, &fields, &primary_key))?.is_none() {
+                if self.get(&keys::index_entry(ids, position, &fields, &primary_key))?.is_none() {
                     let name = &index.names[0];
                     faults.push(format!("a row of {} is missing from index {name}", table.name()));
                 }
@@ -154,7 +258,7 @@ impl Store {
         faults.extend(named.iter().filter(|hash| !self.inner.blobs.exists(hash)).map(missing));
         blobs.extend(named);
         for hash in blobs {
-            if self.inner.tree.get(keys::blob_use(&hash, ids, &primary_key))?.is_none() {
+            if self.get(&keys::blob_use(&hash, ids, &primary_key))?.is_none() {
                 faults.push(format!("the use of blob {} by {} is not noted", hash.hex(), table.name()));
             }
         }
@@ -190,7 +294,7 @@ impl Store {
                 return Ok(false);
             };
             let ids = &self.inner.ids[table.id];
-            let Some(bytes) = self.inner.tree.get(keys::row(ids, primary_key))? else { return Ok(false) };
+            let Some(bytes) = self.get(&keys::row(ids, primary_key))? else { return Ok(false) };
             // A row that does not decode is a fault found with the row.
             Ok(match codec::spilled(&bytes, table) {
                 Ok(spilled) if spilled.iter().any(|(_, other)| *other == hash) => true,
@@ -216,16 +320,128 @@ impl Store {
                 continue;
             }
             // Under the lock no commit can begin to name it.
-            let _last = self.lock();
-            if self.inner.tap.lock().unwrap_or_else(PoisonError::into_inner).is_some() {
+            let _head = self.lock();
+            if self.inner.core.taps().keep_blobs() {
                 break;
             }
-            if self.inner.tree.scan_prefix(keys::blob_uses(&hash)).next().is_none()
-                && (dry_run || self.inner.blobs.remove_older(&hash, age_min)?)
-            {
+            if !self.is_used(&hash)? && (dry_run || self.inner.blobs.remove_older(&hash, age_min)?) {
                 swept.push(hash);
             }
         }
         Ok(swept)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use models::{Claims, Value};
+
+    use super::*;
+    use crate::{Caller, OpenOptions};
+
+    /// Writes profiles, as many as there are numbers, or changes them.
+    fn write(store: &Store, numbers: std::ops::Range<u128>, name: &str) {
+        let claims = Claims::service();
+        let (users, profiles) = (schema().known("auth.users"), schema().known("profiles"));
+        let (_, durable) = store
+            .transact(&claims, |transaction| {
+                let caller = Caller::new(&claims);
+                for number in numbers {
+                    let id = Value::Uuid(uuid::Uuid::from_u128(number));
+                    let old = transaction.reads().get(profiles, std::slice::from_ref(&id))?;
+                    let mut row = old.clone().unwrap_or_else(|| profiles.default_row());
+                    row[profiles.at("id")] = id.clone();
+                    row[profiles.at("username")] = Value::Text(format!("{name}{number}"));
+                    if let Some(old) = old {
+                        transaction.update(&caller, profiles, &old, row)?;
+                        continue;
+                    }
+                    let mut user = users.default_row();
+                    user[users.at("id")] = id;
+                    transaction.insert(&caller, users, user)?;
+                    transaction.insert(&caller, profiles, row)?;
+                }
+                Ok::<_, StoreError>(())
+            })
+            .expect("the rows fit");
+        durable.wait_blocking().expect("durable");
+    }
+
+    /// Takes a row and all its index entries away behind the store's back, as damage to the engine's log does.
+    fn lose(store: &Store, number: u128) {
+        let profiles = schema().known("profiles");
+        let ids = &store.inner.ids[profiles.id];
+        let primary_key = keys::primary_key_of(&[Value::Uuid(uuid::Uuid::from_u128(number))]);
+        let tree = store.inner.core.engine.get().expect("an engine").tree.clone();
+        tree.remove(keys::row(ids, &primary_key)).expect("a removal").expect("the row");
+        for index in &ids.indexes {
+            for pair in tree.scan_prefix(keys::prefix(ids.id, *index)) {
+                let (key, value) = pair.expect("a pair");
+                if keys::primary_key_in(&key, &value) == Some(primary_key.as_slice()) {
+                    tree.remove(key).expect("a removal");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_vanish_with_all_that_belongs_to_them_are_missed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("data");
+        let open = |accept_data_loss| {
+            let options = OpenOptions { accept_data_loss, ..OpenOptions::default() };
+            Store::open(&data, schema(), &options).expect("a store").0
+        };
+        let store = open(false);
+        write(&store, 0..20, "a");
+        write(&store, 5..10, "b");
+        assert_eq!(store.check().expect("a report").faults, 0);
+        drop(store);
+        let store = open(false);
+        for number in 10..15 {
+            lose(&store, number);
+        }
+        // Writes go on, and the loss stays known.
+        write(&store, 20..22, "c");
+        write(&store, 0..3, "d");
+        let missing = "5 of 22 rows of profiles are missing";
+        assert_eq!(store.check().expect("a report").listed, [missing]);
+        drop(store);
+        let store = open(false);
+        store.check_in_background();
+        let started = Instant::now();
+        while !matches!(store.integrity(), Integrity::Damaged { .. }) {
+            assert!(started.elapsed() < Duration::from_secs(60), "{:?}", store.integrity());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let Integrity::Damaged { faults, listed } = store.integrity() else { panic!("it was damaged") };
+        assert_eq!((faults, listed.as_slice()), (1, &[missing.to_string()][..]));
+        let manifest = store.backup(&folder.path().join("backup")).expect("a backup");
+        assert_eq!(manifest.faults, [missing]);
+        drop(store);
+        // Whoever accepts the loss has a store that is whole again.
+        let store = open(true);
+        assert_eq!(store.check().expect("a report").faults, 0);
+        write(&store, 22..23, "e");
+        assert_eq!(store.check().expect("a report").faults, 0);
+    }
+
+    #[test]
+    fn a_row_in_an_older_version_is_missed_too() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, _) = Store::open(folder.path(), schema(), &OpenOptions::default()).expect("a store");
+        let profiles = schema().known("profiles");
+        write(&store, 0..3, "a");
+        let key = keys::row(
+            &store.inner.ids[profiles.id],
+            &keys::primary_key_of(&[Value::Uuid(uuid::Uuid::from_u128(1))]),
+        );
+        let older = store.get(&key).expect("a read").expect("the row");
+        write(&store, 1..2, "b");
+        store.inner.core.engine.get().expect("an engine").tree.insert(&key, older).expect("a write");
+        let listed = store.check().expect("a report").listed;
+        assert_eq!(listed[0], "some of the 3 rows of profiles are not as they were committed");
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use models::{Command, Row, TableId};
 use tokio::sync::oneshot;
 
+use crate::core::Failure;
 use crate::error::StoreError;
 
 /// One changed row.
@@ -37,7 +38,7 @@ pub struct Commit {
 #[derive(Debug)]
 #[must_use = "a write that nobody waits for must not be acknowledged"]
 pub struct Durable {
-    receiver: Option<oneshot::Receiver<Result<(), String>>>,
+    receiver: Option<oneshot::Receiver<Result<(), Failure>>>,
 }
 
 impl Durable {
@@ -46,7 +47,7 @@ impl Durable {
         Durable { receiver: None }
     }
 
-    pub(crate) fn waiting(receiver: oneshot::Receiver<Result<(), String>>) -> Durable {
+    pub(crate) fn waiting(receiver: oneshot::Receiver<Result<(), Failure>>) -> Durable {
         Durable { receiver: Some(receiver) }
     }
 
@@ -67,10 +68,10 @@ impl Durable {
     }
 }
 
-fn settle(result: Result<Result<(), String>, oneshot::error::RecvError>) -> Result<(), StoreError> {
+fn settle(result: Result<Result<(), Failure>, oneshot::error::RecvError>) -> Result<(), StoreError> {
     match result {
         Ok(Ok(())) => Ok(()),
-        Ok(Err(reason)) => Err(StoreError::ReadOnly(reason)),
+        Ok(Err(failure)) => Err(failure.into()),
         Err(_) => Err(StoreError::ReadOnly("the store is shutting down".into())),
     }
 }

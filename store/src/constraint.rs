@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::guard::Caller;
 use crate::keys;
 use crate::read::Reads;
+use crate::source::Source;
 use crate::transaction::Transaction;
 
 /// Not-null and check constraints of one row.

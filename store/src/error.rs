@@ -1,5 +1,7 @@
 //! Why the store declined. Wording for clients and HTTP status belong to the dialects.
 
+use std::io::{self, ErrorKind};
+
 use models::convert::ConvertError;
 
 /// Everything that can go wrong below the actors.
@@ -22,6 +24,9 @@ pub enum StoreError {
     /// An earlier flush failed, so no write can be promised any more.
     #[error("the store stopped accepting writes: {0}")]
     ReadOnly(String),
+    /// SQLSTATE 57P03: the engine is being opened again, or waits for room to be.
+    #[error("the store is closed: its engine failed for want of room and is opened again when there is some")]
+    Closed,
     /// The data folder cannot be opened as it is.
     #[error("{0}")]
     Open(String),
@@ -105,7 +110,7 @@ pub enum StoreError {
         max: u64,
     },
     /// SQLSTATE 53100.
-    #[error("could not write: the disk is full but for a reserve")]
+    #[error("could not write: the disk has no more room than the server keeps in reserve")]
     DiskFull,
     /// SQLSTATE 57014.
     #[error("canceling statement due to statement timeout")]
@@ -131,7 +136,10 @@ impl StoreError {
     }
 
     pub(crate) fn io(path: &std::path::Path) -> impl Fn(std::io::Error) -> StoreError + '_ {
-        move |source| StoreError::Io { path: path.display().to_string(), source }
+        move |source| match is_full(&source) {
+            true => StoreError::DiskFull,
+            false => StoreError::Io { path: path.display().to_string(), source },
+        }
     }
 
     /// The five-letter SQLSTATE.
@@ -141,6 +149,7 @@ impl StoreError {
             StoreError::Io { .. } => "58030",
             StoreError::ReadOnly(_) => "25006",
             StoreError::DiskFull => "53100",
+            StoreError::Closed => "57P03",
             StoreError::Duplicate { .. } => "23505",
             StoreError::ReferenceMissing { .. } | StoreError::ReferenceInUse { .. } => "23503",
             StoreError::NotNull { .. } => "23502",
@@ -152,4 +161,9 @@ impl StoreError {
             StoreError::Raised { sqlstate, .. } => sqlstate,
         }
     }
+}
+
+/// Whether an error says that there is no room, on the disk or by a limit.
+pub(crate) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge)
 }

@@ -3,19 +3,30 @@
 //! The engine's own flush is `sync_file_range` on its log, which survives a killed process but not a power cut, and it
 //! leaves large pages in files of their own that nobody synced. So before it acknowledges anybody the thread also syncs
 //! those files ([`PageFiles`]) and calls `sync_data` on its own handle of the log.
+//!
+//! A write that fails ends all writes. When it failed for want of room the thread opens the engine again as soon as there
+//! is some (`recover.rs`); otherwise until the process starts anew, because what is on disk is not known.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
-use crossbeam::channel::{Receiver, Sender, unbounded};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tokio::sync::oneshot;
 
 use crate::commit::Commit;
+use crate::core::{Core, Failure};
+use crate::engine::Live;
 use crate::error::StoreError;
 use crate::page_files::PageFiles;
+use crate::recover::recover;
+
+/// How often the thread looks whether a failed engine can be opened again, and whether one that rests is well.
+const RETRY: Duration = Duration::from_secs(1);
+const LOOK: Duration = Duration::from_secs(5);
 
 /// Told of each commit once it is durable, in commit order.
 pub type Listener = Box<dyn Fn(Arc<Commit>) + Send + Sync>;
@@ -23,29 +34,35 @@ pub type Listener = Box<dyn Fn(Arc<Commit>) + Send + Sync>;
 /// A write that is applied and waits to be durable.
 pub(crate) struct Waiting {
     pub commit: Arc<Commit>,
-    pub acknowledge: oneshot::Sender<Result<(), String>>,
+    /// What it wrote.
+    pub keys: Vec<Vec<u8>>,
+    pub acknowledge: oneshot::Sender<Result<(), Failure>>,
+}
+
+/// What the thread is woken for.
+enum Work {
+    Commit(Waiting),
+    /// Something failed, or may work again.
+    Look,
 }
 
 /// The thread that makes commits durable.
 pub(crate) struct Flusher {
-    sender: Option<Sender<Waiting>>,
+    sender: Option<Sender<Work>>,
     thread: Option<std::thread::JoinHandle<()>>,
     state: Arc<State>,
 }
 
 #[derive(Default)]
 struct State {
-    failed: AtomicBool,
     flushes: AtomicU64,
     page_files_synced: AtomicU64,
 }
 
 /// What a flush makes durable.
 pub(crate) struct Files {
-    pub db: sled::Db,
-    /// Our own handle of the engine's log.
-    pub log: File,
-    pub pages: PageFiles,
+    /// Absent while the engine is closed.
+    pub engine: Option<(Arc<Live>, PageFiles)>,
     pub high_water: HighWater,
 }
 
@@ -62,7 +79,11 @@ impl HighWater {
     pub fn open(folder: &Path) -> Result<HighWater, StoreError> {
         let path = folder.join(ACKNOWLEDGED);
         let file = File::options().create(true).read(true).write(true).truncate(false).open(&path);
-        Ok(HighWater { file: file.map_err(StoreError::io(&path))?, path })
+        let file = file.map_err(StoreError::io(&path))?;
+        let high_water = HighWater { file, path };
+        // Takes its place on the disk now, so that no later write needs one.
+        high_water.write(high_water.read()?).map_err(StoreError::io(&high_water.path))?;
+        Ok(high_water)
     }
 
     pub fn read(&self) -> Result<u64, StoreError> {
@@ -81,12 +102,12 @@ impl HighWater {
 }
 
 impl Flusher {
-    pub fn start(mut files: Files, listener: Arc<std::sync::RwLock<Vec<Listener>>>) -> Flusher {
+    pub fn start(core: Arc<Core>, mut files: Files, listeners: Arc<RwLock<Vec<Listener>>>) -> Flusher {
         let (sender, receiver) = unbounded();
         let state = Arc::new(State::default());
         let thread = std::thread::Builder::new().name("flush".into()).spawn({
             let state = state.clone();
-            move || run(&mut files, &receiver, &listener, &state)
+            move || run(&core, &mut files, &receiver, &listeners, &state)
         });
         Flusher { sender: Some(sender), thread: thread.ok(), state }
     }
@@ -95,19 +116,14 @@ impl Flusher {
     pub fn push(&self, waiting: Waiting) {
         if let Some(sender) = &self.sender {
             // A closed channel drops `acknowledge`, which the waiter sees as an error.
-            let _ = sender.send(waiting);
+            let _ = sender.send(Work::Commit(waiting));
         }
     }
 
-    /// Whether a flush has failed: nothing can be promised any more.
-    pub fn failed(&self) -> bool {
-        self.state.failed.load(Ordering::Acquire)
-    }
-
-    /// Refuses writes from now on, because one could not be applied.
-    pub fn fail(&self, error: &StoreError) {
-        if !self.state.failed.swap(true, Ordering::AcqRel) {
-            tracing::error!(%error, "a commit failed in the engine; the store accepts no more writes");
+    /// Wakes the thread to look after a failure.
+    pub fn look(&self) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Work::Look);
         }
     }
 
@@ -132,49 +148,91 @@ impl Drop for Flusher {
 }
 
 fn run(
+    core: &Core,
     files: &mut Files,
-    receiver: &Receiver<Waiting>,
-    listeners: &std::sync::RwLock<Vec<Listener>>,
+    receiver: &Receiver<Work>,
+    listeners: &RwLock<Vec<Listener>>,
     state: &State,
 ) {
-    while let Ok(first) = receiver.recv() {
-        let mut group = vec![first];
-        group.extend(receiver.try_iter());
-        let result = if state.failed.load(Ordering::Acquire) {
-            Err("an earlier flush failed".to_string())
-        } else {
-            let last = group.iter().map(|waiting| waiting.commit.number).max().unwrap_or(0);
-            flush(files, last).map_err(|error| error.to_string())
+    loop {
+        let is_troubled = core.failure().is_some() || core.log.is_short();
+        let first = match receiver.recv_timeout(if is_troubled { RETRY } else { LOOK }) {
+            Ok(work) => Some(work),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => return,
         };
-        state.page_files_synced.store(files.pages.synced(), Ordering::Relaxed);
-        state.flushes.fetch_add(1, Ordering::Relaxed);
-        if let Err(error) = &result
-            && !state.failed.swap(true, Ordering::AcqRel)
-        {
-            tracing::error!(%error, "a flush failed; the store accepts no more writes");
+        let is_idle = first.is_none();
+        let group: Vec<Waiting> = first
+            .into_iter()
+            .chain(receiver.try_iter())
+            .filter_map(|work| match work {
+                Work::Commit(waiting) => Some(waiting),
+                Work::Look => None,
+            })
+            .collect();
+        if let Some((live, _)) = &files.engine {
+            core.look_at(live);
         }
-        if result.is_ok()
-            && let Ok(listeners) = listeners.read()
-        {
+        if is_idle && !is_troubled {
+            core.keep_ballast();
+        }
+        if !group.is_empty() {
+            flush_group(core, files, group, listeners, state);
+        }
+        if core.failure().is_some_and(|failure| failure.may_recover) {
+            recover(core, files);
+        }
+        core.log.flushed();
+    }
+}
+
+fn flush_group(
+    core: &Core,
+    files: &mut Files,
+    group: Vec<Waiting>,
+    listeners: &RwLock<Vec<Listener>>,
+    state: &State,
+) {
+    let last = group.iter().map(|waiting| waiting.commit.number).max().unwrap_or(0);
+    let result = match core.failure() {
+        Some(failure) => Err(failure),
+        None => flush(core, files, &group, last),
+    };
+    if let Some((_, pages)) = &files.engine {
+        state.page_files_synced.store(pages.synced(), Ordering::Relaxed);
+    }
+    state.flushes.fetch_add(1, Ordering::Relaxed);
+    match &result {
+        Err(failure) => core.fail(failure.clone()),
+        Ok(()) => {
+            let listeners = listeners.read().unwrap_or_else(PoisonError::into_inner);
             for waiting in &group {
                 listeners.iter().for_each(|listener| listener(waiting.commit.clone()));
             }
         }
-        for waiting in group {
-            let _ = waiting.acknowledge.send(result.clone());
-        }
+    }
+    for waiting in group {
+        let _ = waiting.acknowledge.send(result.clone());
     }
 }
 
-fn flush(files: &mut Files, last: u64) -> Result<(), StoreError> {
+fn flush(core: &Core, files: &mut Files, group: &[Waiting], last: u64) -> Result<(), Failure> {
     crate::crash::point("before_flush");
-    let Files { db, log, pages, high_water } = files;
-    let io = |what: &'static str| move |source| StoreError::Io { path: what.into(), source };
-    pages
-        .sync_around(|| db.flush().map(|_| ()).map_err(std::io::Error::from))
-        .map_err(io("the engine's log or its page files"))?;
-    log.sync_data().map_err(io("the engine's log"))?;
-    high_water.write(last).map_err(io("acknowledged"))?;
+    let Files { engine: Some((live, pages)), high_water } = files else {
+        return Err(Failure { is_full: false, may_recover: true, reason: "the engine is closed".into() });
+    };
+    let lost = |what: &'static str| move |error: std::io::Error| Failure::of_file(what, &error);
+    live.settle(group.iter().flat_map(|waiting| &waiting.keys))
+        .map_err(|error| Failure::of_engine(live, &error))?;
+    let mut flushed = Ok(());
+    let synced = pages.sync_around(|| {
+        flushed = live.db.flush().map(|_| ());
+        if flushed.is_ok() { Ok(()) } else { Err(std::io::Error::other("the engine did not flush")) }
+    });
+    flushed.map_err(|error| Failure::of_engine(live, &error.into()))?;
+    synced.map_err(lost("the engine's page files"))?;
+    core.log.file().sync_data().map_err(lost("the engine's log"))?;
+    high_water.write(last).map_err(lost(ACKNOWLEDGED))?;
     crate::crash::point("after_flush");
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! index entry  [table u16][index u16][fields][primary key]     → length of the primary key, u16
 //! blob in use  [fffe][hash 32][table u16][primary key]         → nothing
 //! meta         [ffff][word]                                    → catalog, key layout, commit counter
+//! digest       [ffff]["rows"][table u16]                       → how many rows, and a sum of their hashes
 //! ```
 //!
 //! One tree, so that one engine batch makes a commit atomic.
@@ -26,6 +27,9 @@ pub(crate) const LAYOUT: &[u8] = b"\xff\xfflayout";
 pub(crate) const LAYOUT_NUMBER: u8 = 2;
 /// Where the number of the last commit lies.
 pub(crate) const COUNTER: &[u8] = b"\xff\xffcounter";
+/// There once every table has its digest.
+pub(crate) const DIGESTED: &[u8] = b"\xff\xffdigested";
+const DIGEST: &[u8] = b"\xff\xffrows";
 
 /// Bytes of a primary key.
 pub(crate) fn primary_key(table: &TableInfo, row: &Row) -> Vec<u8> {
@@ -50,6 +54,22 @@ pub(crate) fn row(ids: &TableIds, primary_key: &[u8]) -> Vec<u8> {
     let mut key = prefix(ids.id, 0);
     key.extend_from_slice(primary_key);
     key
+}
+
+/// Where the digest of a table lies.
+pub(crate) fn digest(table: u16) -> Vec<u8> {
+    [DIGEST, &table.to_be_bytes()].concat()
+}
+
+/// The table whose digest lies here.
+pub(crate) fn table_of_digest(key: &[u8]) -> Option<u16> {
+    key.strip_prefix(DIGEST)?.try_into().ok().map(u16::from_be_bytes)
+}
+
+/// The table of a row that lies here.
+pub(crate) fn table_of_row(key: &[u8]) -> Option<u16> {
+    let (table, rest) = key.split_first_chunk::<2>()?;
+    (*table < BLOB_TABLE && rest.starts_with(&[0, 0])).then(|| u16::from_be_bytes(*table))
 }
 
 /// What all rows (`index` 0) or all entries of an index begin with.

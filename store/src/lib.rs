@@ -10,25 +10,35 @@ pub mod check;
 mod codec;
 mod commit;
 mod constraint;
+mod core;
 pub mod crash;
+mod digest;
 mod encode;
+mod engine;
 mod error;
 mod flush;
 pub mod folder;
 mod free_space;
 pub mod guard;
 mod keys;
+mod log_scan;
+mod log_tail;
 mod open;
+mod options;
 mod page_files;
 pub mod query;
 mod read;
+mod recover;
+mod reserve;
 mod restore;
+pub mod salvage;
+mod snapshot;
 mod source;
 mod transaction;
 
 use std::cell::{Cell, RefCell};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use models::{Claims, Command};
@@ -39,7 +49,7 @@ pub use commit::{Change, Commit, Durable};
 pub use error::StoreError;
 pub use flush::Listener;
 pub use guard::Caller;
-pub use open::{OpenOptions, Opened};
+pub use options::{OpenOptions, Opened};
 pub use read::Reads;
 pub use transaction::{Event, Transaction, Triggers};
 
@@ -50,21 +60,14 @@ pub struct Store {
 }
 
 pub(crate) struct Inner {
-    pub tree: sled::Tree,
-    pub db: sled::Db,
-    pub ids: Vec<catalog::TableIds>,
+    pub core: Arc<core::Core>,
+    pub ids: Arc<Vec<catalog::TableIds>>,
     pub blobs: blob::BlobStore,
-    pub free_space: Arc<free_space::FreeSpace>,
     pub triggers: OnceLock<Arc<dyn Triggers>>,
-    pub folder: PathBuf,
     flusher: flush::Flusher,
     listeners: Arc<RwLock<Vec<Listener>>>,
-    /// Number of the last commit; held while a transaction decides, so that what it reads stays true.
-    last: Mutex<u64>,
-    /// The same number, for those who only want to tell it.
-    commits: AtomicU64,
-    /// Keeps the old values of pairs that a running backup has not copied yet.
-    pub tap: Mutex<Option<backup::Tap>>,
+    /// What the last check in the background found.
+    integrity: Mutex<check::Integrity>,
 }
 
 /// Large values of a transaction wait in memory for its commit; dropped before the commit lock.
@@ -89,7 +92,7 @@ impl Store {
 
     /// Reads of the store as it is.
     pub fn reads(&self) -> Reads<'_> {
-        Reads { inner: &self.inner, source: &self.inner.tree }
+        Reads { inner: &self.inner, source: source::Origin::Engine(self.inner.core.engine.live()) }
     }
 
     /// The blobs.
@@ -99,12 +102,12 @@ impl Store {
 
     /// The data folder.
     pub fn folder(&self) -> &Path {
-        &self.inner.folder
+        &self.inner.core.data
     }
 
     /// Commits so far; asks nobody who is deciding.
     pub fn commits(&self) -> u64 {
-        self.inner.commits.load(Ordering::Relaxed)
+        self.inner.core.commits.load(Ordering::Relaxed)
     }
 
     /// Flushes so far, each shared by all commits that waited for it.
@@ -117,19 +120,39 @@ impl Store {
         self.inner.flusher.page_files_synced()
     }
 
-    /// Whether writes are refused because a flush failed.
+    /// Whether writes are refused because one failed.
     pub fn is_read_only(&self) -> bool {
-        self.inner.flusher.failed()
+        self.trouble().is_some()
+    }
+
+    /// Why writes are refused, if one failed; asks the engine itself.
+    pub fn trouble(&self) -> Option<String> {
+        let core = &self.inner.core;
+        if core.failure().is_none()
+            && let Some(live) = core.engine.now()
+        {
+            core.look_at(&live);
+        }
+        core.failure().map(|failure| failure.reason)
     }
 
     /// Whether the disk has room for more.
     pub fn has_room(&self) -> bool {
-        self.inner.free_space.is_left()
+        self.inner.core.free_space.is_left() && !self.inner.core.log.is_short()
     }
 
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        // A panic in a decision leaves the number as it was, and its overlay is dropped with it.
-        self.inner.last.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Whether the disk has room for so many bytes more, and the reserve.
+    pub fn has_room_for(&self, bytes: u64) -> bool {
+        self.has_room() && self.inner.core.free_space.is_left_after(bytes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, core::Head> {
+        self.inner.core.lock()
+    }
+
+    /// Refuses writes after one that failed.
+    fn writable(&self) -> Result<(), StoreError> {
+        self.inner.core.failure().map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// Runs a decision and commits what it wrote as one batch; an error writes nothing.
@@ -140,15 +163,16 @@ impl Store {
         claims: &Claims,
         decide: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<(T, Durable), E> {
-        if self.is_read_only() {
-            return Err(StoreError::ReadOnly("an earlier flush failed".into()).into());
-        }
-        let mut last = self.lock();
+        self.writable()?;
+        let mut head = self.lock();
+        // It may have failed while others decided.
+        self.writable()?;
         let transaction = Transaction {
             inner: &self.inner,
-            overlay: source::Overlay { tree: self.inner.tree.clone(), pending: RefCell::default() },
+            overlay: source::Overlay { live: self.inner.core.engine.get()?, pending: RefCell::default() },
             changes: RefCell::default(),
             constraints: RefCell::default(),
+            digests: RefCell::default(),
             purging: Cell::new(false),
             undone: Cell::new(false),
             claims,
@@ -164,21 +188,28 @@ impl Store {
             return Ok((answer, Durable::nothing_written()));
         }
         let changes = transaction.changes.take();
-        // Whoever deletes may make room again.
-        if !self.has_room() && !changes.iter().any(|change| change.command == Command::Delete) {
+        let (number, digests) = self.number(&head, &transaction);
+        let Transaction { overlay, .. } = transaction;
+        // Those who delete may make room again.
+        let deletes = changes.iter().any(|change| change.command == Command::Delete);
+        let core = &self.inner.core;
+        if !reserve::admits(&core.free_space, &core.log, &core.ballast, overlay.bytes(), deletes) {
             return Err(StoreError::DiskFull.into());
         }
-        let overlay = &transaction.overlay;
         self.inner.blobs.write_waiting(|hash| overlay.puts_any(keys::blob_uses(hash)))?;
-        let number = *last + 1;
-        transaction.overlay.put(keys::COUNTER.to_vec(), number.to_be_bytes().to_vec());
-        if let Err(error) = self.apply(transaction.overlay.pending.take()) {
-            // What the engine made of the batch nobody knows.
-            self.inner.flusher.fail(&error);
-            return Err(error.into());
+        let pending = overlay.pending.take();
+        let keys = pending.keys().cloned().collect();
+        if let Err(error) = self.apply(&overlay.live, pending, number) {
+            // What the engine made of the batch is not known.
+            let failure = core::Failure::of_engine(&overlay.live, &error);
+            core.fail(failure.clone());
+            self.inner.flusher.look();
+            return Err(StoreError::from(failure).into());
         }
-        *last = number;
-        self.inner.commits.store(number, Ordering::Relaxed);
+        head.number = number;
+        for (table, digest) in digests {
+            head.digests[table] = digest;
+        }
         let (acknowledge, receiver) = oneshot::channel();
         let commit = Arc::new(Commit {
             number,
@@ -186,14 +217,30 @@ impl Store {
             changes,
             request_id: claims.request_id.clone(),
         });
-        self.inner.flusher.push(flush::Waiting { commit, acknowledge });
+        self.inner.flusher.push(flush::Waiting { commit, keys, acknowledge });
         Ok((answer, Durable::waiting(receiver)))
     }
 
-    fn apply(&self, pending: std::collections::BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Result<(), StoreError> {
-        if let Some(tap) = self.inner.tap.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
-            tap.keep_old(&self.inner.tree, pending.keys())?;
-        }
+    /// Adds to a transaction what every commit notes: its number, and the digests of the tables that it changes.
+    fn number(
+        &self,
+        head: &core::Head,
+        transaction: &Transaction,
+    ) -> (u64, Vec<(models::TableId, digest::Digest)>) {
+        let number = head.number + 1;
+        transaction.overlay.put(keys::COUNTER.to_vec(), number.to_be_bytes().to_vec());
+        let changed = transaction.digests.take().into_iter();
+        let digests = changed.map(|(table, change)| {
+            let digest = head.digests[table].plus(change);
+            transaction.overlay.put(keys::digest(self.inner.ids[table].id), digest.to_bytes());
+            (table, digest)
+        });
+        (number, digests.collect())
+    }
+
+    fn apply(&self, live: &engine::Live, pending: source::Pending, number: u64) -> Result<(), StoreError> {
+        let mut taps = self.inner.core.taps();
+        taps.keep_old(&live.tree, pending.keys())?;
         let mut batch = sled::Batch::default();
         for (key, value) in pending {
             match value {
@@ -202,7 +249,8 @@ impl Store {
             }
         }
         crash::point("before_apply");
-        self.inner.tree.apply_batch(batch)?;
+        live.tree.apply_batch(batch).map_err(|error| live.noted(error))?;
+        self.inner.core.commits.store(number, Ordering::Relaxed);
         crash::point("after_apply");
         Ok(())
     }

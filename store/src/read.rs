@@ -4,13 +4,13 @@ use models::schema::IndexInfo;
 use models::{Row, TableInfo, Value};
 
 use crate::error::StoreError;
-use crate::source::Source;
+use crate::source::{Origin, Source};
 use crate::{Inner, codec, encode, keys};
 
 /// A view to read from.
 pub struct Reads<'a> {
     pub(crate) inner: &'a Inner,
-    pub(crate) source: &'a dyn Source,
+    pub(crate) source: Origin<'a>,
 }
 
 impl<'a> Reads<'a> {

@@ -1,9 +1,11 @@
-//! Where a read finds its bytes: the tree, or the tree under a transaction's pending writes.
+//! Where a read finds its bytes: the engine, or the engine under a transaction's pending writes.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::Arc;
 
+use crate::engine::Live;
 use crate::error::StoreError;
 
 /// A stored pair.
@@ -28,26 +30,51 @@ fn bounds(from: Vec<u8>, to: Option<Vec<u8>>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>
     (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded))
 }
 
-impl Source for sled::Tree {
+impl Source for Live {
     fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
-        Ok(sled::Tree::get(self, key)?)
+        self.tree.get(key).map_err(|error| self.noted(error))
     }
 
     fn range(&self, from: Vec<u8>, to: Option<Vec<u8>>, descending: bool) -> Pairs<'_> {
-        let pairs = sled::Tree::range::<Vec<u8>, _>(self, bounds(from, to));
-        if descending {
-            Box::new(pairs.rev().map(|pair| Ok(pair?)))
-        } else {
-            Box::new(pairs.map(|pair| Ok(pair?)))
+        let pairs = self.tree.range::<Vec<u8>, _>(bounds(from, to));
+        let noted = |pair: Result<Pair, sled::Error>| pair.map_err(|error| self.noted(error));
+        if descending { Box::new(pairs.rev().map(noted)) } else { Box::new(pairs.map(noted)) }
+    }
+}
+
+/// What a reader reads from.
+pub(crate) enum Origin<'a> {
+    /// The store as it is; none while its engine is closed.
+    Engine(Option<Arc<Live>>),
+    /// The store as a transaction sees it.
+    Overlay(&'a Overlay),
+}
+
+impl Source for Origin<'_> {
+    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+        match self {
+            Origin::Engine(Some(live)) => Source::get(&**live, key),
+            Origin::Engine(None) => Err(StoreError::Closed),
+            Origin::Overlay(overlay) => overlay.get(key),
+        }
+    }
+
+    fn range(&self, from: Vec<u8>, to: Option<Vec<u8>>, descending: bool) -> Pairs<'_> {
+        match self {
+            Origin::Engine(Some(live)) => Source::range(&**live, from, to, descending),
+            Origin::Engine(None) => Box::new(std::iter::once(Err(StoreError::Closed))),
+            Origin::Overlay(overlay) => overlay.range(from, to, descending),
         }
     }
 }
 
-/// Pending writes over the tree.
+/// Writes to be; `None` marks a removal.
+pub(crate) type Pending = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// Pending writes over the engine.
 pub(crate) struct Overlay {
-    pub tree: sled::Tree,
-    /// `None` marks a removal.
-    pub pending: RefCell<BTreeMap<Vec<u8>, Option<Vec<u8>>>>,
+    pub live: Arc<Live>,
+    pub pending: RefCell<Pending>,
 }
 
 impl Overlay {
@@ -61,6 +88,13 @@ impl Overlay {
 }
 
 impl Overlay {
+    /// How large the pending pairs are together.
+    pub fn bytes(&self) -> u64 {
+        let bytes =
+            |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+        self.pending.borrow().iter().map(bytes).sum::<usize>() as u64
+    }
+
     /// Whether a pending pair that stays begins with `prefix`.
     pub fn puts_any(&self, prefix: Vec<u8>) -> bool {
         let pending = self.pending.borrow();
@@ -74,7 +108,7 @@ impl Source for Overlay {
     fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
         match self.pending.borrow().get(key) {
             Some(pending) => Ok(pending.as_deref().map(sled::IVec::from)),
-            None => Source::get(&self.tree, key),
+            None => Source::get(&*self.live, key),
         }
     }
 
@@ -92,7 +126,7 @@ impl Source for Overlay {
         if descending {
             pending.reverse();
         }
-        let stored = Source::range(&self.tree, from, to, descending).peekable();
+        let stored = Source::range(&*self.live, from, to, descending).peekable();
         Box::new(Merged { stored, pending: pending.into_iter().peekable(), descending })
     }
 }

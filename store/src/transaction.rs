@@ -1,16 +1,18 @@
 //! A decision in progress: reads see its own writes, and all of them land together or not at all.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use models::{Claims, Command, Row, TableInfo, Value};
+use models::{Claims, Command, Row, TableId, TableInfo, Value};
 
 use crate::blob::BlobHash;
 use crate::commit::Change;
+use crate::digest::Digest;
 use crate::error::StoreError;
 use crate::guard::{self, Caller};
 use crate::read::Reads;
-use crate::source::Overlay;
+use crate::source::{Origin, Overlay, Source};
 use crate::{Inner, codec, constraint, keys};
 
 /// Rows one transaction may change, cascades included.
@@ -48,6 +50,8 @@ pub struct Transaction<'s> {
     pub(crate) overlay: Overlay,
     pub(crate) changes: RefCell<Vec<Change>>,
     pub(crate) constraints: RefCell<constraint::Deferred>,
+    /// What it changes about the rows of each table.
+    pub(crate) digests: RefCell<BTreeMap<TableId, Digest>>,
     /// While set, references that would forbid a deletion are given up instead.
     pub(crate) purging: Cell<bool>,
     /// Set when the decision is only tried.
@@ -59,7 +63,7 @@ pub struct Transaction<'s> {
 impl<'s> Transaction<'s> {
     /// Reads that see this transaction's writes.
     pub fn reads(&self) -> Reads<'_> {
-        Reads { inner: self.inner, source: &self.overlay }
+        Reads { inner: self.inner, source: Origin::Overlay(&self.overlay) }
     }
 
     /// Adds a row and returns it as stored.
@@ -241,10 +245,12 @@ impl<'s> Transaction<'s> {
         key: &[u8],
     ) -> Result<(), StoreError> {
         let ids = &self.inner.ids[table.id];
-        let spilled = match old {
-            Some(_) => self.spilled(table, key)?,
-            None => Vec::new(),
+        let stored_key = keys::row(ids, key);
+        let stored = match old {
+            Some(_) => self.overlay.get(&stored_key)?,
+            None => None,
         };
+        let spilled = stored.as_deref().map_or(Ok(Vec::new()), |bytes| codec::spilled(bytes, table))?;
         let known = |column: u16| {
             let position = ids.position(column)?;
             let is_same = old.is_some_and(|old| old[position] == row[position]);
@@ -263,7 +269,8 @@ impl<'s> Transaction<'s> {
         for hash in uses {
             self.overlay.put(keys::blob_use(&hash, ids, key), Vec::new());
         }
-        self.overlay.put(keys::row(ids, key), encoded.bytes);
+        self.count(table, &stored_key, stored.as_deref(), Some(&encoded.bytes));
+        self.overlay.put(stored_key, encoded.bytes);
         for (position, index) in table.indexes.iter().enumerate() {
             let new_fields = keys::index_fields(table, index, row);
             let old_fields = old.map_or_else(Vec::new, |old| keys::index_fields(table, index, old));
@@ -277,18 +284,22 @@ impl<'s> Transaction<'s> {
         Ok(())
     }
 
-    /// The blobs of a row as it is stored now, each with the number of its column.
-    fn spilled(&self, table: &TableInfo, key: &[u8]) -> Result<Vec<(u16, BlobHash)>, StoreError> {
-        match crate::source::Source::get(&self.overlay, &keys::row(&self.inner.ids[table.id], key))? {
-            Some(bytes) => codec::spilled(&bytes, table),
-            None => Ok(Vec::new()),
-        }
+    /// Takes note of a row as it is stored and as it is going to be.
+    fn count(&self, table: &TableInfo, key: &[u8], before: Option<&[u8]>, after: Option<&[u8]>) {
+        let mut digests = self.digests.borrow_mut();
+        let digest = digests.entry(table.id).or_default();
+        before.into_iter().for_each(|bytes| digest.remove(key, bytes));
+        after.into_iter().for_each(|bytes| digest.add(key, bytes));
     }
 
     fn remove_row(&self, table: &TableInfo, row: &Row, key: &[u8]) -> Result<(), StoreError> {
         let ids = &self.inner.ids[table.id];
+        let stored_key = keys::row(ids, key);
+        let stored = self.overlay.get(&stored_key)?;
         let mut uses = named_blobs(table, row);
-        uses.extend(self.spilled(table, key)?.into_iter().map(|(_, hash)| hash));
+        if let Some(bytes) = &stored {
+            uses.extend(codec::spilled(bytes, table)?.into_iter().map(|(_, hash)| hash));
+        }
         for hash in uses {
             self.overlay.remove(keys::blob_use(&hash, ids, key));
         }
@@ -297,7 +308,8 @@ impl<'s> Transaction<'s> {
                 self.overlay.remove(keys::index_entry(ids, position, &fields, key));
             }
         }
-        self.overlay.remove(keys::row(ids, key));
+        self.count(table, &stored_key, stored.as_deref(), None);
+        self.overlay.remove(stored_key);
         Ok(())
     }
 }

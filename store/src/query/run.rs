@@ -7,7 +7,7 @@ use models::{Command, Row, TableInfo};
 use super::plan::{self, Access, KeyRange, Plan};
 use super::{Query, Reader, schema};
 use crate::error::StoreError;
-use crate::source::{Pair, Pairs};
+use crate::source::{Pair, Pairs, Source};
 use crate::{codec, guard, keys};
 
 /// Calls `visit` with every admitted row until it says false.
@@ -96,7 +96,7 @@ fn walk(
         }
         Access::Ranges { index, ranges, descending, merged } => (index, ranges, descending, merged),
     };
-    let source = reader.reads.source;
+    let source = &reader.reads.source;
     let pairs = |(from, to): &KeyRange| -> Pairs {
         if to.as_ref().is_some_and(|to| to <= from) {
             Box::new(std::iter::empty())

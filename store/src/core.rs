@@ -1,0 +1,179 @@
+//! What transactions, the flush thread and backups share: the engine, the commit lock and how writing fares.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::catalog::TableIds;
+use crate::digest::{self, Digest};
+use crate::engine::{Engine, Live, opening_bytes};
+use crate::error::{StoreError, is_full};
+use crate::free_space::FreeSpace;
+use crate::keys;
+use crate::options::OpenOptions;
+use crate::reserve::{Ballast, LogSpace, PAGES_BYTES};
+use crate::snapshot::Taps;
+
+/// What the last commit left; held while a transaction decides, so that what it reads stays true.
+#[derive(Debug, Default)]
+pub(crate) struct Head {
+    /// The commit's number.
+    pub number: u64,
+    /// How many rows each table has, and which, by its position in the schema.
+    pub digests: Vec<Digest>,
+}
+
+impl Head {
+    /// What the last commit left.
+    pub fn read(tree: &sled::Tree, ids: &[TableIds]) -> Result<Head, StoreError> {
+        let digests = digest::read(tree, ids)?.unwrap_or_default();
+        Ok(Head { number: Head::number_in(tree)?, digests })
+    }
+
+    /// The number of the last commit.
+    pub fn number_in(tree: &sled::Tree) -> Result<u64, StoreError> {
+        let Some(bytes) = tree.get(keys::COUNTER)? else { return Ok(0) };
+        let bytes =
+            bytes.as_ref().try_into().map_err(|_| StoreError::Corrupt("the commit counter".into()))?;
+        Ok(u64::from_be_bytes(bytes))
+    }
+}
+
+/// Why nothing is written any more.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    /// There was no room.
+    pub is_full: bool,
+    /// The engine may be opened again under those who use it.
+    pub may_recover: bool,
+    pub reason: String,
+}
+
+impl Failure {
+    /// The engine failed to write.
+    ///
+    /// It may be opened again if it noticed that itself for want of room: then nothing behind the failed write is on
+    /// disk, or will be. Whatever else went wrong, what the disk holds is known only to a new process.
+    pub fn of_engine(live: &Live, error: &StoreError) -> Failure {
+        let noticed = live.state().err();
+        let is_full = |error: &sled::Error| matches!(error, sled::Error::Io(source) if is_full(source));
+        let wanted_room = match (&noticed, error) {
+            (Some(noticed), _) => is_full(noticed),
+            (None, StoreError::Engine(error)) => is_full(error),
+            (None, error) => matches!(error, StoreError::DiskFull),
+        };
+        let may_recover = wanted_room && noticed.is_some() && !live.is_stuck();
+        Failure { is_full: wanted_room, may_recover, reason: error.to_string() }
+    }
+
+    /// A file could not be synced: the kernel may have dropped what it did not write, and nobody can tell.
+    pub fn of_file(what: &str, error: &std::io::Error) -> Failure {
+        Failure { is_full: is_full(error), may_recover: false, reason: format!("{what}: {error}") }
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> StoreError {
+        if failure.is_full { StoreError::DiskFull } else { StoreError::ReadOnly(failure.reason) }
+    }
+}
+
+/// See the module.
+pub(crate) struct Core {
+    pub engine: Engine,
+    pub head: Mutex<Head>,
+    /// The number of the last commit, for those who only want to say it.
+    pub commits: AtomicU64,
+    /// Those who read the store as it was at one moment.
+    pub taps: Mutex<Taps>,
+    pub ids: Arc<Vec<TableIds>>,
+    pub free_space: Arc<FreeSpace>,
+    pub log: LogSpace,
+    pub ballast: Ballast,
+    pub data: PathBuf,
+    pub options: OpenOptions,
+    failure: Mutex<Option<Failure>>,
+}
+
+impl Core {
+    pub fn new(
+        data: &Path,
+        options: &OpenOptions,
+        free_space: Arc<FreeSpace>,
+        ids: Arc<Vec<TableIds>>,
+        live: Arc<Live>,
+        head: Head,
+    ) -> Result<Core, StoreError> {
+        let core = Core {
+            engine: Engine::new(live),
+            commits: AtomicU64::new(head.number),
+            head: Mutex::new(head),
+            taps: Mutex::default(),
+            ids,
+            free_space,
+            log: LogSpace::open(&tree_folder(data).join("db"))?,
+            ballast: Ballast::new(data),
+            data: data.to_path_buf(),
+            options: options.clone(),
+            failure: Mutex::default(),
+        };
+        Ok(core)
+    }
+
+    /// Takes ballast for opening the engine on a full disk, or for deleting rows there.
+    pub fn keep_ballast(&self) {
+        self.ballast.keep(opening_bytes(&tree_folder(&self.data)) + PAGES_BYTES, &self.free_space);
+    }
+
+    /// The commit lock.
+    pub fn lock(&self) -> MutexGuard<'_, Head> {
+        // A panic in a decision leaves the head as it was, and its overlay is dropped with it.
+        self.head.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn taps(&self) -> MutexGuard<'_, Taps> {
+        self.taps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why nothing is written, if so.
+    pub fn failure(&self) -> Option<Failure> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Ends all writes. The first reason stays.
+    pub fn fail(&self, failure: Failure) {
+        let mut slot = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            let until =
+                if failure.may_recover { "until there is room" } else { "until the server starts again" };
+            tracing::error!(
+                reason = failure.reason,
+                "a write failed; the store accepts no more writes {until}"
+            );
+            *slot = Some(failure);
+        }
+    }
+
+    /// Asks the engine how it fares: a read may have found it failing.
+    pub fn look_at(&self, live: &Live) {
+        let error = match live.state() {
+            Err(error) => error.into(),
+            Ok(()) if live.is_stuck() => StoreError::ReadOnly("the engine could not write a page".into()),
+            Ok(()) => return,
+        };
+        self.fail(Failure::of_engine(live, &error));
+    }
+
+    /// Goes on with an engine that was opened again, as its last commit left it. Called under the commit lock.
+    pub fn resume(&self, live: Arc<Live>, head: &mut MutexGuard<'_, Head>, new: Head) {
+        self.commits.store(new.number, Ordering::Relaxed);
+        **head = new;
+        self.engine.put(live);
+        *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+}
+
+/// Where the engine lies in a data folder.
+pub(crate) fn tree_folder(data: &Path) -> PathBuf {
+    data.join("tree")
+}

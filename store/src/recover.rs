@@ -1,0 +1,69 @@
+//! Opening a failed engine again, under the transactions and reads of a running process.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::core::{Core, Head, tree_folder};
+use crate::engine::{Live, opening_bytes};
+use crate::error::StoreError;
+use crate::flush::Files;
+use crate::options::Opened;
+use crate::page_files::PageFiles;
+
+/// Whoever still reads then keeps the old engine; those who wait for the commit lock meanwhile get an answer.
+const READERS_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Opens the engine again if there is room for it. Until then the failed one goes on answering reads.
+///
+/// What was acknowledged is in the log and comes back; commits that were applied and never flushed do not.
+pub(crate) fn recover(core: &Core, files: &mut Files) {
+    // No decision is under way, and what the next one reads is what is on disk.
+    let mut head = core.lock();
+    match reopen(core, files) {
+        Ok((live, new)) => {
+            core.resume(live, &mut head, new);
+            drop(head);
+            core.keep_ballast();
+            tracing::info!("the engine is open again; the store accepts writes");
+        }
+        Err(error) => tracing::debug!(%error, "the engine cannot be opened again yet"),
+    }
+}
+
+fn reopen(core: &Core, files: &mut Files) -> Result<(Arc<Live>, Head), StoreError> {
+    let folder = tree_folder(&core.data);
+    if files.engine.is_some() {
+        // What opening writes must find room, because the old engine is gone by then.
+        core.log.fill_segment().map_err(StoreError::io(&folder))?;
+        if core.free_space.free_bytes() < opening_bytes(&folder) {
+            core.ballast.give_up();
+            if core.free_space.free_bytes() < opening_bytes(&folder) {
+                return Err(StoreError::DiskFull);
+            }
+        }
+    }
+    // A moment that began before the failure may hold what is not on disk.
+    core.taps().forget_all();
+    let kept = files.engine.take();
+    let kept = kept.map(|(live, pages)| {
+        drop(live);
+        pages
+    });
+    if !core.engine.close(READERS_PATIENCE) {
+        let live = core.engine.get()?;
+        files.engine = kept.map(|pages| (live, pages));
+        return Err(StoreError::ReadOnly("the failed engine is still being read".into()));
+    }
+    let live = Arc::new(Live::open(&folder, &core.options, &mut Opened::default())?);
+    let head = Head::read(&live.tree, &core.ids)?;
+    let acknowledged = files.high_water.read()?;
+    if acknowledged > head.number {
+        return Err(StoreError::Corrupt(format!(
+            "the store ends at commit {}, but {acknowledged} was acknowledged",
+            head.number
+        )));
+    }
+    let pages = PageFiles::open(&folder).map_err(StoreError::io(&folder))?;
+    files.engine = Some((live.clone(), pages));
+    Ok((live, head))
+}

@@ -1,0 +1,143 @@
+//! Reading the whole store as it was at one moment, while writes go on.
+//!
+//! The tree is read in key order. A commit that changes a pair which was not read yet first puts the old value into the
+//! [`Tap`]; so the pairs show the store exactly as it was when the reading began, and a writer never waits for more than
+//! its own few pairs.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::atomic::Ordering;
+
+use crate::core::Core;
+use crate::error::StoreError;
+use crate::source::PendingPair;
+
+const PAIRS_PER_STEP: usize = 512;
+
+/// Old values of pairs that a reading has not come to yet.
+struct Tap {
+    /// Everything up to here is read.
+    read_to: Vec<u8>,
+    old: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+}
+
+/// The taps of all readings that are under way. Its lock is held while a commit is applied, and no longer: whoever
+/// reads does not wait for a decision.
+#[derive(Default)]
+pub(crate) struct Taps {
+    next: u64,
+    taps: BTreeMap<u64, Tap>,
+    /// Those of them whose blobs must stay.
+    keeping_blobs: Vec<u64>,
+}
+
+impl Taps {
+    /// Puts aside what a commit is about to change.
+    pub fn keep_old<'k>(
+        &mut self,
+        tree: &sled::Tree,
+        keys: impl Iterator<Item = &'k Vec<u8>> + Clone,
+    ) -> Result<(), StoreError> {
+        for tap in self.taps.values_mut() {
+            for key in keys.clone().filter(|key| **key > tap.read_to) {
+                if !tap.old.contains_key(key) {
+                    tap.old.insert(key.clone(), tree.get(key)?.map(|value| value.to_vec()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends every reading: the next step of each is an error.
+    pub fn forget_all(&mut self) {
+        self.taps.clear();
+        self.keeping_blobs.clear();
+    }
+
+    /// Whether no blob may be removed.
+    pub fn keep_blobs(&self) -> bool {
+        !self.keeping_blobs.is_empty()
+    }
+}
+
+/// A reading of one moment.
+pub(crate) struct Snapshot<'c> {
+    core: &'c Core,
+    tap: u64,
+    /// The last commit before it.
+    pub commit: u64,
+}
+
+impl<'c> Snapshot<'c> {
+    /// The store as it is now.
+    pub fn begin(core: &'c Core) -> Result<Snapshot<'c>, StoreError> {
+        let mut taps = core.taps();
+        let tap = taps.next;
+        taps.next += 1;
+        taps.taps.insert(tap, Tap { read_to: Vec::new(), old: BTreeMap::new() });
+        Ok(Snapshot { core, tap, commit: core.commits.load(Ordering::Relaxed) })
+    }
+
+    /// The same, and no blob is removed until it ends; one at a time.
+    pub fn begin_with_blobs(core: &'c Core) -> Result<Snapshot<'c>, StoreError> {
+        let snapshot = Snapshot::begin(core)?;
+        let mut taps = core.taps();
+        if taps.keep_blobs() {
+            drop(taps);
+            return Err(StoreError::Open("another backup is running".into()));
+        }
+        taps.keeping_blobs.push(snapshot.tap);
+        drop(taps);
+        Ok(snapshot)
+    }
+
+    /// Calls `visit` with every pair in key order; one without a value was removed meanwhile.
+    pub fn each(
+        &self,
+        visit: &mut dyn FnMut(PendingPair) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut cursor: Vec<u8> = Vec::new();
+        loop {
+            let step = self.next_step(&cursor)?;
+            let Some(last) = step.last() else { return Ok(()) };
+            cursor = last.0.clone();
+            step.into_iter().try_for_each(&mut *visit)?;
+        }
+    }
+
+    /// The next pairs after `cursor` as they were when the reading began; one that did not exist has no value.
+    fn next_step(&self, cursor: &[u8]) -> Result<Vec<PendingPair>, StoreError> {
+        let live = self.core.engine.get()?;
+        // The lock keeps commits from being applied while these few pairs are read and marked as read.
+        let mut taps = self.core.taps();
+        let Some(tap) = taps.taps.get_mut(&self.tap) else {
+            return Err(StoreError::Open("the engine was opened again meanwhile; begin anew".into()));
+        };
+        let after = (Bound::Excluded(cursor.to_vec()), Bound::Unbounded);
+        let mut step: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
+        for pair in live.tree.range::<Vec<u8>, _>(after).take(PAIRS_PER_STEP) {
+            let (key, value) = pair.map_err(|error| live.noted(error))?;
+            step.insert(key.to_vec(), Some(value.to_vec()));
+        }
+        let full = step.len() == PAIRS_PER_STEP;
+        let end = step.keys().next_back().cloned();
+        let in_step = |key: &Vec<u8>| !full || end.as_ref().is_some_and(|end| key <= end);
+        let old: Vec<Vec<u8>> = tap.old.keys().filter(|key| in_step(key)).cloned().collect();
+        for key in old {
+            let value = tap.old.remove(&key).flatten();
+            step.insert(key, value);
+        }
+        if let Some(last) = step.keys().next_back() {
+            tap.read_to = last.clone();
+        }
+        Ok(step.into_iter().collect())
+    }
+}
+
+impl Drop for Snapshot<'_> {
+    fn drop(&mut self) {
+        let mut taps = self.core.taps();
+        taps.taps.remove(&self.tap);
+        taps.keeping_blobs.retain(|tap| *tap != self.tap);
+    }
+}

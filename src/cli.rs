@@ -46,6 +46,9 @@ struct Common {
     /// Open although acknowledged commits are missing.
     #[arg(long, global = true)]
     accept_data_loss: bool,
+    /// Keep a copy of an engine that does not open, and open it without its snapshot.
+    #[arg(long, global = true)]
+    salvage: bool,
     /// Folder of model files; by default `models` in the data folder.
     #[arg(long, env = "PLAYHOUSE_MODELS_DIR", global = true)]
     models_dir: Option<PathBuf>,
@@ -77,6 +80,13 @@ enum Command {
     Restore {
         /// The backup's folder.
         backup: PathBuf,
+    },
+    /// Write what can be read of a damaged data folder, which no server may use, into a new one, with a report.
+    Salvage {
+        /// The damaged data folder.
+        from: PathBuf,
+        /// The folder to make.
+        to: PathBuf,
     },
     /// Look the whole store over, also while the server runs.
     Check {
@@ -172,6 +182,7 @@ pub fn run() -> Result<(), String> {
                 "restored": config.data, "pairs": manifest.pairs, "blobs": manifest.blobs, "commit": manifest.commit,
             }))
         }
+        Command::Salvage { from, to } => salvage(&from, &to),
         Command::Check { quick } => check(&config, quick),
         Command::Models(command) => models(&config, command),
     }
@@ -201,6 +212,7 @@ fn configuration(common: &Common) -> Result<Config, String> {
         return Err(format!("jwt_algorithm: {} is neither HS256 nor ES256", config.jwt_algorithm));
     }
     config.accept_data_loss |= common.accept_data_loss;
+    config.salvage |= common.salvage;
     config.models_dir = common.models_dir.clone().unwrap_or(config.models_dir);
     if config.models_dir.as_os_str().is_empty() {
         config.models_dir = config.data.join("models");
@@ -237,6 +249,11 @@ fn backup(config: &Config, target: &Path) -> Result<(), String> {
     let store = existing(config)?;
     let manifest = store.backup(&target).map_err(|error| error.to_string())?;
     print(&serde_json::to_value(&manifest).map_err(|error| error.to_string())?)
+}
+
+fn salvage(from: &Path, to: &Path) -> Result<(), String> {
+    let report = store::salvage::salvage(from, to, models::schema()).map_err(|error| error.to_string())?;
+    print(&serde_json::to_value(&report).map_err(|error| error.to_string())?)
 }
 
 /// The store of a data folder, where there is one: a mistyped name must not look like a healthy, empty store.

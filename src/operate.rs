@@ -7,7 +7,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
-use store::check::Contents;
+use store::check::{Contents, Integrity};
 
 use crate::app::App;
 use crate::caller;
@@ -15,9 +15,11 @@ use crate::caller;
 /// `GET /health`: whether we serve, and how each actor fares.
 pub async fn health(State(app): State<App>) -> Response {
     let actors = app.services.actors.health();
-    let read_only = app.services.actors.store().is_read_only();
+    let trouble = app.services.actors.store().trouble();
     let has_room = app.services.actors.store().has_room();
-    let well = !read_only && has_room && actors.iter().all(|actor| actor.alive);
+    let integrity = app.services.actors.store().integrity();
+    let is_whole = !matches!(integrity, Integrity::Damaged { .. });
+    let well = trouble.is_none() && has_room && is_whole && actors.iter().all(|actor| actor.alive);
     let detail: Vec<_> = actors
         .iter()
         .map(|actor| {
@@ -30,8 +32,10 @@ pub async fn health(State(app): State<App>) -> Response {
     let body = json!({
         "status": if well { "ok" } else { "degraded" },
         "version": env!("CARGO_PKG_VERSION"),
-        "read_only": read_only,
+        "read_only": trouble.is_some(),
+        "trouble": trouble,
         "disk_full": !has_room,
+        "integrity": integrity_json(&integrity),
         "commits": app.services.actors.store().commits(),
         "flushes": app.services.actors.store().flushes(),
         "bodies_bytes": app.bodies.bytes(),
@@ -42,6 +46,19 @@ pub async fn health(State(app): State<App>) -> Response {
     });
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(body)).into_response()
+}
+
+/// What the check after the start has found so far.
+fn integrity_json(integrity: &Integrity) -> serde_json::Value {
+    match integrity {
+        Integrity::Unknown => json!({"state": "unknown"}),
+        Integrity::Checking => json!({"state": "checking"}),
+        Integrity::Sound { rows } => json!({"state": "sound", "rows": rows}),
+        Integrity::Damaged { faults, listed } => {
+            json!({"state": "damaged", "faults": faults, "listed": listed})
+        }
+        Integrity::Failed { reason } => json!({"state": "failed", "reason": reason}),
+    }
 }
 
 /// How the chat model of this machine fares.

@@ -95,7 +95,9 @@ impl From<StoreError> for AuthError {
             StoreError::Check { .. } | StoreError::NotNull { .. } | StoreError::Limit { .. } => {
                 AuthError::invalid(error.to_string())
             }
-            StoreError::DiskFull => AuthError::new(503, "unexpected_failure", error.to_string()),
+            StoreError::DiskFull | StoreError::Closed => {
+                AuthError::new(503, "unexpected_failure", error.to_string())
+            }
             _ => AuthError::internal(error),
         }
     }

@@ -115,7 +115,7 @@ impl PostgrestError {
             ("42501", false) => StatusCode::UNAUTHORIZED,
             ("42501", true) => StatusCode::FORBIDDEN,
             ("42883" | "42P01", _) => StatusCode::NOT_FOUND,
-            ("53100", _) => StatusCode::SERVICE_UNAVAILABLE,
+            ("53100" | "57P03", _) => StatusCode::SERVICE_UNAVAILABLE,
             ("57014" | "XX000" | "58030" | "25006", _) => StatusCode::INTERNAL_SERVER_ERROR,
             (other, _) => match other.strip_prefix("PT").and_then(|status| status.parse().ok()) {
                 Some(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),

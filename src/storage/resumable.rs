@@ -169,6 +169,9 @@ fn begin(app: &App, claims: &Claims, headers: &HeaderMap) -> Result<Note, Storag
     }
     let mime_type = member("contentType").unwrap_or_else(|| "application/octet-stream".into());
     actors::file::buckets::check_fits(&limits.bucket, length, &mime_type)?;
+    if !app.services.actors.store().has_room_for(length) {
+        return Err(StoreError::DiskFull.into());
+    }
     let cache_control = member("cacheControl").filter(|text| text.len() <= 256).map(|text| {
         let is_seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
         if is_seconds { format!("max-age={text}") } else { text }

@@ -182,9 +182,15 @@ impl Chat {
     pub async fn start(actors: Actors, engines: Engines) -> Result<Chat, Refusal> {
         let mut recovered = 0;
         loop {
-            match actors.ask(&Claims::service(), RecoverReplies).await? {
-                0 => break,
-                some => recovered += some,
+            match actors.ask(&Claims::service(), RecoverReplies).await {
+                Ok(0) => break,
+                Ok(some) => recovered += some,
+                // They are marked by a later start; what is there is served meanwhile.
+                Err(Refusal::Store(error @ StoreError::DiskFull)) => {
+                    tracing::error!(%error, "replies that were cut short cannot be marked incomplete");
+                    break;
+                }
+                Err(error) => return Err(error),
             }
         }
         if recovered > 0 {

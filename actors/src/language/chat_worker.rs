@@ -100,7 +100,8 @@ fn was_healthy(config: &Json, url: &str) -> bool {
     let of_it = health["workerUrl"].as_str().is_none_or(|of| of == url);
     let checked = health["lastChecked"].as_str().and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
     let age = checked.map(|at| chrono::Utc::now().timestamp_micros() - at.timestamp_micros());
-    let is_recent = age.is_some_and(|age| i128::from(age) <= HEALTHY_MAX.as_micros() as i128);
+    // A time ahead of the clock, which was set back then, is as good as none.
+    let is_recent = age.is_some_and(|age| u128::from(age.unsigned_abs()) <= HEALTHY_MAX.as_micros());
     of_it && is_recent && health["isHealthy"] == Json::Bool(true)
 }
 

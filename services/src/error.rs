@@ -287,3 +287,47 @@ impl From<NoEngine> for ServiceError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn messages_name_their_field_and_details_keep_their_order() {
+        let error = ServiceError::field("steps", "too many").with("success", false).with("code", "A");
+        assert_eq!((error.to_string().as_str(), error.field_name()), ("steps: too many", Some("steps")));
+        let error = error.of_field("metadata.steps").with("code", "B");
+        assert_eq!(error.to_string(), "metadata.steps: too many");
+        assert_eq!(json!(error.details()).to_string(), r#"{"success":false,"code":"B"}"#);
+        for (message, field) in [
+            ("loras: no such file", Some("loras")),
+            ("width, height: give both", Some("width, height")),
+            ("the provider said: no", None),
+            ("nothing to name", None),
+        ] {
+            let error = ServiceError::worded(Kind::Internal, message);
+            assert_eq!((error.to_string().as_str(), error.field_name()), (message, field));
+        }
+    }
+
+    #[test]
+    fn refusals_have_a_kind_and_a_code() {
+        for (sqlstate, kind, retry_after_s) in [
+            ("23505", Kind::Conflict, None),
+            ("42501", Kind::Forbidden, None),
+            ("22P02", Kind::Bad, None),
+            ("PT402", Kind::PaymentRequired, None),
+            ("PT404", Kind::NotFound, None),
+            ("PT429", Kind::Busy, Some(QUEUE_RETRY_AFTER_S)),
+        ] {
+            let error = ServiceError::from(Refusal::raised(sqlstate, "no"));
+            assert_eq!((error.kind(), error.code()), (kind, Some(sqlstate)));
+            assert_eq!(error.retry_after_s(), retry_after_s, "{sqlstate}");
+        }
+        let turn = TurnError::Refused(Refusal::raised("PT409", "another reply is being made"));
+        assert_eq!(ServiceError::from(turn).code(), Some("REPLY_IN_PROGRESS"));
+        let refused = ServiceError::from(Refusal::ContentRefused { reason: "no".into() });
+        assert_eq!((refused.kind(), refused.code()), (Kind::ContentRefused, Some("CONTENT_REFUSED")));
+    }
+}

@@ -18,7 +18,7 @@ use super::error::OpenAiError;
 /// So much of what came before is looked at with each new piece, in bytes.
 const WINDOW_BYTES: usize = 300;
 
-/// Replies to one request as they are made, one or several beside each other. Dropping them ends the work: nobody else
+/// Replies to one request as they are made, one or several beside each other. Dropping them ends the work: no one else
 /// would ever see it.
 pub(super) struct Reply {
     frame: Frame,
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(parsed[3]["choices"][0]["finish_reason"], json!("length"));
         assert_eq!((&parsed[4]["choices"], &parsed[4]["usage"]["total_tokens"]), (&json!([]), &json!(5)));
         assert_eq!(all.last().map(String::as_str), Some("[DONE]"));
-        assert!(cancel.is_cancelled(), "whoever leaves ends the work");
+        assert!(cancel.is_cancelled(), "a client that leaves ends the work");
     }
 
     #[tokio::test]

@@ -41,7 +41,7 @@ pub(super) struct ImageRequest {
 /// How the answer carries pictures.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Delivery {
-    /// A URL that anybody may open for a while, instead of the bytes.
+    /// A URL that opens without a key for a while, instead of the bytes.
     pub as_url: bool,
     /// What the bytes are.
     pub format: actors::file::picture::Format,

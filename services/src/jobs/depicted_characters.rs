@@ -148,7 +148,7 @@ mod tests {
     fn ids_are_found_however_they_are_listed() {
         let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
         assert_eq!(ids(Some(&json!(a))), [a]);
-        assert_eq!(ids(Some(&json!([a, {"character_id": b}, "nobody", 3]))), [a, b]);
+        assert_eq!(ids(Some(&json!([a, {"character_id": b}, "no id", 3]))), [a, b]);
         assert!(ids(Some(&json!(null))).is_empty() && ids(None).is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! character-lorebook: shows, sets or removes the lorebook of a character.
 //!
-//! `{character_id}` shows it to whoever may see the character; `book` (a lorebook, or null to remove it) sets it, for
+//! `{character_id}` shows it to those who may see the character; `book` (a lorebook, or null to remove it) sets it, for
 //! the character's owner.
 
 use actors::conversation::set_lorebook::SetLorebook;

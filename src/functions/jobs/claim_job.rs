@@ -1,4 +1,4 @@
-//! claim-job: a worker elsewhere asks for its next job. Signed like its reports.
+//! claim-job: a remote worker asks for its next job. Signed like its reports.
 
 use actors::job_scheduler::{ClaimJob, IMAGE_QUEUE, LOCAL_WORKER, VIDEO_QUEUE};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! job-callback: a worker elsewhere reports about a job. Signed.
+//! job-callback: a remote worker reports about a job. Signed.
 
 use actors::job_scheduler::{CompleteJob, FailJob, FinishedAsset, RenewLease, asset_settings, is_final};
 use serde::Deserialize;

@@ -1,4 +1,4 @@
-//! Jobs, whoever works on them, and their results.
+//! Jobs, local and remote workers, and results.
 
 pub(super) mod claim_job;
 pub(super) mod delete_workspace_item;

@@ -47,7 +47,7 @@ fn worker_url(body: &Json) -> Result<String, FunctionError> {
     }
 }
 
-/// Administrators allow an address by giving it; anybody else gives one that was allowed before.
+/// Administrators allow an address by giving it; others give one that was allowed before.
 fn allow(
     call: &Call,
     config: &Json,

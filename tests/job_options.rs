@@ -238,7 +238,7 @@ fn jobs_side_by_side_are_drawn_as_alone() {
 }
 
 #[test]
-fn company_costs_one_attempt_at_most() {
+fn a_batch_costs_one_attempt_at_most() {
     let folder = tempfile::tempdir().expect("a folder");
     // The first job has five steps and is drawn alone; the process dies in the second step of the two after it.
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering:7")]);

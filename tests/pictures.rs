@@ -1,4 +1,4 @@
-//! From a wish to a picture, through the functions and the queue, with the starter model.
+//! From a request to a picture, through the functions and the queue, with the starter model.
 
 mod common;
 
@@ -40,7 +40,7 @@ fn a_prompt_becomes_a_picture_that_can_be_kept() {
     assert_eq!(status, 400, "somebody else's file");
     assert_eq!(one(&server, &other, &format!("/rest/v1/jobs?id=eq.{job}")), Json::Null);
 
-    // The same wish draws the same bytes.
+    // The same request draws the same bytes.
     let again = queue(&server, &token, &picture("a red circle"));
     wait_for(&server, &token, &again, &["completed"]);
     assert_eq!(bytes_of(&server, &token, &format!("{user}/{again}/0.png")), png);
@@ -81,7 +81,7 @@ fn a_prompt_becomes_a_picture_that_can_be_kept() {
 }
 
 #[test]
-fn wishes_that_cannot_be_granted_say_why() {
+fn jobs_that_cannot_be_drawn_say_why() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
     let (user, token) = server.sign_up("asker@example.com");

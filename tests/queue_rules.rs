@@ -107,16 +107,16 @@ fn fields_say_what_they_say_wherever_they_stand() {
         let path = format!("/rest/v1/jobs?id=eq.{id}&select=compel_weights,enhanced_prompt,template_name");
         one(&server, &token, &path)
     };
-    let wish = |more: Json| {
-        let mut wish = json!({"job_type": "sdxl_image_fast", "prompt": "a hat"});
-        wish.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
-        wish
+    let request = |more: Json| {
+        let mut request = json!({"job_type": "sdxl_image_fast", "prompt": "a hat"});
+        request.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        request
     };
     // Empty texts are none, and members of the metadata count.
     let job = queue(
         &server,
         &token,
-        &wish(
+        &request(
             json!({"reference_image_url": "", "enhanced_prompt": "", "scheduler": "", "mask_image_url": "",
             "metadata": {"compel_enabled": true, "compel_weights": {"a": 1.5}, "reference_image_url": ""}}),
         ),
@@ -125,22 +125,22 @@ fn fields_say_what_they_say_wherever_they_stand() {
     assert_eq!(row(&job)["enhanced_prompt"], Json::Null);
     // Somebody else's file is refused before anything is made of the prompt.
     for field in ["reference_image_url", "mask_image_url"] {
-        let mut body = wish(json!({"prompt": ""}));
+        let mut body = request(json!({"prompt": ""}));
         body[field] = json!(format!("user-library/{other}/a.png"));
         refused(&server, &token, &body, 403, "another account");
     }
-    refused(&server, &token, &wish(json!({"prompt_syntax": "runes"})), 400, "prompt_syntax: \"runes\"");
+    refused(&server, &token, &request(json!({"prompt_syntax": "runes"})), 400, "prompt_syntax: \"runes\"");
     refused(
         &server,
         &token,
-        &wish(json!({"prompt_syntax": "a1111", "prompt": "a <lora:ink:much>"})),
+        &request(json!({"prompt_syntax": "a1111", "prompt": "a <lora:ink:much>"})),
         400,
         "prompt: <lora:ink:much>",
     );
 
     // A change of a picture is put into words; what was enhanced before is kept where nothing is to be enhanced.
     let changed = |more: Json| {
-        let mut body = wish(more);
+        let mut body = request(more);
         body["reference_image_url"] = json!(format!("user-library/{user}/a.png"));
         let job = payload(&queue(&server, &token, &body));
         (job["enhanced_prompt"].clone(), job["template_name"].clone())

@@ -89,7 +89,7 @@ fn what_goes_with_a_deleted_row_is_not_shown_to_whom_it_was_hidden_from() {
     }
     assert!(
         trail(&server, &ada_token, "characters").to_string().contains("seen by all"),
-        "one's own is told"
+        "one's own is recorded"
     );
     // Who operates the server sees all of it.
     let (_, all) = server.call("GET", "/rest/v1/audit_logs?select=old_value", &server.service, None);

@@ -87,6 +87,20 @@ fn files_answer_one_question() {
 }
 
 #[test]
+fn code_has_no_private_words() {
+    // Put together here, so that this file has none either.
+    let private =
+        [concat!("wi", "sh"), concat!("wi", "shes"), concat!("tell", "ing"), concat!("com", "pany")];
+    for (path, text) in texts_below("") {
+        for (number, line) in text.lines().enumerate() {
+            let mut words = line.split(|letter: char| !letter.is_ascii_alphanumeric());
+            let found = words.find(|word| private.contains(&word.to_ascii_lowercase().as_str()));
+            assert_eq!(found, None, "{}:{}: say it in the field's words", path.display(), number + 1);
+        }
+    }
+}
+
+#[test]
 fn storeys_depend_one_way() {
     let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("the manifest");
     let members = workspace.split("members = [").nth(1).and_then(|rest| rest.split(']').next());

@@ -47,7 +47,7 @@ fn only_touched(table: &TableInfo, old: &Row, new: &Row) -> bool {
 }
 
 /// The acting account, unless this very change removes it. It reads its own trail: what a cascade or the server did on
-/// its behalf to rows that it may not see is told to admins alone, under the same request.
+/// its behalf to rows that it may not see is shown to admins alone, under the same request.
 fn named_user(transaction: &Transaction, event: &Event, row: Option<&Row>) -> Result<Value, StoreError> {
     let (Some(user), Some(row)) = (event.claims.user_id, row) else { return Ok(Value::Null) };
     let reads = transaction.reads();

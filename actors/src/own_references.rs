@@ -107,7 +107,7 @@ fn names_foreign_row(
     Ok(row.is_some_and(|row| row[table.at("user_id")].as_uuid() != Some(author)))
 }
 
-/// The answer for a row that does not exist: what belongs to others is not told apart from it.
+/// The answer for a row that does not exist: what belongs to others is answered alike.
 fn missing(table: &TableInfo, column: usize, target: TableId, constraint: &str, value: &Value) -> StoreError {
     StoreError::ReferenceMissing {
         table: table.table.name.into(),

@@ -272,8 +272,8 @@ impl DiffusionModel {
     }
 
     /// How many pictures of this size are worth drawing side by side with nothing lost: on the processor small
-    /// ones, whose bytes are the same in company and which then take less time; elsewhere one, for a graphics card
-    /// may round otherwise in company.
+    /// ones, whose bytes are the same in a batch and which then take less time; for others one, for a graphics card
+    /// may round otherwise in a batch.
     pub fn side_by_side(&self, spec: &GenerateSpec) -> usize {
         let factor = self.base.vae_config.scale_factor().max(1) as u64;
         let cells = u64::from(spec.width) * u64::from(spec.height) / (factor * factor);

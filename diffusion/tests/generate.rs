@@ -63,7 +63,7 @@ fn the_same_spec_draws_the_same_pixels() {
 }
 
 #[test]
-fn company_changes_nothing() {
+fn a_batch_changes_nothing() {
     let scheduler = |spec: GenerateSpec| GenerateSpec { scheduler: Some("Euler a".into()), ..spec };
     let long = "a red cat in the snow, ".repeat(20);
     let specs: Vec<GenerateSpec> = vec![

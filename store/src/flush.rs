@@ -28,7 +28,7 @@ use crate::recover::recover;
 const RETRY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(5);
 
-/// Told of each commit once it is durable, in commit order.
+/// Called with each commit once it is durable, in commit order.
 pub type Listener = Box<dyn Fn(Arc<Commit>) + Send + Sync>;
 
 /// A write that is applied and waits to be durable.

@@ -60,7 +60,7 @@ pub struct Turn {
     pub seed: Option<u64>,
     /// Who speaks with whom, where, and how.
     pub setting: Setting,
-    /// How many messages are told again.
+    /// How many messages of the history go into the prompt.
     pub history_max: u64,
     /// How far memory reaches.
     pub memory_tier: MemoryTier,

@@ -108,9 +108,9 @@ pub struct Names {
     pub character: String,
 }
 
-/// A chat file with the messages as they are now, told in this order: known lines as they came unless their text was
+/// A chat file with the messages as they are now, in this order: known lines as they came unless their text was
 /// changed, what is no message where it stood, new lines at their place. Other versions of what the character says, from
-/// the shelf, are alternatives of its line. Answers whether anything differs.
+/// inactive, are alternatives of its line. Answers whether anything differs.
 pub fn file_of(
     original: Option<ChatFile>,
     conversation: Uuid,
@@ -119,17 +119,17 @@ pub fn file_of(
     names: &Names,
 ) -> Result<(ChatFile, bool), CardError> {
     let table = schema().known("messages");
-    let shelf = schema().known("chat.shelved_messages");
+    let inactive = schema().known("chat.shelved_messages");
     let is_new = original.is_none();
     let original = original.unwrap_or_default();
     let places = places(&original, conversation);
     let mut versions: HashMap<Option<Uuid>, Vec<&Row>> = HashMap::new();
-    for row in shelved.iter().filter(|row| row[shelf.at("sender")].as_str() != Some("user")) {
-        versions.entry(row[shelf.at("parent_id")].as_uuid()).or_default().push(row);
+    for row in shelved.iter().filter(|row| row[inactive.at("sender")].as_str() != Some("user")) {
+        versions.entry(row[inactive.at("parent_id")].as_uuid()).or_default().push(row);
     }
     let mut chat = ChatFile { header: original.header.clone(), lines: Vec::new() };
     let mut changed = is_new;
-    // What is no message stands where it stood: before the first later line that is still told.
+    // What is no message stands where it stood: before the first later line that is still there.
     let mut next = 0;
     let mut parent = None;
     for row in messages {
@@ -138,7 +138,7 @@ pub fn file_of(
         let others = versions.remove(&parent).filter(|_| !is_user).unwrap_or_default();
         parent = Some(id);
         // The line of the message itself, or of a version that it took the place of.
-        let of_others = others.iter().filter_map(|row| places.get(&row[shelf.at("id")].as_uuid()?)).min();
+        let of_others = others.iter().filter_map(|row| places.get(&row[inactive.at("id")].as_uuid()?)).min();
         let place = places.get(&id).or(of_others).copied().filter(|place| *place >= next);
         let mut line = match place {
             Some(place) => {
@@ -298,27 +298,27 @@ mod tests {
     #[test]
     fn alternatives_become_versions_and_versions_alternatives() {
         let (chat, rows, conversation) = read();
-        let (table, shelf) = (schema().known("messages"), schema().known("chat.shelved_messages"));
+        let (table, inactive) = (schema().known("messages"), schema().known("chat.shelved_messages"));
         let mut shelved = shelved_of(&chat, conversation, &rows);
         assert_eq!(shelved.len(), 1);
-        assert_eq!(shelved[0][shelf.at("content")].as_str(), Some("Ho"));
-        assert!(shelved[0][shelf.at("parent_id")].is_null());
+        assert_eq!(shelved[0][inactive.at("content")].as_str(), Some("Ho"));
+        assert!(shelved[0][inactive.at("parent_id")].is_null());
         // As after another version was chosen, and another reply was made for the last message.
         let swap = |message: &Row, other: &Row| {
-            let (mut told, mut aside) = (message.clone(), other.clone());
+            let (mut active, mut inactive_one) = (message.clone(), other.clone());
             for column in ["id", "content"] {
-                told[table.at(column)] = other[shelf.at(column)].clone();
-                aside[shelf.at(column)] = message[table.at(column)].clone();
+                active[table.at(column)] = other[inactive.at(column)].clone();
+                inactive_one[inactive.at(column)] = message[table.at(column)].clone();
             }
-            (told, aside)
+            (active, inactive_one)
         };
         let mut now = rows.clone();
         (now[0], shelved[0]) = swap(&rows[0], &shelved[0]);
-        let mut again = shelf.default_row();
+        let mut again = inactive.default_row();
         for column in ["id", "sender", "content", "created_at"] {
-            again[shelf.at(column)] = rows[2][table.at(column)].clone();
+            again[inactive.at(column)] = rows[2][table.at(column)].clone();
         }
-        again[shelf.at("parent_id")] = rows[1][table.at("id")].clone();
+        again[inactive.at("parent_id")] = rows[1][table.at("id")].clone();
         shelved.push(again);
         now[2][table.at("id")] = Value::Uuid(Uuid::from_u128(9));
         now[2][table.at("content")] = Value::text("later");
@@ -339,7 +339,7 @@ mod tests {
         let rows = messages_of(&chat, conversation, 1_700_000_000_000_000);
         let texts: Vec<String> = shelved_of(&chat, conversation, &rows)
             .iter()
-            .map(|row| row[shelf.at("content")].as_str().unwrap_or_default().to_string())
+            .map(|row| row[inactive.at("content")].as_str().unwrap_or_default().to_string())
             .collect();
         assert_eq!(texts, ["Hi", "earlier, says the file"]);
     }

@@ -49,12 +49,12 @@ fn schema(messages: usize) -> Json {
 }
 
 impl Chat {
-    /// Asks for facts in messages that were just summed up, told as `lines`; that there are none fails nobody.
+    /// Asks for facts in messages that were just summed up, given as `lines`; that there are none fails nobody.
     pub(super) async fn find_facts(&self, turn: &Turn, batch: &[Said], lines: &[String]) {
         let schema = schema(lines.len());
         let numbered = lines.iter().enumerate().map(|(at, line)| format!("{}. {line}", at + 1));
         let is_local = turn.chosen.provider == "local";
-        // Not every server elsewhere takes a schema, but each can be told.
+        // Not every remote server takes a schema, but each reads instructions.
         let system = match is_local {
             true => INSTRUCTIONS.to_string(),
             false => format!(
@@ -115,7 +115,7 @@ fn read(answer: &str, batch: &[Said]) -> Vec<(String, Uuid)> {
 }
 
 /// Whether a message has anything to do with a fact: small models cite what has not. They share a word, or two letters in
-/// a row where words are not told apart by spaces.
+/// a row where no spaces part words.
 fn bears_out(message: &str, fact: &str) -> bool {
     let words = |text: &str| -> HashSet<String> {
         let words = text.split(|letter: char| !letter.is_alphanumeric()).map(str::to_lowercase);

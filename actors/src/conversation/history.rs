@@ -1,4 +1,4 @@
-//! What a turn finds in the store: what was said before, what is remembered, which lore was told.
+//! What a turn finds in the store: what was said before, what is remembered, which lore applies.
 
 use std::collections::HashSet;
 

@@ -84,7 +84,7 @@ pub(crate) fn say(
     row[messages.at("sender")] = Value::text(sender);
     row[messages.at("content")] = Value::text(content);
     row[messages.at("message_type")] = Value::text(message_type);
-    // Messages are told in the order of their times, so a later one may not share the time of the one before it.
+    // Messages are read in the order of their times, so a later one may not share the time of the one before it.
     let last = branches::newest(transaction, conversation_id)?;
     let after =
         last.and_then(|last| last[messages.at("created_at")].as_micros()).map_or(0, |micros| micros + 1);

@@ -117,7 +117,7 @@ impl Material {
         let system = join(&kept);
         let mut used = count(&system) + MESSAGE_TOKENS;
         let system_tokens = used;
-        let mut told: Vec<Said> = Vec::new();
+        let mut kept_lines: Vec<Said> = Vec::new();
         let mut forgotten = 0;
         for said in self.history.into_iter().rev() {
             let cost = count(&said.text) + MESSAGE_TOKENS;
@@ -126,12 +126,12 @@ impl Material {
                 continue;
             }
             used += cost;
-            told.push(said);
+            kept_lines.push(said);
         }
-        told.reverse();
-        let ids: Vec<Json> = told.iter().map(|said| json!(said.id)).collect();
+        kept_lines.reverse();
+        let ids: Vec<Json> = kept_lines.iter().map(|said| json!(said.id)).collect();
         let mut messages: Vec<ChatMessage> =
-            told.into_iter().map(|said| ChatMessage::new(said.role, said.text)).collect();
+            kept_lines.into_iter().map(|said| ChatMessage::new(said.role, said.text)).collect();
         let mut placed = Vec::new();
         let mut added = Vec::new();
         for add in self.interjections {

@@ -196,7 +196,7 @@ impl Setting {
         (book.activate(&scene, &Memory { matched: known }), names.collect())
     }
 
-    /// Facts always; summaries of what is not told in full anyway.
+    /// Facts always; summaries of what is not in the prompt in full anyway.
     fn remembered(&self, history: &History, lines: &[Said], sections: &mut Vec<Section>) {
         let (found, pinned): (Vec<_>, Vec<_>) =
             memory::facts(&history.memory).into_iter().partition(|fact| fact.found);
@@ -207,9 +207,9 @@ impl Setting {
                     .push(Section::new("fact", "", format!("Remember: {}", fact.text), rank).from(source));
             }
         }
-        let told: BTreeSet<Uuid> = lines.iter().filter_map(|said| said.id).collect();
+        let in_full: BTreeSet<Uuid> = lines.iter().filter_map(|said| said.id).collect();
         for summary in memory::summaries(&history.memory) {
-            if summary.sources.iter().all(|id| told.contains(id)) {
+            if summary.sources.iter().all(|id| in_full.contains(id)) {
                 continue;
             }
             let source = json!({"id": summary.id, "message_ids": summary.sources});
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(material.interjections[0].text, "Whales sing.");
         assert_eq!(lore, [0, 1]);
 
-        // What is told in full needs no summary.
+        // What is in the prompt in full needs no summary.
         history.said = vec![Said { id: Some(old), role: Role::User, text: "hello".into() }];
         let (material, _) = setting().material(Uuid::from_u128(9), &history, None, 1, &count);
         assert!(!material.sections.iter().any(|section| section.kind == "summary"));

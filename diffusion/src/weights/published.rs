@@ -21,7 +21,7 @@ macro_rules! published {
     };
 }
 
-/// The bias by whose spread a Stable Diffusion 2 that predicts v is told from one that predicts noise.
+/// The bias by whose spread a Stable Diffusion 2 that predicts v differs from one that predicts noise.
 const V_MARKER: &str = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias";
 /// In published models that predict noise the spread is below, in those that predict v above.
 const V_MARKER_DEVIATION: f64 = 0.09;

@@ -1,6 +1,6 @@
 //! import-character: a character of the caller from a card (PNG, JSON or CHARX).
 //!
-//! Options: `content_rating` (`sfw` or `nsfw`; told from the card when absent) and `is_public` (false). The file stays
+//! Options: `content_rating` (`sfw` or `nsfw`; that of the card when absent) and `is_public` (false). The file stays
 //! as it came in `user-library/<user>/cards/`, so that export-character can give back what we do not know.
 
 use actors::character::import_character::ImportCharacter;

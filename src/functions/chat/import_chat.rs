@@ -1,7 +1,7 @@
 //! import-chat: a conversation of the caller from a SillyTavern chat file (JSONL).
 //!
 //! Options: `characterId` (who the character is), `userCharacterId` (who the caller is), `title`, `content_tier` (`sfw`
-//! or `nsfw`; told from the words when absent). Damaged lines are reported with their numbers and kept: export-chat
+//! or `nsfw`; found from the words when absent). Damaged lines are reported with their numbers and kept: export-chat
 //! gives the file back whole.
 
 use actors::character::card_rating::check_long;
@@ -26,7 +26,7 @@ use crate::functions::uploaded::{Uploaded, reading_permit, refused, run_blocking
 pub(crate) const CHAT_BYTES_MAX: usize = 64 << 20;
 /// Messages of one file; all of them land in one commit.
 const MESSAGES_MAX: usize = 20_000;
-/// Damaged lines told of, and how much of each.
+/// Damaged lines reported, and how much of each.
 const BAD_LINES_MAX: usize = 100;
 const BAD_LINE_CHARS_MAX: usize = 200;
 /// Longest title, in characters.
@@ -165,9 +165,9 @@ fn texts(chat: &ChatFile) -> impl Iterator<Item = (usize, &str)> {
 }
 
 fn bad_lines(chat: &ChatFile) -> Json {
-    let told = chat.bad_lines().take(BAD_LINES_MAX).map(|bad| {
+    let reported = chat.bad_lines().take(BAD_LINES_MAX).map(|bad| {
         let text: String = bad.text.chars().take(BAD_LINE_CHARS_MAX).collect();
         json!({"line": bad.number, "error": bad.error.to_string(), "text": text})
     });
-    Json::Array(told.collect())
+    Json::Array(reported.collect())
 }

@@ -27,7 +27,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let events = chat_answer::wants_events(&call, request.stream);
     let message = find(&call.context, request.message_id, request.conversation_id).await?;
     if message.get("parent_id").is_some() {
-        return Err(FunctionError::bad("this version is not being told; choose it first"));
+        return Err(FunctionError::bad("this version is not active; choose it first"));
     }
     let id = uuid(&message["id"]).unwrap_or_default();
     let is_reply = message["sender"] == "assistant";

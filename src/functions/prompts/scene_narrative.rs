@@ -1,4 +1,4 @@
-//! scene-narrative: a scene, told by a narrator.
+//! scene-narrative: a scene in the words of a narrator.
 
 use actors::content_rules;
 use actors::conversation::sheet::each_text;
@@ -13,7 +13,7 @@ use services::prompts::templates;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 
-/// Turns of the conversation that are told.
+/// Turns of the conversation that go into the prompt.
 const TURNS: usize = 3;
 /// Longest description, in characters.
 const CHARS_MAX: usize = 8000;

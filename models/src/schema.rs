@@ -225,7 +225,7 @@ impl TableInfo {
             defaults.push(parsed.map_err(|error| format!("default of {}: {error}", column.name))?);
         }
         let mut checks = Vec::new();
-        for check in table.checks {
+        for check in table.checks.iter().filter(|check| check.is_enforced) {
             let parsed = expr::parse_condition(check.expression, &names);
             checks
                 .push((check.name.to_string(), parsed.map_err(|error| format!("{}: {error}", check.name))?));

@@ -202,13 +202,15 @@ pub struct Check {
     pub seed_expression: &'static str,
     /// What a later version of the described systems did with it.
     pub later: &'static str,
+    /// Whether rows must satisfy it.
+    pub is_enforced: bool,
     /// Remark.
     pub doc: &'static str,
 }
 
 /// A check constraint over one column.
 pub const fn check(name: &'static str, column: &'static str, expression: &'static str) -> Check {
-    Check { name, column, expression, seed_expression: "", later: "", doc: "" }
+    Check { name, column, expression, seed_expression: "", later: "", is_enforced: true, doc: "" }
 }
 
 impl Check {
@@ -221,6 +223,12 @@ impl Check {
     /// Notes the narrower condition of the first documents.
     pub const fn seed(mut self, expression: &'static str) -> Check {
         self.seed_expression = expression;
+        self
+    }
+
+    /// Keeps it as a part of the document that rows need not satisfy any more.
+    pub const fn dropped(mut self) -> Check {
+        self.is_enforced = false;
         self
     }
 

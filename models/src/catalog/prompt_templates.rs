@@ -32,7 +32,8 @@ pub static PROMPT_TEMPLATES: Table = Table {
     checks: &[
         check("prompt_templates_job_type_check", "job_type", "job_type IN ('chat', 'image', 'video')"),
         check("prompt_templates_target_model_check", "target_model", "target_model IN ('sdxl', 'wan')")
-            .later("dropped: target_model holds any model key"),
+            .later("dropped: target_model holds any model key")
+            .dropped(),
     ],
     policies: Policies { select: "admin", insert: "admin", update: "admin", delete: "admin" },
     triggers: &["set updated_at on update"],

@@ -86,7 +86,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     unless_full(seeded, "the buckets cannot be made")?;
     let sown = actors.ask(&models::Claims::service(), SeedCatalog).await;
     unless_full(sown, "the catalogue cannot be sown")?;
-    let engines = Engines::start(actors.store().clone(), config.language());
+    let engines = Engines::start(actors.clone(), config.language());
     let chat = Chat::start(actors.clone(), engines.clone()).await.map_err(|error| error.to_string())?;
     // Before anybody draws: what an earlier process was drawing waits again.
     let recovered = actors.ask(&models::Claims::service(), RecoverJobs { local: true }).await;

@@ -75,7 +75,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     for index in 0..options.choices as u64 {
         // Each of several replies to a seed has one of its own.
         let seed = options.seed.map(|seed| seed.wrapping_add(index));
-        streams.push(submit(&chosen, ChatRequest { seed, ..request.clone() }).await?);
+        streams.push(submit(&app, &chosen, ChatRequest { seed, ..request.clone() }, requester.user).await?);
     }
     let reply = Reply::new(shown, tier, options.include_usage, streams, ends_it);
     if options.stream { Ok(reply.streamed()) } else { reply.whole().await }

@@ -1,8 +1,9 @@
 //! The one place where this dialect meets the engines that make words.
 
-use actors::language::{Chosen, NoEngine, Wanted};
+use actors::language::{CallOf, Chosen, NoEngine, Wanted};
 use language::{ChatRequest, ChatStream, LanguageError};
 use models::Value;
+use uuid::Uuid;
 
 use super::error::OpenAiError;
 use crate::app::App;
@@ -16,11 +17,15 @@ pub(super) async fn choose(app: &App, name: Option<&str>) -> Result<Chosen, Open
     Ok(engines.choose(Wanted { name, task: TASK, strict: true }).await?)
 }
 
-/// Hands a request to an engine.
-pub(super) async fn submit(chosen: &Chosen, request: ChatRequest) -> Result<ChatStream, OpenAiError> {
-    let engine = chosen.engine.clone();
-    let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
-    submitted.map_err(|error| LanguageError::Panicked(error.to_string()))?.map_err(OpenAiError::from)
+/// Hands a request of an account to an engine.
+pub(super) async fn submit(
+    app: &App,
+    chosen: &Chosen,
+    request: ChatRequest,
+    user: Uuid,
+) -> Result<ChatStream, OpenAiError> {
+    let call = CallOf::new(Some(user), "chat/completions");
+    Ok(app.services.chat.engines().submit(chosen, request, call).await?)
 }
 
 /// The names of models that chat: the local ones, and those that the catalogue lists. Blocks.

@@ -22,7 +22,7 @@ use super::recover_replies::RecoverReplies;
 use super::setting::Setting;
 use crate::Actors;
 use crate::content_rules::{self, ContentRating};
-use crate::language::{Chosen, Engines};
+use crate::language::{CallOf, Chosen, Engines};
 use crate::refusal::Refusal;
 use crate::rows;
 
@@ -285,9 +285,9 @@ impl Chat {
         request.user = turn.user_id.to_string();
         request.cancel = cancel;
         request.stop = stops(&turn.setting);
-        let engine = turn.chosen.engine.clone();
-        let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
-        let submitted = submitted.unwrap_or_else(|error| Err(LanguageError::Panicked(error.to_string())));
+        let purpose = turn.asked["function"].as_str().unwrap_or("chat");
+        let call = CallOf::new(Some(turn.user_id), purpose);
+        let submitted = self.inner.engines.submit(&turn.chosen, request, call).await;
         let stream = match submitted {
             Ok(stream) => stream,
             Err(error) => {

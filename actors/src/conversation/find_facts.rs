@@ -11,7 +11,7 @@ use super::chat::{Chat, Turn};
 use super::prompt::Said;
 use super::update_memory::{MemoryChange, UpdateMemory};
 use crate::content_rules;
-use crate::language::Completion;
+use crate::language::{CallOf, Completion};
 
 /// Facts of one part.
 const FACTS_MAX: usize = 4;
@@ -70,6 +70,7 @@ impl Chat {
             max_tokens: TOKENS_MAX,
             json_schema: is_local.then_some(schema),
             user: turn.user_id.to_string(),
+            call: CallOf::new(Some(turn.user_id), "facts"),
         };
         let answer = match self.inner.engines.complete(&turn.chosen, completion).await {
             Ok((answer, _)) => answer,

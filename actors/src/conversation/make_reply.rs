@@ -14,7 +14,6 @@ use super::store_part::StorePart;
 use super::tidy_reply;
 use crate::content_rules;
 use crate::refusal::Refusal;
-use crate::telemetry::log_usage::LogUsage;
 
 /// At most so long what was said is in memory only.
 const KEEP_EVERY: Duration = Duration::from_millis(400);
@@ -173,7 +172,6 @@ impl ReplyTask {
                 ended.error = Some(("STORE", refusal.to_string()));
             }
         }
-        self.log(&ended, took).await;
         let is_complete = ended.state == ReplyState::Complete;
         self.chat.forget(self.running.reply_id);
         self.running.progress.send_modify(|progress| progress.ended = Some(ended));
@@ -202,26 +200,6 @@ impl ReplyTask {
             }
         }
         self.chat.inner.actors.ask(&self.turn.claims, finish).await
-    }
-
-    /// Calls of servers elsewhere are counted; that they could not be counted fails nobody.
-    async fn log(&self, ended: &ReplyOutcome, took: Duration) {
-        let Some((model_id, provider_id)) = self.turn.chosen.catalogued else { return };
-        let tokens = |name: &str| ended.usage[name].as_i64();
-        let log = LogUsage {
-            provider_id,
-            model_id,
-            user_id: self.turn.user_id,
-            request_type: "chat",
-            tokens_input: tokens("prompt_tokens"),
-            tokens_output: tokens("completion_tokens"),
-            tokens_cached: tokens("cached_prompt_tokens"),
-            response_time_ms: took.as_millis() as i64,
-            error: ended.error.as_ref().map(|(_, message)| message.clone()),
-        };
-        if let Err(error) = self.chat.inner.actors.ask(&Claims::service(), log).await {
-            tracing::warn!(%error, "a call could not be counted");
-        }
     }
 }
 

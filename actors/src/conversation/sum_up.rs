@@ -9,7 +9,7 @@ use super::memory;
 use super::prompt::Said;
 use super::update_memory::{MemoryChange, UpdateMemory};
 use crate::content_rules;
-use crate::language::Completion;
+use crate::language::{CallOf, Completion};
 use crate::rows;
 
 /// Messages that are never summed up, because prompts tell them in full.
@@ -67,6 +67,7 @@ impl Chat {
             max_tokens: TOKENS_MAX,
             json_schema: None,
             user: turn.user_id.to_string(),
+            call: CallOf::new(Some(turn.user_id), "summary"),
         };
         let summary = match self.inner.engines.complete(&turn.chosen, completion).await {
             Ok((summary, _)) => summary.trim().to_string(),

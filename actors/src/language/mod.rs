@@ -5,6 +5,7 @@
 
 mod chat_worker;
 mod choose;
+mod count_usage;
 mod fallback;
 mod local_models;
 mod no_engine;
@@ -23,8 +24,11 @@ use store::Store;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::Actors;
+
 pub use chat_worker::{health_entry, watch_chat_worker};
 pub use choose::Wanted;
+pub use count_usage::CallOf;
 pub use local_models::{LocalModelEntry, LocalStatus, is_chat_model, list_chat_models};
 pub use no_engine::NoEngine;
 
@@ -57,6 +61,7 @@ pub struct Engines {
     local_priority: i64,
     remote: Arc<remote_models::RemoteModels>,
     worker: Arc<chat_worker::WorkerHealth>,
+    actors: Actors,
     store: Store,
 }
 
@@ -69,8 +74,8 @@ impl std::fmt::Debug for Engines {
 /// An engine for one request.
 #[derive(Clone)]
 pub struct Chosen {
-    /// Who will answer.
-    pub engine: Arc<dyn ChatEngine>,
+    /// Who will answer. Calls go through [`Engines::submit`], which counts them.
+    engine: Arc<dyn ChatEngine>,
     /// `local`, `chat_worker`, or the provider's name.
     pub provider: String,
     /// The model's key.
@@ -128,15 +133,18 @@ pub struct Completion {
     pub json_schema: Option<Json>,
     /// Who asks, for fairness.
     pub user: String,
+    /// Who asks, and what for, for the count of calls.
+    pub call: CallOf,
 }
 
 impl Engines {
     /// Looks for a local model, and fetches one in the background if asked to. Loads nothing.
-    pub fn start(store: Store, config: LanguageConfig) -> Engines {
+    pub fn start(actors: Actors, config: LanguageConfig) -> Engines {
         let remote = Arc::new(remote_models::RemoteModels::new(config.remote));
         let local_priority = config.priority;
         let local = local_models::LocalModels::start(config);
-        Engines { local, local_priority, remote, worker: Arc::default(), store }
+        let store = actors.store().clone();
+        Engines { local, local_priority, remote, worker: Arc::default(), actors, store }
     }
 
     /// All models of this machine that can be named, the default first.
@@ -162,9 +170,7 @@ impl Engines {
         request.user = wanted.user;
         request.cancel = CancellationToken::new();
         let _ends_it = request.cancel.clone().drop_guard();
-        let engine = chosen.engine.clone();
-        let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
-        let stream = submitted.map_err(|error| LanguageError::Panicked(error.to_string()))??;
+        let stream = self.submit(chosen, request, wanted.call).await?;
         match tokio::time::timeout(COMPLETE_TIMEOUT, stream.collect()).await {
             Ok(reply) => reply,
             Err(_) => Err(LanguageError::Remote {

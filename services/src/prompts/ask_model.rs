@@ -1,6 +1,6 @@
 //! One question to a model, answered whole: as text, or as JSON that follows a schema.
 
-use actors::language::{Chosen, Completion};
+use actors::language::{CallOf, Chosen, Completion};
 use language::{ChatMessage, Role, Sampling};
 use serde_json::Value as Json;
 
@@ -9,6 +9,8 @@ use crate::error::{Kind, ServiceError};
 
 /// A question.
 pub struct Question<'q> {
+    /// What it is for: the function's name, for the count of calls.
+    pub purpose: &'static str,
     /// The system prompt.
     pub system: &'q str,
     /// The question itself.
@@ -23,8 +25,8 @@ pub struct Question<'q> {
 
 impl<'q> Question<'q> {
     /// A question without a picture.
-    pub fn new(system: &'q str, user: &'q str, max_tokens: usize) -> Question<'q> {
-        Question { system, user, image: None, max_tokens, temperature: 0.7 }
+    pub fn new(purpose: &'static str, system: &'q str, user: &'q str, max_tokens: usize) -> Question<'q> {
+        Question { purpose, system, user, image: None, max_tokens, temperature: 0.7 }
     }
 }
 
@@ -90,6 +92,7 @@ async fn answer(
         max_tokens: question.max_tokens,
         json_schema,
         user: asker(context),
+        call: CallOf::new(context.claims.user_id, question.purpose),
     };
     let (text, _) = context.services.chat.engines().complete(chosen, completion).await?;
     Ok(text.trim().to_string())

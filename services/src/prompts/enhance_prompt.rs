@@ -142,7 +142,7 @@ async fn rewrite(
 ) -> Result<(String, String), ServiceError> {
     let chosen = enhancer(context, request).await?;
     let limit = template.token_limit.unwrap_or(2000);
-    let question = Question::new(&template.system_prompt, &request.prompt, limit.min(2000));
+    let question = Question::new("enhance-prompt", &template.system_prompt, &request.prompt, limit.min(2000));
     let text = ask_model::text(context, &chosen, question).await?;
     if text.is_empty() {
         return Err(ServiceError::new(Kind::Upstream, "the model said nothing"));

@@ -71,7 +71,7 @@ pub(crate) async fn create(
     });
     let made = match &chosen {
         Ok(chosen) => {
-            let question = Question::new(&template.system_prompt, &request.prompt, 500);
+            let question = Question::new("enhance-prompt", &template.system_prompt, &request.prompt, 500);
             ask_model::object(context, chosen, question, schema).await.ok()
         }
         Err(_) => None,
@@ -117,7 +117,7 @@ pub(crate) async fn starters(
     let user = format!("Write {count} opening lines for this scene: {}", request.prompt);
     let made = match enhancer(context, request).await {
         Ok(chosen) => {
-            let question = Question::new(&template.system_prompt, &user, 400);
+            let question = Question::new("enhance-prompt", &template.system_prompt, &user, 400);
             ask_model::object(context, &chosen, question, schema).await.ok()
         }
         Err(_) => None,

@@ -64,7 +64,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let required: Vec<&str> = wanted.iter().map(|(_, member, _)| *member).collect();
     let schema = json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false});
     let user = format!("What is known of the character:\n{known}\nSuggest: {}", required.join(", "));
-    let question = Question { temperature: 0.9, ..Question::new(&template.system_prompt, &user, 900) };
+    let question = Question {
+        temperature: 0.9,
+        ..Question::new("character-suggestions", &template.system_prompt, &user, 900)
+    };
     let made = ask_model::object(&call.context, &chosen, question, schema).await?;
     let mut refused = Ok(());
     each_text(&made, &mut |text| {

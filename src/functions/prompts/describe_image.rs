@@ -65,7 +65,8 @@ pub(crate) async fn look(
         "scoring" => &format!("The picture was made from this prompt: {prompt}"),
         _ => "Describe the person in the picture as JSON.",
     };
-    let mut question = Question { temperature: 0.2, ..Question::new(&template.system_prompt, user, 700) };
+    let mut question =
+        Question { temperature: 0.2, ..Question::new("describe-image", &template.system_prompt, user, 700) };
     question.image = Some(image);
     let data = match mode {
         "caption" | "detailed" => {

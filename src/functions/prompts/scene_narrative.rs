@@ -60,7 +60,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let wanted = Wanted { name: body["modelKey"].as_str(), task: "roleplay", strict: false };
     let chosen = call.context.services.chat.engines().choose(wanted).await?;
     let template = templates::of_use_case(&call.context, "scene_narrative", tier, OTHERWISE).await?;
-    let question = Question { temperature: 0.8, ..Question::new(&template.system_prompt, &user, 400) };
+    let question = Question {
+        temperature: 0.8,
+        ..Question::new("scene-narrative", &template.system_prompt, &user, 400)
+    };
     let narrative = ask_model::text(&call.context, &chosen, question).await?;
     content_rules::check(tier, "the narrative", &narrative)?;
     ok(

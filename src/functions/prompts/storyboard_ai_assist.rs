@@ -88,7 +88,8 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     });
     let made = match engine(call).await {
         Ok(chosen) => {
-            let question = Question::new(&template.system_prompt, &user, 120 * count.min(16));
+            let question =
+                Question::new("storyboard-ai-assist", &template.system_prompt, &user, 120 * count.min(16));
             ask_model::object(&call.context, &chosen, question, schema).await.ok()
         }
         Err(_) => None,
@@ -148,7 +149,7 @@ async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outc
         "additionalProperties": false,
     });
     let chosen = engine(call).await?;
-    let question = Question::new(&template.system_prompt, &user, 300);
+    let question = Question::new("storyboard-ai-assist", &template.system_prompt, &user, 300);
     let made = ask_model::object(&call.context, &chosen, question, schema).await?;
     let prompts = ask_model::texts(&made["prompts"], PROMPTS);
     for prompt in &prompts {
@@ -189,7 +190,13 @@ async fn enhance_prompt(call: &Call, input: &Json, tier: ContentRating) -> Outco
         return Err(FunctionError::bad("prompt is required").with("success", false));
     }
     let made = match engine(call).await {
-        Ok(chosen) => ask_model::text(&call.context, &chosen, Question::new(ENHANCE, prompt, 200)).await.ok(),
+        Ok(chosen) => ask_model::text(
+            &call.context,
+            &chosen,
+            Question::new("storyboard-ai-assist", ENHANCE, prompt, 200),
+        )
+        .await
+        .ok(),
         Err(_) => None,
     };
     let made = made.filter(|made| !made.is_empty() && content_rules::check(tier, "the prompt", made).is_ok());

@@ -7,6 +7,7 @@ pub mod chat_lines;
 pub mod chat_swipes;
 pub mod choose_branch;
 pub mod edit_message;
+mod fill;
 mod find_facts;
 pub mod finish_reply;
 pub mod history;

@@ -231,32 +231,6 @@ fn cut(text: &mut String, tokens: usize, wanted: usize, count: &dyn Fn(&str) -> 
     text.clear();
 }
 
-/// Replaces `{{name}}` by what `value` knows of it; what it does not know stays for the macros.
-pub fn fill(template: &str, value: &dyn Fn(&str) -> Option<String>) -> String {
-    let mut out = String::with_capacity(template.len());
-    let mut rest = template;
-    while let Some(at) = rest.find("{{") {
-        out.push_str(&rest[..at]);
-        rest = &rest[at..];
-        let known = rest[2..].find("}}").and_then(|end| {
-            let text = value(rest[2..2 + end].trim())?;
-            Some((text, end + 4))
-        });
-        match known {
-            Some((text, length)) => {
-                out.push_str(&text);
-                rest = &rest[length..];
-            }
-            None => {
-                out.push_str("{{");
-                rest = &rest[2..];
-            }
-        }
-    }
-    out.push_str(rest);
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,15 +307,5 @@ mod tests {
         assert_eq!((*oldest, *last), ("at 1000", "at 0"), "{texts:?}");
         assert_eq!((*first, *second), ("first at 1", "at 1"), "{texts:?}");
         assert!(!latest.starts_with("at"), "what was said last stands between: {texts:?}");
-    }
-
-    #[test]
-    fn placeholders_are_filled_once() {
-        let value = |name: &str| match name {
-            "a" => Some("{{b}}".to_string()),
-            "b" => Some("B".to_string()),
-            _ => None,
-        };
-        assert_eq!(fill("{{a}} {{ b }} {{c}} {{", &value), "{{b}} B {{c}} {{");
     }
 }

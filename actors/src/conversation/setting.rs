@@ -1,5 +1,6 @@
 //! The setting of a turn: who speaks with whom, where, and how; with the history it becomes a prompt's material.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -8,10 +9,11 @@ use language::Role;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
+use super::fill::fill;
 use super::history::History;
 use super::memory;
-use super::prompt::{Interjection, Material, Said, Section, fill};
-use super::sheet::Sheet;
+use super::prompt::{Interjection, Material, Said, Section};
+use super::sheet::{EXAMPLES, Placed, Sheet};
 use crate::content_rules::{self, ContentRating};
 use crate::refusal::Refusal;
 
@@ -53,6 +55,11 @@ impl Setting {
         self.character.is_some()
     }
 
+    /// What the person is called in the story.
+    pub fn person(&self) -> &str {
+        self.persona.as_ref().map_or(self.user_name.as_str(), |persona| &persona.name)
+    }
+
     /// Refuses who and what the tier forbids, before anything else is looked at.
     pub fn admit(&self, tier: ContentRating, may_have_nsfw: bool) -> Result<(), Refusal> {
         for sheet in self.character.iter().chain(&self.participants).chain(&self.persona) {
@@ -85,7 +92,13 @@ impl Setting {
         let mut sections = Vec::new();
         let mut interjections = Vec::new();
         let (name, template) = &self.template;
-        let whole = fill(template, &|name| self.placeholder(name));
+        let said_already = RefCell::new(BTreeSet::new());
+        let whole = fill(template, &|name| {
+            let placed = self.placeholder(name)?;
+            said_already.borrow_mut().extend(placed.says);
+            Some(placed.text)
+        });
+        let said_already = said_already.into_inner();
         let mut head = Section::new("template", name, expand(&whole), 0);
         head.source = self.template_source.clone();
         sections.push(head);
@@ -113,22 +126,24 @@ impl Setting {
             }
         }
         if let Some(character) = &self.character {
-            if !template.contains("{{character_") {
-                let text = expand(&character.describe());
-                sections.push(Section::new("character", &character.name, text, 0).from(json!(character.id)));
-            }
+            // Whatever a template has places for, all that is known of the character goes in.
+            let text = expand(&character.describe(&said_already));
+            sections.push(Section::new("character", &character.name, text, 0).from(json!(character.id)));
             // A card's prompt may say where the original one stands in it; that one comes first here.
             let own = character.text("system_prompt").replace("{{original}}", "");
             sections.push(Section::new("character_prompt", &character.name, expand(own.trim()), 1));
-            sections.push(Section::new("examples", &character.name, expand(&character.examples()), 6));
+            if !said_already.contains(EXAMPLES) {
+                sections.push(Section::new("examples", &character.name, expand(&character.examples()), 6));
+            }
         }
         for other in &self.participants {
-            let text = expand(&other.describe());
+            let text = expand(&other.describe(&BTreeSet::new()));
             sections.push(Section::new("participant", &other.name, text, 2).from(json!(other.id)));
         }
         sections.append(&mut after);
         if let Some(persona) = &self.persona {
-            let text = format!("{} is the user's part:\n{}", persona.name, expand(&persona.describe()));
+            let sheet = expand(&persona.describe(&BTreeSet::new()));
+            let text = format!("{} is the user's part:\n{sheet}", persona.name);
             sections.push(Section::new("persona", &persona.name, text, 2).from(json!(persona.id)));
         }
         sections.extend(self.scene.iter().map(|text| Section::new("scene", "", expand(text), 3)));
@@ -147,18 +162,18 @@ impl Setting {
         (Material { sections, interjections, history: lines, ..Material::default() }, lore)
     }
 
-    fn placeholder(&self, name: &str) -> Option<String> {
+    fn placeholder(&self, name: &str) -> Option<Placed> {
         if name == "scene_context" {
-            return Some(self.scene.join("\n"));
+            return Some(Placed { text: self.scene.join("\n"), says: None });
         }
         match &self.character {
             Some(character) => character.placeholder(name),
-            None => name.starts_with("character_").then(String::new),
+            None => name.starts_with("character_").then(Placed::default),
         }
     }
 
     fn expand(&self, text: &str, conversation: Uuid, seed: u64) -> String {
-        let user = self.persona.as_ref().map_or(self.user_name.as_str(), |persona| &persona.name);
+        let user = self.person();
         let mut hasher = DefaultHasher::new();
         conversation.hash(&mut hasher);
         let scene = MacroScene {
@@ -273,7 +288,7 @@ mod tests {
         assert_eq!(of("lore"), ["Storms come from the north."]);
         assert_eq!(of("fact"), ["Remember: the key is red"]);
         assert_eq!(of("summary"), ["Earlier: they met at sea"]);
-        assert!(of("character").is_empty(), "the template has a place for it");
+        assert_eq!(of("character"), ["More about Mira:\nDescription: keeps the light for Ada"]);
         assert_eq!(material.interjections[0].text, "Whales sing.");
         assert_eq!(lore, [0, 1]);
 

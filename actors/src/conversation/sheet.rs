@@ -1,5 +1,7 @@
 //! A character as a prompt needs it.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -8,6 +10,41 @@ use crate::refusal::Refusal;
 
 /// Longest list of one kind that goes into a prompt.
 const ITEMS_MAX: usize = 40;
+
+/// How deep a free-form document is read.
+const DEPTH_MAX: usize = 4;
+/// Greetings of one card.
+const GREETINGS_MAX: usize = 100;
+/// That a template says what the character is called.
+const NAME: &str = "name";
+/// That a template says how the character talks.
+pub const EXAMPLES: &str = "voice_examples";
+
+/// What a prompt says of a character: the label, and what it stands for, mostly a column.
+const ASPECTS: [(&str, &str); 13] = [
+    ("Description", "description"),
+    ("Persona", "persona"),
+    ("Traits", "traits"),
+    ("Background", "backstory"),
+    ("Way of speaking", "voice_tone"),
+    ("Mood", "mood"),
+    ("Gender", "gender"),
+    ("Looks", "looks"),
+    ("goals", "goals"),
+    ("quirks", "quirks"),
+    ("relationships", "relationships"),
+    ("Never says", "forbidden_phrases"),
+    ("In scenes", "scene_behavior_rules"),
+];
+
+/// What stands in a template's place.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// The text.
+    pub text: String,
+    /// What of the sheet it says, so that it is not said twice.
+    pub says: Option<&'static str>,
+}
 
 /// What is known of a character.
 #[derive(Clone, Debug)]
@@ -48,32 +85,42 @@ impl Sheet {
     }
 
     fn items(&self, column: &str) -> String {
-        join(&self.row[column])
+        words(&self.row[column], 0)
     }
 
-    /// A trait, such as `goals`, of the free-form traits.
-    fn free(&self, name: &str) -> String {
-        let value = &self.row["personality_traits"][name];
-        value.as_str().map_or_else(|| join(value), str::to_string)
+    /// What is known under a heading of [`ASPECTS`], in words.
+    fn aspect(&self, column: &str) -> String {
+        match column {
+            "looks" => self.looks(),
+            // The column's default says nothing.
+            "gender" if self.text("gender") == "unspecified" => String::new(),
+            "goals" | "quirks" | "relationships" => words(&self.row["personality_traits"][column], 0),
+            _ => self.items(column),
+        }
     }
 
-    /// What a template's placeholder stands for.
-    pub fn placeholder(&self, name: &str) -> Option<String> {
-        let first = |columns: &[&str]| {
-            let texts = columns.iter().map(|column| self.text(column)).find(|text| !text.is_empty());
-            texts.unwrap_or_default().to_string()
+    /// What a template's place stands for, and what of the sheet it says.
+    pub fn placeholder(&self, name: &str) -> Option<Placed> {
+        let first = |columns: &[&'static str]| {
+            let known = columns.iter().find(|column| !self.text(column).is_empty());
+            Placed { text: known.map_or("", |column| self.text(column)).to_string(), says: known.copied() }
         };
+        let whole = |aspect: &'static str| Placed { text: self.aspect(aspect), says: Some(aspect) };
         Some(match name {
-            "character_name" => self.name.clone(),
+            "character_name" => Placed { text: self.name.clone(), says: Some(NAME) },
             "character_description" => first(&["description", "bio", "tagline"]),
             "character_personality" => first(&["traits", "persona"]),
             "character_background" => first(&["backstory", "bio"]),
             "character_speaking_style" => first(&["voice_tone"]),
             "character_persona" => first(&["persona", "description"]),
-            "character_goals" => self.free("goals"),
-            "character_quirks" => self.free("quirks"),
-            "character_relationships" => self.free("relationships"),
-            "character_visual_description" => self.looks(),
+            "character_goals" => whole("goals"),
+            "character_quirks" => whole("quirks"),
+            "character_relationships" => whole("relationships"),
+            "character_gender" => whole("gender"),
+            "character_forbidden_phrases" => whole("forbidden_phrases"),
+            "character_scene_behavior" => whole("scene_behavior_rules"),
+            "character_visual_description" => whole("looks"),
+            "character_voice_examples" => Placed { text: self.examples(), says: Some(EXAMPLES) },
             "voice_tone" | "character_voice_tone" => first(&["voice_tone"]),
             "mood" | "character_mood" => first(&["mood"]),
             _ => return None,
@@ -93,33 +140,29 @@ impl Sheet {
         parts.join(", ")
     }
 
-    /// The whole sheet, for templates without places of their own for it.
-    pub fn describe(&self) -> String {
-        let mut out = format!("Character: {}", self.name);
-        let mut line = |label: &str, text: String| {
+    /// The sheet, but for what a template says already; empty when that is all of it.
+    pub fn describe(&self, said: &BTreeSet<&'static str>) -> String {
+        let mut lines = Vec::new();
+        for (label, column) in ASPECTS.iter().filter(|(_, column)| !said.contains(column)) {
+            let text = self.aspect(column);
             if !text.is_empty() {
-                out.push_str(&format!("\n{label}: {text}"));
+                lines.push(format!("{label}: {text}"));
             }
-        };
-        for (label, column) in [
-            ("Description", "description"),
-            ("Persona", "persona"),
-            ("Traits", "traits"),
-            ("Background", "backstory"),
-            ("Way of speaking", "voice_tone"),
-            ("Mood", "mood"),
-        ] {
-            line(label, self.text(column).to_string());
         }
-        if !matches!(self.text("gender"), "" | "unspecified") {
-            line("Gender", self.text("gender").to_string());
+        match said.contains(NAME) {
+            true if lines.is_empty() => return String::new(),
+            true => lines.insert(0, format!("More about {}:", self.name)),
+            false => lines.insert(0, format!("Character: {}", self.name)),
         }
-        line("Looks", self.looks());
-        for name in ["goals", "quirks", "relationships"] {
-            line(name, self.free(name));
-        }
-        line("Never says", self.items("forbidden_phrases"));
-        out
+        lines.join("\n")
+    }
+
+    /// The greetings of its card that say something, each with its number: 0 is the first message, the alternates follow.
+    pub fn greetings(&self) -> Vec<(usize, &str)> {
+        let alternates = self.row["alternate_greetings"].as_array().into_iter().flatten();
+        let texts = std::iter::once(&self.row["first_message"]).chain(alternates).take(GREETINGS_MAX);
+        let texts = texts.map(|text| text.as_str().unwrap_or_default().trim()).enumerate();
+        texts.filter(|(_, text)| !text.is_empty()).collect()
     }
 
     /// How the character talks, by example.
@@ -175,11 +218,22 @@ pub fn each_text(value: &Json, visit: &mut dyn FnMut(&str)) {
     }
 }
 
-fn join(value: &Json) -> String {
-    let items = value.as_array().into_iter().flatten().take(ITEMS_MAX);
-    let items: Vec<&str> =
-        items.filter_map(Json::as_str).map(str::trim).filter(|it| !it.is_empty()).collect();
-    items.join(", ")
+/// What a document says, in words: lists with commas, members with their names.
+fn words(value: &Json, depth: usize) -> String {
+    let parts: Vec<String> = match value {
+        Json::Null => Vec::new(),
+        Json::String(text) => return text.trim().to_string(),
+        Json::Bool(_) | Json::Number(_) => return value.to_string(),
+        _ if depth >= DEPTH_MAX => Vec::new(),
+        Json::Array(items) => items.iter().take(ITEMS_MAX).map(|item| words(item, depth + 1)).collect(),
+        Json::Object(members) => {
+            let named = members.iter().take(ITEMS_MAX).map(|(name, value)| (name, words(value, depth + 1)));
+            let named = named.filter(|(_, text)| !text.is_empty());
+            named.map(|(name, text)| format!("{}: {text}", name.replace('_', " "))).collect()
+        }
+    };
+    let parts: Vec<&str> = parts.iter().map(String::as_str).filter(|part| !part.is_empty()).collect();
+    parts.join(if value.is_object() { "; " } else { ", " })
 }
 
 #[cfg(test)]
@@ -199,11 +253,42 @@ mod tests {
     #[test]
     fn placeholders_and_description_say_what_is_known() {
         let mira = sheet(json!({}));
-        assert_eq!(mira.placeholder("character_goals").as_deref(), Some("rest, peace"));
+        let goals = mira.placeholder("character_goals").map(|placed| placed.text);
+        assert_eq!(goals.as_deref(), Some("rest, peace"));
         assert_eq!(mira.placeholder("char"), None);
+        let nothing = BTreeSet::new();
         assert_eq!(
-            mira.describe(),
+            mira.describe(&nothing),
             "Character: Mira\nDescription: keeps the light\nLooks: tall\ngoals: rest, peace"
+        );
+        let all = ["name", "description", "looks", "goals"].into_iter().collect();
+        assert_eq!(mira.describe(&all), "");
+    }
+
+    #[test]
+    fn what_a_template_does_not_say_is_said_once() {
+        let mira = sheet(json!({
+            "gender": "female", "persona": "shy", "traits": "calm", "forbidden_phrases": ["As an AI", "whatever"],
+            "personality_traits": {"quirks": "hums", "relationships": {"Tom": "brother", "Ann": ""}},
+            "scene_behavior_rules": {"in_storms": ["stays up", "rings the bell"], "else": null},
+        }));
+        let placed = mira.placeholder("character_personality").expect("a place");
+        assert_eq!((placed.text.as_str(), placed.says), ("calm", Some("traits")));
+        let said = ["name", "traits"].into_iter().collect();
+        assert_eq!(
+            mira.describe(&said),
+            "More about Mira:\nDescription: keeps the light\nPersona: shy\nGender: female\nLooks: tall\nquirks: hums\n\
+             relationships: Tom: brother\nNever says: As an AI, whatever\nIn scenes: in storms: stays up, rings the bell"
+        );
+    }
+
+    #[test]
+    fn greetings_keep_their_numbers() {
+        let mira = sheet(json!({"first_message": " ", "alternate_greetings": ["Ah.", 7, "Oh."]}));
+        assert_eq!(mira.greetings(), [(1, "Ah."), (3, "Oh.")]);
+        assert_eq!(
+            sheet(json!({"first_message": "Hi", "alternate_greetings": null})).greetings(),
+            [(0, "Hi")]
         );
     }
 

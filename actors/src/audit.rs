@@ -40,10 +40,12 @@ pub(crate) fn record(transaction: &Transaction, event: &Event, new: Option<&Row>
     transaction.insert(&Caller::new(&service), audit, row).map(|_| ())
 }
 
-/// Whether only the time of the last change moved, as a conversation's does with each message: the message tells more.
+/// Whether only the time of the last change moved, as a conversation's does with each message, or a count that the server
+/// keeps: what is counted says more.
 fn only_touched(table: &TableInfo, old: &Row, new: &Row) -> bool {
     let differ = |column: &usize| old[*column] != new[*column];
-    (0..old.len()).filter(differ).all(|column| Some(column) == table.updated_at)
+    let is_count = |column: usize| table.table.columns[column].name == "interaction_count";
+    (0..old.len()).filter(differ).all(|column| Some(column) == table.updated_at || is_count(column))
 }
 
 /// The acting account, unless this very change removes it. It reads its own trail: what a cascade or the server did on

@@ -37,7 +37,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     let may_have_nsfw = context.may_have_nsfw()?;
     let name = body.model.as_deref().map(str::trim).filter(|name| !name.is_empty());
     let mut setting = match name.and_then(|name| name.strip_prefix(CHARACTER)) {
-        Some(id) => Some(enter(&context, requester.user, id).await?),
+        Some(id) => Some(enter(&context, requester.user, id)?),
         None => None,
     };
     let rating = setting.as_ref().and_then(|setting| setting.character.as_ref());
@@ -82,11 +82,10 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
 }
 
 /// The character and what belongs to it, as far as the caller may know them.
-async fn enter(context: &Context, user: Uuid, id: &str) -> Result<Setting, OpenAiError> {
+fn enter(context: &Context, user: Uuid, id: &str) -> Result<Setting, OpenAiError> {
     let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"));
     let character = Uuid::parse_str(id).map_err(|_| missing())?;
-    let mut setting =
-        Setting { user_name: participants::user_name(context, user).await?, ..Setting::default() };
+    let mut setting = Setting { user_name: participants::user_name(context, user)?, ..Setting::default() };
     match participants::enter(context, &mut setting, character) {
         Ok(()) => Ok(setting),
         Err(error) if error.kind() == Kind::NotFound => Err(missing()),

@@ -40,7 +40,7 @@ await check('a roleplay is streamed', async () => {
   const { name, data: done } = all.at(-1)
   assert.equal(name, 'done')
   assert.equal(done.success, true)
-  assert.equal(done.response, `**Mira:** ${words.join('').trim()}`)
+  assert.equal(done.response, words.join('').trim())
   const stored = await data(own.from('messages').select('sender,content,message_type').eq('id', done.message_id).single())
   assert.deepEqual(stored, { sender: 'assistant', content: done.response, message_type: 'roleplay_chat' })
 })
@@ -50,7 +50,7 @@ await check('a roleplay is answered whole', async () => {
   assert.equal(answer.success, true)
   assert.equal(answer.model_used, 'test:slow')
   assert.equal(answer.usedFallback, false)
-  assert.match(answer.response, /^\*\*Mira:\*\* word 0/)
+  assert.match(answer.response, /^word 0/)
 })
 await check('a stranger gets nothing', async () => {
   const bob = await newUser(at, 'bob')

@@ -41,6 +41,8 @@ pub struct BeginReply {
     pub lore: Json,
     /// The character that takes over the conversation.
     pub character_id: Option<Uuid>,
+    /// The character that has one interaction more.
+    pub counts_for: Option<Uuid>,
 }
 
 /// What came of it.
@@ -73,10 +75,12 @@ impl Decision for BeginReply {
         let mut conversation = old.clone();
         if let Some(character) = self.character_id {
             conversation[conversations.at("character_id")] = Value::Uuid(character);
-            count_interaction(transaction, &service, character)?;
         }
         if conversation != old {
             transaction.update(&service, conversations, &old, conversation)?;
+        }
+        if let Some(character) = self.counts_for {
+            count_interactions(transaction, &service, character, 1)?;
         }
         if let Some((id, text)) = &self.said {
             super::say(transaction, self.conversation_id, *id, "user", text, "text")?;
@@ -102,12 +106,17 @@ impl Decision for BeginReply {
     }
 }
 
-fn count_interaction(transaction: &Transaction, service: &Caller, character: Uuid) -> Result<(), Refusal> {
+fn count_interactions(
+    transaction: &Transaction,
+    service: &Caller,
+    character: Uuid,
+    more: i64,
+) -> Result<(), Refusal> {
     let characters = schema().known("characters");
     let Some(old) = transaction.reads().get(characters, &[Value::Uuid(character)])? else { return Ok(()) };
     let mut row = old.clone();
     let count = row[characters.at("interaction_count")].as_i64().unwrap_or(0);
-    row[characters.at("interaction_count")] = Value::Int((count + 1).min(i64::from(i32::MAX)));
+    row[characters.at("interaction_count")] = Value::Int((count + more).clamp(0, i64::from(i32::MAX)));
     transaction.update(service, characters, &old, row)?;
     Ok(())
 }
@@ -119,6 +128,8 @@ pub struct AbandonReply {
     pub reply_id: Uuid,
     /// What was said for it.
     pub said: Option<Uuid>,
+    /// The character for which it counted.
+    pub counted: Option<Uuid>,
 }
 
 impl Decision for AbandonReply {
@@ -137,6 +148,9 @@ impl Decision for AbandonReply {
             if let Some(row) = transaction.reads().get(table, &[Value::Uuid(id)])? {
                 transaction.delete(&service, table, &row)?;
             }
+        }
+        if let Some(character) = self.counted {
+            count_interactions(transaction, &service, character, -1)?;
         }
         Ok(())
     }

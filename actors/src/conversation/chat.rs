@@ -9,15 +9,16 @@ use language::{ChatRequest, LanguageError, Sampling};
 use models::Claims;
 use serde_json::Value as Json;
 use store::{Store, StoreError};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
+
+pub use super::reply_handle::{Progress, ReplyHandle, ReplyIds, ReplyOutcome};
 
 use super::begin_reply::{AbandonReply, BeginReply, Begun};
 use super::finish_reply::{FinishReply, ReplyState};
 use super::history::{History, MemoryTier};
 use super::make_reply::ReplyTask;
-use super::prompt::{Prompt, TooLong};
+use super::memory;
+use super::prompt::{Prompt, Said, TooLong};
 use super::recover_replies::RecoverReplies;
 use super::setting::Setting;
 use crate::Actors;
@@ -31,6 +32,17 @@ const ATTEMPTS_MAX: usize = 4;
 /// Seeds that JSON numbers carry without loss.
 const SEED_BITS: u32 = 53;
 
+/// Whether a turn stores what the person says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StoresSaid {
+    /// It does.
+    Always,
+    /// It does, unless the client has: then a message with the same text waits for an answer.
+    Once,
+    /// The client does.
+    Never,
+}
+
 /// One turn.
 #[derive(Clone, Debug)]
 pub struct Turn {
@@ -43,7 +55,7 @@ pub struct Turn {
     /// What the person says.
     pub said: Option<String>,
     /// Whether it is stored here; some clients store it themselves.
-    pub stores_said: bool,
+    pub stores_said: StoresSaid,
     /// The message of which another version is wanted.
     pub replaces: Option<Uuid>,
     /// Of the reply.
@@ -98,64 +110,13 @@ impl From<StoreError> for TurnError {
     }
 }
 
-/// How far a reply is.
-#[derive(Clone, Debug, Default)]
-pub struct Progress {
-    /// Requests that come first; `None` once it is being made.
-    pub position: Option<usize>,
-    /// What has been said.
-    pub text: String,
-    /// Set when nothing follows.
-    pub ended: Option<ReplyOutcome>,
-}
-
-/// How a reply ended.
-#[derive(Clone, Debug)]
-pub struct ReplyOutcome {
-    /// How.
-    pub state: ReplyState,
-    /// The message that it became.
-    pub message_id: Option<Uuid>,
-    /// The text as it is kept.
-    pub response: String,
-    /// Which engine or server answered.
-    pub engine: Option<String>,
-    /// Tokens and speed.
-    pub usage: Json,
-    /// A code and a sentence, when something went wrong.
-    pub error: Option<(&'static str, String)>,
-}
-
-/// A reply under way.
-#[derive(Debug)]
-pub struct ReplyHandle {
-    /// The reply.
-    pub reply_id: Uuid,
-    /// Of which conversation.
-    pub conversation_id: Uuid,
-    /// Whose.
-    pub user_id: Uuid,
-    /// The message that was stored for this turn.
-    pub said: Option<Uuid>,
-    /// Makes the reply repeatable.
-    pub seed: u64,
-    pub(super) cancel: CancellationToken,
-    pub(super) closing: AtomicBool,
-    pub(super) progress: watch::Sender<Progress>,
-}
-
-impl ReplyHandle {
-    /// Follows it from the beginning.
-    pub fn follow(&self) -> watch::Receiver<Progress> {
-        self.progress.subscribe()
-    }
-
-    /// Waits for its end.
-    pub async fn ended(&self) -> Option<ReplyOutcome> {
-        let mut progress = self.follow();
-        let last = progress.wait_for(|progress| progress.ended.is_some()).await.ok()?;
-        last.ended.clone()
-    }
+/// A reply that is in the store, and not made yet.
+struct BegunReply {
+    prompt: Prompt,
+    said: Option<Uuid>,
+    /// The message that was stored for it, and goes if the reply cannot even begin.
+    stored: Option<Uuid>,
+    memory_updated: bool,
 }
 
 /// All turns of a running server. Clones share them.
@@ -261,29 +222,21 @@ impl Chat {
 
     async fn begin(&self, turn: Turn) -> Result<Arc<ReplyHandle>, TurnError> {
         let reply_id = Uuid::new_v4();
-        let said = turn.said.as_ref().filter(|_| turn.stores_said).map(|_| Uuid::new_v4());
         let seed = turn.seed.unwrap_or_else(rand_seed) & ((1 << SEED_BITS) - 1);
-        let cancel = CancellationToken::new();
-        let running = Arc::new(ReplyHandle {
-            reply_id,
-            conversation_id: turn.conversation_id,
-            user_id: turn.user_id,
-            said,
-            seed,
-            cancel: cancel.clone(),
-            closing: AtomicBool::new(false),
-            progress: watch::Sender::new(Progress::default()),
-        });
-        let prompt = self.begin_reply(&turn, &running).await?;
-        // From here on the promise is in the store: whatever happens, it is kept or taken back.
+        let begun = self.begin_reply(&turn, reply_id, seed).await?;
+        let (conversation_id, user_id) = (turn.conversation_id, turn.user_id);
+        let ids = ReplyIds { message_id: reply_id, conversation_id, user_id };
+        let running = Arc::new(ReplyHandle::new(ids, begun.said, seed, begun.memory_updated));
+        // From here on the reply is in the store: whatever happens, it is ended or taken back.
         self.lock().insert(reply_id, running.clone());
+        let BegunReply { prompt, stored, .. } = begun;
         let mut request = ChatRequest::new(prompt.messages);
         request.sampling = turn.sampling.clone();
         request.max_tokens = prompt.max_tokens;
         request.seed = Some(seed);
         request.cache_key = Some(turn.conversation_id.to_string());
         request.user = turn.user_id.to_string();
-        request.cancel = cancel;
+        request.cancel = running.cancel.clone();
         request.stop = stops(&turn.setting);
         let purpose = turn.asked["function"].as_str().unwrap_or("chat");
         let call = CallOf::new(Some(turn.user_id), purpose);
@@ -292,7 +245,10 @@ impl Chat {
             Ok(stream) => stream,
             Err(error) => {
                 self.forget(reply_id);
-                self.inner.actors.ask(&turn.claims, AbandonReply { reply_id, said }).await?;
+                self.inner
+                    .actors
+                    .ask(&turn.claims, AbandonReply { reply_id, said: stored, counted: turn.counts_for() })
+                    .await?;
                 return Err(error.into());
             }
         };
@@ -301,28 +257,36 @@ impl Chat {
         Ok(running)
     }
 
-    /// Reads, makes the prompt and stores the promise of a reply, again if somebody says something meanwhile.
-    async fn begin_reply(&self, turn: &Turn, running: &ReplyHandle) -> Result<Prompt, TurnError> {
+    /// Reads, makes the prompt and stores that a reply is being made, again if a message comes in between.
+    async fn begin_reply(&self, turn: &Turn, reply_id: Uuid, seed: u64) -> Result<BegunReply, TurnError> {
         for _ in 0..ATTEMPTS_MAX {
-            let (history, prompt, lore) = self.prompt(turn, running.seed).await?;
+            let (history, prompt, lore) = self.prompt(turn, seed).await?;
+            let before = turn.stored_before(&history).and_then(|said| said.id);
+            let stores = before.is_none() && turn.stores_said != StoresSaid::Never;
+            let said = turn.said.clone().filter(|_| stores).map(|text| (Uuid::new_v4(), text));
+            let stored = said.as_ref().map(|(id, _)| *id);
             let begin = BeginReply {
-                reply_id: running.reply_id,
+                reply_id,
                 conversation_id: turn.conversation_id,
                 user_id: turn.user_id,
-                said: running.said.zip(turn.said.clone()),
+                said,
                 after: history.newest,
-                answers: history.said.last().and_then(|said| said.id),
+                answers: before.or(history.said.last().and_then(|said| said.id)),
                 replaces: turn.replaces,
                 message_type: turn.message_type.clone(),
                 tier: turn.tier,
                 model: (turn.chosen.provider.clone(), turn.chosen.model.clone()),
-                seed: running.seed as i64,
-                prompt: prompt_report(&prompt, turn),
+                seed: seed as i64,
+                prompt: prompt_report(&prompt, turn, &history),
                 lore: serde_json::json!(lore),
                 character_id: turn.takes_over,
+                counts_for: turn.counts_for(),
             };
             match self.inner.actors.ask(&turn.claims, begin).await? {
-                Begun::Yes => return Ok(prompt),
+                Begun::Yes => {
+                    let memory_updated = history.is_memory_new;
+                    return Ok(BegunReply { prompt, said: stored.or(before), stored, memory_updated });
+                }
                 Begun::Changed => {}
             }
         }
@@ -340,12 +304,7 @@ impl Chat {
             // What another conversation knows, and this one may not hear of, is no reason to refuse this one.
             history.others.retain(|fact| content_rules::check(tier, "a fact", &fact.text).is_ok());
             let count = |text: &str| turn.chosen.count_tokens(text);
-            // A client that stores what is said may have done so already.
-            let is_told = |said: &&str| {
-                let last = history.said.last().filter(|last| last.role == language::Role::User);
-                !turn.stores_said && last.is_some_and(|last| last.text.trim() == said.trim())
-            };
-            let said = turn.said.as_deref().filter(|said| !is_told(said));
+            let said = turn.said.as_deref().filter(|_| turn.stored_before(&history).is_none());
             let (mut material, lore) =
                 turn.setting.material(turn.conversation_id, &history, said, seed, &count);
             let lines = material.history.iter().map(|line| ("the conversation", line.text.as_str()));
@@ -388,6 +347,8 @@ impl Chat {
                 engine: None,
                 usage: serde_json::json!({}),
                 error: Some(("INTERNAL", message)),
+                memory_updated: running.memory_updated,
+                memory_updating: false,
             };
             running.progress.send_modify(|progress| progress.ended = Some(ended));
         }
@@ -395,8 +356,23 @@ impl Chat {
     }
 }
 
-fn prompt_report(prompt: &Prompt, turn: &Turn) -> Json {
+impl Turn {
+    /// The message that waits for an answer and says the same, if the client may have stored what is said.
+    fn stored_before<'h>(&self, history: &'h History) -> Option<&'h Said> {
+        let said = self.said.as_deref().filter(|_| self.stores_said != StoresSaid::Always)?;
+        let unanswered = history.said.iter().rev().take_while(|said| said.role == language::Role::User);
+        unanswered.into_iter().find(|before| before.text.trim() == said.trim())
+    }
+
+    /// The character that has one interaction more; another version of a reply is none.
+    fn counts_for(&self) -> Option<Uuid> {
+        self.setting.character.as_ref().filter(|_| self.replaces.is_none()).map(|character| character.id)
+    }
+}
+
+fn prompt_report(prompt: &Prompt, turn: &Turn, history: &History) -> Json {
     let mut report = prompt.inspect.clone();
+    report["memory"] = memory::stamp(&history.memory).into();
     report["asked"] = turn.asked.clone();
     report["sampling"] = serde_json::json!({
         "temperature": turn.sampling.temperature, "top_p": turn.sampling.top_p,
@@ -411,7 +387,7 @@ fn stops(setting: &Setting) -> Vec<String> {
     if !setting.is_roleplay() {
         return Vec::new();
     }
-    let persona = setting.persona.as_ref().map_or(setting.user_name.as_str(), |persona| &persona.name);
+    let persona = setting.person();
     let mut stops = vec!["\nUser:".to_string(), "\n**User:".to_string()];
     if !persona.is_empty() && persona.len() <= 100 {
         stops.push(format!("\n{persona}:"));

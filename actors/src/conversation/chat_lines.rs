@@ -9,6 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::chat_swipes::{places, show};
+use super::speaker_names::without_bold;
 
 /// How times are written in new lines.
 const DATE_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
@@ -162,12 +163,13 @@ pub fn file_of(
                 }
                 let name = if is_user { &names.user } else { &names.character };
                 let content = row[table.at("content")].as_str().unwrap_or_default();
+                let content = if is_user { content.into() } else { without_bold(content, &names.character) };
                 let date = date_of(row[table.at("created_at")].as_micros().unwrap_or(0));
-                Line::Message(ChatLine::new(name, is_user, content, &date))
+                Line::Message(ChatLine::new(name, is_user, &content, &date))
             }
         };
         if let Line::Message(line) = &mut line {
-            changed |= show(line, conversation, place, row, &others)?;
+            changed |= show(line, (conversation, place), row, &others, &names.character)?;
         }
         chat.lines.push(line);
     }

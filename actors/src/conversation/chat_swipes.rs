@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use super::chat_lines::{date_of, is_message, message_id, plain};
+use super::speaker_names::without_bold;
 
 /// Alternatives of one line that become versions; the others stay in the file.
 const SWIPES_MAX: usize = 100;
@@ -79,17 +80,21 @@ pub(super) fn places(chat: &ChatFile, conversation: Uuid) -> HashMap<Uuid, usize
 }
 
 /// One version of a message.
-struct Version<'r> {
+struct Version {
     id: Option<Uuid>,
-    text: &'r str,
+    text: String,
     micros: i64,
 }
 
-fn version<'r>(row: &'r Row, table: &str) -> Version<'r> {
+/// A version without the character's name in front, unless it came from the file, which has it as it has it.
+fn version(row: &Row, table: &str, from_file: &[Option<Uuid>], character: &str) -> Version {
     let table = schema().known(table);
+    let id = row[table.at("id")].as_uuid();
+    let text = row[table.at("content")].as_str().unwrap_or_default();
+    let is_plain = from_file.contains(&id) || row[table.at("sender")].as_str() == Some("user");
     Version {
-        id: row[table.at("id")].as_uuid(),
-        text: row[table.at("content")].as_str().unwrap_or_default(),
+        id,
+        text: if is_plain { text.to_string() } else { without_bold(text, character) },
         micros: row[table.at("created_at")].as_micros().unwrap_or(0),
     }
 }
@@ -98,39 +103,43 @@ fn version<'r>(row: &'r Row, table: &str) -> Version<'r> {
 /// is where the line stood in the file, if it did. Says whether the line changed.
 pub(super) fn show(
     line: &mut ChatLine,
-    conversation: Uuid,
-    place: Option<usize>,
+    (conversation, place): (Uuid, Option<usize>),
     message: &Row,
     others: &[&Row],
+    character: &str,
 ) -> Result<bool, CardError> {
-    let told = version(message, "messages");
     let before = line.choice().map(|(texts, shown)| (texts.iter().map(|it| it.to_string()).collect(), shown));
     let had_choice = before.is_some();
     let (mut texts, was_shown): (Vec<String>, usize) = before.unwrap_or((vec![line.text().to_string()], 0));
-    let mut known: Vec<Option<Uuid>> = match place {
+    let from_file: Vec<Option<Uuid>> = match place {
         Some(place) => ids(conversation, place, texts.len(), was_shown).into_iter().map(Some).collect(),
-        None => vec![told.id],
+        None => Vec::new(),
     };
-    let mut versions: Vec<Version<'_>> =
-        others.iter().map(|row| version(row, "chat.shelved_messages")).chain([told]).collect();
+    let current = version(message, "messages", &from_file, character);
+    let (id, content) = (current.id, current.text.clone());
+    let mut known = if place.is_some() { from_file.clone() } else { vec![id] };
+    let others = others.iter().map(|row| version(row, "chat.shelved_messages", &from_file, character));
+    let mut versions: Vec<Version> = others.chain([current]).collect();
     versions.sort_by_key(|version| version.micros);
     let kept = texts.len();
+    if place.is_none() {
+        // A new line has its alternatives in the order in which they were made.
+        known = versions.iter().map(|version| version.id).collect();
+        texts = versions.iter().map(|version| version.text.clone()).collect();
+    }
     for version in &versions {
         if !known.contains(&version.id) {
             known.push(version.id);
-            texts.push(version.text.to_string());
+            texts.push(version.text.clone());
         }
     }
-    let told = schema().known("messages");
-    let (id, content) =
-        (message[told.at("id")].as_uuid(), message[told.at("content")].as_str().unwrap_or_default());
     let shown = known.iter().position(|known| *known == id).unwrap_or(0);
     let text = if shown == was_shown { line.text().to_string() } else { texts[shown].clone() };
     let is_reworded = plain(&text) != content;
     if !is_reworded && texts.len() == kept && shown == was_shown {
         return Ok(false);
     }
-    let text = if is_reworded { content.to_string() } else { text };
+    let text = if is_reworded { content } else { text };
     line.set("mes", json!(text))?;
     texts[shown] = text;
     // Alternatives that cannot be read are not overwritten.
@@ -146,7 +155,7 @@ pub(super) fn show(
 /// Brings `swipe_info`, and what the line says of the alternative that it shows, into line with its alternatives.
 fn info(
     line: &mut ChatLine,
-    versions: &[Version<'_>],
+    versions: &[Version],
     known: &[Option<Uuid>],
     shown: usize,
     was_shown: usize,

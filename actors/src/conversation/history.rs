@@ -15,6 +15,8 @@ use crate::rows;
 
 /// Other conversations whose facts are remembered.
 const OTHERS_MAX: u64 = 50;
+/// Rewordings of a first message that are followed back.
+const REWORDINGS_MAX: usize = 16;
 /// Facts of other conversations.
 const OTHER_FACTS_MAX: usize = 40;
 
@@ -30,6 +32,15 @@ pub enum MemoryTier {
 }
 
 impl MemoryTier {
+    /// The name in `memory_tier`.
+    pub fn name(self) -> &'static str {
+        match self {
+            MemoryTier::Conversation => "conversation",
+            MemoryTier::Character => "character",
+            MemoryTier::Profile => "profile",
+        }
+    }
+
     /// Reads a `memory_tier`.
     pub fn parse(text: &str) -> Option<MemoryTier> {
         match text {
@@ -50,12 +61,16 @@ pub struct History {
     pub replies: usize,
     /// The newest message, also when it is not among them.
     pub newest: Option<Uuid>,
+    /// The first message; by the id that it had before anybody reworded it.
+    pub opening: Option<Said>,
     /// `memory_data`.
     pub memory: Json,
     /// Facts of other conversations.
     pub others: Vec<Remembered>,
     /// Lorebook entries called before.
     pub lore: Vec<usize>,
+    /// Whether what is remembered has changed since the last reply was asked for.
+    pub is_memory_new: bool,
 }
 
 fn select(store: &Store, query: &Query) -> Result<Vec<Row>, StoreError> {
@@ -90,13 +105,18 @@ impl History {
         }
         let mut said: Vec<Said> = select(store, &query)?.iter().map(read_message).collect();
         said.reverse();
+        let last = last_reply(store, id)?;
+        let known = last.as_ref().and_then(|prompt| prompt.memory.clone());
         Ok(History {
             replies: said.iter().filter(|said| said.role == Role::Assistant).count(),
             said,
             newest,
+            opening: opening(store, id)?,
+            is_memory_new: known.unwrap_or_else(|| memory::stamp(&Json::Null))
+                != memory::stamp(&conversation["memory_data"]),
             memory: conversation["memory_data"].clone(),
             others: others(store, conversation, tier)?,
-            lore: lore(store, id)?,
+            lore: last.map(|last| last.lore).unwrap_or_default(),
         })
     }
 
@@ -142,13 +162,47 @@ fn others(store: &Store, conversation: &Json, tier: MemoryTier) -> Result<Vec<Re
     Ok(facts)
 }
 
-fn lore(store: &Store, conversation: Uuid) -> Result<Vec<usize>, StoreError> {
+/// What the last reply that was asked for knew.
+struct LastReply {
+    lore: Vec<usize>,
+    /// The stamp of what was remembered.
+    memory: Option<String>,
+}
+
+fn last_reply(store: &Store, conversation: Uuid) -> Result<Option<LastReply>, StoreError> {
     let replies = schema().known("chat.replies");
     let query = rows::all("chat.replies")
         .equal("conversation_id", Value::Uuid(conversation))
+        // What a person worded was asked of no model.
+        .filter(Filter::compare(replies.at("state"), Comparison::NotEqual, Value::text("edited")))
         .order("created_at", true)
         .limit(1);
-    let last = select(store, &query)?.pop();
-    let lore = last.and_then(|row| row[replies.at("lore")].as_json()).unwrap_or_default();
-    Ok(lore.as_array().into_iter().flatten().filter_map(Json::as_u64).map(|index| index as usize).collect())
+    let Some(last) = select(store, &query)?.pop() else { return Ok(None) };
+    let json = |column: &str| last[replies.at(column)].as_json().unwrap_or_default();
+    let lore = json("lore");
+    let lore = lore.as_array().into_iter().flatten().filter_map(Json::as_u64);
+    Ok(Some(LastReply {
+        lore: lore.map(|index| index as usize).collect(),
+        memory: json("prompt")["memory"].as_str().map(str::to_string),
+    }))
+}
+
+/// The first message of a conversation.
+fn opening(store: &Store, conversation: Uuid) -> Result<Option<Said>, StoreError> {
+    let first = rows::all("messages")
+        .equal("conversation_id", Value::Uuid(conversation))
+        .order("created_at", false)
+        .limit(1);
+    let Some(mut first) = select(store, &first)?.first().map(read_message) else { return Ok(None) };
+    let replies = schema().known("chat.replies");
+    for _ in 0..REWORDINGS_MAX {
+        let Some(id) = first.id else { break };
+        let Some(row) = store.reads().get(replies, &[Value::Uuid(id)])? else { break };
+        let is_reworded = row[replies.at("state")].as_str() == Some("edited");
+        match row[replies.at("replaces")].as_uuid().filter(|_| is_reworded) {
+            Some(before) => first.id = Some(before),
+            None => break,
+        }
+    }
+    Ok(Some(first))
 }

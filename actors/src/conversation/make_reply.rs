@@ -164,6 +164,8 @@ impl ReplyTask {
             engine: finish.engine.clone(),
             usage: finish.usage.clone(),
             error,
+            memory_updated: self.running.memory_updated,
+            memory_updating: false,
         };
         match self.finish(finish).await {
             Ok(message_id) => ended.message_id = message_id,
@@ -172,11 +174,15 @@ impl ReplyTask {
                 ended.error = Some(("STORE", refusal.to_string()));
             }
         }
-        let is_complete = ended.state == ReplyState::Complete;
+        let due = match ended.state {
+            ReplyState::Complete => self.chat.summary_due(&self.turn).await,
+            _ => None,
+        };
+        ended.memory_updating = due.is_some();
         self.chat.forget(self.running.reply_id);
         self.running.progress.send_modify(|progress| progress.ended = Some(ended));
-        if is_complete {
-            self.chat.sum_up(&self.turn).await;
+        if let Some(due) = due {
+            self.chat.sum_up(&self.turn, due).await;
         }
     }
 
@@ -185,8 +191,7 @@ impl ReplyTask {
         if !setting.is_roleplay() {
             return text.trim().to_string();
         }
-        let user = setting.persona.as_ref().map_or(setting.user_name.as_str(), |persona| &persona.name);
-        tidy_reply::tidy(text, setting.character_name(), user)
+        tidy_reply::tidy(text, setting.character_name(), setting.person(), setting.names_speakers())
     }
 
     /// A full mailbox passes; the text must not be lost to it.

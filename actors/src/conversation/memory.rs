@@ -67,6 +67,15 @@ pub fn summaries(data: &Json) -> Vec<Remembered> {
     list(data, "summaries")
 }
 
+/// The same for the same facts and summaries, another one for others.
+pub fn stamp(data: &Json) -> String {
+    let known = ["key_facts", "summaries"].map(|member| match data[member].as_array() {
+        Some(entries) => json!(entries).to_string(),
+        None => "[]".into(),
+    });
+    Uuid::new_v5(&Uuid::nil(), known.concat().as_bytes()).to_string()
+}
+
 /// Takes out what comes from any of these messages.
 pub fn take(data: &mut Json, gone: &HashSet<Uuid>) -> Option<Json> {
     let mut taken = serde_json::Map::new();

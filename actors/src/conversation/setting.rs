@@ -12,8 +12,10 @@ use uuid::Uuid;
 use super::fill::fill;
 use super::history::History;
 use super::memory;
+use super::open_conversation::greeting_id;
 use super::prompt::{Interjection, Material, Said, Section};
 use super::sheet::{EXAMPLES, Placed, Sheet};
+use super::speaker_names;
 use crate::content_rules::{self, ContentRating};
 use crate::refusal::Refusal;
 
@@ -60,6 +62,45 @@ impl Setting {
         self.persona.as_ref().map_or(self.user_name.as_str(), |persona| &persona.name)
     }
 
+    /// Whether replies say who speaks: because several may, or because the prompt asks for it.
+    pub fn names_speakers(&self) -> bool {
+        let own = self.character.as_ref().map_or("", |character| character.text("system_prompt"));
+        let last = self.post_history_instructions.as_deref().unwrap_or_default();
+        let texts = [self.template.1.as_str(), own, last];
+        let asks = texts.iter().any(|text| speaker_names::are_asked_for(text, self.character_name()));
+        asks || !self.participants.is_empty()
+    }
+
+    /// How a roleplay is written down, as the prompt says it.
+    pub fn speaker_style(&self) -> &'static str {
+        match self.names_speakers() {
+            true => {
+                "Write each speaker as a block that begins with **Name:** or **Narrator:**. Never write what the user \
+                 says or does, and use no emojis."
+            }
+            false => {
+                "Write only what the character says and does, without a name in front. Never write what the user says \
+                 or does, and use no emojis."
+            }
+        }
+    }
+
+    /// The greetings of the character, each with its number, with names and macros as this conversation has them.
+    pub fn greetings(&self, conversation: Uuid, seed: u64) -> Vec<(usize, String)> {
+        let all = self.character.as_ref().map(Sheet::greetings).unwrap_or_default();
+        all.into_iter().map(|(number, text)| (number, self.expand(text, conversation, seed))).collect()
+    }
+
+    /// Which greeting the conversation began with.
+    fn greeting(&self, conversation: Uuid, history: &History, lines: &[Said], seed: u64) -> Option<usize> {
+        let first = history.opening.as_ref().or(lines.first()).filter(|said| said.role == Role::Assistant)?;
+        let greetings = self.greetings(conversation, seed);
+        let by_id = greetings.iter().find(|(number, _)| first.id == Some(greeting_id(conversation, *number)));
+        // One that a client or a chat file brought along is known by its words.
+        let by_text = || greetings.iter().find(|(_, text)| text.trim() == first.text.trim());
+        by_id.or_else(by_text).map(|(number, _)| *number)
+    }
+
     /// Refuses who and what the tier forbids, before anything else is looked at.
     pub fn admit(&self, tier: ContentRating, may_have_nsfw: bool) -> Result<(), Refusal> {
         for sheet in self.character.iter().chain(&self.participants).chain(&self.persona) {
@@ -84,10 +125,17 @@ impl Setting {
         count: &dyn Fn(&str) -> usize,
     ) -> (Material, Vec<usize>) {
         let mut lines = history.said.clone();
+        if self.is_roleplay() && !self.names_speakers() {
+            // So that the model does not go on with names that replies had before.
+            for line in lines.iter_mut().filter(|line| line.role == Role::Assistant) {
+                line.text = speaker_names::without(&line.text, self.character_name());
+            }
+        }
         if let Some(said) = said {
             lines.push(Said { id: None, role: Role::User, text: said.to_string() });
         }
-        let (activation, lore_names) = self.lore(history, &lines, count);
+        let greeting = self.greeting(conversation, history, &lines, seed);
+        let (activation, lore_names) = self.lore(history, &lines, greeting, count);
         let expand = |text: &str| self.expand(text, conversation, seed);
         let mut sections = Vec::new();
         let mut interjections = Vec::new();
@@ -190,6 +238,7 @@ impl Setting {
         &self,
         history: &History,
         lines: &[Said],
+        greeting: Option<usize>,
         count: &dyn Fn(&str) -> usize,
     ) -> (cards::Activation, Vec<String>) {
         let Some(book) = &self.lorebook else { return Default::default() };
@@ -197,7 +246,7 @@ impl Setting {
         let scene = Scene {
             messages: &texts,
             replies: history.replies,
-            greeting: None,
+            greeting,
             user_icon: None,
             count_tokens: count,
         };
@@ -296,6 +345,52 @@ mod tests {
         history.said = vec![Said { id: Some(old), role: Role::User, text: "hello".into() }];
         let (material, _) = setting().material(Uuid::from_u128(9), &history, None, 1, &count);
         assert!(!material.sections.iter().any(|section| section.kind == "summary"));
+    }
+
+    #[test]
+    fn lore_of_a_greeting_goes_in_after_that_greeting() {
+        let mut setting = setting();
+        let mira = json!({"id": Uuid::from_u128(1), "name": "Mira", "first_message": "Hello, {{user}}.",
+            "alternate_greetings": ["Go away, {{user}}!"]});
+        setting.character = Sheet::read(mira);
+        let book = json!({"entries": [
+            {"keys": ["hi"], "content": "@@is_greeting 0\nShe is kind."},
+            {"keys": ["hi"], "content": "@@is_greeting 1\nShe is angry."},
+        ]});
+        setting.lorebook = Lorebook::from_value(&book, "book").ok();
+        let chat = Uuid::from_u128(9);
+        assert_eq!(setting.greetings(chat, 1)[1], (1, "Go away, Ada!".to_string()));
+        let lore = |id: Option<Uuid>, text: &str| -> Vec<String> {
+            let opening = Said { id, role: Role::Assistant, text: text.into() };
+            let history = History { memory: json!({}), opening: Some(opening), ..History::default() };
+            let (material, _) = setting.material(chat, &history, Some("hi"), 1, &|text| text.len());
+            let lore = material.sections.iter().filter(|section| section.kind == "lore");
+            lore.map(|section| section.text.clone()).collect()
+        };
+        assert_eq!(lore(Some(greeting_id(chat, 1)), "reworded"), ["She is angry."]);
+        assert_eq!(lore(Some(greeting_id(chat, 0)), "reworded"), ["She is kind."]);
+        assert_eq!(lore(None, "Go away, Ada!"), ["She is angry."]);
+        assert!(lore(Some(Uuid::from_u128(3)), "something else").is_empty());
+    }
+
+    #[test]
+    fn names_of_speakers_are_for_several_speakers_or_when_asked_for() {
+        let mut setting = setting();
+        assert!(!setting.names_speakers());
+        let earlier = Said { id: None, role: Role::Assistant, text: "**Mira:** Come in.".into() };
+        let history = History { memory: json!({}), said: vec![earlier], ..History::default() };
+        let said = |setting: &Setting| {
+            let (material, _) = setting.material(Uuid::nil(), &history, None, 1, &|text| text.len());
+            material.history[0].text.clone()
+        };
+        assert_eq!(said(&setting), "Come in.");
+        setting.template.1 =
+            "Write {{character_name}} as **{{character_name}}:** and yourself as a narrator.".into();
+        assert!(setting.names_speakers());
+        assert_eq!(said(&setting), "**Mira:** Come in.");
+        setting.template.1 = String::new();
+        setting.participants.extend(setting.character.clone());
+        assert!(setting.names_speakers());
     }
 
     #[test]

@@ -33,17 +33,30 @@ fn due(history: &History) -> Option<Vec<Said>> {
         .then(|| uncovered[..BATCH].iter().map(|said| (*said).clone()).collect())
 }
 
+/// What is to be summed up.
+pub(super) struct Due {
+    batch: Vec<Said>,
+    /// Whether facts are looked for in it.
+    may_learn: bool,
+}
+
 impl Chat {
-    /// Sums up if it is time; a failure only means that it is tried again after the next reply.
-    pub(super) async fn sum_up(&self, turn: &Turn) {
+    /// What is to be summed up after this reply, if it is time.
+    pub(super) async fn summary_due(&self, turn: &Turn) -> Option<Due> {
         let store = self.inner.actors.store().clone();
         let id = turn.conversation_id;
         let read = tokio::task::spawn_blocking(move || {
             let conversation = rows::get(&store, "conversations", id).ok()??;
             History::read(&store, &conversation, None, LOOKED_AT, MemoryTier::Conversation).ok()
         });
-        let Some(history) = read.await.ok().flatten() else { return };
-        let Some(batch) = due(&history) else { return };
+        let history = read.await.ok().flatten()?;
+        let batch = due(&history)?;
+        Some(Due { batch, may_learn: memory::may_learn(&history.memory) })
+    }
+
+    /// Sums up; a failure only means that it is tried again after the next reply.
+    pub(super) async fn sum_up(&self, turn: &Turn, due: Due) {
+        let Due { batch, may_learn } = due;
         let ids: Vec<Uuid> = batch.iter().filter_map(|said| said.id).collect();
         let room = turn.chosen.context_tokens.saturating_sub(TOKENS_MAX + 120);
         let mut text = String::new();
@@ -80,12 +93,12 @@ impl Chat {
             return;
         }
         let update = UpdateMemory {
-            conversation_id: id,
+            conversation_id: turn.conversation_id,
             user_id: turn.user_id,
             change: MemoryChange::Summarise(summary, ids),
         };
         match self.inner.actors.ask(&turn.claims, update).await {
-            Ok(Some(_)) if memory::may_learn(&history.memory) => self.find_facts(turn, &batch, &lines).await,
+            Ok(Some(_)) if may_learn => self.find_facts(turn, &batch, &lines).await,
             Ok(_) => {}
             Err(error) => tracing::warn!(%error, "a summary could not be stored"),
         }

@@ -1,10 +1,13 @@
 //! Roleplay replies, tidied: only the character and the narrator speak, without emojis.
 
+use super::speaker_names::{self, is_name, label};
+
 /// Words after which a reply ends with its sentence.
 pub const WORDS_MAX: usize = 150;
 
-/// A roleplay reply as it is kept: labels in bold, nothing in the person's name, no emojis.
-pub fn tidy(text: &str, character: &str, user: &str) -> String {
+/// A roleplay reply as it is kept: nothing in the person's name, no emojis; the speakers' names in bold, or none if they
+/// are not needed.
+pub fn tidy(text: &str, character: &str, user: &str, names_speakers: bool) -> String {
     let mut out: Vec<String> = Vec::new();
     for line in text.lines() {
         let line: String = line.chars().filter(|character| !is_emoji(*character)).collect();
@@ -12,8 +15,10 @@ pub fn tidy(text: &str, character: &str, user: &str) -> String {
         match label(line) {
             // What the person says is for the person to say.
             Some((name, _)) if is_name(name, user) || name.eq_ignore_ascii_case("user") => break,
-            Some((name, rest)) if is_name(name, character) => out.push(format!("**{character}:** {rest}")),
-            Some((name, rest)) if name.eq_ignore_ascii_case("narrator") => {
+            Some((name, rest)) if names_speakers && is_name(name, character) => {
+                out.push(format!("**{character}:** {rest}"));
+            }
+            Some((name, rest)) if names_speakers && name.eq_ignore_ascii_case("narrator") => {
                 out.push(format!("**Narrator:** {rest}"));
             }
             _ => out.push(line.to_string()),
@@ -21,26 +26,13 @@ pub fn tidy(text: &str, character: &str, user: &str) -> String {
     }
     let joined = out.join("\n");
     let joined = joined.trim();
+    if !names_speakers {
+        return speaker_names::without(joined, character);
+    }
     if joined.is_empty() || character.is_empty() || joined.starts_with("**") {
         return joined.to_string();
     }
     format!("**{character}:** {joined}")
-}
-
-/// `Name: words`, `**Name:** words`, `**Name**: words`.
-fn label(line: &str) -> Option<(&str, &str)> {
-    let start = line.trim_start();
-    let bare = start.trim_start_matches('*');
-    let (name, rest) = bare.split_once(':')?;
-    let name = name.trim_end_matches('*').trim();
-    if name.is_empty() || name.chars().count() > 60 {
-        return None;
-    }
-    Some((name, rest.trim_start_matches('*').trim()))
-}
-
-fn is_name(given: &str, name: &str) -> bool {
-    !name.is_empty() && given.to_lowercase() == name.to_lowercase()
 }
 
 fn is_emoji(character: char) -> bool {
@@ -63,12 +55,17 @@ mod tests {
     #[test]
     fn only_the_character_and_the_narrator_speak() {
         let text = "Mira: Come in. 🙂\nNarrator: The door closes.\nAda: Thank you!\nMira: Sit.";
-        assert_eq!(tidy(text, "Mira", "Ada"), "**Mira:** Come in.\n**Narrator:** The door closes.");
-        assert_eq!(tidy("**Mira:** Hello", "Mira", "Ada"), "**Mira:** Hello");
-        assert_eq!(tidy("Hello there", "Mira", "Ada"), "**Mira:** Hello there");
-        assert_eq!(tidy("At 10:30 we leave.", "Mira", "Ada"), "**Mira:** At 10:30 we leave.");
-        assert_eq!(tidy(" \n", "Mira", "Ada"), "");
-        assert_eq!(tidy("Hello", "", ""), "Hello");
+        let named = |text: &str| tidy(text, "Mira", "Ada", true);
+        assert_eq!(named(text), "**Mira:** Come in.\n**Narrator:** The door closes.");
+        assert_eq!(named("**Mira:** Hello"), "**Mira:** Hello");
+        assert_eq!(named("Hello there"), "**Mira:** Hello there");
+        assert_eq!(named("At 10:30 we leave."), "**Mira:** At 10:30 we leave.");
+        assert_eq!(named(" \n"), "");
+        assert_eq!(tidy("Hello", "", "", true), "Hello");
+        let plain = |text: &str| tidy(text, "Mira", "Ada", false);
+        assert_eq!(plain(text), "Come in.\n*The door closes.*");
+        assert_eq!(plain("**Mira:** Hello"), "Hello");
+        assert_eq!(plain("At 10:30 we leave."), "At 10:30 we leave.");
     }
 
     #[test]

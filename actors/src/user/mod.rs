@@ -9,5 +9,6 @@ pub mod one_time_token;
 pub(crate) mod profiles;
 pub mod refresh_session;
 pub mod start_session;
+pub mod story_name;
 pub(crate) mod user_library;
 pub(crate) mod users;

@@ -4,7 +4,7 @@ use models::{Command, Row, Value, schema};
 use store::{Caller, Event, StoreError, Transaction};
 
 /// Longest user name taken over from an address or metadata, in characters.
-const USERNAME_CHARS_MAX: usize = 64;
+pub(super) const USERNAME_CHARS_MAX: usize = 64;
 
 pub(crate) fn after_write(
     transaction: &Transaction,

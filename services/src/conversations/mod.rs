@@ -1,6 +1,7 @@
 //! Turns of conversations: who takes part, what goes into them, and making them once more.
 
 pub mod messages;
+pub mod opening;
 pub mod participants;
 pub mod playground_turn;
 pub mod repeat_turn;

@@ -50,10 +50,8 @@ pub fn characters(context: &Context, ids: &[Uuid]) -> Result<Vec<Sheet>, Service
 }
 
 /// What the account is called in stories.
-pub async fn user_name(context: &Context, user: Uuid) -> Result<String, ServiceError> {
-    let profile = context.row("profiles", user).await?.unwrap_or_default();
-    let name = profile["username"].as_str().unwrap_or_default().trim();
-    Ok(if name.is_empty() { "User".into() } else { name.to_string() })
+pub fn user_name(context: &Context, user: Uuid) -> Result<String, ServiceError> {
+    Ok(actors::user::story_name::story_name(context.services.actors.store(), user)?)
 }
 
 /// The character's lorebook. One that does not read is left out, and the log says so.

@@ -1,7 +1,7 @@
 //! A turn of a conversation, with or without a character.
 
 use actors::content_rules::{self, ContentRating};
-use actors::conversation::chat::Turn;
+use actors::conversation::chat::{StoresSaid, Turn};
 use actors::conversation::setting::Setting;
 use actors::language::Wanted;
 use models::Value;
@@ -92,8 +92,8 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
     let mut setting = Setting {
         template: (template.name.clone(), template.system_prompt.clone()),
         template_source: template.describe(),
-        user_name: participants::user_name(context, user_id).await?,
-        style: style(&request, character.is_some()),
+        user_name: participants::user_name(context, user_id)?,
+        style: style(&request),
         scene: request.scene_context.iter().map(|scene| format!("Scene: {scene}")).collect(),
         ..Setting::default()
     };
@@ -106,6 +106,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
             .collect();
         let persona = request.user_character_id.or_else(|| uuid(&conversation["user_character_id"]));
         setting.persona = persona.map(|id| participants::character(context, id)).transpose()?;
+        setting.style.push(setting.speaker_style().into());
     }
     setting.admit(tier, context.may_have_nsfw()?)?;
     if let Some(text) = &request.system_prompt_override {
@@ -125,7 +126,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
         user_id,
         conversation_id: id,
         said,
-        stores_said: true,
+        stores_said: StoresSaid::Always,
         replaces: None,
         message_type: "text".into(),
         tier,
@@ -201,8 +202,8 @@ async fn template(
     templates::chat(context, context_type, tier).await
 }
 
-/// Guidance on style and length, and how a roleplay is written down.
-fn style(request: &Request, is_roleplay: bool) -> Vec<String> {
+/// Guidance on style and length.
+fn style(request: &Request) -> Vec<String> {
     let mut style = Vec::new();
     match request.roleplay_settings.response_style.as_deref() {
         Some("casual") => style.push("Write casually, as in a chat between friends."),
@@ -215,12 +216,6 @@ fn style(request: &Request, is_roleplay: bool) -> Vec<String> {
         Some("medium") => style.push("Answer in one or two paragraphs."),
         Some("long") => style.push("Answer in three or more paragraphs."),
         _ => {}
-    }
-    if is_roleplay {
-        style.push(
-            "Write each speaker as a block that begins with **Name:** or **Narrator:**. Never write what the user \
-             says or does, and use no emojis.",
-        );
     }
     style.into_iter().map(str::to_string).collect()
 }

@@ -1,5 +1,6 @@
 //! A turn that is made once more: for another version of its reply, or because there was none.
 
+use actors::conversation::chat::StoresSaid;
 use models::Value;
 use serde_json::{Value as Json, json};
 use store::query::Query;
@@ -63,15 +64,18 @@ pub async fn again(
     let unreadable = |error: serde_json::Error| ServiceError::bad(format!("the reply's request: {error}"));
     let mut prepared = if asked["function"] == "roleplay-chat" {
         // It wants a message; the history has it.
-        body["message"] = was_said;
+        if body["message"].is_null() {
+            body["message"] = was_said;
+        }
         let request: roleplay_turn::Request = serde_json::from_value(body).map_err(unreadable)?;
         roleplay_turn::prepare(context, request).await?
     } else {
         let request: playground_turn::Request = serde_json::from_value(body).map_err(unreadable)?;
         playground_turn::prepare(context, request).await?
     };
-    if prepared.turn.stores_said {
-        prepared.turn.said = None;
+    match prepared.turn.stores_said {
+        StoresSaid::Always => prepared.turn.said = None,
+        StoresSaid::Once | StoresSaid::Never => prepared.turn.stores_said = StoresSaid::Never,
     }
     Ok(prepared)
 }

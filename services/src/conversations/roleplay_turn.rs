@@ -1,9 +1,10 @@
-//! A turn of a roleplay; the client stores what the person says.
+//! A turn of a roleplay, and its beginning with a greeting.
 
 use actors::content_rules;
-use actors::conversation::chat::Turn;
+use actors::conversation::chat::{StoresSaid, Turn};
 use actors::conversation::history::MemoryTier;
 use actors::conversation::setting::Setting;
+use actors::conversation::sheet::Sheet;
 use actors::language::Wanted;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -11,8 +12,9 @@ use uuid::Uuid;
 
 use crate::age_gate;
 use crate::context::Context;
+use crate::conversations::opening::{self, Chosen, Opening};
 use crate::conversations::participants;
-use crate::conversations::turn::{PreparedTurn, TurnFacts, checked, or_default, sampling};
+use crate::conversations::turn::{PreparedTurn, TurnFacts, checked, memory_tier, or_default, sampling};
 use crate::error::ServiceError;
 use crate::ids::uuid;
 use crate::prompts::templates;
@@ -31,7 +33,7 @@ const KICKOFF: &str =
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Request {
-    /// The conversation.
+    /// The conversation; a new one with the character otherwise.
     pub conversation_id: Option<Uuid>,
     /// Who answers; the conversation's own character otherwise.
     pub character_id: Option<Uuid>,
@@ -43,6 +45,11 @@ pub struct Request {
     pub memory_tier: Option<String>,
     /// `sfw` or `nsfw`.
     pub content_tier: Option<String>,
+    /// The number of the greeting that opens the conversation: 0 is the first message, the alternates follow.
+    pub greeting: Option<usize>,
+    /// Whether the client has stored the message itself.
+    #[serde(deserialize_with = "or_default")]
+    pub message_stored: bool,
     /// Whether the character opens the scene.
     #[serde(deserialize_with = "or_default")]
     pub kickoff: bool,
@@ -89,37 +96,128 @@ pub struct Request {
     pub stream: Option<bool>,
 }
 
+/// How a turn begins: where it is, and what opens it.
+pub struct Beginning {
+    /// The conversation; not stored yet if it is a new one.
+    pub conversation: Json,
+    /// The greeting that opens it, if one does.
+    pub opening: Chosen,
+}
+
+/// Finds the conversation, or makes the row of a new one, and what opens it. The opening of a scene is the model's; without
+/// one, the character opens the conversation with a greeting if it can.
+pub async fn begin(context: &Context, request: &mut Request) -> Result<Beginning, ServiceError> {
+    let is_new = request.conversation_id.is_none();
+    let conversation = match request.conversation_id {
+        Some(id) => participants::conversation(context, id).await?,
+        None => new_conversation(context, request)?,
+    };
+    request.conversation_id = uuid(&conversation["id"]);
+    let character = participants::character(context, character_id(request, &conversation)?)?;
+    let opening = Opening {
+        conversation: &conversation,
+        is_new,
+        character: &character,
+        persona: persona(context, request, &conversation)?,
+        tier: age_gate::rating_in(context, request.content_tier.as_deref(), &conversation, &character)
+            .await?,
+        greeting: request.greeting,
+        seed: request.seed.unwrap_or_else(opening::any_seed),
+    };
+    let mut opening = opening.choose(context).await?;
+    request.kickoff &= request.greeting.is_none() && (has_scene(request) || !opening.greets());
+    if request.kickoff {
+        opening = opening.without_greeting();
+    }
+    Ok(Beginning { conversation, opening })
+}
+
+impl Request {
+    /// Whether the person says something.
+    pub fn says_something(&self) -> bool {
+        self.message.as_deref().is_some_and(|message| !message.trim().is_empty())
+    }
+}
+
+/// A field that has to be there.
+pub fn missing(field: &str) -> ServiceError {
+    ServiceError::bad(format!("{field} is required")).with("success", false)
+}
+
+/// Whether the client sets a scene, which no greeting knows of.
+fn has_scene(request: &Request) -> bool {
+    let texts = [
+        &request.scene_name,
+        &request.scene_description,
+        &request.scene_context,
+        &request.scene_system_prompt,
+    ];
+    let starters = request.scene_starters.iter().flatten();
+    texts.into_iter().flatten().chain(starters).any(|text| !text.trim().is_empty())
+}
+
+/// A conversation of the caller with the character that is named, not stored yet.
+fn new_conversation(context: &Context, request: &Request) -> Result<Json, ServiceError> {
+    let character = request.character_id.ok_or_else(|| missing("conversation_id or character_id"))?;
+    let character = participants::character(context, character)?;
+    let mut row = opening::new_conversation(context.user()?, &character);
+    if let Some(tier) = asked_memory_tier(request)? {
+        row["memory_tier"] = json!(tier.name());
+    }
+    row["user_character_id"] = json!(request.user_character_id);
+    Ok(row)
+}
+
+/// How far memory reaches, if the client says so.
+fn asked_memory_tier(request: &Request) -> Result<Option<MemoryTier>, ServiceError> {
+    let Some(name) = request.memory_tier.as_deref() else { return Ok(None) };
+    let unknown = || ServiceError::field("memory_tier", "conversation, character or profile");
+    MemoryTier::parse(name).map(Some).ok_or_else(unknown)
+}
+
+/// The character that is named, else the conversation's.
+fn character_id(request: &Request, conversation: &Json) -> Result<Uuid, ServiceError> {
+    let own = || uuid(&conversation["character_id"]);
+    request.character_id.or_else(own).ok_or_else(|| missing("character_id"))
+}
+
+/// Who the person plays: as named, else the conversation's own.
+fn persona(context: &Context, request: &Request, conversation: &Json) -> Result<Option<Sheet>, ServiceError> {
+    let id = request.user_character_id.or_else(|| uuid(&conversation["user_character_id"]));
+    id.map(|id| participants::character(context, id)).transpose()
+}
+
 /// Everything that a turn needs; refuses what may not be.
 pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn, ServiceError> {
-    let missing = |field: &str| ServiceError::bad(format!("{field} is required")).with("success", false);
     let id = request.conversation_id.ok_or_else(|| missing("conversation_id"))?;
-    let character = request.character_id.ok_or_else(|| missing("character_id"))?;
-    let memory = request.memory_tier.as_deref().ok_or_else(|| missing("memory_tier"))?;
-    let memory = MemoryTier::parse(memory)
-        .ok_or_else(|| ServiceError::field("memory_tier", "conversation, character or profile"))?;
-    let asked_tier = request.content_tier.as_deref().ok_or_else(|| missing("content_tier"))?;
-    let blank = request.message.as_deref().is_none_or(|message| message.trim().is_empty());
-    if blank && !request.kickoff {
+    let conversation = participants::conversation(context, id).await?;
+    prepare_in(context, request, &conversation).await
+}
+
+/// The same in a conversation that was found, or is to be stored.
+pub async fn prepare_in(
+    context: &Context,
+    request: Request,
+    conversation: &Json,
+) -> Result<PreparedTurn, ServiceError> {
+    let id = uuid(&conversation["id"]).ok_or_else(|| missing("conversation_id"))?;
+    let character = character_id(&request, conversation)?;
+    let memory = asked_memory_tier(&request)?.unwrap_or_else(|| memory_tier(conversation));
+    if !request.says_something() && !request.kickoff {
         return Err(missing("message"));
     }
-    let conversation = participants::conversation(context, id).await?;
-    let user_id = participants::owner(&conversation)?;
-    let tier = age_gate::rating(context, "content_tier", Some(asked_tier))?;
+    let user_id = participants::owner(conversation)?;
+    let sheet = participants::character(context, character)?;
+    let tier = age_gate::rating_in(context, request.content_tier.as_deref(), conversation, &sheet).await?;
     let said = checked(tier, request.message.clone())?;
     let mut setting = Setting {
-        user_name: participants::user_name(context, user_id).await?,
-        scene: scene(&request, &conversation),
+        user_name: participants::user_name(context, user_id)?,
+        scene: scene(&request, conversation),
         kickoff: request.kickoff.then(|| KICKOFF.to_string()),
-        style: vec![
-            "Answer in at most 150 words. Write each speaker as a block that begins with **Name:** or **Narrator:**. \
-             Never write what the user says or does, and use no emojis."
-                .into(),
-        ],
         ..Setting::default()
     };
     participants::enter(context, &mut setting, character)?;
-    let persona = request.user_character_id.or_else(|| uuid(&conversation["user_character_id"]));
-    setting.persona = persona.map(|id| participants::character(context, id)).transpose()?;
+    setting.persona = persona(context, &request, conversation)?;
     setting.admit(tier, context.may_have_nsfw()?)?;
     for text in setting.scene.iter() {
         content_rules::check(tier, "the scene", text)?;
@@ -129,13 +227,14 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
     let template = templates::roleplay(context, &chosen.model, tier).await?;
     setting.template = (template.name.clone(), template.system_prompt.clone());
     setting.template_source = template.describe();
+    setting.style = vec![format!("Answer in at most 150 words. {}", setting.speaker_style())];
     let stored_character = uuid(&conversation["character_id"]);
     let turn = Turn {
         claims: context.claims.clone(),
         user_id,
         conversation_id: id,
         said,
-        stores_said: false,
+        stores_said: if request.message_stored { StoresSaid::Never } else { StoresSaid::Once },
         replaces: None,
         message_type: if request.kickoff { "scene_kickoff" } else { "roleplay_chat" }.into(),
         tier,

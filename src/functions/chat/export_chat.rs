@@ -4,6 +4,7 @@
 //! since at its place. Other versions of what the character says are `swipes` of its line.
 
 use actors::conversation::chat_lines::{Names, file_of};
+use actors::user::story_name::story_name;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use cards::ChatFile;
@@ -104,11 +105,9 @@ fn names(store: &Store, user: Uuid, conversation: &Row) -> Result<Names, Functio
         let row = reads.get(characters, &[id])?;
         Ok(row.and_then(|row| row[characters.at("name")].as_str().map(str::to_string)))
     };
-    let profiles = table("profiles");
-    let profile = reads.get(profiles, &[Value::Uuid(user)])?;
-    let username = profile.and_then(|row| row[profiles.at("username")].as_str().map(str::to_string));
-    Ok(Names {
-        user: named("user_character_id")?.or(username).unwrap_or_else(|| "User".into()),
-        character: named("character_id")?.unwrap_or_else(|| "Assistant".into()),
-    })
+    let user = match named("user_character_id")? {
+        Some(name) => name,
+        None => story_name(store, user)?,
+    };
+    Ok(Names { user, character: named("character_id")?.unwrap_or_else(|| "Assistant".into()) })
 }

@@ -1,5 +1,6 @@
 //! playground-chat: one turn of a conversation, with or without a character.
 
+use services::conversations::opening;
 use services::conversations::playground_turn::{Request, prepare};
 
 use super::{chat_answer, turn_body};
@@ -14,6 +15,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::bad("message is required").with("success", false));
     }
     let prepared = prepare(&call.context, request).await?;
+    opening::before_turn(&call.context, &prepared.turn).await?;
     let body = turn_body::of(&prepared);
     let running = call.context.services.chat.turn(prepared.turn).await?;
     chat_answer::answer(running, events, body).await

@@ -43,6 +43,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         }
         asked["seed"] = json!(request.seed);
         if !is_reply {
+            asked["kickoff"] = json!(false);
             asked["message"] = message["content"].clone();
         }
     })

@@ -1,6 +1,6 @@
-//! roleplay-chat: one turn of a roleplay; what the person says is stored by the client.
+//! roleplay-chat: one turn of a roleplay, or its beginning with a greeting.
 
-use services::conversations::roleplay_turn::{Request, prepare};
+use services::conversations::roleplay_turn::{self, Request};
 use services::pictures::scene_picture::{self, SceneRequest};
 
 use super::{chat_answer, turn_body};
@@ -8,10 +8,27 @@ use crate::functions::http_call::{Call, Outcome};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let request: Request = call.read()?;
+    let mut request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
+    let beginning = roleplay_turn::begin(&call.context, &mut request).await?;
+    let is_greeting_all = !request.says_something() && beginning.opening.greets();
     let wanted = request.scene_generation.then(|| request.clone());
-    let prepared = prepare(&call.context, request).await?;
+    if is_greeting_all {
+        let facts = beginning.opening.facts();
+        let greeting = beginning.opening.write(&call.context).await?;
+        let greeting = greeting.ok_or_else(|| roleplay_turn::missing("message"))?;
+        let running = greeting.reply.clone();
+        if let Some(request) = wanted {
+            let (user, conversation) = (running.user_id, running.conversation_id);
+            let (character, persona, tier) = (facts.character, facts.persona, facts.tier);
+            let scene = SceneRequest { user, conversation, character, persona, tier, request };
+            scene_picture::after(&call.context, running.clone(), scene);
+        }
+        let body = turn_body::of_greeting(greeting, request.scene_generation);
+        return chat_answer::answer(running, events, body).await;
+    }
+    let prepared = roleplay_turn::prepare_in(&call.context, request, &beginning.conversation).await?;
+    beginning.opening.write(&call.context).await?;
     let body = turn_body::of(&prepared);
     let turn = prepared.turn;
     let scene = wanted.zip(turn.setting.character.clone()).map(|(request, character)| SceneRequest {

@@ -3,6 +3,7 @@
 use actors::content_rules::ContentRating;
 use actors::conversation::chat::{ReplyOutcome, Turn};
 use serde_json::{Value as Json, json};
+use services::conversations::opening::Greeting;
 use services::conversations::turn::{PreparedTurn, TurnFacts};
 use services::prompts::templates::Template;
 
@@ -65,7 +66,8 @@ fn of_roleplay(turn: &Turn, draws_scene: bool) -> Body {
             "response": ended.response,
             "conversation_id": conversation,
             "model_used": used,
-            "memory_updated": false,
+            "memory_updated": ended.memory_updated,
+            "memory_updating": ended.memory_updating,
             "scene_generated": false,
             "scene_generating_async": false,
             "consistency_score": 0,
@@ -75,6 +77,30 @@ fn of_roleplay(turn: &Turn, draws_scene: bool) -> Body {
         if fell_back {
             body["fallbackModel"] = json!(used);
         }
+        mark_scene_pending(&mut body, draws_scene);
+        body
+    })
+}
+
+/// The answer when a greeting is all of it: no model was asked.
+pub(crate) fn of_greeting(greeting: Greeting, draws_scene: bool) -> Body {
+    let started = std::time::Instant::now();
+    Box::new(move |ended: &ReplyOutcome| {
+        let mut body = json!({
+            "success": true,
+            "response": ended.response,
+            "conversation_id": greeting.reply.conversation_id,
+            "greeting": greeting.number,
+            "greetings": greeting.all,
+            "model_used": null,
+            "memory_updated": false,
+            "memory_updating": false,
+            "scene_generated": false,
+            "scene_generating_async": false,
+            "consistency_score": 0,
+            "processing_time": started.elapsed().as_millis() as u64,
+            "usedFallback": false,
+        });
         mark_scene_pending(&mut body, draws_scene);
         body
     })

@@ -195,6 +195,7 @@ impl Config {
                 waiting_per_user_max: self.jobs_waiting_per_user_max,
             },
             models_dir: self.models_dir.clone(),
+            image_model: self.image_model.clone(),
             fetch_references: self.fetch_references,
             fetch_private_addresses: self.fetch_private_addresses,
             public_url: self.public_url.clone(),

@@ -62,6 +62,8 @@ pub struct Settings {
     pub queue_limits: QueueLimits,
     /// Where models lie.
     pub models_dir: PathBuf,
+    /// The model that draws where a job names none; the one in the program when absent.
+    pub image_model: Option<String>,
     /// Whether pictures are fetched from URLs.
     pub fetch_references: bool,
     /// Whether such URLs may lead into private networks.

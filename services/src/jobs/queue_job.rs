@@ -2,7 +2,7 @@
 
 use actors::content_rules::ContentRating;
 use actors::job_scheduler::{IMAGE_QUEUE, QueueJob, VIDEO_QUEUE};
-use actors::render::prompt_syntax;
+use actors::render::{model_warnings, prompt_syntax};
 use models::Value;
 use uuid::Uuid;
 
@@ -26,6 +26,8 @@ pub struct Queued {
     pub status: String,
     /// Whether its key was known.
     pub existed: bool,
+    /// What its owner should know of what will be drawn.
+    pub warnings: Vec<String>,
 }
 
 /// Queues a job for an account.
@@ -47,6 +49,7 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
     let pictures = JobPictures::of(context, user, &request, mode, is_video).await?;
     let negative = negative(context, &request, mode, tier).await?;
 
+    let warnings = warnings(context, &request, mode, &prompts);
     let num_images = request.num_images(is_video);
     let job_id = Uuid::new_v4();
     let (key, priority) = (request.idempotency_key.take(), request.priority.clamp(-10, 10));
@@ -84,7 +87,16 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
         _ => "queued".to_string(),
     };
     let id = queued.job[jobs.at("id")].as_uuid().unwrap_or(job_id);
-    Ok(Queued { id, queue, status, existed: queued.existed })
+    Ok(Queued { id, queue, status, existed: queued.existed, warnings })
+}
+
+/// What the model that draws here was never trained for.
+fn warnings(context: &Context, request: &JobRequest, mode: Mode, prompts: &JobPrompts) -> Vec<String> {
+    if context.services.render.is_none() || mode == Mode::ExactCopy {
+        return Vec::new();
+    }
+    let model = request.model.as_deref().or(context.services.settings.image_model.as_deref());
+    model_warnings(model, &prompts.sent, request.width.zip(request.height))
 }
 
 /// The negative prompt of the catalogue before the caller's; an exact copy has none.

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 use services::Settings;
 
 use crate::listen;
-use crate::nearest::did_you_mean;
+use crate::nearest::{did_you_mean, nearest};
 
 /// Everything that can be set; each field may also stand in `playhouse.json` of the data folder.
 #[derive(Clone, Deserialize, Serialize)]
@@ -303,28 +303,30 @@ pub fn read(
     serde_json::from_value(Json::Object(settings)).map_err(|error| error.to_string())
 }
 
-/// Variables that are no settings of [`Config`]: where the configuration lies, the log, and a worker's key.
-const OTHER_VARIABLES: [&str; 3] = ["PLAYHOUSE_CONFIG", "PLAYHOUSE_LOG", "PLAYHOUSE_CHAT_WORKER_KEY"];
+/// Variables that are no settings of [`Config`]: where the configuration lies, the log, a worker's key, and where tests
+/// end the process.
+const OTHER_VARIABLES: [&str; 4] = ["CONFIG", "LOG", "CHAT_WORKER_KEY", "CRASH_AT"];
 
 /// Names each `PLAYHOUSE_*` variable that sets nothing, and what it may mean.
 pub fn unknown_variables(environment: impl Iterator<Item = String>) -> Vec<String> {
+    const PREFIX: &str = "PLAYHOUSE_";
     let Ok(Json::Object(settings)) = serde_json::to_value(Config::default()) else { return Vec::new() };
     let known: Vec<String> = settings
         .keys()
-        .map(|key| format!("PLAYHOUSE_{}", key.to_ascii_uppercase()))
+        .map(|key| key.to_ascii_uppercase())
         .chain(OTHER_VARIABLES.map(str::to_string))
         .collect();
-    let sets = |name: &String| {
-        name.strip_prefix("PLAYHOUSE_")
-            .is_some_and(|key| known.contains(&format!("PLAYHOUSE_{}", key.to_ascii_uppercase())))
-    };
-    let unknown =
-        environment.filter(|name| name.to_ascii_uppercase().starts_with("PLAYHOUSE_") && !sets(name));
-    let said = |name: String| {
-        let meant = did_you_mean(&name, known.iter().map(String::as_str));
-        format!("{name} in the environment sets nothing{meant}")
-    };
-    unknown.map(said).collect()
+    let mut unknown = Vec::new();
+    for name in environment.filter(|name| name.to_ascii_uppercase().starts_with(PREFIX)) {
+        let key = name[PREFIX.len()..].to_ascii_uppercase();
+        if name.starts_with(PREFIX) && known.contains(&key) {
+            continue;
+        }
+        let meant = nearest(&key, known.iter().map(String::as_str));
+        let meant = meant.map_or_else(String::new, |known| format!("; did you mean {PREFIX}{known}?"));
+        unknown.push(format!("{name} in the environment sets nothing{meant}"));
+    }
+    unknown
 }
 
 /// Smallest values that make sense.

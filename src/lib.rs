@@ -27,6 +27,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use actors::catalog::seed_catalog::SeedCatalog;
+use actors::character::mend_scenes::MendScenes;
 use actors::conversation::chat::Chat;
 use actors::job_scheduler::{RecoverJobs, run_recovery_loop};
 use actors::language::{Engines, watch_chat_worker};
@@ -86,6 +87,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     unless_full(seeded, "the buckets cannot be made")?;
     let sown = actors.ask(&models::Claims::service(), SeedCatalog).await;
     unless_full(sown, "the catalogue cannot be sown")?;
+    mend_scenes(&actors).await?;
     let engines = Engines::start(actors.clone(), config.language());
     let chat = Chat::start(actors.clone(), engines.clone()).await.map_err(|error| error.to_string())?;
     // Before anybody draws: what an earlier process was drawing waits again.
@@ -144,6 +146,23 @@ fn unless_full<T>(written: Result<T, actors::Refusal>, what: &str) -> Result<Opt
         }
         Err(error) => Err(format!("{what}: {error}")),
     }
+}
+
+/// Once per data folder: scenes from before a scene was its player's.
+async fn mend_scenes(actors: &Actors) -> Result<(), String> {
+    let mut rows = 0;
+    loop {
+        let mended = actors.ask(&models::Claims::service(), MendScenes).await;
+        let Some(mended) = unless_full(mended, "older scenes cannot be mended")? else { break };
+        rows += mended.rows;
+        if !mended.more {
+            break;
+        }
+    }
+    if rows > 0 {
+        tracing::warn!(rows, "gave scenes of earlier versions back to the conversations they belong to");
+    }
+    Ok(())
 }
 
 /// How often expired results are looked for.

@@ -46,8 +46,8 @@ fn counters_and_places_of_strangers_rows_stay_as_they_are() {
     let own = made(&server, &bob_token, "characters", own);
     let scene = json!({"character_id": own, "conversation_id": conversation, "scene_prompt": "x",
                        "generation_metadata": {"scene_context": {"setting": "a cell"}}});
-    // Whether the scene itself is let in is the policies' matter.
-    server.call("POST", "/rest/v1/character_scenes", &bob_token, Some(&scene));
+    let (status, refused) = server.call("POST", "/rest/v1/character_scenes", &bob_token, Some(&scene));
+    assert_eq!((status, &refused["code"]), (403, &json!("42501")), "{refused}");
 
     assert_eq!(one(&server, &ada_token, &format!("/rest/v1/characters?id=eq.{character}")), before);
     let path = format!("/rest/v1/conversations?id=eq.{conversation}&select=current_location");

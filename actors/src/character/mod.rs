@@ -5,3 +5,4 @@ pub mod card_rating;
 pub(crate) mod character_scenes;
 pub(crate) mod characters;
 pub mod import_character;
+pub mod mend_scenes;

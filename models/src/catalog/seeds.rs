@@ -1,4 +1,5 @@
-//! What was put into the catalogue at first start, so that what somebody deleted stays away.
+//! What is done once per data folder: sets of starter rows, so that what was deleted stays away, and rows of earlier
+//! versions brought into today's form.
 
 use crate::table::*;
 

@@ -50,10 +50,10 @@ pub static CHARACTER_SCENES: Table = Table {
             .doc("seed 000 recommendation; duplicates idx_character_scenes_created_at, build one"),
     ],
     policies: Policies {
-        select: "admin | owner_via(character_id→characters.user_id)",
-        insert: "admin | owner_via(character_id→characters.user_id)",
-        update: "admin | owner_via(character_id→characters.user_id)",
-        delete: "admin | owner_via(character_id→characters.user_id)",
+        select: "admin | owner_via(conversation_id→conversations.user_id) | (owner_via(character_id→characters.user_id) & (null(conversation_id) | owner_via(conversation_id→conversations.user_id)))",
+        insert: "admin | (owner_via(character_id→characters.user_id) & (null(conversation_id) | owner_via(conversation_id→conversations.user_id)))",
+        update: "admin | (owner_via(character_id→characters.user_id) & (null(conversation_id) | owner_via(conversation_id→conversations.user_id)))",
+        delete: "admin | owner_via(conversation_id→conversations.user_id) | (owner_via(character_id→characters.user_id) & (null(conversation_id) | owner_via(conversation_id→conversations.user_id)))",
     },
     triggers: &[
         "set updated_at on update",

@@ -32,7 +32,7 @@ pub static STORYBOARD_CLIPS: Table = Table {
         text("reference_image_url").nullable(),
         uuid("resolved_model_id").nullable(),
         uuid("scene_id"),
-        text("status").nullable(),
+        text("status").nullable().default("'pending'::text"),
         text("thumbnail_url").nullable(),
         timestamptz("updated_at").nullable().default("now()"),
         text("video_url").nullable(),

@@ -24,7 +24,7 @@ pub static STORYBOARD_PROJECTS: Table = Table {
         text("quality_preset").nullable(),
         jsonb("secondary_characters").nullable(),
         uuid("source_conversation_id").nullable(),
-        text("status").nullable(),
+        text("status").nullable().default("'draft'::text"),
         jsonb("story_beats").nullable(),
         text("story_summary").nullable(),
         numeric("target_duration_seconds").nullable(),

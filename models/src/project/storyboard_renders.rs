@@ -21,7 +21,7 @@ pub static STORYBOARD_RENDERS: Table = Table {
         uuid("project_id"),
         text("render_quality").nullable(),
         timestamptz("started_at").nullable(),
-        text("status").nullable(),
+        text("status").nullable().default("'queued'::text"),
         text("transition_style").nullable(),
     ],
     foreign_keys: &[references("project_id", "storyboard_projects", OnDelete::Cascade)

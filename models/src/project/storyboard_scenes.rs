@@ -22,7 +22,7 @@ pub static STORYBOARD_SCENES: Table = Table {
         uuid("project_id"),
         int4("scene_order"),
         text("setting").nullable(),
-        text("status").nullable(),
+        text("status").nullable().default("'planned'::text"),
         jsonb("suggested_prompts").nullable(),
         numeric("target_duration_seconds").nullable(),
         text("title").nullable(),

@@ -272,6 +272,7 @@ impl TableInfo {
         }
         // Foreign keys are followed backwards, and owners list what is theirs: both need an index.
         let mut leading: Vec<usize> = info.relations.iter().map(|relation| relation.column).collect();
+        leading.extend(table.lookups.iter().map(|name| position(name)).collect::<Result<Vec<_>, _>>()?);
         owner_columns(info.rule(Command::Select), &mut |name| leading.extend(info.column(name)));
         for column in leading {
             let name = constraint_name(table.name, table.columns[column].name, "idx");

@@ -87,6 +87,8 @@ pub struct Table {
     pub soft_references: &'static [ForeignKey],
     /// Declared indexes; foreign keys and unique keys imply their own.
     pub indexes: &'static [Index],
+    /// Columns by which the server itself looks rows up; each has an index.
+    pub lookups: &'static [&'static str],
     /// Who may do what.
     pub policies: Policies,
     /// Columns that only named callers may write.
@@ -120,6 +122,7 @@ pub const TABLE: Table = Table {
     foreign_keys: &[],
     soft_references: &[],
     indexes: &[],
+    lookups: &[],
     policies: Policies { select: "never", insert: "never", update: "never", delete: "never" },
     guarded_columns: &[],
     triggers: &[],

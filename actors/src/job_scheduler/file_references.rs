@@ -78,24 +78,36 @@ pub(crate) fn forget(transaction: &Transaction, service: &Caller, asset: &Row) -
     Ok(())
 }
 
-/// Whether a scene or a conversation shows a result: its file stays as long as one does.
+/// Whether a scene or a conversation of a result's account shows it, whether the server or a client wrote that
+/// there: its file stays as long as one does.
 pub(crate) fn is_shown(transaction: &Transaction, asset: &Row) -> Result<bool, StoreError> {
-    let [assets, jobs, scenes, conversations] =
-        ["workspace_assets", "jobs", "character_scenes", "conversations"].map(|name| schema().known(name));
+    let [assets, scenes, conversations, characters] =
+        ["workspace_assets", "character_scenes", "conversations", "characters"]
+            .map(|name| schema().known(name));
     let Some(path) = asset[assets.at("temp_storage_path")].as_str() else { return Ok(false) };
     let path = path.strip_prefix(WORKSPACE_BUCKET).map_or(path, |rest| rest.trim_start_matches('/'));
-    let whole = format!("{WORKSPACE_BUCKET}/{path}");
-    let names = |text: &Value| text.as_str().is_some_and(|text| text == path || text == whole);
-    let id = &asset[assets.at("job_id")];
-    for scene in transaction.reads().referring(scenes, scenes.at("job_id"), id)? {
-        if names(&scene[scenes.at("image_url")]) {
+    let user = &asset[assets.at("user_id")];
+    let reads = transaction.reads();
+    // Rows of others may name any file, and keep none.
+    let is_own = |table: &TableInfo, id: &Value| -> Result<bool, StoreError> {
+        let row = if id.is_null() { None } else { reads.get(table, std::slice::from_ref(id))? };
+        Ok(row.is_some_and(|row| row[table.at("user_id")] == *user))
+    };
+    for name in [path.to_string(), format!("{WORKSPACE_BUCKET}/{path}")].map(Value::Text) {
+        for scene in reads.referring(scenes, scenes.at("image_url"), &name)? {
+            let conversation = &scene[scenes.at("conversation_id")];
+            let shows = match conversation.is_null() {
+                true => is_own(characters, &scene[scenes.at("character_id")])?,
+                false => is_own(conversations, conversation)?,
+            };
+            if shows {
+                return Ok(true);
+            }
+        }
+        let shown = reads.referring(conversations, conversations.at("last_scene_image"), &name)?;
+        if shown.iter().any(|row| row[conversations.at("user_id")] == *user) {
             return Ok(true);
         }
     }
-    let Some(job) = transaction.reads().get(jobs, std::slice::from_ref(id))? else { return Ok(false) };
-    let metadata = job[jobs.at("metadata")].as_json().unwrap_or_default();
-    let conversation = metadata["conversation_id"].as_str().and_then(|id| uuid::Uuid::parse_str(id).ok());
-    let Some(conversation) = conversation else { return Ok(false) };
-    let row = transaction.reads().get(conversations, &[Value::Uuid(conversation)])?;
-    Ok(row.is_some_and(|row| names(&row[conversations.at("last_scene_image")])))
+    Ok(false)
 }

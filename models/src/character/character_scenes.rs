@@ -49,6 +49,7 @@ pub static CHARACTER_SCENES: Table = Table {
         index("idx_character_scenes_created", &["created_at desc"])
             .doc("seed 000 recommendation; duplicates idx_character_scenes_created_at, build one"),
     ],
+    lookups: &["image_url"],
     policies: Policies {
         select: "admin | owner_via(conversation_id→conversations.user_id) | (owner_via(character_id→characters.user_id) & (null(conversation_id) | owner_via(conversation_id→conversations.user_id)))",
         insert: "admin | (owner_via(character_id→characters.user_id) & (null(conversation_id) | owner_via(conversation_id→conversations.user_id)))",

@@ -34,6 +34,7 @@ pub static CONVERSATIONS: Table = Table {
         index("idx_conversations_user_character_id", &["user_character_id"]),
         index("idx_conversations_memory_tier", &["memory_tier"]),
     ],
+    lookups: &["last_scene_image"],
     policies: Policies {
         select: "owner(user_id)",
         insert: "owner(user_id)",

@@ -141,7 +141,12 @@ fn bodies() {
     let scene = Scene::new("bodies");
     let user = &scene.user;
     let row = |column: &str, value: &str| {
-        format!("{{\"user_id\":\"{user}\",\"job_type\":\"rv51_fast\",\"{column}\":{value}}}").into_bytes()
+        let mut row = format!("{{\"user_id\":\"{user}\",\"job_type\":\"rv51_fast\",\"{column}\":{value}");
+        if column != "status" {
+            // Else it is refused for not coming through the queue.
+            row.push_str(",\"status\":\"completed\"");
+        }
+        (row + "}").into_bytes()
     };
     let nested = |depth: usize| row("metadata", &format!("{}1{}", "[".repeat(depth), "]".repeat(depth)));
     let cases: Vec<(&str, Vec<u8>, u16, &str)> = vec![

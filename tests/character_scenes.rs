@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 const CHARACTERS: usize = 12;
 const SCENES_OF_EACH: usize = 80;
-const STATUSES: [&str; 3] = ["completed", "failed", "queued"];
+const STATUSES: [&str; 3] = ["completed", "failed", "cancelled"];
 
 /// An account with its rows.
 struct Cast {

@@ -36,9 +36,30 @@ fn only_the_queue_moves_a_job() {
     }
     assert_eq!(patch(&server.service, json!({"max_attempts": 1_000_000})).0, 400);
     assert_eq!(patch(&token, json!({"quality_rating": 4, "status": "queued"})).0, 200, "nothing moves");
-    let own = json!({"user_id": user, "job_type": "image_fast", "status": "completed", "attempts": -5});
-    let (status, rows) = server.call("POST", "/rest/v1/jobs", &token, Some(&own));
-    assert_eq!((status, &rows[0]["status"], &rows[0]["attempts"]), (201, &json!("queued"), &json!(0)));
+    // A row that waits without the queue would wait for ever: it is refused, and the reason names the way in.
+    let own = |status: Option<&str>| {
+        let mut row = json!({"user_id": user, "job_type": "image_fast", "attempts": -5});
+        if let Some(status) = status {
+            row["status"] = json!(status);
+        }
+        row
+    };
+    for token in [&token, &server.service] {
+        for row in [own(None), own(Some("queued")), own(Some("processing")), json!([own(Some("queued"))])] {
+            let (status, error) = server.call("POST", "/rest/v1/jobs", token, Some(&row));
+            assert_eq!((status, &error["code"]), (400, &json!("P0001")), "{error}");
+            assert!(error["message"].as_str().is_some_and(|text| text.starts_with("jobs.status")), "{error}");
+            assert!(error["hint"].as_str().is_some_and(|text| text.contains("queue-job")), "{error}");
+            assert!(error["details"].as_str().is_some_and(|text| text.contains("completed")), "{error}");
+        }
+    }
+    let put = json!({"id": job, "user_id": user, "job_type": "image_fast", "status": "queued"});
+    let merge = [("prefer", "resolution=merge-duplicates,return=representation")];
+    let (status, rows) = server.call_with("POST", "/rest/v1/jobs", &token, Some(&put), &merge);
+    assert_eq!((status, &rows[0]["status"]), (200, &json!("queued")), "one that is in the queue stays there");
+    // What has ended may be noted.
+    let (status, rows) = server.call("POST", "/rest/v1/jobs", &token, Some(&own(Some("completed"))));
+    assert_eq!((status, &rows[0]["status"], &rows[0]["attempts"]), (201, &json!("completed"), &json!(0)));
     let (status, rows) = patch(&token, json!({"status": "cancelled"}));
     assert_eq!((status, &rows[0]["status"]), (200, &json!("cancelled")));
     assert_eq!(server.check()["faults"], 0);

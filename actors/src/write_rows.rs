@@ -8,6 +8,7 @@ use store::query::{Filter, Limits, Query, Reader, Rows};
 use store::{Caller, StoreError, Transaction};
 
 use crate::aggregate::Decision;
+use crate::job_scheduler::jobs;
 use crate::refusal::Refusal;
 
 /// How long the reads of one write may take.
@@ -164,6 +165,9 @@ fn insert(
             (None, _) => {
                 *inserted += 1;
                 let row = transaction.insert(caller, table, row)?;
+                if (table.table.schema, table.table.name) == ("public", "jobs") {
+                    jobs::refuse_unqueued(table, &row)?;
+                }
                 if conflict.is_some() {
                     touched.insert(key_text(table, &row));
                 }

@@ -1,6 +1,6 @@
 //! What holds for a job whoever writes it: terminal states are final, and reaching one settles the account.
 
-use models::{Command, Row, Value, schema};
+use models::{Command, Row, TableInfo, Value, schema};
 use serde_json::json;
 use store::{Caller, Event, StoreError, Transaction};
 
@@ -16,6 +16,22 @@ pub fn is_final(status: Option<&str>) -> bool {
 const QUEUES_OWN: [&str; 2] = ["status", "attempts"];
 /// Attempts of one job at most.
 const ATTEMPTS_MAX: i64 = 10;
+
+/// Only a job that has ended may be written as a row: nothing would ever draw one that waits without the queue.
+pub(crate) fn refuse_unqueued(table: &TableInfo, row: &Row) -> Result<(), StoreError> {
+    let status = row[table.at("status")].as_str().unwrap_or("NULL");
+    if is_final(Some(status)) {
+        return Ok(());
+    }
+    Err(StoreError::Raised {
+        sqlstate: "P0001",
+        message: format!(
+            "jobs.status: a row that is written here is not queued, so no worker would ever take a job that is {status}"
+        ),
+        details: Some("accepted for a row: completed, failed, cancelled".into()),
+        hint: Some("POST /functions/v1/queue-job queues a job".into()),
+    })
+}
 
 /// A job may not be tried for ever.
 fn check_attempts(event: &Event, new: &Row) -> Result<(), StoreError> {
@@ -34,12 +50,8 @@ pub(crate) fn before_write(event: &Event, new: &mut Row) -> Result<(), StoreErro
     check_attempts(event, new)?;
     let (Command::Update, Some(old)) = (event.command, event.old) else {
         if !event.claims.is_service() {
-            // A job that an account writes itself begins like everybody's. What is no state at all is for the
-            // table's check to refuse.
+            // How often a job was tried is for the queue to say.
             let defaults = table.default_row();
-            if is_final(new[status].as_str()) || new[status].as_str() == Some("processing") {
-                new[status] = defaults[status].clone();
-            }
             let attempts = table.at("attempts");
             new[attempts] = defaults[attempts].clone();
         }

@@ -17,6 +17,8 @@ use crate::refusal::Refusal;
 
 /// How often silent workers are looked for.
 const EVERY: Duration = Duration::from_secs(10);
+/// Jobs without a place in the queue that are ended at one start.
+const UNQUEUED_MAX: usize = 50_000;
 
 /// Looks for silent workers and providers for as long as the process runs, whoever draws.
 pub async fn run_recovery_loop(actors: Actors) {
@@ -81,6 +83,9 @@ impl Decision for RecoverJobs {
                 taken += 1;
             }
         }
+        if self.local {
+            taken += give_up_unqueued(transaction)?;
+        }
         Ok(taken)
     }
 }
@@ -133,6 +138,29 @@ fn running(
         }
     }
     Ok(found)
+}
+
+/// Ends jobs that say they wait and have no place in the queue, as clients could once write them: no worker
+/// would ever take one.
+fn give_up_unqueued(transaction: &Transaction) -> Result<u64, Refusal> {
+    let (jobs, entries) = (jobs(), entries());
+    let service = transaction.claims.elevated();
+    let service = Caller::new(&service);
+    let waiting = Query::all(jobs.id).equal("status", Value::text("queued"));
+    let mut unqueued = Vec::new();
+    let reader = Reader::new(transaction.reads(), &service, Limits::default());
+    reader.each_stored(&waiting, Command::Select, &mut |job| {
+        if transaction.reads().get(entries, std::slice::from_ref(&job[jobs.at("id")]))?.is_none() {
+            unqueued.push(job);
+        }
+        Ok(unqueued.len() < UNQUEUED_MAX)
+    })?;
+    for job in &unqueued {
+        let message = "the job was written as a row and never queued; queue-job queues one";
+        let ended = [("status", Value::text("failed")), ("error_message", Value::text(message))];
+        set(transaction, jobs, job, &ended)?;
+    }
+    Ok(unqueued.len() as u64)
 }
 
 /// All entries in a state.

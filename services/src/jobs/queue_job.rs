@@ -30,6 +30,16 @@ pub struct Queued {
     pub warnings: Vec<String>,
 }
 
+/// A job belongs to a project of its account. One of another account is as good as none: its id opens nothing.
+async fn check_project(context: &Context, user: Uuid, project: Option<Uuid>) -> Result<(), ServiceError> {
+    let Some(id) = project else { return Ok(()) };
+    let row = context.row("projects", id).await?;
+    if row.is_some_and(|row| row["user_id"] == user.to_string()) {
+        return Ok(());
+    }
+    Err(ServiceError::new(Kind::NotFound, "the account has no such project").of_field("project_id"))
+}
+
 /// Queues a job for an account.
 pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Result<Queued, ServiceError> {
     request.tidy();
@@ -40,6 +50,7 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
     let syntax = prompt_syntax(request.prompt_syntax.as_deref(), request.compel_enabled == Some(true));
     let syntax = syntax.map_err(|message| ServiceError::worded(Kind::Bad, message))?;
     JobPictures::check_owners(context, user, &request)?;
+    check_project(context, user, request.project_id).await?;
 
     let mode = Mode::of(&request);
     let prompts = JobPrompts::of(context, &request, mode, syntax).await?;

@@ -18,6 +18,7 @@ pub mod character;
 pub mod content_rules;
 mod content_words;
 pub mod conversation;
+pub mod delete_in_use;
 pub mod events;
 pub mod file;
 pub mod job_scheduler;

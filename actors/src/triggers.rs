@@ -17,7 +17,12 @@ impl Triggers for RowTriggers {
         event: &Event,
         new: Option<&mut Row>,
     ) -> Result<(), StoreError> {
-        let Some(new) = new else { return Ok(()) };
+        let Some(new) = new else {
+            return match (event.table.table.schema, event.table.table.name) {
+                ("public", "characters") => character::characters::before_delete(transaction, event),
+                _ => Ok(()),
+            };
+        };
         match (event.table.table.schema, event.table.table.name) {
             ("public", "profiles") => user::profiles::before_write(transaction, event, new)?,
             ("public", "characters") => character::characters::before_write(transaction, event, new)?,

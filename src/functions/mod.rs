@@ -75,6 +75,8 @@ macro_rules! function {
 static FUNCTIONS: &[Function] = &[
     function!("claim-job", Signed, jobs::claim_job::run),
     function!("create-api-token", User, operators::api_tokens::create),
+    function!("delete-character", User, characters::delete_in_use::character),
+    function!("delete-project", User, characters::delete_in_use::project),
     function!("delete-workspace-item", User, jobs::delete_workspace_item::run),
     function!("export-character", User, characters::export_character::run),
     function!("export-chat", User, chat::export_chat::run),

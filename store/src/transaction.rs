@@ -66,6 +66,16 @@ impl<'s> Transaction<'s> {
         Reads { inner: self.inner, source: Origin::Overlay(&self.overlay) }
     }
 
+    /// Reads what was there before this transaction.
+    pub fn reads_before(&self) -> Reads<'_> {
+        Reads { inner: self.inner, source: Origin::Engine(Some(self.overlay.live.clone())) }
+    }
+
+    /// What it has changed so far, in the order in which it happened.
+    pub fn changes(&self) -> Vec<Change> {
+        self.changes.borrow().clone()
+    }
+
     /// Adds a row and returns it as stored.
     pub fn insert(&self, caller: &Caller, table: &TableInfo, mut row: Row) -> Result<Row, StoreError> {
         self.limit()?;

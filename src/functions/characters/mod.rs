@@ -3,5 +3,6 @@
 pub(super) mod character_lorebook;
 pub(super) mod character_portrait;
 pub(super) mod character_suggestions;
+pub(super) mod delete_in_use;
 pub(super) mod export_character;
 pub(super) mod import_character;

@@ -1,0 +1,80 @@
+//! delete-character and delete-project: deletes one that is in use, and says before what will go.
+//!
+//! `{character_id}` or `{project_id}` alone lists by table what would be deleted and what would only lose its reference;
+//! with `"confirm": true` it is done, in one commit. `"conversations": "delete"` takes the owner's own conversations
+//! with it along; conversations of other accounts always stay.
+
+use actors::Tried;
+use actors::delete_in_use::{DeleteInUse, Deleted, InUse};
+use axum::http::{Method, StatusCode};
+use serde::Deserialize;
+use serde_json::json;
+use uuid::Uuid;
+
+use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    #[serde(alias = "characterId")]
+    character_id: Option<Uuid>,
+    #[serde(alias = "projectId")]
+    project_id: Option<Uuid>,
+    #[serde(default)]
+    confirm: bool,
+    #[serde(default)]
+    conversations: Conversations,
+}
+
+/// What becomes of the owner's conversations with what goes.
+#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum Conversations {
+    /// They stay, with all that was said.
+    #[default]
+    Keep,
+    /// They go.
+    Delete,
+}
+
+/// Runs delete-character.
+pub(crate) async fn character(call: Call) -> Outcome {
+    delete(call, InUse::Character).await
+}
+
+/// Runs delete-project.
+pub(crate) async fn project(call: Call) -> Outcome {
+    delete(call, InUse::Project).await
+}
+
+async fn delete(call: Call, kind: InUse) -> Outcome {
+    if call.method != Method::POST {
+        return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "this function takes POST"));
+    }
+    let request: Request = call.read()?;
+    let (field, id, other, name) = match kind {
+        InUse::Character => ("character_id", request.character_id, request.project_id, "Character"),
+        InUse::Project => ("project_id", request.project_id, request.character_id, "Project"),
+    };
+    let id = id.ok_or_else(|| FunctionError::bad(format!("{field} is required")))?;
+    if other.is_some() {
+        return Err(FunctionError::bad(format!("only {field} names what is to be deleted")));
+    }
+    let with_conversations = request.conversations == Conversations::Delete;
+    let decision = DeleteInUse { kind, id, with_conversations };
+    let done = match request.confirm {
+        true => call.context.ask(decision).await?,
+        false => call.context.ask(Tried(decision)).await?,
+    };
+    let Deleted { rows, cleared } =
+        done.ok_or_else(|| FunctionError::not_found(format!("{name} not found")))?;
+    let message = match request.confirm {
+        true => "deleted",
+        false => "nothing is deleted yet: send confirm: true to delete what deleted_rows lists",
+    };
+    ok(json!({
+        "success": true, "deleted": request.confirm, field: id, "deleted_rows": rows,
+        "cleared_references": cleared, "message": message,
+    }))
+}

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use services::Services;
 
+use crate::answers::Answers;
 use crate::bodies::Bodies;
 use crate::config::Config;
 use crate::keys::Keys;
@@ -19,6 +20,8 @@ pub struct Shared {
     pub config: Config,
     /// Memory for the bodies of requests.
     pub bodies: Bodies,
+    /// Memory for answers.
+    pub answers: Answers,
 }
 
 /// The state of the router.

@@ -47,6 +47,8 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// Memory for the bodies of all requests at one time, in bytes.
     pub bodies_bytes_max: usize,
+    /// Memory for large answers that clients are still reading, in bytes.
+    pub answers_bytes_max: usize,
     /// Connections at one time; further clients wait.
     pub connections_max: usize,
     /// Largest file, in bytes; a bucket may take less.
@@ -144,6 +146,7 @@ impl Default for Config {
             jwt_algorithm: "HS256".into(),
             body_bytes_max: 10 << 20,
             bodies_bytes_max: 256 << 20,
+            answers_bytes_max: 512 << 20,
             connections_max: 16_384,
             file_bytes_max: 256 << 20,
             rows_max: 1000,
@@ -330,10 +333,11 @@ pub fn unknown_variables(environment: impl Iterator<Item = String>) -> Vec<Strin
 }
 
 /// Smallest values that make sense.
-const MINIMA: [(&str, u64); 10] = [
+const MINIMA: [(&str, u64); 11] = [
     ("access_token_s", 1),
     ("body_bytes_max", 1),
     ("bodies_bytes_max", 1),
+    ("answers_bytes_max", 1),
     ("cache_bytes", 1 << 20),
     ("chat_replies_max", 1),
     ("connections_max", 1),

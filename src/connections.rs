@@ -18,6 +18,8 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
+use crate::answers::PAUSE_MAX;
+use crate::patient::Patient;
 use crate::request_line::RequestLines;
 
 /// How long a client may take over the head of a request, and a connection lie idle.
@@ -65,7 +67,7 @@ pub(crate) async fn serve<S>(
         // Events and answers go out at once rather than when the packet is full.
         let _ = stream.set_nodelay(true);
         let service = TowerToHyperService::new(service.clone());
-        let stream = TokioIo::new(RequestLines::new(stream));
+        let stream = TokioIo::new(Patient::new(RequestLines::new(stream), PAUSE_MAX));
         let connection = running.watch(builder.serve_connection_with_upgrades(stream, service).into_owned());
         tokio::spawn(async move {
             let _place = place;

@@ -1,5 +1,6 @@
 //! How it is spoken: the only crate that knows HTTP.
 
+pub mod answers;
 pub mod app;
 pub mod bodies;
 pub mod caller;
@@ -13,6 +14,7 @@ mod listen;
 mod nearest;
 pub mod openai;
 pub mod operate;
+mod patient;
 pub mod postgrest;
 mod receive;
 mod request_line;
@@ -39,6 +41,7 @@ use services::Services;
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
+use answers::Answers;
 use app::Shared;
 use bodies::Bodies;
 use config::Config;
@@ -111,6 +114,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     }
     start_log::report(&config, &engines);
     let bodies = Bodies::new(config.bodies_bytes_max);
+    let answers = Answers::new(config.answers_bytes_max);
     let keys = Arc::new(keys);
     let services = Services {
         actors,
@@ -119,7 +123,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         links: Arc::new(OwnLinks { keys: keys.clone(), config: config.clone() }),
         settings: Arc::new(config.settings()),
     };
-    let shared = Arc::new(Shared { services, keys, config, bodies });
+    let shared = Arc::new(Shared { services, keys, config, bodies, answers });
     let stopped = async move {
         stop.await;
         chat.close().await;

@@ -39,6 +39,7 @@ pub async fn health(State(app): State<App>) -> Response {
         "commits": app.services.actors.store().commits(),
         "flushes": app.services.actors.store().flushes(),
         "bodies_bytes": app.bodies.bytes(),
+        "answers_bytes": app.answers.bytes(),
         "actors": detail,
         "chat": {
             "model": chat_model(&app), "replies_under_way": app.services.chat.active(),

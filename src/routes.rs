@@ -82,6 +82,7 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
             true => postgrest::answer(app.clone(), request).await,
             false => routes.call(request).await?,
         };
+        let response = app.answers.count(&method, response).await;
         arrival.and_then(|arrival| unfinished(&arrival)).unwrap_or(response)
     };
     let status = response.status();

@@ -84,6 +84,72 @@ fn bodies_together_take_no_more_memory_than_they_may() {
     assert_eq!(answer(&mut third).0, 401);
 }
 
+/// Memory of a process, in bytes.
+fn memory(server: &Server) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).expect("a status");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:")).expect("a line");
+    let kilobytes: u64 = line.split_whitespace().nth(1).and_then(|it| it.parse().ok()).expect("a number");
+    kilobytes << 10
+}
+
+#[test]
+fn clients_that_read_slowly_cost_a_bounded_amount_of_memory() {
+    const MAX: u64 = 60_000_000;
+    // More than the system itself keeps of an answer on its way.
+    const ROWS: usize = 24;
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_ANSWERS_BYTES_MAX", &MAX.to_string())]);
+    let (user, token) = server.sign_up("slow@example.com");
+    let text = "x".repeat(1_000_000);
+    for number in 0..ROWS {
+        let row = json!({"user_id": user, "name": format!("Mira {number}"), "description": text, "is_public": false});
+        assert_eq!(server.call("POST", "/rest/v1/characters", &token, Some(&row)).0, 201);
+    }
+    let ask = format!(
+        "GET /rest/v1/characters?select=description HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+         authorization: Bearer {token}\r\n\r\n"
+    );
+    // One answer first, so that what it takes to make one is not counted.
+    let mut stream = say(&server, ask.as_bytes());
+    let (status, rows) = answer(&mut stream);
+    assert_eq!((status, rows.as_array().map(Vec::len)), (200, Some(ROWS)));
+    let before = memory(&server);
+    let held = || {
+        let (_, health) = server.call("GET", "/health", &server.anon, None);
+        health["answers_bytes"].as_u64().expect("a number")
+    };
+    let (mut clients, mut statuses) = (Vec::new(), Vec::new());
+    for _ in 0..16 {
+        // None reads more than the beginning of the first line.
+        let mut client = say(&server, ask.as_bytes());
+        let mut line = [0; 12];
+        client.read_exact(&mut line).expect("a status line");
+        assert!(held() <= MAX);
+        statuses.push(String::from_utf8_lossy(&line[9..]).to_string());
+        clients.push(client);
+    }
+    let taken = statuses.iter().filter(|status| *status == "200").count();
+    assert!((1..=2).contains(&taken), "{statuses:?}");
+    assert!(statuses.iter().all(|status| status == "200" || status == "429"), "{statuses:?}");
+    assert!(held() > 0);
+    let grown = memory(&server).saturating_sub(before);
+    // All of them would be 384 MB.
+    assert!(grown < 200_000_000, "{grown} bytes more");
+    // One of those that are read comes whole, and its room is free again.
+    let (client, _) = clients.iter_mut().zip(&statuses).find(|(_, status)| *status == "200").expect("one");
+    let mut rest = Vec::new();
+    client.read_to_end(&mut rest).expect("the rest");
+    assert!(rest.len() > ROWS * 1_000_000 && rest.ends_with(b"}]"), "{} bytes", rest.len());
+    drop(clients);
+    let waiting = Instant::now();
+    while held() > 0 {
+        assert!(waiting.elapsed() < Duration::from_secs(60), "no client reads any more");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let mut again = say(&server, ask.as_bytes());
+    assert_eq!(answer(&mut again).0, 200);
+}
+
 #[test]
 fn a_client_that_never_ends_does_not_keep_the_server_from_stopping() {
     let folder = tempfile::tempdir().expect("a folder");

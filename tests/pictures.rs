@@ -193,7 +193,14 @@ fn accounts_take_turns_and_cancelling_stops_a_drawing() {
 
 #[test]
 fn a_killed_server_finishes_each_job_once() {
-    for point in ["queued", "job_claimed", "job_rendering:2", "job_blob_written", "job_committed"] {
+    // How often each is begun: what died before its commit was begun again, what died after it was not.
+    for (point, attempts) in [
+        ("queued", 1),
+        ("job_claimed", 2),
+        ("job_rendering:2", 2),
+        ("job_blob_written", 2),
+        ("job_committed", 1),
+    ] {
         let folder = tempfile::tempdir().expect("a folder");
         let is_queued = point == "queued";
         // A job stays queued where nobody draws.
@@ -209,9 +216,14 @@ fn a_killed_server_finishes_each_job_once() {
         drop(server);
         let server = Server::start(folder.path(), &[]);
         let row = wait_for(&server, &token, &job, &["completed", "failed"]);
-        assert_eq!(row["status"], "completed", "{point}: {row}");
-        let (_, assets) =
-            server.call("GET", &format!("/rest/v1/workspace_assets?job_id=eq.{job}"), &token, None);
+        assert_eq!((&row["status"], &row["attempts"]), (&json!("completed"), &json!(attempts)), "{point}");
+        let rows = |path: &str| server.call("GET", &format!("/rest/v1/{path}"), &token, None).1;
+        let assets = rows(&format!("workspace_assets?job_id=eq.{job}"));
+        // An asset is written over by a second result; rows of these would stand twice.
+        for path in [&format!("images?job_id=eq.{job}&select=id"), "usage_logs?select=id"] {
+            assert_eq!(rows(path).as_array().map(Vec::len), Some(1), "{point}: {path}");
+        }
+        assert_eq!(rows("profiles?select=token_balance"), json!([{"token_balance": 99}]), "{point}");
         assert_eq!(assets.as_array().map(Vec::len), Some(1), "{point}: {assets}");
         let path = assets[0]["temp_storage_path"].as_str().expect("a path");
         assert!(bytes_of(&server, &token, path).starts_with(b"\x89PNG"));

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use services::rows::{position, table};
 use store::blob::BlobHash;
 use store::query::{Limits, Query, Reader};
-use store::{Caller, Store};
+use store::{Caller, Store, guard};
 use uuid::Uuid;
 
 use crate::functions::characters::export_character::attachment;
@@ -97,12 +97,18 @@ fn messages(store: &Store, name: &'static str, conversation: Uuid) -> Result<Vec
 fn names(store: &Store, user: Uuid, conversation: &Row) -> Result<Names, FunctionError> {
     let (conversations, characters) = (table("conversations"), table("characters"));
     let reads = store.reads();
+    let claims = Claims::user(user);
+    let caller = Caller::new(&claims);
     let named = |column: &str| -> Result<Option<String>, FunctionError> {
         let id = conversation[conversations.at(column)].clone();
         if id.is_null() {
             return Ok(None);
         }
-        let row = reads.get(characters, &[id])?;
+        // A conversation may name any character; what it is called is for those who may see it.
+        let row = match reads.get(characters, &[id])? {
+            Some(row) if guard::allows(&reads, &caller, characters, Command::Select, &row)? => Some(row),
+            _ => None,
+        };
         Ok(row.and_then(|row| row[characters.at("name")].as_str().map(str::to_string)))
     };
     let user = match named("user_character_id")? {

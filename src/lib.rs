@@ -17,6 +17,7 @@ pub mod operate;
 mod patient;
 pub mod postgrest;
 mod receive;
+mod request_body;
 mod request_line;
 mod routes;
 mod start_log;

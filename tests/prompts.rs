@@ -27,7 +27,7 @@ fn a_fresh_catalogue_is_sown_once() {
         ["prompt_templates", "negative_prompts", "enhancement_presets", "system_config"]
             .map(|table| count(server, table))
     };
-    assert_eq!(counts(&server), [19, 12, 4, 1]);
+    assert_eq!(counts(&server), [19, 14, 4, 1]);
     let (_, modes) = server.call(
         "GET",
         "/rest/v1/prompt_templates?select=content_mode&content_mode=neq.sfw",
@@ -43,7 +43,7 @@ fn a_fresh_catalogue_is_sown_once() {
     }
     server.kill();
     let server = Server::start(folder.path(), &[]);
-    assert_eq!(counts(&server), [19, 12, 3, 1]);
+    assert_eq!(counts(&server), [19, 14, 3, 1]);
     let path = "/rest/v1/prompt_templates?use_case=eq.general&select=system_prompt";
     assert_eq!(server.call("GET", path, &server.service, None).1, json!([{"system_prompt": "Mine."}]));
 }

@@ -29,6 +29,8 @@ pub enum ConvertError {
         kind: &'static str,
         /// What was given.
         text: String,
+        /// What it takes.
+        values: &'static [&'static str],
     },
     /// SQLSTATE 22003.
     #[error("value \"{text}\" is out of range for type {kind}")]
@@ -58,6 +60,14 @@ pub enum ConvertError {
 }
 
 impl ConvertError {
+    /// What would have been taken, where that is a list.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            ConvertError::Enum { values, .. } => Some(format!("accepted: {}", values.join(", "))),
+            _ => None,
+        }
+    }
+
     /// The five-letter SQLSTATE.
     pub fn sqlstate(&self) -> &'static str {
         match self {
@@ -98,7 +108,7 @@ pub fn from_text(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
             if allowed.values.contains(&text) {
                 Ok(Value::text(text))
             } else {
-                Err(ConvertError::Enum { kind: allowed.name, text: quote(text) })
+                Err(ConvertError::Enum { kind: allowed.name, text: quote(text), values: allowed.values })
             }
         }
         ColumnType::Int4 | ColumnType::Int8 => parse_integer(kind, text.trim()),

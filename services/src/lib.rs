@@ -17,6 +17,7 @@ pub mod pictures;
 pub mod prompts;
 pub mod replicate;
 pub mod rows;
+pub mod seed;
 
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 pub struct FunctionError {
     /// HTTP status.
     pub status: StatusCode,
-    /// The body; has at least `error`.
+    /// The body; has at least `error`. What is answered has `code`, `message` and `details` as well.
     pub body: Box<Json>,
     /// Seconds after which to try again.
     pub retry_after_s: Option<u64>,
@@ -47,6 +47,13 @@ impl FunctionError {
         FunctionError::new(StatusCode::SERVICE_UNAVAILABLE, message).with("code", code)
     }
 
+    /// Names the field of the request that is at fault.
+    #[must_use]
+    pub fn of_field(mut self, field: &str) -> FunctionError {
+        self.body["details"]["field"] = field.into();
+        self
+    }
+
     /// Adds a member to the body.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<Json>) -> FunctionError {
@@ -55,8 +62,36 @@ impl FunctionError {
     }
 }
 
+/// The name of a failure that has no other, by its status.
+fn code_of(status: StatusCode) -> &'static str {
+    match status {
+        StatusCode::BAD_REQUEST => "BAD_REQUEST",
+        StatusCode::UNAUTHORIZED => "UNAUTHORIZED",
+        StatusCode::PAYMENT_REQUIRED => "PAYMENT_REQUIRED",
+        StatusCode::FORBIDDEN => "FORBIDDEN",
+        StatusCode::NOT_FOUND => "NOT_FOUND",
+        StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
+        StatusCode::REQUEST_TIMEOUT => "REQUEST_TIMEOUT",
+        StatusCode::CONFLICT => "CONFLICT",
+        StatusCode::PAYLOAD_TOO_LARGE => "TOO_LARGE",
+        StatusCode::UNSUPPORTED_MEDIA_TYPE => "UNSUPPORTED_TYPE",
+        StatusCode::UNPROCESSABLE_ENTITY => "UNPROCESSABLE",
+        StatusCode::TOO_MANY_REQUESTS => "BUSY",
+        StatusCode::BAD_GATEWAY => "UPSTREAM_FAILED",
+        StatusCode::SERVICE_UNAVAILABLE => "UNAVAILABLE",
+        StatusCode::GATEWAY_TIMEOUT => "TIMEOUT",
+        _ => "INTERNAL",
+    }
+}
+
 impl IntoResponse for FunctionError {
-    fn into_response(self) -> Response {
+    fn into_response(mut self) -> Response {
+        let message = self.body["error"].clone();
+        if let Json::Object(body) = &mut *self.body {
+            body.entry("code").or_insert_with(|| code_of(self.status).into());
+            body.entry("message").or_insert(message);
+            body.entry("details").or_insert(Json::Null);
+        }
         let mut response = (self.status, axum::Json(*self.body)).into_response();
         if let Some(seconds) = self.retry_after_s {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -27,7 +27,7 @@ use crate::caller::{bearer, claims_from};
 use crate::receive::receive;
 use crate::storage::drain;
 use error::FunctionError;
-use http_call::{Call, Outcome};
+use http_call::{Call, Outcome, Warnings};
 
 /// Files that arrive at one time; they are held in memory.
 const UPLOADS_MAX: usize = 8;
@@ -156,7 +156,8 @@ async fn invoke(State(app): State<App>, Path(name): Path<String>, request: Reque
             return error.into_response();
         }
     };
-    let answer = async {
+    let warnings = Warnings::default();
+    let outcome = async {
         let (body, _permit) = match function.file_bytes_max {
             None => (receive(body, app.config.body_bytes_max).await?, None),
             Some(bytes_max) => {
@@ -166,10 +167,10 @@ async fn invoke(State(app): State<App>, Path(name): Path<String>, request: Reque
         };
         let context = Context { services: app.services.clone(), claims };
         let (method, headers, uri) = (parts.method, parts.headers, parts.uri);
-        let call = Call { context, app, method, headers, uri, body };
+        let call = Call { context, app, method, headers, uri, body, warnings: warnings.clone() };
         (function.run)(call).await
     };
-    answer.await.unwrap_or_else(FunctionError::into_response)
+    warnings.clone().into_response(outcome.await)
 }
 
 fn too_many() -> FunctionError {

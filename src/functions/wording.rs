@@ -10,6 +10,7 @@ use store::StoreError;
 
 use super::error::FunctionError;
 use crate::receive::ReceiveError;
+use crate::request_body::BodyError;
 
 impl From<ServiceError> for FunctionError {
     fn from(error: ServiceError) -> FunctionError {
@@ -30,6 +31,9 @@ impl From<ServiceError> for FunctionError {
             Kind::Timeout => StatusCode::GATEWAY_TIMEOUT,
         };
         let mut answer = FunctionError::new(status, error.to_string());
+        if let Some(field) = error.field_name() {
+            answer = answer.of_field(field);
+        }
         for (name, value) in error.details() {
             answer = answer.with(name, value.clone());
         }
@@ -50,6 +54,16 @@ macro_rules! worded_by_services {
 }
 
 worded_by_services!(Refusal, StoreError, TurnError, LanguageError, NoEngine);
+
+impl From<BodyError> for FunctionError {
+    fn from(error: BodyError) -> FunctionError {
+        let answer = FunctionError::bad(error.to_string());
+        match error {
+            BodyError::Field { field, .. } => answer.of_field(&field),
+            BodyError::Unreadable(_) => answer,
+        }
+    }
+}
 
 impl From<ReceiveError> for FunctionError {
     fn from(error: ReceiveError) -> FunctionError {

@@ -25,12 +25,14 @@ use super::error::OpenAiError;
 use super::models::CHARACTER;
 use crate::app::App;
 use crate::receive::receive;
+use crate::request_body::{unknown_fields, with_header};
 
 /// `POST chat/completions`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, OpenAiError> {
     let (parts, body) = request.into_parts();
     let body = receive(body, app.config.body_bytes_max).await?;
     let requester = authenticate(&app, &parts.headers, "chat")?;
+    let warnings = unknown_fields::<Body>(&body);
     let body = Body::read(&body)?;
     let options = body.options()?;
     let context = requester.context(&app);
@@ -78,7 +80,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
         streams.push(submit(&app, &chosen, ChatRequest { seed, ..request.clone() }, requester.user).await?);
     }
     let reply = Reply::new(shown, tier, options.include_usage, streams, ends_it);
-    if options.stream { Ok(reply.streamed()) } else { reply.whole().await }
+    if options.stream { Ok(with_header(reply.streamed(), &warnings)) } else { reply.whole(warnings).await }
 }
 
 /// The character and what belongs to it, as far as the caller may know them.

@@ -14,6 +14,7 @@ use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use super::error::OpenAiError;
+use crate::request_body::warn;
 
 /// So much of what came before is looked at with each new piece, in bytes.
 const WINDOW_BYTES: usize = 300;
@@ -78,8 +79,8 @@ impl Reply {
         }
     }
 
-    /// Answers when all is said.
-    pub async fn whole(self) -> Result<Response, OpenAiError> {
+    /// Answers when all is said, with warnings beside it.
+    pub async fn whole(self, warnings: Vec<String>) -> Result<Response, OpenAiError> {
         let all = futures_util::future::join_all(self.choices.into_iter().map(Choice::whole)).await;
         let (mut choices, mut total, mut seed) = (Vec::new(), Usage::default(), None);
         for said in all {
@@ -91,6 +92,7 @@ impl Reply {
         let mut body = self.frame.around("chat.completion", choices);
         body["usage"] = usage(&total);
         body["seed"] = json!(seed);
+        warn(&mut body, warnings);
         Ok(Json(body).into_response())
     }
 
@@ -323,7 +325,7 @@ mod tests {
         assert!(!all.concat().contains("never sent") && !all.concat().contains("ked\""), "{all:?}");
         assert!(all[2].contains("content_filter"), "{all:?}");
         let (reply, _cancel) = self::reply(&[&["fine"], &["naked"]], false);
-        assert!(reply.whole().await.is_err());
+        assert!(reply.whole(Vec::new()).await.is_err());
     }
 
     #[tokio::test]

@@ -16,6 +16,7 @@ use super::error::OpenAiError;
 use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
+use crate::request_body::{unknown_fields, warn};
 
 /// Largest form, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
@@ -46,6 +47,7 @@ struct Form {
     request: ImageRequest,
     picture: Vec<u8>,
     mask: Option<Vec<u8>>,
+    warnings: Vec<String>,
 }
 
 /// `POST images/edits`
@@ -56,7 +58,7 @@ pub(super) async fn create(
 ) -> Result<Json<Document>, OpenAiError> {
     let requester = authenticate(&app, &headers, "images")?;
     let form = form.map_err(|error| OpenAiError::new(400, "invalid_form", error.body_text()))?;
-    let Form { mut request, picture, mask } = read(form).await?;
+    let Form { mut request, picture, mask, warnings } = read(form).await?;
     // What cannot be drawn is not kept either.
     request.delivery()?;
     request.job(None, None)?;
@@ -71,7 +73,10 @@ pub(super) async fn create(
         None => None,
         Some(mask) => Some(keep(&context, requester.user, mask).await?),
     };
-    draw(&context, requester.user, &headers, &request, Some(&reference), mask.as_deref()).await.map(Json)
+    let (reference, mask) = (Some(&*reference), mask.as_deref());
+    let mut answer = draw(&context, requester.user, &headers, &request, reference, mask).await?;
+    warn(&mut answer, warnings);
+    Ok(Json(answer))
 }
 
 async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {
@@ -108,8 +113,10 @@ async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {
         return Err(OpenAiError::param("image", "one picture at a time"));
     }
     let picture = pictures.pop().ok_or_else(|| OpenAiError::param("image", "is missing"))?;
-    let request = ImageRequest::read(Document::Object(fields).to_string().as_bytes())?;
-    Ok(Form { request, picture, mask })
+    let fields = Document::Object(fields).to_string();
+    let request = ImageRequest::read(fields.as_bytes())?;
+    let warnings = unknown_fields::<ImageRequest>(fields.as_bytes());
+    Ok(Form { request, picture, mask, warnings })
 }
 
 /// The picture, and the mask as the renderer takes it: bright where it may draw.

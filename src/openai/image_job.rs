@@ -47,9 +47,9 @@ pub(super) async fn draw(
 ) -> Result<Json, OpenAiError> {
     let delivery = request.delivery()?;
     let mut job = request.job(reference, mask)?;
-    check_model(context, request.model.as_deref()).await?;
     job.idempotency_key = idempotency_key(headers)?;
-    let id = queue(context, user, job).await?.id;
+    let queued = queue(context, user, job).await;
+    let id = queued.map_err(|error| refusal(request, error))?.id;
     let (_, assets) = await_job::ended(context, id, WAIT_MAX).await.map_err(|error| failure(id, &error))?;
     let mut data = Vec::new();
     for asset in assets {
@@ -58,21 +58,12 @@ pub(super) async fn draw(
     Ok(json!({"created": chrono::Utc::now().timestamp(), "data": data, "job_id": id}))
 }
 
-/// Refuses an unknown model, before anything is queued.
-async fn check_model(context: &Context, name: Option<&str>) -> Result<(), OpenAiError> {
-    let Some(name) = name.map(str::to_string) else { return Ok(()) };
-    // Remote workers have models of their own.
-    if context.services.render.is_none() {
-        return Ok(());
-    }
-    let folder = context.services.settings.models_dir.clone();
-    let asked = name.clone();
-    let known = tokio::task::spawn_blocking(move || {
-        actors::render::list_models(&folder).iter().any(|model| model.name == asked)
-    });
-    match known.await {
-        Ok(true) => Ok(()),
-        _ => Err(OpenAiError::no_model(&name)),
+/// A request that was refused when the job was queued, in the dialect's own fields.
+fn refusal(request: &ImageRequest, error: ServiceError) -> OpenAiError {
+    match error.field_name() {
+        Some("model") => OpenAiError::no_model(request.model.as_deref().unwrap_or_default()),
+        Some("width" | "height" | "width, height") => OpenAiError::param("size", error.to_string()),
+        _ => error.into(),
     }
 }
 

@@ -10,6 +10,7 @@ use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
 use crate::receive::receive;
+use crate::request_body::{unknown_fields, warn};
 
 /// `POST images/generations`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Json<Document>, OpenAiError> {
@@ -17,5 +18,9 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<J
     let body = receive(body, app.config.body_bytes_max).await?;
     let requester = authenticate(&app, &parts.headers, "images")?;
     let request = ImageRequest::read(&body)?;
-    draw(&requester.context(&app), requester.user, &parts.headers, &request, None, None).await.map(Json)
+    let warnings = unknown_fields::<ImageRequest>(&body);
+    let context = requester.context(&app);
+    let mut answer = draw(&context, requester.user, &parts.headers, &request, None, None).await?;
+    warn(&mut answer, warnings);
+    Ok(Json(answer))
 }

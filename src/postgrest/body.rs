@@ -183,6 +183,8 @@ fn column(table: &TableInfo, name: &str) -> Result<usize, PostgrestError> {
 fn value(table: &TableInfo, position: usize, json: &Json) -> Result<Value, PostgrestError> {
     convert::from_json(table.kind(position), json).map_err(|error| {
         let column = table.table.columns[position].name;
-        PostgrestError::bad(error.sqlstate(), error.to_string()).details(format!("column \"{column}\""))
+        PostgrestError::bad(error.sqlstate(), error.to_string())
+            .hint(error.hint())
+            .details(format!("column \"{column}\""))
     })
 }

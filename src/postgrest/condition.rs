@@ -120,7 +120,9 @@ fn value(kind: ColumnType, text: &str) -> Result<Value, PostgrestError> {
     match convert::from_text(kind, text) {
         // `col->key=eq.word`: the word compares with a JSON string, which is what callers mean.
         Err(_) if kind == ColumnType::Jsonb => Ok(Value::json(&serde_json::Value::String(text.to_string()))),
-        other => other.map_err(|error| PostgrestError::bad(error.sqlstate(), error.to_string())),
+        other => {
+            other.map_err(|error| PostgrestError::bad(error.sqlstate(), error.to_string()).hint(error.hint()))
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use actors::Refusal;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use models::Claims;
+use models::{Claims, schema};
 use serde_json::{Value as Json, json};
 use store::StoreError;
 use syntax::{NotAcceptable, RangeError, SyntaxError};
@@ -134,6 +134,11 @@ impl PostgrestError {
             StoreError::ReferenceInUse { referrer, value, .. } => {
                 base.details(format!("Key (id)=({value}) is still referenced from table \"{referrer}\"."))
             }
+            StoreError::Convert(error) => base.hint(error.hint()),
+            StoreError::Check { table, constraint } => {
+                let accepted = accepted_by(&table, &constraint);
+                base.hint(accepted)
+            }
             StoreError::Raised { details: Some(code), .. } if code == "CONTENT_REFUSED" => {
                 PostgrestError { code, ..base }
             }
@@ -145,6 +150,12 @@ impl PostgrestError {
             _ => base,
         }
     }
+}
+
+/// What a check takes, as the table declares it.
+fn accepted_by(table: &str, constraint: &str) -> Option<String> {
+    let check = schema().table(table)?.table.checks.iter().find(|check| check.name == constraint)?;
+    Some(format!("accepted: {}", check.expression))
 }
 
 impl From<SyntaxError> for PostgrestError {

@@ -94,7 +94,9 @@ fn unknown(name: &str, arguments: &[String]) -> PostgrestError {
 
 fn unbound(function: &Function, arguments: &[String], error: BindError) -> PostgrestError {
     match error {
-        BindError::Convert(error) => PostgrestError::bad(error.sqlstate(), error.to_string()),
+        BindError::Convert(error) => {
+            PostgrestError::bad(error.sqlstate(), error.to_string()).hint(error.hint())
+        }
         _ => {
             let takes: Vec<&str> = function.arguments.iter().map(|argument| argument.name).collect();
             unknown(function.name, arguments).hint(format!("{} takes ({})", function.name, takes.join(", ")))

@@ -1,4 +1,4 @@
-//! The twelve negative prompts of a fresh catalogue.
+//! The negative prompts of a fresh catalogue.
 
 use models::{Row, TableInfo, Value};
 
@@ -32,6 +32,9 @@ impl Negative {
     }
 }
 
+/// The three terms that the documents name for pictures that begin with another one.
+const OF_CHANGED_PICTURES: &str = "blurry, worst quality, jpeg artifacts";
+
 /// Those of adults' pictures keep minors out of them as well.
 pub(super) static NEGATIVES: &[Negative] = &[
     negative(
@@ -41,8 +44,8 @@ pub(super) static NEGATIVES: &[Negative] = &[
     ),
     negative(
         ("sdxl", "sfw", "i2i"),
-        "worst quality, low quality, blurry, different person, changed face, watermark, text, nsfw, nudity",
-        "Keeps the likeness when a picture is changed",
+        OF_CHANGED_PICTURES,
+        "Says little, so that the reference is not drawn over",
     ),
     negative(
         ("sdxl", "nsfw", "txt2img"),
@@ -51,8 +54,8 @@ pub(super) static NEGATIVES: &[Negative] = &[
     ),
     negative(
         ("sdxl", "nsfw", "i2i"),
-        "worst quality, low quality, blurry, different person, changed face, watermark, text, child, teen, young",
-        "Keeps the likeness, and nobody who seems young",
+        OF_CHANGED_PICTURES,
+        "Says little, so that the reference is not drawn over",
     ),
     negative(
         ("rv51", "sfw", "txt2img"),
@@ -61,8 +64,8 @@ pub(super) static NEGATIVES: &[Negative] = &[
     ),
     negative(
         ("rv51", "sfw", "i2i"),
-        "cartoon, drawing, plastic skin, low quality, blurry, different person, watermark, text, nsfw, nudity",
-        "For photographs that are changed",
+        OF_CHANGED_PICTURES,
+        "Says little, so that the reference is not drawn over",
     ),
     negative(
         ("rv51", "nsfw", "txt2img"),
@@ -71,8 +74,8 @@ pub(super) static NEGATIVES: &[Negative] = &[
     ),
     negative(
         ("rv51", "nsfw", "i2i"),
-        "cartoon, drawing, plastic skin, low quality, blurry, different person, watermark, text, child, teen, young",
-        "For photographs that are changed, and nobody who seems young",
+        OF_CHANGED_PICTURES,
+        "Says little, so that the reference is not drawn over",
     ),
     negative(
         ("replicate-sdxl", "sfw", "txt2img"),
@@ -83,6 +86,16 @@ pub(super) static NEGATIVES: &[Negative] = &[
         ("replicate-sdxl", "nsfw", "txt2img"),
         "low quality, blurry, distorted, duplicate, cropped, watermark, text, logo, child, teen, young",
         "For the hosted model, and nobody who seems young",
+    ),
+    negative(
+        ("replicate-sdxl", "sfw", "i2i"),
+        OF_CHANGED_PICTURES,
+        "Says little, so that the reference is not drawn over",
+    ),
+    negative(
+        ("replicate-sdxl", "nsfw", "i2i"),
+        OF_CHANGED_PICTURES,
+        "Says little, so that the reference is not drawn over",
     ),
     negative(
         ("chat", "sfw", "txt2img"),

@@ -10,6 +10,7 @@
 //!           deliver: picture or video ─▶ blob ─▶ CompleteJob
 //! ```
 
+mod check_request;
 mod deliver;
 mod device_thread;
 mod dispatch;
@@ -37,6 +38,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+pub use check_request::RequestedDrawing;
 pub use diffusion::DeviceChoice;
 pub use diffusion::DiffusionError as DeviceError;
 pub use diffusion::prompt::PromptSyntax;
@@ -53,10 +55,12 @@ pub use video::check_video;
 
 use crate::Actors;
 use crate::job_scheduler::ReturnJobs;
+use check_request::Abilities;
 
 /// The render actor's address.
 #[derive(Clone, Debug)]
 pub struct Render {
+    abilities: Arc<Abilities>,
     progress: Arc<Progress>,
     dispatch: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
@@ -65,9 +69,10 @@ impl Render {
     /// Draws what is queued, until it is stopped or the runtime ends. What an earlier process was drawing must be
     /// back in the queue. Call inside a tokio runtime.
     pub fn start(actors: Actors, options: RenderOptions) -> Render {
+        let abilities = Arc::new(Abilities::of(&options));
         let progress = Arc::new(Progress::default());
         let dispatch = tokio::spawn(dispatch::run(actors, options, progress.clone()));
-        Render { progress, dispatch: Arc::new(Mutex::new(Some(dispatch))) }
+        Render { abilities, progress, dispatch: Arc::new(Mutex::new(Some(dispatch))) }
     }
 
     /// Takes no more jobs, and puts back those that are under way as if they had never been claimed. What the device
@@ -83,6 +88,17 @@ impl Render {
             Ok(count) => tracing::info!(count, "put jobs back that were being drawn"),
             Err(error) => tracing::error!(%error, "could not put back what was being drawn"),
         }
+    }
+
+    /// Whether this process draws pictures, or videos.
+    pub fn draws(&self, videos: bool) -> bool {
+        self.abilities.draws(videos)
+    }
+
+    /// Refuses what cannot be drawn, before it is queued; the message names the field before a colon, and what there is.
+    /// Reads the folder of models.
+    pub fn check(&self, asked: &RequestedDrawing) -> Result<(), String> {
+        self.abilities.check(asked)
     }
 
     /// The steps of a job as they happen; they cost nothing while nobody watches.

@@ -57,6 +57,7 @@ pub struct Request {
     /// Where it is.
     pub scene_context: Option<String>,
     /// The seed of the reply.
+    #[serde(deserialize_with = "crate::seed::or_random")]
     pub seed: Option<u64>,
     /// Longest reply, in tokens.
     pub max_tokens: Option<usize>,

@@ -91,6 +91,7 @@ pub struct Request {
     /// The picture that is to be changed.
     pub current_scene_image_url: Option<String>,
     /// The seed of the reply.
+    #[serde(deserialize_with = "crate::seed::or_random")]
     pub seed: Option<u64>,
     /// Whether the answer is a stream of events; for dialects.
     pub stream: Option<bool>,

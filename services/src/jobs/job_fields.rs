@@ -1,13 +1,14 @@
 //! Fields of a job that name files or describe a video: checked and resolved before anything is queued.
 
 use actors::content_rules::{self, ContentRating};
-use actors::render::{check_video, lora_files, read_loras};
+use actors::render::{RequestedDrawing, check_video, lora_files, read_loras};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture::{self, Reference};
+use crate::jobs::job_request::JobRequest;
 
 /// Resolves a picture that a field names; a refusal names the field.
 pub(crate) async fn reference(
@@ -22,6 +23,25 @@ pub(crate) async fn reference(
         Some(_) => error.of_field(field),
         None => error,
     })
+}
+
+/// Refuses what this server cannot draw: an unknown model or scheduler, a size beyond the limit.
+pub(crate) async fn check_drawing(
+    context: &Context,
+    request: &JobRequest,
+    is_video: bool,
+) -> Result<(), ServiceError> {
+    let Some(render) = context.services.render.clone() else { return Ok(()) };
+    let asked = RequestedDrawing {
+        model: request.model.clone(),
+        scheduler: request.scheduler.clone(),
+        size_px: request.width.zip(request.height),
+        is_video,
+    };
+    // It looks at the folder of models.
+    let checked = tokio::task::spawn_blocking(move || render.check(&asked)).await;
+    let checked = checked.unwrap_or_else(|_| Err("model: the models folder cannot be read".into()));
+    checked.map_err(|message| ServiceError::worded(Kind::Bad, message))
 }
 
 /// Refuses LoRAs whose files are not there. Remote workers have files of their own.

@@ -9,10 +9,25 @@ use crate::age_gate;
 use crate::context::Context;
 use crate::error::ServiceError;
 
+/// What can be made: pictures of three families, and videos of two; *high* takes more care than *fast*.
+pub const JOB_TYPES: [&str; 10] = [
+    "sdxl_image_fast",
+    "sdxl_image_high",
+    "image_fast",
+    "image_high",
+    "rv51_fast",
+    "rv51_high",
+    "video_fast",
+    "video_high",
+    "wan_video_fast",
+    "wan_video_high",
+];
+
 /// What a job is asked to be. An empty text counts as none.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub struct JobRequest {
-    /// What is made, and how well: `sdxl_image_fast` and others.
+    /// What is made, and how well: one of [`JOB_TYPES`].
+    #[serde(default)]
     pub job_type: String,
     /// What it shows.
     pub prompt: Option<String>,
@@ -26,7 +41,8 @@ pub struct JobRequest {
     pub model_type: Option<String>,
     /// What it must not show.
     pub negative_prompt: Option<String>,
-    /// The seed of the first picture.
+    /// The seed of the first picture; −1 counts as none, as in other programs.
+    #[serde(default, deserialize_with = "crate::seed::or_random")]
     pub seed: Option<u64>,
     /// Steps.
     pub steps: Option<u32>,
@@ -134,16 +150,38 @@ impl JobRequest {
     }
 
     pub(crate) fn is_video(&self) -> Result<bool, ServiceError> {
-        match self.job_type.as_str() {
-            "sdxl_image_fast" | "sdxl_image_high" | "image_fast" | "image_high" | "rv51_fast"
-            | "rv51_high" => Ok(false),
-            "video_fast" | "video_high" | "wan_video_fast" | "wan_video_high" => Ok(true),
-            other => Err(ServiceError::field("job_type", format!("{other:?} is not known"))),
+        if JOB_TYPES.contains(&self.job_type.as_str()) {
+            return Ok(self.job_type.contains("video"));
         }
+        let reason = format!("{:?} is not one of {}", self.job_type, JOB_TYPES.join(", "));
+        Err(ServiceError::field("job_type", reason).with("accepted", JOB_TYPES.to_vec()))
     }
 
     pub(crate) fn tier(&self, context: &Context) -> Result<ContentRating, ServiceError> {
         age_gate::rating(context, "metadata.contentType", self.member("contentType"))
+    }
+
+    /// Whether there is nothing to draw: no words, and no picture or key frame in their place.
+    fn is_blank(&self) -> bool {
+        let texts = [&self.prompt, &self.original_prompt, &self.enhanced_prompt, &self.reference_image_url];
+        let members = ["originalEnhancedPrompt", "start_reference_url", "end_reference_url"];
+        let has_keyframes = self.keyframes.as_array().is_some_and(|keyframes| !keyframes.is_empty());
+        texts.iter().all(|text| text.is_none())
+            && members.iter().all(|name| self.member(name).is_none())
+            && !has_keyframes
+    }
+
+    /// Refuses a request that lacks what every job needs; names all of it.
+    pub(crate) fn check_complete(&self) -> Result<(), ServiceError> {
+        let given = [("job_type", !self.job_type.is_empty()), ("prompt", !self.is_blank())];
+        let missing: Vec<&str> = given.iter().filter(|(_, given)| !given).map(|(name, _)| *name).collect();
+        let reason = match missing.as_slice() {
+            [] => return Ok(()),
+            ["prompt"] => "missing: what shall the picture show?".to_string(),
+            _ => format!("missing; job_type is one of {}", JOB_TYPES.join(", ")),
+        };
+        let error = ServiceError::field(missing.join(", "), reason);
+        Err(error.with("accepted", JOB_TYPES.to_vec()).with("missing", missing))
     }
 
     pub(crate) fn quality(&self) -> Result<&'static str, ServiceError> {

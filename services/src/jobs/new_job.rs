@@ -77,7 +77,7 @@ impl NewJob<'_> {
             "enhancement_metadata".into(),
             json!({
                 "template_name": self.prompts.template_name, "content_mode": self.tier.name(),
-                "enhancement_model": self.request.member("enhancement_model").unwrap_or("qwen_instruct"),
+                "enhancement_model": self.request.member("enhancement_model"),
             }),
         );
         Json::Object(kept)

@@ -20,7 +20,8 @@ use crate::rows::table;
 pub struct Queued {
     /// Its id.
     pub id: Uuid,
-    /// The queue it is in.
+    /// Where it waits: `local_images` and `local_videos` are drawn in this process, the other queues are for remote
+    /// workers.
     pub queue: &'static str,
     /// How it stands: `queued`, unless its key was known.
     pub status: String,
@@ -43,14 +44,20 @@ async fn check_project(context: &Context, user: Uuid, project: Option<Uuid>) -> 
 /// Queues a job for an account.
 pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Result<Queued, ServiceError> {
     request.tidy();
+    if request.job_type.is_empty() {
+        request.check_complete()?;
+    }
     let is_video = request.is_video()?;
     request.check_numbers()?;
     let quality = request.quality()?;
     let tier = request.tier(context)?;
+    job_fields::check_drawing(context, &request, is_video).await?;
     let syntax = prompt_syntax(request.prompt_syntax.as_deref(), request.compel_enabled == Some(true));
     let syntax = syntax.map_err(|message| ServiceError::worded(Kind::Bad, message))?;
     JobPictures::check_owners(context, user, &request)?;
     check_project(context, user, request.project_id).await?;
+    // After the owners: whose files a request names is judged whatever else it lacks.
+    request.check_complete()?;
 
     let mode = Mode::of(&request);
     let prompts = JobPrompts::of(context, &request, mode, syntax).await?;
@@ -98,6 +105,12 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
         _ => "queued".to_string(),
     };
     let id = queued.job[jobs.at("id")].as_uuid().unwrap_or(job_id);
+    let is_local = context.services.render.as_ref().is_some_and(|render| render.draws(is_video));
+    let queue = match (is_local, is_video) {
+        (true, false) => "local_images",
+        (true, true) => "local_videos",
+        (false, _) => queue,
+    };
     Ok(Queued { id, queue, status, existed: queued.existed, warnings })
 }
 

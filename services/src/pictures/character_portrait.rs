@@ -51,6 +51,7 @@ pub struct PortraitRequest {
     /// The canon pose that is drawn.
     pub canon_pose_key: Option<String>,
     /// The seed of the first picture.
+    #[serde(deserialize_with = "crate::seed::or_random")]
     pub seed: Option<u64>,
     /// A second request of an account with the same key gets the pictures of the first.
     #[serde(skip)]

@@ -49,7 +49,7 @@ pub struct EnhancedPrompt {
 
 /// Enhances a prompt, or what a request names instead.
 pub async fn enhance(context: &Context, mut request: EnhanceRequest) -> Result<Enhanced, ServiceError> {
-    let rating = request.settle(context)?;
+    let rating = request.settle(context).await?;
     match request.content_type.as_str() {
         "scene_creation" => {
             let scene = enhance_scene::create(context, &request, rating).await?;

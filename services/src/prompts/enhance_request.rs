@@ -9,6 +9,7 @@ use crate::age_gate;
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::ids;
+use crate::prompts::prompt_cache;
 
 /// Longest prompt, in characters.
 const PROMPT_CHARS_MAX: usize = 16_000;
@@ -57,7 +58,7 @@ impl EnhanceRequest {
     }
 
     /// Puts defaults where nothing was said, and says which rating it has; refuses what may not be.
-    pub(crate) fn settle(&mut self, context: &Context) -> Result<ContentRating, ServiceError> {
+    pub(crate) async fn settle(&mut self, context: &Context) -> Result<ContentRating, ServiceError> {
         let prompt = self.prompt.trim().to_string();
         if prompt.is_empty() || prompt.chars().count() > PROMPT_CHARS_MAX {
             let message = format!("Prompt is required, at most {PROMPT_CHARS_MAX} characters");
@@ -65,7 +66,9 @@ impl EnhanceRequest {
         }
         let given = [&self.content_type, &self.content_rating];
         let given = given.into_iter().find(|text| ContentRating::parse(text).is_some());
-        let detected = if content_rules::is_explicit(&prompt) { "nsfw" } else { "sfw" };
+        let config = context.services.chat.engines().system_config().await?;
+        let is_nsfw = content_rules::is_explicit(&prompt) || prompt_cache::has_nsfw_term(&config, &prompt);
+        let detected = if is_nsfw { "nsfw" } else { "sfw" };
         let tier = age_gate::rating(context, "contentRating", Some(given.map_or(detected, String::as_str)))?;
         content_rules::check(tier, "the prompt", &prompt)?;
         self.prompt = prompt;

@@ -8,6 +8,7 @@ use store::query::Query;
 
 use crate::context::Context;
 use crate::error::ServiceError;
+use crate::prompts::templates;
 use crate::rows::position;
 
 /// Rows of each kind.
@@ -102,6 +103,17 @@ fn slot<'c>(cache: &'c mut Json, path: &[&str]) -> &'c mut Json {
     })
 }
 
+/// Whether a text has a word that the cache of a configuration lists as nsfw, as a word of its own.
+pub(crate) fn has_nsfw_term(config: &Json, text: &str) -> bool {
+    let Some(terms) = templates::prompt_cache(config).and_then(|cache| cache["nsfwTerms"].as_array()) else {
+        return false;
+    };
+    let text = text.to_lowercase();
+    let words: BTreeSet<&str> =
+        text.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    terms.iter().filter_map(Json::as_str).any(|term| words.contains(term.to_lowercase().as_str()))
+}
+
 fn terms(templates: &[Json]) -> BTreeSet<String> {
     let mut terms: BTreeSet<String> = TERMS.iter().map(ToString::to_string).collect();
     for row in templates.iter().filter(|row| row["content_mode"] == "nsfw") {
@@ -137,5 +149,15 @@ mod tests {
         assert_eq!(cache["negativeCache"]["sdxl"]["sfw"]["txt2img"], "blurry, text");
         let terms = cache["nsfwTerms"].to_string();
         assert!(terms.contains("sexuality") && terms.contains("adults") && terms.contains("nude"));
+    }
+
+    #[test]
+    fn cached_terms_are_found_as_whole_words() {
+        let cache =
+            json!({"templateCache": {}, "negativeCache": {}, "metadata": {}, "nsfwTerms": ["sensual"]});
+        let config = json!({ "promptCache": cache });
+        assert!(has_nsfw_term(&config, "A Sensual, slow dance"));
+        assert!(!has_nsfw_term(&config, "consensual agreements"));
+        assert!(!has_nsfw_term(&json!({}), "sensual"), "without a cache there are no terms");
     }
 }

@@ -65,11 +65,15 @@ pub async fn start(
         return Err(ServiceError::bad("the model's version is not 32 to 64 hexadecimal digits"));
     }
     let (family, stored_type, quality) = family(job_type);
+    let given = text("reference_image_url").or(metadata.get("reference_image_url").and_then(Json::as_str));
     let negative = match rating {
-        Some(rating) => Some(negative_prompt(context, "replicate-sdxl", rating, "txt2img").await?),
+        Some(rating) => {
+            let presets = if family == "rv51" { "rv51" } else { "replicate-sdxl" };
+            let mode = if given.is_some() { "i2i" } else { "txt2img" };
+            Some(negative_prompt(context, presets, rating, mode).await?)
+        }
         None => None,
     };
-    let given = text("reference_image_url").or(metadata.get("reference_image_url").and_then(Json::as_str));
     let picture = match given {
         Some(given) => Some(reference_picture::resolve(context, user, given).await?.url),
         None => None,

@@ -16,7 +16,7 @@ use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let request: Json = call.read()?;
+    let request = call.read_fields(&["character_id", "book"])?;
     let id: Option<Uuid> = uuid(&request["character_id"]);
     let id = id.ok_or_else(|| FunctionError::bad("character_id is required"))?;
     let sheet = participants::character(&call.context, id)?;

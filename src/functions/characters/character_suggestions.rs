@@ -34,7 +34,15 @@ const MEMBERS: [(&str, &str, bool); 8] = [
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
-    let body: Json = call.read()?;
+    // What is known of the character comes under names that begin alike.
+    let given: Json = call.read()?;
+    let existing = given.as_object().into_iter().flat_map(|given| given.keys().map(String::as_str));
+    let existing = existing.filter(|name| name.starts_with("existing"));
+    let fields: Vec<&str> = ["type", "contentRating", "modelKey", "modelId", "characterName"]
+        .into_iter()
+        .chain(existing)
+        .collect();
+    let body = call.read_fields(&fields)?;
     let kind = body["type"].as_str().unwrap_or_default().to_string();
     let wanted: Vec<&(&str, &str, bool)> =
         MEMBERS.iter().filter(|member| kind == "all" || kind == member.0).collect();

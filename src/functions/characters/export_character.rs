@@ -131,7 +131,7 @@ fn export(
         && original.format == format
         && version.is_none_or(|version| version == original.card.version())
     {
-        return Ok(answer(original.bytes.clone(), format, name));
+        return Ok(answer(original.bytes.clone(), format, name).into());
     }
     let files = original.as_ref().map_or(&[][..], |original| &original.files);
     let bytes = match format {
@@ -146,7 +146,7 @@ fn export(
             cards::png::write(&picture, &card).map_err(|error| refused(&error))?
         }
     };
-    Ok(answer(bytes, format, name))
+    Ok(answer(bytes, format, name).into())
 }
 
 /// The file that a character came from, read again.

@@ -31,7 +31,7 @@ pub(crate) fn wants_events(call: &Call, stream: Option<bool>) -> bool {
 pub(crate) async fn answer(running: Arc<ReplyHandle>, events: bool, body: Body) -> Outcome {
     if events {
         let stream = follow(running, body);
-        return Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response());
+        return Ok(Sse::new(stream).keep_alive(KeepAlive::default()).into_response().into());
     }
     match running.ended().await {
         Some(ended) => match failure(&running, &ended) {

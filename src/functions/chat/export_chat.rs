@@ -55,7 +55,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     if let Ok(value) = HeaderValue::from_str(&attachment(&title, "jsonl")) {
         headers.insert(header::CONTENT_DISPOSITION, value);
     }
-    Ok(response)
+    Ok(response.into())
 }
 
 fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Vec<u8>, FunctionError> {

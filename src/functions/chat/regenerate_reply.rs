@@ -17,6 +17,7 @@ struct Request {
     conversation_id: Option<Uuid>,
     message_id: Option<Uuid>,
     model_provider: Option<String>,
+    #[serde(deserialize_with = "services::seed::or_random")]
     seed: Option<u64>,
     stream: Option<bool>,
 }

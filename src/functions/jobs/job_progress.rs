@@ -49,7 +49,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         let event = receiver.recv().await?;
         Some((Ok::<_, Infallible>(event), receiver))
     });
-    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response())
+    Ok(Sse::new(events).keep_alive(KeepAlive::default()).into_response().into())
 }
 
 fn event(name: &str, data: &Json) -> Event {

@@ -1,6 +1,6 @@
 //! workspace-actions: keeping, discarding and taking back results.
 
-use actors::job_scheduler::workspace::{CopyToWorkspace, DiscardAsset, SaveAsset};
+use actors::job_scheduler::workspace::{CopyToWorkspace, DiscardAsset, SaveAsset, SavedAsset};
 use axum::http::{Method, StatusCode};
 use models::Value;
 use serde::Deserialize;
@@ -17,9 +17,14 @@ const BATCH: u64 = 500;
 /// Tags of one asset.
 const TAGS_MAX: usize = 50;
 
+/// What can be asked for.
+const ACTIONS: [&str; 6] =
+    ["save_to_library", "discard_asset", "clear_asset", "clear_job", "clear_workspace", "copy_to_workspace"];
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
+    #[serde(default)]
     action: String,
     asset_id: Option<Uuid>,
     job_id: Option<Uuid>,
@@ -45,8 +50,12 @@ pub(crate) async fn run(call: Call) -> Outcome {
     match request.action.as_str() {
         "save_to_library" => {
             let asset = need(request.asset_id, "assetId")?;
-            let (saved, _) = save(&call, user, asset, &request, false).await?;
-            ok(json!({"success": true, "libraryAssetId": saved, "message": "Asset saved to library"}))
+            let saved = save(&call, user, asset, &request).await?;
+            let message =
+                if saved.existed { "Asset was in the library already" } else { "Asset saved to library" };
+            ok(json!({
+                "success": true, "libraryAssetId": saved.library_id, "existed": saved.existed, "message": message,
+            }))
         }
         "discard_asset" => {
             let asset_id = need(request.asset_id, "assetId")?;
@@ -56,10 +65,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
         }
         "clear_asset" => {
             let asset = need(request.asset_id, "assetId")?;
-            let (saved, _) = clear(&call, user, asset, &request).await?;
-            ok(
-                json!({"success": true, "libraryAssetId": saved, "message": "Asset saved and cleared from workspace"}),
-            )
+            let saved = clear(&call, user, asset, &request).await?;
+            ok(json!({
+                "success": true, "libraryAssetId": saved.library_id, "existed": saved.existed,
+                "message": "Asset saved and cleared from workspace",
+            }))
         }
         "clear_job" => {
             let job = need(request.job_id, "jobId")?;
@@ -79,28 +89,31 @@ pub(crate) async fn run(call: Call) -> Outcome {
                 if existed { "Asset is in the workspace already" } else { "Asset copied to workspace" };
             ok(json!({"success": true, "workspaceAssetId": id, "message": message}))
         }
-        _ => Err(FunctionError::bad("Invalid action")),
+        other => {
+            let accepted = ACTIONS.join(", ");
+            let message = format!("Invalid action: {other:?} is not one of {accepted}");
+            Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": ACTIONS})))
+        }
     }
 }
 
+/// Saves an asset. One that the library has already is not saved twice: its row takes the title, collection and tags
+/// that the request gives.
 async fn save(
     call: &Call,
     user: Uuid,
     asset_id: Uuid,
     request: &Request,
-    unless_known: bool,
-) -> Result<(Uuid, bool), FunctionError> {
+) -> Result<SavedAsset, FunctionError> {
     let decision = SaveAsset {
         asset_id,
         user_id: user,
         custom_title: request.custom_title.clone(),
         collection_id: request.collection_id,
         tags: request.tags.clone().unwrap_or_default(),
-        unless_known,
     };
     let saved = call.context.ask(decision).await?;
-    let saved = saved.ok_or_else(|| FunctionError::not_found("Asset not found"))?;
-    Ok((saved.library_id, !saved.existed))
+    saved.ok_or_else(|| FunctionError::not_found("Asset not found"))
 }
 
 /// Saves an asset unless the library has it, then takes it from the workspace. What could not be saved stays.
@@ -109,8 +122,8 @@ async fn clear(
     user: Uuid,
     asset_id: Uuid,
     request: &Request,
-) -> Result<(Uuid, bool), FunctionError> {
-    let saved = save(call, user, asset_id, request, true).await?;
+) -> Result<SavedAsset, FunctionError> {
+    let saved = save(call, user, asset_id, request).await?;
     call.context.ask(DiscardAsset { asset_id, user_id: user }).await?;
     Ok(saved)
 }
@@ -135,7 +148,7 @@ async fn assets(
 
 /// Clears all assets, however many; those that could not be saved stay and are passed over.
 async fn clear_all(call: &Call, user: Uuid, job: Option<Uuid>, request: &Request) -> Outcome {
-    let (mut processed, mut new_saves, mut errors) = (0, 0, Vec::new());
+    let (mut saves, mut new_saves, mut errors) = (Vec::new(), 0, Vec::new());
     loop {
         let batch = assets(call, user, job, BATCH, errors.len()).await?;
         if batch.is_empty() {
@@ -143,17 +156,17 @@ async fn clear_all(call: &Call, user: Uuid, job: Option<Uuid>, request: &Request
         }
         for asset in batch {
             match clear(call, user, asset, request).await {
-                Ok((_, new)) => {
-                    processed += 1;
-                    new_saves += usize::from(new);
+                Ok(SavedAsset { library_id, existed }) => {
+                    new_saves += usize::from(!existed);
+                    saves.push(json!({"assetId": asset, "libraryAssetId": library_id, "existed": existed}));
                 }
                 Err(error) => errors.push(json!({"assetId": asset, "error": error.body["error"]})),
             }
         }
     }
     let mut answer = json!({
-        "success": errors.is_empty(), "assetsProcessed": processed, "newSaves": new_saves,
-        "message": format!("{processed} assets cleared, {new_saves} of them newly saved"),
+        "success": errors.is_empty(), "assetsProcessed": saves.len(), "newSaves": new_saves,
+        "message": format!("{} assets cleared, {new_saves} of them newly saved", saves.len()), "saved": saves,
     });
     if !errors.is_empty() {
         answer["errors"] = Json::Array(errors);

@@ -17,6 +17,9 @@ use crate::functions::http_call::{Call, Outcome, ok};
 const SHORT_PROBE: Duration = Duration::from_secs(3);
 const URL_BYTES_MAX: usize = 2048;
 
+/// The fields of a request.
+const FIELDS: [&str; 6] =
+    ["worker_url", "worker_type", "auto_registered", "registration_method", "detection_method", "timestamp"];
 fn client(timeout: Duration) -> Result<reqwest::Client, FunctionError> {
     let client = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
     client.build().map_err(|error| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
@@ -27,9 +30,9 @@ async fn probe(call: &Call, url: &str) -> Probe {
     call.context.services.chat.engines().probe(url).await
 }
 
-/// The address of a request, under both spellings.
+/// The address of a request.
 fn worker_url(body: &Json) -> Result<String, FunctionError> {
-    let url = body["worker_url"].as_str().or(body["workerUrl"].as_str()).unwrap_or_default().trim();
+    let url = body["worker_url"].as_str().unwrap_or_default().trim();
     let url = url.trim_end_matches('/');
     let refused = |message: &str| Err(FunctionError::bad(message).with("success", false));
     if url.is_empty() {
@@ -73,7 +76,7 @@ async fn merge(call: &Call, members: Map<String, Json>, action: &'static str) ->
 
 /// register-chat-worker.
 pub(crate) async fn register(call: Call) -> Outcome {
-    let body: Json = call.read()?;
+    let body = call.read_fields(&FIELDS)?;
     let url = worker_url(&body)?;
     let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
@@ -96,7 +99,7 @@ pub(crate) async fn register(call: Call) -> Outcome {
 
 /// update-worker-url.
 pub(crate) async fn update(call: Call) -> Outcome {
-    let body: Json = call.read()?;
+    let body = call.read_fields(&FIELDS)?;
     let url = worker_url(&body)?;
     let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
@@ -127,7 +130,7 @@ pub(crate) async fn update(call: Call) -> Outcome {
 
 /// get-active-worker-url.
 pub(crate) async fn active(call: Call) -> Outcome {
-    let body: Json = call.read()?;
+    let body = call.read_fields(&FIELDS)?;
     let given = call.parameter("worker_type");
     let kind = body["worker_type"].as_str().map(str::to_string).or(given).unwrap_or_else(|| "wan".into());
     let (names, entry): (&[&str], &str) = match kind.as_str() {

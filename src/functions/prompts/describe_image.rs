@@ -19,11 +19,14 @@ const OTHERWISE: &str = "Describe what the picture shows, exactly and without gu
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
-    let body: Json = call.read()?;
+    let fields = ["imageUrl", "contentRating", "outputMode", "modelKey", "modelId", "originalPrompt"];
+    let body = call.read_fields(&fields)?;
     let tier = age_gate::rating(&call.context, "contentRating", body["contentRating"].as_str())?;
     let mode = body["outputMode"].as_str().unwrap_or("structured").to_string();
     if !matches!(mode.as_str(), "caption" | "detailed" | "structured" | "scoring") {
-        return Err(FunctionError::bad("outputMode: caption, detailed, structured or scoring"));
+        return Err(FunctionError::bad(format!(
+            "outputMode: {mode:?} is not one of caption, detailed, structured, scoring"
+        )));
     }
     let image =
         picture_for_model::address(&call.context, body["imageUrl"].as_str().unwrap_or_default()).await?;

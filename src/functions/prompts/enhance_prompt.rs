@@ -9,10 +9,26 @@ use services::prompts::enhance_scene::EnhancedScene;
 
 use crate::functions::http_call::{Call, Outcome, ok};
 
+/// The fields of a request.
+const FIELDS: [&str; 12] = [
+    "prompt",
+    "original_prompt",
+    "jobType",
+    "selectedModel",
+    "enhancement_model",
+    "chatModel",
+    "format",
+    "quality",
+    "contentType",
+    "contentRating",
+    "model_id",
+    "metadata",
+];
+
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
-    let body: Json = call.read()?;
+    let body = call.read_fields(&FIELDS)?;
     ok(match enhance(&call.context, EnhanceRequest::read(&body)).await? {
         Enhanced::Prompt(prompt) => prompt_json(&prompt, started),
         Enhanced::Scene(scene) => scene_json(&scene),

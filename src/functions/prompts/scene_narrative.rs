@@ -20,16 +20,27 @@ const CHARS_MAX: usize = 8000;
 
 const OTHERWISE: &str = "Write the scene as a narrator, in the third person and the present tense.";
 
+/// The fields of a request.
+const FIELDS: [&str; 7] = [
+    "sceneContext",
+    "characterId",
+    "characterName",
+    "characterDescription",
+    "characterPersonality",
+    "conversationHistory",
+    "modelKey",
+];
+
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let body: Json = call.read()?;
+    let body = call.read_fields(&FIELDS)?;
     let scene = &body["sceneContext"];
     if !scene.is_object() {
         return Err(FunctionError::bad("sceneContext is required").with("success", false));
     }
     let asked = if scene["isNSFW"] == Json::Bool(true) { "nsfw" } else { "sfw" };
     let tier = age_gate::rating(&call.context, "content_tier", Some(asked))?;
-    if let Some(id) = uuid(&body["characterId"]).or_else(|| uuid(&body["character_id"])) {
+    if let Some(id) = uuid(&body["characterId"]) {
         participants::character(&call.context, id)?.admit(tier, call.context.may_have_nsfw()?)?;
     }
     let mut lines = Vec::new();

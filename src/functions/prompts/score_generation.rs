@@ -17,8 +17,8 @@ use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let body: Json = call.read()?;
-    let id = uuid(&body["jobId"]).ok_or_else(|| FunctionError::bad("jobId is required"))?;
+    let body = call.read_fields(&["jobId", "imageUrl", "force"])?;
+    let id = uuid(&body["jobId"]).ok_or_else(|| FunctionError::bad("jobId is required").of_field("jobId"))?;
     let missing = || FunctionError::not_found("Job not found");
     let job = call.context.row("jobs", id).await?.ok_or_else(missing)?;
     let is_own = call.context.claims.user_id.is_some_and(|user| job["user_id"] == user.to_string());

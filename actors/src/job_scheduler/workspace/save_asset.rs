@@ -13,7 +13,8 @@ use crate::job_scheduler::job_rows::by_id;
 use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET, file_references};
 use crate::refusal::Refusal;
 
-/// Copies a workspace asset into the library; the asset stays.
+/// Copies a workspace asset into the library; the asset stays. A library row with the same prompt, seed, model and
+/// bytes counts as its copy: it takes the title, the collection and the tags that are given.
 #[derive(Debug)]
 pub struct SaveAsset {
     /// The asset.
@@ -26,8 +27,6 @@ pub struct SaveAsset {
     pub collection_id: Option<Uuid>,
     /// Its tags there.
     pub tags: Vec<String>,
-    /// Whether a library row with the same prompt, seed, model and bytes counts as this one.
-    pub unless_known: bool,
 }
 
 /// What came of it.
@@ -53,17 +52,17 @@ impl Decision for SaveAsset {
         let assets = schema().known("workspace_assets");
         let library = schema().known("user_library");
         let Some(asset) = asset_of(transaction, self.asset_id, self.user_id)? else { return Ok(None) };
-        if self.unless_known
-            && let Some(known) = self.known(transaction, &asset)?
-        {
-            return Ok(Some(SavedAsset { library_id: known, existed: true }));
-        }
         if let Some(collection) = self.collection_id {
             let collections = schema().known("user_collections");
             let row = transaction.reads().get(collections, &[Value::Uuid(collection)])?;
             if row.is_none_or(|row| row[collections.at("user_id")].as_uuid() != Some(self.user_id)) {
                 return Err(Refusal::raised("PT400", "collectionId: the account has no such collection"));
             }
+        }
+        if let Some(known) = self.known(transaction, &asset)? {
+            let id = known[library.at("id")].as_uuid().unwrap_or_default();
+            self.rename(transaction, &service, known)?;
+            return Ok(Some(SavedAsset { library_id: id, existed: true }));
         }
         let text = |column: &str| asset[assets.at(column)].as_str().unwrap_or_default().to_string();
         let (stored, mime_type) = (text("temp_storage_path"), text("mime_type"));
@@ -137,7 +136,7 @@ impl Decision for SaveAsset {
 
 impl SaveAsset {
     /// A library row that is this asset in all but name: of the same words, seed and model, and the same bytes.
-    fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Uuid>, Refusal> {
+    fn known(&self, transaction: &Transaction, asset: &Row) -> Result<Option<Row>, Refusal> {
         let [assets, library] = ["workspace_assets", "user_library"].map(|name| schema().known(name));
         let path = &asset[assets.at("temp_storage_path")];
         let Some(own) = blob_of(transaction, self.user_id, WORKSPACE_BUCKET, path)? else { return Ok(None) };
@@ -151,10 +150,31 @@ impl SaveAsset {
         for row in reader.stored(&same.limit(ALIKE_MAX), Command::Select)? {
             let kept = blob_of(transaction, self.user_id, LIBRARY_BUCKET, &row[library.at("storage_path")])?;
             if kept.as_ref() == Some(&own) {
-                return Ok(row[library.at("id")].as_uuid());
+                return Ok(Some(row));
             }
         }
         Ok(None)
+    }
+
+    /// Gives a row that is there already what the request says of it.
+    fn rename(&self, transaction: &Transaction, service: &Caller, old: Row) -> Result<(), Refusal> {
+        let library = schema().known("user_library");
+        let mut row = old.clone();
+        if let Some(title) = &self.custom_title {
+            row[library.at("custom_title")] = Value::text(&**title);
+        }
+        if let Some(collection) = self.collection_id {
+            row[library.at("collection_id")] = Value::Uuid(collection);
+        }
+        if let Value::TextArray(tags) = &mut row[library.at("tags")] {
+            let new = self.tags.iter().filter(|tag| !tags.contains(&Some((*tag).clone()))).cloned();
+            let new: Vec<Option<String>> = new.map(Some).collect();
+            tags.extend(new);
+        }
+        if row != old {
+            transaction.update(service, library, &old, row)?;
+        }
+        Ok(())
     }
 
     /// A thumbnail for a video that has none: the picture that its job began with, if it is the account's own.

@@ -41,6 +41,9 @@ async fn check_project(context: &Context, user: Uuid, project: Option<Uuid>) -> 
     Err(ServiceError::new(Kind::NotFound, "the account has no such project").of_field("project_id"))
 }
 
+/// Longest prompt that is drawn, in bytes: what is longer is refused when it is asked for, not when it is drawn.
+const PROMPT_BYTES_MAX: usize = 16 << 10;
+
 /// Queues a job for an account.
 pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Result<Queued, ServiceError> {
     request.tidy();
@@ -66,6 +69,11 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
     job_fields::check_loras(context, &prompts.loras).await?;
     let pictures = JobPictures::of(context, user, &request, mode, is_video).await?;
     let negative = negative(context, &request, mode, tier).await?;
+    for (field, text) in [("prompt", prompts.sent.as_str()), ("negative_prompt", negative.as_str())] {
+        if text.len() > PROMPT_BYTES_MAX {
+            return Err(ServiceError::field(field, format!("longer than {PROMPT_BYTES_MAX} bytes")));
+        }
+    }
 
     let warnings = warnings(context, &request, mode, &prompts);
     let num_images = request.num_images(is_video);

@@ -8,6 +8,7 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
+use super::job_payload::{BatchKey, JobPayload};
 use super::job_rows::{by_id, entries, first, has_come, in_micros, jobs, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
@@ -25,9 +26,17 @@ pub struct ClaimJob {
     pub worker: String,
     /// How long the worker may be silent, in seconds; `None` for as long as this process lives.
     pub lease_s: Option<i64>,
-    /// Takes the next in turn only if its payload says this at these places (JSON pointers) and it never failed:
-    /// what it is to be run beside.
-    pub beside: Option<Vec<(&'static str, Json)>>,
+    /// What the next in turn must be like to be claimed beside others that are under way.
+    pub beside: Option<ClaimBeside>,
+}
+
+/// What a job must be like to be claimed beside others. It never failed, whichever it is.
+#[derive(Clone, Debug)]
+pub enum ClaimBeside {
+    /// Any that never failed.
+    Fresh,
+    /// It can be drawn in the same batch.
+    SameBatch(Box<BatchKey>),
 }
 
 /// A job to run.
@@ -39,7 +48,7 @@ pub struct ClaimedJob {
     pub user_id: Uuid,
     /// The row, now `processing`.
     pub job: Row,
-    /// What the worker needs.
+    /// What the worker needs, as it is stored; see [`ClaimedJob::read`].
     pub payload: Json,
     /// Which attempt this is, from 1. A report of another attempt changes nothing.
     pub attempt: i64,
@@ -64,7 +73,7 @@ impl Decision for ClaimJob {
             let attempt = job[jobs.at("attempts")].as_i64().unwrap_or(0) + 1;
             let payload = entry[entries.at("payload")].as_json().unwrap_or_default();
             if let Some(beside) = &self.beside
-                && (attempt > 1 || !agrees(&payload, beside))
+                && (attempt > 1 || !beside.admits(&payload))
             {
                 return Ok(None);
             }
@@ -98,9 +107,22 @@ impl Decision for ClaimJob {
     }
 }
 
-/// Whether a payload says at some places what is wanted there.
-fn agrees(payload: &Json, wanted: &[(&'static str, Json)]) -> bool {
-    wanted.iter().all(|(place, wanted)| payload.pointer(place).unwrap_or(&Json::Null) == wanted)
+impl ClaimedJob {
+    /// What the worker needs. The message says why it cannot be read.
+    pub fn read(&self) -> Result<JobPayload, String> {
+        JobPayload::read(&self.payload)
+    }
+}
+
+impl ClaimBeside {
+    fn admits(&self, payload: &Json) -> bool {
+        match self {
+            ClaimBeside::Fresh => true,
+            ClaimBeside::SameBatch(key) => {
+                JobPayload::read(payload).is_ok_and(|payload| payload.batch_key() == **key)
+            }
+        }
+    }
 }
 
 impl ClaimJob {

@@ -19,6 +19,7 @@ mod complete_job;
 mod fail_job;
 pub(crate) mod file_references;
 mod finished_asset;
+mod job_payload;
 mod job_rows;
 pub(crate) mod jobs;
 mod performance;
@@ -30,10 +31,13 @@ mod scene_and_portrait;
 pub mod workspace;
 
 pub use asset_settings::asset_settings;
-pub use claim_job::{ClaimJob, ClaimedJob};
+pub use claim_job::{ClaimBeside, ClaimJob, ClaimedJob};
 pub use complete_job::CompleteJob;
 pub use fail_job::FailJob;
 pub use finished_asset::FinishedAsset;
+pub use job_payload::{
+    BatchKey, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload, VideoConfig,
+};
 pub use jobs::is_final;
 pub use provider_jobs::{CancelJob, NotePrediction};
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};

@@ -5,6 +5,7 @@ use serde_json::json;
 use store::Transaction;
 use uuid::Uuid;
 
+use super::job_payload::ProviderPayload;
 use super::job_rows::{by_id, entries, jobs, merged, set};
 use super::jobs::is_final;
 use crate::aggregate::Decision;
@@ -37,9 +38,9 @@ impl Decision for NotePrediction {
         let (jobs, entries) = (jobs(), entries());
         let Some(job) = by_id(transaction, jobs, self.id)? else { return Ok(None) };
         let Some(entry) = by_id(transaction, entries, self.id)? else { return Ok(None) };
-        let mut payload = entry[entries.at("payload")].as_json().unwrap_or_default();
-        payload["prediction_id"] = json!(self.prediction);
-        set(transaction, entries, &entry, &[("payload", Value::json(&payload))])?;
+        let mut payload = payload_of(&entry);
+        payload.prediction_id = Some(self.prediction.clone());
+        set(transaction, entries, &entry, &[("payload", Value::json(&json!(payload)))])?;
         let mut members = serde_json::Map::new();
         members.insert("prediction_id".into(), json!(self.prediction));
         let metadata = ("metadata", merged(&job, members));
@@ -80,10 +81,14 @@ impl Decision for CancelJob {
     }
 }
 
+fn payload_of(entry: &Row) -> ProviderPayload {
+    ProviderPayload::read(&entry[entries().at("payload")].as_json().unwrap_or_default())
+}
+
 /// Why a provider's job can come to nothing any more; `None` while it can.
 pub(super) fn lost(entry: &Row, at_start: bool) -> Option<&'static str> {
     let entries = entries();
-    let asked = entry[entries.at("payload")].as_json().unwrap_or_default()["prediction_id"].is_string();
+    let asked = payload_of(entry).prediction_id.is_some();
     let now = chrono::Utc::now().timestamp_micros();
     let age = entry[entries.at("created_at")].as_micros().map_or(0, |created| now - created);
     match asked {

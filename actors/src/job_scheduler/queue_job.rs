@@ -1,10 +1,11 @@
 //! Taking a job in.
 
 use models::{Aggregate, Row, Value};
-use serde_json::Value as Json;
+use serde_json::json;
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 
+use super::job_payload::StoredPayload;
 use super::job_rows::{by_id, entries, jobs};
 use crate::adjust::balance;
 use crate::aggregate::Decision;
@@ -33,7 +34,7 @@ pub struct QueueJob {
     /// `sdxl_queue`, `wan_queue`, or `replicate` for what a provider elsewhere draws.
     pub queue: &'static str,
     /// What a worker is sent.
-    pub payload: Json,
+    pub payload: StoredPayload,
     /// Among the jobs of the same account, greatest first.
     pub priority: i32,
     /// A second job with the same key is the first one.
@@ -97,7 +98,7 @@ impl Decision for QueueJob {
         set("queue", Value::text(self.queue));
         set("priority", Value::Int(i64::from(self.priority)));
         set("idempotency_key", self.idempotency_key.map_or(Value::Null, Value::Text));
-        set("payload", Value::json(&self.payload));
+        set("payload", Value::json(&json!(self.payload)));
         set("credits", Value::Int(self.credits));
         transaction.insert(&service, entries, entry)?;
         Ok(QueuedJob { job, existed: false })

@@ -15,7 +15,7 @@ use crate::job_scheduler::{ClaimedJob, CompleteJob, FinishedAsset, WORKSPACE_BUC
 pub(super) async fn deliver(actors: &Actors, claimed: &ClaimedJob, drawn: Drawn) -> Result<(), String> {
     let (store, job) = (actors.store().clone(), claimed.id);
     let folder = Folder { base: format!("{}/{job}", claimed.user_id), owner: claimed.user_id };
-    let pipeline = claimed.payload["config"]["pipeline"].clone();
+    let pipeline = json!(claimed.read()?.config.pipeline);
     let row = crate::rows::object(schema().known("jobs"), &claimed.job);
     let (ms, gap) = (drawn.took.as_millis() as u64, drawn.gap);
     let written = tokio::task::spawn_blocking(move || {

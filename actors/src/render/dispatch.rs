@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
 use models::{Claims, Value, schema};
-use serde_json::Value as Json;
 use tokio::sync::{Notify, broadcast::error::RecvError, oneshot};
 use uuid::Uuid;
 
@@ -15,13 +14,15 @@ use super::RenderOptions;
 use super::deliver::deliver;
 use super::device_thread::DeviceThread;
 use super::model_choice::{ListedModel, model_named};
-use super::payload::shared_fields;
+use super::payload::RenderRequest;
 use super::prepare::prepare;
 use super::progress::Progress;
 use super::work::{BatchSlots, DrawError, Drawn, Task, Work};
 use crate::Actors;
 use crate::job_scheduler::jobs::is_final;
-use crate::job_scheduler::{ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, LOCAL_WORKER, VIDEO_QUEUE};
+use crate::job_scheduler::{
+    BatchKey, ClaimBeside, ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, JobPayload, LOCAL_WORKER, VIDEO_QUEUE,
+};
 use crate::refusal::Refusal;
 
 /// How long to wait before looking again when nothing happens.
@@ -74,12 +75,12 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
 }
 
 type Drawing = oneshot::Receiver<Result<Drawn, DrawError>>;
-/// What jobs that are drawn side by side agree in.
-type Shared = Vec<(&'static str, Json)>;
 
 /// Work that the device has.
 struct Handed {
     drawings: Vec<(ClaimedJob, Drawing)>,
+    /// What others must agree in to be drawn in the same batch.
+    batch: BatchKey,
     /// Hears when the device is nearly done.
     ending: oneshot::Receiver<()>,
     /// Where the device says how many slots are free, and the way to fill them.
@@ -94,12 +95,12 @@ struct Dispatch {
     cancellations: Cancellations,
     device: DeviceThread,
     /// What the last job was like, and how many slots were free beside it.
-    last: Option<(Shared, usize)>,
+    last: Option<(BatchKey, usize)>,
 }
 
 impl Dispatch {
-    /// The next job in turn, of pictures or of videos; `beside` says what it must agree in, and that it never failed.
-    async fn claim(&self, beside: Option<Shared>) -> Result<Option<ClaimedJob>, Refusal> {
+    /// The next job in turn, of pictures or of videos; `beside` says what it must be like.
+    async fn claim(&self, beside: Option<ClaimBeside>) -> Result<Option<ClaimedJob>, Refusal> {
         let mut queues = vec![IMAGE_QUEUE.to_string()];
         if self.options.videos {
             queues.push(VIDEO_QUEUE.into());
@@ -111,7 +112,7 @@ impl Dispatch {
     /// The next job, claimed before the one under way has ended. Only jobs that never failed are: if the one under way
     /// ends the process, the others lose an attempt with it, but never a second.
     async fn claim_ahead(&mut self) -> Option<Handed> {
-        match self.claim(Some(Vec::new())).await {
+        match self.claim(Some(ClaimBeside::Fresh)).await {
             Ok(Some(claimed)) => self.hand_over(claimed).await,
             Ok(None) => None,
             Err(error) => {
@@ -124,7 +125,7 @@ impl Dispatch {
     /// Hands a job to the device; `None` when it never got there, which is reported.
     async fn hand_over(&mut self, claimed: ClaimedJob) -> Option<Handed> {
         let (model, first, drawing) = self.task(&claimed).await?;
-        let shared = shared_fields(&claimed.payload);
+        let batch = first.request.payload.batch_key();
         let is_fresh = claimed.attempt == 1;
         let mut drawings = vec![(claimed, drawing)];
         let mut jobs = vec![first];
@@ -132,8 +133,8 @@ impl Dispatch {
         match &self.last {
             // What failed before is drawn alone, for it may be what made the attempt fail.
             _ if !is_fresh => {}
-            Some((last, free)) if *last == shared => {
-                self.claim_for_batch(&shared, *free, &mut jobs, &mut drawings).await;
+            Some((last, free)) if *last == batch => {
+                self.claim_for_batch(&batch, *free, &mut jobs, &mut drawings).await;
             }
             _ => {
                 let (free, answer) = oneshot::channel();
@@ -149,32 +150,30 @@ impl Dispatch {
             }
             return None;
         }
-        Some(Handed { drawings, ending, slots: to_fill, is_fresh })
+        Some(Handed { drawings, batch, ending, slots: to_fill, is_fresh })
     }
 
     /// Fills the free slots of the batch that the device is about to draw.
     async fn fill_batch(&mut self, handed: &mut Handed) {
         let Some((free, fill)) = handed.slots.take() else { return };
         let Ok(free) = free.await else { return };
-        let Some((first, _)) = handed.drawings.first() else { return };
-        let shared = shared_fields(&first.payload);
         let mut others = Vec::new();
-        self.claim_for_batch(&shared, free, &mut others, &mut handed.drawings).await;
-        self.last = Some((shared, free));
+        self.claim_for_batch(&handed.batch, free, &mut others, &mut handed.drawings).await;
+        self.last = Some((handed.batch.clone(), free));
         let _ = fill.send(others);
     }
 
-    /// Claims up to `free` jobs that agree with `shared`. Turns are kept: the first that does not agree ends it.
+    /// Claims up to `free` jobs of the same batch. Turns are kept: the first that does not agree ends it.
     async fn claim_for_batch(
         &self,
-        shared: &Shared,
+        batch: &BatchKey,
         free: usize,
         tasks: &mut Vec<Task>,
         drawings: &mut Vec<(ClaimedJob, Drawing)>,
     ) {
         // All at once, so that they wait for the disk together; the scheduler takes them in order.
-        let claims =
-            futures_util::future::join_all((0..free).map(|_| self.claim(Some(shared.clone())))).await;
+        let same = || Some(ClaimBeside::SameBatch(Box::new(batch.clone())));
+        let claims = futures_util::future::join_all((0..free).map(|_| self.claim(same()))).await;
         for claimed in claims {
             match claimed {
                 Ok(Some(claimed)) => {
@@ -191,9 +190,8 @@ impl Dispatch {
 
     /// A claimed job as the device takes it; `None` when it cannot be drawn, which is reported.
     async fn task(&self, claimed: &ClaimedJob) -> Option<(ListedModel, Task, Drawing)> {
-        let name = claimed.payload["model"].as_str().or(self.options.model.as_deref());
-        let ready = match model_named(&self.options.models_dir, name) {
-            Ok(model) => prepare(&self.actors, &self.options, claimed).await.map(|request| (model, request)),
+        let ready = match claimed.read() {
+            Ok(payload) => self.ready(claimed.id, payload).await,
             Err(message) => Err(message),
         };
         let (model, request) = match ready {
@@ -211,6 +209,14 @@ impl Dispatch {
         }
         let (reply, drawing) = oneshot::channel();
         Some((model, Task { job: claimed.id, request, cancel, reply }, drawing))
+    }
+
+    /// The model that draws a job, and everything else that drawing it needs.
+    async fn ready(&self, job: Uuid, payload: JobPayload) -> Result<(ListedModel, RenderRequest), String> {
+        let name = payload.model.as_deref().or(self.options.model.as_deref());
+        let model = model_named(&self.options.models_dir, name)?;
+        let request = prepare(&self.actors, &self.options, (job, payload)).await?;
+        Ok((model, request))
     }
 }
 

@@ -21,9 +21,8 @@ pub(super) fn draw_video(
     reporter: &mut ProgressReporter<'_>,
 ) -> Result<Drawn, DrawError> {
     let request = &task.request;
-    let config = &request.payload["config"];
-    let is_high = request.payload["quality"].as_str() == Some("high");
-    let plan = VideoPlan::read(config, is_high, request.seed).map_err(DrawError::Refused)?;
+    let config = request.payload.config.video.clone().unwrap_or_default();
+    let plan = VideoPlan::read(&config, request.payload.quality, request.seed).map_err(DrawError::Refused)?;
     let spec = GenerateSpec { num_images: 1, ..request.spec(model).map_err(DrawError::Refused)? };
     plan.check_size(spec.width, spec.height).map_err(DrawError::Refused)?;
     refuse_too_large(model, &spec, drawing_bytes_max).map_err(DrawError::Refused)?;

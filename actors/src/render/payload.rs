@@ -4,14 +4,14 @@ use std::path::PathBuf;
 
 use diffusion::prompt::PromptSyntax;
 use diffusion::{DiffusionModel, GenerateSpec, read_init_image, read_mask};
-use serde_json::{Value as Json, json};
 
 use super::lora_choice::{WantedLora, lora_files};
+use crate::job_scheduler::{JobConfig, JobPayload, Pipeline};
 
 /// What `resolution` is given in: the native side of the models that clients know, in pixels.
 const NOMINAL_SIDE_PX: f64 = 1024.0;
 /// Pictures of one job at most.
-const IMAGES_MAX: u64 = 6;
+const IMAGES_MAX: u32 = 6;
 
 /// Hashes of the pictures that a job begins with.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub(super) struct SourceHashes {
 #[derive(Clone, Debug)]
 pub(super) struct RenderRequest {
     /// The prompts and numbers.
-    pub payload: Json,
+    pub payload: JobPayload,
     /// The reference picture, still encoded.
     pub reference: Option<Vec<u8>>,
     /// Where the reference may be redrawn, still encoded.
@@ -40,29 +40,6 @@ pub(super) struct RenderRequest {
     pub pixels_max: u64,
     /// Where LoRAs lie.
     pub models_dir: PathBuf,
-}
-
-/// Places of a payload that must agree where pictures are drawn side by side.
-const SHARED: [&str; 14] = [
-    "/model",
-    "/compel_enabled",
-    "/config/pipeline",
-    "/config/resolution",
-    "/config/width",
-    "/config/height",
-    "/config/num_inference_steps",
-    "/config/guidance_scale",
-    "/config/scheduler",
-    "/config/denoise_strength",
-    "/config/loras",
-    "/config/prompt_syntax",
-    "/config/mask_object",
-    "/config/num_images",
-];
-
-/// What another payload must say to be drawn beside this one: places and what stands there. Pictures only.
-pub(super) fn shared_fields(payload: &Json) -> Vec<(&'static str, Json)> {
-    SHARED.iter().map(|place| (*place, payload.pointer(place).cloned().unwrap_or(json!(null)))).collect()
 }
 
 /// What brackets in a job's prompts mean: what it says, or else Compel's where `compel` says so, or nothing.
@@ -95,31 +72,33 @@ impl RenderRequest {
 
     /// Whether a video is wanted.
     pub fn is_video(&self) -> bool {
-        self.payload["config"]["pipeline"].as_str() == Some("video")
+        self.payload.config.pipeline == Pipeline::Video
     }
 
     /// The spec for a model. Explicit `width` and `height` are taken as they are; a `resolution` names a shape, drawn
     /// with as many pixels as the model was trained for. The message names the field that cannot be followed.
     pub fn spec(&self, model: &DiffusionModel) -> Result<GenerateSpec, String> {
-        let config = &self.payload["config"];
+        let (payload, config) = (&self.payload, &self.payload.config);
         let mut spec = model.default_spec();
-        let text = |value: &Json| value.as_str().filter(|text| !text.is_empty()).map(str::to_string);
-        spec.prompt = text(&self.payload["prompt"]).unwrap_or_default();
-        spec.negative_prompt = text(&self.payload["negative_prompt"]).or(spec.negative_prompt);
+        let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map(str::to_string);
+        spec.prompt = payload.prompt.clone();
+        spec.negative_prompt = text(&payload.negative_prompt).or(spec.negative_prompt);
         spec.seed = self.seed;
-        let compel = self.payload["compel_enabled"].as_bool() == Some(true);
-        spec.prompt_syntax = prompt_syntax(config["prompt_syntax"].as_str(), compel)?;
-        if let Some(steps) = number(config, "num_inference_steps")? {
+        spec.prompt_syntax = match config.prompt_syntax {
+            Some(syntax) => syntax,
+            None => prompt_syntax(None, payload.compel_enabled)?,
+        };
+        if let Some(steps) = config.num_inference_steps {
             spec.steps = steps as usize;
         }
-        if let Some(scale) = number(config, "guidance_scale")? {
+        if let Some(scale) = number("guidance_scale", config.guidance_scale)? {
             spec.guidance_scale = scale;
         }
-        if let Some(scheduler) = text(&config["scheduler"]) {
+        if let Some(scheduler) = config.scheduler.as_deref().and_then(text) {
             spec.scheduler = Some(scheduler);
         }
-        spec.num_images = config["num_images"].as_u64().unwrap_or(1).clamp(1, IMAGES_MAX) as usize;
-        (spec.width, spec.height) = self.size(config, &spec)?;
+        spec.num_images = config.num_images.clamp(1, IMAGES_MAX) as usize;
+        (spec.width, spec.height) = size(config, &spec)?;
         if u64::from(spec.width) * u64::from(spec.height) > self.pixels_max {
             return Err(format!(
                 "width, height: {}×{} is more than {} pixels",
@@ -128,7 +107,7 @@ impl RenderRequest {
         }
         spec.loras = lora_files(&self.models_dir, &self.loras)?;
         if (self.reference.is_some() || self.last_frame.is_some())
-            && let Some(strength) = number(config, "denoise_strength")?
+            && let Some(strength) = number("denoise_strength", config.denoise_strength)?
         {
             spec.strength = strength;
         }
@@ -141,32 +120,29 @@ impl RenderRequest {
         model.check(&spec).map_err(|error| error.to_string())?;
         Ok(spec)
     }
-
-    fn size(&self, config: &Json, native: &GenerateSpec) -> Result<(u32, u32), String> {
-        let explicit = (number(config, "width")?, number(config, "height")?);
-        if let (Some(width), Some(height)) = explicit {
-            return Ok((width as u32, height as u32));
-        }
-        let shape = config["resolution"].as_str().unwrap_or("1024x1024");
-        let sides = shape.split_once('x').and_then(|(width, height)| {
-            Some((width.trim().parse::<f64>().ok()?, height.trim().parse::<f64>().ok()?))
-        });
-        let Some((width, height)) = sides.filter(|(width, height)| *width >= 8.0 && *height >= 8.0) else {
-            return Err(format!("resolution: {shape:?} is not WIDTHxHEIGHT"));
-        };
-        let scale = f64::from(native.width) / NOMINAL_SIDE_PX;
-        let side = |side: f64| ((side * scale / 8.0).round().max(1.0) * 8.0) as u32;
-        Ok((side(width), side(height)))
-    }
 }
 
-fn number(config: &Json, field: &str) -> Result<Option<f64>, String> {
-    match &config[field] {
-        Json::Null => Ok(None),
-        Json::Number(number) => {
-            let number = number.as_f64().filter(|number| number.is_finite() && *number >= 0.0);
-            number.map(Some).ok_or_else(|| format!("{field}: not a number of 0 or more"))
+fn size(config: &JobConfig, native: &GenerateSpec) -> Result<(u32, u32), String> {
+    if let (Some(width), Some(height)) = (config.width, config.height) {
+        return Ok((width, height));
+    }
+    let shape = config.resolution.as_str();
+    let sides = shape.split_once('x').and_then(|(width, height)| {
+        Some((width.trim().parse::<f64>().ok()?, height.trim().parse::<f64>().ok()?))
+    });
+    let Some((width, height)) = sides.filter(|(width, height)| *width >= 8.0 && *height >= 8.0) else {
+        return Err(format!("resolution: {shape:?} is not WIDTHxHEIGHT"));
+    };
+    let scale = f64::from(native.width) / NOMINAL_SIDE_PX;
+    let side = |side: f64| ((side * scale / 8.0).round().max(1.0) * 8.0) as u32;
+    Ok((side(width), side(height)))
+}
+
+fn number(field: &str, given: Option<f64>) -> Result<Option<f64>, String> {
+    match given {
+        Some(number) if !number.is_finite() || number < 0.0 => {
+            Err(format!("{field}: {number} is not a number of 0 or more"))
         }
-        other => Err(format!("{field}: {other} is not a number")),
+        given => Ok(given),
     }
 }

@@ -25,6 +25,13 @@ pub struct Reference {
     pub object: String,
 }
 
+impl Reference {
+    /// The URL and the `bucket/path`.
+    pub fn into_parts(self) -> (String, String) {
+        (self.url, self.object)
+    }
+}
+
 /// Turns what a caller sent into something a worker can read. Another account's file is refused.
 pub async fn resolve(context: &Context, user: Uuid, given: &str) -> Result<Reference, ServiceError> {
     let object = match stored(context, given) {

@@ -1,8 +1,9 @@
 //! Fields of a job that name files or describe a video: checked and resolved before anything is queued.
 
 use actors::content_rules::{self, ContentRating};
+use actors::job_scheduler::VideoConfig;
 use actors::render::{RequestedDrawing, check_video, lora_files, read_loras};
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::context::Context;
@@ -84,38 +85,36 @@ pub(crate) struct VideoFields<'a> {
     pub num_frames: Option<u64>,
     pub fps: Option<u64>,
     pub keyframes: &'a Json,
-    pub image: Option<&'a str>,
     pub first_frame: Option<&'a str>,
     pub last_frame: Option<&'a str>,
 }
 
 impl VideoFields<'_> {
-    /// Members of a video's configuration.
+    /// The picture that a video begins with, and what only videos have.
     pub(crate) async fn config(
         &self,
         context: &Context,
         user: Uuid,
-    ) -> Result<Map<String, Json>, ServiceError> {
-        let mut config = json!({"num_frames": self.num_frames, "fps": self.fps, "keyframes": self.keyframes});
+        image: Option<&str>,
+    ) -> Result<(Option<Reference>, VideoConfig), ServiceError> {
+        let mut config = VideoConfig {
+            sample_solver: "dpm++".into(),
+            num_frames: self.num_frames,
+            fps: self.fps,
+            keyframes: self.keyframes.clone(),
+            ..VideoConfig::default()
+        };
         check_video(&config).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
-        for (name, field, given) in [
-            ("image", "reference_image_url", self.image),
-            ("first_frame", "start_reference_url", self.first_frame),
-            ("last_frame", "end_reference_url", self.last_frame),
-        ] {
-            if let Some(Reference { url, object }) = reference(context, user, field, given).await? {
-                config[name] = json!(url);
-                config[format!("{name}_object")] = json!(object);
-            }
-        }
-        Ok(match config {
-            Json::Object(config) => config,
-            _ => Map::new(),
-        })
+        let image = reference(context, user, "reference_image_url", image).await?;
+        let first = reference(context, user, "start_reference_url", self.first_frame).await?;
+        let last = reference(context, user, "end_reference_url", self.last_frame).await?;
+        (config.first_frame, config.first_frame_object) = first.map(Reference::into_parts).unzip();
+        (config.last_frame, config.last_frame_object) = last.map(Reference::into_parts).unzip();
+        Ok((image, config))
     }
 
     /// Pictures have none of them.
-    pub(crate) fn refuse(&self) -> Result<Map<String, Json>, ServiceError> {
+    pub(crate) fn refuse(&self) -> Result<(), ServiceError> {
         let given = [
             ("num_frames", self.num_frames.is_some()),
             ("fps", self.fps.is_some()),
@@ -123,7 +122,7 @@ impl VideoFields<'_> {
         ];
         match given.iter().find(|(_, given)| *given) {
             Some((field, _)) => Err(ServiceError::field(*field, "only videos have it")),
-            None => Ok(Map::new()),
+            None => Ok(()),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The pictures that a job begins with, checked and resolved before anything is queued.
 
-use serde_json::{Map, Value as Json};
+use actors::job_scheduler::VideoConfig;
 use uuid::Uuid;
 
 use crate::context::Context;
@@ -12,12 +12,12 @@ use crate::jobs::job_request::JobRequest;
 
 /// What a job begins with.
 pub(crate) struct JobPictures {
-    /// The picture that a picture begins with.
+    /// The picture that the job begins with.
     pub reference: Option<Reference>,
     /// Where it may be redrawn.
     pub mask: Option<Reference>,
-    /// Members of a video's configuration; none of a picture's.
-    pub frames: Map<String, Json>,
+    /// What only videos have.
+    pub video: Option<VideoConfig>,
 }
 
 impl JobPictures {
@@ -58,14 +58,14 @@ impl JobPictures {
             num_frames: request.num_frames,
             fps: request.fps,
             keyframes: &request.keyframes,
-            image: given,
             first_frame: request.member("start_reference_url"),
             last_frame: request.member("end_reference_url"),
         };
-        let frames = match is_video {
-            true => of_video.config(context, user).await?,
-            false => of_video.refuse()?,
-        };
-        Ok(JobPictures { reference: image, mask, frames })
+        if !is_video {
+            of_video.refuse()?;
+            return Ok(JobPictures { reference: image, mask, video: None });
+        }
+        let (image, video) = of_video.config(context, user, given).await?;
+        Ok(JobPictures { reference: image, mask, video: Some(video) })
     }
 }

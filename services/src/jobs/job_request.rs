@@ -1,6 +1,7 @@
 //! What a job is asked to be: a picture or a video.
 
 use actors::content_rules::ContentRating;
+use actors::job_scheduler::Quality;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -184,20 +185,20 @@ impl JobRequest {
         Err(error.with("accepted", JOB_TYPES.to_vec()).with("missing", missing))
     }
 
-    pub(crate) fn quality(&self) -> Result<&'static str, ServiceError> {
+    pub(crate) fn quality(&self) -> Result<Quality, ServiceError> {
         match self.quality.as_deref() {
-            Some("fast") => Ok("fast"),
-            Some("high") => Ok("high"),
+            Some("fast") => Ok(Quality::Fast),
+            Some("high") => Ok(Quality::High),
             Some(other) => Err(ServiceError::field("quality", format!("{other:?} is neither fast nor high"))),
-            None if self.job_type.contains("high") => Ok("high"),
-            None => Ok("fast"),
+            None if self.job_type.contains("high") => Ok(Quality::High),
+            None => Ok(Quality::Fast),
         }
     }
 
-    pub(crate) fn num_images(&self, is_video: bool) -> i64 {
+    pub(crate) fn num_images(&self, is_video: bool) -> u32 {
         match (is_video, self.image_count, self.num_images.unwrap_or(1)) {
             (true, _, _) | (_, None, 0 | 1) => 1,
-            (_, Some(exactly), _) => i64::try_from(exactly.clamp(1, 6)).unwrap_or(1),
+            (_, Some(exactly), _) => u32::try_from(exactly.clamp(1, 6)).unwrap_or(1),
             (_, None, 2 | 3) => 3,
             _ => 6,
         }

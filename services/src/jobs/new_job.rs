@@ -1,6 +1,7 @@
 //! A job as it is stored, and as a worker is sent it.
 
 use actors::content_rules::ContentRating;
+use actors::job_scheduler::{JobConfig, JobPayload, Pipeline, Quality};
 use actors::render::PromptSyntax;
 use models::{Row, Value};
 use serde_json::{Value as Json, json};
@@ -19,13 +20,13 @@ pub(crate) struct NewJob<'a> {
     pub request: &'a JobRequest,
     pub mode: Mode,
     pub is_video: bool,
-    pub quality: &'static str,
+    pub quality: Quality,
     pub tier: ContentRating,
     pub syntax: PromptSyntax,
     pub prompts: &'a JobPrompts,
     pub pictures: &'a JobPictures,
     pub negative: &'a str,
-    pub num_images: i64,
+    pub num_images: u32,
 }
 
 impl NewJob<'_> {
@@ -44,7 +45,7 @@ impl NewJob<'_> {
         set("user_id", Value::Uuid(self.user));
         set("job_type", Value::text(&*request.job_type));
         set("format", Value::text(self.format()));
-        set("quality", Value::text(self.quality));
+        set("quality", Value::text(self.quality.name()));
         set("model_type", optional(request.model_type.as_deref()));
         set("original_prompt", Value::text(&*prompts.original));
         set("enhanced_prompt", optional(prompts.enhanced.as_deref()));
@@ -84,20 +85,29 @@ impl NewJob<'_> {
     }
 
     /// What a worker is sent.
-    pub(crate) fn payload(&self) -> Json {
+    pub(crate) fn payload(&self) -> JobPayload {
         let request = self.request;
-        json!({
-            "id": self.job_id, "job_id": self.job_id, "user_id": self.user, "prompt": self.prompts.sent,
-            "negative_prompt": self.negative,
-            "type": request.job_type.strip_prefix("wan_").unwrap_or(&request.job_type),
-            "job_type": request.job_type, "quality": self.quality, "format": self.format(),
-            "content_type": self.tier.name(), "config": self.config(), "metadata": request.metadata,
-            "model": request.model, "compel_enabled": self.syntax == PromptSyntax::Compel,
-            "compel_weights": request.compel_weights,
-        })
+        let family_type = request.job_type.strip_prefix("wan_").unwrap_or(&request.job_type);
+        JobPayload {
+            id: self.job_id,
+            job_id: self.job_id,
+            user_id: self.user,
+            prompt: self.prompts.sent.clone(),
+            negative_prompt: self.negative.to_string(),
+            family_type: family_type.to_string(),
+            job_type: request.job_type.clone(),
+            quality: self.quality,
+            format: self.format().to_string(),
+            content_type: self.tier.name().to_string(),
+            config: self.config(),
+            metadata: request.metadata.clone(),
+            model: request.model.clone(),
+            compel_enabled: self.syntax == PromptSyntax::Compel,
+            compel_weights: request.compel_weights.clone(),
+        }
     }
 
-    fn config(&self) -> Json {
+    fn config(&self) -> JobConfig {
         let request = self.request;
         let resolution = match request.member("aspect_ratio") {
             Some("16:9") => "1024x576",
@@ -105,32 +115,32 @@ impl NewJob<'_> {
             _ => "1024x1024",
         };
         let pipeline = match (self.is_video, self.mode) {
-            (true, _) => "video",
-            (false, Mode::FromText) => "txt2img",
-            (false, _) => "img2img",
+            (true, _) => Pipeline::Video,
+            (false, Mode::FromText) => Pipeline::Txt2img,
+            (false, _) => Pipeline::Img2img,
         };
         let (denoise, guidance, steps) = self.mode.numbers(request);
-        let mut config = json!({
-            "pipeline": pipeline, "num_images": self.num_images, "num_inference_steps": steps,
-            "guidance_scale": guidance, "denoise_strength": denoise, "resolution": resolution,
-            "seed": request.seed, "width": request.width, "height": request.height,
-            "scheduler": request.scheduler, "prompt_syntax": self.syntax,
-        });
-        for (name, picture) in [("image", &self.pictures.reference), ("mask", &self.pictures.mask)] {
-            if let Some(Reference { url, object }) = picture {
-                config[name] = json!(url);
-                config[format!("{name}_object")] = json!(object);
-            }
+        let (image, image_object) = self.pictures.reference.clone().map(Reference::into_parts).unzip();
+        let (mask, mask_object) = self.pictures.mask.clone().map(Reference::into_parts).unzip();
+        let loras = &self.prompts.loras;
+        JobConfig {
+            pipeline,
+            num_images: self.num_images,
+            num_inference_steps: steps,
+            guidance_scale: guidance,
+            denoise_strength: denoise,
+            resolution: resolution.to_string(),
+            seed: request.seed,
+            width: request.width,
+            height: request.height,
+            scheduler: request.scheduler.clone(),
+            prompt_syntax: Some(self.syntax),
+            image,
+            image_object,
+            mask,
+            mask_object,
+            loras: if loras.as_array().is_none_or(Vec::is_empty) { Json::Null } else { loras.clone() },
+            video: self.pictures.video.clone(),
         }
-        if self.prompts.loras.as_array().is_some_and(|loras| !loras.is_empty()) {
-            config["loras"] = self.prompts.loras.clone();
-        }
-        if self.is_video {
-            config["sample_solver"] = json!("dpm++");
-            if let Some(config) = config.as_object_mut() {
-                config.extend(self.pictures.frames.clone());
-            }
-        }
-        config
     }
 }

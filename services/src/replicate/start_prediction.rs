@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use actors::content_rules;
-use actors::job_scheduler::{FailJob, NotePrediction, PROVIDER_QUEUE, QueueJob};
+use actors::job_scheduler::{
+    FailJob, NotePrediction, PROVIDER_QUEUE, ProviderPayload, QueueJob, StoredPayload,
+};
 use models::Value;
 use serde_json::{Map, Value as Json, json};
 use store::query::Query;
@@ -189,7 +191,10 @@ async fn start_job(
     let decision = QueueJob {
         job,
         queue: PROVIDER_QUEUE,
-        payload: json!({"model_key": model["model_key"]}),
+        payload: StoredPayload::Provider(ProviderPayload {
+            model_key: model["model_key"].as_str().map(str::to_string),
+            prediction_id: None,
+        }),
         priority: 0,
         idempotency_key: None,
         credits: if settings.charge_credits { price_list::credits(job_type, 1) } else { 0 },

@@ -10,7 +10,7 @@ use super::{ALIKE_MAX, asset_of, blob_of, copy_file, thumbnail_beside};
 use crate::aggregate::Decision;
 use crate::file::own_path;
 use crate::job_scheduler::job_rows::by_id;
-use crate::job_scheduler::{LIBRARY_BUCKET, WORKSPACE_BUCKET, file_references};
+use crate::job_scheduler::{JobPayload, LIBRARY_BUCKET, WORKSPACE_BUCKET, file_references};
 use crate::refusal::Refusal;
 
 /// Copies a workspace asset into the library; the asset stays. A library row with the same prompt, seed, model and
@@ -187,9 +187,8 @@ impl SaveAsset {
         let [assets, entries] = ["workspace_assets", "queue.entries"].map(|name| schema().known(name));
         let Some(job) = asset[assets.at("job_id")].as_uuid() else { return Ok(None) };
         let Some(entry) = by_id(transaction, entries, job)? else { return Ok(None) };
-        let payload = entry[entries.at("payload")].as_json().unwrap_or_default();
-        let objects = ["first_frame_object", "image_object", "last_frame_object"];
-        for object in objects.iter().filter_map(|name| payload["config"][*name].as_str()) {
+        let payload = JobPayload::read(&entry[entries.at("payload")].as_json().unwrap_or_default());
+        for object in payload.unwrap_or_default().reference_objects() {
             let Some((bucket, path)) = object.split_once('/') else { continue };
             let Some(path) = own_path(self.user_id, bucket, path) else { continue };
             let extension = path.rsplit_once('.').map_or("png", |(_, extension)| extension);

@@ -2,6 +2,8 @@
 
 use serde_json::Value as Json;
 
+use crate::job_scheduler::{Quality, VideoConfig};
+
 /// Fewest and most frames of a video.
 const FRAMES: (u64, u64) = (2, 240);
 /// Fewest and most frames a second.
@@ -40,11 +42,11 @@ pub struct VideoPlan {
 impl VideoPlan {
     /// Reads `num_frames`, `fps` and `keyframes` of a job's configuration. Without key frames the seed changes from
     /// `seed` to the next; without their places they are spread evenly. The message names the field.
-    pub fn read(config: &Json, quality_is_high: bool, seed: u64) -> Result<VideoPlan, String> {
-        let (frames, fps) = if quality_is_high { (32, 16) } else { (16, 8) };
-        let frames = within(config, "num_frames", FRAMES)?.unwrap_or(frames);
-        let fps = within(config, "fps", FPS)?.unwrap_or(fps);
-        let given = match &config["keyframes"] {
+    pub fn read(config: &VideoConfig, quality: Quality, seed: u64) -> Result<VideoPlan, String> {
+        let (frames, fps) = if quality == Quality::High { (32, 16) } else { (16, 8) };
+        let frames = within("num_frames", config.num_frames, FRAMES)?.unwrap_or(frames);
+        let fps = within("fps", config.fps, FPS)?.unwrap_or(fps);
+        let given = match &config.keyframes {
             Json::Null => &[][..],
             Json::Array(given) => given,
             _ => return Err("keyframes: not a list".into()),
@@ -142,17 +144,16 @@ impl VideoPlan {
 }
 
 /// Checks the fields of a video before it is queued.
-pub fn check_video(config: &Json) -> Result<(), String> {
-    VideoPlan::read(config, false, 0).map(|_| ())
+pub fn check_video(config: &VideoConfig) -> Result<(), String> {
+    VideoPlan::read(config, Quality::Fast, 0).map(|_| ())
 }
 
-fn within(config: &Json, field: &str, (least, most): (u64, u64)) -> Result<Option<u64>, String> {
-    match &config[field] {
-        Json::Null => Ok(None),
-        number => match number.as_u64().filter(|number| (least..=most).contains(number)) {
-            Some(number) => Ok(Some(number)),
-            None => Err(format!("{field}: {number} is not within {least} to {most}")),
-        },
+fn within(field: &str, given: Option<u64>, (least, most): (u64, u64)) -> Result<Option<u64>, String> {
+    match given {
+        Some(number) if !(least..=most).contains(&number) => {
+            Err(format!("{field}: {number} is not within {least} to {most}"))
+        }
+        given => Ok(given),
     }
 }
 
@@ -161,11 +162,14 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn config(num_frames: Option<u64>, fps: Option<u64>, keyframes: Json) -> VideoConfig {
+        VideoConfig { num_frames, fps, keyframes, ..VideoConfig::default() }
+    }
+
     #[test]
     fn key_frames_are_spread_and_passed_in_turn() {
-        let config = json!({"num_frames": 9, "fps": 4, "keyframes": [
-            {"prompt": "a", "seed": 1}, {"prompt": "b"}, {"seed": 3}]});
-        let plan = VideoPlan::read(&config, true, 0).expect("it reads");
+        let keyframes = json!([{"prompt": "a", "seed": 1}, {"prompt": "b"}, {"seed": 3}]);
+        let plan = VideoPlan::read(&config(Some(9), Some(4), keyframes), Quality::High, 0).expect("it reads");
         assert_eq!(plan.keyframes.iter().map(|key| key.frame).collect::<Vec<_>>(), [0, 4, 8]);
         let at = |frame| {
             let (from, to, t) = plan.between(frame);
@@ -174,38 +178,37 @@ mod tests {
         assert_eq!([at(0), at(2), at(4), at(6), at(8)].map(|at| at.2), [0.0, 0.5, 0.0, 0.5, 1.0]);
         assert_eq!((at(3).0, at(4).0, at(8).1), (0, 4, 8));
         assert_eq!(plan.seconds(), 3);
-        let plain = VideoPlan::read(&json!({}), false, 7).expect("defaults");
+        let plain = VideoPlan::read(&VideoConfig::default(), Quality::Fast, 7).expect("defaults");
         assert_eq!((plain.frames, plain.fps, plain.seconds()), (16, 8, 2));
         assert_eq!(plain.between(15).1.seed, Some(8));
         // The last key frame holds to the end.
-        let held = json!({"num_frames": 9, "keyframes": [{"frame": 0}, {"frame": 3}]});
-        assert_eq!(VideoPlan::read(&held, false, 0).expect("it reads").between(7).2, 1.0);
+        let held = config(Some(9), None, json!([{"frame": 0}, {"frame": 3}]));
+        assert_eq!(VideoPlan::read(&held, Quality::Fast, 0).expect("it reads").between(7).2, 1.0);
     }
 
     #[test]
     fn what_cannot_be_is_named() {
+        let keys = |keyframes: Json| config(None, None, keyframes);
         for (config, field) in [
-            (json!({"num_frames": 1}), "num_frames"),
-            (json!({"num_frames": 1000}), "num_frames"),
-            (json!({"num_frames": -3}), "num_frames"),
-            (json!({"fps": 0}), "fps"),
-            (json!({"fps": 2.5}), "fps"),
-            (json!({"keyframes": "many"}), "keyframes:"),
-            (json!({"keyframes": [{}]}), "keyframes:"),
-            (json!({"keyframes": vec![json!({}); 17], "num_frames": 100}), "keyframes:"),
-            (json!({"keyframes": vec![json!({}); 4], "num_frames": 3}), "keyframes:"),
-            (json!({"keyframes": [{}, 3]}), "keyframes[1]:"),
-            (json!({"keyframes": [{}, {"frame": 2}]}), "keyframes:"),
-            (json!({"keyframes": [{"frame": 1}, {"frame": 2}]}), "keyframes[0].frame"),
-            (json!({"keyframes": [{"frame": 0}, {"frame": 0}]}), "keyframes[1].frame"),
-            (json!({"keyframes": [{"frame": 0}, {"frame": 16}]}), "keyframes[1].frame"),
-            (json!({"keyframes": [{"seed": -1}, {}]}), "keyframes[0].seed"),
-            (json!({"keyframes": [{"prompt": 5}, {}]}), "keyframes[0].prompt"),
+            (config(Some(1), None, Json::Null), "num_frames"),
+            (config(Some(1000), None, Json::Null), "num_frames"),
+            (config(None, Some(0), Json::Null), "fps"),
+            (keys(json!("many")), "keyframes:"),
+            (keys(json!([{}])), "keyframes:"),
+            (config(Some(100), None, json!(vec![json!({}); 17])), "keyframes:"),
+            (config(Some(3), None, json!(vec![json!({}); 4])), "keyframes:"),
+            (keys(json!([{}, 3])), "keyframes[1]:"),
+            (keys(json!([{}, {"frame": 2}])), "keyframes:"),
+            (keys(json!([{"frame": 1}, {"frame": 2}])), "keyframes[0].frame"),
+            (keys(json!([{"frame": 0}, {"frame": 0}])), "keyframes[1].frame"),
+            (keys(json!([{"frame": 0}, {"frame": 16}])), "keyframes[1].frame"),
+            (keys(json!([{"seed": -1}, {}])), "keyframes[0].seed"),
+            (keys(json!([{"prompt": 5}, {}])), "keyframes[0].prompt"),
         ] {
             let error = check_video(&config).expect_err("refused");
-            assert!(error.starts_with(field), "{config}: {error}");
+            assert!(error.starts_with(field), "{config:?}: {error}");
         }
-        let plan = VideoPlan::read(&json!({"num_frames": 240}), false, 0).expect("it reads");
+        let plan = VideoPlan::read(&config(Some(240), None, Json::Null), Quality::Fast, 0).expect("it reads");
         assert!(plan.check_size(512, 512).is_ok());
         for (width, height, field) in
             [(1024, 512, "num_frames"), (8, 64, "width"), (64, 4096, "height"), (65, 64, "width")]

@@ -1,0 +1,328 @@
+//! What a worker is sent of a job: written once when the job is queued, kept in `queue.entries.payload`, read by
+//! whoever draws it. Payloads of earlier versions are read too: a member that they lack has its default.
+
+use diffusion::prompt::PromptSyntax;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value as Json};
+use uuid::Uuid;
+
+/// A job as a worker is sent it.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobPayload {
+    /// The job, under the name that older workers read.
+    pub id: Uuid,
+    /// The job.
+    pub job_id: Uuid,
+    /// Whose it is.
+    pub user_id: Uuid,
+    /// What is to be seen, as it is drawn.
+    #[serde(deserialize_with = "null_as_default")]
+    pub prompt: String,
+    /// What is not to be seen.
+    #[serde(deserialize_with = "null_as_default")]
+    pub negative_prompt: String,
+    /// The job type without its family, as older workers read it.
+    #[serde(rename = "type", deserialize_with = "null_as_default")]
+    pub family_type: String,
+    /// `jobs.job_type`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub job_type: String,
+    /// `jobs.quality`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub quality: Quality,
+    /// `jobs.format`: `image` or `video`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub format: String,
+    /// `sfw` or `nsfw`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub content_type: String,
+    /// The numbers and pictures that it is drawn with.
+    pub config: JobConfig,
+    /// What the client sent along.
+    #[serde(deserialize_with = "null_as_default")]
+    pub metadata: Map<String, Json>,
+    /// The model; the server's own choice without one.
+    pub model: Option<String>,
+    /// Whether brackets in the prompt are Compel's, for workers that do not read `config.prompt_syntax`.
+    #[serde(deserialize_with = "null_as_default")]
+    pub compel_enabled: bool,
+    /// The client's weights for Compel.
+    pub compel_weights: Option<Json>,
+}
+
+/// How much work goes into a result whose job does not say it by number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quality {
+    /// What the model takes on its own.
+    #[default]
+    Fast,
+    /// Videos: twice the frames in the same time.
+    High,
+}
+
+impl Quality {
+    /// Its name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Quality::Fast => "fast",
+            Quality::High => "high",
+        }
+    }
+}
+
+/// What a job is drawn from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pipeline {
+    /// A prompt.
+    #[default]
+    Txt2img,
+    /// A prompt and a picture to begin with.
+    Img2img,
+    /// Prompts, and perhaps pictures to pass through.
+    Video,
+}
+
+/// The numbers and pictures that a job is drawn with; what is absent is the model's choice.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct JobConfig {
+    /// What it is drawn from.
+    #[serde(deserialize_with = "null_as_default")]
+    pub pipeline: Pipeline,
+    /// How many pictures.
+    pub num_images: u32,
+    /// Steps of the scheduler.
+    pub num_inference_steps: Option<u32>,
+    /// How strongly to follow the prompt.
+    pub guidance_scale: Option<f64>,
+    /// How far to depart from the reference, 0 to 1.
+    pub denoise_strength: Option<f64>,
+    /// A shape as `WIDTHxHEIGHT`, drawn with as many pixels as the model was trained for.
+    pub resolution: String,
+    /// Seed of the first picture.
+    pub seed: Option<u64>,
+    /// Pixels across.
+    pub width: Option<u32>,
+    /// Pixels down.
+    pub height: Option<u32>,
+    /// The scheduler by A1111's or diffusers' name.
+    pub scheduler: Option<String>,
+    /// What brackets in the prompts mean.
+    pub prompt_syntax: Option<PromptSyntax>,
+    /// Where a remote worker reads the reference.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<String>,
+    /// The same as `bucket/path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image_object: Option<String>,
+    /// Where a remote worker reads the mask: bright is redrawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+    /// The same as `bucket/path`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_object: Option<String>,
+    /// LoRAs as the client lists them; `read_loras` reads them.
+    #[serde(skip_serializing_if = "Json::is_null")]
+    pub loras: Json,
+    /// What only videos have.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    pub video: Option<VideoConfig>,
+}
+
+impl Default for JobConfig {
+    fn default() -> JobConfig {
+        JobConfig {
+            pipeline: Pipeline::default(),
+            num_images: 1,
+            num_inference_steps: None,
+            guidance_scale: None,
+            denoise_strength: None,
+            resolution: "1024x1024".into(),
+            seed: None,
+            width: None,
+            height: None,
+            scheduler: None,
+            prompt_syntax: None,
+            image: None,
+            image_object: None,
+            mask: None,
+            mask_object: None,
+            loras: Json::Null,
+            video: None,
+        }
+    }
+}
+
+/// What only videos have.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct VideoConfig {
+    /// The solver that older workers are told to use. Every video has it, which tells its members from a picture's.
+    pub sample_solver: String,
+    /// How many frames.
+    #[serde(default)]
+    pub num_frames: Option<u64>,
+    /// How many of them a second.
+    #[serde(default)]
+    pub fps: Option<u64>,
+    /// What it passes through, as the client lists it; `VideoPlan` reads it.
+    #[serde(default)]
+    pub keyframes: Json,
+    /// Where a remote worker reads the first frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_frame: Option<String>,
+    /// The same as `bucket/path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_frame_object: Option<String>,
+    /// Where a remote worker reads the last frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_frame: Option<String>,
+    /// The same as `bucket/path`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_frame_object: Option<String>,
+}
+
+/// What jobs agree in that are drawn side by side: all but prompts, seeds and references. Pictures only.
+#[derive(Clone, Debug, PartialEq)]
+pub struct BatchKey {
+    model: Option<String>,
+    compel_enabled: bool,
+    config: JobConfig,
+}
+
+impl JobPayload {
+    /// Reads a stored payload. The message names the member that is not understood.
+    pub fn read(stored: &Json) -> Result<JobPayload, String> {
+        serde_path_to_error::deserialize(stored).map_err(|error| format!("the job's payload: {error}"))
+    }
+
+    /// What other jobs must agree in to be drawn beside this one.
+    pub fn batch_key(&self) -> BatchKey {
+        BatchKey {
+            model: self.model.clone(),
+            compel_enabled: self.compel_enabled,
+            config: JobConfig {
+                seed: None,
+                image: None,
+                image_object: None,
+                mask: None,
+                ..self.config.clone()
+            },
+        }
+    }
+
+    /// Stored files that the job begins with, as `bucket/path`; what comes first is what is seen first.
+    pub fn reference_objects(&self) -> impl Iterator<Item = &str> {
+        let video = self.config.video.as_ref();
+        let first = video.and_then(|video| video.first_frame_object.as_deref());
+        let last = video.and_then(|video| video.last_frame_object.as_deref());
+        [first, self.config.image_object.as_deref(), last].into_iter().flatten()
+    }
+}
+
+/// A `null` counts as nothing said.
+fn null_as_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(from: D) -> Result<T, D::Error> {
+    Ok(Option::<T>::deserialize(from)?.unwrap_or_default())
+}
+
+/// What is kept of a job that a remote provider works on.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProviderPayload {
+    /// The model by the catalogue's key.
+    pub model_key: Option<String>,
+    /// The prediction that stands for the job, once the provider was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction_id: Option<String>,
+}
+
+impl ProviderPayload {
+    /// Reads a stored payload; one that is not understood says nothing.
+    pub fn read(stored: &Json) -> ProviderPayload {
+        ProviderPayload::deserialize(stored).unwrap_or_default()
+    }
+}
+
+/// What is stored of a job for whoever works on it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum StoredPayload {
+    /// A worker, here or remote, draws it.
+    Draw(Box<JobPayload>),
+    /// A provider works on it.
+    Provider(ProviderPayload),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    /// As version 0.1.0 wrote it, member by member.
+    fn stored_before() -> Json {
+        let id = Uuid::from_u128(7);
+        json!({
+            "id": id, "job_id": id, "user_id": Uuid::from_u128(8), "prompt": "a cat", "negative_prompt": "",
+            "type": "video_high", "job_type": "wan_video_high", "quality": "high", "format": "video",
+            "content_type": "sfw", "metadata": {"a": [1]}, "model": null, "compel_enabled": false,
+            "compel_weights": null,
+            "config": {
+                "pipeline": "video", "num_images": 1, "num_inference_steps": null, "guidance_scale": 6.0,
+                "denoise_strength": null, "resolution": "1024x576", "seed": 9_223_372_036_854_775_807u64,
+                "width": null, "height": null, "scheduler": null, "prompt_syntax": "plain",
+                "loras": ["grain", {"name": "ink", "scale": 0.5}], "sample_solver": "dpm++", "num_frames": 24,
+                "fps": null, "keyframes": null, "image": "http://x/1", "image_object": "user-library/a.png",
+                "first_frame": "http://x/2", "first_frame_object": "user-library/b.png",
+            },
+        })
+    }
+
+    #[test]
+    fn stored_payloads_are_read_and_written_alike() {
+        let stored = stored_before();
+        let payload = JobPayload::read(&stored).expect("it reads");
+        assert_eq!(payload.quality, Quality::High);
+        assert_eq!(payload.config.video.as_ref().and_then(|video| video.num_frames), Some(24));
+        assert_eq!(
+            payload.reference_objects().collect::<Vec<_>>(),
+            ["user-library/b.png", "user-library/a.png"]
+        );
+        assert_eq!(serde_json::to_value(&payload).expect("JSON"), stored);
+    }
+
+    #[test]
+    fn payloads_of_earlier_versions_lack_members() {
+        let earlier =
+            json!({"prompt": null, "quality": null, "config": {"pipeline": "img2img", "num_images": 3}});
+        let payload = JobPayload::read(&earlier).expect("it reads");
+        assert_eq!((payload.config.pipeline, payload.config.num_images), (Pipeline::Img2img, 3));
+        assert_eq!((payload.prompt.as_str(), payload.quality), ("", Quality::Fast));
+        assert_eq!(payload.config.video, None);
+        let broken = json!({"config": {"num_inference_steps": "many"}});
+        let error = JobPayload::read(&broken).expect_err("it does not read");
+        assert!(error.contains("num_inference_steps") || error.contains("config"), "{error}");
+    }
+
+    #[test]
+    fn jobs_agree_but_for_prompt_seed_and_reference() {
+        let mut payload = JobPayload::read(&stored_before()).expect("it reads");
+        let key = payload.batch_key();
+        payload.prompt = "a dog".into();
+        payload.config.seed = Some(1);
+        payload.config.image_object = None;
+        assert_eq!(payload.batch_key(), key);
+    }
+
+    #[test]
+    fn a_providers_payload_keeps_its_model() {
+        let mut payload = ProviderPayload::read(&json!({"model_key": "sdxl"}));
+        payload.prediction_id = Some("p".into());
+        assert_eq!(
+            serde_json::to_value(StoredPayload::Provider(payload)).expect("JSON"),
+            json!({"model_key": "sdxl", "prediction_id": "p"})
+        );
+        assert_eq!(ProviderPayload::read(&Json::Null), ProviderPayload::default());
+    }
+}

@@ -59,8 +59,9 @@ impl Decision for CompleteJob {
                 }
             }
         }
-        scene_and_portrait::deliver(transaction, &service, &job, &self.assets)?;
-        let metadata = merged(&job, self.metadata);
+        let mut metadata = self.metadata;
+        metadata.extend(scene_and_portrait::deliver(transaction, &service, &job, &self.assets)?);
+        let metadata = merged(&job, metadata);
         let mut values = vec![
             ("status", Value::text("completed")),
             ("completed_at", Value::now()),

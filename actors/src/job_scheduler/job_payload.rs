@@ -6,6 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use super::keep_portrait::KeepPortrait;
+
 /// A job as a worker is sent it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -49,6 +51,9 @@ pub struct JobPayload {
     pub compel_enabled: bool,
     /// The client's weights for Compel.
     pub compel_weights: Option<Json>,
+    /// What its pictures are kept as once they are drawn, beside the workspace.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub keep_portrait: Option<KeepPortrait>,
 }
 
 /// How much work goes into a result whose job does not say it by number.
@@ -58,11 +63,19 @@ pub enum Quality {
     /// What the model takes on its own.
     #[default]
     Fast,
-    /// Videos: twice the frames in the same time.
+    /// Pictures: twice the steps. Videos: twice the frames in the same time.
     High,
 }
 
 impl Quality {
+    /// How many times the steps that a model takes on its own.
+    pub fn steps_factor(self) -> u32 {
+        match self {
+            Quality::Fast => 1,
+            Quality::High => 2,
+        }
+    }
+
     /// Its name on the wire.
     pub fn name(self) -> &'static str {
         match self {
@@ -189,6 +202,7 @@ pub struct VideoConfig {
 pub struct BatchKey {
     model: Option<String>,
     compel_enabled: bool,
+    quality: Quality,
     config: JobConfig,
 }
 
@@ -203,6 +217,7 @@ impl JobPayload {
         BatchKey {
             model: self.model.clone(),
             compel_enabled: self.compel_enabled,
+            quality: self.quality,
             config: JobConfig {
                 seed: None,
                 image: None,
@@ -313,6 +328,8 @@ mod tests {
         payload.config.seed = Some(1);
         payload.config.image_object = None;
         assert_eq!(payload.batch_key(), key);
+        payload.quality = Quality::Fast;
+        assert_ne!(payload.batch_key(), key, "it is drawn with other steps");
     }
 
     #[test]

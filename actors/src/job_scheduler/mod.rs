@@ -22,6 +22,7 @@ mod finished_asset;
 mod job_payload;
 mod job_rows;
 pub(crate) mod jobs;
+mod keep_portrait;
 mod performance;
 mod provider_jobs;
 mod queue_job;
@@ -39,6 +40,7 @@ pub use job_payload::{
     BatchKey, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload, VideoConfig,
 };
 pub use jobs::is_final;
+pub use keep_portrait::{KeepPortrait, KeptPortrait, KeptPortraits};
 pub use provider_jobs::{CancelJob, NotePrediction};
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
 pub use recover_jobs::{RecoverJobs, ReturnJobs, run_recovery_loop};

@@ -1,32 +1,61 @@
 //! Jobs with a destination: a scene of a conversation, or a character's portrait.
 
 use models::{Row, Value, schema};
-use serde_json::{Value as Json, json};
+use serde_json::{Map, Value as Json, json};
 use store::query::Query;
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::finished_asset::{FinishedAsset, prompt};
-use super::job_rows::{by_id, first, jobs, set};
-use super::workspace::copy_file;
-use super::{LIBRARY_BUCKET, WORKSPACE_BUCKET};
+use super::WORKSPACE_BUCKET;
+use super::finished_asset::FinishedAsset;
+use super::job_payload::JobPayload;
+use super::job_rows::{by_id, entries, first, jobs, set};
+use super::keep_portrait::{KeepPortrait, keep_portraits};
 use crate::refusal::Refusal;
 
-/// Brings the first picture of a job to where `metadata.destination` says.
+/// Brings the pictures of a job to where its payload or `metadata.destination` says. Answers with what the job's
+/// metadata is to say of it.
 pub(super) fn deliver(
     transaction: &Transaction,
     service: &Caller,
     job: &Row,
     assets: &[FinishedAsset],
-) -> Result<(), Refusal> {
+) -> Result<Map<String, Json>, Refusal> {
     let jobs = jobs();
     let metadata = job[jobs.at("metadata")].as_json().unwrap_or_default();
-    let Some(asset) = assets.iter().find(|asset| asset.asset_type == "image") else { return Ok(()) };
-    match metadata["destination"].as_str() {
-        Some("roleplay_scene") => scene(transaction, job, &metadata, asset),
-        Some("character_portrait") => portrait(transaction, service, job, &metadata, asset),
-        _ => Ok(()),
+    let mut members = Map::new();
+    let Some(asset) = assets.iter().find(|asset| asset.asset_type == "image") else { return Ok(members) };
+    let destination = metadata["destination"].as_str();
+    if destination == Some("roleplay_scene") {
+        scene(transaction, job, &metadata, asset)?;
     }
+    let wanted = match asked_for(transaction, job)? {
+        Some(wanted) => Some(wanted),
+        None if destination == Some("character_portrait") => id_of(&metadata, "character_id")
+            .map(|id| KeepPortrait { character_id: Some(id), pose_key: None, becomes_reference: true }),
+        None => None,
+    };
+    if let Some(wanted) = wanted {
+        let mut warnings: Vec<String> =
+            serde_json::from_value(metadata["warnings"].clone()).unwrap_or_default();
+        let said = warnings.len();
+        let kept = keep_portraits(transaction, service, job, assets, &wanted, &mut warnings)?;
+        store::crash::point("portraits_kept");
+        members.insert("kept".into(), json!(kept));
+        if warnings.len() > said {
+            members.insert("warnings".into(), json!(warnings));
+        }
+    }
+    Ok(members)
+}
+
+/// What the job's payload says of keeping its pictures; its owner cannot write there.
+fn asked_for(transaction: &Transaction, job: &Row) -> Result<Option<KeepPortrait>, Refusal> {
+    let Some(id) = job[jobs().at("id")].as_uuid() else { return Ok(None) };
+    let Some(entry) = by_id(transaction, entries(), id)? else { return Ok(None) };
+    let payload = entry[entries().at("payload")].as_json().unwrap_or_default();
+    // What does not read was never drawn here; a remote worker's pictures are delivered all the same.
+    Ok(JobPayload::read(&payload).ok().and_then(|payload| payload.keep_portrait))
 }
 
 fn id_of(metadata: &Json, name: &str) -> Option<Uuid> {
@@ -94,73 +123,4 @@ fn owns_scene(transaction: &Transaction, scene: &Row, user: &Value) -> Result<bo
         }
     }
     Ok(false)
-}
-
-fn portrait(
-    transaction: &Transaction,
-    service: &Caller,
-    job: &Row,
-    metadata: &Json,
-    asset: &FinishedAsset,
-) -> Result<(), Refusal> {
-    let (jobs, characters) = (jobs(), schema().known("characters"));
-    let Some(character_id) = id_of(metadata, "character_id") else { return Ok(()) };
-    let Some(character) = by_id(transaction, characters, character_id)? else { return Ok(()) };
-    let (Some(job_id), Some(user_id)) = (job[jobs.at("id")].as_uuid(), job[jobs.at("user_id")].as_uuid())
-    else {
-        return Ok(());
-    };
-    if character[characters.at("user_id")].as_uuid() != Some(user_id) {
-        return Ok(());
-    }
-    let subtype = asset.mime_type.rsplit('/').next().unwrap_or("png");
-    let base = format!("{user_id}/{job_id}_{character_id}");
-    let (key, thumbnail) = (format!("{base}.{subtype}"), format!("{base}.thumb.webp"));
-    copy_file(transaction, service, (WORKSPACE_BUCKET, &asset.path), (LIBRARY_BUCKET, &key))?;
-    let has_thumbnail = match &asset.thumbnail_path {
-        Some(path) => {
-            copy_file(transaction, service, (WORKSPACE_BUCKET, path), (LIBRARY_BUCKET, &thumbnail))?.is_some()
-        }
-        None => false,
-    };
-    let library = schema().known("user_library");
-    let mut row = library.default_row();
-    let mut put = |column: &str, value: Value| row[library.at(column)] = value;
-    put("user_id", Value::Uuid(user_id));
-    put("asset_type", Value::text("image"));
-    put("storage_path", Value::text(&*key));
-    put("thumbnail_path", if has_thumbnail { Value::Text(thumbnail) } else { Value::Null });
-    put("file_size_bytes", Value::Int(file_size(transaction, &asset.path)?));
-    put("mime_type", Value::text(&*asset.mime_type));
-    put("original_prompt", prompt(job));
-    put("model_used", Value::text(&*asset.model_used));
-    put("generation_seed", Value::Int(asset.seed));
-    put("tags", Value::TextArray(vec![Some("character".into()), Some("portrait".into())]));
-    put("content_category", Value::text("character"));
-    put("output_type", Value::text("portrait"));
-    put("character_id", Value::Uuid(character_id));
-    let about = json!({"character_id": character_id, "job_id": job_id, "type": "character_portrait"});
-    put("roleplay_metadata", Value::json(&about));
-    if let Some((width, height)) = asset.size_px {
-        put("width", Value::Int(i64::from(width)));
-        put("height", Value::Int(i64::from(height)));
-    }
-    transaction.insert(service, library, row)?;
-    let url = Value::text(format!("{LIBRARY_BUCKET}/{key}"));
-    // The counter of portraits changed the character meanwhile: read it again.
-    let Some(character) = by_id(transaction, characters, character_id)? else { return Ok(()) };
-    let seed = i32::try_from(asset.seed).map_or(Value::Null, |seed| Value::Int(i64::from(seed)));
-    set(
-        transaction,
-        characters,
-        &character,
-        &[("image_url", url.clone()), ("reference_image_url", url), ("seed_locked", seed)],
-    )?;
-    Ok(())
-}
-
-fn file_size(transaction: &Transaction, path: &str) -> Result<i64, Refusal> {
-    let objects = schema().known("storage.objects");
-    let object = crate::file::object_row(transaction, WORKSPACE_BUCKET, path)?;
-    Ok(object.and_then(|object| object[objects.at("size")].as_i64()).unwrap_or(0))
 }

@@ -88,8 +88,11 @@ impl RenderRequest {
             Some(syntax) => syntax,
             None => prompt_syntax(None, payload.compel_enabled)?,
         };
-        if let Some(steps) = config.num_inference_steps {
-            spec.steps = steps as usize;
+        match config.num_inference_steps {
+            Some(steps) => spec.steps = steps as usize,
+            // A video of high quality has more frames instead.
+            None if self.is_video() => {}
+            None => spec.steps *= payload.quality.steps_factor() as usize,
         }
         if let Some(scale) = number("guidance_scale", config.guidance_scale)? {
             spec.guidance_scale = scale;

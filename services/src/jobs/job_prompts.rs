@@ -45,14 +45,18 @@ impl Mode {
         if self == Mode::FromText { "txt2img" } else { "i2i" }
     }
 
-    /// How far to depart from the reference, guidance and steps, by the mode's own defaults.
-    pub(crate) fn numbers(self, request: &JobRequest) -> (Option<f64>, Option<f64>, Option<u32>) {
+    /// How far to depart from the reference, guidance and steps, by the mode's own defaults; the steps of those are
+    /// multiplied.
+    pub(crate) fn numbers(
+        self,
+        request: &JobRequest,
+        steps_factor: u32,
+    ) -> (Option<f64>, Option<f64>, Option<u32>) {
         let denoise = request.denoise_strength.or(request.reference_strength.map(|strength| 1.0 - strength));
+        let steps = |own: u32| request.steps.or(Some(own * steps_factor));
         match self {
-            Mode::ExactCopy => (denoise.or(Some(0.05)), Some(1.0), request.steps.or(Some(15))),
-            Mode::Modify => {
-                (denoise.or(Some(0.20)), request.guidance_scale.or(Some(6.0)), request.steps.or(Some(20)))
-            }
+            Mode::ExactCopy => (denoise.or(Some(0.05)), Some(1.0), steps(15)),
+            Mode::Modify => (denoise.or(Some(0.20)), request.guidance_scale.or(Some(6.0)), steps(20)),
             Mode::FromText => (denoise, request.guidance_scale, request.steps),
         }
     }

@@ -1,7 +1,7 @@
 //! What a job is asked to be: a picture or a video.
 
 use actors::content_rules::ContentRating;
-use actors::job_scheduler::Quality;
+use actors::job_scheduler::{KeepPortrait, Quality};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
@@ -97,6 +97,9 @@ pub struct JobRequest {
     /// What else clients send, kept with the job.
     #[serde(default)]
     pub metadata: Map<String, Json>,
+    /// What its pictures are kept as, beside the workspace.
+    #[serde(skip)]
+    pub keep_portrait: Option<KeepPortrait>,
     /// A second job of an account with the same key is the first one.
     #[serde(skip)]
     pub idempotency_key: Option<String>,

@@ -34,6 +34,13 @@ impl NewJob<'_> {
         if self.is_video { "video" } else { "image" }
     }
 
+    /// How far to depart from the reference, guidance and steps.
+    fn numbers(&self) -> (Option<f64>, Option<f64>, Option<u32>) {
+        // A video of high quality has more frames instead.
+        let steps_factor = if self.is_video { 1 } else { self.quality.steps_factor() };
+        self.mode.numbers(self.request, steps_factor)
+    }
+
     /// The row of `jobs`.
     pub(crate) fn row(&self) -> Row {
         let NewJob { request, prompts, .. } = self;
@@ -60,7 +67,7 @@ impl NewJob<'_> {
     }
 
     fn metadata(&self) -> Json {
-        let (denoise, guidance, steps) = self.mode.numbers(self.request);
+        let (denoise, guidance, steps) = self.numbers();
         let mut kept = self.request.metadata.clone();
         for (name, value) in [
             ("reference_image_url", self.request.reference_image_url.as_deref().map(Json::from)),
@@ -104,6 +111,7 @@ impl NewJob<'_> {
             model: request.model.clone(),
             compel_enabled: self.syntax == PromptSyntax::Compel,
             compel_weights: request.compel_weights.clone(),
+            keep_portrait: request.keep_portrait.clone(),
         }
     }
 
@@ -119,7 +127,7 @@ impl NewJob<'_> {
             (false, Mode::FromText) => Pipeline::Txt2img,
             (false, _) => Pipeline::Img2img,
         };
-        let (denoise, guidance, steps) = self.mode.numbers(request);
+        let (denoise, guidance, steps) = self.numbers();
         let (image, image_object) = self.pictures.reference.clone().map(Reference::into_parts).unzip();
         let (mask, mask_object) = self.pictures.mask.clone().map(Reference::into_parts).unzip();
         let loras = &self.prompts.loras;

@@ -1,26 +1,31 @@
 //! What a job costs, in credits: the price list of the front end.
 
-/// Credits of a job with so many results.
-pub(crate) fn credits(job_type: &str, results: i64) -> i64 {
-    let one = match job_type {
-        "sdxl_image_high" | "rv51_high" | "image_high" | "image7b_fast_enhanced" => 2,
-        "image7b_high_enhanced" | "video_fast" | "wan_video_fast" => 3,
-        "video7b_fast_enhanced" => 4,
-        "video_high" | "wan_video_high" => 5,
-        "video7b_high_enhanced" => 6,
-        _ => 1,
+use actors::job_scheduler::Quality;
+
+/// Credits of a job with so many results. What takes twice the steps costs twice.
+pub(crate) fn credits(is_video: bool, quality: Quality, results: i64) -> i64 {
+    let one = match (is_video, quality) {
+        (false, Quality::Fast) => 1,
+        (false, Quality::High) => 2,
+        (true, Quality::Fast) => 3,
+        (true, Quality::High) => 5,
     };
     one * results.max(1)
 }
 
 #[cfg(test)]
 mod tests {
+    use super::*;
+
     #[test]
     fn prices_follow_the_list() {
-        for (job_type, results, price) in
-            [("sdxl_image_fast", 1, 1), ("sdxl_image_high", 3, 6), ("video_high", 1, 5), ("rv51_fast", 6, 6)]
-        {
-            assert_eq!(super::credits(job_type, results), price, "{job_type}");
+        for (is_video, quality, results, price) in [
+            (false, Quality::Fast, 1, 1),
+            (false, Quality::High, 3, 6),
+            (true, Quality::High, 1, 5),
+            (false, Quality::Fast, 6, 6),
+        ] {
+            assert_eq!(credits(is_video, quality, results), price, "{is_video} {quality:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A request becomes a job in the queue.
 
 use actors::content_rules::ContentRating;
-use actors::job_scheduler::{IMAGE_QUEUE, QueueJob, StoredPayload, VIDEO_QUEUE};
+use actors::job_scheduler::{IMAGE_QUEUE, Quality, QueueJob, StoredPayload, VIDEO_QUEUE};
 use actors::render::{model_warnings, prompt_syntax};
 use models::Value;
 use uuid::Uuid;
@@ -80,11 +80,10 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
     let job_id = Uuid::new_v4();
     let (key, priority) = (request.idempotency_key.take(), request.priority.clamp(-10, 10));
     let settings = &context.services.settings;
-    let credits = if settings.charge_credits {
-        price_list::credits(&request.job_type, i64::from(num_images))
-    } else {
-        0
-    };
+    // Steps of the request leave nothing for the quality of a picture to do.
+    let charged = if !is_video && request.steps.is_some() { Quality::Fast } else { quality };
+    let price = price_list::credits(is_video, charged, i64::from(num_images));
+    let credits = if settings.charge_credits { price } else { 0 };
     let queue = if is_video { VIDEO_QUEUE } else { IMAGE_QUEUE };
     let new_job = NewJob {
         job_id,

@@ -4,12 +4,9 @@ use std::time::Duration;
 
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
-use actors::file::{NewObject, put_object::PutObject};
-use models::Value;
+use actors::job_scheduler::{KeepPortrait, KeptPortraits};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use store::blob::BlobHash;
-use store::query::Query;
 use uuid::Uuid;
 
 use crate::age_gate;
@@ -20,9 +17,10 @@ use crate::jobs::await_job;
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::queue_job::queue;
 use crate::prompts::templates;
-use crate::rows::{self, position, table};
 
 const TIME_MAX: Duration = Duration::from_secs(540);
+/// Pictures of one request.
+const IMAGES_MAX: u64 = 4;
 const TAGS_MAX: usize = 8;
 const OVERRIDE_CHARS_MAX: usize = 200;
 /// Where portraits are kept.
@@ -70,9 +68,10 @@ pub struct Portraits {
     pub canon: Option<Uuid>,
 }
 
-/// Draws portraits and keeps them.
+/// Draws portraits; they are kept in the commit that ends their job, whether or not the caller still waits.
 pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Portraits, ServiceError> {
     let user = context.user()?;
+    let (count, denoise) = numbers(&request)?;
     let sheet = sheet(context, &request)?;
     if let Some(id) = request.character_id {
         let is_own = sheet.user_id().and_then(|owner| Uuid::parse_str(owner).ok()) == Some(user);
@@ -87,11 +86,10 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
     sheet.admit(tier, context.may_have_nsfw()?)?;
     let pose = pose(context, &request, tier).await?;
     let prompt = prompt(&sheet, &request, pose.as_deref());
-    let count = request.num_images.unwrap_or(1).clamp(1, 4);
     let mut job = JobRequest {
         job_type: "image_high".into(),
-        prompt: Some(prompt.clone()),
-        num_images: Some(count),
+        prompt: Some(prompt),
+        image_count: Some(count),
         seed: request.seed,
         metadata: Map::from_iter([
             ("contentType".into(), json!(tier.name())),
@@ -100,34 +98,44 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
             ("source".into(), json!("character-portrait")),
         ]),
         idempotency_key: request.idempotency_key.take(),
+        keep_portrait: Some(KeepPortrait {
+            character_id: request.character_id,
+            pose_key: request.canon_pose_key.clone().filter(|_| request.character_id.is_some()),
+            becomes_reference: false,
+        }),
         ..JobRequest::default()
     };
     if let Some(reference) = request.reference_image_url.as_deref().filter(|url| !url.trim().is_empty()) {
-        let strength = request.reference_strength.unwrap_or(0.75).clamp(0.1, 1.0);
         job.reference_image_url = Some(reference.into());
         job.metadata.insert("reference_mode".into(), json!("modify"));
-        job.denoise_strength = Some(((1.0 - strength) * 100.0).round() / 100.0);
+        job.denoise_strength = Some(denoise);
     }
-    let job = queue(context, user, job).await?.id;
-    let (_, assets) = await_job::ended(context, job, TIME_MAX).await?;
-    let mut kept = Vec::new();
-    for (index, asset) in assets.iter().take(count as usize).enumerate() {
-        kept.push(keep(context, user, &request, &prompt, asset, Kept::Portrait(index)).await?);
-    }
-    let first = kept.first().ok_or_else(|| ServiceError::not_found("the picture is gone"))?;
-    let mut canon = None;
-    if let Some(id) = request.character_id {
-        let path = format!("{BUCKET}/{}", first.name);
-        rows::update(context, "characters", id, vec![("image_url", Value::text(&*path))]).await?;
-        if request.canon_pose_key.is_some() {
-            // A file of its own, so that either can be deleted.
-            let position = keep(context, user, &request, &prompt, &assets[0], Kept::Position).await?;
-            canon = Some(position.library);
+    let queued = queue(context, user, job).await?;
+    let (job, _) = await_job::ended(context, queued.id, TIME_MAX).await?;
+    let kept: KeptPortraits = serde_json::from_value(job["metadata"]["kept"].clone()).unwrap_or_default();
+    if kept.portraits.is_empty() {
+        let mut error = ServiceError::not_found("the pictures are drawn, but none is kept");
+        if !job["metadata"]["warnings"].is_null() {
+            error = error.with("warnings", job["metadata"]["warnings"].clone());
         }
+        return Err(error.with("jobId", queued.id.to_string()));
     }
-    let portraits = kept.iter().filter_map(|kept| kept.portrait).collect();
-    let names = kept.into_iter().map(|kept| kept.name).collect();
-    Ok(Portraits { job, names, portraits, canon })
+    let portraits = kept.portraits.iter().filter_map(|kept| kept.portrait_id).collect();
+    let names = kept.portraits.into_iter().map(|kept| kept.path).collect();
+    Ok(Portraits { job: queued.id, names, portraits, canon: kept.canon_id })
+}
+
+/// How many pictures, and how much of a reference goes; refuses what is beyond the limits.
+fn numbers(request: &PortraitRequest) -> Result<(u64, f64), ServiceError> {
+    let count = request.num_images.unwrap_or(1);
+    if !(1..=IMAGES_MAX).contains(&count) {
+        return Err(ServiceError::field("numImages", format!("{count} is not within 1 to {IMAGES_MAX}")));
+    }
+    let strength = request.reference_strength.unwrap_or(0.75);
+    if !(0.1..=1.0).contains(&strength) {
+        return Err(ServiceError::field("referenceStrength", format!("{strength} is not within 0.1 to 1")));
+    }
+    Ok((count, ((1.0 - strength) * 100.0).round() / 100.0))
 }
 
 /// The character, from the table or as the caller describes it.
@@ -178,98 +186,4 @@ fn prompt(sheet: &Sheet, request: &PortraitRequest, pose: Option<&str>) -> Strin
     parts.push(more.chars().take(OVERRIDE_CHARS_MAX).collect());
     parts.retain(|part| !part.trim().is_empty());
     parts.join(", ")
-}
-
-/// What a picture is kept as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kept {
-    /// A portrait, by its place in the batch.
-    Portrait(usize),
-    /// The canon of a pose.
-    Position,
-}
-
-/// A picture that is kept.
-struct Picture {
-    name: String,
-    library: Uuid,
-    portrait: Option<Uuid>,
-}
-
-/// Keeps one picture: its file in the library's bucket, its row in the library, and, of a known character, a portrait.
-async fn keep(
-    context: &Context,
-    user: Uuid,
-    request: &PortraitRequest,
-    prompt: &str,
-    asset: &Json,
-    kept: Kept,
-) -> Result<Picture, ServiceError> {
-    let gone = || ServiceError::not_found("the picture's file is gone");
-    let from = asset["temp_storage_path"].as_str().unwrap_or_default();
-    let query = Query::all(position("storage.objects"))
-        .equal("bucket_id", Value::text("workspace-temp"))
-        .equal("name", Value::text(from));
-    let object = context.rows(query).await?.pop().ok_or_else(gone)?;
-    let blob = object["blob_hash"].as_str().and_then(BlobHash::parse).ok_or_else(gone)?;
-    let size = object["size"].as_u64().unwrap_or(0);
-    let whose = request.character_id.map_or_else(|| "new".to_string(), |id| id.to_string());
-    let now = chrono::Utc::now().timestamp_millis();
-    let (mark, kind) = match kept {
-        Kept::Portrait(index) => (index.to_string(), "portrait"),
-        Kept::Position => ("canon".to_string(), "position"),
-    };
-    let name = format!("{user}/portraits/{whose}_{now}_{mark}.png");
-    let object = NewObject {
-        bucket: BUCKET.into(),
-        name: name.clone(),
-        owner: Some(user),
-        blob,
-        size,
-        mime_type: "image/png".into(),
-        cache_control: Some("max-age=3600".into()),
-        user_metadata: None,
-    };
-    context.ask_elevated(PutObject { object, upsert: true }).await?;
-    let tags = Value::TextArray(vec![Some("character".into()), Some(kind.into())]);
-    let about = json!({"character_id": request.character_id, "type": "character_portrait",
-        "pose_key": request.canon_pose_key});
-    let mut library = vec![
-        ("user_id", Value::Uuid(user)),
-        ("asset_type", Value::text("image")),
-        ("storage_path", Value::text(&*name)),
-        ("file_size_bytes", Value::Int(size as i64)),
-        ("mime_type", Value::text("image/png")),
-        ("original_prompt", Value::text(prompt)),
-        ("model_used", Value::text(asset["model_used"].as_str().unwrap_or("unknown"))),
-        ("tags", tags),
-        ("content_category", Value::text("character")),
-        ("output_type", Value::text(kind)),
-        ("roleplay_metadata", Value::json(&about)),
-    ];
-    if let Some(seed) = asset["generation_seed"].as_i64() {
-        library.push(("generation_seed", Value::Int(seed)));
-    }
-    library.extend(request.character_id.map(|id| ("character_id", Value::Uuid(id))));
-    let label = request.canon_pose_key.as_deref().filter(|_| kept == Kept::Position);
-    library.extend(label.map(|label| ("label", Value::text(label))));
-    let library = rows::insert(context, "user_library", library).await?;
-    let character = request.character_id.filter(|_| kept != Kept::Position);
-    let Some(character) = character else { return Ok(Picture { name, library, portrait: None }) };
-    let portraits = table("character_portraits");
-    let known = Query::all(portraits.id).equal("character_id", Value::Uuid(character)).limit(1);
-    let is_first = context.rows(known).await?.is_empty();
-    let portrait = rows::insert(
-        context,
-        "character_portraits",
-        vec![
-            ("character_id", Value::Uuid(character)),
-            ("image_url", Value::text(format!("{BUCKET}/{name}"))),
-            ("prompt", Value::text(prompt)),
-            ("is_primary", Value::Bool(is_first)),
-            ("generation_metadata", Value::json(&json!({"seed": asset["generation_seed"]}))),
-        ],
-    )
-    .await?;
-    Ok(Picture { name, library, portrait: Some(portrait) })
 }

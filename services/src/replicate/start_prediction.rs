@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actors::content_rules;
 use actors::job_scheduler::{
-    FailJob, NotePrediction, PROVIDER_QUEUE, ProviderPayload, QueueJob, StoredPayload,
+    FailJob, NotePrediction, PROVIDER_QUEUE, ProviderPayload, Quality, QueueJob, StoredPayload,
 };
 use models::Value;
 use serde_json::{Map, Value as Json, json};
@@ -145,9 +145,9 @@ async fn provider_of(context: &Context, model: &Json) -> Result<Json, ServiceErr
 }
 
 /// Model family, the job type that the table takes, and quality.
-fn family(job_type: &str) -> (&'static str, &'static str, &'static str) {
+fn family(job_type: &str) -> (&'static str, &'static str, Quality) {
     let high = job_type.contains("high");
-    let quality = if high { "high" } else { "fast" };
+    let quality = if high { Quality::High } else { Quality::Fast };
     let pick = |fast, slow| if high { slow } else { fast };
     match job_type {
         kind if kind.contains("sdxl") => ("sdxl", pick("sdxl_image_fast", "sdxl_image_high"), quality),
@@ -164,7 +164,7 @@ async fn start_job(
     prompt: &str,
     job_type: &str,
     family: &str,
-    quality: &str,
+    quality: Quality,
     metadata: &Map<String, Json>,
     model: &Json,
 ) -> Result<Uuid, ServiceError> {
@@ -181,7 +181,7 @@ async fn start_job(
     set("user_id", Value::Uuid(user));
     set("job_type", Value::text(job_type));
     set("format", Value::text("image"));
-    set("quality", Value::text(quality));
+    set("quality", Value::text(quality.name()));
     set("model_type", Value::text(family));
     set("original_prompt", Value::text(prompt));
     set("metadata", Value::json(&Json::Object(kept)));
@@ -197,7 +197,7 @@ async fn start_job(
         }),
         priority: 0,
         idempotency_key: None,
-        credits: if settings.charge_credits { price_list::credits(job_type, 1) } else { 0 },
+        credits: if settings.charge_credits { price_list::credits(false, quality, 1) } else { 0 },
         limits: settings.queue_limits,
     };
     context.ask(decision).await?;

@@ -48,14 +48,18 @@ pub(super) async fn draw(
     let delivery = request.delivery()?;
     let mut job = request.job(reference, mask)?;
     job.idempotency_key = idempotency_key(headers)?;
-    let queued = queue(context, user, job).await;
-    let id = queued.map_err(|error| refusal(request, error))?.id;
+    let queued = queue(context, user, job).await.map_err(|error| refusal(request, error))?;
+    let id = queued.id;
     let (_, assets) = await_job::ended(context, id, WAIT_MAX).await.map_err(|error| failure(id, &error))?;
     let mut data = Vec::new();
     for asset in assets {
         data.push(deliver(context, &asset, delivery).await?);
     }
-    Ok(json!({"created": chrono::Utc::now().timestamp(), "data": data, "job_id": id}))
+    let mut answer = json!({"created": chrono::Utc::now().timestamp(), "data": data, "job_id": id});
+    if !queued.warnings.is_empty() {
+        answer["warnings"] = json!(queued.warnings);
+    }
+    Ok(answer)
 }
 
 /// A request that was refused when the job was queued, in the dialect's own fields.

@@ -4,5 +4,6 @@ pub mod card_columns;
 pub mod card_rating;
 pub(crate) mod character_scenes;
 pub(crate) mod characters;
+pub mod consistency;
 pub mod import_character;
 pub mod mend_scenes;

@@ -69,6 +69,11 @@ impl Sheet {
         self.row[column].as_str().unwrap_or_default().trim()
     }
 
+    /// A column whatever it holds; null without one.
+    pub fn document(&self, column: &str) -> &Json {
+        &self.row[column]
+    }
+
     /// What others call it, which is what `{{char}}` means: the nickname of its card, or else its name.
     pub fn nickname(&self) -> &str {
         Some(self.text("display_name")).filter(|name| !name.is_empty()).unwrap_or(&self.name)

@@ -1,5 +1,6 @@
 //! A turn of a roleplay, and its beginning with a greeting.
 
+use actors::character::consistency::ConsistencySettings;
 use actors::content_rules;
 use actors::conversation::chat::{StoresSaid, Turn};
 use actors::conversation::history::MemoryTier;
@@ -17,6 +18,7 @@ use crate::conversations::participants;
 use crate::conversations::turn::{PreparedTurn, TurnFacts, checked, memory_tier, or_default, sampling};
 use crate::error::ServiceError;
 use crate::ids::uuid;
+use crate::jobs::character_steering::foresee;
 use crate::prompts::templates;
 
 /// Messages of the history that go into the prompt.
@@ -78,8 +80,9 @@ pub struct Request {
     pub selected_i2i_model: Option<String>,
     /// A picture to begin with.
     pub scene_preview_image_url: Option<String>,
-    /// `denoise_strength` and `seed_value` of the picture.
-    pub consistency_settings: Json,
+    /// How the character is kept recognisable in the picture; wins over what its row says.
+    #[serde(deserialize_with = "or_default")]
+    pub consistency_settings: ConsistencySettings,
     /// The scene before.
     pub previous_scene_id: Option<Uuid>,
     /// The picture of the scene before.
@@ -108,6 +111,7 @@ pub struct Beginning {
 /// Finds the conversation, or makes the row of a new one, and what opens it. The opening of a scene is the model's; without
 /// one, the character opens the conversation with a greeting if it can.
 pub async fn begin(context: &Context, request: &mut Request) -> Result<Beginning, ServiceError> {
+    request.check_consistency()?;
     let is_new = request.conversation_id.is_none();
     let conversation = match request.conversation_id {
         Some(id) => participants::conversation(context, id).await?,
@@ -134,6 +138,13 @@ pub async fn begin(context: &Context, request: &mut Request) -> Result<Beginning
 }
 
 impl Request {
+    /// Refuses numbers of the picture that cannot be followed.
+    fn check_consistency(&self) -> Result<(), ServiceError> {
+        let checked = self.consistency_settings.check();
+        checked
+            .map_err(|(field, reason)| ServiceError::field(format!("consistency_settings.{field}"), reason))
+    }
+
     /// Whether the person says something.
     pub fn says_something(&self) -> bool {
         self.message.as_deref().is_some_and(|message| !message.trim().is_empty())
@@ -207,6 +218,7 @@ pub async fn prepare_in(
     if !request.says_something() && !request.kickoff {
         return Err(missing("message"));
     }
+    request.check_consistency()?;
     let user_id = participants::owner(conversation)?;
     let sheet = participants::character(context, character)?;
     let tier = age_gate::rating_in(context, request.content_tier.as_deref(), conversation, &sheet).await?;
@@ -230,6 +242,12 @@ pub async fn prepare_in(
     setting.template_source = template.describe();
     setting.style = vec![format!("Answer in at most 150 words. {}", setting.speaker_style())];
     let stored_character = uuid(&conversation["character_id"]);
+    let warnings = match &setting.character {
+        Some(character) if request.scene_generation => {
+            foresee(context, user_id, character, &request.consistency_settings).warnings
+        }
+        _ => Vec::new(),
+    };
     let turn = Turn {
         claims: context.claims.clone(),
         user_id,
@@ -250,7 +268,7 @@ pub async fn prepare_in(
         setting,
         asked: json!({"function": "roleplay-chat", "body": request}),
     };
-    Ok(PreparedTurn { turn, facts: TurnFacts::Roleplay { draws_scene: request.scene_generation } })
+    Ok(PreparedTurn { turn, facts: TurnFacts::Roleplay { draws_scene: request.scene_generation, warnings } })
 }
 
 /// The scene in words, with what the client remembers of the conversation.

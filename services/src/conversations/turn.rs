@@ -34,6 +34,8 @@ pub enum TurnFacts {
     Roleplay {
         /// Whether a picture of the scene follows.
         draws_scene: bool,
+        /// What of the request or the character will not bear on that picture, and why.
+        warnings: Vec<String>,
     },
 }
 

@@ -1,13 +1,14 @@
 //! The pictures that a job begins with, checked and resolved before anything is queued.
 
 use actors::job_scheduler::VideoConfig;
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::files::reference_picture::{self, Reference};
 use crate::jobs::job_fields::{VideoFields, reference};
-use crate::jobs::job_prompts::Mode;
+use crate::jobs::job_prompts::{Mode, before};
 use crate::jobs::job_request::JobRequest;
 
 /// What a job begins with.
@@ -44,6 +45,7 @@ impl JobPictures {
         request: &JobRequest,
         mode: Mode,
         is_video: bool,
+        base_prompt: Option<&str>,
     ) -> Result<JobPictures, ServiceError> {
         let given = request.reference_image_url.as_deref();
         let image = given.filter(|_| !is_video && mode != Mode::FromText);
@@ -54,10 +56,11 @@ impl JobPictures {
             return Err(ServiceError::field("mask_image_url", needs));
         }
         let mask = reference(context, user, "mask_image_url", mask).await?;
+        let keyframes = keyframes(&request.keyframes, base_prompt);
         let of_video = VideoFields {
             num_frames: request.num_frames,
             fps: request.fps,
-            keyframes: &request.keyframes,
+            keyframes: &keyframes,
             first_frame: request.member("start_reference_url"),
             last_frame: request.member("end_reference_url"),
         };
@@ -68,4 +71,17 @@ impl JobPictures {
         let (image, video) = of_video.config(context, user, given).await?;
         Ok(JobPictures { reference: image, mask, video: Some(video) })
     }
+}
+
+/// The key frames of a video, each of whose prompts says whom it shows.
+fn keyframes(given: &Json, base_prompt: Option<&str>) -> Json {
+    let mut keyframes = given.clone();
+    if let Some(base) = base_prompt {
+        for keyframe in keyframes.as_array_mut().into_iter().flatten() {
+            if let Some(prompt) = keyframe["prompt"].as_str().map(|prompt| before(base, prompt)) {
+                keyframe["prompt"] = prompt.into();
+            }
+        }
+    }
+    keyframes
 }

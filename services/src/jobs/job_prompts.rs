@@ -19,6 +19,8 @@ pub(crate) enum Mode {
     ExactCopy,
     /// Drawn anew, with changes.
     Modify,
+    /// Drawn from the words, over the picture of the character that they are about.
+    OverCharacter,
     /// There is none, or nothing to do with it.
     FromText,
 }
@@ -57,7 +59,7 @@ impl Mode {
         match self {
             Mode::ExactCopy => (denoise.or(Some(0.05)), Some(1.0), steps(15)),
             Mode::Modify => (denoise.or(Some(0.20)), request.guidance_scale.or(Some(6.0)), steps(20)),
-            Mode::FromText => (denoise, request.guidance_scale, request.steps),
+            Mode::FromText | Mode::OverCharacter => (denoise, request.guidance_scale, request.steps),
         }
     }
 }
@@ -87,6 +89,7 @@ impl JobPrompts {
         request: &JobRequest,
         mode: Mode,
         syntax: PromptSyntax,
+        base_prompt: Option<&str>,
     ) -> Result<JobPrompts, ServiceError> {
         let original = said(request).to_string();
         let mut tags = Tags { reads: syntax.is_a1111(), found: Vec::new() };
@@ -100,13 +103,17 @@ impl JobPrompts {
                 (known.map(str::to_string), known.map(|_| "original_from_metadata".to_string()))
             }
             (Mode::Modify, None) => enhance_for_job::modify(context, &prompt, request).await,
-            (Mode::FromText, None) => {
+            (Mode::FromText | Mode::OverCharacter, None) => {
                 enhance_for_job::for_job(context, &prompt, &request.job_type, &request.metadata).await
             }
         };
         let sent = match &enhanced {
             Some(enhanced) => tags.take("enhanced_prompt", enhanced)?,
             None => prompt,
+        };
+        let sent = match base_prompt {
+            Some(base) => before(&tags.take("base_prompt", base)?, &sent),
+            None => sent,
         };
         tags.refuse_in(&request.keyframes)?;
         Ok(JobPrompts { original, enhanced, template_name, sent, loras: tags.with(&request.loras) })
@@ -121,6 +128,15 @@ impl JobPrompts {
             content_rules::check(tier, name, text)?;
         }
         job_fields::check_keyframe_texts(tier, keyframes, PROMPT_CHARS_MAX)
+    }
+}
+
+/// The words of a character before those of a prompt, unless they stand there already.
+pub(crate) fn before(base: &str, prompt: &str) -> String {
+    match prompt.trim() {
+        "" => base.to_string(),
+        words if words.starts_with(base.trim()) => prompt.to_string(),
+        _ => format!("{base}, {prompt}"),
     }
 }
 

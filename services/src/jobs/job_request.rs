@@ -1,9 +1,11 @@
 //! What a job is asked to be: a picture or a video.
 
+use actors::character::consistency::ConsistencySettings;
 use actors::content_rules::ContentRating;
+use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{KeepPortrait, Quality};
 use serde::Deserialize;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::age_gate;
@@ -97,6 +99,21 @@ pub struct JobRequest {
     /// What else clients send, kept with the job.
     #[serde(default)]
     pub metadata: Map<String, Json>,
+    /// The character that is drawn; `metadata.character_id` names it too.
+    #[serde(alias = "characterId")]
+    pub character_id: Option<Uuid>,
+    /// How the character is kept recognisable; wins over what its row says.
+    #[serde(alias = "consistencySettings")]
+    pub consistency_settings: Option<ConsistencySettings>,
+    /// The method alone.
+    #[serde(alias = "consistencyMethod")]
+    pub consistency_method: Option<String>,
+    /// The character where it is known already, or is not stored.
+    #[serde(skip)]
+    pub character: Option<Sheet>,
+    /// How much of the character's reference goes where neither the request nor the character says.
+    #[serde(skip)]
+    pub character_denoise: Option<f64>,
     /// What its pictures are kept as, beside the workspace.
     #[serde(skip)]
     pub keep_portrait: Option<KeepPortrait>,
@@ -126,6 +143,9 @@ impl JobRequest {
                 *text = None;
             }
         }
+        if let Some(id) = self.character_id {
+            self.metadata.insert("character_id".into(), json!(id));
+        }
         let metadata = &self.metadata;
         let given = |name: &str| metadata.get(name).filter(|value| !value.is_null());
         let number = |name: &str| given(name).and_then(Json::as_u64);
@@ -141,6 +161,14 @@ impl JobRequest {
             self.negative_prompt.take().or_else(|| text("negative_prompt").map(str::to_string));
         self.reference_image_url =
             self.reference_image_url.take().or_else(|| text("reference_image_url").map(str::to_string));
+    }
+
+    /// How the character is to be kept recognisable, as far as the request says.
+    pub(crate) fn consistency(&self) -> ConsistencySettings {
+        let mut settings = self.consistency_settings.clone().unwrap_or_default();
+        let method = self.consistency_method.as_deref().or(self.member("consistency_method"));
+        settings.method = settings.method.or(method.map(str::to_string));
+        settings
     }
 
     /// A text of the metadata that is not empty.
@@ -216,6 +244,10 @@ impl JobRequest {
         };
         within("steps", self.steps.map(f64::from), 1.0, 200.0)?;
         within("guidance_scale", self.guidance_scale, 0.0, 100.0)?;
+        let settings = self.consistency_settings.as_ref().map_or(Ok(()), ConsistencySettings::check);
+        settings.map_err(|(field, reason)| {
+            ServiceError::field(format!("consistency_settings.{field}"), reason)
+        })?;
         within("denoise_strength", self.denoise_strength, 0.0, 1.0)?;
         within("reference_strength", self.reference_strength, 0.0, 1.0)?;
         within("width", self.width.map(f64::from), 8.0, 4096.0)?;

@@ -1,6 +1,7 @@
 //! Jobs: what is asked for, what is made of it, and waiting for its end.
 
 pub mod await_job;
+pub(crate) mod character_steering;
 pub(crate) mod depicted_characters;
 mod enhance_for_job;
 pub mod job_assets;

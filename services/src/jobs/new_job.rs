@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
 use crate::files::reference_picture::Reference;
+use crate::jobs::character_steering::Steering;
 use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
@@ -25,6 +26,7 @@ pub(crate) struct NewJob<'a> {
     pub syntax: PromptSyntax,
     pub prompts: &'a JobPrompts,
     pub pictures: &'a JobPictures,
+    pub steering: &'a Steering,
     pub negative: &'a str,
     pub num_images: u32,
 }
@@ -79,6 +81,12 @@ impl NewJob<'_> {
             if let Some(value) = value {
                 kept.insert(name.into(), value);
             }
+        }
+        if let Some(about) = &self.steering.about {
+            kept.insert("consistency".into(), about.clone());
+        }
+        if !self.steering.warnings.is_empty() {
+            kept.insert("warnings".into(), json!(self.steering.warnings));
         }
         kept.insert("generation_mode".into(), json!(self.mode.generation_mode()));
         kept.insert(

@@ -4,10 +4,12 @@ use actors::content_rules::ContentRating;
 use actors::job_scheduler::{IMAGE_QUEUE, Quality, QueueJob, StoredPayload, VIDEO_QUEUE};
 use actors::render::{model_warnings, prompt_syntax};
 use models::Value;
+use serde_json::Value as Json;
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::jobs::character_steering::{Steering, steer};
 use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
@@ -27,7 +29,12 @@ pub struct Queued {
     pub status: String,
     /// Whether its key was known.
     pub existed: bool,
-    /// What its owner should know of what will be drawn.
+    /// What a character added to it, as its metadata says it.
+    pub about: Option<Json>,
+    /// Whether it is drawn over the character's reference.
+    pub over_character: bool,
+    /// What its owner should know of what will be drawn: what is not followed, and what the model was never trained
+    /// for. Its metadata says the same.
     pub warnings: Vec<String>,
 }
 
@@ -61,13 +68,16 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
     check_project(context, user, request.project_id).await?;
     // After the owners: whose files a request names is judged whatever else it lacks.
     request.check_complete()?;
+    // What the caller names itself was judged; what a character brings along is left out where it may not be read.
+    let mut steering = steer(context, user, &mut request, tier).await?;
 
-    let mode = Mode::of(&request);
-    let prompts = JobPrompts::of(context, &request, mode, syntax).await?;
+    let mode = if steering.over_character { Mode::OverCharacter } else { Mode::of(&request) };
+    let prompts = JobPrompts::of(context, &request, mode, syntax, steering.base_prompt.as_deref()).await?;
     prompts.check(tier, &request.keyframes)?;
     depicted_characters::refuse_minors(context, tier, &[&request.metadata]).await?;
     job_fields::check_loras(context, &prompts.loras).await?;
-    let pictures = JobPictures::of(context, user, &request, mode, is_video).await?;
+    let pictures =
+        JobPictures::of(context, user, &request, mode, is_video, steering.base_prompt.as_deref()).await?;
     let negative = negative(context, &request, mode, tier).await?;
     for (field, text) in [("prompt", prompts.sent.as_str()), ("negative_prompt", negative.as_str())] {
         if text.len() > PROMPT_BYTES_MAX {
@@ -75,7 +85,7 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
         }
     }
 
-    let warnings = warnings(context, &request, mode, &prompts);
+    steering.warnings.extend(model_warnings_of(context, &request, mode, &prompts));
     let num_images = request.num_images(is_video);
     let job_id = Uuid::new_v4();
     let (key, priority) = (request.idempotency_key.take(), request.priority.clamp(-10, 10));
@@ -96,6 +106,7 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
         syntax,
         prompts: &prompts,
         pictures: &pictures,
+        steering: &steering,
         negative: &negative,
         num_images,
     };
@@ -121,11 +132,17 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
         (true, true) => "local_videos",
         (false, _) => queue,
     };
-    Ok(Queued { id, queue, status, existed: queued.existed, warnings })
+    let Steering { about, over_character, warnings, .. } = steering;
+    Ok(Queued { id, queue, status, existed: queued.existed, about, over_character, warnings })
 }
 
 /// What the model that draws here was never trained for.
-fn warnings(context: &Context, request: &JobRequest, mode: Mode, prompts: &JobPrompts) -> Vec<String> {
+fn model_warnings_of(
+    context: &Context,
+    request: &JobRequest,
+    mode: Mode,
+    prompts: &JobPrompts,
+) -> Vec<String> {
     if context.services.render.is_none() || mode == Mode::ExactCopy {
         return Vec::new();
     }

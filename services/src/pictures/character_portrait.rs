@@ -66,6 +66,8 @@ pub struct Portraits {
     pub portraits: Vec<Uuid>,
     /// The library's row of the canon pose.
     pub canon: Option<Uuid>,
+    /// What was not followed, and why.
+    pub warnings: Vec<String>,
 }
 
 /// Draws portraits; they are kept in the commit that ends their job, whether or not the caller still waits.
@@ -103,6 +105,8 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
             pose_key: request.canon_pose_key.clone().filter(|_| request.character_id.is_some()),
             becomes_reference: false,
         }),
+        character: Some(sheet),
+        character_denoise: Some(denoise),
         ..JobRequest::default()
     };
     if let Some(reference) = request.reference_image_url.as_deref().filter(|url| !url.trim().is_empty()) {
@@ -122,7 +126,7 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
     }
     let portraits = kept.portraits.iter().filter_map(|kept| kept.portrait_id).collect();
     let names = kept.portraits.into_iter().map(|kept| kept.path).collect();
-    Ok(Portraits { job: queued.id, names, portraits, canon: kept.canon_id })
+    Ok(Portraits { job: queued.id, names, portraits, canon: kept.canon_id, warnings: queued.warnings })
 }
 
 /// How many pictures, and how much of a reference goes; refuses what is beyond the limits.

@@ -16,12 +16,17 @@ use crate::context::Context;
 use crate::conversations::roleplay_turn::Request;
 use crate::error::ServiceError;
 use crate::ids::uuid;
+use crate::jobs::character_steering::foresee;
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::queue_job::queue;
 use crate::rows::{self, position};
 
 /// So much of a reply goes into a picture's prompt, in characters.
 const REPLY_CHARS: usize = 280;
+/// How much of a picture goes that is to be changed, of the scene before, and of the character's reference.
+const MODIFICATION_DENOISE: f64 = 0.5;
+const CONTINUITY_DENOISE: f64 = 0.45;
+const CHARACTER_DENOISE: f64 = 0.65;
 /// Longest prompt, in characters.
 const PROMPT_CHARS: usize = 900;
 
@@ -58,10 +63,14 @@ pub fn after(context: &Context, running: Arc<ReplyHandle>, scene: SceneRequest) 
 async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(), ServiceError> {
     let request = &wanted.request;
     let before = reference(context, wanted).await?;
+    let settings = &request.consistency_settings;
+    let over_character =
+        before.is_none() && foresee(context, wanted.user, &wanted.character, settings).over_reference;
     let changes = request.scene_prompt_override.is_some() && request.current_scene_image_url.is_some();
     let mode = match &before {
         Some(_) if changes => "modification",
         Some(_) => "i2i",
+        None if over_character => "i2i",
         None => "t2i",
     };
     let prompt = prompt(wanted, reply);
@@ -70,10 +79,9 @@ async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(
     let mut metadata = json!({
         "scene_context": {"setting": setting}, "scene_style": request.scene_style, "content_tier": wanted.tier.name(),
     });
-    let selected = match before {
-        Some(_) => request.selected_i2i_model.as_deref().or(request.selected_image_model.as_deref()),
-        None => request.selected_image_model.as_deref(),
-    };
+    let over_picture = before.is_some() || over_character;
+    let selected = request.selected_i2i_model.as_deref().filter(|_| over_picture);
+    let selected = selected.or(request.selected_image_model.as_deref());
     let model = match selected.map(str::trim).filter(|name| !name.is_empty()) {
         Some(name) => model(context, name).await?,
         None => None,
@@ -102,17 +110,14 @@ async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(
         ],
     )
     .await?;
-    let settings = &request.consistency_settings;
-    let strength = match mode {
-        "modification" => 0.5,
-        "i2i" => 0.45,
-        _ => 0.65,
-    };
+    let strength = if mode == "modification" { MODIFICATION_DENOISE } else { CONTINUITY_DENOISE };
     let mut job = JobRequest {
         job_type: "sdxl_image_high".into(),
         prompt: Some(prompt),
         model,
-        seed: settings["seed_value"].as_u64(),
+        character: Some(wanted.character.clone()),
+        character_denoise: Some(CHARACTER_DENOISE),
+        consistency_settings: Some(settings.clone()),
         metadata: Map::from_iter([
             ("destination".into(), json!("roleplay_scene")),
             ("scene_id".into(), json!(scene)),
@@ -126,18 +131,28 @@ async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(
     if let Some((_, path)) = &before {
         job.reference_image_url = Some(path.clone());
         job.metadata.insert("reference_mode".into(), json!("modify"));
-        job.denoise_strength = Some(settings["denoise_strength"].as_f64().unwrap_or(strength));
+        job.denoise_strength = Some(settings.denoise().unwrap_or(strength));
     }
     let queued = queue(context, wanted.user, job).await;
-    let set = match &queued {
-        Ok(job) => ("job_id", Value::Uuid(job.id)),
-        Err(error) => {
-            let mut metadata = metadata;
-            metadata["error"] = json!(error.to_string());
-            ("generation_metadata", Value::json(&metadata))
+    let mut set = Vec::new();
+    match &queued {
+        Ok(job) => {
+            set.push(("job_id", Value::Uuid(job.id)));
+            if let Some(about) = &job.about {
+                metadata["consistency"] = about.clone();
+            }
+            if !job.warnings.is_empty() {
+                metadata["warnings"] = json!(job.warnings);
+            }
+            // The file of the reference turned out to be gone.
+            if over_character && !job.over_character {
+                set.push(("generation_mode", Value::text("t2i")));
+            }
         }
-    };
-    rows::update(context, "character_scenes", scene, vec![set]).await?;
+        Err(error) => metadata["error"] = json!(error.to_string()),
+    }
+    set.push(("generation_metadata", Value::json(&metadata)));
+    rows::update(context, "character_scenes", scene, set).await?;
     queued.map(|_| ())
 }
 

@@ -16,10 +16,14 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let pose_key = request.canon_pose_key.clone();
     let drawn = draw(&call.context, request).await?;
     let urls: Vec<String> = drawn.names.iter().map(|name| format!("{BUCKET}/{name}")).collect();
-    ok(json!({
+    let mut answer = json!({
         "success": true, "imageUrl": urls.first(), "imageUrls": urls, "jobId": drawn.job,
         "portraitId": drawn.portraits.first(), "portraitIds": drawn.portraits,
         "generationTimeMs": started.elapsed().as_millis() as u64, "storagePath": drawn.names.first(),
         "batchCount": drawn.names.len(), "canonId": drawn.canon, "canonPoseKey": pose_key,
-    }))
+    });
+    if !drawn.warnings.is_empty() {
+        answer["warnings"] = json!(drawn.warnings);
+    }
+    ok(answer)
 }

@@ -15,7 +15,9 @@ pub(crate) fn of(prepared: &PreparedTurn) -> Body {
         TurnFacts::Playground { context_type, template } => {
             of_playground(&prepared.turn, context_type, template)
         }
-        TurnFacts::Roleplay { draws_scene } => of_roleplay(&prepared.turn, *draws_scene),
+        TurnFacts::Roleplay { draws_scene, warnings } => {
+            of_roleplay(&prepared.turn, *draws_scene, warnings.clone())
+        }
     }
 }
 
@@ -53,7 +55,7 @@ fn used(ended: &ReplyOutcome, provider: &str, model: &str) -> String {
     }
 }
 
-fn of_roleplay(turn: &Turn, draws_scene: bool) -> Body {
+fn of_roleplay(turn: &Turn, draws_scene: bool, warnings: Vec<String>) -> Body {
     let started = std::time::Instant::now();
     let (provider, model) = (turn.chosen.provider.clone(), turn.chosen.full_name());
     let fell_back = turn.chosen.fell_back;
@@ -78,6 +80,9 @@ fn of_roleplay(turn: &Turn, draws_scene: bool) -> Body {
             body["fallbackModel"] = json!(used);
         }
         mark_scene_pending(&mut body, draws_scene);
+        if !warnings.is_empty() {
+            body["warnings"] = json!(warnings);
+        }
         body
     })
 }

@@ -17,7 +17,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let mut request: JobRequest = call.read()?;
     request.idempotency_key = idempotency_key(&call.headers)?;
     let user = call.context.user()?;
-    let Queued { id, queue, status, existed, warnings } = queue(&call.context, user, request).await?;
+    let Queued { id, queue, status, existed, warnings, .. } = queue(&call.context, user, request).await?;
     let message = if existed { "This job was queued before" } else { "Job queued successfully" };
     let mut answer = json!({"jobId": id, "status": status, "queueName": queue, "message": message});
     if !warnings.is_empty() {

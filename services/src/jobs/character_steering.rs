@@ -1,0 +1,160 @@
+//! Lets what is known of a character bear on a job that draws it: its base prompt comes first, its seed is locked, and
+//! its reference picture is what the drawing begins with. Whatever the request says itself wins.
+
+use actors::character::consistency::{Consistency, ConsistencySettings, Method};
+use actors::content_rules::{self, ContentRating};
+use actors::conversation::sheet::Sheet;
+use models::Value;
+use serde_json::{Value as Json, json};
+use store::query::Query;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::conversations::participants;
+use crate::error::{Kind, ServiceError};
+use crate::files::reference_picture;
+use crate::ids::uuid;
+use crate::jobs::job_request::JobRequest;
+use crate::rows::position;
+
+/// How far a drawing departs from the character's reference unless something says otherwise: the pose and the place are
+/// the prompt's, the looks stay.
+const DENOISE: f64 = 0.65;
+
+/// What a character adds to a job.
+#[derive(Debug, Default)]
+pub struct Steering {
+    /// Words before the prompt.
+    pub base_prompt: Option<String>,
+    /// Whether the reference picture of the request is the character's own.
+    pub over_character: bool,
+    /// What is not followed, and why.
+    pub warnings: Vec<String>,
+    /// The same as the job's metadata says it.
+    pub about: Option<Json>,
+}
+
+/// Completes a request by what is known of the character that it draws.
+pub(crate) async fn steer(
+    context: &Context,
+    user: Uuid,
+    request: &mut JobRequest,
+    tier: ContentRating,
+) -> Result<Steering, ServiceError> {
+    let mut steering = Steering::default();
+    let Some(character) = character(context, request, &mut steering.warnings)? else { return Ok(steering) };
+    let Consistency { method, base_prompt, seed, reference_image_url, denoise_strength, warnings } =
+        Consistency::of(&character, &request.consistency());
+    steering.warnings.extend(warnings);
+    if method == Method::None {
+        steering.about = Some(json!({"method": method, "character_id": known(&character)}));
+        return Ok(steering);
+    }
+    if let Some(words) = &base_prompt {
+        content_rules::check(tier, "base_prompt of the character", words)?;
+    }
+    request.seed = request.seed.or(seed);
+    let has_frames =
+        ["start_reference_url", "end_reference_url"].iter().any(|name| request.member(name).is_some());
+    if let Some(given) = reference_image_url
+        && request.reference_image_url.is_none()
+        && !has_frames
+    {
+        match readable(context, user, &given).await {
+            Ok(object) => {
+                request.reference_image_url = Some(object);
+                steering.over_character = true;
+                if request.denoise_strength.is_none() && request.reference_strength.is_none() {
+                    request.denoise_strength =
+                        denoise_strength.or(request.character_denoise).or(Some(DENOISE));
+                }
+            }
+            Err(reason) => steering.warnings.push(not_used(&reason)),
+        }
+    }
+    steering.about = Some(json!({
+        "method": method, "character_id": known(&character), "base_prompt": base_prompt.is_some(),
+        "seed": request.seed, "over_reference": steering.over_character,
+    }));
+    steering.base_prompt = base_prompt;
+    Ok(steering)
+}
+
+/// A character that is described but not stored has no id.
+fn known(character: &Sheet) -> Option<Uuid> {
+    Some(character.id).filter(|id| !id.is_nil())
+}
+
+/// The character that a request draws, as far as the caller may know it.
+fn character(
+    context: &Context,
+    request: &mut JobRequest,
+    warnings: &mut Vec<String>,
+) -> Result<Option<Sheet>, ServiceError> {
+    if let Some(character) = request.character.take() {
+        return Ok(Some(character));
+    }
+    let named = ["character_id", "characterId"].iter().find_map(|name| request.metadata.get(*name));
+    let Some(named) = named.filter(|named| !named.is_null() && named.as_str() != Some("")) else {
+        return Ok(None);
+    };
+    let unknown = "character_id: the account knows no such character, so nothing of it bears on the drawing";
+    let Some(id) = uuid(named) else {
+        warnings.push(unknown.into());
+        return Ok(None);
+    };
+    match participants::character(context, id) {
+        Ok(character) => Ok(Some(character)),
+        Err(error) if error.kind() == Kind::NotFound => {
+            warnings.push(unknown.into());
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// `bucket/path` of a character's reference picture, if the account may read it; else why not. A URL is fetched.
+async fn readable(context: &Context, user: Uuid, given: &str) -> Result<String, String> {
+    let reference =
+        reference_picture::resolve(context, user, given).await.map_err(|error| error.to_string())?;
+    let (bucket, path) = reference.object.split_once('/').unwrap_or_default();
+    let file = Query::all(position("storage.objects"))
+        .equal("bucket_id", Value::text(bucket))
+        .equal("name", Value::text(path))
+        .limit(1);
+    let found = context.rows(file).await.map_err(|error| error.to_string())?;
+    if found.is_empty() { Err("its file is gone".into()) } else { Ok(reference.object) }
+}
+
+/// What can be said of a character's part in a drawing before anything is queued.
+pub(crate) struct Foreseen {
+    /// Whether it will be drawn over the character's reference, unless the file turns out to be gone.
+    pub over_reference: bool,
+    /// What will not be followed, and why.
+    pub warnings: Vec<String>,
+}
+
+/// Looks ahead without fetching anything.
+pub(crate) fn foresee(
+    context: &Context,
+    user: Uuid,
+    character: &Sheet,
+    settings: &ConsistencySettings,
+) -> Foreseen {
+    let Consistency { reference_image_url, mut warnings, .. } = Consistency::of(character, settings);
+    let over_reference = match reference_image_url {
+        None => false,
+        Some(given) => match reference_picture::check_owner(context, user, &given) {
+            Ok(()) => true,
+            Err(error) => {
+                warnings.push(not_used(&error.to_string()));
+                false
+            }
+        },
+    };
+    Foreseen { over_reference, warnings }
+}
+
+fn not_used(reason: &str) -> String {
+    format!("the character's reference_image_url is not used: {reason}")
+}

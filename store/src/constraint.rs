@@ -34,7 +34,7 @@ pub(crate) fn check_unique(
     own: Option<&[u8]>,
 ) -> Result<(), StoreError> {
     let primary_key = keys::primary_key(table, row);
-    let stored = keys::row(&reads.inner.ids[table.id], &primary_key);
+    let stored = keys::row(&reads.ids[table.id], &primary_key);
     if own != Some(primary_key.as_slice()) && reads.source.get(&stored)?.is_some() {
         return Err(duplicate(table, table.primary_key_name(), &table.primary_key, row));
     }
@@ -135,7 +135,7 @@ fn target_exists(
     value: &Value,
 ) -> Result<bool, StoreError> {
     if target.primary_key == [column] {
-        let key = keys::row(&reads.inner.ids[target.id], &keys::primary_key_of(std::slice::from_ref(value)));
+        let key = keys::row(&reads.ids[target.id], &keys::primary_key_of(std::slice::from_ref(value)));
         return Ok(reads.source.get(&key)?.is_some());
     }
     refers_still(reads, target, column, value)

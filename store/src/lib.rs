@@ -92,7 +92,8 @@ impl Store {
 
     /// Reads of the store as it is.
     pub fn reads(&self) -> Reads<'_> {
-        Reads { inner: &self.inner, source: source::Origin::Engine(self.inner.core.engine.live()) }
+        let source = source::Origin::Engine(self.inner.core.engine.live());
+        Reads { ids: &self.inner.ids, blobs: &self.inner.blobs, source }
     }
 
     /// The blobs.

@@ -3,13 +3,16 @@
 use models::schema::IndexInfo;
 use models::{Row, TableInfo, Value};
 
+use crate::blob::BlobStore;
+use crate::catalog::TableIds;
 use crate::error::StoreError;
 use crate::source::{Origin, Source};
-use crate::{Inner, codec, encode, keys};
+use crate::{codec, encode, keys};
 
 /// A view to read from.
 pub struct Reads<'a> {
-    pub(crate) inner: &'a Inner,
+    pub(crate) ids: &'a [TableIds],
+    pub(crate) blobs: &'a BlobStore,
     pub(crate) source: Origin<'a>,
 }
 
@@ -24,10 +27,10 @@ impl<'a> Reads<'a> {
         table: &TableInfo,
         primary_key: &[u8],
     ) -> Result<Option<Row>, StoreError> {
-        let ids = &self.inner.ids[table.id];
+        let ids = &self.ids[table.id];
         match self.source.get(&keys::row(ids, primary_key))? {
             None => Ok(None),
-            Some(bytes) => codec::decode(&bytes, table, ids, &self.inner.blobs).map(Some),
+            Some(bytes) => codec::decode(&bytes, table, ids, self.blobs).map(Some),
         }
     }
 
@@ -38,7 +41,7 @@ impl<'a> Reads<'a> {
         index: usize,
         fields: &[u8],
     ) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> + use<'_, 'a> {
-        let ids = &self.inner.ids[table.id];
+        let ids = &self.ids[table.id];
         let mut from = keys::prefix(ids.id, ids.indexes[index]);
         from.extend_from_slice(fields);
         let to = encode::after_prefix(&from);
@@ -84,7 +87,7 @@ impl<'a> Reads<'a> {
         value: &Value,
         visit: &mut dyn FnMut(Row) -> bool,
     ) -> Result<(), StoreError> {
-        let ids = &self.inner.ids[table.id];
+        let ids = &self.ids[table.id];
         let mut fields = Vec::new();
         if table.primary_key.first() == Some(&column) {
             encode::value(value, false, &mut fields);
@@ -92,7 +95,7 @@ impl<'a> Reads<'a> {
             let to = encode::after_prefix(&from);
             for pair in self.source.range(from, to, false) {
                 let (_, bytes) = pair?;
-                if !visit(codec::decode(&bytes, table, ids, &self.inner.blobs)?) {
+                if !visit(codec::decode(&bytes, table, ids, self.blobs)?) {
                     return Ok(());
                 }
             }

@@ -112,7 +112,7 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
         .iter()
         .map(|column| KeyPart { column: *column, descending: false, null_as_empty: false })
         .collect();
-    let ids = &reader.reads.inner.ids[table.id];
+    let ids = &reader.reads.ids[table.id];
     for command in commands {
         match guard::implied(&reader.reads, reader.caller, table, *command)? {
             Implied::Nothing => return Ok(nothing()),

@@ -135,14 +135,14 @@ fn visit_pair(
     (key, value): Pair,
     visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
 ) -> Result<bool, StoreError> {
-    let inner = reader.reads.inner;
+    let reads = &reader.reads;
     let row = match index {
-        None => Some(codec::decode(&value, table, &inner.ids[table.id], &inner.blobs)?),
+        None => Some(codec::decode(&value, table, &reads.ids[table.id], reads.blobs)?),
         Some(_) => {
             let primary_key = keys::primary_key_in(&key, &value)
                 .ok_or_else(|| StoreError::Corrupt("an index entry has no key".into()))?;
             // A row may have gone between index and row; then it is no result.
-            reader.reads.get_encoded(table, primary_key)?
+            reads.get_encoded(table, primary_key)?
         }
     };
     match row {

@@ -33,7 +33,7 @@ impl Scene {
         model.become_default(&server);
         let (user, token) = server.sign_up("rude@example.com");
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let client = reqwest::Client::new();
+        let client = language::http_client().build().expect("a client");
         Scene { server, user, token, client, runtime, _model: model, _folder: folder }
     }
 

@@ -19,11 +19,12 @@ const STOREYS: [(&str, &[&str]); 8] = [
 ];
 
 /// Libraries that belong to one storey, or to some.
-const OWNED: [(&str, &[&str]); 8] = [
+const OWNED: [(&str, &[&str]); 9] = [
     ("sled", &["store"]),
     ("bincode", &["store"]),
     ("actix", &["actors"]),
     ("reqwest", &["language", "services"]),
+    ("rustls", &["language"]),
     ("axum", &[]),
     ("hyper", &[]),
     ("tower", &[]),
@@ -111,6 +112,9 @@ fn storeys_depend_one_way() {
         let manifest = fs::read_to_string(root().join(storey).join("Cargo.toml")).expect("a manifest");
         let dependencies = manifest.split("[dependencies]").nth(1).unwrap_or_default();
         let dependencies = dependencies.split("\n[").next().unwrap_or_default();
+        // The optimization at the top of the profile is that of dependencies.
+        let levels = workspace.split("[profile.dev.package]").nth(1).unwrap_or_default();
+        assert!(levels.contains(&format!("\n{storey}.opt-level = ")), "{storey} has no opt-level for tests");
         let depends =
             |name: &str| dependencies.lines().any(|line| line.split(['.', ' ', '=']).next() == Some(name));
         for other in members.iter().chain([&"playhouse"]).filter(|other| !may_use.contains(other)) {
@@ -340,4 +344,16 @@ fn circles_are_found() {
     };
     assert!(circles(&imports(&[("a", "b"), ("b", "c"), ("a", "c")])).is_empty());
     assert_eq!(circles(&imports(&[("a", "b"), ("b", "c"), ("c", "a"), ("c", "d")])), [["a", "b", "c"]]);
+}
+
+#[test]
+fn requests_to_other_servers_begin_in_one_place() {
+    // A client without a TLS provider panics; `language::http_client` chooses it.
+    for folder in ["src", "services", "language", "actors", "tests", "benches"] {
+        for (path, text) in texts_below(folder) {
+            let is_there = text.contains("reqwest::Client::") || text.contains("reqwest::get(");
+            let may = path.ends_with("http_client.rs") || path.ends_with("tests/tidy.rs");
+            assert!(!is_there || may, "{} makes a client of its own", path.display());
+        }
+    }
 }

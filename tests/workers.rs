@@ -48,7 +48,12 @@ fn put(server: &Server, path: &str, bytes: &'static [u8]) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let url = format!("{}/storage/v1/object/{path}", server.url);
     runtime.block_on(async {
-        let request = reqwest::Client::new().post(url).bearer_auth(&server.service).body(bytes);
+        let request = language::http_client()
+            .build()
+            .expect("a client")
+            .post(url)
+            .bearer_auth(&server.service)
+            .body(bytes);
         let answer = request.header("content-type", "video/mp4").send().await.expect("an answer");
         assert_eq!(answer.status().as_u16(), 200, "{:?}", answer.text().await);
     });

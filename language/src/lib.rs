@@ -10,6 +10,7 @@ mod fair_queue;
 pub mod fetch;
 mod generation;
 pub mod grammar;
+mod http_client;
 pub mod local;
 pub mod model_files;
 pub mod models;
@@ -27,6 +28,7 @@ pub use engine::{
 pub use engine_thread::{EngineLimits, EngineLoad};
 pub use error::LanguageError;
 pub use fetch::{FetchProgress, fetch_default_chat_model};
+pub use http_client::http_client;
 pub use local::{LocalDevice, LocalEngine};
 pub use model_files::{ModelDescription, ModelFiles, describe_model, model_name};
 pub use remote::probe::{Probe, probe};

@@ -31,7 +31,8 @@ async fn send(
 ) -> Result<Option<Json>, String> {
     let Some(url) = playhouse::running_at(&config.data) else { return Ok(None) };
     let key = keys(config)?;
-    let request = reqwest::Client::new().request(method, format!("{url}{path}"));
+    let client = language::http_client().build().map_err(|error| error.to_string())?;
+    let request = client.request(method, format!("{url}{path}"));
     let mut request = request.bearer_auth(key.service_role_key()).header("apikey", key.service_role_key());
     if let Some(body) = body {
         request = request.json(body);

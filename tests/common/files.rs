@@ -47,7 +47,7 @@ pub fn send(url: &str, method: &str, headers: &[(&str, &str)], body: &[u8]) -> r
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let method: Method = method.parse().expect("a method");
-        let mut request = reqwest::Client::new().request(method, url).body(body.to_vec());
+        let mut request = language::http_client().build()?.request(method, url).body(body.to_vec());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

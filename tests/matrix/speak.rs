@@ -38,7 +38,11 @@ impl Answer {
 
 impl Speaker {
     pub fn new(server: &Server) -> Speaker {
-        Speaker { client: reqwest::Client::new(), url: server.url.clone(), anon: server.anon.clone() }
+        Speaker {
+            client: language::http_client().build().expect("a client"),
+            url: server.url.clone(),
+            anon: server.anon.clone(),
+        }
     }
 
     /// One request below `/rest/v1/`.

@@ -33,7 +33,7 @@ pub struct Question<'q> {
 impl<'l> Spy<'l> {
     pub fn new(server: &'l Server, owner: &'l Life, asker: &'l Life) -> Spy<'l> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let client = reqwest::Client::new();
+        let client = language::http_client().build().expect("a client");
         Spy { server, owner, asker, asked: 0, wrong: Vec::new(), named: String::new(), client, runtime }
     }
 

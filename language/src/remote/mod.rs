@@ -133,7 +133,7 @@ impl RemoteEngine {
                 _ => return refused("base_url", "an http or https address is needed"),
             }
         }
-        let client = reqwest::Client::builder()
+        let client = crate::http_client()
             .connect_timeout(limits.connect)
             .read_timeout(limits.read)
             // A redirect could carry the key to somebody else.

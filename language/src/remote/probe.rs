@@ -21,8 +21,7 @@ impl Probe {
 /// Asks `GET {base}/health`, which a server that is well answers with 2xx. Follows no redirect.
 pub async fn probe(base: &str, timeout: Duration) -> Probe {
     let started = Instant::now();
-    let client =
-        reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build();
+    let client = crate::http_client().timeout(timeout).redirect(reqwest::redirect::Policy::none()).build();
     let error = match client {
         Err(error) => Some(error.to_string()),
         Ok(client) => match client.get(format!("{}/health", base.trim_end_matches('/'))).send().await {

@@ -23,7 +23,7 @@ async fn fetch_from(given: &str, private_allowed: bool) -> Result<(Vec<u8>, Stri
         let address = permitted(&url, private_allowed).await?;
         let host = url.host_str().unwrap_or_default().to_string();
         // The address that was checked is the one that is asked: a name may lead to another one a moment later.
-        let client = reqwest::Client::builder()
+        let client = language::http_client()
             .redirect(reqwest::redirect::Policy::none())
             .resolve(&host, address)
             .no_proxy()

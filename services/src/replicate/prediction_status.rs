@@ -31,7 +31,8 @@ pub async fn status_of(context: &Context, user: Uuid, prediction: &str) -> Resul
     let (_, provider) = model(context, id.as_deref()).await?;
     let unavailable = |message: String| ServiceError::new(Kind::Upstream, message);
     let (base, secret) = connection(&provider).map_err(unavailable)?;
-    let request = reqwest::Client::new().get(format!("{base}/predictions/{prediction}")).bearer_auth(secret);
+    let client = language::http_client().build().map_err(|error| unavailable(error.to_string()))?;
+    let request = client.get(format!("{base}/predictions/{prediction}")).bearer_auth(secret);
     let response = request.timeout(TIMEOUT).send().await;
     let response = response.map_err(|_| unavailable("the provider cannot be reached".into()))?;
     let mut answer: Json =

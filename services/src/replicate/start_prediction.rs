@@ -229,7 +229,8 @@ async fn predict(
         body["webhook"] = json!(webhook);
         body["webhook_events_filter"] = json!(["start", "completed"]);
     }
-    let request = reqwest::Client::new().post(format!("{base}/predictions")).bearer_auth(secret);
+    let client = language::http_client().build().map_err(|error| (500, error.to_string()))?;
+    let request = client.post(format!("{base}/predictions")).bearer_auth(secret);
     let response = request.timeout(TIMEOUT).json(&body).send().await;
     let response = response.map_err(|_| (502, "the provider cannot be reached".to_string()))?;
     let status = response.status().as_u16();

@@ -21,7 +21,7 @@ const URL_BYTES_MAX: usize = 2048;
 const FIELDS: [&str; 6] =
     ["worker_url", "worker_type", "auto_registered", "registration_method", "detection_method", "timestamp"];
 fn client(timeout: Duration) -> Result<reqwest::Client, FunctionError> {
-    let client = reqwest::Client::builder().timeout(timeout).redirect(reqwest::redirect::Policy::none());
+    let client = language::http_client().timeout(timeout).redirect(reqwest::redirect::Policy::none());
     client.build().map_err(|error| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
 }
 

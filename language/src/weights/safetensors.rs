@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 
 use safetensors::Dtype;
 use serde::Deserialize;
@@ -103,7 +103,7 @@ fn shard_names(index: &Path) -> Result<Vec<String>, LanguageError> {
 }
 
 fn read_header(
-    path: &PathBuf,
+    path: &Path,
     number: usize,
     tensors: &mut BTreeMap<String, TensorEntry>,
 ) -> Result<File, LanguageError> {

@@ -208,7 +208,7 @@ fn what_is_of_no_use_any_more_goes() {
     let scene = stage.put("character_scenes", json!({"scene_prompt": "x", "job_id": orphan}));
     assert_eq!(stage.answer("clean_orphaned_jobs", json!({})), json!(1));
     let left = stage.rows("jobs?select=id&order=created_at,id");
-    let mut expected = vec![failed, with_asset, fresh];
+    let mut expected = [failed, with_asset, fresh];
     expected[..2].sort_by_key(ToString::to_string);
     assert_eq!(left, json!(expected.iter().map(|id| json!({"id": id})).collect::<Vec<Json>>()));
     assert_eq!(stage.rows("character_scenes?select=id,job_id"), json!([{"id": scene, "job_id": null}]));

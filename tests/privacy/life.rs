@@ -207,6 +207,6 @@ impl Life {
             }
             rows.to_string()
         };
-        tables.map(|table| (table.name, read(&&table))).collect()
+        tables.map(|table| (table.name, read(&table))).collect()
     }
 }

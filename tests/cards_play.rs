@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::Server;
 use model_server::{ModelServer, Stream};
 use serde_json::{Value as Json, json};
-use talk::{assistant, character, conversation, invoke, start, told, until, user};
+use talk::{assistant, character, conversation, invoke, messages_of, start, until, user};
 
 /// A server with a model that says a few words, and an account.
 fn stage(folder: &std::path::Path) -> (ModelServer, Server, String, String) {
@@ -57,7 +57,7 @@ fn a_greeting_opens_a_conversation_without_a_model() {
     let path = format!("/rest/v1/conversations?id=eq.{chat}&select=user_id,character_id,title");
     let (_, rows) = server.call("GET", &path, &token, None);
     assert_eq!(rows, json!([{"user_id": id, "character_id": mira, "title": "Mira"}]));
-    assert_eq!(told(&server, &token, &chat), [assistant("Hello, User. I am Mira.")]);
+    assert_eq!(messages_of(&server, &token, &chat), [assistant("Hello, User. I am Mira.")]);
 
     // Another one while nothing else has been said; the first stays as a version of it.
     let (status, other) =
@@ -73,7 +73,7 @@ fn a_greeting_opens_a_conversation_without_a_model() {
     assert_eq!((status, &refused["error"]), (400, &json!("greeting: 9 is none of 0, 1, 2")));
     let third = &opened["greetings"][2]["message_id"];
     assert_eq!(invoke(&server, &token, "choose-reply", json!({"message_id": third})).1["changed"], true);
-    assert_eq!(told(&server, &token, &chat), [assistant("Psst.")]);
+    assert_eq!(messages_of(&server, &token, &chat), [assistant("Psst.")]);
     assert!(model.prompts().is_empty(), "no model was asked: {:?}", model.prompts());
 
     // The turn that follows knows the greeting, and the lore of this one alone.
@@ -126,7 +126,7 @@ fn a_conversation_made_by_rest_begins_with_the_greeting_and_exports_as_a_dialogu
     assert_eq!(answer["user_message_id"], stored[0]["id"]);
     let greeting = assistant("Hello, User. I am Mira.");
     let mut expected = vec![greeting, user("Who are you?"), assistant("I keep the light.")];
-    assert_eq!(told(&server, &token, &chat), expected);
+    assert_eq!(messages_of(&server, &token, &chat), expected);
 
     // This one does not, and names neither character nor rating nor memory.
     model.say("Nothing.");
@@ -134,12 +134,12 @@ fn a_conversation_made_by_rest_begins_with_the_greeting_and_exports_as_a_dialogu
         invoke(&server, &token, "roleplay-chat", json!({"conversation_id": chat, "message": "And at day?"}));
     assert_eq!(status, 200, "{answer}");
     expected.extend([user("And at day?"), assistant("Nothing.")]);
-    assert_eq!(told(&server, &token, &chat), expected);
+    assert_eq!(messages_of(&server, &token, &chat), expected);
     // And this one says that it will.
     let body = json!({"conversation_id": chat, "message": "Why?", "message_stored": true});
     assert_eq!(invoke(&server, &token, "roleplay-chat", body).0, 200);
     expected.push(assistant("Nothing."));
-    assert_eq!(told(&server, &token, &chat), expected);
+    assert_eq!(messages_of(&server, &token, &chat), expected);
     assert_eq!(model.last_prompt()[6], json!({"role": "user", "content": "Why?"}), "{}", model.last_prompt());
 
     let lines = export(&server, &token, &json!(chat));

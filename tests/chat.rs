@@ -9,7 +9,7 @@ use std::time::Duration;
 use common::Server;
 use model_server::{ModelServer, Stream};
 use serde_json::{Value as Json, json};
-use talk::{assistant, conversation, invoke, say, start, told, until, user};
+use talk::{assistant, conversation, invoke, messages_of, say, start, until, user};
 
 #[test]
 fn a_turn_is_stored_answered_streamed_and_explained() {
@@ -34,7 +34,7 @@ fn a_turn_is_stored_answered_streamed_and_explained() {
     }
     assert!(first["usage"]["completion_tokens"].as_u64().is_some_and(|tokens| (1..=24).contains(&tokens)));
     let response = first["response"].as_str().expect("text");
-    assert_eq!(told(&server, &token, &chat), [user("Hello there"), assistant(response)]);
+    assert_eq!(messages_of(&server, &token, &chat), [user("Hello there"), assistant(response)]);
 
     // The same seed and prompt say the same.
     let other = conversation(&server, &id, &token);
@@ -77,7 +77,7 @@ fn versions_and_branches_are_kept() {
     let one = first["response"].as_str().expect("text").to_string();
     let (_, second) = say(&server, &token, &chat, "Two");
     let two = second["response"].as_str().expect("text").to_string();
-    let whole = told(&server, &token, &chat);
+    let whole = messages_of(&server, &token, &chat);
 
     let (_, none) = invoke(&server, &token, "conversation-memory", json!({"conversation_id": chat}));
     assert_eq!((&none["key_facts"], &none["summaries"]), (&json!([]), &json!([])), "{none}");
@@ -96,7 +96,10 @@ fn versions_and_branches_are_kept() {
     assert_eq!(status, 200, "{again}");
     let other = again["response"].as_str().expect("text").to_string();
     assert_ne!(other, two);
-    assert_eq!(told(&server, &token, &chat), [user("One"), assistant(&one), user("Two"), assistant(&other)]);
+    assert_eq!(
+        messages_of(&server, &token, &chat),
+        [user("One"), assistant(&one), user("Two"), assistant(&other)]
+    );
     assert_eq!(facts(), 0);
     let (_, account) = invoke(&server, &token, "inspect-reply", json!({"message_id": again["message_id"]}));
     let versions = account["alternatives"].as_array().expect("a list");
@@ -109,17 +112,17 @@ fn versions_and_branches_are_kept() {
         invoke(&server, &token, "edit-message", json!({"message_id": first_id, "content": "Uno"}));
     assert_eq!(status, 200, "{edited}");
     let uno = edited["response"].as_str().expect("text").to_string();
-    assert_eq!(told(&server, &token, &chat), [user("Uno"), assistant(&uno)]);
+    assert_eq!(messages_of(&server, &token, &chat), [user("Uno"), assistant(&uno)]);
 
-    // Going back tells the old branch to its end, as it was told last; its first version is there as well.
+    // Going back tells the old branch to its end, as it was last; its first version is there as well.
     let back = |message: &Json| invoke(&server, &token, "choose-reply", json!({"message_id": message}));
     assert_eq!(back(&first_id).1["changed"], json!(true));
-    assert_eq!(told(&server, &token, &chat)[..3], whole[..3]);
+    assert_eq!(messages_of(&server, &token, &chat)[..3], whole[..3]);
     assert_eq!(back(&second["message_id"]).0, 200);
-    assert_eq!(told(&server, &token, &chat), whole);
+    assert_eq!(messages_of(&server, &token, &chat), whole);
     assert_eq!(facts(), 1);
     assert_eq!(back(&edited["message_id"]).0, 200);
-    assert_eq!(told(&server, &token, &chat), [user("Uno"), assistant(&uno)]);
+    assert_eq!(messages_of(&server, &token, &chat), [user("Uno"), assistant(&uno)]);
     assert_eq!(server.check()["faults"], 0);
 }
 
@@ -161,7 +164,7 @@ fn a_reply_goes_on_without_its_listener_and_stops_for_any_session() {
     assert_eq!((last.0.as_str(), &last.1["state"]), ("done", &json!("stopped")), "{last:?}");
     let said = stopped["response"].as_str().expect("text");
     assert!(said.starts_with("word 0 word 1"), "{said}");
-    assert_eq!(told(&server, &token, &chat), [user("Tell me a long story"), assistant(said)]);
+    assert_eq!(messages_of(&server, &token, &chat), [user("Tell me a long story"), assistant(said)]);
     // The provider's call is counted.
     let (_, logs) =
         server.call("GET", "/rest/v1/api_usage_logs?select=request_type,response_status", &token, None);
@@ -191,18 +194,18 @@ fn what_was_said_survives_kill_nine() {
     drop(stream);
 
     let server = start(folder.path());
-    let told_now = told(&server, &token, &chat);
-    assert_eq!(told_now[..3], [user("Hello"), assistant(&hello), user("Tell me a long story")]);
-    assert_eq!(told_now.len(), 4);
-    assert!(told_now[3].1.starts_with("word 0 word 1 word 2"), "{}", told_now[3].1);
+    let now = messages_of(&server, &token, &chat);
+    assert_eq!(now[..3], [user("Hello"), assistant(&hello), user("Tell me a long story")]);
+    assert_eq!(now.len(), 4);
+    assert!(now[3].1.starts_with("word 0 word 1 word 2"), "{}", now[3].1);
     let (_, account) = invoke(&server, &token, "inspect-reply", json!({"message_id": reply}));
-    assert_eq!((&account["state"], &account["content"]), (&json!("incomplete"), &json!(told_now[3].1)));
+    assert_eq!((&account["state"], &account["content"]), (&json!("incomplete"), &json!(now[3].1)));
 
     // The conversation goes on, and knows what was said.
     let body = json!({"conversation_id": chat, "message": "Go on", "model_provider": "local", "max_tokens": 16, "seed": 3});
     let (status, next) = invoke(&server, &token, "playground-chat", body);
     assert_eq!((status, &next["state"]), (200, &json!("complete")), "{next}");
-    assert_eq!(told(&server, &token, &chat).len(), 6);
+    assert_eq!(messages_of(&server, &token, &chat).len(), 6);
     assert_eq!(server.check()["faults"], 0);
 }
 
@@ -242,11 +245,11 @@ fn many_conversations_at_once_do_not_cross() {
         }
     });
     for (number, (person, chat)) in chats.iter().enumerate() {
-        let told = told(&server, &people[*person].1, chat);
+        let lines = messages_of(&server, &people[*person].1, chat);
         let said: Vec<&str> =
-            told.iter().filter(|line| line.0 == "user").map(|line| line.1.as_str()).collect();
+            lines.iter().filter(|line| line.0 == "user").map(|line| line.1.as_str()).collect();
         assert_eq!(said, [format!("mark{number}x0"), format!("mark{number}x1")]);
-        assert_eq!(told.len(), 4);
+        assert_eq!(lines.len(), 4);
     }
     assert_eq!(server.check()["faults"], 0);
 }
@@ -261,7 +264,7 @@ fn without_a_model_the_answer_says_what_to_do() {
     let (status, answer) = say(&server, &token, &chat, "Hello");
     assert_eq!((status, &answer["code"]), (503, &json!("NO_CHAT_MODEL")), "{answer}");
     assert!(answer["error"].as_str().is_some_and(|error| error.contains("models") && error.contains("GGUF")));
-    assert!(told(&server, &token, &chat).is_empty(), "what cannot be answered is not stored");
+    assert!(messages_of(&server, &token, &chat).is_empty(), "what cannot be answered is not stored");
     let body = json!({"conversation_id": chat, "message": "x", "model_provider": "nobody"});
     assert_eq!(invoke(&server, &token, "playground-chat", body).1["code"], "MODEL_NOT_FOUND");
 }
@@ -298,9 +301,9 @@ fn what_failed_is_answered_when_asked_again() {
     model.say("");
     let (status, failed) = say(&server, &token, &chat, "Hello");
     assert_eq!((status, &failed["code"]), (502, &json!("EMPTY_REPLY")), "{failed}");
-    assert_eq!(told(&server, &token, &chat), [user("Hello")]);
+    assert_eq!(messages_of(&server, &token, &chat), [user("Hello")]);
     model.say("Here I am.");
     let (status, answer) = invoke(&server, &token, "regenerate-reply", json!({"conversation_id": chat}));
     assert_eq!((status, &answer["response"]), (200, &json!("Here I am.")), "{answer}");
-    assert_eq!(told(&server, &token, &chat), [user("Hello"), assistant("Here I am.")]);
+    assert_eq!(messages_of(&server, &token, &chat), [user("Hello"), assistant("Here I am.")]);
 }

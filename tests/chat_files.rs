@@ -10,7 +10,7 @@ use common::Server;
 use common::files::{Answer, bearer, send};
 use model_server::ModelServer;
 use serde_json::{Value as Json, json};
-use talk::{invoke, start, told};
+use talk::{invoke, messages_of, start};
 
 fn call(server: &Server, token: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
     let authorization = bearer(token);
@@ -96,6 +96,6 @@ fn swipes_come_in_as_versions_and_versions_go_out_as_swipes() {
         (&json!("Calm."), &json!(["Calm.", "Wild.", "Asleep."]), &json!(0))
     );
     assert_eq!(out[4..], chat.lines().skip(4).map(str::to_string).collect::<Vec<_>>());
-    assert_eq!(told(&server, &token, id).len(), 5);
+    assert_eq!(messages_of(&server, &token, id).len(), 5);
     assert_eq!(server.check()["faults"], 0);
 }

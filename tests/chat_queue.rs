@@ -1,4 +1,4 @@
-//! Many conversations at once: who waits knows their place, who is too many is told when to come back, people take
+//! Many conversations at once: who waits knows their place, who is too many hears when to come back, people take
 //! turns, and a slow server elsewhere is nobody else's concern.
 
 mod common;
@@ -12,7 +12,7 @@ use common::Server;
 use common::files::{Answer, bearer, send};
 use model_server::{ModelServer, Stream};
 use serde_json::{Value as Json, json};
-use talk::{assistant, conversation, invoke, start, start_with, told, until, user};
+use talk::{assistant, conversation, invoke, messages_of, start, start_with, until, user};
 
 fn post(server: &Server, token: &str, path: &str, body: &Json) -> Answer {
     let authorization = bearer(token);
@@ -76,7 +76,7 @@ fn those_who_wait_know_their_place_and_those_too_many_when_to_come_back() {
     );
     assert_eq!((refused.status, refused.header("retry-after")), (429, "5"), "{}", refused.text());
     assert_eq!(refused.json()["code"], "BUSY");
-    assert!(told(&server, token, &chat).is_empty());
+    assert!(messages_of(&server, token, &chat).is_empty());
     let body = json!({"model": "slow", "messages": [{"role": "user", "content": "And me?"}]});
     let refused = post(&server, token, "/v1/chat/completions", &body);
     assert_eq!((refused.status, refused.header("retry-after")), (429, "5"), "{}", refused.text());
@@ -215,7 +215,7 @@ fn fifty_conversations_at_once_take_turns_and_never_cross() {
     // Every conversation has what was said in it, and the replies that the same words get when nobody else talks.
     for (number, chat) in chats.iter().enumerate() {
         let (id, token) = &people[owner(number)];
-        let lines = told(&server, token, chat);
+        let lines = messages_of(&server, token, chat);
         assert_eq!(lines.len(), 6, "{lines:?}");
         for round in 0..3 {
             assert_eq!(lines[2 * round], user(&words(number, round)));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use common::files::{bearer, send};
 use model_server::ModelServer;
 use serde_json::{Value as Json, json};
-use talk::{character, conversation, invoke, say, start, told, until, user};
+use talk::{character, conversation, invoke, messages_of, say, start, until, user};
 
 #[test]
 fn a_roleplay_knows_its_character_lore_and_memory() {
@@ -51,7 +51,7 @@ fn a_roleplay_knows_its_character_lore_and_memory() {
     {
         assert!(system.contains(known), "{known}: {system}");
     }
-    assert_eq!(prompt.as_array().map(Vec::len), Some(2), "what was said is told once: {prompt}");
+    assert_eq!(prompt.as_array().map(Vec::len), Some(2), "what was said is in the prompt once: {prompt}");
     let (_, account) = invoke(&server, &token, "inspect-reply", json!({"message_id": answer["message_id"]}));
     let sections = account["prompt"]["sections"].as_array().expect("sections");
     let lore = sections.iter().find(|section| section["kind"] == "lore").expect("lore");
@@ -120,7 +120,7 @@ fn a_book_whose_entries_call_each_other_for_ever_harms_no_turn() {
     let chat = conversation(&server, &id, &token);
     let mira = character(&server, &id, &token, json!({}));
     let book = json!({"recursive_scanning": true, "entries": [
-        {"keys": ["(("], "use_regex": true, "content": "never told"},
+        {"keys": ["(("], "use_regex": true, "content": "never used"},
         {"keys": ["(a+)+$"], "use_regex": true, "content": "a".repeat(5000)},
         {"keys": ["egg"], "content": "An egg makes a hen."}, {"keys": ["hen"], "content": "A hen makes an egg."},
     ]});
@@ -134,7 +134,7 @@ fn a_book_whose_entries_call_each_other_for_ever_harms_no_turn() {
     for text in ["An egg makes a hen.", "A hen makes an egg."] {
         assert_eq!(prompt.matches(text).count(), 1, "{text}: {prompt}");
     }
-    assert!(!prompt.contains("never told"));
+    assert!(!prompt.contains("never used"));
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn what_may_not_be_said_is_refused_and_leaves_nothing() {
     assert_eq!(ask(&adult_token, &chat, &school, "hello", "nsfw"), refused);
     assert_eq!(ask(&adult_token, &chat, &grown, "you are a schoolgirl", "nsfw"), refused);
     assert_eq!(ask(&adult_token, &chat, &grown, "an erotic story", "sfw"), refused);
-    assert!(told(&server, &adult_token, &chat).is_empty());
+    assert!(messages_of(&server, &adult_token, &chat).is_empty());
     assert_eq!(ask(&adult_token, &chat, &teen, "hello", "sfw").0, 200);
     assert_eq!(ask(&adult_token, &chat, &grown, "hello", "nsfw").0, 200);
 
@@ -175,7 +175,7 @@ fn what_may_not_be_said_is_refused_and_leaves_nothing() {
     let other = conversation(&server, &adult, &adult_token);
     model.say("She is still a teen.");
     assert_eq!(ask(&adult_token, &other, &grown, "hello", "nsfw"), refused);
-    assert_eq!(told(&server, &adult_token, &other), [user("hello")]);
+    assert_eq!(messages_of(&server, &adult_token, &other), [user("hello")]);
 
     // Nobody else gets nsfw.
     let own = conversation(&server, &id, &token);

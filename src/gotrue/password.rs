@@ -9,7 +9,7 @@ use crate::gotrue::error::AuthError;
 
 /// Each takes some 19 MiB and a core.
 static RUNNING: Semaphore = Semaphore::const_new(2);
-/// Beyond this callers are told to come back.
+/// Beyond this callers are asked to come back.
 static WAITING: Semaphore = Semaphore::const_new(64);
 /// What the password of an unknown account is checked against, so that it takes as long.
 static NOBODY: OnceCell<String> = OnceCell::const_new();

@@ -47,7 +47,7 @@ impl Live {
 
     /// Takes note of an error on the way to its caller.
     ///
-    /// A page that the engine could not write to a file of its own stays reserved in its log, and nothing else is told
+    /// A page that the engine could not write to a file of its own stays reserved in its log, and nothing else learns
     /// of it. Then the engine must neither be flushed nor dropped.
     pub fn noted(&self, error: sled::Error) -> StoreError {
         let found_no_room = matches!(&error, sled::Error::Io(source) if is_full(source));

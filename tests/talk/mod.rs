@@ -64,7 +64,7 @@ pub fn say(server: &Server, token: &str, conversation: &str, message: &str) -> (
 }
 
 /// Sender and text of each message, in order.
-pub fn told(server: &Server, token: &str, conversation: &str) -> Vec<(String, String)> {
+pub fn messages_of(server: &Server, token: &str, conversation: &str) -> Vec<(String, String)> {
     let path =
         format!("/rest/v1/messages?conversation_id=eq.{conversation}&select=sender,content&order=created_at");
     let (status, rows) = server.call("GET", &path, token, None);

@@ -31,13 +31,13 @@ fn ids(conversation: Uuid, place: usize, count: usize, shown: usize) -> Vec<Uuid
     (0..count).map(id).collect()
 }
 
-/// The alternatives that a chat file's lines do not show, as rows of the shelf; `told` are its messages in order.
-pub fn shelved_of(chat: &ChatFile, conversation: Uuid, told: &[Row]) -> Vec<Row> {
-    let (messages, shelf) = (schema().known("messages"), schema().known("chat.shelved_messages"));
+/// The alternatives that a chat file's lines do not show, as inactive rows; `active` are its messages in order.
+pub fn shelved_of(chat: &ChatFile, conversation: Uuid, active: &[Row]) -> Vec<Row> {
+    let (messages, inactive) = (schema().known("messages"), schema().known("chat.shelved_messages"));
     let lines = chat.lines.iter().enumerate().filter(|(_, line)| is_message(line));
     let mut rows = Vec::new();
     let mut parent = Value::Null;
-    for ((place, line), message) in lines.zip(told) {
+    for ((place, line), message) in lines.zip(active) {
         if let Line::Message(line) = line
             && let Some((texts, shown)) = line.choice().filter(|_| !line.is_user())
         {
@@ -46,16 +46,16 @@ pub fn shelved_of(chat: &ChatFile, conversation: Uuid, told: &[Row]) -> Vec<Row>
                 if swipe == shown || rows.len() >= ALL_MAX {
                     continue;
                 }
-                let mut row = shelf.default_row();
+                let mut row = inactive.default_row();
                 for column in ["conversation_id", "sender", "message_type", "created_at"] {
-                    row[shelf.at(column)] = message[messages.at(column)].clone();
+                    row[inactive.at(column)] = message[messages.at(column)].clone();
                 }
-                row[shelf.at("id")] = Value::Uuid(ids[swipe]);
-                row[shelf.at("parent_id")] = parent.clone();
+                row[inactive.at("id")] = Value::Uuid(ids[swipe]);
+                row[inactive.at("parent_id")] = parent.clone();
                 // So that versions are listed in the file's order.
                 let micros = message[messages.at("created_at")].as_micros().unwrap_or(0);
-                row[shelf.at("shelved_at")] = Value::Timestamp(micros + swipe as i64);
-                row[shelf.at("content")] = Value::Text(plain(text));
+                row[inactive.at("shelved_at")] = Value::Timestamp(micros + swipe as i64);
+                row[inactive.at("content")] = Value::Text(plain(text));
                 rows.push(row);
             }
         }

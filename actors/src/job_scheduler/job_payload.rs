@@ -172,7 +172,7 @@ impl Default for JobConfig {
 /// What only videos have.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct VideoConfig {
-    /// The solver that older workers are told to use. Every video has it, which tells its members from a picture's.
+    /// The solver that older workers use. Every video has it, which sets its members apart from a picture's.
     pub sample_solver: String,
     /// How many frames.
     #[serde(default)]

@@ -24,6 +24,8 @@ pub struct Scene<'a> {
     pub user_icon: Option<&'a str>,
     /// Counts the tokens of a text.
     pub count_tokens: &'a dyn Fn(&str) -> usize,
+    /// Whether nobody waits for the result any more; then the search ends early, as when it costs too much.
+    pub cancelled: &'a dyn Fn() -> bool,
 }
 
 /// Entries that have been called before in this conversation, by their index in the book.
@@ -86,7 +88,7 @@ struct Asked<'a> {
 impl Lorebook {
     /// Finds the entries that `scene` calls; each at most once, however they call each other.
     pub fn activate(&self, scene: &Scene<'_>, memory: &Memory) -> Activation {
-        let mut search = KeySearch::default();
+        let mut search = KeySearch::new(scene.cancelled);
         let mut active: Vec<(usize, Reason)> = Vec::new();
         let mut seen = BTreeSet::new();
         let mut called = String::new();
@@ -104,7 +106,7 @@ impl Lorebook {
                     news.push((index, reason));
                 }
             }
-            if news.is_empty() {
+            if news.is_empty() || (scene.cancelled)() {
                 break;
             }
             called.clear();
@@ -131,7 +133,7 @@ impl Lorebook {
         scene: &Scene<'_>,
         text: &Haystack,
         memory: &Memory,
-        search: &mut KeySearch,
+        search: &mut KeySearch<'_>,
     ) -> Option<Reason> {
         let Asked { index, entry, first_round } = asked;
         let asks = &entry.decorators;

@@ -13,7 +13,14 @@ fn words(text: &str) -> usize {
 }
 
 fn scene<'a>(messages: &'a [&'a str]) -> Scene<'a> {
-    Scene { messages, replies: 1, greeting: Some(0), user_icon: None, count_tokens: &words }
+    Scene {
+        messages,
+        replies: 1,
+        greeting: Some(0),
+        user_icon: None,
+        count_tokens: &words,
+        cancelled: &|| false,
+    }
 }
 
 fn indices(activation: &Activation) -> Vec<usize> {
@@ -143,4 +150,50 @@ fn hostile_books_come_to_an_end() {
     let messages: Vec<&str> = messages.iter().map(String::as_str).collect();
     let activation = lore.activate(&scene(&messages), &Memory::default());
     assert!(activation.exhausted && activation.entries.is_empty());
+}
+
+#[test]
+fn patterns_of_a_whole_book_share_one_budget() {
+    let text = "a".repeat(1 << 20);
+    let pattern = |i: usize| match i % 4 {
+        0 => format!("(?=x{i}?)(a+)+\\1b"),
+        1 => format!("[ab]*a[ab]{{700}}c{i}"),
+        2 => format!("(\\w\\w?)*\\b{i}é"),
+        _ => format!("(?<=a{{0,500}})b{i}"),
+    };
+    let patterns: Vec<Value> =
+        (0..60).map(|i| json!({"keys": [pattern(i)], "use_regex": true, "content": "x"})).collect();
+    let entries = [vec![json!({"keys": ["end"], "content": "y"})], patterns].concat();
+    let lore = book(json!({ "entries": entries }));
+    let activation = lore.activate(&scene(&[&text, "end"]), &Memory::default());
+    assert!(activation.exhausted);
+    assert_eq!(indices(&activation), [0]);
+    // Nobody waits: it ends at once, and says that it is not whole.
+    let looks = std::cell::Cell::new(0);
+    let cancelled = || {
+        looks.set(looks.get() + 1);
+        true
+    };
+    let ended = lore.activate(&Scene { cancelled: &cancelled, ..scene(&[&text, "end"]) }, &Memory::default());
+    assert!(ended.exhausted && looks.get() > 0);
+}
+
+#[test]
+fn look_around_and_references_are_patterns() {
+    let entries = json!([
+        {"keys": ["/cat(?!s)/i"], "use_regex": true, "content": "0"},
+        {"keys": ["(\\w+) \\1"], "use_regex": true, "content": "1"},
+        {"keys": ["(?<=blue )dog"], "use_regex": true, "content": "2"}
+    ]);
+    assert!(book(json!({"entries": entries})).useless_patterns().is_empty());
+    assert_eq!(called(entries.clone(), &["Cats say miau miau to a red dog"]), [1]);
+    assert_eq!(called(entries, &["A Cat and a blue dog"]), [0, 2]);
+}
+
+#[test]
+fn compiling_is_paid_for_too() {
+    let keys: Vec<String> = (0..1000).map(|i| format!("{}{i}", "\\w".repeat(900))).collect();
+    let lore = book(json!({"entries": [{"keys": keys, "use_regex": true, "content": "x"}]}));
+    assert!(lore.activate(&scene(&["a"]), &Memory::default()).exhausted);
+    assert!(lore.useless_patterns().len() < 20, "nor are all compiled to find the useless ones");
 }

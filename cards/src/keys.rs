@@ -1,17 +1,19 @@
 //! Is this key in that text? Plain texts and patterns, each compiled once.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Known;
 
-use regex::{Regex, RegexBuilder};
-
+use crate::key_pattern::{KeyPattern, PATTERN_MEMORY_MAX};
 use crate::lorebook::Entry;
+use crate::steps::{Steps, Stopped};
 
-const PATTERN_BYTES_MAX: usize = 2_000;
-/// What one compiled pattern may take; `(a{1000}){1000}` takes more.
-const PATTERN_MEMORY_MAX: usize = 1 << 20;
-
-/// Bytes searched for all keys together; honest books need a small part of it.
-const WORK_BYTES_MAX: usize = 1 << 29;
+/// Steps for all keys of an activation together: bytes that are looked at, states that are made, ways that are tried.
+/// Honest books need a small part of it.
+const STEPS_MAX: u64 = 1 << 29;
+/// Steps for one pattern on one text, so that one that explodes leaves something to the others.
+const MATCH_STEPS_MAX: u64 = 1 << 25;
+/// What all patterns together may be compiled to, in bytes, with what compiling them costs.
+const COMPILED_BYTES_MAX: usize = 64 << 20;
 
 /// A text that keys are searched in, also from a later beginning.
 #[derive(Default)]
@@ -66,41 +68,68 @@ pub(crate) struct Part<'a> {
 }
 
 /// Searches for keys, and stops when a hostile book makes it search too much.
-pub(crate) struct KeySearch {
+pub(crate) struct KeySearch<'c> {
     /// Patterns met so far; `None` for those that are invalid and therefore never match.
-    patterns: HashMap<(String, bool), Option<Regex>>,
-    work_left: usize,
+    patterns: HashMap<(String, bool), Option<KeyPattern>>,
+    steps: Steps<'c>,
+    /// Bytes that patterns may still be compiled to.
+    compiled_left: usize,
+    gave_up: bool,
 }
 
-impl Default for KeySearch {
-    fn default() -> KeySearch {
-        KeySearch { patterns: HashMap::new(), work_left: WORK_BYTES_MAX }
+impl<'c> KeySearch<'c> {
+    pub(crate) fn new(cancelled: &'c dyn Fn() -> bool) -> KeySearch<'c> {
+        KeySearch {
+            patterns: HashMap::new(),
+            steps: Steps::new(STEPS_MAX, cancelled),
+            compiled_left: COMPILED_BYTES_MAX,
+            gave_up: false,
+        }
     }
-}
 
-impl KeySearch {
-    /// Whether so much was searched that the rest was left undone.
+    /// Whether so much was searched that a part was left undone.
     pub(crate) fn exhausted(&self) -> bool {
-        self.work_left == 0
+        self.gave_up || self.steps.exhausted()
     }
 
     /// Whether the text has `key`. Blank keys match nothing, since they would match everything.
     pub(crate) fn has(&mut self, key: &str, entry: &Entry, text: Part<'_>) -> bool {
-        self.work_left = self.work_left.saturating_sub(text.plain.len() + key.len() + 64);
-        if key.trim().is_empty() || self.exhausted() {
+        if key.trim().is_empty() {
             return false;
         }
-        if entry.use_regex {
-            let pattern = self
-                .patterns
-                .entry((key.to_string(), entry.case_sensitive))
-                .or_insert_with(|| compile(key, entry.case_sensitive));
-            return pattern.as_ref().is_some_and(|pattern| pattern.is_match(text.plain));
+        let found = if entry.use_regex {
+            self.has_pattern(key, entry.case_sensitive, text.plain)
+        } else {
+            let steps = (text.plain.len() / 2 + key.len() + 64) as u64;
+            self.steps.spend(steps).map(|()| match entry.case_sensitive {
+                true => text.plain.contains(key),
+                false => text.lowered.contains(&key.to_lowercase()),
+            })
+        };
+        found.unwrap_or_else(|_| {
+            self.gave_up = true;
+            false
+        })
+    }
+
+    fn has_pattern(&mut self, key: &str, case_sensitive: bool, text: &str) -> Result<bool, Stopped> {
+        self.steps.spend(64)?;
+        let known = (key.to_string(), case_sensitive);
+        let pattern = match self.patterns.entry(known) {
+            Known::Occupied(known) => known.into_mut(),
+            Known::Vacant(new) => {
+                let cost = KeyPattern::cost(key);
+                self.compiled_left = self.compiled_left.checked_sub(cost).ok_or(Stopped)?;
+                let pattern = KeyPattern::new(key, case_sensitive);
+                let bytes = pattern.as_ref().map_or(PATTERN_MEMORY_MAX / 4, KeyPattern::memory_bytes);
+                self.compiled_left = self.compiled_left.saturating_sub(bytes);
+                new.insert(pattern)
+            }
+        };
+        match pattern {
+            Some(pattern) => self.steps.part(MATCH_STEPS_MAX, |steps| pattern.is_match(text, steps)),
+            None => Ok(false),
         }
-        if entry.case_sensitive {
-            return text.plain.contains(key);
-        }
-        text.lowered.contains(&key.to_lowercase())
     }
 }
 
@@ -111,49 +140,4 @@ fn tail(text: &str, bytes_max: usize) -> &str {
         start += 1;
     }
     &text[start..]
-}
-
-/// Whether a key that is meant as a pattern is one.
-pub(crate) fn is_pattern(key: &str) -> bool {
-    compile(key, true).is_some()
-}
-
-/// Compiles `pattern` or `/pattern/flags`.
-fn compile(key: &str, case_sensitive: bool) -> Option<Regex> {
-    if key.len() > PATTERN_BYTES_MAX {
-        return None;
-    }
-    let written = key.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
-    let (pattern, flags) =
-        written.filter(|(_, flags)| flags.chars().all(|f| "dgimsuvy".contains(f))).unwrap_or((key, ""));
-    let insensitive = if written.is_some() { flags.contains('i') } else { !case_sensitive };
-    RegexBuilder::new(pattern)
-        .case_insensitive(insensitive)
-        .multi_line(flags.contains('m'))
-        .dot_matches_new_line(flags.contains('s'))
-        .size_limit(PATTERN_MEMORY_MAX)
-        .dfa_size_limit(PATTERN_MEMORY_MAX)
-        .nest_limit(64)
-        .build()
-        .ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn patterns_are_read_as_javascript_writes_them() {
-        assert!(compile("/ca+t/i", true).unwrap().is_match("CAAT"));
-        assert!(!compile("/ca+t/", false).unwrap().is_match("CAAT"));
-        assert!(compile("ca+t", false).unwrap().is_match("CAAT"));
-        assert!(compile("/a/b", true).unwrap().is_match("x/a/b"));
-    }
-
-    #[test]
-    fn invalid_and_oversized_patterns_are_none() {
-        for pattern in ["(", "(?=x)", "((a{1000}){1000}){1000}", &"(".repeat(500), &"a".repeat(3000)] {
-            assert!(compile(pattern, true).is_none());
-        }
-    }
 }

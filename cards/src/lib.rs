@@ -4,16 +4,21 @@
 //! which nobody here knows come out as they went in.
 
 pub mod activation;
+mod backtrack;
 pub mod card;
 pub mod charx;
+mod chat_fields;
 pub mod chat_jsonl;
 pub mod decorators;
 pub mod error;
 pub mod import;
+mod key_pattern;
 mod keys;
 pub mod lorebook;
 pub mod macros;
+mod pattern_syntax;
 pub mod png;
+mod steps;
 
 pub use activation::{Activation, ActiveEntry, Memory, Reason, Scene};
 pub use card::{AssetReference, Card, CardVersion};

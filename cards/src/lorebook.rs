@@ -5,12 +5,14 @@ use serde_json::{Map, Value, json};
 use crate::card::{CARD_JSON_BYTES_MAX, kind_of};
 use crate::decorators::{Decorators, split_decorators};
 use crate::error::CardError;
-use crate::keys;
+use crate::key_pattern::KeyPattern;
 
 const ENTRIES_MAX: usize = 20_000;
 const KEYS_MAX: usize = 1_000;
 /// Keys reported as useless at most.
 const USELESS_MAX: usize = 20;
+/// What looking for useless patterns may cost.
+const CHECKED_COST_MAX: usize = 16 << 20;
 
 /// Where an entry's text goes, relative to the character's description.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -125,7 +127,13 @@ impl Lorebook {
             let keys = entry.keys.iter().chain(&entry.secondary_keys);
             keys.map(move |key| (index, key.as_str()))
         });
-        keys.filter(|(_, key)| !keys::is_pattern(key)).take(USELESS_MAX).collect()
+        // What compiling may cost in all; what lies beyond it is not looked at.
+        let mut left = CHECKED_COST_MAX;
+        let affordable = keys.take_while(|(_, key)| {
+            left = left.saturating_sub(KeyPattern::cost(key));
+            left > 0
+        });
+        affordable.filter(|(_, key)| KeyPattern::new(key, true).is_none()).take(USELESS_MAX).collect()
     }
 
     /// The book as a file of its own.

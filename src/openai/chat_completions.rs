@@ -17,21 +17,19 @@ use services::prompts::templates;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::authenticate::authenticate;
+use super::authenticate::authenticate_with_body;
 use super::chat_engine::{choose, submit};
 use super::chat_reply::Reply;
 use super::chat_request::{Body, ChatOptions};
 use super::error::OpenAiError;
 use super::models::CHARACTER;
 use crate::app::App;
-use crate::receive::receive;
 use crate::request_body::{unknown_fields, with_header};
 
 /// `POST chat/completions`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, OpenAiError> {
     let (parts, body) = request.into_parts();
-    let body = receive(body, app.config.body_bytes_max).await?;
-    let requester = authenticate(&app, &parts.headers, "chat")?;
+    let (requester, body) = authenticate_with_body(&app, &parts.headers, "chat", body).await?;
     let warnings = unknown_fields::<Body>(&body);
     let body = Body::read(&body)?;
     let options = body.options()?;
@@ -55,17 +53,18 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     options.check(tier)?;
     let chosen = choose(&app, name.filter(|_| setting.is_none())).await?;
     let shown = name.map_or_else(|| chosen.model.clone(), str::to_string);
+    let cancel = CancellationToken::new();
+    let ends_it = cancel.clone().drop_guard();
     let (messages, max_tokens) = match &mut setting {
         None => (options.messages.clone(), options.max_tokens),
         Some(setting) => {
             let template = templates::roleplay(&context, &chosen.model, tier).await?;
             setting.template = (template.name.clone(), template.system_prompt.clone());
             setting.template_source = template.describe();
+            setting.cancel = cancel.clone();
             assemble(setting.clone(), &chosen, &options).await?
         }
     };
-    let cancel = CancellationToken::new();
-    let ends_it = cancel.clone().drop_guard();
     let mut request = ChatRequest::new(messages);
     request.sampling = options.sampling;
     request.stop = options.stop;

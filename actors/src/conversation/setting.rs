@@ -7,6 +7,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use cards::{EntryRole, Lorebook, MacroScene, Memory, Placement, Position, Reason, Scene};
 use language::Role;
 use serde_json::{Value as Json, json};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::fill::fill;
@@ -44,6 +45,8 @@ pub struct Setting {
     pub post_history_instructions: Option<String>,
     /// Asks for the opening instead of an answer.
     pub kickoff: Option<String>,
+    /// Ends the search of the lorebook early, once nobody waits for the reply any more.
+    pub cancel: CancellationToken,
 }
 
 impl Setting {
@@ -249,6 +252,7 @@ impl Setting {
             greeting,
             user_icon: None,
             count_tokens: count,
+            cancelled: &|| self.cancel.is_cancelled(),
         };
         let known: BTreeSet<usize> =
             history.lore.iter().copied().filter(|index| *index < book.entries.len()).collect();

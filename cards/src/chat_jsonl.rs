@@ -2,18 +2,22 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::card::kind_of;
+use crate::chat_fields::{Fields, LineValue, Plain};
 use crate::error::CardError;
 
 /// Largest chat file that is read.
 pub const CHAT_BYTES_MAX: usize = 256 << 20;
 const LINE_BYTES_MAX: usize = 16 << 20;
+/// The first line is taken apart whole.
+const HEADER_BYTES_MAX: usize = 2 << 20;
 const LINES_MAX: usize = 1_000_000;
 
 /// One message, and everything else its line holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatLine {
-    raw: Map<String, Value>,
+    /// The line as it came.
+    text: Box<str>,
+    fields: Box<Fields>,
 }
 
 /// A line that could not be read; the rest of the chat is there all the same.
@@ -62,14 +66,10 @@ impl ChatFile {
             if line.iter().all(u8::is_ascii_whitespace) {
                 continue;
             }
-            match read_line(line, index + 1) {
-                Ok(raw) if chat.header.is_none() && chat.lines.is_empty() && !raw.contains_key("mes") => {
-                    chat.header = Some(raw);
-                }
-                Ok(raw) => chat.lines.push(match check(&raw, index + 1) {
-                    Ok(()) => Line::Message(ChatLine { raw }),
-                    Err(error) => Line::Bad(bad(line, index + 1, error)),
-                }),
+            let is_first = chat.header.is_none() && chat.lines.is_empty();
+            match read_line(line, index + 1, is_first) {
+                Ok(Read::Header(header)) => chat.header = Some(header),
+                Ok(Read::Message(message)) => chat.lines.push(Line::Message(message)),
                 Err(error) => chat.lines.push(Line::Bad(bad(line, index + 1, error))),
             }
         }
@@ -85,7 +85,7 @@ impl ChatFile {
         }
         for line in &self.lines {
             match line {
-                Line::Message(message) => out.push_str(&json!(message.raw).to_string()),
+                Line::Message(message) => out.push_str(&message.text),
                 Line::Bad(bad) => out.push_str(&bad.text),
             }
             out.push('\n');
@@ -124,116 +124,138 @@ impl ChatLine {
         raw.insert("send_date".into(), json!(send_date));
         raw.insert("mes".into(), json!(text));
         raw.insert("extra".into(), json!({}));
-        ChatLine { raw }
+        let fields = Fields {
+            name: Plain::Text(name.into()),
+            mes: Plain::Text(text.into()),
+            is_user: Plain::Bool(is_user),
+            send_date: Some(json!(send_date)),
+            ..Fields::default()
+        };
+        ChatLine { text: Value::Object(raw).to_string().into(), fields: Box::new(fields) }
     }
 
-    /// The line's JSON.
-    pub fn raw(&self) -> &Map<String, Value> {
-        &self.raw
+    /// The line's JSON, taken apart anew.
+    pub fn raw(&self) -> Map<String, Value> {
+        serde_json::from_str(&self.text).unwrap_or_default()
     }
 
     /// Who spoke.
     pub fn name(&self) -> &str {
-        self.text_field("name")
+        self.fields.name.text()
     }
 
     /// What was said.
     pub fn text(&self) -> &str {
-        self.text_field("mes")
+        self.fields.mes.text()
     }
 
     /// Whether the person spoke.
     pub fn is_user(&self) -> bool {
-        self.raw.get("is_user").and_then(Value::as_bool).unwrap_or(false)
+        self.fields.is_user == Plain::Bool(true)
     }
 
     /// Whether this is a note of the program, not part of the talk.
     pub fn is_system(&self) -> bool {
-        self.raw.get("is_system").and_then(Value::as_bool).unwrap_or(false)
+        self.fields.is_system == Plain::Bool(true)
     }
 
     /// When, as the file writes it: a text in several forms, or a number.
     pub fn send_date(&self) -> Option<&Value> {
-        self.raw.get("send_date")
+        self.fields.send_date.as_ref()
     }
 
     /// All alternatives of the message; itself alone if it has none.
     pub fn swipes(&self) -> Vec<&str> {
-        let swipes = self.raw.get("swipes").and_then(Value::as_array);
-        let texts: Vec<&str> = swipes.into_iter().flatten().filter_map(Value::as_str).collect();
-        if texts.is_empty() { vec![self.text()] } else { texts }
+        match &self.fields.swipes {
+            Plain::List(texts, _) if !texts.is_empty() => texts.iter().map(|text| &**text).collect(),
+            _ => vec![self.text()],
+        }
     }
 
     /// Which alternative is shown.
     pub fn swipe_id(&self) -> usize {
-        let id = self.raw.get("swipe_id").and_then(Value::as_u64).unwrap_or(0);
+        let id = match &self.fields.swipe_id {
+            Plain::Number(number) => number.as_u64().unwrap_or(0),
+            _ => 0,
+        };
         usize::try_from(id).unwrap_or(usize::MAX).min(self.swipes().len() - 1)
     }
 
     /// All alternatives and which of them is shown; `None` where there is no choice, or the fields do not tell.
     pub fn choice(&self) -> Option<(Vec<&str>, usize)> {
-        let swipes = self.raw.get("swipes")?.as_array()?;
-        let texts: Vec<&str> = swipes.iter().map(Value::as_str).collect::<Option<_>>()?;
-        let shown = match self.raw.get("swipe_id") {
-            None | Some(Value::Null) => 0,
-            Some(id) => usize::try_from(id.as_u64()?).ok()?,
+        let Plain::List(texts, true) = &self.fields.swipes else { return None };
+        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
+        let shown = match &self.fields.swipe_id {
+            Plain::Number(id) => usize::try_from(id.as_u64()?).ok()?,
+            other if other.is_absent_or_null() => 0,
+            _ => return None,
         };
         (texts.len() > 1 && shown < texts.len()).then_some((texts, shown))
     }
 
     /// Changes one field and nothing else.
     pub fn set(&mut self, field: &str, value: Value) -> Result<(), CardError> {
-        let mut raw = self.raw.clone();
+        let mut raw = self.raw();
         raw.insert(field.into(), value);
-        check(&raw, 0)?;
-        self.raw = raw;
+        let text = Value::Object(raw).to_string();
+        if let Read::Message(line) = read_line(text.as_bytes(), 0, false)? {
+            *self = line;
+        }
         Ok(())
     }
+}
 
-    fn text_field(&self, field: &str) -> &str {
-        self.raw.get(field).and_then(Value::as_str).unwrap_or("")
-    }
+/// What a readable line is.
+enum Read {
+    Header(Map<String, Value>),
+    Message(ChatLine),
 }
 
 fn bad(line: &[u8], number: usize, error: CardError) -> BadLine {
     BadLine { number, error, text: String::from_utf8_lossy(line).trim_end_matches('\r').to_string() }
 }
 
-fn read_line(line: &[u8], number: usize) -> Result<Map<String, Value>, CardError> {
+fn read_line(line: &[u8], number: usize, is_first: bool) -> Result<Read, CardError> {
     CardError::check_size(&format!("line {number}"), line.len(), LINE_BYTES_MAX)?;
-    let value = serde_json::from_slice(line).map_err(|error| CardError::Json {
+    let broken = |error: serde_json::Error| CardError::Json {
         what: "chat".into(),
         line: number,
         column: error.column(),
         detail: error.to_string(),
-    })?;
-    match value {
-        Value::Object(raw) => Ok(raw),
-        other => Err(CardError::field(
-            format!("line {number}"),
-            format!("an object is needed, found {}", kind_of(&other)),
-        )),
+    };
+    let fields = match serde_json::from_slice(line).map_err(broken)? {
+        LineValue::Object(fields) => fields,
+        LineValue::Other(kind) => {
+            let reason = format!("an object is needed, found {kind}");
+            return Err(CardError::field(format!("line {number}"), reason));
+        }
+    };
+    if is_first && fields.mes == Plain::Absent {
+        CardError::check_size(&format!("line {number}"), line.len(), HEADER_BYTES_MAX)?;
+        return serde_json::from_slice(line).map(Read::Header).map_err(broken);
     }
+    check(&fields, number)?;
+    let text = String::from_utf8_lossy(line.trim_ascii());
+    Ok(Read::Message(ChatLine { text: text.into(), fields }))
 }
 
-fn check(raw: &Map<String, Value>, number: usize) -> Result<(), CardError> {
-    let wrong = |field: &str, wanted: &str, found: Option<&Value>| {
-        let found = found.map_or("nothing", kind_of);
-        Err(CardError::field(format!("line {number}: {field}"), format!("{wanted} is needed, found {found}")))
+fn check(fields: &Fields, number: usize) -> Result<(), CardError> {
+    let wrong = |field: &str, wanted: &str, found: &Plain| {
+        let reason = format!("{wanted} is needed, found {}", found.kind());
+        Err(CardError::field(format!("line {number}: {field}"), reason))
     };
-    let mes = raw.get("mes");
-    if !mes.is_some_and(Value::is_string) {
-        return wrong("mes", "a text", mes);
+    if !matches!(fields.mes, Plain::Text(_)) {
+        return wrong("mes", "a text", &fields.mes);
     }
-    for (field, wanted, fits) in [
-        ("name", "a text", Value::is_string as fn(&Value) -> bool),
-        ("is_user", "a boolean", Value::is_boolean),
-        ("is_system", "a boolean", Value::is_boolean),
-        ("swipes", "a list", Value::is_array),
-        ("swipe_id", "a number", Value::is_number),
+    for (field, value, wanted, fits) in [
+        ("name", &fields.name, "a text", matches!(fields.name, Plain::Text(_))),
+        ("is_user", &fields.is_user, "a boolean", matches!(fields.is_user, Plain::Bool(_))),
+        ("is_system", &fields.is_system, "a boolean", matches!(fields.is_system, Plain::Bool(_))),
+        ("swipes", &fields.swipes, "a list", matches!(fields.swipes, Plain::List(..))),
+        ("swipe_id", &fields.swipe_id, "a number", matches!(fields.swipe_id, Plain::Number(_))),
     ] {
-        if let Some(value) = raw.get(field).filter(|value| !value.is_null() && !fits(value)) {
-            return wrong(field, wanted, Some(value));
+        if !fits && !value.is_absent_or_null() {
+            return wrong(field, wanted, value);
         }
     }
     Ok(())
@@ -312,5 +334,20 @@ mod tests {
         let chat = ChatFile::from_jsonl(long.as_bytes()).unwrap();
         assert!(matches!(chat.bad_lines().next().unwrap().error, CardError::TooLarge { .. }));
         assert_eq!(ChatFile::from_jsonl(b"\xff\xfe{}").unwrap().bad_lines().count(), 1);
+    }
+
+    #[test]
+    fn what_nobody_reads_is_not_taken_apart() {
+        let numbers = format!("[{}]", "0,".repeat(1 << 20).trim_end_matches(','));
+        let line = format!(r#"{{"mes":"a","swipes":["b","c"],"x":{numbers},"extra":{{"y":{numbers}}}}}"#);
+        let chat = ChatFile::from_jsonl(line.as_bytes()).unwrap();
+        let message = chat.messages().next().unwrap();
+        assert_eq!((message.text(), message.swipes()), ("a", vec!["b", "c"]));
+        assert_eq!(chat.to_jsonl().trim_end(), line);
+        let mixed = ChatFile::from_jsonl(br#"{"mes":"a","swipes":["b",7,"c"]}"#).unwrap();
+        let mixed = mixed.messages().next().unwrap();
+        assert_eq!((mixed.swipes(), mixed.choice()), (vec!["b", "c"], None));
+        let header = format!(r#"{{"user_name":"{}"}}"#, "x".repeat(HEADER_BYTES_MAX));
+        assert_eq!(ChatFile::from_jsonl(header.as_bytes()).unwrap().bad_lines().count(), 1);
     }
 }

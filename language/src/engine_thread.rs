@@ -1,9 +1,10 @@
 //! Who runs the model? One thread that owns it and lets several replies take turns, token by token.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
@@ -55,6 +56,37 @@ struct Counters {
     waiting: AtomicUsize,
     cache_bytes: AtomicUsize,
     stopping: AtomicBool,
+    /// Requests waiting of each user.
+    waiting_of: Mutex<HashMap<String, usize>>,
+}
+
+impl Counters {
+    /// Counts a request that waits, and tells how many waited before it; the limit where too many do. Of one user no more
+    /// than half may.
+    fn enter(&self, user: &str, waiting_max: usize) -> Result<usize, usize> {
+        let mut waiting_of = self.waiting_of.lock().unwrap_or_else(PoisonError::into_inner);
+        let waiting = self.waiting.load(Ordering::Acquire);
+        if waiting >= waiting_max {
+            return Err(waiting_max);
+        }
+        let (own, own_max) = (waiting_of.get(user).copied().unwrap_or(0), waiting_max.div_ceil(2));
+        if own >= own_max {
+            return Err(own_max);
+        }
+        waiting_of.insert(user.to_string(), own + 1);
+        self.waiting.store(waiting + 1, Ordering::Release);
+        Ok(waiting)
+    }
+
+    /// It waits no more.
+    fn leave(&self, user: &str) {
+        let mut waiting_of = self.waiting_of.lock().unwrap_or_else(PoisonError::into_inner);
+        match waiting_of.get_mut(user) {
+            Some(own) if *own > 1 => *own -= 1,
+            _ => drop(waiting_of.remove(user)),
+        }
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// The handle on the thread; dropping it cancels what runs and waits for the thread to end.
@@ -98,22 +130,17 @@ impl EngineThread {
 
     /// Queues a job, or refuses it at once if too many wait.
     pub(crate) fn submit(&self, job: Job) -> Result<(), LanguageError> {
-        let full = || LanguageError::QueueFull { limit: self.waiting_max };
-        let place = self
-            .counters
-            .waiting
-            .try_update(Ordering::AcqRel, Ordering::Acquire, |waiting| {
-                (waiting < self.waiting_max).then_some(waiting + 1)
-            })
-            .map_err(|_| full())?;
+        let full = |limit| LanguageError::QueueFull { limit };
+        let place = self.counters.enter(&job.user, self.waiting_max).map_err(full)?;
         job.place.set(Some(place));
+        let user = job.user.clone();
         let sent = self.inbox.as_ref().map(|inbox| inbox.try_send(Box::new(job)));
         if matches!(sent, Some(Ok(()))) {
             return Ok(());
         }
-        self.counters.waiting.fetch_sub(1, Ordering::AcqRel);
+        self.counters.leave(&user);
         Err(match sent {
-            Some(Err(error)) if error.is_full() => full(),
+            Some(Err(error)) if error.is_full() => full(self.waiting_max),
             _ => LanguageError::Closed,
         })
     }
@@ -186,7 +213,7 @@ impl<M: CausalLm> Turns<M> {
     fn end_cancelled(&mut self) {
         let stopping = self.counters.stopping.load(Ordering::Acquire);
         for job in self.queue.take_where(|job| stopping || job.cancel.is_cancelled()) {
-            self.counters.waiting.fetch_sub(1, Ordering::AcqRel);
+            self.counters.leave(&job.user);
             job.end_unstarted(&self.name);
         }
         let mut index = 0;
@@ -202,7 +229,7 @@ impl<M: CausalLm> Turns<M> {
     fn admit(&mut self) {
         while self.active.len() < self.active_max {
             let Some(job) = self.queue.pop() else { break };
-            self.counters.waiting.fetch_sub(1, Ordering::AcqRel);
+            self.counters.leave(&job.user);
             let remembered = job.cache_key.as_ref().and_then(|key| self.remembered.take(key, &job.prompt));
             let (mut cache, cached) = remembered.unwrap_or_else(|| (self.model.new_cache(), 0));
             self.model.truncate(&mut cache, cached);

@@ -33,6 +33,11 @@ impl<T> FairQueue<T> {
         item
     }
 
+    /// How many of one user wait.
+    pub fn waiting_of(&self, user: &str) -> usize {
+        self.users.iter().find(|(name, _)| name == user).map_or(0, |(_, line)| line.len())
+    }
+
     /// How many wait.
     #[cfg(test)]
     pub fn len(&self) -> usize {

@@ -45,12 +45,16 @@ impl Admission {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Queues a request, or refuses it at once if too many wait.
+    /// Queues a request, or refuses it at once if too many wait; of one user no more than half may.
     pub(super) fn enter(self: &Arc<Self>, user: &str, place: QueuePlace) -> Result<Ticket, LanguageError> {
         let mut state = self.lock();
         // Somebody waits only while nobody else could be let in.
         if state.active >= self.active_max && state.waiting >= self.waiting_max {
             return Err(LanguageError::QueueFull { limit: self.waiting_max });
+        }
+        let own_max = self.waiting_max.div_ceil(2);
+        if state.active >= self.active_max && state.queue.waiting_of(user) >= own_max {
+            return Err(LanguageError::QueueFull { limit: own_max });
         }
         let (call, called) = oneshot::channel();
         let id = state.entered;

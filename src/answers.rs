@@ -1,179 +1,157 @@
-//! Answers as they leave: how much of them is in memory at one time, and how long a client may read nothing of one.
+//! Answers on their way out: in pieces, as the client takes them; their memory is on somebody's account until they are
+//! gone, and one that is not taken is given up.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, ready};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderValue, Method, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
-use serde_json::json;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use store::shares::{Held, Owner, Shares};
 
-/// How long a client may read nothing of an answer.
-pub(crate) const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// Answers up to this size are not counted: connections are limited, and so many of these fit.
-const SMALL: u64 = 256 << 10;
-/// What is handed to the connection at once.
-const PIECE: usize = 64 << 10;
+/// Size of a piece.
+pub(crate) const PIECE_BYTES: usize = 64 << 10;
+/// A client that takes less than this in the time of a pause takes nothing.
+pub(crate) const TAKEN_BYTES_MIN: u64 = 32 << 10;
 
-/// Memory for the answers that clients are still reading.
-#[derive(Debug)]
-pub struct Answers {
-    room: Arc<Semaphore>,
-    bytes_max: usize,
-    pause_max: Duration,
+/// Where the text of an answer comes from, as it is asked for.
+pub(crate) trait Source: Send + 'static {
+    /// The next text and how much memory the source has given up for it; `None` at the end.
+    fn next(&mut self) -> Option<(Bytes, usize)>;
 }
 
-impl Answers {
-    /// Room for so many bytes.
-    pub fn new(bytes_max: usize) -> Answers {
-        let bytes_max = bytes_max.min(Semaphore::MAX_PERMITS);
-        Answers { room: Arc::new(Semaphore::new(bytes_max)), bytes_max, pause_max: PAUSE_MAX }
-    }
-
-    /// How much memory they take now, in bytes.
-    pub fn bytes(&self) -> usize {
-        self.bytes_max - self.room.available_permits()
-    }
-
-    /// The answer, counted until its client has read it. One for which there is no room is given up, unless something
-    /// was written: then it waits until others were read or given up.
-    pub(crate) async fn count(&self, method: &Method, response: Response) -> Response {
-        let Some(size) = response.body().size_hint().exact().filter(|size| *size > SMALL) else {
-            return response;
-        };
-        let size = u32::try_from(size.min(self.bytes_max as u64)).unwrap_or(u32::MAX);
-        let permit = match self.room.clone().try_acquire_many_owned(size) {
-            Ok(permit) => permit,
-            Err(_) if method.is_safe() => return no_room(),
-            Err(_) => match self.room.clone().acquire_many_owned(size).await {
-                Ok(permit) => permit,
-                Err(_) => return no_room(),
-            },
-        };
-        response.map(|body| Body::new(Counted::new(body, permit, self.pause_max)))
-    }
+/// An answer that goes out in pieces.
+struct Outgoing {
+    state: Arc<Mutex<State>>,
+    /// How much is left, where that is known.
+    left: Option<u64>,
 }
 
-fn no_room() -> Response {
-    let message = "too many large answers are being read at one time";
-    let body = json!({"code": "429", "message": message, "details": null, "hint": null});
-    let mut response = (StatusCode::TOO_MANY_REQUESTS, axum::Json(body)).into_response();
-    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
-    response
+struct State {
+    source: Option<Box<dyn Source>>,
+    /// What the source gave that has not gone out.
+    waiting: Bytes,
+    /// Memory to give back once `waiting` has gone out.
+    owed: usize,
+    held: Held,
+    taken: u64,
+    given_up: bool,
+    /// Who asked for more, and is to hear that there is none.
+    waker: Option<Waker>,
 }
 
-/// A body that leaves in pieces, and goes when it is not read for too long, whatever its connection does.
-struct Counted {
-    held: Arc<Mutex<Held>>,
-}
-
-struct Held {
-    /// What is still to be taken from; none once it was given up.
-    body: Option<Body>,
-    piece: Bytes,
-    has_moved: bool,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-fn lock(held: &Mutex<Held>) -> MutexGuard<'_, Held> {
-    held.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-impl Counted {
-    fn new(body: Body, permit: OwnedSemaphorePermit, pause: Duration) -> Counted {
-        let held = Held { body: Some(body), piece: Bytes::new(), has_moved: false, permit: Some(permit) };
-        let held = Arc::new(Mutex::new(held));
-        tokio::spawn(give_up_when_idle(Arc::downgrade(&held), pause));
-        Counted { held }
-    }
-}
-
-/// Lets go of a body of which nothing was read between two looks.
-async fn give_up_when_idle(held: Weak<Mutex<Held>>, pause: Duration) {
-    loop {
-        tokio::time::sleep(pause).await;
-        let Some(held) = held.upgrade() else { return };
-        let mut held = lock(&held);
-        if !std::mem::take(&mut held.has_moved) {
-            (held.body, held.piece, held.permit) = (None, Bytes::new(), None);
-            return;
+impl State {
+    fn next(&mut self) -> Option<Bytes> {
+        while self.waiting.is_empty() {
+            self.held.shrink(std::mem::take(&mut self.owed));
+            let (text, freed) = self.source.as_mut()?.next()?;
+            (self.waiting, self.owed) = (text, freed);
         }
+        let piece = self.waiting.split_to(self.waiting.len().min(PIECE_BYTES));
+        self.taken += piece.len() as u64;
+        Some(piece)
     }
 }
 
-impl HttpBody for Counted {
+impl HttpBody for Outgoing {
     type Data = Bytes;
     type Error = axum::Error;
 
     fn poll_frame(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        let mut held = lock(&self.held);
-        held.has_moved = true;
-        if held.piece.is_empty() {
-            let Some(body) = held.body.as_mut() else {
-                return Poll::Ready(Some(Err(axum::Error::new("the answer was not read for too long"))));
-            };
-            match ready!(Pin::new(body).poll_frame(context)) {
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => held.piece = data,
-                    Err(other) => return Poll::Ready(Some(Ok(other))),
-                },
-                end => return Poll::Ready(end),
+        let piece = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.waker = Some(context.waker().clone());
+            if state.given_up {
+                return Poll::Ready(Some(Err(axum::Error::new("the client does not take the answer"))));
             }
+            state.next()
+        };
+        if let (Some(left), Some(piece)) = (self.left.as_mut(), &piece) {
+            *left = left.saturating_sub(piece.len() as u64);
         }
-        let length = held.piece.len().min(PIECE);
-        Poll::Ready(Some(Ok(Frame::data(held.piece.split_to(length)))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        let held = lock(&self.held);
-        held.piece.is_empty() && held.body.as_ref().is_some_and(HttpBody::is_end_stream)
+        Poll::Ready(piece.map(|piece| Ok(Frame::data(piece))))
     }
 
     fn size_hint(&self) -> SizeHint {
-        let held = lock(&self.held);
-        let left = held.body.as_ref().and_then(|body| body.size_hint().exact());
-        left.map_or_else(SizeHint::default, |left| SizeHint::with_exact(left + held.piece.len() as u64))
+        self.left.map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use futures_util::StreamExt;
-
-    use super::*;
-
-    fn large() -> Response {
-        Response::new(Body::from("x".repeat(1 << 20)))
-    }
-
-    #[tokio::test]
-    async fn what_is_not_read_gives_its_room_back() {
-        let answers = Answers { pause_max: Duration::from_secs(3), ..Answers::new(3 << 19) };
-        let first = answers.count(&Method::GET, large()).await;
-        assert_eq!(answers.bytes(), 1 << 20);
-        assert_eq!(first.body().size_hint().exact(), Some(1 << 20));
-        let second = answers.count(&Method::GET, large()).await;
-        assert_eq!(second.status(), StatusCode::TOO_MANY_REQUESTS);
-        // What was written is answered all the same, once there is room.
-        let mut third = answers.count(&Method::POST, large()).await.into_body().into_data_stream();
-        assert_eq!(answers.bytes(), 1 << 20);
-        let mut first = first.into_body().into_data_stream();
-        assert!(first.next().await.expect("an end").is_err(), "it was given up");
-        // One that is read slowly comes whole.
-        let mut read = 0;
-        while let Some(piece) = third.next().await {
-            read += piece.expect("a piece").len();
-            tokio::time::sleep(Duration::from_millis(10)).await;
+/// A body from a source, whose memory is `held`; given up when the client takes next to nothing for `pause`.
+pub(crate) fn body(source: impl Source, held: Held, left: Option<u64>, pause: Duration) -> Body {
+    let state = State {
+        source: Some(Box::new(source)),
+        waiting: Bytes::new(),
+        owed: 0,
+        held,
+        taken: 0,
+        given_up: false,
+        waker: None,
+    };
+    let state = Arc::new(Mutex::new(state));
+    let watched = Arc::downgrade(&state);
+    tokio::spawn(async move {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(pause).await;
+            let Some(state) = watched.upgrade() else { return };
+            let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
+            if state.taken < before + TAKEN_BYTES_MIN {
+                state.given_up = true;
+                (state.source, state.waiting) = (None, Bytes::new());
+                state.held.set_anyway(0);
+                if let Some(waker) = state.waker.take() {
+                    waker.wake();
+                }
+                return;
+            }
+            before = state.taken;
         }
-        assert_eq!(read, 1 << 20);
-        drop(third);
-        assert_eq!(answers.bytes(), 0);
+    });
+    Body::new(Outgoing { state, left })
+}
+
+/// Puts the memory of a large answer on its owner's account. Where there is no room for it, it is dropped and `None`
+/// given if `may_refuse`; what has been done already is answered all the same. Only bodies that are in memory know their
+/// size; those that come from the disk are left as they are.
+pub(crate) fn account(
+    response: Response,
+    memory: &Arc<Shares>,
+    owner: Owner,
+    may_refuse: bool,
+    pause: Duration,
+) -> Option<Response> {
+    let size = response.body().size_hint().exact().filter(|size| *size > PIECE_BYTES as u64);
+    let Some(size) = size else { return Some(response) };
+    let bytes = usize::try_from(size).unwrap_or(usize::MAX);
+    let held = match may_refuse {
+        true => memory.try_hold(owner, bytes)?,
+        false => memory.hold_anyway(owner, bytes),
+    };
+    Some(response.map(|whole| body(Gathered(whole), held, Some(size), pause)))
+}
+
+/// A body that is in memory: its parts are there when they are asked for.
+struct Gathered(Body);
+
+impl Source for Gathered {
+    fn next(&mut self) -> Option<(Bytes, usize)> {
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match Pin::new(&mut self.0).poll_frame(&mut context) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    if let Ok(part) = frame.into_data() {
+                        let freed = part.len();
+                        return Some((part, freed));
+                    }
+                }
+                _ => return None,
+            }
+        }
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use services::Services;
 
-use crate::answers::Answers;
-use crate::bodies::Bodies;
+use crate::budgets::Budgets;
 use crate::config::Config;
 use crate::keys::Keys;
+use crate::pace::Pace;
 
 /// Shared by all handlers.
 #[derive(Debug)]
@@ -18,10 +18,10 @@ pub struct Shared {
     pub keys: Arc<Keys>,
     /// How we were started.
     pub config: Config,
-    /// Memory for the bodies of requests.
-    pub bodies: Bodies,
-    /// Memory for answers.
-    pub answers: Answers,
+    /// What requests share.
+    pub budgets: Budgets,
+    /// How often passwords were tried and mails sent.
+    pub pace: Pace,
 }
 
 /// The state of the router.

@@ -142,6 +142,8 @@ enum UserCommand {
 
 /// Runs the command line.
 pub fn run() -> Result<(), String> {
+    // Whatever is written is for its owner alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let cli = Cli::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("PLAYHOUSE_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));

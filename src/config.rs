@@ -1,6 +1,6 @@
 //! Configuration: flags over environment (`PLAYHOUSE_*`) over a file over defaults.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use actors::job_scheduler::QueueLimits;
@@ -41,14 +41,25 @@ pub struct Config {
     pub refresh_token_reuse_s: u64,
     /// Shortest password, in characters.
     pub password_chars_min: usize,
+    /// Wrong passwords for one account from one address before each further one has to wait twice as long.
+    pub sign_in_failures_max: u32,
+    /// Mails to one account in an hour.
+    pub mails_per_account_max: u32,
+    /// Mails for which one address asks in an hour; this machine may always.
+    pub mails_per_address_max: u32,
     /// How tokens are signed: `HS256` or `ES256`.
     pub jwt_algorithm: String,
     /// Largest JSON body, in bytes.
     pub body_bytes_max: usize,
-    /// Memory for the bodies of all requests at one time, in bytes.
-    pub bodies_bytes_max: usize,
-    /// Memory for large answers that clients are still reading, in bytes.
-    pub answers_bytes_max: usize,
+    /// Memory that requests may take together, in bytes: their bodies, what reads hold, and answers on their way. When
+    /// absent an eighth of what the machine or its container has, between 192 MiB and 4 GiB.
+    pub memory_bytes_max: Option<usize>,
+    /// The part of it for bodies, in bytes; half when absent.
+    pub bodies_bytes_max: Option<usize>,
+    /// Seconds for which a client may take next to nothing of an answer.
+    pub answer_pause_s_max: u64,
+    /// Proxies before us whose `X-Forwarded-For` names the client.
+    pub trusted_proxies: Vec<IpAddr>,
     /// Connections at one time; further clients wait.
     pub connections_max: usize,
     /// Largest file, in bytes; a bucket may take less.
@@ -117,6 +128,8 @@ pub struct Config {
     pub chat_replies_max: usize,
     /// Requests that may wait for the local model.
     pub chat_waiting_max: usize,
+    /// Memory of the local model for conversations that are not being continued right now, in bytes.
+    pub chat_cache_bytes: usize,
     /// Replies at one time from each server elsewhere; others wait.
     pub remote_chat_replies_max: usize,
     /// Requests that may wait for each server elsewhere.
@@ -142,11 +155,16 @@ impl Default for Config {
             keyless_anon: true,
             access_token_s: 3600,
             refresh_token_reuse_s: 10,
-            password_chars_min: 6,
+            password_chars_min: 8,
+            sign_in_failures_max: 5,
+            mails_per_account_max: 20,
+            mails_per_address_max: 200,
             jwt_algorithm: "HS256".into(),
             body_bytes_max: 10 << 20,
-            bodies_bytes_max: 256 << 20,
-            answers_bytes_max: 512 << 20,
+            memory_bytes_max: None,
+            bodies_bytes_max: None,
+            answer_pause_s_max: 30,
+            trusted_proxies: Vec::new(),
             connections_max: 16_384,
             file_bytes_max: 256 << 20,
             rows_max: 1000,
@@ -179,6 +197,7 @@ impl Default for Config {
             fetch_chat_model: true,
             chat_replies_max: 4,
             chat_waiting_max: 64,
+            chat_cache_bytes: 256 << 20,
             remote_chat_replies_max: 64,
             remote_chat_waiting_max: 256,
             chat_memory_bytes: 8 << 30,
@@ -216,6 +235,7 @@ impl Config {
             local: EngineLimits {
                 active_max: self.chat_replies_max,
                 waiting_max: self.chat_waiting_max,
+                cache_bytes_max: self.chat_cache_bytes,
                 ..EngineLimits::default()
             },
             remote: RemoteLimits {
@@ -224,6 +244,30 @@ impl Config {
                 ..RemoteLimits::default()
             },
         }
+    }
+
+    /// What listening beyond this machine opens to others; `None` when only this machine can connect.
+    pub fn open_to_others(&self) -> Option<String> {
+        if self.listen.ip().to_canonical().is_loopback() {
+            return None;
+        }
+        let opened = [
+            (self.signup_enabled, "anybody may make an account (signup_enabled)"),
+            (self.signup_enabled && self.autoconfirm, "addresses count as confirmed (autoconfirm)"),
+            (self.anonymous_enabled, "accounts need no address (anonymous_enabled)"),
+            (self.keyless_anon, "public rows are read without a key (keyless_anon)"),
+            (
+                self.fetch_private_addresses,
+                "pictures are fetched from private networks (fetch_private_addresses)",
+            ),
+        ];
+        let opened: Vec<&str> = opened.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
+        let listen = self.listen;
+        Some(format!(
+            "listening on {listen}, beyond this machine, without encryption: whoever reaches that address can try \
+             passwords, and who listens on the way reads along, unless a proxy with TLS stands before it. {}",
+            opened.join("; ")
+        ))
     }
 
     /// The address that clients use.
@@ -333,16 +377,17 @@ pub fn unknown_variables(environment: impl Iterator<Item = String>) -> Vec<Strin
 }
 
 /// Smallest values that make sense.
-const MINIMA: [(&str, u64); 11] = [
+const MINIMA: [(&str, u64); 12] = [
     ("access_token_s", 1),
+    ("answer_pause_s_max", 1),
     ("body_bytes_max", 1),
     ("bodies_bytes_max", 1),
-    ("answers_bytes_max", 1),
     ("cache_bytes", 1 << 20),
     ("chat_replies_max", 1),
     ("connections_max", 1),
     ("insert_rows_max", 1),
     ("mailbox_capacity", 1),
+    ("memory_bytes_max", 1 << 20),
     ("query_s_max", 1),
     ("rows_max", 1),
 ];
@@ -437,6 +482,16 @@ mod tests {
                 "PLAYHOUSE_COLOUR in the environment sets nothing",
             ]
         );
+    }
+
+    #[test]
+    fn listening_beyond_this_machine_says_what_it_opens() {
+        let at = |listen: &str| Config { listen: listen.parse().expect("an address"), ..Config::default() };
+        assert_eq!(at("127.0.0.1:1").open_to_others().or(at("[::1]:1").open_to_others()), None);
+        let said = at("0.0.0.0:1").open_to_others().expect("a warning");
+        assert!(said.contains("0.0.0.0:1") && said.contains("signup_enabled"), "{said}");
+        let closed = Config { signup_enabled: false, ..at("[::]:1") }.open_to_others().expect("a warning");
+        assert!(!closed.contains("signup_enabled") && closed.contains("keyless_anon"), "{closed}");
     }
 
     #[test]

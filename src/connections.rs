@@ -18,14 +18,17 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::{Service, ServiceExt};
 
-use crate::answers::PAUSE_MAX;
-use crate::patient::Patient;
+use crate::budgets::Peer;
 use crate::request_line::RequestLines;
+use crate::write_pace::WritePace;
 
 /// How long a client may take over the head of a request, and a connection lie idle.
 const HEAD_S_MAX: u64 = 60;
 /// How long requests may go on once the server is to stop.
 const GRACE_S: u64 = 8;
+/// What a connection gathers of answers before its client takes them, and streams of one connection (HTTP/2).
+const SEND_BYTES_MAX: usize = 128 << 10;
+const STREAMS_MAX: u32 = 64;
 /// Files that the store and uploads may need beside the connections.
 const OTHER_FILES: u64 = 512;
 
@@ -34,15 +37,17 @@ pub(crate) async fn serve<S>(
     listener: TcpListener,
     service: S,
     connections_max: usize,
+    write_pause_max: Duration,
     stop: impl Future<Output = ()>,
 ) where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
-    let service = service.map_request(|request: hyper::Request<Incoming>| request.map(Body::new));
     let room = Arc::new(Semaphore::new(connections_max.min(permitted_connections()).max(1)));
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(HEAD_S_MAX));
+    builder.http1().max_buf_size(SEND_BYTES_MAX);
     builder.http2().timer(TokioTimer::new()).enable_connect_protocol();
+    builder.http2().max_concurrent_streams(STREAMS_MAX).max_send_buf_size(SEND_BYTES_MAX);
     let running = GracefulShutdown::new();
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -55,8 +60,8 @@ pub(crate) async fn serve<S>(
             accepted = accepted => accepted,
             () = &mut stop => break,
         };
-        let stream = match accepted {
-            Ok((stream, _)) => stream,
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
             Err(error) => {
                 // The client has left already, or the system has no more files.
                 tracing::warn!(%error, "a connection could not be accepted");
@@ -66,8 +71,12 @@ pub(crate) async fn serve<S>(
         };
         // Events and answers go out at once rather than when the packet is full.
         let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(service.clone());
-        let stream = TokioIo::new(Patient::new(RequestLines::new(stream), PAUSE_MAX));
+        let service = service.clone().map_request(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(Peer(peer));
+            request.map(Body::new)
+        });
+        let service = TowerToHyperService::new(service);
+        let stream = TokioIo::new(WritePace::new(RequestLines::new(stream), write_pause_max));
         let connection = running.watch(builder.serve_connection_with_upgrades(stream, service).into_owned());
         tokio::spawn(async move {
             let _place = place;

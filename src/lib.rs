@@ -1,20 +1,24 @@
 //! How it is spoken: the only crate that knows HTTP.
 
-pub mod answers;
+mod answers;
 pub mod app;
-pub mod bodies;
+mod bodies;
+pub mod budgets;
 pub mod caller;
 pub mod config;
 mod connections;
 pub mod functions;
 pub mod gotrue;
+mod idle_memory;
 pub mod keys;
 mod links;
 mod listen;
+mod machine;
 mod nearest;
 pub mod openai;
 pub mod operate;
-mod patient;
+mod owner;
+mod pace;
 pub mod postgrest;
 mod receive;
 mod request_body;
@@ -24,6 +28,7 @@ mod start_log;
 pub mod storage;
 pub mod token;
 mod token_cache;
+mod write_pace;
 
 use std::future::Future;
 use std::path::Path;
@@ -44,7 +49,7 @@ use tokio::net::TcpListener;
 
 use answers::Answers;
 use app::Shared;
-use bodies::Bodies;
+use budgets::Budgets;
 use config::Config;
 use keys::Keys;
 use links::OwnLinks;
@@ -69,7 +74,7 @@ pub fn open(config: &Config) -> Result<Store, String> {
 /// Runs `work` inside an actor system over a multi-thread runtime.
 pub fn in_system<T>(work: impl Future<Output = T>) -> T {
     let system = actix::System::with_tokio_rt(|| {
-        match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        match idle_memory::returning(&mut tokio::runtime::Builder::new_multi_thread()).enable_all().build() {
             Ok(runtime) => runtime,
             Err(error) => panic!("no threads to run on: {error}"),
         }
@@ -104,7 +109,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone()));
     let expiry = tokio::spawn(run_expiry_loop(actors.clone()));
-    let mut tasks = vec![sweeps, expiry, recovery];
+    let mut tasks = vec![sweeps, expiry, recovery, tokio::spawn(idle_memory::return_for_ever())];
     if config.worker_probe_s > 0 {
         let every = std::time::Duration::from_secs(config.worker_probe_s);
         tasks.push(tokio::spawn(watch_chat_worker(actors.clone(), engines.clone(), every)));
@@ -114,8 +119,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         tracing::warn!(error, "the command line will not find this server");
     }
     start_log::report(&config, &engines);
-    let bodies = Bodies::new(config.bodies_bytes_max);
-    let answers = Answers::new(config.answers_bytes_max);
+    if let Some(opened) = config.open_to_others() {
+        tracing::warn!("{opened}");
+    }
+    let (budgets, pace) = (Budgets::new(&config), pace::Pace::default());
     let keys = Arc::new(keys);
     let services = Services {
         actors,
@@ -124,13 +131,15 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         links: Arc::new(OwnLinks { keys: keys.clone(), config: config.clone() }),
         settings: Arc::new(config.settings()),
     };
-    let shared = Arc::new(Shared { services, keys, config, bodies, answers });
+    let shared = Arc::new(Shared { services, keys, config, budgets, pace });
     let stopped = async move {
         stop.await;
         chat.close().await;
     };
     let connections_max = shared.config.connections_max;
-    connections::serve(listener, routes::service(shared.clone()), connections_max, stopped).await;
+    let pause_max = std::time::Duration::from_secs(shared.config.answer_pause_s_max);
+    let service = routes::service(shared.clone());
+    connections::serve(listener, service, connections_max, pause_max, stopped).await;
     for task in tasks {
         task.abort();
     }

@@ -38,8 +38,8 @@ pub async fn health(State(app): State<App>) -> Response {
         "integrity": integrity_json(&integrity),
         "commits": app.services.actors.store().commits(),
         "flushes": app.services.actors.store().flushes(),
-        "bodies_bytes": app.bodies.bytes(),
-        "answers_bytes": app.answers.bytes(),
+        "bodies_bytes": app.budgets.bodies.used(),
+        "memory_bytes": app.budgets.memory.used(),
         "actors": detail,
         "chat": {
             "model": chat_model(&app), "replies_under_way": app.services.chat.active(),

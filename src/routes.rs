@@ -1,6 +1,7 @@
 //! Every route on one screen, and what is around each request.
 
 use std::convert::Infallible;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
@@ -11,14 +12,18 @@ use serde_json::json;
 use tower::{Service, service_fn};
 
 use crate::app::App;
-use crate::bodies::Arrival;
-use crate::{functions, gotrue, openai, operate, postgrest, storage};
+use crate::bodies::{self, Arrival};
+use crate::owner;
+use crate::{answers, functions, gotrue, openai, operate, postgrest, storage};
 
 /// Names a request, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Longest request target, in bytes.
 const TARGET_BYTES_MAX: usize = 64 * 1024;
+
+/// What a browser may do with an answer that it opens as a page: nothing.
+const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
 /// Headers that scripts of other origins may read.
 const EXPOSED: &str = "Content-Range, Content-Location, Location, Preference-Applied, X-Total-Count, Link, \
@@ -63,6 +68,8 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     };
     let method = request.method().clone();
     let logged = tracing::enabled!(tracing::Level::INFO).then(|| request.uri().path().to_string());
+    // Files arrive on the disk, and say themselves what a browser may do with them.
+    let is_file = request.uri().path().starts_with("/storage/v1/");
     let preflight = (method == Method::OPTIONS).then(|| {
         let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
         (asked, request.uri().path().starts_with(storage::RESUMABLE))
@@ -76,14 +83,18 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
         let body = json!({"code": "PGRST100", "message": "URI too long", "details": null, "hint": null});
         (StatusCode::URI_TOO_LONG, axum::Json(body)).into_response()
     } else {
-        let goes_to_disk = request.uri().path().starts_with("/storage/v1/");
-        let (request, arrival) = app.bodies.watch(request, goes_to_disk);
+        let owner = owner::owner_of(&app, &request);
+        request.extensions_mut().insert(owner);
+        let only_reads = owner::only_reads(&method, request.uri().path());
+        let (request, arrival) = bodies::watch(request, &app.budgets.bodies, owner, is_file);
         let response = match postgrest::is_below(request.uri().path()) {
             true => postgrest::answer(app.clone(), request).await,
             false => routes.call(request).await?,
         };
-        let response = app.answers.count(&method, response).await;
-        arrival.and_then(|arrival| unfinished(&arrival)).unwrap_or(response)
+        let response = arrival.and_then(|arrival| unfinished(&arrival)).unwrap_or(response);
+        let pause = Duration::from_secs(app.config.answer_pause_s_max);
+        answers::account(response, &app.budgets.memory, owner, only_reads, pause)
+            .unwrap_or_else(|| too_many("too many large answers at one time"))
     };
     let status = response.status();
     // The client takes an error without a JSON body for a success; the framework's own refusals are plain text.
@@ -100,6 +111,13 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     let headers = response.headers_mut();
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    // What an answer says it is counts, and nothing of it is a page of this origin.
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    if !is_file {
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+        headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    }
     if let Some((asked, resumable)) = preflight {
         let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
@@ -121,20 +139,19 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
 
 /// The answer to a request whose body did not arrive whole.
 fn unfinished(arrival: &Arrival) -> Option<Response> {
-    let (status, message) = if arrival.found_no_room() {
-        (StatusCode::TOO_MANY_REQUESTS, "too many large requests at one time")
-    } else if arrival.paused_too_long() {
-        (StatusCode::REQUEST_TIMEOUT, "the request did not go on")
-    } else {
-        return None;
-    };
-    let code = status.as_u16().to_string();
-    let body = json!({"code": code, "message": message, "details": null, "hint": null});
-    let mut response = (status, axum::Json(body)).into_response();
-    if status == StatusCode::TOO_MANY_REQUESTS {
-        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    if arrival.found_no_room() {
+        return Some(too_many("too many large requests at one time"));
     }
-    Some(response)
+    let body = json!({"code": "408", "message": "the request did not go on", "details": null, "hint": null});
+    arrival.was_too_slow().then(|| (StatusCode::REQUEST_TIMEOUT, axum::Json(body)).into_response())
+}
+
+/// Others need what is left.
+fn too_many(message: &str) -> Response {
+    let body = json!({"code": "429", "message": message, "details": null, "hint": null});
+    let mut response = (StatusCode::TOO_MANY_REQUESTS, axum::Json(body)).into_response();
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// A name for a request whose client gave none.

@@ -1,7 +1,7 @@
 //! Patterns that no linear engine knows, those with look-around and references back: tried one way after the other, each
 //! step counted.
 
-use crate::pattern_syntax::{Class, Node, Pattern};
+use crate::pattern_syntax::{Class, Node, Pattern, is_word};
 use crate::steps::{Steps, Stopped};
 
 /// Instructions of a program; counted repetitions are written out.
@@ -348,11 +348,6 @@ impl Program {
             false => character,
         }
     }
-}
-
-/// Whether a character belongs to a word.
-pub(crate) fn is_word(character: char) -> bool {
-    character.is_alphanumeric() || character == '_'
 }
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Patterns as JavaScript writes them, taken apart.
 
-use crate::backtrack::is_word;
-
 /// Groups within groups.
 const DEPTH_MAX: usize = 64;
 /// Largest number of a counted repetition.
@@ -115,6 +113,11 @@ impl Node {
             }
         }
     }
+}
+
+/// Whether a character belongs to a word.
+pub(crate) fn is_word(character: char) -> bool {
+    character.is_alphanumeric() || character == '_'
 }
 
 struct Parser<'p> {

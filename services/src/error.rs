@@ -217,6 +217,7 @@ fn store_kind(error: &StoreError) -> Kind {
         "23505" | "23503" | "PT409" => Kind::Conflict,
         "42501" | "PT403" => Kind::Forbidden,
         "53100" | "57P03" | "PT503" => Kind::Unavailable,
+        "53400" => Kind::Busy,
         "57014" | "XX000" | "58030" | "25006" | "PT500" => Kind::Internal,
         "PT401" => Kind::Unauthorized,
         "PT402" => Kind::PaymentRequired,

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
 use serde_json::{Value as Json, json};
 use services::context::Context;
+use store::shares::Owner;
 
 use super::error::FunctionError;
 use crate::app::App;
@@ -38,6 +39,8 @@ pub struct Call {
     pub context: Context,
     /// The server, for what only this dialect needs of it.
     pub app: App,
+    /// On whose account it takes what is shared.
+    pub owner: Owner,
     /// How; clients send POST unless an option says otherwise.
     pub method: Method,
     /// All headers.

@@ -20,7 +20,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::json;
 use services::context::Context;
-use tokio::sync::Semaphore;
+use store::shares::Owner;
 
 use crate::app::App;
 use crate::caller::{bearer, claims_from};
@@ -28,11 +28,6 @@ use crate::receive::receive;
 use crate::storage::drain;
 use error::FunctionError;
 use http_call::{Call, Outcome, Warnings};
-
-/// Files that arrive at one time; they are held in memory.
-const UPLOADS_MAX: usize = 8;
-
-static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
 
 type FunctionFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
@@ -156,18 +151,19 @@ async fn invoke(State(app): State<App>, Path(name): Path<String>, request: Reque
             return error.into_response();
         }
     };
+    let owner = parts.extensions.get::<Owner>().copied().unwrap_or(Owner::Service);
     let warnings = Warnings::default();
     let outcome = async {
         let (body, _permit) = match function.file_bytes_max {
             None => (receive(body, app.config.body_bytes_max).await?, None),
             Some(bytes_max) => {
-                let permit = UPLOADS.try_acquire().map_err(|_| too_many())?;
+                let permit = app.budgets.files.try_hold(owner, 1).ok_or_else(too_many)?;
                 (receive(body, bytes_max).await?, Some(permit))
             }
         };
         let context = Context { services: app.services.clone(), claims };
         let (method, headers, uri) = (parts.method, parts.headers, parts.uri);
-        let call = Call { context, app, method, headers, uri, body, warnings: warnings.clone() };
+        let call = Call { context, app, owner, method, headers, uri, body, warnings: warnings.clone() };
         (function.run)(call).await
     };
     warnings.clone().into_response(outcome.await)

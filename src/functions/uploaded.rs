@@ -6,7 +6,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{StatusCode, header};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use store::shares::Held;
 
 use super::error::FunctionError;
 use super::http_call::Call;
@@ -15,11 +15,8 @@ use super::http_call::Call;
 const OPTION_BYTES_MAX: usize = 4 << 10;
 /// Fields of a form.
 const FIELDS_MAX: usize = 32;
-/// Files read at one time; unpacking may take many times their size.
-const READING_MAX: usize = 2;
+/// How long one waits for its turn.
 const READING_WAIT_MAX: Duration = Duration::from_secs(30);
-
-static READING: Semaphore = Semaphore::const_new(READING_MAX);
 
 /// A file with its options.
 #[derive(Debug)]
@@ -90,16 +87,14 @@ async fn form(kind: String, body: Bytes) -> Result<Uploaded, FunctionError> {
 }
 
 /// Waits until a file may be read; with too many others before it the caller is asked to come back.
-pub(super) async fn reading_permit() -> Result<SemaphorePermit<'static>, FunctionError> {
-    match tokio::time::timeout(READING_WAIT_MAX, READING.acquire()).await {
-        Ok(Ok(permit)) => Ok(permit),
-        _ => {
-            let message = "too many files are being read; try again later";
-            let mut busy = FunctionError::new(StatusCode::TOO_MANY_REQUESTS, message);
-            busy.retry_after_s = Some(5);
-            Err(busy)
-        }
-    }
+pub(super) async fn reading_permit(call: &Call) -> Result<Held, FunctionError> {
+    let held = call.app.budgets.reading.hold(call.owner, 1, READING_WAIT_MAX).await;
+    held.ok_or_else(|| {
+        let message = "too many files are being read; try again later";
+        let mut busy = FunctionError::new(StatusCode::TOO_MANY_REQUESTS, message);
+        busy.retry_after_s = Some(5);
+        busy
+    })
 }
 
 /// Runs what takes a while on a thread of its own.

@@ -11,6 +11,7 @@ use models::{Claims, Row, Value, schema};
 use serde_json::{Map, Value as Document, json};
 use store::Caller;
 use store::query::{Limits, Query as Rows, Reader};
+use store::shares::Owner;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -99,7 +100,8 @@ fn only_authenticated(body: &Body) -> Result<(), AuthError> {
 async fn chosen(app: &App, body: &Body) -> Result<Option<String>, AuthError> {
     let Some(given) = body.text("password")?.filter(|given| !given.is_empty()) else { return Ok(None) };
     password::acceptable(given, &app.config)?;
-    password::hash(given).await.map(Some)
+    let place = password::Place::of(&app.budgets.passwords, Owner::Service).await?;
+    password::hash(given, &place).await.map(Some)
 }
 
 /// `none` lifts a ban; else numbers with the units h, m, s.

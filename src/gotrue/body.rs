@@ -1,6 +1,7 @@
 //! Request bodies: JSON objects whose members are checked one by one.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
@@ -9,6 +10,7 @@ use models::{ColumnType, convert};
 use serde_json::{Map, Value};
 
 use crate::app::App;
+use crate::budgets::client_address;
 use crate::gotrue::error::AuthError;
 
 /// Longest text member, in bytes.
@@ -37,6 +39,18 @@ impl FromRequest<App> for Body {
                 Err(AuthError::new(400, "bad_json", format!("Could not parse request body: {error}")))
             }
         }
+    }
+}
+
+/// The address of the client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Client(pub IpAddr);
+
+impl FromRequestParts<App> for Client {
+    type Rejection = AuthError;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Client, AuthError> {
+        Ok(Client(client_address(parts, &app.config)))
     }
 }
 

@@ -9,6 +9,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use store::StoreError;
 
+use crate::pace::TooOften;
+
 /// Names the wording that the client understands.
 const VERSION_HEADER: HeaderName = HeaderName::from_static("x-supabase-api-version");
 /// The first version with error codes as text.
@@ -78,6 +80,20 @@ impl From<Refusal> for AuthError {
     }
 }
 
+impl From<TooOften> for AuthError {
+    fn from(refusal: TooOften) -> AuthError {
+        match refusal {
+            TooOften::Tries { retry_after_s } => {
+                AuthError { retry_after_s: Some(retry_after_s), ..AuthError::too_many() }
+            }
+            TooOften::Mails { retry_after_s } => {
+                let error = AuthError::new(429, "over_email_send_rate_limit", "email rate limit exceeded");
+                AuthError { retry_after_s: Some(retry_after_s), ..error }
+            }
+        }
+    }
+}
+
 impl From<StoreError> for AuthError {
     fn from(error: StoreError) -> AuthError {
         match &error {
@@ -95,6 +111,7 @@ impl From<StoreError> for AuthError {
             StoreError::Check { .. } | StoreError::NotNull { .. } | StoreError::Limit { .. } => {
                 AuthError::invalid(error.to_string())
             }
+            StoreError::Shared { .. } => AuthError::too_many(),
             StoreError::DiskFull | StoreError::Closed => {
                 AuthError::new(503, "unexpected_failure", error.to_string())
             }

@@ -13,18 +13,19 @@ use sha2::{Digest, Sha256};
 
 use crate::app::App;
 use crate::gotrue::account::{column, find, hashed, not_banned, service, session_json, start_session};
-use crate::gotrue::body::{Body, Parameters};
+use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::password;
 
 pub(crate) async fn token(
     State(app): State<App>,
     query: Parameters,
+    from: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
     match query.get("grant_type").unwrap_or_default() {
-        "password" => by_password(&app, &headers, &body).await,
+        "password" => by_password(&app, from, &headers, &body).await,
         "refresh_token" => by_refresh_token(&app, &headers, &body).await,
         "pkce" => by_code(&app, &headers, &body).await,
         _ => Err(AuthError::new(400, "invalid_credentials", "unsupported_grant_type")),
@@ -32,7 +33,12 @@ pub(crate) async fn token(
     .map(Json)
 }
 
-async fn by_password(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document, AuthError> {
+async fn by_password(
+    app: &App,
+    Client(from): Client,
+    headers: &HeaderMap,
+    body: &Body,
+) -> Result<Document, AuthError> {
     let given = body.text("password")?.unwrap_or_default();
     let (email, phone) = (body.email()?, body.phone()?);
     let user = match (&email, &phone) {
@@ -41,9 +47,14 @@ async fn by_password(app: &App, headers: &HeaderMap, body: &Body) -> Result<Docu
         _ => return Err(AuthError::invalid("missing email or phone")),
     };
     let stored = user.as_ref().and_then(|user| column(user, "encrypted_password").as_str());
-    if !password::fits(given, stored).await? {
+    let account = email.as_deref().or(phone.as_deref()).unwrap_or_default();
+    app.pace.may_try(&app.config, account, from)?;
+    let place = password::Place::from(&app.budgets.passwords, account, from).await?;
+    if !password::fits(given, stored, &place).await? {
+        app.pace.failed(&app.config, account, from);
         return Err(AuthError::credentials());
     }
+    app.pace.fitted(account, from);
     let user = user.ok_or_else(AuthError::credentials)?;
     not_banned(&user)?;
     if email.is_some() && column(&user, "email_confirmed_at").is_null() {

@@ -14,38 +14,57 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::gotrue::account::{column, current, find, service};
-use crate::gotrue::body::{Body, Parameters};
+use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
 use crate::gotrue::signup::app_metadata;
 
 type Answer = Result<Json<Document>, AuthError>;
 
+/// Counts a mail to the address that is named, whether or not an account has it.
+fn count(app: &App, body: &Body, Client(from): Client) -> Result<(), AuthError> {
+    match body.email()? {
+        Some(address) => Ok(app.pace.may_mail(&app.config, &address, from)?),
+        None => Ok(()),
+    }
+}
+
 pub(crate) async fn recover(
     State(app): State<App>,
     query: Parameters,
+    from: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
+    count(&app, &body, from)?;
     send(&app, &headers, &query, &body, "recovery").await
 }
 
 pub(crate) async fn magiclink(
     State(app): State<App>,
     query: Parameters,
+    from: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
+    count(&app, &body, from)?;
     send(&app, &headers, &query, &body, "magiclink").await
 }
 
 /// Signs in by a link alone; an unknown address gets an account first, unless the client does not want that.
-pub(crate) async fn otp(State(app): State<App>, query: Parameters, headers: HeaderMap, body: Body) -> Answer {
+pub(crate) async fn otp(
+    State(app): State<App>,
+    query: Parameters,
+    from: Client,
+    headers: HeaderMap,
+    body: Body,
+) -> Answer {
     if body.phone()?.is_some() {
         let message = "Unsupported phone provider: there is no way to send messages to a number";
         return Err(AuthError::new(400, "phone_provider_disabled", message));
     }
     let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
+    count(&app, &body, from)?;
     let creates = body.flag_or("create_user", true)? && app.config.signup_enabled;
     if creates && find(&app, "email", Value::text(&address))?.is_none() {
         let decision = CreateAccount {
@@ -71,9 +90,11 @@ pub(crate) async fn otp(State(app): State<App>, query: Parameters, headers: Head
 pub(crate) async fn resend(
     State(app): State<App>,
     query: Parameters,
+    from: Client,
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
+    count(&app, &body, from)?;
     match body.needed("type")? {
         "signup" => send(&app, &headers, &query, &body, "signup").await,
         "email_change" => change_again(&app, &headers, &query, &body).await,
@@ -81,9 +102,14 @@ pub(crate) async fn resend(
     }
 }
 
-pub(crate) async fn reauthenticate(State(app): State<App>, headers: HeaderMap) -> Answer {
+pub(crate) async fn reauthenticate(
+    State(app): State<App>,
+    Client(from): Client,
+    headers: HeaderMap,
+) -> Answer {
     let (_, user) = current(&headers, &app)?;
     if let Some(address) = column(&user, "email").as_str() {
+        app.pace.may_mail(&app.config, address, from)?;
         let link = outbox::make(&app, &headers, &user, "reauthentication", address, None, None).await?;
         outbox::keep(&app, &user, &link).await?;
     }

@@ -1,16 +1,22 @@
 //! Passwords: argon2id, computed away from the threads that answer requests, a few at a time.
 
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
 use argon2::password_hash::SaltString;
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
+use store::shares::{Held, Owner, Shares};
 use tokio::sync::{OnceCell, Semaphore};
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::gotrue::error::AuthError;
 
 /// Each takes some 19 MiB and a core.
 static RUNNING: Semaphore = Semaphore::const_new(2);
-/// Beyond this callers are asked to come back.
-static WAITING: Semaphore = Semaphore::const_new(64);
+/// How long one waits for a place before it is asked to come back.
+const PATIENCE: Duration = Duration::from_secs(10);
 /// What the password of an unknown account is checked against, so that it takes as long.
 static NOBODY: OnceCell<String> = OnceCell::const_new();
 /// Longest password, in bytes.
@@ -30,10 +36,34 @@ pub(crate) fn acceptable(password: &str, config: &Config) -> Result<(), AuthErro
     Ok(())
 }
 
+/// A place for computing a password: of all places one guesser gets at most half.
+#[derive(Debug)]
+pub(crate) struct Place {
+    _held: Held,
+}
+
+impl Place {
+    /// Waits for one on somebody's account.
+    pub async fn of(places: &Arc<Shares>, owner: Owner) -> Result<Place, AuthError> {
+        let held = places.hold(owner, 1, PATIENCE).await.ok_or_else(AuthError::too_many)?;
+        Ok(Place { _held: held })
+    }
+
+    /// Waits for one on account of an address; on this machine, where a proxy may stand before everybody, on that of
+    /// the account that is named.
+    pub async fn from(places: &Arc<Shares>, account: &str, from: IpAddr) -> Result<Place, AuthError> {
+        let owner = match from.is_loopback() {
+            true => Owner::Account(Uuid::new_v5(&Uuid::NAMESPACE_URL, account.as_bytes())),
+            false => Owner::Address(from),
+        };
+        Place::of(places, owner).await
+    }
+}
+
 /// The PHC string of a password.
-pub(crate) async fn hash(password: &str) -> Result<String, AuthError> {
+pub(crate) async fn hash(password: &str, place: &Place) -> Result<String, AuthError> {
     let password = password.to_string();
-    compute(move || {
+    compute(place, move || {
         let salt = SaltString::encode_b64(&rand::random::<[u8; 16]>()).map_err(|error| error.to_string())?;
         let hash = Argon2::default().hash_password(password.as_bytes(), &salt);
         hash.map(|hash| hash.to_string()).map_err(|error| error.to_string())
@@ -42,17 +72,17 @@ pub(crate) async fn hash(password: &str) -> Result<String, AuthError> {
 }
 
 /// Whether a password fits; takes as long when there is none to fit.
-pub(crate) async fn fits(password: &str, stored: Option<&str>) -> Result<bool, AuthError> {
+pub(crate) async fn fits(password: &str, stored: Option<&str>, place: &Place) -> Result<bool, AuthError> {
     if password.len() > PASSWORD_BYTES_MAX {
         return Ok(false);
     }
     let known = stored.is_some();
     let stored = match stored {
         Some(stored) => stored.to_string(),
-        None => NOBODY.get_or_try_init(|| hash("nobody")).await?.clone(),
+        None => NOBODY.get_or_try_init(|| hash("nobody", place)).await?.clone(),
     };
     let password = password.to_string();
-    let fits = compute(move || {
+    let fits = compute(place, move || {
         let hash = PasswordHash::new(&stored).map_err(|error| error.to_string())?;
         Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
     })
@@ -61,9 +91,9 @@ pub(crate) async fn fits(password: &str, stored: Option<&str>) -> Result<bool, A
 }
 
 async fn compute<T: Send + 'static>(
+    _place: &Place,
     work: impl FnOnce() -> Result<T, String> + Send + 'static,
 ) -> Result<T, AuthError> {
-    let _waiting = WAITING.try_acquire().map_err(|_| AuthError::too_many())?;
     let running = RUNNING.acquire().await.map_err(AuthError::internal)?;
     // The permit goes along: work whose caller has left still takes memory.
     let task = tokio::task::spawn_blocking(move || {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::gotrue::account::{service, start_session, time, user_json};
-use crate::gotrue::body::{Body, Parameters};
+use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
 use crate::gotrue::password;
@@ -19,6 +19,7 @@ use crate::gotrue::password;
 pub(crate) async fn signup(
     State(app): State<App>,
     query: Parameters,
+    Client(from): Client,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
@@ -44,10 +45,15 @@ pub(crate) async fn signup(
     if !anonymous && given.is_empty() {
         return Err(AuthError::invalid("Signup requires a valid password"));
     }
+    if let Some(address) = email.as_deref().filter(|_| !app.config.autoconfirm) {
+        app.pace.may_mail(&app.config, address, from)?;
+    }
     let mut password_hash = None;
     if !anonymous {
         password::acceptable(&given, &app.config)?;
-        password_hash = Some(password::hash(&given).await?);
+        let account = email.as_deref().or(phone.as_deref()).unwrap_or_default();
+        let place = password::Place::from(&app.budgets.passwords, account, from).await?;
+        password_hash = Some(password::hash(&given, &place).await?);
     }
     let confirmed = app.config.autoconfirm;
     let decision = CreateAccount {

@@ -6,10 +6,11 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use models::{Claims, Value};
 use serde_json::Value as Document;
+use store::shares::Owner;
 
 use crate::app::App;
 use crate::gotrue::account::{column, current, find, id, user_json};
-use crate::gotrue::body::{Body, Parameters};
+use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
 use crate::gotrue::password;
@@ -22,6 +23,7 @@ pub(crate) async fn read(State(app): State<App>, headers: HeaderMap) -> Result<J
 pub(crate) async fn change(
     State(app): State<App>,
     query: Parameters,
+    Client(from): Client,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
@@ -37,12 +39,13 @@ pub(crate) async fn change(
     let (email, phone) = (differs("email", body.email()?), differs("phone", body.phone()?));
     if let Some(given) = body.text("password")?.filter(|given| !given.is_empty()) {
         password::acceptable(given, &app.config)?;
+        let place = password::Place::of(&app.budgets.passwords, Owner::Account(id(&user))).await?;
         let stored = column(&user, "encrypted_password").as_str();
-        if stored.is_some() && password::fits(given, stored).await? {
+        if stored.is_some() && password::fits(given, stored, &place).await? {
             let message = "New password should be different from the old password.";
             return Err(AuthError::new(422, "same_password", message));
         }
-        change.password_hash = Some(password::hash(given).await?);
+        change.password_hash = Some(password::hash(given, &place).await?);
         change.end_sessions_but = Some(claims.session_id);
     }
     if app.config.autoconfirm {
@@ -59,6 +62,10 @@ pub(crate) async fn change(
         {
             let message = "A user with this email address has already been registered";
             return Err(AuthError::new(422, "email_exists", message));
+        }
+        if email.is_some() {
+            // On account of who asks: the address may be anybody's.
+            app.pace.may_mail(&app.config, &id(&user).to_string(), from)?;
         }
         change.new_email = email;
     }

@@ -1,14 +1,17 @@
 //! Who sends a request: a token of an account's program, or an account's own access token. Keys alone are no account.
 
-use actors::user::api_tokens::{PREFIX, TokenRefusal, look_up};
+use actors::user::api_tokens::{PREFIX, TokenRefusal, hash, look_up};
+use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
-use models::Claims;
+use models::{Claims, Value, schema};
 use services::context::Context;
 use uuid::Uuid;
 
 use super::error::OpenAiError;
 use crate::app::App;
 use crate::caller::{bearer, claims_of, request_id};
+use crate::receive::receive;
+use crate::storage::drain;
 
 /// Longest token that is looked at, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
@@ -37,6 +40,35 @@ pub(super) fn authenticate(app: &App, headers: &HeaderMap, scope: &str) -> Resul
         refused("This key stands for no account: use a token of create-api-token or an access token.")
     })?;
     Ok(Requester { claims, user })
+}
+
+/// The same with the body of the request, which is kept only if its sender may send it.
+pub(super) async fn authenticate_with_body(
+    app: &App,
+    headers: &HeaderMap,
+    scope: &str,
+    body: Body,
+) -> Result<(Requester, Bytes), OpenAiError> {
+    match authenticate(app, headers, scope) {
+        Ok(requester) => Ok((requester, receive(body, app.config.body_bytes_max).await?)),
+        Err(error) => {
+            drain(&mut body.into_data_stream()).await;
+            Err(error)
+        }
+    }
+}
+
+/// The account behind an API token, whatever it is for; of other tokens [`crate::caller`] knows.
+pub(crate) fn account_of(app: &App, headers: &HeaderMap) -> Option<Uuid> {
+    let token = bearer(headers).ok()??;
+    if !token.starts_with(PREFIX) || token.len() > TOKEN_BYTES_MAX {
+        return None;
+    }
+    let tokens = schema().known("auth.api_tokens");
+    let reads = app.services.actors.store().reads();
+    let found = reads.referring(tokens, tokens.at("token_hash"), &Value::Text(hash(token))).ok()?;
+    let row = found.into_iter().next().filter(|row| row[tokens.at("revoked_at")].is_null())?;
+    row[tokens.at("user_id")].as_uuid()
 }
 
 impl Requester {

@@ -4,19 +4,17 @@ use axum::Json;
 use axum::extract::{Request, State};
 use serde_json::Value as Document;
 
-use super::authenticate::authenticate;
+use super::authenticate::authenticate_with_body;
 use super::error::OpenAiError;
 use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
-use crate::receive::receive;
 use crate::request_body::{unknown_fields, warn};
 
 /// `POST images/generations`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Json<Document>, OpenAiError> {
     let (parts, body) = request.into_parts();
-    let body = receive(body, app.config.body_bytes_max).await?;
-    let requester = authenticate(&app, &parts.headers, "images")?;
+    let (requester, body) = authenticate_with_body(&app, &parts.headers, "images", body).await?;
     let request = ImageRequest::read(&body)?;
     let warnings = unknown_fields::<ImageRequest>(&body);
     let context = requester.context(&app);

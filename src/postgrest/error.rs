@@ -116,6 +116,7 @@ impl PostgrestError {
             ("42501", true) => StatusCode::FORBIDDEN,
             ("42883" | "42P01", _) => StatusCode::NOT_FOUND,
             ("53100" | "57P03", _) => StatusCode::SERVICE_UNAVAILABLE,
+            ("53400", _) => StatusCode::TOO_MANY_REQUESTS,
             ("57014" | "XX000" | "58030" | "25006", _) => StatusCode::INTERNAL_SERVER_ERROR,
             (other, _) => match other.strip_prefix("PT").and_then(|status| status.parse().ok()) {
                 Some(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
@@ -125,7 +126,8 @@ impl PostgrestError {
         if status.is_server_error() {
             tracing::error!(%error, "a request failed");
         }
-        let base = PostgrestError::new(status, sqlstate, error.to_string());
+        let mut base = PostgrestError::new(status, sqlstate, error.to_string());
+        base.retry_after_s = matches!(error, StoreError::Shared { .. }).then_some(1);
         match error {
             StoreError::Duplicate { key, .. } => base.details(format!("Key {key} already exists.")),
             StoreError::ReferenceMissing { column, value, target, .. } => {

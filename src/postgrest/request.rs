@@ -8,15 +8,17 @@ use axum::extract::FromRequest;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use models::Claims;
+use store::StoreError;
 use store::query::Limits;
+use store::shares::{Held, Owner};
 use syntax::prefer::{Preference, Transaction};
 use syntax::{Format, NotAcceptable, Preferences};
-use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::error::PostgrestError;
 use super::respond::Answer;
 use crate::app::App;
 use crate::caller;
+use crate::storage::drain;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
@@ -24,10 +26,11 @@ const ACCEPT_PROFILE: HeaderName = HeaderName::from_static("accept-profile");
 const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
 /// The unit of `Range`.
 pub const RANGE_UNIT: HeaderName = HeaderName::from_static("range-unit");
-/// From here on a body is large, in bytes: taken apart it may need some thirty times as much memory.
+/// From here on a body is large, in bytes: taken apart it may need some thirty times as much memory, so only so many
+/// bytes of such bodies are worked on at one time.
 const LARGE_BYTES: usize = 256 << 10;
-/// Large bodies that are worked on at one time; others wait.
-static LARGE_TURNS: Semaphore = Semaphore::const_new(4);
+/// How long a large body waits for others.
+const LARGE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request, with its headers understood.
 #[derive(Debug)]
@@ -44,12 +47,14 @@ pub struct Request {
     pub body: Bytes,
     /// Who is asking.
     pub claims: Claims,
+    /// On whose account the request takes what is shared.
+    pub owner: Owner,
     /// The `Prefer` headers.
     pub preferences: Preferences,
     /// The form of the answer.
     pub format: Format,
     /// Held while a large body is worked on.
-    _turn: Option<SemaphorePermit<'static>>,
+    _turn: Option<Held>,
 }
 
 impl Request {
@@ -63,20 +68,34 @@ impl Request {
         }
     }
 
-    /// Takes a request apart: its body first, then what the headers say. The answer to a bad one is ready to send.
+    /// Takes a request apart: first what the headers say, then its body. The answer to a bad one is ready to send.
     pub async fn read(app: App, mut request: axum::extract::Request) -> Result<Request, Response> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let headers = std::mem::take(request.headers_mut());
-        let body = match method {
-            Method::GET | Method::HEAD => Bytes::new(),
-            _ => Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?,
-        };
+        let owner = request.extensions().get::<Owner>().copied().unwrap_or(Owner::Service);
         let query = uri.query().unwrap_or_default().to_string();
-        let turn = if body.len() > LARGE_BYTES { LARGE_TURNS.acquire().await.ok() } else { None };
-        let mut request =
-            Request::understand(app, method, query, headers, body).map_err(IntoResponse::into_response)?;
-        request._turn = turn;
-        Ok(request)
+        let has_body = !matches!(method, Method::GET | Method::HEAD);
+        let mut understood = match Request::understand(app, method, query, headers, owner) {
+            Ok(understood) => understood,
+            Err(error) => {
+                // A client that sends first and listens then hears why it was refused.
+                drain(&mut request.into_body().into_data_stream()).await;
+                return Err(error.into_response());
+            }
+        };
+        if has_body {
+            understood.body = Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?;
+        }
+        let large = understood.body.len();
+        if large > LARGE_BYTES {
+            let parsed = &understood.app.budgets.parsed;
+            let turn = parsed.hold(owner, large.min(parsed.total()), LARGE_PATIENCE).await;
+            let refused = || StoreError::Shared { what: "work on large requests" };
+            let turn = turn
+                .ok_or_else(|| PostgrestError::from_store(refused(), &understood.claims).into_response())?;
+            understood._turn = Some(turn);
+        }
+        Ok(understood)
     }
 
     fn understand(
@@ -84,7 +103,7 @@ impl Request {
         method: Method,
         query: String,
         headers: HeaderMap,
-        body: Bytes,
+        owner: Owner,
     ) -> Result<Request, PostgrestError> {
         let claims = caller::claims_from(&headers, &app.keys, &app.config).map_err(|error| {
             let code = if error.expired { "PGRST303" } else { "PGRST301" };
@@ -113,7 +132,8 @@ impl Request {
             let error = PostgrestError::new(StatusCode::NOT_ACCEPTABLE, "PGRST106", message);
             return Err(error.hint("Only the following schemas are exposed: public"));
         }
-        Ok(Request { app, method, query, headers, body, claims, preferences, format, _turn: None })
+        let body = Bytes::new();
+        Ok(Request { app, method, query, headers, body, claims, owner, preferences, format, _turn: None })
     }
 
     /// A header as text.

@@ -1,13 +1,88 @@
 //! Rows to status, headers and body.
 
-use axum::body::Body;
+use std::time::Duration;
+use std::vec;
+
+use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use models::{Value, convert};
-use store::query::{Name, Rows};
+use store::query::{self, Name, Rows};
+use store::shares::Held;
 use syntax::Format;
 
 use super::error::PostgrestError;
+use crate::answers::{self, PIECE_BYTES, Source};
+
+/// The body of `rows` in a format, made as the client takes it where that is worth it.
+pub fn outgoing(
+    rows: Rows,
+    format: &Format,
+    held: Option<Held>,
+    pause: Duration,
+) -> Result<Body, PostgrestError> {
+    let is_singular = matches!(format, Format::Object { .. });
+    match held.filter(|held| held.amount() > PIECE_BYTES && !is_singular) {
+        Some(held) => Ok(answers::body(Lines::new(rows, format), held, None, pause)),
+        None => body(&rows, format).map(Body::from),
+    }
+}
+
+/// Rows whose text is not made yet.
+struct Lines {
+    /// The names of the members; its rows are in `rest`.
+    head: Rows,
+    rest: vec::IntoIter<Vec<Value>>,
+    is_csv: bool,
+    nulls_stripped: bool,
+    begun: bool,
+    ended: bool,
+}
+
+impl Lines {
+    fn new(mut rows: Rows, format: &Format) -> Lines {
+        let rest = std::mem::take(&mut rows.rows).into_iter();
+        let (is_csv, nulls_stripped) =
+            (matches!(format, Format::Csv), matches!(format, Format::JsonNullsStripped));
+        Lines { head: rows, rest, is_csv, nulls_stripped, begun: false, ended: false }
+    }
+
+    fn write(&self, row: &[Value], text: &mut String) {
+        match (self.is_csv, self.nulls_stripped) {
+            (true, _) => write_csv_row(row, text),
+            (_, true) => write_stripped(&self.head, row, text),
+            _ => self.head.write_row(row, text),
+        }
+    }
+}
+
+impl Source for Lines {
+    fn next(&mut self) -> Option<(Bytes, usize)> {
+        if self.ended {
+            return None;
+        }
+        let (mut text, mut freed) = (String::with_capacity(PIECE_BYTES + PIECE_BYTES / 4), 0);
+        if !self.begun && self.is_csv {
+            write_csv_names(&self.head, &mut text);
+        }
+        while text.len() < PIECE_BYTES {
+            let Some(row) = self.rest.next() else {
+                self.ended = true;
+                break;
+            };
+            if !self.is_csv {
+                text.push(if self.begun { ',' } else { '[' });
+            }
+            self.begun = true;
+            self.write(&row, &mut text);
+            freed += query::size(&row);
+        }
+        if self.ended && !self.is_csv {
+            text.push_str(if self.begun { "]" } else { "[]" });
+        }
+        Some((text.into(), freed))
+    }
+}
 
 /// The body of `rows` in a format.
 pub fn body(rows: &Rows, format: &Format) -> Result<String, PostgrestError> {
@@ -47,20 +122,29 @@ fn write_stripped(rows: &Rows, row: &[Value], text: &mut String) {
 }
 
 fn write_csv(rows: &Rows, text: &mut String) {
-    let field = |value: &str| {
-        if value.contains([',', '"', '\n', '\r']) {
-            format!("\"{}\"", value.replace('"', "\"\""))
-        } else {
-            value.into()
-        }
-    };
-    text.push_str(&rows.columns.iter().map(|column| field(column)).collect::<Vec<String>>().join(","));
+    write_csv_names(rows, text);
     for row in &rows.rows {
-        text.push('\n');
-        let fields =
-            row.iter().map(|value| convert::to_text(value).map_or(String::new(), |text| field(&text)));
-        text.push_str(&fields.collect::<Vec<String>>().join(","));
+        write_csv_row(row, text);
     }
+}
+
+fn csv_field(value: &str) -> String {
+    if value.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", value.replace('"', "\"\""))
+    } else {
+        value.into()
+    }
+}
+
+fn write_csv_names(rows: &Rows, text: &mut String) {
+    text.push_str(&rows.columns.iter().map(|column| csv_field(column)).collect::<Vec<String>>().join(","));
+}
+
+fn write_csv_row(row: &[Value], text: &mut String) {
+    text.push('\n');
+    let fields =
+        row.iter().map(|value| convert::to_text(value).map_or(String::new(), |text| csv_field(&text)));
+    text.push_str(&fields.collect::<Vec<String>>().join(","));
 }
 
 /// An answer under construction.
@@ -76,8 +160,8 @@ impl Answer {
     }
 
     /// An answer with a body.
-    pub fn with(status: StatusCode, format: &Format, body: String) -> Answer {
-        let mut response = Response::new(Body::from(body));
+    pub fn with(status: StatusCode, format: &Format, body: impl Into<Body>) -> Answer {
+        let mut response = Response::new(body.into());
         *response.status_mut() = status;
         let kind = HeaderValue::from_static(format.content_type());
         response.headers_mut().insert(header::CONTENT_TYPE, kind);

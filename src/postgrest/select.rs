@@ -1,10 +1,13 @@
 //! `GET` and `HEAD /rest/v1/{table}`.
 
+use std::time::Duration;
+
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use models::TableInfo;
-use store::Caller;
 use store::query::{Query, Reader, Rows};
+use store::shares::Held;
+use store::{Caller, StoreError};
 use syntax::{Format, RequestQuery, Window};
 
 use super::error::PostgrestError;
@@ -40,15 +43,16 @@ pub async fn read(
         return Ok(Answer::with(StatusCode::OK, &plan, text).finish());
     }
     let counted = request.preferences.count.is_some();
-    let rows = run(request, query, counted).await?;
+    let (rows, held) = run(request, query, counted).await?;
     if let Some(total) = rows.total {
         window.check_within(total)?;
     }
     let returned = rows.rows.len() as u64;
-    let body = respond::body(&rows, &request.format)?;
     let partial = syntax::range::is_partial(returned, rows.total);
     let status = if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
     let range = syntax::range::content_range(window.offset, returned, rows.total);
+    let pause = Duration::from_secs(request.app.config.answer_pause_s_max);
+    let body = respond::outgoing(rows, &request.format, held, pause)?;
     let answer = Answer::with(status, &request.format, body).header(header::CONTENT_RANGE, range);
     Ok(request.applied(answer).finish())
 }
@@ -59,7 +63,8 @@ fn explain(request: &Request, query: &Query) -> Result<String, PostgrestError> {
     reader.explain(query).map_err(|error| PostgrestError::from_store(error, &request.claims))
 }
 
-async fn run(request: &Request, query: Query, counted: bool) -> Result<Rows, PostgrestError> {
+/// Rows, with the memory that they take where that is counted.
+async fn run(request: &Request, query: Query, counted: bool) -> Result<(Rows, Option<Held>), PostgrestError> {
     let limits = request.limits();
     let store = request.app.services.actors.store();
     let refused = |error| PostgrestError::from_store(error, &request.claims);
@@ -67,12 +72,19 @@ async fn run(request: &Request, query: Query, counted: bool) -> Result<Rows, Pos
     // A row found by its key costs less than a change of thread.
     let found = Reader::new(store.reads(), &caller, limits).select_point(&query, counted);
     if let Some(rows) = found.map_err(refused)? {
-        return Ok(rows);
+        return Ok((rows, None));
     }
+    let begun = request.app.budgets.begin_read(request.owner).await;
+    let (place, share) =
+        begun.ok_or_else(|| refused(StoreError::Shared { what: "reading for one caller" }))?;
     let (store, claims) = (store.clone(), request.claims.clone());
     let task = tokio::task::spawn_blocking(move || {
+        let _place = place;
         let caller = Caller::new(&claims);
-        Reader::new(store.reads(), &caller, limits).select(&query, counted)
+        let reader = Reader::new(store.reads(), &caller, limits).sharing(share);
+        let rows = reader.select(&query, counted)?;
+        let held = reader.keep(&rows);
+        Ok((rows, held))
     });
     let failed = |_| {
         let message = "the query failed unexpectedly";

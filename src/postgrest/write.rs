@@ -1,10 +1,14 @@
 //! `POST`, `PATCH` and `DELETE /rest/v1/{table}`.
 
+use std::time::Duration;
+
 use actors::write_rows::{Change, Conflict, WriteRows, Written};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use models::{TableInfo, convert};
+use store::StoreError;
 use store::query::Query;
+use store::shares::Held;
 use syntax::RequestQuery;
 use syntax::prefer::{Resolution, Return};
 
@@ -12,6 +16,11 @@ use super::error::PostgrestError;
 use super::request::Request;
 use super::respond::{self, Answer};
 use super::{body, plan};
+
+/// Memory that is kept free for the rows of an answer to a write whose body does not say how many there are.
+const EXPECTED_BYTES: usize = 2 << 20;
+/// How long a write waits for it.
+const EXPECTED_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Adds rows, or merges them with existing ones.
 pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
@@ -107,7 +116,24 @@ pub async fn send(
         affected_max: request.preferences.affected_max(),
         limits: request.limits(),
     };
+    let _expected = expect_rows(request, wants_rows).await?;
     request.decide(write).await
+}
+
+/// Room for the rows that a write is to answer with: once it is done, it is too late to refuse them. It is a guess, and
+/// what they take is on the caller's account afterwards.
+async fn expect_rows(request: &Request, wants_rows: bool) -> Result<Option<Held>, PostgrestError> {
+    if !wants_rows {
+        return Ok(None);
+    }
+    let bytes = match request.method {
+        Method::POST | Method::PUT => request.body.len().saturating_mul(4),
+        _ => EXPECTED_BYTES,
+    };
+    let memory = &request.app.budgets.memory;
+    let held = memory.hold(request.owner, bytes.min(memory.total() / 2), EXPECTED_PATIENCE).await;
+    let refused = || StoreError::Shared { what: "memory for answers" };
+    held.map(Some).ok_or_else(|| PostgrestError::from_store(refused(), &request.claims))
 }
 
 /// The response to a write: `empty` without rows to return, `full` with them.

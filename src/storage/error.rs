@@ -92,6 +92,7 @@ impl From<StoreError> for StorageError {
                 StorageError::new(544, "database_timeout", "DatabaseTimeout", "the query took too long")
             }
             StoreError::Closed => StorageError::new(503, "internal", "InternalError", error.to_string()),
+            StoreError::Shared { .. } => StorageError::too_many(),
             StoreError::DiskFull => StorageError::new(507, "disk_full", "DiskFull", error.to_string()),
             _ => StorageError::internal(error),
         }

@@ -7,22 +7,18 @@ use axum::body::Bytes;
 use futures_util::{Stream, StreamExt};
 use store::Store;
 use store::blob::{BlobHash, BlobWriter};
-use tokio::sync::{Semaphore, SemaphorePermit};
+use store::shares::Held;
 use tokio::task::spawn_blocking;
 
 use super::error::StorageError;
 
 /// Bytes gathered before a thread writes them.
 const PIECE_BYTES: usize = 256 << 10;
-/// Uploads at one time.
-const UPLOADS_MAX: usize = 64;
 /// How long a client may send nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 /// What is read and thrown away of a body that was refused, so that the client hears the refusal.
 const DRAINED_BYTES_MAX: usize = 64 << 20;
 const DRAIN_MAX: Duration = Duration::from_secs(5);
-
-static UPLOADS: Semaphore = Semaphore::const_new(UPLOADS_MAX);
 
 /// A blob that arrives in pieces.
 pub(crate) struct Incoming {
@@ -31,15 +27,14 @@ pub(crate) struct Incoming {
     gathered: Vec<u8>,
     writer: Option<BlobWriter>,
     len: u64,
-    _permit: SemaphorePermit<'static>,
+    _place: Held,
 }
 
 impl Incoming {
-    /// Begins; with too many others under way the client is asked to come back.
-    pub fn begin(store: &Store, bytes_max: u64) -> Result<Incoming, StorageError> {
-        let permit = UPLOADS.try_acquire().map_err(|_| StorageError::too_many())?;
+    /// Begins, in its place among all uploads.
+    pub fn begin(store: &Store, bytes_max: u64, place: Held) -> Incoming {
         let store = store.clone();
-        Ok(Incoming { store, bytes_max, gathered: Vec::new(), writer: None, len: 0, _permit: permit })
+        Incoming { store, bytes_max, gathered: Vec::new(), writer: None, len: 0, _place: place }
     }
 
     /// Adds bytes.

@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use models::{Claims, Command, Row, Value, schema};
 use serde_json::{Value as Document, json};
+use store::shares::{Held, Owner};
 use store::{Caller, Store, StoreError, guard};
 
 use super::error::StorageError;
@@ -63,8 +64,14 @@ pub(crate) async fn receive(
 ) -> Result<Response, StorageError> {
     debug_assert!(matches!(*request.method(), Method::POST | Method::PUT));
     let (parts, body) = request.into_parts();
-    let limits = match admit(app, claims, &place, upsert, &parts.headers) {
-        Ok(limits) => limits,
+    let admitted = admit(app, claims, &place, upsert, &parts.headers).and_then(|limits| {
+        let owner = parts.extensions.get::<Owner>().copied().unwrap_or(Owner::Service);
+        // With too many others under way the client is asked to come back.
+        let held = app.budgets.uploads.try_hold(owner, 1).ok_or_else(StorageError::too_many)?;
+        Ok((limits, held))
+    });
+    let (limits, held) = match admitted {
+        Ok(admitted) => admitted,
         Err(error) => {
             drain(&mut body.into_data_stream()).await;
             return Err(error);
@@ -72,10 +79,10 @@ pub(crate) async fn receive(
     };
     let content_type = header_text(&parts.headers, header::CONTENT_TYPE.as_str()).unwrap_or(UNKNOWN_TYPE);
     let arrived = if content_type.trim_start().to_ascii_lowercase().starts_with("multipart/form-data") {
-        form(app, &limits, Request::from_parts(parts, body)).await?
+        form(app, &limits, held, Request::from_parts(parts, body)).await?
     } else {
         let content_type = content_type.to_string();
-        raw(app, &limits, &parts.headers, content_type, body).await?
+        raw(app, &limits, held, &parts.headers, content_type, body).await?
     };
     let object = NewObject {
         bucket: place.bucket,
@@ -157,6 +164,7 @@ struct Arrived {
 async fn raw(
     app: &App,
     limits: &Admitted,
+    held: Held,
     headers: &HeaderMap,
     mime_type: String,
     body: Body,
@@ -169,7 +177,7 @@ async fn raw(
             None => None,
         };
         let cache_control = header_text(headers, "cache-control").map(str::to_string);
-        let mut incoming = Incoming::begin(app.services.actors.store(), limits.bytes_max)?;
+        let mut incoming = Incoming::begin(app.services.actors.store(), limits.bytes_max, held);
         while let Some(bytes) = next_piece(&mut stream).await? {
             incoming.push(&bytes).await?;
         }
@@ -184,10 +192,11 @@ async fn raw(
 }
 
 /// The fields `cacheControl` and `metadata`, and one file whose part may have any name, even none.
-async fn form(app: &App, limits: &Admitted, request: Request) -> Result<Arrived, StorageError> {
+async fn form(app: &App, limits: &Admitted, held: Held, request: Request) -> Result<Arrived, StorageError> {
     let unreadable = |error: &dyn std::fmt::Display| StorageError::invalid(format!("bad form: {error}"));
     let mut form = Multipart::from_request(request, &()).await.map_err(|error| unreadable(&error))?;
     let (mut file, mut cache_control, mut metadata) = (None, None, None);
+    let mut held = Some(held);
     loop {
         let taken = async {
             let Some(field) = form.next_field().await.map_err(|error| unreadable(&error))? else {
@@ -206,7 +215,8 @@ async fn form(app: &App, limits: &Admitted, request: Request) -> Result<Arrived,
                 _ if file.is_none() => {
                     let mime_type = field.content_type().unwrap_or(UNKNOWN_TYPE).to_string();
                     check_fits(&limits.bucket, 0, &mime_type)?;
-                    file = Some((file_of(app, limits, field).await?, mime_type));
+                    let held = held.take().ok_or_else(StorageError::too_many)?;
+                    file = Some((file_of(app, limits, held, field).await?, mime_type));
                 }
                 // A form has one file; what else it holds says nothing to us.
                 _ => {
@@ -234,9 +244,10 @@ async fn form(app: &App, limits: &Admitted, request: Request) -> Result<Arrived,
 async fn file_of(
     app: &App,
     limits: &Admitted,
+    held: Held,
     field: Field<'_>,
 ) -> Result<(store::blob::BlobHash, u64), StorageError> {
-    let mut incoming = Incoming::begin(app.services.actors.store(), limits.bytes_max)?;
+    let mut incoming = Incoming::begin(app.services.actors.store(), limits.bytes_max, held);
     let mut field = Box::pin(field);
     let taken = async {
         while let Some(bytes) = next_piece(&mut field).await? {

@@ -115,6 +115,12 @@ pub enum StoreError {
     /// SQLSTATE 57014.
     #[error("canceling statement due to statement timeout")]
     Timeout,
+    /// SQLSTATE 53400: others need what is left; it passes.
+    #[error("too much {what} is in use at one time; try again later")]
+    Shared {
+        /// What is shared.
+        what: &'static str,
+    },
     /// A rule of the product declined, with its own SQLSTATE.
     #[error("{message}")]
     Raised {
@@ -158,6 +164,7 @@ impl StoreError {
             StoreError::Convert(error) => error.sqlstate(),
             StoreError::Limit { .. } => "54000",
             StoreError::Timeout => "57014",
+            StoreError::Shared { .. } => "53400",
             StoreError::Raised { sqlstate, .. } => sqlstate,
         }
     }

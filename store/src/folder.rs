@@ -2,14 +2,76 @@
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 
 use crate::error::StoreError;
+
+/// Rights of all but the owner.
+const OTHERS: u32 = 0o077;
 
 /// Makes a folder, and those above it, for its owner alone. One that is there stays as it is.
 pub fn create_private(folder: &Path) -> Result<(), StoreError> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(StoreError::io(folder))
+}
+
+/// What a data folder holds of ours, beside which its owner may keep anything.
+const OURS: [&str; 11] = [
+    "acknowledged",
+    "blobs",
+    "keys.json",
+    "models",
+    "outbox.1.jsonl",
+    "outbox.jsonl",
+    "playhouse.json",
+    "server.json",
+    "tree",
+    "tree.restoring",
+    "uploads",
+];
+
+/// Closes a folder that others may look into, and what we keep there, to all but its owner; says whether that had to be
+/// done. One that cannot be closed is refused with the reason.
+pub fn make_private(folder: &Path) -> Result<bool, StoreError> {
+    let mode = fs::metadata(folder).map_err(StoreError::io(folder))?.permissions().mode();
+    if mode & OTHERS == 0 {
+        return Ok(false);
+    }
+    let refused = |path: &Path, error: io::Error| {
+        let (shown, reason) = (folder.display(), path.display());
+        let what =
+            format!("others may look into {shown} (mode {:o}), and the mode of {reason}", mode & 0o777);
+        StoreError::Open(format!(
+            "{what} cannot be changed: {error}. Give the folder to the account that serves, or close it with \
+             chmod 700"
+        ))
+    };
+    let mut left = vec![folder.to_path_buf()];
+    while let Some(path) = left.pop() {
+        let closed = || -> io::Result<Vec<PathBuf>> {
+            let about = fs::symlink_metadata(&path)?;
+            if about.is_symlink() {
+                return Ok(Vec::new());
+            }
+            let mode = about.permissions().mode();
+            if mode & OTHERS != 0 {
+                fs::set_permissions(&path, fs::Permissions::from_mode(mode & 0o777 & !OTHERS))?;
+            }
+            if !about.is_dir() {
+                return Ok(Vec::new());
+            }
+            if path == folder {
+                return Ok(OURS.iter().map(|name| folder.join(name)).collect());
+            }
+            fs::read_dir(&path)?.map(|entry| entry.map(|entry| entry.path())).collect()
+        };
+        match closed() {
+            Ok(below) => left.extend(below),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(refused(&path, error)),
+        }
+    }
+    Ok(true)
 }
 
 /// The same, but the folder must be new.

@@ -32,6 +32,7 @@ mod recover;
 mod reserve;
 mod restore;
 pub mod salvage;
+pub mod shares;
 mod snapshot;
 mod source;
 mod transaction;

@@ -31,6 +31,9 @@ impl Store {
     ) -> Result<(Store, Opened), StoreError> {
         let mut opened = Opened::default();
         folder::create_private(data)?;
+        if folder::make_private(data)? {
+            opened.remarks.push("the data folder was open to others; now it is its owner's alone".into());
+        }
         let tree_folder = tree_folder(data);
         let free_space = Arc::new(FreeSpace::new(data, options.disk_reserve_bytes));
         let ballast = Ballast::new(data);

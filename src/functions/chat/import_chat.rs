@@ -49,7 +49,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let persona = id_of(character(&call, &uploaded, "userCharacterId")?.as_ref());
     let character = character(&call, &uploaded, "characterId")?;
     let rules = Rules { given, may_have_nsfw: call.context.may_have_nsfw()?, character: character.clone() };
-    let _turn = reading_permit().await?;
+    let _turn = reading_permit(&call).await?;
     let bytes = uploaded.bytes.clone();
     let store = call.context.services.actors.store().clone();
     let conversation_id = Uuid::new_v4();

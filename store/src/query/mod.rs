@@ -20,7 +20,7 @@ pub use aggregate::Function;
 pub use field::{Field, FieldSource};
 pub use filter::{Comparison, Filter, Is, Operator, Test};
 pub use pattern::{Expression, Like, regex};
-pub use reader::{Limits, Reader, Rows};
+pub use reader::{Limits, Reader, Rows, size};
 pub use text_search::TextQuery;
 pub(crate) use tree::schema;
 pub use tree::{Embed, Item, Link, Name, Order, OrderBy, Output, Query};

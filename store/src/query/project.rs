@@ -38,7 +38,7 @@ pub(crate) fn columns(query: &Query) -> Vec<Name> {
 pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) -> Result<Rows, StoreError> {
     let limit = query.limit.unwrap_or(reader.limits.rows_max).min(reader.limits.rows_max);
     let mut result = Rows { columns: columns(query), ..Rows::default() };
-    let mut held = Held::new("size of the result in bytes");
+    let mut held = Held::new("size of the result in bytes", reader);
     let table = &schema().tables[query.table];
     let mut seen = 0;
     let commands = &[Command::Select];
@@ -47,7 +47,7 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
         run::each_by(reader, query, commands, plan, &mut |row| {
             if seen >= query.offset && (result.rows.len() as u64) < limit {
                 let members = if whole { row } else { members(reader, query, table, &row)? };
-                held.add(reader::size(&members), reader)?;
+                held.add(reader::size(&members))?;
                 result.rows.push(members);
             }
             seen += 1;
@@ -63,7 +63,7 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
         })?;
         for row in sorted.finish()?.into_iter().skip(query.offset as usize).take(limit as usize) {
             let members = if whole { row } else { members(reader, query, table, &row)? };
-            held.add(reader::size(&members), reader)?;
+            held.add(reader::size(&members))?;
             result.rows.push(members);
         }
     }
@@ -76,7 +76,7 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
     // Groups in order of first appearance; the key is the JSON of everything grouped by.
     let mut positions: HashMap<String, usize> = HashMap::new();
     let mut groups: Vec<(Vec<Value>, Vec<Accumulator>)> = Vec::new();
-    let mut held = Held::new("size of the groups in bytes");
+    let mut held = Held::new("size of the groups in bytes", reader);
     let fresh = || -> Vec<Accumulator> {
         aggregates(query).map(|(function, _)| Accumulator::new(function)).collect()
     };
@@ -91,7 +91,7 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
             Some(position) => *position,
             None => {
                 let overhead = 64 + 16 * query.select.len();
-                held.add(key.len() + reader::size(&by) + overhead, reader)?;
+                held.add(key.len() + reader::size(&by) + overhead)?;
                 positions.insert(key, groups.len());
                 groups.push((by, fresh()));
                 groups.len() - 1
@@ -103,7 +103,7 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
         for (accumulator, (_, of)) in groups[position].1.iter_mut().zip(aggregates(query)) {
             let before = accumulator.bytes();
             accumulator.add(of, table, &row)?;
-            held.add(accumulator.bytes().saturating_sub(before), reader)?;
+            held.add(accumulator.bytes().saturating_sub(before))?;
         }
         Ok(true)
     })?;

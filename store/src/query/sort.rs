@@ -12,25 +12,44 @@ use crate::error::StoreError;
 const RUN: usize = 16;
 
 /// Bytes held by a part of a read.
-pub(crate) struct Held {
-    pub bytes: usize,
-    pub what: &'static str,
+pub(crate) struct Held<'r> {
+    reader: &'r Reader<'r>,
+    bytes: usize,
+    what: &'static str,
 }
 
-impl Held {
-    pub fn new(what: &'static str) -> Held {
-        Held { bytes: 0, what }
+impl<'r> Held<'r> {
+    pub fn new(what: &'static str, reader: &'r Reader<'r>) -> Held<'r> {
+        Held { reader, bytes: 0, what }
     }
 
     /// Holds more, up to the limit of the read.
-    pub fn add(&mut self, bytes: usize, reader: &Reader) -> Result<(), StoreError> {
-        self.bytes = self.bytes.saturating_add(bytes);
-        self.check(reader)
+    pub fn add(&mut self, bytes: usize) -> Result<(), StoreError> {
+        self.note(bytes)?;
+        self.check()
     }
 
-    fn check(&self, reader: &Reader) -> Result<(), StoreError> {
-        let max = reader.limits.bytes_max;
+    /// Holds more, to be checked later.
+    fn note(&mut self, bytes: usize) -> Result<(), StoreError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        self.reader.hold(bytes)
+    }
+
+    /// Holds only so much any more.
+    fn cut_to(&mut self, bytes: usize) {
+        self.reader.let_go(self.bytes.saturating_sub(bytes));
+        self.bytes = bytes.min(self.bytes);
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        let max = self.reader.limits.bytes_max;
         if self.bytes <= max { Ok(()) } else { Err(StoreError::Limit { what: self.what, max: max as u64 }) }
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.reader.let_go(self.bytes);
     }
 }
 
@@ -102,22 +121,22 @@ pub(crate) struct Sorted<'q> {
     order: &'q [Order],
     wanted: usize,
     rows: Vec<(Vec<Value>, Row)>,
-    held: Held,
+    held: Held<'q>,
 }
 
 impl<'q> Sorted<'q> {
     pub fn new(reader: &'q Reader<'q>, order: &'q [Order], wanted: usize) -> Sorted<'q> {
-        let held = Held::new("size of the rows to sort in bytes");
+        let held = Held::new("size of the rows to sort in bytes", reader);
         Sorted { reader, order, wanted, rows: Vec::new(), held }
     }
 
     pub fn add(&mut self, keys: Vec<Value>, row: Row) -> Result<(), StoreError> {
-        self.held.bytes += size(&keys) + size(&row);
+        self.held.note(size(&keys) + size(&row))?;
         self.rows.push((keys, row));
         let limits = &self.reader.limits;
         if self.rows.len() >= self.wanted.saturating_mul(2).max(1024) || self.held.bytes > limits.bytes_max {
             self.cut()?;
-            self.held.check(self.reader)?;
+            self.held.check()?;
         }
         if self.rows.len() > limits.sorted_max {
             return Err(StoreError::Limit { what: "number of rows to sort", max: limits.sorted_max as u64 });
@@ -132,7 +151,7 @@ impl<'q> Sorted<'q> {
             orders.fold(Ordering::Equal, Ordering::then)
         })?;
         self.rows.truncate(self.wanted);
-        self.held.bytes = self.rows.iter().map(|(keys, row)| size(keys) + size(row)).sum();
+        self.held.cut_to(self.rows.iter().map(|(keys, row)| size(keys) + size(row)).sum());
         Ok(())
     }
 

@@ -1,0 +1,31 @@
+//! On whose account a request takes what all share.
+
+use axum::extract::Request;
+use axum::http::Method;
+use store::shares::Owner;
+
+use crate::app::App;
+use crate::budgets::client_of;
+use crate::caller::claims_from;
+use crate::openai;
+
+/// The account of a request; that of its address where none asks.
+pub(crate) fn owner_of(app: &App, request: &Request) -> Owner {
+    let headers = request.headers();
+    let user = match request.uri().path().starts_with("/v1/") {
+        true => openai::account_of(app, headers),
+        false => None,
+    };
+    let address = || Owner::Address(client_of(request, &app.config));
+    match (user, claims_from(headers, &app.keys, &app.config)) {
+        (Some(user), _) => Owner::Account(user),
+        (None, Ok(claims)) if claims.is_service() => Owner::Service,
+        (None, Ok(claims)) => claims.user_id.map_or_else(address, Owner::Account),
+        (None, Err(_)) => address(),
+    }
+}
+
+/// Whether a request changes nothing, so that its answer may be left out for want of room.
+pub(crate) fn only_reads(method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD) || path.starts_with("/functions/v1/export-")
+}

@@ -24,6 +24,8 @@ const PARSED_BYTES_MAX: usize = 16 << 20;
 /// unpacking may take many times their size.
 const FILES_MAX: usize = 8;
 const READING_MAX: usize = 2;
+/// Pictures made smaller at one time: each may take hundreds of MiB.
+const RENDERS_MAX: usize = 2;
 /// Uploads to storage at one time.
 const UPLOADS_MAX: usize = 64;
 /// Passwords that are computed or wait for it at one time.
@@ -48,6 +50,8 @@ pub struct Budgets {
     pub reading: Arc<Shares>,
     /// Places for uploads to storage.
     pub uploads: Arc<Shares>,
+    /// Places for pictures that are made smaller.
+    pub renders: Arc<Shares>,
     /// Places for passwords.
     pub passwords: Arc<Shares>,
 }
@@ -71,6 +75,7 @@ impl Budgets {
             files: Shares::new(FILES_MAX),
             reading: Shares::new(READING_MAX),
             uploads: Shares::new(UPLOADS_MAX),
+            renders: Shares::new(RENDERS_MAX),
             passwords: Shares::new(PASSWORDS_MAX),
         }
     }

@@ -5,13 +5,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use actors::file::picture::{self, PictureError, Transform};
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use models::Claims;
 use store::blob::BlobHash;
-use tokio::sync::Semaphore;
+use store::shares::Owner;
 
 use super::download::{guard_against_scripts, published, set};
 use super::error::StorageError;
@@ -24,8 +25,6 @@ use crate::app::App;
 
 /// Largest file that is made into another picture, in bytes.
 const SOURCE_BYTES_MAX: u64 = 50 << 20;
-/// Pictures made at one time: each may take hundreds of MiB.
-const RENDERS_MAX: usize = 2;
 /// How long a request waits for its turn.
 const TURN_MAX: Duration = Duration::from_secs(10);
 /// Memory for pictures that may be asked for again, in bytes.
@@ -33,12 +32,12 @@ const KEPT_BYTES_MAX: usize = 32 << 20;
 /// And how many.
 const KEPT_MAX: usize = 500;
 
-static RENDERS: Semaphore = Semaphore::const_new(RENDERS_MAX);
 static KEPT: Mutex<Kept> = Mutex::new(Kept { pictures: VecDeque::new(), bytes: 0 });
 
 /// `GET render/image/authenticated/{bucket}/{key}`
 pub(crate) async fn with_token(
     State(app): State<App>,
+    Extension(owner): Extension<Owner>,
     Requester(claims): Requester,
     place: Place,
     RawQuery(query): RawQuery,
@@ -47,12 +46,13 @@ pub(crate) async fn with_token(
 ) -> Result<Response, StorageError> {
     let asked = from_query(query.as_deref()).map_err(StorageError::plain)?;
     let object = readable(app.services.actors.store(), &claims, &place.bucket, &place.key);
-    serve(&app, object.map_err(StorageError::plain)?, asked, &method, &headers).await
+    serve(&app, owner, object.map_err(StorageError::plain)?, asked, &method, &headers).await
 }
 
 /// `GET render/image/public/{bucket}/{key}`
 pub(crate) async fn public(
     State(app): State<App>,
+    Extension(owner): Extension<Owner>,
     place: Place,
     RawQuery(query): RawQuery,
     method: Method,
@@ -60,12 +60,13 @@ pub(crate) async fn public(
 ) -> Result<Response, StorageError> {
     let asked = from_query(query.as_deref()).map_err(StorageError::plain)?;
     let object = published(&app, &place).map_err(StorageError::plain)?;
-    serve(&app, object, asked, &method, &headers).await
+    serve(&app, owner, object, asked, &method, &headers).await
 }
 
 /// `GET render/image/sign/{bucket}/{key}?token=`: the token says what is made, not the URL.
 pub(crate) async fn signed(
     State(app): State<App>,
+    Extension(owner): Extension<Owner>,
     place: Place,
     RawQuery(query): RawQuery,
     method: Method,
@@ -80,11 +81,12 @@ pub(crate) async fn signed(
     };
     let asked = from_parameters(&transform.unwrap_or_default()).map_err(StorageError::plain)?;
     let object = find(app.services.actors.store(), &Claims::service(), &place.bucket, &place.key);
-    serve(&app, object.map_err(StorageError::plain)?, asked, &method, &headers).await
+    serve(&app, owner, object.map_err(StorageError::plain)?, asked, &method, &headers).await
 }
 
 async fn serve(
     app: &App,
+    owner: Owner,
     object: Object,
     asked: Transform,
     method: &Method,
@@ -101,7 +103,7 @@ async fn serve(
         *response.status_mut() = StatusCode::NOT_MODIFIED;
         return Ok(response);
     }
-    let (bytes, mime_type) = picture(app, &object, asked).await?;
+    let (bytes, mime_type) = picture(app, owner, &object, asked).await?;
     set(answer, header::CONTENT_TYPE, mime_type);
     set(answer, header::CONTENT_LENGTH, &bytes.len().to_string());
     guard_against_scripts(answer, mime_type);
@@ -113,6 +115,7 @@ async fn serve(
 
 async fn picture(
     app: &App,
+    owner: Owner,
     object: &Object,
     asked: Transform,
 ) -> Result<(Bytes, &'static str), StorageError> {
@@ -125,8 +128,8 @@ async fn picture(
     if let Some(found) = kept(&key) {
         return Ok(found);
     }
-    let turn = tokio::time::timeout(TURN_MAX, RENDERS.acquire()).await;
-    let Ok(Ok(turn)) = turn else { return Err(StorageError::too_many()) };
+    let turn = app.budgets.renders.hold(owner, 1, TURN_MAX).await;
+    let Some(turn) = turn else { return Err(StorageError::too_many()) };
     // Whoever was before us may have made it.
     if let Some(found) = kept(&key) {
         return Ok(found);

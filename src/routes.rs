@@ -91,7 +91,10 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
             true => postgrest::answer(app.clone(), request).await,
             false => routes.call(request).await?,
         };
-        let response = arrival.and_then(|arrival| unfinished(&arrival)).unwrap_or(response);
+        // Of a caller that may not ask the body is only read to be thrown away.
+        let heard = response.status() != StatusCode::UNAUTHORIZED;
+        let unfinished = arrival.filter(|_| heard).and_then(|arrival| unfinished(&arrival));
+        let response = unfinished.unwrap_or(response);
         let pause = Duration::from_secs(app.config.answer_pause_s_max);
         answers::account(response, &app.budgets.memory, owner, only_reads, pause)
             .unwrap_or_else(|| too_many("too many large answers at one time"))

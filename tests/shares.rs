@@ -209,16 +209,16 @@ fn uploads_of_one_account_leave_places_for_others() {
     let (ada, ada_token) = server.sign_up("ada@example.com");
     let (bob, bob_token) = server.sign_up("bob@example.com");
     let begin = |number: usize| {
-        let path = format!("/storage/v1/object/user-library/{ada}/{number}.txt");
-        let more = "content-type: text/plain\r\ncontent-length: 100\r\n";
+        let path = format!("/storage/v1/object/user-library/{ada}/{number}.png");
+        let more = "content-type: image/png\r\ncontent-length: 100\r\n";
         say(&server, &[head("POST", &path, Some(&ada_token), more), b"begun".to_vec()].concat())
     };
     let slow: Vec<TcpStream> = (0..64).map(begin).collect();
     // Those beyond its part are told so; the others go on.
     until("some are refused", || answered(&slow) >= 30);
-    let path = format!("/storage/v1/object/user-library/{bob}/mine.txt");
+    let path = format!("/storage/v1/object/user-library/{bob}/mine.png");
     let text = json!("a text");
-    let sent = server.call_with("POST", &path, &bob_token, Some(&text), &[("content-type", "text/plain")]);
+    let sent = server.call_with("POST", &path, &bob_token, Some(&text), &[("content-type", "image/png")]);
     assert_eq!(sent.0, 200, "{}", sent.1);
     drop(slow);
 }

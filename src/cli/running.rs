@@ -10,6 +10,7 @@ use serde_json::Value as Json;
 /// The keys of a data folder, made if there are none yet.
 pub(super) fn keys(config: &Config) -> Result<Keys, String> {
     store::folder::create_private(&config.data).map_err(|error| error.to_string())?;
+    store::folder::make_private(&config.data).map_err(|error| error.to_string())?;
     Keys::load_or_create(&config.data, config)
 }
 

@@ -47,7 +47,6 @@ use services::Services;
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
-use answers::Answers;
 use app::Shared;
 use budgets::Budgets;
 use config::Config;

@@ -101,10 +101,8 @@ fn clients_that_read_slowly_cost_a_bounded_amount_of_memory() {
     const ROWS: usize = 24;
     let folder = tempfile::tempdir().expect("a folder");
     // Half of it is for bodies.
-    let limits = [
-        ("PLAYHOUSE_MEMORY_BYTES_MAX", &*(2 * MAX).to_string()),
-        ("PLAYHOUSE_ANSWER_PAUSE_S_MAX", "600"),
-    ];
+    let limits =
+        [("PLAYHOUSE_MEMORY_BYTES_MAX", &*(2 * MAX).to_string()), ("PLAYHOUSE_ANSWER_PAUSE_S_MAX", "600")];
     let server = Server::start(folder.path(), &limits);
     let (user, token) = server.sign_up("slow@example.com");
     let text = "x".repeat(1_000_000);

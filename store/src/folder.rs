@@ -16,8 +16,9 @@ pub fn create_private(folder: &Path) -> Result<(), StoreError> {
 }
 
 /// What a data folder holds of ours, beside which its owner may keep anything.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "acknowledged",
+    "ballast",
     "blobs",
     "keys.json",
     "models",

@@ -131,6 +131,9 @@ impl Shares {
 
     /// Whether a holding of `held` may grow by `more`.
     fn fits(&self, state: &State, owner: Owner, held: usize, more: usize) -> bool {
+        if more == 0 {
+            return true;
+        }
         let free = self.total.saturating_sub(state.used);
         if more > free {
             return false;
@@ -238,6 +241,7 @@ mod tests {
         only.shrink(80);
         assert_eq!((only.amount(), shares.used()), (10, 10));
         let anyway = shares.hold_anyway(account(2), 500);
+        assert!(shares.try_hold(account(2), 0).is_some(), "what takes nothing always fits");
         assert!(!only.grow(1));
         drop((anyway, only));
         assert_eq!(shares.used(), 0);

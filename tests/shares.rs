@@ -138,7 +138,7 @@ fn what_goes_out_in_pieces_is_what_went_out_whole() {
     let (ada, token) = server.sign_up("ada@example.com");
     let row = |number: usize| {
         json!({"user_id": ada, "name": format!("n{number:03}"), "description": format!("{number},\"{}\"", "é".repeat(2000)),
-            "mood": if number % 2 == 0 { Json::Null } else { json!("t") }})
+            "mood": if number.is_multiple_of(2) { Json::Null } else { json!("t") }})
     };
     let rows: Json = (0..200).map(row).collect();
     let written = server.call("POST", "/rest/v1/characters", &token, Some(&rows));

@@ -131,16 +131,21 @@ fn in_known_spelling(given: Map<String, Json>, fields: &[&str]) -> (Map<String, 
     // A name as the function spells it goes before another spelling of it.
     let (exact, others): (Vec<_>, Vec<_>) =
         given.into_iter().partition(|(name, _)| fields.contains(&name.as_str()));
+    let mut taken: HashMap<String, String> = HashMap::new();
     for (name, value) in exact.into_iter().chain(others) {
-        match names.get(&folded(&name)) {
-            Some(field) if !known.contains_key(*field) => {
-                known.insert((*field).to_string(), value);
-            }
-            Some(field) => {
-                warnings.push(format!("{}: given beside {field}, and not used", shown(&name)));
-            }
-            None => unknown.push(name),
+        let plain = folded(&name);
+        let Some(field) = names.get(&plain) else {
+            unknown.push(name);
+            continue;
+        };
+        if let Some(other) = taken.get(&plain) {
+            warnings.push(format!("{}: given beside {other}, and not used", shown(&name)));
+            continue;
         }
+        // What the function knows as it was given keeps that name: an error then speaks of it.
+        let field = if fields.contains(&name.as_str()) { name } else { (*field).to_string() };
+        taken.insert(plain, field.clone());
+        known.insert(field, value);
     }
     warnings.extend(named(&unknown.iter().collect::<Vec<_>>()));
     (known, warnings)

@@ -188,10 +188,18 @@ fn lost_rows_are_reported_and_the_others_saved() {
     let opens = run(&["check", "--quick", "--data", &paths[0]]);
     if !opens.as_ref().is_err_and(|error| error.contains("playhouse salvage")) {
         let server = Server::start(&data, &nobody_draws);
-        until("the loss is noticed", || health(&server).1["integrity"]["state"] == json!("damaged"));
+        let state = || health(&server).1["integrity"]["state"].as_str().unwrap_or_default().to_string();
+        until("the check after the start ends", || ["sound", "damaged"].contains(&state().as_str()));
+        // A bit of a page that was written again later loses nothing.
+        let (status, rows) = server.call("GET", "/rest/v1/projects?select=id", &token, None);
+        let is_whole = status == 200 && rows.as_array().is_some_and(|rows| rows.len() == 500);
         let (status, health) = health(&server);
-        assert_eq!((status, &health["status"]), (503, &json!("degraded")), "{health}");
-        assert!(health["integrity"]["listed"].to_string().contains("projects"), "{health}");
+        if is_whole {
+            assert_eq!(health["integrity"]["state"], "sound", "{health}");
+        } else {
+            assert_eq!((status, &health["status"]), (503, &json!("degraded")), "{health}");
+            assert!(health["integrity"]["listed"].to_string().contains("projects"), "{health}");
+        }
     }
     // With the same keys and accounts, from what was saved.
     let server = Server::start(&saved, &nobody_draws);

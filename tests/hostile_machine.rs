@@ -166,12 +166,14 @@ fn lost_rows_are_reported_and_the_others_saved() {
         assert_eq!(server.call("POST", "/rest/v1/projects", &token, Some(&json!(part))).0, 201);
     }
     server.kill();
-    // One bit in each of a few places of the log's first megabyte.
+    // One bit in the newest copy of each of a few rows.
     let log = data.join("tree/db");
     let mut bytes = std::fs::read(&log).expect("a log");
     assert!(bytes.len() > 2 << 20, "the log is too short for the test");
-    for at in [700_000, 800_001, 900_002] {
-        bytes[at] ^= 0x10;
+    for number in [111, 222, 333] {
+        let row = format!("{number} xxxxxxxx").into_bytes();
+        let at = bytes.windows(row.len()).rposition(|window| window == row).expect("the row is in the log");
+        bytes[at + 2000] ^= 0x10;
     }
     std::fs::write(&log, bytes).expect("damage");
     let saved = folder.path().join("saved");

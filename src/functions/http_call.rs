@@ -100,6 +100,13 @@ impl Call {
         Ok(read?)
     }
 
+    /// The same for requests that destroy something: fields that are not known are refused.
+    pub fn read_strictly<T: DeserializeOwned>(&self) -> Result<T, FunctionError> {
+        let mut warnings = Vec::new();
+        let read = request_body::typed(&self.body, &mut warnings)?;
+        if warnings.is_empty() { Ok(read) } else { Err(FunctionError::bad(warnings.join("; "))) }
+    }
+
     /// The body as an object with these fields, in this spelling; otherwise as [`Call::read`].
     pub fn read_fields(&self, fields: &[&str]) -> Result<Json, FunctionError> {
         let mut warnings = Vec::new();

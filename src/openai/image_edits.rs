@@ -3,8 +3,8 @@
 use std::io::Cursor;
 
 use axum::Json;
-use axum::extract::{Multipart, State};
-use axum::http::HeaderMap;
+use axum::extract::{FromRequest, Multipart, Request, State};
+use axum::http::{HeaderMap, header};
 use image::{GrayImage, ImageFormat, Luma};
 use serde_json::{Map, Value as Document, json};
 use services::context::Context;
@@ -17,6 +17,7 @@ use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
 use crate::request_body::{unknown_fields, warn};
+use crate::storage::drain;
 
 /// Largest form, in bytes.
 pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
@@ -51,12 +52,19 @@ struct Form {
 }
 
 /// `POST images/edits`
-pub(super) async fn create(
-    State(app): State<App>,
-    headers: HeaderMap,
-    form: Result<Multipart, axum::extract::multipart::MultipartRejection>,
-) -> Result<Json<Document>, OpenAiError> {
-    let requester = authenticate(&app, &headers, "images")?;
+pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Json<Document>, OpenAiError> {
+    let headers = request.headers().clone();
+    let requester = match authenticate(&app, &headers, "images") {
+        Ok(requester) if is_form(&headers) => requester,
+        refused => {
+            // A client that sends its whole body first is to hear why it was refused.
+            drain(&mut request.into_body().into_data_stream()).await;
+            refused?;
+            let message = "the body is no multipart/form-data with a boundary";
+            return Err(OpenAiError::new(400, "invalid_form", message));
+        }
+    };
+    let form = Multipart::from_request(request, &app).await;
     let form = form.map_err(|error| OpenAiError::new(400, "invalid_form", error.body_text()))?;
     let Form { mut request, picture, mask, warnings } = read(form).await?;
     // What cannot be drawn is not kept either.
@@ -77,6 +85,13 @@ pub(super) async fn create(
     let mut answer = draw(&context, requester.user, &headers, &request, reference, mask).await?;
     warn(&mut answer, warnings);
     Ok(Json(answer))
+}
+
+/// Whether a request says that its body is a form.
+fn is_form(headers: &HeaderMap) -> bool {
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.to_ascii_lowercase();
+    kind.starts_with("multipart/form-data") && kind.contains("boundary=")
 }
 
 async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {

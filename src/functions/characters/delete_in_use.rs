@@ -52,7 +52,7 @@ async fn delete(call: Call, kind: InUse) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "this function takes POST"));
     }
-    let request: Request = call.read()?;
+    let request: Request = call.read_strictly()?;
     let (field, id, other, name) = match kind {
         InUse::Character => ("character_id", request.character_id, request.project_id, "Character"),
         InUse::Project => ("project_id", request.project_id, request.character_id, "Project"),

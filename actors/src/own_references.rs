@@ -13,8 +13,10 @@ use uuid::Uuid;
 
 use crate::file::{StoredAddress, folder_account, object_row};
 
-/// Tables whose rows belong to one account, whoever may read them.
-const OWN_TABLES: [&str; 5] = ["jobs", "images", "videos", "workspace_assets", "workspace_items"];
+/// Tables whose rows belong to one account, whoever may read them. A row of another account that refers to them could
+/// keep their owner from deleting them.
+const OWN_TABLES: [&str; 7] =
+    ["jobs", "images", "videos", "workspace_assets", "workspace_items", "projects", "workspace_sessions"];
 /// Columns that name such a row, also where the documents declare no foreign key.
 const NAMES: [(&str, &str); 4] = [
     ("job_id", "jobs"),

@@ -105,12 +105,20 @@ impl ImageRequest {
         let quality = match self.quality.as_deref() {
             None | Some("auto" | "standard" | "low" | "medium") => "fast",
             Some("hd" | "high") => "high",
-            Some(other) => return Err(OpenAiError::param("quality", format!("{other:?} is not known"))),
+            Some(other) => {
+                return Err(OpenAiError::param(
+                    "quality",
+                    format!("{other:?} is not one of auto, standard, low, medium, high, hd"),
+                ));
+            }
         };
         let seed = match self.seed {
             // As other programs write "any".
             None | Some(-1) => None,
-            Some(seed) => Some(u64::try_from(seed).map_err(|_| OpenAiError::param("seed", "is negative"))?),
+            Some(seed) => Some(
+                u64::try_from(seed)
+                    .map_err(|_| OpenAiError::param("seed", "is negative; -1 is a random one"))?,
+            ),
         };
         let mut metadata = Map::new();
         metadata.insert("source".into(), json!("openai"));

@@ -6,7 +6,8 @@ use crate::document::{Column, Table};
 use crate::policy::{Row, Who, World};
 
 /// Tables whose rows are one account's, whoever may read them.
-const OWN_TABLES: [&str; 5] = ["jobs", "images", "videos", "workspace_assets", "workspace_items"];
+const OWN_TABLES: [&str; 7] =
+    ["jobs", "images", "videos", "workspace_assets", "workspace_items", "projects", "workspace_sessions"];
 /// Copies of public characters show files of their owners.
 const MAY_SHOW_OTHERS: [&str; 2] = ["characters", "character_portraits"];
 

@@ -45,7 +45,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
         "suggest_prompts" => suggest_prompts(&call, input, tier).await,
         "recommend_clip_type" => ok(recommend(input)),
         "enhance_prompt" => enhance_prompt(&call, input, tier).await,
-        other => Err(FunctionError::bad(format!("Unknown action: {other}")).with("success", false)),
+        other => Err(FunctionError::bad(format!(
+            "Unknown action: {other:?} is not one of story_plan, suggest_prompts, recommend_clip_type, enhance_prompt"
+        ))
+        .with("success", false)),
     }
 }
 

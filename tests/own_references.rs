@@ -93,9 +93,23 @@ fn what_an_account_writes_names_no_file_and_no_job_of_another() {
         let (status, answer) = stage.server.call("PATCH", &at, &bert.token, Some(&change));
         assert_eq!((status, answer["code"].as_str()), (403, Some("42501")), "{answer}");
     }
-    let mut foreign = own.clone();
-    foreign["job_id"] = json!(anna.job);
-    refused("workspace_assets", &foreign, 409, "23503");
+    // One that exists is answered like one that does not, also where a unique key or an upsert would tell.
+    let refusal = |job: &str| {
+        let mut foreign = own.clone();
+        foreign["job_id"] = json!(job);
+        foreign["asset_index"] = json!(0);
+        let mut answers = vec![stage.write(&bert.token, "workspace_assets", &foreign)];
+        for resolution in ["merge-duplicates", "ignore-duplicates"] {
+            let path = "/rest/v1/workspace_assets?on_conflict=job_id,asset_index";
+            let prefer = format!("return=representation,resolution={resolution}");
+            let headers = [("prefer", prefer.as_str())];
+            answers.push(stage.server.call_with("POST", path, &bert.token, Some(&foreign), &headers));
+        }
+        json!(answers).to_string().replace(job, "ID")
+    };
+    let told = refusal(&anna.job);
+    assert!(told.contains("23503"), "{told}");
+    assert_eq!(told, refusal(&uuid::Uuid::new_v4().to_string()));
     let image = |url: Json| {
         json!({"user_id": bert.id, "job_id": bert.job, "title": "x", "prompt": "x", "format": "png",
                "quality": "high", "generation_mode": "standard", "image_urls": url})
@@ -106,9 +120,20 @@ fn what_an_account_writes_names_no_file_and_no_job_of_another() {
         foreign["job_id"] = json!(job);
         refused("images", &foreign, 409, "23503");
     }
-    let urls = json!([format!("user-library/{}/x.png", bert.id), format!("user-library/{}/x.png", anna.id)]);
-    let (found, answer) = stage.write(&bert.token, "images", &image(urls));
-    assert_eq!((found, answer["code"].as_str()), (403, Some("42501")), "lists as well: {answer}");
+    let (own_file, hers) =
+        (format!("user-library/{}/x.png", bert.id), format!("user-library/{}/x.png", anna.id));
+    for urls in [
+        json!([own_file, hers]),
+        json!([{"url": own_file}, {"variants": [{"url": hers}]}]),
+        json!([{"url": format!("//user-library/.//{}/x.png", anna.id)}]),
+        json!([hers.replace('/', "%2f")]),
+        json!([hers.replace('/', "%252F")]),
+    ] {
+        refused("images", &image(urls), 403, "42501");
+    }
+    for climbing in ["user-library/x/../y.png", "/storage/v1/object/public/avatars/%2e%2e/y.png"] {
+        refused("images", &image(json!([{"url": climbing}])), 400, "22023");
+    }
     // What is public, and what is anywhere else, may be named.
     for path in ["avatars/characters/luna.png", "https://example.org/a.png", "a.png"] {
         let change = json!({"thumbnail_path": path});
@@ -180,4 +205,59 @@ fn what_is_saved_changes_no_row_of_another_account() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(one(&stage.server, &anna.token, &format!("/rest/v1/videos?id=eq.{id}")), before);
     wait_for(&stage.server, &bert.token, &bert.job, &["completed"]);
+}
+
+#[test]
+fn rows_that_are_hidden_are_not_referred_to() {
+    let stage = stage();
+    let (anna, bert) = (&stage.anna, &stage.bert);
+    let make = |user: &Account, table: &str, row: Json| {
+        let (status, rows) = stage.write(&user.token, table, &row);
+        assert_eq!(status, 201, "{table}: {rows}");
+        rows[0]["id"].as_str().expect("an id").to_string()
+    };
+    let character = |name: &str, public: bool| {
+        let row = json!({"user_id": anna.id, "name": name, "description": "x", "is_public": public,
+                         "content_rating": "sfw"});
+        make(anna, "characters", row)
+    };
+    let (hidden, public) = (character("Hidden", false), character("Public", true));
+    let none = uuid::Uuid::new_v4().to_string();
+    let rows = |id: &str| {
+        [
+            ("conversations", json!({"user_id": bert.id, "title": "x", "character_id": id})),
+            ("conversations", json!({"user_id": bert.id, "title": "x", "user_character_id": id})),
+            ("projects", json!({"user_id": bert.id, "name": "x", "character_id": id})),
+            ("storyboard_projects", json!({"user_id": bert.id, "title": "x", "primary_character_id": id})),
+        ]
+    };
+    let told = |id: &str| {
+        let answers = rows(id).map(|(table, row)| stage.write(&bert.token, table, &row));
+        assert!(
+            answers.iter().all(|(status, body)| *status == 409 && body["code"] == "23503"),
+            "{answers:?}"
+        );
+        json!(answers).to_string().replace(id, "ID")
+    };
+    assert_eq!(told(&hidden), told(&none), "what is hidden is answered like what does not exist");
+    let collection = make(anna, "user_collections", json!({"user_id": anna.id, "name": "Mine"}));
+    let asset = json!({"user_id": bert.id, "asset_type": "image", "storage_path": "a.png", "file_size_bytes": 1,
+                       "mime_type": "image/png", "original_prompt": "x", "model_used": "x", "collection_id": collection});
+    let (status, answer) = stage.write(&bert.token, "user_library", &asset);
+    assert_eq!((status, answer["code"].as_str()), (409, Some("23503")), "{answer}");
+    // So her character is hers to delete, and what others may see they may refer to.
+    let (status, answer) =
+        stage.server.call("DELETE", &format!("/rest/v1/characters?id=eq.{hidden}"), &anna.token, None);
+    assert_eq!(status, 200, "{answer}");
+    for (table, row) in rows(&public) {
+        make(bert, table, row);
+    }
+    // What became hidden since stays as it is, and the row about it can be changed.
+    let at = format!("/rest/v1/characters?id=eq.{public}");
+    assert_eq!(stage.server.call("PATCH", &at, &anna.token, Some(&json!({"is_public": false}))).0, 200);
+    let change = json!({"title": "y", "character_id": public});
+    let at = format!("/rest/v1/conversations?character_id=eq.{public}");
+    let (status, changed) = stage.server.call("PATCH", &at, &bert.token, Some(&change));
+    assert_eq!((status, changed.as_array().map(Vec::len)), (200, Some(1)), "{changed}");
+    assert_eq!(stage.server.check()["faults"], 0);
 }

@@ -41,7 +41,14 @@ fn counters_and_places_of_strangers_rows_stay_as_they_are() {
                "mime_type": "image/png", "original_prompt": "x", "model_used": "x", "output_type": "portrait",
                "character_id": character, "collection_id": collection})
     };
-    made(&server, &bob_token, "user_library", asset(&bob, "a.png"));
+    let foreign = asset(&bob, "a.png");
+    let (status, refused) = server.call("POST", "/rest/v1/user_library", &bob_token, Some(&foreign));
+    assert_eq!((status, &refused["code"]), (409, &json!("23503")), "{refused}");
+    // As an earlier version let it in.
+    let (status, planted) = server.call("POST", "/rest/v1/user_library", &server.service, Some(&foreign));
+    assert_eq!(status, 201, "{planted}");
+    let path = format!("/rest/v1/user_library?id=eq.{}", planted[0]["id"].as_str().expect("an id"));
+    assert_eq!(server.call("PATCH", &path, &bob_token, Some(&json!({"is_favorite": true}))).0, 200);
     let own = json!({"user_id": bob, "name": "Bo", "description": "own", "traits": "", "is_public": true});
     let own = made(&server, &bob_token, "characters", own);
     let scene = json!({"character_id": own, "conversation_id": conversation, "scene_prompt": "x",

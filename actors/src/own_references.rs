@@ -1,23 +1,22 @@
-//! What a row may name: the server acts on these names with its own rights, so they must be the account's own.
+//! What a row may name: the server acts on these names with its own rights, and a reference may keep its target from
+//! being deleted, so they must be what the author may read.
 //!
-//! A reference to another account's job, picture, video or asset is refused as if the row did not exist. An address of
-//! a stored file is refused when it lies in another account's folder and the author may not read it. Characters and
-//! portraits are left out: the copy of a public character shows her portrait, and no function reads that file but with
-//! the rights of its caller.
+//! A reference to a row that its table's policy hides from the author is refused as if that row did not exist, before
+//! unique keys are looked at, so that nothing tells which ids there are. Public characters may be referred to. An address
+//! of a stored file is refused when it lies in another account's folder and the author may not read it. Characters and
+//! portraits are left out of that: the copy of a public character shows her portrait, and no function reads that file but
+//! with the rights of its caller. So it is with addresses inside of documents such as `metadata`.
 
 use std::sync::LazyLock;
 
+use models::policy::Rule;
 use models::{ColumnType, Command, Row, TableId, TableInfo, Value, schema};
 use store::{Caller, Event, StoreError, Transaction, guard};
 use uuid::Uuid;
 
 use crate::file::{StoredAddress, folder_account, object_row};
 
-/// Tables whose rows belong to one account, whoever may read them. A row of another account that refers to them could
-/// keep their owner from deleting them.
-const OWN_TABLES: [&str; 7] =
-    ["jobs", "images", "videos", "workspace_assets", "workspace_items", "projects", "workspace_sessions"];
-/// Columns that name such a row, also where the documents declare no foreign key.
+/// Columns that name a row of an account although the documents declare no foreign key.
 const NAMES: [(&str, &str); 4] = [
     ("job_id", "jobs"),
     ("image_id", "images"),
@@ -26,14 +25,27 @@ const NAMES: [(&str, &str); 4] = [
 ];
 /// Tables that may show files of other accounts.
 const MAY_SHOW_OTHERS: [&str; 2] = ["characters", "character_portraits"];
+/// How the names of columns end that hold addresses of files.
+const ADDRESS_ENDS: [&str; 5] = ["_path", "_url", "_urls", "_image", "_images"];
+/// How often a text may be percent-encoded.
+const ENCODED_MAX: usize = 3;
 
 /// What is checked of one table.
 #[derive(Default)]
 struct Checks {
-    /// `(column, the table that it names, the name of the constraint)`.
-    rows: Vec<(usize, TableId, String)>,
+    rows: Vec<Reference>,
     /// Columns with the address of a file.
     files: Vec<usize>,
+}
+
+/// A column that names a row of an account.
+struct Reference {
+    column: usize,
+    target: TableId,
+    target_column: usize,
+    constraint: String,
+    /// Whether a foreign key refuses what does not exist.
+    declared: bool,
 }
 
 static CHECKS: LazyLock<Vec<Checks>> = LazyLock::new(|| schema().tables.iter().map(checks_of).collect());
@@ -43,25 +55,42 @@ fn checks_of(table: &TableInfo) -> Checks {
     if table.table.schema != "public" {
         return checks;
     }
-    let own = |name: &str| OWN_TABLES.contains(&name).then(|| schema().known(name).id);
-    for relation in &table.relations {
-        if let Some(target) = own(schema().tables[relation.target].table.name) {
-            checks.rows.push((relation.column, target, relation.name.clone()));
+    for relation in table.relations.iter().filter(|relation| relation.enforced) {
+        let target = &schema().tables[relation.target];
+        if target.table.schema == "public" && is_owned(target.rule(Command::Select)) {
+            let constraint = relation.name.clone();
+            let (column, target_column) = (relation.column, relation.target_column);
+            let target = relation.target;
+            checks.rows.push(Reference { column, target, target_column, constraint, declared: true });
         }
     }
-    for (index, column) in table.table.columns.iter().enumerate() {
-        let named = NAMES.iter().find(|(name, _)| *name == column.name && column.kind == ColumnType::Uuid);
-        if let Some(target) = named.and_then(|(_, table)| own(table))
-            && !checks.rows.iter().any(|(known, _, _)| *known == index)
+    for (column, declared) in table.table.columns.iter().enumerate() {
+        let named =
+            NAMES.iter().find(|(name, _)| *name == declared.name && declared.kind == ColumnType::Uuid);
+        if let Some((_, target)) = named
+            && !table.relations.iter().any(|relation| relation.enforced && relation.column == column)
         {
-            checks.rows.push((index, target, format!("{}_{}_fkey", table.table.name, column.name)));
+            let target = schema().known(target);
+            let constraint = format!("{}_{}_fkey", table.table.name, declared.name);
+            let (target, target_column) = (target.id, target.at("id"));
+            checks.rows.push(Reference { column, target, target_column, constraint, declared: false });
         }
-        let names_file = ["_path", "_url", "_urls", "_image"].iter().any(|end| column.name.ends_with(end));
-        if (names_file || column.name == "url") && !MAY_SHOW_OTHERS.contains(&table.table.name) {
-            checks.files.push(index);
+        let names_file = ADDRESS_ENDS.iter().any(|end| declared.name.ends_with(end));
+        if (names_file || declared.name == "url") && !MAY_SHOW_OTHERS.contains(&table.table.name) {
+            checks.files.push(column);
         }
     }
     checks
+}
+
+/// Whether a policy tells accounts apart: rows of a catalogue belong to nobody.
+fn is_owned(rule: &Rule) -> bool {
+    match rule {
+        Rule::Or(parts) | Rule::And(parts) => parts.iter().any(is_owned),
+        Rule::Not(inner) => is_owned(inner),
+        Rule::Owner(_) | Rule::Folder(_) | Rule::Via { .. } => true,
+        _ => false,
+    }
 }
 
 /// Refuses a row of an account that names what is another account's.
@@ -69,84 +98,150 @@ pub(crate) fn check(transaction: &Transaction, event: &Event, new: &Row) -> Resu
     let Some(author) = event.claims.user_id.filter(|_| !event.claims.is_service()) else { return Ok(()) };
     let checks = &CHECKS[event.table.id];
     let changed = |column: usize| event.old.is_none_or(|old| old[column] != new[column]);
-    let mut foreign = None;
-    for (column, target, constraint) in &checks.rows {
-        if changed(*column) && names_foreign_row(transaction, author, *target, &new[*column])? {
-            foreign = Some(missing(event.table, *column, *target, constraint, &new[*column]));
+    let mut refused = None;
+    for reference in &checks.rows {
+        if changed(reference.column) && names_hidden_row(transaction, event, author, reference, new)? {
+            refused = Some(missing(event.table, reference, &new[reference.column]));
             break;
         }
     }
     for column in &checks.files {
-        if foreign.is_none() && changed(*column) {
+        if refused.is_none() && changed(*column) {
+            let name = event.table.table.columns[*column].name;
             for text in texts(&new[*column]) {
-                if names_foreign_file(transaction, event, author, &text)? {
-                    let name = event.table.table.columns[*column].name;
-                    let message = format!("{name}: the file belongs to another account");
-                    foreign = Some(StoreError::raised("42501", message));
+                if let Some(reason) = names_foreign_file(transaction, event, author, &text)? {
+                    refused = Some(reason.of(name));
                 }
             }
         }
     }
-    match foreign {
+    match refused {
         // Asked last: it costs a look at the roles.
         Some(error) if !Caller::new(event.claims).is_admin(&transaction.reads())? => Err(error),
         _ => Ok(()),
     }
 }
 
-/// Whether there is such a row and it belongs to another account.
-fn names_foreign_row(
+/// Whether the author may not read the row that a column names.
+fn names_hidden_row(
     transaction: &Transaction,
+    event: &Event,
     author: Uuid,
-    target: TableId,
-    id: &Value,
+    reference: &Reference,
+    new: &Row,
 ) -> Result<bool, StoreError> {
-    let table = &schema().tables[target];
-    if id.is_null() {
+    let id = &new[reference.column];
+    let target = &schema().tables[reference.target];
+    // An account's own profile, which most rows name, needs no look.
+    if id.is_null() || (target.table.name == "profiles" && id.as_uuid() == Some(author)) {
         return Ok(false);
     }
-    let row = transaction.reads().get(table, std::slice::from_ref(id))?;
-    Ok(row.is_some_and(|row| row[table.at("user_id")].as_uuid() != Some(author)))
-}
-
-/// The answer for a row that does not exist: what belongs to others is answered alike.
-fn missing(table: &TableInfo, column: usize, target: TableId, constraint: &str, value: &Value) -> StoreError {
-    StoreError::ReferenceMissing {
-        table: table.table.name.into(),
-        constraint: constraint.into(),
-        column: table.table.columns[column].name.into(),
-        value: value.as_uuid().map(|id| id.to_string()).unwrap_or_default(),
-        target: schema().tables[target].table.name.into(),
+    let reads = transaction.reads();
+    let row = match target.primary_key == [reference.target_column] {
+        true => reads.get(target, std::slice::from_ref(id))?,
+        false => reads.referring(target, reference.target_column, id)?.into_iter().next(),
+    };
+    match row {
+        // The foreign key is judged at the end: the row may come yet.
+        None => Ok(!reference.declared),
+        Some(row) => Ok(!guard::allows(&reads, &Caller::new(event.claims), target, Command::Select, &row)?),
     }
 }
 
-/// The texts of a value: of a text itself, of lists their members.
+/// The answer for a row that does not exist: what is hidden is answered alike.
+fn missing(table: &TableInfo, reference: &Reference, value: &Value) -> StoreError {
+    StoreError::ReferenceMissing {
+        table: table.table.name.into(),
+        constraint: reference.constraint.clone(),
+        column: table.table.columns[reference.column].name.into(),
+        value: value.as_uuid().map(|id| id.to_string()).unwrap_or_default(),
+        target: schema().tables[reference.target].table.name.into(),
+    }
+}
+
+/// The texts of a value: of a text itself, of lists and documents all that are in them.
 fn texts(value: &Value) -> Vec<String> {
+    fn collect(json: &serde_json::Value, into: &mut Vec<String>) {
+        match json {
+            serde_json::Value::String(text) => into.push(text.clone()),
+            serde_json::Value::Array(items) => items.iter().for_each(|item| collect(item, into)),
+            serde_json::Value::Object(fields) => fields.values().for_each(|item| collect(item, into)),
+            _ => {}
+        }
+    }
     match value {
         Value::Text(text) => vec![text.clone()],
         Value::TextArray(texts) => texts.iter().flatten().cloned().collect(),
-        other => match other.as_json() {
-            Some(serde_json::Value::Array(items)) => {
-                items.iter().filter_map(|item| item.as_str().map(str::to_string)).collect()
+        other => {
+            let mut found = Vec::new();
+            if let Some(json) = other.as_json() {
+                collect(&json, &mut found);
             }
-            Some(serde_json::Value::String(text)) => vec![text],
-            _ => Vec::new(),
-        },
+            found
+        }
     }
 }
 
-/// Whether a text names a file in another account's folder that the author may not read.
+/// Why an address is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BadAddress {
+    Foreign,
+    Climbs,
+}
+
+impl BadAddress {
+    fn of(self, column: &str) -> StoreError {
+        match self {
+            BadAddress::Foreign => {
+                StoreError::raised("42501", format!("{column}: the file belongs to another account"))
+            }
+            BadAddress::Climbs => StoreError::raised(
+                "22023",
+                format!("{column}: the path of a stored file has no \"..\" in it"),
+            ),
+        }
+    }
+}
+
+/// Whether a text names a file in another account's folder that the author may not read, in any of its readings.
 fn names_foreign_file(
     transaction: &Transaction,
     event: &Event,
     author: Uuid,
     text: &str,
+) -> Result<Option<BadAddress>, StoreError> {
+    let mut text = text.to_string();
+    for _ in 0..=ENCODED_MAX {
+        let Some(address) = StoredAddress::parse(&text) else { return Ok(None) };
+        if address.climbs() {
+            return Ok(Some(BadAddress::Climbs));
+        }
+        if is_foreign(transaction, event, author, &address)? {
+            return Ok(Some(BadAddress::Foreign));
+        }
+        let decoded = percent_encoding::percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if decoded == text {
+            break;
+        }
+        text = decoded;
+    }
+    Ok(None)
+}
+
+fn is_foreign(
+    transaction: &Transaction,
+    event: &Event,
+    author: Uuid,
+    address: &StoredAddress,
 ) -> Result<bool, StoreError> {
-    let Some(address) = StoredAddress::parse(text) else { return Ok(false) };
+    // Most texts name no account's folder.
+    let below = address.path.split_once('/').map_or("", |(_, rest)| rest);
+    if folder_account(&address.path).is_none() && folder_account(below).is_none() {
+        return Ok(false);
+    }
     let buckets = schema().known("storage.buckets");
-    let known = |name: &str| transaction.reads().get(buckets, &[Value::text(name)]);
     let first = address.path.split('/').next().unwrap_or_default();
-    let bucket_row = known(first)?;
+    let bucket_row = transaction.reads().get(buckets, &[Value::text(first)])?;
     let (bucket, path) = address.split(|_| bucket_row.is_some());
     if folder_account(path).is_none_or(|account| account == author) {
         return Ok(false);

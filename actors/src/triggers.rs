@@ -35,11 +35,11 @@ impl Triggers for RowTriggers {
         Ok(())
     }
 
+    fn admitted(&self, transaction: &Transaction, event: &Event, new: &Row) -> Result<(), StoreError> {
+        own_references::check(transaction, event, new)
+    }
+
     fn after(&self, transaction: &Transaction, event: &Event, new: Option<&Row>) -> Result<(), StoreError> {
-        // After the policies, as PostgreSQL judges foreign keys.
-        if let Some(new) = new {
-            own_references::check(transaction, event, new)?;
-        }
         match (event.table.table.schema, event.table.table.name) {
             ("auth", "users") => user::users::after_write(transaction, event, new)?,
             ("public", "profiles") => user::profiles::after_write(transaction, event, new)?,

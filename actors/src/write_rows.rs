@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use models::{Aggregate, Command, Row, TableId, TableInfo, Value, convert, schema};
 use store::query::{Filter, Limits, Query, Reader, Rows};
-use store::{Caller, StoreError, Transaction};
+use store::{Caller, Event, StoreError, Transaction};
 
 use crate::aggregate::Decision;
 use crate::job_scheduler::jobs;
+use crate::own_references;
 use crate::refusal::Refusal;
 
 /// How long the reads of one write may take.
@@ -173,11 +174,18 @@ fn insert(
                 }
                 written.push(row);
             }
-            (Some(_), None) => {}
-            (Some(old), Some(columns)) => {
-                if !store::guard::allows(&transaction.reads(), caller, table, Command::Select, &old)? {
+            (Some(old), merge)
+                if !store::guard::allows(&transaction.reads(), caller, table, Command::Select, &old)? =>
+            {
+                // A row that refers to another account's must not tell by its key what there is.
+                let event = Event { table, command: Command::Insert, old: None, claims: caller.claims };
+                own_references::check(transaction, &event, &row)?;
+                if merge.is_some() {
                     return Err(StoreError::Policy { table: table.table.name.into() }.into());
                 }
+            }
+            (Some(_), None) => {}
+            (Some(old), Some(columns)) => {
                 if !touched.insert(key_text(table, &old)) {
                     return Err(StoreError::raised(
                         "21000",

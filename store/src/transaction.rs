@@ -40,6 +40,9 @@ pub trait Triggers: Send + Sync {
         new: Option<&mut Row>,
     ) -> Result<(), StoreError>;
 
+    /// May refuse a row that the policies and checks admit, before unique keys tell what else there is.
+    fn admitted(&self, transaction: &Transaction, event: &Event, new: &Row) -> Result<(), StoreError>;
+
     /// May write more rows.
     fn after(&self, transaction: &Transaction, event: &Event, new: Option<&Row>) -> Result<(), StoreError>;
 }
@@ -87,6 +90,7 @@ impl<'s> Transaction<'s> {
             return Err(StoreError::Policy { table: table.table.name.into() });
         }
         constraint::check_row(table, &row)?;
+        self.admitted(&event, &row)?;
         let primary_key = keys::primary_key(table, &row);
         constraint::check_unique(&self.reads(), table, &row, None)?;
         self.write_row(table, None, &row, &primary_key)?;
@@ -114,6 +118,7 @@ impl<'s> Transaction<'s> {
             }
         }
         constraint::check_row(table, &row)?;
+        self.admitted(&event, &row)?;
         let (old_key, new_key) = (keys::primary_key(table, old), keys::primary_key(table, &row));
         constraint::check_unique(&self.reads(), table, &row, Some(&old_key))?;
         if old_key == new_key {
@@ -231,6 +236,13 @@ impl<'s> Transaction<'s> {
     fn before(&self, event: &Event, new: Option<&mut Row>) -> Result<(), StoreError> {
         match self.inner.triggers.get() {
             Some(triggers) => triggers.before(self, event, new),
+            None => Ok(()),
+        }
+    }
+
+    fn admitted(&self, event: &Event, new: &Row) -> Result<(), StoreError> {
+        match self.inner.triggers.get() {
+            Some(triggers) => triggers.admitted(self, event, new),
             None => Ok(()),
         }
     }

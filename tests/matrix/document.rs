@@ -6,6 +6,14 @@ use serde_json::Value as Json;
 
 use crate::policy::{self, Rule, Verb};
 
+/// Columns that name a row, whether or not the document declares a foreign key.
+const UNDECLARED: [(&str, &str); 4] = [
+    ("job_id", "jobs"),
+    ("image_id", "images"),
+    ("video_id", "videos"),
+    ("workspace_asset_id", "workspace_assets"),
+];
+
 /// A table of the document.
 #[derive(Debug)]
 pub struct Table {
@@ -15,7 +23,7 @@ pub struct Table {
     pub unique: Vec<Vec<String>>,
     /// `(column, expression)`.
     pub checks: Vec<(String, String)>,
-    /// `(column, table)`, for tables of the public schema.
+    /// `(column, table)`, for tables of the public schema; also where a name alone says so.
     pub references: Vec<(String, String)>,
     pub guarded: HashSet<String>,
     pub rules: Vec<(Verb, Rule)>,
@@ -72,13 +80,21 @@ fn table(json: &Json) -> Table {
         let target = target.split('(').next().filter(|target| !target.contains('.'))?.to_string();
         Some((text(&key["columns"][0]), target))
     });
+    let mut references: Vec<(String, String)> = references.collect();
+    for column in list("columns") {
+        let named = UNDECLARED.iter().find(|(name, _)| column["name"] == *name && column["type"] == "uuid");
+        if let Some((name, target)) = named.filter(|(name, _)| references.iter().all(|(own, _)| own != name))
+        {
+            references.push((name.to_string(), target.to_string()));
+        }
+    }
     Table {
         name: text(&json["name"]),
         columns: columns.collect(),
         primary_key: words(&json["primary_key"]),
         unique: list("unique").iter().map(words).collect(),
         checks: list("checks").iter().map(|check| (text(&check["column"]), text(&check["expr"]))).collect(),
-        references: references.collect(),
+        references,
         guarded: list("guarded_columns").iter().flat_map(|guarded| words(&guarded["columns"])).collect(),
         rules: Verb::ALL
             .iter()
@@ -137,7 +153,11 @@ impl Table {
             self.columns.iter().any(|column| column.name == *name && column.kind.starts_with("enum:"))
         };
         let fixed = |column: &String| {
-            self.target(column).is_some() || ruled.contains(&column.as_str()) || is_enum(column)
+            let is_left_out = column != "id" && self.column(column).has_default;
+            self.target(column).is_some()
+                || ruled.contains(&column.as_str())
+                || is_enum(column)
+                || is_left_out
         };
         let keys = self.unique.iter().chain([&self.primary_key]);
         keys.into_iter().any(|key| key.iter().all(fixed))

@@ -3,24 +3,26 @@
 use serde_json::{Value as Json, json};
 
 use crate::document::{Column, Table};
-use crate::policy::{Row, Who, World};
+use crate::policy::{Row, Rule, Verb, Who, World};
 
-/// Tables whose rows are one account's, whoever may read them.
-const OWN_TABLES: [&str; 7] =
-    ["jobs", "images", "videos", "workspace_assets", "workspace_items", "projects", "workspace_sessions"];
 /// Copies of public characters show files of their owners.
 const MAY_SHOW_OTHERS: [&str; 2] = ["characters", "character_portraits"];
 
-/// Whether a row refers to another account's job, picture, video or asset.
-pub fn refers_to_foreign_row(who: &Who, table: &Table, row: &Row, world: &World) -> bool {
+/// Whether a row refers to a row that is hidden from who writes it.
+pub fn refers_to_hidden_row(who: &Who, table: &Table, row: &Row, world: &World) -> bool {
     if who.admin || who.service || who.user.is_none() {
         return false;
     }
     table.references.iter().any(|(column, target)| {
-        let id = row.get(column).filter(|id| !id.is_null());
-        let (Some(id), true) = (id, OWN_TABLES.contains(&target.as_str())) else { return false };
+        let Some(id) = row.get(column).filter(|id| !id.is_null()) else { return false };
+        let rule = &world.rules[target][Verb::Select.name()];
+        let is_owned = |atom: &&Rule| matches!(atom, Rule::Call(name, _) if name != "null");
+        if !rule.atoms().iter().any(is_owned) {
+            // Rows of a catalogue are nobody's.
+            return false;
+        }
         let referred = world.rows[target].iter().find(|row| row["id"] == *id);
-        referred.is_some_and(|row| row["user_id"] != json!(who.user))
+        referred.is_some_and(|row| !world.allows(who, Verb::Select, target, row))
     })
 }
 
@@ -40,6 +42,8 @@ pub fn addresses_in_folder_of(user: &str) -> Vec<Json> {
         json!(path),
         json!(format!("workspace-temp/{path}")),
         json!(format!("/user-library/{path}")),
+        json!(format!("//user-library//{path}")),
+        json!(format!("user-library/./{}", path.replace('/', "%2F"))),
         json!(format!("http://127.0.0.1:54321/storage/v1/object/sign/reference_images/{path}?token=x")),
     ]
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::{Value as Json, json};
 
 use crate::document::Table;
-use crate::foreign_names::{address_columns, addresses_in_folder_of, may_show_others, refers_to_foreign_row};
+use crate::foreign_names::{address_columns, addresses_in_folder_of, may_show_others, refers_to_hidden_row};
 use crate::policy::{Row, Verb, Who, World};
 use crate::speak::Answer;
 use crate::{Stage, rows};
@@ -110,10 +110,10 @@ impl Trial {
         // Beside the policies, only adults rate a character.
         let rates = row.get("content_rating") == Some(&json!("nsfw")) && self.table().name == "characters";
         let refused_by_content = rates && !(who.adult || who.admin || who.service);
-        let is_foreign = refers_to_foreign_row(who, self.table(), row, &self.world);
+        let is_hidden = refers_to_hidden_row(who, self.table(), row, &self.world);
         let as_expected = match answer.status {
-            201 => allowed && !refused_by_content && !is_foreign,
-            409 if is_foreign => allowed && answer.code() == "23503",
+            201 => allowed && !refused_by_content && !is_hidden,
+            409 if is_hidden => allowed && answer.code() == "23503",
             // The account's own profile is there already.
             409 => allowed && self.table().name == "profiles" && answer.code() == "23505",
             422 => refused_by_content && answer.code() == "CONTENT_REFUSED",

@@ -27,13 +27,18 @@ impl<'t> StoredAddress<'t> {
             let rest = rest.split(['?', '#']).next().unwrap_or_default();
             let rest = KINDS.iter().find_map(|kind| rest.strip_prefix(kind)).unwrap_or(rest);
             let path = percent_encoding::percent_decode_str(rest).decode_utf8_lossy();
-            return Some(StoredAddress { path, names_bucket: true });
+            return Some(StoredAddress { path: plain(path), names_bucket: true });
         }
         let scheme = text.split_once(':').map_or("", |(scheme, _)| scheme);
         if !scheme.is_empty() && scheme.chars().all(|it| it.is_ascii_alphanumeric() || "+-.".contains(it)) {
             return None;
         }
-        Some(StoredAddress { path: Cow::Borrowed(text.trim_start_matches('/')), names_bucket: false })
+        Some(StoredAddress { path: plain(Cow::Borrowed(text)), names_bucket: false })
+    }
+
+    /// Whether it leads out of a folder, as no stored file's path does.
+    pub fn climbs(&self) -> bool {
+        self.path.split('/').any(|segment| segment == "..")
     }
 
     /// The bucket, if the first segment is one of `buckets` or the text was an address, and the path below it.
@@ -43,6 +48,18 @@ impl<'t> StoredAddress<'t> {
             _ => (None, &self.path),
         }
     }
+}
+
+/// A path without the segments that say nothing: a stored file has one path, however it is written.
+fn plain(path: Cow<'_, str>) -> Cow<'_, str> {
+    let says_nothing = |segment: &str| matches!(segment, "" | ".");
+    // The end stays: a path that ends in a slash names no file.
+    let (folders, name) = path.rsplit_once('/').unwrap_or(("", &path));
+    if path.contains('/') && folders.split('/').any(says_nothing) {
+        let kept = folders.split('/').filter(|segment| !says_nothing(segment)).chain([name]);
+        return Cow::Owned(kept.collect::<Vec<&str>>().join("/"));
+    }
+    path
 }
 
 /// The path inside `bucket` that a row of an account names, with or without the bucket before it, if it lies in the
@@ -79,6 +96,8 @@ mod tests {
         for text in [
             "user-library/u/a b.png",
             "/user-library/u/a b.png",
+            "//user-library///u/./a b.png",
+            "http://h//storage/v1/object/public//user-library//u/a%20b.png",
             "http://127.0.0.1/storage/v1/object/sign/user-library/u/a%20b.png?token=x",
             "https://any.host/storage/v1/object/public/user-library/u/a%20b.png",
             "/storage/v1/object/authenticated/user-library/u/a%20b.png#x",
@@ -89,6 +108,13 @@ mod tests {
         }
         assert_eq!(split("http://h/storage/v1/object/other/u/a.png"), some("other", "u/a.png"));
         assert_eq!(split("u/a.png"), Some((None, "u/a.png".into())));
+        assert_eq!(split("user-library/u/"), some("user-library", "u/"));
+        let climbs = |text: &str| StoredAddress::parse(text).is_some_and(|address| address.climbs());
+        assert!(
+            climbs("user-library/me/../u/a.png")
+                && climbs("/storage/v1/object/public/avatars/%2e%2e/u/a.png")
+        );
+        assert!(!climbs("user-library/u/a..png") && !climbs("https://example.org/../a.png"));
         assert_eq!(split("https://example.org/a.png"), None);
         assert_eq!(split("data:image/png;base64,AA"), None);
     }

@@ -4,32 +4,48 @@ use axum::http::{HeaderMap, header};
 use models::Claims;
 use uuid::Uuid;
 
-use crate::config::Config;
+use crate::app::Shared;
 use crate::keys::Keys;
 use crate::token;
 
-pub use crate::token::BadToken;
+pub use crate::token::{Bad, BadToken};
 
 /// Longest request name, in characters.
 const REQUEST_ID_CHARS_MAX: usize = 64;
 
 /// The Bearer's role; else that of the key in `apikey`; with neither, anonymous where that is allowed.
-pub fn claims_from(headers: &HeaderMap, keys: &Keys, config: &Config) -> Result<Claims, BadToken> {
+pub fn claims_from(headers: &HeaderMap, app: &Shared) -> Result<Claims, BadToken> {
     let token = match bearer(headers)? {
         Some(token) => Some(token),
         None => text(headers, "apikey")?.filter(|key| !key.is_empty()),
     };
     let mut claims = match token {
-        Some(token) => claims_of(token, keys)?,
-        None if config.keyless_anon => Claims::anonymous(),
+        Some(token) => claims_of(token, app)?,
+        None if app.config.keyless_anon => Claims::anonymous(),
         None => return Err(BadToken::new("No API key found in request")),
     };
     claims.request_id = Some(request_id(headers));
     Ok(claims)
 }
 
-/// Whom one token or key stands for.
-pub fn claims_of(token: &str, keys: &Keys) -> Result<Claims, BadToken> {
+/// Whom one token or key stands for, while the account and the session behind it stand.
+pub fn claims_of(token: &str, app: &Shared) -> Result<Claims, BadToken> {
+    let claims = signed_claims_of(token, &app.keys)?;
+    let Some(user) = claims.user_id else { return Ok(claims) };
+    match app.services.actors.accounts().standing(user, claims.session_id) {
+        Ok(standing) => match standing.refusal() {
+            None => Ok(claims),
+            Some(reason) => Err(BadToken { message: reason.into(), kind: Bad::Ended(standing) }),
+        },
+        Err(error) => {
+            tracing::error!(%error, "an account cannot be looked up");
+            Err(BadToken { message: "the account cannot be looked up".into(), kind: Bad::Unknown })
+        }
+    }
+}
+
+/// Whom one token or key stands for by its signature alone.
+fn signed_claims_of(token: &str, keys: &Keys) -> Result<Claims, BadToken> {
     if token.starts_with("sb_") {
         return if same(token, keys.publishable_key()) {
             Ok(Claims::anonymous())

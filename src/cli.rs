@@ -292,8 +292,8 @@ fn check(config: &Config, quick: bool) -> Result<(), String> {
             Some(report) => report,
             None => {
                 let store = existing(config)?;
-                let report = store.check_with(Contents::of(quick)).map_err(|error| error.to_string())?;
-                playhouse::operate::report_json(&report)
+                playhouse::operate::look_over(&store, Contents::of(quick))
+                    .map_err(|error| error.to_string())?
             }
         };
     print(&report)?;

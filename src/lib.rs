@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod caller;
 pub mod config;
 mod connections;
+pub mod ended_accounts;
 pub mod functions;
 pub mod gotrue;
 mod idle_memory;
@@ -109,6 +110,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone()));
     let expiry = tokio::spawn(run_expiry_loop(actors.clone()));
     let mut tasks = vec![sweeps, expiry, recovery, tokio::spawn(idle_memory::return_for_ever())];
+    tasks.push(tokio::spawn(ended_accounts::stop_replies(actors.clone(), chat.clone())));
     if config.worker_probe_s > 0 {
         let every = std::time::Duration::from_secs(config.worker_probe_s);
         tasks.push(tokio::spawn(watch_chat_worker(actors.clone(), engines.clone(), every)));

@@ -8,9 +8,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use store::check::{Contents, Integrity};
+use store::{Store, StoreError};
 
 use crate::app::App;
 use crate::caller;
+use crate::ended_accounts;
 
 /// `GET /health`: whether we serve, and how each actor fares.
 pub async fn health(State(app): State<App>) -> Response {
@@ -81,7 +83,7 @@ fn refuse(status: StatusCode, message: impl Into<String>) -> Response {
 
 /// Why a caller may not operate; `None` for the service key.
 fn forbidden(app: &App, headers: &HeaderMap) -> Option<Response> {
-    match caller::claims_from(headers, &app.keys, &app.config) {
+    match caller::claims_from(headers, app) {
         Ok(claims) if claims.is_service() => None,
         _ => Some(refuse(StatusCode::FORBIDDEN, "this needs the service_role key")),
     }
@@ -129,15 +131,22 @@ pub async fn check(
     }
     let contents = Contents::of(body.is_some_and(|asked| asked.quick));
     let store = app.services.actors.store().clone();
-    match tokio::task::spawn_blocking(move || store.check_with(contents)).await {
-        Ok(Ok(report)) => axum::Json(report_json(&report)).into_response(),
+    match tokio::task::spawn_blocking(move || look_over(&store, contents)).await {
+        Ok(Ok(report)) => axum::Json(report).into_response(),
         Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the check failed unexpectedly"),
     }
 }
 
+/// Looks a store over, and what accounts that are gone have left in it and beside it. Blocks.
+pub fn look_over(store: &Store, contents: Contents) -> Result<serde_json::Value, StoreError> {
+    let mut report = report_json(&store.check_with(contents)?);
+    report["left_behind"] = ended_accounts::left_behind(store)?.into();
+    Ok(report)
+}
+
 /// A check's report as JSON.
-pub fn report_json(report: &store::check::Report) -> serde_json::Value {
+fn report_json(report: &store::check::Report) -> serde_json::Value {
     let orphans: Vec<String> = report.orphans.iter().map(store::blob::BlobHash::hex).collect();
     json!({
         "rows": report.rows, "index_entries": report.entries, "blobs": report.blobs, "faults": report.faults,

@@ -17,7 +17,7 @@ pub(crate) fn owner_of(app: &App, request: &Request) -> Owner {
         false => None,
     };
     let address = || Owner::Address(client_of(request, &app.config));
-    match (user, claims_from(headers, &app.keys, &app.config)) {
+    match (user, claims_from(headers, app)) {
         (Some(user), _) => Owner::Account(user),
         (None, Ok(claims)) if claims.is_service() => Owner::Service,
         (None, Ok(claims)) => claims.user_id.map_or_else(address, Owner::Account),

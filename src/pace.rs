@@ -121,6 +121,17 @@ impl Pace {
         failures.remove(&Tried::Account(account.into()));
     }
 
+    /// Forgets what was counted of an account, by its address, number or id.
+    pub(crate) fn forget(&self, account: &str) {
+        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
+        failures.retain(|tried, _| match tried {
+            Tried::AccountFrom(of, _) | Tried::Account(of) => of != account,
+            Tried::Address(_) => true,
+        });
+        let mut mails = self.mails.lock().unwrap_or_else(PoisonError::into_inner);
+        mails.remove(&Mailed::Account(account.into()));
+    }
+
     /// Lets a mail to an address of an account be written, whether or not there is such an account.
     pub(crate) fn may_mail(&self, config: &Config, account: &str, from: IpAddr) -> Result<(), TooOften> {
         self.may_mail_at(config, account, from, Instant::now())
@@ -247,6 +258,14 @@ mod tests {
         let all = (0..10_000).filter(|number| sent(&format!("x{number}"), here)).count();
         assert_eq!(all + others + config.mails_per_account_max as usize, MAILS_MAX as usize);
         assert!(pace.may_mail_at(&config, "ada", here, now + MEMORY).is_ok());
+        pace.forget("bob");
+        pace.failed_at(&config, "ada", here, now);
+        pace.forget("ada");
+        let count = |counts: &Mutex<HashMap<Mailed, Count>>| {
+            counts.lock().expect("no panic").contains_key(&Mailed::Account("ada".into()))
+        };
+        assert!(!count(&pace.mails));
+        assert_eq!(pace.failures.lock().expect("no panic").len(), 0);
     }
 
     #[test]

@@ -13,6 +13,7 @@ use tower::{Service, service_fn};
 
 use crate::app::App;
 use crate::bodies::{self, Arrival};
+use crate::ended_accounts;
 use crate::owner;
 use crate::{answers, functions, gotrue, openai, operate, postgrest, storage};
 
@@ -87,10 +88,13 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
         request.extensions_mut().insert(owner);
         let only_reads = owner::only_reads(&method, request.uri().path());
         let (request, arrival) = bodies::watch(request, &app.budgets.bodies, owner, is_file);
-        let response = match postgrest::is_below(request.uri().path()) {
-            true => postgrest::answer(app.clone(), request).await,
-            false => routes.call(request).await?,
+        let answered = async {
+            match postgrest::is_below(request.uri().path()) {
+                true => Ok(postgrest::answer(app.clone(), request).await),
+                false => routes.call(request).await,
+            }
         };
+        let response = ended_accounts::end_with(&app, owner, answered).await?;
         // Of a caller that may not ask the body is only read to be thrown away.
         let heard = response.status() != StatusCode::UNAUTHORIZED;
         let unfinished = arrival.filter(|_| heard).and_then(|arrival| unfinished(&arrival));

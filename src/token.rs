@@ -1,5 +1,6 @@
 //! Access tokens: which claims they carry, and whether one is ours.
 
+use actors::user::standing::Standing;
 use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header, encode};
 use models::{Claims, Role};
@@ -36,13 +37,26 @@ struct TokenClaims {
 pub struct BadToken {
     /// What is wrong with it.
     pub message: String,
-    /// Whether only its time is wrong: over, or not yet come.
-    pub expired: bool,
+    /// What kind of thing that is.
+    pub kind: Bad,
+}
+
+/// What kind of thing is wrong with a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bad {
+    /// It is none, or none of ours.
+    Invalid,
+    /// Only its time is wrong: over, or not yet come.
+    Time,
+    /// Its account does not stand any more, or its session has ended.
+    Ended(Standing),
+    /// How its account stands cannot be said at the moment.
+    Unknown,
 }
 
 impl BadToken {
     pub(crate) fn new(message: impl Into<String>) -> BadToken {
-        BadToken { message: message.into(), expired: false }
+        BadToken { message: message.into(), kind: Bad::Invalid }
     }
 }
 
@@ -105,7 +119,8 @@ fn claims_of(said: &TokenClaims) -> Result<Claims, BadToken> {
     }
 }
 
-/// Verifies a token that we signed, access token or API key; answers with whom it stands for.
+/// Verifies a token that we signed, access token or API key; answers with whom it stands for. Whether that account still
+/// stands is [`crate::caller`]'s to ask.
 pub fn verify(keys: &Keys, token: &str) -> Result<Claims, BadToken> {
     if token.len() > TOKEN_BYTES_MAX {
         return Err(BadToken::new("the token is too long"));
@@ -135,8 +150,8 @@ pub fn verify(keys: &Keys, token: &str) -> Result<Claims, BadToken> {
             Ok(claims)
         }
         Err(error) => Err(match error.kind() {
-            ErrorKind::ExpiredSignature => BadToken { message: "JWT expired".into(), expired: true },
-            ErrorKind::ImmatureSignature => BadToken { message: "JWT not yet valid".into(), expired: true },
+            ErrorKind::ExpiredSignature => BadToken { message: "JWT expired".into(), kind: Bad::Time },
+            ErrorKind::ImmatureSignature => BadToken { message: "JWT not yet valid".into(), kind: Bad::Time },
             ErrorKind::InvalidSignature => BadToken::new("signature is invalid"),
             _ => BadToken::new("token is malformed"),
         }),
@@ -168,7 +183,7 @@ mod tests {
             (json!({"role": "anon", "exp": now - 1}), "JWT expired"),
             (json!({"role": "anon", "nbf": now + 99, "exp": now + 999}), "JWT not yet valid"),
         ] {
-            assert_eq!(verified(claims), Err(BadToken { message: message.into(), expired: true }));
+            assert_eq!(verified(claims), Err(BadToken { message: message.into(), kind: Bad::Time }));
         }
     }
 }

@@ -10,6 +10,7 @@ use store::{Durable, Store, Transaction};
 use tokio::sync::oneshot;
 
 use crate::refusal::Refusal;
+use crate::user::standing;
 
 /// A typed message that changes rows: load, decide, write, without waiting in between.
 pub trait Decision: Send + 'static {
@@ -108,7 +109,12 @@ impl<D: Decision> Handler<Ask<D>> for AggregateActor {
         if reply.is_closed() {
             return;
         }
-        let decide = || self.store.transact(&claims, |transaction| decision.decide(transaction));
+        let decide = || {
+            self.store.transact(&claims, |transaction| {
+                standing::admit(transaction)?;
+                decision.decide(transaction)
+            })
+        };
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(decide));
         self.counters.decided.fetch_add(1, Ordering::Relaxed);
         let answer = outcome.unwrap_or_else(|_| {

@@ -39,6 +39,8 @@ use std::sync::Arc;
 use models::{Aggregate, Claims};
 use store::Store;
 
+use user::standing::Accounts;
+
 pub use aggregate::{Decision, Mailbox, Tried};
 pub use keeper::Health;
 pub use refusal::Refusal;
@@ -49,6 +51,7 @@ pub struct Actors {
     store: Store,
     keepers: Arc<Vec<keeper::Keeper>>,
     events: events::Events,
+    accounts: Arc<Accounts>,
 }
 
 impl std::fmt::Debug for Actors {
@@ -62,11 +65,12 @@ impl Actors {
     pub fn start(store: Store, mailbox: Mailbox) -> Actors {
         store.set_triggers(Arc::new(triggers::RowTriggers));
         let events = events::Events::follow(&store);
+        let accounts = Accounts::follow(&store);
         let keepers = Aggregate::ALL
             .iter()
             .map(|aggregate| keeper::Keeper::start(*aggregate, store.clone(), mailbox))
             .collect();
-        Actors { store, keepers: Arc::new(keepers), events }
+        Actors { store, keepers: Arc::new(keepers), events, accounts }
     }
 
     /// The store, for reads.
@@ -77,6 +81,11 @@ impl Actors {
     /// Durable commits as they happen.
     pub fn events(&self) -> &events::Events {
         &self.events
+    }
+
+    /// Whether accounts still stand.
+    pub fn accounts(&self) -> &Accounts {
+        &self.accounts
     }
 
     /// Sends a decision to the owner of its tables and returns its answer once it is durable.

@@ -56,7 +56,15 @@ impl Refusal {
     pub fn raised(sqlstate: &'static str, message: impl Into<String>) -> Refusal {
         Refusal::Store(StoreError::raised(sqlstate, message))
     }
+
+    /// Whether the account that asked was deleted or banned while the decision waited.
+    pub fn is_of_ended_account(&self) -> bool {
+        matches!(self, Refusal::Store(error) if error.sqlstate() == ENDED_ACCOUNT)
+    }
 }
+
+/// How the end of an account travels: HTTP 401 by PostgREST's convention.
+pub(crate) const ENDED_ACCOUNT: &str = "PT401";
 
 /// How content rules travel through the store's triggers: HTTP 422 by PostgREST's convention.
 pub(crate) const CONTENT_REFUSED: &str = "PT422";

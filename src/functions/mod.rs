@@ -23,7 +23,7 @@ use services::context::Context;
 use store::shares::Owner;
 
 use crate::app::App;
-use crate::caller::{bearer, claims_from};
+use crate::caller::{Bad, BadToken, bearer, claims_from};
 use crate::receive::receive;
 use crate::storage::drain;
 use error::FunctionError;
@@ -181,9 +181,12 @@ fn admit(function: &Function, app: &App, headers: &HeaderMap) -> Result<models::
     let unauthorized = |message: &str| {
         FunctionError::new(StatusCode::UNAUTHORIZED, message).with("code", 401).with("message", message)
     };
-    let claims = match claims_from(headers, &app.keys, &app.config) {
+    let claims = match claims_from(headers, app) {
         Ok(claims) => claims,
         Err(_) if function.access == Access::Signed => models::Claims::anonymous(),
+        Err(BadToken { message, kind: Bad::Unknown }) => {
+            return Err(FunctionError::unavailable("UNAVAILABLE", message));
+        }
         Err(bad) => return Err(unauthorized(&bad.message)),
     };
     let has_key = matches!(bearer(headers), Ok(Some(_))) || headers.contains_key("apikey");

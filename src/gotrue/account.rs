@@ -1,5 +1,6 @@
 //! Accounts as the dialect shows them, and the sessions it answers with.
 
+use actors::user::standing::Standing;
 use actors::user::start_session::StartSession;
 use axum::http::{HeaderMap, header};
 use models::{Claims, Role, Row, Value, convert, schema};
@@ -7,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::caller;
+use crate::caller::{self, Bad, BadToken};
 use crate::gotrue::error::AuthError;
 use crate::keys;
 use crate::token::{self, Subject};
@@ -110,7 +111,7 @@ pub(crate) fn time(micros: i64) -> String {
 
 /// Rights of the server for a request.
 pub(crate) fn service(headers: &HeaderMap, app: &App) -> Claims {
-    let asked = caller::claims_from(headers, &app.keys, &app.config).unwrap_or(Claims::service());
+    let asked = caller::claims_from(headers, app).unwrap_or(Claims::service());
     asked.elevated()
 }
 
@@ -178,36 +179,26 @@ pub(crate) fn session_json(
     }))
 }
 
-/// Who is signed in, by a Bearer token that is not just a key.
-pub(crate) fn signed_in(headers: &HeaderMap, app: &App) -> Result<Claims, AuthError> {
-    let bad = |message: &str| AuthError::new(403, "bad_jwt", message);
-    let token = caller::bearer(headers).map_err(|error| bad(&error.message))?;
-    let token = token.ok_or_else(AuthError::no_bearer)?;
-    let claims = caller::claims_of(token, &app.keys).map_err(|error| {
-        bad(&format!("invalid JWT: unable to parse or verify signature, {}", error.message))
-    })?;
-    if claims.role != Role::Authenticated || claims.user_id.is_none() {
-        return Err(bad("invalid claim: missing sub claim"));
-    }
-    Ok(Claims { request_id: service(headers, app).request_id, ..claims })
+/// The Bearer token, which must not be just a key.
+pub(crate) fn token_of(headers: &HeaderMap) -> Result<&str, AuthError> {
+    let token = caller::bearer(headers).map_err(|error| AuthError::new(403, "bad_jwt", error.message))?;
+    token.ok_or_else(AuthError::no_bearer)
 }
 
-/// The signed-in account, while its session lasts.
+/// The signed-in account, while it stands and its session lasts.
 pub(crate) fn current(headers: &HeaderMap, app: &App) -> Result<(Claims, Row), AuthError> {
-    let claims = signed_in(headers, app)?;
-    let user = find(app, "id", claims.user_id.map_or(Value::Null, Value::Uuid))?;
-    let Some(user) = user else {
-        return Err(AuthError::new(403, "user_not_found", "User from sub claim in JWT does not exist"));
+    let claims = caller::claims_of(token_of(headers)?, app)?;
+    let Some(user_id) = claims.user_id.filter(|_| claims.role == Role::Authenticated) else {
+        return Err(AuthError::new(403, "bad_jwt", "invalid claim: missing sub claim"));
     };
-    let sessions = schema().known("auth.sessions");
-    let session = match claims.session_id {
-        Some(session) => app.services.actors.store().reads().get(sessions, &[Value::Uuid(session)])?,
-        None => None,
+    let bad = |standing: Standing| BadToken {
+        message: standing.refusal().unwrap_or_default().into(),
+        kind: Bad::Ended(standing),
     };
-    let own = session.is_some_and(|row| row[sessions.at("user_id")].as_uuid() == claims.user_id);
-    if !own {
-        let message = "Session from session_id claim in JWT does not exist";
-        return Err(AuthError::new(403, "session_not_found", message));
+    let user = find(app, "id", Value::Uuid(user_id))?.ok_or_else(|| bad(Standing::Gone))?;
+    // Here a token of no session is none.
+    if claims.session_id.is_none() {
+        return Err(bad(Standing::SignedOut).into());
     }
-    Ok((claims, user))
+    Ok((Claims { request_id: service(headers, app).request_id, ..claims }, user))
 }

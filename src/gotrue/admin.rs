@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use crate::app::App;
 use crate::caller::{bearer, claims_from};
+use crate::ended_accounts;
 use crate::gotrue::account::{column, find, id, user_json};
 use crate::gotrue::body::{Body, Parameters, address};
 use crate::gotrue::error::AuthError;
@@ -28,8 +29,7 @@ const PER_PAGE: u64 = 50;
 const PER_PAGE_MAX: u64 = 1000;
 
 fn operator(headers: &HeaderMap, app: &App) -> Result<Claims, AuthError> {
-    let claims = claims_from(headers, &app.keys, &app.config)
-        .map_err(|bad| AuthError::new(403, "bad_jwt", format!("invalid JWT: {}", bad.message)))?;
+    let claims = claims_from(headers, app)?;
     if claims.is_service() {
         return Ok(claims);
     }
@@ -232,6 +232,13 @@ pub(crate) async fn delete(
     let user_id = id(&user);
     while !keeps_rows && app.services.actors.ask(&claims, ShrinkAccount { user_id }).await? {}
     app.services.actors.ask(&claims, DeleteAccount { user_id, keeps_rows }).await?;
+    for of in [column(&user, "email").as_str(), column(&user, "phone").as_str(), Some(&user_id.to_string())] {
+        of.into_iter().for_each(|of| app.pace.forget(of));
+    }
+    // What is not in the store goes too; if this is cut short, the sweep after the next start does it.
+    let store = app.services.actors.store().clone();
+    let forgotten = tokio::task::spawn_blocking(move || ended_accounts::forget_gone(&store)).await;
+    forgotten.map_err(AuthError::internal)?;
     Ok(Json(json!({})))
 }
 

@@ -1,6 +1,7 @@
 //! Errors of the auth dialect, in both of its wordings.
 
 use actors::Refusal;
+use actors::user::standing::Standing;
 use axum::Json;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode};
@@ -9,6 +10,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use store::StoreError;
 
+use crate::caller::{Bad, BadToken};
 use crate::pace::TooOften;
 
 /// Names the wording that the client understands.
@@ -68,11 +70,30 @@ impl AuthError {
     }
 }
 
+impl From<BadToken> for AuthError {
+    fn from(bad: BadToken) -> AuthError {
+        let (status, code) = match bad.kind {
+            Bad::Ended(Standing::Banned) => (403, "user_banned"),
+            Bad::Ended(Standing::SignedOut) => (403, "session_not_found"),
+            Bad::Ended(_) => (403, "user_not_found"),
+            Bad::Unknown => (503, "unexpected_failure"),
+            Bad::Invalid | Bad::Time => {
+                let message = format!("invalid JWT: unable to parse or verify signature, {}", bad.message);
+                return AuthError::new(403, "bad_jwt", message);
+            }
+        };
+        AuthError::new(status, code, bad.message)
+    }
+}
+
 impl From<Refusal> for AuthError {
     fn from(refusal: Refusal) -> AuthError {
         match refusal {
             Refusal::Busy { retry_after_s, .. } => {
                 AuthError { retry_after_s: Some(retry_after_s), ..AuthError::too_many() }
+            }
+            Refusal::Store(error) if error.sqlstate() == "PT401" => {
+                AuthError::new(403, "user_not_found", error.to_string())
             }
             Refusal::Store(error) => error.into(),
             other => AuthError::internal(other),

@@ -5,7 +5,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 
 use crate::app::App;
-use crate::gotrue::account::signed_in;
+use crate::gotrue::account::current;
 use crate::gotrue::body::Parameters;
 use crate::gotrue::error::AuthError;
 
@@ -15,7 +15,12 @@ pub(crate) async fn logout(
     query: Parameters,
     headers: HeaderMap,
 ) -> Result<StatusCode, AuthError> {
-    let claims = signed_in(&headers, &app)?;
+    let claims = match current(&headers, &app) {
+        Ok((claims, _)) => claims,
+        // Nothing is left to be ended.
+        Err(error) if error.code == "session_not_found" => return Ok(StatusCode::NO_CONTENT),
+        Err(error) => return Err(error),
+    };
     let scope = match query.get("scope") {
         None | Some("" | "global") => Scope::Global,
         Some("local") => Scope::Local,

@@ -7,7 +7,7 @@ mod error;
 mod grant;
 mod logout;
 mod mail;
-mod outbox;
+pub(crate) mod outbox;
 mod password;
 mod settings;
 mod signup;

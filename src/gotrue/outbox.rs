@@ -1,12 +1,15 @@
 //! Links and codes: made, and kept in the outbox of the data folder in place of a mail server.
 
 use std::io::Write;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use actors::user::one_time_token::MakeOneTimeToken;
 use axum::http::HeaderMap;
 use models::Row;
 use percent::encode;
 use serde_json::{Value as Document, json};
+use uuid::Uuid;
 
 use crate::app::App;
 use crate::gotrue::account::{hashed, id, service, time};
@@ -17,6 +20,10 @@ use crate::keys;
 const LIFE_S: i64 = 3600;
 /// Largest outbox, in bytes; then it begins anew.
 const OUTBOX_BYTES_MAX: u64 = 8 << 20;
+/// The outbox in the data folder, and the one before it.
+const NAMES: [&str; 2] = ["outbox.jsonl", "outbox.1.jsonl"];
+/// One at a time writes to the outbox.
+static WRITING: Mutex<()> = Mutex::new(());
 
 /// A link with its code.
 pub(crate) struct Link {
@@ -72,21 +79,61 @@ pub(crate) async fn keep(app: &App, user: &Row, link: &Link) -> Result<(), AuthE
         "action_link": link.action_link,
         "email_otp": link.code,
     });
-    let path = app.config.data.join("outbox.jsonl");
+    let path = app.config.data.join(NAMES[0]);
     let write = move || append(&path, &line);
     tokio::task::spawn_blocking(write).await.map_err(AuthError::internal)?.map_err(AuthError::internal)
 }
 
-fn append(path: &std::path::Path, line: &Document) -> std::io::Result<()> {
-    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > OUTBOX_BYTES_MAX) {
-        // Links that nobody has read yet are still good.
-        std::fs::rename(path, path.with_extension("1.jsonl"))?;
+/// Takes the links of accounts that are gone out of the outbox.
+pub(crate) fn forget_those_of(data: &Path, is_gone: impl Fn(Uuid) -> bool) -> std::io::Result<()> {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    for name in NAMES {
+        let path = data.join(name);
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let kept: String =
+            text.split_inclusive('\n').filter(|line| !account_of(line).is_some_and(&is_gone)).collect();
+        if kept.len() == text.len() {
+            continue;
+        }
+        let beside = path.with_extension("new");
+        let mut file = for_its_owner().write(true).truncate(true).open(&beside)?;
+        file.write_all(kept.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, &path)?;
     }
+    Ok(())
+}
+
+/// The accounts of all links in the outbox.
+pub(crate) fn accounts(data: &Path) -> Vec<Uuid> {
+    let texts = NAMES.into_iter().filter_map(|name| std::fs::read_to_string(data.join(name)).ok());
+    texts.flat_map(|text| text.lines().filter_map(account_of).collect::<Vec<_>>()).collect()
+}
+
+fn account_of(line: &str) -> Option<Uuid> {
+    let line: Document = serde_json::from_str(line).ok()?;
+    Uuid::parse_str(line["user_id"].as_str()?).ok()
+}
+
+fn for_its_owner() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
-    options.create(true).append(true);
+    options.create(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)?.write_all(format!("{line}\n").as_bytes())
+    options
+}
+
+fn append(path: &Path, line: &Document) -> std::io::Result<()> {
+    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > OUTBOX_BYTES_MAX) {
+        // Links that nobody has read yet are still good.
+        std::fs::rename(path, path.with_file_name(NAMES[1]))?;
+    }
+    for_its_owner().append(true).open(path)?.write_all(format!("{line}\n").as_bytes())
 }
 
 mod percent {

@@ -1,6 +1,7 @@
 //! Who sends a request: a token of an account's program, or an account's own access token. Keys alone are no account.
 
 use actors::user::api_tokens::{PREFIX, TokenRefusal, hash, look_up};
+use actors::user::standing::Standing;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
 use models::{Claims, Value, schema};
@@ -9,7 +10,7 @@ use uuid::Uuid;
 
 use super::error::OpenAiError;
 use crate::app::App;
-use crate::caller::{bearer, claims_of, request_id};
+use crate::caller::{Bad, bearer, claims_of, request_id};
 use crate::receive::receive;
 use crate::storage::drain;
 
@@ -33,7 +34,11 @@ pub(super) fn authenticate(app: &App, headers: &HeaderMap, scope: &str) -> Resul
     }
     let mut claims = match token.starts_with(PREFIX) {
         true => by_api_token(app, token, scope)?,
-        false => claims_of(token, &app.keys).map_err(|error| refused(&error.message))?,
+        false => claims_of(token, app).map_err(|bad| match bad.kind {
+            Bad::Ended(Standing::Banned) => OpenAiError::new(403, "account_banned", bad.message),
+            Bad::Unknown => OpenAiError::new(503, "server_error", bad.message),
+            _ => refused(&bad.message),
+        })?,
     };
     claims.request_id = Some(request_id(headers));
     let user = claims.user_id.ok_or_else(|| {

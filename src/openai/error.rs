@@ -102,6 +102,7 @@ impl From<ServiceError> for OpenAiError {
         let code = match (error.code(), status) {
             // What the store's own codes say the status says too.
             (Some(code), _) if !code.starts_with("PT") => code.to_ascii_lowercase(),
+            (_, 401) => "invalid_api_key".into(),
             (_, 402) => "insufficient_quota".into(),
             (_, 404) => "not_found".into(),
             (_, 429) => "rate_limit_exceeded".into(),

@@ -17,7 +17,7 @@ use syntax::{Format, NotAcceptable, Preferences};
 use super::error::PostgrestError;
 use super::respond::Answer;
 use crate::app::App;
-use crate::caller;
+use crate::caller::{self, Bad};
 use crate::storage::drain;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -105,9 +105,13 @@ impl Request {
         headers: HeaderMap,
         owner: Owner,
     ) -> Result<Request, PostgrestError> {
-        let claims = caller::claims_from(&headers, &app.keys, &app.config).map_err(|error| {
-            let code = if error.expired { "PGRST303" } else { "PGRST301" };
-            PostgrestError::new(StatusCode::UNAUTHORIZED, code, error.message)
+        let claims = caller::claims_from(&headers, &app).map_err(|error| {
+            let (status, code) = match error.kind {
+                Bad::Time => (StatusCode::UNAUTHORIZED, "PGRST303"),
+                Bad::Invalid | Bad::Ended(_) => (StatusCode::UNAUTHORIZED, "PGRST301"),
+                Bad::Unknown => (StatusCode::SERVICE_UNAVAILABLE, "PGRST002"),
+            };
+            PostgrestError::new(status, code, error.message)
         })?;
         let preferences =
             Preferences::parse(headers.get_all(PREFER).iter().filter_map(|value| value.to_str().ok()));

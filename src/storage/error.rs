@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 use store::StoreError;
 
+use crate::caller::{Bad, BadToken};
+
 /// Why a request of the storage dialect was declined.
 #[derive(Clone, Debug)]
 pub(crate) struct StorageError {
@@ -59,6 +61,15 @@ impl StorageError {
     }
 }
 
+impl From<BadToken> for StorageError {
+    fn from(bad: BadToken) -> StorageError {
+        match bad.kind {
+            Bad::Unknown => StorageError::new(503, "internal", "InternalError", bad.message),
+            _ => StorageError::new(403, "Unauthorized", "InvalidJWT", bad.message),
+        }
+    }
+}
+
 impl From<FileRefusal> for StorageError {
     fn from(refusal: FileRefusal) -> StorageError {
         let message = refusal.to_string();
@@ -103,6 +114,9 @@ impl From<Refusal> for StorageError {
     fn from(refusal: Refusal) -> StorageError {
         match refusal {
             Refusal::File(refusal) => refusal.into(),
+            Refusal::Store(error) if error.sqlstate() == "PT401" => {
+                StorageError::new(403, "Unauthorized", "InvalidJWT", error.to_string())
+            }
             Refusal::Store(error) => error.into(),
             Refusal::Busy { retry_after_s, .. } => {
                 StorageError { retry_after_s: Some(retry_after_s), ..StorageError::too_many() }

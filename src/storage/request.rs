@@ -22,9 +22,7 @@ impl FromRequestParts<App> for Requester {
     type Rejection = StorageError;
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Requester, StorageError> {
-        claims_from(&parts.headers, &app.keys, &app.config)
-            .map(Requester)
-            .map_err(|bad| StorageError::new(403, "Unauthorized", "InvalidJWT", bad.message))
+        claims_from(&parts.headers, app).map(Requester).map_err(StorageError::from)
     }
 }
 

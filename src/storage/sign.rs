@@ -9,6 +9,7 @@ use axum::response::Response;
 use models::Claims;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value as Document, json};
+use uuid::Uuid;
 
 use super::download::serve;
 use super::error::StorageError;
@@ -19,6 +20,7 @@ use super::ticket::{self, Opens};
 use super::transform::{from_json, parameters};
 use super::upload::{may_write, receive, wants_upsert};
 use crate::app::App;
+use crate::caller::{Bad, BadToken};
 use crate::config::Config;
 use crate::keys::Keys;
 
@@ -140,7 +142,10 @@ pub(crate) async fn upload_with_token(
         Ok(Opens::Upload { owner, upsert }) => {
             // Policies are asked again, as for whoever signed.
             let claims = owner.map_or_else(Claims::service, Claims::user);
-            return receive(&app, &claims, place, upsert, request).await;
+            match owner.map(|owner| stands(&app, owner)).transpose() {
+                Ok(_) => return receive(&app, &claims, place, upsert, request).await,
+                Err(refusal) => refusal,
+            }
         }
         Ok(Opens::Download { .. }) => {
             StorageError::new(400, "InvalidSignature", "InvalidSignature", "The token is for another use")
@@ -149,6 +154,15 @@ pub(crate) async fn upload_with_token(
     };
     drain(&mut request.into_body().into_data_stream()).await;
     Err(refusal)
+}
+
+/// Whether the account that signed still stands.
+fn stands(app: &App, owner: Uuid) -> Result<(), StorageError> {
+    let standing = app.services.actors.accounts().standing(owner, None)?;
+    match standing.refusal() {
+        None => Ok(()),
+        Some(reason) => Err(BadToken { message: reason.into(), kind: Bad::Ended(standing) }.into()),
+    }
 }
 
 fn expiry(body: &Members) -> Result<u64, StorageError> {

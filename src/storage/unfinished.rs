@@ -166,6 +166,25 @@ impl Unfinished {
         }
     }
 
+    /// Forgets uploads of accounts that are gone.
+    pub fn forget_those_of(&self, is_gone: impl Fn(Uuid) -> bool) {
+        for (id, owner) in self.owners().into_iter().filter(|(_, owner)| is_gone(*owner)) {
+            match self.hold(id) {
+                Ok(_held) => self.remove(id),
+                // It is being written: the request ends with its account, and the next sweep finds what is left.
+                Err(error) => {
+                    tracing::debug!(%id, %owner, ?error, "an upload of a deleted account is in use")
+                }
+            }
+        }
+    }
+
+    /// Uploads of accounts, each with the account.
+    pub fn owners(&self) -> Vec<(Uuid, Uuid)> {
+        let id = |path: &Path| Uuid::parse_str(path.file_stem()?.to_str()?).ok();
+        self.notes().filter_map(|(path, note)| Some((id(&path)?, note.owner?))).collect()
+    }
+
     fn is_fresh(&self, id: Uuid) -> bool {
         let modified = fs::metadata(self.bytes_path(id)).and_then(|metadata| metadata.modified());
         modified.is_ok_and(|time| time.elapsed().unwrap_or_default() < LIFE)
@@ -215,8 +234,9 @@ mod tests {
             assert_eq!((found.key.as_str(), len), ("k", 2));
             assert_eq!(uploads.hold(id).expect_err("in use").status, 423);
         }
-        // Rests for less than its life.
+        // Rests for less than its life, and its account is there.
         uploads.sweep();
+        uploads.forget_those_of(|_| false);
         assert!(uploads.hold(id).is_ok());
         uploads.remove(id);
         assert_eq!(uploads.hold(id).expect_err("gone").status, 404);
@@ -224,5 +244,8 @@ mod tests {
             uploads.begin(&note).expect("begun");
         }
         assert_eq!(uploads.begin(&note).expect_err("too many").status, 429);
+        uploads.forget_those_of(|owner| owner == Uuid::nil());
+        assert_eq!(uploads.owners(), []);
+        assert_eq!(fs::read_dir(folder.path().join("uploads")).expect("a folder").count(), 0);
     }
 }

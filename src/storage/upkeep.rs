@@ -5,6 +5,7 @@ use std::time::Duration;
 use store::Store;
 
 use super::unfinished::Unfinished;
+use crate::ended_accounts;
 
 /// How often to look.
 const EVERY: Duration = Duration::from_secs(3600);
@@ -17,6 +18,7 @@ pub(crate) async fn run_sweep_loop(store: Store) {
         let store = store.clone();
         let swept = tokio::task::spawn_blocking(move || {
             Unfinished::of(store.folder()).sweep();
+            ended_accounts::forget_gone(&store);
             store.sweep(ORPHAN_AGE, false)
         });
         match swept.await {

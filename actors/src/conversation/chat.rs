@@ -26,6 +26,7 @@ use crate::content_rules::{self, ContentRating};
 use crate::language::{CallOf, Chosen, Engines};
 use crate::refusal::Refusal;
 use crate::rows;
+use crate::user::standing::Standing;
 
 /// How often a prompt is made anew because somebody added a message meanwhile.
 const ATTEMPTS_MAX: usize = 4;
@@ -193,6 +194,18 @@ impl Chat {
         running.cancel.cancel();
     }
 
+    /// Ends the replies of accounts that are deleted or banned.
+    pub fn stop_of_ended_accounts(&self) {
+        let all: Vec<Arc<ReplyHandle>> = self.lock().values().cloned().collect();
+        let accounts = self.inner.actors.accounts();
+        for running in all {
+            // What cannot be looked up goes on: it cannot be kept either.
+            if accounts.standing(running.user_id, None).is_ok_and(|standing| standing != Standing::Good) {
+                self.stop(&running);
+            }
+        }
+    }
+
     /// Ends all replies, marked incomplete, because the server stops.
     pub async fn close(&self) {
         self.inner.stopping.store(true, Ordering::Release);
@@ -247,7 +260,10 @@ impl Chat {
                 self.forget(reply_id);
                 self.inner
                     .actors
-                    .ask(&turn.claims, AbandonReply { reply_id, said: stored, counted: turn.counts_for() })
+                    .ask(
+                        &turn.claims.elevated(),
+                        AbandonReply { reply_id, said: stored, counted: turn.counts_for() },
+                    )
                     .await?;
                 return Err(error.into());
             }

@@ -169,6 +169,10 @@ impl ReplyTask {
         };
         match self.finish(finish).await {
             Ok(message_id) => ended.message_id = message_id,
+            Err(refusal) if refusal.is_of_ended_account() => {
+                tracing::info!(%refusal, reply = %self.running.reply_id, "a reply went with its account");
+                ended.error = Some(("STORE", refusal.to_string()));
+            }
             Err(refusal) => {
                 tracing::error!(%refusal, reply = %self.running.reply_id, "a reply could not be stored");
                 ended.error = Some(("STORE", refusal.to_string()));
@@ -196,15 +200,17 @@ impl ReplyTask {
 
     /// A full mailbox passes; the text must not be lost to it.
     async fn finish(&self, finish: FinishReply) -> Result<Option<uuid::Uuid>, Refusal> {
+        // The server ends what it began, also for an account that was banned meanwhile.
+        let claims = self.turn.claims.elevated();
         for _ in 0..20 {
-            match self.chat.inner.actors.ask(&self.turn.claims, finish.clone()).await {
+            match self.chat.inner.actors.ask(&claims, finish.clone()).await {
                 Err(Refusal::Busy { .. } | Refusal::Restarting { .. }) => {
                     tokio::time::sleep(Duration::from_millis(250)).await;
                 }
                 other => return other,
             }
         }
-        self.chat.inner.actors.ask(&self.turn.claims, finish).await
+        self.chat.inner.actors.ask(&claims, finish).await
     }
 }
 

@@ -5,7 +5,8 @@ use store::{Caller, Store, StoreError, Transaction};
 use uuid::Uuid;
 
 use crate::aggregate::Decision;
-use crate::refusal::Refusal;
+use crate::refusal::{ENDED_ACCOUNT, Refusal};
+use crate::user::standing::{Standing, standing};
 
 /// What every token begins with.
 pub const PREFIX: &str = "ph_";
@@ -104,6 +105,15 @@ impl Decision for CreateApiToken {
     fn decide(self, transaction: &Transaction) -> Result<Row, Refusal> {
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
+        // It outlives the session, so that only a session that lasts may make one.
+        let session = transaction.claims.session_id;
+        let standing = match session {
+            None => Standing::SignedOut,
+            Some(_) => standing(&transaction.reads(), self.user_id, session)?,
+        };
+        if let Some(reason) = standing.refusal() {
+            return Err(Refusal::raised(ENDED_ACCOUNT, reason));
+        }
         let tokens = schema().known("auth.api_tokens");
         let user = Value::Uuid(self.user_id);
         let mut known = transaction.reads().referring(tokens, tokens.at("user_id"), &user)?;

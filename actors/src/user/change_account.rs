@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 use crate::user::create_account::add_identity;
+use crate::user::delete_account::cancel_jobs;
 
 /// What changes; what is `None` stays.
 #[derive(Debug, Default)]
@@ -83,6 +84,9 @@ impl Decision for ChangeAccount {
         }
         if let Some(until) = self.banned_until {
             user[users.at("banned_until")] = until.map_or(Value::Null, Value::Timestamp);
+            if until.is_some() {
+                cancel_jobs(transaction, &service, &id)?;
+            }
         }
         let user = transaction.update(&service, users, &old, user)?;
         for (provider, address) in [("email", &self.email), ("phone", &self.phone)] {

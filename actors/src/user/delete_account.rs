@@ -9,6 +9,16 @@ use uuid::Uuid;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
+/// Rows that go with the account they name; no foreign key leads from these to it.
+pub(crate) const GOES: &[(&str, &str)] = &[("conversations", "user_id"), ("storage.objects", "owner")];
+/// Where the name of the account goes and the row stays.
+pub(crate) const IS_FORGOTTEN: &[(&str, &str)] =
+    &[("prompt_templates", "created_by"), ("negative_prompts", "created_by"), ("storage.buckets", "owner")];
+/// Rows that go with a conversation, a character or a job of the account.
+#[cfg(test)]
+pub(crate) const GOES_WITH_A_ROW: &[(&str, &str)] =
+    &[("chat.replies", "user_id"), ("chat.lorebooks", "user_id"), ("queue.entries", "user_id")];
+
 /// Removes an account. Rows that refuse to lose what they refer to give the reference up, or go too.
 #[derive(Debug)]
 pub struct DeleteAccount {
@@ -36,11 +46,19 @@ impl Decision for DeleteAccount {
             forget(transaction, &service, &user)?;
             return Ok(true);
         }
-        // No foreign key leads from these to their owner.
-        for (table, column) in [("conversations", "user_id"), ("storage.objects", "owner")] {
+        for (table, column) in GOES {
             let table = schema().known(table);
             for row in transaction.reads().referring(table, table.at(column), &id)? {
                 transaction.purge(&service, table, &row)?;
+            }
+        }
+        for (table, column) in IS_FORGOTTEN {
+            let table = schema().known(table);
+            let column = table.at(column);
+            for row in batch(transaction, &service, table, column, &id)? {
+                let mut orphan = row.clone();
+                orphan[column] = Value::Null;
+                transaction.update(&service, table, &row, orphan)?;
             }
         }
         transaction.purge(&service, users, &user)?;
@@ -129,7 +147,8 @@ fn batch(
 fn forget(transaction: &Transaction, service: &Caller, old: &Row) -> Result<(), Refusal> {
     let users = schema().known("auth.users");
     let id = &old[users.at("id")];
-    for table in ["auth.sessions", "auth.one_time_tokens", "auth.identities"] {
+    cancel_jobs(transaction, service, id)?;
+    for table in ["auth.sessions", "auth.one_time_tokens", "auth.identities", "auth.api_tokens"] {
         let table = schema().known(table);
         for row in transaction.reads().referring(table, table.at("user_id"), id)? {
             transaction.delete(service, table, &row)?;
@@ -144,5 +163,24 @@ fn forget(transaction: &Transaction, service: &Caller, old: &Row) -> Result<(), 
     }
     user[users.at("deleted_at")] = Value::now();
     transaction.update(service, users, old, user)?;
+    Ok(())
+}
+
+/// Cancels what an account has in the queue; what was reserved for it comes back.
+pub(crate) fn cancel_jobs(transaction: &Transaction, service: &Caller, user: &Value) -> Result<(), Refusal> {
+    let jobs = schema().known("jobs");
+    let status = jobs.at("status");
+    for waiting in ["queued", "processing"] {
+        let query = Query::all(jobs.id)
+            .filter(Filter::equal(jobs.at("user_id"), user.clone()))
+            .filter(Filter::equal(status, Value::text(waiting)));
+        let reader = Reader::new(transaction.reads(), service, Limits::default());
+        for old in reader.stored(&query, Command::Update)? {
+            let mut cancelled = old.clone();
+            cancelled[status] = Value::text("cancelled");
+            cancelled[jobs.at("error_message")] = Value::text("the account has ended");
+            transaction.update(service, jobs, &old, cancelled)?;
+        }
+    }
     Ok(())
 }

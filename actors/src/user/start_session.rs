@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
+use crate::user::standing::{Standing, standing};
 
 /// Sessions of one account; the oldest ends when there would be more.
 const SESSIONS_MAX: usize = 100;
@@ -26,7 +27,7 @@ pub struct StartSession {
 }
 
 impl Decision for StartSession {
-    /// The account; `None` when it is gone.
+    /// The account; `None` when it is gone or banned.
     type Answer = Option<Row>;
 
     fn owner(&self) -> Aggregate {
@@ -38,6 +39,9 @@ impl Decision for StartSession {
         let service = Caller::new(&service);
         let users = schema().known("auth.users");
         let id = Value::Uuid(self.user_id);
+        if standing(&transaction.reads(), self.user_id, None)? != Standing::Good {
+            return Ok(None);
+        }
         let Some(old) = transaction.reads().get(users, std::slice::from_ref(&id))? else { return Ok(None) };
         let mut user = old.clone();
         user[users.at("last_sign_in_at")] = Value::now();

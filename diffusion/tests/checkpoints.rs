@@ -72,16 +72,18 @@ fn shapes(kind: &str) -> Shapes {
     all
 }
 
-/// Writes a file in half precision, all zeros, as a file with holes. `filled` tensors get ±`spread` in turn.
+/// Writes a file in half precision, all zeros, as a file with holes. `filled` tensors get ±`spread` in turn; the count of
+/// steps is a whole number.
 fn write(path: &Path, shapes: &Shapes, metadata: Value, filled: &[(&str, f32)]) {
     let mut header = Map::new();
     header.insert("__metadata__".into(), metadata);
     let (mut end, mut begins) = (0u64, BTreeMap::new());
     for (name, shape) in shapes {
         let begin = end;
-        end += shape.iter().map(|side| *side as u64).product::<u64>() * 2;
+        let (dtype, size) = if name == STEP { ("I64", 8) } else { ("F16", 2) };
+        end += shape.iter().map(|side| *side as u64).product::<u64>() * size;
         begins.insert(name.as_str(), begin);
-        header.insert(name.clone(), json!({"dtype": "F16", "shape": shape, "data_offsets": [begin, end]}));
+        header.insert(name.clone(), json!({"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}));
     }
     let header = Value::Object(header).to_string();
     let mut file = File::create(path).unwrap();
@@ -92,13 +94,18 @@ fn write(path: &Path, shapes: &Shapes, metadata: Value, filled: &[(&str, f32)]) 
     for (name, spread) in filled {
         let count: usize = shapes[*name].iter().product();
         let signs = [*spread, -*spread].map(|value| half::f16::from_f32(value).to_le_bytes());
-        let bytes: Vec<u8> = (0..count).flat_map(|place| signs[place % 2]).collect();
+        let bytes: Vec<u8> = match *name {
+            STEP => (*spread as i64).to_le_bytes().to_vec(),
+            _ => (0..count).flat_map(|place| signs[place % 2]).collect(),
+        };
         file.seek(SeekFrom::Start(start + begins[name])).unwrap();
         file.write_all(&bytes).unwrap();
     }
 }
 
 const MARKER: &str = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias";
+
+const STEP: &str = "global_step";
 
 #[test]
 fn published_single_files_need_nothing_beside_them() {
@@ -172,12 +179,32 @@ fn what_a_network_predicts_is_seen_from_its_file() {
     assert_eq!(found(&marked, json!({}), 0.0), ("v_prediction", 1024));
     assert!(published_at(&path).unwrap().zero_snr);
 
+    // What the file does not say is an estimate, and is called one; nor does it say that it is made for a few steps.
+    let told = |tensors: &Shapes, metadata: Value, step: f32| {
+        let filled = [(STEP, step)];
+        write(&path, tensors, metadata, if tensors.contains_key(STEP) { &filled } else { &[] });
+        let found = outline(&ModelSource::at(&path).unwrap()).unwrap();
+        (found.prediction_type, found.notes.join("; "))
+    };
+    let (prediction, notes) = told(&two, json!({"b": "1"}), 0.0);
+    assert!(prediction == "epsilon" && notes.contains("estimate"), "{notes}");
+    let (_, notes) = told(&two, json!({"modelspec.prediction_type": "v"}), 0.0);
+    assert_eq!(notes, "");
+    let (_, notes) = told(&xl, json!({"modelspec.title": "SDXL Lightning 4 steps"}), 0.0);
+    assert!(notes.contains("says lightning") && notes.contains("model/scheduler"), "{notes}");
+    let mut stepped = two.clone();
+    stepped.insert(STEP.into(), vec![]);
+    assert_eq!(told(&stepped, json!({"c": "1"}), 875_000.0), ("epsilon".into(), String::new()));
+    assert_eq!(told(&stepped, json!({"dd": "1"}), 110_000.0), ("v_prediction".into(), String::new()));
+    assert!(told(&stepped, json!({"eee": "1"}), 7.0).1.contains("estimate"));
+
     // The operator has the last word.
     let beside = folder.path().join("model/scheduler");
     fs::create_dir_all(&beside).unwrap();
     let scheduler = json!({"_class_name": "EulerDiscreteScheduler", "prediction_type": "sample"});
     fs::write(beside.join("scheduler_config.json"), scheduler.to_string()).unwrap();
-    assert_eq!(outline(&ModelSource::at(&path).unwrap()).unwrap().prediction_type, "sample");
+    let found = outline(&ModelSource::at(&path).unwrap()).unwrap();
+    assert_eq!((found.prediction_type.as_str(), found.notes.len()), ("sample", 0));
 }
 
 #[test]
@@ -198,6 +225,16 @@ fn what_is_no_model_says_what_it_is() {
         ("refiner", vec![unet.clone(), ("conditioner.embedders.0.model.ln_final.bias", vec![4])], "refiner"),
         ("no_vae", vec![unet.clone(), ("cond_stage_model.transformer.x", vec![4])], "VAE"),
         ("other", vec![("wte.weight", vec![4])], "no weights by the names"),
+        (
+            "consistency",
+            vec![
+                unet.clone(),
+                ("cond_stage_model.transformer.x", vec![4]),
+                ("first_stage_model.x", vec![4]),
+                ("model.diffusion_model.time_embedding.cond_proj.weight", vec![1280, 256]),
+            ],
+            "latent consistency",
+        ),
     ] {
         let path = folder.path().join(format!("{name}.safetensors"));
         let tensors = tensors.into_iter().map(|(name, shape)| (name.to_string(), shape)).collect();

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::ComponentWeights;
 use super::load::{Differences, compare, expected_tensors};
+use super::published::notes;
 use crate::DiffusionError;
 use crate::model::{ModelKind, ModelSource, WeightType, open_parts};
 use crate::pipelines::stable_diffusion::Parts;
@@ -35,6 +36,9 @@ pub struct Inspection {
     pub components: BTreeMap<String, Differences>,
     /// Why the parts do not fit together, if they do not.
     pub problem: Option<String>,
+    /// What cannot be known of the model for sure, and what settles it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Inspection {
@@ -48,12 +52,19 @@ impl Inspection {
 pub fn inspect(source: &ModelSource) -> Result<Inspection, DiffusionError> {
     let parts = open_parts(source)?;
     let weights_hash = hash_of(&parts.weights)?;
-    Ok(Inspection { weights_hash, ..inspect_parts(&parts)? })
+    Ok(Inspection { weights_hash, notes: notes_of(source), ..inspect_parts(&parts)? })
 }
 
 /// [`inspect`] without the hash: reads configurations and the headers of files alone.
 pub fn outline(source: &ModelSource) -> Result<Inspection, DiffusionError> {
-    inspect_parts(&open_parts(source)?)
+    Ok(Inspection { notes: notes_of(source), ..inspect_parts(&open_parts(source)?)? })
+}
+
+fn notes_of(source: &ModelSource) -> Vec<String> {
+    match source {
+        ModelSource::Checkpoint { file, config: None } => notes(file),
+        _ => Vec::new(),
+    }
 }
 
 fn inspect_parts(parts: &Parts) -> Result<Inspection, DiffusionError> {
@@ -74,6 +85,7 @@ fn inspect_parts(parts: &Parts) -> Result<Inspection, DiffusionError> {
             .map(|(expected, weights)| (weights.component.clone(), compare(expected, weights)))
             .collect(),
         problem: parts.check().err().map(|error| error.to_string()),
+        notes: Vec::new(),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::DiffusionError;
 use crate::pipelines::stable_diffusion::{Parts, text_components};
 
 /// Leftovers of the training that published files carry.
-const BUFFERS: [&str; 14] = [
+const BUFFERS: [&str; 15] = [
     "model_ema.",
     "betas",
     "alphas_cumprod",
@@ -27,6 +27,7 @@ const BUFFERS: [&str; 14] = [
     "scale_factor",
     "v_pred",
     "ztsnr",
+    "global_step",
 ];
 
 impl Parts {

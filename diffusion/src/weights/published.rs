@@ -21,10 +21,26 @@ macro_rules! published {
     };
 }
 
-/// The bias by whose spread a Stable Diffusion 2 that predicts v differs from one that predicts noise.
+/// The step at which the training of a file ended, where it was kept. `_legacy_load_scheduler` of diffusers
+/// (`loaders/single_file_utils.py`) tells Stable Diffusion 2.0 by it, which predicts noise; its converter of older files
+/// tells 2.1, which predicts v (`convert_from_ckpt.py`).
+const STEPS: [(f64, PredictionType); 2] =
+    [(875_000.0, PredictionType::Epsilon), (110_000.0, PredictionType::VPrediction)];
+const STEP: &str = "global_step";
+/// The bias by whose spread a Stable Diffusion 2 that predicts v differs from one that predicts noise: an estimate, which
+/// ComfyUI makes in the same way (`SD20.model_type` in `comfy/supported_models.py`: "not sure how well this will actually
+/// work").
 const V_MARKER: &str = "model.diffusion_model.output_blocks.11.1.transformer_blocks.0.norm1.bias";
 /// In published models that predict noise the spread is below, in those that predict v above.
 const V_MARKER_DEVIATION: f64 = 0.09;
+/// The input for guidance that latent consistency models have (`time_cond_proj_dim` of diffusers), which converters name
+/// in either way.
+const GUIDANCE_INPUT: [&str; 2] = [
+    "model.diffusion_model.time_embedding.cond_proj.weight",
+    "model.diffusion_model.time_embed.cond_proj.weight",
+];
+/// What models for a few steps are called. Their networks have the shapes of others, and no file says it otherwise.
+const FEW_STEPS: [&str; 6] = ["turbo", "lightning", "lcm", "hyper-sd", "hypersd", "hyper_sd"];
 
 /// What a single file holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +53,41 @@ pub struct Published {
     pub prediction: PredictionType,
     /// Whether its noise schedule ends without any picture.
     pub zero_snr: bool,
+    /// Whether what it predicts is an estimate: the file does not say.
+    pub is_estimated: bool,
+    /// The word in the title that the file gives itself by which it is made for a few steps.
+    pub few_steps: Option<&'static str>,
+}
+
+/// What an operator should know of a single file that nothing in it says for sure.
+pub(crate) fn notes(path: &Path) -> Vec<String> {
+    let Ok(found) = published_at(path) else { return Vec::new() };
+    let folder = path.with_extension("");
+    let settings = folder.join("scheduler/scheduler_config.json");
+    if settings.is_file() {
+        return Vec::new();
+    }
+    let mut notes = Vec::new();
+    if found.is_estimated {
+        notes.push(format!(
+            "prediction_type is an estimate, the file does not say it; pictures without any shape mean that it is the \
+             other one, which \"prediction_type\" in {} settles",
+            settings.display()
+        ));
+    }
+    let name = path.file_stem().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+    if let Some(word) = found.few_steps.or_else(|| few_steps(&name)) {
+        notes.push(format!(
+            "its name says {word}, which means a few steps with little or no guidance; the file does not say how many: \
+             set steps and guidance_scale of jobs, or put the model's scheduler_config.json at {}",
+            settings.display()
+        ));
+    }
+    notes
+}
+
+fn few_steps(name: &str) -> Option<&'static str> {
+    FEW_STEPS.into_iter().find(|word| name.contains(word))
 }
 
 /// What the single file at `path` holds, by the names and shapes of its tensors; remembered until the file changes.
@@ -99,37 +150,53 @@ pub(crate) fn recognise(file: &WeightFile) -> Result<Published, DiffusionError> 
     if !any("first_stage_model.") {
         return refuse("lacks a VAE (first_stage_model): take a file that has one");
     }
+    if GUIDANCE_INPUT.iter().any(|name| file.tensors.contains_key(*name)) {
+        return refuse(
+            "a latent consistency model that takes its guidance as an input, which is not drawn here; a LoRA of latent \
+             consistency over a plain model is",
+        );
+    }
     let in_channels = first.shape.get(1).copied().unwrap_or(0);
+    let (prediction, is_estimated) = prediction(file, kind, in_channels)?;
+    let title = file.metadata.get("modelspec.title").map(|title| title.to_lowercase());
     Ok(Published {
         kind,
         in_channels,
-        prediction: prediction(file, kind, in_channels)?,
+        prediction,
         zero_snr: any("ztsnr"),
+        is_estimated,
+        few_steps: title.and_then(|title| few_steps(&title)),
     })
 }
 
-/// What a network was trained to predict: as the file says, else by what is known of published ones.
+/// What a network was trained to predict, and whether that is an estimate: as the file says, else by what is known of
+/// published ones.
 fn prediction(
     file: &WeightFile,
     kind: ModelKind,
     in_channels: usize,
-) -> Result<PredictionType, DiffusionError> {
+) -> Result<(PredictionType, bool), DiffusionError> {
+    use PredictionType::{Epsilon, VPrediction};
     let noted = file.metadata.get("modelspec.prediction_type").map(|noted| noted.to_ascii_lowercase());
     match noted.as_deref() {
-        Some("v" | "v_prediction" | "v-prediction") => return Ok(PredictionType::VPrediction),
-        Some("epsilon" | "eps") => return Ok(PredictionType::Epsilon),
+        Some("v" | "v_prediction" | "v-prediction") => return Ok((VPrediction, false)),
+        Some("epsilon" | "eps") => return Ok((Epsilon, false)),
         _ => {}
     }
     if file.tensors.contains_key("v_pred") {
-        return Ok(PredictionType::VPrediction);
+        return Ok((VPrediction, false));
     }
-    let marker = file.tensors.get(V_MARKER).filter(|_| kind == ModelKind::Sd2 && in_channels == 4);
-    let Some(marker) = marker else { return Ok(PredictionType::Epsilon) };
+    // Of the second kind those for inpainting predict noise, of the others all but marked ones.
+    if kind != ModelKind::Sd2 || in_channels != 4 {
+        return Ok((Epsilon, false));
+    }
+    let step = file.tensors.get(STEP).map(|entry| file.read_number(STEP, entry)).transpose()?.flatten();
+    if let Some((_, prediction)) = STEPS.into_iter().find(|(known, _)| Some(*known) == step) {
+        return Ok((prediction, false));
+    }
+    let Some(marker) = file.tensors.get(V_MARKER) else { return Ok((Epsilon, true)) };
     let values = file.read_f32(V_MARKER, marker)?;
-    Ok(match deviation(&values) > V_MARKER_DEVIATION {
-        true => PredictionType::VPrediction,
-        false => PredictionType::Epsilon,
-    })
+    Ok((if deviation(&values) > V_MARKER_DEVIATION { VPrediction } else { Epsilon }, true))
 }
 
 fn deviation(values: &[f32]) -> f64 {

@@ -1,16 +1,19 @@
 //! Configuration: flags over environment (`PLAYHOUSE_*`) over a file over defaults.
 
+mod bytes;
+mod read;
+
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use actors::job_scheduler::QueueLimits;
 use language::{EngineLimits, RemoteLimits};
 use serde::{Deserialize, Serialize};
-use serde_json::Value as Json;
 use services::Settings;
 
 use crate::listen;
-use crate::nearest::{did_you_mean, nearest};
+
+pub use read::{read, unknown_variables};
 
 /// Everything that can be set; each field may also stand in `playhouse.json` of the data folder.
 #[derive(Clone, Deserialize, Serialize)]
@@ -322,106 +325,3 @@ impl std::fmt::Debug for Config {
             .finish_non_exhaustive()
     }
 }
-
-/// What the environment says over what a file says: `PLAYHOUSE_ROWS_MAX=50` sets `rows_max`. Values are JSON, or else
-/// text. The message names the setting that cannot be read.
-pub fn read(
-    file: Option<Json>,
-    environment: impl Iterator<Item = (String, String)>,
-) -> Result<Config, String> {
-    let defaults = serde_json::to_value(Config::default()).map_err(|error| error.to_string())?;
-    let Json::Object(mut settings) = file.unwrap_or_else(|| Json::Object(Default::default())) else {
-        return Err("the configuration is not a JSON object".into());
-    };
-    for (name, value) in &settings {
-        check(name, value)?;
-    }
-    for (name, value) in environment {
-        let Some(key) = name.strip_prefix("PLAYHOUSE_").map(str::to_ascii_lowercase) else { continue };
-        let Some(default) = defaults.get(&key) else { continue };
-        // Text stays text even if it looks like a number.
-        let read = match default {
-            Json::String(_) => Json::String(value),
-            _ => serde_json::from_str(&value).unwrap_or(Json::String(value)),
-        };
-        check(&key, &read).map_err(|error| format!("{name} in the environment: {error}"))?;
-        settings.insert(key, read);
-    }
-    serde_json::from_value(Json::Object(settings)).map_err(|error| error.to_string())
-}
-
-/// Variables that are no settings of [`Config`]: where the configuration lies, the log, a worker's key, and where tests
-/// end the process.
-const OTHER_VARIABLES: [&str; 4] = ["CONFIG", "LOG", "CHAT_WORKER_KEY", "CRASH_AT"];
-
-/// Names each `PLAYHOUSE_*` variable that sets nothing, and what it may mean.
-pub fn unknown_variables(environment: impl Iterator<Item = String>) -> Vec<String> {
-    const PREFIX: &str = "PLAYHOUSE_";
-    let Ok(Json::Object(settings)) = serde_json::to_value(Config::default()) else { return Vec::new() };
-    let known: Vec<String> = settings
-        .keys()
-        .map(|key| key.to_ascii_uppercase())
-        .chain(OTHER_VARIABLES.map(str::to_string))
-        .collect();
-    let mut unknown = Vec::new();
-    for name in environment.filter(|name| name.to_ascii_uppercase().starts_with(PREFIX)) {
-        let key = name[PREFIX.len()..].to_ascii_uppercase();
-        if name.starts_with(PREFIX) && known.contains(&key) {
-            continue;
-        }
-        let meant = nearest(&key, known.iter().map(String::as_str));
-        let meant = meant.map_or_else(String::new, |known| format!("; did you mean {PREFIX}{known}?"));
-        unknown.push(format!("{name} in the environment sets nothing{meant}"));
-    }
-    unknown
-}
-
-/// Smallest values that make sense.
-const MINIMA: [(&str, u64); 12] = [
-    ("access_token_s", 1),
-    ("answer_pause_s_max", 1),
-    ("body_bytes_max", 1),
-    ("bodies_bytes_max", 1),
-    ("cache_bytes", 1 << 20),
-    ("chat_replies_max", 1),
-    ("connections_max", 1),
-    ("insert_rows_max", 1),
-    ("mailbox_capacity", 1),
-    ("memory_bytes_max", 1 << 20),
-    ("query_s_max", 1),
-    ("rows_max", 1),
-];
-
-/// Whether a setting can be read at all, for a message that names it.
-fn check(name: &str, value: &Json) -> Result<(), String> {
-    let alone = Json::Object([(name.to_string(), value.clone())].into_iter().collect());
-    let config: Config = serde_json::from_value(alone).map_err(|error| match error.to_string() {
-        text if text.starts_with("unknown field") => {
-            let known = serde_json::to_value(Config::default()).unwrap_or_default();
-            let known: Vec<&str> =
-                known.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).collect();
-            format!("unknown setting `{name}`{}", did_you_mean(name, known))
-        }
-        text => format!("{name}: {text}"),
-    })?;
-    if let Some((_, minimum)) = MINIMA.iter().find(|(of, _)| *of == name)
-        && value.as_u64().is_some_and(|value| value < *minimum)
-    {
-        return Err(format!("{name}: {value} is less than {minimum}"));
-    }
-    if config.worker_probe_s > 100 {
-        return Err(format!("{name}: {} is more than 100", config.worker_probe_s));
-    }
-    let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
-    if let Some(url) = config.public_url.iter().chain(&config.redirect_urls).find(|url| !is_url(url)) {
-        return Err(format!("{name}: {url:?} does not begin with http:// or https://"));
-    }
-    if !matches!(config.jwt_algorithm.as_str(), "HS256" | "ES256") {
-        return Err(format!("{name}: {} is neither HS256 nor ES256", config.jwt_algorithm));
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-#[path = "config_tests.rs"]
-mod tests;

@@ -54,6 +54,7 @@ use config::Config;
 use keys::Keys;
 use links::OwnLinks;
 pub use listen::parse as parse_listen;
+pub use start_log::{Mistake, mistakes};
 
 /// Opens the store of a data folder and says in the log what was unusual.
 pub fn open(config: &Config) -> Result<Store, String> {

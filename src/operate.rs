@@ -13,14 +13,20 @@ use store::{Store, StoreError};
 use crate::app::App;
 use crate::caller;
 use crate::ended_accounts;
+use crate::start_log::mistakes;
 
-/// `GET /health`: whether we serve, and how each actor fares.
+/// `GET /health`: whether we serve, how each actor fares, and which settings name what is not there.
 pub async fn health(State(app): State<App>) -> Response {
     let actors = app.services.actors.health();
     let trouble = app.services.actors.store().trouble();
     let has_room = app.services.actors.store().has_room();
     let integrity = app.services.actors.store().integrity();
     let is_whole = !matches!(integrity, Integrity::Damaged { .. });
+    let config = app.clone();
+    // Looks at folders.
+    let mistakes = tokio::task::spawn_blocking(move || mistakes(&config.config)).await.unwrap_or_default();
+    let mistakes: Vec<String> =
+        mistakes.into_iter().map(|mistake| format!("{}: {}", mistake.setting, mistake.reason)).collect();
     let well = trouble.is_none() && has_room && is_whole && actors.iter().all(|actor| actor.alive);
     let detail: Vec<_> = actors
         .iter()
@@ -42,6 +48,7 @@ pub async fn health(State(app): State<App>) -> Response {
         "flushes": app.services.actors.store().flushes(),
         "bodies_bytes": app.budgets.bodies.used(),
         "memory_bytes": app.budgets.memory.used(),
+        "settings": mistakes,
         "actors": detail,
         "chat": {
             "model": chat_model(&app), "replies_under_way": app.services.chat.active(),

@@ -2,33 +2,49 @@
 
 use std::path::Path;
 
-use actors::language::{Engines, LocalStatus, is_chat_model};
+use actors::language::{Engines, LocalStatus, is_chat_model, list_chat_models};
 use actors::render::{list_loras, list_models};
 
 use crate::config::Config;
 use crate::nearest::did_you_mean;
 
-/// Names a setting that leads nowhere, and what may be meant.
-pub fn mistakes(config: &Config) -> Vec<String> {
+/// A setting that names something which is not there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    /// The setting.
+    pub setting: &'static str,
+    /// What is wrong with it, and what may be meant.
+    pub reason: String,
+}
+
+/// The settings that lead nowhere.
+pub fn mistakes(config: &Config) -> Vec<Mistake> {
     let mut mistakes = Vec::new();
+    let mut add = |setting, reason| mistakes.push(Mistake { setting, reason });
     let folder = &config.models_dir;
     // The default folder comes into being with the first model.
     if *folder != config.data.join("models") && !folder.is_dir() {
-        mistakes.push(format!("models_dir: {} is no folder{}", folder.display(), neighbour(folder)));
+        add("models_dir", format!("{} is no folder{}", folder.display(), neighbour(folder)));
     }
     if let Some(path) = config.chat_model.as_ref().filter(|path| !path.exists()) {
-        mistakes.push(format!("chat_model: {} does not exist{}", path.display(), neighbour(path)));
+        let names = list_chat_models(folder);
+        let names: Vec<String> = names.iter().map(|path| language::model_name(path)).collect();
+        let meant = match path.to_str().map(|name| did_you_mean(name, names.iter().map(String::as_str))) {
+            Some(meant) if !meant.is_empty() => meant,
+            _ => neighbour(path),
+        };
+        add("chat_model", format!("{} does not exist{meant}", path.display()));
     }
     if let Some(path) = config.chat_model.as_ref().filter(|path| path.exists() && !is_chat_model(path)) {
         let reason = "neither a GGUF file nor a folder with config.json and tokenizer.json";
-        mistakes.push(format!("chat_model: {} is {reason}", path.display()));
+        add("chat_model", format!("{} is {reason}", path.display()));
     }
     if let Some(name) = &config.image_model {
         let models = list_models(folder);
         if !models.iter().any(|model| model.name == *name) {
             let names: Vec<&str> = models.iter().map(|model| model.name.as_str()).collect();
             let meant = did_you_mean(name, names.iter().copied());
-            mistakes.push(format!("image_model: there is no {name:?}, there is {}{meant}", names.join(", ")));
+            add("image_model", format!("there is no {name:?}, there is {}{meant}", names.join(", ")));
         }
     }
     mistakes
@@ -49,7 +65,7 @@ fn neighbour(path: &Path) -> String {
 /// Sums up what is served; `engines` are those that make words.
 pub fn report(config: &Config, engines: &Engines) {
     for mistake in mistakes(config) {
-        tracing::error!("{mistake}");
+        tracing::error!("{}: {}", mistake.setting, mistake.reason);
     }
     let pictures: Vec<String> = list_models(&config.models_dir).into_iter().map(|model| model.name).collect();
     let chats: Vec<String> = engines.local_models().into_iter().map(|model| model.name).collect();

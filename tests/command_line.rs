@@ -97,7 +97,7 @@ fn a_reader_that_has_seen_enough_ends_nothing() {
 fn accounts_are_listed_at_rest_and_while_serving() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
-    assert!(refusal(&data, &["user", "list"]).contains("holds no store"));
+    Server::start(&data, &[]).stop();
     let create =
         ["user", "create", "--email", "ada@example.com", "--password", "correct horse", "--role", "admin"];
     answer(&data, &create);
@@ -146,11 +146,160 @@ fn the_start_sums_up_what_is_there_and_names_what_cannot_be_meant() {
     ] {
         assert!(log.contains(said), "{said} is not in: {log}");
     }
-    // Whoever asks for the keys gets the address that clients use, though only the server was given it.
+    // What the log says about the settings, health says too; it serves all the same.
+    let (status, health) = common::get(&format!("{}/health", server.url), &[]).expect("it answers");
+    let wrong = health["settings"].as_array().expect("a list");
+    assert_eq!((status, wrong.len()), (200, 3), "{health}");
+    assert!(wrong[2].as_str().is_some_and(|said| said.contains("did you mean starter")), "{health}");
+    // `keys` prints the address that clients use, though only the server was given it.
     assert_eq!(answer(&data, &["keys"])["url"], "https://studio.example.com");
     drop(server);
     let said = refusal(&folder.path().join("other"), &["serve", "--listen", "localhost"]);
     assert!(said.contains("localhost:54321"), "{said}");
+}
+
+#[test]
+fn a_start_is_refused_where_a_flag_names_what_is_not_there() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    for (flag, value, said) in [
+        (
+            "--image-model",
+            "startr",
+            "--image-model: there is no \"startr\", there is starter; did you mean starter?",
+        ),
+        ("--chat-model", "chat.guff", "--chat-model: chat.guff does not exist"),
+        ("--models-dir", "/nothing/there", "--models-dir: /nothing/there is no folder"),
+        ("--jwt-algorithm", "none", "--jwt-algorithm: none is neither HS256 nor ES256"),
+        ("--mailbox-capacity", "0", "--mailbox-capacity: 0 is less than 1"),
+    ] {
+        let refused = refusal(&data, &["serve", flag, value]);
+        assert!(refused.contains(said), "{refused}");
+    }
+    assert!(!data.exists(), "a refused start makes nothing");
+}
+
+#[test]
+fn a_mistyped_data_folder_is_said_and_not_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, empty) = (folder.path().join("dta"), folder.path().join("empty"));
+    std::fs::create_dir(&empty).expect("a folder");
+    let target = folder.path().join("target").to_string_lossy().to_string();
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/goldens");
+    let model = format!("{fixtures}/lora/kohya.safetensors");
+    let create = ["user", "create", "--email", "ada@example.com", "--password", "correct horse"];
+    for arguments in [
+        &["keys"][..],
+        &["user", "list"],
+        &create,
+        &["backup", &target],
+        &["check"],
+        &["models", "list"],
+        &["models", "verify", "starter"],
+        &["models", "add", &model],
+        &["models", "remove", "ink"],
+    ] {
+        let said = refusal(&data, arguments);
+        assert!(said.contains("no data folder at") && said.contains("dta"), "{arguments:?}: {said}");
+        if arguments[0] != "models" {
+            let said = refusal(&empty, arguments);
+            assert!(said.contains("holds no store"), "{arguments:?}: {said}");
+        }
+    }
+    assert!(refusal(&empty, &["restore", &target]).contains("is no backup: it has no manifest.json"));
+    let lost = data.to_string_lossy().to_string();
+    assert!(refusal(&empty, &["salvage", &lost, &target]).contains("no data folder at"));
+    let note = folder.path().join("note.txt");
+    std::fs::write(&note, "hello").expect("a file");
+    for arguments in [["keys"], ["serve"], ["check"]] {
+        assert!(refusal(&note, &arguments).contains("is a file, not a data folder"), "{arguments:?}");
+    }
+    let mut left: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").flatten().collect();
+    left.sort_by_key(std::fs::DirEntry::file_name);
+    let names: Vec<_> = left.iter().map(|entry| entry.file_name().to_string_lossy().to_string()).collect();
+    assert_eq!(names, ["empty", "note.txt"]);
+    assert_eq!(std::fs::read_dir(&empty).expect("a folder").count(), 0, "nothing is made in it either");
+}
+
+#[test]
+fn help_names_what_a_command_uses_and_an_example() {
+    let help = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_playhouse"))
+            .args(arguments)
+            .arg("--help")
+            .output()
+            .expect("the binary runs");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        String::from_utf8_lossy(&output.stdout).to_string()
+    };
+    for arguments in [
+        &["keys"][..],
+        &["schema"],
+        &["user"],
+        &["user", "list"],
+        &["user", "create"],
+        &["backup"],
+        &["restore"],
+        &["salvage"],
+        &["check"],
+        &["models"],
+        &["models", "list"],
+        &["models", "verify"],
+        &["models", "add"],
+        &["models", "remove"],
+    ] {
+        let said = help(arguments);
+        assert!(said.contains("Example") && said.contains("\n  playhouse "), "{said}");
+        assert!(said.contains("--data"), "{said}");
+        assert_eq!(said.contains("--models-dir"), arguments[0] == "models", "{said}");
+        for flag in ["--listen", "--mailbox-capacity", "--chat-model", "--salvage", "--accept-data-loss"] {
+            assert!(!said.contains(flag), "{arguments:?}: {flag} is the server's: {said}");
+        }
+    }
+    for arguments in [&[][..], &["serve"]] {
+        let said = help(arguments);
+        assert!(
+            said.contains("--listen") && said.contains("--image-model") && said.contains("Example"),
+            "{said}"
+        );
+    }
+    // A command line that cannot be read ends with 2, a refusal with 1.
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in [&["keys", "--listen", "localhost:80"][..], &["--salvage", "check"], &["play"]] {
+        let output = run(folder.path(), arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+    assert_eq!(run(folder.path(), &["keys"]).status.code(), Some(1));
+}
+
+#[test]
+fn a_setting_that_cannot_be_read_is_named_with_where_it_stands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = folder.path().join("playhouse.json");
+    let told = |text: &str| {
+        std::fs::write(&settings, text).expect("a file");
+        refusal(folder.path(), &["check"])
+    };
+    let path = settings.display();
+    assert!(told("{").contains(&format!("{path}: not JSON: ")));
+    let said = told(r#"{"redirect_urls": "https://a.example"}"#);
+    assert!(
+        said.contains(&format!("{path}: redirect_urls: ")) && said.contains("a list, such as ["),
+        "{said}"
+    );
+    std::fs::remove_file(&settings).expect("it is there");
+    let output = playhouse(folder.path(), &["check"])
+        .env("PLAYHOUSE_CACHE_BYTES", "lots")
+        .env("PLAYHOUSE-ROWS-MAX", "5")
+        .env("OTHER", <std::ffi::OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(b"\xff"))
+        .output()
+        .expect("the binary runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    let named =
+        "PLAYHOUSE_CACHE_BYTES in the environment: cache_bytes: \"lots\" is not a number of bytes, such as";
+    assert!(output.status.code() == Some(1) && said.contains(named), "{said}");
+    assert!(said.contains("PLAYHOUSE-ROWS-MAX in the environment sets nothing; did you mean"), "{said}");
 }
 
 #[test]
@@ -168,6 +317,7 @@ fn a_server_for_this_machine_says_so_and_charges_nothing() {
 fn models_are_added_listed_and_removed() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
     let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
     let names = || {
         let listed = answer(&data, &["models", "list"]);
@@ -197,6 +347,13 @@ fn models_are_added_listed_and_removed() {
         assert_eq!(answer(&data, &["models", "remove", name])["removed"], name);
         assert!(refusal(&data, &["models", "remove", name]).contains("no model"));
     }
-    assert_eq!(names(), ["image starter"]);
+    let other = folder.path().join("other").to_string_lossy().to_string();
+    for arguments in [["models", "list", "--models-dir", &other], ["--models-dir", &other, "models", "list"]]
+    {
+        let said = refusal(&data, &arguments);
+        assert!(said.contains("no models folder at") && said.contains("other"), "{said}");
+    }
+    std::fs::write(data.join("models/note.txt"), "hello").expect("a file");
+    assert_eq!(names(), ["image starter", "file note.txt"]);
     assert!(refusal(&data, &["models", "remove", "starter"]).contains("part of the program"));
 }

@@ -235,8 +235,13 @@ fn pipes_sockets_and_folders_named_like_models_are_no_models() {
     let models = models.to_string_lossy().to_string();
     let data = folder.path().join("data");
     let server = Server::start(&data, &[("PLAYHOUSE_MODELS_DIR", &models)]);
-    let listed = run(&["models", "list", "--models-dir", &models]).expect("a list").to_string();
-    assert!(!listed.contains("pipe") && !listed.contains("socket") && !listed.contains("half"), "{listed}");
+    let listed = run(&["models", "list", "--models-dir", &models]).expect("a list");
+    let listed: Vec<&Json> = listed.as_array().expect("a list").iter().skip(1).collect();
+    assert_eq!(listed.len(), 10, "each is named: {listed:?}");
+    for useless in listed {
+        assert!(["file", "folder"].iter().any(|kind| useless["type"] == *kind), "{useless}");
+        assert!(useless["sound"] == false && useless["problem"].is_string(), "{useless}");
+    }
     for name in ["pipe", "socket", "folder"] {
         assert!(run(&["models", "verify", name, "--models-dir", &models]).is_err(), "{name}");
     }

@@ -39,8 +39,12 @@ struct Newcomer {
 
 impl Newcomer {
     fn start() -> Newcomer {
+        Newcomer::with(talk::start)
+    }
+
+    fn with(start: impl FnOnce(&Path) -> Server) -> Newcomer {
         let folder = tempfile::tempdir().expect("a folder");
-        let server = talk::start(folder.path());
+        let server = start(folder.path());
         for name in ["bin", "here"] {
             std::fs::create_dir(folder.path().join(name)).expect("a folder");
         }
@@ -118,6 +122,14 @@ fn the_quickstart_chats() {
     let output = newcomer.bash(&format!("{account}{chat}"));
     let said = last_line(&output);
     assert!(!said.is_empty() && said != "null", "a reply is printed: {output:?}");
+}
+
+#[test]
+fn the_quickstart_does_not_wait_for_a_model_that_does_not_come() {
+    let [account, _, chat, _] = blocks();
+    let newcomer = Newcomer::with(|folder| Server::start(&folder.join("data"), &[]));
+    let output = newcomer.bash(&format!("{account}{chat}"));
+    assert!(last_line(&output).starts_with("there is no chat model: put a GGUF file into"), "{output:?}");
 }
 
 #[test]

@@ -7,8 +7,11 @@ use playhouse::keys::Keys;
 use reqwest::Method;
 use serde_json::Value as Json;
 
-/// The keys of a data folder, made if there are none yet.
+use super::configuration::require_store;
+
+/// The keys of a data folder.
 pub(super) fn keys(config: &Config) -> Result<Keys, String> {
+    require_store(&config.data)?;
     store::folder::create_private(&config.data).map_err(|error| error.to_string())?;
     store::folder::make_private(&config.data).map_err(|error| error.to_string())?;
     Keys::load_or_create(&config.data, config)
@@ -51,8 +54,12 @@ async fn send(
         return Ok(Some(answer));
     }
     let (code, message) = (answer["error_code"].as_str(), answer["msg"].as_str());
-    let said = code.or(answer["code"].as_str()).zip(message.or(answer["message"].as_str()));
-    Err(said.map_or(text, |(code, message)| format!("{message} ({code})")))
+    let (code, message) = (code.or(answer["code"].as_str()), message.or(answer["message"].as_str()));
+    Err(match (code.filter(|code| *code != status.as_str()), message) {
+        (Some(code), Some(message)) => format!("{message} ({code})"),
+        (None, Some(message)) => message.to_string(),
+        _ => format!("the server answers {status}: {text}"),
+    })
 }
 
 /// Does `work` while a server runs on the data folder: the one that does already, else one of our own for the while, so
@@ -61,6 +68,7 @@ pub(super) async fn with_server<T>(
     config: &Config,
     work: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
+    require_store(&config.data)?;
     if get(config, "/auth/v1/health").await?.is_some() {
         return work.await;
     }

@@ -39,9 +39,6 @@ pub(super) async fn create(
 
 /// Prints all accounts, in the order in which they were made, with their roles.
 pub(super) async fn list(config: Config) -> Result<(), String> {
-    if !store::Store::exists(&config.data) {
-        return Err(format!("{} holds no store", config.data.display()));
-    }
     let (accounts, roles) = with_server(&config, async {
         let mut accounts: Vec<Json> = Vec::new();
         loop {

@@ -77,7 +77,20 @@ pub fn make_private(folder: &Path) -> Result<bool, StoreError> {
 
 /// The same, but the folder must be new.
 pub(crate) fn create_new_private(folder: &Path) -> Result<(), StoreError> {
-    fs::DirBuilder::new().mode(0o700).create(folder).map_err(StoreError::io(folder))
+    fs::DirBuilder::new().mode(0o700).create(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            StoreError::Open(format!("{} exists already; name a new folder", folder.display()))
+        }
+        io::ErrorKind::NotFound => {
+            let parent = folder.parent().unwrap_or(folder);
+            StoreError::Open(format!(
+                "{} cannot be made: there is no folder {}",
+                folder.display(),
+                parent.display()
+            ))
+        }
+        _ => StoreError::io(folder)(error),
+    })
 }
 
 /// Makes durable which names a folder holds; a file, what it holds.

@@ -28,7 +28,12 @@ pub fn restore(backup: &Path, data: &Path) -> Result<Manifest, StoreError> {
         )));
     }
     let path = backup.join(MANIFEST);
-    let text = fs::read(&path).map_err(StoreError::io(&path))?;
+    let text = fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            StoreError::Open(format!("{} is no backup: it has no {MANIFEST}", backup.display()))
+        }
+        _ => StoreError::io(&path)(error),
+    })?;
     let manifest: Manifest = serde_json::from_slice(&text)
         .map_err(|error| StoreError::Corrupt(format!("{}: {error}", path.display())))?;
     let (blobs, secrets) = verify(backup, &manifest)?;

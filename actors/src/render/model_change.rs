@@ -1,6 +1,7 @@
 //! Adding to a models folder, and taking away from it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use diffusion::{Lora, ModelSource, name_of};
@@ -8,40 +9,61 @@ use serde_json::{Value as Json, json};
 
 use super::lora_choice::{LORAS_FOLDER, list_loras};
 use super::model_choice::{STARTER, list_models};
-use super::model_folder::describe;
+use super::model_folder::{PARTIAL, describe, no_model};
 use crate::language::{is_chat_model, list_chat_models};
 
 /// Copies a picture model (a diffusers folder, or a single file with the folder of its configuration where it has one),
 /// a LoRA or a chat model to its place in the models folder, under its own name. Nothing is added unless it can be
 /// loaded, and nothing that is there is replaced.
 pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
-    let name = from.file_name().ok_or_else(|| format!("{}: no name", from.display()))?;
-    if is_chat_model(from) {
-        let files = language::ModelFiles::open(from).map_err(|error| error.to_string())?;
-        copy_all(&[(from.to_path_buf(), models_dir.join(name))])?;
+    // What `.`, `..` and links are called where they lead.
+    let path = fs::canonicalize(from).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => format!("there is no file or folder {}", from.display()),
+        _ => format!("{}: {error}", from.display()),
+    })?;
+    let name = path.file_name().ok_or_else(|| format!("{} has no name", from.display()))?;
+    if fs::canonicalize(models_dir).is_ok_and(|folder| path.starts_with(folder)) {
+        return Err(format!("{} lies in the models folder already", from.display()));
+    }
+    if is_chat_model(&path) {
+        let files = language::ModelFiles::open(&path).map_err(|error| error.to_string())?;
+        if list_chat_models(models_dir).iter().any(|known| language::model_name(known) == files.name) {
+            return Err(already("chat model", &files.name));
+        }
+        copy_all(models_dir, &[(path.clone(), models_dir.join(name))])?;
         return Ok(json!({"added": files.name, "type": "chat"}));
     }
-    let lora = if from.is_file() { Some(Lora::open(from)) } else { None };
-    if let Some(Ok(_)) = lora {
-        copy_all(&[(from.to_path_buf(), models_dir.join(LORAS_FOLDER).join(name))])?;
-        return Ok(json!({"added": name_of(from).unwrap_or_default(), "type": "lora"}));
+    if let Some(reason) = no_model(&path) {
+        return Err(format!("{} {reason}", from.display()));
     }
-    let source = ModelSource::at(from).map_err(|error| match (lora, error.to_string()) {
+    let lora = if path.is_file() { Some(Lora::open(&path)) } else { None };
+    if let Some(Ok(_)) = lora {
+        copy_all(models_dir, &[(path.clone(), models_dir.join(LORAS_FOLDER).join(name))])?;
+        return Ok(json!({"added": name_of(&path).unwrap_or_default(), "type": "lora"}));
+    }
+    let source = ModelSource::at(&path).map_err(|error| match (lora, error.to_string()) {
         // It is one, of a form that is not read.
         (Some(Err(lora)), error) if error.contains("a LoRA") => lora.to_string(),
         (_, error) => error,
     })?;
+    let added = name_of(&path).unwrap_or_default();
+    if list_models(models_dir).iter().any(|model| model.name == added) {
+        return Err(already("picture model", &added));
+    }
     let inspection = diffusion::weights::inspect(&source).map_err(|error| error.to_string())?;
     if !inspection.is_sound() {
         return Err(format!("the model cannot be loaded: {}", describe("", &source, Ok(inspection))));
     }
-    let mut parts = vec![(from.to_path_buf(), models_dir.join(name))];
+    let mut parts = vec![(path.clone(), models_dir.join(name))];
     if let ModelSource::Checkpoint { config: Some(config), .. } = &source {
         parts.push((config.clone(), models_dir.join(Path::new(name).with_extension(""))));
     }
-    copy_all(&parts)?;
-    let added = name_of(from).unwrap_or_default();
+    copy_all(models_dir, &parts)?;
     Ok(json!({"added": added, "type": "image", "weights_hash": inspection.weights_hash}))
+}
+
+fn already(kind: &str, name: &str) -> String {
+    format!("a {kind} named {name} is there already: remove it, or give the new one another name")
 }
 
 /// Removes a picture model with the configuration that serves it alone, a LoRA or a chat model. Where two of them share
@@ -75,7 +97,19 @@ pub fn remove_model(models_dir: &Path, name: &str) -> Result<Json, String> {
     }
     let (kind, paths) = match found.as_slice() {
         [one] => one,
-        [] => return Err(format!("there is no model {name:?} in {}", models_dir.display())),
+        [] => {
+            let known = [
+                list_models(models_dir).into_iter().skip(1).map(|model| model.name).collect::<Vec<_>>(),
+                list_loras(models_dir)
+                    .into_iter()
+                    .map(|(name, _)| format!("{LORAS_FOLDER}/{name}"))
+                    .collect(),
+                list_chat_models(models_dir).iter().map(|path| language::model_name(path)).collect(),
+            ];
+            let known = known.concat();
+            let known = if known.is_empty() { "none at all".into() } else { known.join(", ") };
+            return Err(format!("there is no model {name:?} in {}; there is {known}", models_dir.display()));
+        }
         several => {
             let paths: Vec<String> =
                 several.iter().flat_map(|(_, paths)| paths).map(|path| path.display().to_string()).collect();
@@ -83,27 +117,42 @@ pub fn remove_model(models_dir: &Path, name: &str) -> Result<Json, String> {
         }
     };
     for path in paths {
-        let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-        removed.map_err(|error| format!("{}: {error}", path.display()))?;
+        // A link goes, not what it leads to.
+        let removed = if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(path)
+        } else {
+            fs::remove_file(path)
+        };
+        removed.map_err(|error| format!("{} cannot be removed: {error}", path.display()))?;
     }
     Ok(json!({"removed": name, "type": kind, "paths": paths}))
 }
 
-/// Copies files and folders to names where nothing is.
-fn copy_all(parts: &[(PathBuf, PathBuf)]) -> Result<(), String> {
-    let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
+/// Copies files and folders to names where nothing is. The models folder is made if the folder around it is there.
+fn copy_all(models_dir: &Path, parts: &[(PathBuf, PathBuf)]) -> Result<(), String> {
     if let Some((_, there)) = parts.iter().find(|(_, to)| to.exists()) {
-        return Err(format!("{} is there already", there.display()));
+        return Err(format!(
+            "{} is there already: remove it, or give the new one another name",
+            there.display()
+        ));
     }
+    let make = |folder: &Path| match folder.is_dir() {
+        true => Ok(()),
+        false => {
+            fs::create_dir(folder).map_err(|error| format!("{} cannot be made: {error}", folder.display()))
+        }
+    };
+    make(models_dir)?;
     for (from, to) in parts {
-        let folder = to.parent().unwrap_or(Path::new(""));
-        fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+        make(to.parent().unwrap_or(models_dir))?;
         // A copy that breaks off leaves a name that is no model's.
         let mut partial = to.clone().into_os_string();
-        partial.push(".partial");
+        partial.push(PARTIAL);
         let partial = PathBuf::from(partial);
-        copy(from, &partial).map_err(|error| failed(from, error))?;
-        fs::rename(&partial, to).map_err(|error| failed(to, error))?;
+        copy(from, &partial).and_then(|()| fs::rename(&partial, to)).map_err(|error| {
+            let _ = if partial.is_dir() { fs::remove_dir_all(&partial) } else { fs::remove_file(&partial) };
+            format!("{} cannot be copied to {}: {error}", from.display(), to.display())
+        })?;
     }
     Ok(())
 }
@@ -187,5 +236,50 @@ mod tests {
         let target = folder.path().join("models");
         assert!(add_model(&target, &file).is_err());
         assert!(!target.exists());
+        for (name, reason) in [
+            ("nothing", "there is no file or folder"),
+            ("empty", "an empty folder"),
+            ("empty.safetensors", "an empty file"),
+            ("note.txt", ".safetensors"),
+            ("around", "lie within it: around/sd15-tiny"),
+        ] {
+            match name {
+                "nothing" => {}
+                "empty" => fs::create_dir(folder.path().join(name)).expect("a folder"),
+                "around" => {
+                    fs::create_dir(folder.path().join(name)).expect("a folder");
+                    copy(&fixture("goldens/sd15-tiny"), &folder.path().join("around/sd15-tiny"))
+                        .expect("a model");
+                }
+                "note.txt" => fs::write(folder.path().join(name), b"hello").expect("a file"),
+                _ => fs::write(folder.path().join(name), b"").expect("a file"),
+            }
+            let said = add_model(&target, &folder.path().join(name)).expect_err("it is refused");
+            assert!(said.contains(reason), "{said}");
+        }
+        assert!(!target.exists());
+    }
+
+    #[test]
+    fn a_name_that_is_taken_and_a_folder_that_cannot_be_written_are_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("models");
+        let model = fixture("goldens/sd15-tiny");
+        add_model(&target, &model).expect("it is added");
+        // A link to a model is added under the name of what it leads to, and another of that name is refused.
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&model, &link).expect("a link");
+        assert!(add_model(&target, &link).unwrap_err().contains("picture model named sd15-tiny"));
+        assert!(add_model(&target, &target.join("sd15-tiny")).unwrap_err().contains("in the models folder"));
+        let said = remove_model(&target, "sd15-tini").unwrap_err();
+        assert!(said.ends_with("there is sd15-tiny"), "{said}");
+        // A file where the folder should be cannot be written to by anyone.
+        let file = folder.path().join("file");
+        fs::write(&file, b"x").expect("a file");
+        let said = add_model(&file.join("models"), &model).unwrap_err();
+        assert!(said.contains("file/models cannot be made"), "{said}");
+        std::os::unix::fs::symlink(&model, target.join("linked")).expect("a link");
+        assert_eq!(remove_model(&target, "linked").expect("it is removed")["type"], "image");
+        assert!(model.join("model_index.json").is_file(), "what a link leads to stays");
     }
 }

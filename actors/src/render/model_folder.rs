@@ -1,16 +1,20 @@
 //! Looking a models folder over.
 
-use std::path::Path;
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 
 use diffusion::{Lora, ModelSource, starter_about};
 use serde_json::{Value as Json, json};
 
-use super::lora_choice::list_loras;
+use super::lora_choice::{LORAS_FOLDER, list_loras};
 use super::model_choice::{STARTER, list_models, model_named};
 use crate::language::list_chat_models;
 
+/// What the name of an unfinished copy ends with.
+pub(super) const PARTIAL: &str = ".partial";
+
 /// What is in a models folder: picture models with their kind, size and whether they can be loaded, LoRAs, chat models,
-/// and files that look like weights and are of no use here, with the reason. Reads headers only.
+/// and everything else that lies there, with the reason why it is of no use. Reads headers only.
 pub fn describe_models(models_dir: &Path) -> Vec<Json> {
     let pictures = list_models(models_dir);
     let mut all: Vec<Json> = pictures
@@ -29,10 +33,11 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         }
         all.push(with_problem(about, opened.err().map(|error| error.to_string())));
     }
+    name_twins(&mut all);
     all.extend(
-        useless_files(models_dir)
+        useless(models_dir)
             .into_iter()
-            .map(|(name, reason)| with_problem(json!({"type": "file", "name": name}), Some(reason))),
+            .map(|(kind, name, reason)| with_problem(json!({"type": kind, "name": name}), Some(reason))),
     );
     all
 }
@@ -75,25 +80,137 @@ fn with_problem(mut about: Json, problem: Option<String>) -> Json {
     about
 }
 
-/// Files of weights directly within the folder that no list of models shows, and why.
-fn useless_files(models_dir: &Path) -> Vec<(String, String)> {
-    const WEIGHTS: [&str; 6] = ["safetensors", "ckpt", "pt", "pth", "bin", "pkl"];
-    let entries = std::fs::read_dir(models_dir).into_iter().flatten().flatten();
-    let mut found: Vec<(String, String)> = entries
-        .map(|entry| entry.path())
-        .filter(|path| {
-            path.is_file()
-                && path
-                    .extension()
-                    .is_some_and(|ending| WEIGHTS.iter().any(|weights| ending.eq_ignore_ascii_case(weights)))
-        })
-        .filter_map(|path| {
-            let reason = ModelSource::at(&path).err()?.to_string();
-            Some((path.file_name()?.to_string_lossy().into_owned(), reason))
-        })
-        .collect();
+/// Says of the second of two models with one name that the name means the first.
+fn name_twins(all: &mut [Json]) {
+    let mut seen = HashSet::new();
+    for model in all {
+        let name = (model["type"].to_string(), model["name"].to_string());
+        if !seen.insert(name) {
+            model["sound"] = json!(false);
+            model["problem"] = json!("another one has the same name, which means that one; rename this one");
+        }
+    }
+}
+
+/// What lies directly within the folder, or in `loras`, that no list of models shows: what it is, its name, and why it
+/// is of no use. Names that begin with a dot are not ours.
+fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
+    let mut used: HashSet<PathBuf> = HashSet::new();
+    for model in list_models(models_dir) {
+        match model.source {
+            ModelSource::Starter => {}
+            ModelSource::Folder(folder) => used.extend([folder]),
+            ModelSource::Checkpoint { file, config } => {
+                // A folder beside a file may hold its scheduler alone.
+                used.extend([file.with_extension(""), file]);
+                used.extend(config);
+            }
+        }
+    }
+    used.extend(list_loras(models_dir).into_iter().map(|(_, path)| path));
+    used.extend(list_chat_models(models_dir));
+    let loras = models_dir.join(LORAS_FOLDER);
+    let entries = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let mut found = Vec::new();
+    for path in entries(models_dir).into_iter().filter(|path| *path != loras).chain(entries(&loras)) {
+        let name = path.strip_prefix(models_dir).unwrap_or(&path).to_string_lossy().into_owned();
+        let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
+        if used.contains(&path) || is_hidden {
+            continue;
+        }
+        let reason = match path.parent() {
+            Some(parent) if parent == loras => no_lora(&path),
+            _ => no_model(&path).or_else(|| ModelSource::at(&path).err().map(|error| error.to_string())),
+        };
+        let kind = if path.is_dir() { "folder" } else { "file" };
+        let reason = reason.unwrap_or_else(|| "is not listed as a model: its name cannot be read".into());
+        found.push((kind, name, reason));
+    }
     found.sort();
     found
+}
+
+fn no_lora(path: &Path) -> Option<String> {
+    Some(match () {
+        () if path.is_dir() => "is a folder; LoRAs lie directly in loras".into(),
+        () if !path.is_file() => NO_FILE.into(),
+        () => "is no .safetensors file, which LoRAs are".into(),
+    })
+}
+
+const NO_FILE: &str = "is neither a file nor a folder";
+
+/// Why something can be no model, by its name and what stands around it alone; `None` where it must be opened to know.
+pub(super) fn no_model(path: &Path) -> Option<String> {
+    const PICKLES: [&str; 5] = ["ckpt", "pt", "pth", "bin", "pkl"];
+    if path.is_dir() {
+        return no_model_folder(path);
+    }
+    if !path.is_file() {
+        return Some(NO_FILE.into());
+    }
+    if std::fs::metadata(path).is_ok_and(|about| about.len() == 0) {
+        return Some("is an empty file".into());
+    }
+    let ending = path.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
+    match ending.as_str() {
+        "safetensors" => None,
+        other if other.eq_ignore_ascii_case("safetensors") => {
+            Some("must end in .safetensors, in small letters".into())
+        }
+        // Refused with a reason of its own.
+        other if PICKLES.iter().any(|pickle| other.eq_ignore_ascii_case(pickle)) => None,
+        "partial" => Some("is an unfinished copy, and can be deleted".into()),
+        _ => Some(format!(
+            "is no model: those are .safetensors and .gguf files, and folders of diffusers or Hugging Face{}",
+            if ending.is_empty() { String::new() } else { format!(", not .{ending} files") }
+        )),
+    }
+}
+
+fn no_model_folder(path: &Path) -> Option<String> {
+    let has = |name: &str| path.join(name).exists();
+    if has("model_index.json") {
+        return match () {
+            () if !path.join("model_index.json").is_file() => {
+                Some("has a model_index.json that is no file".into())
+            }
+            () if !path.join("unet").is_dir() => Some("has a model_index.json, but no folder unet".into()),
+            () => None,
+        };
+    }
+    if path.extension().is_some_and(|ending| ending == "partial") {
+        return Some("is an unfinished copy, and can be deleted".into());
+    }
+    let mut entries: Vec<PathBuf> =
+        std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    entries.sort();
+    if entries.is_empty() {
+        return Some("is an empty folder".into());
+    }
+    let name = path.file_name().map(Path::new).unwrap_or(path);
+    let inner = list_models(path).into_iter().filter_map(|model| match model.source {
+        ModelSource::Starter => None,
+        ModelSource::Folder(path) | ModelSource::Checkpoint { file: path, .. } => Some(path),
+    });
+    let inner: Vec<String> = inner
+        .chain(list_chat_models(path))
+        .filter_map(|path| Some(name.join(path.file_name()?).display().to_string()))
+        .take(5)
+        .collect();
+    let is_chat = has("config.json") || has("tokenizer.json");
+    Some(match (inner.is_empty(), is_chat) {
+        (false, _) => format!("is no model itself; models lie within it: {}", inner.join(", ")),
+        (true, true) => "is no chat model: one has both files config.json and tokenizer.json".into(),
+        (true, false) => {
+            "is no model: a diffusers folder has a model_index.json, a chat model's a config.json and a \
+             tokenizer.json"
+                .into()
+        }
+    })
 }
 
 #[cfg(test)]
@@ -105,6 +222,18 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("old.ckpt"), b"x").expect("a file");
         std::fs::write(folder.path().join("chat.gguf"), b"x").expect("a file");
+        std::fs::create_dir_all(folder.path().join("loras/more")).expect("a folder");
+        std::fs::create_dir(folder.path().join("half")).expect("a folder");
+        for (file, text) in [
+            ("UPPER.SafeTensors", "x"),
+            ("half/config.json", "{}"),
+            ("loras/ink.pt", "x"),
+            ("net.onnx", "x"),
+            ("none.safetensors", ""),
+            (".hidden", "x"),
+        ] {
+            std::fs::write(folder.path().join(file), text).expect("a file");
+        }
         let models = describe_models(folder.path());
         let seen: Vec<_> =
             models.iter().map(|model| (&model["type"], &model["name"], &model["sound"])).collect();
@@ -113,10 +242,27 @@ mod tests {
             [
                 (&json!("image"), &json!("starter"), &json!(true)),
                 (&json!("chat"), &json!("chat"), &json!(false)),
+                (&json!("file"), &json!("UPPER.SafeTensors"), &json!(false)),
+                (&json!("file"), &json!("loras/ink.pt"), &json!(false)),
+                (&json!("file"), &json!("net.onnx"), &json!(false)),
+                (&json!("file"), &json!("none.safetensors"), &json!(false)),
                 (&json!("file"), &json!("old.ckpt"), &json!(false)),
+                (&json!("folder"), &json!("half"), &json!(false)),
+                (&json!("folder"), &json!("loras/more"), &json!(false)),
             ]
         );
-        assert!(models[2]["problem"].as_str().is_some_and(|reason| reason.contains("pickle")));
+        let reasons = [
+            "small letters",
+            "no .safetensors",
+            "not .onnx",
+            "empty file",
+            "pickle",
+            "tokenizer.json",
+            "directly",
+        ];
+        for (model, reason) in models[2..].iter().zip(reasons) {
+            assert!(model["problem"].as_str().is_some_and(|problem| problem.contains(reason)), "{model}");
+        }
         assert_eq!(models[0]["trained_px"], 64);
         assert!(
             models[0]["words"]["character"].as_array().is_some_and(|words| words.contains(&json!("cat")))

@@ -1,0 +1,218 @@
+//! What can be said on the command line, and its help.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const SETTINGS: &str = "\
+Each flag, and every other setting, may also be an environment variable (PLAYHOUSE_ROWS_MAX=50 sets rows_max) or stand in
+playhouse.json of the data folder; README lists them.
+
+Exit codes: 0 done; 1 refused or failed, also where `check` finds faults or `models verify` a model that cannot be loaded;
+2 the command line cannot be read.
+
+Examples:
+  playhouse                                      serve on 127.0.0.1:54321, everything in ./data
+  playhouse serve --listen 0.0.0.0:54321         the same for other machines
+  playhouse keys                                 what clients need
+  playhouse models add dream.safetensors         another picture model";
+
+/// A self-hosted studio server for AI characters: one binary, one data folder.
+#[derive(Parser)]
+#[command(name = "playhouse", version, about, after_help = SETTINGS)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub place: Place,
+    /// What the server takes where no command is named.
+    #[command(flatten)]
+    pub serve: ServeFlags,
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// Where things are; of every command.
+#[derive(Args)]
+pub(super) struct Place {
+    /// Data folder [default: data]
+    #[arg(long, env = "PLAYHOUSE_DATA", global = true, hide_env_values = true)]
+    pub data: Option<PathBuf>,
+    /// Configuration file, JSON [default: playhouse.json in the data folder]
+    #[arg(long, env = "PLAYHOUSE_CONFIG", global = true, hide_env_values = true)]
+    pub config: Option<PathBuf>,
+}
+
+/// Flags of the server.
+#[derive(Args, Clone, Default)]
+#[command(next_help_heading = "Options of the server")]
+pub(super) struct ServeFlags {
+    /// Address and port to listen on, such as localhost:54321; 0.0.0.0 is every address of this machine
+    #[arg(long, value_parser = playhouse::parse_listen)]
+    pub listen: Option<SocketAddr>,
+    /// Decisions that may wait at one actor before clients get 429
+    #[arg(long)]
+    pub mailbox_capacity: Option<usize>,
+    /// How access tokens are signed: HS256 or ES256
+    #[arg(long)]
+    pub jwt_algorithm: Option<String>,
+    /// Open although acknowledged commits are missing
+    #[arg(long)]
+    pub accept_data_loss: bool,
+    /// Keep a copy of an engine that does not open, and open it without its snapshot
+    #[arg(long)]
+    pub salvage: bool,
+    /// Folder of model files [default: models in the data folder]
+    #[arg(long)]
+    pub models_dir: Option<PathBuf>,
+    /// The picture model, by its name in the models folder [default: starter]
+    #[arg(long)]
+    pub image_model: Option<String>,
+    /// The chat model: a GGUF file or a Hugging Face folder, or its name in the models folder [default: one of those]
+    #[arg(long)]
+    pub chat_model: Option<PathBuf>,
+    /// Whether the default chat model is fetched when there is none [default: true]
+    #[arg(long)]
+    pub fetch_chat_model: Option<bool>,
+}
+
+impl ServeFlags {
+    /// The names of the flags that were given.
+    pub fn given(&self) -> Vec<&'static str> {
+        let flags = [
+            (self.listen.is_some(), "--listen"),
+            (self.mailbox_capacity.is_some(), "--mailbox-capacity"),
+            (self.jwt_algorithm.is_some(), "--jwt-algorithm"),
+            (self.accept_data_loss, "--accept-data-loss"),
+            (self.salvage, "--salvage"),
+            (self.models_dir.is_some(), "--models-dir"),
+            (self.image_model.is_some(), "--image-model"),
+            (self.chat_model.is_some(), "--chat-model"),
+            (self.fetch_chat_model.is_some(), "--fetch-chat-model"),
+        ];
+        flags.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect()
+    }
+
+    /// These, and `before` where they say nothing.
+    pub fn over(self, before: ServeFlags) -> ServeFlags {
+        ServeFlags {
+            listen: self.listen.or(before.listen),
+            mailbox_capacity: self.mailbox_capacity.or(before.mailbox_capacity),
+            jwt_algorithm: self.jwt_algorithm.or(before.jwt_algorithm),
+            accept_data_loss: self.accept_data_loss || before.accept_data_loss,
+            salvage: self.salvage || before.salvage,
+            models_dir: self.models_dir.or(before.models_dir),
+            image_model: self.image_model.or(before.image_model),
+            chat_model: self.chat_model.or(before.chat_model),
+            fetch_chat_model: self.fetch_chat_model.or(before.fetch_chat_model),
+        }
+    }
+}
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Serve (the default); makes the data folder where there is none
+    #[command(after_help = "Example:\n  playhouse serve --data /srv/studio --listen localhost:8080")]
+    Serve(ServeFlags),
+    /// Print url, anon_key, service_role_key and jwt_secret as JSON
+    #[command(after_help = "Example:\n  playhouse keys | jq -r .anon_key")]
+    Keys,
+    /// Print the declared public schema as JSON
+    #[command(after_help = "Example:\n  playhouse schema | jq -r '.[].name'")]
+    Schema,
+    /// Manage accounts
+    #[command(
+        subcommand,
+        after_help = "Example:\n  playhouse user create --email me@example.com --password 'correct horse' --role admin"
+    )]
+    User(UserCommand),
+    /// Write a backup into a new folder, also while the server runs
+    #[command(after_help = "Example:\n  playhouse backup /backups/monday")]
+    Backup {
+        /// The folder to make
+        target: PathBuf,
+    },
+    /// Write a backup, with its keys, into a data folder that holds no store
+    #[command(after_help = "Example:\n  playhouse restore /backups/monday --data restored")]
+    Restore {
+        /// The backup's folder
+        backup: PathBuf,
+    },
+    /// Write what can be read of a damaged data folder, which no server may use, into a new one, with a report
+    #[command(after_help = "Example:\n  playhouse salvage data saved")]
+    Salvage {
+        /// The damaged data folder
+        from: PathBuf,
+        /// The folder to make
+        to: PathBuf,
+    },
+    /// Look the whole store over, also while the server runs
+    #[command(after_help = "Example:\n  playhouse check --quick && echo sound")]
+    Check {
+        /// Leave out reading every picture and other large value
+        #[arg(long)]
+        quick: bool,
+    },
+    /// List, verify, add and remove models
+    #[command(
+        after_help = "Example:\n  playhouse models list | jq -r '.[] | \"\\(.type) \\(.name) \\(.problem // \"\")\"'"
+    )]
+    Models(ModelsFlags),
+}
+
+#[derive(Args)]
+pub(super) struct ModelsFlags {
+    /// Folder of model files [default: models in the data folder]
+    #[arg(long, global = true)]
+    pub models_dir: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: ModelsCommand,
+}
+
+#[derive(Subcommand)]
+pub(super) enum ModelsCommand {
+    /// List what the models folder holds, after the model in the program: picture models, LoRAs, chat models, and what
+    /// is of no use, with the reason
+    #[command(after_help = "Example:\n  playhouse models list --models-dir /srv/models")]
+    List,
+    /// Hash a picture model and name the tensors that are missing, unused or of another shape
+    #[command(after_help = "Example:\n  playhouse models verify starter")]
+    Verify {
+        /// Its name, as `list` shows it
+        name: String,
+    },
+    /// Copy a model into the models folder: a diffusers folder, a .safetensors file of Stable Diffusion 1.x, 2.x or XL, a
+    /// LoRA (which goes to `loras`), or a chat model (a GGUF file or a Hugging Face folder)
+    #[command(after_help = "Example:\n  playhouse models add Downloads/ink.safetensors")]
+    Add {
+        /// The file or folder
+        path: PathBuf,
+    },
+    /// Remove a model from the models folder
+    #[command(after_help = "Example:\n  playhouse models remove loras/ink")]
+    Remove {
+        /// Its name, as `list` shows it; `loras/NAME` for the LoRA where something else has the name too
+        name: String,
+    },
+}
+
+#[derive(Subcommand)]
+pub(super) enum UserCommand {
+    /// List all accounts with their roles
+    #[command(after_help = "Example:\n  playhouse user list | jq -r '.[].email'")]
+    List,
+    /// Create a confirmed account
+    #[command(
+        after_help = "Example:\n  playhouse user create --email me@example.com --password 'correct horse' --role admin"
+    )]
+    Create {
+        /// Its address
+        #[arg(long)]
+        email: String,
+        /// Its password
+        #[arg(long)]
+        password: String,
+        /// A role beside basic_user, such as admin
+        #[arg(long)]
+        role: Option<String>,
+    },
+}

@@ -1,0 +1,96 @@
+//! The configuration that a command works with: flags over environment over file, and what it may not be used for.
+
+use std::io::ErrorKind;
+use std::path::Path;
+
+use playhouse::config::Config;
+use store::Store;
+
+use super::arguments::{Place, ServeFlags};
+
+/// Reads it; `flags` are those of the command.
+pub(super) fn read(place: &Place, flags: &ServeFlags) -> Result<Config, String> {
+    let folder = place.data.clone().unwrap_or_else(|| Config::default().data);
+    if folder.exists() && !folder.is_dir() {
+        return Err(format!("{} is a file, not a data folder", folder.display()));
+    }
+    let path = place.config.clone().unwrap_or_else(|| folder.join("playhouse.json"));
+    let said = |error: String| format!("{}: {error}", path.display());
+    let file = match std::fs::read(&path) {
+        Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| said(format!("not JSON: {error}")))?),
+        Err(error) if place.config.is_none() && error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(said(error.to_string())),
+    };
+    // Alone first, so that a mistake in the environment is not blamed on the file.
+    if file.is_some() {
+        playhouse::config::read(file.clone(), std::iter::empty()).map_err(said)?;
+    }
+    let mut config = playhouse::config::read(file, std::env::vars_os())?;
+    config.data = place.data.clone().unwrap_or(config.data);
+    config.listen = flags.listen.unwrap_or(config.listen);
+    config.mailbox_capacity = flags.mailbox_capacity.unwrap_or(config.mailbox_capacity);
+    if config.mailbox_capacity == 0 {
+        return Err("--mailbox-capacity: 0 is less than 1".into());
+    }
+    if let Some(algorithm) = &flags.jwt_algorithm {
+        config.jwt_algorithm = algorithm.clone();
+    }
+    if !matches!(config.jwt_algorithm.as_str(), "HS256" | "ES256") {
+        return Err(format!("--jwt-algorithm: {} is neither HS256 nor ES256", config.jwt_algorithm));
+    }
+    config.accept_data_loss |= flags.accept_data_loss;
+    config.salvage |= flags.salvage;
+    config.models_dir = flags.models_dir.clone().unwrap_or(config.models_dir);
+    if config.models_dir.as_os_str().is_empty() {
+        config.models_dir = config.data.join("models");
+    }
+    config.image_model = flags.image_model.clone().or(config.image_model);
+    config.chat_model = flags.chat_model.clone().or(config.chat_model);
+    config.find_chat_model();
+    config.fetch_chat_model = flags.fetch_chat_model.unwrap_or(config.fetch_chat_model);
+    Ok(config)
+}
+
+/// Refuses what a flag of this start names and is not there. What a file or the environment names is said in the log and
+/// in health instead: a machine that starts by itself should serve what it can.
+pub(super) fn refuse_mistakes(config: &Config, flags: &ServeFlags) -> Result<(), String> {
+    let given = flags.given();
+    for mistake in playhouse::mistakes(config) {
+        let flag = format!("--{}", mistake.setting.replace('_', "-"));
+        if given.contains(&flag.as_str()) {
+            return Err(format!("{flag}: {}", mistake.reason));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a folder without a store: a mistyped name must neither look like an empty store nor become one.
+pub(super) fn require_store(data: &Path) -> Result<(), String> {
+    match Store::exists(data) {
+        true => Ok(()),
+        false if data.is_dir() => {
+            Err(format!("{} holds no store; `playhouse serve` makes one there", data.display()))
+        }
+        false => Err(no_data_folder(data)),
+    }
+}
+
+/// Refuses a data folder that is not there, and a models folder that is not, unless it is the one that comes into being
+/// with the first model.
+pub(super) fn require_models_dir(config: &Config) -> Result<(), String> {
+    let folder = &config.models_dir;
+    match () {
+        () if *folder == config.data.join("models") && !config.data.is_dir() => {
+            Err(no_data_folder(&config.data))
+        }
+        () if folder.exists() && !folder.is_dir() => Err(format!("{} is no folder", folder.display())),
+        () if *folder != config.data.join("models") && !folder.is_dir() => {
+            Err(format!("no models folder at {}", folder.display()))
+        }
+        () => Ok(()),
+    }
+}
+
+fn no_data_folder(data: &Path) -> String {
+    format!("no data folder at {}; `playhouse serve` makes one", data.display())
+}

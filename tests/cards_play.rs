@@ -111,6 +111,97 @@ fn a_greeting_opens_a_conversation_without_a_model() {
 }
 
 #[test]
+fn another_version_of_a_greeting_is_an_opening_by_the_model() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (model, server, id, token) = stage(folder.path());
+    let mira = greeter(&server, &id, &token);
+    let (_, opened) = invoke(&server, &token, "roleplay-chat", json!({"character_id": mira, "greeting": 1}));
+    model.say("Rain beats on the window.");
+    let again = json!({"message_id": opened["message_id"]});
+    let (status, made) = invoke(&server, &token, "regenerate-reply", again);
+    assert_eq!((status, &made["response"]), (200, &json!("Rain beats on the window.")), "{made}");
+    assert_eq!(made["scene_generating_async"], false, "{made}");
+    let prompt = model.last_prompt();
+    let lines = prompt.as_array().expect("a prompt");
+    let last = lines.last().expect("a line")["content"].as_str().expect("text");
+    assert!(last.contains("Open the scene") && last.contains("let Mira speak first"), "{prompt}");
+    assert!(!prompt.to_string().contains("Go away!"), "the greeting that it replaces is not in it: {prompt}");
+    let chat = opened["conversation_id"].as_str().expect("an id");
+    let path = format!("/rest/v1/messages?conversation_id=eq.{chat}&select=message_type,content");
+    let (_, rows) = server.call("GET", &path, &token, None);
+    assert_eq!(rows, json!([{"message_type": "scene_kickoff", "content": "Rain beats on the window."}]));
+    // Its own next version is an opening too; back among the greetings no model is asked.
+    let again = json!({"message_id": made["message_id"]});
+    let (status, other) = invoke(&server, &token, "regenerate-reply", again);
+    assert_eq!((status, model.prompts().len()), (200, 2), "{other}");
+    let first = &opened["greetings"][0]["message_id"];
+    assert_eq!(invoke(&server, &token, "choose-reply", json!({"message_id": first})).1["changed"], true);
+    assert_eq!(messages_of(&server, &token, chat), [assistant("Hello, User. I am Mira.")]);
+    assert_eq!(model.prompts().len(), 2);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn an_answer_with_a_greeting_says_what_its_scene_leaves_out() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (_, server, id, token) = stage(folder.path());
+    let mira = greeter(&server, &id, &token);
+    let settings = json!({"method": "ip_adapter"});
+    let body = json!({"character_id": mira, "scene_generation": true, "selected_image_model": "brush",
+        "consistency_settings": settings});
+    let (status, opened) = invoke(&server, &token, "roleplay-chat", body.clone());
+    assert_eq!((status, &opened["greeting"]), (200, &json!(0)), "{opened}");
+    let said = opened["warnings"].to_string();
+    assert!(said.contains("ip_adapter") && said.contains("selected_image_model: there is no"), "{opened}");
+    // A turn says the same.
+    let mut turn = body;
+    turn["conversation_id"] = opened["conversation_id"].clone();
+    turn["message"] = json!("Who are you?");
+    let (status, answer) = invoke(&server, &token, "roleplay-chat", turn);
+    assert_eq!(status, 200, "{answer}");
+    let said = answer["warnings"].to_string();
+    assert!(said.contains("ip_adapter") && said.contains("selected_image_model: there is no"), "{answer}");
+}
+
+#[test]
+fn an_export_names_each_speaker_beside_what_they_say() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (model, server, id, token) = stage(folder.path());
+    let mira = character(&server, &id, &token, json!({}));
+    let tom = character(&server, &id, &token, json!({"name": "Tom"}));
+    let chat = conversation(&server, &id, &token);
+    for said in ["**Mira:** Come in.\nNarrator: Rain.\ntom: Hi.\n**Rules:** none", "**Tom:** Bye."] {
+        model.say(said);
+        let body =
+            json!({"conversation_id": chat, "character_id": mira, "message": "Hello", "participants": [tom]});
+        let (status, answer) = invoke(&server, &token, "playground-chat", body);
+        assert_eq!(status, 200, "{answer}");
+    }
+    let said = |lines: &[Json]| -> Vec<(String, String)> {
+        let text = |line: &Json, field: &str| line[field].as_str().expect("text").to_string();
+        lines[1..].iter().map(|line| (text(line, "name"), text(line, "mes"))).collect()
+    };
+    let line = |name: &str, words: &str| (name.to_string(), words.to_string());
+    let exported = export(&server, &token, &json!(chat));
+    let expected = [
+        line("User", "Hello"),
+        line("Mira", "Come in.\n*Rain.*"),
+        line("Tom", "Hi.\n**Rules:** none"),
+        line("User", "Hello"),
+        line("Tom", "Bye."),
+    ];
+    assert_eq!(said(&exported), expected);
+    // Versions of a reply stay together in one line, each without the name of who speaks first.
+    model.say("**Tom:** Farewell.");
+    let (status, made) = invoke(&server, &token, "regenerate-reply", json!({"conversation_id": chat}));
+    assert_eq!(status, 200, "{made}");
+    let exported = export(&server, &token, &json!(chat));
+    let last = exported.last().expect("a line");
+    assert_eq!((&last["name"], &last["mes"]), (&json!("Tom"), &json!("Farewell.")), "{last}");
+    assert_eq!(last["swipes"], json!(["Bye.", "Farewell."]), "{last}");
+}
+
+#[test]
 fn a_conversation_made_by_rest_begins_with_the_greeting_and_exports_as_a_dialogue() {
     let folder = tempfile::tempdir().expect("a folder");
     let (model, server, id, token) = stage(folder.path());

@@ -107,6 +107,56 @@ fn a_local_model_stands_in_for_a_server_that_is_out() {
         (200, &json!("local:tiny"), &json!(true)),
         "{answer}"
     );
+    // What is asked in one question, and in OpenAI's dialect, names who answered as well.
+    let scene = json!({"sceneContext": {"setting": "a lighthouse"}});
+    let (status, answer) = invoke(&server, &token, "scene-narrative", scene);
+    assert_eq!((status, &answer["model_used"]), (200, &json!("local:tiny")), "{answer}");
+    let body = json!({"model": "slow", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4});
+    let (status, answer) = server.call("POST", "/v1/chat/completions", &token, Some(&body));
+    assert_eq!((status, &answer["model"]), (200, &json!("tiny")), "{answer}");
+    assert_eq!(calls(&server), vec![("local".to_string(), "tiny".to_string(), Json::Null); 3]);
+}
+
+/// Provider, name and row of the model of every call that was counted.
+fn calls(server: &Server) -> Vec<(String, String, Json)> {
+    let path =
+        "/rest/v1/api_usage_logs?select=model_id,provider_metadata,api_providers(name)&order=created_at";
+    let (status, rows) = server.call("GET", path, &server.service, None);
+    assert_eq!(status, 200, "{rows}");
+    let text = |value: &Json| value.as_str().unwrap_or_default().to_string();
+    let call = |row: &Json| {
+        (
+            text(&row["api_providers"]["name"]),
+            text(&row["provider_metadata"]["model"]),
+            row["model_id"].clone(),
+        )
+    };
+    rows.as_array().expect("rows").iter().map(call).collect()
+}
+
+#[test]
+fn a_call_is_counted_for_the_server_that_answered() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let other = ModelServer::start(Duration::ZERO, 4);
+    let server = Server::start(folder.path(), &[]);
+    // This one does not listen; the other one has the task too.
+    add_model(&server, "http://127.0.0.1:1/v1", json!({"default_for_tasks": ["roleplay"]}));
+    let provider = json!({"name": "second", "display_name": "Second", "base_url": other.url});
+    let (status, rows) = server.call("POST", "/rest/v1/api_providers", &server.service, Some(&provider));
+    assert_eq!(status, 201, "{rows}");
+    let row = json!({"provider_id": rows[0]["id"], "model_key": "quick", "display_name": "Quick", "modality": "chat",
+        "tasks": ["roleplay"], "priority": 50});
+    let (status, rows) = server.call("POST", "/rest/v1/api_models", &server.service, Some(&row));
+    assert_eq!(status, 201, "{rows}");
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let (status, answer) = ask(&server, &token, &chat, None);
+    assert_eq!((status, &answer["model_used"]), (200, &json!("second:quick")), "{answer}");
+    let body = json!({"model": "slow", "messages": [{"role": "user", "content": "Hi"}]});
+    let (status, answer) = server.call("POST", "/v1/chat/completions", &token, Some(&body));
+    assert_eq!((status, &answer["model"]), (200, &json!("quick")), "{answer}");
+    let call = ("second".to_string(), "quick".to_string(), rows[0]["id"].clone());
+    assert_eq!(calls(&server), vec![call; 2]);
 }
 
 #[test]

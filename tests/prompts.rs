@@ -61,6 +61,20 @@ fn prompts_are_enhanced_and_the_cache_answers() {
     let (status, answer) = ask(plain.clone());
     assert_eq!((status, &answer["enhanced_prompt"]), (200, &json!("a lighthouse")), "{answer}");
     assert_eq!(answer["enhancement_strategy"], "enhancement_failed");
+    // The answer says why, not the log alone; so do scenes, starters and storyboards.
+    let scene = |kind: &str| json!({"prompt": "a lighthouse", "contentType": kind});
+    let storyboard = |action: &str| json!({"action": action, "params": {"prompt": "a lighthouse", "description": "A storm."}});
+    for (name, body, said) in [
+        ("enhance-prompt", plain.clone(), "the prompt is as it was: "),
+        ("enhance-prompt", scene("scene_creation"), "the scene is the idea as it was: "),
+        ("enhance-prompt", scene("scene_starters"), "lines of the program stand in"),
+        ("storyboard-ai-assist", storyboard("enhance_prompt"), "the prompt is as it was: "),
+        ("storyboard-ai-assist", storyboard("story_plan"), "the beats are a plain division of the story: "),
+    ] {
+        let (status, answer) = invoke(&server, &token, name, body);
+        let warning = answer["warnings"][0].as_str().unwrap_or_default();
+        assert!(status == 200 && warning.contains(said) && warning.contains("model"), "{answer}");
+    }
 
     model.become_default(&server);
     model.say("a lighthouse, dawn, mist");

@@ -78,7 +78,8 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
         let seed = options.seed.map(|seed| seed.wrapping_add(index));
         streams.push(submit(&app, &chosen, ChatRequest { seed, ..request.clone() }, requester.user).await?);
     }
-    let reply = Reply::new(shown, tier, options.include_usage, streams, ends_it);
+    let engine = setting.is_none().then(|| chosen.engine_name().to_string());
+    let reply = Reply::new(shown, engine, tier, options.include_usage, streams, ends_it);
     if options.stream { Ok(with_header(reply.streamed(), &warnings)) } else { reply.whole(warnings).await }
 }
 

@@ -32,6 +32,8 @@ pub(super) struct Reply {
 struct Frame {
     id: Uuid,
     model: String,
+    /// Whose replies are the model's; `None` where a character is the model, whoever speaks for it.
+    engine: Option<String>,
     created: i64,
 }
 
@@ -61,9 +63,11 @@ enum Piece {
 }
 
 impl Reply {
-    /// Replies that the engine has begun; `ends_it` stops the engine.
+    /// Replies that the engine has begun; `ends_it` stops the engine. `engine` is what it calls itself, unless a character
+    /// is the model.
     pub fn new(
         model: String,
+        engine: Option<String>,
         tier: ContentRating,
         include_usage: bool,
         streams: Vec<ChatStream>,
@@ -72,7 +76,7 @@ impl Reply {
         let choice =
             |(index, stream)| Choice { index, tier, stream, text: String::new(), stage: Stage::Opening };
         Reply {
-            frame: Frame { id: Uuid::new_v4(), model, created: chrono::Utc::now().timestamp() },
+            frame: Frame { id: Uuid::new_v4(), model, engine, created: chrono::Utc::now().timestamp() },
             include_usage,
             choices: streams.into_iter().enumerate().map(choice).collect(),
             ends_it,
@@ -80,11 +84,12 @@ impl Reply {
     }
 
     /// Answers when all is said, with warnings beside it.
-    pub async fn whole(self, warnings: Vec<String>) -> Result<Response, OpenAiError> {
+    pub async fn whole(mut self, warnings: Vec<String>) -> Result<Response, OpenAiError> {
         let all = futures_util::future::join_all(self.choices.into_iter().map(Choice::whole)).await;
         let (mut choices, mut total, mut seed) = (Vec::new(), Usage::default(), None);
         for said in all {
             let (choice, outcome) = said?;
+            self.frame.note(&outcome);
             choices.push(choice);
             add(&mut total, &outcome);
             seed = seed.or(Some(outcome.seed));
@@ -123,6 +128,14 @@ impl Reply {
 }
 
 impl Frame {
+    /// Names another model where that one answered in place of the one asked for.
+    fn note(&mut self, outcome: &ChatOutcome) {
+        if self.engine.as_ref().is_some_and(|engine| *engine != outcome.engine) {
+            let name = outcome.engine.split_once(':').map_or(outcome.engine.as_str(), |(_, key)| key);
+            self.model = name.to_string();
+        }
+    }
+
     fn around(&self, object: &str, choices: Vec<Document>) -> Document {
         json!({
             "id": format!("chatcmpl-{}", self.id.simple()), "object": object, "created": self.created,
@@ -224,6 +237,7 @@ impl ChunkWriter {
             Piece::Text(text) => (json!({"content": text}), None),
             Piece::Refused => (json!({}), Some("content_filter")),
             Piece::Finished(outcome) => {
+                self.frame.note(&outcome);
                 if let Some(total) = &mut self.usage {
                     add(total, &outcome);
                 }
@@ -291,8 +305,14 @@ mod tests {
         };
         let streams = choices.iter().map(begun).collect();
         let cancel = CancellationToken::new();
-        let reply =
-            Reply::new("m".into(), ContentRating::Sfw, include_usage, streams, cancel.clone().drop_guard());
+        let reply = Reply::new(
+            "m".into(),
+            Some("x".into()),
+            ContentRating::Sfw,
+            include_usage,
+            streams,
+            cancel.clone().drop_guard(),
+        );
         (reply, cancel)
     }
 

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::chat_swipes::{places, show};
-use super::speaker_names::without_bold;
+use super::speaker_names::{by_speaker, without_bold};
 
 /// How times are written in new lines.
 const DATE_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
@@ -107,6 +107,29 @@ pub struct Names {
     pub user: String,
     /// The character.
     pub character: String,
+    /// Others who spoke beside it.
+    pub others: Vec<String>,
+}
+
+/// The lines of a message that no file had, each with its speaker: one for each speaker, unless the message has other
+/// versions, which stand beside it in one line.
+fn new_lines(row: &Row, has_versions: bool, names: &Names) -> Vec<(String, ChatLine)> {
+    let table = schema().known("messages");
+    let date = date_of(row[table.at("created_at")].as_micros().unwrap_or(0));
+    let content = row[table.at("content")].as_str().unwrap_or_default();
+    if row[table.at("sender")].as_str() == Some("user") {
+        return vec![(names.user.clone(), ChatLine::new(&names.user, true, content, &date))];
+    }
+    let mut blocks = by_speaker(content, &names.character, &names.others);
+    if has_versions && blocks.len() > 1 {
+        let speaker = blocks[0].0;
+        blocks = vec![(speaker, without_bold(content, speaker.unwrap_or(&names.character)))];
+    }
+    let line = |(speaker, words): (Option<&str>, String)| {
+        let speaker = speaker.unwrap_or(&names.character);
+        (speaker.to_string(), ChatLine::new(speaker, false, &words, &date))
+    };
+    blocks.into_iter().map(line).collect()
 }
 
 /// A chat file with the messages as they are now, in this order: known lines as they came unless their text was
@@ -141,6 +164,7 @@ pub fn file_of(
         // The line of the message itself, or of a version that it took the place of.
         let of_others = others.iter().filter_map(|row| places.get(&row[inactive.at("id")].as_uuid()?)).min();
         let place = places.get(&id).or(of_others).copied().filter(|place| *place >= next);
+        let mut speaker = names.character.clone();
         let mut line = match place {
             Some(place) => {
                 while next < place {
@@ -161,15 +185,18 @@ pub fn file_of(
                     chat.lines.push(note.clone());
                     next += 1;
                 }
-                let name = if is_user { &names.user } else { &names.character };
-                let content = row[table.at("content")].as_str().unwrap_or_default();
-                let content = if is_user { content.into() } else { without_bold(content, &names.character) };
-                let date = date_of(row[table.at("created_at")].as_micros().unwrap_or(0));
-                Line::Message(ChatLine::new(name, is_user, &content, &date))
+                let mut lines = new_lines(row, !others.is_empty(), names);
+                if lines.len() > 1 {
+                    chat.lines.extend(lines.into_iter().map(|(_, line)| Line::Message(line)));
+                    continue;
+                }
+                let Some((name, line)) = lines.pop() else { continue };
+                speaker = name;
+                Line::Message(line)
             }
         };
         if let Line::Message(line) = &mut line {
-            changed |= show(line, (conversation, place), row, &others, &names.character)?;
+            changed |= show(line, (conversation, place), row, &others, &speaker)?;
         }
         chat.lines.push(line);
     }
@@ -259,7 +286,7 @@ mod tests {
         new[table.at("id")] = Value::Uuid(Uuid::from_u128(9));
         new[table.at("content")] = Value::text("new");
         rows[2] = new;
-        let names = Names { user: "Ann".into(), character: "Mira".into() };
+        let names = Names { user: "Ann".into(), character: "Mira".into(), ..Names::default() };
         let (out, changed) = file_of(Some(chat), conversation, &rows, &[], &names).expect("a file");
         assert!(changed);
         let text = out.to_jsonl();
@@ -291,7 +318,7 @@ mod tests {
     #[test]
     fn a_conversation_without_a_file_gets_one() {
         let (_, rows, _) = read();
-        let names = Names { user: "Ann".into(), character: "Mira".into() };
+        let names = Names { user: "Ann".into(), character: "Mira".into(), ..Names::default() };
         let (out, _) = file_of(None, Uuid::nil(), &rows, &[], &names).expect("a file");
         assert_eq!(out.header_text("character_name"), "Mira");
         assert_eq!(out.messages().map(ChatLine::name).collect::<Vec<_>>(), ["Mira", "Ann", "Mira"]);

@@ -195,7 +195,9 @@ impl ReplyTask {
         if !setting.is_roleplay() {
             return text.trim().to_string();
         }
-        tidy_reply::tidy(text, setting.character_name(), setting.person(), setting.names_speakers())
+        let others: Vec<&str> = setting.participants.iter().map(|other| other.name.as_str()).collect();
+        let names = setting.names_speakers();
+        tidy_reply::tidy(text, setting.character_name(), &others, setting.person(), names)
     }
 
     /// A full mailbox passes; the text must not be lost to it.

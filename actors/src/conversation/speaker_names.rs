@@ -56,6 +56,40 @@ pub(super) fn without_bold(text: &str, character: &str) -> String {
     }
 }
 
+/// What several speakers say, one after another, for a chat file, which names the speaker of each line beside the text:
+/// the name of one of `others`, or none for the character, and the words without it. What a narrator says stays with whom
+/// it stands beside.
+pub(super) fn by_speaker<'n>(
+    text: &str,
+    character: &str,
+    others: &'n [String],
+) -> Vec<(Option<&'n str>, String)> {
+    let mut blocks: Vec<(Option<&str>, Vec<String>)> = vec![(None, Vec::new())];
+    for line in text.lines() {
+        let named = label(line).filter(|_| line.trim_start().starts_with("**"));
+        let other = named.and_then(|(name, _)| others.iter().find(|other| is_name(name, other)));
+        let (speaker, words) = match named {
+            Some((_, words)) if other.is_some() => (other.map(String::as_str), words.to_string()),
+            Some((name, words)) if is_name(name, character) => (None, words.to_string()),
+            _ => {
+                let words = without_bold(line, character);
+                blocks.last_mut().expect("there is one from the start").1.push(words);
+                continue;
+            }
+        };
+        match blocks.last_mut() {
+            Some((last, lines)) if *last == speaker => lines.push(words),
+            _ => blocks.push((speaker, vec![words])),
+        }
+    }
+    let blocks = blocks.into_iter().map(|(speaker, lines)| (speaker, lines.join("\n").trim().to_string()));
+    let blocks: Vec<_> = blocks.filter(|(_, words)| !words.is_empty()).collect();
+    match blocks.iter().any(|(speaker, _)| speaker.is_some()) {
+        true => blocks,
+        false => vec![(None, without_bold(text, character))],
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +103,21 @@ mod tests {
         assert_eq!(without_bold("Mira: as typed\n", "Mira"), "Mira: as typed\n");
         assert_eq!(without("**Narrator:** *Rain.* Wind.", "Mira"), "*Rain.* Wind.");
         assert_eq!(without("No name", ""), "No name");
+    }
+
+    #[test]
+    fn what_several_say_is_told_apart_by_those_who_are_there() {
+        let text = "**Mira:** Come in.\n**Narrator:** Rain.\n\n**tom:** Hi.\nIt is wet.\n**Rules:** none\n**Mira:** Sit.";
+        let others = ["Tom".to_string()];
+        let said = by_speaker(text, "Mira", &others);
+        let said: Vec<(Option<&str>, &str)> =
+            said.iter().map(|(name, words)| (*name, words.as_str())).collect();
+        let expected =
+            [(None, "Come in.\n*Rain.*"), (Some("Tom"), "Hi.\nIt is wet.\n**Rules:** none"), (None, "Sit.")];
+        assert_eq!(said, expected);
+        assert_eq!(by_speaker("**Tom:** Bye.", "Mira", &others), [(Some("Tom"), "Bye.".to_string())]);
+        assert_eq!(by_speaker(text, "Mira", &[]), [(None, without_bold(text, "Mira"))]);
+        assert_eq!(by_speaker("", "Mira", &others), [(None, String::new())]);
     }
 
     #[test]

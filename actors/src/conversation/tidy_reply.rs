@@ -7,7 +7,8 @@ pub const WORDS_MAX: usize = 150;
 
 /// A roleplay reply as it is kept: nothing in the person's name, no emojis; the speakers' names in bold, or none if they
 /// are not needed.
-pub fn tidy(text: &str, character: &str, user: &str, names_speakers: bool) -> String {
+/// `others` are the names of those who may speak beside the character.
+pub fn tidy(text: &str, character: &str, others: &[&str], user: &str, names_speakers: bool) -> String {
     let mut out: Vec<String> = Vec::new();
     for line in text.lines() {
         let line: String = line.chars().filter(|character| !is_emoji(*character)).collect();
@@ -17,6 +18,10 @@ pub fn tidy(text: &str, character: &str, user: &str, names_speakers: bool) -> St
             Some((name, _)) if is_name(name, user) || name.eq_ignore_ascii_case("user") => break,
             Some((name, rest)) if names_speakers && is_name(name, character) => {
                 out.push(format!("**{character}:** {rest}"));
+            }
+            Some((name, rest)) if names_speakers && others.iter().any(|other| is_name(name, other)) => {
+                let other = others.iter().find(|other| is_name(name, other)).copied().unwrap_or(name);
+                out.push(format!("**{other}:** {rest}"));
             }
             Some((name, rest)) if names_speakers && name.eq_ignore_ascii_case("narrator") => {
                 out.push(format!("**Narrator:** {rest}"));
@@ -55,14 +60,15 @@ mod tests {
     #[test]
     fn only_the_character_and_the_narrator_speak() {
         let text = "Mira: Come in. 🙂\nNarrator: The door closes.\nAda: Thank you!\nMira: Sit.";
-        let named = |text: &str| tidy(text, "Mira", "Ada", true);
+        let named = |text: &str| tidy(text, "Mira", &[], "Ada", true);
         assert_eq!(named(text), "**Mira:** Come in.\n**Narrator:** The door closes.");
         assert_eq!(named("**Mira:** Hello"), "**Mira:** Hello");
+        assert_eq!(tidy("tom: Hi.\nBob: no", "Mira", &["Tom"], "Ada", true), "**Tom:** Hi.\nBob: no");
         assert_eq!(named("Hello there"), "**Mira:** Hello there");
         assert_eq!(named("At 10:30 we leave."), "**Mira:** At 10:30 we leave.");
         assert_eq!(named(" \n"), "");
-        assert_eq!(tidy("Hello", "", "", true), "Hello");
-        let plain = |text: &str| tidy(text, "Mira", "Ada", false);
+        assert_eq!(tidy("Hello", "", &[], "", true), "Hello");
+        let plain = |text: &str| tidy(text, "Mira", &[], "Ada", false);
         assert_eq!(plain(text), "Come in.\n*The door closes.*");
         assert_eq!(plain("**Mira:** Hello"), "Hello");
         assert_eq!(plain("At 10:30 we leave."), "At 10:30 we leave.");

@@ -71,6 +71,7 @@ impl Engines {
             context_tokens: 8192,
             fell_back: false,
             local: None,
+            others: std::sync::Arc::default(),
         }))
     }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::fallback::WithLocal;
 use super::remote_models::{Candidate, candidates};
-use super::{Chosen, Engines, NoEngine};
+use super::{Chosen, Engines, NoEngine, StandIn};
 use crate::rows;
 
 /// What a caller wants.
@@ -123,6 +123,12 @@ impl Engines {
     ) -> Result<Chosen, NoEngine> {
         let others: Vec<Candidate> = known.iter().filter(|other| other.can(task)).cloned().collect();
         let remote = self.remote.chain(model, &others)?;
+        let stand_in = |other: &Candidate| StandIn {
+            full_name: other.full_name(),
+            key: other.key.clone(),
+            catalogued: (other.id, other.provider_id),
+        };
+        let others = others.iter().filter(|other| other.id != model.id).map(stand_in).collect();
         // Nothing local looks at pictures.
         let has_local = task != "vision" && !self.local_models().is_empty();
         let engine: Arc<dyn ChatEngine> = match has_local {
@@ -142,6 +148,7 @@ impl Engines {
             context_tokens: model.context_tokens,
             fell_back,
             local: None,
+            others,
         })
     }
 
@@ -156,6 +163,7 @@ impl Engines {
             catalogued: None,
             fell_back,
             local: Some(engine.clone()),
+            others: Arc::default(),
             engine,
         })
     }

@@ -42,6 +42,7 @@ impl Engines {
         let mut inner = submitted.map_err(|error| LanguageError::Panicked(error.to_string()))??;
         let (events, stream) = ChatStream::pair(inner.queue_place());
         let (actors, mut usage) = (self.actors.clone(), usage(chosen, call));
+        let others = chosen.others.clone();
         tokio::spawn(async move {
             loop {
                 let event = inner.next().await.unwrap_or(ChatEvent::Failed(LanguageError::Closed));
@@ -57,6 +58,10 @@ impl Engines {
                             // It stood in for a server that did not answer.
                             usage.called = Called::Own { provider: "local".into() };
                             usage.model = local.to_string();
+                        } else if let Some(other) = others.iter().find(|it| it.full_name == outcome.engine) {
+                            let (model_id, provider_id) = other.catalogued;
+                            usage.called = Called::Catalogued { provider_id, model_id };
+                            usage.model = other.key.clone();
                         }
                         usage.engine = Some(outcome.engine.clone());
                         usage.tokens_input = tokens(outcome.usage.prompt_tokens);

@@ -89,6 +89,16 @@ pub struct Chosen {
     /// Whether another model answers than the one that was asked for.
     pub fell_back: bool,
     local: Option<Arc<LocalEngine>>,
+    /// Models elsewhere that may answer in its place.
+    others: Arc<[StandIn]>,
+}
+
+/// A model of the catalogue that may answer in place of another.
+struct StandIn {
+    full_name: String,
+    key: String,
+    /// The catalogue's rows: model and provider.
+    catalogued: (Uuid, Uuid),
 }
 
 impl std::fmt::Debug for Chosen {
@@ -112,6 +122,19 @@ impl Chosen {
     /// `provider:key`.
     pub fn full_name(&self) -> String {
         format!("{}:{}", self.provider, self.model)
+    }
+
+    /// What the engine calls itself, which is also what a reply names as its engine where no other one stood in.
+    pub fn engine_name(&self) -> &str {
+        self.engine.name()
+    }
+
+    /// `provider:key` of the model that answered: another one may have stood in.
+    pub fn answered(&self, outcome: &ChatOutcome) -> String {
+        match outcome.engine == self.engine_name() {
+            true => self.full_name(),
+            false => outcome.engine.clone(),
+        }
     }
 
     /// What a local engine is busy with.

@@ -2,14 +2,16 @@
 
 use actors::conversation::setting::Setting;
 use actors::conversation::sheet::Sheet;
-use models::{Command, Value, schema};
+use models::{Claims, Command, Value, schema};
 use serde_json::Value as Json;
 use store::Caller;
+use store::query::{Limits, Query, Reader};
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::ids::uuid;
+use crate::rows::position;
 
 /// Others who may be there at once.
 const PARTICIPANTS_MAX: usize = 8;
@@ -47,6 +49,44 @@ pub fn characters(context: &Context, ids: &[Uuid]) -> Result<Vec<Sheet>, Service
         return Err(ServiceError::field("participants", format!("at most {PARTICIPANTS_MAX}")));
     }
     ids.iter().map(|id| character(context, *id)).collect()
+}
+
+/// The id of a participant, as requests name one: an id, or an object that has one.
+pub fn id_of(value: &Json) -> Option<Uuid> {
+    uuid(value).or_else(|| uuid(&value["id"])).or_else(|| uuid(&value["character_id"]))
+}
+
+/// What those are called who spoke beside the character in replies of a conversation, as far as its owner may know them.
+/// Blocks.
+pub fn names_of_others(
+    store: &store::Store,
+    user: Uuid,
+    conversation: Uuid,
+) -> Result<Vec<String>, store::StoreError> {
+    let (replies, characters) = (schema().known("chat.replies"), schema().known("characters"));
+    let (service, claims) = (Claims::service(), Claims::user(user));
+    let query = Query::all(position("chat.replies")).equal("conversation_id", Value::Uuid(conversation));
+    let rows = Reader::new(store.reads(), &Caller::new(&service), Limits::default())
+        .stored(&query, Command::Select)?;
+    let mut ids: Vec<Uuid> = Vec::new();
+    for row in rows {
+        let prompt = row[replies.at("prompt")].as_json().unwrap_or_default();
+        for id in prompt["asked"]["body"]["participants"].as_array().into_iter().flatten().filter_map(id_of) {
+            if !ids.contains(&id) {
+                ids.push(id);
+            }
+        }
+    }
+    let reads = store.reads();
+    let mut names = Vec::new();
+    for id in ids {
+        if let Some(row) = reads.get(characters, &[Value::Uuid(id)])?
+            && store::guard::allows(&reads, &Caller::new(&claims), characters, Command::Select, &row)?
+        {
+            names.extend(row[characters.at("name")].as_str().map(str::to_string));
+        }
+    }
+    Ok(names)
 }
 
 /// What the account is called in stories.

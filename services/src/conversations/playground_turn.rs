@@ -100,7 +100,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
     };
     if let Some(character) = character.filter(|_| context_type == "character_roleplay") {
         participants::enter(context, &mut setting, character)?;
-        let others: Vec<Uuid> = request.participants.iter().filter_map(participant).collect();
+        let others: Vec<Uuid> = request.participants.iter().filter_map(participants::id_of).collect();
         setting.participants = participants::characters(context, &others)?
             .into_iter()
             .filter(|other| other.id != character)
@@ -143,10 +143,6 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
         asked: json!({"function": "playground-chat", "body": request}),
     };
     Ok(PreparedTurn { turn, facts: TurnFacts::Playground { context_type, template: Box::new(template) } })
-}
-
-fn participant(value: &Json) -> Option<Uuid> {
-    uuid(value).or_else(|| uuid(&value["id"])).or_else(|| uuid(&value["character_id"]))
 }
 
 /// What the turn is about: a character makes it a roleplay, some words ask for a picture's prompt.

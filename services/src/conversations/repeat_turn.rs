@@ -13,6 +13,9 @@ use crate::error::ServiceError;
 use crate::ids::uuid;
 use crate::rows::position;
 
+/// What messages are called that open a conversation in the words of a card.
+pub const GREETING: &str = "greeting";
+
 fn newest(conversation: Uuid) -> Query {
     let query = Query::all(position("messages")).equal("conversation_id", Value::Uuid(conversation));
     query.order("created_at", true).limit(1)
@@ -54,7 +57,11 @@ pub async fn again(
 ) -> Result<PreparedTurn, ServiceError> {
     let asked = &reply["prompt"]["asked"];
     let mut body = asked["body"].clone();
-    if !body.is_object() {
+    // No model made a greeting; what takes its place opens the conversation, as a kickoff does.
+    let is_greeting = message["message_type"] == GREETING && !body.is_object();
+    if is_greeting {
+        body = json!({"kickoff": true});
+    } else if !body.is_object() {
         // A reply that was not made here, such as an imported one.
         body = json!({"content_tier": reply["content_tier"]});
     }
@@ -62,7 +69,9 @@ pub async fn again(
     let was_said = body["message"].take();
     change(&mut body);
     let unreadable = |error: serde_json::Error| ServiceError::bad(format!("the reply's request: {error}"));
-    let mut prepared = if asked["function"] == "roleplay-chat" {
+    let mut prepared = if is_greeting || asked["function"] == "roleplay-chat" {
+        // The scene that was drawn after the turn stays.
+        body["scene_generation"] = json!(false);
         // It wants a message; the history has it.
         if body["message"].is_null() {
             body["message"] = was_said;

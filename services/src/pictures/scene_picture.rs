@@ -46,6 +46,34 @@ pub struct SceneRequest {
     pub request: Request,
 }
 
+/// What of a request or a character will not bear on the picture, and why.
+pub async fn warnings(
+    context: &Context,
+    user: Uuid,
+    character: &Sheet,
+    request: &Request,
+) -> Result<Vec<String>, ServiceError> {
+    let mut warnings = foresee(context, user, character, &request.consistency_settings).warnings;
+    warnings.extend(unknown_models(context, request).await?);
+    Ok(warnings)
+}
+
+/// Says of each model that a request selects and that there is not that the default draws.
+pub async fn unknown_models(context: &Context, request: &Request) -> Result<Vec<String>, ServiceError> {
+    let mut warnings = Vec::new();
+    for (field, name) in [
+        ("selected_image_model", &request.selected_image_model),
+        ("selected_i2i_model", &request.selected_i2i_model),
+    ] {
+        let Some(name) = name.as_deref().map(str::trim).filter(|name| !name.is_empty()) else { continue };
+        if model(context, name).await?.is_none() {
+            let name: String = name.chars().take(100).collect();
+            warnings.push(format!("{field}: there is no {name:?}; the default model draws"));
+        }
+    }
+    Ok(warnings)
+}
+
 /// Draws once the reply is complete.
 pub fn after(context: &Context, running: Arc<ReplyHandle>, scene: SceneRequest) {
     let context = context.clone();

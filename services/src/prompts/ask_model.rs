@@ -46,12 +46,21 @@ fn within(chosen: &Chosen, text: &str, share: usize) -> String {
     text
 }
 
+/// An answer, and who gave it.
+#[derive(Debug)]
+pub struct Answer<T> {
+    /// What was said.
+    pub said: T,
+    /// The model that said it; another one than the chosen one may have stood in.
+    pub model: String,
+}
+
 /// The answer as text.
 pub async fn text(
     context: &Context,
     chosen: &Chosen,
     question: Question<'_>,
-) -> Result<String, ServiceError> {
+) -> Result<Answer<String>, ServiceError> {
     answer(context, chosen, question, None).await
 }
 
@@ -61,8 +70,8 @@ pub async fn object(
     chosen: &Chosen,
     question: Question<'_>,
     schema: Json,
-) -> Result<Json, ServiceError> {
-    let text = if chosen.provider == "local" {
+) -> Result<Answer<Json>, ServiceError> {
+    let Answer { said, model } = if chosen.provider == "local" {
         answer(context, chosen, question, Some(schema)).await?
     } else {
         // Not every remote server takes a schema, but each reads instructions.
@@ -74,7 +83,8 @@ pub async fn object(
     };
     let unusable =
         || ServiceError::new(Kind::Upstream, "the model gave no usable JSON").with("code", "UNUSABLE_ANSWER");
-    first_object(&text).ok_or_else(unusable)
+    let said = first_object(&said).ok_or_else(unusable)?;
+    Ok(Answer { said, model })
 }
 
 async fn answer(
@@ -82,7 +92,7 @@ async fn answer(
     chosen: &Chosen,
     question: Question<'_>,
     json_schema: Option<Json>,
-) -> Result<String, ServiceError> {
+) -> Result<Answer<String>, ServiceError> {
     let system = ChatMessage::new(Role::System, within(chosen, question.system, 4));
     let mut user = ChatMessage::new(Role::User, within(chosen, question.user, 4));
     user.images.extend(question.image);
@@ -94,8 +104,8 @@ async fn answer(
         user: asker(context),
         call: CallOf::new(context.claims.user_id, question.purpose),
     };
-    let (text, _) = context.services.chat.engines().complete(chosen, completion).await?;
-    Ok(text.trim().to_string())
+    let (text, outcome) = context.services.chat.engines().complete(chosen, completion).await?;
+    Ok(Answer { said: text.trim().to_string(), model: chosen.answered(&outcome) })
 }
 
 /// The first JSON object in a text that may have words or fences around it.

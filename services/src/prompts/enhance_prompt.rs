@@ -5,9 +5,9 @@ use models::Value;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
-use crate::prompts::ask_model::{self, Question};
+use crate::prompts::ask_model::{self, Answer, Question};
 use crate::prompts::enhance_request::{EnhanceRequest, enhancer, target};
-use crate::prompts::enhance_scene::{self, EnhancedScene};
+use crate::prompts::enhance_scene::{self, EnhancedScene, EnhancedStarters};
 use crate::prompts::templates::{self, Template};
 
 /// What an enhancement that failed is called.
@@ -21,7 +21,7 @@ pub enum Enhanced {
     /// A scene.
     Scene(Box<EnhancedScene>),
     /// Lines to begin a scene with.
-    Starters(Vec<String>),
+    Starters(EnhancedStarters),
 }
 
 /// A prompt that was enhanced, or is as it was, with the reason in `strategy`.
@@ -45,6 +45,8 @@ pub struct EnhancedPrompt {
     pub from_cache: bool,
     /// About so many tokens it is, for picture models.
     pub tokens: usize,
+    /// Why it could not be enhanced, where it is as it was.
+    pub problem: Option<String>,
 }
 
 /// Enhances a prompt, or what a request names instead.
@@ -69,6 +71,7 @@ pub async fn enhance(context: &Context, mut request: EnhanceRequest) -> Result<E
         rating,
         is_cut: false,
         from_cache: false,
+        problem: None,
         request: request.clone(),
     };
     if request.metadata["reference_mode"] == "modify" {
@@ -76,15 +79,17 @@ pub async fn enhance(context: &Context, mut request: EnhanceRequest) -> Result<E
         return Ok(Enhanced::Prompt(Box::new(done(prompt, "modify_flow", Some("modify_flow")))));
     }
     let Some(template) = template(context, &request, rating).await? else {
-        return Ok(Enhanced::Prompt(Box::new(done(request.prompt.clone(), "no_template_available", None))));
+        let same = done(request.prompt.clone(), "no_template_available", None);
+        let problem = Some("there is no active template for this kind of prompt".into());
+        return Ok(Enhanced::Prompt(Box::new(EnhancedPrompt { problem, ..same })));
     };
     let from_cache = template.source == "cache";
-    let (prompt, model) = match rewrite(context, &request, &template).await {
-        Ok((prompt, model)) => (prompt, Some(model)),
+    let (prompt, model, problem) = match rewrite(context, &request, &template).await {
+        Ok(Answer { said, model }) => (said, Some(model), None),
         Err(error) => {
             // A prompt that is not enhanced is still a prompt.
             tracing::warn!(%error, "a prompt could not be enhanced");
-            (request.prompt.clone(), None)
+            (request.prompt.clone(), None, Some(error.to_string()))
         }
     };
     content_rules::check(rating, "the enhanced prompt", &prompt)?;
@@ -95,7 +100,7 @@ pub async fn enhance(context: &Context, mut request: EnhanceRequest) -> Result<E
     };
     let (prompt, is_cut) = trim(&prompt, template.token_limit.unwrap_or(512));
     let enhanced = done(prompt, strategy, Some(&template.name));
-    Ok(Enhanced::Prompt(Box::new(EnhancedPrompt { model, is_cut, from_cache, ..enhanced })))
+    Ok(Enhanced::Prompt(Box::new(EnhancedPrompt { model, is_cut, from_cache, problem, ..enhanced })))
 }
 
 async fn template(
@@ -139,15 +144,15 @@ async fn rewrite(
     context: &Context,
     request: &EnhanceRequest,
     template: &Template,
-) -> Result<(String, String), ServiceError> {
+) -> Result<Answer<String>, ServiceError> {
     let chosen = enhancer(context, request).await?;
     let limit = template.token_limit.unwrap_or(2000);
     let question = Question::new("enhance-prompt", &template.system_prompt, &request.prompt, limit.min(2000));
-    let text = ask_model::text(context, &chosen, question).await?;
-    if text.is_empty() {
+    let answer = ask_model::text(context, &chosen, question).await?;
+    if answer.said.is_empty() {
         return Err(ServiceError::new(Kind::Upstream, "the model said nothing"));
     }
-    Ok((text, chosen.full_name()))
+    Ok(answer)
 }
 
 /// About so many tokens a text is, for picture models.

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use crate::context::Context;
 use crate::error::ServiceError;
-use crate::prompts::ask_model::{self, Question};
+use crate::prompts::ask_model::{self, Answer, Question};
 use crate::prompts::enhance_request::{EnhanceRequest, enhancer};
 use crate::prompts::templates;
 
@@ -42,6 +42,17 @@ pub struct EnhancedScene {
     pub model: Option<String>,
     /// Its rating.
     pub rating: ContentRating,
+    /// Why no model wrote it, where none did.
+    pub problem: Option<String>,
+}
+
+/// Lines to begin a scene with.
+#[derive(Debug)]
+pub struct EnhancedStarters {
+    /// The lines.
+    pub lines: Vec<String>,
+    /// Why some of them are not the model's.
+    pub problem: Option<String>,
 }
 
 /// `scene_creation`.
@@ -69,12 +80,16 @@ pub(crate) async fn create(
         "required": ["enhanced_description", "scene_prompt", "suggested_tags", "suggested_scenario_type"],
         "additionalProperties": false,
     });
-    let made = match &chosen {
+    let made = match chosen {
         Ok(chosen) => {
             let question = Question::new("enhance-prompt", &template.system_prompt, &request.prompt, 500);
-            ask_model::object(context, chosen, question, schema).await.ok()
+            ask_model::object(context, &chosen, question, schema).await
         }
-        Err(_) => None,
+        Err(error) => Err(error),
+    };
+    let (made, model, problem) = match made {
+        Ok(Answer { said, model }) => (Some(said), Some(model), None),
+        Err(error) => (None, None, Some(error.to_string())),
     };
     let text = |name: &str| {
         let text = made.as_ref().and_then(|made| made[name].as_str()).map(str::trim);
@@ -94,8 +109,9 @@ pub(crate) async fn create(
         tags: ask_model::texts(&made_or_null["suggested_tags"], TAGS_MAX),
         kind: kind.map(str::to_string),
         template: template.name,
-        model: chosen.ok().filter(|_| made.is_some()).map(|chosen| chosen.full_name()),
+        model,
         rating,
+        problem,
     })
 }
 
@@ -104,7 +120,7 @@ pub(crate) async fn starters(
     context: &Context,
     request: &EnhanceRequest,
     rating: ContentRating,
-) -> Result<Vec<String>, ServiceError> {
+) -> Result<EnhancedStarters, ServiceError> {
     let count =
         request.metadata["generate_count"].as_u64().unwrap_or(3).clamp(1, STARTERS_MAX as u64) as usize;
     let template = templates::of_use_case(context, "scene_starters", rating, BEGIN).await?;
@@ -118,13 +134,19 @@ pub(crate) async fn starters(
     let made = match enhancer(context, request).await {
         Ok(chosen) => {
             let question = Question::new("enhance-prompt", &template.system_prompt, &user, 400);
-            ask_model::object(context, &chosen, question, schema).await.ok()
+            ask_model::object(context, &chosen, question, schema).await
         }
-        Err(_) => None,
+        Err(error) => Err(error),
     };
-    let mut starters = made.map(|made| ask_model::texts(&made["starters"], count)).unwrap_or_default();
+    let (mut starters, mut problem) = match made {
+        Ok(made) => (ask_model::texts(&made.said["starters"], count), None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
     starters.retain(|line| content_rules::check(rating, "a starter", line).is_ok());
     let missing = count.saturating_sub(starters.len());
+    if missing > 0 && problem.is_none() {
+        problem = Some(format!("the model wrote only {} lines that can be used", starters.len()));
+    }
     starters.extend(FALLBACK.iter().cycle().take(missing).map(ToString::to_string));
-    Ok(starters)
+    Ok(EnhancedStarters { lines: starters, problem })
 }

@@ -76,7 +76,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
         temperature: 0.9,
         ..Question::new("character-suggestions", &template.system_prompt, &user, 900)
     };
-    let made = ask_model::object(&call.context, &chosen, question, schema).await?;
+    let ask_model::Answer { said: made, model } =
+        ask_model::object(&call.context, &chosen, question, schema).await?;
     let mut refused = Ok(());
     each_text(&made, &mut |text| {
         if refused.is_ok() {
@@ -95,7 +96,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     ok(json!({
         "success": true,
         "suggestions": suggestions,
-        "model_used": chosen.full_name(),
+        "model_used": model,
         "model_display_name": chosen.display_name,
         "processing_time_ms": started.elapsed().as_millis() as u64,
     }))

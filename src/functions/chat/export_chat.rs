@@ -10,6 +10,7 @@ use axum::response::IntoResponse;
 use cards::ChatFile;
 use models::{Claims, Command, Row, Value};
 use serde::Deserialize;
+use services::conversations::participants::names_of_others;
 use services::rows::{position, table};
 use store::blob::BlobHash;
 use store::query::{Limits, Query, Reader};
@@ -111,9 +112,11 @@ fn names(store: &Store, user: Uuid, conversation: &Row) -> Result<Names, Functio
         };
         Ok(row.and_then(|row| row[characters.at("name")].as_str().map(str::to_string)))
     };
-    let user = match named("user_character_id")? {
+    let person = match named("user_character_id")? {
         Some(name) => name,
         None => story_name(store, user)?,
     };
-    Ok(Names { user, character: named("character_id")?.unwrap_or_else(|| "Assistant".into()) })
+    let character = named("character_id")?.unwrap_or_else(|| "Assistant".into());
+    let id = conversation[conversations.at("id")].as_uuid().unwrap_or_default();
+    Ok(Names { user: person, character, others: names_of_others(store, user, id)? })
 }

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
-use services::conversations::repeat_turn::{again, find, unanswered};
+use services::conversations::repeat_turn::{GREETING, again, find, unanswered};
 use services::ids::uuid;
 use uuid::Uuid;
 
@@ -51,7 +51,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
     .await?;
     if is_reply {
         prepared.turn.replaces = Some(id);
-        prepared.turn.message_type = message["message_type"].as_str().unwrap_or("text").to_string();
+        // What a model writes in place of a greeting is none.
+        if message["message_type"] != GREETING {
+            prepared.turn.message_type = message["message_type"].as_str().unwrap_or("text").to_string();
+        }
     }
     let body = turn_body::of(&prepared);
     let running = call.context.services.chat.turn(prepared.turn).await?;

@@ -18,16 +18,22 @@ pub(crate) async fn run(call: Call) -> Outcome {
         let greeting = beginning.opening.write(&call.context).await?;
         let greeting = greeting.ok_or_else(|| roleplay_turn::missing("message"))?;
         let running = greeting.reply.clone();
+        let mut warnings = Vec::new();
         if let Some(request) = wanted {
+            warnings =
+                scene_picture::warnings(&call.context, running.user_id, &facts.character, &request).await?;
             let (user, conversation) = (running.user_id, running.conversation_id);
             let (character, persona, tier) = (facts.character, facts.persona, facts.tier);
             let scene = SceneRequest { user, conversation, character, persona, tier, request };
             scene_picture::after(&call.context, running.clone(), scene);
         }
-        let body = turn_body::of_greeting(greeting, request.scene_generation);
+        let body = turn_body::of_greeting(greeting, request.scene_generation, warnings);
         return chat_answer::answer(running, events, body).await;
     }
     let prepared = roleplay_turn::prepare_in(&call.context, request, &beginning.conversation).await?;
+    if let Some(request) = &wanted {
+        call.warnings.extend(scene_picture::unknown_models(&call.context, request).await?);
+    }
     beginning.opening.write(&call.context).await?;
     let body = turn_body::of(&prepared);
     let turn = prepared.turn;

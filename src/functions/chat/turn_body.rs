@@ -88,7 +88,8 @@ fn of_roleplay(turn: &Turn, draws_scene: bool, warnings: Vec<String>) -> Body {
 }
 
 /// The answer when a greeting is all of it: no model was asked.
-pub(crate) fn of_greeting(greeting: Greeting, draws_scene: bool) -> Body {
+/// `warnings` are about the picture of the scene.
+pub(crate) fn of_greeting(greeting: Greeting, draws_scene: bool, warnings: Vec<String>) -> Body {
     let started = std::time::Instant::now();
     Box::new(move |ended: &ReplyOutcome| {
         let mut body = json!({
@@ -107,6 +108,9 @@ pub(crate) fn of_greeting(greeting: Greeting, draws_scene: bool) -> Body {
             "usedFallback": false,
         });
         mark_scene_pending(&mut body, draws_scene);
+        if !warnings.is_empty() {
+            body["warnings"] = json!(warnings);
+        }
         body
     })
 }

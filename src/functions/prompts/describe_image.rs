@@ -8,7 +8,7 @@ use actors::language::Chosen;
 use serde_json::{Value as Json, json};
 use services::age_gate;
 use services::files::picture_for_model;
-use services::prompts::ask_model::{self, Question};
+use services::prompts::ask_model::{self, Answer, Question};
 use services::prompts::templates;
 
 use crate::functions::error::FunctionError;
@@ -34,8 +34,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let chosen = call.context.services.chat.engines().choose_vision(name).await?;
     let prompt = body["originalPrompt"].as_str().unwrap_or_default();
     content_rules::check(tier, "originalPrompt", prompt)?;
-    let data = match look(&call, &chosen, image, &mode, prompt, tier).await {
-        Ok(data) => data,
+    let Answer { said: data, model } = match look(&call, &chosen, image, &mode, prompt, tier).await {
+        Ok(answer) => answer,
         // The caller's screen shows this one beside the picture.
         Err(error) if error.body["code"] == "UNUSABLE_ANSWER" || error.body["code"] == "EMPTY_REPLY" => {
             return ok(json!({"success": false, "error": error.body["error"]}));
@@ -45,7 +45,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     ok(json!({
         "success": true,
         "data": data,
-        "model_used": chosen.full_name(),
+        "model_used": model,
         "model_display_name": chosen.display_name,
         "processing_time_ms": started.elapsed().as_millis() as u64,
     }))
@@ -59,7 +59,7 @@ pub(crate) async fn look(
     mode: &str,
     prompt: &str,
     tier: ContentRating,
-) -> Result<Json, FunctionError> {
+) -> Result<Answer<Json>, FunctionError> {
     let use_case = if mode == "scoring" { "prompt_scoring" } else { "describe_image" };
     let template = templates::of_use_case(&call.context, use_case, tier, OTHERWISE).await?;
     let user = match mode {
@@ -71,25 +71,25 @@ pub(crate) async fn look(
     let mut question =
         Question { temperature: 0.2, ..Question::new("describe-image", &template.system_prompt, user, 700) };
     question.image = Some(image);
-    let data = match mode {
+    let answer = match mode {
         "caption" | "detailed" => {
-            let text = ask_model::text(&call.context, chosen, question).await?;
+            let Answer { said: text, model } = ask_model::text(&call.context, chosen, question).await?;
             if text.is_empty() {
                 let error = FunctionError::new(axum::http::StatusCode::BAD_GATEWAY, "the model said nothing");
                 return Err(error.with("code", "EMPTY_REPLY"));
             }
-            json!({ "text": text })
+            Answer { said: json!({ "text": text }), model }
         }
         _ => ask_model::object(&call.context, chosen, question, schema(mode)).await?,
     };
     let mut refused = Ok(());
-    each_text(&data, &mut |text| {
+    each_text(&answer.said, &mut |text| {
         if refused.is_ok() {
             refused = content_rules::check(tier, "the description", text);
         }
     });
     refused?;
-    Ok(data)
+    Ok(answer)
 }
 
 fn schema(mode: &str) -> Json {

@@ -29,11 +29,21 @@ const FIELDS: [&str; 12] = [
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     let body = call.read_fields(&FIELDS)?;
-    ok(match enhance(&call.context, EnhanceRequest::read(&body)).await? {
-        Enhanced::Prompt(prompt) => prompt_json(&prompt, started),
-        Enhanced::Scene(scene) => scene_json(&scene),
-        Enhanced::Starters(starters) => json!({"success": true, "starters": starters}),
-    })
+    let (what, problem, answer) = match enhance(&call.context, EnhanceRequest::read(&body)).await? {
+        Enhanced::Prompt(prompt) => {
+            ("the prompt is as it was", prompt.problem.clone(), prompt_json(&prompt, started))
+        }
+        Enhanced::Scene(scene) => {
+            ("the scene is the idea as it was", scene.problem.clone(), scene_json(&scene))
+        }
+        Enhanced::Starters(starters) => (
+            "lines of the program stand in for the model's",
+            starters.problem,
+            json!({"success": true, "starters": starters.lines}),
+        ),
+    };
+    call.warnings.extend(problem.map(|reason| format!("{what}: {reason}")));
+    ok(answer)
 }
 
 fn prompt_json(made: &EnhancedPrompt, started: Instant) -> Json {

@@ -75,11 +75,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
         temperature: 0.8,
         ..Question::new("scene-narrative", &template.system_prompt, &user, 400)
     };
-    let narrative = ask_model::text(&call.context, &chosen, question).await?;
+    let ask_model::Answer { said: narrative, model } =
+        ask_model::text(&call.context, &chosen, question).await?;
     content_rules::check(tier, "the narrative", &narrative)?;
-    ok(
-        json!({"success": true, "narrative": narrative, "sceneContext": scene, "model_used": chosen.full_name()}),
-    )
+    ok(json!({"success": true, "narrative": narrative, "sceneContext": scene, "model_used": model}))
 }
 
 fn add(lines: &mut Vec<String>, label: &str, value: &Json) {

@@ -54,7 +54,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let tier = age_gate::rating(&call.context, "metadata.contentType", mode)?;
     let chosen =
         call.context.services.chat.engines().choose_vision(scoring["visionModelId"].as_str()).await?;
-    let analysis = describe_image::look(&call, &chosen, image, "scoring", prompt, tier).await?;
+    let analysis = describe_image::look(&call, &chosen, image, "scoring", prompt, tier).await?.said;
     let score = |name: &str| {
         let given = analysis[name].as_f64().filter(|score| *score > 0.0).unwrap_or(3.0);
         given.clamp(1.0, 5.0)

@@ -93,12 +93,18 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
         Ok(chosen) => {
             let question =
                 Question::new("storyboard-ai-assist", &template.system_prompt, &user, 120 * count.min(16));
-            ask_model::object(&call.context, &chosen, question, schema).await.ok()
+            ask_model::object(&call.context, &chosen, question, schema).await.map_err(FunctionError::from)
         }
-        Err(_) => None,
+        Err(error) => Err(error),
     };
-    let mut beats =
-        made.and_then(|mut made| made["beats"].as_array_mut().map(std::mem::take)).unwrap_or_default();
+    let mut problem = None;
+    let mut beats = match made {
+        Ok(mut made) => made.said["beats"].as_array_mut().map(std::mem::take).unwrap_or_default(),
+        Err(error) => {
+            problem = error.body["error"].as_str().map(str::to_string);
+            Vec::new()
+        }
+    };
     beats.truncate(count);
     let allowed = |beat: &Json| {
         let mut fine = true;
@@ -107,6 +113,8 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     };
     let is_fallback = beats.is_empty() || !beats.iter().all(allowed);
     if is_fallback {
+        let reason = problem.unwrap_or_else(|| "the model wrote none that can be used".into());
+        call.warnings.extend([format!("the beats are a plain division of the story: {reason}")]);
         let about = if story.is_empty() { title } else { story };
         let part = |number: usize| json!({"description": format!("Part {} of {count}: {about}", number + 1), "mood": "neutral", "suggestedPrompt": about});
         beats = (0..count).map(part).collect();
@@ -154,11 +162,11 @@ async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outc
     let chosen = engine(call).await?;
     let question = Question::new("storyboard-ai-assist", &template.system_prompt, &user, 300);
     let made = ask_model::object(&call.context, &chosen, question, schema).await?;
-    let prompts = ask_model::texts(&made["prompts"], PROMPTS);
+    let prompts = ask_model::texts(&made.said["prompts"], PROMPTS);
     for prompt in &prompts {
         content_rules::check(tier, "a prompt", prompt)?;
     }
-    ok(json!({"success": true, "prompts": prompts, "suggestions": prompts, "model_used": chosen.full_name()}))
+    ok(json!({"success": true, "prompts": prompts, "suggestions": prompts, "model_used": made.model}))
 }
 
 /// Rules, no model: how the next clip is best made.
@@ -199,10 +207,17 @@ async fn enhance_prompt(call: &Call, input: &Json, tier: ContentRating) -> Outco
             Question::new("storyboard-ai-assist", ENHANCE, prompt, 200),
         )
         .await
-        .ok(),
-        Err(_) => None,
+        .map_err(FunctionError::from),
+        Err(error) => Err(error),
     };
-    let made = made.filter(|made| !made.is_empty() && content_rules::check(tier, "the prompt", made).is_ok());
+    let usable = |made: &String| !made.is_empty() && content_rules::check(tier, "the prompt", made).is_ok();
+    let problem = match &made {
+        Ok(made) if usable(&made.said) => None,
+        Ok(_) => Some("the model wrote nothing that can be used".to_string()),
+        Err(error) => error.body["error"].as_str().map(str::to_string),
+    };
+    call.warnings.extend(problem.map(|reason| format!("the prompt is as it was: {reason}")));
+    let made = made.ok().map(|made| made.said).filter(usable);
     ok(json!({
         "success": true, "originalPrompt": prompt, "enhancedPrompt": made.as_deref().unwrap_or(prompt),
         "enhanced": made.is_some(),

@@ -172,7 +172,7 @@ fn the_documents_queries_are_answered_by_indexes() {
         &server,
         &cast,
         &query,
-        "index idx_character_scenes_character_id (character_id), sorted; characters by key",
+        "index idx_character_scenes_character (character_id), sorted; characters by key",
     );
     check_statistics(&cast, &rows);
     // The same asked from the characters' side.

@@ -13,6 +13,7 @@ pub mod expr;
 pub mod file;
 pub mod job_scheduler;
 pub mod json;
+mod orders;
 pub mod policy;
 pub mod project;
 pub mod schema;

@@ -95,6 +95,8 @@ pub struct IndexInfo {
     pub unique: bool,
     /// NULLs count as equal.
     pub nulls_equal: bool,
+    /// It serves an order that screens ask for and stands in no document.
+    pub is_own: bool,
 }
 
 impl IndexInfo {
@@ -283,8 +285,12 @@ impl TableInfo {
                 filter: None,
                 unique: false,
                 nulls_equal: false,
+                is_own: false,
             });
         }
+        let own = info.listed_orders().into_iter().chain(info.declared_orders()?);
+        own.collect::<Vec<_>>().into_iter().for_each(|parts| info.add_own_index(parts));
+        info.drop_prefixes();
         Ok(info)
     }
 
@@ -329,6 +335,7 @@ impl TableInfo {
                 filter: None,
                 unique: true,
                 nulls_equal: table.unique_nulls_not_distinct,
+                is_own: false,
             });
         }
         for index in table.indexes {
@@ -345,12 +352,13 @@ impl TableInfo {
                 filter,
                 unique: index.is_unique,
                 nulls_equal: false,
+                is_own: false,
             });
         }
         Ok(())
     }
 
-    fn key_part(&self, text: &str) -> Result<KeyPart, String> {
+    pub(crate) fn key_part(&self, text: &str) -> Result<KeyPart, String> {
         let inner = text.strip_prefix("coalesce(").and_then(|rest| rest.strip_suffix(",'')"));
         let (name, descending) = match inner.unwrap_or(text).split_once(' ') {
             Some((name, "desc")) => (name, true),

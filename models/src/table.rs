@@ -89,6 +89,8 @@ pub struct Table {
     pub indexes: &'static [Index],
     /// Columns by which the server itself looks rows up; each has an index.
     pub lookups: &'static [&'static str],
+    /// Orders by which screens list rows and that neither the document nor the policy names; each has an index.
+    pub listed_by: &'static [&'static [&'static str]],
     /// Who may do what.
     pub policies: Policies,
     /// Columns that only named callers may write.
@@ -123,6 +125,7 @@ pub const TABLE: Table = Table {
     soft_references: &[],
     indexes: &[],
     lookups: &[],
+    listed_by: &[],
     policies: Policies { select: "never", insert: "never", update: "never", delete: "never" },
     guarded_columns: &[],
     triggers: &[],

@@ -46,3 +46,57 @@ fn every_foreign_key_has_an_index() {
         }
     }
 }
+
+/// Indexes of ours stand beside the document's, are marked, and serve the newest rows of whatever a policy binds.
+#[test]
+fn every_table_with_an_owner_and_a_time_lists_the_newest_of_one_owner_by_an_index() {
+    let documented: Vec<String> = document()
+        .iter()
+        .flat_map(|table| table["indexes"].as_array().cloned().unwrap_or_default())
+        .filter_map(|index| index["name"].as_str().map(str::to_string))
+        .collect();
+    let mut owned = 0;
+    for table in &models::schema().tables {
+        for index in &table.indexes {
+            let is_documented = documented.contains(&index.names[0]);
+            assert!(!(index.is_own && is_documented), "{} is the document's", index.names[0]);
+        }
+        let (Some(owner), Some(time)) = (table.column("user_id"), table.column("created_at")) else {
+            continue;
+        };
+        if !table.table.policies.select.contains("owner(user_id)") {
+            continue;
+        }
+        owned += 1;
+        let serves = |index: &models::schema::IndexInfo| {
+            let columns: Vec<usize> = index.parts.iter().map(|part| part.column).collect();
+            index.filter.is_none() && columns == [owner, time]
+        };
+        assert!(table.indexes.iter().any(serves), "{}", table.name());
+    }
+    assert!(owned > 20, "{owned}");
+}
+
+/// What one index finds, another that begins with it finds as well, so it costs writes for nothing.
+#[test]
+fn no_index_is_the_beginning_of_another() {
+    for table in &models::schema().tables {
+        let plain = || {
+            table
+                .indexes
+                .iter()
+                .filter(|index| index.filter.is_none() && index.kind == models::table::IndexKind::Btree)
+        };
+        for index in plain().filter(|index| !index.unique) {
+            let longer = plain()
+                .find(|other| other.parts.len() > index.parts.len() && other.parts.starts_with(&index.parts));
+            assert!(
+                longer.is_none(),
+                "{}: {:?} and {:?}",
+                table.name(),
+                index.names,
+                longer.map(|it| &it.names)
+            );
+        }
+    }
+}

@@ -35,6 +35,11 @@ pub(crate) fn value(value: &Value, descending: bool, out: &mut Vec<u8>) {
     }
 }
 
+/// What every value but NULL begins with.
+pub(crate) fn present(descending: bool) -> u8 {
+    if descending { !PRESENT } else { PRESENT }
+}
+
 fn body(value: &Value, out: &mut Vec<u8>) {
     if value.is_null() {
         out.push(NULL);

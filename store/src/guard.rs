@@ -142,7 +142,7 @@ fn holds(
     }
 }
 
-fn is_caller(caller: &Caller, value: &Value) -> bool {
+pub(crate) fn is_caller(caller: &Caller, value: &Value) -> bool {
     caller.claims.user_id.is_some() && value.as_uuid() == caller.claims.user_id
 }
 
@@ -152,7 +152,7 @@ fn is_in_own_folder(caller: &Caller, path: &Value) -> bool {
     caller.claims.user_id.is_some_and(|user| folder == Some(user.to_string().as_str()))
 }
 
-fn via(
+pub(crate) fn via(
     reads: &Reads,
     caller: &Caller,
     table: &TableInfo,
@@ -190,77 +190,4 @@ fn via(
         parents.insert(question, answer);
     }
     Ok(Some(answer))
-}
-
-/// A condition that every row which the caller may touch satisfies, for choosing an index; never instead of
-/// [`allows`].
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Implied {
-    /// No row at all.
-    Nothing,
-    /// Nothing is known.
-    Anything,
-    /// All of these columns have these values.
-    Equal(Vec<(usize, Value)>),
-}
-
-/// What `command`'s policy implies about the rows of `table` for this caller.
-pub(crate) fn implied(
-    reads: &Reads,
-    caller: &Caller,
-    table: &TableInfo,
-    command: Command,
-) -> Result<Implied, StoreError> {
-    if caller.claims.is_service() {
-        Ok(Implied::Anything)
-    } else {
-        implies(reads, caller, table, table.rule(command))
-    }
-}
-
-fn implies(reads: &Reads, caller: &Caller, table: &TableInfo, rule: &Rule) -> Result<Implied, StoreError> {
-    let fact = |truth: bool| if truth { Implied::Anything } else { Implied::Nothing };
-    Ok(match rule {
-        Rule::Or(parts) => {
-            let mut left = Implied::Nothing;
-            // The owner's branch first: most callers then need no look at their role.
-            for part in parts
-                .iter()
-                .filter(|part| **part != Rule::Admin)
-                .chain(parts.iter().filter(|part| **part == Rule::Admin))
-            {
-                let next = implies(reads, caller, table, part)?;
-                left = match (left, next) {
-                    (Implied::Nothing, other) | (other, Implied::Nothing) => other,
-                    (left, right) if left == right => left,
-                    _ => return Ok(Implied::Anything),
-                };
-            }
-            left
-        }
-        Rule::And(parts) => {
-            let mut equal = Vec::new();
-            for part in parts {
-                match implies(reads, caller, table, part)? {
-                    Implied::Nothing => return Ok(Implied::Nothing),
-                    Implied::Anything => {}
-                    Implied::Equal(more) => equal.extend(more),
-                }
-            }
-            if equal.is_empty() { Implied::Anything } else { Implied::Equal(equal) }
-        }
-        Rule::Owner(column) => match caller.claims.user_id {
-            None => Implied::Nothing,
-            Some(user) => Implied::Equal(vec![(table.at(column), Value::Uuid(user))]),
-        },
-        Rule::Via { owner: None, .. } => Implied::Anything,
-        Rule::Folder(_) | Rule::Via { .. } | Rule::Authenticated => fact(caller.claims.user_id.is_some()),
-        Rule::AgeVerified => fact(caller.is_age_verified(reads)?),
-        Rule::Admin => fact(caller.is_admin(reads)?),
-        Rule::Service | Rule::Never => Implied::Nothing,
-        Rule::Null(column) => Implied::Equal(vec![(table.at(column), Value::Null)]),
-        Rule::IsTrue(column) => Implied::Equal(vec![(table.at(column), Value::Bool(true))]),
-        Rule::Equals(column, text) => Implied::Equal(vec![(table.at(column), Value::text(text))]),
-        Rule::Not(_) => Implied::Anything,
-    })
 }

@@ -20,6 +20,7 @@ mod flush;
 pub mod folder;
 mod free_space;
 pub mod guard;
+mod implied;
 mod keys;
 mod log_scan;
 mod log_tail;

@@ -73,6 +73,8 @@ impl Store {
             drop_entries(tree, *table, *index)?;
         }
         for (table, index) in &numbered.to_fill {
+            // An earlier filling may not have come to its end, and rows may have changed since.
+            drop_entries(tree, ids[*table].id, ids[*table].indexes[*index])?;
             fill_index(tree, schema, &ids, &blobs, *table, *index)?;
         }
         opened.indexes_filled = numbered.to_fill.len();
@@ -188,6 +190,41 @@ mod tests {
         tree_of(&store).insert(keys::LAYOUT, &[1]).expect("a write");
         let refused = check_layout(&tree_of(&store));
         assert!(matches!(refused, Err(StoreError::Open(reason)) if reason.contains("key layout 1")));
+    }
+
+    #[test]
+    fn an_index_that_was_left_half_filled_is_filled_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Store::open(folder.path(), models::schema(), &OpenOptions::default()).expect("a store");
+        let (store, opened) = open();
+        assert!(opened.indexes_filled > 0, "all of them, of no rows");
+        (1..=5).for_each(|id| keep(&store, id, "{}"));
+        // The catalogue does not know the index yet, one entry is there and one is of a row that has gone since.
+        let table = models::schema().known("user_library");
+        let is_newest = |index: &models::schema::IndexInfo| {
+            index.parts.iter().map(|part| table.table.columns[part.column].name).eq(["user_id", "created_at"])
+        };
+        let position = table.indexes.iter().position(is_newest).expect("an index");
+        let (ids, tree) = (&store.inner.ids[table.id], tree_of(&store));
+        let entries = || tree.scan_prefix(keys::prefix(ids.id, ids.indexes[position]));
+        assert_eq!(entries().count(), 5);
+        for (key, _) in entries().skip(1).flatten() {
+            tree.remove(key).expect("a removal");
+        }
+        let (mut stale, value) = entries().next().expect("an entry").expect("a pair");
+        stale[10] ^= 1;
+        tree.insert(stale, value).expect("a write");
+        let catalog = tree.get(keys::CATALOG).expect("a read").expect("a catalog");
+        let fingerprint = table.indexes[position].fingerprint(table);
+        let older = String::from_utf8_lossy(&catalog).replace(&fingerprint, "an index of before");
+        tree.insert(keys::CATALOG, older.as_bytes()).expect("a write");
+        drop((store, tree));
+        let (store, opened) = open();
+        assert_eq!(opened.indexes_filled, 1);
+        let report = store.check().expect("a report");
+        assert_eq!((report.faults, report.listed), (0, Vec::new()));
+        drop(store);
+        assert_eq!(open().1.indexes_filled, 0);
     }
 
     /// A row of `user_library` with this JSON.

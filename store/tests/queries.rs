@@ -38,7 +38,10 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
             };
             for user in 1..=USERS {
                 insert("auth.users", &[("id", uuid(user))])?;
-                insert("profiles", &[("id", uuid(user))])?;
+                insert("profiles", &[("id", uuid(user)), ("age_verified", Value::Bool(user == 1))])?;
+                let prompt = ("original_prompt", Value::text("fog"));
+                let kind = ("media_type", Value::text("image"));
+                insert("projects", &[("id", uuid(50 + user)), ("user_id", uuid(user)), prompt, kind])?;
             }
             let mut characters = Vec::new();
             for number in 0..CHARACTERS {
@@ -91,6 +94,8 @@ fn character(number: u128) -> Vec<(&'static str, Value)> {
         ("role", pick(&["ai", "user", "narrator"].map(Value::text), number / 3)),
         ("quick_start", pick(&truths(), number / 5)),
         ("is_public", pick(&truths(), number / 7)),
+        ("content_rating", Value::text(if number % 4 == 1 { "nsfw" } else { "sfw" })),
+        ("project_id", pick(&[uuid(51), uuid(52), Value::Null, Value::Null], number / 2)),
         ("likes_count", pick(&[-3, 0, 7].map(Value::Int), number / 2)),
         ("created_at", pick(&times(), number)),
     ]
@@ -340,8 +345,11 @@ fn claims(user: Option<u128>) -> Claims {
 /// The policies of both tables, in the test's own words.
 fn may_see(user: Option<u128>, character: &Row) -> bool {
     let characters = schema().known("characters");
-    let owned = character[characters.at("user_id")] == uuid(user.unwrap_or_default());
-    user.is_none() || owned || character[characters.at("is_public")] == Value::Bool(true)
+    let is = |column: &str, value: Value| character[characters.at(column)] == value;
+    let id = user.unwrap_or_default();
+    let owned = is("user_id", uuid(id)) || is("project_id", uuid(50 + id));
+    let of_age = is("content_rating", Value::text("sfw")) || id == 1;
+    user.is_none() || owned || (is("is_public", Value::Bool(true)) && of_age)
 }
 
 fn owner_of(user: Option<u128>, scene: &Row) -> bool {
@@ -366,6 +374,23 @@ proptest! {
         let table = schema().known("characters");
         let naive = WORLD.characters.iter().filter(|row| may_see(user, row)).collect();
         let asked = Asked { condition: &condition, order: &order, offset, limit };
+        compare(&claims(user), table, Query::all(table.id), &asked, naive)?;
+    }
+
+    /// Own ones, those of own projects and public ones are walked side by side.
+    #[test]
+    fn the_newest_characters_are_found_as_by_looking_at_each(
+        user in callers(),
+        condition in proptest::option::of(condition(character_columns())),
+        descending: bool,
+        offset in 0_u64..4,
+        limit in 0_u64..9,
+    ) {
+        let table = schema().known("characters");
+        let naive = WORLD.characters.iter().filter(|row| may_see(user, row)).collect();
+        let condition = condition.unwrap_or(Condition::And(Vec::new()));
+        let order = [("created_at", descending, descending)];
+        let asked = Asked { condition: &condition, order: &order, offset, limit: Some(limit) };
         compare(&claims(user), table, Query::all(table.id), &asked, naive)?;
     }
 
@@ -410,6 +435,29 @@ proptest! {
         let asked = Asked { condition: &condition, order: &order, offset: 0, limit };
         compare(&claims(user), table, query, &asked, naive)?;
     }
+}
+
+/// How rows are found.
+fn plan_of(user: Option<u128>, query: &Query) -> String {
+    let claims = claims(user);
+    let caller = Caller::new(&claims);
+    Reader::new(WORLD.store.reads(), &caller, Limits::default()).explain(query).expect("a plan")
+}
+
+#[test]
+fn the_newest_rows_are_walked_by_indexes() {
+    let newest = |table: &str| Query::all(schema().known(table).id).order("created_at", true).limit(20);
+    let all = newest("characters");
+    let own = all.clone().equal("user_id", uuid(2));
+    assert_eq!(plan_of(Some(2), &own), "index characters_user_id_created_at_idx (user_id)");
+    let public = "index characters_is_public_content_rating_created_at_idx (is_public, content_rating)";
+    let owned = "index characters_user_id_created_at_idx (user_id)";
+    let project = "index characters_project_id_created_at_idx (project_id)";
+    assert_eq!(plan_of(Some(3), &all), format!("merge of {owned} and {public} and {project}"));
+    assert_eq!(plan_of(Some(1), &all), format!("merge of {owned} and {public} and {public} and {project}"));
+    assert_eq!(plan_of(None, &all.clone().equal("is_public", Value::Bool(true))).find("scan"), None);
+    let scenes = newest("character_scenes").equal("character_id", uuid(101));
+    assert!(!plan_of(Some(1), &scenes).contains("sorted"), "{}", plan_of(Some(1), &scenes));
 }
 
 /// Identifiers are the client's to choose. The engine cannot scan backwards over keys with long runs of `ff`.

@@ -35,6 +35,7 @@ pub static CONVERSATIONS: Table = Table {
         index("idx_conversations_memory_tier", &["memory_tier"]),
     ],
     lookups: &["last_scene_image"],
+    listed_by: &[&["user_id", "updated_at desc"]],
     policies: Policies {
         select: "owner(user_id)",
         insert: "owner(user_id)",

@@ -96,6 +96,11 @@ impl Accumulator {
         Ok(())
     }
 
+    /// Takes so many rows in of which nothing else is asked.
+    pub fn add_rows(&mut self, rows: i64) {
+        self.count = self.count.saturating_add(rows);
+    }
+
     /// Bytes that it holds beyond its own size.
     pub fn bytes(&self) -> usize {
         super::reader::size(std::slice::from_ref(&self.extreme))

@@ -2,6 +2,7 @@
 //! keys and aggregates. Row policies apply to every row that a query touches, embedded ones included.
 
 mod aggregate;
+mod covered;
 mod embed;
 mod field;
 mod filter;
@@ -13,6 +14,7 @@ mod run;
 mod sort;
 mod text_search;
 mod tree;
+mod union;
 
 use models::Command;
 

@@ -12,14 +12,20 @@ use models::table::IndexKind;
 use models::{Command, TableInfo, Value};
 
 use super::filter::{Comparison, Filter, Is, Operator, Test};
-use super::{Embed, Link, Order, OrderBy, Query, Reader, run, schema};
+use super::{Embed, Link, Order, OrderBy, Query, Reader, run, schema, union};
 use crate::encode;
 use crate::error::StoreError;
-use crate::guard::{self, Implied};
+use crate::implied::{self, Implied};
 use crate::keys;
 
 /// Longest `in` list that becomes one range per value.
 const LISTED_MAX: usize = 200;
+/// Fewer pairs are looked at and sorted rather than more walked in order.
+const FEW: usize = 64;
+/// What a use of an index is worth: by a column that has one value, by an order that ends at a limit, by a unique key.
+pub(super) const BOUND: u32 = 10;
+pub(super) const ORDERED: u32 = 6;
+const UNIQUE: u32 = 1000;
 
 /// From, and up to but without; no end when there is none.
 pub(crate) type KeyRange = (Vec<u8>, Option<Vec<u8>>);
@@ -30,8 +36,12 @@ pub(crate) struct Plan {
     pub access: Access,
     /// Rows come in the order that the query asks for.
     pub ordered: bool,
+    /// Whatever the index has is a result, without a look at the rows.
+    pub covered: bool,
     /// Columns bound by equality, for people.
-    bound: Vec<usize>,
+    pub(super) bound: Vec<usize>,
+    /// The indexes of a union with the columns that each binds, for people.
+    pub(super) union: Vec<(usize, Vec<usize>)>,
 }
 
 /// Where the rows are found.
@@ -64,17 +74,26 @@ impl Plan {
 
     /// `nothing`, `key`, `index NAME (columns)`, `scan`; with `, sorted` when rows are sorted afterwards.
     pub fn describe(&self, table: &TableInfo) -> String {
-        let bound: Vec<&str> = self.bound.iter().map(|column| table.table.columns[*column].name).collect();
+        let names = |columns: &[usize]| {
+            let names: Vec<&str> = columns.iter().map(|column| table.table.columns[*column].name).collect();
+            names.join(", ")
+        };
+        let by_index = |index: usize, bound: &[usize]| {
+            format!("index {} ({})", table.indexes[index].names[0], names(bound))
+        };
+        if !self.union.is_empty() {
+            let parts: Vec<String> =
+                self.union.iter().map(|(index, bound)| by_index(*index, bound)).collect();
+            return format!("merge of {}", parts.join(" and "));
+        }
         let found = match &self.access {
             Access::Nothing => "nothing".to_string(),
             Access::Key(_) => "key".to_string(),
             Access::Ranges { index: None, ranges, .. } if ranges.len() == 1 && self.bound.is_empty() => {
                 "scan".to_string()
             }
-            Access::Ranges { index: None, .. } => format!("key range ({})", bound.join(", ")),
-            Access::Ranges { index: Some(index), .. } => {
-                format!("index {} ({})", table.indexes[*index].names[0], bound.join(", "))
-            }
+            Access::Ranges { index: None, .. } => format!("key range ({})", names(&self.bound)),
+            Access::Ranges { index: Some(index), .. } => by_index(*index, &self.bound),
         };
         if self.ordered { found } else { format!("{found}, sorted") }
     }
@@ -82,18 +101,18 @@ impl Plan {
 
 /// What is known of every result row.
 #[derive(Default)]
-struct Facts {
-    equal: HashMap<usize, Value>,
-    listed: HashMap<usize, Vec<Value>>,
+pub(super) struct Facts {
+    pub equal: HashMap<usize, Value>,
+    pub listed: HashMap<usize, Vec<Value>>,
     /// `(lower, upper)`, each with whether the bound itself is included.
-    ranges: HashMap<usize, (Bound, Bound)>,
+    pub ranges: HashMap<usize, (Bound, Bound)>,
     not_null: Vec<usize>,
     contains: Vec<(usize, Value)>,
 }
 
-struct Candidate {
-    score: u32,
-    plan: Plan,
+pub(super) struct Candidate {
+    pub score: u32,
+    pub plan: Plan,
 }
 
 /// Chooses.
@@ -105,7 +124,7 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
     let key = table.primary_key.iter().map(|column| facts.equal.get(column).cloned());
     if let Some(key) = key.collect::<Option<Vec<Value>>>() {
         let access = Access::Key(keys::primary_key_of(&key));
-        return Ok(Plan { access, ordered: true, bound: Vec::new() });
+        return Ok(Plan { access, covered: false, ..nothing() });
     }
     let key_parts: Vec<KeyPart> = table
         .primary_key
@@ -114,7 +133,7 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
         .collect();
     let ids = &reader.reads.ids[table.id];
     for command in commands {
-        match guard::implied(&reader.reads, reader.caller, table, *command)? {
+        match implied::implied(&reader.reads, reader.caller, table, *command)? {
             Implied::Nothing => return Ok(nothing()),
             Implied::Anything => {}
             Implied::Equal(equalities) => {
@@ -151,14 +170,53 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
     if query.order.is_empty() {
         best.plan.ordered = true;
     }
+    let is_served = best.plan.ordered && (query.order.is_empty() || best.plan.is_bounded());
+    if let ([command], false) = (commands, is_served || best.score >= UNIQUE)
+        && let Some(union) = union::candidate(reader, query, &facts, table, *command)?
+        && !(best.plan.is_bounded() && run::finds_few(reader, table, &best.plan.access, FEW)?)
+    {
+        return Ok(union.plan);
+    }
+    best.plan.covered = facts.is_covered(reader, query, commands, table, &best.plan)?;
     Ok(best.plan)
 }
 
-fn nothing() -> Plan {
-    Plan { access: Access::Nothing, ordered: true, bound: Vec::new() }
+pub(super) fn nothing() -> Plan {
+    let (bound, union) = (Vec::new(), Vec::new());
+    Plan { access: Access::Nothing, ordered: true, covered: true, bound, union }
 }
 
 impl Facts {
+    /// Whether every pair that a plan finds is a result.
+    fn is_covered(
+        &self,
+        reader: &Reader,
+        query: &Query,
+        commands: &[Command],
+        table: &TableInfo,
+        plan: &Plan,
+    ) -> Result<bool, StoreError> {
+        let filter = &query.filter;
+        let is_bound = match plan.access {
+            Access::Ranges { index: None, .. } => self.is_bound(table, filter, &plan.bound),
+            Access::Ranges { index: Some(index), .. } => {
+                let index = &table.indexes[index];
+                index.kind == IndexKind::Btree && self.covers(table, index, filter, &plan.bound)
+            }
+            Access::Nothing | Access::Key(_) => false,
+        };
+        if !is_bound || query.embeds.iter().any(|embed| embed.inner) {
+            return Ok(false);
+        }
+        let known = |column: usize| self.equal.get(&column).filter(|_| plan.bound.contains(&column)).cloned();
+        for command in commands {
+            if !implied::surely(&reader.reads, reader.caller, table, *command, &known)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn learn(&mut self, filter: &Filter) {
         match filter {
             Filter::And(parts) => parts.iter().for_each(|part| self.learn(part)),
@@ -284,7 +342,7 @@ impl Facts {
         for part in parts {
             if let Some(value) = self.equal.get(&part.column) {
                 prefixes.iter_mut().for_each(|prefix| append(part, value, prefix));
-                score += 10;
+                score += BOUND;
             } else if let Some(values) = self.listed.get(&part.column).filter(|_| !listed) {
                 listed = true;
                 score += 8;
@@ -296,13 +354,13 @@ impl Facts {
             used += 1;
         }
         if unique && used == parts.len() && !parts.is_empty() {
-            score += 1000;
+            score += UNIQUE;
         }
         let order = self.order_match(&query.order, &parts[used..]);
         let ordered = order.is_some();
         let descending = order.unwrap_or(false);
         if ordered && !query.order.is_empty() {
-            score += if query.limit.is_some() { 6 } else { 2 };
+            score += if query.limit.is_some() { ORDERED } else { 2 };
         }
         let merged = (ordered && !query.order.is_empty() && prefixes.len() > 1)
             .then(|| prefixes.iter().map(Vec::len).collect());
@@ -317,19 +375,32 @@ impl Facts {
         };
         Candidate {
             score,
-            plan: Plan { access: Access::Ranges { index, ranges, descending, merged }, ordered, bound },
+            plan: Plan {
+                access: Access::Ranges { index, ranges, descending, merged },
+                ordered,
+                covered: false,
+                bound,
+                union: Vec::new(),
+            },
+        }
+    }
+
+    /// Whether a term of an order names a column with one value.
+    pub(super) fn orders_nothing(&self, term: &Order) -> bool {
+        match &term.by {
+            OrderBy::Field(field) => field.plain().is_some_and(|column| self.equal.contains_key(&column)),
+            OrderBy::Embedded(..) | OrderBy::Output(_) => false,
         }
     }
 
     /// Whether an index whose next columns are `parts` gives the order: forwards (`false`) or backwards (`true`).
-    fn order_match(&self, order: &[Order], parts: &[KeyPart]) -> Option<bool> {
+    pub(super) fn order_match(&self, order: &[Order], parts: &[KeyPart]) -> Option<bool> {
         let mut parts = parts.iter();
         let mut direction = None;
         for term in order {
             let OrderBy::Field(field) = &term.by else { return None };
             let column = field.plain()?;
-            // A column with one value orders nothing.
-            if self.equal.contains_key(&column) {
+            if self.orders_nothing(term) {
                 continue;
             }
             let part = parts.next().filter(|part| part.column == column && !part.null_as_empty)?;
@@ -353,11 +424,12 @@ impl Facts {
         from.extend_from_slice(&element);
         let ranges = vec![(from.clone(), crate::open::prefix_end(&from))];
         let access = Access::Ranges { index: Some(position), ranges, descending: false, merged: None };
-        Some(Candidate { score: 9, plan: Plan { access, ordered: false, bound: vec![column] } })
+        let plan = Plan { access, ordered: false, covered: false, bound: vec![column], union: Vec::new() };
+        Some(Candidate { score: 9, plan })
     }
 }
 
-fn append(part: &KeyPart, value: &Value, prefix: &mut Vec<u8>) {
+pub(super) fn append(part: &KeyPart, value: &Value, prefix: &mut Vec<u8>) {
     if part.null_as_empty && value.is_null() {
         encode::value(&Value::text(""), part.descending, prefix);
     } else {
@@ -380,9 +452,10 @@ fn expand(prefixes: &[Vec<u8>], part: &KeyPart, values: &[Value]) -> Vec<Vec<u8>
 }
 
 /// A value and whether it is included itself.
-type Bound = Option<(Value, bool)>;
+pub(super) type Bound = Option<(Value, bool)>;
 
-fn bounded(prefix: &[u8], part: &KeyPart, (lower, upper): &(Bound, Bound)) -> (Vec<u8>, Option<Vec<u8>>) {
+/// Where the values within bounds lie; NULL is never within them.
+pub(super) fn bounded(prefix: &[u8], part: &KeyPart, (lower, upper): &(Bound, Bound)) -> KeyRange {
     // In a descending part the greater value comes first.
     let (first, last) = if part.descending { (upper, lower) } else { (lower, upper) };
     let edge = |value: &Value| {
@@ -390,18 +463,23 @@ fn bounded(prefix: &[u8], part: &KeyPart, (lower, upper): &(Bound, Bound)) -> (V
         encode::value(value, part.descending, &mut key);
         key
     };
+    let values = || {
+        let mut values = prefix.to_vec();
+        values.push(encode::present(part.descending));
+        values
+    };
     let long = |value: &Value| value.as_str().is_some_and(|text| text.len() > encode::TEXT_BYTES_MAX);
     let from = match first {
-        Some((value, _)) if long(value) => prefix.to_vec(),
+        Some((value, _)) if long(value) => values(),
         Some((value, true)) => edge(value),
         Some((value, false)) => encode::after_prefix(&edge(value)).unwrap_or_else(|| edge(value)),
-        None => prefix.to_vec(),
+        None => values(),
     };
     let to = match last {
-        Some((value, _)) if long(value) => encode::after_prefix(prefix),
+        Some((value, _)) if long(value) => encode::after_prefix(&values()),
         Some((value, true)) => encode::after_prefix(&edge(value)),
         Some((value, false)) => Some(edge(value)),
-        None => encode::after_prefix(prefix),
+        None => encode::after_prefix(&values()),
     };
     (from, to)
 }

@@ -1,5 +1,6 @@
 //! From admitted rows to result rows: members, order, page, total, groups.
 
+use std::cell::Cell;
 use std::cmp::Ordering;
 use std::collections::HashMap;
 
@@ -40,24 +41,27 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
     let mut result = Rows { columns: columns(query), ..Rows::default() };
     let mut held = Held::new("size of the result in bytes", reader);
     let table = &schema().tables[query.table];
-    let mut seen = 0;
+    let seen = Cell::new(0u64);
     let commands = &[Command::Select];
     let whole = is_whole(query, table);
     if plan.ordered {
-        run::each_by(reader, query, commands, plan, &mut |row| {
-            if seen >= query.offset && (result.rows.len() as u64) < limit {
+        let taken = Cell::new(0u64);
+        let is_wanted = || seen.get() >= query.offset && taken.get() < limit;
+        run::each_wanted(reader, query, commands, plan, &is_wanted, &mut |row| {
+            if let Some(row) = row.filter(|_| is_wanted()) {
                 let members = if whole { row } else { members(reader, query, table, &row)? };
                 held.add(reader::size(&members))?;
                 result.rows.push(members);
+                taken.set(taken.get() + 1);
             }
-            seen += 1;
-            Ok(count || seen < query.offset.saturating_add(limit))
+            seen.set(seen.get() + 1);
+            Ok(count || seen.get() < query.offset.saturating_add(limit))
         })?;
     } else {
         let wanted = usize::try_from(query.offset.saturating_add(limit)).unwrap_or(usize::MAX);
         let mut sorted = Sorted::new(reader, &query.order, wanted);
         run::each_by(reader, query, commands, plan, &mut |row| {
-            seen += 1;
+            seen.set(seen.get() + 1);
             let keys = sort_keys(reader, query, table, &row)?;
             sorted.add(keys, row).map(|()| true)
         })?;
@@ -67,7 +71,7 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
             result.rows.push(members);
         }
     }
-    result.total = count.then_some(seen);
+    result.total = count.then_some(seen.get());
     Ok(result)
 }
 
@@ -80,7 +84,18 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
     let fresh = || -> Vec<Accumulator> {
         aggregates(query).map(|(function, _)| Accumulator::new(function)).collect()
     };
-    run::each(reader, query, &[Command::Select], &mut |row| {
+    let commands = &[Command::Select];
+    let plan = plan::choose(reader, query, commands)?;
+    // A number of rows asks for none of them.
+    let reads_rows = query.select.iter().any(|output| {
+        !matches!(output.item, Item::Aggregate { function: aggregate::Function::Count, of: None, .. })
+    });
+    let mut counted = 0;
+    run::each_wanted(reader, query, commands, &plan, &|| reads_rows, &mut |row| {
+        let Some(row) = row else {
+            counted += 1;
+            return Ok(true);
+        };
         let by = grouped_by(reader, query, table, &row)?;
         let mut key = String::new();
         by.iter().for_each(|value| {
@@ -107,6 +122,11 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
         }
         Ok(true)
     })?;
+    if counted > 0 {
+        let mut all = fresh();
+        all.iter_mut().for_each(|accumulator| accumulator.add_rows(counted));
+        groups.push((Vec::new(), all));
+    }
     let only_aggregates = query.select.iter().all(|output| matches!(output.item, Item::Aggregate { .. }));
     if groups.is_empty() && only_aggregates {
         groups.push((Vec::new(), fresh()));

@@ -28,10 +28,45 @@ pub(crate) fn each_by(
     plan: &Plan,
     visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
+    each_wanted(reader, query, commands, plan, &|| true, &mut |row| row.map_or(Ok(true), &mut *visit))
+}
+
+/// The same for results of which not all are wanted: where the index alone says that a row is a result, one that is not
+/// wanted is not read, and `visit` is called without it.
+pub(crate) fn each_wanted(
+    reader: &Reader,
+    query: &Query,
+    commands: &[Command],
+    plan: &Plan,
+    is_wanted: &dyn Fn() -> bool,
+    visit: &mut dyn FnMut(Option<Row>) -> Result<bool, StoreError>,
+) -> Result<(), StoreError> {
     let table = &schema().tables[query.table];
-    walk(reader, table, &plan.access, &mut |row| {
-        if admits(reader, query, table, commands, &row)? { visit(row) } else { Ok(true) }
+    walk(reader, table, &plan.access, &mut |found| {
+        if plan.covered && !is_wanted() {
+            reader.worked(1)?;
+            return visit(None);
+        }
+        match found.row(reader)? {
+            Some(row) if admits(reader, query, table, commands, &row)? => visit(Some(row)),
+            _ => Ok(true),
+        }
     })
+}
+
+/// Whether an access finds fewer pairs than so many.
+pub(crate) fn finds_few(
+    reader: &Reader,
+    table: &TableInfo,
+    access: &Access,
+    few: usize,
+) -> Result<bool, StoreError> {
+    let mut found = 0;
+    walk(reader, table, access, &mut |_| {
+        found += 1;
+        reader.worked(1).map(|()| found < few)
+    })?;
+    Ok(found < few)
 }
 
 /// The rows of a query if an index shows that they are few; `None` when more than `max` would have to be looked at.
@@ -43,7 +78,8 @@ pub(crate) fn few(reader: &Reader, query: &Query, max: usize) -> Result<Option<V
     }
     let table = &schema().tables[query.table];
     let (mut rows, mut found) = (Vec::new(), 0);
-    walk(reader, table, &plan.access, &mut |row| {
+    walk(reader, table, &plan.access, &mut |pair| {
+        let Some(row) = pair.row(reader)? else { return Ok(true) };
         found += 1;
         if admits(reader, query, table, commands, &row)? {
             rows.push(row);
@@ -77,23 +113,56 @@ fn admits(
     Ok(true)
 }
 
+/// Where a walk is.
+struct Found<'w> {
+    table: &'w TableInfo,
+    at: At<'w>,
+}
+
+enum At<'w> {
+    /// A row under a primary key.
+    Key(&'w [u8]),
+    /// An entry of an index.
+    Entry(Pair),
+    /// A row itself.
+    Row(Pair),
+}
+
+impl Found<'_> {
+    /// The row; `None` when it has gone between index and row: then it is no result.
+    fn row(&self, reader: &Reader) -> Result<Option<Row>, StoreError> {
+        let reads = &reader.reads;
+        let row = match &self.at {
+            At::Key(key) => reads.get_encoded(self.table, key)?,
+            At::Entry((key, value)) => {
+                let primary_key = keys::primary_key_in(key, value)
+                    .ok_or_else(|| StoreError::Corrupt("an index entry has no key".into()))?;
+                reads.get_encoded(self.table, primary_key)?
+            }
+            At::Row((_, bytes)) => {
+                Some(codec::decode(bytes, self.table, &reads.ids[self.table.id], reads.blobs)?)
+            }
+        };
+        match &row {
+            Some(row) => reader.found(row)?,
+            None => reader.worked(1)?,
+        }
+        Ok(row)
+    }
+}
+
+/// Calls `visit` for each pair that an access finds, until it says false.
 fn walk(
     reader: &Reader,
     table: &TableInfo,
     access: &Access,
-    visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
+    visit: &mut dyn FnMut(&Found) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     // A walk that finds nothing costs something too.
     reader.worked(1)?;
     let (index, ranges, descending, merged) = match access {
         Access::Nothing => return Ok(()),
-        Access::Key(key) => {
-            if let Some(row) = reader.reads.get_encoded(table, key)? {
-                reader.found(&row)?;
-                visit(row)?;
-            }
-            return Ok(());
-        }
+        Access::Key(key) => return visit(&Found { table, at: At::Key(key) }).map(|_| ()),
         Access::Ranges { index, ranges, descending, merged } => (index, ranges, descending, merged),
     };
     let source = &reader.reads.source;
@@ -104,10 +173,14 @@ fn walk(
             source.range(from.clone(), to.clone(), *descending)
         }
     };
+    let mut show = |pair: Pair| {
+        let at = if index.is_some() { At::Entry(pair) } else { At::Row(pair) };
+        visit(&Found { table, at })
+    };
     if let Some(skipped) = merged {
         let ranges = ranges.iter().zip(skipped).map(|(range, skipped)| (pairs(range), *skipped));
         for pair in Merged::new(ranges, *descending)? {
-            if !visit_pair(reader, table, *index, pair?, visit)? {
+            if !show(pair?)? {
                 return Ok(());
             }
         }
@@ -119,7 +192,7 @@ fn walk(
     }
     for range in ordered {
         for pair in pairs(range) {
-            if !visit_pair(reader, table, *index, pair?, visit)? {
+            if !show(pair?)? {
                 return Ok(());
             }
         }
@@ -127,39 +200,14 @@ fn walk(
     Ok(())
 }
 
-/// Shows the row of one pair; false ends the walk.
-fn visit_pair(
-    reader: &Reader,
-    table: &TableInfo,
-    index: Option<usize>,
-    (key, value): Pair,
-    visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
-) -> Result<bool, StoreError> {
-    let reads = &reader.reads;
-    let row = match index {
-        None => Some(codec::decode(&value, table, &reads.ids[table.id], reads.blobs)?),
-        Some(_) => {
-            let primary_key = keys::primary_key_in(&key, &value)
-                .ok_or_else(|| StoreError::Corrupt("an index entry has no key".into()))?;
-            // A row may have gone between index and row; then it is no result.
-            reads.get_encoded(table, primary_key)?
-        }
-    };
-    match row {
-        Some(row) => {
-            reader.found(&row)?;
-            visit(row)
-        }
-        None => reader.worked(1).map(|()| true),
-    }
-}
-
-/// Several ranges as one, ordered by what follows the bytes that each range's keys share.
+/// Several ranges as one, ordered by what follows the bytes that each range's keys share; what two of them have is given
+/// once.
 struct Merged<'a> {
     ranges: Vec<(Pairs<'a>, usize)>,
     /// The next pair of each range, by the rest of its key.
     heads: BTreeMap<(Vec<u8>, usize), Pair>,
     descending: bool,
+    last: Option<Vec<u8>>,
 }
 
 impl<'a> Merged<'a> {
@@ -167,7 +215,8 @@ impl<'a> Merged<'a> {
         ranges: impl Iterator<Item = (Pairs<'a>, usize)>,
         descending: bool,
     ) -> Result<Merged<'a>, StoreError> {
-        let mut merged = Merged { ranges: ranges.collect(), heads: BTreeMap::new(), descending };
+        let ranges = ranges.collect();
+        let mut merged = Merged { ranges, heads: BTreeMap::new(), descending, last: None };
         for position in 0..merged.ranges.len() {
             merged.advance(position)?;
         }
@@ -189,8 +238,16 @@ impl Iterator for Merged<'_> {
     type Item = Result<Pair, StoreError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let head = if self.descending { self.heads.pop_last() } else { self.heads.pop_first() };
-        let ((_, position), pair) = head?;
-        Some(self.advance(position).map(|()| pair))
+        loop {
+            let head = if self.descending { self.heads.pop_last() } else { self.heads.pop_first() };
+            let ((rest, position), pair) = head?;
+            if let Err(error) = self.advance(position) {
+                return Some(Err(error));
+            }
+            if self.last.as_ref() != Some(&rest) {
+                self.last = Some(rest);
+                return Some(Ok(pair));
+            }
+        }
     }
 }

@@ -92,6 +92,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let store = open(&config)?;
     let keys = Keys::load_or_create(&config.data, &config)?;
     store.check_in_background();
+    store.renew_rows_in_background();
     let actors = Actors::start(store, Mailbox { capacity: config.mailbox_capacity });
     let seeded = actors.ask(&models::Claims::service(), actors::file::seed_buckets::SeedBuckets).await;
     unless_full(seeded, "the buckets cannot be made")?;

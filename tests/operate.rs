@@ -183,3 +183,64 @@ fn a_full_disk_ends_writes_and_nothing_else() {
     assert_eq!(server.call("DELETE", &path, &token, None).0, 200);
     assert_eq!(server.check()["faults"], 0);
 }
+
+/// One question as an earlier version answered it.
+fn asked(server: &Server, answer: &Json, tokens: &dyn Fn(&str) -> String) -> Result<(), String> {
+    let text = |name: &str| answer[name].as_str().unwrap_or_default();
+    let url = format!("{}{}", server.url, text("path"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    runtime.block_on(async {
+        let client = language::http_client().build().map_err(|error| error.to_string())?;
+        let request = client.get(&url).bearer_auth(tokens(text("who"))).header("prefer", text("prefer"));
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        let range = response.headers().get("content-range").and_then(|range| range.to_str().ok());
+        let range = range.unwrap_or_default().to_string();
+        let body = response.text().await.map_err(|error| error.to_string())?;
+        if (u64::from(status), range.as_str(), body.as_str())
+            == (answer["status"].as_u64().unwrap_or_default(), text("range"), text("body"))
+        {
+            return Ok(());
+        }
+        let shown = |body: &str| body.chars().take(2000).collect::<String>();
+        let (path, who) = (text("path"), text("who"));
+        Err(format!("{path} by {who}: {status} {range} {}\ninstead of {}", shown(&body), shown(text("body"))))
+    })
+}
+
+/// Its rows have an older form and some of its indexes are new; both are brought up to date while it is served, and a
+/// kill in the middle costs nothing.
+#[test]
+fn a_folder_of_an_earlier_version_answers_as_it_did() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let file = std::fs::File::open("tests/fixtures/older_folder/whole_rows.zip").expect("the fixture");
+    zip::ZipArchive::new(file).expect("an archive").extract(&data).expect("extracted");
+    let answers = std::fs::read_to_string(data.join("answers.json")).expect("answers");
+    let answers: Vec<Json> = serde_json::from_str(&answers).expect("JSON");
+    assert!(answers.len() > 50);
+    Server::start(&data, &[]).kill();
+    for _ in 0..2 {
+        let mut server = Server::start(&data, &[]);
+        let signed_in = |who: &str| {
+            let body = json!({"email": format!("{who}@example.com"), "password": "correct horse"});
+            let path = "/auth/v1/token?grant_type=password";
+            let (status, session) = server.call("POST", path, &server.anon, Some(&body));
+            assert_eq!(status, 200, "{session}");
+            session["access_token"].as_str().expect("a token").to_string()
+        };
+        let (ann, bob) = (signed_in("ann"), signed_in("bob"));
+        let tokens = |who: &str| match who {
+            "ann" => ann.clone(),
+            "bob" => bob.clone(),
+            "service" => server.service.clone(),
+            _ => server.anon.clone(),
+        };
+        let differences: Vec<String> =
+            answers.iter().filter_map(|answer| asked(&server, answer, &tokens).err()).collect();
+        assert!(differences.is_empty(), "{}", differences.join("\n"));
+        let report = server.check();
+        assert_eq!(report["faults"], 0, "{report}");
+        server.stop();
+    }
+}

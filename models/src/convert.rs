@@ -376,7 +376,8 @@ pub fn write_json(value: &Value, out: &mut String) {
     }
 }
 
-fn write_array<T>(elements: &[Option<T>], out: &mut String, write: impl Fn(&T, &mut String)) {
+/// Appends an array as JSON.
+pub fn write_array<T>(elements: &[Option<T>], out: &mut String, write: impl Fn(&T, &mut String)) {
     out.push('[');
     for (position, element) in elements.iter().enumerate() {
         if position > 0 {

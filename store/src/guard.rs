@@ -7,7 +7,9 @@ use models::policy::Rule;
 use models::{Claims, Command, Row, TableInfo, Value};
 use uuid::Uuid;
 
+use crate::codec::Columns;
 use crate::error::StoreError;
+use crate::keys;
 use crate::read::Reads;
 
 /// Chains of rules that go on in other tables end here.
@@ -56,9 +58,10 @@ impl<'c> Caller<'c> {
         let profiles = models::schema().known("profiles");
         let answer = match self.claims.user_id {
             None => false,
-            Some(user) => reads
-                .get(profiles, &[Value::Uuid(user)])?
-                .is_some_and(|profile| profile[profiles.at("age_verified")] == Value::Bool(true)),
+            Some(user) => match reads.stored(profiles, &keys::primary_key_of(&[Value::Uuid(user)]))? {
+                None => false,
+                Some(profile) => profile.value(profiles.at("age_verified"))?.as_bool() == Some(true),
+            },
         };
         self.is_age_verified.set(Some(answer));
         Ok(answer)
@@ -83,6 +86,17 @@ pub fn allows(
     table: &TableInfo,
     command: Command,
     row: &Row,
+) -> Result<bool, StoreError> {
+    allows_stored(reads, caller, table, command, row)
+}
+
+/// The same for a row of which only the columns are read that the policy names.
+pub(crate) fn allows_stored(
+    reads: &Reads,
+    caller: &Caller,
+    table: &TableInfo,
+    command: Command,
+    row: &dyn Columns,
 ) -> Result<bool, StoreError> {
     if caller.claims.is_service() {
         return Ok(true);
@@ -109,7 +123,7 @@ fn holds(
     table: &TableInfo,
     command: Command,
     rule: &Rule,
-    row: &Row,
+    row: &dyn Columns,
     depth: usize,
 ) -> Result<Option<bool>, StoreError> {
     let known = |truth: bool| Ok(Some(truth));
@@ -127,8 +141,8 @@ fn holds(
             Ok(if unknown { None } else { Some(!decisive) })
         }
         Rule::Not(inner) => Ok(holds(reads, caller, table, command, inner, row, depth)?.map(|truth| !truth)),
-        Rule::Owner(column) => known(is_caller(caller, &row[table.at(column)])),
-        Rule::Folder(column) => known(is_in_own_folder(caller, &row[table.at(column)])),
+        Rule::Owner(column) => known(is_caller(caller, row.value(table.at(column))?.as_ref())),
+        Rule::Folder(column) => known(is_in_own_folder(caller, row.value(table.at(column))?.as_ref())),
         Rule::Via { steps, owner } => {
             via(reads, caller, table, command, (steps, owner.as_deref()), row, depth)
         }
@@ -136,9 +150,9 @@ fn holds(
         Rule::AgeVerified => caller.is_age_verified(reads).map(Some),
         Rule::Admin => caller.is_admin(reads).map(Some),
         Rule::Service | Rule::Never => known(false),
-        Rule::Null(column) => known(row[table.at(column)].is_null()),
-        Rule::IsTrue(column) => Ok(row[table.at(column)].as_bool()),
-        Rule::Equals(column, text) => Ok(row[table.at(column)].as_str().map(|value| value == text)),
+        Rule::Null(column) => known(row.value(table.at(column))?.is_null()),
+        Rule::IsTrue(column) => Ok(row.value(table.at(column))?.as_bool()),
+        Rule::Equals(column, text) => Ok(row.value(table.at(column))?.as_str().map(|value| value == text)),
     }
 }
 
@@ -158,7 +172,7 @@ pub(crate) fn via(
     table: &TableInfo,
     command: Command,
     (steps, owner): (&[(String, String)], Option<&str>),
-    row: &Row,
+    row: &dyn Columns,
     depth: usize,
 ) -> Result<Option<bool>, StoreError> {
     // Without an account nobody owns anything; the last table's own rule may still let everybody in.
@@ -166,7 +180,7 @@ pub(crate) fn via(
         return Ok(Some(false));
     }
     let Some(((column, parent), rest)) = steps.split_first() else { return Ok(Some(false)) };
-    let Some(id) = row[table.at(column)].as_uuid() else { return Ok(Some(false)) };
+    let Some(id) = row.value(table.at(column))?.as_uuid() else { return Ok(Some(false)) };
     let parent = models::schema().known(parent);
     // The same chain asks the same question for every child of one parent. Another chain may leave by the same
     // column and end elsewhere; rules live as long as the schema, so their place tells chains apart.
@@ -174,10 +188,10 @@ pub(crate) fn via(
     if let Some(answer) = caller.parents.borrow().get(&question) {
         return Ok(Some(*answer));
     }
-    let answer = match reads.get(parent, &[Value::Uuid(id)])? {
+    let answer = match reads.stored(parent, &keys::primary_key_of(&[Value::Uuid(id)]))? {
         None => false,
         Some(row) => match (rest.is_empty(), owner) {
-            (true, Some(owner)) => is_caller(caller, &row[parent.at(owner)]),
+            (true, Some(owner)) => is_caller(caller, row.value(parent.at(owner))?.as_ref()),
             (true, None) => {
                 let command = if command == Command::Insert { Command::Update } else { command };
                 holds(reads, caller, parent, command, parent.rule(command), &row, depth + 1)? == Some(true)

@@ -4,7 +4,7 @@
 //! row          [table u16][0 u16][primary key]                 → row
 //! index entry  [table u16][index u16][fields][primary key]     → length of the primary key, u16
 //! blob in use  [fffe][hash 32][table u16][primary key]         → nothing
-//! meta         [ffff][word]                                    → catalog, key layout, commit counter
+//! meta         [ffff][word]                                    → catalog, layout, commit counter
 //! digest       [ffff]["rows"][table u16]                       → how many rows, and a sum of their hashes
 //! ```
 //!
@@ -23,8 +23,12 @@ const BLOB_TABLE: [u8; 2] = [0xff, 0xfe];
 pub(crate) const CATALOG: &[u8] = b"\xff\xffcatalog";
 /// Where the number of the key layout lies.
 pub(crate) const LAYOUT: &[u8] = b"\xff\xfflayout";
-/// Raised when keys are written differently.
-pub(crate) const LAYOUT_NUMBER: u8 = 2;
+/// Raised when keys or rows are written differently.
+pub(crate) const LAYOUT_NUMBER: u8 = 3;
+/// The same keys, with rows that are read whole.
+pub(crate) const LAYOUT_OF_WHOLE_ROWS: u8 = 2;
+/// There once no row has the form of that layout any more.
+pub(crate) const RENEWED: &[u8] = b"\xff\xffrenewed";
 /// Where the number of the last commit lies.
 pub(crate) const COUNTER: &[u8] = b"\xff\xffcounter";
 /// There once every table has its digest.

@@ -30,8 +30,10 @@ mod page_files;
 pub mod query;
 mod read;
 mod recover;
+mod renew;
 mod reserve;
 mod restore;
+mod row_bytes;
 pub mod salvage;
 pub mod shares;
 mod snapshot;
@@ -46,13 +48,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 use models::{Claims, Command};
 use tokio::sync::oneshot;
 
-pub use codec::decodes;
 pub use commit::{Change, Commit, Durable};
 pub use error::StoreError;
 pub use flush::Listener;
 pub use guard::Caller;
 pub use options::{OpenOptions, Opened};
 pub use read::Reads;
+pub use row_bytes::decodes;
 pub use transaction::{Event, Transaction, Triggers};
 
 /// The store of one data folder. Clones share it.

@@ -43,7 +43,7 @@ impl Store {
         let tail = LogTail::read(&tree_folder, options.accept_data_loss || options.salvage)?;
         let live = Arc::new(Live::open(&tree_folder, options, &mut opened)?);
         let tree = &live.tree;
-        check_layout(tree)?;
+        let is_of_whole_rows = check_layout(tree)?;
         let before = tree.get(keys::CATALOG)?;
         let numbered = catalog::number(before.as_deref(), schema)?;
         let ids = Arc::new(numbered.tables);
@@ -86,6 +86,10 @@ impl Store {
                     .remarks
                     .push("the rows that are there were counted, and are taken for all there are".into());
             }
+        }
+        if is_of_whole_rows {
+            // From here on rows may have a form that earlier versions do not know.
+            tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
         }
         if let Some(catalog) = numbered.changed {
             // Last: a crash before this line only means filling the same indexes again.
@@ -150,15 +154,17 @@ pub(crate) fn fill_index(
     Ok(tree.apply_batch(batch)?)
 }
 
-/// Notes the key layout in a new store, and refuses one whose keys were written differently.
-fn check_layout(tree: &sled::Tree) -> Result<(), StoreError> {
+/// Notes the layout in a new store, and refuses one whose keys were written differently; true where rows may have the
+/// older form.
+fn check_layout(tree: &sled::Tree) -> Result<bool, StoreError> {
     if tree.get(keys::CATALOG)?.is_none() {
         tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
-        return Ok(());
+        tree.insert(keys::RENEWED, &[1])?;
+        return Ok(false);
     }
     let layout = tree.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1);
-    if layout == keys::LAYOUT_NUMBER {
-        return Ok(());
+    if layout == keys::LAYOUT_NUMBER || layout == keys::LAYOUT_OF_WHOLE_ROWS {
+        return Ok(layout == keys::LAYOUT_OF_WHOLE_ROWS);
     }
     Err(StoreError::Open(format!(
         "the store has key layout {layout}, this version reads {}; use the version that wrote it",
@@ -199,14 +205,11 @@ mod tests {
         let (store, opened) = open();
         assert!(opened.indexes_filled > 0, "all of them, of no rows");
         (1..=5).for_each(|id| keep(&store, id, "{}"));
-        // The catalogue does not know the index yet, one entry is there and one is of a row that has gone since.
+        // The catalogue does not know the last index yet; one entry is there, and one of a row that has gone since.
         let table = models::schema().known("user_library");
-        let is_newest = |index: &models::schema::IndexInfo| {
-            index.parts.iter().map(|part| table.table.columns[part.column].name).eq(["user_id", "created_at"])
-        };
-        let position = table.indexes.iter().position(is_newest).expect("an index");
         let (ids, tree) = (&store.inner.ids[table.id], tree_of(&store));
-        let entries = || tree.scan_prefix(keys::prefix(ids.id, ids.indexes[position]));
+        let (position, id) = ids.indexes.iter().copied().enumerate().max_by_key(|(_, id)| *id).expect("one");
+        let entries = || tree.scan_prefix(keys::prefix(ids.id, id));
         assert_eq!(entries().count(), 5);
         for (key, _) in entries().skip(1).flatten() {
             tree.remove(key).expect("a removal");
@@ -215,9 +218,12 @@ mod tests {
         stale[10] ^= 1;
         tree.insert(stale, value).expect("a write");
         let catalog = tree.get(keys::CATALOG).expect("a read").expect("a catalog");
-        let fingerprint = table.indexes[position].fingerprint(table);
-        let older = String::from_utf8_lossy(&catalog).replace(&fingerprint, "an index of before");
-        tree.insert(keys::CATALOG, older.as_bytes()).expect("a write");
+        let mut catalog: serde_json::Value = serde_json::from_slice(&catalog).expect("JSON");
+        let entry = &mut catalog["tables"][table.name()];
+        let indexes = entry["indexes"].as_object_mut().expect("indexes");
+        indexes.remove(&table.indexes[position].fingerprint(table)).expect("it was known");
+        entry["next_index"] = id.into();
+        tree.insert(keys::CATALOG, catalog.to_string().as_bytes()).expect("a write");
         drop((store, tree));
         let (store, opened) = open();
         assert_eq!(opened.indexes_filled, 1);

@@ -5,6 +5,7 @@ use models::{Row, TableInfo, Value};
 
 use crate::blob::BlobStore;
 use crate::catalog::TableIds;
+use crate::codec::StoredRow;
 use crate::error::StoreError;
 use crate::source::{Origin, Source};
 use crate::{codec, encode, keys};
@@ -20,6 +21,17 @@ impl<'a> Reads<'a> {
     /// The row with a primary key.
     pub fn get(&self, table: &TableInfo, primary_key: &[Value]) -> Result<Option<Row>, StoreError> {
         self.get_encoded(table, &keys::primary_key_of(primary_key))
+    }
+
+    /// The row with a primary key, to be read column by column.
+    pub(crate) fn stored(
+        &self,
+        table: &'a TableInfo,
+        primary_key: &[u8],
+    ) -> Result<Option<StoredRow<'a>>, StoreError> {
+        let ids: &'a TableIds = &self.ids[table.id];
+        let bytes = self.source.get(&keys::row(ids, primary_key))?;
+        bytes.map(|bytes| StoredRow::new(bytes, table, ids, self.blobs)).transpose()
     }
 
     pub(crate) fn get_encoded(

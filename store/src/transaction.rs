@@ -13,7 +13,7 @@ use crate::error::StoreError;
 use crate::guard::{self, Caller};
 use crate::read::Reads;
 use crate::source::{Origin, Overlay, Source};
-use crate::{Inner, codec, constraint, keys};
+use crate::{Inner, codec, constraint, keys, row_bytes};
 
 /// Rows one transaction may change, cascades included.
 const CHANGES_MAX: usize = 200_000;
@@ -305,6 +305,18 @@ impl<'s> Transaction<'s> {
             }
         }
         Ok(())
+    }
+
+    /// Writes a row of the older form as rows are written now; false where it is not of that form. Its values, its index
+    /// entries and what its columns say of blobs stay as they are.
+    pub(crate) fn renew_row(&self, table: &TableInfo, key: &[u8]) -> Result<bool, StoreError> {
+        let Some(bytes) = self.overlay.get(key)?.filter(|bytes| !row_bytes::is_current(bytes)) else {
+            return Ok(false);
+        };
+        let renewed = row_bytes::renewed(&bytes).map_err(|damaged| damaged.of(&table.name()))?;
+        self.count(table, key, Some(&bytes), Some(&renewed));
+        self.overlay.put(key.to_vec(), renewed);
+        Ok(true)
     }
 
     /// Takes note of a row as it is stored and as it is going to be.

@@ -1,10 +1,11 @@
 //! Statistics: count, sum, avg, min, max over groups.
 
-use models::{ColumnType, Row, TableInfo, Value};
+use models::{ColumnType, TableInfo, Value};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 
 use super::field::Field;
+use crate::codec::Columns;
 use crate::error::StoreError;
 
 /// A statistic.
@@ -68,12 +69,17 @@ impl Accumulator {
     }
 
     /// Takes a row in.
-    pub fn add(&mut self, of: Option<&Field>, table: &TableInfo, row: &Row) -> Result<(), StoreError> {
+    pub fn add(
+        &mut self,
+        of: Option<&Field>,
+        table: &TableInfo,
+        row: &dyn Columns,
+    ) -> Result<(), StoreError> {
         let Some(field) = of else {
             self.count += 1;
             return Ok(());
         };
-        let value = field.value(table, row)?;
+        let value = field.of(table, row)?;
         if value.is_null() {
             return Ok(());
         }

@@ -1,9 +1,10 @@
 //! Related rows inside a row: along foreign keys in both directions, and through junction tables.
 
-use models::{Command, Row, TableInfo, Value};
+use models::{Command, TableInfo, Value};
 
 use super::filter::Filter;
-use super::{Embed, Link, Query, Reader, Rows, project, run, schema};
+use super::{Embed, Field, Link, Query, Reader, Rows, project, run, schema};
+use crate::codec::Columns;
 use crate::error::StoreError;
 
 impl Embed {
@@ -13,20 +14,22 @@ impl Embed {
     }
 
     /// The query for one parent; `None` when nothing can be related.
-    fn for_parent(&self, reader: &Reader, parent: &Row) -> Result<Option<Query>, StoreError> {
+    fn for_parent(&self, reader: &Reader, parent: &dyn Columns) -> Result<Option<Query>, StoreError> {
         let mut query = self.query.clone();
         match &self.link {
             Link::Direct { own, column, .. } => {
-                if parent[*own].is_null() {
+                let value = parent.value(*own)?.into_owned();
+                if value.is_null() {
                     return Ok(None);
                 }
-                query.filter = query.filter.and(Filter::equal(*column, parent[*own].clone()));
+                query.filter = query.filter.and(Filter::equal(*column, value));
             }
             Link::Through { junction, own, near, far, column } => {
-                let links = Query::all(*junction).filter(Filter::equal(*near, parent[*own].clone()));
+                let links =
+                    Query::all(*junction).filter(Filter::equal(*near, parent.value(*own)?.into_owned()));
                 let mut related = Vec::new();
                 run::each(reader, &links, &[Command::Select], &mut |row| {
-                    related.push(row[*far].clone());
+                    related.push(row.value(*far)?.into_owned());
                     Ok(related.len() < reader.limits.sorted_max)
                 })?;
                 query.filter = query.filter.and(Filter::one_of(*column, related));
@@ -42,7 +45,7 @@ impl Embed {
         &self,
         reader: &Reader,
         _table: &TableInfo,
-        parent: &Row,
+        parent: &dyn Columns,
     ) -> Result<bool, StoreError> {
         let Some(query) = self.for_parent(reader, parent)? else { return Ok(false) };
         let mut found = false;
@@ -54,7 +57,7 @@ impl Embed {
     }
 
     /// The related rows.
-    pub(crate) fn rows(&self, reader: &Reader, parent: &Row) -> Result<Rows, StoreError> {
+    pub(crate) fn rows(&self, reader: &Reader, parent: &dyn Columns) -> Result<Rows, StoreError> {
         match self.for_parent(reader, parent)? {
             Some(query) => project::select(reader, &query, false),
             None if self.query.aggregates() => {
@@ -67,12 +70,18 @@ impl Embed {
         }
     }
 
-    /// One related stored row, for ordering parents by it.
-    pub(crate) fn first(&self, reader: &Reader, parent: &Row) -> Result<Option<Row>, StoreError> {
-        let Some(query) = self.for_parent(reader, parent)? else { return Ok(None) };
-        let mut first = None;
+    /// A field of one related stored row, for ordering parents by it.
+    pub(crate) fn first(
+        &self,
+        reader: &Reader,
+        parent: &dyn Columns,
+        field: &Field,
+    ) -> Result<Value, StoreError> {
+        let Some(query) = self.for_parent(reader, parent)? else { return Ok(Value::Null) };
+        let table = &schema().tables[self.query.table];
+        let mut first = Value::Null;
         run::each(reader, &query, &[Command::Select], &mut |row| {
-            first = Some(row);
+            first = field.of(table, &row)?;
             Ok(false)
         })?;
         Ok(first)

@@ -5,6 +5,7 @@ use models::json::{self, PathStep};
 use models::table::Formula;
 use models::{ColumnType, Row, TableInfo, Value};
 
+use crate::codec::Columns;
 use crate::error::StoreError;
 
 /// What a field starts from.
@@ -58,9 +59,14 @@ impl Field {
 
     /// Its value in a row.
     pub fn value(&self, table: &TableInfo, row: &Row) -> Result<Value, StoreError> {
+        self.of(table, row)
+    }
+
+    /// The same in a row of which only what is asked for is read.
+    pub(crate) fn of(&self, table: &TableInfo, row: &dyn Columns) -> Result<Value, StoreError> {
         let start = match self.source {
-            FieldSource::Column(position) => row[position].clone(),
-            FieldSource::Computed(position) => computed(&table.table.computed[position].formula, table, row),
+            FieldSource::Column(position) => row.value(position)?.into_owned(),
+            FieldSource::Computed(position) => computed(&table.table.computed[position].formula, table, row)?,
         };
         let value = if self.path.is_empty() { start } else { self.follow(&start) };
         match self.cast {
@@ -79,11 +85,11 @@ impl Field {
     }
 }
 
-fn computed(formula: &Formula, table: &TableInfo, row: &Row) -> Value {
+fn computed(formula: &Formula, table: &TableInfo, row: &dyn Columns) -> Result<Value, StoreError> {
     match formula {
-        Formula::Length(column) => match &row[table.at(column)] {
+        Formula::Length(column) => Ok(match &*row.value(table.at(column))? {
             Value::Text(text) => Value::Int(text.chars().count() as i64),
             _ => Value::Null,
-        },
+        }),
     }
 }

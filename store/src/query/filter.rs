@@ -1,10 +1,11 @@
 //! Conditions on rows, with SQL's three-valued truth.
 
-use models::{Row, TableInfo, Value};
+use models::{TableInfo, Value};
 
 use super::field::Field;
 use super::pattern::{Expression, Like};
 use super::text_search::TextQuery;
+use crate::codec::Columns;
 use crate::error::StoreError;
 
 /// A condition.
@@ -133,7 +134,7 @@ impl Filter {
     pub(crate) fn truth(
         &self,
         table: &TableInfo,
-        row: &Row,
+        row: &dyn Columns,
         exists: &dyn Fn(usize) -> Result<bool, StoreError>,
     ) -> Result<Option<bool>, StoreError> {
         match self {
@@ -153,8 +154,8 @@ impl Filter {
             Filter::Not(inner) => Ok(inner.truth(table, row, exists)?.map(|truth| !truth)),
             Filter::Embed { embed, exists: wanted } => Ok(Some(exists(*embed)? == *wanted)),
             Filter::Test(test) => match test.field.plain() {
-                Some(position) => test.operator.truth(&row[position]),
-                None => test.operator.truth(&test.field.value(table, row)?),
+                Some(position) => test.operator.truth(row.value(position)?.as_ref()),
+                None => test.operator.truth(&test.field.of(table, row)?),
             },
         }
     }

@@ -39,7 +39,7 @@ impl Reader<'_> {
     pub fn stored(&self, query: &Query, command: Command) -> Result<Vec<models::Row>, StoreError> {
         let mut rows = Vec::new();
         run::each(self, query, &[Command::Select, command], &mut |row| {
-            rows.push(row);
+            rows.push(row.into_row()?);
             Ok(rows.len() < self.limits.sorted_max)
         })?;
         if rows.len() >= self.limits.sorted_max {
@@ -61,7 +61,7 @@ impl Reader<'_> {
     ) -> Result<bool, StoreError> {
         let commands = &[Command::Select, command];
         let plan = plan::choose(self, query, commands)?;
-        run::each_by(self, query, commands, &plan, visit)?;
+        run::each_by(self, query, commands, &plan, &mut |row| visit(row.into_row()?))?;
         Ok(plan.ordered)
     }
 

@@ -283,8 +283,8 @@ impl Facts {
         if self.equal.contains_key(&own) || self.listed.contains_key(&own) {
             return Ok(());
         }
-        if let Some(rows) = run::few(reader, &embed.query, LISTED_MAX)? {
-            self.listed.insert(own, rows.iter().map(|row| row[column].clone()).collect());
+        if let Some(values) = run::few(reader, &embed.query, column, LISTED_MAX)? {
+            self.listed.insert(own, values);
         }
         Ok(())
     }

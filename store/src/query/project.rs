@@ -5,12 +5,13 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use models::convert;
-use models::{Command, Row, TableInfo, Value};
+use models::{Command, TableInfo, Value};
 
 use super::aggregate::{self, Accumulator};
 use super::plan::{self, Plan};
 use super::sort::{self, Held, Sorted, order_values};
 use super::{Embed, Item, Name, OrderBy, Query, Reader, Rows, reader, run, schema};
+use crate::codec::{Columns, StoredRow};
 use crate::error::StoreError;
 
 /// Runs a query.
@@ -37,42 +38,55 @@ pub(crate) fn columns(query: &Query) -> Vec<Name> {
 
 /// Runs a query without statistics by a plan.
 pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) -> Result<Rows, StoreError> {
-    let limit = query.limit.unwrap_or(reader.limits.rows_max).min(reader.limits.rows_max);
     let mut result = Rows { columns: columns(query), ..Rows::default() };
     let mut held = Held::new("size of the result in bytes", reader);
     let table = &schema().tables[query.table];
-    let seen = Cell::new(0u64);
-    let commands = &[Command::Select];
     let whole = is_whole(query, table);
+    let seen = page(reader, query, count, plan, &mut |row| {
+        let members = if whole { row.into_row()? } else { members(reader, query, table, &row)? };
+        held.add(reader::size(&members))?;
+        result.rows.push(members);
+        Ok(())
+    })?;
+    result.total = count.then_some(seen);
+    Ok(result)
+}
+
+/// Calls `show` for the rows of the window that a query asks for, in its order; answers with how many rows there are,
+/// or where the window ends if that need not be known.
+pub(crate) fn page<'a>(
+    reader: &Reader<'a>,
+    query: &Query,
+    count: bool,
+    plan: &Plan,
+    show: &mut dyn FnMut(StoredRow<'a>) -> Result<(), StoreError>,
+) -> Result<u64, StoreError> {
+    let limit = query.limit.unwrap_or(reader.limits.rows_max).min(reader.limits.rows_max);
+    let (seen, shown) = (Cell::new(0u64), Cell::new(0u64));
+    let commands = &[Command::Select];
     if plan.ordered {
-        let taken = Cell::new(0u64);
-        let is_wanted = || seen.get() >= query.offset && taken.get() < limit;
+        let is_wanted = || seen.get() >= query.offset && shown.get() < limit;
         run::each_wanted(reader, query, commands, plan, &is_wanted, &mut |row| {
             if let Some(row) = row.filter(|_| is_wanted()) {
-                let members = if whole { row } else { members(reader, query, table, &row)? };
-                held.add(reader::size(&members))?;
-                result.rows.push(members);
-                taken.set(taken.get() + 1);
+                show(row)?;
+                shown.set(shown.get() + 1);
             }
             seen.set(seen.get() + 1);
             Ok(count || seen.get() < query.offset.saturating_add(limit))
         })?;
-    } else {
-        let wanted = usize::try_from(query.offset.saturating_add(limit)).unwrap_or(usize::MAX);
-        let mut sorted = Sorted::new(reader, &query.order, wanted);
-        run::each_by(reader, query, commands, plan, &mut |row| {
-            seen.set(seen.get() + 1);
-            let keys = sort_keys(reader, query, table, &row)?;
-            sorted.add(keys, row).map(|()| true)
-        })?;
-        for row in sorted.finish()?.into_iter().skip(query.offset as usize).take(limit as usize) {
-            let members = if whole { row } else { members(reader, query, table, &row)? };
-            held.add(reader::size(&members))?;
-            result.rows.push(members);
-        }
+        return Ok(seen.get());
     }
-    result.total = count.then_some(seen.get());
-    Ok(result)
+    let table = &schema().tables[query.table];
+    let wanted = usize::try_from(query.offset.saturating_add(limit)).unwrap_or(usize::MAX);
+    let mut sorted = Sorted::new(reader, &query.order, wanted);
+    run::each_by(reader, query, commands, plan, &mut |row| {
+        seen.set(seen.get() + 1);
+        let keys = sort_keys(reader, query, table, &row)?;
+        sorted.add(keys, row).map(|()| true)
+    })?;
+    let window = sorted.finish()?.into_iter().skip(query.offset as usize).take(limit as usize);
+    window.into_iter().try_for_each(show)?;
+    Ok(seen.get())
 }
 
 fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError> {
@@ -167,12 +181,12 @@ fn grouped_by(
     reader: &Reader,
     query: &Query,
     table: &TableInfo,
-    row: &Row,
+    row: &dyn Columns,
 ) -> Result<Vec<Value>, StoreError> {
     let mut values = Vec::new();
     for output in &query.select {
         match &output.item {
-            Item::Field(field) => values.push(field.value(table, row)?),
+            Item::Field(field) => values.push(field.of(table, row)?),
             Item::Aggregate { .. } => {}
             Item::Embed(embed) => embed_members(reader, &query.embeds[*embed], row, &mut values)?,
         }
@@ -227,13 +241,18 @@ fn is_whole(query: &Query, table: &TableInfo) -> bool {
     query.select.len() == table.table.columns.len() && query.select.iter().enumerate().all(is_same)
 }
 
-fn members(reader: &Reader, query: &Query, table: &TableInfo, row: &Row) -> Result<Vec<Value>, StoreError> {
+fn members(
+    reader: &Reader,
+    query: &Query,
+    table: &TableInfo,
+    row: &dyn Columns,
+) -> Result<Vec<Value>, StoreError> {
     let mut values = Vec::with_capacity(query.select.len());
     for output in &query.select {
         match &output.item {
             Item::Field(field) => values.push(match field.plain() {
-                Some(position) => row[position].clone(),
-                None => field.value(table, row)?,
+                Some(position) => row.value(position)?.into_owned(),
+                None => field.of(table, row)?,
             }),
             Item::Aggregate { .. } => values.push(Value::Null),
             Item::Embed(embed) => embed_members(reader, &query.embeds[*embed], row, &mut values)?,
@@ -242,10 +261,10 @@ fn members(reader: &Reader, query: &Query, table: &TableInfo, row: &Row) -> Resu
     Ok(values)
 }
 
-fn embed_members(
+pub(super) fn embed_members(
     reader: &Reader,
     embed: &Embed,
-    row: &Row,
+    row: &dyn Columns,
     values: &mut Vec<Value>,
 ) -> Result<(), StoreError> {
     let related = embed.rows(reader, row)?;
@@ -319,18 +338,17 @@ impl Rows {
     }
 }
 
-fn sort_keys(reader: &Reader, query: &Query, table: &TableInfo, row: &Row) -> Result<Vec<Value>, StoreError> {
+fn sort_keys(
+    reader: &Reader,
+    query: &Query,
+    table: &TableInfo,
+    row: &dyn Columns,
+) -> Result<Vec<Value>, StoreError> {
     let mut keys = Vec::with_capacity(query.order.len());
     for term in &query.order {
         keys.push(match &term.by {
-            OrderBy::Field(field) => field.value(table, row)?,
-            OrderBy::Embedded(embed, field) => {
-                let embed = &query.embeds[*embed];
-                match embed.first(reader, row)? {
-                    None => Value::Null,
-                    Some(related) => field.value(&schema().tables[embed.query.table], &related)?,
-                }
-            }
+            OrderBy::Field(field) => field.of(table, row)?,
+            OrderBy::Embedded(embed, field) => query.embeds[*embed].first(reader, row, field)?,
             OrderBy::Output(_) => Value::Null,
         });
     }

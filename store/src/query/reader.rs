@@ -102,7 +102,11 @@ impl<'r> Reader<'r> {
 
     /// The memory of the rows that were read, to be kept for as long as they are; `None` without a share.
     pub fn keep(self, rows: &Rows) -> Option<Held> {
-        let bytes = rows.rows.iter().map(|row| size(row)).sum();
+        self.keep_bytes(rows.rows.iter().map(|row| size(row)).sum())
+    }
+
+    /// The same for a result of so many bytes.
+    pub fn keep_bytes(self, bytes: usize) -> Option<Held> {
         let mut held = self.memory.into_inner()?;
         held.set_anyway(bytes);
         Some(held)
@@ -148,9 +152,9 @@ impl<'r> Reader<'r> {
         if turn.is_some() { Ok(()) } else { Err(StoreError::Timeout) }
     }
 
-    /// Notes that a row was found.
-    pub(crate) fn found(&self, row: &models::Row) -> Result<(), StoreError> {
-        self.worked(1 + (size(row) / BLOCK_BYTES) as u64)
+    /// Notes that a row of so many bytes was found.
+    pub(crate) fn found(&self, bytes: usize) -> Result<(), StoreError> {
+        self.worked(1 + (bytes / BLOCK_BYTES) as u64)
     }
 
     /// Notes work; fails once the time is over.

@@ -2,44 +2,45 @@
 
 use std::collections::BTreeMap;
 
-use models::{Command, Row, TableInfo};
+use models::{Command, TableInfo, Value};
 
 use super::plan::{self, Access, KeyRange, Plan};
 use super::{Query, Reader, schema};
+use crate::codec::{Columns, StoredRow};
 use crate::error::StoreError;
 use crate::source::{Pair, Pairs, Source};
-use crate::{codec, guard, keys};
+use crate::{guard, keys};
 
 /// Calls `visit` with every admitted row until it says false.
-pub(crate) fn each(
-    reader: &Reader,
+pub(crate) fn each<'a>(
+    reader: &Reader<'a>,
     query: &Query,
     commands: &[Command],
-    visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
+    visit: &mut dyn FnMut(StoredRow<'a>) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     each_by(reader, query, commands, &plan::choose(reader, query, commands)?, visit)
 }
 
 /// The same by a plan that was chosen before.
-pub(crate) fn each_by(
-    reader: &Reader,
+pub(crate) fn each_by<'a>(
+    reader: &Reader<'a>,
     query: &Query,
     commands: &[Command],
     plan: &Plan,
-    visit: &mut dyn FnMut(Row) -> Result<bool, StoreError>,
+    visit: &mut dyn FnMut(StoredRow<'a>) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     each_wanted(reader, query, commands, plan, &|| true, &mut |row| row.map_or(Ok(true), &mut *visit))
 }
 
 /// The same for results of which not all are wanted: where the index alone says that a row is a result, one that is not
 /// wanted is not read, and `visit` is called without it.
-pub(crate) fn each_wanted(
-    reader: &Reader,
+pub(crate) fn each_wanted<'a>(
+    reader: &Reader<'a>,
     query: &Query,
     commands: &[Command],
     plan: &Plan,
     is_wanted: &dyn Fn() -> bool,
-    visit: &mut dyn FnMut(Option<Row>) -> Result<bool, StoreError>,
+    visit: &mut dyn FnMut(Option<StoredRow<'a>>) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {
     let table = &schema().tables[query.table];
     walk(reader, table, &plan.access, &mut |found| {
@@ -57,7 +58,7 @@ pub(crate) fn each_wanted(
 /// Whether an access finds fewer pairs than so many.
 pub(crate) fn finds_few(
     reader: &Reader,
-    table: &TableInfo,
+    table: &'static TableInfo,
     access: &Access,
     few: usize,
 ) -> Result<bool, StoreError> {
@@ -69,24 +70,30 @@ pub(crate) fn finds_few(
     Ok(found < few)
 }
 
-/// The rows of a query if an index shows that they are few; `None` when more than `max` would have to be looked at.
-pub(crate) fn few(reader: &Reader, query: &Query, max: usize) -> Result<Option<Vec<Row>>, StoreError> {
+/// A column of the rows of a query if an index shows that they are few; `None` when more than `max` would have to be
+/// looked at.
+pub(crate) fn few(
+    reader: &Reader,
+    query: &Query,
+    column: usize,
+    max: usize,
+) -> Result<Option<Vec<Value>>, StoreError> {
     let commands = &[Command::Select];
     let plan = plan::choose(reader, query, commands)?;
     if !plan.is_bounded() {
         return Ok(None);
     }
     let table = &schema().tables[query.table];
-    let (mut rows, mut found) = (Vec::new(), 0);
+    let (mut values, mut found) = (Vec::new(), 0);
     walk(reader, table, &plan.access, &mut |pair| {
         let Some(row) = pair.row(reader)? else { return Ok(true) };
         found += 1;
         if admits(reader, query, table, commands, &row)? {
-            rows.push(row);
+            values.push(row.value(column)?.into_owned());
         }
         Ok(found <= max)
     })?;
-    Ok((found <= max).then_some(rows))
+    Ok((found <= max).then_some(values))
 }
 
 fn admits(
@@ -94,10 +101,10 @@ fn admits(
     query: &Query,
     table: &TableInfo,
     commands: &[Command],
-    row: &Row,
+    row: &StoredRow,
 ) -> Result<bool, StoreError> {
     for command in commands {
-        if !guard::allows(&reader.reads, reader.caller, table, *command, row)? {
+        if !guard::allows_stored(&reader.reads, reader.caller, table, *command, row)? {
             return Ok(false);
         }
     }
@@ -115,7 +122,7 @@ fn admits(
 
 /// Where a walk is.
 struct Found<'w> {
-    table: &'w TableInfo,
+    table: &'static TableInfo,
     at: At<'w>,
 }
 
@@ -130,21 +137,21 @@ enum At<'w> {
 
 impl Found<'_> {
     /// The row; `None` when it has gone between index and row: then it is no result.
-    fn row(&self, reader: &Reader) -> Result<Option<Row>, StoreError> {
+    fn row<'a>(&self, reader: &Reader<'a>) -> Result<Option<StoredRow<'a>>, StoreError> {
         let reads = &reader.reads;
         let row = match &self.at {
-            At::Key(key) => reads.get_encoded(self.table, key)?,
+            At::Key(key) => reads.stored(self.table, key)?,
             At::Entry((key, value)) => {
                 let primary_key = keys::primary_key_in(key, value)
                     .ok_or_else(|| StoreError::Corrupt("an index entry has no key".into()))?;
-                reads.get_encoded(self.table, primary_key)?
+                reads.stored(self.table, primary_key)?
             }
             At::Row((_, bytes)) => {
-                Some(codec::decode(bytes, self.table, &reads.ids[self.table.id], reads.blobs)?)
+                Some(StoredRow::new(bytes.clone(), self.table, &reads.ids[self.table.id], reads.blobs)?)
             }
         };
         match &row {
-            Some(row) => reader.found(row)?,
+            Some(row) => reader.found(row.bytes())?,
             None => reader.worked(1)?,
         }
         Ok(row)
@@ -154,7 +161,7 @@ impl Found<'_> {
 /// Calls `visit` for each pair that an access finds, until it says false.
 fn walk(
     reader: &Reader,
-    table: &TableInfo,
+    table: &'static TableInfo,
     access: &Access,
     visit: &mut dyn FnMut(&Found) -> Result<bool, StoreError>,
 ) -> Result<(), StoreError> {

@@ -2,10 +2,11 @@
 
 use std::cmp::Ordering;
 
-use models::{Row, Value};
+use models::Value;
 
 use super::reader::size;
 use super::{Order, Reader};
+use crate::codec::StoredRow;
 use crate::error::StoreError;
 
 /// Rows sorted between two looks at the clock.
@@ -15,12 +16,18 @@ const RUN: usize = 16;
 pub(crate) struct Held<'r> {
     reader: &'r Reader<'r>,
     bytes: usize,
+    bytes_max: usize,
     what: &'static str,
 }
 
 impl<'r> Held<'r> {
     pub fn new(what: &'static str, reader: &'r Reader<'r>) -> Held<'r> {
-        Held { reader, bytes: 0, what }
+        Held::up_to(reader.limits.bytes_max, what, reader)
+    }
+
+    /// With a limit of its own.
+    pub fn up_to(bytes_max: usize, what: &'static str, reader: &'r Reader<'r>) -> Held<'r> {
+        Held { reader, bytes: 0, bytes_max, what }
     }
 
     /// Holds more, up to the limit of the read.
@@ -42,7 +49,7 @@ impl<'r> Held<'r> {
     }
 
     fn check(&self) -> Result<(), StoreError> {
-        let max = self.reader.limits.bytes_max;
+        let max = self.bytes_max;
         if self.bytes <= max { Ok(()) } else { Err(StoreError::Limit { what: self.what, max: max as u64 }) }
     }
 }
@@ -115,23 +122,23 @@ fn merge<T>(
     Ok(merged)
 }
 
-/// Keeps the first `wanted` rows of an order, in twice that much memory.
-pub(crate) struct Sorted<'q> {
+/// Keeps the first `wanted` rows of an order, as they are stored, in twice that much memory.
+pub(crate) struct Sorted<'q, 'a> {
     reader: &'q Reader<'q>,
     order: &'q [Order],
     wanted: usize,
-    rows: Vec<(Vec<Value>, Row)>,
+    rows: Vec<(Vec<Value>, StoredRow<'a>)>,
     held: Held<'q>,
 }
 
-impl<'q> Sorted<'q> {
-    pub fn new(reader: &'q Reader<'q>, order: &'q [Order], wanted: usize) -> Sorted<'q> {
+impl<'q, 'a> Sorted<'q, 'a> {
+    pub fn new(reader: &'q Reader<'q>, order: &'q [Order], wanted: usize) -> Sorted<'q, 'a> {
         let held = Held::new("size of the rows to sort in bytes", reader);
         Sorted { reader, order, wanted, rows: Vec::new(), held }
     }
 
-    pub fn add(&mut self, keys: Vec<Value>, row: Row) -> Result<(), StoreError> {
-        self.held.note(size(&keys) + size(&row))?;
+    pub fn add(&mut self, keys: Vec<Value>, row: StoredRow<'a>) -> Result<(), StoreError> {
+        self.held.note(size(&keys) + row.bytes())?;
         self.rows.push((keys, row));
         let limits = &self.reader.limits;
         if self.rows.len() >= self.wanted.saturating_mul(2).max(1024) || self.held.bytes > limits.bytes_max {
@@ -151,11 +158,11 @@ impl<'q> Sorted<'q> {
             orders.fold(Ordering::Equal, Ordering::then)
         })?;
         self.rows.truncate(self.wanted);
-        self.held.cut_to(self.rows.iter().map(|(keys, row)| size(keys) + size(row)).sum());
+        self.held.cut_to(self.rows.iter().map(|(keys, row)| size(keys) + row.bytes()).sum());
         Ok(())
     }
 
-    pub fn finish(mut self) -> Result<Vec<Row>, StoreError> {
+    pub fn finish(mut self) -> Result<Vec<StoredRow<'a>>, StoreError> {
         self.cut()?;
         Ok(self.rows.into_iter().map(|(_, row)| row).collect())
     }

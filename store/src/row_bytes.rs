@@ -1,0 +1,333 @@
+//! The layout of a stored row, without its table: which columns it has, and where each value lies.
+//!
+//! ```text
+//! row        [f2][table version u16][crc32c u32][body]
+//! body       [flags u8][bitmap length u8][bitmap][ends][values]
+//! older row  [table version u16][crc32c u32][bincode list of (column id u16, value)]
+//! ```
+//!
+//! The bitmap has a bit for each column id that has a value; `ends` says where each value ends among `values`, two bytes
+//! little endian, or four in a row whose values are longer. So one column is read without the others. Values are bincode.
+//! Nothing is decoded without a limit: a hostile length would abort the process.
+
+use bincode::{BorrowDecode, Encode};
+
+use crate::blob::BlobHash;
+use crate::error::StoreError;
+
+/// No table has so many versions that an older row begins with it.
+const MARK: u8 = 0xf2;
+const HEAD_BYTES: usize = 1 + 2 + 4;
+const OLDER_HEAD_BYTES: usize = 2 + 4;
+/// Ends take four bytes.
+const WIDE: u8 = 1;
+pub(crate) const DECODE_LIMIT: usize = 1 << 20;
+
+/// A value as it is stored, borrowed from the row or from what is to become one.
+#[derive(Clone, Debug, PartialEq, Encode, BorrowDecode)]
+pub(crate) enum Part<'b> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Numeric([u8; 16]),
+    Text(&'b str),
+    Uuid([u8; 16]),
+    Timestamp(i64),
+    Date(i32),
+    Json(&'b str),
+    TextArray(Vec<Option<&'b str>>),
+    UuidArray(Vec<Option<[u8; 16]>>),
+    /// A text or JSON kept as a blob.
+    Spilled {
+        is_json: bool,
+        hash: [u8; 32],
+    },
+}
+
+impl Part<'_> {
+    /// The blob that it was spilled to.
+    pub fn blob(&self) -> Option<BlobHash> {
+        match self {
+            Part::Spilled { hash, .. } => Some(BlobHash(*hash)),
+            _ => None,
+        }
+    }
+}
+
+fn config() -> impl bincode::config::Config {
+    bincode::config::standard().with_limit::<DECODE_LIMIT>()
+}
+
+/// Why bytes are no row.
+#[derive(Debug)]
+pub(crate) struct Damaged(pub String);
+
+impl Damaged {
+    /// In a row of this table.
+    pub fn of(self, table: &str) -> StoreError {
+        StoreError::Corrupt(format!("a row of {table}: {}", self.0))
+    }
+}
+
+fn damaged(what: impl Into<String>) -> Damaged {
+    Damaged(what.into())
+}
+
+/// Writes a row of a table version; `parts` are ordered by column id, and none is [`Part::Null`].
+pub(crate) fn write(version: u16, parts: &[(u16, Part)]) -> Result<Vec<u8>, Damaged> {
+    let bitmap_len = parts.last().map_or(0, |(id, _)| usize::from(*id) / 8 + 1);
+    let len = u8::try_from(bitmap_len).map_err(|_| damaged("a column has too high a number"))?;
+    let mut bitmap = vec![0u8; bitmap_len];
+    let (mut values, mut ends) = (Vec::with_capacity(256), Vec::with_capacity(parts.len()));
+    for (id, part) in parts {
+        bitmap[usize::from(*id) / 8] |= 1 << (id % 8);
+        bincode::encode_into_std_write(part, &mut values, config())
+            .map_err(|error| damaged(error.to_string()))?;
+        ends.push(values.len());
+    }
+    let is_wide = values.len() > usize::from(u16::MAX);
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + 2 + bitmap_len + 4 * ends.len() + values.len());
+    bytes.push(MARK);
+    bytes.extend_from_slice(&version.to_be_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.push(if is_wide { WIDE } else { 0 });
+    bytes.push(len);
+    bytes.extend_from_slice(&bitmap);
+    for end in ends {
+        let end = u32::try_from(end).map_err(|_| damaged("too long"))?.to_le_bytes();
+        bytes.extend_from_slice(if is_wide { &end } else { &end[..2] });
+    }
+    bytes.extend_from_slice(&values);
+    let checksum = crc32c::crc32c(&bytes[HEAD_BYTES..]).to_be_bytes();
+    bytes[3..HEAD_BYTES].copy_from_slice(&checksum);
+    Ok(bytes)
+}
+
+/// Where the parts of a row lie in its bytes; made once its checksum was found right.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    pub version: u16,
+    bitmap_len: u8,
+    is_wide: bool,
+    count: u16,
+}
+
+const BITMAP_AT: usize = HEAD_BYTES + 2;
+
+impl Layout {
+    /// Looks at a row; `None` for one of the older form.
+    pub fn read(bytes: &[u8]) -> Result<Option<Layout>, Damaged> {
+        if !is_current(bytes) {
+            return Ok(None);
+        }
+        let (head, body) = bytes.split_at_checked(HEAD_BYTES).ok_or_else(|| damaged("too short"))?;
+        if crc32c::crc32c(body).to_be_bytes() != head[3..] {
+            return Err(damaged("checksum differs"));
+        }
+        let [flags, bitmap_len, ..] = body else { return Err(damaged("too short")) };
+        if flags & !WIDE != 0 {
+            return Err(damaged("of a later form"));
+        }
+        let bitmap = body.get(2..2 + usize::from(*bitmap_len)).ok_or_else(|| damaged("too short"))?;
+        let count = bitmap.iter().map(|byte| byte.count_ones() as u16).sum();
+        let version = u16::from_be_bytes([head[1], head[2]]);
+        let layout = Layout { version, bitmap_len: *bitmap_len, is_wide: flags & WIDE != 0, count };
+        let last = usize::from(count).checked_sub(1).map_or(Some(0), |last| layout.end(bytes, last));
+        match last.and_then(|end| layout.values_at().checked_add(end)) {
+            Some(end) if end == bytes.len() => Ok(Some(layout)),
+            _ => Err(damaged("bytes left over or missing")),
+        }
+    }
+
+    fn end_bytes(&self) -> usize {
+        if self.is_wide { 4 } else { 2 }
+    }
+
+    fn values_at(&self) -> usize {
+        BITMAP_AT + usize::from(self.bitmap_len) + self.end_bytes() * usize::from(self.count)
+    }
+
+    /// Where the value of this rank ends among the values.
+    fn end(&self, bytes: &[u8], rank: usize) -> Option<usize> {
+        let at = BITMAP_AT + usize::from(self.bitmap_len) + self.end_bytes() * rank;
+        if self.is_wide {
+            let end = bytes.get(at..at + 4)?.first_chunk::<4>()?;
+            usize::try_from(u32::from_le_bytes(*end)).ok()
+        } else {
+            let end = bytes.get(at..at + 2)?.first_chunk::<2>()?;
+            Some(usize::from(u16::from_le_bytes(*end)))
+        }
+    }
+
+    /// How many columns before this one have a value; `None` if it has none itself.
+    fn rank(&self, bytes: &[u8], id: u16) -> Option<usize> {
+        let byte = usize::from(id) / 8;
+        let bitmap = bytes.get(BITMAP_AT..BITMAP_AT + usize::from(self.bitmap_len))?;
+        let (own, bit) = (*bitmap.get(byte)?, 1u8 << (id % 8));
+        if own & bit == 0 {
+            return None;
+        }
+        let (mut before, mut rest) = ((own & (bit - 1)).count_ones() as usize, &bitmap[..byte]);
+        while let Some((word, after)) = rest.split_first_chunk::<8>() {
+            before += u64::from_le_bytes(*word).count_ones() as usize;
+            rest = after;
+        }
+        Some(before + rest.iter().map(|byte| byte.count_ones() as usize).sum::<usize>())
+    }
+
+    /// The value of a column; `None` if it has none.
+    pub fn part<'b>(&self, bytes: &'b [u8], id: u16) -> Result<Option<Part<'b>>, Damaged> {
+        self.rank(bytes, id).map(|rank| self.part_at(bytes, rank)).transpose()
+    }
+
+    fn part_at<'b>(&self, bytes: &'b [u8], rank: usize) -> Result<Part<'b>, Damaged> {
+        let from = rank.checked_sub(1).map_or(Some(0), |before| self.end(bytes, before));
+        let (from, to) =
+            (from.map(|at| at + self.values_at()), self.end(bytes, rank).map(|at| at + self.values_at()));
+        let value = match (from, to) {
+            (Some(from), Some(to)) => bytes.get(from..to),
+            _ => None,
+        };
+        let value = value.ok_or_else(|| damaged("a value lies elsewhere"))?;
+        let (part, read) =
+            bincode::borrow_decode_from_slice(value, config()).map_err(|error| damaged(error.to_string()))?;
+        if read == value.len() { Ok(part) } else { Err(damaged("bytes left over")) }
+    }
+
+    /// Every column that has a value, by id.
+    fn parts<'b>(&self, bytes: &'b [u8]) -> Result<Vec<(u16, Part<'b>)>, Damaged> {
+        let ids = (0..u16::from(self.bitmap_len) * 8).filter(|id| self.rank(bytes, *id).is_some());
+        ids.enumerate().map(|(rank, id)| Ok((id, self.part_at(bytes, rank)?))).collect()
+    }
+}
+
+/// Whether a row has the form in which columns are read one by one.
+pub(crate) fn is_current(bytes: &[u8]) -> bool {
+    bytes.first() == Some(&MARK)
+}
+
+/// The table version and all values of a row of either form.
+pub(crate) fn read(bytes: &[u8]) -> Result<(u16, Vec<(u16, Part<'_>)>), Damaged> {
+    if let Some(layout) = Layout::read(bytes)? {
+        return Ok((layout.version, layout.parts(bytes)?));
+    }
+    let (head, body) = bytes.split_at_checked(OLDER_HEAD_BYTES).ok_or_else(|| damaged("too short"))?;
+    if crc32c::crc32c(body).to_be_bytes() != head[2..] {
+        return Err(damaged("checksum differs"));
+    }
+    let (parts, read): (Vec<(u16, Part)>, usize) =
+        bincode::borrow_decode_from_slice(body, config()).map_err(|error| damaged(error.to_string()))?;
+    if read == body.len() {
+        Ok((u16::from_be_bytes([head[0], head[1]]), parts))
+    } else {
+        Err(damaged("bytes left over"))
+    }
+}
+
+/// A row of the older form in the present one, of the same table version and with the same values.
+pub(crate) fn renewed(bytes: &[u8]) -> Result<Vec<u8>, Damaged> {
+    let (version, mut parts) = read(bytes)?;
+    // Of two values of one column the later one counts.
+    parts.reverse();
+    parts.sort_by_key(|(id, _)| *id);
+    parts.dedup_by_key(|(id, _)| *id);
+    parts.retain(|(_, part)| *part != Part::Null);
+    write(version, &parts)
+}
+
+/// A row in the older form, as earlier versions wrote it.
+#[cfg(test)]
+pub(crate) fn write_older(version: u16, parts: &[(u16, Part)]) -> Vec<u8> {
+    let body = bincode::encode_to_vec(parts.to_vec(), config()).expect("a body");
+    let checksum = crc32c::crc32c(&body).to_be_bytes();
+    [&version.to_be_bytes()[..], &checksum, &body].concat()
+}
+
+/// Whether arbitrary bytes are a row; for fuzzing, must never panic.
+pub fn decodes(bytes: &[u8]) -> bool {
+    // With a right checksum the fuzzer reaches the decoder behind it.
+    let checksum = crc32c::crc32c(bytes).to_be_bytes();
+    let older = [&[0, 1], &checksum[..], bytes].concat();
+    let current = [&[MARK, 0, 1], &checksum[..], bytes].concat();
+    let is_row = [bytes, &older, &current].map(|row| {
+        if let Ok(Some(layout)) = Layout::read(row) {
+            (0..=u16::MAX).step_by(7).for_each(|id| drop(layout.part(row, id)));
+        }
+        let is_row = read(row).is_ok();
+        if let Ok(renewed) = renewed(row) {
+            assert!(read(&renewed).is_ok(), "what was written anew is a row");
+        }
+        is_row
+    });
+    is_row.contains(&true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn part(text: &str) -> impl Strategy<Value = Part<'_>> {
+        prop_oneof![
+            any::<bool>().prop_map(Part::Bool),
+            any::<i64>().prop_map(Part::Int),
+            any::<[u8; 16]>().prop_map(Part::Uuid),
+            (0..=text.len()).prop_map(move |to| Part::Text(&text[..to])),
+            (0..=text.len()).prop_map(move |to| Part::TextArray(vec![Some(&text[..to]), None, Some("")])),
+            any::<[u8; 32]>().prop_map(|hash| Part::Spilled { is_json: true, hash }),
+        ]
+    }
+
+    fn text() -> &'static str {
+        static TEXT: std::sync::LazyLock<String> = std::sync::LazyLock::new(|| "the fog lifts ".repeat(4000));
+        &TEXT
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            decodes(&bytes);
+        }
+
+        #[test]
+        fn each_column_is_read_alone_and_as_it_was_written(
+            version: u16,
+            parts in proptest::collection::btree_map(0_u16..300, part(text()), 0..40),
+        ) {
+            let parts: Vec<(u16, Part)> = parts.into_iter().collect();
+            let bytes = write(version, &parts).expect("a row");
+            let layout = Layout::read(&bytes).expect("a row").expect("of the present form");
+            for id in 0..400 {
+                let known = parts.iter().find(|(other, _)| *other == id).map(|(_, part)| part.clone());
+                prop_assert_eq!(layout.part(&bytes, id).expect("a column"), known);
+            }
+            prop_assert_eq!(read(&bytes).expect("a row"), (version, parts.clone()));
+            // Table versions are small numbers.
+            let older = write_older(version % 0xf200, &parts);
+            prop_assert_eq!(read(&older).expect("a row"), (version % 0xf200, parts.clone()));
+            prop_assert_eq!(renewed(&older).expect("a row"), write(version % 0xf200, &parts).expect("a row"));
+        }
+
+        #[test]
+        fn a_damaged_row_is_refused(at: proptest::sample::Index, flip in 1_u8..) {
+            let parts = [(0, Part::Int(7)), (3, Part::Text("fog")), (70, Part::Bool(true))];
+            let mut bytes = write(3, &parts).expect("a row");
+            let at = at.index(bytes.len());
+            bytes[at] ^= flip;
+            // The version is not part of the checksum, and says only which defaults a row shows.
+            prop_assert!((1..3).contains(&at) || read(&bytes).is_err());
+            bytes[at] ^= flip;
+            prop_assert!(read(&bytes[..bytes.len() - 1]).is_err());
+        }
+    }
+
+    #[test]
+    fn a_hostile_length_is_refused() {
+        let mut body = vec![0xfd];
+        body.extend_from_slice(&u64::MAX.to_le_bytes());
+        assert!(!decodes(&body));
+        // One text of four gigabytes in the first column.
+        assert!(!decodes(&[0, 1, 1, 6, 0, 5, 0xfc, 0xff, 0xff, 0xff, 0xff]));
+    }
+}

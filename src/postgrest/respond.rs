@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use models::{Value, convert};
-use store::query::{self, Name, Rows};
+use store::query::{self, JsonRows, Name, Rows};
 use store::shares::Held;
 use syntax::Format;
 
@@ -25,6 +25,45 @@ pub fn outgoing(
     match held.filter(|held| held.amount() > PIECE_BYTES && !is_singular) {
         Some(held) => Ok(answers::body(Lines::new(rows, format), held, None, pause)),
         None => body(&rows, format).map(Body::from),
+    }
+}
+
+/// The body of rows that are text already.
+pub fn outgoing_json(
+    rows: JsonRows,
+    format: &Format,
+    held: Option<Held>,
+    pause: Duration,
+) -> Result<Body, PostgrestError> {
+    if matches!(format, Format::Object { .. }) {
+        if rows.rows != 1 {
+            return Err(PostgrestError::not_singular(rows.rows));
+        }
+        // The one object in the array.
+        let text = Bytes::from(rows.pieces.concat());
+        return Ok(Body::from(text.slice(1..text.len() - 1)));
+    }
+    let bytes = rows.bytes();
+    match held.filter(|_| bytes > PIECE_BYTES) {
+        Some(held) => {
+            let pieces = rows.pieces.into_iter();
+            Ok(answers::body(Pieces(pieces), held, u64::try_from(bytes).ok(), pause))
+        }
+        None => Ok(Body::from(match <[String; 1]>::try_from(rows.pieces) {
+            Ok([text]) => text,
+            Err(pieces) => pieces.concat(),
+        })),
+    }
+}
+
+/// Text that is given up piece by piece.
+struct Pieces(vec::IntoIter<String>);
+
+impl Source for Pieces {
+    fn next(&mut self) -> Option<(Bytes, usize)> {
+        let text = Bytes::from(self.0.next()?);
+        let freed = text.len();
+        Some((text, freed))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use models::TableInfo;
-use store::query::{Query, Reader, Rows};
+use store::query::{JsonRows, Query, Reader, Rows};
 use store::shares::Held;
 use store::{Caller, StoreError};
 use syntax::{Format, RequestQuery, Window};
@@ -43,16 +43,22 @@ pub async fn read(
         return Ok(Answer::with(StatusCode::OK, &plan, text).finish());
     }
     let counted = request.preferences.count.is_some();
-    let (rows, held) = run(request, query, counted).await?;
-    if let Some(total) = rows.total {
+    let (found, held) = run(request, query, counted).await?;
+    let (returned, total) = match &found {
+        Found::Json(rows) => (rows.rows, rows.total),
+        Found::Rows(rows) => (rows.rows.len() as u64, rows.total),
+    };
+    if let Some(total) = total {
         window.check_within(total)?;
     }
-    let returned = rows.rows.len() as u64;
-    let partial = syntax::range::is_partial(returned, rows.total);
+    let partial = syntax::range::is_partial(returned, total);
     let status = if partial { StatusCode::PARTIAL_CONTENT } else { StatusCode::OK };
-    let range = syntax::range::content_range(window.offset, returned, rows.total);
+    let range = syntax::range::content_range(window.offset, returned, total);
     let pause = Duration::from_secs(request.app.config.answer_pause_s_max);
-    let body = respond::outgoing(rows, &request.format, held, pause)?;
+    let body = match found {
+        Found::Json(rows) => respond::outgoing_json(rows, &request.format, held, pause)?,
+        Found::Rows(rows) => respond::outgoing(rows, &request.format, held, pause)?,
+    };
     let answer = Answer::with(status, &request.format, body).header(header::CONTENT_RANGE, range);
     Ok(request.applied(answer).finish())
 }
@@ -63,14 +69,31 @@ fn explain(request: &Request, query: &Query) -> Result<String, PostgrestError> {
     reader.explain(query).map_err(|error| PostgrestError::from_store(error, &request.claims))
 }
 
+/// Rows, as text where that is the form of the answer.
+enum Found {
+    Json(JsonRows),
+    Rows(Rows),
+}
+
 /// Rows, with the memory that they take where that is counted.
-async fn run(request: &Request, query: Query, counted: bool) -> Result<(Rows, Option<Held>), PostgrestError> {
+async fn run(
+    request: &Request,
+    query: Query,
+    counted: bool,
+) -> Result<(Found, Option<Held>), PostgrestError> {
     let limits = request.limits();
     let store = request.app.services.actors.store();
     let refused = |error| PostgrestError::from_store(error, &request.claims);
-    let caller = Caller::new(&request.claims);
-    // A row found by its key costs less than a change of thread.
-    let found = Reader::new(store.reads(), &caller, limits).select_point(&query, counted);
+    let as_json = matches!(request.format, Format::Json | Format::Object { nulls_stripped: false });
+    // A row found by its key, or a few that an index finds, cost less than a change of thread.
+    let found = {
+        let caller = Caller::new(&request.claims);
+        let reader = Reader::new(store.reads(), &caller, limits);
+        match as_json {
+            true => reader.select_short_json(&query, counted).map(|rows| rows.map(Found::Json)),
+            false => reader.select_point(&query, counted).map(|rows| rows.map(Found::Rows)),
+        }
+    };
     if let Some(rows) = found.map_err(refused)? {
         return Ok((rows, None));
     }
@@ -82,9 +105,13 @@ async fn run(request: &Request, query: Query, counted: bool) -> Result<(Rows, Op
         let _place = place;
         let caller = Caller::new(&claims);
         let reader = Reader::new(store.reads(), &caller, limits).sharing(share);
+        if as_json && let Some(rows) = reader.select_json(&query, counted)? {
+            let held = reader.keep_bytes(rows.bytes());
+            return Ok((Found::Json(rows), held));
+        }
         let rows = reader.select(&query, counted)?;
         let held = reader.keep(&rows);
-        Ok((rows, held))
+        Ok((Found::Rows(rows), held))
     });
     let failed = |_| {
         let message = "the query failed unexpectedly";

@@ -1,0 +1,164 @@
+//! Result rows as the text of a JSON array, written from the stored bytes without a value in between.
+
+use models::{TableInfo, convert};
+
+use super::plan::{self, Plan};
+use super::sort::Held;
+use super::{Field, Item, Query, Reader, project, schema};
+use crate::codec::StoredRow;
+use crate::error::StoreError;
+
+/// Texts of about this many bytes are begun anew, so that memory is given back as they go out.
+const PIECE_BYTES: usize = 64 << 10;
+/// So few rows are read at once.
+const SHORT_ROWS: u64 = 50;
+const RESULT: &str = "size of the result in bytes";
+
+/// Rows as JSON.
+#[derive(Debug, Default)]
+pub struct JsonRows {
+    /// The array, one piece after the other.
+    pub pieces: Vec<String>,
+    /// How many rows are in it.
+    pub rows: u64,
+    /// How many rows there are without offset and limit, when that was asked for.
+    pub total: Option<u64>,
+}
+
+impl JsonRows {
+    /// Bytes of the text.
+    pub fn bytes(&self) -> usize {
+        self.pieces.iter().map(String::len).sum()
+    }
+}
+
+/// A member of a row: what stands before its value, and where that is found.
+enum Member<'q> {
+    Column(usize),
+    Field(&'q Field),
+    Embed(usize),
+    /// A statistic, which a query without statistics does not have.
+    Nothing,
+}
+
+/// Runs a query without statistics by a plan.
+fn rows(
+    reader: &Reader,
+    query: &Query,
+    count: bool,
+    plan: &Plan,
+    bytes_max: usize,
+) -> Result<JsonRows, StoreError> {
+    let table = &schema().tables[query.table];
+    let members = members(query);
+    let mut held = Held::up_to(bytes_max, RESULT, reader);
+    let (mut result, mut text, mut known) = (JsonRows::default(), String::with_capacity(2048), 0);
+    text.push('[');
+    let seen = project::page(reader, query, count, plan, &mut |row| {
+        if result.rows > 0 {
+            text.push(',');
+        }
+        write(reader, query, table, &members, &row, &mut text)?;
+        result.rows += 1;
+        // What the text has room for counts, not what it holds.
+        if text.capacity() > known {
+            held.add(text.capacity() - known)?;
+            known = text.capacity();
+        }
+        if text.len() >= PIECE_BYTES {
+            result.pieces.push(std::mem::take(&mut text));
+            known = 0;
+        }
+        Ok(())
+    })?;
+    text.push(']');
+    result.pieces.push(text);
+    result.total = count.then_some(seen);
+    Ok(result)
+}
+
+fn members(query: &Query) -> Vec<(String, Member<'_>)> {
+    let member = |(position, output): (usize, &'_ super::Output)| {
+        let mut head = String::with_capacity(output.key.len() + 4);
+        head.push(if position == 0 { '{' } else { ',' });
+        convert::write_json_string(&output.key, &mut head);
+        head.push(':');
+        head
+    };
+    let heads: Vec<String> = query.select.iter().enumerate().map(member).collect();
+    let found = query.select.iter().map(|output| match &output.item {
+        Item::Field(field) => field.plain().map_or(Member::Field(field), Member::Column),
+        Item::Embed(embed) => Member::Embed(*embed),
+        Item::Aggregate { .. } => Member::Nothing,
+    });
+    heads.into_iter().zip(found).collect()
+}
+
+fn write(
+    reader: &Reader,
+    query: &Query,
+    table: &TableInfo,
+    members: &[(String, Member)],
+    row: &StoredRow,
+    out: &mut String,
+) -> Result<(), StoreError> {
+    if members.is_empty() {
+        out.push('{');
+    }
+    for (head, member) in members {
+        out.push_str(head);
+        match member {
+            Member::Column(position) => row.write_json(*position, out)?,
+            Member::Nothing => out.push_str("null"),
+            Member::Field(field) => convert::write_json(&field.of(table, row)?, out),
+            Member::Embed(embed) => {
+                let mut values = Vec::with_capacity(1);
+                project::embed_members(reader, &query.embeds[*embed], row, &mut values)?;
+                values.iter().for_each(|value| convert::write_json(value, out));
+            }
+        }
+    }
+    out.push('}');
+    Ok(())
+}
+
+impl Query {
+    /// Whether each row is an object with one member for each of its outputs.
+    fn is_flat(&self) -> bool {
+        self.select.iter().all(|output| match &output.item {
+            Item::Field(_) => true,
+            Item::Embed(embed) => !self.embeds[*embed].spread,
+            Item::Aggregate { .. } => false,
+        })
+    }
+}
+
+impl Reader<'_> {
+    /// The result as a JSON array; `None` for a query whose rows are more than their own members.
+    pub fn select_json(&self, query: &Query, count: bool) -> Result<Option<JsonRows>, StoreError> {
+        if !query.is_flat() {
+            return Ok(None);
+        }
+        let plan = plan::choose(self, query, &[models::Command::Select])?;
+        rows(self, query, count, &plan, self.limits.bytes_max).map(Some)
+    }
+
+    /// The same where only the few rows of the answer are looked at and nothing is embedded, as long as the text is
+    /// short; else `None`.
+    pub fn select_short_json(&self, query: &Query, count: bool) -> Result<Option<JsonRows>, StoreError> {
+        if !query.embeds.is_empty() || !query.is_flat() {
+            return Ok(None);
+        }
+        let plan = plan::choose(self, query, &[models::Command::Select])?;
+        let looks_at = query.limit.and_then(|limit| limit.checked_add(query.offset));
+        let is_short =
+            plan.covered && plan.ordered && !count && looks_at.is_some_and(|rows| rows <= SHORT_ROWS);
+        if !is_short && !plan.is_point() {
+            return Ok(None);
+        }
+        match rows(self, query, count, &plan, PIECE_BYTES) {
+            Err(StoreError::Limit { what: RESULT, .. }) => Ok(None),
+            short => short.map(Some),
+        }
+    }
+}

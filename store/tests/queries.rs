@@ -316,6 +316,9 @@ fn compare(
     let reader = Reader::new(WORLD.store.reads(), &caller, Limits::default());
     let found = reader.select(&query, true).expect("the query runs");
     let plan = reader.explain(&query).expect("a plan");
+    let (mut text, json) = (String::new(), reader.select_json(&query, true).expect("the query runs"));
+    found.write_json(&mut text);
+    prop_assert_eq!(json.map(|rows| (rows.pieces.concat(), rows.total)), Some((text, found.total)));
 
     let mut expected: Vec<&Row> =
         naive.into_iter().filter(|row| asked.condition.holds(table, row) == Some(true)).collect();

@@ -46,8 +46,8 @@ pub fn outgoing_json(
     let bytes = rows.bytes();
     match held.filter(|_| bytes > PIECE_BYTES) {
         Some(held) => {
-            let pieces = rows.pieces.into_iter();
-            Ok(answers::body(Pieces(pieces), held, u64::try_from(bytes).ok(), pause))
+            // Without a length: bodies that have one are put on an account where they leave.
+            Ok(answers::body(Pieces(rows.pieces.into_iter()), held, None, pause))
         }
         None => Ok(Body::from(match <[String; 1]>::try_from(rows.pieces) {
             Ok([text]) => text,

@@ -52,7 +52,7 @@ fn rows(
     let table = &schema().tables[query.table];
     let members = members(query);
     let mut held = Held::up_to(bytes_max, RESULT, reader);
-    let (mut result, mut text, mut known) = (JsonRows::default(), String::with_capacity(2048), 0);
+    let (mut result, mut text, mut done) = (JsonRows::default(), String::with_capacity(2048), 0);
     text.push('[');
     let seen = project::page(reader, query, count, plan, &mut |row| {
         if result.rows > 0 {
@@ -61,13 +61,12 @@ fn rows(
         write(reader, query, table, &members, &row, &mut text)?;
         result.rows += 1;
         // What the text has room for counts, not what it holds.
-        if text.capacity() > known {
-            held.add(text.capacity() - known)?;
-            known = text.capacity();
-        }
+        held.set(done + text.capacity())?;
         if text.len() >= PIECE_BYTES {
+            text.shrink_to_fit();
+            done += text.capacity();
             result.pieces.push(std::mem::take(&mut text));
-            known = 0;
+            held.set(done)?;
         }
         Ok(())
     })?;

@@ -36,6 +36,17 @@ impl<'r> Held<'r> {
         self.check()
     }
 
+    /// Holds so much now, up to the limit of the read.
+    pub fn set(&mut self, bytes: usize) -> Result<(), StoreError> {
+        match bytes.checked_sub(self.bytes) {
+            Some(more) => self.add(more),
+            None => {
+                self.cut_to(bytes);
+                Ok(())
+            }
+        }
+    }
+
     /// Holds more, to be checked later.
     fn note(&mut self, bytes: usize) -> Result<(), StoreError> {
         self.bytes = self.bytes.saturating_add(bytes);

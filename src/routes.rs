@@ -26,6 +26,9 @@ const TARGET_BYTES_MAX: usize = 64 * 1024;
 /// What a browser may do with an answer that it opens as a page: nothing.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
+/// Room for what every answer has, so that its map grows once.
+const COMMON_HEADERS: usize = 8;
+
 /// Headers that scripts of other origins may read.
 const EXPOSED: &str = "Content-Range, Content-Location, Location, Preference-Applied, X-Total-Count, Link, \
                        x-supabase-api-version, x-relay-error, Upload-Offset, Upload-Length, Tus-Resumable";
@@ -84,13 +87,13 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
         let body = json!({"code": "PGRST100", "message": "URI too long", "details": null, "hint": null});
         (StatusCode::URI_TOO_LONG, axum::Json(body)).into_response()
     } else {
-        let owner = owner::owner_of(&app, &request);
+        let (owner, asks) = owner::owner_of(&app, &request);
         request.extensions_mut().insert(owner);
         let only_reads = owner::only_reads(&method, request.uri().path());
         let (request, arrival) = bodies::watch(request, &app.budgets.bodies, owner, is_file);
         let answered = async {
             match postgrest::is_below(request.uri().path()) {
-                true => Ok(postgrest::answer(app.clone(), request).await),
+                true => Ok(postgrest::answer(app.clone(), request, asks).await),
                 false => routes.call(request).await,
             }
         };
@@ -116,6 +119,7 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
         response = (status, axum::Json(body)).into_response();
     }
     let headers = response.headers_mut();
+    headers.reserve(COMMON_HEADERS);
     headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
     // What an answer says it is counts, and nothing of it is a page of this origin.

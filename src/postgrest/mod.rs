@@ -18,10 +18,11 @@ pub mod write;
 
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use models::{TableInfo, schema};
+use models::{Claims, TableInfo, schema};
 use percent_encoding::percent_decode_str;
 
 use crate::app::App;
+use crate::caller::BadToken;
 use error::PostgrestError;
 use request::Request;
 
@@ -33,8 +34,8 @@ pub fn is_below(path: &str) -> bool {
     path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
-/// Answers a request whose address [`is_below`].
-pub async fn answer(app: App, request: axum::extract::Request) -> Response {
+/// Answers a request whose address [`is_below`]; `asks` is who it is from.
+pub async fn answer(app: App, request: axum::extract::Request, asks: Result<Claims, BadToken>) -> Response {
     let path = request.uri().path();
     let place = path.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
     let (name, is_function) = match place.split_once('/') {
@@ -46,10 +47,10 @@ pub async fn answer(app: App, request: axum::extract::Request) -> Response {
     let Ok(name) = percent_decode_str(name).decode_utf8() else { return invalid_path().into_response() };
     let answer = if is_function {
         let name = name.to_string();
-        function(app, request, &name).await
+        function(app, request, asks, &name).await
     } else {
         let known = known_table(&name).ok_or_else(|| name.to_string());
-        table(app, request, known).await
+        table(app, request, asks, known).await
     };
     answer.unwrap_or_else(|refused| refused)
 }
@@ -82,9 +83,10 @@ fn known_table(name: &str) -> Option<&'static TableInfo> {
 async fn table(
     app: App,
     request: axum::extract::Request,
+    asks: Result<Claims, BadToken>,
     table: Result<&'static TableInfo, String>,
 ) -> Result<Response, Response> {
-    let request = Request::read(app, request).await?;
+    let request = Request::read(app, request, asks).await?;
     let answer = match (table, &request.method) {
         (Err(name), _) => Err(PostgrestError::unknown_table(&name)),
         (Ok(table), &Method::GET | &Method::HEAD) => select::select(&request, table).await,
@@ -98,7 +100,12 @@ async fn table(
 }
 
 /// `/rest/v1/rpc/{function}`
-async fn function(app: App, request: axum::extract::Request, name: &str) -> Result<Response, Response> {
-    let request = Request::read(app, request).await?;
+async fn function(
+    app: App,
+    request: axum::extract::Request,
+    asks: Result<Claims, BadToken>,
+    name: &str,
+) -> Result<Response, Response> {
+    let request = Request::read(app, request, asks).await?;
     rpc::call(&request, name).await.map_err(IntoResponse::into_response)
 }

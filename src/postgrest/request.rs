@@ -17,7 +17,7 @@ use syntax::{Format, NotAcceptable, Preferences};
 use super::error::PostgrestError;
 use super::respond::Answer;
 use crate::app::App;
-use crate::caller::{self, Bad};
+use crate::caller::{Bad, BadToken};
 use crate::storage::drain;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -69,13 +69,17 @@ impl Request {
     }
 
     /// Takes a request apart: first what the headers say, then its body. The answer to a bad one is ready to send.
-    pub async fn read(app: App, mut request: axum::extract::Request) -> Result<Request, Response> {
+    pub async fn read(
+        app: App,
+        mut request: axum::extract::Request,
+        asks: Result<Claims, BadToken>,
+    ) -> Result<Request, Response> {
         let (method, uri) = (request.method().clone(), request.uri().clone());
         let headers = std::mem::take(request.headers_mut());
         let owner = request.extensions().get::<Owner>().copied().unwrap_or(Owner::Service);
         let query = uri.query().unwrap_or_default().to_string();
         let has_body = !matches!(method, Method::GET | Method::HEAD);
-        let mut understood = match Request::understand(app, method, query, headers, owner) {
+        let mut understood = match Request::understand(app, method, query, headers, owner, asks) {
             Ok(understood) => understood,
             Err(error) => {
                 // A client that sends first and listens then hears why it was refused.
@@ -104,8 +108,9 @@ impl Request {
         query: String,
         headers: HeaderMap,
         owner: Owner,
+        asks: Result<Claims, BadToken>,
     ) -> Result<Request, PostgrestError> {
-        let claims = caller::claims_from(&headers, &app).map_err(|error| {
+        let claims = asks.map_err(|error| {
             let (status, code) = match error.kind {
                 Bad::Time => (StatusCode::UNAUTHORIZED, "PGRST303"),
                 Bad::Invalid | Bad::Ended(_) => (StatusCode::UNAUTHORIZED, "PGRST301"),

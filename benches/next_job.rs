@@ -45,7 +45,7 @@ fn main() {
         let cancel = json!({"status": "cancelled"});
         server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{long}"), &token, Some(&cancel));
         let started = Instant::now();
-        // Nobody asks for anything meanwhile: requests would take the processor from the drawing.
+        // No requests are sent meanwhile: they would take the processor from the drawing.
         wait_for(&server, &token, &queued[0], &["completed"]);
         let last = queued.last().expect("a job");
         while one(&server, &token, &format!("/rest/v1/jobs?id=eq.{last}"))["status"] != "completed" {
@@ -55,7 +55,7 @@ fn main() {
         let path = "/rest/v1/jobs?status=eq.completed&select=metadata&order=completed_at";
         let (_, rows) = server.call("GET", path, &token, None);
         let rows = rows.as_array().cloned().unwrap_or_default();
-        // The first two waited for nobody, and for the long one to end.
+        // The first two waited for no other job, and for the long one to end.
         let gaps = rows.iter().skip(2).filter_map(|row| row["metadata"]["device_gap_ms"].as_f64());
         let mut gaps: Vec<f64> = gaps.collect();
         gaps.sort_by(f64::total_cmp);

@@ -1,4 +1,4 @@
-//! Answers on their way out: in pieces, as the client takes them; their memory is on somebody's account until they are
+//! Answers on their way out: in pieces, as the client takes them; their memory counts against its owner until they are
 //! gone, and one that is not taken is given up.
 
 use std::pin::Pin;

@@ -115,7 +115,7 @@ pub(crate) fn watch(
                 Some((next, Some((parts, came))))
             }
         });
-        // Whoever drains a body asks again after its end.
+        // A reader that drains a body asks again after its end.
         Body::from_stream(parts.fuse())
     });
     (request, Some(arrival))

@@ -267,8 +267,8 @@ impl Config {
         let opened: Vec<&str> = opened.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
         let listen = self.listen;
         Some(format!(
-            "listening on {listen}, beyond this machine, without encryption: whoever reaches that address can try \
-             passwords, and who listens on the way reads along, unless a proxy with TLS stands before it. {}",
+            "listening on {listen}, beyond this machine, without encryption: anyone who reaches that address can try \
+             passwords, and all of it can be read on the way, unless a proxy with TLS stands before it. {}",
             opened.join("; ")
         ))
     }

@@ -244,7 +244,7 @@ pub fn public_url_of_running(data: &Path) -> Option<String> {
 fn running(data: &Path) -> Option<serde_json::Value> {
     let text = std::fs::read(data.join(ADDRESS_FILE)).ok()?;
     let note: serde_json::Value = serde_json::from_slice(&text).ok()?;
-    // A killed server leaves its note behind, and whoever has its port now must not be given our keys.
+    // A killed server leaves its note behind, and the program that has its port now must not be given our keys.
     let process = note["pid"].as_i64().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?))?;
     if test_kill_process(process) == Err(Errno::SRCH) {
         return None;

@@ -10,7 +10,7 @@ fn main() -> std::process::ExitCode {
     match cli::run() {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(message) => {
-            // Where nobody reads it, nothing is lost.
+            // Without a reader nothing is lost.
             let _ = writeln!(std::io::stderr(), "playhouse: {message}");
             std::process::ExitCode::FAILURE
         }

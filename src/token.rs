@@ -138,7 +138,7 @@ pub fn verify(keys: &Keys, token: &str) -> Result<Claims, BadToken> {
     // API keys have no audience.
     validation.validate_aud = false;
     validation.validate_nbf = true;
-    // Whoever has the secret may make tokens that do not end.
+    // Holders of the secret may make tokens that do not end.
     validation.required_spec_claims.clear();
     match decode::<TokenClaims>(token, key, &validation) {
         Ok(data) => {

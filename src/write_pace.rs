@@ -114,7 +114,7 @@ mod tests {
     async fn a_client_that_takes_nothing_is_given_up() {
         let (client, server) = tokio::io::duplex(1024);
         let mut server = WritePace::new(server, Duration::from_millis(50));
-        let failed = server.write_all(&[0; 4096]).await.expect_err("nobody reads");
+        let failed = server.write_all(&[0; 4096]).await.expect_err("there is no reader");
         assert_eq!(failed.kind(), io::ErrorKind::TimedOut);
         drop(client);
     }

@@ -187,7 +187,7 @@ fn a_refresh_token_that_comes_back_late_ends_its_session() {
     assert_eq!(status, 200, "{next}");
     let (status, refused) = refresh(&server, &session);
     assert_eq!((status, &refused["error_code"]), (400, &json!("refresh_token_already_used")), "{refused}");
-    // Whoever stole it has nothing of it, and the owner notices.
+    // The thief has nothing of it, and the owner notices.
     assert_eq!(refresh(&server, &next).1["error_code"], "refresh_token_not_found");
 }
 

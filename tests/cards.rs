@@ -195,7 +195,7 @@ fn cards_come_in_and_go_out_without_loss() {
     assert!(picture.text().contains("Software\0another"), "other chunks of the picture stay");
     let again = import(&server, &token, &picture.bytes).json();
     assert_eq!(again["character"]["mood"], json!("bright"));
-    // Whoever may see it gets what they may see: the row, not the file.
+    // An account that may see it gets what it may see: the row, not the file.
     let seen = export(&server, &stranger, id, "json", None).json();
     assert_eq!(
         (&seen["data"]["description"], &seen["data"]["unknown"]),

@@ -145,7 +145,7 @@ fn a_reply_goes_on_without_its_listener_and_stops_for_any_session() {
     // One turn at a time.
     let (status, busy) = say(&server, &token, &chat, "Hurry");
     assert_eq!((status, &busy["code"]), (409, &json!("REPLY_IN_PROGRESS")), "{busy}");
-    // Nobody listens, and it goes on; whoever comes back hears it from the beginning.
+    // It goes on without a listener; one that comes back hears it from the beginning.
     std::thread::sleep(Duration::from_millis(500));
     let mut again = Stream::open(&server, &token, "watch-reply", &json!({"reply_id": start.1["reply_id"]}));
     assert_eq!(again.next().expect("a start").0, "start");

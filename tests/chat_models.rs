@@ -97,7 +97,7 @@ fn a_model_elsewhere_is_asked_by_its_priority() {
 fn a_local_model_stands_in_for_a_server_that_is_out() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = start(folder.path());
-    // Nobody listens there.
+    // No server listens there.
     add_model(&server, "http://127.0.0.1:1/v1", json!({"default_for_tasks": ["roleplay"]}));
     let (id, token) = server.sign_up("ada@example.com");
     let chat = conversation(&server, &id, &token);

@@ -1,5 +1,5 @@
 //! Many conversations at once: who waits knows their place, who is too many hears when to come back, people take
-//! turns, and a slow server elsewhere is nobody else's concern.
+//! turns, and a slow server delays no other.
 
 mod common;
 mod model_server;
@@ -212,7 +212,7 @@ fn fifty_conversations_at_once_take_turns_and_never_cross() {
         assert!(overtaken <= 5 + AT_ONCE + SEEN_LATE, "round {round}: {overtaken}");
         memory.push(megabytes(&server));
     }
-    // Every conversation has what was said in it, and the replies that the same words get when nobody else talks.
+    // Every conversation has what was said in it, and the replies that the same words get alone.
     for (number, chat) in chats.iter().enumerate() {
         let (id, token) = &people[owner(number)];
         let lines = messages_of(&server, token, chat);

@@ -226,7 +226,7 @@ fn pipes_sockets_and_folders_named_like_models_are_no_models() {
     for name in ["folder.safetensors", "folder.gguf", "loras/folder.safetensors"] {
         std::fs::create_dir(models.join(name)).expect("a folder");
     }
-    // A model that is one but for its configuration, which nobody ever writes.
+    // A model that is one but for its configuration, a pipe without a writer.
     std::fs::create_dir_all(models.join("half/unet")).expect("a folder");
     mkfifo(&models.join("half/model_index.json"));
     std::fs::create_dir_all(models.join("talk")).expect("a folder");
@@ -250,7 +250,7 @@ fn pipes_sockets_and_folders_named_like_models_are_no_models() {
         let target = folder.path().join("other").to_string_lossy().to_string();
         assert!(run(&["models", "add", &path, "--models-dir", &target]).is_err(), "{name}");
     }
-    // Whoever asks for one gets an answer.
+    // A request for one is answered.
     let (_, token) = server.sign_up("ada@example.com");
     let asked = json!({"model": "pipe", "messages": [{"role": "user", "content": "hello"}]});
     let (status, body) = server.call("POST", "/v1/chat/completions", &server.service, Some(&asked));

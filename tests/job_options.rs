@@ -259,7 +259,7 @@ fn a_batch_costs_one_attempt_at_most() {
             row["attempts"].as_i64().expect("attempts")
         })
         .collect();
-    // Both times the process died somebody lost an attempt; only the first time more than one did.
+    // Both times the process died a job lost an attempt; only the first time more than one did.
     assert!(attempts.iter().filter(|attempts| **attempts > 2).count() <= 1, "{attempts:?}");
     assert!(attempts.iter().sum::<i64>() > 3, "{attempts:?}");
     assert_eq!(server.check()["faults"], 0);

@@ -99,7 +99,7 @@ fn accounts_backups_and_checks_work_at_rest_and_while_serving() {
     }
     server.kill();
 
-    // What it left behind leads nowhere, whoever has its address now.
+    // What it left behind leads nowhere, whatever program has its address now.
     let stranger = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let note = std::fs::read_to_string(data.join("server.json")).expect("a note");
     let mut note: Json = serde_json::from_str(&note).expect("JSON");
@@ -139,7 +139,7 @@ fn only_the_operators_key_opens_the_operators_routes() {
 #[test]
 fn a_server_that_is_told_to_stop_does_not_wait_for_streams_without_end() {
     let folder = tempfile::tempdir().expect("a folder");
-    // Nobody draws, so the job that is followed never ends.
+    // Without a worker the job that is followed never ends.
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
     let (_, token) = server.sign_up("ada@example.com");
     let request = json!({"job_type": "sdxl_image_fast", "prompt": "a dot"});

@@ -203,7 +203,7 @@ fn a_killed_server_finishes_each_job_once() {
     ] {
         let folder = tempfile::tempdir().expect("a folder");
         let is_queued = point == "queued";
-        // A job stays queued where nobody draws.
+        // A job stays queued without a worker.
         let how = if is_queued { ("PLAYHOUSE_LOCAL_WORKER", "false") } else { ("PLAYHOUSE_CRASH_AT", point) };
         let mut server = Server::start(folder.path(), &[how]);
         let (_, token) = server.sign_up("painter@example.com");

@@ -260,7 +260,7 @@ fn only_allowed_workers_are_called() {
         invoke(&server, &token, "update-worker-url", json!({"workerUrl": "http://127.0.0.1:1"}));
     assert_eq!((status, &answer["error"]), (400, &json!("Worker URL is not responding")), "{answer}");
 
-    // A healthy worker answers whoever asks for it.
+    // A healthy worker answers where it is asked for.
     let chat = json!({"user_id": id, "title": "Test"});
     let (_, rows) = server.call("POST", "/rest/v1/conversations", &token, Some(&chat));
     let body = json!({"conversation_id": rows[0]["id"], "message": "hello", "model_provider": "chat_worker"});

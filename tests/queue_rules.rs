@@ -144,7 +144,7 @@ fn fields_say_what_they_say_wherever_they_stand() {
     );
     assert_eq!(payload(&job)["compel_weights"], json!({"a": 1.5}));
     assert_eq!(row(&job)["enhanced_prompt"], Json::Null);
-    // Somebody else's file is refused before anything is made of the prompt.
+    // Another account's file is refused before anything is made of the prompt.
     for field in ["reference_image_url", "mask_image_url"] {
         let mut body = request(json!({"prompt": ""}));
         body[field] = json!(format!("user-library/{other}/a.png"));

@@ -177,7 +177,7 @@ fn what_may_not_be_said_is_refused_and_leaves_nothing() {
     assert_eq!(ask(&adult_token, &other, &grown, "hello", "nsfw"), refused);
     assert_eq!(messages_of(&server, &adult_token, &other), [user("hello")]);
 
-    // Nobody else gets nsfw.
+    // No other account gets nsfw.
     let own = conversation(&server, &id, &token);
     let mine = character(&server, &id, &token, json!({}));
     assert_eq!(ask(&token, &own, &mine, "hello", "nsfw"), refused);
@@ -314,7 +314,7 @@ fn scenes_and_portraits_are_drawn() {
     };
     assert_eq!(models(), json!([{"model_used": "brush"}]));
 
-    // A model that nobody knows is no reason to have no picture, and the scene says so.
+    // An unknown model is no reason to have no picture, and the scene says so.
     let other = conversation(&server, &id, &token);
     let mut unknown = body;
     unknown["conversation_id"] = json!(other);

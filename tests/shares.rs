@@ -117,7 +117,7 @@ fn answers_that_nobody_takes_are_few_and_given_up() {
     let grown = memory(&server, "VmHWM").saturating_sub(before);
     assert!(grown < 400, "{grown} MiB more");
 
-    // Nobody takes them: they are given up, and what they took goes back to the system without any request.
+    // They are not taken: they are given up, and what they took goes back to the system without any request.
     until("they are given up", || health(&server, "memory_bytes") == 0);
     until("memory goes back", || memory(&server, "VmRSS") < before + 120);
     // A client that takes what it asks for gets it whole.
@@ -182,7 +182,7 @@ fn bodies_of_strangers_leave_room_for_those_of_others() {
     until("they take their part", || health(&server, "bodies_bytes") > 4 * MIB);
     // They never get all of it.
     assert!(health(&server, "bodies_bytes") < 12 * MIB);
-    // Somebody signs in from the same address, and an account sends a large body.
+    // A person signs in from the same address, and an account sends a large body.
     let (_, _) = server.sign_up("bob@example.com");
     let session = json!({"email": "ada@example.com", "password": "correct horse"});
     let signed_in = server.call("POST", "/auth/v1/token?grant_type=password", &server.anon, Some(&session));

@@ -27,7 +27,7 @@ fn each_bucket_admits_whom_it_should() {
             let answer = put(&server, outsider, &path, mime_type, b"x");
             assert_eq!(refusal(&answer), refused("403", "AccessDenied"), "{bucket}");
         }
-        // Nobody's folder, and no folder at all.
+        // The folder of no account, and no folder at all.
         for elsewhere in ["a.bin".to_string(), owner.clone(), format!("{}/a", owner.to_uppercase())] {
             let answer = put(&server, &token, &format!("{bucket}/{elsewhere}"), mime_type, b"x");
             assert_eq!(refusal(&answer), refused("403", "AccessDenied"), "{bucket}/{elsewhere}");

@@ -1,4 +1,4 @@
-//! Rows that refer to somebody else's rows neither change them nor show them.
+//! Rows that refer to other accounts' rows neither change them nor show them.
 
 mod common;
 

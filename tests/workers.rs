@@ -218,7 +218,7 @@ fn a_provider_draws_when_its_key_is_there() {
     let unknown = json!({"id": "pred-77", "status": "succeeded", "output": []});
     assert_eq!(signed(&server, "replicate-webhook", "x-replicate-signature", &unknown).0, 404);
 
-    // Whoever asks how it fares brings the result too.
+    // A request for its state brings the result too.
     let (_, answer) = ask(&request);
     let (status, fares) = ask(&json!({"predictionId": answer["predictionId"]}));
     assert_eq!((status, &fares["status"]), (200, &json!("succeeded")), "{fares}");
@@ -274,7 +274,7 @@ fn predictions_end_as_their_provider_says_and_stay_so() {
     let peek = json!({"predictionId": cancelled["predictionId"]});
     assert_eq!(server.call("POST", "/functions/v1/replicate-image", &other, Some(&peek)).0, 404);
 
-    // Nobody said the seed: it is made up, so that two pictures of one prompt are two.
+    // The seed was not given: it is made up, so that two pictures of one prompt are two.
     let mut seeds = Vec::new();
     for _ in 0..2 {
         let (_, asked) = ask(&json!({"prompt": "a fox", "job_type": "flux_high"}));
@@ -288,7 +288,7 @@ fn predictions_end_as_their_provider_says_and_stay_so() {
     }
     assert_ne!(seeds[0], seeds[1]);
 
-    // A picture that never comes ends the job, and nobody waits for it for ever.
+    // A picture that never comes ends the job, so that it is not waited for for ever.
     let (_, asked) = ask(&json!({"prompt": "a fox", "job_type": "flux_high"}));
     let report =
         json!({"id": asked["predictionId"], "status": "succeeded", "output": format!("{base}/never.png")});
@@ -392,7 +392,7 @@ fn reports_are_taken_however_a_worker_writes_them() {
 #[test]
 fn silent_workers_lose_their_jobs_wherever_pictures_are_drawn() {
     let folder = tempfile::tempdir().expect("a folder");
-    // What this process was drawing when it died waits again, though nobody draws here any more.
+    // What this process was drawing when it died waits again, though this process no longer draws.
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "job_rendering")]);
     let (_, token) = server.sign_up("painter@example.com");
     let drawn = common::jobs::queue(&server, &token, &common::jobs::picture("a dot"));
@@ -415,7 +415,7 @@ fn silent_workers_lose_their_jobs_wherever_pictures_are_drawn() {
     assert_eq!(callback(&server, json!({"job_id": patient, "status": "processing"})).1["success"], true);
     let taken = common::jobs::wait_for(&server, &token, &silent, &["queued"]);
     assert!(taken["error_message"].as_str().is_some_and(|why| why.contains("fell silent")), "{taken}");
-    // The worker was only slow: it has the job again, and nobody else gets it.
+    // The worker was only slow: it has the job again, and no other worker gets it.
     assert_eq!(callback(&server, json!({"job_id": silent, "status": "processing"})).1["success"], true);
     std::thread::sleep(Duration::from_secs(2));
     assert_eq!(claim(&server, json!({"queue": "wan_queue"})), Json::Null);

@@ -1,4 +1,4 @@
-//! Durable commits, fanned out to whoever listens: realtime, progress streams, tests.
+//! Durable commits, fanned out to subscribers: realtime, progress streams, tests.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ impl Events {
         let (sender, _) = broadcast::channel(LAG_MAX);
         let publish = sender.clone();
         store.on_commit(Box::new(move |commit| {
-            // Nobody listening is no failure.
+            // Having no subscriber is no failure.
             let _ = publish.send(commit);
         }));
         Events { sender }

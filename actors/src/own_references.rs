@@ -83,7 +83,7 @@ fn checks_of(table: &TableInfo) -> Checks {
     checks
 }
 
-/// Whether a policy tells accounts apart: rows of a catalogue belong to nobody.
+/// Whether a policy tells accounts apart: rows of a catalogue have no owner.
 fn is_owned(rule: &Rule) -> bool {
     match rule {
         Rule::Or(parts) | Rule::And(parts) => parts.iter().any(is_owned),

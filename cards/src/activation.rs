@@ -24,7 +24,7 @@ pub struct Scene<'a> {
     pub user_icon: Option<&'a str>,
     /// Counts the tokens of a text.
     pub count_tokens: &'a dyn Fn(&str) -> usize,
-    /// Whether nobody waits for the result any more; then the search ends early, as when it costs too much.
+    /// Whether the result is no longer waited for; then the search ends early, as when it costs too much.
     pub cancelled: &'a dyn Fn() -> bool,
 }
 

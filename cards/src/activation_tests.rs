@@ -168,7 +168,7 @@ fn patterns_of_a_whole_book_share_one_budget() {
     let activation = lore.activate(&scene(&[&text, "end"]), &Memory::default());
     assert!(activation.exhausted);
     assert_eq!(indices(&activation), [0]);
-    // Nobody waits: it ends at once, and says that it is not whole.
+    // It is no longer waited for: it ends at once, and says that it is not whole.
     let looks = std::cell::Cell::new(0);
     let cancelled = || {
         looks.set(looks.get() + 1);

@@ -396,7 +396,7 @@ mod tests {
         let mut steps = Steps::new(1 << 20, &|| false);
         assert_eq!(program.is_match(&"a".repeat(1000), &mut steps), Err(Stopped));
         assert!(steps.exhausted());
-        // And one that nobody waits for any more.
+        // And one that is no longer waited for.
         let mut steps = Steps::new(u64::MAX, &|| true);
         assert_eq!(program.is_match(&"a".repeat(1000), &mut steps), Err(Stopped));
         assert!(Program::new(&Pattern::parse("(?=a)((a{100}){100}){100}", "").expect("one")).is_none());

@@ -62,7 +62,7 @@ pub struct Decorators {
     pub ignore_on_max_context: bool,
     /// `@@disable_ui_prompt`: a prompt of the program's own that this entry replaces.
     pub disable_ui_prompt: Vec<String>,
-    /// Decorators that nobody here understands.
+    /// Decorators that are not understood here.
     pub unknown: Vec<String>,
 }
 

@@ -1,7 +1,7 @@
 //! What a character is to other programs: cards, lorebooks, macros and chat files, read and written without loss.
 //!
 //! Pure functions over bytes: no files, no tables, no network. Everything that is read keeps its JSON, so that fields
-//! which nobody here knows come out as they went in.
+//! which are not known here come out as they went in.
 
 pub mod activation;
 mod backtrack;

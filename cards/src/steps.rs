@@ -11,7 +11,7 @@ pub(crate) struct Steps<'c> {
     stopped: bool,
 }
 
-/// There are no more steps, or nobody waits any more.
+/// There are no more steps, or the result is no longer waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stopped;
 

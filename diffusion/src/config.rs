@@ -78,7 +78,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, DiffusionError> {
     Ok(text)
 }
 
-/// Opens a regular file; opening a pipe would wait for somebody who writes.
+/// Opens a regular file; opening a pipe would wait for a writer.
 pub(crate) fn open_file(path: &Path) -> Result<File, DiffusionError> {
     let io = |source| DiffusionError::io(path, source);
     if !std::fs::metadata(path).map_err(io)?.is_file() {

@@ -1,7 +1,7 @@
 //! How pictures are made: the Stable Diffusion family in burn.
 //!
 //! [`DiffusionModel::load`] reads a model, [`DiffusionModel::generate`] draws with it. No tables, no HTTP:
-//! whoever calls owns the thread and the device.
+//! the caller owns the thread and the device.
 
 mod clip_text_model;
 mod clip_tokenizer;

@@ -100,7 +100,7 @@ impl ChatRequest {
         }
     }
 
-    /// The seed, or one at random. It has 53 bits, so that it comes back whole from whoever keeps numbers as JavaScript
+    /// The seed, or one at random. It has 53 bits, so that it comes back whole from clients that keep numbers as JavaScript
     /// does.
     pub(crate) fn seed(&self) -> u64 {
         self.seed.unwrap_or_else(|| rand::random::<u64>() >> 11)

@@ -256,7 +256,7 @@ impl<M: CausalLm> Turns<M> {
         let mut results = match self.forward(&shares) {
             Ok(scores) => scores.into_iter().map(Ok).collect(),
             Err(error) if shares.len() <= 1 => vec![Err(error)],
-            // Somebody's step fails: let each one try alone, so that the others go on.
+            // One of the steps fails: let each one try alone, so that the others go on.
             Err(_) => shares
                 .iter()
                 .map(|share| {

@@ -44,7 +44,7 @@ impl<T> FairQueue<T> {
         self.users.iter().map(|(_, line)| line.len()).sum()
     }
 
-    /// Whether nobody waits.
+    /// Whether no request waits.
     pub fn is_empty(&self) -> bool {
         self.users.is_empty()
     }

@@ -68,7 +68,7 @@ pub fn fetch_default_chat_model(
 
 /// How the folders of fetches under way are called.
 const WORK_PREFIX: &str = ".fetch-";
-/// Held open and locked by whoever works in a folder.
+/// Held open and locked by the process that works in a folder.
 const WORK_LOCK: &str = "lock";
 
 /// Removes what fetches have left in `models_dir` whose process died; those under way are left alone.
@@ -90,7 +90,7 @@ pub fn remove_interrupted_fetches(models_dir: &Path) {
     }
 }
 
-/// Whether nobody holds the folder's lock. One without a lock is left to whoever may be about to make it.
+/// Whether the folder's lock is free. One without a lock is left to a process that may be about to make it.
 fn is_abandoned(folder: &Path) -> bool {
     if let Ok(lock) = File::open(folder.join(WORK_LOCK)) {
         return lock.try_lock().is_ok();

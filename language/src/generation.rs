@@ -29,7 +29,7 @@ pub(crate) struct Job {
 }
 
 impl Job {
-    /// Tells whoever listens; nobody need be listening any more.
+    /// Tells the listener; it may have gone.
     pub(crate) fn send(&self, event: ChatEvent) {
         let _ = self.events.send(event);
     }

@@ -204,7 +204,7 @@ fn folder_template(folder: &Path) -> Result<Option<String>, LanguageError> {
 }
 
 /// What the model at `path` is called: its folder's name, or its file's without `.gguf`. What is written inside may be
-/// the name of another model or somebody's path, and is not known before the model is opened.
+/// the name of another model or a path of another machine, and is not known before the model is opened.
 pub fn model_name(path: &Path) -> String {
     let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     let name = if is_gguf { path.file_stem() } else { path.file_name() };

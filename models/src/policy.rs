@@ -52,7 +52,7 @@ pub enum Rule {
     Admin,
     /// Only the server and its operator's key.
     Service,
-    /// Nobody.
+    /// No one.
     Never,
     /// The column is NULL.
     Null(String),

@@ -9,7 +9,7 @@ pub(super) fn print(document: &Json) -> Result<(), String> {
     let text = serde_json::to_string_pretty(document).map_err(|error| error.to_string())?;
     let mut out = std::io::stdout().lock();
     match writeln!(out, "{text}").and_then(|()| out.flush()) {
-        // Whoever reads has seen enough.
+        // The reader has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| format!("standard output: {error}")),
     }

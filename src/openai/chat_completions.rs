@@ -115,7 +115,7 @@ async fn assemble(
         .map(|message| Said { id: None, role: message.role, text: message.content })
         .collect();
     if said.is_empty() {
-        return Err(OpenAiError::param("messages", "nobody has said anything yet"));
+        return Err(OpenAiError::param("messages", "nothing has been said yet"));
     }
     let replies = said.iter().filter(|said| said.role == Role::Assistant).count();
     let history = History { said, replies, memory: serde_json::json!({}), ..History::default() };

@@ -32,7 +32,7 @@ pub(super) struct Reply {
 struct Frame {
     id: Uuid,
     model: String,
-    /// Whose replies are the model's; `None` where a character is the model, whoever speaks for it.
+    /// Whose replies are the model's; `None` where a character is the model, whichever engine speaks for it.
     engine: Option<String>,
     created: i64,
 }

@@ -91,7 +91,7 @@ pub(crate) fn http_date(micros: i64) -> String {
     time.format("%a, %d %b %Y %H:%M:%S GMT").to_string()
 }
 
-/// The row of a bucket, whoever asks.
+/// The row of a bucket, without regard to policies.
 pub(crate) fn bucket(store: &Store, id: &str) -> Result<Row, StorageError> {
     let row = store.reads().get(schema().known("storage.buckets"), &[Value::text(id)])?;
     row.ok_or_else(|| FileRefusal::NoSuchBucket.into())

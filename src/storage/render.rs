@@ -130,13 +130,13 @@ async fn picture(
     }
     let turn = app.budgets.renders.hold(owner, 1, TURN_MAX).await;
     let Some(turn) = turn else { return Err(StorageError::too_many()) };
-    // Whoever was before us may have made it.
+    // A request before this one may have made it.
     if let Some(found) = kept(&key) {
         return Ok(found);
     }
     let store = app.services.actors.store().clone();
     let made = tokio::task::spawn_blocking(move || {
-        // The turn lasts as long as the work, even when nobody waits for it any more.
+        // The turn lasts as long as the work, even when it is no longer waited for.
         let _turn = turn;
         let bytes = store.blobs().read(&key.0).map_err(StorageError::internal)?;
         picture::transform(&bytes, &asked).map_err(|error| match error {

@@ -140,7 +140,7 @@ pub(crate) async fn upload_with_token(
     let refusal = match ticket::open(&app.keys, token.as_deref(), &format!("{}/{}", place.bucket, place.key))
     {
         Ok(Opens::Upload { owner, upsert }) => {
-            // Policies are asked again, as for whoever signed.
+            // Policies are asked again, as for the account that signed.
             let claims = owner.map_or_else(Claims::service, Claims::user);
             match owner.map(|owner| stands(&app, owner)).transpose() {
                 Ok(_) => return receive(&app, &claims, place, upsert, request).await,

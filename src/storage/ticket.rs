@@ -1,4 +1,4 @@
-//! Tokens inside signed URLs: they open one file for a while, to whoever holds them.
+//! Tokens inside signed URLs: they open one file for a while, to their holders.
 
 use std::collections::BTreeMap;
 
@@ -25,7 +25,7 @@ pub(crate) enum Opens {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         transform: Option<BTreeMap<String, String>>,
     },
-    /// Writing a file, with the rights of whoever signed.
+    /// Writing a file, with the rights of the account that signed.
     Upload {
         /// The account; absent for the service.
         owner: Option<Uuid>,

@@ -86,7 +86,7 @@ impl Unfinished {
         Ok(id)
     }
 
-    /// Takes an upload for oneself; somebody else at it is an error of its own.
+    /// Takes an upload for oneself; another request at it is an error of its own.
     pub fn hold(&self, id: Uuid) -> Result<(Held, Note, u64), StorageError> {
         let missing = || StorageError::new(404, "not_found", "NoSuchUpload", "The upload was not found");
         let is_free = {

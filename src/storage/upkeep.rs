@@ -1,4 +1,4 @@
-//! What nobody needs any more: blobs without a row, uploads that were given up.
+//! What is no longer needed: blobs without a row, uploads that were given up.
 
 use std::time::Duration;
 

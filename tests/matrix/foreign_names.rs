@@ -18,7 +18,7 @@ pub fn refers_to_hidden_row(who: &Who, table: &Table, row: &Row, world: &World) 
         let rule = &world.rules[target][Verb::Select.name()];
         let is_owned = |atom: &&Rule| matches!(atom, Rule::Call(name, _) if name != "null");
         if !rule.atoms().iter().any(is_owned) {
-            // Rows of a catalogue are nobody's.
+            // Rows of a catalogue have no owner.
             return false;
         }
         let referred = world.rows[target].iter().find(|row| row["id"] == *id);

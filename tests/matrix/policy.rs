@@ -113,7 +113,7 @@ pub struct World {
 }
 
 impl World {
-    /// Whether the document lets somebody do this to a row.
+    /// Whether the document lets a caller do this to a row.
     pub fn allows(&self, who: &Who, verb: Verb, table: &str, row: &Row) -> bool {
         who.service || self.holds(who, verb, &self.rules[table][verb.name()], row) == Some(true)
     }

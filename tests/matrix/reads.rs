@@ -1,4 +1,4 @@
-//! Select, embed and count: what each role sees of rows that nobody changes meanwhile.
+//! Select, embed and count: what each role sees of rows that do not change meanwhile.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

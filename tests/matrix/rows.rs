@@ -39,7 +39,7 @@ pub struct People {
     /// Signed in, and a stranger to every row.
     pub other: Who,
     pub owner: Who,
-    /// Whose rows nobody else may touch; never asks.
+    /// Whose rows no other account may touch; never asks.
     pub third: Who,
 }
 

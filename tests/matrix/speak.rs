@@ -70,7 +70,7 @@ impl Speaker {
         Answer { status, total, body: serde_json::from_str(&text).unwrap_or(Json::Null) }
     }
 
-    /// Every row that somebody may see, over all pages.
+    /// Every row that a caller may see, over all pages.
     pub async fn all(&self, who: &Who, table: &str, query: &str) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
         loop {

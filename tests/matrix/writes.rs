@@ -218,7 +218,7 @@ impl Trial {
         }
     }
 
-    /// Whether somebody finds a row for a change: they must see it, too.
+    /// Whether a caller finds a row for a change: they must see it, too.
     fn reaches(&self, who: &Who, verb: Verb, row: &Row) -> bool {
         let table = &self.table().name;
         self.world.allows(who, Verb::Select, table, row) && self.world.allows(who, verb, table, row)

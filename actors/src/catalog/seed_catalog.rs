@@ -33,7 +33,7 @@ impl Decision for SeedCatalog {
         let service = Caller::new(&service);
         let mut count = 0;
         let mut insert = |table: &TableInfo, row: Row| -> Result<(), Refusal> {
-            // Somebody may have written the same row by hand: theirs stays.
+            // The same row may have been written by hand: that one stays.
             let is_known =
                 table.indexes.iter().filter(|index| index.unique && index.filter.is_none()).any(|index| {
                     let key: Vec<usize> = index.parts.iter().map(|part| part.column).collect();

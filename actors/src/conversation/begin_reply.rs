@@ -50,7 +50,7 @@ pub struct BeginReply {
 pub enum Begun {
     /// The reply may be made.
     Yes,
-    /// Somebody added a message meanwhile: the prompt is out of date.
+    /// A message was added meanwhile: the prompt is out of date.
     Changed,
 }
 
@@ -121,7 +121,7 @@ fn count_interactions(
     Ok(())
 }
 
-/// Takes back a turn whose reply could not even begin, as if nobody had asked.
+/// Takes back a turn whose reply could not even begin, as if it had not been asked for.
 #[derive(Debug)]
 pub struct AbandonReply {
     /// The reply.

@@ -1,4 +1,4 @@
-//! Turns: each reply is made by a task of its own, which goes on when whoever asked has left. Anybody who may can
+//! Turns: each reply is made by a task of its own, which goes on when its client has left. Any client that may can
 //! follow it, stop it, or come back for it.
 
 use std::collections::HashMap;
@@ -28,7 +28,7 @@ use crate::refusal::Refusal;
 use crate::rows;
 use crate::user::standing::Standing;
 
-/// How often a prompt is made anew because somebody added a message meanwhile.
+/// How often a prompt is made anew because a message was added meanwhile.
 const ATTEMPTS_MAX: usize = 4;
 /// Seeds that JSON numbers carry without loss.
 const SEED_BITS: u32 = 53;
@@ -223,7 +223,7 @@ impl Chat {
         self.lock().remove(&reply_id);
     }
 
-    /// Begins a turn. Whoever asked may leave: neither the beginning nor the reply is cut short by that.
+    /// Begins a turn. The client may leave: neither the beginning nor the reply is cut short by that.
     pub async fn turn(&self, turn: Turn) -> Result<Arc<ReplyHandle>, TurnError> {
         if self.inner.stopping.load(Ordering::Acquire) {
             return Err(TurnError::Stopping);
@@ -398,7 +398,7 @@ fn prompt_report(prompt: &Prompt, turn: &Turn, history: &History) -> Json {
     report
 }
 
-/// Nobody but the person speaks for the person.
+/// Only the person speaks for the person.
 fn stops(setting: &Setting) -> Vec<String> {
     if !setting.is_roleplay() {
         return Vec::new();

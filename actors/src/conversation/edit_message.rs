@@ -45,7 +45,7 @@ impl Decision for EditMessage {
         let (sender, kind) = (text("sender"), text("message_type"));
         super::say(transaction, self.conversation_id, self.new_id, &sender, &self.content, &kind)?;
         if sender == "assistant" {
-            // So that whoever inspects it learns that a person wrote it.
+            // So that its inspection says that a person wrote it.
             let replies = schema().known("chat.replies");
             let mut row = replies.default_row();
             row[replies.at("id")] = Value::Uuid(self.new_id);

@@ -49,7 +49,7 @@ fn schema(messages: usize) -> Json {
 }
 
 impl Chat {
-    /// Asks for facts in messages that were just summed up, given as `lines`; that there are none fails nobody.
+    /// Asks for facts in messages that were just summed up, given as `lines`; that there are none is no failure.
     pub(super) async fn find_facts(&self, turn: &Turn, batch: &[Said], lines: &[String]) {
         let schema = schema(lines.len());
         let numbered = lines.iter().enumerate().map(|(at, line)| format!("{}. {line}", at + 1));

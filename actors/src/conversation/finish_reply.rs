@@ -16,7 +16,7 @@ pub enum ReplyState {
     Complete,
     /// The server or the model broke off.
     Incomplete,
-    /// Somebody stopped it.
+    /// It was stopped.
     Stopped,
     /// Nothing came of it.
     Failed,

@@ -1,7 +1,7 @@
 //! What a conversation remembers beyond its latest messages, in `conversations.memory_data`:
 //!
 //! - `key_facts`: facts, each `{id, text, source_message_id, created_at}`; plain texts of clients count too. People pin
-//!   them; those that the model found while it summed up say `"by": "model"` until somebody pins or edits them;
+//!   them; those that the model found while it summed up say `"by": "model"` until they are pinned or edited;
 //! - `summaries`: what happened earlier, each `{id, text, message_ids, created_at}`;
 //! - `find_facts`: `false` keeps the model from finding facts.
 //!
@@ -30,7 +30,7 @@ pub struct Remembered {
     pub text: String,
     /// From which messages.
     pub sources: Vec<Uuid>,
-    /// Whether the model found it, and nobody has pinned it since.
+    /// Whether the model found it, and it has not been pinned since.
     pub found: bool,
 }
 

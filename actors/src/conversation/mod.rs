@@ -34,7 +34,7 @@ use uuid::Uuid;
 
 use crate::refusal::Refusal;
 
-/// 404: there is no such conversation, or it is somebody else's.
+/// 404: there is no such conversation, or it is another account's.
 pub(crate) fn no_conversation() -> Refusal {
     Refusal::raised("PT404", "there is no such conversation")
 }

@@ -1,4 +1,4 @@
-//! After a crash: replies that nobody makes any more become messages, marked incomplete.
+//! After a crash: replies that are no longer made become messages, marked incomplete.
 
 use models::{Aggregate, Value, schema};
 use serde_json::json;

@@ -45,7 +45,7 @@ pub struct Setting {
     pub post_history_instructions: Option<String>,
     /// Asks for the opening instead of an answer.
     pub kickoff: Option<String>,
-    /// Ends the search of the lorebook early, once nobody waits for the reply any more.
+    /// Ends the search of the lorebook early, once the reply is no longer waited for.
     pub cancel: CancellationToken,
 }
 

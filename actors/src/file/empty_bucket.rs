@@ -41,7 +41,7 @@ impl Decision for EmptyBucket {
     }
 }
 
-/// Some objects of a bucket, whoever asks.
+/// Some objects of a bucket, without regard to policies.
 pub(super) fn first_objects(
     transaction: &Transaction,
     bucket: &str,

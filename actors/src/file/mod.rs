@@ -30,13 +30,13 @@ use store::{Caller, Store, StoreError, Transaction, guard};
 
 use crate::refusal::Refusal;
 
-/// The row of a bucket, whoever asks.
+/// The row of a bucket, without regard to policies.
 pub fn bucket_row(transaction: &Transaction, id: &str) -> Result<Row, Refusal> {
     let row = transaction.reads().get(schema().known("storage.buckets"), &[Value::text(id)])?;
     row.ok_or(Refusal::File(FileRefusal::NoSuchBucket))
 }
 
-/// The row of an object, whoever asks.
+/// The row of an object, without regard to policies.
 pub fn object_row(transaction: &Transaction, bucket: &str, name: &str) -> Result<Option<Row>, Refusal> {
     let objects = schema().known("storage.objects");
     let key = [objects.at("bucket_id"), objects.at("name")];
@@ -63,7 +63,7 @@ fn readable_object(
     Err(FileRefusal::NoSuchKey.into())
 }
 
-/// The bytes of an object, whoever asks; `None` when there is none. Blocks on the disk.
+/// The bytes of an object, without regard to policies; `None` when there is none. Blocks on the disk.
 pub fn read_object(store: &Store, bucket: &str, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
     let objects = schema().known("storage.objects");
     let query =

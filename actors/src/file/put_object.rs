@@ -82,7 +82,7 @@ impl Decision for PutObject {
     }
 }
 
-/// Writes the row of a file inside somebody's transaction, so that it lands together with whatever names it.
+/// Writes the row of a file inside the caller's transaction, so that it lands together with whatever names it.
 ///
 /// The blob must be durable before. Policies apply as for `caller`; the bucket's size and type limits do not, since
 /// they are for uploads. Without `upsert` an existing object is refused as the duplicate it is.

@@ -35,7 +35,7 @@ impl Decision for RemoveObjects {
     }
 }
 
-/// Removes the row of a file inside somebody's transaction; the bytes go with the next sweep unless another row names
+/// Removes the row of a file inside the caller's transaction; the bytes go with the next sweep unless another row names
 /// them. `None` when it is missing or not the caller's to remove.
 pub fn delete_object_rows(
     transaction: &Transaction,

@@ -1,4 +1,4 @@
-//! What a result says of how it was made: `workspace_assets.generation_settings`, whoever made it.
+//! What a result says of how it was made: `workspace_assets.generation_settings`, of any worker.
 
 use serde_json::{Map, Value as Json};
 

@@ -1,5 +1,5 @@
 //! What a worker is sent of a job: written once when the job is queued, kept in `queue.entries.payload`, read by
-//! whoever draws it. Payloads of earlier versions are read too: a member that they lack has its default.
+//! any worker. Payloads of earlier versions are read too: a member that they lack has its default.
 
 use diffusion::prompt::PromptSyntax;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -260,7 +260,7 @@ impl ProviderPayload {
     }
 }
 
-/// What is stored of a job for whoever works on it.
+/// What is stored of a job for its worker.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(untagged)]
 pub enum StoredPayload {

@@ -1,4 +1,4 @@
-//! What holds for a job whoever writes it: terminal states are final, and reaching one settles the account.
+//! What holds for a job with every writer: terminal states are final, and reaching one settles the account.
 
 use models::{Command, Row, TableInfo, Value, schema};
 use serde_json::json;

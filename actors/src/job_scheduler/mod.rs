@@ -10,7 +10,7 @@
 //! queued ──a report of its worker──▶ completed, failed
 //! ```
 //!
-//! A terminal state is final whoever writes (`jobs.rs`), and reaching one settles or refunds what was reserved, in
+//! A terminal state is final for every writer (`jobs.rs`), and reaching one settles or refunds what was reserved, in
 //! the same commit.
 
 mod asset_settings;

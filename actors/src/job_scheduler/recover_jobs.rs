@@ -20,7 +20,7 @@ const EVERY: Duration = Duration::from_secs(10);
 /// Jobs without a place in the queue that are ended at one start.
 const UNQUEUED_MAX: usize = 50_000;
 
-/// Looks for silent workers and providers for as long as the process runs, whoever draws.
+/// Looks for silent workers and providers for as long as the process runs, whether it draws or not.
 pub async fn run_recovery_loop(actors: Actors) {
     loop {
         tokio::time::sleep(EVERY).await;

@@ -87,7 +87,7 @@ impl Engines {
         Ok(chosen)
     }
 
-    /// The catalogue's default for the task; else whoever can, by priority, the local model among them; else any that
+    /// The catalogue's default for the task; else a model that can, by priority, the local model among them; else any that
     /// chats.
     async fn default(&self, task: &'static str, known: &[Candidate]) -> Result<Chosen, NoEngine> {
         let is_default = |model: &&Candidate| model.default_for.iter().any(|it| it == task);

@@ -1,4 +1,4 @@
-//! The models on this machine: where they lie, how far a fetch is, and the engines of those that somebody asked for.
+//! The models on this machine: where they lie, how far a fetch is, and the engines of those that were asked for.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use super::{LanguageConfig, NoEngine};
 
 /// A fetch says in the log how far it is whenever so much more has arrived.
 const LOG_EVERY_BYTES: u64 = 16 << 20;
-/// An engine that nobody has asked for so long gives its memory back.
+/// An engine that was not asked for so long gives its memory back.
 const IDLE_MAX: Duration = Duration::from_secs(15 * 60);
 const IDLE_CHECK: Duration = Duration::from_secs(30);
 /// How long a model waits for the memory of others that are busy.
@@ -179,7 +179,7 @@ impl LocalModels {
         Some(model.engine.clone())
     }
 
-    /// The engine of a model by its name, the default without one; loads it if nobody has yet.
+    /// The engine of a model by its name, the default without one; loads it if it is not loaded yet.
     pub async fn engine(self: &Arc<Self>, name: Option<&str>) -> Result<Arc<LocalEngine>, NoEngine> {
         let path = match name {
             None => self.default_path()?,
@@ -218,7 +218,7 @@ impl LocalModels {
         Ok(engine)
     }
 
-    /// Lets go of models that nobody uses, the one used longest ago first, until another fits the memory for all.
+    /// Lets go of models that are not in use, the one used longest ago first, until another fits the memory for all.
     async fn make_room(&self, path: &Path, bytes: u64) -> Result<(), NoEngine> {
         let started = Instant::now();
         loop {
@@ -359,7 +359,7 @@ mod tests {
         assert_eq!(loaded(&local), ["one", "two"]);
         assert!(matches!(local.engine(Some("three")).await, Err(NoEngine::Unknown { .. })));
 
-        // Where one fits only, the other goes once nobody uses it.
+        // Where only one fits, the other goes once it is no longer used.
         let small = models(folder.path(), 1);
         let one = small.engine(Some("one")).await.expect("a model");
         let other = tokio::spawn({

@@ -1,7 +1,7 @@
 //! The engines that make words: the local model, and servers elsewhere that the catalogue names.
 //!
 //! A local engine owns its device and a thread of its own ([`language::LocalEngine`]); a remote one owns its
-//! connections. This folder decides which of them answers a request, and loads nothing before somebody asks.
+//! connections. This folder decides which of them answers a request, and loads nothing before it is asked for.
 
 mod chat_worker;
 mod choose;
@@ -32,7 +32,7 @@ pub use count_usage::CallOf;
 pub use local_models::{LocalModelEntry, LocalStatus, is_chat_model, list_chat_models};
 pub use no_engine::NoEngine;
 
-/// Longest wait for a reply that nobody streams.
+/// Longest wait for a reply that is not streamed.
 const COMPLETE_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Where the engines come from.

@@ -1,4 +1,4 @@
-//! Why nobody can answer, in words that say what to do about it.
+//! Why no model can answer, in words that say what to do about it.
 
 /// Why no engine could be chosen.
 #[derive(Debug, thiserror::Error)]
@@ -40,7 +40,7 @@ pub enum NoEngine {
         /// The variable's name.
         secret_name: String,
     },
-    /// Nobody knows this model.
+    /// There is no such model.
     #[error("there is no active model {name}")]
     Unknown {
         /// What was asked for.

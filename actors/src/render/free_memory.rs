@@ -33,7 +33,7 @@ pub(super) fn refuse_too_large(
     ))
 }
 
-/// Bytes that the machine, or the group of processes that this one belongs to, has to spare; `None` where nobody says.
+/// Bytes that the machine, or the group of processes that this one belongs to, has to spare; `None` where the system does not say.
 fn spare_bytes() -> Option<u64> {
     let read = |path: &Path| std::fs::read_to_string(path).ok();
     let machine = read(Path::new("/proc/meminfo")).and_then(|text| of_machine(&text));

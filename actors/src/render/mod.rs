@@ -101,7 +101,7 @@ impl Render {
         self.abilities.check(asked)
     }
 
-    /// The steps of a job as they happen; they cost nothing while nobody watches.
+    /// The steps of a job as they happen; they cost nothing without a watcher.
     pub fn watch(&self, job: Uuid) -> tokio::sync::watch::Receiver<Option<Step>> {
         self.progress.watch(job)
     }

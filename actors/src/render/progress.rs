@@ -1,4 +1,4 @@
-//! Steps and previews on their way to whoever watches. Nothing is written anywhere.
+//! Steps and previews on their way to watchers. Nothing is written anywhere.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -60,13 +60,13 @@ mod tests {
         progress.tell(job, step(1));
         assert!(!progress.is_watched(job));
         let watcher = progress.watch(job);
-        assert!(watcher.borrow().is_none(), "steps nobody watched are gone");
+        assert!(watcher.borrow().is_none(), "steps without a watcher are gone");
         progress.tell(job, step(2));
         progress.tell(job, step(3));
         assert_eq!(watcher.borrow().as_ref().map(|step| step.step), Some(3));
         drop(watcher);
         assert!(!progress.is_watched(job));
         let _other = progress.watch(Uuid::new_v4());
-        assert_eq!(progress.watched.lock().unwrap().len(), 1, "nobody's entries go");
+        assert_eq!(progress.watched.lock().unwrap().len(), 1, "entries without a watcher go");
     }
 }

@@ -1,4 +1,4 @@
-//! Removing what nobody needs any more. A call removes a bounded number of rows, the oldest first; the answer says how
+//! Removing what is no longer needed. A call removes a bounded number of rows, the oldest first; the answer says how
 //! many, so who gets a full batch calls again.
 
 use models::{Row, TableInfo, Value, schema};

@@ -11,7 +11,7 @@ use crate::user::profiles::is_adult;
 /// What only the account itself, admins and the service see.
 const PRIVATE: [&str; 4] = ["birth_date", "age_verification_date", "token_balance", "subscription_status"];
 
-/// Whether somebody born on a date is an adult by the calendar; false for NULL.
+/// Whether a person born on a date is an adult by the calendar; false for NULL.
 pub(super) fn verify_user_age(_: Reads<'_>, _: &Caller<'_>, arguments: &[Value]) -> Result<Json, Refusal> {
     Ok(Json::Bool(adult_on(&arguments[0], Utc::now().date_naive())))
 }

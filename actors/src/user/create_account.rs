@@ -27,7 +27,7 @@ pub struct CreateAccount {
     pub email_confirmed: bool,
     /// Whether the number counts as confirmed.
     pub phone_confirmed: bool,
-    /// Whether somebody invited it.
+    /// Whether it was invited.
     pub invited: bool,
 }
 

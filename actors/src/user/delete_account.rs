@@ -24,7 +24,7 @@ pub(crate) const GOES_WITH_A_ROW: &[(&str, &str)] =
 pub struct DeleteAccount {
     /// Which.
     pub user_id: Uuid,
-    /// Only what identifies the person goes; the account's rows stay, and nobody can sign in to them.
+    /// Only what identifies the person goes; the account's rows stay, and no one can sign in to them.
     pub keeps_rows: bool,
 }
 

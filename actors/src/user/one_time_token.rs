@@ -176,7 +176,7 @@ impl Decision for RedeemOneTimeToken {
             return Ok(None);
         }
         if kind == "email_change" {
-            // Somebody else may have taken the address meanwhile: then the unique key refuses.
+            // Another account may have taken the address meanwhile: then the unique key refuses.
             user[users.at("email")] = token[tokens.at("relates_to")].clone();
             user[users.at("new_email")] = Value::Null;
             user[users.at("is_anonymous")] = Value::Bool(false);

@@ -75,7 +75,7 @@ fn adult(birth_date: &Value) -> bool {
     }
 }
 
-/// Whether somebody born on `birth` has had their eighteenth birthday by `today`.
+/// Whether a person born on `birth` has had their eighteenth birthday by `today`.
 pub(crate) fn is_adult(birth: NaiveDate, today: NaiveDate) -> bool {
     let had_birthday = (today.month(), today.day()) >= (birth.month(), birth.day());
     today.year() - birth.year() - i32::from(!had_birthday) >= ADULT_YEARS

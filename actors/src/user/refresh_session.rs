@@ -81,7 +81,7 @@ impl Decision for RefreshSession {
                 transaction.delete(&service, sessions, &session)?;
                 return Ok(Refreshed::AlreadyUsed);
             }
-            // Tabs of one browser race: whoever comes late goes on with the same token, as if they had been first.
+            // Tabs of one browser race: one that comes late goes on with the same token, as if it had been first.
             Some(_) => {}
             None => {
                 let mut used = token.clone();

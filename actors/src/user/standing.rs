@@ -1,7 +1,7 @@
 //! Whether the account behind a token still stands: it exists, it is not banned, and its session has not ended.
 //!
 //! A token is signed for an hour; what the store says of its account holds at once. [`Accounts`] remembers accounts that
-//! stand until a commit bans, deletes or signs out somebody, so that a request usually costs no look into the store.
+//! stand until a commit bans, deletes or signs out an account, so that a request usually costs no look into the store.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -67,7 +67,7 @@ fn is_banned(users: &TableInfo, account: &Row) -> bool {
 }
 
 /// Refuses a decision of an account that ended while it waited. What the server does on behalf of a banned account goes on,
-/// so that its work comes to an end; on behalf of a deleted one it would write rows that are nobody's.
+/// so that its work comes to an end; on behalf of a deleted one it would write rows without an owner.
 pub(crate) fn admit(transaction: &Transaction) -> Result<(), Refusal> {
     let claims = transaction.claims;
     let Some(user) = claims.user_id else { return Ok(()) };

@@ -7,7 +7,7 @@ pub(super) fn is_host<const D: usize>(x: &Tensor<D>) -> bool {
     x.dtype() == DType::F32 && x.device() == Device::flex()
 }
 
-/// The numbers in row order; not copied where nobody else holds them.
+/// The numbers in row order; not copied where there is no other holder.
 pub(super) fn values<const D: usize>(x: Tensor<D>) -> Vec<f32> {
     // On the processor a tensor of single precision is at hand, so that reading it cannot fail.
     x.into_data().try_into_vec().unwrap_or_default()

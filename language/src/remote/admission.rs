@@ -48,7 +48,7 @@ impl Admission {
     /// Queues a request, or refuses it at once if too many wait; of one user no more than half may.
     pub(super) fn enter(self: &Arc<Self>, user: &str, place: QueuePlace) -> Result<Ticket, LanguageError> {
         let mut state = self.lock();
-        // Somebody waits only while nobody else could be let in.
+        // A request waits only while no other one could be let in.
         if state.active >= self.active_max && state.waiting >= self.waiting_max {
             return Err(LanguageError::QueueFull { limit: self.waiting_max });
         }
@@ -72,7 +72,7 @@ impl Admission {
             state.waiting -= 1;
             state.active += 1;
             next.place.set(None);
-            // Whoever gave up meanwhile gives its place back when its ticket is dropped.
+            // A request that gave up meanwhile gives its place back when its ticket is dropped.
             let _ = next.call.send(());
         }
         state.queue.for_each_place(|waiting, place| waiting.place.set(Some(place)));

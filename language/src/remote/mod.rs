@@ -136,7 +136,7 @@ impl RemoteEngine {
         let client = crate::http_client()
             .connect_timeout(limits.connect)
             .read_timeout(limits.read)
-            // A redirect could carry the key to somebody else.
+            // A redirect could carry the key to another server.
             .redirect(reqwest::redirect::Policy::none())
             .build()
             .map_err(|error| LanguageError::Remote {
@@ -248,7 +248,7 @@ impl Reply {
             }
             Err(error) => ChatEvent::Failed(error),
         };
-        // Nobody need be listening any more.
+        // The listener may have gone.
         let _ = events.send(last);
     }
 

@@ -298,7 +298,7 @@ impl Reader<'_> {
         }
         let mut bytes = vec![0; len as usize];
         self.fill(&mut bytes)?;
-        // Real vocabularies hold a few tokens that are not UTF-8; losing those few bytes harms nobody.
+        // Real vocabularies hold a few tokens that are not UTF-8; losing those few bytes does no harm.
         Ok(String::from_utf8(bytes)
             .unwrap_or_else(|wrong| String::from_utf8_lossy(wrong.as_bytes()).into_owned()))
     }

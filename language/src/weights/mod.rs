@@ -95,7 +95,7 @@ impl Checkpoint {
         self.tensors.values().map(|entry| entry.elements() as u64).sum()
     }
 
-    /// Tensors that nobody has read; after loading a model there should be none that matter.
+    /// Tensors that were not read; after loading a model there should be none that matter.
     pub fn unused(&self) -> Vec<String> {
         let used = self.used.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         self.tensors.keys().filter(|name| !used.contains(*name)).cloned().collect()

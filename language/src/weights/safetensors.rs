@@ -65,7 +65,7 @@ pub fn read_json(folder: &Path, name: &str) -> Result<Option<serde_json::Value>,
         .map_err(|error| LanguageError::malformed(path.display().to_string(), error.to_string()))
 }
 
-/// Opens a regular file; opening a pipe would wait for somebody who writes.
+/// Opens a regular file; opening a pipe would wait for a writer.
 pub(crate) fn open_file(path: &Path) -> Result<File, LanguageError> {
     if !std::fs::metadata(path).map_err(LanguageError::io(path))?.is_file() {
         return Err(LanguageError::malformed(path.display().to_string(), "not a regular file"));

@@ -44,7 +44,7 @@ pub(super) fn copy_file(
     Ok(Some(size))
 }
 
-/// A workspace asset of an account; somebody else's counts as missing.
+/// A workspace asset of an account; another account's counts as missing.
 fn asset_of(transaction: &Transaction, id: Uuid, user: Uuid) -> Result<Option<Row>, Refusal> {
     let assets = schema().known("workspace_assets");
     let asset = transaction.reads().get(assets, &[Value::Uuid(id)])?;

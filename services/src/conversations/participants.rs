@@ -5,13 +5,11 @@ use actors::conversation::sheet::Sheet;
 use models::{Claims, Command, Value, schema};
 use serde_json::Value as Json;
 use store::Caller;
-use store::query::{Limits, Query, Reader};
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::ids::uuid;
-use crate::rows::position;
 
 /// Others who may be there at once.
 const PARTICIPANTS_MAX: usize = 8;
@@ -56,20 +54,20 @@ pub fn id_of(value: &Json) -> Option<Uuid> {
     uuid(value).or_else(|| uuid(&value["id"])).or_else(|| uuid(&value["character_id"]))
 }
 
-/// What those are called who spoke beside the character in replies of a conversation, as far as its owner may know them.
-/// Blocks.
+/// What those are called who spoke beside the character in some replies, as far as the account may know them. Blocks.
 pub fn names_of_others(
     store: &store::Store,
     user: Uuid,
-    conversation: Uuid,
+    replies_of: impl Iterator<Item = Uuid>,
 ) -> Result<Vec<String>, store::StoreError> {
     let (replies, characters) = (schema().known("chat.replies"), schema().known("characters"));
-    let (service, claims) = (Claims::service(), Claims::user(user));
-    let query = Query::all(position("chat.replies")).equal("conversation_id", Value::Uuid(conversation));
-    let rows = Reader::new(store.reads(), &Caller::new(&service), Limits::default())
-        .stored(&query, Command::Select)?;
+    let claims = Claims::user(user);
+    let reads = store.reads();
     let mut ids: Vec<Uuid> = Vec::new();
-    for row in rows {
+    // One at a time: each holds what went into its prompt.
+    for id in replies_of {
+        let row = reads.get(replies, &[Value::Uuid(id)])?;
+        let Some(row) = row.filter(|row| row[replies.at("user_id")] == Value::Uuid(user)) else { continue };
         let prompt = row[replies.at("prompt")].as_json().unwrap_or_default();
         for id in prompt["asked"]["body"]["participants"].as_array().into_iter().flatten().filter_map(id_of) {
             if !ids.contains(&id) {
@@ -77,7 +75,6 @@ pub fn names_of_others(
             }
         }
     }
-    let reads = store.reads();
     let mut names = Vec::new();
     for id in ids {
         if let Some(row) = reads.get(characters, &[Value::Uuid(id)])?

@@ -65,7 +65,11 @@ fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Vec
     let hash = file.and_then(|row| BlobHash::parse(row[files.at("blob_hash")].as_str()?));
     let original = hash.map(|hash| store.blobs().read(&hash)).transpose()?;
     let chat = original.as_deref().map(ChatFile::from_jsonl).transpose().map_err(|error| refused(&error))?;
+    let (messages, shelved) =
+        (messages(store, "messages", id)?, messages(store, "chat.shelved_messages", id)?);
     let mut names = names(store, user, conversation)?;
+    let (active, inactive) = (labelled("messages", &messages), labelled("chat.shelved_messages", &shelved));
+    names.others = names_of_others(store, user, active.chain(inactive))?;
     if let Some(chat) = &chat {
         for (name, field) in [(&mut names.user, "user_name"), (&mut names.character, "character_name")] {
             if !chat.header_text(field).is_empty() {
@@ -73,8 +77,6 @@ fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Vec
             }
         }
     }
-    let (messages, shelved) =
-        (messages(store, "messages", id)?, messages(store, "chat.shelved_messages", id)?);
     let (chat, changed) = file_of(chat, id, &messages, &shelved, &names).map_err(|error| refused(&error))?;
     match original {
         Some(original) if !changed => Ok(original),
@@ -92,6 +94,13 @@ fn messages(store: &Store, name: &'static str, conversation: Uuid) -> Result<Vec
     let mut rows = Reader::new(store.reads(), &caller, limits).stored(&query, Command::Select)?;
     rows.sort_by_key(|row| row[table.at("created_at")].as_micros());
     Ok(rows)
+}
+
+/// The messages that may name who speaks: names stand in bold.
+fn labelled<'r>(name: &'static str, rows: &'r [Row]) -> impl Iterator<Item = Uuid> + 'r {
+    let table = table(name);
+    let is_labelled = |row: &&Row| row[table.at("content")].as_str().is_some_and(|text| text.contains("**"));
+    rows.iter().filter(is_labelled).filter_map(|row| row[table.at("id")].as_uuid())
 }
 
 /// What the two are called.
@@ -117,6 +126,5 @@ fn names(store: &Store, user: Uuid, conversation: &Row) -> Result<Names, Functio
         None => story_name(store, user)?,
     };
     let character = named("character_id")?.unwrap_or_else(|| "Assistant".into());
-    let id = conversation[conversations.at("id")].as_uuid().unwrap_or_default();
-    Ok(Names { user: person, character, others: names_of_others(store, user, id)? })
+    Ok(Names { user: person, character, others: Vec::new() })
 }

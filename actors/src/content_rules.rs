@@ -18,6 +18,9 @@ pub enum ContentRating {
 }
 
 impl ContentRating {
+    /// All of them by name.
+    pub const NAMES: [&'static str; 2] = ["sfw", "nsfw"];
+
     /// Reads `sfw` or `nsfw`.
     pub fn parse(text: &str) -> Option<ContentRating> {
         match text {

@@ -112,6 +112,14 @@ impl Card {
                 None => warnings.push("spec_version is not a number".into()),
             }
         }
+        let spec = self.raw.get("spec").and_then(Value::as_str);
+        let is_unknown = |spec: &&str| !["chara_card_v2", "chara_card_v3"].contains(spec);
+        if let Some(spec) = spec.filter(is_unknown).filter(|_| warnings.is_empty()) {
+            let spec: String = spec.chars().take(60).collect();
+            warnings.push(format!(
+                "spec: {spec:?} is neither chara_card_v2 nor chara_card_v3; read as chara_card_v3"
+            ));
+        }
         warnings
     }
 

@@ -23,6 +23,7 @@ pub mod telemetry;
 mod timestamp;
 pub mod user;
 pub mod value;
+pub mod value_words;
 
 pub use claims::{Claims, Role};
 pub use policy::Command;

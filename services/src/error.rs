@@ -10,6 +10,8 @@ use language::LanguageError;
 use serde_json::{Map, Value as Json};
 use store::StoreError;
 
+use models::value_words;
+
 /// When to try again if a queue is full, in seconds: about what a job or two take.
 const QUEUE_RETRY_AFTER_S: u64 = 10;
 
@@ -74,6 +76,29 @@ impl ServiceError {
     /// A field of the request is wrong. The message becomes `field: reason`.
     pub fn field(field: impl Into<String>, reason: impl Into<String>) -> ServiceError {
         ServiceError::bad(reason).of_field(field)
+    }
+
+    /// A field holds none of the values that are known.
+    pub fn none_of(field: impl Into<String>, given: &str, accepted: &[&str]) -> ServiceError {
+        ServiceError::field(field, value_words::is_none_of(given, accepted))
+            .with("accepted", accepted.to_vec())
+    }
+
+    /// The request lacks fields; the message names all of them.
+    pub fn missing(fields: &[&str]) -> ServiceError {
+        ServiceError::field(fields.join(", "), "missing").with("missing", fields.to_vec())
+    }
+
+    /// The request lacks a field that may have several names, or one of several.
+    pub fn missing_one_of(fields: &[&str]) -> ServiceError {
+        ServiceError::bad(format!("{}: missing", value_words::either(fields)))
+            .with("missing_one_of", fields.to_vec())
+    }
+
+    /// Refuses a request that lacks fields; names all of them.
+    pub fn require(fields: &[(&str, bool)]) -> Result<(), ServiceError> {
+        let missing: Vec<&str> = fields.iter().filter(|(_, given)| !given).map(|(name, _)| *name).collect();
+        if missing.is_empty() { Ok(()) } else { Err(ServiceError::missing(&missing)) }
     }
 
     /// A failure in the words of an actor or a stored job, which name the field at fault before a colon where one is.

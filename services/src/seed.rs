@@ -1,25 +1,15 @@
 //! Seeds as programs write them.
 
+use models::value_words::{Takes, seed};
 use serde::de::Error;
 use serde::{Deserialize, Deserializer};
-use serde_json::Number;
+use serde_json::{Number, Value as Json};
 
-/// Reads a seed: a whole number, also as a float without a fraction; −1 and null mean a random one.
+/// Reads a seed of a request; null and −1 mean a random one.
 pub fn or_random<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
     let Some(number) = Option::<Number>::deserialize(deserializer)? else { return Ok(None) };
-    if let Some(seed) = number.as_u64() {
-        return Ok(Some(seed));
-    }
-    match number.as_f64() {
-        Some(-1.0) => Ok(None),
-        // Up to here every whole number has its own float.
-        Some(seed) if seed.fract() == 0.0 && (0.0..=9_007_199_254_740_992.0).contains(&seed) => {
-            Ok(Some(seed as u64))
-        }
-        _ => Err(D::Error::custom(format!(
-            "{number} is no seed: a whole number from 0, or -1 for a random one"
-        ))),
-    }
+    let value = Json::Number(number);
+    seed(&value).ok_or_else(|| D::Error::custom(format!("{value} is no seed: {}", Takes::Seed.words())))
 }
 
 #[cfg(test)]
@@ -46,7 +36,13 @@ mod tests {
         ] {
             assert_eq!(read(text).ok(), Some(seed), "{text}");
         }
-        for text in [r#"{"seed": -2}"#, r#"{"seed": 0.5}"#, r#"{"seed": "7"}"#, r#"{"seed": 1e30}"#] {
+        for text in [
+            r#"{"seed": -2}"#,
+            r#"{"seed": 0.5}"#,
+            r#"{"seed": "7"}"#,
+            r#"{"seed": 1e30}"#,
+            r#"{"seed": 18446744073709551616}"#,
+        ] {
             assert!(read(text).is_err(), "{text}");
         }
     }

@@ -2,12 +2,15 @@
 
 use std::path::{Path, PathBuf};
 
+use models::value_words::{Takes, is_not, shown};
 use serde_json::Value as Json;
 
 /// The folder of LoRAs within the models folder.
 pub const LORAS_FOLDER: &str = "loras";
 /// LoRAs of one job at most.
 pub const LORAS_MAX: usize = 8;
+/// Longest name of one, in characters.
+const NAME_CHARS_MAX: usize = 200;
 /// Largest scale, either way.
 pub const LORA_SCALE_MAX: f64 = 4.0;
 
@@ -38,21 +41,36 @@ pub fn read_loras(value: &Json) -> Result<Vec<WantedLora>, String> {
     let wanted = match value {
         Json::Null => return Ok(Vec::new()),
         Json::Array(wanted) => wanted,
-        _ => return Err("loras: not a list".into()),
+        other => {
+            let given = shown(other);
+            return Err(format!("loras: {given} is not a list of names, or of objects with name and scale"));
+        }
     };
     if wanted.len() > LORAS_MAX {
-        return Err(format!("loras: {} are more than {LORAS_MAX}", wanted.len()));
+        return Err(format!("loras: {} are given; a job takes {LORAS_MAX} at most", wanted.len()));
     }
     let mut loras: Vec<WantedLora> = Vec::with_capacity(wanted.len());
     for (place, wanted) in wanted.iter().enumerate() {
         let field = |name: &str| format!("loras[{place}]{name}");
-        let name = wanted.as_str().or_else(|| wanted["name"].as_str());
-        let name = name.filter(|name| !name.is_empty() && name.chars().count() <= 200);
-        let name = name.ok_or_else(|| format!("{}: a name of up to 200 characters", field(".name")))?;
+        if !wanted.is_string() && !wanted.is_object() {
+            return Err(format!(
+                "{}: {}",
+                field(""),
+                is_not(&shown(wanted), "a name, or an object with one")
+            ));
+        }
+        let name = if wanted.is_string() { wanted } else { &wanted["name"] };
+        Takes::Text.check(name).map_err(|reason| format!("{}: {reason}", field(".name")))?;
+        let name = name.as_str().filter(|name| !name.is_empty());
+        let name = name.ok_or_else(|| format!("{}: missing", field(".name")))?;
+        if name.chars().count() > NAME_CHARS_MAX {
+            return Err(format!("{}: longer than {NAME_CHARS_MAX} characters", field(".name")));
+        }
         let scale = match (wanted.is_string(), &wanted["scale"], &wanted["weight"]) {
             (true, ..) | (_, Json::Null, Json::Null) => 1.0,
             (_, Json::Null, scale) | (_, scale, _) => {
-                scale.as_f64().ok_or_else(|| format!("{}: not a number", field(".scale")))?
+                let not_a_number = || is_not(&shown(scale), Takes::Number.words());
+                scale.as_f64().ok_or_else(|| format!("{}: {}", field(".scale"), not_a_number()))?
             }
         };
         if !(-LORA_SCALE_MAX..=LORA_SCALE_MAX).contains(&scale) {
@@ -60,7 +78,7 @@ pub fn read_loras(value: &Json) -> Result<Vec<WantedLora>, String> {
             return Err(format!("{}: {limits}", field(".scale")));
         }
         if loras.iter().any(|lora| lora.name == name) {
-            return Err(format!("{}: {name:?} stands there twice", field(".name")));
+            return Err(format!("{}: {name:?} is given twice", field(".name")));
         }
         loras.push(WantedLora { name: name.into(), scale });
     }
@@ -110,8 +128,11 @@ pub fn lora_files(models_dir: &Path, wanted: &[WantedLora]) -> Result<Vec<(PathB
         let found = there.iter().find(|(name, _)| *name == lora.name);
         found.map(|(_, path)| (path.clone(), lora.scale)).ok_or_else(|| {
             let names = there.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
-            let names = if names.is_empty() { "none".to_string() } else { names.join(", ") };
-            format!("loras[{place}].name: there is no LoRA {:?} here; there is {names}", lora.name)
+            let names = match names.as_slice() {
+                [] => format!("the models folder has none in {LORAS_FOLDER}/"),
+                names => format!("there is {}", names.join(", ")),
+            };
+            format!("loras[{place}].name: there is no LoRA {:?} here; {names}", lora.name)
         })
     };
     wanted.iter().enumerate().map(file).collect()

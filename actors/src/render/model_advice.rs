@@ -29,6 +29,12 @@ pub fn model_warnings(model: Option<&str>, prompt: &str, size: Option<(u32, u32)
             "width, height: the starter model was trained for {px} x {px}; at {width} x {height} it repeats itself"
         ));
     }
+    if let Some((width, height)) = size.filter(|(width, height)| *width.min(height) < about.trained_px) {
+        let px = about.trained_px;
+        warnings.push(format!(
+            "width, height: the starter model was trained for {px} x {px}; at {width} x {height} little can be made out"
+        ));
+    }
     warnings
 }
 
@@ -43,6 +49,8 @@ mod tests {
         assert_eq!(warnings.len(), 2);
         assert!(warnings[0].starts_with("prompt:") && warnings[0].contains("cat"), "{}", warnings[0]);
         assert!(warnings[1].contains("64 x 512"), "{}", warnings[1]);
+        let small = model_warnings(None, "a cat", Some((32, 64)));
+        assert!(small.len() == 1 && small[0].contains("32 x 64"), "{small:?}");
         assert!(model_warnings(Some("dream"), "a dragon", Some((512, 512))).is_empty());
     }
 }

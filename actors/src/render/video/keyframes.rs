@@ -1,5 +1,6 @@
 //! From a job's fields to frames: key frames, and what lies between them.
 
+use models::value_words::{Takes, is_not, shown};
 use serde_json::Value as Json;
 
 use crate::job_scheduler::{Quality, VideoConfig};
@@ -49,7 +50,7 @@ impl VideoPlan {
         let given = match &config.keyframes {
             Json::Null => &[][..],
             Json::Array(given) => given,
-            _ => return Err("keyframes: not a list".into()),
+            other => return Err(format!("keyframes: {}", is_not(&shown(other), Takes::List.words()))),
         };
         if given.is_empty() {
             let at = |frame, seed| Keyframe { frame, seed: Some(seed), ..Keyframe::default() };
@@ -58,7 +59,11 @@ impl VideoPlan {
         }
         if !(2..=KEYFRAMES_MAX.min(frames as usize)).contains(&given.len()) {
             let most = KEYFRAMES_MAX.min(frames as usize);
-            return Err(format!("keyframes: {} are not within 2 to {most}", given.len()));
+            let given = match given.len() {
+                1 => "1 is given".to_string(),
+                count => format!("{count} are given"),
+            };
+            return Err(format!("keyframes: {given}; a video of {frames} frames takes 2 to {most}"));
         }
         let placed = given.iter().filter(|keyframe| !keyframe["frame"].is_null()).count();
         if placed != 0 && placed != given.len() {
@@ -70,19 +75,23 @@ impl VideoPlan {
         for (place, given) in given.iter().enumerate() {
             let field = |name: &str| format!("keyframes[{place}]{name}");
             if !given.is_object() {
-                return Err(format!("{}: not an object", field("")));
+                return Err(format!("{}: {}", field(""), is_not(&shown(given), Takes::Object.words())));
             }
             let text = |name: &str| match &given[name] {
                 Json::Null => Ok(None),
                 Json::String(text) => Ok(Some(text.clone())),
-                _ => Err(format!("{}: not text", field(&format!(".{name}")))),
+                other => {
+                    let reason = is_not(&shown(other), Takes::Text.words());
+                    Err(format!("{}: {reason}", field(&format!(".{name}"))))
+                }
             };
             let number = |name: &str| match &given[name] {
                 Json::Null => Ok(None),
                 number => {
                     let number = number.as_u64().filter(|number| *number <= i64::MAX as u64);
                     number.map(Some).ok_or_else(|| {
-                        format!("{}: not a whole number of 0 or more", field(&format!(".{name}")))
+                        let reason = is_not(&shown(&given[name]), Takes::Whole.words());
+                        format!("{}: {reason}", field(&format!(".{name}")))
                     })
                 }
             };

@@ -186,13 +186,13 @@ fn only_an_owner_deletes_and_bad_requests_say_why() {
     assert_eq!(ask("delete-character", body).0, 403, "he sees it, and it is not his");
     assert_eq!(ask("delete-project", json!({"project_id": played.project, "confirm": true})).0, 404);
     for (name, body, word) in [
-        ("delete-character", json!({}), "character_id is required"),
+        ("delete-character", json!({}), "character_id: missing"),
         ("delete-character", json!({"character_id": "x"}), "character_id"),
         ("delete-character", json!({"character_id": played.mira, "conversations": "some"}), "keep"),
         ("delete-character", json!({"character_id": played.mira, "confirm": "yes"}), "confirm"),
         ("delete-character", json!({"character_id": played.mira, "dry_run": false}), "dry_run"),
         ("delete-character", json!({"character_id": played.mira, "project_id": played.project}), "only"),
-        ("delete-project", json!({"character_id": played.mira}), "project_id is required"),
+        ("delete-project", json!({"character_id": played.mira}), "project_id: missing"),
     ] {
         let (status, error) = ask(name, body.clone());
         assert!(status == 400 && error.contains(word), "{name} {body}: {status} {error}");

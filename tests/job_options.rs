@@ -77,7 +77,13 @@ fn a_reference_and_a_mask_hold_the_picture() {
     refused(&server, &token, &from(json!({"mask_image_url": "file:///etc/passwd"})), 400, "mask_image_url:");
     refused(&server, &token, &from(json!({"denoise_strength": 1.5})), 400, "denoise_strength");
     refused(&server, &token, &from(json!({"reference_strength": -1})), 400, "reference_strength");
-    refused(&server, &other, &from(json!({"mask_image_url": mask})), 403, "another account");
+    refused(
+        &server,
+        &other,
+        &from(json!({"mask_image_url": mask})),
+        403,
+        "no such file that this account may read",
+    );
     for (field, path) in [("mask", put("bad.png", b"\x89PNG\r\n\x1a\nno")), ("mask", format!("{mask}x"))] {
         let job = queue(&server, &token, &from(json!({"mask_image_url": path})));
         let row = wait_for(&server, &token, &job, &["failed", "completed"]);

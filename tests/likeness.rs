@@ -211,7 +211,10 @@ fn a_private_reference_steers_nobody_elses_picture() {
     assert_eq!(about_her(&answer), None, "{answer}");
     let (answer, drawn) = queued(&server, &eve, &shared, json!({}));
     let warnings = answer["warnings"].to_string();
-    assert!(warnings.contains("another account") && !warnings.contains("sunny"), "{answer}");
+    assert!(
+        warnings.contains("no such file that this account may read") && !warnings.contains("sunny"),
+        "{answer}"
+    );
     assert!(!drawn.job.to_string().contains("sunny") && !drawn.asset.to_string().contains("sunny"));
     assert_ne!(drawn.picture(), own.picture());
     assert!(drawn.to_sunny() > own.to_sunny(), "{} and {}", drawn.to_sunny(), own.to_sunny());

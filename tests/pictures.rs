@@ -103,7 +103,7 @@ fn jobs_that_cannot_be_drawn_say_why() {
             json!({"job_type": "sdxl_image_fast", "prompt": "x",
                 "reference_image_url": format!("user-library/{other}/a.png")}),
             403,
-            "another account",
+            "no such file that this account may read",
         ),
         (
             json!({"job_type": "sdxl_image_fast", "prompt": "x",

@@ -148,7 +148,7 @@ fn fields_say_what_they_say_wherever_they_stand() {
     for field in ["reference_image_url", "mask_image_url"] {
         let mut body = request(json!({"prompt": ""}));
         body[field] = json!(format!("user-library/{other}/a.png"));
-        refused(&server, &token, &body, 403, "another account");
+        refused(&server, &token, &body, 403, "no such file that this account may read");
     }
     refused(&server, &token, &request(json!({"prompt_syntax": "runes"})), 400, "prompt_syntax: \"runes\"");
     refused(

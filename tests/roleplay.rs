@@ -77,10 +77,7 @@ fn a_roleplay_knows_its_character_lore_and_memory() {
         ),
     ] {
         let (status, refused) = invoke(&server, &token, "roleplay-chat", body);
-        assert_eq!(
-            (status, refused["error"].as_str()),
-            (400, Some(format!("{missing} is required").as_str()))
-        );
+        assert_eq!((status, refused["error"].as_str()), (400, Some(format!("{missing}: missing").as_str())));
     }
 }
 

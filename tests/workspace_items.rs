@@ -37,11 +37,13 @@ fn an_item_goes_with_its_file_for_its_owner_alone() {
     let item = made(&token, &ada, &path);
     // A row of his that names her file, as earlier versions took it, takes only itself along.
     let foreign = made(&server.service, &bob, &path);
-    for (token, item, user) in
-        [(&bob_token, &item, &bob), (&bob_token, &item, &ada), (&token, &json!(uuid::Uuid::new_v4()), &ada)]
-    {
-        let (status, answer) = delete(token, item, user);
-        assert_eq!(status, 500, "as callers of this function know it: {answer}");
+    for (token, item, user, status) in [
+        (&bob_token, &item, &bob, 404),
+        (&bob_token, &item, &ada, 403),
+        (&token, &json!(uuid::Uuid::new_v4()), &ada, 404),
+    ] {
+        let (found, answer) = delete(token, item, user);
+        assert_eq!(found, status, "{answer}");
         assert!(answer["error"].as_str().is_some_and(|error| !error.contains("boat")), "{answer}");
     }
     let (status, answer) = delete(&bob_token, &foreign, &bob);

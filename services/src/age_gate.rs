@@ -16,7 +16,7 @@ pub fn rating(context: &Context, field: &str, asked: Option<&str>) -> Result<Con
     let rating = match asked {
         None | Some("") => ContentRating::Sfw,
         Some(name) => ContentRating::parse(name)
-            .ok_or_else(|| ServiceError::field(field, format!("{name:?} is neither sfw nor nsfw")))?,
+            .ok_or_else(|| ServiceError::none_of(field, name, &ContentRating::NAMES))?,
     };
     admit(rating, context.may_have_nsfw()?)?;
     Ok(rating)

@@ -3,6 +3,7 @@
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value as Json, json};
+use services::ServiceError;
 
 /// Why a function did not do what it was asked.
 #[derive(Debug)]
@@ -25,6 +26,21 @@ impl FunctionError {
     /// 400: the request is wrong; the message names the field.
     pub fn bad(message: impl Into<String>) -> FunctionError {
         FunctionError::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// 400: the request lacks fields; the message names all of them.
+    pub fn missing(fields: &[&str]) -> FunctionError {
+        ServiceError::missing(fields).into()
+    }
+
+    /// 400: the request lacks a field that may have several names, or one of several.
+    pub fn missing_one_of(fields: &[&str]) -> FunctionError {
+        ServiceError::missing_one_of(fields).into()
+    }
+
+    /// 400: a field holds none of the values that are known.
+    pub fn none_of(field: &str, given: &str, accepted: &[&str]) -> FunctionError {
+        ServiceError::none_of(field, given, accepted).into()
     }
 
     /// 404.

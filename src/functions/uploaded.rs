@@ -1,6 +1,7 @@
 //! A file that a function is given: as the whole body, or as the file of a form. Options stand beside it, in the form
 //! or in the query string.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -10,11 +11,14 @@ use store::shares::Held;
 
 use super::error::FunctionError;
 use super::http_call::Call;
+use crate::request_body::unknown;
 
 /// Longest option, in bytes.
 const OPTION_BYTES_MAX: usize = 4 << 10;
 /// Fields of a form.
 const FIELDS_MAX: usize = 32;
+/// Unknown options that are named.
+const WARNED_MAX: usize = 20;
 /// How long one waits for its turn.
 const READING_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -26,8 +30,8 @@ pub(super) struct Uploaded {
 }
 
 impl Uploaded {
-    /// Takes the file out of a call.
-    pub async fn of(call: &Call) -> Result<Uploaded, FunctionError> {
+    /// Takes the file out of a call; options that are none of those known are named in the warnings of the answer.
+    pub async fn of(call: &Call, options: &[&str]) -> Result<Uploaded, FunctionError> {
         let kind = call.header(header::CONTENT_TYPE.as_str()).unwrap_or_default().to_string();
         let is_form = kind.trim_start().to_ascii_lowercase().starts_with("multipart/form-data");
         let uploaded = match is_form {
@@ -39,6 +43,11 @@ impl Uploaded {
                 "the file is empty: send it as the body, or as the file of a form",
             ));
         }
+        let in_form = uploaded.fields.iter().map(|(name, _)| name.clone());
+        let given: BTreeSet<String> = in_form.chain(call.parameter_names()).collect();
+        let is_unknown = |name: &&String| !options.contains(&name.as_str()) && *name != "apikey";
+        let warned = given.iter().filter(is_unknown).take(WARNED_MAX);
+        call.warnings.extend(warned.map(|name| unknown("", name, options)));
         Ok(uploaded)
     }
 
@@ -54,7 +63,7 @@ impl Uploaded {
             None => Ok(default),
             Some("true" | "1") => Ok(true),
             Some("false" | "0") => Ok(false),
-            Some(other) => Err(FunctionError::bad(format!("{name}: {other:?} is neither true nor false"))),
+            Some(other) => Err(FunctionError::none_of(name, other, &["true", "false"])),
         }
     }
 }

@@ -35,6 +35,9 @@ impl From<ServiceError> for FunctionError {
             answer = answer.of_field(field);
         }
         for (name, value) in error.details() {
+            if matches!(name.as_str(), "accepted" | "missing" | "missing_one_of") {
+                answer.body["details"][name] = value.clone();
+            }
             answer = answer.with(name, value.clone());
         }
         answer.retry_after_s = error.retry_after_s();

@@ -17,23 +17,36 @@ use services::prompts::templates;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::authenticate::authenticate_with_body;
+use super::authenticate::{Requester, authenticate_with_body};
 use super::chat_engine::{choose, submit};
 use super::chat_reply::Reply;
 use super::chat_request::{Body, ChatOptions};
 use super::error::OpenAiError;
 use super::models::CHARACTER;
 use crate::app::App;
-use crate::request_body::{unknown_fields, with_header};
+use crate::request_body::{Notes, with_header};
 
 /// `POST chat/completions`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, OpenAiError> {
     let (parts, body) = request.into_parts();
     let (requester, body) = authenticate_with_body(&app, &parts.headers, "chat", body).await?;
-    let warnings = unknown_fields::<Body>(&body);
-    let body = Body::read(&body)?;
+    let mut notes = Notes::default();
+    let answer = match Body::read(&body, &mut notes) {
+        Ok(body) => answer(&app, &requester, body, &mut notes).await,
+        Err(error) => Err(error),
+    };
+    answer.map_err(|error| error.noting(&mut notes))
+}
+
+/// What the next message is.
+async fn answer(
+    app: &App,
+    requester: &Requester,
+    body: Body,
+    notes: &mut Notes,
+) -> Result<Response, OpenAiError> {
     let options = body.options()?;
-    let context = requester.context(&app);
+    let context = requester.context(app);
     let may_have_nsfw = context.may_have_nsfw()?;
     let name = body.model.as_deref().map(str::trim).filter(|name| !name.is_empty());
     let mut setting = match name.and_then(|name| name.strip_prefix(CHARACTER)) {
@@ -51,7 +64,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
         setting.admit(tier, may_have_nsfw)?;
     }
     options.check(tier)?;
-    let chosen = choose(&app, name.filter(|_| setting.is_none())).await?;
+    let chosen = choose(app, name.filter(|_| setting.is_none())).await?;
     let shown = name.map_or_else(|| chosen.model.clone(), str::to_string);
     let cancel = CancellationToken::new();
     let ends_it = cancel.clone().drop_guard();
@@ -76,8 +89,9 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     for index in 0..options.choices as u64 {
         // Each of several replies to a seed has one of its own.
         let seed = options.seed.map(|seed| seed.wrapping_add(index));
-        streams.push(submit(&app, &chosen, ChatRequest { seed, ..request.clone() }, requester.user).await?);
+        streams.push(submit(app, &chosen, ChatRequest { seed, ..request.clone() }, requester.user).await?);
     }
+    let warnings = notes.warnings();
     let engine = setting.is_none().then(|| chosen.engine_name().to_string());
     let reply = Reply::new(shown, engine, tier, options.include_usage, streams, ends_it);
     if options.stream { Ok(with_header(reply.streamed(), &warnings)) } else { reply.whole(warnings).await }
@@ -85,7 +99,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
 
 /// The character and what belongs to it, as far as the caller may know them.
 fn enter(context: &Context, user: Uuid, id: &str) -> Result<Setting, OpenAiError> {
-    let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"));
+    let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"), &[]);
     let character = Uuid::parse_str(id).map_err(|_| missing())?;
     let mut setting = Setting { user_name: participants::user_name(context, user)?, ..Setting::default() };
     match participants::enter(context, &mut setting, character) {

@@ -14,7 +14,16 @@ const TASK: &str = "roleplay";
 /// The engine that a name means; the default without one.
 pub(super) async fn choose(app: &App, name: Option<&str>) -> Result<Chosen, OpenAiError> {
     let engines = app.services.chat.engines();
-    Ok(engines.choose(Wanted { name, task: TASK, strict: true }).await?)
+    match engines.choose(Wanted { name, task: TASK, strict: true }).await {
+        Err(NoEngine::Unknown { name }) => {
+            let app = app.clone();
+            let known = tokio::task::spawn_blocking(move || names(&app)).await;
+            let known = known
+                .map_err(|_| OpenAiError::new(500, "server_error", "the models could not be read"))??;
+            Err(OpenAiError::no_model(&name, &known))
+        }
+        chosen => Ok(chosen?),
+    }
 }
 
 /// Hands a request of an account to an engine.
@@ -50,7 +59,7 @@ impl From<NoEngine> for OpenAiError {
         let message = error.to_string();
         match error {
             NoEngine::Store(error) => error.into(),
-            NoEngine::Unknown { name } => OpenAiError::no_model(&name),
+            NoEngine::Unknown { name } => OpenAiError::no_model(&name, &[]),
             NoEngine::Fetching { .. } => OpenAiError::new(503, "model_loading", message).retry_after(10),
             other => OpenAiError::new(503, &other.code().to_ascii_lowercase(), message),
         }

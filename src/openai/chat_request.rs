@@ -3,10 +3,12 @@
 use actors::character::card_rating::check_long;
 use actors::content_rules::ContentRating;
 use language::{ChatMessage, Role, Sampling};
+use models::value_words::is_none_of;
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::error::OpenAiError;
+use crate::request_body::{Notes, typed};
 
 /// Messages of one request.
 const MESSAGES_MAX: usize = 2000;
@@ -28,14 +30,15 @@ const TOKENS_MAX: usize = 1 << 16;
 #[serde(default)]
 pub(super) struct Body {
     pub model: Option<String>,
-    pub messages: Vec<Message>,
+    pub messages: Option<Vec<Message>>,
     pub stream: Option<bool>,
     pub stream_options: Option<StreamOptions>,
     pub n: Option<u64>,
     pub max_tokens: Option<usize>,
     pub max_completion_tokens: Option<usize>,
     pub stop: Option<Json>,
-    pub seed: Option<i128>,
+    #[serde(deserialize_with = "services::seed::or_random")]
+    pub seed: Option<u64>,
     pub temperature: Option<f32>,
     pub top_p: Option<f32>,
     pub presence_penalty: Option<f32>,
@@ -83,16 +86,14 @@ pub(super) struct ChatOptions {
 
 impl Body {
     /// Reads JSON.
-    pub fn read(body: &[u8]) -> Result<Body, OpenAiError> {
-        serde_json::from_slice(body).map_err(|error| {
-            OpenAiError::new(400, "invalid_json", format!("the body is not understood: {error}"))
-        })
+    pub fn read(body: &[u8], notes: &mut Notes) -> Result<Body, OpenAiError> {
+        Ok(typed(body, notes)?)
     }
 
     /// The rating that the caller asks for.
     pub fn tier(&self) -> Result<Option<ContentRating>, OpenAiError> {
         let Some(rating) = self.content_rating.as_deref() else { return Ok(None) };
-        let unknown = || OpenAiError::param("content_rating", format!("{rating:?} is neither sfw nor nsfw"));
+        let unknown = || OpenAiError::param("content_rating", is_none_of(rating, &ContentRating::NAMES));
         ContentRating::parse(rating).map(Some).ok_or_else(unknown)
     }
 
@@ -100,7 +101,7 @@ impl Body {
     pub fn options(&self) -> Result<ChatOptions, OpenAiError> {
         let choices = self.n.unwrap_or(1);
         if choices == 0 || choices > CHOICES_MAX {
-            return Err(OpenAiError::param("n", format!("1 to {CHOICES_MAX} replies")));
+            return Err(OpenAiError::param("n", format!("{choices} is not within 1 to {CHOICES_MAX}")));
         }
         if self.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
             return Err(OpenAiError::param("tools", "tools are not called here"));
@@ -133,8 +134,7 @@ impl Body {
             stop: self.stops()?,
             max_tokens: limit.unwrap_or(TOKENS).min(TOKENS_MAX),
             json_schema: self.schema()?,
-            // Negative ones mean any, as other programs write it.
-            seed: self.seed.and_then(|seed| u64::try_from(seed).ok()),
+            seed: self.seed,
             stream: self.stream == Some(true),
             include_usage: self.stream_options.unwrap_or_default().include_usage,
             choices: choices as usize,
@@ -142,20 +142,22 @@ impl Body {
     }
 
     fn said(&self) -> Result<Vec<ChatMessage>, OpenAiError> {
-        if self.messages.is_empty() || self.messages.len() > MESSAGES_MAX {
-            let message = format!("{} messages; 1 to {MESSAGES_MAX}", self.messages.len());
+        let missing = || OpenAiError::param("messages", "missing");
+        let messages = self.messages.as_deref().ok_or_else(missing)?;
+        if messages.is_empty() || messages.len() > MESSAGES_MAX {
+            let message = format!("{} are given; 1 to {MESSAGES_MAX} are taken", messages.len());
             return Err(OpenAiError::param("messages", message));
         }
         let (mut bytes, mut pictures) = (0, 0);
-        let mut said = Vec::with_capacity(self.messages.len());
-        for (index, message) in self.messages.iter().enumerate() {
+        let mut said = Vec::with_capacity(messages.len());
+        for (index, message) in messages.iter().enumerate() {
             let place = |field: &str| format!("messages[{index}].{field}");
             let role = match message.role.as_str() {
                 "system" | "developer" => Role::System,
                 "user" => Role::User,
                 "assistant" => Role::Assistant,
                 other => {
-                    let message = format!("{other:?} is none of system, developer, user, assistant");
+                    let message = is_none_of(other, &["system", "developer", "user", "assistant"]);
                     return Err(OpenAiError::param(&place("role"), message));
                 }
             };
@@ -258,7 +260,7 @@ mod tests {
     use super::*;
 
     fn options(body: &str) -> Result<ChatOptions, OpenAiError> {
-        Body::read(body.as_bytes()).and_then(|body| body.options())
+        Body::read(body.as_bytes(), &mut Notes::default()).and_then(|body| body.options())
     }
 
     #[test]

@@ -8,6 +8,7 @@ use services::{Kind, ServiceError};
 use store::StoreError;
 
 use crate::receive::ReceiveError;
+use crate::request_body::{BodyError, Notes, warn};
 
 /// Why a request was not answered.
 #[derive(Debug)]
@@ -17,13 +18,24 @@ pub struct OpenAiError {
     param: Option<String>,
     message: String,
     retry_after_s: Option<u64>,
+    warnings: Vec<String>,
 }
+
+/// Models that a message names.
+const MODELS_NAMED_MAX: usize = 20;
 
 impl OpenAiError {
     /// A failure with a status, a code and a message.
     pub fn new(status: u16, code: &str, message: impl Into<String>) -> OpenAiError {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        OpenAiError { status, code: code.into(), param: None, message: message.into(), retry_after_s: None }
+        OpenAiError {
+            status,
+            code: code.into(),
+            param: None,
+            message: message.into(),
+            retry_after_s: None,
+            warnings: Vec::new(),
+        }
     }
 
     /// 400 about a field of the request.
@@ -32,12 +44,25 @@ impl OpenAiError {
         OpenAiError { param: Some(param.into()), ..error }
     }
 
-    /// 404 for a model that is not there.
-    pub fn no_model(name: &str) -> OpenAiError {
+    /// 404 for a model that is not there; names those that are.
+    pub fn no_model(name: &str, known: &[String]) -> OpenAiError {
         let name: String = name.chars().take(100).collect();
-        let message = format!("The model `{name}` does not exist or you do not have access to it.");
+        let mut message = format!("The model `{name}` does not exist or you do not have access to it.");
+        if !known.is_empty() {
+            let shown = known.iter().take(MODELS_NAMED_MAX).map(String::as_str).collect::<Vec<_>>();
+            message = format!("{message} Models: {}; GET /v1/models lists all.", shown.join(", "));
+        }
         let error = OpenAiError::new(404, "model_not_found", message);
         OpenAiError { param: Some("model".into()), ..error }
+    }
+
+    /// Names fields as the client spelled them, and adds what was noted while its request was read.
+    #[must_use]
+    pub fn noting(mut self, notes: &mut Notes) -> OpenAiError {
+        self.param = self.param.map(|param| notes.spelled(&param));
+        self.message = notes.reword(&self.message);
+        self.warnings = notes.reworded_warnings();
+        self
     }
 
     /// 422: the content rules say no.
@@ -62,7 +87,10 @@ impl OpenAiError {
             500.. => "server_error",
             _ => "invalid_request_error",
         };
-        json!({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}})
+        let mut body =
+            json!({"error": {"message": self.message, "type": kind, "param": self.param, "code": self.code}});
+        warn(&mut body, self.warnings.clone());
+        body
     }
 }
 
@@ -109,10 +137,11 @@ impl From<ServiceError> for OpenAiError {
             (_, 500..) => "server_error".into(),
             _ => "invalid_value".into(),
         };
-        // Places inside a field have no name in this dialect.
+        // Places inside a field have no name in this dialect: the field is named.
         let is_plain =
             |field: &&str| field.chars().all(|letter| letter.is_ascii_lowercase() || letter == '_');
-        let field = error.field_name().filter(|_| error.kind() == Kind::Bad).filter(is_plain);
+        let field = error.field_name().filter(|_| error.kind() == Kind::Bad);
+        let field = field.and_then(|field| field.split(['.', '[']).next()).filter(is_plain);
         let (param, retry_after_s) = (field.map(str::to_string), error.retry_after_s());
         OpenAiError { param, retry_after_s, ..OpenAiError::new(status, &code, error.to_string()) }
     }
@@ -126,6 +155,15 @@ impl From<ReceiveError> for OpenAiError {
             ReceiveError::Unreadable(_) | ReceiveError::KeyTooLong => (400, "invalid_value"),
         };
         OpenAiError::new(status, code, error.to_string())
+    }
+}
+
+impl From<BodyError> for OpenAiError {
+    fn from(error: BodyError) -> OpenAiError {
+        match error {
+            BodyError::Field { field, reason } => OpenAiError::param(&field, reason),
+            BodyError::Unreadable(_) => OpenAiError::new(400, "invalid_json", error.to_string()),
+        }
     }
 }
 

@@ -11,12 +11,12 @@ use services::context::Context;
 use services::files::reference_picture;
 use uuid::Uuid;
 
-use super::authenticate::authenticate;
+use super::authenticate::{Requester, authenticate};
 use super::error::OpenAiError;
 use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
-use crate::request_body::{unknown_fields, warn};
+use crate::request_body::{Notes, is_same_name, warn};
 use crate::storage::drain;
 
 /// Largest form, in bytes.
@@ -48,7 +48,6 @@ struct Form {
     request: ImageRequest,
     picture: Vec<u8>,
     mask: Option<Vec<u8>>,
-    warnings: Vec<String>,
 }
 
 /// `POST images/edits`
@@ -66,7 +65,25 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<J
     };
     let form = Multipart::from_request(request, &app).await;
     let form = form.map_err(|error| OpenAiError::new(400, "invalid_form", error.body_text()))?;
-    let Form { mut request, picture, mask, warnings } = read(form).await?;
+    let mut notes = Notes::default();
+    let answer = match read(form, &mut notes).await {
+        Ok(form) => edit(&app, &requester, &headers, form).await,
+        Err(error) => Err(error),
+    };
+    let mut answer = answer.map_err(|error| error.noting(&mut notes))?;
+    warn(&mut answer, notes.warnings());
+    notes.reword_warnings(&mut answer);
+    Ok(Json(answer))
+}
+
+/// Draws a picture anew.
+async fn edit(
+    app: &App,
+    requester: &Requester,
+    headers: &HeaderMap,
+    form: Form,
+) -> Result<Document, OpenAiError> {
+    let Form { mut request, picture, mask } = form;
     // What cannot be drawn is not kept either.
     request.delivery()?;
     request.job(None, None)?;
@@ -75,16 +92,14 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<J
         .map_err(|_| OpenAiError::param("image", "reading it failed unexpectedly"))??;
     let strength = if mask.is_some() { MASKED_STRENGTH } else { STRENGTH };
     request.strength.get_or_insert(strength);
-    let context = requester.context(&app);
+    let context = requester.context(app);
     let reference = keep(&context, requester.user, picture).await?;
     let mask = match mask {
         None => None,
         Some(mask) => Some(keep(&context, requester.user, mask).await?),
     };
     let (reference, mask) = (Some(&*reference), mask.as_deref());
-    let mut answer = draw(&context, requester.user, &headers, &request, reference, mask).await?;
-    warn(&mut answer, warnings);
-    Ok(Json(answer))
+    draw(&context, requester.user, headers, &request, reference, mask).await
 }
 
 /// Whether a request says that its body is a form.
@@ -94,7 +109,7 @@ fn is_form(headers: &HeaderMap) -> bool {
     kind.starts_with("multipart/form-data") && kind.contains("boundary=")
 }
 
-async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {
+async fn read(mut form: Multipart, notes: &mut Notes) -> Result<Form, OpenAiError> {
     let unreadable = |error: axum::extract::multipart::MultipartError| {
         OpenAiError::new(error.status().as_u16(), "invalid_form", error.body_text())
     };
@@ -116,8 +131,12 @@ async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {
                 let number =
                     || serde_json::from_str(&text).ok().filter(|value: &Document| !value.is_string());
                 let value = match name.as_str() {
-                    name if NUMBERS.contains(&name) => number().unwrap_or_else(|| json!(text)),
-                    "compel" => json!(text == "true"),
+                    name if NUMBERS.iter().any(|number| is_same_name(number, name)) => {
+                        number().unwrap_or_else(|| json!(text))
+                    }
+                    "compel" => number().unwrap_or_else(|| json!(text)),
+                    // A list in a form is JSON.
+                    "loras" => number().unwrap_or_else(|| json!(text)),
                     _ => json!(text),
                 };
                 fields.insert(name, value);
@@ -127,11 +146,10 @@ async fn read(mut form: Multipart) -> Result<Form, OpenAiError> {
     if pictures.len() > 1 {
         return Err(OpenAiError::param("image", "one picture at a time"));
     }
-    let picture = pictures.pop().ok_or_else(|| OpenAiError::param("image", "is missing"))?;
+    let picture = pictures.pop().ok_or_else(|| OpenAiError::param("image", "missing"))?;
     let fields = Document::Object(fields).to_string();
-    let request = ImageRequest::read(fields.as_bytes())?;
-    let warnings = unknown_fields::<ImageRequest>(fields.as_bytes());
-    Ok(Form { request, picture, mask, warnings })
+    let request = ImageRequest::read(fields.as_bytes(), notes)?;
+    Ok(Form { request, picture, mask })
 }
 
 /// The picture, and the mask as the renderer takes it: bright where it may draw.

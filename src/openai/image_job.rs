@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actors::file::{picture, read_object};
 use actors::job_scheduler::WORKSPACE_BUCKET;
+use actors::render::list_models;
 use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use super::error::OpenAiError;
 use super::image_request::{Delivery, ImageRequest};
 use crate::receive::idempotency_key;
+use crate::request_body::warn;
 
 /// Longest wait for a job.
 const WAIT_MAX: Duration = Duration::from_secs(600);
@@ -48,7 +50,7 @@ pub(super) async fn draw(
     let delivery = request.delivery()?;
     let mut job = request.job(reference, mask)?;
     job.idempotency_key = idempotency_key(headers)?;
-    let queued = queue(context, user, job).await.map_err(|error| refusal(request, error))?;
+    let queued = queue(context, user, job).await.map_err(|error| refusal(context, request, error))?;
     let id = queued.id;
     let (_, assets) = await_job::ended(context, id, WAIT_MAX).await.map_err(|error| failure(id, &error))?;
     let mut data = Vec::new();
@@ -56,18 +58,46 @@ pub(super) async fn draw(
         data.push(deliver(context, &asset, delivery).await?);
     }
     let mut answer = json!({"created": chrono::Utc::now().timestamp(), "data": data, "job_id": id});
-    if !queued.warnings.is_empty() {
-        answer["warnings"] = json!(queued.warnings);
-    }
+    warn(&mut answer, queued.warnings.iter().map(|warning| in_own_words(warning)).collect());
     Ok(answer)
 }
 
 /// A request that was refused when the job was queued, in the dialect's own fields.
-fn refusal(request: &ImageRequest, error: ServiceError) -> OpenAiError {
+fn refusal(context: &Context, request: &ImageRequest, error: ServiceError) -> OpenAiError {
     match error.field_name() {
-        Some("model") => OpenAiError::no_model(request.model.as_deref().unwrap_or_default()),
+        Some("model") => {
+            let known = list_models(&context.services.settings.models_dir);
+            let known: Vec<String> = known.into_iter().map(|model| model.name).collect();
+            OpenAiError::no_model(request.model.as_deref().unwrap_or_default(), &known)
+        }
         Some("width" | "height" | "width, height") => OpenAiError::param("size", error.to_string()),
-        _ => error.into(),
+        Some(field) => {
+            let own = own_field(field).to_string();
+            error.of_field(own).into()
+        }
+        None => error.into(),
+    }
+}
+
+/// What this dialect calls a field of a job.
+fn own_field(field: &str) -> &str {
+    match field {
+        "metadata.contentType" => "content_rating",
+        "width" | "height" | "width, height" => "size",
+        "denoise_strength" => "strength",
+        "image_count" => "n",
+        "reference_image_url" => "image",
+        "mask_image_url" => "mask",
+        "compel_enabled" => "compel",
+        other => other,
+    }
+}
+
+/// A warning about a job in the dialect's own fields.
+fn in_own_words(warning: &str) -> String {
+    match warning.split_once(": ") {
+        Some((field, rest)) => format!("{}: {rest}", own_field(field)),
+        None => warning.to_string(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! What is asked of a picture, in this dialect's words and in ours.
 
+use models::value_words::is_none_of;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use services::jobs::job_request::JobRequest;
 
 use super::error::OpenAiError;
+use crate::request_body::{Notes, typed};
 
 /// Pictures of one request.
 const PICTURES_MAX: u64 = 6;
@@ -24,7 +26,8 @@ pub(super) struct ImageRequest {
     pub stream: Option<bool>,
     // Ours.
     pub negative_prompt: Option<String>,
-    pub seed: Option<i64>,
+    #[serde(deserialize_with = "services::seed::or_random")]
+    pub seed: Option<u64>,
     pub steps: Option<u32>,
     #[serde(alias = "cfg_scale")]
     pub guidance_scale: Option<f64>,
@@ -50,11 +53,9 @@ pub(super) struct Delivery {
 }
 
 impl ImageRequest {
-    /// Reads a JSON body; the error names the field as far as it is known.
-    pub fn read(body: &[u8]) -> Result<ImageRequest, OpenAiError> {
-        serde_json::from_slice(body).map_err(|error| {
-            OpenAiError::new(400, "invalid_json", format!("the body is not understood: {error}"))
-        })
+    /// Reads a JSON body; the error names the field.
+    pub fn read(body: &[u8], notes: &mut Notes) -> Result<ImageRequest, OpenAiError> {
+        Ok(typed(body, notes)?)
     }
 
     /// How the answer carries pictures.
@@ -67,10 +68,7 @@ impl ImageRequest {
             None | Some("url") => true,
             Some("b64_json") => false,
             Some(other) => {
-                return Err(OpenAiError::param(
-                    "response_format",
-                    format!("{other:?} is neither url nor b64_json"),
-                ));
+                return Err(OpenAiError::param("response_format", is_none_of(other, &["url", "b64_json"])));
             }
         };
         let format = match self.output_format.as_deref() {
@@ -78,10 +76,7 @@ impl ImageRequest {
             Some("jpeg") => Format::Jpeg,
             Some("webp") => Format::Webp,
             Some(other) => {
-                return Err(OpenAiError::param(
-                    "output_format",
-                    format!("{other:?} is none of png, jpeg, webp"),
-                ));
+                return Err(OpenAiError::param("output_format", is_none_of(other, &["png", "jpeg", "webp"])));
             }
         };
         // Without a word about it, a format other than the stored one can only be sent as bytes.
@@ -96,7 +91,7 @@ impl ImageRequest {
     pub fn job(&self, reference: Option<&str>, mask: Option<&str>) -> Result<JobRequest, OpenAiError> {
         let prompt = self.prompt.as_deref().map(str::trim).unwrap_or_default();
         if prompt.is_empty() {
-            return Err(OpenAiError::param("prompt", "is missing"));
+            return Err(OpenAiError::param("prompt", "missing"));
         }
         let pictures = self.n.unwrap_or(1);
         if !(1..=PICTURES_MAX).contains(&pictures) {
@@ -106,19 +101,9 @@ impl ImageRequest {
             None | Some("auto" | "standard" | "low" | "medium") => "fast",
             Some("hd" | "high") => "high",
             Some(other) => {
-                return Err(OpenAiError::param(
-                    "quality",
-                    format!("{other:?} is not one of auto, standard, low, medium, high, hd"),
-                ));
+                let known = ["auto", "standard", "low", "medium", "high", "hd"];
+                return Err(OpenAiError::param("quality", is_none_of(other, &known)));
             }
-        };
-        let seed = match self.seed {
-            // As other programs write "any".
-            None | Some(-1) => None,
-            Some(seed) => Some(
-                u64::try_from(seed)
-                    .map_err(|_| OpenAiError::param("seed", "is negative; -1 is a random one"))?,
-            ),
         };
         let mut metadata = Map::new();
         metadata.insert("source".into(), json!("openai"));
@@ -132,7 +117,7 @@ impl ImageRequest {
             quality: Some(quality.into()),
             prompt: Some(prompt.into()),
             negative_prompt: self.negative_prompt.clone(),
-            seed,
+            seed: self.seed,
             steps: self.steps,
             guidance_scale: self.guidance_scale,
             scheduler: self.scheduler.clone(),
@@ -178,7 +163,10 @@ mod tests {
     fn the_dialects_words_become_ours() {
         let body = br#"{"prompt":" a hill ","n":3,"size":"64x96","quality":"hd","seed":-1,"cfg_scale":5,
             "loras":["ink"],"user":"x"}"#;
-        let job = ImageRequest::read(body).expect("a request").job(None, None).expect("a job");
+        let job = ImageRequest::read(body, &mut Notes::default())
+            .expect("a request")
+            .job(None, None)
+            .expect("a job");
         assert_eq!((job.job_type.as_str(), job.prompt.as_deref()), ("image_high", Some("a hill")));
         assert_eq!((job.width, job.height, job.image_count), (Some(64), Some(96), Some(3)));
         assert_eq!((job.guidance_scale, job.seed), (Some(5.0), None));
@@ -194,13 +182,16 @@ mod tests {
             (r#"{"prompt":"a","size":"65x64"}"#, "size"),
             (r#"{"prompt":"a","size":"big"}"#, "size"),
             (r#"{"prompt":"a","seed":-7}"#, "seed"),
+            (r#"{"prompt":"a","seed":18446744073709551616}"#, "seed"),
+            (r#"{"prompt":"a","steps":"many"}"#, "steps"),
             (r#"{"prompt":"a","quality":"best"}"#, "quality"),
             (r#"{"prompt":"a","response_format":"file"}"#, "response_format"),
             (r#"{"prompt":"a","output_format":"bmp"}"#, "output_format"),
             (r#"{"prompt":"a","stream":true}"#, "stream"),
         ] {
-            let request = ImageRequest::read(body.as_bytes()).expect("a request");
-            let error = request.delivery().err().or(request.job(None, None).err()).expect("an error");
+            let read = ImageRequest::read(body.as_bytes(), &mut Notes::default());
+            let error = read.and_then(|it| it.delivery().and_then(|_| it.job(None, None))).err();
+            let error = error.expect("an error");
             assert_eq!(error.body()["error"]["param"], json!(param), "{body}");
         }
     }

@@ -9,16 +9,21 @@ use super::error::OpenAiError;
 use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
-use crate::request_body::{unknown_fields, warn};
+use crate::request_body::{Notes, warn};
 
 /// `POST images/generations`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Json<Document>, OpenAiError> {
     let (parts, body) = request.into_parts();
     let (requester, body) = authenticate_with_body(&app, &parts.headers, "images", body).await?;
-    let request = ImageRequest::read(&body)?;
-    let warnings = unknown_fields::<ImageRequest>(&body);
-    let context = requester.context(&app);
-    let mut answer = draw(&context, requester.user, &parts.headers, &request, None, None).await?;
-    warn(&mut answer, warnings);
+    let mut notes = Notes::default();
+    let answer = match ImageRequest::read(&body, &mut notes) {
+        Ok(request) => {
+            draw(&requester.context(&app), requester.user, &parts.headers, &request, None, None).await
+        }
+        Err(error) => Err(error),
+    };
+    let mut answer = answer.map_err(|error| error.noting(&mut notes))?;
+    warn(&mut answer, notes.warnings());
+    notes.reword_warnings(&mut answer);
     Ok(Json(answer))
 }

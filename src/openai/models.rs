@@ -37,11 +37,12 @@ pub(super) async fn read(
         return visible_character(&app, &requester, character).map(Json);
     }
     let known = all(&app, &requester).await?;
-    known
-        .into_iter()
-        .find(|model| model["id"] == json!(id))
-        .map(Json)
-        .ok_or_else(|| OpenAiError::no_model(&id))
+    if let Some(model) = known.iter().find(|model| model["id"] == json!(id)) {
+        return Ok(Json(model.clone()));
+    }
+    let names: Vec<String> =
+        known.iter().filter_map(|model| model["id"].as_str().map(str::to_string)).collect();
+    Err(OpenAiError::no_model(&id, &names))
 }
 
 async fn all(app: &App, requester: &Requester) -> Result<Vec<Document>, OpenAiError> {
@@ -84,7 +85,7 @@ fn character_json(row: &[Value]) -> Document {
 
 /// A character that the caller may see, as a model.
 fn visible_character(app: &App, requester: &Requester, id: &str) -> Result<Document, OpenAiError> {
-    let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"));
+    let missing = || OpenAiError::no_model(&format!("{CHARACTER}{id}"), &[]);
     let id = Uuid::parse_str(id).map_err(|_| missing())?;
     let table = schema().known("characters");
     let reads = app.services.actors.store().reads();

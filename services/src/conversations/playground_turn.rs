@@ -82,7 +82,7 @@ pub struct Settings {
 
 /// Everything that a turn needs; refuses what may not be.
 pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn, ServiceError> {
-    let id = request.conversation_id.ok_or_else(|| ServiceError::bad("conversation_id is required"))?;
+    let id = request.conversation_id.ok_or_else(|| ServiceError::missing(&["conversation_id"]))?;
     let conversation = participants::conversation(context, id).await?;
     let user_id = participants::owner(&conversation)?;
     let tier = age_gate::rating(context, "content_tier", request.content_tier.as_deref())?;

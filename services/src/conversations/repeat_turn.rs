@@ -30,7 +30,7 @@ pub async fn find(
     if let Some(id) = message {
         return Ok(messages::message(context, id).await?.1);
     }
-    let id = conversation.ok_or_else(|| ServiceError::bad("message_id or conversation_id is required"))?;
+    let id = conversation.ok_or_else(|| ServiceError::missing_one_of(&["message_id", "conversation_id"]))?;
     participants::conversation(context, id).await?;
     let last = context.rows(newest(id)).await?.pop();
     last.ok_or_else(|| ServiceError::not_found("there is no message in this conversation"))

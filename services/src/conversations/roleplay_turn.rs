@@ -153,7 +153,7 @@ impl Request {
 
 /// A field that has to be there.
 pub fn missing(field: &str) -> ServiceError {
-    ServiceError::bad(format!("{field} is required")).with("success", false)
+    ServiceError::missing(&[field]).with("success", false)
 }
 
 /// Whether the client sets a scene, which no greeting knows of.
@@ -170,7 +170,9 @@ fn has_scene(request: &Request) -> bool {
 
 /// A conversation of the caller with the character that is named, not stored yet.
 fn new_conversation(context: &Context, request: &Request) -> Result<Json, ServiceError> {
-    let character = request.character_id.ok_or_else(|| missing("conversation_id or character_id"))?;
+    let character = request.character_id.ok_or_else(|| {
+        ServiceError::missing_one_of(&["conversation_id", "character_id"]).with("success", false)
+    })?;
     let character = participants::character(context, character)?;
     let mut row = opening::new_conversation(context.user()?, &character);
     if let Some(tier) = asked_memory_tier(request)? {
@@ -183,7 +185,8 @@ fn new_conversation(context: &Context, request: &Request) -> Result<Json, Servic
 /// How far memory reaches, if the client says so.
 fn asked_memory_tier(request: &Request) -> Result<Option<MemoryTier>, ServiceError> {
     let Some(name) = request.memory_tier.as_deref() else { return Ok(None) };
-    let unknown = || ServiceError::field("memory_tier", "conversation, character or profile");
+    let known = ["conversation", "character", "profile"];
+    let unknown = || ServiceError::none_of("memory_tier", name, &known);
     MemoryTier::parse(name).map(Some).ok_or_else(unknown)
 }
 
@@ -245,6 +248,9 @@ pub async fn prepare_in(
     let warnings = match &setting.character {
         Some(character) if request.scene_generation => {
             foresee(context, user_id, character, &request.consistency_settings).warnings
+        }
+        _ if !request.scene_generation && request.consistency_settings != ConsistencySettings::default() => {
+            vec!["consistency_settings: no picture is drawn without scene_generation".into()]
         }
         _ => Vec::new(),
     };

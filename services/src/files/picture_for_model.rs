@@ -19,8 +19,11 @@ const ADDRESS_MAX: usize = 30 << 20;
 /// The address to give to a model. Files of our storage are sent whole, if the caller may see them.
 pub async fn address(context: &Context, image: &str) -> Result<String, ServiceError> {
     let image = image.trim();
-    if image.is_empty() || image.len() > ADDRESS_MAX {
-        return Err(ServiceError::bad("imageUrl is required").with("success", false));
+    if image.is_empty() {
+        return Err(ServiceError::missing(&["imageUrl"]).with("success", false));
+    }
+    if image.len() > ADDRESS_MAX {
+        return Err(ServiceError::field("imageUrl", format!("longer than {ADDRESS_MAX} bytes")));
     }
     if image.starts_with("data:image/") {
         return Ok(image.to_string());
@@ -30,7 +33,10 @@ pub async fn address(context: &Context, image: &str) -> Result<String, ServiceEr
             // The model's server fetches it; this one never does.
             Ok(image.to_string())
         } else {
-            Err(ServiceError::field("imageUrl", "an address or a path in our storage is needed"))
+            Err(ServiceError::field(
+                "imageUrl",
+                "neither an http(s) address, nor data:image/, nor a path such as user-library/…",
+            ))
         };
     };
     let missing = || ServiceError::not_found("the picture is not in our storage");

@@ -59,7 +59,7 @@ fn own(user: Uuid, object: &str) -> Result<(&str, &str), ServiceError> {
     let (bucket, path) = object.split_once('/').unwrap_or((BUCKET, object));
     let is_public = matches!(bucket, "avatars" | "system_assets");
     if !is_public && path.split('/').next() != Some(user.to_string().as_str()) {
-        let error = ServiceError::forbidden("the reference belongs to another account");
+        let error = ServiceError::forbidden("there is no such file that this account may read");
         return Err(error.with("success", false).with("code", "CROSS_USER_REFERENCE"));
     }
     Ok((bucket, path))

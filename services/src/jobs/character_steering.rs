@@ -42,7 +42,20 @@ pub(crate) async fn steer(
     tier: ContentRating,
 ) -> Result<Steering, ServiceError> {
     let mut steering = Steering::default();
-    let Some(character) = character(context, request, &mut steering.warnings)? else { return Ok(steering) };
+    let Some(character) = character(context, request, &mut steering.warnings)? else {
+        for (field, given) in [
+            ("consistency_settings", request.consistency_settings.is_some()),
+            ("consistency_method", request.consistency_method.is_some()),
+            ("metadata.consistency_method", request.member("consistency_method").is_some()),
+        ] {
+            if given {
+                steering
+                    .warnings
+                    .push(format!("{field}: no character is drawn (character_id), so it changes nothing"));
+            }
+        }
+        return Ok(steering);
+    };
     let Consistency { method, base_prompt, seed, reference_image_url, denoise_strength, warnings } =
         Consistency::of(&character, &request.consistency());
     steering.warnings.extend(warnings);

@@ -11,7 +11,7 @@ use crate::context::Context;
 use crate::error::ServiceError;
 
 /// Members that name a character, or several.
-const CHARACTERS: [&str; 12] = [
+pub const CHARACTERS: [&str; 12] = [
     "character_id",
     "characterId",
     "user_character_id",
@@ -26,7 +26,7 @@ const CHARACTERS: [&str; 12] = [
     "roleplay_characters",
 ];
 /// Members that name a scene or a conversation, and the table of each.
-const PLACES: [(&str, &str); 8] = [
+pub const PLACES: [(&str, &str); 8] = [
     ("scene_id", "character_scenes"),
     ("sceneId", "character_scenes"),
     ("previous_scene_id", "character_scenes"),

@@ -21,8 +21,8 @@ pub(crate) async fn reference(
     let Some(given) = given else { return Ok(None) };
     let resolved = reference_picture::resolve(context, user, given).await;
     resolved.map(Some).map_err(|error| match error.field_name() {
-        Some(_) => error.of_field(field),
-        None => error,
+        None if error.kind() != Kind::Forbidden => error,
+        _ => error.of_field(field),
     })
 }
 

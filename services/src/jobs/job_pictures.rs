@@ -28,14 +28,17 @@ impl JobPictures {
         user: Uuid,
         request: &JobRequest,
     ) -> Result<(), ServiceError> {
-        let given = [
-            request.reference_image_url.as_deref(),
-            request.mask_image_url.as_deref(),
-            request.member("reference_image_url"),
-            request.member("start_reference_url"),
-            request.member("end_reference_url"),
-        ];
-        given.into_iter().flatten().try_for_each(|given| reference_picture::check_owner(context, user, given))
+        for (field, given) in [
+            ("reference_image_url", request.reference_image_url.as_deref()),
+            ("mask_image_url", request.mask_image_url.as_deref()),
+            ("metadata.reference_image_url", request.member("reference_image_url")),
+            ("metadata.start_reference_url", request.member("start_reference_url")),
+            ("metadata.end_reference_url", request.member("end_reference_url")),
+        ] {
+            let Some(given) = given else { continue };
+            reference_picture::check_owner(context, user, given).map_err(|error| error.of_field(field))?;
+        }
+        Ok(())
     }
 
     /// Resolves the pictures of a request; URLs are fetched.

@@ -4,6 +4,7 @@ use actors::character::consistency::ConsistencySettings;
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{KeepPortrait, Quality};
+use models::value_words::seed;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -11,6 +12,7 @@ use uuid::Uuid;
 use crate::age_gate;
 use crate::context::Context;
 use crate::error::ServiceError;
+use crate::jobs::job_metadata::{settle_list, settle_metadata};
 
 /// What can be made: pictures of three families, and videos of two; *high* takes more care than *fast*.
 pub const JOB_TYPES: [&str; 10] = [
@@ -25,6 +27,9 @@ pub const JOB_TYPES: [&str; 10] = [
     "wan_video_fast",
     "wan_video_high",
 ];
+
+/// Pictures of one job.
+pub(crate) const IMAGES_MAX: u32 = 6;
 
 /// What a job is asked to be. An empty text counts as none.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -57,7 +62,7 @@ pub struct JobRequest {
     pub reference_strength: Option<f64>,
     /// A picture to begin with: a stored file or a URL.
     pub reference_image_url: Option<String>,
-    /// How many pictures: 1, 3 or 6.
+    /// How many pictures, as the documents count them: 1, 3 for 2 and 3, or 6.
     pub num_images: Option<u64>,
     /// Exactly so many, where `num_images` knows 1, 3 and 6.
     pub image_count: Option<u64>,
@@ -123,8 +128,12 @@ pub struct JobRequest {
 }
 
 impl JobRequest {
-    /// Empty texts go, and what some clients send among the metadata only comes to its place.
-    pub(crate) fn tidy(&mut self) {
+    /// Empty texts go, and what some clients send among the metadata only comes to its place. Answers with warnings about
+    /// what nothing reads.
+    pub(crate) fn tidy(&mut self) -> Result<Vec<String>, ServiceError> {
+        let mut warnings = settle_metadata(&mut self.metadata)?;
+        warnings.extend(settle_list("keyframes", &mut self.keyframes));
+        warnings.extend(settle_list("loras", &mut self.loras));
         for text in [
             &mut self.prompt,
             &mut self.original_prompt,
@@ -149,7 +158,7 @@ impl JobRequest {
         let metadata = &self.metadata;
         let given = |name: &str| metadata.get(name).filter(|value| !value.is_null());
         let number = |name: &str| given(name).and_then(Json::as_u64);
-        self.seed = self.seed.or_else(|| number("seed"));
+        self.seed = self.seed.or_else(|| given("seed").and_then(seed).flatten());
         self.num_images = self.num_images.or_else(|| number("num_images"));
         self.steps =
             self.steps.or_else(|| number("steps").map(|steps| u32::try_from(steps).unwrap_or(u32::MAX)));
@@ -161,6 +170,7 @@ impl JobRequest {
             self.negative_prompt.take().or_else(|| text("negative_prompt").map(str::to_string));
         self.reference_image_url =
             self.reference_image_url.take().or_else(|| text("reference_image_url").map(str::to_string));
+        Ok(warnings)
     }
 
     /// How the character is to be kept recognisable, as far as the request says.
@@ -185,8 +195,7 @@ impl JobRequest {
         if JOB_TYPES.contains(&self.job_type.as_str()) {
             return Ok(self.job_type.contains("video"));
         }
-        let reason = format!("{:?} is not one of {}", self.job_type, JOB_TYPES.join(", "));
-        Err(ServiceError::field("job_type", reason).with("accepted", JOB_TYPES.to_vec()))
+        Err(ServiceError::none_of("job_type", &self.job_type, &JOB_TYPES))
     }
 
     pub(crate) fn tier(&self, context: &Context) -> Result<ContentRating, ServiceError> {
@@ -213,25 +222,28 @@ impl JobRequest {
             _ => format!("missing; job_type is one of {}", JOB_TYPES.join(", ")),
         };
         let error = ServiceError::field(missing.join(", "), reason);
-        Err(error.with("accepted", JOB_TYPES.to_vec()).with("missing", missing))
+        let error =
+            if missing.contains(&"job_type") { error.with("accepted", JOB_TYPES.to_vec()) } else { error };
+        Err(error.with("missing", missing))
     }
 
     pub(crate) fn quality(&self) -> Result<Quality, ServiceError> {
         match self.quality.as_deref() {
             Some("fast") => Ok(Quality::Fast),
             Some("high") => Ok(Quality::High),
-            Some(other) => Err(ServiceError::field("quality", format!("{other:?} is neither fast nor high"))),
+            Some(other) => Err(ServiceError::none_of("quality", other, &["fast", "high"])),
             None if self.job_type.contains("high") => Ok(Quality::High),
             None => Ok(Quality::Fast),
         }
     }
 
+    /// How many pictures are drawn: `image_count`, or `num_images` of the documents, which knows 1, 3 and 6.
     pub(crate) fn num_images(&self, is_video: bool) -> u32 {
         match (is_video, self.image_count, self.num_images.unwrap_or(1)) {
             (true, _, _) | (_, None, 0 | 1) => 1,
-            (_, Some(exactly), _) => u32::try_from(exactly.clamp(1, 6)).unwrap_or(1),
+            (_, Some(exactly), _) => u32::try_from(exactly).unwrap_or(u32::MAX).clamp(1, IMAGES_MAX),
             (_, None, 2 | 3) => 3,
-            _ => 6,
+            _ => IMAGES_MAX,
         }
     }
 
@@ -252,7 +264,14 @@ impl JobRequest {
         within("reference_strength", self.reference_strength, 0.0, 1.0)?;
         within("width", self.width.map(f64::from), 8.0, 4096.0)?;
         within("height", self.height.map(f64::from), 8.0, 4096.0)?;
-        within("seed", self.seed.map(|seed| seed as f64), 0.0, i64::MAX as f64)?;
+        let whole = |name: &str, value: Option<u64>, min: u64, max: u64| match value {
+            Some(value) if !(min..=max).contains(&value) => {
+                Err(ServiceError::field(name, format!("{value} is not within {min} to {max}")))
+            }
+            _ => Ok(()),
+        };
+        whole("seed", self.seed, 0, i64::MAX as u64)?;
+        whole("image_count", self.image_count, 1, u64::from(IMAGES_MAX))?;
         if self.width.is_some() != self.height.is_some() {
             return Err(ServiceError::field("width, height", "give both or neither"));
         }

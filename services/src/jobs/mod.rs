@@ -2,13 +2,15 @@
 
 pub mod await_job;
 pub(crate) mod character_steering;
-pub(crate) mod depicted_characters;
+pub mod depicted_characters;
 mod enhance_for_job;
 pub mod job_assets;
 mod job_fields;
+pub(crate) mod job_metadata;
 mod job_pictures;
-mod job_prompts;
+pub(crate) mod job_prompts;
 pub mod job_request;
 mod new_job;
 pub(crate) mod price_list;
 pub mod queue_job;
+mod without_effect;

@@ -14,6 +14,7 @@ use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::new_job::NewJob;
+use crate::jobs::without_effect::without_effect;
 use crate::jobs::{depicted_characters, job_fields, price_list};
 use crate::prompts::negative_prompt::negative_prompt;
 use crate::rows::table;
@@ -53,7 +54,7 @@ const PROMPT_BYTES_MAX: usize = 16 << 10;
 
 /// Queues a job for an account.
 pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Result<Queued, ServiceError> {
-    request.tidy();
+    let mut warnings = request.tidy()?;
     if request.job_type.is_empty() {
         request.check_complete()?;
     }
@@ -70,6 +71,7 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
     request.check_complete()?;
     // What the caller names itself was judged; what a character brings along is left out where it may not be read.
     let mut steering = steer(context, user, &mut request, tier).await?;
+    warnings.append(&mut steering.warnings);
 
     let mode = if steering.over_character { Mode::OverCharacter } else { Mode::of(&request) };
     let prompts = JobPrompts::of(context, &request, mode, syntax, steering.base_prompt.as_deref()).await?;
@@ -85,8 +87,10 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
         }
     }
 
-    steering.warnings.extend(model_warnings_of(context, &request, mode, &prompts));
     let num_images = request.num_images(is_video);
+    warnings.extend(without_effect(&request, mode, is_video));
+    warnings.extend(model_warnings_of(context, &request, mode, &prompts));
+    steering.warnings = warnings;
     let job_id = Uuid::new_v4();
     let (key, priority) = (request.idempotency_key.take(), request.priority.clamp(-10, 10));
     let settings = &context.services.settings;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{KeepPortrait, KeptPortraits};
+use models::value_words::Takes;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -16,13 +17,17 @@ use crate::error::ServiceError;
 use crate::jobs::await_job;
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::queue_job::queue;
+use crate::pictures::scene_picture::selected_model;
 use crate::prompts::templates;
+use crate::rows::table;
 
 const TIME_MAX: Duration = Duration::from_secs(540);
 /// Pictures of one request.
 const IMAGES_MAX: u64 = 4;
 const TAGS_MAX: usize = 8;
 const OVERRIDE_CHARS_MAX: usize = 200;
+/// Members that are no columns and are named.
+const COLUMNS_NAMED_MAX: usize = 20;
 /// Where portraits are kept.
 pub const BUCKET: &str = "user-library";
 
@@ -34,8 +39,8 @@ pub struct PortraitRequest {
     pub character_id: Option<Uuid>,
     /// Columns of a character that is not stored yet.
     pub character_data: Json,
-    /// Words for `pose`, `expression`, `outfit` and `camera`.
-    pub presets: Json,
+    /// Words for how it is seen.
+    pub presets: Presets,
     /// A picture to begin with.
     pub reference_image_url: Option<String>,
     /// How much of it stays.
@@ -46,6 +51,8 @@ pub struct PortraitRequest {
     pub prompt_override: Option<String>,
     /// How many pictures.
     pub num_images: Option<u64>,
+    /// The model that draws: a row of `api_models`, or the name of a model of this server.
+    pub api_model_id: Option<String>,
     /// The canon pose that is drawn.
     pub canon_pose_key: Option<String>,
     /// The seed of the first picture.
@@ -54,6 +61,20 @@ pub struct PortraitRequest {
     /// A second request of an account with the same key gets the pictures of the first.
     #[serde(skip)]
     pub idempotency_key: Option<String>,
+}
+
+/// Words for how a character is seen.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Presets {
+    /// How it stands.
+    pub pose: Option<String>,
+    /// What its face says.
+    pub expression: Option<String>,
+    /// What it wears.
+    pub outfit: Option<String>,
+    /// Where it is seen from.
+    pub camera: Option<String>,
 }
 
 /// Portraits that were drawn and kept.
@@ -87,10 +108,20 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
     let tier = age_gate::rating(context, "contentRating", Some(rating))?;
     sheet.admit(tier, context.may_have_nsfw()?)?;
     let pose = pose(context, &request, tier).await?;
-    let prompt = prompt(&sheet, &request, pose.as_deref());
+    let (prompt, mut warnings) = prompt(&sheet, &request, pose.as_deref());
+    warnings.extend(unknown_columns(&request.character_data));
+    let selected = request.api_model_id.as_deref().filter(|name| !name.trim().is_empty());
+    let model = match selected {
+        Some(name) => selected_model(context, name).await?,
+        None => None,
+    };
+    if selected.is_some() && model.is_none() {
+        warnings.push("apiModelId: there is no such model to draw with here, so the default draws".into());
+    }
     let mut job = JobRequest {
         job_type: "image_high".into(),
         prompt: Some(prompt),
+        model,
         image_count: Some(count),
         seed: request.seed,
         metadata: Map::from_iter([
@@ -126,7 +157,8 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
     }
     let portraits = kept.portraits.iter().filter_map(|kept| kept.portrait_id).collect();
     let names = kept.portraits.into_iter().map(|kept| kept.path).collect();
-    Ok(Portraits { job: queued.id, names, portraits, canon: kept.canon_id, warnings: queued.warnings })
+    warnings.extend(queued.warnings);
+    Ok(Portraits { job: queued.id, names, portraits, canon: kept.canon_id, warnings })
 }
 
 /// How many pictures, and how much of a reference goes; refuses what is beyond the limits.
@@ -147,15 +179,32 @@ fn sheet(context: &Context, request: &PortraitRequest) -> Result<Sheet, ServiceE
     if let Some(id) = request.character_id {
         return participants::character(context, id);
     }
-    if !request.character_data.is_object() {
-        return Err(ServiceError::bad("characterId or characterData is required").with("success", false));
+    Takes::Object
+        .check(&request.character_data)
+        .map_err(|reason| ServiceError::field("characterData", reason))?;
+    if request.character_data.is_null() {
+        return Err(ServiceError::missing_one_of(&["characterId", "characterData"]).with("success", false));
     }
     let mut row = request.character_data.clone();
     row["id"] = json!(Uuid::nil());
     if row["name"].as_str().is_none_or(|name| name.trim().is_empty()) {
         row["name"] = json!("a character");
     }
-    Sheet::read(row).ok_or_else(|| ServiceError::bad("characterData"))
+    Sheet::read(row).ok_or_else(|| ServiceError::field("characterData", "does not describe a character"))
+}
+
+/// Warnings about members that are no columns of a character.
+fn unknown_columns(given: &Json) -> Vec<String> {
+    let columns = table("characters").table.columns;
+    let names = given.as_object().into_iter().flat_map(|given| given.keys());
+    let unknown = names.filter(|name| !columns.iter().any(|column| column.name == name.as_str()));
+    let warning = |name: &String| {
+        format!(
+            "characterData.{}: no column of characters, not used",
+            name.chars().take(60).collect::<String>()
+        )
+    };
+    unknown.take(COLUMNS_NAMED_MAX).map(warning).collect()
 }
 
 /// The words of a canon pose.
@@ -171,23 +220,33 @@ async fn pose(
     let words = preset.as_str().or(preset["prompt"].as_str()).or(preset["prompt_fragment"].as_str());
     words.map(|words| Some(words.to_string())).ok_or_else(|| {
         let available: Vec<&String> = presets.as_object().into_iter().flat_map(|all| all.keys()).collect();
-        ServiceError::field("canonPoseKey", format!("{key} is not known")).with("available", json!(available))
+        let names: Vec<&str> = available.iter().map(|name| name.as_str()).collect();
+        let error = ServiceError::none_of("canonPoseKey", key, &names);
+        error.with("available", json!(available))
     })
 }
 
-fn prompt(sheet: &Sheet, request: &PortraitRequest, pose: Option<&str>) -> String {
+/// The prompt, and warnings about what is too long for it.
+fn prompt(sheet: &Sheet, request: &PortraitRequest, pose: Option<&str>) -> (String, Vec<String>) {
+    let mut warnings = Vec::new();
     let mut parts = vec![format!("portrait of {}", sheet.name)];
     let looks = sheet.looks();
     parts.extend(looks.split(", ").take(TAGS_MAX).map(str::to_string));
+    let tags = looks.split(", ").count();
+    if tags > TAGS_MAX {
+        warnings.push(format!("appearance_tags: of {tags} the first {TAGS_MAX} are drawn"));
+    }
     if looks.is_empty() {
         parts.push(sheet.text("description").chars().take(300).collect());
     }
-    for name in ["pose", "expression", "outfit", "camera"] {
-        parts.extend(request.presets[name].as_str().map(str::to_string));
-    }
+    let Presets { pose: stance, expression, outfit, camera } = &request.presets;
+    parts.extend([stance, expression, outfit, camera].into_iter().flatten().cloned());
     parts.extend(pose.map(str::to_string));
     let more = request.prompt_override.as_deref().unwrap_or_default();
+    if more.chars().count() > OVERRIDE_CHARS_MAX {
+        warnings.push(format!("promptOverride: cut after {OVERRIDE_CHARS_MAX} characters"));
+    }
     parts.push(more.chars().take(OVERRIDE_CHARS_MAX).collect());
     parts.retain(|part| !part.trim().is_empty());
-    parts.join(", ")
+    (parts.join(", "), warnings)
 }

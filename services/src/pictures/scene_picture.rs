@@ -111,7 +111,7 @@ async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(
     let selected = request.selected_i2i_model.as_deref().filter(|_| over_picture);
     let selected = selected.or(request.selected_image_model.as_deref());
     let model = match selected.map(str::trim).filter(|name| !name.is_empty()) {
-        Some(name) => model(context, name).await?,
+        Some(name) => selected_model(context, name).await?,
         None => None,
     };
     match &model {
@@ -186,7 +186,7 @@ async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(
 
 /// The model that draws when `name` was selected: one of this machine, or one of the catalogue by key or id. `None` for an
 /// unknown name; the default draws then.
-async fn model(context: &Context, name: &str) -> Result<Option<String>, ServiceError> {
+pub(crate) async fn selected_model(context: &Context, name: &str) -> Result<Option<String>, ServiceError> {
     let models = Query::all(position("api_models")).equal("is_active", Value::Bool(true)).limit(500);
     let catalogued = context.rows(models).await?;
     let named = |row: &&Json| row["id"].as_str() == Some(name) || row["display_name"].as_str() == Some(name);

@@ -9,7 +9,9 @@ use crate::age_gate;
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::ids;
+use crate::jobs::job_request::JOB_TYPES;
 use crate::prompts::prompt_cache;
+use models::value_words::is_none_of;
 
 /// Longest prompt, in characters.
 const PROMPT_CHARS_MAX: usize = 16_000;
@@ -57,12 +59,35 @@ impl EnhanceRequest {
         }
     }
 
+    /// What a caller should know of values that are none of those known.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let mut known = |field: &str, given: &str, accepted: &[&str], instead: &str| {
+            if !given.is_empty() && !accepted.contains(&given) {
+                warnings.push(format!("{field}: {}, so {instead}", is_none_of(given, accepted)));
+            }
+        };
+        let category = target(self, None).0;
+        let instead = format!("the prompt is taken for one of a {category}");
+        known("jobType", &self.job_type, &JOB_TYPES, &instead);
+        let contents = ["sfw", "nsfw", "scene_creation", "scene_starters"];
+        known("contentType", &self.content_type, &contents, "a prompt is made");
+        known("quality", &self.quality, &["fast", "high"], "it changes nothing");
+        warnings
+    }
+
     /// Puts defaults where nothing was said, and says which rating it has; refuses what may not be.
     pub(crate) async fn settle(&mut self, context: &Context) -> Result<ContentRating, ServiceError> {
         let prompt = self.prompt.trim().to_string();
-        if prompt.is_empty() || prompt.chars().count() > PROMPT_CHARS_MAX {
-            let message = format!("Prompt is required, at most {PROMPT_CHARS_MAX} characters");
-            return Err(ServiceError::bad(message).with("success", false));
+        if prompt.is_empty() {
+            return Err(ServiceError::missing(&["prompt"]).with("success", false));
+        }
+        if prompt.chars().count() > PROMPT_CHARS_MAX {
+            let error = ServiceError::field("prompt", format!("longer than {PROMPT_CHARS_MAX} characters"));
+            return Err(error.with("success", false));
+        }
+        if !self.content_rating.is_empty() && ContentRating::parse(&self.content_rating).is_none() {
+            return Err(ServiceError::none_of("contentRating", &self.content_rating, &ContentRating::NAMES));
         }
         let given = [&self.content_type, &self.content_rating];
         let given = given.into_iter().find(|text| ContentRating::parse(text).is_some());

@@ -1,5 +1,7 @@
 //! The preset negative prompts of a model, joined.
 
+use std::collections::BTreeSet;
+
 use models::Value;
 use store::query::Query;
 
@@ -7,6 +9,13 @@ use crate::context::Context;
 use crate::error::ServiceError;
 use crate::prompts::templates;
 use crate::rows::position;
+
+/// The models that there are active presets for.
+pub async fn preset_models(context: &Context) -> Result<BTreeSet<String>, ServiceError> {
+    let query = Query::all(position("negative_prompts")).equal("is_active", Value::Bool(true)).limit(1000);
+    let rows = context.rows(query).await?;
+    Ok(rows.iter().filter_map(|row| row["model_type"].as_str().map(str::to_string)).collect())
+}
 
 /// The active presets of a model, rating and mode, most important first, joined by commas; empty when there are none.
 /// A whole prompt cache answers; without one the table does.

@@ -1,8 +1,16 @@
 //! What a prediction is given: the model's defaults, what the caller asks for within limits, and only what the model takes.
 
+use models::value_words::{Takes, seed, shown_text};
 use serde_json::{Map, Value as Json, json};
 
 use crate::error::ServiceError;
+
+/// The input of a prediction, and what of the request it does not follow.
+#[derive(Debug)]
+pub(crate) struct Built {
+    pub input: Json,
+    pub warnings: Vec<String>,
+}
 
 /// The input of a prediction. `api_models.capabilities` says which keys a model takes and what it calls them.
 pub(crate) fn build(
@@ -12,17 +20,23 @@ pub(crate) fn build(
     prompt: &str,
     negative: Option<&str>,
     picture: Option<&str>,
-) -> Result<Json, ServiceError> {
+) -> Result<Built, ServiceError> {
+    let mut warnings = Vec::new();
     let capabilities = &model["capabilities"];
     let key = |name: &str, default: &str| {
         capabilities["input_key_mappings"][name].as_str().unwrap_or(default).to_string()
     };
     let asked =
         |name: &str| request.get(name).or_else(|| metadata.get(name)).filter(|value| !value.is_null());
-    let number = |name: &str, min: f64, max: f64| -> Result<Option<f64>, ServiceError> {
+    let mut number = |name: &str, min: f64, max: f64| -> Result<Option<f64>, ServiceError> {
         let Some(value) = asked(name) else { return Ok(None) };
-        let value = value.as_f64().ok_or_else(|| ServiceError::field(name, "not a number"))?;
-        Ok(Some(value.clamp(min, max)))
+        Takes::Number.check(value).map_err(|reason| ServiceError::field(name, reason))?;
+        let value = value.as_f64().unwrap_or(min);
+        let taken = value.clamp(min, max);
+        if taken != value {
+            warnings.push(format!("{name}: {value} is not within {min} to {max}, so {taken} is taken"));
+        }
+        Ok(Some(taken))
     };
     let whole = |value: f64| json!(value.round() as i64);
 
@@ -44,7 +58,9 @@ pub(crate) fn build(
     if let Some(scale) = number("guidance_scale", 1.0, 20.0)? {
         input.insert("guidance_scale".into(), json!(scale));
     }
-    if let Some(seed) = number("seed", 0.0, 2_147_483_647.0)? {
+    // As other programs write a random one.
+    let is_random = asked("seed").and_then(seed).is_some_and(|seed| seed.is_none());
+    if !is_random && let Some(seed) = number("seed", 0.0, 2_147_483_647.0)? {
         input.insert("seed".into(), whole(seed));
     }
     let sides = (number("width", 64.0, 1920.0)?, number("height", 64.0, 1920.0)?);
@@ -62,7 +78,9 @@ pub(crate) fn build(
     }
     let method = asked("consistency_method").and_then(Json::as_str).unwrap_or_default();
     if matches!(method, "seed_locked" | "hybrid") && !input.contains_key("seed") {
-        return Err(ServiceError::bad(format!("seed is missing: {method} needs one")));
+        return Err(
+            ServiceError::field("seed", format!("missing; {method} needs one")).with("missing", vec!["seed"])
+        );
     }
     if let Some(picture) = picture {
         let by_reference = matches!(method, "i2i_reference" | "hybrid");
@@ -75,18 +93,28 @@ pub(crate) fn build(
         input.insert(name("i2i_image_key", "image"), json!(picture));
         input.insert(name("i2i_strength_key", "strength"), json!(strength));
     } else if asked("mode").and_then(Json::as_str) == Some("i2i") {
-        return Err(ServiceError::bad("reference_image_url is missing: i2i needs a picture"));
+        let error = ServiceError::field("reference_image_url", "missing; i2i needs a picture");
+        return Err(error.with("missing", vec!["reference_image_url"]));
+    } else {
+        for name in ["strength", "reference_strength"].into_iter().filter(|name| asked(name).is_some()) {
+            warnings.push(format!("{name}: there is no reference picture, so it changes nothing"));
+        }
     }
     let scheduler = asked("scheduler")
         .and_then(Json::as_str)
         .and_then(|asked_for| scheduler_for(capabilities, asked_for, &model["input_defaults"]["scheduler"]));
     if let Some(scheduler) = scheduler {
+        let asked_for = asked("scheduler").and_then(Json::as_str).unwrap_or_default();
+        if scheduler != json!(capabilities["scheduler_aliases"][asked_for].as_str().unwrap_or(asked_for)) {
+            let asked_for = shown_text(asked_for);
+            warnings.push(format!("scheduler: the model does not know {asked_for}, so {scheduler} is taken"));
+        }
         input.insert("scheduler".into(), scheduler);
     }
     if let Json::Array(allowed) = &capabilities["allowed_input_keys"] {
         input.retain(|name, _| allowed.iter().any(|key| key.as_str() == Some(name)));
     }
-    Ok(Json::Object(input))
+    Ok(Built { input: Json::Object(input), warnings })
 }
 
 /// A scheduler that the model takes: by alias, as it is, the default, the first.
@@ -116,10 +144,12 @@ mod tests {
         let request =
             json!({"steps": 500, "seed": 3, "scheduler": "ddim", "aspect_ratio": "16:9", "strength": 0.01});
         let request = request.as_object().expect("an object");
-        let input =
+        let built =
             build(&model, request, &Map::new(), "a cat", None, Some("http://x/y.png")).expect("it builds");
+        let fields: Vec<&str> = built.warnings.iter().filter_map(|it| it.split(':').next()).collect();
+        assert_eq!(fields, ["steps", "strength"]);
         assert_eq!(
-            input,
+            built.input,
             json!({"prompt": "a cat", "steps": 100, "seed": 3, "scheduler": "DDIM", "init": "http://x/y.png",
                    "strength": 0.1, "width": 1344, "height": 768})
         );

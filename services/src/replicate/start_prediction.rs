@@ -15,13 +15,30 @@ use crate::age_gate;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
+use crate::jobs::job_metadata::settle_metadata;
+use crate::jobs::job_prompts::before;
 use crate::jobs::{depicted_characters, price_list};
 use crate::prompts::negative_prompt::negative_prompt;
+use crate::replicate::likeness::Likeness;
 use crate::replicate::prediction_input;
 use crate::rows::{position, table};
 
 const API: &str = "https://api.replicate.com/v1";
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a job type names: a family of models, or pictures as such.
+const FAMILIES: [&str; 4] = ["sdxl", "rv51", "flux", "image"];
+/// The job types that mean a picture; others that name a family are taken as well.
+pub const JOB_TYPES: [&str; 8] = [
+    "sdxl_image_fast",
+    "sdxl_image_high",
+    "image_fast",
+    "image_high",
+    "rv51_fast",
+    "rv51_high",
+    "flux_image_fast",
+    "flux_image_high",
+];
 
 /// What came of a request.
 pub enum Started {
@@ -43,21 +60,34 @@ pub enum Started {
     },
 }
 
-/// Starts a job: `prompt`, `job_type` and what else `request` and its metadata say.
+/// Starts a job: `prompt`, `job_type` and what else `request` and its metadata say. Answers with warnings as well: what is
+/// not followed, and why.
 pub async fn start(
     context: &Context,
     user: Uuid,
     request: &Map<String, Json>,
     metadata: &Map<String, Json>,
-) -> Result<Started, ServiceError> {
-    let text = |name: &str| request.get(name).and_then(Json::as_str).filter(|text| !text.is_empty());
-    let prompt = text("prompt").ok_or_else(|| ServiceError::bad("prompt is missing"))?;
-    let job_type =
-        text("job_type").or(text("jobType")).ok_or_else(|| ServiceError::bad("job_type is missing"))?;
+) -> Result<(Started, Vec<String>), ServiceError> {
+    let text = |name: &str| request.get(name).and_then(Json::as_str).filter(|text| !text.trim().is_empty());
+    let (prompt, job_type) = (text("prompt"), text("job_type"));
+    let (Some(prompt), Some(job_type)) = (prompt, job_type) else {
+        let error = ServiceError::require(&[("prompt", prompt.is_some()), ("job_type", job_type.is_some())]);
+        let error = error.err().unwrap_or_else(|| ServiceError::missing(&["prompt", "job_type"]));
+        return Err(if job_type.is_none() { error.with("accepted", JOB_TYPES.to_vec()) } else { error });
+    };
+    let is_picture = FAMILIES.iter().any(|family| job_type.contains(family)) && !job_type.contains("video");
+    if !is_picture {
+        return Err(ServiceError::none_of("job_type", job_type, &JOB_TYPES));
+    }
+    let mut metadata = metadata.clone();
+    let mut warnings = settle_metadata(&mut metadata)?;
+    if let Some(character) = request.get("character_id").filter(|id| id.as_str() != Some("")) {
+        metadata.entry("character_id").or_insert_with(|| character.clone());
+    }
     let rating = metadata.get("contentType").and_then(Json::as_str);
     let tier = age_gate::rating(context, "metadata.contentType", rating)?;
     content_rules::check(tier, "prompt", prompt)?;
-    depicted_characters::refuse_minors(context, tier, &[metadata, request]).await?;
+    depicted_characters::refuse_minors(context, tier, &[&metadata, request]).await?;
     let (model, provider) = model(context, text("apiModelId")).await?;
     let version = model["version"].as_str().unwrap_or_default();
     if version.is_empty() {
@@ -66,8 +96,14 @@ pub async fn start(
     if !(32..=64).contains(&version.len()) || !version.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(ServiceError::bad("the model's version is not 32 to 64 hexadecimal digits"));
     }
+    let mut likeness = Likeness::of(context, user, request, &metadata, tier, &model).await?;
+    warnings.append(&mut likeness.warnings);
+    let prompt = match likeness.base_prompt.as_deref() {
+        Some(base) => before(base, prompt),
+        None => prompt.to_string(),
+    };
     let (family, stored_type, quality) = family(job_type);
-    let given = text("reference_image_url").or(metadata.get("reference_image_url").and_then(Json::as_str));
+    let given = likeness.reference.as_deref();
     let negative = match rating {
         Some(rating) => {
             let presets = if family == "rv51" { "rv51" } else { "replicate-sdxl" };
@@ -77,20 +113,30 @@ pub async fn start(
         None => None,
     };
     let picture = match given {
-        Some(given) => Some(reference_picture::resolve(context, user, given).await?.url),
+        Some(given) => {
+            let resolved = reference_picture::resolve(context, user, given).await;
+            Some(resolved.map_err(|error| match error.kind() {
+                Kind::Forbidden => error.of_field("reference_image_url"),
+                _ => error,
+            })?)
+        }
         None => None,
     };
-    let input =
-        prediction_input::build(&model, request, metadata, prompt, negative.as_deref(), picture.as_deref())?;
-    let job = start_job(context, user, prompt, stored_type, family, quality, metadata, &model).await?;
+    let picture = picture.map(|picture| picture.url);
+    let asked = &likeness.request;
+    let built =
+        prediction_input::build(&model, asked, &metadata, &prompt, negative.as_deref(), picture.as_deref())?;
+    warnings.extend(built.warnings);
+    let input = built.input;
+    let job = start_job(context, user, &prompt, stored_type, family, quality, &metadata, &model).await?;
     match predict(context, &provider, version, &input).await {
         Ok(prediction) => {
             context.ask_elevated(NotePrediction { id: job, prediction: prediction.clone() }).await?;
-            Ok(Started::Queued { job, prediction })
+            Ok((Started::Queued { job, prediction }, warnings))
         }
         Err((status, message)) => {
             fail(context, job, &message).await?;
-            Ok(Started::Declined { job, status, message })
+            Ok((Started::Declined { job, status, message }, warnings))
         }
     }
 }

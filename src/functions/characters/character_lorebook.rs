@@ -4,6 +4,7 @@
 //! the character's owner.
 
 use actors::conversation::set_lorebook::SetLorebook;
+use models::value_words::Takes;
 use models::{Command, Value, schema};
 use serde_json::{Value as Json, json};
 use services::conversations::participants;
@@ -16,9 +17,9 @@ use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let request = call.read_fields(&["character_id", "book"])?;
+    let request = call.read_fields(&[("character_id", Takes::Uuid), ("book", Takes::Anything)])?;
     let id: Option<Uuid> = uuid(&request["character_id"]);
-    let id = id.ok_or_else(|| FunctionError::bad("character_id is required"))?;
+    let id = id.ok_or_else(|| FunctionError::missing(&["character_id"]))?;
     let sheet = participants::character(&call.context, id)?;
     let Some(book) = request.get("book") else {
         let books = schema().known("chat.lorebooks");

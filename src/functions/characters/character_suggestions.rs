@@ -8,7 +8,9 @@ use serde_json::{Value as Json, json};
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body::Field;
 use actors::conversation::sheet::each_text;
+use models::value_words::Takes;
 use services::age_gate;
 use services::prompts::ask_model::{self, Question};
 use services::prompts::templates;
@@ -31,25 +33,31 @@ const MEMBERS: [(&str, &str, bool); 8] = [
     ("voice", "suggestedForbiddenPhrases", true),
 ];
 
+/// What can be asked for.
+const TYPES: [&str; 7] =
+    ["traits", "voice", "appearance", "backstory", "voice_examples", "description", "all"];
+
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     // What is known of the character comes under names that begin alike.
-    let given: Json = call.read()?;
-    let existing = given.as_object().into_iter().flat_map(|given| given.keys().map(String::as_str));
-    let existing = existing.filter(|name| name.starts_with("existing"));
-    let fields: Vec<&str> = ["type", "contentRating", "modelKey", "modelId", "characterName"]
+    let given = call.names()?;
+    let existing = given.iter().map(String::as_str).filter(|name| name.starts_with("existing"));
+    let fields: Vec<Field<'_>> = ["type", "contentRating", "modelKey", "modelId", "characterName"]
         .into_iter()
-        .chain(existing)
+        .map(|name| (name, Takes::Text))
+        .chain(existing.map(|name| (name, Takes::Anything)))
         .collect();
     let body = call.read_fields(&fields)?;
     let kind = body["type"].as_str().unwrap_or_default().to_string();
     let wanted: Vec<&(&str, &str, bool)> =
         MEMBERS.iter().filter(|member| kind == "all" || kind == member.0).collect();
     if wanted.is_empty() {
-        let message =
-            "type is required: traits, voice, appearance, backstory, voice_examples, description or all";
-        return Err(FunctionError::bad(message).with("success", false));
+        let error = match kind.as_str() {
+            "" => FunctionError::missing(&["type"]).with("accepted", json!(TYPES)),
+            other => FunctionError::none_of("type", other, &TYPES),
+        };
+        return Err(error.with("success", false));
     }
     let tier = age_gate::rating(&call.context, "contentRating", body["contentRating"].as_str())?;
     let known = known(&body);

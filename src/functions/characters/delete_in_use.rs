@@ -57,7 +57,7 @@ async fn delete(call: Call, kind: InUse) -> Outcome {
         InUse::Character => ("character_id", request.character_id, request.project_id, "Character"),
         InUse::Project => ("project_id", request.project_id, request.character_id, "Project"),
     };
-    let id = id.ok_or_else(|| FunctionError::bad(format!("{field} is required")))?;
+    let id = id.ok_or_else(|| FunctionError::missing(&[field]))?;
     if other.is_some() {
         return Err(FunctionError::bad(format!("only {field} names what is to be deleted")));
     }

@@ -47,13 +47,10 @@ struct Original {
 /// Runs the function; options may also stand in the query string.
 pub(crate) async fn run(call: Call) -> Outcome {
     let mut request: Request = call.read()?;
-    if let Some(text) = call.parameter("characterId").or_else(|| call.parameter("character_id")) {
-        let id = Uuid::parse_str(&text).map_err(|_| FunctionError::bad("characterId: not a UUID"))?;
-        request.character_id = Some(id);
-    }
+    request.character_id = call.id_parameter(&["characterId", "character_id"])?.or(request.character_id);
     request.format = request.format.or_else(|| call.parameter("format"));
     request.spec = request.spec.or_else(|| call.parameter("spec"));
-    let id = request.character_id.ok_or_else(|| FunctionError::bad("characterId is missing"))?;
+    let id = request.character_id.ok_or_else(|| FunctionError::missing(&["characterId"]))?;
     let (character, is_own) = visible(&call, id)?;
     let characters = table("characters");
     let tier = match character[characters.at("content_rating")].as_str() {
@@ -101,7 +98,7 @@ fn export(
     let format = match request.format.as_deref() {
         Some(format @ ("png" | "json" | "charx")) => format,
         Some(other) => {
-            return Err(FunctionError::bad(format!("format: {other:?} is none of png, json, charx")));
+            return Err(FunctionError::none_of("format", other, &["png", "json", "charx"]));
         }
         None => original.as_ref().map_or("json", |original| original.format.as_str()),
     };
@@ -110,14 +107,14 @@ fn export(
         Some("v1") => Some(CardVersion::V1),
         Some("v2") => Some(CardVersion::V2),
         Some("v3") => Some(CardVersion::V3),
-        Some(other) => return Err(FunctionError::bad(format!("spec: {other:?} is none of v1, v2, v3"))),
+        Some(other) => return Err(FunctionError::none_of("spec", other, &["v1", "v2", "v3"])),
     };
     match (format, version) {
         ("png", Some(CardVersion::V1)) => {
-            return Err(FunctionError::bad("spec: a PNG card holds versions 2 and 3"));
+            return Err(FunctionError::bad("spec: a PNG card holds versions 2 and 3").of_field("spec"));
         }
         ("charx", Some(CardVersion::V1 | CardVersion::V2)) => {
-            return Err(FunctionError::bad("spec: a CHARX card is of version 3"));
+            return Err(FunctionError::bad("spec: a CHARX card is of version 3").of_field("spec"));
         }
         _ => {}
     }

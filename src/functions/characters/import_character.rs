@@ -38,12 +38,13 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "import-character takes POST"));
     }
     let user = call.context.user()?;
-    let uploaded = Uploaded::of(&call).await?;
+    let uploaded = Uploaded::of(&call, &["content_rating", "is_public"]).await?;
     let given = match uploaded.option(&call, "content_rating") {
         None => None,
-        Some(text) => Some(ContentRating::parse(&text).ok_or_else(|| {
-            FunctionError::bad(format!("content_rating: {text:?} is neither sfw nor nsfw"))
-        })?),
+        Some(text) => Some(
+            ContentRating::parse(&text)
+                .ok_or_else(|| FunctionError::none_of("content_rating", &text, &ContentRating::NAMES))?,
+        ),
     };
     let is_public = uploaded.flag(&call, "is_public", false)?;
     let may_have_nsfw = call.context.may_have_nsfw()?;

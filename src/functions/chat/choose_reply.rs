@@ -20,7 +20,7 @@ struct Request {
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
-    let id = request.message_id.ok_or_else(|| FunctionError::bad("message_id is required"))?;
+    let id = request.message_id.ok_or_else(|| FunctionError::missing(&["message_id"]))?;
     let (conversation, _) = messages::message(&call.context, id).await?;
     let conversation_id = uuid(&conversation["id"]).unwrap_or_default();
     let choose =

@@ -8,6 +8,7 @@ use actors::content_rules::{self, ContentRating};
 use actors::conversation::update_memory::{MemoryChange, UpdateMemory};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use services::ServiceError;
 use services::conversations::messages;
 use services::conversations::participants;
 use uuid::Uuid;
@@ -31,7 +32,7 @@ struct Request {
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
-    let id = request.conversation_id.ok_or_else(|| FunctionError::bad("conversation_id is required"))?;
+    let id = request.conversation_id.ok_or_else(|| FunctionError::missing(&["conversation_id"]))?;
     let conversation = participants::conversation(&call.context, id).await?;
     let user_id = participants::owner(&conversation)?;
     let change = match request.action.as_deref() {
@@ -40,19 +41,20 @@ pub(crate) async fn run(call: Call) -> Outcome {
             request.fact_id.clone().map(|fact| MemoryChange::Edit(fact, None))
         }
         Some("edit") => {
-            let id = request.fact_id.clone().ok_or_else(|| FunctionError::bad("fact_id is required"))?;
-            if request.text.is_none() {
-                return Err(FunctionError::bad("text is required"));
-            }
+            ServiceError::require(&[
+                ("fact_id", request.fact_id.is_some()),
+                ("text", request.text.is_some()),
+            ])?;
+            let id = request.fact_id.clone().unwrap_or_default();
             Some(MemoryChange::Edit(id, Some(fact(&call, &request).await?)))
         }
         Some("pin") => Some(MemoryChange::Pin(fact(&call, &request).await?, request.message_id)),
         Some("unpin") => {
-            let fact = request.fact_id.ok_or_else(|| FunctionError::bad("fact_id is required"))?;
+            let fact = request.fact_id.ok_or_else(|| FunctionError::missing(&["fact_id"]))?;
             Some(MemoryChange::Unpin(fact))
         }
         Some(other) => {
-            return Err(FunctionError::bad(format!("action: {other} is not show, pin, edit or unpin")));
+            return Err(FunctionError::none_of("action", other, &["show", "pin", "edit", "unpin"]));
         }
     };
     let mut fact_id = None;
@@ -83,10 +85,10 @@ async fn fact(call: &Call, request: &Request) -> Result<String, FunctionError> {
                 message["content"].as_str().unwrap_or_default().chars().take(FACT_CHARS_MAX).collect();
             text.trim().to_string()
         }
-        (None, None) => return Err(FunctionError::bad("text or message_id is required")),
+        (None, None) => return Err(FunctionError::missing_one_of(&["text", "message_id"])),
     };
     if text.is_empty() || text.chars().count() > FACT_CHARS_MAX {
-        return Err(FunctionError::bad(format!("text: 1 to {FACT_CHARS_MAX} characters")));
+        return Err(FunctionError::bad(format!("text: 1 to {FACT_CHARS_MAX} characters")).of_field("text"));
     }
     if !call.context.may_have_nsfw()? {
         content_rules::check(ContentRating::Sfw, "the fact", &text)?;

@@ -6,6 +6,7 @@ use actors::conversation::edit_message::EditMessage;
 use models::Value;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
+use services::ServiceError;
 use services::age_gate;
 use services::conversations::messages;
 use services::conversations::participants;
@@ -33,9 +34,12 @@ struct Request {
 pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
-    let id = request.message_id.ok_or_else(|| FunctionError::bad("message_id is required"))?;
-    if request.content.trim().is_empty() || request.content.chars().count() > MESSAGE_CHARS_MAX {
-        return Err(FunctionError::bad(format!("content: 1 to {MESSAGE_CHARS_MAX} characters")));
+    let has_content = !request.content.trim().is_empty();
+    ServiceError::require(&[("message_id", request.message_id.is_some()), ("content", has_content)])?;
+    let id = request.message_id.unwrap_or_default();
+    if request.content.chars().count() > MESSAGE_CHARS_MAX {
+        let message = format!("content: longer than {MESSAGE_CHARS_MAX} characters");
+        return Err(FunctionError::bad(message).of_field("content"));
     }
     let (conversation, message) = messages::message(&call.context, id).await?;
     if message.get("parent_id").is_some() {

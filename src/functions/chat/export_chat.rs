@@ -34,13 +34,11 @@ struct Request {
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let user = call.context.user()?;
-    let id = match call.parameter("conversationId").or_else(|| call.parameter("conversation_id")) {
-        Some(text) => {
-            Some(Uuid::parse_str(&text).map_err(|_| FunctionError::bad("conversationId: not a UUID"))?)
-        }
+    let id = match call.id_parameter(&["conversationId", "conversation_id"])? {
+        Some(id) => Some(id),
         None => call.read::<Request>()?.conversation_id,
     };
-    let id = id.ok_or_else(|| FunctionError::bad("conversationId is missing"))?;
+    let id = id.ok_or_else(|| FunctionError::missing(&["conversationId"]))?;
     let conversations = table("conversations");
     let row = call.context.services.actors.store().reads().get(conversations, &[Value::Uuid(id)])?;
     let conversation = row

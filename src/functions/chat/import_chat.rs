@@ -29,6 +29,8 @@ const MESSAGES_MAX: usize = 20_000;
 /// Damaged lines reported, and how much of each.
 const BAD_LINES_MAX: usize = 100;
 const BAD_LINE_CHARS_MAX: usize = 200;
+/// What may stand beside the file.
+const OPTIONS: [&str; 4] = ["characterId", "userCharacterId", "title", "content_tier"];
 /// Longest title, in characters.
 const TITLE_CHARS_MAX: usize = 200;
 
@@ -38,14 +40,14 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "import-chat takes POST"));
     }
     let user = call.context.user()?;
-    let uploaded = Uploaded::of(&call).await?;
-    let given =
-        match uploaded.option(&call, "content_tier") {
-            None => None,
-            Some(text) => Some(ContentRating::parse(&text).ok_or_else(|| {
-                FunctionError::bad(format!("content_tier: {text:?} is neither sfw nor nsfw"))
-            })?),
-        };
+    let uploaded = Uploaded::of(&call, &OPTIONS).await?;
+    let given = match uploaded.option(&call, "content_tier") {
+        None => None,
+        Some(text) => Some(
+            ContentRating::parse(&text)
+                .ok_or_else(|| FunctionError::none_of("content_tier", &text, &ContentRating::NAMES))?,
+        ),
+    };
     let persona = id_of(character(&call, &uploaded, "userCharacterId")?.as_ref());
     let character = character(&call, &uploaded, "characterId")?;
     let rules = Rules { given, may_have_nsfw: call.context.may_have_nsfw()?, character: character.clone() };

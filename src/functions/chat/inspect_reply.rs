@@ -15,7 +15,7 @@ use crate::functions::http_call::{Call, Outcome, ok};
 pub(crate) async fn run(call: Call) -> Outcome {
     let named: ReplySelector = call.read()?;
     let id = named.message_id.or(named.reply_id);
-    let id = id.ok_or_else(|| FunctionError::bad("message_id or reply_id is required"))?;
+    let id = id.ok_or_else(|| FunctionError::missing_one_of(&["message_id", "reply_id"]))?;
     let reply = match named.row(&call).await {
         Ok(reply) => reply,
         // Messages of people and of clients were not generated.

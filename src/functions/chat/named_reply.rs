@@ -32,7 +32,7 @@ impl ReplySelector {
     /// The row of the reply that is named; 404 for another account's.
     pub(crate) async fn row(&self, call: &Call) -> Result<Json, FunctionError> {
         let id = self.reply_id.or(self.message_id);
-        let id = id.ok_or_else(|| FunctionError::bad("reply_id or message_id is required"))?;
+        let id = id.ok_or_else(|| FunctionError::missing_one_of(&["reply_id", "message_id"]))?;
         let row = call.context.row("chat.replies", id).await?;
         let is_own = |row: &Json| {
             call.context.claims.is_service()

@@ -1,19 +1,19 @@
 //! playground-chat: one turn of a conversation, with or without a character.
 
+use services::ServiceError;
 use services::conversations::opening;
 use services::conversations::playground_turn::{Request, prepare};
 
 use super::{chat_answer, turn_body};
-use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
-    if request.message.as_deref().is_none_or(|message| message.trim().is_empty()) {
-        return Err(FunctionError::bad("message is required").with("success", false));
-    }
+    let says_something = request.message.as_deref().is_some_and(|message| !message.trim().is_empty());
+    let needed = [("conversation_id", request.conversation_id.is_some()), ("message", says_something)];
+    ServiceError::require(&needed).map_err(|error| error.with("success", false))?;
     let prepared = prepare(&call.context, request).await?;
     opening::before_turn(&call.context, &prepared.turn).await?;
     let body = turn_body::of(&prepared);

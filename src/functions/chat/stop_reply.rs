@@ -10,7 +10,7 @@ use crate::functions::http_call::{Call, Outcome, ok};
 pub(crate) async fn run(call: Call) -> Outcome {
     let named: ReplySelector = call.read()?;
     if named.reply_id.is_none() && named.message_id.is_none() && named.conversation_id.is_none() {
-        return Err(FunctionError::bad("reply_id, message_id or conversation_id is required"));
+        return Err(FunctionError::missing_one_of(&["reply_id", "message_id", "conversation_id"]));
     }
     let Some(running) = named.running(&call) else {
         return ok(json!({"success": true, "stopped": false, "message": "no such reply is under way"}));

@@ -6,11 +6,15 @@ use services::ids::uuid;
 
 use super::chat_answer;
 use super::named_reply::ReplySelector;
+use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let named: ReplySelector = call.read()?;
+    if named.reply_id.is_none() && named.message_id.is_none() && named.conversation_id.is_none() {
+        return Err(FunctionError::missing_one_of(&["reply_id", "message_id", "conversation_id"]));
+    }
     if let Some(running) = named.running(&call) {
         let events = chat_answer::wants_events(&call, named.stream);
         let conversation = running.conversation_id;

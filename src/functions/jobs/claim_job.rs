@@ -24,13 +24,12 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let queue = request.queue.unwrap_or_else(|| VIDEO_QUEUE.into());
     if queue != IMAGE_QUEUE && queue != VIDEO_QUEUE {
-        return Err(FunctionError::bad(format!(
-            "queue: {queue:?} is neither {IMAGE_QUEUE} nor {VIDEO_QUEUE}"
-        )));
+        return Err(FunctionError::none_of("queue", &queue, &[IMAGE_QUEUE, VIDEO_QUEUE]));
     }
     let worker = request.worker.unwrap_or_else(|| "remote".into());
     if worker.is_empty() || worker.len() > 100 || worker == LOCAL_WORKER {
-        return Err(FunctionError::bad("worker: a name of up to 100 characters, and not \"local\""));
+        let message = "worker: a name of up to 100 characters, and not \"local\"";
+        return Err(FunctionError::bad(message).of_field("worker"));
     }
     let lease_s = Some(request.lease_seconds.unwrap_or(LEASE_S).clamp(10, 86_400));
     let claimed =

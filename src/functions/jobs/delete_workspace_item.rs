@@ -1,9 +1,9 @@
 //! delete-workspace-item: a row of the older workspace, with its file.
 
-use axum::http::StatusCode;
 use models::Value;
 use serde::Deserialize;
 use serde_json::json;
+use services::ServiceError;
 use services::rows::{position, table};
 use store::query::{Filter, Limits, Query};
 use uuid::Uuid;
@@ -20,24 +20,19 @@ struct Request {
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let now = chrono::Utc::now().to_rfc3339();
-    // Whatever goes wrong is a 500 with a timestamp: that is what callers of this function know.
+    // Callers of this function know a timestamp in every answer.
     match delete(&call).await {
         Ok(id) => ok(json!({"success": true, "deleted_item_id": id, "timestamp": now})),
-        Err(error) => {
-            let message = error.body["error"].as_str().unwrap_or("failed").to_string();
-            let error = FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, message);
-            Err(error.with("timestamp", now))
-        }
+        Err(error) => Err(error.with("timestamp", now)),
     }
 }
 
 async fn delete(call: &Call) -> Result<Uuid, FunctionError> {
     let request: Request = call.read()?;
-    let (Some(item), Some(user)) = (request.item_id, request.user_id) else {
-        return Err(FunctionError::bad("item_id and user_id are required"));
-    };
+    ServiceError::require(&[("item_id", request.item_id.is_some()), ("user_id", request.user_id.is_some())])?;
+    let (item, user) = (request.item_id.unwrap_or_default(), request.user_id.unwrap_or_default());
     if call.context.claims.user_id != Some(user) && !call.context.claims.is_service() {
-        return Err(FunctionError::forbidden("user_id must be the caller"));
+        return Err(FunctionError::forbidden("user_id: it must be the caller").of_field("user_id"));
     }
     let row = call.context.row("workspace_items", item).await?.unwrap_or_default();
     if row["user_id"].as_str() != Some(user.to_string().as_str()) {

@@ -30,7 +30,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let user = on_whose_behalf(&call.context, request.user_id).await?;
     let prompt = request.prompt.filter(|prompt| !prompt.trim().is_empty());
-    let prompt = prompt.ok_or_else(|| FunctionError::bad("prompt is missing"))?;
+    let prompt = prompt.ok_or_else(|| FunctionError::missing(&["prompt"]))?;
     let key = idempotency_key(&call.headers)?;
     let (job, asset) = draw(&call.context, user, &prompt, key).await?;
     let url = |column: &str| {
@@ -60,7 +60,8 @@ pub(crate) async fn avatars(call: Call) -> Outcome {
         names = vec!["Luna".into(), "Atlas".into()];
     }
     if names.len() > NAMES_MAX || names.iter().any(|name| name.trim().is_empty() || name.len() > 200) {
-        return Err(FunctionError::bad(format!("names: 1 to {NAMES_MAX}, each with 1 to 200 characters")));
+        let message = format!("names: 1 to {NAMES_MAX}, each with 1 to 200 characters");
+        return Err(FunctionError::bad(message).of_field("names"));
     }
     let mut results = Vec::with_capacity(names.len());
     for (place, name) in names.into_iter().enumerate() {

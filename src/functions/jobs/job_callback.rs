@@ -78,12 +78,13 @@ pub(crate) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-callback-signature")?;
     let body: Body = call.read()?;
     let (Some(id), Some(status)) = (body.job_id.or(body.job_id_camel), body.status.as_deref()) else {
-        return Err(FunctionError::bad("job_id and status are required"));
+        let given =
+            [("job_id", body.job_id.or(body.job_id_camel).is_some()), ("status", body.status.is_some())];
+        let missing: Vec<&str> = given.iter().filter(|(_, given)| !given).map(|(name, _)| *name).collect();
+        return Err(FunctionError::missing(&missing));
     };
     if !matches!(status, "completed" | "failed" | "processing") {
-        return Err(FunctionError::bad(format!(
-            "status: {status:?} is none of completed, failed, processing"
-        )));
+        return Err(FunctionError::none_of("status", status, &["completed", "failed", "processing"]));
     }
     let Some(job) = call.context.row("jobs", id).await? else { return skipped(id, status) };
     if is_final(job["status"].as_str()) {

@@ -34,11 +34,11 @@ struct Request {
 /// Runs the function; the job may be named in the query string (`?job_id=`) or the body.
 pub(crate) async fn run(call: Call) -> Outcome {
     let user = call.context.user()?;
-    let id = match call.parameter("job_id").or_else(|| call.parameter("jobId")) {
-        Some(text) => Some(Uuid::parse_str(&text).map_err(|_| FunctionError::bad("job_id: not a UUID"))?),
+    let id = match call.id_parameter(&["job_id", "jobId"])? {
+        Some(id) => Some(id),
         None => call.read::<Request>()?.job_id,
     };
-    let id = id.ok_or_else(|| FunctionError::bad("job_id is missing"))?;
+    let id = id.ok_or_else(|| FunctionError::missing(&["job_id"]))?;
     let job = call.context.row("jobs", id).await?.unwrap_or_default();
     if job["user_id"].as_str() != Some(user.to_string().as_str()) {
         return Err(FunctionError::not_found("Job not found"));

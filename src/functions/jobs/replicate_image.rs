@@ -1,27 +1,56 @@
 //! replicate-image: a picture by an external provider that speaks Replicate's predictions API.
 
 use axum::http::StatusCode;
-use serde_json::{Map, Value as Json, json};
+use models::value_words::Takes;
+use serde_json::{Value as Json, json};
+use services::jobs::depicted_characters::{CHARACTERS, PLACES};
 use services::replicate::prediction_status::status_of;
 use services::replicate::start_prediction::{Started, start};
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body::{Field, is_same_name};
+
+/// The fields of a request, beside those that name a character or a place of one.
+const FIELDS: [Field<'static>; 20] = [
+    ("predictionId", Takes::Text),
+    ("prompt", Takes::Text),
+    ("job_type", Takes::Text),
+    ("apiModelId", Takes::Uuid),
+    ("reference_image_url", Takes::Text),
+    ("metadata", Takes::Object),
+    ("negative_prompt", Takes::Text),
+    ("steps", Takes::Number),
+    ("guidance_scale", Takes::Number),
+    ("seed", Takes::Seed),
+    ("width", Takes::Number),
+    ("height", Takes::Number),
+    ("aspect_ratio", Takes::Text),
+    ("consistency_method", Takes::Text),
+    ("strength", Takes::Number),
+    ("reference_strength", Takes::Number),
+    ("mode", Takes::Text),
+    ("scheduler", Takes::Text),
+    ("quality", Takes::Text),
+    ("character_id", Takes::Uuid),
+];
 
 /// Runs the function: starts a prediction, or with `predictionId` says how one fares.
 pub(crate) async fn run(call: Call) -> Outcome {
     let user = call.context.user()?;
-    let request: Map<String, Json> = call.read()?;
-    let metadata = match request.get("metadata") {
-        Some(Json::Object(metadata)) => metadata.clone(),
-        None | Some(Json::Null) => Map::new(),
-        Some(_) => return Err(FunctionError::bad("metadata: not an object")),
-    };
+    let more = CHARACTERS.iter().chain(PLACES.iter().map(|(name, _)| name));
+    let more = more.filter(|name| !FIELDS.iter().any(|(known, _)| is_same_name(name, known)));
+    let fields: Vec<Field<'_>> =
+        FIELDS.iter().copied().chain(more.map(|name| (*name, Takes::Anything))).collect();
+    let request = call.read_fields(&fields)?.as_object().cloned().unwrap_or_default();
+    let metadata = request.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
     let prediction = request.get("predictionId").and_then(Json::as_str).filter(|id| !id.is_empty());
     if let Some(prediction) = prediction {
         return ok(status_of(&call.context, user, prediction).await?);
     }
-    match start(&call.context, user, &request, &metadata).await? {
+    let (started, warnings) = start(&call.context, user, &request, &metadata).await?;
+    call.warnings.extend(warnings);
+    match started {
         Started::Queued { job, prediction } => {
             ok(json!({"jobId": job, "predictionId": prediction, "status": "queued"}))
         }

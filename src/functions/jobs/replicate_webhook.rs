@@ -12,7 +12,7 @@ use crate::functions::http_call::{Call, Outcome, ok};
 pub(crate) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-replicate-signature")?;
     let report: Json = call.read()?;
-    let id = report["id"].as_str().ok_or_else(|| FunctionError::bad("id is missing"))?;
+    let id = report["id"].as_str().ok_or_else(|| FunctionError::missing(&["id"]))?;
     let job = job_of(&call.context, id, None).await?;
     let job = job.ok_or_else(|| FunctionError::not_found("no job is for this prediction"))?;
     if ended(&job).is_some() {

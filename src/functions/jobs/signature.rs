@@ -10,9 +10,9 @@ use crate::functions::http_call::Call;
 /// Checks that a header holds `sha256=<hex HMAC of the raw body>` under the shared secret; compares in constant time.
 pub(crate) fn check(call: &Call, header: &str) -> Result<(), FunctionError> {
     let Some(secret) = call.app.config.callback_secret.as_deref().filter(|secret| !secret.is_empty()) else {
-        let message =
-            "callback_secret is not set, so callbacks cannot be trusted (PLAYHOUSE_CALLBACK_SECRET)";
-        return Err(FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, message));
+        let message = "this server takes no reports of workers and providers: set callback_secret \
+             (PLAYHOUSE_CALLBACK_SECRET) to a secret that they sign with";
+        return Err(FunctionError::unavailable("CALLBACK_SECRET_NOT_SET", message));
     };
     let refused = |message: &str| FunctionError::new(StatusCode::UNAUTHORIZED, message);
     let given = call.header(header).ok_or_else(|| refused(&format!("{header} is missing")))?;

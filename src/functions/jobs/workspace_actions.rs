@@ -3,6 +3,7 @@
 use actors::job_scheduler::workspace::{CopyToWorkspace, DiscardAsset, SaveAsset, SavedAsset};
 use axum::http::{Method, StatusCode};
 use models::Value;
+use models::value_words::shown_text;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use services::rows::position;
@@ -43,11 +44,16 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let tags = request.tags.as_deref().unwrap_or_default();
     if tags.len() > TAGS_MAX || tags.iter().any(|tag| tag.chars().count() > 100) {
-        return Err(FunctionError::bad(format!("tags: at most {TAGS_MAX} of 100 characters")));
+        let message = format!("tags: at most {TAGS_MAX} of 100 characters");
+        return Err(FunctionError::bad(message).of_field("tags"));
     }
-    let need =
-        |id: Option<Uuid>, name: &str| id.ok_or_else(|| FunctionError::bad(format!("{name} is missing")));
+    let need = |id: Option<Uuid>, name: &str| id.ok_or_else(|| FunctionError::missing(&[name]));
     match request.action.as_str() {
+        "" => {
+            let error = FunctionError::missing(&["action"]);
+            let details = json!({"field": "action", "missing": ["action"], "accepted": ACTIONS});
+            Err(error.with("accepted", json!(ACTIONS)).with("details", details))
+        }
         "save_to_library" => {
             let asset = need(request.asset_id, "assetId")?;
             let saved = save(&call, user, asset, &request).await?;
@@ -91,7 +97,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
         }
         other => {
             let accepted = ACTIONS.join(", ");
-            let message = format!("Invalid action: {other:?} is not one of {accepted}");
+            let other = shown_text(other);
+            let message = format!("Invalid action: {other} is not one of {accepted}");
             Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": ACTIONS})))
         }
     }

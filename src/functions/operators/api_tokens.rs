@@ -29,12 +29,17 @@ pub(crate) async fn create(call: Call) -> Outcome {
     let user = call.context.user()?;
     let request: New = call.read()?;
     let name = request.name.unwrap_or_default().trim().replace('\0', "");
-    if name.is_empty() || name.chars().count() > NAME_CHARS_MAX {
-        return Err(FunctionError::bad(format!("name: 1 to {NAME_CHARS_MAX} characters are needed")));
+    if name.is_empty() {
+        return Err(FunctionError::missing(&["name"]));
+    }
+    if name.chars().count() > NAME_CHARS_MAX {
+        return Err(
+            FunctionError::bad(format!("name: longer than {NAME_CHARS_MAX} characters")).of_field("name")
+        );
     }
     let scopes = request.scopes.unwrap_or_else(|| SCOPES.iter().map(|scope| scope.to_string()).collect());
     if let Some(other) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
-        return Err(FunctionError::bad(format!("scopes: {other:?} is none of {}", SCOPES.join(", "))));
+        return Err(FunctionError::none_of("scopes", other, &SCOPES));
     }
     let token = format!("{PREFIX}{}", keys::random());
     let decision = CreateApiToken {
@@ -76,7 +81,7 @@ struct Old {
 pub(crate) async fn revoke(call: Call) -> Outcome {
     only_post(&call)?;
     let user = call.context.user()?;
-    let id = call.read::<Old>()?.id.ok_or_else(|| FunctionError::bad("id is missing"))?;
+    let id = call.read::<Old>()?.id.ok_or_else(|| FunctionError::missing(&["id"]))?;
     let row = call.context.ask(RevokeApiToken { user_id: user, id }).await?;
     let row = row.ok_or_else(|| FunctionError::not_found("there is no such token"))?;
     ok(described(&row))

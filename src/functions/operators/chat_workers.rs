@@ -9,17 +9,26 @@ use actors::catalog::merge_config::MergeConfig;
 use actors::language::health_entry;
 use axum::http::StatusCode;
 use language::Probe;
+use models::value_words::{Takes, shown_text};
 use serde_json::{Map, Value as Json, json};
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body::Field;
 
 const SHORT_PROBE: Duration = Duration::from_secs(3);
 const URL_BYTES_MAX: usize = 2048;
 
 /// The fields of a request.
-const FIELDS: [&str; 6] =
-    ["worker_url", "worker_type", "auto_registered", "registration_method", "detection_method", "timestamp"];
+const FIELDS: [Field<'_>; 6] = [
+    ("worker_url", Takes::Text),
+    ("worker_type", Takes::Text),
+    ("auto_registered", Takes::Flag),
+    ("registration_method", Takes::Anything),
+    ("detection_method", Takes::Anything),
+    ("timestamp", Takes::Anything),
+];
+
 fn client(timeout: Duration) -> Result<reqwest::Client, FunctionError> {
     let client = language::http_client().timeout(timeout).redirect(reqwest::redirect::Policy::none());
     client.build().map_err(|error| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
@@ -34,9 +43,8 @@ async fn probe(call: &Call, url: &str) -> Probe {
 fn worker_url(body: &Json) -> Result<String, FunctionError> {
     let url = body["worker_url"].as_str().unwrap_or_default().trim();
     let url = url.trim_end_matches('/');
-    let refused = |message: &str| Err(FunctionError::bad(message).with("success", false));
     if url.is_empty() {
-        return refused("worker_url is required");
+        return Err(FunctionError::missing(&["worker_url"]).with("success", false));
     }
     match reqwest::Url::parse(url) {
         Ok(parsed)
@@ -46,7 +54,10 @@ fn worker_url(body: &Json) -> Result<String, FunctionError> {
         {
             Ok(url.to_string())
         }
-        _ => refused("worker_url: an http or https address is needed"),
+        _ => {
+            let message = format!("worker_url: {} is no http or https address", shown_text(url));
+            Err(FunctionError::bad(message).of_field("worker_url").with("success", false))
+        }
     }
 }
 
@@ -137,7 +148,10 @@ pub(crate) async fn active(call: Call) -> Outcome {
         "chat" => (&["chatWorkerUrl", "workerUrl"], "chatWorker"),
         "sdxl" => (&["sdxlWorkerUrl", "wanWorkerUrl", "workerUrl"], "sdxlWorker"),
         "wan" => (&["wanWorkerUrl", "workerUrl"], "wanWorker"),
-        _ => return Err(FunctionError::bad("worker_type: chat, sdxl or wan").with("success", false)),
+        other => {
+            let error = FunctionError::none_of("worker_type", other, &["chat", "sdxl", "wan"]);
+            return Err(error.with("success", false));
+        }
     };
     let config = call.context.services.chat.engines().system_config().await?;
     let url = names.iter().find_map(|name| config[*name].as_str().filter(|url| !url.is_empty()));

@@ -5,6 +5,7 @@ use std::time::Instant;
 use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::Chosen;
+use models::value_words::Takes;
 use serde_json::{Value as Json, json};
 use services::age_gate;
 use services::files::picture_for_model;
@@ -14,19 +15,20 @@ use services::prompts::templates;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 
+/// What is answered: texts, or fields.
+const MODES: [&str; 4] = ["caption", "detailed", "structured", "scoring"];
+
 const OTHERWISE: &str = "Describe what the picture shows, exactly and without guessing names.";
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     let fields = ["imageUrl", "contentRating", "outputMode", "modelKey", "modelId", "originalPrompt"];
-    let body = call.read_fields(&fields)?;
+    let body = call.read_fields(&fields.map(|name| (name, Takes::Text)))?;
     let tier = age_gate::rating(&call.context, "contentRating", body["contentRating"].as_str())?;
     let mode = body["outputMode"].as_str().unwrap_or("structured").to_string();
-    if !matches!(mode.as_str(), "caption" | "detailed" | "structured" | "scoring") {
-        return Err(FunctionError::bad(format!(
-            "outputMode: {mode:?} is not one of caption, detailed, structured, scoring"
-        )));
+    if !MODES.contains(&mode.as_str()) {
+        return Err(FunctionError::none_of("outputMode", &mode, &MODES));
     }
     let image =
         picture_for_model::address(&call.context, body["imageUrl"].as_str().unwrap_or_default()).await?;

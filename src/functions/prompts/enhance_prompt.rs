@@ -2,34 +2,44 @@
 
 use std::time::Instant;
 
+use models::value_words::Takes;
 use serde_json::{Value as Json, json};
 use services::prompts::enhance_prompt::{Enhanced, EnhancedPrompt, enhance};
 use services::prompts::enhance_request::EnhanceRequest;
 use services::prompts::enhance_scene::EnhancedScene;
 
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body::Field;
 
 /// The fields of a request.
-const FIELDS: [&str; 12] = [
-    "prompt",
-    "original_prompt",
-    "jobType",
-    "selectedModel",
-    "enhancement_model",
-    "chatModel",
-    "format",
-    "quality",
-    "contentType",
-    "contentRating",
-    "model_id",
-    "metadata",
+const FIELDS: [Field<'_>; 12] = [
+    ("prompt", Takes::Text),
+    ("original_prompt", Takes::Text),
+    ("jobType", Takes::Text),
+    ("selectedModel", Takes::Text),
+    ("enhancement_model", Takes::Text),
+    ("chatModel", Takes::Text),
+    ("format", Takes::Text),
+    ("quality", Takes::Text),
+    ("contentType", Takes::Text),
+    ("contentRating", Takes::Text),
+    ("model_id", Takes::Uuid),
+    ("metadata", Takes::Object),
 ];
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let started = Instant::now();
     let body = call.read_fields(&FIELDS)?;
-    let (what, problem, answer) = match enhance(&call.context, EnhanceRequest::read(&body)).await? {
+    let request = EnhanceRequest::read(&body);
+    call.warnings.extend(request.warnings());
+    if let Some(id) = request.model_id
+        && call.context.row("api_models", id).await?.is_none()
+    {
+        call.warnings
+            .extend(["model_id: there is no such model, so the job type says what the prompt is for".into()]);
+    }
+    let (what, problem, answer) = match enhance(&call.context, request).await? {
         Enhanced::Prompt(prompt) => {
             ("the prompt is as it was", prompt.problem.clone(), prompt_json(&prompt, started))
         }

@@ -3,6 +3,7 @@
 use actors::content_rules;
 use actors::conversation::sheet::each_text;
 use actors::language::Wanted;
+use models::value_words::Takes;
 use serde_json::{Value as Json, json};
 use services::age_gate;
 use services::conversations::participants;
@@ -12,6 +13,7 @@ use services::prompts::templates;
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body::Field;
 
 /// Turns of the conversation that go into the prompt.
 const TURNS: usize = 3;
@@ -21,23 +23,33 @@ const CHARS_MAX: usize = 8000;
 const OTHERWISE: &str = "Write the scene as a narrator, in the third person and the present tense.";
 
 /// The fields of a request.
-const FIELDS: [&str; 7] = [
-    "sceneContext",
-    "characterId",
-    "characterName",
-    "characterDescription",
-    "characterPersonality",
-    "conversationHistory",
-    "modelKey",
+const FIELDS: [Field<'_>; 7] = [
+    ("sceneContext", Takes::Object),
+    ("characterId", Takes::Uuid),
+    ("characterName", Takes::Text),
+    ("characterDescription", Takes::Text),
+    ("characterPersonality", Takes::Anything),
+    ("conversationHistory", Takes::List),
+    ("modelKey", Takes::Text),
+];
+/// What a scene is made of.
+const SCENE: [Field<'_>; 7] = [
+    ("characters", Takes::Anything),
+    ("setting", Takes::Anything),
+    ("mood", Takes::Anything),
+    ("actions", Takes::Anything),
+    ("isNSFW", Takes::Flag),
+    ("visualElements", Takes::Anything),
+    ("positioning", Takes::Anything),
 ];
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
     let body = call.read_fields(&FIELDS)?;
-    let scene = &body["sceneContext"];
-    if !scene.is_object() {
-        return Err(FunctionError::bad("sceneContext is required").with("success", false));
+    if body["sceneContext"].is_null() {
+        return Err(FunctionError::missing(&["sceneContext"]).with("success", false));
     }
+    let scene = &call.read_fields_at("sceneContext", &body["sceneContext"], &SCENE)?;
     let asked = if scene["isNSFW"] == Json::Bool(true) { "nsfw" } else { "sfw" };
     let tier = age_gate::rating(&call.context, "content_tier", Some(asked))?;
     if let Some(id) = uuid(&body["characterId"]) {
@@ -78,7 +90,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let ask_model::Answer { said: narrative, model } =
         ask_model::text(&call.context, &chosen, question).await?;
     content_rules::check(tier, "the narrative", &narrative)?;
-    ok(json!({"success": true, "narrative": narrative, "sceneContext": scene, "model_used": model}))
+    ok(json!({"success": true, "narrative": narrative, "sceneContext": body["sceneContext"], "model_used": model}))
 }
 
 fn add(lines: &mut Vec<String>, label: &str, value: &Json) {

@@ -3,6 +3,7 @@
 use actors::job_scheduler::WORKSPACE_BUCKET;
 use actors::telemetry::score_prompt::ScorePrompt;
 use models::Value;
+use models::value_words::Takes;
 use serde_json::{Value as Json, json};
 use services::age_gate;
 use services::files::picture_for_model;
@@ -17,8 +18,9 @@ use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let body = call.read_fields(&["jobId", "imageUrl", "force"])?;
-    let id = uuid(&body["jobId"]).ok_or_else(|| FunctionError::bad("jobId is required").of_field("jobId"))?;
+    let fields = [("jobId", Takes::Uuid), ("imageUrl", Takes::Text), ("force", Takes::Flag)];
+    let body = call.read_fields(&fields)?;
+    let id = uuid(&body["jobId"]).ok_or_else(|| FunctionError::missing(&["jobId"]))?;
     let missing = || FunctionError::not_found("Job not found");
     let job = call.context.row("jobs", id).await?.ok_or_else(missing)?;
     let is_own = call.context.claims.user_id.is_some_and(|user| job["user_id"] == user.to_string());
@@ -48,7 +50,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let path = asset.as_ref().and_then(|row| row["temp_storage_path"].as_str());
     let path = path.map(|path| format!("{WORKSPACE_BUCKET}/{path}"));
     let image = body["imageUrl"].as_str().map(str::to_string).or(path);
-    let image = image.ok_or_else(|| FunctionError::bad("imageUrl is required: the job has no picture"))?;
+    let image = image.ok_or_else(|| FunctionError::missing(&["imageUrl"]))?;
     let image = picture_for_model::address(&call.context, &image).await?;
     let mode = job["metadata"]["contentType"].as_str();
     let tier = age_gate::rating(&call.context, "metadata.contentType", mode)?;

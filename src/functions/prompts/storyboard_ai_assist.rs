@@ -3,6 +3,7 @@
 use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::{Chosen, Wanted};
+use models::value_words::Takes;
 use serde_json::{Value as Json, json};
 use services::age_gate;
 use services::prompts::ask_model::{self, Question};
@@ -10,6 +11,7 @@ use services::prompts::templates;
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body::{self, Field, is_same_name};
 
 /// Seconds of one beat.
 const BEAT_S: f64 = 5.0;
@@ -23,15 +25,39 @@ const SUGGEST: &str = "Write prompts for the next clip of a storyboard, as JSON.
 const ENHANCE: &str =
     "Make the prompt of a film clip richer: movement, camera, light. Answer with the prompt alone.";
 
+/// What can be asked for.
+const ACTIONS: [&str; 4] = ["story_plan", "suggest_prompts", "recommend_clip_type", "enhance_prompt"];
+/// The fields of a request.
+const FIELDS: [Field<'static>; 22] = [
+    ("action", Takes::Text),
+    ("params", Takes::Object),
+    ("contentTier", Takes::Text),
+    ("contentMode", Takes::Text),
+    ("targetDuration", Takes::Number),
+    ("duration", Takes::Number),
+    ("durationSeconds", Takes::Number),
+    ("targetDurationSeconds", Takes::Number),
+    ("title", Takes::Text),
+    ("description", Takes::Text),
+    ("story", Takes::Text),
+    ("aiStoryPrompt", Takes::Text),
+    ("prompt", Takes::Text),
+    ("originalPrompt", Takes::Text),
+    ("clipIndex", Takes::Whole),
+    ("totalClips", Takes::Whole),
+    ("previousClipType", Takes::Text),
+    ("hasMotionPreset", Takes::Flag),
+    ("motionPreset", Takes::Anything),
+    ("motionPresetId", Takes::Text),
+    ("isFirstClip", Takes::Flag),
+    ("isLastClip", Takes::Flag),
+];
+
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    let body: Json = call.read()?;
-    // Older callers wrap the fields.
-    let input = if body["params"].is_object() { &body["params"] } else { &body };
-    let field = |name: &str| if input[name].is_null() { &body[name] } else { &input[name] };
-    let tier =
-        field("contentTier").as_str().or(field("content_tier").as_str()).or(field("contentMode").as_str());
-    let tier = age_gate::rating(&call.context, "content_tier", tier)?;
+    let input = &input(&call)?;
+    let tier = input["contentTier"].as_str().or(input["contentMode"].as_str());
+    let tier = age_gate::rating(&call.context, "contentTier", tier)?;
     let mut words = String::new();
     each_text(input, &mut |text| {
         if words.len() < CHARS_MAX {
@@ -40,16 +66,37 @@ pub(crate) async fn run(call: Call) -> Outcome {
         }
     });
     content_rules::check(tier, "the request", &words)?;
-    match body["action"].as_str().unwrap_or_default() {
+    match input["action"].as_str().unwrap_or_default() {
+        "" => {
+            Err(FunctionError::missing(&["action"]).with("accepted", json!(ACTIONS)).with("success", false))
+        }
         "story_plan" => story_plan(&call, input, tier).await,
         "suggest_prompts" => suggest_prompts(&call, input, tier).await,
         "recommend_clip_type" => ok(recommend(input)),
         "enhance_prompt" => enhance_prompt(&call, input, tier).await,
-        other => Err(FunctionError::bad(format!(
-            "Unknown action: {other:?} is not one of story_plan, suggest_prompts, recommend_clip_type, enhance_prompt"
-        ))
-        .with("success", false)),
+        other => Err(FunctionError::none_of("action", other, &ACTIONS).with("success", false)),
     }
+}
+
+/// The fields of a request. Older callers wrap them in `params`.
+fn input(call: &Call) -> Result<Json, FunctionError> {
+    let given = Json::Object(request_body::object(&call.body)?);
+    let takes_all = given["action"] == "suggest_prompts";
+    let mut input = known(call, "", &given, takes_all)?;
+    let params = input["params"].take();
+    for (name, value) in known(call, "params", &params, takes_all)?.as_object().into_iter().flatten() {
+        input[name] = value.clone();
+    }
+    Ok(input)
+}
+
+/// The fields that an object has; `suggest_prompts` goes by whatever else it is told.
+fn known(call: &Call, path: &str, given: &Json, takes_all: bool) -> Result<Json, FunctionError> {
+    let names = given.as_object().into_iter().flat_map(|given| given.keys().map(String::as_str));
+    let more = names.filter(|name| takes_all && !FIELDS.iter().any(|(known, _)| is_same_name(name, known)));
+    let fields: Vec<Field<'_>> =
+        FIELDS.iter().copied().chain(more.map(|name| (name, Takes::Anything))).collect();
+    call.read_fields_at(path, given, &fields)
 }
 
 async fn engine(call: &Call) -> Result<Chosen, FunctionError> {
@@ -65,13 +112,13 @@ fn text<'j>(input: &'j Json, names: &[&str]) -> &'j str {
 }
 
 async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
-    let seconds = ["targetDuration", "duration", "duration_seconds", "target_duration_seconds"];
+    let seconds = ["targetDuration", "duration", "durationSeconds", "targetDurationSeconds"];
     let seconds = seconds.iter().find_map(|name| input[*name].as_f64()).unwrap_or(30.0).clamp(1.0, 3600.0);
     let count = ((seconds / BEAT_S).ceil() as usize).clamp(1, BEATS_MAX);
     let title = text(input, &["title"]);
     let story = text(input, &["description", "story", "prompt", "aiStoryPrompt"]);
     if title.is_empty() && story.is_empty() {
-        return Err(FunctionError::bad("description is required").with("success", false));
+        return Err(FunctionError::missing(&["description"]).with("success", false));
     }
     let template = templates::of_use_case(&call.context, "story_plan", tier, PLAN).await?;
     let user = format!("Title: {title}\nStory: {story}\nWrite {count} beats of about {BEAT_S} seconds.");
@@ -171,11 +218,12 @@ async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outc
 
 /// Rules, no model: how the next clip is best made.
 fn recommend(input: &Json) -> Json {
-    let index = input["clipIndex"].as_u64().or(input["clip_index"].as_u64()).unwrap_or(0);
-    let total = input["totalClips"].as_u64().or(input["total_clips"].as_u64()).unwrap_or(0);
-    let before = text(input, &["previousClipType", "previous_clip_type"]);
+    let index = input["clipIndex"].as_u64().unwrap_or(0);
+    let total = input["totalClips"].as_u64().unwrap_or(0);
+    let before = text(input, &["previousClipType"]);
     let has_motion = input["hasMotionPreset"] == Json::Bool(true)
-        || !text(input, &["motionPreset", "motionPresetId", "motion_preset_id"]).is_empty();
+        || input["motionPreset"].is_object()
+        || !text(input, &["motionPreset", "motionPresetId"]).is_empty();
     let (kind, reason) = if index == 0 || input["isFirstClip"] == Json::Bool(true) {
         ("quick", "the first clip starts from a picture")
     } else if has_motion {
@@ -196,9 +244,9 @@ fn recommend(input: &Json) -> Json {
 }
 
 async fn enhance_prompt(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
-    let prompt = text(input, &["prompt", "originalPrompt", "original_prompt"]);
+    let prompt = text(input, &["prompt", "originalPrompt"]);
     if prompt.is_empty() {
-        return Err(FunctionError::bad("prompt is required").with("success", false));
+        return Err(FunctionError::missing(&["prompt"]).with("success", false));
     }
     let made = match engine(call).await {
         Ok(chosen) => ask_model::text(

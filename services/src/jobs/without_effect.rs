@@ -1,0 +1,99 @@
+//! What a request says that changes nothing of what is drawn: its owner is to know.
+
+use crate::jobs::job_prompts::Mode;
+use crate::jobs::job_request::JobRequest;
+
+/// Warnings about fields of a request that have no effect as they stand together.
+pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let frames = ["start_reference_url", "end_reference_url"];
+    let has_frames = frames.iter().any(|name| request.member(name).is_some());
+    let is_drawn_over = match is_video {
+        true => has_frames || request.reference_image_url.is_some(),
+        false => mode != Mode::FromText,
+    };
+    if request.reference_image_url.is_some() && !is_drawn_over {
+        warnings.push(
+            "reference_image_url: not used; a prompt says what is to change, metadata.reference_mode \"modify\" or \
+             metadata.exact_copy_mode what becomes of it"
+                .into(),
+        );
+    }
+    for (field, given) in [
+        ("denoise_strength", request.denoise_strength.is_some()),
+        ("reference_strength", request.reference_strength.is_some()),
+    ] {
+        if given && !is_drawn_over {
+            warnings.push(format!("{field}: there is no reference picture, so it changes nothing"));
+        }
+    }
+    if request.denoise_strength.is_some() && request.reference_strength.is_some() {
+        warnings.push("reference_strength: given beside denoise_strength, and not used".into());
+    }
+    for field in frames.into_iter().filter(|name| !is_video && request.member(name).is_some()) {
+        warnings.push(format!(
+            "metadata.{field}: only videos have it; a picture begins with reference_image_url"
+        ));
+    }
+    let asked = request.image_count.or(request.num_images);
+    let drawn = u64::from(request.num_images(is_video));
+    if let Some(asked) = asked.filter(|asked| *asked != drawn) {
+        let field = if request.image_count.is_some() { "image_count" } else { "num_images" };
+        warnings.push(match is_video {
+            true => format!("{field}: {asked} is not followed; a job draws one video"),
+            false => format!(
+                "{field}: {asked} draws {drawn}, for it knows 1, 3 and 6; image_count draws exactly as many as it says"
+            ),
+        });
+    }
+    let destination = request.member("destination");
+    let draws_a_character = request.metadata.get("character_id").is_some_and(|id| !id.is_null());
+    if destination == Some("character_portrait") && !draws_a_character && request.keep_portrait.is_none() {
+        warnings.push(
+            "metadata.destination: a character_portrait needs character_id; without it the picture is kept in the \
+             workspace alone"
+                .into(),
+        );
+    }
+    if destination == Some("roleplay_scene")
+        && request.metadata.get("scene_id").is_none_or(|id| id.is_null())
+        && !(draws_a_character && request.metadata.get("conversation_id").is_some_and(|id| !id.is_null()))
+    {
+        warnings.push(
+            "metadata.destination: a roleplay_scene needs scene_id, or conversation_id and character_id; without them \
+             the picture is kept in the workspace alone"
+                .into(),
+        );
+    }
+    warnings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value as Json, json};
+
+    #[test]
+    fn what_changes_nothing_is_said() {
+        for (request, is_video, field) in [
+            (json!({"denoise_strength": 0.5}), false, Some("denoise_strength")),
+            (json!({"reference_strength": 0.5}), false, Some("reference_strength")),
+            (json!({"metadata": {"start_reference_url": "a"}}), false, Some("metadata.start_reference_url")),
+            (json!({"metadata": {"start_reference_url": "a"}, "denoise_strength": 0.5}), true, None),
+            (json!({"metadata": {"destination": "character_portrait"}}), false, Some("metadata.destination")),
+            (json!({"metadata": {"destination": "roleplay_scene"}}), false, Some("metadata.destination")),
+            (json!({"num_images": 2}), false, Some("num_images")),
+            (json!({"num_images": 3}), true, Some("num_images")),
+            (json!({"num_images": 3}), false, None),
+            (json!({"image_count": 2}), false, None),
+            (json!({"reference_image_url": "a"}), false, Some("reference_image_url")),
+            (json!({"reference_image_url": "a", "prompt": "b", "denoise_strength": 0.5}), false, None),
+        ] {
+            let read: JobRequest = serde_json::from_value(request.clone()).expect("a request");
+            let warnings = without_effect(&read, Mode::of(&read), is_video);
+            let named: Vec<Json> =
+                warnings.iter().filter_map(|it| Some(json!(it.split_once(": ")?.0))).collect();
+            assert_eq!(named, field.map(|field| json!(field)).into_iter().collect::<Vec<_>>(), "{request}");
+        }
+    }
+}

@@ -29,6 +29,7 @@ mod start_log;
 pub mod storage;
 pub mod token;
 mod token_cache;
+mod unused_members;
 mod write_pace;
 
 use std::future::Future;

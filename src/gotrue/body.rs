@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::app::App;
 use crate::budgets::client_address;
 use crate::gotrue::error::AuthError;
+use crate::unused_members::MemberUse;
 
 /// Longest text member, in bytes.
 const TEXT_BYTES_MAX: usize = 4096;
@@ -20,20 +21,27 @@ const METADATA_BYTES_MAX: usize = 64 << 10;
 
 /// A JSON object; an empty body is an empty object.
 #[derive(Debug)]
-pub(crate) struct Body(pub Map<String, Value>);
+pub(crate) struct Body {
+    members: Map<String, Value>,
+    uses: MemberUse,
+}
 
 impl FromRequest<App> for Body {
     type Rejection = AuthError;
 
     async fn from_request(request: Request, app: &App) -> Result<Body, AuthError> {
+        let uses = MemberUse::of(&request);
         let bytes = Bytes::from_request(request, app)
             .await
             .map_err(|error| AuthError::invalid(format!("Could not read request body: {error}")))?;
         if bytes.iter().all(u8::is_ascii_whitespace) {
-            return Ok(Body(Map::new()));
+            return Ok(Body { members: Map::new(), uses });
         }
         match serde_json::from_slice(&bytes) {
-            Ok(Value::Object(members)) => Ok(Body(members)),
+            Ok(Value::Object(members)) => {
+                uses.given(&members);
+                Ok(Body { members, uses })
+            }
             Ok(_) => Err(AuthError::invalid("The request body must be a JSON object")),
             Err(error) => {
                 Err(AuthError::new(400, "bad_json", format!("Could not parse request body: {error}")))
@@ -77,9 +85,15 @@ impl Parameters {
 }
 
 impl Body {
+    /// A member, whatever it is.
+    pub fn get(&self, name: &'static str) -> Option<&Value> {
+        self.uses.ask(name);
+        self.members.get(name)
+    }
+
     /// A text member; null and absence are the same.
-    pub fn text(&self, name: &str) -> Result<Option<&str>, AuthError> {
-        match self.0.get(name) {
+    pub fn text(&self, name: &'static str) -> Result<Option<&str>, AuthError> {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) if text.len() > TEXT_BYTES_MAX => {
                 Err(AuthError::invalid(format!("{name} is too long")))
@@ -93,20 +107,31 @@ impl Body {
     }
 
     /// A text member that must be there.
-    pub fn needed(&self, name: &str) -> Result<&str, AuthError> {
+    pub fn needed(&self, name: &'static str) -> Result<&str, AuthError> {
         self.text(name)?
             .filter(|text| !text.is_empty())
             .ok_or_else(|| AuthError::invalid(format!("{name} is required")))
     }
 
+    /// Refuses a body that lacks text members; names all of them.
+    pub fn require(&self, names: &[&'static str]) -> Result<(), AuthError> {
+        let lacks = |name: &&&'static str| self.get(name).is_none_or(|value| value.is_null() || value == "");
+        let lacking: Vec<&str> = names.iter().filter(lacks).copied().collect();
+        match lacking.as_slice() {
+            [] => Ok(()),
+            [name] => Err(AuthError::invalid(format!("{name} is required"))),
+            names => Err(AuthError::invalid(format!("{} are required", names.join(", ")))),
+        }
+    }
+
     /// A truth value; absence is false.
-    pub fn flag(&self, name: &str) -> Result<bool, AuthError> {
+    pub fn flag(&self, name: &'static str) -> Result<bool, AuthError> {
         self.flag_or(name, false)
     }
 
     /// A truth value, or what absence means.
-    pub fn flag_or(&self, name: &str, absent: bool) -> Result<bool, AuthError> {
-        match self.0.get(name) {
+    pub fn flag_or(&self, name: &'static str, absent: bool) -> Result<bool, AuthError> {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(absent),
             Some(Value::Bool(truth)) => Ok(*truth),
             Some(_) => Err(AuthError::invalid(format!("{name} must be a boolean"))),
@@ -121,8 +146,8 @@ impl Body {
     }
 
     /// A metadata member.
-    pub fn object(&self, name: &str) -> Result<Option<Map<String, Value>>, AuthError> {
-        match self.0.get(name) {
+    pub fn object(&self, name: &'static str) -> Result<Option<Map<String, Value>>, AuthError> {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(document @ Value::Object(members)) => {
                 if document.to_string().len() > METADATA_BYTES_MAX {

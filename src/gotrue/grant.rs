@@ -8,6 +8,7 @@ use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use models::Value;
+use models::value_words::shown_text;
 use serde_json::Value as Document;
 use sha2::{Digest, Sha256};
 
@@ -24,11 +25,22 @@ pub(crate) async fn token(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
-    match query.get("grant_type").unwrap_or_default() {
+    match query.get("grant_type").unwrap_or_default().trim() {
         "password" => by_password(&app, from, &headers, &body).await,
         "refresh_token" => by_refresh_token(&app, &headers, &body).await,
         "pkce" => by_code(&app, &headers, &body).await,
-        _ => Err(AuthError::new(400, "invalid_credentials", "unsupported_grant_type")),
+        other => {
+            let given = match other {
+                "" => "grant_type is missing".to_string(),
+                other => format!("grant_type {} is unknown", shown_text(other)),
+            };
+            let accepted = "grant_type is one of password, refresh_token, pkce, in the query string";
+            Err(AuthError::new(
+                400,
+                "invalid_credentials",
+                format!("unsupported_grant_type: {given}; {accepted}"),
+            ))
+        }
     }
     .map(Json)
 }
@@ -93,6 +105,7 @@ async fn by_refresh_token(app: &App, headers: &HeaderMap, body: &Body) -> Result
 }
 
 async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document, AuthError> {
+    body.require(&["auth_code", "code_verifier"])?;
     let (code, verifier) = (body.needed("auth_code")?, body.needed("code_verifier")?);
     let decision = RedeemOneTimeToken { proof: Proof::Link(hashed(code)), kinds: vec!["pkce".into()] };
     let redeemed = app.services.actors.ask(&service(headers, app), decision).await?;

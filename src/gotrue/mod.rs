@@ -20,6 +20,7 @@ use axum::middleware::from_fn;
 use axum::routing::{get, post};
 
 use crate::app::App;
+use crate::unused_members::name_unused;
 use error::AuthError;
 
 /// Largest body, in bytes.
@@ -48,5 +49,6 @@ pub fn routes() -> Router<App> {
         .method_not_allowed_fallback(async || AuthError::new(405, "validation_failed", "Method not allowed"))
         .fallback(async || AuthError::new(404, "validation_failed", "404 page not found"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(name_unused))
         .layer(from_fn(error::in_version))
 }

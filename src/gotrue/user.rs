@@ -28,7 +28,7 @@ pub(crate) async fn change(
     body: Body,
 ) -> Result<Json<Document>, AuthError> {
     let (claims, user) = current(&headers, &app)?;
-    if body.0.get("app_metadata").is_some_and(|given| !given.is_null()) {
+    if body.get("app_metadata").is_some_and(|given| !given.is_null()) {
         let message = "Updating app_metadata requires admin privileges";
         return Err(AuthError::new(403, "not_admin", message));
     }

@@ -127,7 +127,7 @@ fn bucket_json(row: &Row) -> Document {
 
 /// `None` when absent, `Some(None)` when it is to be no limit.
 fn size_limit(body: &Members) -> Result<Option<Option<i64>>, StorageError> {
-    let Some(given) = body.0.get("file_size_limit") else { return Ok(None) };
+    let Some(given) = body.get("file_size_limit") else { return Ok(None) };
     let bytes = match given {
         Document::Null => return Ok(Some(None)),
         Document::Number(number) => number.as_i64(),
@@ -159,7 +159,7 @@ fn bytes_of(text: &str) -> Option<i64> {
 
 /// `None` when absent, `Some(None)` when every type is to be taken.
 fn mime_types(body: &Members) -> Result<Option<Option<Vec<String>>>, StorageError> {
-    match body.0.get("allowed_mime_types") {
+    match body.get("allowed_mime_types") {
         None => Ok(None),
         Some(Document::Null) => Ok(Some(None)),
         Some(Document::Array(items)) if items.is_empty() => Ok(Some(None)),

@@ -72,12 +72,8 @@ pub(crate) async fn list(
         prefix.push('/');
     }
     let search = short(&body, "search")?.to_lowercase();
-    let sort = body.0.get("sortBy").unwrap_or(&Document::Null);
-    let column = sort["column"].as_str().unwrap_or("name").to_string();
-    if !["name", "updated_at", "created_at", "last_accessed_at"].contains(&column.as_str()) {
-        return Err(StorageError::invalid("body/sortBy/column must be a time or the name"));
-    }
-    let descending = sort["order"].as_str().is_some_and(|order| order.eq_ignore_ascii_case("desc"));
+    let sort = body.get("sortBy").unwrap_or(&Document::Null);
+    let (column, descending) = order(sort)?;
     let in_order = column == "name" && !descending;
     let entries = tokio::task::spawn_blocking(move || {
         bucket(&store, &id)?;
@@ -106,8 +102,9 @@ pub(crate) async fn list_v2(
     let prefix = short(&body, "prefix")?.to_string();
     let cursor = short(&body, "cursor")?.to_string();
     let by_folder = body.flag("with_delimiter")?.unwrap_or(false);
-    let sort = body.0.get("sortBy").unwrap_or(&Document::Null);
+    let sort = body.get("sortBy").unwrap_or(&Document::Null);
     let is = |name: &str, only: &str| sort[name].as_str().is_none_or(|given| given == only);
+    order(sort)?;
     if !is("column", "name") || !is("order", "asc") {
         return Err(StorageError::invalid("body/sortBy: pages come by ascending name only"));
     }
@@ -139,7 +136,33 @@ pub(crate) async fn list_v2(
     Ok(Json(answer.await??))
 }
 
-fn short<'b>(body: &'b Members, name: &str) -> Result<&'b str, StorageError> {
+/// The column that a list is sorted by, and whether it descends.
+fn order(sort: &Document) -> Result<(String, bool), StorageError> {
+    if !sort.is_null() && !sort.is_object() {
+        return Err(StorageError::invalid("body/sortBy must be object"));
+    }
+    let member = |name: &str, otherwise: &str, accepted: &[&str]| {
+        let given = match &sort[name] {
+            Document::Null => return Ok(otherwise.to_string()),
+            given => given.as_str().unwrap_or_default().to_string(),
+        };
+        match given.is_empty() && sort[name].is_string() {
+            true => Ok(otherwise.to_string()),
+            false if accepted.iter().any(|name| name.eq_ignore_ascii_case(&given)) => Ok(given),
+            false => {
+                let accepted = accepted.join(", ");
+                let message =
+                    format!("body/sortBy/{name} must be equal to one of the allowed values: {accepted}");
+                Err(StorageError::invalid(message))
+            }
+        }
+    };
+    let columns = ["name", "updated_at", "created_at", "last_accessed_at"];
+    let column = member("column", "name", &columns)?.to_ascii_lowercase();
+    Ok((column, member("order", "asc", &["asc", "desc"])?.eq_ignore_ascii_case("desc")))
+}
+
+fn short<'b>(body: &'b Members, name: &'static str) -> Result<&'b str, StorageError> {
     let text = body.text(name)?.unwrap_or_default();
     if text.len() > TEXT_BYTES_MAX {
         return Err(StorageError::invalid(format!("body/{name} is too long")));

@@ -22,9 +22,11 @@ mod upload;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn;
 use axum::routing::{delete, get, head, post};
 
 use crate::app::App;
+use crate::unused_members::name_unused;
 use error::StorageError;
 
 pub(crate) use incoming::drain;
@@ -67,4 +69,5 @@ pub fn routes() -> Router<App> {
         .fallback(async || StorageError::new(404, "not_found", "NoSuchRoute", "Route not found"))
         // Files are counted as they arrive, JSON bodies have a limit of their own.
         .layer(DefaultBodyLimit::disable())
+        .layer(from_fn(name_unused))
 }

@@ -45,6 +45,7 @@ pub(crate) async fn copy_object(
 type Ends = ((String, String), (String, String));
 
 fn ends(body: &Members) -> Result<Ends, StorageError> {
+    body.require(&["bucketId", "sourceKey", "destinationKey"])?;
     let bucket = body.needed("bucketId")?;
     let target = body.text("destinationBucket")?.unwrap_or(bucket);
     let (source, destination) = (body.needed("sourceKey")?, body.needed("destinationKey")?);

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use super::error::StorageError;
 use crate::app::App;
 use crate::caller::claims_from;
+use crate::unused_members::MemberUse;
 
 /// Largest JSON body, in bytes.
 const JSON_BYTES_MAX: usize = 1 << 20;
@@ -60,14 +61,20 @@ impl<S: Send + Sync> FromRequestParts<S> for BucketName {
     }
 }
 
-/// A JSON object; an empty body is an empty object.
-pub(crate) struct Members(pub Map<String, Value>);
+/// A JSON object; an empty body is an empty object. It knows which of its members were asked for.
+pub(crate) struct Members {
+    members: Map<String, Value>,
+    uses: MemberUse,
+}
 
 impl FromRequest<App> for Members {
     type Rejection = StorageError;
 
     async fn from_request(request: Request, _: &App) -> Result<Members, StorageError> {
-        read_json(request.into_body()).await.map(Members)
+        let uses = MemberUse::of(&request);
+        let members = read_json(request.into_body()).await?;
+        uses.given(&members);
+        Ok(Members { members, uses })
     }
 }
 
@@ -85,9 +92,15 @@ async fn read_json(body: Body) -> Result<Map<String, Value>, StorageError> {
 }
 
 impl Members {
+    /// A member, whatever it is.
+    pub fn get(&self, name: &'static str) -> Option<&Value> {
+        self.uses.ask(name);
+        self.members.get(name)
+    }
+
     /// A text member; null and absence are the same.
-    pub fn text(&self, name: &str) -> Result<Option<&str>, StorageError> {
-        match self.0.get(name) {
+    pub fn text(&self, name: &'static str) -> Result<Option<&str>, StorageError> {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::String(text)) => Ok(Some(text)),
             Some(_) => Err(StorageError::invalid(format!("body/{name} must be string"))),
@@ -95,14 +108,20 @@ impl Members {
     }
 
     /// A text member that must be there.
-    pub fn needed(&self, name: &str) -> Result<&str, StorageError> {
-        self.text(name)?
-            .ok_or_else(|| StorageError::invalid(format!("body must have required property '{name}'")))
+    pub fn needed(&self, name: &'static str) -> Result<&str, StorageError> {
+        self.text(name)?.ok_or_else(|| missing(&[name]))
+    }
+
+    /// Refuses a body that lacks members; names all of them.
+    pub fn require(&self, names: &[&'static str]) -> Result<(), StorageError> {
+        let lacks = |name: &&&'static str| self.get(name).is_none_or(Value::is_null);
+        let lacking: Vec<&str> = names.iter().filter(lacks).copied().collect();
+        if lacking.is_empty() { Ok(()) } else { Err(missing(&lacking)) }
     }
 
     /// A truth value; null and absence are the same.
-    pub fn flag(&self, name: &str) -> Result<Option<bool>, StorageError> {
-        match self.0.get(name) {
+    pub fn flag(&self, name: &'static str) -> Result<Option<bool>, StorageError> {
+        match self.get(name) {
             None | Some(Value::Null) => Ok(None),
             Some(Value::Bool(truth)) => Ok(Some(*truth)),
             Some(_) => Err(StorageError::invalid(format!("body/{name} must be boolean"))),
@@ -110,8 +129,8 @@ impl Members {
     }
 
     /// A number of at least zero, which some clients send as text.
-    pub fn number(&self, name: &str) -> Result<Option<u64>, StorageError> {
-        let number = match self.0.get(name) {
+    pub fn number(&self, name: &'static str) -> Result<Option<u64>, StorageError> {
+        let number = match self.get(name) {
             None | Some(Value::Null) => return Ok(None),
             Some(Value::Number(number)) => number.as_u64(),
             Some(Value::String(text)) => text.trim().parse().ok(),
@@ -121,9 +140,11 @@ impl Members {
     }
 
     /// A list of texts that must be there.
-    pub fn texts(&self, name: &str, items_max: usize) -> Result<Vec<String>, StorageError> {
-        let Some(Value::Array(items)) = self.0.get(name) else {
-            return Err(StorageError::invalid(format!("body/{name} must be array")));
+    pub fn texts(&self, name: &'static str, items_max: usize) -> Result<Vec<String>, StorageError> {
+        let items = match self.get(name) {
+            Some(Value::Array(items)) => items,
+            None | Some(Value::Null) => return Err(missing(&[name])),
+            Some(_) => return Err(StorageError::invalid(format!("body/{name} must be array"))),
         };
         if items.is_empty() || items.len() > items_max {
             return Err(StorageError::invalid(format!("body/{name} must have 1 to {items_max} items")));
@@ -132,6 +153,12 @@ impl Members {
         let texts: Option<Vec<String>> = items.iter().map(text).collect();
         texts.ok_or_else(|| StorageError::invalid(format!("body/{name} must hold strings")))
     }
+}
+
+/// Members that a body must have, in the words of the dialect.
+fn missing(names: &[&str]) -> StorageError {
+    let each = names.iter().map(|name| format!("body must have required property '{name}'"));
+    StorageError::invalid(each.collect::<Vec<_>>().join(", "))
 }
 
 /// A header as text; one that is not plain text counts as absent.

@@ -54,7 +54,7 @@ pub(crate) async fn one(
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
     let expires_in_s = expiry(&body)?;
-    let transform = match body.0.get("transform") {
+    let transform = match body.get("transform") {
         None | Some(Document::Null) => None,
         Some(asked) => Some(parameters(&from_json(asked)?)),
     };

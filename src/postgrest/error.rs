@@ -8,6 +8,8 @@ use serde_json::{Value as Json, json};
 use store::StoreError;
 use syntax::{NotAcceptable, RangeError, SyntaxError};
 
+use super::policy_hint;
+
 /// An answer that is not the one hoped for.
 #[derive(Debug)]
 pub struct PostgrestError {
@@ -137,6 +139,7 @@ impl PostgrestError {
                 base.details(format!("Key (id)=({value}) is still referenced from table \"{referrer}\"."))
             }
             StoreError::Convert(error) => base.hint(error.hint()),
+            StoreError::Policy { table } => base.hint(policy_hint::hint(&table, claims)),
             StoreError::Check { table, constraint } => {
                 let accepted = accepted_by(&table, &constraint);
                 base.hint(accepted)

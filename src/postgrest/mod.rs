@@ -8,6 +8,7 @@ pub mod condition;
 pub mod error;
 pub mod openapi;
 pub mod plan;
+mod policy_hint;
 pub mod put;
 pub mod relationships;
 pub mod request;

@@ -380,7 +380,7 @@ fn broken_files_are_refused_and_nothing_is_written() {
         ("import-chat", &b"{\"mes\":\"a\"}\n".repeat(20_001), 413, "20001 messages"),
         ("import-chat", &b"\n".repeat(2_000_000), 413, "at most"),
         ("export-character", b"{}", 400, "characterId"),
-        ("export-character", b"{\"characterId\": 7}", 400, "characterId: invalid type"),
+        ("export-character", b"{\"characterId\": 7}", 400, "characterId: 7 is not a UUID"),
         ("export-character", b"{\"characterId\":\"00000000-0000-4000-8000-000000000000\"}", 404, "not found"),
         ("export-chat", b"{\"conversationId\":\"00000000-0000-4000-8000-000000000000\"}", 404, "not found"),
         ("import-character?is_public=maybe", b"{\"name\":\"x\",\"description\":\"\"}", 400, "is_public"),

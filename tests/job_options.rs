@@ -154,7 +154,7 @@ fn loras_are_named_and_scaled() {
         (json!(["../tiny/unet/diffusion_pytorch_model"]), "loras[0].name"),
         (json!([{"name": "ink", "scale": 1e9}]), "loras[0].scale"),
         (json!([{"name": "ink", "scale": "much"}]), "loras[0].scale"),
-        (json!({"name": "ink"}), "loras: not a list"),
+        (json!({"name": "ink"}), "loras: an object is not a list"),
         (json!(["ink", "ink"]), "loras[1].name"),
     ] {
         refused(&server, &token, &tiny(loras), 400, words);

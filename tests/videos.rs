@@ -164,7 +164,7 @@ fn videos_that_cannot_be_say_why_and_stop_when_told() {
         (json!({"num_frames": 1}), 400, "num_frames"),
         (json!({"num_frames": 100_000}), 400, "num_frames"),
         (json!({"fps": 0}), 400, "fps"),
-        (json!({"keyframes": {}}), 400, "keyframes: not a list"),
+        (json!({"keyframes": {}}), 400, "keyframes: an object is not a list"),
         (json!({"keyframes": [{"frame": 3}, {"frame": 4}]}), 400, "keyframes[0].frame"),
         (json!({"keyframes": [{"seed": -4}, {}]}), 400, "keyframes[0].seed"),
         (json!({"keyframes": [{}, {"prompt": "explicit nude"}]}), 422, "keyframes[1].prompt"),

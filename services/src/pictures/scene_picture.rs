@@ -66,7 +66,7 @@ pub async fn unknown_models(context: &Context, request: &Request) -> Result<Vec<
         ("selected_i2i_model", &request.selected_i2i_model),
     ] {
         let Some(name) = name.as_deref().map(str::trim).filter(|name| !name.is_empty()) else { continue };
-        if model(context, name).await?.is_none() {
+        if selected_model(context, name).await?.is_none() {
             let name: String = name.chars().take(100).collect();
             warnings.push(format!("{field}: there is no {name:?}; the default model draws"));
         }

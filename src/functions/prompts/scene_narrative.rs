@@ -90,7 +90,9 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let ask_model::Answer { said: narrative, model } =
         ask_model::text(&call.context, &chosen, question).await?;
     content_rules::check(tier, "the narrative", &narrative)?;
-    ok(json!({"success": true, "narrative": narrative, "sceneContext": body["sceneContext"], "model_used": model}))
+    ok(
+        json!({"success": true, "narrative": narrative, "sceneContext": body["sceneContext"], "model_used": model}),
+    )
 }
 
 fn add(lines: &mut Vec<String>, label: &str, value: &Json) {

@@ -141,7 +141,7 @@ fn the_local_model_answers_whole_and_streamed() {
     assert_eq!(with("model", json!("character:x")), (404, "model_not_found".into()));
     assert_eq!(with("messages", json!([])), (400, "invalid_value".into()));
     assert_eq!(with("temperature", json!(-1)), (400, "invalid_value".into()));
-    assert_eq!(with("temperature", json!("hot")), (400, "invalid_json".into()));
+    assert_eq!(with("temperature", json!("hot")), (400, "invalid_value".into()));
     assert_eq!(with("n", json!(9)), (400, "invalid_value".into()));
     let picture = json!([{"role": "user", "content": [{"type": "text", "text": "What is it?"},
         {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}]}]);

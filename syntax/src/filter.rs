@@ -1,8 +1,9 @@
 //! Which rows are meant: column filters, and trees of them.
 
 use crate::cursor::Cursor;
-use crate::error::Fault;
+use crate::error::{Construct, Fault, SyntaxError};
 use crate::field::{self, FieldPath};
+use crate::limits::{Budget, Limits};
 use crate::operator::{self, Place, Test};
 
 /// One condition on one column.
@@ -65,6 +66,56 @@ pub(crate) fn tree(cursor: &mut Cursor<'_>) -> Result<LogicTree, Fault> {
     Ok(tree)
 }
 
+/// The conditions of a realtime subscription, all of which must hold: `col=op.value,or=(a.eq.1,b.is.null),…`.
+pub fn conditions(text: &str) -> Result<Vec<LogicTree>, SyntaxError> {
+    let limits = Limits::default();
+    let budget = Budget::new(&limits);
+    let mut cursor = Cursor::new(text, &budget);
+    let mut found = Vec::new();
+    loop {
+        let one = condition(&mut cursor, &budget);
+        found.push(one.map_err(|fault| fault.locate(Construct::Filter, text, text))?);
+        if !cursor.eat(",") {
+            let ended = cursor.expect_end("\",\" or end of input");
+            return match ended {
+                Ok(()) => Ok(found),
+                Err(fault) => Err(fault.locate(Construct::Filter, text, text)),
+            };
+        }
+    }
+}
+
+fn condition(cursor: &mut Cursor<'_>, budget: &Budget) -> Result<LogicTree, Fault> {
+    cursor.skip_blanks();
+    let negated = cursor.rest().starts_with("not.and=(") || cursor.rest().starts_with("not.or=(");
+    if negated {
+        cursor.eat("not.");
+    }
+    for (word, connective) in [("and=", Connective::And), ("or=", Connective::Or)] {
+        if cursor.rest().strip_prefix(word).is_some_and(|rest| rest.starts_with('(')) {
+            cursor.eat(word);
+            return group(cursor, negated, connective);
+        }
+    }
+    cursor.take_item()?;
+    // A JSON key may have `=` in it only where it is quoted.
+    let mut quoted = false;
+    let is_end = |letter: char| {
+        quoted ^= letter == '"';
+        letter == '=' && !quoted
+    };
+    let Some(end) = cursor.rest().find(is_end) else {
+        return Err(cursor.unexpected("column=operator.value"));
+    };
+    let before = cursor.rest();
+    let mut name = Cursor::new(&before[..end], budget);
+    let field = field::field(&mut name).and_then(|field| name.expect_end("\"=\"").map(|()| field));
+    let field = field.map_err(|fault| cursor.refuse(fault.details))?;
+    cursor.advance(end + 1);
+    let (negated, test) = operator::test(cursor, Place::List)?;
+    Ok(LogicTree::Filter(Filter { field, negated, test }))
+}
+
 fn member(cursor: &mut Cursor<'_>) -> Result<LogicTree, Fault> {
     cursor.skip_blanks();
     let tree = match group_start(cursor) {
@@ -124,7 +175,6 @@ fn leaf(cursor: &mut Cursor<'_>) -> Result<Filter, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::{Budget, Limits};
     use crate::operator::{IsValue, Operator, Quantifier, TextSearch};
 
     fn filter(text: &str) -> Result<Filter, String> {
@@ -342,6 +392,39 @@ mod tests {
         let found = leaves(r#"and(a.cs.{x"y,z},b.eq.{open)"#);
         assert_eq!(found[0].1, compare(Operator::Contains, "{x\"y,z}"));
         assert_eq!(found[1].1, compare(Operator::Eq, "{open"));
+    }
+
+    #[test]
+    fn conditions_of_a_subscription_are_parameters_in_a_list() {
+        let found = |text: &str| {
+            let all = conditions(text).expect(text);
+            let one = |tree| match tree {
+                LogicTree::Filter(filter) => {
+                    (filter.field.output_name().to_owned(), filter.negated, filter.test)
+                }
+                LogicTree::Group { .. } => panic!("{text} is flat"),
+            };
+            all.into_iter().map(one).collect::<Vec<_>>()
+        };
+        let list = |values: &[&str]| Test::In(values.iter().map(|value| value.to_string()).collect());
+        assert_eq!(
+            found("amount=gt.100,status=not.in.(open,\"a,b\"),m->>k=eq.x"),
+            [
+                ("amount".into(), false, compare(Operator::Gt, "100")),
+                ("status".into(), true, list(&["open", "a,b"])),
+                ("k".into(), false, compare(Operator::Eq, "x")),
+            ]
+        );
+        assert_eq!(found("a=eq.x (y)")[0].2, compare(Operator::Eq, "x (y)"));
+        assert_eq!(found(r#"a=eq."x, \"y\"",b=cs.{p,q}"#)[0].2, compare(Operator::Eq, "x, \"y\""));
+        assert_eq!(found("a=eq.")[0].2, compare(Operator::Eq, ""));
+        assert!(matches!(
+            conditions("not.or=(a.eq.1,b.is.null),c=eq.2").expect("a tree").as_slice(),
+            [LogicTree::Group { negated: true, connective: Connective::Or, .. }, LogicTree::Filter(_)]
+        ));
+        for wrong in ["", "a", "a=", "a=noop.1", "a=eq.1,", "a=in.(1", "or=(a.eq.1", "a.eq.1"] {
+            assert!(conditions(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

@@ -162,6 +162,18 @@ pub(crate) enum Place {
     Parameter,
     /// In a logic tree: at `,` or `)`, unless quoted or a `{…}` literal.
     Tree,
+    /// In a list of conditions: at `,`, unless quoted or a `{…}` literal.
+    List,
+}
+
+impl Place {
+    fn ends(self) -> &'static [char] {
+        match self {
+            Place::Parameter => &[],
+            Place::Tree => &[',', ')'],
+            Place::List => &[','],
+        }
+    }
 }
 
 /// `[not.]op.value`: whether it is negated, and the test.
@@ -249,7 +261,7 @@ fn list(cursor: &mut Cursor<'_>) -> Result<Vec<String>, Fault> {
     }
     let mut elements = Vec::new();
     loop {
-        elements.push(quoted_or_raw(cursor));
+        elements.push(quoted_or_raw(cursor, Place::Tree));
         if cursor.eat(",") {
             continue;
         }
@@ -263,7 +275,7 @@ fn value(cursor: &mut Cursor<'_>, place: Place) -> Result<String, Fault> {
         return Ok(cursor.take_while(|_| true).to_owned());
     }
     if cursor.peek() == Some('{') {
-        match braced(cursor.rest()) {
+        match braced(cursor.rest(), place.ends()) {
             Some(length) => {
                 let literal = cursor.rest()[..length].to_owned();
                 cursor.advance(length);
@@ -272,30 +284,30 @@ fn value(cursor: &mut Cursor<'_>, place: Place) -> Result<String, Fault> {
             None => cursor.take_open_brace()?,
         }
     }
-    Ok(quoted_or_raw(cursor))
+    Ok(quoted_or_raw(cursor, place))
 }
 
-/// A value that ends at `,` or `)`.
+/// A value that ends at `,`, or in a tree or list of values also at `)`.
 ///
 /// The JavaScript client quotes a value only if it has `,`, `(` or `)` in it, and never escapes a quote inside: `a"b`
 /// arrives as it is. So quotes count only where they enclose everything up to the next `,` or `)`.
-fn quoted_or_raw(cursor: &mut Cursor<'_>) -> String {
-    let before = cursor.rest();
+fn quoted_or_raw(cursor: &mut Cursor<'_>, place: Place) -> String {
+    let (before, ends) = (cursor.rest(), place.ends());
     if let Some(value) = cursor.quoted() {
-        if cursor.rest().is_empty() || cursor.rest().starts_with([',', ')']) {
+        if cursor.rest().is_empty() || cursor.rest().starts_with(ends) {
             return value;
         }
-        let raw_end = before.find([',', ')']).unwrap_or(before.len());
+        let raw_end = before.find(ends).unwrap_or(before.len());
         cursor.rewind(before);
         cursor.advance(raw_end);
         return before[..raw_end].to_owned();
     }
-    cursor.take_while(|c| c != ',' && c != ')').to_owned()
+    cursor.take_while(|c| !ends.contains(&c)).to_owned()
 }
 
 /// The length of a `{…}` literal at the start that ends where a value ends: an array or a JSON object.
-fn braced(text: &str) -> Option<usize> {
-    let ends_a_value = |end: &usize| text[*end..].is_empty() || text[*end..].starts_with([',', ')']);
+fn braced(text: &str, ends: &[char]) -> Option<usize> {
+    let ends_a_value = |end: &usize| text[*end..].is_empty() || text[*end..].starts_with(ends);
     // A stray quote inside an unquoted element must not hide the closing brace.
     brace_end(text, true).filter(ends_a_value).or_else(|| brace_end(text, false).filter(ends_a_value))
 }

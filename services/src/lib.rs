@@ -18,6 +18,7 @@ pub mod prompts;
 pub mod replicate;
 pub mod rows;
 pub mod seed;
+pub mod topics;
 
 use std::path::PathBuf;
 use std::sync::Arc;

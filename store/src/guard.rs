@@ -17,6 +17,13 @@ const CHAIN_MAX: usize = 8;
 /// Remembered answers about parents, so that a thousand children ask once.
 const REMEMBERED_MAX: usize = 4096;
 
+/// What the tables say of an account, as far as it was looked up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Facts {
+    is_admin: Option<bool>,
+    is_age_verified: Option<bool>,
+}
+
 /// A caller during one request; what the tables say of them is looked up at most once.
 pub struct Caller<'c> {
     /// Who is asking.
@@ -35,6 +42,19 @@ impl<'c> Caller<'c> {
             is_age_verified: Cell::new(None),
             parents: RefCell::new(HashMap::new()),
         }
+    }
+
+    /// A caller of whom these facts are known. Whoever keeps facts forgets them when `user_roles` or `profiles` change.
+    pub fn knowing(claims: &'c Claims, facts: Facts) -> Caller<'c> {
+        let caller = Caller::new(claims);
+        caller.is_admin.set(facts.is_admin);
+        caller.is_age_verified.set(facts.is_age_verified);
+        caller
+    }
+
+    /// What was looked up of the caller so far.
+    pub fn facts(&self) -> Facts {
+        Facts { is_admin: self.is_admin.get(), is_age_verified: self.is_age_verified.get() }
     }
 
     /// Whether `user_roles` makes the caller an admin.
@@ -188,7 +208,7 @@ pub(crate) fn via(
     if let Some(answer) = caller.parents.borrow().get(&question) {
         return Ok(Some(*answer));
     }
-    let answer = match reads.stored(parent, &keys::primary_key_of(&[Value::Uuid(id)]))? {
+    let answer = match reads.asked(parent, &keys::primary_key_of(&[Value::Uuid(id)]))? {
         None => false,
         Some(row) => match (rest.is_empty(), owner) {
             (true, Some(owner)) => is_caller(caller, row.value(parent.at(owner))?.as_ref()),

@@ -17,7 +17,7 @@ const BRANCHES_MAX: usize = 16;
 
 /// A condition that every row which the caller may touch satisfies.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Implied {
+pub enum Implied {
     /// No row at all.
     Nothing,
     /// Nothing is known.
@@ -27,7 +27,7 @@ pub(crate) enum Implied {
 }
 
 /// What `command`'s policy implies about the rows of `table` for this caller.
-pub(crate) fn implied(
+pub fn implied(
     reads: &Reads,
     caller: &Caller,
     table: &TableInfo,

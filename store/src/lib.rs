@@ -20,7 +20,7 @@ mod flush;
 pub mod folder;
 mod free_space;
 pub mod guard;
-mod implied;
+pub mod implied;
 mod keys;
 mod log_scan;
 mod log_tail;
@@ -53,7 +53,7 @@ pub use error::StoreError;
 pub use flush::Listener;
 pub use guard::Caller;
 pub use options::{OpenOptions, Opened};
-pub use read::Reads;
+pub use read::{Reads, Removed};
 pub use row_bytes::decodes;
 pub use transaction::{Event, Transaction, Triggers};
 
@@ -97,7 +97,7 @@ impl Store {
     /// Reads of the store as it is.
     pub fn reads(&self) -> Reads<'_> {
         let source = source::Origin::Engine(self.inner.core.engine.live());
-        Reads { ids: &self.inner.ids, blobs: &self.inner.blobs, source }
+        Reads { ids: &self.inner.ids, blobs: &self.inner.blobs, source, removed: None }
     }
 
     /// The blobs.

@@ -1,11 +1,15 @@
 //! Reading rows, from the store as it is or inside a transaction.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use models::schema::IndexInfo;
-use models::{Row, TableInfo, Value};
+use models::{Command, Row, TableId, TableInfo, Value};
 
 use crate::blob::BlobStore;
 use crate::catalog::TableIds;
-use crate::codec::StoredRow;
+use crate::codec::{Columns, StoredRow};
+use crate::commit::Commit;
 use crate::error::StoreError;
 use crate::source::{Origin, Source};
 use crate::{codec, encode, keys};
@@ -15,9 +19,53 @@ pub struct Reads<'a> {
     pub(crate) ids: &'a [TableIds],
     pub(crate) blobs: &'a BlobStore,
     pub(crate) source: Origin<'a>,
+    /// Rows that count as if they were still there.
+    pub(crate) removed: Option<&'a Removed>,
+}
+
+/// The rows that a commit removed, by their keys: the policy of a row that went along with its parent asks for that
+/// parent.
+#[derive(Debug, Default)]
+pub struct Removed(HashMap<(TableId, Vec<u8>), Row>);
+
+impl Removed {
+    /// Those of a commit.
+    pub fn by(commit: &Commit) -> Removed {
+        let tables = &models::schema().tables;
+        let removed = commit.changes.iter().filter(|change| change.command == Command::Delete);
+        let rows = removed.filter_map(|change| {
+            let row = change.old.as_ref()?;
+            Some(((change.table, keys::primary_key(&tables[change.table], row)), row.to_vec()))
+        });
+        Removed(rows.collect())
+    }
+}
+
+/// A row that a policy asks for.
+pub(crate) enum Asked<'a> {
+    /// It is there.
+    Stored(StoredRow<'a>),
+    /// It was there.
+    Removed(&'a Row),
+}
+
+impl Columns for Asked<'_> {
+    fn value(&self, position: usize) -> Result<Cow<'_, Value>, StoreError> {
+        match self {
+            Asked::Stored(row) => row.value(position),
+            Asked::Removed(row) => row.value(position),
+        }
+    }
 }
 
 impl<'a> Reads<'a> {
+    /// The same, with what a commit removed.
+    #[must_use]
+    pub fn with(mut self, removed: &'a Removed) -> Reads<'a> {
+        self.removed = Some(removed);
+        self
+    }
+
     /// The row with a primary key.
     pub fn get(&self, table: &TableInfo, primary_key: &[Value]) -> Result<Option<Row>, StoreError> {
         self.get_encoded(table, &keys::primary_key_of(primary_key))
@@ -32,6 +80,19 @@ impl<'a> Reads<'a> {
         let ids: &'a TableIds = &self.ids[table.id];
         let bytes = self.source.get(&keys::row(ids, primary_key))?;
         bytes.map(|bytes| StoredRow::new(bytes, table, ids, self.blobs)).transpose()
+    }
+
+    /// The same, or the one that was removed.
+    pub(crate) fn asked(
+        &self,
+        table: &'a TableInfo,
+        primary_key: &[u8],
+    ) -> Result<Option<Asked<'a>>, StoreError> {
+        if let Some(row) = self.stored(table, primary_key)? {
+            return Ok(Some(Asked::Stored(row)));
+        }
+        let Some(removed) = self.removed else { return Ok(None) };
+        Ok(removed.0.get(&(table.id, primary_key.to_vec())).map(Asked::Removed))
     }
 
     pub(crate) fn get_encoded(

@@ -66,13 +66,18 @@ pub struct Transaction<'s> {
 impl<'s> Transaction<'s> {
     /// Reads that see this transaction's writes.
     pub fn reads(&self) -> Reads<'_> {
-        Reads { ids: &self.inner.ids, blobs: &self.inner.blobs, source: Origin::Overlay(&self.overlay) }
+        Reads {
+            ids: &self.inner.ids,
+            blobs: &self.inner.blobs,
+            source: Origin::Overlay(&self.overlay),
+            removed: None,
+        }
     }
 
     /// Reads what was there before this transaction.
     pub fn reads_before(&self) -> Reads<'_> {
         let source = Origin::Engine(Some(self.overlay.live.clone()));
-        Reads { ids: &self.inner.ids, blobs: &self.inner.blobs, source }
+        Reads { ids: &self.inner.ids, blobs: &self.inner.blobs, source, removed: None }
     }
 
     /// What it has changed so far, in the order in which it happened.

@@ -4,6 +4,7 @@ pub mod await_job;
 pub(crate) mod character_steering;
 pub mod depicted_characters;
 mod enhance_for_job;
+pub mod follow_job;
 pub mod job_assets;
 mod job_fields;
 pub(crate) mod job_metadata;

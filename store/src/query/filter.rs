@@ -130,6 +130,39 @@ impl Filter {
         }
     }
 
+    /// Whether it admits one row, where no embed is asked for; an error where a regular expression could take more steps
+    /// than these.
+    pub fn admits(&self, table: &TableInfo, row: &models::Row, steps_max: usize) -> Result<bool, StoreError> {
+        if self.steps(table, row)? > steps_max {
+            return Err(StoreError::raised("54000", "the regular expression is too complex for the text"));
+        }
+        Ok(self.truth(table, row, &|_| Ok(false))? == Some(true))
+    }
+
+    fn steps(&self, table: &TableInfo, row: &models::Row) -> Result<usize, StoreError> {
+        match self {
+            Filter::And(parts) | Filter::Or(parts) => {
+                parts.iter().try_fold(0, |sum: usize, part| Ok(sum.saturating_add(part.steps(table, row)?)))
+            }
+            Filter::Not(inner) => inner.steps(table, row),
+            Filter::Test(Test { field, operator: Operator::Match(expression) }) => {
+                Ok(field.value(table, row)?.as_str().map_or(0, |text| expression.steps(text)))
+            }
+            Filter::All | Filter::Embed { .. } | Filter::Test(_) => Ok(0),
+        }
+    }
+
+    /// The value that a column must have, where one of the conditions says so.
+    pub fn pinned(&self) -> Option<(usize, &Value)> {
+        match self {
+            Filter::And(parts) => parts.iter().find_map(Filter::pinned),
+            Filter::Test(Test { field, operator: Operator::Compare(Comparison::Equal, value) }) => {
+                field.plain().map(|column| (column, value))
+            }
+            _ => None,
+        }
+    }
+
     /// Truth for a row; `exists` answers for embeds.
     pub(crate) fn truth(
         &self,

@@ -170,9 +170,14 @@ pub struct Expression {
 }
 
 impl Expression {
+    /// How many steps finding out about a text may take.
+    pub(crate) fn steps(&self, text: &str) -> usize {
+        text.len().saturating_mul(self.automaton.get_nfa().states().len())
+    }
+
     /// Whether a part of the text matches; an error where finding out could take too long.
     pub fn is_match(&self, text: &str) -> Result<bool, StoreError> {
-        let steps = text.len().saturating_mul(self.automaton.get_nfa().states().len());
+        let steps = self.steps(text);
         if steps <= REGEX_STEPS_MAX {
             return Ok(self.regex.is_match(text));
         }

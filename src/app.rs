@@ -8,6 +8,7 @@ use crate::budgets::Budgets;
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::pace::Pace;
+use crate::realtime::Sockets;
 
 /// Shared by all handlers.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub struct Shared {
     pub budgets: Budgets,
     /// How often passwords were tried and mails sent.
     pub pace: Pace,
+    /// Sockets that are open.
+    pub sockets: Sockets,
 }
 
 /// The state of the router.

@@ -28,6 +28,8 @@ const READING_MAX: usize = 2;
 const RENDERS_MAX: usize = 2;
 /// Uploads to storage at one time.
 const UPLOADS_MAX: usize = 64;
+/// Tables that all sockets together listen to, counted for each binding: a changed row may concern each of them.
+const SUBSCRIPTIONS_MAX: usize = 65_536;
 /// Passwords that are computed or wait for it at one time.
 const PASSWORDS_MAX: usize = 64;
 
@@ -54,6 +56,10 @@ pub struct Budgets {
     pub renders: Arc<Shares>,
     /// Places for passwords.
     pub passwords: Arc<Shares>,
+    /// Places for realtime sockets.
+    pub sockets: Arc<Shares>,
+    /// Places for what realtime sockets listen to.
+    pub subscriptions: Arc<Shares>,
 }
 
 impl Budgets {
@@ -77,6 +83,8 @@ impl Budgets {
             uploads: Shares::new(UPLOADS_MAX),
             renders: Shares::new(RENDERS_MAX),
             passwords: Shares::new(PASSWORDS_MAX),
+            sockets: Shares::new(config.sockets_max),
+            subscriptions: Shares::new(SUBSCRIPTIONS_MAX),
         }
     }
 

@@ -65,6 +65,8 @@ pub struct Config {
     pub trusted_proxies: Vec<IpAddr>,
     /// Connections at one time; further clients wait.
     pub connections_max: usize,
+    /// Realtime sockets that are open at one time; one account or address may have half of those that are free.
+    pub sockets_max: usize,
     /// Largest file, in bytes; a bucket may take less.
     pub file_bytes_max: u64,
     /// Rows of one answer at most.
@@ -169,6 +171,7 @@ impl Default for Config {
             answer_pause_s_max: 30,
             trusted_proxies: Vec::new(),
             connections_max: 16_384,
+            sockets_max: 8192,
             file_bytes_max: 256 << 20,
             rows_max: 1000,
             insert_rows_max: 10_000,

@@ -15,7 +15,7 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tower::{Service, ServiceExt};
 
 use crate::budgets::Peer;
@@ -31,6 +31,10 @@ const SEND_BYTES_MAX: usize = 128 << 10;
 const STREAMS_MAX: u32 = 64;
 /// Files that the store and uploads may need beside the connections.
 const OTHER_FILES: u64 = 512;
+
+/// The place of a connection among all; a socket that a request becomes keeps it.
+#[derive(Clone, Debug)]
+pub(crate) struct Place(pub Arc<OwnedSemaphorePermit>);
 
 /// Answers requests until `stop` resolves, and then those that run, for a while.
 pub(crate) async fn serve<S>(
@@ -53,7 +57,7 @@ pub(crate) async fn serve<S>(
     loop {
         // Beyond the limit clients wait in the system's queue until another one leaves.
         let accepted = async {
-            let place = room.clone().acquire_owned().await;
+            let place = room.clone().acquire_owned().await.map(|place| Place(Arc::new(place)));
             (listener.accept().await, place)
         };
         let (accepted, place) = tokio::select! {
@@ -71,8 +75,12 @@ pub(crate) async fn serve<S>(
         };
         // Events and answers go out at once rather than when the packet is full.
         let _ = stream.set_nodelay(true);
+        let kept = place.as_ref().ok().cloned();
         let service = service.clone().map_request(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(Peer(peer));
+            if let Some(place) = &kept {
+                request.extensions_mut().insert(place.clone());
+            }
             request.map(Body::new)
         });
         let service = TowerToHyperService::new(service);

@@ -21,6 +21,7 @@ pub mod operate;
 mod owner;
 mod pace;
 pub mod postgrest;
+pub mod realtime;
 mod receive;
 mod request_body;
 mod request_line;
@@ -135,15 +136,19 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         links: Arc::new(OwnLinks { keys: keys.clone(), config: config.clone() }),
         settings: Arc::new(config.settings()),
     };
-    let shared = Arc::new(Shared { services, keys, config, budgets, pace });
+    let sockets = realtime::Sockets::default();
+    let shared = Arc::new(Shared { services, keys, config, budgets, pace, sockets });
+    let stopping = shared.clone();
     let stopped = async move {
         stop.await;
+        stopping.sockets.stop();
         chat.close().await;
     };
     let connections_max = shared.config.connections_max;
     let pause_max = std::time::Duration::from_secs(shared.config.answer_pause_s_max);
     let service = routes::service(shared.clone());
     connections::serve(listener, service, connections_max, pause_max, stopped).await;
+    realtime::Sockets::gone(&shared.budgets.sockets, SOCKETS_PATIENCE).await;
     for task in tasks {
         task.abort();
     }
@@ -153,6 +158,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     Ok(())
 }
+
+/// How long sockets may take to hear that the server stops.
+const SOCKETS_PATIENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// What a start writes, where the disk has room for it: without, what is there is served all the same.
 fn unless_full<T>(written: Result<T, actors::Refusal>, what: &str) -> Result<Option<T>, String> {

@@ -49,6 +49,8 @@ pub async fn health(State(app): State<App>) -> Response {
         "bodies_bytes": app.budgets.bodies.used(),
         "memory_bytes": app.budgets.memory.used(),
         "settings": mistakes,
+        "sockets": app.budgets.sockets.used(),
+        "subscriptions": app.budgets.subscriptions.used(),
         "actors": detail,
         "chat": {
             "model": chat_model(&app), "replies_under_way": app.services.chat.active(),

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::bodies::{self, Arrival};
 use crate::ended_accounts;
 use crate::owner;
-use crate::{answers, functions, gotrue, openai, operate, postgrest, storage};
+use crate::{answers, functions, gotrue, openai, operate, postgrest, realtime, storage};
 
 /// Names a request, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -46,6 +46,7 @@ pub fn service(
         .route("/admin/v1/check", post(operate::check))
         .nest("/auth/v1", gotrue::routes())
         .nest("/functions/v1", functions::routes())
+        .nest("/realtime/v1", realtime::routes())
         .nest("/storage/v1", storage::routes())
         .nest("/v1", openai::routes())
         .fallback(no_route)

@@ -64,8 +64,9 @@ impl Actors {
     /// Starts one actor per aggregate over `store`. Call inside a running `actix::System`.
     pub fn start(store: Store, mailbox: Mailbox) -> Actors {
         store.set_triggers(Arc::new(triggers::RowTriggers));
-        let events = events::Events::follow(&store);
+        // First: whom a commit is shown to may ask how its account stands now.
         let accounts = Accounts::follow(&store);
+        let events = events::Events::follow(&store);
         let keepers = Aggregate::ALL
             .iter()
             .map(|aggregate| keeper::Keeper::start(*aggregate, store.clone(), mailbox))

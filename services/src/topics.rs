@@ -18,8 +18,8 @@ pub struct TopicAccess {
     pub job: Option<Uuid>,
 }
 
-/// What a caller may do in the private topic `name`: `<table>:<id>`, or that with `:` and more. Whoever may select the
-/// row may listen, and whoever may update it may speak. The topic of a job is its owner's, and the server's alone to
+/// What a caller may do in the private topic `name`: `<table>:<id>`, or that with `:` and more. A caller who may select the
+/// row may listen, and one who may update it may speak. The topic of a job is its owner's, and the server's alone to
 /// speak in. Topics of other names are the service's.
 pub fn access(context: &Context, name: &str) -> Result<TopicAccess, ServiceError> {
     let is_service = context.claims.is_service();

@@ -44,7 +44,7 @@ impl<'c> Caller<'c> {
         }
     }
 
-    /// A caller of whom these facts are known. Whoever keeps facts forgets them when `user_roles` or `profiles` change.
+    /// A caller of whom these facts are known. What keeps facts forgets them when `user_roles` or `profiles` change.
     pub fn knowing(claims: &'c Claims, facts: Facts) -> Caller<'c> {
         let caller = Caller::new(claims);
         caller.is_admin.set(facts.is_admin);

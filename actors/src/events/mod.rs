@@ -30,7 +30,7 @@ pub trait Listener: Send + Sync {
     /// A row changed in which it has these of its interests.
     fn changed(&self, change: &RowChange, ids: &[u64]);
 
-    /// Somebody of its topic said something.
+    /// A channel of its topic said something.
     fn said(&self, message: &topics::Said);
 
     /// Who is in its topic changed.

@@ -31,7 +31,7 @@ struct Seat {
     hears_presence: bool,
 }
 
-/// Every topic that somebody is in.
+/// Every topic that a channel is in.
 #[derive(Default)]
 pub struct Topics(Mutex<HashMap<Topic, Room>>);
 
@@ -46,7 +46,7 @@ impl Topics {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many topics somebody is in.
+    /// How many topics have a channel.
     pub fn count(&self) -> usize {
         self.lock().len()
     }

@@ -26,7 +26,7 @@ pub struct JobEvent {
     pub data: Json,
 }
 
-/// Sends what happens to a job until it ends or nobody listens. Whether the caller may know is theirs to check.
+/// Sends what happens to a job until it ends or the receiver is gone. Whether the caller may know is theirs to check.
 pub async fn follow_job(context: Context, id: Uuid, sender: mpsc::Sender<JobEvent>) {
     let mut commits = context.services.actors.events().subscribe();
     let mut steps = context.services.render.as_ref().map(|render| render.watch(id));

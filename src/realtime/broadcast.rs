@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use actors::events::topics::{Said, Topic};
+use actors::events::Said;
+use actors::events::topics::Topic;
 use axum::body::Bytes;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -14,7 +15,7 @@ use services::topics::access;
 use syntax::phoenix::{self, Body, Broadcast, NAME_BYTES_MAX};
 
 use super::limits::{MESSAGES_MAX, PAYLOAD_BYTES_MAX};
-use super::refuse;
+use super::refusal::refuse;
 use crate::app::App;
 use crate::caller;
 

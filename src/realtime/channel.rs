@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actors::events::presence::PresenceDiff;
 use actors::events::row_change::{Columns, RowChange};
-use actors::events::topics::Said;
-use actors::events::{Ending, Listener};
+use actors::events::{Ending, Listener, Said};
 use syntax::phoenix::Broadcast;
 
 use super::admission::Token;

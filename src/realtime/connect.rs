@@ -15,8 +15,9 @@ use syntax::phoenix::Version;
 
 use super::admission::Token;
 use super::limits::FRAME_BYTES_MAX;
+use super::refusal::refuse;
 use super::session::Session;
-use super::{refuse, socket};
+use super::socket;
 use crate::app::App;
 use crate::budgets::client_of;
 use crate::caller;

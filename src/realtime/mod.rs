@@ -17,15 +17,13 @@ mod joining;
 mod limits;
 mod outbox;
 mod pace;
+mod refusal;
 mod session;
 mod socket;
 mod sockets;
 
 use axum::Router;
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
 use axum::routing::{any, post};
-use serde_json::json;
 
 use crate::app::App;
 pub use sockets::Sockets;
@@ -36,10 +34,4 @@ pub fn routes() -> Router<App> {
         .route("/websocket", any(connect::connect))
         .route("/api/broadcast", post(broadcast::several))
         .route("/api/broadcast/{topic}/events/{event}", post(broadcast::one))
-}
-
-/// An answer that is not the one asked for.
-fn refuse(status: StatusCode, message: impl Into<String>) -> Response {
-    let body = json!({"code": status.as_u16().to_string(), "message": message.into()});
-    (status, axum::Json(body)).into_response()
 }

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use actors::events::changes::Changes;
-use actors::events::topics::{Said, Topic, Topics};
-use actors::events::{Ending, ListenerId};
+use actors::events::topics::{Topic, Topics};
+use actors::events::{Ending, ListenerId, Said};
 use models::Claims;
 use serde::Deserialize;
 use serde_json::value::RawValue;

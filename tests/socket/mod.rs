@@ -123,28 +123,33 @@ impl Socket {
 
     /// The next message; `None` once the socket is closed.
     pub fn next(&mut self) -> Option<Json> {
+        self.next_within(PATIENCE).expect("something comes")
+    }
+
+    /// The same, unless nothing comes for so long.
+    pub fn next_within(&mut self, patience: Duration) -> Result<Option<Json>, tokio::time::error::Elapsed> {
         if let Some(first) = self.came.pop_front() {
-            return Some(first);
+            return Ok(Some(first));
         }
         loop {
-            let next = async { tokio::time::timeout(PATIENCE, self.stream.next()).await };
-            match self.runtime.block_on(next).expect("something comes") {
+            let next = async { tokio::time::timeout(patience, self.stream.next()).await };
+            match self.runtime.block_on(next)? {
                 Some(Ok(Message::Text(text))) => {
                     let frame: Json = serde_json::from_str(&text).expect("JSON");
-                    return Some(match frame {
+                    return Ok(Some(match frame {
                         Json::Array(parts) => {
                             json!({"join_ref": parts[0], "ref": parts[1], "topic": parts[2],
                                                      "event": parts[3], "payload": parts[4]})
                         }
                         object => object,
-                    });
+                    }));
                 }
-                Some(Ok(Message::Binary(bytes))) => return Some(broadcast(&bytes)),
+                Some(Ok(Message::Binary(bytes))) => return Ok(Some(broadcast(&bytes))),
                 Some(Ok(Message::Close(frame))) => {
                     self.closed = frame.map(|frame| (frame.code.into(), frame.reason.to_string()));
                 }
                 Some(Ok(_)) => {}
-                None | Some(Err(_)) => return None,
+                None | Some(Err(_)) => return Ok(None),
             }
         }
     }

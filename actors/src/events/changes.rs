@@ -18,8 +18,8 @@ use store::{Caller, Change, Commit, Removed, Store, StoreError};
 use uuid::Uuid;
 
 use super::index::{Index, Place};
+use super::listener::{Ending, Listener, ListenerId};
 use super::row_change::RowChange;
-use super::{Ending, Listener, ListenerId};
 
 /// Steps that a regular expression may take on one row: all channels wait for it.
 const FILTER_STEPS_MAX: usize = 1_000_000;

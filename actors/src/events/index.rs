@@ -7,7 +7,7 @@ use store::implied::Implied;
 use store::query::Filter;
 use uuid::Uuid;
 
-use super::ListenerId;
+use super::listener::ListenerId;
 
 /// An interest: whose, and which of theirs.
 pub(super) type Entry = (ListenerId, usize);

@@ -8,6 +8,7 @@
 
 pub mod changes;
 mod index;
+mod listener;
 pub mod presence;
 pub mod row_change;
 pub mod topics;
@@ -18,44 +19,11 @@ use store::{Commit, Store};
 use tokio::sync::broadcast;
 
 use changes::Changes;
-use presence::PresenceDiff;
-use row_change::RowChange;
+pub use listener::{Ending, Listener, ListenerId, Said};
 use topics::Topics;
 
 /// Commits a slow listener may lag behind before it learns that it missed some.
 const LAG_MAX: usize = 4096;
-
-/// A channel that hears of what happens. Its methods return at once: who calls them has others to call.
-pub trait Listener: Send + Sync {
-    /// A row changed in which it has these of its interests.
-    fn changed(&self, change: &RowChange, ids: &[u64]);
-
-    /// A channel of its topic said something.
-    fn said(&self, message: &topics::Said);
-
-    /// Who is in its topic changed.
-    fn presence_changed(&self, diff: &Arc<PresenceDiff>);
-
-    /// Whether its account may still ask. Asked when a commit concerns the account.
-    fn is_admitted(&self) -> bool;
-
-    /// Nothing more comes.
-    fn ended(&self, why: Ending);
-}
-
-/// Why a channel ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// Its account may no longer ask.
-    NotAdmitted,
-    /// Commits were left out because there were more than could be looked at.
-    Missed,
-    /// One of its filters cannot be tried on a row.
-    Filter(String),
-}
-
-/// The number of a channel, as long as the server runs.
-pub type ListenerId = u64;
 
 /// The fan-out.
 #[derive(Clone, Debug)]

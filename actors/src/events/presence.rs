@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
-use super::ListenerId;
+use super::listener::ListenerId;
 
 /// What one channel says of itself.
 #[derive(Clone, Debug, PartialEq)]

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value as Json};
 
+use super::listener::{Listener, ListenerId, Said};
 use super::presence::{Meta, Presence, PresenceDiff};
-use super::{Listener, ListenerId};
 
 /// A topic. A private one and one that is open to everybody share nothing but the name.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -16,9 +16,6 @@ pub struct Topic {
     /// Whether a policy says who may join.
     pub is_private: bool,
 }
-
-/// Something that was said, in the form that those who pass it on have for it.
-pub type Said = Arc<dyn std::any::Any + Send + Sync>;
 
 #[derive(Default)]
 struct Room {

@@ -52,7 +52,7 @@ fn over_sqlite(file: String) {
                 let read = move || {
                     CONNECTION.with_borrow_mut(|connection| {
                         let connection =
-                            connection.get_or_insert_with(|| Connection::open(&file).expect("a database"));
+                            connection.get_or_insert_with(|| baseline::connect(Path::new(&file)));
                         baseline::listed(connection, asked.user_id, asked.counted)
                     })
                 };

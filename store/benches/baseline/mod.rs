@@ -4,8 +4,9 @@
 use std::fmt::Write;
 
 use models::{ColumnType, Row, Value, convert, schema};
+use rusqlite::Connection;
+use rusqlite::config::DbConfig;
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 pub const OWNERS: u128 = 50;
@@ -34,14 +35,25 @@ pub fn character(number: u128, owner: Uuid) -> Row {
     set("appearance_tags", Value::TextArray(["red coat", "grey eyes"].map(|it| Some(it.into())).to_vec()));
     set("appearance", Value::Json(r#"{"hair":"short","coat":{"colour":"red","worn":true}}"#.into()));
     set("is_public", Value::Bool(number % 10 == 0));
-    set("created_at", Value::Timestamp(1_700_000_000_000_000 + number as i64 * 1_000_003));
+    for time in ["created_at", "updated_at"] {
+        set(time, Value::Timestamp(1_700_000_000_000_000 + number as i64 * 1_000_003));
+    }
     row
+}
+
+/// A connection whose cache holds all rows, as ours does.
+pub fn connect(file: &std::path::Path) -> Connection {
+    let connection = Connection::open(file).expect("a database");
+    connection.pragma_update(None, "cache_size", -65_536).expect("a cache");
+    // Else a statement is prepared anew whenever another owner is bound.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).expect("stable plans");
+    connection
 }
 
 /// The same rows in SQLite: identifiers and times as text, as a server in front of it would keep them.
 pub fn sqlite(file: &std::path::Path, rows: impl Iterator<Item = Row>) -> Connection {
     let table = schema().known("characters");
-    let mut connection = Connection::open(file).expect("a database");
+    let mut connection = connect(file);
     connection.pragma_update(None, "journal_mode", "WAL").expect("WAL");
     let columns: Vec<&str> = table.table.columns.iter().map(|column| column.name).collect();
     let create = format!("CREATE TABLE characters ({}, PRIMARY KEY (id)) WITHOUT ROWID", columns.join(", "));
@@ -74,9 +86,9 @@ pub fn sqlite(file: &std::path::Path, rows: impl Iterator<Item = Row>) -> Connec
 pub fn listed(connection: &Connection, owner: Uuid, counted: bool) -> (String, Option<u64>) {
     let table = schema().known("characters");
     let mut select = connection
-        .prepare_cached("SELECT * FROM characters WHERE user_id = ?1 ORDER BY created_at DESC LIMIT ?2")
+        .prepare_cached("SELECT * FROM characters WHERE user_id = ?1 ORDER BY created_at DESC LIMIT 20")
         .expect("a statement");
-    let mut rows = select.query(params![owner.to_string(), LISTED as i64]).expect("rows");
+    let mut rows = select.query([owner.to_string()]).expect("rows");
     let mut text = String::from("[");
     while let Some(row) = rows.next().expect("a row") {
         text.push(if text.len() == 1 { '{' } else { ',' });

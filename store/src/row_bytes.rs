@@ -110,7 +110,11 @@ pub(crate) struct Layout {
     pub version: u16,
     bitmap_len: u8,
     is_wide: bool,
-    count: u16,
+    /// The bits of the first columns, which are nearly always all of them, and how many of the first word are set.
+    words: [u64; 2],
+    in_first: u32,
+    ends_at: usize,
+    values_at: usize,
 }
 
 const BITMAP_AT: usize = HEAD_BYTES + 2;
@@ -130,50 +134,53 @@ impl Layout {
             return Err(damaged("of a later form"));
         }
         let bitmap = body.get(2..2 + usize::from(*bitmap_len)).ok_or_else(|| damaged("too short"))?;
-        let count = bitmap.iter().map(|byte| byte.count_ones() as u16).sum();
-        let version = u16::from_be_bytes([head[1], head[2]]);
-        let layout = Layout { version, bitmap_len: *bitmap_len, is_wide: flags & WIDE != 0, count };
-        let last = usize::from(count).checked_sub(1).map_or(Some(0), |last| layout.end(bytes, last));
-        match last.and_then(|end| layout.values_at().checked_add(end)) {
+        let count = bitmap.iter().map(|byte| byte.count_ones() as usize).sum::<usize>();
+        let is_wide = flags & WIDE != 0;
+        let ends_at = BITMAP_AT + bitmap.len();
+        let words = [word(bitmap, 0), word(bitmap, 8)];
+        let layout = Layout {
+            version: u16::from_be_bytes([head[1], head[2]]),
+            bitmap_len: *bitmap_len,
+            is_wide,
+            words,
+            in_first: words[0].count_ones(),
+            ends_at,
+            values_at: ends_at + count * if is_wide { 4 } else { 2 },
+        };
+        let last = count.checked_sub(1).map_or(Some(0), |last| layout.end(bytes, last));
+        match last.and_then(|end| layout.values_at.checked_add(end)) {
             Some(end) if end == bytes.len() => Ok(Some(layout)),
             _ => Err(damaged("bytes left over or missing")),
         }
     }
 
-    fn end_bytes(&self) -> usize {
-        if self.is_wide { 4 } else { 2 }
-    }
-
-    fn values_at(&self) -> usize {
-        BITMAP_AT + usize::from(self.bitmap_len) + self.end_bytes() * usize::from(self.count)
-    }
-
     /// Where the value of this rank ends among the values.
     fn end(&self, bytes: &[u8], rank: usize) -> Option<usize> {
-        let at = BITMAP_AT + usize::from(self.bitmap_len) + self.end_bytes() * rank;
         if self.is_wide {
-            let end = bytes.get(at..at + 4)?.first_chunk::<4>()?;
+            let end = bytes.get(self.ends_at + 4 * rank..)?.first_chunk::<4>()?;
             usize::try_from(u32::from_le_bytes(*end)).ok()
         } else {
-            let end = bytes.get(at..at + 2)?.first_chunk::<2>()?;
+            let end = bytes.get(self.ends_at + 2 * rank..)?.first_chunk::<2>()?;
             Some(usize::from(u16::from_le_bytes(*end)))
         }
     }
 
     /// How many columns before this one have a value; `None` if it has none itself.
     fn rank(&self, bytes: &[u8], id: u16) -> Option<usize> {
-        let byte = usize::from(id) / 8;
-        let bitmap = bytes.get(BITMAP_AT..BITMAP_AT + usize::from(self.bitmap_len))?;
-        let (own, bit) = (*bitmap.get(byte)?, 1u8 << (id % 8));
-        if own & bit == 0 {
-            return None;
+        let bit = 1u64 << (id % 64);
+        match id / 64 {
+            0 if self.words[0] & bit == 0 => None,
+            0 => Some((self.words[0] & (bit - 1)).count_ones() as usize),
+            1 if self.words[1] & bit == 0 => None,
+            1 => Some((self.in_first + (self.words[1] & (bit - 1)).count_ones()) as usize),
+            further => {
+                let bitmap = bytes.get(BITMAP_AT..self.ends_at)?;
+                let at = 8 * usize::from(further);
+                let own = word(bitmap, at);
+                let before = bitmap.get(..at)?.iter().map(|byte| byte.count_ones()).sum::<u32>();
+                (own & bit != 0).then_some((before + (own & (bit - 1)).count_ones()) as usize)
+            }
         }
-        let (mut before, mut rest) = ((own & (bit - 1)).count_ones() as usize, &bitmap[..byte]);
-        while let Some((word, after)) = rest.split_first_chunk::<8>() {
-            before += u64::from_le_bytes(*word).count_ones() as usize;
-            rest = after;
-        }
-        Some(before + rest.iter().map(|byte| byte.count_ones() as usize).sum::<usize>())
     }
 
     /// The value of a column; `None` if it has none.
@@ -182,11 +189,10 @@ impl Layout {
     }
 
     fn part_at<'b>(&self, bytes: &'b [u8], rank: usize) -> Result<Part<'b>, Damaged> {
+        let values = bytes.get(self.values_at..).unwrap_or_default();
         let from = rank.checked_sub(1).map_or(Some(0), |before| self.end(bytes, before));
-        let (from, to) =
-            (from.map(|at| at + self.values_at()), self.end(bytes, rank).map(|at| at + self.values_at()));
-        let value = match (from, to) {
-            (Some(from), Some(to)) => bytes.get(from..to),
+        let value = match (from, self.end(bytes, rank)) {
+            (Some(from), Some(to)) => values.get(from..to),
             _ => None,
         };
         let value = value.ok_or_else(|| damaged("a value lies elsewhere"))?;
@@ -199,6 +205,15 @@ impl Layout {
     fn parts<'b>(&self, bytes: &'b [u8]) -> Result<Vec<(u16, Part<'b>)>, Damaged> {
         let ids = (0..u16::from(self.bitmap_len) * 8).filter(|id| self.rank(bytes, *id).is_some());
         ids.enumerate().map(|(rank, id)| Ok((id, self.part_at(bytes, rank)?))).collect()
+    }
+}
+
+/// The eight bytes of a bitmap from here on, as far as it goes.
+fn word(bitmap: &[u8], at: usize) -> u64 {
+    let rest = bitmap.get(at..).unwrap_or_default();
+    match rest.first_chunk::<8>() {
+        Some(word) => u64::from_le_bytes(*word),
+        None => rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)),
     }
 }
 

@@ -77,14 +77,14 @@ fn rows(
 }
 
 fn members(query: &Query) -> Vec<(String, Member<'_>)> {
-    let member = |(position, output): (usize, &'_ super::Output)| {
+    let head = |(position, output): (usize, &'_ super::Output)| {
         let mut head = String::with_capacity(output.key.len() + 4);
         head.push(if position == 0 { '{' } else { ',' });
         convert::write_json_string(&output.key, &mut head);
         head.push(':');
         head
     };
-    let heads: Vec<String> = query.select.iter().enumerate().map(member).collect();
+    let heads: Vec<String> = query.select.iter().enumerate().map(head).collect();
     let found = query.select.iter().map(|output| match &output.item {
         Item::Field(field) => field.plain().map_or(Member::Field(field), Member::Column),
         Item::Embed(embed) => Member::Embed(*embed),

@@ -50,13 +50,14 @@ pub fn connect(file: &std::path::Path) -> Connection {
     connection
 }
 
-/// The same rows in SQLite: identifiers and times as text, as a server in front of it would keep them.
+/// The same rows in SQLite: identifiers and times as text, as a server in front of it would keep them. A table with row
+/// numbers, for without them rows of this size lie in pages that SQLite reads from the file each time.
 pub fn sqlite(file: &std::path::Path, rows: impl Iterator<Item = Row>) -> Connection {
     let table = schema().known("characters");
     let mut connection = connect(file);
     connection.pragma_update(None, "journal_mode", "WAL").expect("WAL");
     let columns: Vec<&str> = table.table.columns.iter().map(|column| column.name).collect();
-    let create = format!("CREATE TABLE characters ({}, PRIMARY KEY (id)) WITHOUT ROWID", columns.join(", "));
+    let create = format!("CREATE TABLE characters ({}, PRIMARY KEY (id))", columns.join(", "));
     connection.execute(&create, []).expect("a table");
     connection.execute("CREATE INDEX newest ON characters (user_id, created_at DESC)", []).expect("an index");
     let transaction = connection.transaction().expect("a transaction");

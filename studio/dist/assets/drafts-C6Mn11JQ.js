@@ -1,0 +1,1 @@
+var e=`playhouse.draft.`;function t(t,n){try{let r=localStorage.getItem(e+t);return r===null?n:JSON.parse(r)}catch{return n}}function n(t,n){try{n===``||n==null?localStorage.removeItem(e+t):localStorage.setItem(e+t,JSON.stringify(n))}catch{}}export{n,t};

@@ -1,0 +1,79 @@
+/** Drawings: asking for one, following it, ending it. */
+import { account } from '../state/session.svelte'
+import { call, db, rows } from './client'
+import type { Jobs } from './tables'
+
+/** What the form of the draw screen holds; empty means: as the model likes it. */
+export interface DrawForm {
+  prompt: string
+  negative_prompt: string
+  model: string
+  size: string
+  steps: string
+  guidance_scale: string
+  scheduler: string
+  seed: string
+  locked: boolean
+  count: number
+  character_id: string
+  reference: string
+  strength: number
+  prompt_syntax: string
+}
+
+export const EMPTY: DrawForm = {
+  prompt: '', negative_prompt: '', model: '', size: '', steps: '', guidance_scale: '', scheduler: '', seed: '', locked: false, count: 1,
+  character_id: '', reference: '', strength: 0.5, prompt_syntax: 'plain',
+}
+
+export const SCHEDULERS = [
+  'Euler', 'Euler a', 'Heun', 'DPM++ 2M', 'DPM++ 2M Karras', 'DPM++ 2M SDE', 'DPM++ 2M SDE Karras', 'DPM++ 3M', 'DDIM', 'PNDM', 'UniPC', 'UniPC Karras', 'LCM',
+]
+export const SIZES = ['64x64', '128x128', '256x256', '512x512', '512x768', '768x512', '768x768', '1024x1024', '832x1216', '1216x832']
+
+const number = (text: string) => (String(text).trim() === '' ? undefined : Number(text))
+
+/** Queues a drawing. */
+export async function draw(form: DrawForm): Promise<{ jobId: string; warnings?: string[] }> {
+  const [width, height] = form.size ? form.size.split('x').map(Number) : []
+  return call('queue-job', {
+    job_type: 'sdxl_image_fast', prompt: form.prompt.trim(), negative_prompt: form.negative_prompt.trim() || undefined, model: form.model || undefined,
+    width, height, steps: number(form.steps), guidance_scale: number(form.guidance_scale), scheduler: form.scheduler || undefined,
+    seed: form.locked ? number(form.seed) : undefined, image_count: form.count, character_id: form.character_id || undefined,
+    reference_image_url: form.reference || undefined, reference_strength: form.reference ? form.strength : undefined,
+    prompt_syntax: form.prompt_syntax,
+    // Words with a reference change it; without them it would be copied.
+    ...(form.reference ? { metadata: { reference_mode: 'modify', skip_enhancement: true } } : {}),
+  })
+}
+
+/** The form that draws a picture again, from what is known of it. */
+export function formOf(settings: Record<string, any>, prompt: string, seed: number | null, model: string): Partial<DrawForm> {
+  const text = (...names: string[]) => {
+    const found = names.map((name) => settings[name]).find((value) => value !== undefined && value !== null)
+    return found === undefined ? '' : String(found)
+  }
+  const width = text('width')
+  const height = text('height')
+  return {
+    prompt, negative_prompt: text('negative_prompt'), model: model === 'sdxl' ? '' : model, size: width && height ? `${width}x${height}` : '',
+    steps: text('steps', 'num_inference_steps'), guidance_scale: text('guidance_scale'), scheduler: text('scheduler'), seed: seed === null ? '' : String(seed), locked: seed !== null,
+  }
+}
+
+export const PAGE = 30
+
+export function jobs(everybody: boolean, page: number): Promise<Jobs[]> {
+  let query = db.from('jobs').select('*')
+  if (!everybody) query = query.eq('user_id', account.id)
+  return rows(query.order('created_at', { ascending: false }).order('id').range(page * PAGE, page * PAGE + PAGE - 1))
+}
+
+/** Drawings of the account that wait or run, the oldest first. */
+export function unfinished(): Promise<Jobs[]> {
+  return rows(db.from('jobs').select('*').eq('user_id', account.id).in('status', ['queued', 'processing']).order('created_at').limit(50))
+}
+
+export async function cancel(id: string): Promise<void> {
+  await rows(db.from('jobs').update({ status: 'cancelled' }).eq('id', id))
+}

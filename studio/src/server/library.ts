@@ -1,0 +1,97 @@
+/** Pictures and videos: those that are kept, and those of the workspace, in one form. */
+import { account } from '../state/session.svelte'
+import { call, db, rows } from './client'
+import type { Place } from './pictures'
+import type { UserLibrary, WorkspaceAssets } from './tables'
+
+export interface Item {
+  id: string
+  kept: boolean
+  video: boolean
+  at: Place
+  title: string
+  prompt: string
+  model: string
+  seed: number | null
+  width: number | null
+  height: number | null
+  made: string
+  expires: string | null
+  favourite: boolean
+  tags: string[]
+  /** How it was drawn, as far as is known. */
+  settings: Record<string, any>
+  jobId: string | null
+}
+
+export const PAGE = 60
+
+function ofLibrary(row: UserLibrary): Item {
+  const about = row.generation_metadata ?? {}
+  return {
+    id: row.id, kept: true, video: row.asset_type === 'video', at: { bucket: 'user-library', path: row.storage_path }, title: row.custom_title ?? '',
+    prompt: row.original_prompt, model: row.model_used, seed: row.generation_seed, width: row.width, height: row.height, made: row.created_at ?? '',
+    expires: null, favourite: !!row.is_favorite, tags: row.tags ?? [], settings: about.settings ?? about, jobId: about.job_id ?? null,
+  }
+}
+
+export function ofWorkspace(row: WorkspaceAssets): Item {
+  return {
+    id: row.id, kept: false, video: row.asset_type === 'video', at: { bucket: 'workspace-temp', path: row.temp_storage_path }, title: '',
+    prompt: row.original_prompt, model: row.model_used, seed: row.generation_seed, width: row.width, height: row.height, made: row.created_at ?? '',
+    expires: row.expires_at, favourite: false, tags: [], settings: row.generation_settings ?? {}, jobId: row.job_id,
+  }
+}
+
+export type Which = 'kept' | 'workspace' | 'favourites'
+
+/** A page of pictures, the newest first. */
+export async function items(which: Which, search: string, page: number, size = PAGE): Promise<Item[]> {
+  const pattern = `"%${search.replace(/["\\]/g, '\\$&').replace(/[%_*]/g, '')}%"`
+  const range = [page * size, page * size + size - 1] as const
+  if (which === 'workspace') {
+    let query = db.from('workspace_assets').select('*').eq('user_id', account.id)
+    if (search) query = query.or(`original_prompt.ilike.${pattern}`)
+    const found = await rows<WorkspaceAssets[]>(query.order('created_at', { ascending: false }).order('id').range(...range))
+    return found.map(ofWorkspace)
+  }
+  let query = db.from('user_library').select('*').eq('user_id', account.id).in('asset_type', ['image', 'video'])
+  if (which === 'favourites') query = query.eq('is_favorite', true)
+  if (search) query = query.or(`original_prompt.ilike.${pattern},custom_title.ilike.${pattern}`)
+  const found = await rows<UserLibrary[]>(query.order('created_at', { ascending: false }).order('id').range(...range))
+  return found.map(ofLibrary)
+}
+
+/** Keeps a picture of the workspace, which then leaves it. */
+export async function keep(item: Item): Promise<void> {
+  await call('workspace-actions', { action: 'clear_asset', assetId: item.id })
+}
+
+/** Deletes a picture for good. */
+export async function remove(item: Item): Promise<void> {
+  if (!item.kept) {
+    await call('workspace-actions', { action: 'discard_asset', assetId: item.id })
+    return
+  }
+  await rows(db.from('user_library').delete().eq('id', item.id))
+  await rows(db.storage.from('user-library').remove([item.at.path]) as any)
+}
+
+export async function change(item: Item, columns: Partial<UserLibrary>): Promise<void> {
+  await rows(db.from('user_library').update(columns).eq('id', item.id))
+}
+
+/** An address of a picture that opens without an account, for a week. */
+export async function share(item: Item): Promise<string> {
+  const { data, error } = await db.storage.from(item.at.bucket).createSignedUrl(item.at.path, 7 * 24 * 3600)
+  if (error) throw error
+  return data.signedUrl
+}
+
+/** Puts a file into a bucket of one's own, as something to begin with. */
+export async function upload(file: Blob, ending: string): Promise<string> {
+  const path = `${account.id}/${crypto.randomUUID()}.${ending}`
+  const { error } = await db.storage.from('reference_images').upload(path, file, { contentType: file.type })
+  if (error) throw error
+  return `reference_images/${path}`
+}

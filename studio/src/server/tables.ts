@@ -1,0 +1,302 @@
+// Made from the declared tables by types.mjs; not edited by hand.
+export type Json = any
+
+export interface Profiles {
+  id: string
+  username: string | null
+  subscription_status: string | null
+  token_balance: number | null
+  created_at: string | null
+  updated_at: string | null
+  age_verified: boolean | null
+  birth_date: string | null
+  age_verification_date: string | null
+  default_user_character_id: string | null
+}
+
+export interface UserRoles {
+  id: string
+  user_id: string
+  role: string
+  created_at: string | null
+}
+
+export interface UserCollections {
+  id: string
+  user_id: string
+  name: string
+  description: string | null
+  asset_count: number | null
+  created_at: string | null
+}
+
+export interface UserLibrary {
+  id: string
+  user_id: string
+  asset_type: string
+  storage_path: string
+  file_size_bytes: number
+  mime_type: string
+  duration_seconds: number | null
+  original_prompt: string
+  model_used: string
+  generation_seed: number | null
+  collection_id: string | null
+  custom_title: string | null
+  tags: string[] | null
+  is_favorite: boolean | null
+  visibility: string | null
+  created_at: string | null
+  updated_at: string | null
+  thumbnail_path: string | null
+  width: number | null
+  height: number | null
+  content_category: string | null
+  roleplay_metadata: Json | null
+  character_id: string | null
+  output_type: string | null
+  is_primary: boolean
+  is_pinned: boolean
+  sort_order: number
+  generation_metadata: Json
+  label: string | null
+}
+
+export interface WorkspaceAssets {
+  id: string
+  user_id: string
+  asset_type: string
+  temp_storage_path: string
+  file_size_bytes: number
+  mime_type: string
+  duration_seconds: number | null
+  job_id: string
+  asset_index: number
+  generation_seed: number
+  original_prompt: string
+  model_used: string
+  generation_settings: Json | null
+  created_at: string | null
+  expires_at: string | null
+  thumbnail_path: string | null
+  width: number | null
+  height: number | null
+}
+
+export interface Jobs {
+  id: string
+  video_id: string | null
+  user_id: string
+  job_type: string
+  status: string | null
+  error_message: string | null
+  attempts: number | null
+  max_attempts: number | null
+  metadata: Json | null
+  created_at: string | null
+  started_at: string | null
+  completed_at: string | null
+  project_id: string | null
+  image_id: string | null
+  format: string | null
+  quality: string | null
+  model_type: string | null
+  prompt_test_id: string | null
+  test_metadata: Json | null
+  moderation_status: string | null
+  reviewed_at: string | null
+  reviewed_by: string | null
+  review_notes: string | null
+  enhancement_strategy: string | null
+  original_prompt: string | null
+  enhanced_prompt: string | null
+  enhancement_time_ms: number | null
+  quality_rating: number | null
+  quality_improvement: number | null
+  compel_weights: Json | null
+  qwen_expansion_percentage: number | null
+  destination: string | null
+  workspace_session_id: string | null
+  template_name: string | null
+  api_model_id: string | null
+}
+
+export interface Characters {
+  id: string
+  user_id: string | null
+  name: string
+  description: string | null
+  traits: string | null
+  appearance_tags: string[] | null
+  image_url: string | null
+  created_at: string | null
+  updated_at: string | null
+  persona: string | null
+  system_prompt: string | null
+  voice_tone: string | null
+  mood: string | null
+  creator_id: string | null
+  likes_count: number | null
+  interaction_count: number | null
+  reference_image_url: string | null
+  is_public: boolean | null
+  gender: string | null
+  content_rating: string
+  role: string | null
+  consistency_method: string | null
+  seed_locked: number | null
+  base_prompt: string | null
+  preview_image_url: string | null
+  quick_start: boolean | null
+  voice_examples: string[] | null
+  scene_behavior_rules: Json | null
+  forbidden_phrases: string[] | null
+  project_id: string | null
+  canonical_code: string | null
+  story_role: string | null
+  age_range: string | null
+  appearance: Json | null
+  hair_description: string | null
+  base_outfit: string | null
+  identity_line: string | null
+  display_name: string | null
+  is_library_saved: boolean
+  approved: boolean
+  generation_prompt: string | null
+  default_image_style_id: string | null
+  alternate_greetings: Json | null
+  avoid_traits: string[] | null
+  backstory: string | null
+  bio: string | null
+  canon_spec: string | null
+  clothing_tags: string[] | null
+  default_presets: Json | null
+  first_message: string | null
+  lighting: string | null
+  locked_traits: string[] | null
+  media_defaults: Json | null
+  outfit_defaults: string | null
+  personality_traits: Json | null
+  physical_traits: Json | null
+  portrait_count: number | null
+  rendering_rules: Json | null
+  scene_count: number | null
+  signature_items: string | null
+  style_preset: string | null
+  tagline: string | null
+}
+
+export interface CharacterScenes {
+  id: string
+  character_id: string | null
+  conversation_id: string | null
+  image_url: string | null
+  scene_prompt: string
+  generation_metadata: Json | null
+  job_id: string | null
+  created_at: string | null
+  updated_at: string | null
+  system_prompt: string | null
+  generation_mode: string | null
+  previous_scene_id: string | null
+  previous_scene_image_url: string | null
+  priority: number | null
+  scene_name: string | null
+  scene_description: string | null
+  scene_rules: string | null
+  scene_starters: string[] | null
+  scene_type: string | null
+}
+
+export interface Conversations {
+  id: string
+  user_id: string
+  project_id: string | null
+  title: string
+  conversation_type: string
+  status: string
+  created_at: string
+  updated_at: string
+  character_id: string | null
+  user_character_id: string | null
+  memory_tier: string | null
+  memory_data: Json | null
+  current_location: string | null
+  last_scene_image: string | null
+}
+
+export interface Messages {
+  id: string
+  conversation_id: string
+  sender: string
+  content: string
+  message_type: string
+  created_at: string
+}
+
+export interface UsageLogs {
+  id: string
+  user_id: string
+  action: string
+  credits_consumed: number | null
+  metadata: Json | null
+  created_at: string | null
+  format: string | null
+  quality: string | null
+}
+
+export interface ApiProviders {
+  id: string
+  created_at: string
+  updated_at: string
+  name: string
+  display_name: string
+  base_url: string | null
+  docs_url: string | null
+  auth_scheme: string
+  auth_header_name: string | null
+  secret_name: string | null
+  rate_limits: Json
+  is_active: boolean
+}
+
+export interface ApiModels {
+  id: string
+  created_at: string
+  updated_at: string
+  created_by: string | null
+  provider_id: string
+  model_key: string
+  version: string | null
+  display_name: string
+  modality: string
+  task: string | null
+  model_family: string | null
+  endpoint_path: string | null
+  input_defaults: Json
+  capabilities: Json
+  pricing: Json
+  output_format: string | null
+  is_active: boolean
+  is_default: boolean
+  priority: number
+  tasks: string[]
+  default_for_tasks: string[]
+  avg_generation_time: number | null
+  cost_per_use: number | null
+}
+
+export interface CharacterPortraits {
+  id: string
+  character_id: string
+  created_at: string | null
+  enhanced_prompt: string | null
+  generation_metadata: Json | null
+  image_url: string
+  is_primary: boolean | null
+  prompt: string | null
+  sort_order: number | null
+  tags: string[] | null
+  thumbnail_url: string | null
+  updated_at: string | null
+}

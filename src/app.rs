@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::keys::Keys;
 use crate::pace::Pace;
 use crate::realtime::Sockets;
+use crate::welcome::Welcome;
 
 /// Shared by all handlers.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Shared {
     pub pace: Pace,
     /// Sockets that are open.
     pub sockets: Sockets,
+    /// How the first administrator comes in.
+    pub welcome: Welcome,
 }
 
 /// The state of the router.

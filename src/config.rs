@@ -145,6 +145,9 @@ pub struct Config {
     pub local_chat_priority: i64,
     /// Seconds between two looks at the registered chat worker, at most 100; 0 for none.
     pub worker_probe_s: u64,
+    /// Whether the start opens the page in a browser; a flag alone.
+    #[serde(skip)]
+    pub open_page: bool,
 }
 
 impl Default for Config {
@@ -209,6 +212,7 @@ impl Default for Config {
             chat_memory_bytes: 8 << 30,
             local_chat_priority: 100,
             worker_probe_s: 60,
+            open_page: false,
         }
     }
 }

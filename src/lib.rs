@@ -28,9 +28,11 @@ mod request_line;
 mod routes;
 mod start_log;
 pub mod storage;
+mod studio;
 pub mod token;
 mod token_cache;
 mod unused_members;
+pub mod welcome;
 mod write_pace;
 
 use std::future::Future;
@@ -127,6 +129,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     if let Some(opened) = config.open_to_others() {
         tracing::warn!("{opened}");
     }
+    let welcome = welcome::Welcome::of(actors.store()).map_err(|error| error.to_string())?;
+    welcome.announce(&config);
     let (budgets, pace) = (Budgets::new(&config), pace::Pace::default());
     let keys = Arc::new(keys);
     let services = Services {
@@ -137,7 +141,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         settings: Arc::new(config.settings()),
     };
     let sockets = realtime::Sockets::default();
-    let shared = Arc::new(Shared { services, keys, config, budgets, pace, sockets });
+    let shared = Arc::new(Shared { services, keys, config, budgets, pace, sockets, welcome });
     let stopping = shared.clone();
     let stopped = async move {
         stop.await;

@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::bodies::{self, Arrival};
 use crate::ended_accounts;
 use crate::owner;
-use crate::{answers, functions, gotrue, openai, operate, postgrest, realtime, storage};
+use crate::{answers, functions, gotrue, openai, operate, postgrest, realtime, storage, studio};
 
 /// Names a request, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -23,7 +23,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request target, in bytes.
 const TARGET_BYTES_MAX: usize = 64 * 1024;
 
-/// What a browser may do with an answer that it opens as a page: nothing.
+/// What a browser may do with an answer that it opens as a page: nothing. The page itself has a policy of its own.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 
 /// Room for what every answer has, so that its map grows once.
@@ -49,12 +49,16 @@ pub fn service(
         .nest("/realtime/v1", realtime::routes())
         .nest("/storage/v1", storage::routes())
         .nest("/v1", openai::routes())
+        .merge(studio::routes())
         .fallback(no_route)
         .with_state(app.clone());
     service_fn(move |request| answer(app.clone(), routes.clone(), request))
 }
 
-async fn no_route() -> Response {
+async fn no_route(request: Request) -> Response {
+    if studio::is_asked_for(&request) {
+        return studio::page(request.headers());
+    }
     (StatusCode::NOT_FOUND, axum::Json(json!({"code": "NOT_FOUND", "message": "no such route"})))
         .into_response()
 }
@@ -126,7 +130,7 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     // What an answer says it is counts, and nothing of it is a page of this origin.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !is_file {
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(HeaderValue::from_static(POLICY));
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     }

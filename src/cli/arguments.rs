@@ -73,6 +73,9 @@ pub(super) struct ServeFlags {
     /// Whether the default chat model is fetched when there is none [default: true]
     #[arg(long)]
     pub fetch_chat_model: Option<bool>,
+    /// Open the page in a browser
+    #[arg(long)]
+    pub open: bool,
 }
 
 impl ServeFlags {
@@ -88,6 +91,7 @@ impl ServeFlags {
             (self.image_model.is_some(), "--image-model"),
             (self.chat_model.is_some(), "--chat-model"),
             (self.fetch_chat_model.is_some(), "--fetch-chat-model"),
+            (self.open, "--open"),
         ];
         flags.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect()
     }
@@ -104,6 +108,7 @@ impl ServeFlags {
             image_model: self.image_model.or(before.image_model),
             chat_model: self.chat_model.or(before.chat_model),
             fetch_chat_model: self.fetch_chat_model.or(before.fetch_chat_model),
+            open: self.open || before.open,
         }
     }
 }

@@ -48,6 +48,7 @@ pub(super) fn read(place: &Place, flags: &ServeFlags) -> Result<Config, String> 
     config.chat_model = flags.chat_model.clone().or(config.chat_model);
     config.find_chat_model();
     config.fetch_chat_model = flags.fetch_chat_model.unwrap_or(config.fetch_chat_model);
+    config.open_page = flags.open;
     Ok(config)
 }
 

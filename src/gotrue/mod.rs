@@ -4,6 +4,7 @@ mod account;
 mod admin;
 mod body;
 mod error;
+mod first_administrator;
 mod grant;
 mod logout;
 mod mail;
@@ -30,6 +31,7 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 pub fn routes() -> Router<App> {
     Router::new()
         .route("/signup", post(signup::signup))
+        .route("/first-administrator", post(first_administrator::make))
         .route("/token", post(grant::token))
         .route("/user", get(user::read).put(user::change))
         .route("/logout", post(logout::logout))

@@ -3,6 +3,7 @@
 pub mod api_tokens;
 pub mod change_account;
 pub mod create_account;
+pub mod create_first_administrator;
 pub mod delete_account;
 pub mod end_sessions;
 pub mod left_behind;

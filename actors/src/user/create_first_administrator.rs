@@ -1,0 +1,48 @@
+//! Making the first administrator: whoever started the server, before anybody else has that role.
+
+use models::{Aggregate, Claims, Row, Value, schema};
+use store::query::{Limits, Query, Reader};
+use store::{Caller, Reads, StoreError, Transaction};
+
+use super::create_account::CreateAccount;
+use crate::aggregate::Decision;
+use crate::refusal::Refusal;
+
+/// Makes an account that is an administrator, unless there is one.
+#[derive(Debug)]
+pub struct CreateFirstAdministrator(
+    /// The account to be made.
+    pub CreateAccount,
+);
+
+impl Decision for CreateFirstAdministrator {
+    /// The account as stored; `None` where there is an administrator.
+    type Answer = Option<Row>;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Option<Row>, Refusal> {
+        if has_administrator(transaction.reads())? {
+            return Ok(None);
+        }
+        let service = transaction.claims.elevated();
+        let roles = schema().known("user_roles");
+        let mut role = roles.default_row();
+        role[roles.at("user_id")] = Value::Uuid(self.0.user_id);
+        role[roles.at("role")] = Value::text("admin");
+        let user = self.0.decide(transaction)?;
+        transaction.insert(&Caller::new(&service), roles, role)?;
+        Ok(Some(user))
+    }
+}
+
+/// Whether any account is an administrator.
+pub fn has_administrator(reads: Reads<'_>) -> Result<bool, StoreError> {
+    let service = Claims::service();
+    let caller = Caller::new(&service);
+    let query = Query::all(schema().known("user_roles").id).equal("role", Value::text("admin")).limit(1);
+    let found = Reader::new(reads, &caller, Limits::default()).select(&query, false)?;
+    Ok(!found.rows.is_empty())
+}

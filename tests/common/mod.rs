@@ -24,9 +24,14 @@ pub struct Server {
 impl Server {
     /// Starts on a folder, with extra environment.
     pub fn start(data: &Path, environment: &[(&str, &str)]) -> Server {
+        Server::start_at(data, "127.0.0.1:0", Stdio::inherit(), environment)
+    }
+
+    /// The same at an address, with its log somewhere.
+    pub fn start_at(data: &Path, listen: &str, log: Stdio, environment: &[(&str, &str)]) -> Server {
         let _ = std::fs::remove_file(data.join("server.json"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--data"]).arg(data);
+        command.args(["serve", "--listen", listen, "--data"]).arg(data).stderr(log);
         command.env("PLAYHOUSE_LOG", std::env::var("PLAYHOUSE_LOG").unwrap_or_else(|_| "warn".into()));
         // No test downloads a model that it did not ask for.
         command.env("PLAYHOUSE_FETCH_CHAT_MODEL", "false");

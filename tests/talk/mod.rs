@@ -17,6 +17,14 @@ pub fn start(folder: &Path) -> Server {
 
 /// The same with extra environment.
 pub fn start_with(folder: &Path, environment: &[(&str, &str)]) -> Server {
+    let model = tiny_model(folder);
+    let mut all = vec![("PLAYHOUSE_CHAT_MODEL", model.as_str())];
+    all.extend_from_slice(environment);
+    Server::start(&folder.join("data"), &all)
+}
+
+/// The path of the tiny model, which is made in a folder.
+pub fn tiny_model(folder: &Path) -> String {
     let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/language/llama-tiny");
     let model = folder.join("tiny");
     if !model.exists() {
@@ -30,10 +38,7 @@ pub fn start_with(folder: &Path, environment: &[(&str, &str)]) -> Server {
         let config = config.replacen('{', "{\"_name_or_path\": \"/home/somebody/other\",", 1);
         std::fs::write(model.join("config.json"), config).expect("a config");
     }
-    let model = model.to_string_lossy().to_string();
-    let mut all = vec![("PLAYHOUSE_CHAT_MODEL", model.as_str())];
-    all.extend_from_slice(environment);
-    Server::start(&folder.join("data"), &all)
+    model.to_string_lossy().to_string()
 }
 
 pub fn conversation(server: &Server, user: &str, token: &str) -> String {

@@ -1,0 +1,69 @@
+// A browser that looks over the shoulder of every journey: errors, requests to other hosts, accessibility, screenshots.
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { chromium } from 'playwright-core'
+
+const { PLAYHOUSE_URL, STUDIO_PICTURES, CHROMIUM = '/usr/bin/chromium' } = process.env
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+export const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu'] })
+
+/** What went wrong in any page, and may not. */
+export const complaints = []
+
+/** A window of its own, with a session of its own. */
+export async function open(width, height = 820, colorScheme = 'dark') {
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true, baseURL: PLAYHOUSE_URL })
+  const page = await context.newPage()
+  page.setDefaultTimeout(180_000)
+  page.forgiven = []
+  page.on('console', (message) => {
+    if (message.type() !== 'error') return
+    const text = `${message.text()} ${message.location().url}`
+    if (!page.forgiven.some((pattern) => pattern.test(text))) complaints.push(`console at ${width}: ${text}`)
+  })
+  page.on('pageerror', (error) => complaints.push(`error at ${width}: ${error.stack}`))
+  page.on('request', (request) => {
+    const url = request.url()
+    if (!url.startsWith(PLAYHOUSE_URL) && !url.startsWith('blob:') && !url.startsWith('data:')) complaints.push(`asked ${url}`)
+  })
+  return page
+}
+
+/** A picture of a screen, and what axe-core and the width of the window say about it. */
+export async function look(page, name) {
+  const width = page.viewportSize().width
+  await page.waitForTimeout(150)
+  if (STUDIO_PICTURES) await page.screenshot({ path: `${STUDIO_PICTURES}/${name}-${width}.png` })
+  const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
+  if (sideways > 0) complaints.push(`${name} at ${width}: scrolls sideways by ${sideways} px`)
+  // As a script of the driver: the page's own policy lets in no other.
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate(() => axe.run(document, { resultTypes: ['violations'] }))
+  for (const one of violations.filter((one) => ['serious', 'critical'].includes(one.impact))) {
+    complaints.push(`${name} at ${width}: ${one.id}: ${one.nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ''}`).slice(0, 3).join('; ')}`)
+  }
+}
+
+export async function check(name, work) {
+  const started = Date.now()
+  try {
+    await work()
+    console.log(`ok ${name} (${Date.now() - started} ms)`)
+  } catch (error) {
+    console.log(`FAILED ${name}`)
+    for (const [at, context] of browser.contexts().entries()) {
+      const page = context.pages()[0]
+      if (STUDIO_PICTURES) await page?.screenshot({ path: `${STUDIO_PICTURES}/failed-${at}.png` }).catch(() => {})
+    }
+    console.log(complaints.join('\n'))
+    await browser.close()
+    throw error
+  }
+}
+
+export async function report() {
+  await browser.close()
+  assert.deepEqual(complaints, [])
+}

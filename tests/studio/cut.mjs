@@ -1,0 +1,33 @@
+// The server is killed in mid-reply and comes back: the page says so, shows what was kept, and loses no draft.
+import assert from 'node:assert/strict'
+import { check, look, open, report } from './browser.mjs'
+
+const page = await open(1280)
+page.forgiven.push(/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|Failed to fetch|network error/i)
+
+await check('the server may die in mid-reply', async () => {
+  await page.goto('/')
+  await page.getByLabel('Mail address').fill('ada@example.com')
+  await page.getByLabel('Password', { exact: true }).fill('correct horse')
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+  await page.getByRole('heading', { name: 'Hello, Ada' }).waitFor()
+  await page.goto('/#/chats')
+  await page.getByRole('link', { name: /The storm/ }).click()
+  const composer = page.getByRole('textbox', { name: /^Say something/ })
+  await composer.fill('Do you hear that?')
+  await composer.press('Enter')
+  await page.locator('.coming').getByText('word 5').waitFor()
+  await composer.fill('a thought that must not be lost')
+  console.log('CUT')
+  await page.getByText(/The server does not answer/).first().waitFor()
+  await look(page, 'away')
+  console.log('AWAY')
+  await page.getByText(/The server does not answer/).first().waitFor({ state: 'detached' })
+  await page.getByText('Do you hear that?').waitFor()
+  await page.getByText('This reply was cut off. What was said is kept.').waitFor()
+  assert.equal(await composer.inputValue(), 'a thought that must not be lost')
+  assert.ok((await page.locator('article').last().innerText()).includes('word 1'))
+  await look(page, 'back')
+})
+
+report()

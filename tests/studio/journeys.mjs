@@ -1,0 +1,260 @@
+// From the first start to a kept picture, on a desk: every screen, and what a newcomer does on it.
+import assert from 'node:assert/strict'
+import { check, look, open, report } from './browser.mjs'
+
+const page = await open(1280)
+const button = (name, exact = true) => page.getByRole('button', { name, exact })
+const heading = (name) => page.getByRole('heading', { name, exact: true })
+const composer = page.getByRole('textbox', { name: /^Say something/ })
+const to = async (path, name) => {
+  await page.goto(`/#/${path}`)
+  await heading(name).waitFor()
+}
+/** Waits until what is being said has been said. */
+const replied = () => button('Send').waitFor()
+
+await check('the first load is small', async () => {
+  await page.goto('/')
+  await heading('Sign in').waitFor()
+  const bytes = await page.evaluate(() =>
+    [...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]
+      .filter((one) => !one.name.endsWith('/health')).reduce((sum, one) => sum + one.transferSize, 0))
+  console.log(`first load: ${Math.round(bytes / 1000)} kB`)
+  assert.ok(bytes > 20_000 && bytes <= 250_000, `${bytes} bytes`)
+  await look(page, 'sign-in')
+})
+
+await check('the one who has the address becomes the administrator', async () => {
+  await page.goto(`/#/welcome?token=${process.env.WELCOME_TOKEN}`)
+  await heading('Welcome to Playhouse').waitFor()
+  await look(page, 'welcome')
+  await page.getByLabel('Name that others see').fill('Ada')
+  await page.getByLabel('Mail address').fill('ada@example.com')
+  await page.getByLabel('Password', { exact: true }).fill('correct horse')
+  await button('Make my account').click()
+  await heading('Hello, Ada').waitFor()
+  await page.getByRole('link', { name: 'Admin' }).first().waitFor()
+  await heading('Begin with a character').waitFor()
+  await look(page, 'home-empty')
+})
+
+await check('empty screens say what they are for', async () => {
+  for (const [path, name] of [['characters', 'No characters yet'], ['library', 'Nothing kept yet'], ['jobs', 'Nothing to do'], ['draw', 'Draw something']]) {
+    await to(path, name)
+    await look(page, `${path}-empty`)
+  }
+})
+
+await check('a character is written, and a draft outlives a reload', async () => {
+  await to('characters', 'Characters')
+  await button('New character').first().click()
+  await page.getByLabel('Name', { exact: true }).fill('Mira')
+  await page.getByLabel(/^Who they are/).fill('Mira keeps the lighthouse of a small island.')
+  await button('Make the character').click()
+  await heading('Mira').waitFor()
+  await page.getByRole('tab', { name: 'Greetings' }).click()
+  await page.getByLabel(/^First message/).fill('The storm is early this year. *She lifts the lantern.*')
+  await button('Add a greeting').click()
+  await page.getByLabel('Other greetings 1').fill('Who climbs my stairs at this hour?')
+  await page.reload()
+  await page.getByText('Changes that you did not save are still here.').waitFor()
+  await page.getByRole('tab', { name: 'Greetings' }).click()
+  await look(page, 'character-greetings')
+  await button('Save').click()
+  await page.getByText('Not saved yet').waitFor({ state: 'detached' })
+  await page.getByRole('tab', { name: 'Lorebook' }).click()
+  await button('Add an entry').click()
+  await page.getByLabel(/^Words that call it/).fill('storm, wave')
+  await page.getByLabel('What the model is told').fill('Storms here last for nine days.')
+  await page.getByLabel(/^Try it/).fill('Is a storm coming?')
+  await page.getByText('called', { exact: true }).waitFor()
+  await look(page, 'character-lorebook')
+  await button('Save').click()
+  for (const tab of ['Looks', 'Voice', 'Chats', 'Who']) {
+    await page.getByRole('tab', { name: tab }).click()
+    await look(page, `character-${tab.toLowerCase()}`)
+  }
+})
+
+await check('a portrait is drawn and becomes the face', async () => {
+  await page.getByRole('tab', { name: 'Pictures' }).click()
+  await page.getByLabel('Variants').selectOption('1')
+  await button('Draw a portrait').click()
+  await page.locator('[role=tabpanel] li img').first().waitFor()
+  await page.locator('aside .face img').waitFor()
+  await look(page, 'character-pictures')
+})
+
+await check('a chat opens with a greeting, and another is chosen', async () => {
+  await page.getByRole('link', { name: 'Talk', exact: true }).click()
+  await page.getByText('The storm is early this year.').waitFor()
+  await button('Next version, or a new one').click()
+  await page.getByText('Who climbs my stairs at this hour?').waitFor()
+  await button('Previous version').click()
+  await page.getByText('The storm is early this year.').waitFor()
+  await look(page, 'chat-greeting')
+})
+
+await check('three turns: one streamed, one stopped, one told differently', async () => {
+  await composer.fill('Is the light on?')
+  await composer.press('Enter')
+  // Whoever types meanwhile loses nothing.
+  await page.getByText('word 3').waitFor()
+  await composer.fill('half a thought')
+  await replied()
+  await page.getByText('word 39').waitFor()
+  assert.equal(await composer.inputValue(), 'half a thought')
+  await composer.fill('Shall we go up?')
+  await composer.press('Enter')
+  await page.getByText('Shall we go up?').waitFor()
+  await page.locator('.coming').getByText('word 2').waitFor()
+  await composer.press('Escape')
+  await replied()
+  const stopped = await page.locator('article').last().innerText()
+  assert.ok(stopped.includes('word 1') && !stopped.includes('word 39'), stopped)
+  await button('Another reply').click()
+  await replied()
+  await page.getByText('2 of 2').waitFor()
+  await button('Previous version').click()
+  await page.getByText('1 of 2').waitFor()
+  await button('Next version, or a new one').click()
+  await page.getByText('2 of 2').waitFor()
+  await look(page, 'chat')
+  const mine = page.locator('article.mine').last()
+  await mine.hover()
+  await mine.getByRole('button', { name: 'Edit' }).click()
+  await page.getByLabel('Edit message').fill('Shall we go down?')
+  await button('Save and answer').click()
+  await page.getByText('Shall we go down?').waitFor()
+  await replied()
+  await page.getByText('Shall we go up?').waitFor({ state: 'detached' })
+})
+
+await check('what went into a reply is shown, and a fact is remembered', async () => {
+  await page.locator('article').last().getByRole('button', { name: 'What went into it' }).click()
+  await page.getByRole('dialog').locator('pre').first().waitFor()
+  await look(page, 'chat-inspect')
+  await page.keyboard.press('Escape')
+  await button('Chat settings').click()
+  await page.getByLabel('A fact').fill('The lamp burns whale oil.')
+  await button('Add').click()
+  await page.getByRole('dialog').getByText('The lamp burns whale oil.').waitFor()
+  await page.getByLabel('Title', { exact: true }).fill('The storm')
+  await page.getByLabel('Title', { exact: true }).press('Tab')
+  await look(page, 'chat-settings')
+  await page.keyboard.press('Escape')
+  await page.getByRole('link', { name: /^The storm/ }).waitFor()
+})
+
+await check('the moment is drawn', async () => {
+  await button('Picture of this moment').click()
+  await page.getByLabel('What the picture shows. Change it as you like.').fill('a cat on a beach, sunset')
+  await look(page, 'chat-moment')
+  await button('Draw').click()
+  await page.locator('figure img').waitFor()
+  await look(page, 'chat-picture')
+})
+
+await check('a picture is drawn from the first screen, kept, found, and drawn again', async () => {
+  await to('home', 'Hello, Ada')
+  await look(page, 'home')
+  await page.getByLabel('What shall be drawn?').fill('a red robot waving in a forest')
+  await page.keyboard.press('Enter')
+  await heading('Draw').waitFor()
+  const results = page.getByRole('region', { name: 'Results' })
+  await results.getByRole('button', { name: 'Open: a red robot waving in a forest' }).waitFor()
+  await look(page, 'draw')
+  await results.getByRole('button', { name: 'Open: a red robot waving in a forest' }).click()
+  await look(page, 'picture')
+  await button('Use these settings').click()
+  await page.getByRole('dialog').waitFor({ state: 'detached' })
+  const seed = await page.getByLabel('Seed', { exact: true }).inputValue()
+  assert.match(seed, /^\d+$/)
+  await results.getByRole('button', { name: 'Open: a red robot waving in a forest' }).click()
+  await button('Vary').click()
+  await page.getByText('How much of it stays', { exact: false }).waitFor()
+  await button('Draw').click()
+  await page.locator('.running li').waitFor()
+  await page.locator('.running li').waitFor({ state: 'detached' })
+  assert.equal(await results.getByRole('button', { name: 'Open: a red robot waving in a forest' }).count(), 2)
+  await results.getByRole('button', { name: 'Open: a red robot waving in a forest' }).first().click()
+  await button('Keep').click()
+  await page.getByText('Kept in the library.').first().waitFor()
+  await page.keyboard.press('Escape')
+  await to('library', 'Library')
+  await page.getByLabel('Search by words').fill('robot')
+  const kept = page.getByRole('button', { name: 'Open: a red robot waving in a forest' })
+  await kept.waitFor()
+  await look(page, 'library')
+  await kept.click()
+  await button('Favourite').click()
+  await page.getByLabel('Title', { exact: true }).fill('Beep')
+  await page.getByLabel('Title', { exact: true }).press('Tab')
+  await look(page, 'library-picture')
+  await page.keyboard.press('Escape')
+  await page.getByRole('tab', { name: 'Favourites' }).click()
+  await page.getByLabel('Search by words').fill('')
+  await page.getByRole('button', { name: 'Open: Beep' }).waitFor()
+  await button('Choose several').click()
+  await page.getByRole('button', { name: 'Choose Beep' }).click()
+  await look(page, 'library-choosing')
+  await page.keyboard.press('Escape')
+})
+
+await check('what was drawn is listed with its jobs', async () => {
+  await to('jobs', 'Jobs')
+  await page.getByText('a red robot waving in a forest').first().waitFor()
+  await look(page, 'jobs')
+})
+
+await check('an account has a profile and tokens for programs', async () => {
+  await to('account', 'Account')
+  await page.getByLabel('What it is for').fill('SillyTavern')
+  await button('Make a token').click()
+  await page.getByText('Copy it now: it is shown only once.').waitFor()
+  await look(page, 'account')
+  await button('Revoke').click()
+  await page.getByText('No tokens yet.').waitFor()
+})
+
+await check('the administrator looks after the server', async () => {
+  await to('admin', 'Admin')
+  await page.getByText('All is well').waitFor()
+  await look(page, 'admin')
+  for (const tab of ['Accounts', 'Models', 'Model servers']) {
+    await page.getByRole('tab', { name: tab, exact: true }).click()
+    await page.getByRole('tabpanel').locator('li').first().waitFor()
+    await look(page, `admin-${tab.toLowerCase().replace(' ', '-')}`)
+  }
+})
+
+await check('light suits it too', async () => {
+  await page.emulateMedia({ colorScheme: 'light' })
+  for (const [path, name] of [['home', 'Hello, Ada'], ['characters', 'Characters'], ['draw', 'Draw'], ['library', 'Library'], ['admin', 'Admin']]) {
+    await to(path, name)
+    await look(page, `${path}-light`)
+  }
+})
+
+await check('keys are listed, and find the search', async () => {
+  await to('library', 'Library')
+  await page.locator('#main').focus()
+  await page.keyboard.press('?')
+  await page.getByRole('dialog', { name: 'Keys' }).waitFor()
+  await page.keyboard.press('Escape')
+  await page.keyboard.press('/')
+  assert.equal(await page.evaluate(() => document.activeElement.type), 'search')
+})
+
+await check('one signs out and in again', async () => {
+  await to('account', 'Account')
+  await page.getByText('No tokens yet.').waitFor()
+  await button('Sign out').click()
+  await heading('Sign in').waitFor()
+  await page.getByLabel('Mail address').fill('ada@example.com')
+  await page.getByLabel('Password', { exact: true }).fill('correct horse')
+  await button('Sign in').click()
+  await heading('Account').waitFor()
+})
+
+report()

@@ -147,7 +147,8 @@ export const words = {
     keep: 'Keep', kept: 'Kept in the library.', discard: 'Discard', discarded: 'Discarded.', useAll: 'Use these settings', vary: 'Vary', asReference: 'Begin with this',
     used: 'The settings are in the form.', download: 'Download', drop: 'Drop a picture to read its settings', noSettings: 'This file says nothing of how it was drawn.',
     cancel: 'Cancel', cancelled: 'Cancelled.', failed: 'Not drawn', open: (prompt: string) => `Open: ${prompt}`, inLibrary: 'In the library',
-    tooMuch: 'The settings are out of range.',
+    mask: 'Paint what may change', masked: 'Only the painted part changes.', unmask: 'Remove the mask', brush: 'Brush size', clear: 'Clear',
+    useMask: 'Use this mask', maskHint: 'Paint over what shall be drawn anew; the rest stays.',
   },
   library: {
     kept: 'Kept', workspace: 'Not kept yet', favourites: 'Favourites', search: 'Search by words', emptyTitle: 'Nothing kept yet',

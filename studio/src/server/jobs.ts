@@ -18,12 +18,14 @@ export interface DrawForm {
   character_id: string
   reference: string
   strength: number
+  /** Bright where the reference may change. */
+  mask: string
   prompt_syntax: string
 }
 
 export const EMPTY: DrawForm = {
   prompt: '', negative_prompt: '', model: '', size: '', steps: '', guidance_scale: '', scheduler: '', seed: '', locked: false, count: 1,
-  character_id: '', reference: '', strength: 0.5, prompt_syntax: 'plain',
+  character_id: '', reference: '', strength: 0.5, mask: '', prompt_syntax: 'plain',
 }
 
 export const SCHEDULERS = [
@@ -41,10 +43,22 @@ export async function draw(form: DrawForm): Promise<{ jobId: string; warnings?: 
     width, height, steps: number(form.steps), guidance_scale: number(form.guidance_scale), scheduler: form.scheduler || undefined,
     seed: form.locked ? number(form.seed) : undefined, image_count: form.count, character_id: form.character_id || undefined,
     reference_image_url: form.reference || undefined, reference_strength: form.reference ? form.strength : undefined,
-    prompt_syntax: form.prompt_syntax,
+    mask_image_url: (form.reference && form.mask) || undefined, prompt_syntax: form.prompt_syntax,
     // Words with a reference change it; without them it would be copied.
     ...(form.reference ? { metadata: { reference_mode: 'modify', skip_enhancement: true } } : {}),
   })
+}
+
+let base = ''
+
+/** Asks what the server puts before every negative prompt, so that a form does not say it twice. */
+export async function askBaseNegative(): Promise<void> {
+  base ||= (await call('get-negative-prompt', {})).baseNegativePrompt ?? ''
+}
+
+/** A negative prompt without what the server adds by itself. */
+function ownNegative(text: string): string {
+  return base && text.startsWith(base) ? text.slice(base.length).replace(/^,\s*/, '') : text
 }
 
 /** The form that draws a picture again, from what is known of it. */
@@ -56,7 +70,7 @@ export function formOf(settings: Record<string, any>, prompt: string, seed: numb
   const width = text('width')
   const height = text('height')
   return {
-    prompt, negative_prompt: text('negative_prompt'), model: model === 'sdxl' ? '' : model, size: width && height ? `${width}x${height}` : '',
+    prompt, negative_prompt: ownNegative(text('negative_prompt')), model: model === 'sdxl' ? '' : model, size: width && height ? `${width}x${height}` : '',
     steps: text('steps', 'num_inference_steps'), guidance_scale: text('guidance_scale'), scheduler: text('scheduler'), seed: seed === null ? '' : String(seed), locked: seed !== null,
   }
 }

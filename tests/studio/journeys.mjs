@@ -155,6 +155,30 @@ await check('the moment is drawn', async () => {
   await look(page, 'chat-picture')
 })
 
+await check('a chat of another program comes in', async () => {
+  await page.locator('header a.who').click()
+  await page.getByRole('tab', { name: 'Chats' }).click()
+  const lines = [{ user_name: 'Ada', character_name: 'Mira' }, { name: 'Ada', is_user: true, mes: 'Hello over there' }, { name: 'Mira', is_user: false, mes: 'From another program.' }]
+  const buffer = Buffer.from(lines.map((line) => JSON.stringify(line)).join('\n'))
+  await page.locator('[role=tabpanel] input[type=file]').setInputFiles({ name: 'old.jsonl', mimeType: 'application/json', buffer })
+  await page.getByText('From another program.').waitFor()
+  await look(page, 'chat-imported')
+})
+
+await check('what is said in one window comes to another by itself', async () => {
+  const other = await page.context().newPage()
+  await other.goto(page.url())
+  await other.getByText('From another program.').waitFor()
+  const { realtime } = await (await fetch(`${process.env.PLAYHOUSE_URL}/studio/config.json`)).json()
+  assert.equal(await other.getByText('News are asked for every few seconds.').count(), realtime ? 0 : 1, 'it says whether it asks')
+  await composer.fill('Do you hear me in both?')
+  await composer.press('Enter')
+  await other.getByText('Do you hear me in both?').waitFor()
+  await replied()
+  await other.getByText('word 39').first().waitFor()
+  await other.close()
+})
+
 await check('a picture is drawn from the first screen, kept, found, and drawn again', async () => {
   await to('home', 'Hello, Ada')
   await look(page, 'home')

@@ -113,16 +113,15 @@ export async function exportChat(id: string): Promise<Blob> {
   return answer.blob()
 }
 
-/** Brings in a chat file of SillyTavern for a character. */
+/** Brings in a chat file of SillyTavern for a character; the chat's id. */
 export async function importChat(characterId: string, file: File): Promise<string> {
-  const answer = await fetch(`/functions/v1/import-chat?character_id=${characterId}`, {
+  const answer = await fetch(`/functions/v1/import-chat?characterId=${characterId}`, {
     method: 'POST',
     headers: await headers({ 'Content-Type': 'application/octet-stream' }),
     body: file,
   })
   if (!answer.ok) throw await refusal(answer)
-  const { conversation_id, conversationId } = await answer.json()
-  return conversation_id ?? conversationId
+  return (await answer.json()).conversationId
 }
 
 /** Draws a scene of a chat; false where the picture cannot be kept with the chat and lands in the workspace alone. */

@@ -6,7 +6,7 @@ const ASK_EVERY_MS = 4000
 
 class Live {
   /** `on`: the server says what changes; `asking`: we ask from time to time; `away`: it does not answer. */
-  state = $state<'on' | 'asking' | 'away'>('asking')
+  state = $state<'on' | 'asking' | 'away'>('on')
 }
 
 export const live = new Live()
@@ -20,22 +20,28 @@ let names = 0
 export function watch(table: string, filter: string | undefined, changed: () => void): () => void {
   let channel: RealtimeChannel | undefined
   let isOn = false
+  let isOver = false
+  const say = () => {
+    if (live.state !== 'away') live.state = isOn ? 'on' : 'asking'
+  }
   if (settings.realtime) {
     channel = db
       .channel(`${table}-${names++}`)
       .on('postgres_changes', { event: '*', schema: 'public', table, filter } as any, changed)
       .subscribe((status) => {
+        if (isOver) return
         const was = isOn
         isOn = status === 'SUBSCRIBED'
-        if (live.state !== 'away') live.state = isOn ? 'on' : 'asking'
+        say()
         // What happened while the socket was down is asked for once.
         if (isOn && !was) changed()
       })
-  }
+  } else say()
   const timer = setInterval(() => {
     if (!isOn && !document.hidden) changed()
   }, ASK_EVERY_MS)
   return () => {
+    isOver = true
     clearInterval(timer)
     if (channel) void db.removeChannel(channel)
   }
@@ -48,7 +54,7 @@ export function watchServer(back: () => void): void {
     try {
       await fetch('/auth/v1/health', { cache: 'no-store', signal: AbortSignal.timeout(5000) })
       if (live.state === 'away') {
-        live.state = 'asking'
+        live.state = 'on'
         back()
       }
       failures = 0

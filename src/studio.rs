@@ -74,7 +74,7 @@ async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
     response
 }
 
-/// Anybody may know this: it is what a client needs before somebody signs in.
+/// Public: what a client needs before it has an account.
 async fn configuration(State(app): State<App>) -> Response {
     let known: Document = json!({
         "anon_key": app.keys.anon_key(),

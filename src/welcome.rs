@@ -32,7 +32,7 @@ impl Welcome {
             Some(token) => {
                 let address = format!("{page}#/welcome?token={token}");
                 tracing::info!(
-                    "there is no administrator yet; whoever opens this address becomes it: {address}"
+                    "there is no administrator yet: open this address to become the first one: {address}"
                 );
                 address
             }

@@ -89,7 +89,7 @@ fn the_page_is_a_page_and_apis_stay_apis() {
 }
 
 #[test]
-fn whoever_reads_the_log_becomes_the_administrator_once() {
+fn the_reader_of_the_log_becomes_the_administrator_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let first = start(folder.path(), "127.0.0.1:0", "first");
     let old = token_in(&folder.path().join("first")).expect("an address in the log");

@@ -1,4 +1,4 @@
-//! Making the first administrator: whoever started the server, before anybody else has that role.
+//! Making the first administrator: for the operator who started the server, while no account has that role.
 
 use models::{Aggregate, Claims, Row, Value, schema};
 use store::query::{Limits, Query, Reader};

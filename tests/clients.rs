@@ -7,6 +7,9 @@ use std::process::Command;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use common::Server;
 
+/// Life of a token where its end is waited for, in seconds.
+const TOKEN_S: &str = "12";
+
 fn run(server: &Server, program: &str, script: &str) {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
     let status = Command::new(program)
@@ -15,6 +18,7 @@ fn run(server: &Server, program: &str, script: &str) {
         .env("PLAYHOUSE_URL", &server.url)
         .env("PLAYHOUSE_ANON_KEY", &server.anon)
         .env("PLAYHOUSE_SERVICE_KEY", &server.service)
+        .env("PLAYHOUSE_TOKEN_S", TOKEN_S)
         .status();
     assert!(status.as_ref().is_ok_and(|status| status.success()), "{program} {script}: {status:?}");
 }
@@ -33,8 +37,16 @@ fn the_official_clients_work_unmodified() {
     run(&server, "node", "storage.mjs");
     run(&server, ".venv/bin/python", "storage.py");
     run(&server, "node", "pictures.mjs");
+    run(&server, "node", "realtime.mjs");
+    run(&server, ".venv/bin/python", "realtime_v1.py");
     run(&server, "node", "replay.mjs");
     assert_eq!(server.check()["faults"], 0);
+
+    // Tokens that end while a socket is open.
+    let folder = tempfile::tempdir().expect("a folder");
+    let short = Server::start(folder.path(), &[("PLAYHOUSE_ACCESS_TOKEN_S", TOKEN_S)]);
+    run(&short, "node", "realtime_tokens.mjs");
+    run(&short, ".venv/bin/python", "realtime_tokens_v1.py");
 
     // The same with tokens that clients verify by themselves, from the published key.
     let folder = tempfile::tempdir().expect("a folder");

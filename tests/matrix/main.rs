@@ -9,7 +9,10 @@ mod document;
 mod foreign_names;
 mod policy;
 mod reads;
+mod realtime;
 mod rows;
+#[path = "../socket/mod.rs"]
+mod socket;
 mod speak;
 mod writes;
 
@@ -60,6 +63,10 @@ fn every_table_obeys_the_document_for_every_role_and_verb() {
             reads::check(stage.clone(), world.clone(), position)
         })
         .await;
+        let (heard, differences) =
+            realtime::check(stage.clone(), world.clone(), &server.url, &server.anon).await;
+        checked += heard;
+        wrong.extend(differences);
         checked += speak::each(stage.tables.len(), &mut wrong, |position| {
             writes::check(stage.clone(), chosen.clone(), position)
         })

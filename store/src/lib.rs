@@ -5,6 +5,7 @@
 
 pub mod backup;
 pub mod blob;
+mod build;
 mod catalog;
 pub mod check;
 mod codec;

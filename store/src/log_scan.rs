@@ -17,9 +17,12 @@ pub(crate) const SEGMENT_HEADER_BYTES: usize = 20;
 /// A checksum, a kind and three numbers of up to nine bytes.
 const MESSAGE_HEADER_BYTES_MAX: usize = 32;
 
+pub(crate) const CAP: u8 = 2;
 const FREE: u8 = 4;
-const NODE: u8 = 8;
-const NODE_FILE: u8 = 9;
+pub(crate) const COUNTER: u8 = 5;
+pub(crate) const META: u8 = 6;
+pub(crate) const NODE: u8 = 8;
+pub(crate) const NODE_FILE: u8 = 9;
 const CHANGE: u8 = 10;
 const CHANGE_FILE: u8 = 11;
 
@@ -94,7 +97,7 @@ impl LogScan {
                 self.pages.entry(whole.page).or_default().insert(place, message);
             }
             at += whole.header_len + whole.len;
-            if whole.kind == 2 {
+            if whole.kind == CAP {
                 // The rest is filled up.
                 break;
             }

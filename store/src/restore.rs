@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::backup::{MAGIC, MANIFEST, Manifest, PAIRS, SECRETS};
 use crate::blob::{BlobHash, BlobStore, BlobWriter, Condition};
+use crate::build::Builder;
 use crate::error::StoreError;
 use crate::flush::ACKNOWLEDGED;
 use crate::free_space::FreeSpace;
@@ -112,22 +113,9 @@ fn verify(backup: &Path, manifest: &Manifest) -> Result<(Vec<BlobHash>, Option<V
 }
 
 fn restore_pairs(pairs: &Path, engine: &Path) -> Result<(), StoreError> {
-    let db = sled::Config::new().path(engine).flush_every_ms(None).open()?;
-    let tree = db.open_tree("rows")?;
-    let mut batch = sled::Batch::default();
-    let mut in_batch = 0;
-    for_each_pair(pairs, &mut |key, value| {
-        batch.insert(key, value);
-        in_batch += 1;
-        if in_batch == 1000 {
-            in_batch = 0;
-            tree.apply_batch(std::mem::take(&mut batch))?;
-        }
-        Ok(())
-    })?;
-    tree.apply_batch(batch)?;
-    db.flush()?;
-    Ok(())
+    let mut builder = Builder::create(engine)?;
+    for_each_pair(pairs, &mut |key, value| builder.add(key, value))?;
+    builder.finish()
 }
 
 fn restore_blobs(from: &BlobStore, to: &Path, hashes: &[BlobHash]) -> Result<(), StoreError> {

@@ -13,6 +13,7 @@ use crate::keys;
 use crate::options::OpenOptions;
 use crate::reserve::{Ballast, LogSpace, PAGES_BYTES};
 use crate::snapshot::Taps;
+use crate::usage::Tally;
 
 /// What the last commit left; held while a transaction decides, so that what it reads stays true.
 #[derive(Debug, Default)]
@@ -92,6 +93,10 @@ pub(crate) struct Core {
     pub ballast: Ballast,
     pub data: PathBuf,
     pub options: OpenOptions,
+    /// How much is kept.
+    pub tally: Tally,
+    /// Held while the store is compacted.
+    pub compacting: Mutex<()>,
     failure: Mutex<Option<Failure>>,
 }
 
@@ -115,6 +120,8 @@ impl Core {
             ballast: Ballast::new(data),
             data: data.to_path_buf(),
             options: options.clone(),
+            tally: Tally::default(),
+            compacting: Mutex::default(),
             failure: Mutex::default(),
         };
         Ok(core)

@@ -91,6 +91,8 @@ pub(crate) fn write(tree: &sled::Tree, tables: &[TableIds]) -> Result<Vec<Digest
 /// Counts the pairs of one moment and compares.
 pub(crate) struct Audit<'i> {
     ids: &'i [TableIds],
+    /// Positions of the tables by their numbers.
+    positions: Vec<Option<usize>>,
     found: Vec<Digest>,
     noted: Vec<Digest>,
     is_noted: bool,
@@ -99,15 +101,37 @@ pub(crate) struct Audit<'i> {
 impl<'i> Audit<'i> {
     pub fn new(ids: &'i [TableIds]) -> Audit<'i> {
         let none = vec![Digest::default(); ids.len()];
-        Audit { ids, found: none.clone(), noted: none, is_noted: false }
+        let mut positions = Vec::new();
+        for (position, ids) in ids.iter().enumerate() {
+            let number = usize::from(ids.id);
+            if positions.len() <= number {
+                positions.resize(number + 1, None);
+            }
+            positions[number] = Some(position);
+        }
+        Audit { ids, positions, found: none.clone(), noted: none, is_noted: false }
+    }
+
+    /// The position of the table with a number.
+    pub fn table_of(&self, number: u16) -> Option<usize> {
+        *self.positions.get(usize::from(number))?
+    }
+
+    /// Takes in what another one saw of the same moment.
+    pub fn add(&mut self, other: &Audit) {
+        for table in 0..self.ids.len() {
+            self.found[table] = self.found[table].plus(other.found[table]);
+            // One of the two saw what is noted.
+            self.noted[table] = self.noted[table].plus(other.noted[table]);
+        }
+        self.is_noted |= other.is_noted;
     }
 
     /// Takes a pair in.
     pub fn see(&mut self, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        let table_of = |id: u16| self.ids.iter().position(|ids| ids.id == id);
-        if let Some(table) = keys::table_of_row(key).and_then(table_of) {
+        if let Some(table) = keys::table_of_row(key).and_then(|number| self.table_of(number)) {
             self.found[table].add(key, value);
-        } else if let Some(table) = keys::table_of_digest(key).and_then(table_of) {
+        } else if let Some(table) = keys::table_of_digest(key).and_then(|number| self.table_of(number)) {
             self.noted[table] = Digest::from_bytes(value)?;
         } else {
             self.is_noted |= key == keys::DIGESTED;

@@ -18,6 +18,7 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tokio::sync::oneshot;
 
 use crate::commit::Commit;
+use crate::compact::{Exchange, exchange};
 use crate::core::{Core, Failure};
 use crate::engine::Live;
 use crate::error::StoreError;
@@ -42,6 +43,8 @@ pub(crate) struct Waiting {
 /// What the thread is woken for.
 enum Work {
     Commit(Waiting),
+    /// A new engine takes the place of the old one.
+    Exchange(Box<Exchange>),
     /// Something failed, or may work again.
     Look,
 }
@@ -127,6 +130,13 @@ impl Flusher {
         }
     }
 
+    /// Lets a new engine take the place of the old one, between two flushes.
+    pub fn exchange(&self, exchange: Exchange) {
+        if let Some(sender) = &self.sender {
+            let _ = sender.send(Work::Exchange(Box::new(exchange)));
+        }
+    }
+
     /// Flushes so far.
     pub fn flushes(&self) -> u64 {
         self.state.flushes.load(Ordering::Relaxed)
@@ -162,14 +172,14 @@ fn run(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let is_idle = first.is_none();
-        let group: Vec<Waiting> = first
-            .into_iter()
-            .chain(receiver.try_iter())
-            .filter_map(|work| match work {
-                Work::Commit(waiting) => Some(waiting),
-                Work::Look => None,
-            })
-            .collect();
+        let (mut group, mut new) = (Vec::new(), None);
+        for work in first.into_iter().chain(receiver.try_iter()) {
+            match work {
+                Work::Commit(waiting) => group.push(waiting),
+                Work::Exchange(exchange) => new = Some(exchange),
+                Work::Look => {}
+            }
+        }
         if let Some((live, _)) = &files.engine {
             core.look_at(live);
         }
@@ -178,6 +188,9 @@ fn run(
         }
         if !group.is_empty() {
             flush_group(core, files, group, listeners, state);
+        }
+        if let Some(new) = new {
+            exchange(core, files, *new);
         }
         if core.failure().is_some_and(|failure| failure.may_recover) {
             recover(core, files);

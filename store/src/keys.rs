@@ -70,6 +70,13 @@ pub(crate) fn table_of_digest(key: &[u8]) -> Option<u16> {
     key.strip_prefix(DIGEST)?.try_into().ok().map(u16::from_be_bytes)
 }
 
+/// The table, and the index or 0, of a row or index entry that lies here.
+pub(crate) fn table_and_index(key: &[u8]) -> Option<(u16, u16)> {
+    let (table, rest) = key.split_first_chunk::<2>()?;
+    let index = rest.first_chunk::<2>()?;
+    (*table < BLOB_TABLE).then(|| (u16::from_be_bytes(*table), u16::from_be_bytes(*index)))
+}
+
 /// The table of a row that lies here.
 pub(crate) fn table_of_row(key: &[u8]) -> Option<u16> {
     let (table, rest) = key.split_first_chunk::<2>()?;
@@ -149,6 +156,9 @@ pub(crate) fn index_entry(ids: &TableIds, index: usize, fields: &[u8], primary_k
     key.extend_from_slice(primary_key);
     key
 }
+
+/// Bytes of the value of an index entry.
+pub(crate) const INDEX_VALUE_BYTES: usize = 2;
 
 /// The value of an index entry: where its primary key begins, counted from the end.
 pub(crate) fn index_value(primary_key: &[u8]) -> Vec<u8> {

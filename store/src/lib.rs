@@ -10,6 +10,7 @@ mod catalog;
 pub mod check;
 mod codec;
 mod commit;
+pub mod compact;
 mod constraint;
 mod core;
 pub mod crash;
@@ -39,9 +40,12 @@ pub mod salvage;
 pub mod shares;
 mod snapshot;
 mod source;
+mod survey;
 mod transaction;
+mod usage;
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -57,6 +61,7 @@ pub use options::{OpenOptions, Opened};
 pub use read::{Reads, Removed};
 pub use row_bytes::decodes;
 pub use transaction::{Event, Transaction, Triggers};
+pub use usage::Usage;
 
 /// The store of one data folder. Clones share it.
 #[derive(Clone)]
@@ -179,6 +184,7 @@ impl Store {
             changes: RefCell::default(),
             constraints: RefCell::default(),
             digests: RefCell::default(),
+            grown: RefCell::default(),
             purging: Cell::new(false),
             undone: Cell::new(false),
             claims,
@@ -195,6 +201,7 @@ impl Store {
         }
         let changes = transaction.changes.take();
         let (number, digests) = self.number(&head, &transaction);
+        let grown = transaction.grown.take();
         let Transaction { overlay, .. } = transaction;
         // Those who delete may make room again.
         let deletes = changes.iter().any(|change| change.command == Command::Delete);
@@ -205,7 +212,7 @@ impl Store {
         self.inner.blobs.write_waiting(|hash| overlay.puts_any(keys::blob_uses(hash)))?;
         let pending = overlay.pending.take();
         let keys = pending.keys().cloned().collect();
-        if let Err(error) = self.apply(&overlay.live, pending, number) {
+        if let Err(error) = self.apply(&overlay.live, pending, number, grown) {
             // What the engine made of the batch is not known.
             let failure = core::Failure::of_engine(&overlay.live, &error);
             core.fail(failure.clone());
@@ -244,7 +251,13 @@ impl Store {
         (number, digests.collect())
     }
 
-    fn apply(&self, live: &engine::Live, pending: source::Pending, number: u64) -> Result<(), StoreError> {
+    fn apply(
+        &self,
+        live: &engine::Live,
+        pending: source::Pending,
+        number: u64,
+        grown: BTreeMap<models::TableId, i64>,
+    ) -> Result<(), StoreError> {
         let mut taps = self.inner.core.taps();
         taps.keep_old(&live.tree, pending.keys())?;
         let mut batch = sled::Batch::default();
@@ -257,6 +270,7 @@ impl Store {
         crash::point("before_apply");
         live.tree.apply_batch(batch).map_err(|error| live.noted(error))?;
         self.inner.core.commits.store(number, Ordering::Relaxed);
+        self.inner.core.tally.add(grown);
         crash::point("after_apply");
         Ok(())
     }

@@ -7,7 +7,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FallocateFlags;
 
@@ -29,7 +29,7 @@ const PAIRS_FACTOR: u64 = 3;
 /// The space that the engine's log grows into.
 #[derive(Debug)]
 pub(crate) struct LogSpace {
-    file: File,
+    file: Mutex<Arc<File>>,
     state: Mutex<Ahead>,
 }
 
@@ -49,16 +49,28 @@ struct Ahead {
 impl LogSpace {
     /// For the engine's log. The engine is open already: it may have shortened the file.
     pub fn open(log: &Path) -> Result<LogSpace, StoreError> {
-        let file = File::options().read(true).write(true).open(log).map_err(StoreError::io(log))?;
+        let file = Mutex::new(open(log)?);
         let state = Ahead { len: 0, promised: 0, end: 0, is_supported: true, is_short: false };
         let space = LogSpace { file, state: Mutex::new(state) };
         space.flushed();
         Ok(space)
     }
 
+    /// Goes on with another log, which the engine has opened in the place of the old one.
+    pub fn follow(&self, log: &Path) -> Result<(), StoreError> {
+        let file = open(log)?;
+        *self.file.lock().unwrap_or_else(PoisonError::into_inner) = file;
+        {
+            let mut ahead = self.state();
+            (ahead.len, ahead.end) = (0, 0);
+        }
+        self.flushed();
+        Ok(())
+    }
+
     /// Our own handle of the log.
-    pub fn file(&self) -> &File {
-        &self.file
+    pub fn file(&self) -> Arc<File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn state(&self) -> MutexGuard<'_, Ahead> {
@@ -79,7 +91,7 @@ impl LogSpace {
     /// Takes note that the log was flushed, and allocates again.
     pub fn flushed(&self) {
         let mut ahead = self.state();
-        let len = self.file.metadata().map_or(ahead.len, |metadata| metadata.len());
+        let len = self.file().metadata().map_or(ahead.len, |metadata| metadata.len());
         if len < ahead.len {
             // What lay behind the new end went with the old one.
             ahead.end = len;
@@ -102,7 +114,7 @@ impl LogSpace {
             return true;
         }
         let end = wanted.max(ahead.len + AHEAD_BYTES);
-        match rustix::fs::fallocate(&self.file, FallocateFlags::KEEP_SIZE, ahead.len, end - ahead.len) {
+        match rustix::fs::fallocate(&self.file(), FallocateFlags::KEEP_SIZE, ahead.len, end - ahead.len) {
             Ok(()) => ahead.end = end,
             Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => {
                 ahead.is_short = true;
@@ -122,10 +134,16 @@ impl LogSpace {
     ///
     /// Only for an engine that failed: it reads these zeros as the end of its log.
     pub fn fill_segment(&self) -> std::io::Result<()> {
-        let len = self.file.metadata()?.len();
+        let file = self.file();
+        let len = file.metadata()?.len();
         let end = len.next_multiple_of(SEGMENT_BYTES);
-        self.file.write_all_at(&vec![0; usize::try_from(end - len).unwrap_or(0)], len)
+        file.write_all_at(&vec![0; usize::try_from(end - len).unwrap_or(0)], len)
     }
+}
+
+fn open(log: &Path) -> Result<Arc<File>, StoreError> {
+    let file = File::options().read(true).write(true).open(log).map_err(StoreError::io(log))?;
+    Ok(Arc::new(file))
 }
 
 /// A file of zeros that is given up when the disk has no room left.

@@ -11,7 +11,7 @@ use crate::build::Builder;
 use crate::error::StoreError;
 use crate::flush::ACKNOWLEDGED;
 use crate::free_space::FreeSpace;
-use crate::{folder, keys};
+use crate::{Store, folder, keys};
 
 /// Longest key or value in a backup, so that a damaged length cannot ask for all memory.
 const FIELD_BYTES_MAX: u32 = 16 << 20;
@@ -22,7 +22,7 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 /// Writes a backup into the data folder `data`, which must hold no store.
 pub fn restore(backup: &Path, data: &Path) -> Result<Manifest, StoreError> {
     let tree = data.join("tree");
-    if tree.exists() {
+    if Store::exists(data) {
         return Err(StoreError::Open(format!(
             "{} already holds a store; restore into a new folder",
             data.display()

@@ -4,7 +4,7 @@
 //! [`Tap`]; so the pairs show the store exactly as it was when the reading began, and a writer never waits for more than
 //! its own few pairs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
@@ -29,6 +29,8 @@ pub(crate) struct Taps {
     taps: BTreeMap<u64, Tap>,
     /// Those of them whose blobs must stay.
     keeping_blobs: Vec<u64>,
+    /// What commits changed since a compaction began.
+    noted: Option<BTreeSet<Vec<u8>>>,
 }
 
 impl Taps {
@@ -38,6 +40,9 @@ impl Taps {
         tree: &sled::Tree,
         keys: impl Iterator<Item = &'k Vec<u8>> + Clone,
     ) -> Result<(), StoreError> {
+        if let Some(noted) = &mut self.noted {
+            noted.extend(keys.clone().cloned());
+        }
         for tap in self.taps.values_mut() {
             for key in keys.clone().filter(|key| **key > tap.read_to) {
                 if !tap.old.contains_key(key) {
@@ -48,10 +53,26 @@ impl Taps {
         Ok(())
     }
 
+    /// Takes note of what is changed from now on.
+    pub fn note_changes(&mut self) {
+        self.noted = Some(BTreeSet::new());
+    }
+
+    /// What was changed since this was asked last.
+    pub fn take_noted(&mut self) -> Result<BTreeSet<Vec<u8>>, StoreError> {
+        self.noted.as_mut().map(std::mem::take).ok_or_else(opened_again)
+    }
+
+    /// Takes note of changes no more.
+    pub fn stop_noting(&mut self) {
+        self.noted = None;
+    }
+
     /// Ends every reading: the next step of each is an error.
     pub fn forget_all(&mut self) {
         self.taps.clear();
         self.keeping_blobs.clear();
+        self.noted = None;
     }
 
     /// Whether no blob may be removed.
@@ -66,6 +87,8 @@ pub(crate) struct Snapshot<'c> {
     tap: u64,
     /// The last commit before it.
     pub commit: u64,
+    /// What the commits up to it had added to each table since the start.
+    pub mark: Vec<i64>,
 }
 
 impl<'c> Snapshot<'c> {
@@ -75,7 +98,8 @@ impl<'c> Snapshot<'c> {
         let tap = taps.next;
         taps.next += 1;
         taps.taps.insert(tap, Tap { read_to: Vec::new(), old: BTreeMap::new() });
-        Ok(Snapshot { core, tap, commit: core.commits.load(Ordering::Relaxed) })
+        let commit = core.commits.load(Ordering::Relaxed);
+        Ok(Snapshot { core, tap, commit, mark: core.tally.mark() })
     }
 
     /// The same, and no blob is removed until it ends; one at a time.
@@ -96,12 +120,20 @@ impl<'c> Snapshot<'c> {
         &self,
         visit: &mut dyn FnMut(PendingPair) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        self.each_step(&mut |step| step.into_iter().try_for_each(&mut *visit))
+    }
+
+    /// The same, several pairs at a time.
+    pub fn each_step(
+        &self,
+        visit: &mut dyn FnMut(Vec<PendingPair>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let mut cursor: Vec<u8> = Vec::new();
         loop {
             let step = self.next_step(&cursor)?;
             let Some(last) = step.last() else { return Ok(()) };
             cursor = last.0.clone();
-            step.into_iter().try_for_each(&mut *visit)?;
+            visit(step)?;
         }
     }
 
@@ -111,7 +143,7 @@ impl<'c> Snapshot<'c> {
         // The lock keeps commits from being applied while these few pairs are read and marked as read.
         let mut taps = self.core.taps();
         let Some(tap) = taps.taps.get_mut(&self.tap) else {
-            return Err(StoreError::Open("the engine was opened again meanwhile; begin anew".into()));
+            return Err(opened_again());
         };
         let after = (Bound::Excluded(cursor.to_vec()), Bound::Unbounded);
         let mut step: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
@@ -132,6 +164,10 @@ impl<'c> Snapshot<'c> {
         }
         Ok(step.into_iter().collect())
     }
+}
+
+fn opened_again() -> StoreError {
+    StoreError::Open("the engine was opened again meanwhile; begin anew".into())
 }
 
 impl Drop for Snapshot<'_> {

@@ -55,6 +55,8 @@ pub struct Transaction<'s> {
     pub(crate) constraints: RefCell<constraint::Deferred>,
     /// What it changes about the rows of each table.
     pub(crate) digests: RefCell<BTreeMap<TableId, Digest>>,
+    /// By how many bytes it makes the rows and index entries of each table more.
+    pub(crate) grown: RefCell<BTreeMap<TableId, i64>>,
     /// While set, references that would forbid a deletion are given up instead.
     pub(crate) purging: Cell<bool>,
     /// Set when the decision is only tried.
@@ -303,10 +305,12 @@ impl<'s> Transaction<'s> {
             let new_fields = keys::index_fields(table, index, row);
             let old_fields = old.map_or_else(Vec::new, |old| keys::index_fields(table, index, old));
             for fields in old_fields.iter().filter(|fields| !new_fields.contains(fields)) {
-                self.overlay.remove(keys::index_entry(ids, position, fields, key));
+                self.remove_entry(table, keys::index_entry(ids, position, fields, key));
             }
             for fields in new_fields.iter().filter(|fields| !old_fields.contains(fields)) {
-                self.overlay.put(keys::index_entry(ids, position, fields, key), keys::index_value(key));
+                let (entry, value) = (keys::index_entry(ids, position, fields, key), keys::index_value(key));
+                self.grow(table, (entry.len() + value.len()) as i64);
+                self.overlay.put(entry, value);
             }
         }
         Ok(())
@@ -330,6 +334,17 @@ impl<'s> Transaction<'s> {
         let digest = digests.entry(table.id).or_default();
         before.into_iter().for_each(|bytes| digest.remove(key, bytes));
         after.into_iter().for_each(|bytes| digest.add(key, bytes));
+        let len = |bytes: Option<&[u8]>| bytes.map_or(0, |bytes| (key.len() + bytes.len()) as i64);
+        self.grow(table, len(after) - len(before));
+    }
+
+    fn grow(&self, table: &TableInfo, bytes: i64) {
+        *self.grown.borrow_mut().entry(table.id).or_default() += bytes;
+    }
+
+    fn remove_entry(&self, table: &TableInfo, entry: Vec<u8>) {
+        self.grow(table, -((entry.len() + keys::INDEX_VALUE_BYTES) as i64));
+        self.overlay.remove(entry);
     }
 
     fn remove_row(&self, table: &TableInfo, row: &Row, key: &[u8]) -> Result<(), StoreError> {
@@ -345,7 +360,7 @@ impl<'s> Transaction<'s> {
         }
         for (position, index) in table.indexes.iter().enumerate() {
             for fields in keys::index_fields(table, index, row) {
-                self.overlay.remove(keys::index_entry(ids, position, &fields, key));
+                self.remove_entry(table, keys::index_entry(ids, position, &fields, key));
             }
         }
         self.count(table, &stored_key, stored.as_deref(), None);

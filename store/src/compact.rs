@@ -1,0 +1,358 @@
+//! Writing the engine's files anew, so that they take little more than what is kept.
+//!
+//! The engine uses the places of replaced pages again but gives few of them back, and where rows come and go it may take
+//! ten times what is kept. So all pairs of one moment are copied into a new engine (`build.rs`), while reads and writes go
+//! on; all of it is read back and compared with what was committed; what changed meanwhile follows; and then, in a
+//! moment in which nothing is decided, the new folder takes the place of the old one.
+//!
+//! The old folder stays until the new one is in its place, whole and synced. A crash before that leaves the old store,
+//! one after it the new: `settle` puts right what lies between.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, TryLockError, Weak};
+use std::time::{Duration, Instant};
+
+use models::schema;
+use tokio::sync::oneshot;
+
+use crate::build::Builder;
+use crate::core::{Core, Failure, Head, tree_folder};
+use crate::digest::Audit;
+use crate::engine::Live;
+use crate::error::StoreError;
+use crate::flush::Files;
+use crate::options::{OpenOptions, Opened};
+use crate::page_files::PageFiles;
+use crate::snapshot::Snapshot;
+use crate::source::PendingPair;
+use crate::usage::{Usage, used_bytes};
+use crate::{Inner, Store, folder};
+
+/// The new engine in the making, and the old one until it is removed.
+const COMPACTING: &str = "tree.compacting";
+const REPLACED: &str = "tree.replaced";
+/// Fewer changed pairs than this may wait for the moment in which nothing is decided.
+const CHANGES_LEFT: usize = 2_000;
+/// How often changes are caught up with; who writes faster than that has to wait a little then.
+const ROUNDS_MAX: usize = 20;
+/// How long those who read are waited for.
+const READERS_PATIENCE: Duration = Duration::from_secs(2);
+/// Memory for pages of the new engine, until it is opened for good.
+const CACHE_BYTES: u64 = 16 << 20;
+/// How often a store that serves looks whether it is time, and how long it rests after a compaction that failed.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+const REST: Duration = Duration::from_secs(600);
+/// Less than this is not worth the trouble.
+const SLACK_BYTES: u64 = 64 << 20;
+/// How many pairs lie between two reports.
+const PAIRS_PER_REPORT: u64 = 10_000;
+
+/// What a compaction did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Compacted {
+    /// Pairs copied.
+    pub pairs: u64,
+    /// What the engine's files took before.
+    pub before_bytes: u64,
+    /// What they take now.
+    pub after_bytes: u64,
+}
+
+/// How far a compaction is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// So many pairs are copied.
+    Copied(u64),
+    /// So many of the copies are read back.
+    ReadBack(u64),
+}
+
+impl Usage {
+    /// Whether more than half of what the files take is of no use, beyond what is worth the trouble.
+    pub fn is_wasteful(&self) -> bool {
+        self.live_bytes.is_some_and(|live| self.used_bytes > live / 2 * 5 + SLACK_BYTES)
+    }
+}
+
+/// A new engine that is to take the place of the old one.
+pub(crate) struct Exchange {
+    new: Live,
+    done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+impl Store {
+    /// Writes the engine's files anew, while reads and writes go on. One that fails changes nothing.
+    ///
+    /// It needs as much free space as is kept.
+    pub fn compact(&self, report: &mut dyn FnMut(Progress)) -> Result<Compacted, StoreError> {
+        let core = &self.inner.core;
+        let _alone = match core.compacting.try_lock() {
+            Ok(alone) => alone,
+            Err(TryLockError::Poisoned(alone)) => alone.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Open("the store is being compacted already".into()));
+            }
+        };
+        self.writable()?;
+        let before_bytes = used_bytes(&core.data);
+        if !core.free_space.is_left_after(core.tally.sum().map_or(before_bytes, |live| live + live / 4)) {
+            return Err(StoreError::DiskFull);
+        }
+        let target = core.data.join(COMPACTING);
+        remove(&target)?;
+        let result = self.copy_and_exchange(&target, report);
+        core.taps().stop_noting();
+        let pairs = match result {
+            Ok(pairs) => pairs,
+            Err(error) => {
+                let _ = remove(&target);
+                return Err(error);
+            }
+        };
+        crate::crash::point("compact_before_removal");
+        remove(&core.data.join(REPLACED))?;
+        Ok(Compacted { pairs, before_bytes, after_bytes: used_bytes(&core.data) })
+    }
+
+    fn copy_and_exchange(&self, target: &Path, report: &mut dyn FnMut(Progress)) -> Result<u64, StoreError> {
+        let core = &self.inner.core;
+        // Before the moment that is copied, so that no change falls between the two.
+        core.taps().note_changes();
+        let pairs = copy(core, target, report)?;
+        crate::crash::point("compact_copied");
+        let options = OpenOptions { cache_bytes: CACHE_BYTES, ..core.options.clone() };
+        let new = Live::open(target, &options, &mut Opened::default())?;
+        read_back(core, &new, pairs, report)?;
+        for _ in 0..ROUNDS_MAX {
+            let changed = core.taps().take_noted()?;
+            let left = changed.len();
+            follow(&*core.engine.get()?, &new, &changed)?;
+            if left < CHANGES_LEFT {
+                break;
+            }
+        }
+        new.db.flush()?;
+        let (done, answer) = oneshot::channel();
+        self.inner.flusher.exchange(Exchange { new, done });
+        answer.blocking_recv().map_err(|_| StoreError::ReadOnly("the store is shutting down".into()))??;
+        Ok(pairs)
+    }
+
+    /// Compacts the store whenever that is worth the trouble, on a thread of its own, until the store is closed.
+    pub fn compact_in_background(&self) {
+        let store = Arc::downgrade(&self.inner);
+        let started = std::thread::Builder::new().name("compact".into()).spawn(move || watch(&store));
+        if let Err(error) = started {
+            tracing::error!(%error, "nothing gives unused space back while the server runs");
+        }
+    }
+}
+
+fn watch(store: &Weak<Inner>) {
+    let mut rests_until = Instant::now();
+    loop {
+        std::thread::sleep(LOOK_EVERY);
+        let Some(inner) = store.upgrade() else { return };
+        let store = Store { inner };
+        let usage = store.usage();
+        if Instant::now() < rests_until || !usage.is_wasteful() {
+            continue;
+        }
+        let started = Instant::now();
+        match store.compact(&mut |_| {}) {
+            Ok(done) => tracing::info!(
+                before_bytes = done.before_bytes,
+                after_bytes = done.after_bytes,
+                pairs = done.pairs,
+                seconds = started.elapsed().as_secs_f32(),
+                "wrote the store anew; unused space went back to the disk"
+            ),
+            Err(error) => {
+                rests_until = Instant::now() + REST;
+                tracing::warn!(
+                    %error,
+                    used_bytes = usage.used_bytes,
+                    live_bytes = usage.live_bytes,
+                    "the store takes more space than it needs and could not be written anew; it is tried again in \
+                     ten minutes, and `playhouse compact` does it while no server runs"
+                );
+            }
+        }
+    }
+}
+
+/// Copies all pairs of one moment, and says how many they are.
+fn copy(core: &Core, target: &Path, report: &mut dyn FnMut(Progress)) -> Result<u64, StoreError> {
+    folder::create_private(target)?;
+    let mut builder = Builder::create(target)?;
+    let mut pairs = 0;
+    Snapshot::begin(core)?.each(&mut |(key, value): PendingPair| {
+        let Some(value) = value else { return Ok(()) };
+        pairs += 1;
+        if pairs % PAIRS_PER_REPORT == 0 {
+            report(Progress::Copied(pairs));
+        }
+        builder.add(key, value)
+    })?;
+    builder.finish()?;
+    Ok(pairs)
+}
+
+/// Reads the copy and compares it with what was committed up to its moment, which it holds too.
+fn read_back(
+    core: &Core,
+    new: &Live,
+    pairs: u64,
+    report: &mut dyn FnMut(Progress),
+) -> Result<(), StoreError> {
+    let (mut audit, mut read) = (Audit::new(&core.ids), 0);
+    for pair in new.tree.iter() {
+        let (key, value) = pair?;
+        audit.see(&key, &value)?;
+        read += 1;
+        if read % PAIRS_PER_REPORT == 0 {
+            report(Progress::ReadBack(read));
+        }
+    }
+    let mut faults = audit.differences(schema());
+    if read != pairs {
+        faults.push(format!("{pairs} pairs were copied and {read} are there"));
+    }
+    if faults.is_empty() {
+        return Ok(());
+    }
+    Err(StoreError::Corrupt(format!("it is not compacted: {}", faults.join("; "))))
+}
+
+/// Brings changed pairs into the new engine.
+fn follow(old: &Live, new: &Live, changed: &BTreeSet<Vec<u8>>) -> Result<(), StoreError> {
+    let mut batch = sled::Batch::default();
+    for (count, key) in changed.iter().enumerate() {
+        match old.tree.get(key).map_err(|error| old.noted(error))? {
+            Some(value) => batch.insert(&key[..], value),
+            None => batch.remove(&key[..]),
+        }
+        if count % 500 == 499 {
+            new.tree.apply_batch(std::mem::take(&mut batch))?;
+        }
+    }
+    Ok(new.tree.apply_batch(batch)?)
+}
+
+/// Puts a new engine in the place of the old one; runs on the flush thread, which then flushes the new one.
+pub(crate) fn exchange(core: &Core, files: &mut Files, exchange: Exchange) {
+    let Exchange { new, done } = exchange;
+    // No decision is under way.
+    let mut head = core.lock();
+    let result = match core.failure() {
+        Some(failure) => Err(failure.into()),
+        None => prepare(core, new, &head).and_then(|()| swap(core, files)),
+    };
+    let result = result.and_then(|live| {
+        let new = Head::read(&live.tree, &core.ids)?;
+        core.resume(live, &mut head, new);
+        Ok(())
+    });
+    drop(head);
+    let _ = done.send(result);
+}
+
+/// Brings the last changes over and makes the new engine durable.
+fn prepare(core: &Core, new: Live, head: &Head) -> Result<(), StoreError> {
+    let changed = core.taps().take_noted()?;
+    follow(&*core.engine.get()?, &new, &changed)?;
+    new.db.flush()?;
+    if Head::number_in(&new.tree)? != head.number {
+        return Err(StoreError::Corrupt("it is not compacted: the copy ends at another commit".into()));
+    }
+    drop(new);
+    folder::sync_all_below(&core.data.join(COMPACTING))
+}
+
+/// Closes the old engine and opens the new one in its place, or the old one again.
+fn swap(core: &Core, files: &mut Files) -> Result<Arc<Live>, StoreError> {
+    let Some((live, pages)) = files.engine.take() else { return Err(StoreError::Closed) };
+    drop(live);
+    if !core.engine.close(READERS_PATIENCE) {
+        files.engine = Some((core.engine.get()?, pages));
+        return Err(StoreError::ReadOnly("somebody reads for long; it is not compacted now".into()));
+    }
+    crate::crash::point("compact_before_exchange");
+    let (tree, new, old) = (tree_folder(&core.data), core.data.join(COMPACTING), core.data.join(REPLACED));
+    let moved = rename(&tree, &old)
+        .and_then(|()| {
+            crate::crash::point("compact_between");
+            rename(&new, &tree)
+        })
+        .and_then(|()| folder::sync(&core.data));
+    crate::crash::point("compact_exchanged");
+    let opened = moved.and_then(|()| reopen(core, &tree));
+    let opened = opened.or_else(|error| {
+        // The old one is as it was.
+        if old.exists() {
+            if tree.exists() {
+                rename(&tree, &new)?;
+            }
+            rename(&old, &tree)?;
+        }
+        tracing::error!(%error, "the compacted store does not open; the old one serves on");
+        let (live, pages) = reopen(core, &tree)?;
+        files.engine = Some((live.clone(), pages));
+        core.engine.put(live);
+        Err(error)
+    });
+    match opened {
+        Ok((live, pages)) => {
+            files.engine = Some((live.clone(), pages));
+            Ok(live)
+        }
+        Err(error) => {
+            if files.engine.is_none() {
+                core.fail(Failure { is_full: false, may_recover: true, reason: error.to_string() });
+            }
+            Err(error)
+        }
+    }
+}
+
+fn reopen(core: &Core, tree: &Path) -> Result<(Arc<Live>, PageFiles), StoreError> {
+    let live = Arc::new(Live::open(tree, &core.options, &mut Opened::default())?);
+    core.log.follow(&tree.join("db"))?;
+    let pages = PageFiles::open(tree).map_err(StoreError::io(tree))?;
+    Ok((live, pages))
+}
+
+fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
+    fs::rename(from, to).map_err(StoreError::io(from))
+}
+
+fn remove(folder: &Path) -> Result<(), StoreError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        result => result.map_err(StoreError::io(folder)),
+    }
+}
+
+/// Whether a folder holds a store, also one whose engine was about to be exchanged.
+pub(crate) fn holds_store(data: &Path) -> bool {
+    tree_folder(data).is_dir() || data.join(REPLACED).is_dir()
+}
+
+/// Puts right what a crash left of a compaction, before the engine is opened.
+pub(crate) fn settle(data: &Path, opened: &mut Opened) -> Result<(), StoreError> {
+    let (tree, old) = (tree_folder(data), data.join(REPLACED));
+    if !tree.exists() && old.is_dir() {
+        rename(&old, &tree)?;
+        folder::sync(data)?;
+        opened.remarks.push("a compaction was interrupted; the store is as it was before".into());
+    }
+    for left in [COMPACTING, REPLACED] {
+        if data.join(left).is_dir() {
+            remove(&data.join(left))?;
+            opened.remarks.push(format!("removed {left}, which a compaction left"));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,221 @@
+//! One look at every pair of one moment, on several threads.
+//!
+//! What belongs together is compared by counts and sums: the index entries that the rows ask for against those that are
+//! there, the uses of blobs likewise, and the rows against what was committed. Only where these differ, or a row is
+//! suspect by itself, is it worth asking which (`check.rs`).
+
+use std::collections::{BTreeSet, HashSet};
+
+use crossbeam::channel::{Receiver, bounded};
+use models::{TableInfo, schema};
+
+use crate::digest::{Audit, Digest};
+use crate::error::StoreError;
+use crate::snapshot::Snapshot;
+use crate::source::PendingPair;
+use crate::transaction::named_blobs;
+use crate::{Store, codec, keys};
+
+/// Steps of pairs that wait for a thread.
+const STEPS_WAITING: usize = 8;
+/// References that a thread remembers to be good.
+const REMEMBERED_MAX: usize = 100_000;
+
+/// Entries by the position of their table and their index.
+type Entries = Vec<Vec<Digest>>;
+
+/// What was seen.
+pub(crate) struct Survey {
+    /// Rows and index entries.
+    pub rows: u64,
+    pub entries: u64,
+    /// Rows that are not what was committed, in words.
+    pub lost: Vec<String>,
+    /// Rows that are suspect by themselves: where they lie.
+    pub suspects: Vec<(usize, Vec<u8>)>,
+    /// Indexes that do not fit their rows, by table and position.
+    pub indexes: BTreeSet<(usize, usize)>,
+    /// Whether the noted uses of blobs fit what the rows name.
+    pub uses_fit: bool,
+}
+
+/// What one thread saw.
+struct Part<'i> {
+    audit: Audit<'i>,
+    rows: u64,
+    entries: u64,
+    bytes: Vec<u64>,
+    suspects: Vec<(usize, Vec<u8>)>,
+    asked_for: Entries,
+    found: Entries,
+    uses_asked_for: Digest,
+    uses_found: Digest,
+    good: HashSet<Vec<u8>>,
+}
+
+impl Store {
+    /// Looks at everything, on so many threads beside this one.
+    pub(crate) fn survey(&self, threads: usize) -> Result<Survey, StoreError> {
+        let snapshot = Snapshot::begin(&self.inner.core)?;
+        let (sender, receiver) = bounded::<Vec<PendingPair>>(STEPS_WAITING);
+        let parts = std::thread::scope(|scope| {
+            let workers: Vec<_> = (0..threads.max(1))
+                .map(|_| {
+                    let receiver = receiver.clone();
+                    scope.spawn(move || self.look_at(&receiver))
+                })
+                .collect();
+            drop(receiver);
+            // A thread that gave up hears no more; its error comes with its end.
+            let read = snapshot.each_step(&mut |step| {
+                let _ = sender.send(step);
+                Ok(())
+            });
+            drop(sender);
+            let ended = workers.into_iter().map(|worker| {
+                let stopped = || StoreError::Corrupt("looking the store over was broken off".into());
+                worker.join().map_err(|_| stopped())?
+            });
+            let parts = ended.collect::<Result<Vec<Part>, StoreError>>();
+            read.and(parts)
+        })?;
+        let mut parts = parts.into_iter();
+        let mut whole = parts.next().unwrap_or_else(|| self.nothing_seen());
+        parts.for_each(|part| whole.add(part));
+        self.inner.core.tally.learn(&whole.bytes, &snapshot.mark);
+        Ok(whole.judge())
+    }
+
+    fn nothing_seen(&self) -> Part<'_> {
+        let none =
+            || schema().tables.iter().map(|table| vec![Digest::default(); table.indexes.len()]).collect();
+        Part {
+            audit: Audit::new(&self.inner.ids),
+            rows: 0,
+            entries: 0,
+            bytes: vec![0; schema().tables.len()],
+            suspects: Vec::new(),
+            asked_for: none(),
+            found: none(),
+            uses_asked_for: Digest::default(),
+            uses_found: Digest::default(),
+            good: HashSet::new(),
+        }
+    }
+
+    fn look_at(&self, steps: &Receiver<Vec<PendingPair>>) -> Result<Part<'_>, StoreError> {
+        let mut part = self.nothing_seen();
+        for step in steps {
+            for (key, value) in step {
+                if let Some(value) = value {
+                    self.look_at_pair(&mut part, key, &value)?;
+                }
+            }
+        }
+        Ok(part)
+    }
+
+    fn look_at_pair(&self, part: &mut Part, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
+        part.audit.see(&key, value)?;
+        if key.starts_with(&keys::all_blob_uses()) {
+            part.uses_found.add(&key, &[]);
+            return Ok(());
+        }
+        let Some((number, index)) = keys::table_and_index(&key) else { return Ok(()) };
+        let Some(table) = part.audit.table_of(number) else { return Ok(()) };
+        part.bytes[table] += (key.len() + value.len()) as u64;
+        if index != 0 {
+            let ids = &self.inner.ids[table];
+            if let Some(position) = ids.indexes.iter().position(|id| *id == index) {
+                part.entries += 1;
+                part.found[table][position].add(&key, value);
+            }
+            return Ok(());
+        }
+        part.rows += 1;
+        if !self.is_sound(part, &schema().tables[table], &key, value)? {
+            part.suspects.push((table, key));
+        }
+        Ok(())
+    }
+
+    /// Whether a row reads and refers to what is there; takes note of what it asks for.
+    fn is_sound(
+        &self,
+        part: &mut Part,
+        table: &TableInfo,
+        key: &[u8],
+        bytes: &[u8],
+    ) -> Result<bool, StoreError> {
+        let ids = &self.inner.ids[table.id];
+        let Ok(spilled) = codec::spilled(bytes, table) else { return Ok(false) };
+        let Ok(row) = codec::decode(bytes, table, ids, &self.inner.blobs) else { return Ok(false) };
+        let primary_key = keys::primary_key(table, &row);
+        let mut is_sound = keys::row(ids, &primary_key) == key;
+        let value = keys::index_value(&primary_key);
+        for (position, index) in table.indexes.iter().enumerate() {
+            for fields in keys::index_fields(table, index, &row) {
+                let entry = keys::index_entry(ids, position, &fields, &primary_key);
+                part.asked_for[table.id][position].add(&entry, &value);
+            }
+        }
+        for relation in table.relations.iter().filter(|relation| relation.enforced) {
+            let value = &row[relation.column];
+            if value.is_null() {
+                continue;
+            }
+            let target = &self.inner.ids[relation.target];
+            let target = keys::row(target, &keys::primary_key_of(std::slice::from_ref(value)));
+            if part.good.contains(&target) {
+                continue;
+            }
+            if self.get(&target)?.is_none() {
+                is_sound = false;
+            } else if part.good.len() < REMEMBERED_MAX {
+                part.good.insert(target);
+            }
+        }
+        let mut blobs: BTreeSet<_> = named_blobs(table, &row).into_iter().collect();
+        blobs.extend(spilled.into_iter().map(|(_, hash)| hash));
+        for hash in blobs {
+            is_sound &= self.inner.blobs.exists(&hash);
+            part.uses_asked_for.add(&keys::blob_use(&hash, ids, &primary_key), &[]);
+        }
+        Ok(is_sound)
+    }
+}
+
+impl Part<'_> {
+    fn add(&mut self, other: Part) {
+        self.audit.add(&other.audit);
+        self.rows += other.rows;
+        self.entries += other.entries;
+        self.bytes.iter_mut().zip(other.bytes).for_each(|(bytes, more)| *bytes += more);
+        self.suspects.extend(other.suspects);
+        let add = |into: &mut Entries, from: Entries| {
+            let pairs = into.iter_mut().flatten().zip(from.into_iter().flatten());
+            pairs.for_each(|(digest, more)| *digest = digest.plus(more));
+        };
+        add(&mut self.asked_for, other.asked_for);
+        add(&mut self.found, other.found);
+        self.uses_asked_for = self.uses_asked_for.plus(other.uses_asked_for);
+        self.uses_found = self.uses_found.plus(other.uses_found);
+    }
+
+    fn judge(self) -> Survey {
+        let differ = |(table, (asked_for, found)): (usize, (&Vec<Digest>, &Vec<Digest>))| {
+            let positions = asked_for.iter().zip(found).enumerate();
+            let differ = positions.filter(|(_, (asked_for, found))| asked_for != found);
+            differ.map(|(position, _)| (table, position)).collect::<Vec<_>>()
+        };
+        let tables = self.asked_for.iter().zip(&self.found).enumerate();
+        Survey {
+            rows: self.rows,
+            entries: self.entries,
+            lost: self.audit.differences(schema()),
+            indexes: tables.flat_map(differ).collect(),
+            uses_fit: self.uses_asked_for == self.uses_found,
+            suspects: self.suspects,
+        }
+    }
+}

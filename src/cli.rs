@@ -14,6 +14,7 @@ use clap::{CommandFactory, Parser};
 use playhouse::config::Config;
 use serde_json::{Value as Json, json};
 use store::check::Contents;
+use store::compact::Progress;
 
 use arguments::{Cli, Command, ModelsCommand, ServeFlags, UserCommand};
 use configuration::{refuse_mistakes, require_models_dir, require_store};
@@ -74,6 +75,7 @@ pub fn run() -> Result<(), String> {
         }
         Command::Salvage { from, to } => salvage(&from, &to),
         Command::Check { quick } => check(&config, quick),
+        Command::Compact => compact(&config),
         Command::Models(models) => run_models(&config, models.command),
     }
 }
@@ -122,6 +124,20 @@ fn backup(config: &Config, target: &Path) -> Result<(), String> {
     let store = existing(config)?;
     let manifest = store.backup(&target).map_err(|error| error.to_string())?;
     print(&serde_json::to_value(&manifest).map_err(|error| error.to_string())?)
+}
+
+/// Writes the store anew, so that its files take no more than they must.
+fn compact(config: &Config) -> Result<(), String> {
+    let store = existing(config)?;
+    let mut report = |progress: Progress| match progress {
+        Progress::Copied(pairs) if pairs % 100_000 == 0 => eprintln!("copied {pairs} entries"),
+        Progress::ReadBack(pairs) if pairs % 100_000 == 0 => eprintln!("read {pairs} entries back"),
+        Progress::Copied(_) | Progress::ReadBack(_) => {}
+    };
+    let done = store.compact(&mut report).map_err(|error| error.to_string())?;
+    print(&json!({
+        "pairs": done.pairs, "before_bytes": done.before_bytes, "after_bytes": done.after_bytes,
+    }))
 }
 
 fn salvage(from: &Path, to: &Path) -> Result<(), String> {

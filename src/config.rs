@@ -86,6 +86,10 @@ pub struct Config {
     pub cache_bytes: u64,
     /// Bytes of the disk that writes leave free; by default 64 MiB, of a small disk a sixteenth.
     pub disk_reserve_bytes: Option<u64>,
+    /// Days that an entry of the audit trail is kept; 0 for ever.
+    pub audit_days: u64,
+    /// Bytes that the audit trail may take, its indexes included; 0 for any number.
+    pub audit_bytes: u64,
     /// Where models lie, for pictures and for words; `models` in the data folder when empty.
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
@@ -184,6 +188,8 @@ impl Default for Config {
             query_s_max: 30,
             cache_bytes: 32 << 20,
             disk_reserve_bytes: None,
+            audit_days: 90,
+            audit_bytes: 256 << 20,
             models_dir: PathBuf::new(),
             image_model: None,
             image_device: "auto".into(),

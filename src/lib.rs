@@ -45,6 +45,7 @@ use actors::conversation::chat::Chat;
 use actors::job_scheduler::{RecoverJobs, run_recovery_loop};
 use actors::language::{Engines, watch_chat_worker};
 use actors::render::{Render, RenderOptions};
+use actors::telemetry::prune_audit::{Retention, run_prune_loop};
 use actors::{Actors, Mailbox};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
@@ -97,6 +98,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let keys = Keys::load_or_create(&config.data, &config)?;
     store.check_in_background();
     store.renew_rows_in_background();
+    store.compact_in_background();
     let actors = Actors::start(store, Mailbox { capacity: config.mailbox_capacity });
     let seeded = actors.ask(&models::Claims::service(), actors::file::seed_buckets::SeedBuckets).await;
     unless_full(seeded, "the buckets cannot be made")?;
@@ -115,7 +117,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone()));
     let expiry = tokio::spawn(run_expiry_loop(actors.clone()));
-    let mut tasks = vec![sweeps, expiry, recovery, tokio::spawn(idle_memory::return_for_ever())];
+    let limit = |number: u64| (number > 0).then_some(number);
+    let retention = Retention { days: limit(config.audit_days), bytes: limit(config.audit_bytes) };
+    let pruning = tokio::spawn(run_prune_loop(actors.clone(), retention));
+    let mut tasks = vec![sweeps, expiry, pruning, recovery, tokio::spawn(idle_memory::return_for_ever())];
     tasks.push(tokio::spawn(ended_accounts::stop_replies(actors.clone(), chat.clone())));
     if config.worker_probe_s > 0 {
         let every = std::time::Duration::from_secs(config.worker_probe_s);

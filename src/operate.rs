@@ -21,6 +21,7 @@ pub async fn health(State(app): State<App>) -> Response {
     let trouble = app.services.actors.store().trouble();
     let has_room = app.services.actors.store().has_room();
     let integrity = app.services.actors.store().integrity();
+    let usage = app.services.actors.store().usage();
     let is_whole = !matches!(integrity, Integrity::Damaged { .. });
     let config = app.clone();
     // Looks at folders.
@@ -46,6 +47,7 @@ pub async fn health(State(app): State<App>) -> Response {
         "integrity": integrity_json(&integrity),
         "commits": app.services.actors.store().commits(),
         "flushes": app.services.actors.store().flushes(),
+        "store": { "used_bytes": usage.used_bytes, "live_bytes": usage.live_bytes },
         "bodies_bytes": app.budgets.bodies.used(),
         "memory_bytes": app.budgets.memory.used(),
         "settings": mistakes,

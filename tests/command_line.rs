@@ -242,6 +242,7 @@ fn help_names_what_a_command_uses_and_an_example() {
         &["restore"],
         &["salvage"],
         &["check"],
+        &["compact"],
         &["models"],
         &["models", "list"],
         &["models", "verify"],

@@ -74,6 +74,10 @@ fn accounts_backups_and_checks_work_at_rest_and_while_serving() {
     assert_eq!(report["faults"], 0);
     let manifest = run(&data, &["backup", &at("at rest")]).expect("a backup at rest");
     assert!(manifest["pairs"].as_u64() > Some(0));
+    let compacted = run(&data, &["compact"]).expect("a compaction at rest");
+    assert_eq!(compacted["pairs"], manifest["pairs"]);
+    assert!(compacted["after_bytes"].as_u64() <= compacted["before_bytes"].as_u64(), "{compacted}");
+    assert_eq!(run(&data, &["check"]).expect("a check at rest")["faults"], 0);
 
     // While serving.
     let mut server = Server::start(&data, &[]);
@@ -89,6 +93,8 @@ fn accounts_backups_and_checks_work_at_rest_and_while_serving() {
         assert_eq!(status, 201, "{body}");
     };
     write("before the backup");
+    let refused = run(&data, &["compact"]).expect_err("the server has the folder");
+    assert!(refused.contains("stop it first"), "{refused}");
     let live = run(&data, &["backup", &at("live")]).expect("a backup while serving");
     assert!(live["commit"].as_u64() > manifest["commit"].as_u64());
     write("after the backup");

@@ -1,5 +1,9 @@
 //! The audit trail: old and new value, actor and request of every change, in the change's own commit.
+//!
+//! A row that comes or goes is kept whole; of one that changes the columns that differ, an empty one as `null`. What the
+//! others were stands in the entries before.
 
+use models::table::Column;
 use models::{Command, Row, TableInfo, Value, convert, schema};
 use store::{Caller, Event, StoreError, Transaction, guard};
 use uuid::Uuid;
@@ -33,8 +37,15 @@ pub(crate) fn record(transaction: &Transaction, event: &Event, new: Option<&Row>
     };
     set("action", Value::text(action));
     set("request_id", event.claims.request_id.clone().map_or(Value::Null, Value::Text));
-    set("old_value", event.old.map_or(Value::Null, |row| document(table, row)));
-    set("new_value", new.map_or(Value::Null, |row| document(table, row)));
+    let (old_value, new_value) = match (event.old, new) {
+        (Some(old), Some(new)) => differences(table, old, new),
+        (old, new) => (whole(table, old), whole(table, new)),
+    };
+    set("old_value", old_value);
+    set("new_value", new_value);
+    // In the order of their keys entries are in the order of their time: the engine appends them to one page, and the
+    // oldest are the first (`telemetry/prune_audit.rs`).
+    set("id", Value::Uuid(Uuid::now_v7()));
     set("user_id", named_user(transaction, event, event.old.or(new))?);
     let service = event.claims.elevated();
     transaction.insert(&Caller::new(&service), audit, row).map(|_| ())
@@ -75,9 +86,25 @@ fn entity_id(table: &TableInfo, row: Option<&Row>) -> Uuid {
     }
 }
 
-fn document(table: &TableInfo, row: &Row) -> Value {
+/// All that a row has.
+fn whole(table: &TableInfo, row: Option<&Row>) -> Value {
+    let Some(row) = row else { return Value::Null };
+    document(table.table.columns.iter().zip(row).filter(|(_, value)| !value.is_null()))
+}
+
+/// What a row had and has in the columns that changed.
+fn differences(table: &TableInfo, old: &Row, new: &Row) -> (Value, Value) {
+    let of = |row: &Row| {
+        let differ = (0..row.len()).filter(|at| old[*at] != new[*at]);
+        let changed: Vec<(&Column, &Value)> = differ.map(|at| (&table.table.columns[at], &row[at])).collect();
+        document(changed.into_iter())
+    };
+    (of(old), of(new))
+}
+
+fn document<'r>(columns: impl Iterator<Item = (&'r Column, &'r Value)>) -> Value {
     let mut text = String::from("{");
-    for (column, value) in table.table.columns.iter().zip(row).filter(|(_, value)| !value.is_null()) {
+    for (column, value) in columns {
         if text.len() > 1 {
             text.push(',');
         }

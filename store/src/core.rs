@@ -13,7 +13,7 @@ use crate::keys;
 use crate::options::OpenOptions;
 use crate::reserve::{Ballast, LogSpace, PAGES_BYTES};
 use crate::snapshot::Taps;
-use crate::usage::Tally;
+use crate::tally::Tally;
 
 /// What the last commit left; held while a transaction decides, so that what it reads stays true.
 #[derive(Debug, Default)]

@@ -18,10 +18,10 @@ use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tokio::sync::oneshot;
 
 use crate::commit::Commit;
-use crate::compact::{Exchange, exchange};
 use crate::core::{Core, Failure};
 use crate::engine::Live;
 use crate::error::StoreError;
+use crate::exchange::{Exchange, exchange};
 use crate::page_files::PageFiles;
 use crate::recover::recover;
 

@@ -18,6 +18,7 @@ mod digest;
 mod encode;
 mod engine;
 mod error;
+mod exchange;
 mod flush;
 pub mod folder;
 mod free_space;
@@ -41,8 +42,9 @@ pub mod shares;
 mod snapshot;
 mod source;
 mod survey;
+mod tally;
 mod transaction;
-mod usage;
+pub mod usage;
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -61,7 +63,6 @@ pub use options::{OpenOptions, Opened};
 pub use read::{Reads, Removed};
 pub use row_bytes::decodes;
 pub use transaction::{Event, Transaction, Triggers};
-pub use usage::Usage;
 
 /// The store of one data folder. Clones share it.
 #[derive(Clone)]

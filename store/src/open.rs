@@ -15,12 +15,12 @@ use crate::log_tail::LogTail;
 use crate::options::{OpenOptions, Opened};
 use crate::page_files::PageFiles;
 use crate::reserve::Ballast;
-use crate::{Inner, Store, blob, catalog, codec, compact, digest, encode, folder, keys};
+use crate::{Inner, Store, blob, catalog, codec, digest, encode, exchange, folder, keys};
 
 impl Store {
     /// Whether a data folder holds a store.
     pub fn exists(data: &Path) -> bool {
-        compact::holds_store(data)
+        exchange::holds_store(data)
     }
 
     /// Opens or creates the store in the folder `data`.
@@ -34,7 +34,7 @@ impl Store {
         if folder::make_private(data)? {
             opened.remarks.push("the data folder was open to others; now it is its owner's alone".into());
         }
-        compact::settle(data, &mut opened)?;
+        exchange::settle(data, &mut opened)?;
         let tree_folder = tree_folder(data);
         let free_space = Arc::new(FreeSpace::new(data, options.disk_reserve_bytes));
         let ballast = Ballast::new(data);

@@ -34,7 +34,7 @@ pub fn character(number: u128, owner: Uuid) -> Row {
     set("backstory", Value::text("Born in the tower, she has never seen the town by day. ".repeat(6)));
     set("appearance_tags", Value::TextArray(["red coat", "grey eyes"].map(|it| Some(it.into())).to_vec()));
     set("appearance", Value::Json(r#"{"hair":"short","coat":{"colour":"red","worn":true}}"#.into()));
-    set("is_public", Value::Bool(number % 10 == 0));
+    set("is_public", Value::Bool(number.is_multiple_of(10)));
     for time in ["created_at", "updated_at"] {
         set(time, Value::Timestamp(1_700_000_000_000_000 + number as i64 * 1_000_003));
     }

@@ -54,10 +54,12 @@ pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
     if !inspection.is_sound() {
         return Err(format!("the model cannot be loaded: {}", describe("", &source, Ok(inspection))));
     }
-    let mut parts = vec![(path.clone(), models_dir.join(name))];
+    // A file counts as a model as soon as it is there, so what it needs comes first.
+    let mut parts = Vec::new();
     if let ModelSource::Checkpoint { config: Some(config), .. } = &source {
         parts.push((config.clone(), models_dir.join(Path::new(name).with_extension(""))));
     }
+    parts.push((path.clone(), models_dir.join(name)));
     copy_all(models_dir, &parts)?;
     Ok(json!({"added": added, "type": "image", "weights_hash": inspection.weights_hash}))
 }
@@ -117,18 +119,18 @@ pub fn remove_model(models_dir: &Path, name: &str) -> Result<Json, String> {
         }
     };
     for path in paths {
-        // A link goes, not what it leads to.
-        let removed = if path.is_dir() && !path.is_symlink() {
-            fs::remove_dir_all(path)
-        } else {
-            fs::remove_file(path)
-        };
-        removed.map_err(|error| format!("{} cannot be removed: {error}", path.display()))?;
+        remove(path).map_err(|error| format!("{} cannot be removed: {error}", path.display()))?;
     }
     Ok(json!({"removed": name, "type": kind, "paths": paths}))
 }
 
-/// Copies files and folders to names where nothing is. The models folder is made if the folder around it is there.
+/// Removes a file or a folder with all it holds. A link goes, not what it leads to.
+fn remove(path: &Path) -> std::io::Result<()> {
+    if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+}
+
+/// Copies files and folders to names where nothing is: all of them, on the disk, or none. The models folder is made if
+/// the folder around it is there.
 fn copy_all(models_dir: &Path, parts: &[(PathBuf, PathBuf)]) -> Result<(), String> {
     if let Some((_, there)) = parts.iter().find(|(_, to)| to.exists()) {
         return Err(format!(
@@ -143,24 +145,42 @@ fn copy_all(models_dir: &Path, parts: &[(PathBuf, PathBuf)]) -> Result<(), Strin
         }
     };
     make(models_dir)?;
-    for (from, to) in parts {
-        make(to.parent().unwrap_or(models_dir))?;
-        // A copy that breaks off leaves a name that is no model's.
-        let mut partial = to.clone().into_os_string();
-        partial.push(PARTIAL);
-        let partial = PathBuf::from(partial);
-        copy(from, &partial).and_then(|()| fs::rename(&partial, to)).map_err(|error| {
-            let _ = if partial.is_dir() { fs::remove_dir_all(&partial) } else { fs::remove_file(&partial) };
-            format!("{} cannot be copied to {}: {error}", from.display(), to.display())
-        })?;
+    for (number, (from, to)) in parts.iter().enumerate() {
+        let folder = to.parent().unwrap_or(models_dir);
+        let copied = make(folder).and_then(|()| {
+            place(from, to, folder)
+                .map_err(|error| format!("{} cannot be copied to {}: {error}", from.display(), to.display()))
+        });
+        if let Err(mut reason) = copied {
+            for (_, there) in parts[..number].iter().rev() {
+                if let Err(error) = remove(there) {
+                    reason = format!("{reason}; {} stays: {error}", there.display());
+                }
+            }
+            return Err(reason);
+        }
     }
     Ok(())
+}
+
+/// Copies a file or a folder to a name where nothing is; it is there once it is on the disk.
+fn place(from: &Path, to: &Path, folder: &Path) -> std::io::Result<()> {
+    // A copy that breaks off leaves a name that is no model's.
+    let mut partial = to.to_path_buf().into_os_string();
+    partial.push(PARTIAL);
+    let partial = PathBuf::from(partial);
+    if let Err(error) = copy(from, &partial).and_then(|()| fs::rename(&partial, to)) {
+        let _ = remove(&partial);
+        return Err(error);
+    }
+    fs::File::open(folder)?.sync_all()
 }
 
 /// Copies a file, or a folder with all it holds; links are followed once, as their targets.
 fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
     if from.is_file() {
-        return fs::copy(from, to).map(|_| ());
+        fs::copy(from, to)?;
+        return fs::File::open(to)?.sync_all();
     }
     if !from.is_dir() {
         // Reading a pipe would wait for a writer.
@@ -171,7 +191,7 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         let entry = entry?;
         copy(&entry.path(), &to.join(entry.file_name()))?;
     }
-    Ok(())
+    fs::File::open(to)?.sync_all()
 }
 
 #[cfg(test)]
@@ -214,6 +234,21 @@ mod tests {
         assert_eq!(remove_model(&target, "loras/kohya").expect("it is removed")["type"], "lora");
         assert_eq!(remove_model(&target, "llama-tiny").expect("it is removed")["type"], "chat");
         assert!(list_loras(&target).is_empty() && list_chat_models(&target).is_empty());
+    }
+
+    #[test]
+    fn what_is_copied_in_part_leaves_nothing() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("models");
+        let config = folder.path().join("config");
+        fs::create_dir(&config).expect("a folder");
+        fs::write(config.join("model_index.json"), b"{}").expect("a file");
+        let parts = [
+            (config, target.join("dream")),
+            (folder.path().join("missing"), target.join("dream.safetensors")),
+        ];
+        assert!(copy_all(&target, &parts).unwrap_err().contains("missing cannot be copied"));
+        assert_eq!(fs::read_dir(&target).expect("the folder").count(), 0);
     }
 
     #[test]

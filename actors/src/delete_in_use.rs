@@ -68,7 +68,11 @@ impl Decision for DeleteInUse {
             return Ok(None);
         }
         if !guard::allows(&reads, &caller, table, Command::Delete, &row)? {
-            return Err(store::StoreError::Policy { table: table.table.name.into() }.into());
+            return Err(store::StoreError::Policy {
+                table: table.table.name.into(),
+                command: Command::Delete,
+            }
+            .into());
         }
         let owner = row[table.at("user_id")].clone();
         let characters = schema().known("characters");

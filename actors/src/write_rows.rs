@@ -181,7 +181,11 @@ fn insert(
                 let event = Event { table, command: Command::Insert, old: None, claims: caller.claims };
                 own_references::check(transaction, &event, &row)?;
                 if merge.is_some() {
-                    return Err(StoreError::Policy { table: table.table.name.into() }.into());
+                    return Err(StoreError::Policy {
+                        table: table.table.name.into(),
+                        command: Command::Update,
+                    }
+                    .into());
                 }
             }
             (Some(_), None) => {}
@@ -246,7 +250,9 @@ fn read_back(
         if found.rows.is_empty()
             && !store::guard::allows(&transaction.reads(), caller, table, Command::Select, row)?
         {
-            return Err(StoreError::Policy { table: table.table.name.into() }.into());
+            return Err(
+                StoreError::Policy { table: table.table.name.into(), command: Command::Select }.into()
+            );
         }
         all.columns = found.columns;
         all.rows.append(&mut found.rows);

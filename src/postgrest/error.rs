@@ -139,7 +139,7 @@ impl PostgrestError {
                 base.details(format!("Key (id)=({value}) is still referenced from table \"{referrer}\"."))
             }
             StoreError::Convert(error) => base.hint(error.hint()),
-            StoreError::Policy { table } => base.hint(policy_hint::hint(&table, claims)),
+            StoreError::Policy { table, command } => base.hint(policy_hint::hint(&table, command, claims)),
             StoreError::Check { table, constraint } => {
                 let accepted = accepted_by(&table, &constraint);
                 base.hint(accepted)

@@ -2,6 +2,7 @@
 
 use std::io::{self, ErrorKind};
 
+use models::Command;
 use models::convert::ConvertError;
 
 /// Everything that can go wrong below the actors.
@@ -89,6 +90,8 @@ pub enum StoreError {
     Policy {
         /// The table.
         table: String,
+        /// What its policy refused.
+        command: Command,
     },
     /// SQLSTATE 42501, on a guarded column.
     #[error("permission denied for column {column} of table {table}")]

@@ -94,7 +94,7 @@ impl<'s> Transaction<'s> {
         let event = Event { table, command: Command::Insert, old: None, claims: caller.claims };
         self.before(&event, Some(&mut row))?;
         if !guard::allows(&self.reads(), caller, table, Command::Insert, &row)? {
-            return Err(StoreError::Policy { table: table.table.name.into() });
+            return Err(StoreError::Policy { table: table.table.name.into(), command: Command::Insert });
         }
         constraint::check_row(table, &row)?;
         self.admitted(&event, &row)?;
@@ -121,7 +121,7 @@ impl<'s> Transaction<'s> {
         self.before(&event, Some(&mut row))?;
         for version in [old, &row] {
             if !guard::allows(&self.reads(), caller, table, Command::Update, version)? {
-                return Err(StoreError::Policy { table: table.table.name.into() });
+                return Err(StoreError::Policy { table: table.table.name.into(), command: Command::Update });
             }
         }
         constraint::check_row(table, &row)?;
@@ -147,7 +147,7 @@ impl<'s> Transaction<'s> {
         let event = Event { table, command: Command::Delete, old: Some(row), claims: caller.claims };
         self.before(&event, None)?;
         if !guard::allows(&self.reads(), caller, table, Command::Delete, row)? {
-            return Err(StoreError::Policy { table: table.table.name.into() });
+            return Err(StoreError::Policy { table: table.table.name.into(), command: Command::Delete });
         }
         self.remove_row(table, row, &keys::primary_key(table, row))?;
         self.record(table, Command::Delete, Some(row), None);

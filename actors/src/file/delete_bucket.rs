@@ -26,7 +26,11 @@ impl Decision for DeleteBucket {
         let buckets = schema().known("storage.buckets");
         let caller = Caller::new(transaction.claims);
         if !store::guard::allows(&transaction.reads(), &caller, buckets, models::Command::Delete, &bucket)? {
-            return Err(StoreError::Policy { table: buckets.table.name.into() }.into());
+            return Err(StoreError::Policy {
+                table: buckets.table.name.into(),
+                command: models::Command::Delete,
+            }
+            .into());
         }
         // Said here rather than by the foreign key, which would say it in SQL.
         if !super::empty_bucket::first_objects(transaction, &self.id, 1)?.is_empty() {

@@ -31,7 +31,9 @@ impl Decision for EmptyBucket {
         let buckets = schema().known("storage.buckets");
         let caller = Caller::new(transaction.claims);
         if !store::guard::allows(&transaction.reads(), &caller, buckets, Command::Update, &bucket)? {
-            return Err(StoreError::Policy { table: buckets.table.name.into() }.into());
+            return Err(
+                StoreError::Policy { table: buckets.table.name.into(), command: Command::Update }.into()
+            );
         }
         let objects = first_objects(transaction, &self.id, OBJECTS_MAX)?;
         for object in &objects {

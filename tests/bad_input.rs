@@ -266,6 +266,7 @@ fn the_auth_dialect() {
         ),
         ("POST", "signup", "{\"email\":\"a@example.com\",\"password\":\"short\"}", 422, "weak_password"),
         ("POST", "token?grant_type=password", "{}", 400, "validation_failed"),
+        ("POST", "token?grant_type=password", r#"{"email": "a@b.c"}"#, 400, "validation_failed"),
         ("POST", "token?grant_type=%FF%00", "{}", 400, "invalid_credentials"),
         ("POST", "token", "{}", 400, "invalid_credentials"),
         ("POST", "token?grant_type=password&grant_type=password", "{}", 400, "validation_failed"),

@@ -51,13 +51,13 @@ async fn by_password(
     headers: &HeaderMap,
     body: &Body,
 ) -> Result<Document, AuthError> {
-    let given = body.text("password")?.unwrap_or_default();
     let (email, phone) = (body.email()?, body.phone()?);
     let user = match (&email, &phone) {
         (Some(email), None) => find(app, "email", Value::text(email))?,
         (None, Some(phone)) => find(app, "phone", Value::text(phone))?,
         _ => return Err(AuthError::invalid("missing email or phone")),
     };
+    let given = body.needed("password")?;
     let stored = user.as_ref().and_then(|user| column(user, "encrypted_password").as_str());
     let account = email.as_deref().or(phone.as_deref()).unwrap_or_default();
     app.pace.may_try(&app.config, account, from)?;

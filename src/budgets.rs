@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, request};
+use store::StoreError;
 use store::shares::{Held, Owner, ReadShare, Shares};
 
 use crate::config::Config;
@@ -18,8 +19,12 @@ const MEMORY_BYTES_MAX: u64 = 4 << 30;
 const READS_MAX: usize = 256;
 /// How long a read waits to begin.
 const READ_PATIENCE: Duration = Duration::from_secs(10);
-/// Bytes of large REST bodies that are taken apart at one time; each byte may take thirty for a while.
+/// Bytes of large JSON bodies that are taken apart at one time; each byte may take thirty for a while.
 const PARSED_BYTES_MAX: usize = 16 << 20;
+/// From here on a body is large, in bytes.
+const LARGE_BYTES: usize = 256 << 10;
+/// How long a large body waits for others.
+const LARGE_PATIENCE: Duration = Duration::from_secs(60);
 /// Files for functions that arrive at one time, as they are kept in memory; and files that are read and written, since
 /// unpacking may take many times their size.
 const FILES_MAX: usize = 8;
@@ -88,6 +93,15 @@ impl Budgets {
         }
     }
 
+    /// A turn to take a JSON body apart, held while it is worked on; nothing is held for a small one.
+    pub async fn begin_parse(&self, owner: Owner, bytes: usize) -> Result<Held, StoreError> {
+        if bytes <= LARGE_BYTES {
+            return Ok(self.parsed.open(owner));
+        }
+        let held = self.parsed.hold(owner, bytes.min(self.parsed.total()), LARGE_PATIENCE).await;
+        held.ok_or(StoreError::Shared { what: "work on large requests" })
+    }
+
     /// A place for a read, and what it takes from the rest; `None` if others of the same owner keep it waiting.
     pub async fn begin_read(&self, owner: Owner) -> Option<(Held, ReadShare)> {
         let place = self.reads.hold(owner, 1, READ_PATIENCE).await?;
@@ -141,6 +155,17 @@ fn network(address: IpAddr) -> IpAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn large_bodies_are_taken_apart_in_turn() {
+        let budgets = Budgets::new(&Config::default());
+        let owner = Owner::Address(IpAddr::from([127, 0, 0, 1]));
+        let small = budgets.begin_parse(owner, LARGE_BYTES).await.expect("room");
+        let large = budgets.begin_parse(owner, 1 << 20).await.expect("room");
+        assert_eq!((small.amount(), large.amount(), budgets.parsed.used()), (0, 1 << 20, 1 << 20));
+        drop(large);
+        assert_eq!(budgets.parsed.used(), 0);
+    }
 
     fn seen(peer: &str, forwarded: &[&str], trusted: &[&str]) -> String {
         let mut headers = HeaderMap::new();

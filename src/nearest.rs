@@ -1,7 +1,14 @@
 //! The known name that a mistyped one probably means.
 
+/// Longest text that is compared, in characters.
+const CHARS_MAX: usize = 200;
+
 /// The known name nearest to `name`, if it is near enough to be meant.
 pub fn nearest<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Of a longer one only the beginning would be compared.
+    if name.chars().nth(CHARS_MAX).is_some() {
+        return None;
+    }
     let lower = |text: &str| text.to_lowercase();
     let wanted = lower(name);
     let near = known.into_iter().map(|candidate| (distance(&wanted, &lower(candidate)), candidate));
@@ -17,7 +24,8 @@ pub fn did_you_mean<'a>(name: &str, known: impl IntoIterator<Item = &'a str>) ->
 
 /// Insertions, deletions and replacements between two texts, and exchanged neighbours as one.
 pub fn distance(a: &str, b: &str) -> usize {
-    let (a, b): (Vec<char>, Vec<char>) = (a.chars().take(200).collect(), b.chars().take(200).collect());
+    let (a, b): (Vec<char>, Vec<char>) =
+        (a.chars().take(CHARS_MAX).collect(), b.chars().take(CHARS_MAX).collect());
     let mut rows = vec![(0..=b.len()).collect::<Vec<usize>>()];
     for i in 1..=a.len() {
         let mut row = vec![i];
@@ -46,6 +54,7 @@ mod tests {
         assert_eq!(nearest("chat_mdoel", known), Some("chat_model"));
         assert_eq!(nearest("colour", known), None);
         assert_eq!(nearest("x", []), None);
+        assert_eq!(nearest(&"x".repeat(10_000), known), None);
         assert_eq!(did_you_mean("rows_mx", known), "; did you mean rows_max?");
     }
 }

@@ -31,7 +31,7 @@ const COMMON_HEADERS: usize = 8;
 
 /// Headers that scripts of other origins may read.
 const EXPOSED: &str = "Content-Range, Content-Location, Location, Preference-Applied, X-Total-Count, Link, \
-                       x-supabase-api-version, x-relay-error, Upload-Offset, Upload-Length, Tus-Resumable";
+                       x-supabase-api-version, x-relay-error, x-warnings, Upload-Offset, Upload-Length, Tus-Resumable";
 
 /// Everything the server answers, on one screen: `/rest/v1` by [`postgrest::answer`], the rest by the router.
 ///

@@ -7,15 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::Response;
+use models::field_names::{Named, shown_name};
 use serde_json::{Map, Value};
 
 use crate::nearest::did_you_mean;
 use crate::request_body::with_header;
 
-/// Longest name that a warning repeats, in characters.
-const NAME_CHARS_MAX: usize = 60;
-/// Members that are named; the rest are counted.
-const NAMED_MAX: usize = 20;
 /// What official clients send whether or not it means something.
 const TAKEN: [&str; 5] = ["id", "name", "type", "download", "gotrue_meta_security"];
 
@@ -55,20 +52,14 @@ impl MemberUse {
         self.known(|known| {
             let is_used =
                 |name: &&String| known.asked.contains(name.as_str()) || TAKEN.contains(&name.as_str());
-            let unused: Vec<&String> = known.given.iter().filter(|name| !is_used(name)).collect();
-            let shown = |name: &str| name.chars().take(NAME_CHARS_MAX).collect::<String>();
-            let mut warnings: Vec<String> = unused
-                .iter()
-                .take(NAMED_MAX)
-                .map(|name| {
+            let mut unused = Named::default();
+            for name in known.given.iter().filter(|name| !is_used(name)) {
+                unused.note(|| {
                     let meant = did_you_mean(name, known.asked.iter().copied());
-                    format!("{}: not used{meant}", shown(name))
-                })
-                .collect();
-            if unused.len() > NAMED_MAX {
-                warnings.push(format!("{} more fields, not used", unused.len() - NAMED_MAX));
+                    format!("{}: not used{meant}", shown_name(name))
+                });
             }
-            warnings
+            unused.take(|more| format!("{more} more fields, not used"))
         })
     }
 }

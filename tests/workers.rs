@@ -361,8 +361,10 @@ fn reports_are_taken_however_a_worker_writes_them() {
     // A job that only waits may fail; everything that its worker said is kept.
     let waiting = queue();
     let report = json!({"job_id": waiting, "jobId": waiting, "status": "failed", "error": "no such model",
-        "errorMessage": "it broke", "assets": null, "results": null, "metadata": {"gpu": "a"}});
-    assert_eq!(callback(&server, report).1["success"], true);
+        "errorMessage": "it broke", "assets": null, "results": null, "metadata": {"gpu": "a"}, "gpuHours": 3});
+    let (_, answer) = callback(&server, report);
+    assert_eq!(answer["success"], true);
+    assert_eq!(answer["warnings"], json!(["gpuHours: an unknown field, not used"]));
     let failed = row(&waiting);
     assert_eq!((&failed["status"], &failed["error_message"]), (&json!("failed"), &json!("it broke")));
     let about = &failed["metadata"];

@@ -10,6 +10,7 @@ pub mod conversation;
 pub mod convert;
 pub mod describe;
 pub mod expr;
+pub mod field_names;
 pub mod file;
 pub mod job_scheduler;
 pub mod json;

@@ -155,7 +155,11 @@ async fn invoke(State(app): State<App>, Path(name): Path<String>, request: Reque
     let warnings = Warnings::default();
     let outcome = async {
         let (body, _permit) = match function.file_bytes_max {
-            None => (receive(body, app.config.body_bytes_max).await?, None),
+            None => {
+                let body = receive(body, app.config.body_bytes_max).await?;
+                let turn = app.budgets.begin_parse(owner, body.len()).await?;
+                (body, Some(turn))
+            }
             Some(bytes_max) => {
                 let permit = app.budgets.files.try_hold(owner, 1).ok_or_else(too_many)?;
                 (receive(body, bytes_max).await?, Some(permit))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{StatusCode, header};
+use models::field_names::Named;
 use store::shares::Held;
 
 use super::error::FunctionError;
@@ -17,8 +18,6 @@ use crate::request_body::unknown;
 const OPTION_BYTES_MAX: usize = 4 << 10;
 /// Fields of a form.
 const FIELDS_MAX: usize = 32;
-/// Unknown options that are named.
-const WARNED_MAX: usize = 20;
 /// How long one waits for its turn.
 const READING_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -46,8 +45,9 @@ impl Uploaded {
         let in_form = uploaded.fields.iter().map(|(name, _)| name.clone());
         let given: BTreeSet<String> = in_form.chain(call.parameter_names()).collect();
         let is_unknown = |name: &&String| !options.contains(&name.as_str()) && *name != "apikey";
-        let warned = given.iter().filter(is_unknown).take(WARNED_MAX);
-        call.warnings.extend(warned.map(|name| unknown("", name, options)));
+        let mut warned = Named::default();
+        given.iter().filter(is_unknown).for_each(|name| warned.note(|| unknown("", name, options)));
+        call.warnings.extend(warned.take(|more| format!("{more} more unknown options, not used")));
         Ok(uploaded)
     }
 

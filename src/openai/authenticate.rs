@@ -4,8 +4,10 @@ use actors::user::api_tokens::{PREFIX, TokenRefusal, hash, look_up};
 use actors::user::standing::Standing;
 use axum::body::{Body, Bytes};
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 use models::{Claims, Value, schema};
 use services::context::Context;
+use store::shares::{Held, Owner};
 use uuid::Uuid;
 
 use super::error::OpenAiError;
@@ -47,15 +49,27 @@ pub(super) fn authenticate(app: &App, headers: &HeaderMap, scope: &str) -> Resul
     Ok(Requester { claims, user })
 }
 
+/// A body, and the turn to take it apart, to be held until that is done.
+#[derive(Debug)]
+pub(super) struct Received {
+    pub bytes: Bytes,
+    pub turn: Held,
+}
+
 /// The same with the body of the request, which is kept only if its sender may send it.
 pub(super) async fn authenticate_with_body(
     app: &App,
-    headers: &HeaderMap,
+    parts: &Parts,
     scope: &str,
     body: Body,
-) -> Result<(Requester, Bytes), OpenAiError> {
-    match authenticate(app, headers, scope) {
-        Ok(requester) => Ok((requester, receive(body, app.config.body_bytes_max).await?)),
+) -> Result<(Requester, Received), OpenAiError> {
+    match authenticate(app, &parts.headers, scope) {
+        Ok(requester) => {
+            let bytes = receive(body, app.config.body_bytes_max).await?;
+            let owner = parts.extensions.get::<Owner>().copied().unwrap_or(Owner::Account(requester.user));
+            let turn = app.budgets.begin_parse(owner, bytes.len()).await?;
+            Ok((requester, Received { bytes, turn }))
+        }
         Err(error) => {
             drain(&mut body.into_data_stream()).await;
             Err(error)

@@ -17,7 +17,7 @@ use services::prompts::templates;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use super::authenticate::{Requester, authenticate_with_body};
+use super::authenticate::{Received, Requester, authenticate_with_body};
 use super::chat_engine::{choose, submit};
 use super::chat_reply::Reply;
 use super::chat_request::{Body, ChatOptions};
@@ -29,10 +29,14 @@ use crate::request_body::{Notes, with_header};
 /// `POST chat/completions`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Response, OpenAiError> {
     let (parts, body) = request.into_parts();
-    let (requester, body) = authenticate_with_body(&app, &parts.headers, "chat", body).await?;
+    let (requester, Received { bytes, turn }) = authenticate_with_body(&app, &parts, "chat", body).await?;
     let mut notes = Notes::default();
-    let answer = match Body::read(&body, &mut notes) {
-        Ok(body) => answer(&app, &requester, body, &mut notes).await,
+    let read = Body::read(&bytes, &mut notes);
+    // Refused while the turn is held if it is more than a chat has; the reply takes long and needs no turn.
+    let read = read.and_then(|body| Ok((body.options()?, body)));
+    drop((bytes, turn));
+    let answer = match read {
+        Ok((options, body)) => answer(&app, &requester, options, body, &mut notes).await,
         Err(error) => Err(error),
     };
     answer.map_err(|error| error.noting(&mut notes))
@@ -42,10 +46,10 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
 async fn answer(
     app: &App,
     requester: &Requester,
+    options: ChatOptions,
     body: Body,
     notes: &mut Notes,
 ) -> Result<Response, OpenAiError> {
-    let options = body.options()?;
     let context = requester.context(app);
     let may_have_nsfw = context.may_have_nsfw()?;
     let name = body.model.as_deref().map(str::trim).filter(|name| !name.is_empty());

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::extract::{FromRequest, Multipart, Request, State};
 use axum::http::{HeaderMap, header};
 use image::{GrayImage, ImageFormat, Luma};
+use models::field_names::is_same_name;
 use serde_json::{Map, Value as Document, json};
 use services::context::Context;
 use services::files::reference_picture;
@@ -16,7 +17,7 @@ use super::error::OpenAiError;
 use super::image_job::draw;
 use super::image_request::ImageRequest;
 use crate::app::App;
-use crate::request_body::{Notes, is_same_name, warn};
+use crate::request_body::{Notes, warn};
 use crate::storage::drain;
 
 /// Largest form, in bytes.

@@ -14,9 +14,11 @@ use crate::request_body::{Notes, warn};
 /// `POST images/generations`
 pub(super) async fn create(State(app): State<App>, request: Request) -> Result<Json<Document>, OpenAiError> {
     let (parts, body) = request.into_parts();
-    let (requester, body) = authenticate_with_body(&app, &parts.headers, "images", body).await?;
+    let (requester, body) = authenticate_with_body(&app, &parts, "images", body).await?;
     let mut notes = Notes::default();
-    let answer = match ImageRequest::read(&body, &mut notes) {
+    let read = ImageRequest::read(&body.bytes, &mut notes);
+    drop(body);
+    let answer = match read {
         Ok(request) => {
             draw(&requester.context(&app), requester.user, &parts.headers, &request, None, None).await
         }

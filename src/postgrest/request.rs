@@ -8,7 +8,6 @@ use axum::extract::FromRequest;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use models::Claims;
-use store::StoreError;
 use store::query::Limits;
 use store::shares::{Held, Owner};
 use syntax::prefer::{Preference, Transaction};
@@ -26,11 +25,6 @@ const ACCEPT_PROFILE: HeaderName = HeaderName::from_static("accept-profile");
 const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
 /// The unit of `Range`.
 pub const RANGE_UNIT: HeaderName = HeaderName::from_static("range-unit");
-/// From here on a body is large, in bytes: taken apart it may need some thirty times as much memory, so only so many
-/// bytes of such bodies are worked on at one time.
-const LARGE_BYTES: usize = 256 << 10;
-/// How long a large body waits for others.
-const LARGE_PATIENCE: Duration = Duration::from_secs(60);
 
 /// A request, with its headers understood.
 #[derive(Debug)]
@@ -90,15 +84,10 @@ impl Request {
         if has_body {
             understood.body = Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?;
         }
-        let large = understood.body.len();
-        if large > LARGE_BYTES {
-            let parsed = &understood.app.budgets.parsed;
-            let turn = parsed.hold(owner, large.min(parsed.total()), LARGE_PATIENCE).await;
-            let refused = || StoreError::Shared { what: "work on large requests" };
-            let turn = turn
-                .ok_or_else(|| PostgrestError::from_store(refused(), &understood.claims).into_response())?;
-            understood._turn = Some(turn);
-        }
+        let turn = understood.app.budgets.begin_parse(owner, understood.body.len()).await;
+        let turn =
+            turn.map_err(|error| PostgrestError::from_store(error, &understood.claims).into_response())?;
+        understood._turn = Some(turn);
         Ok(understood)
     }
 

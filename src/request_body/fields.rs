@@ -2,14 +2,16 @@
 
 use std::collections::HashMap;
 
+use models::field_names::{KnownNames, Named, folded, shown_name};
 use serde_json::{Map, Value as Json};
 
+use super::place::Place;
 use crate::nearest::did_you_mean;
 
-/// Longest name of an unknown field that a warning repeats, in characters.
-const NAME_CHARS_MAX: usize = 60;
-/// Unknown fields that are named one by one; the rest are counted.
-const NAMED_MAX: usize = 20;
+/// Spellings that are remembered. No type has that many fields; what a client names beyond is its own name.
+const SPELLED_MAX: usize = 1024;
+/// Fields that a mistyped one is compared with; where clients name fields themselves, those of the type stand first.
+const COMPARED_MAX: usize = 100;
 /// Other names of fields, which some programs know them by.
 const OTHER_NAMES: [(&str, &str); 7] = [
     ("num_frames", "frame_num"),
@@ -26,35 +28,47 @@ const CHOOSE_A_MODEL: [&str; 4] = ["model_provider", "modelKey", "apiModelId", "
 /// What was noted while a body was read.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Notes {
-    /// Fields that were not used, each a warning.
+    /// What the caller is to learn beside the fields that were not used.
     pub warnings: Vec<String>,
-    /// Names that were not counted one by one.
-    unnamed: usize,
-    /// How the client spelled a field, by its place and its plain name.
-    spelled: HashMap<(String, String), String>,
+    /// Fields that were not used.
+    unused: Named,
+    /// How the client spelled the fields of the body, by their plain names.
+    spelled: HashMap<String, String>,
+}
+
+/// The members of an object that a type knows.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    /// By the names that the type gives them.
+    pub members: Map<String, Json>,
+    /// How the client spelled those that it spelled otherwise.
+    pub respelled: HashMap<String, String>,
+}
+
+impl Known {
+    /// A name of the type as the client spelled it.
+    pub fn as_given<'n>(&'n self, name: &'n str) -> &'n str {
+        as_given(&self.respelled, name)
+    }
+}
+
+/// A name of a type as a client spelled it.
+pub(super) fn as_given<'n>(respelled: &'n HashMap<String, String>, name: &'n str) -> &'n str {
+    respelled.get(name).map_or(name, String::as_str)
 }
 
 impl Notes {
-    /// The name that a client gave a member of the object at a place; the name itself where it gave none.
-    pub(super) fn spelled_at(&self, path: &str, name: &str) -> String {
-        self.spelled.get(&(path.to_string(), folded(name))).cloned().unwrap_or_else(|| name.to_string())
-    }
-
-    fn unknown(&mut self, warning: String) {
-        if self.warnings.len() < NAMED_MAX {
-            self.warnings.push(warning);
-        } else {
-            self.unnamed += 1;
-        }
-    }
-
     /// All warnings; of very many fields the rest are counted.
     pub(super) fn take_warnings(&mut self) -> Vec<String> {
-        let mut warnings = std::mem::take(&mut self.warnings);
-        if self.unnamed > 0 {
-            warnings.push(format!("{} more unknown fields, not used", std::mem::take(&mut self.unnamed)));
-        }
+        let mut warnings = self.unused.take(|more| format!("{more} more unknown fields, not used"));
+        warnings.append(&mut self.warnings);
         warnings
+    }
+
+    fn spell(&mut self, plain: &str, given: &str) {
+        if self.spelled.len() < SPELLED_MAX {
+            self.spelled.entry(plain.to_string()).or_insert_with(|| given.to_string());
+        }
     }
 
     /// A field as the client spelled it: `character_id` for `characterId`, also as the beginning of a path and in a list
@@ -69,7 +83,7 @@ impl Notes {
     }
 
     fn spelled_first(&self, name: &str) -> String {
-        let given = |name: &str| self.spelled.get(&(String::new(), folded(name)));
+        let given = |name: &str| self.spelled.get(&folded(name));
         let others = OTHER_NAMES.iter().filter(|(known, _)| folded(known) == folded(name));
         let found = given(name).or_else(|| others.into_iter().find_map(|(_, other)| given(other)));
         found.cloned().unwrap_or_else(|| name.to_string())
@@ -87,35 +101,46 @@ impl Notes {
 pub(super) fn in_known_spelling(
     given: Map<String, Json>,
     fields: &[&str],
-    path: &str,
+    place: &Place<'_>,
     notes: &mut Notes,
-) -> Map<String, Json> {
-    let mut names: HashMap<String, &str> = HashMap::new();
-    for field in fields {
-        names.entry(folded(field)).or_insert(field);
+) -> Known {
+    let mut known = Known::default();
+    if given.is_empty() {
+        return known;
     }
-    let mut known = Map::new();
-    // A name as the type spells it goes before another spelling of it.
-    let (exact, others): (Vec<_>, Vec<_>) =
-        given.into_iter().partition(|(name, _)| fields.contains(&name.as_str()));
-    for (name, value) in exact.into_iter().chain(others) {
+    let names = KnownNames::of(fields.iter().copied());
+    let mut given: Vec<(String, Json)> = given.into_iter().collect();
+    // What has a value goes before null, and a name as the type spells it before another spelling of it.
+    given.sort_by_key(|(name, value)| (value.is_null(), !names.has(name)));
+    let mut taken: HashMap<String, String> = HashMap::new();
+    for (name, value) in given {
         let plain = folded(&name);
-        let Some(field) = names.get(&plain) else {
+        let Some(field) = names.of_letters(&plain) else {
             // Clients send back what they were sent, with null where there is nothing.
-            if path.is_empty() || !value.is_null() {
-                notes.unknown(unknown(path, &name, fields));
+            if place.is_whole() || !value.is_null() {
+                notes.unused.note(|| unknown(&place.worded(), &name, fields));
             }
             continue;
         };
-        let place = (path.to_string(), plain);
-        if let Some(other) = notes.spelled.get(&place) {
-            let other = other.clone();
-            notes.unknown(format!("{}: given beside {other}, and not used", member(path, &shown(&name))));
+        if let Some(field) = taken.get(&plain) {
+            // Clients that send both spellings of what they mean lose nothing.
+            if !value.is_null() && known.members.get(field) != Some(&value) {
+                notes.unused.note(|| {
+                    let (place, other) = (place.worded(), shown_name(known.as_given(field)));
+                    format!("{}: given beside {other}, and not used", member(&place, &shown_name(&name)))
+                });
+            }
             continue;
         }
-        let field = if fields.contains(&name.as_str()) { name.clone() } else { (*field).to_string() };
-        notes.spelled.insert(place, name);
-        known.insert(field, value);
+        let field = if names.has(&name) { name.clone() } else { field.to_string() };
+        if place.is_whole() {
+            notes.spell(&plain, &name);
+        }
+        if field != name {
+            known.respelled.insert(field.clone(), name);
+        }
+        taken.insert(plain, field.clone());
+        known.members.insert(field, value);
     }
     known
 }
@@ -124,26 +149,12 @@ pub(super) fn in_known_spelling(
 pub(crate) fn unknown(path: &str, name: &str, fields: &[&str]) -> String {
     let meant = match CHOOSE_A_MODEL.iter().find(|field| name == "model" && fields.contains(field)) {
         Some(field) => format!("; {field} chooses the model"),
-        None => did_you_mean(name, fields.iter().copied()),
+        None => did_you_mean(name, fields.iter().take(COMPARED_MAX).copied()),
     };
-    format!("{}: an unknown field, not used{meant}", member(path, &shown(name)))
+    format!("{}: an unknown field, not used{meant}", member(path, &shown_name(name)))
 }
 
 /// A member of what stands at a place.
 pub(super) fn member(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_string() } else { format!("{path}.{name}") }
-}
-
-fn shown(name: &str) -> String {
-    name.chars().take(NAME_CHARS_MAX).collect()
-}
-
-/// Whether two names are spellings of one.
-pub(crate) fn is_same_name(a: &str, b: &str) -> bool {
-    folded(a) == folded(b)
-}
-
-/// A name without what tells one spelling from the other.
-pub(super) fn folded(name: &str) -> String {
-    name.chars().filter(|letter| !matches!(letter, '_' | '-')).flat_map(char::to_lowercase).collect()
 }

@@ -2,6 +2,7 @@
 //! in the `warnings` of the answer, and what cannot be read is refused in words.
 
 mod fields;
+mod place;
 mod reader;
 
 use axum::http::{HeaderName, HeaderValue};
@@ -10,7 +11,9 @@ use models::value_words::{Takes, shown};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
 
-pub(crate) use fields::{Notes, is_same_name, unknown};
+use place::Place;
+
+pub(crate) use fields::{Notes, unknown};
 
 /// Why a body was not understood.
 #[derive(Debug, thiserror::Error)]
@@ -59,15 +62,15 @@ pub(crate) fn listed_at(
     notes: &mut Notes,
 ) -> Result<Map<String, Json>, BodyError> {
     let names: Vec<&str> = fields.iter().map(|(name, _)| *name).collect();
-    let known = fields::in_known_spelling(given, &names, path, notes);
+    let known = fields::in_known_spelling(given, &names, &Place::named(path), notes);
     for (name, takes) in fields {
-        let given = known.get(*name).unwrap_or(&Json::Null);
+        let given = known.members.get(*name).unwrap_or(&Json::Null);
         takes.check(given).map_err(|reason| BodyError::Field {
-            field: fields::member(path, &notes.spelled_at(path, name)),
+            field: Place::Member(&Place::named(path), known.as_given(name)).worded(),
             reason,
         })?;
     }
-    Ok(known)
+    Ok(known.members)
 }
 
 /// Reads a body as an object; an empty one counts as `{}`.
@@ -117,19 +120,37 @@ pub(crate) fn warn(answer: &mut Json, warnings: Vec<String>) {
 const WARNINGS: HeaderName = HeaderName::from_static("x-warnings");
 /// Longest such header, in bytes.
 const HEADER_BYTES_MAX: usize = 4096;
+/// Room in it for brackets and for how many warnings are left out.
+const HEADER_REST_BYTES_MAX: usize = 64;
 
 /// Adds warnings to an answer that is a file or a stream of events, or has a shape of its own.
 pub(crate) fn with_header(mut response: Response, warnings: &[String]) -> Response {
-    let ascii = |text: &String| text.chars().map(|it| if it.is_ascii() { it } else { '?' }).collect();
-    let plain: Vec<String> = warnings.iter().map(ascii).collect();
-    let text = Json::from(plain).to_string();
-    if !warnings.is_empty()
-        && text.len() <= HEADER_BYTES_MAX
-        && let Ok(value) = HeaderValue::from_str(&text)
-    {
+    if let Some(value) = header_value(warnings) {
         response.headers_mut().insert(WARNINGS, value);
     }
     response
+}
+
+/// As many of the warnings as a header has room for, and how many more there are.
+fn header_value(warnings: &[String]) -> Option<HeaderValue> {
+    let quoted = |text: &str| {
+        let ascii: String = text.chars().map(|it| if it.is_ascii() { it } else { '?' }).collect();
+        Json::from(ascii).to_string()
+    };
+    let (mut list, mut left) = (Vec::new(), warnings.len());
+    let mut room = HEADER_BYTES_MAX - HEADER_REST_BYTES_MAX;
+    for warning in warnings.iter().map(|warning| quoted(warning)) {
+        // One that is too long for the header by itself leaves room for the others.
+        if warning.len() < room {
+            room -= warning.len() + 1;
+            left -= 1;
+            list.push(warning);
+        }
+    }
+    if left > 0 {
+        list.push(quoted(&format!("{left} more, not shown")));
+    }
+    if warnings.is_empty() { None } else { HeaderValue::from_str(&format!("[{}]", list.join(","))).ok() }
 }
 
 #[cfg(test)]
@@ -226,6 +247,65 @@ mod tests {
         let many: Map<String, Json> = (0..1000).map(|number| (format!("f{number}"), json!(1))).collect();
         let warnings = read(Json::Object(many)).1;
         assert_eq!((warnings.len(), warnings[20].as_str()), (21, "980 more unknown fields, not used"));
+    }
+
+    #[test]
+    fn names_of_any_length_and_number_cost_what_they_weigh() {
+        // Were the place of each element in words, these would be terabytes of copies.
+        let key = "k".repeat(2 << 20);
+        let deep = json!({"any": {&key: vec![1; 500_000], "settings": {"seedValue": "x"}}});
+        let map: Map<String, Json> =
+            typed(deep.to_string().as_bytes(), &mut Notes::default()).expect("it reads");
+        assert_eq!(map["any"][&key].as_array().map(Vec::len), Some(500_000));
+        // Each unknown field compared with each known one would take minutes, as would looking through a list of names
+        // that the client gave.
+        let many: Map<String, Json> =
+            (0..200_000).map(|number| (format!("field{number}"), json!(1))).collect();
+        let body = Json::Object(many.clone()).to_string();
+        let mut notes = Notes::default();
+        typed::<Request>(body.as_bytes(), &mut notes).expect("it reads");
+        assert_eq!(notes.warnings().len(), 21);
+        let fields: Vec<Field<'_>> =
+            many.keys().skip(100).map(|name| (name.as_str(), Takes::Number)).collect();
+        let read = listed(body.as_bytes(), &fields, &mut notes).expect("it reads");
+        assert_eq!((read.len(), notes.warnings().len()), (199_900, 21));
+        // A place in an error is worded in part.
+        let mut notes = Notes::default();
+        let body = json!({"tags": ["x"], "others": [{&key: 1}]}).to_string();
+        typed::<Request>(body.as_bytes(), &mut notes).expect("it reads");
+        assert_eq!(notes.warnings(), [format!("others[0].{}: an unknown field, not used", "k".repeat(60))]);
+    }
+
+    #[test]
+    fn a_name_in_both_spellings_counts_once_and_null_gives_way() {
+        let id = uuid::Uuid::from_u128(1);
+        for body in [
+            json!({"character_id": id, "characterId": id}),
+            json!({"characterId": null, "character_id": id}),
+            json!({"characterId": id, "character_id": null, "others": [{"seed_value": 1, "seedValue": 1}]}),
+        ] {
+            let (request, warnings) = read(body.clone());
+            assert_eq!((request.expect("it reads").character_id, warnings), (Some(id), vec![]), "{body}");
+        }
+        let (_, warnings) = read(json!({"settings": {"SeedValue": 1, "seed-value": 2}}));
+        assert_eq!(warnings, ["settings.seed-value: given beside SeedValue, and not used"]);
+    }
+
+    #[test]
+    fn a_header_has_as_many_warnings_as_it_has_room_for() {
+        let list = |warnings: &[String]| {
+            let response = with_header(Response::default(), warnings);
+            let value = response.headers().get(WARNINGS)?;
+            assert!(value.len() <= HEADER_BYTES_MAX);
+            serde_json::from_slice::<Vec<String>>(value.as_bytes()).ok()
+        };
+        assert_eq!(list(&[]), None);
+        assert_eq!(list(&["ä".into()]), Some(vec!["?".to_string()]));
+        let many: Vec<String> = (0..200).map(|number| format!("{number:0>99}")).collect();
+        let shown = list(&many).expect("a header");
+        assert_eq!((&shown[0], &shown[shown.len() - 1]), (&many[0], &"161 more, not shown".to_string()));
+        let long = list(&["x".repeat(5000), "y".into()]).expect("a header");
+        assert_eq!(long, ["y", "1 more, not shown"]);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! noted, at every depth; null counts as absent; what cannot be read is refused in words, with the place of it.
 
 use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 
 use models::value_words::{is_none_of, is_not, of_type, shown, shown_text};
@@ -13,7 +14,8 @@ use serde::de::{
 use serde::forward_to_deserialize_any;
 use serde_json::{Map, Value as Json};
 
-use super::fields::{self, Notes};
+use super::fields::{self, Known, Notes};
+use super::place::Place;
 
 /// Why a value cannot be read, and where it stands.
 #[derive(Debug)]
@@ -32,11 +34,11 @@ impl ReadError {
     }
 
     /// Says where it happened, unless something further inside has said so.
-    fn at(mut self, path: &str) -> ReadError {
+    fn at(mut self, place: &Place<'_>) -> ReadError {
         if self.field.is_none() {
             self.field = Some(match self.member {
-                Some(member) => fields::member(path, member),
-                None => path.to_string(),
+                Some(member) => Place::Member(place, member).worded(),
+                None => place.worded(),
             });
         }
         self
@@ -91,8 +93,8 @@ impl Error for ReadError {
 /// Reads an object of JSON as a type, and notes what it was not asked for.
 pub(super) fn read<T: DeserializeOwned>(body: Map<String, Json>, notes: &mut Notes) -> Result<T, ReadError> {
     let noted = RefCell::new(std::mem::take(notes));
-    let reader = Reader { value: Json::Object(body), path: String::new(), notes: &noted };
-    let read = T::deserialize(reader).map_err(|error| error.at(""));
+    let reader = Reader { value: Json::Object(body), place: &Place::Whole, notes: &noted };
+    let read = T::deserialize(reader).map_err(|error| error.at(&Place::Whole));
     *notes = noted.into_inner();
     read
 }
@@ -100,7 +102,7 @@ pub(super) fn read<T: DeserializeOwned>(body: Map<String, Json>, notes: &mut Not
 /// One value, and where it stands.
 struct Reader<'n> {
     value: Json,
-    path: String,
+    place: &'n Place<'n>,
     notes: &'n RefCell<Notes>,
 }
 
@@ -126,12 +128,15 @@ impl<'de> Deserializer<'de> for Reader<'_> {
             },
             Json::Array(items) => {
                 let items = items.into_iter().enumerate();
-                visitor.visit_seq(Items { items, path: self.path, notes: self.notes })
+                visitor.visit_seq(Items { items, place: self.place, notes: self.notes })
             }
-            Json::Object(members) => {
-                let members = members.into_iter();
-                visitor.visit_map(Members { members, next: None, path: self.path, notes: self.notes })
-            }
+            Json::Object(members) => visitor.visit_map(Members {
+                members: members.into_iter(),
+                respelled: HashMap::new(),
+                next: None,
+                place: self.place,
+                notes: self.notes,
+            }),
         }
     }
 
@@ -156,10 +161,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         let Json::Object(given) = self.value else {
             return Err(ReadError::because(is_not(&shown(&self.value), "an object")));
         };
-        let members = fields::in_known_spelling(given, known, &self.path, &mut self.notes.borrow_mut());
-        let members: Map<String, Json> = members.into_iter().filter(|(_, value)| !value.is_null()).collect();
+        let Known { mut members, respelled } =
+            fields::in_known_spelling(given, known, self.place, &mut self.notes.borrow_mut());
+        members.retain(|_, value| !value.is_null());
         let members = members.into_iter();
-        visitor.visit_map(Members { members, next: None, path: self.path, notes: self.notes })
+        visitor.visit_map(Members { members, respelled, next: None, place: self.place, notes: self.notes })
     }
 
     fn deserialize_enum<V: Visitor<'de>>(
@@ -187,7 +193,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
 struct Items<'n> {
     items: std::iter::Enumerate<std::vec::IntoIter<Json>>,
-    path: String,
+    place: &'n Place<'n>,
     notes: &'n RefCell<Notes>,
 }
 
@@ -195,17 +201,18 @@ impl<'de> SeqAccess<'de> for Items<'_> {
     type Error = ReadError;
 
     fn next_element_seed<S: DeserializeSeed<'de>>(&mut self, seed: S) -> Result<Option<S::Value>, ReadError> {
-        let Some((place, value)) = self.items.next() else { return Ok(None) };
-        let path = format!("{}[{place}]", self.path);
-        let reader = Reader { value, path: path.clone(), notes: self.notes };
-        seed.deserialize(reader).map(Some).map_err(|error| error.at(&path))
+        let Some((number, value)) = self.items.next() else { return Ok(None) };
+        let place = Place::Item(self.place, number);
+        let reader = Reader { value, place: &place, notes: self.notes };
+        seed.deserialize(reader).map(Some).map_err(|error| error.at(&place))
     }
 }
 
 struct Members<'n> {
     members: serde_json::map::IntoIter,
+    respelled: HashMap<String, String>,
     next: Option<(String, Json)>,
-    path: String,
+    place: &'n Place<'n>,
     notes: &'n RefCell<Notes>,
 }
 
@@ -223,8 +230,8 @@ impl<'de> MapAccess<'de> for Members<'_> {
         let Some((name, value)) = self.next.take() else {
             return Err(ReadError::because("a value without a name".into()));
         };
-        let path = fields::member(&self.path, &self.notes.borrow().spelled_at(&self.path, &name));
-        let reader = Reader { value, path: path.clone(), notes: self.notes };
-        seed.deserialize(reader).map_err(|error| error.at(&path))
+        let place = Place::Member(self.place, fields::as_given(&self.respelled, &name));
+        let reader = Reader { value, place: &place, notes: self.notes };
+        seed.deserialize(reader).map_err(|error| error.at(&place))
     }
 }

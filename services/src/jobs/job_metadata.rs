@@ -1,15 +1,14 @@
 //! Documents that clients send with a job: members that are read, of which kind they are, and those that nothing reads.
 
+use std::collections::BTreeMap;
+
+use models::field_names::{KnownNames, Named, folded, shown_name};
 use models::value_words::{Takes, is_none_of};
 use serde_json::{Map, Value as Json};
 
 use crate::error::ServiceError;
 use crate::jobs::depicted_characters::{CHARACTERS, PLACES};
 
-/// Longest name that a warning repeats, in characters.
-const NAME_CHARS_MAX: usize = 60;
-/// Members that are named one by one; the rest are counted.
-const NAMED_MAX: usize = 20;
 /// What is read of the metadata of a job, beside those that name a character or a place of one.
 const METADATA: [(&str, Takes); 24] = [
     ("reference_image_url", Takes::Text),
@@ -41,6 +40,10 @@ const METADATA: [(&str, Takes); 24] = [
 const KEYFRAME: [&str; 4] = ["prompt", "negative_prompt", "seed", "frame"];
 /// What is read of a LoRA.
 const LORA: [&str; 3] = ["name", "scale", "weight"];
+/// What becomes of metadata that is not known.
+const KEPT: &str = "kept with the job, and nothing reads it";
+/// What becomes of a member of a list that is not known.
+const UNKNOWN: &str = "an unknown field, not used";
 /// Shapes that a job may name.
 const ASPECT_RATIOS: [&str; 3] = ["1:1", "16:9", "9:16"];
 
@@ -48,13 +51,14 @@ const ASPECT_RATIOS: [&str; 3] = ["1:1", "16:9", "9:16"];
 /// kind. Answers with warnings about the rest, which is kept with the job all the same.
 pub(crate) fn settle_metadata(metadata: &mut Map<String, Json>) -> Result<Vec<String>, ServiceError> {
     let more = CHARACTERS.iter().chain(PLACES.iter().map(|(name, _)| name));
-    let names: Vec<&str> = METADATA.iter().map(|(name, _)| name).chain(more).copied().collect();
-    let unknown = settle(metadata, &names);
+    let names = KnownNames::of(METADATA.iter().map(|(name, _)| name).chain(more).copied());
+    let mut warned = Named::default();
+    settle(metadata, &names, &|| "metadata".into(), KEPT, &mut warned);
     for (name, takes) in METADATA {
         let given = metadata.get(name).unwrap_or(&Json::Null);
         takes.check(given).map_err(|reason| ServiceError::field(format!("metadata.{name}"), reason))?;
     }
-    let mut warnings = named(&unknown, "metadata", "kept with the job, and nothing reads it");
+    let mut warnings = warned.take(|more| format!("metadata: {more} more, {KEPT}"));
     if let Some(ratio) = metadata.get("aspect_ratio").and_then(Json::as_str)
         && !ratio.is_empty()
         && !ASPECT_RATIOS.contains(&ratio)
@@ -68,49 +72,49 @@ pub(crate) fn settle_metadata(metadata: &mut Map<String, Json>) -> Result<Vec<St
 /// The same for a list of objects: `keyframes`, `loras`. What is no list of objects is left to those who read it.
 pub(crate) fn settle_list(field: &str, list: &mut Json) -> Vec<String> {
     let names: &[&str] = if field == "loras" { &LORA } else { &KEYFRAME };
-    let mut warnings = Vec::new();
-    for (place, item) in list.as_array_mut().into_iter().flatten().enumerate() {
-        let Json::Object(members) = item else { continue };
-        let unknown = settle(members, names);
-        warnings.extend(named(&unknown, &format!("{field}[{place}]"), "an unknown field, not used"));
-        if warnings.len() > NAMED_MAX {
-            warnings.truncate(NAMED_MAX);
-            warnings.push(format!("{field}: more unknown fields, not used"));
-            break;
+    let (names, mut warned) = (KnownNames::of(names.iter().copied()), Named::default());
+    for (number, item) in list.as_array_mut().into_iter().flatten().enumerate() {
+        if let Json::Object(members) = item {
+            settle(members, &names, &|| format!("{field}[{number}]"), UNKNOWN, &mut warned);
         }
     }
-    warnings
+    warned.take(|more| format!("{field}: {more} more unknown fields, not used"))
 }
 
-/// Adds members under the names by which they are known; answers with the names that mean nothing.
-fn settle(members: &mut Map<String, Json>, names: &[&str]) -> Vec<String> {
-    let (mut unknown, mut renamed) = (Vec::new(), Vec::new());
-    for (given, value) in members.iter().filter(|(given, _)| !names.contains(&given.as_str())) {
-        match names.iter().find(|name| plain(name) == plain(given)) {
-            Some(name) if !members.contains_key(*name) => renamed.push((*name, value.clone())),
-            Some(_) => {}
-            None => unknown.push(given.clone()),
+/// Adds members under the names by which they are known; warns of names that mean nothing, and of members that are given
+/// in two spellings.
+fn settle(
+    members: &mut Map<String, Json>,
+    names: &KnownNames<'_>,
+    place: &dyn Fn() -> String,
+    fate: &str,
+    warned: &mut Named,
+) {
+    let mut renamed: BTreeMap<&str, (String, Json)> = BTreeMap::new();
+    for (given, value) in members.iter().filter(|(given, _)| !names.has(given)) {
+        let Some(name) = names.of_letters(&folded(given)) else {
+            warned.note(|| format!("{}.{}: {fate}", place(), shown_name(given)));
+            continue;
+        };
+        let known = members.get_key_value(name).map(|(name, value)| (name, value));
+        let before = known.filter(|(_, value)| !value.is_null());
+        match before.or(renamed.get(name).map(|(name, value)| (name, value))) {
+            None if value.is_null() => {}
+            None => {
+                renamed.insert(name, (given.clone(), value.clone()));
+            }
+            Some((_, other)) if value.is_null() || other == value => {}
+            Some((other, _)) => {
+                let other = shown_name(other);
+                warned.note(|| {
+                    format!("{}.{}: given beside {other}, and not used", place(), shown_name(given))
+                });
+            }
         }
     }
-    for (name, value) in renamed {
+    for (name, (_, value)) in renamed {
         members.insert(name.into(), value);
     }
-    unknown
-}
-
-/// A name without what tells one spelling from the other.
-fn plain(name: &str) -> String {
-    name.chars().filter(|letter| !matches!(letter, '_' | '-')).flat_map(char::to_lowercase).collect()
-}
-
-fn named(unknown: &[String], place: &str, fate: &str) -> Vec<String> {
-    let shown = |name: &String| name.chars().take(NAME_CHARS_MAX).collect::<String>();
-    let mut warnings: Vec<String> =
-        unknown.iter().take(NAMED_MAX).map(|name| format!("{place}.{}: {fate}", shown(name))).collect();
-    if unknown.len() > NAMED_MAX {
-        warnings.push(format!("{place}: {} more, {fate}", unknown.len() - NAMED_MAX));
-    }
-    warnings
 }
 
 #[cfg(test)]
@@ -138,9 +142,30 @@ mod tests {
             let error = settle_metadata(&mut wrong.as_object().expect("an object").clone());
             assert_eq!(error.expect_err("refused").to_string(), message);
         }
+        let mut twice = json!({"contentType": "sfw", "content_type": "nsfw", "num_Images": 1, "numImages": 2,
+            "seed": null, "Seed": 7, "steps": 3, "Steps": 3});
+        let warnings = settle_metadata(twice.as_object_mut().expect("an object")).expect("it reads");
+        assert_eq!(
+            warnings,
+            [
+                "metadata.content_type: given beside contentType, and not used",
+                "metadata.numImages: given beside num_Images, and not used"
+            ]
+        );
+        assert_eq!(
+            (&twice["contentType"], &twice["num_images"], &twice["seed"]),
+            (&json!("sfw"), &json!(1), &json!(7))
+        );
         let mut keyframes = json!([{"negativePrompt": "x", "promt": "y"}, 7]);
         let warnings = settle_list("keyframes", &mut keyframes);
         assert_eq!(warnings, ["keyframes[0].promt: an unknown field, not used"]);
         assert_eq!(keyframes[0]["negative_prompt"], "x");
+        let mut many = json!(vec![json!({"negativePrompt": "x", "promt": "y"}); 30]);
+        let warnings = settle_list("keyframes", &mut many);
+        assert_eq!(
+            (warnings.len(), warnings[20].as_str()),
+            (21, "keyframes: 10 more unknown fields, not used")
+        );
+        assert_eq!(many[29]["negative_prompt"], "x");
     }
 }

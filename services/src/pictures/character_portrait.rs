@@ -5,6 +5,7 @@ use std::time::Duration;
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{KeepPortrait, KeptPortraits};
+use models::field_names::{Named, shown_name};
 use models::value_words::Takes;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -26,8 +27,6 @@ const TIME_MAX: Duration = Duration::from_secs(540);
 const IMAGES_MAX: u64 = 4;
 const TAGS_MAX: usize = 8;
 const OVERRIDE_CHARS_MAX: usize = 200;
-/// Members that are no columns and are named.
-const COLUMNS_NAMED_MAX: usize = 20;
 /// Where portraits are kept.
 pub const BUCKET: &str = "user-library";
 
@@ -198,13 +197,11 @@ fn unknown_columns(given: &Json) -> Vec<String> {
     let columns = table("characters").table.columns;
     let names = given.as_object().into_iter().flat_map(|given| given.keys());
     let unknown = names.filter(|name| !columns.iter().any(|column| column.name == name.as_str()));
-    let warning = |name: &String| {
-        format!(
-            "characterData.{}: no column of characters, not used",
-            name.chars().take(60).collect::<String>()
-        )
-    };
-    unknown.take(COLUMNS_NAMED_MAX).map(warning).collect()
+    let mut warned = Named::default();
+    for name in unknown {
+        warned.note(|| format!("characterData.{}: no column of characters, not used", shown_name(name)));
+    }
+    warned.take(|more| format!("characterData: {more} more that are no columns of characters, not used"))
 }
 
 /// The words of a canon pose.

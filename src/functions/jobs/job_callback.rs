@@ -2,12 +2,14 @@
 
 use actors::job_scheduler::{CompleteJob, FailJob, FinishedAsset, RenewLease, asset_settings, is_final};
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use super::signature;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body;
 
 /// Results of one job at most.
 const ASSETS_MAX: usize = 64;
@@ -19,15 +21,19 @@ const ERRORS: [&str; 3] = ["errorMessage", "error_message", "error"];
 #[derive(Deserialize)]
 struct Body {
     job_id: Option<Uuid>,
-    #[serde(rename = "jobId")]
-    job_id_camel: Option<Uuid>,
     status: Option<String>,
     attempt: Option<i64>,
     metadata: Option<Map<String, Json>>,
     assets: Option<Vec<Asset>>,
     results: Option<Results>,
-    #[serde(flatten)]
-    rest: Map<String, Json>,
+    /// Read by [`errors`], in all their spellings.
+    #[serde(rename = "errorMessage")]
+    _error_message: Option<IgnoredAny>,
+    #[serde(rename = "error")]
+    _error: Option<IgnoredAny>,
+    /// A job has ended when its report is taken, whatever the worker's clock says.
+    #[serde(rename = "completedAt")]
+    _completed_at: Option<IgnoredAny>,
 }
 
 #[derive(Default, Deserialize)]
@@ -43,9 +49,9 @@ struct Report {
 }
 
 /// What went wrong in the worker's words, and in which fields it said so.
-fn errors(rest: &Map<String, Json>) -> (Option<String>, Vec<&'static str>) {
+fn errors(given: &Map<String, Json>) -> (Option<String>, Vec<&'static str>) {
     let said = |name: &&'static str| {
-        let value = rest.get(*name).filter(|value| !value.is_null())?;
+        let value = given.get(*name).filter(|value| !value.is_null())?;
         let text = value.as_str().map_or_else(|| value.to_string(), str::to_string);
         Some((*name, text)).filter(|(_, text)| !text.trim().is_empty())
     };
@@ -77,9 +83,8 @@ struct LegacyAsset {
 pub(crate) async fn run(call: Call) -> Outcome {
     signature::check(&call, "x-callback-signature")?;
     let body: Body = call.read()?;
-    let (Some(id), Some(status)) = (body.job_id.or(body.job_id_camel), body.status.as_deref()) else {
-        let given =
-            [("job_id", body.job_id.or(body.job_id_camel).is_some()), ("status", body.status.is_some())];
+    let (Some(id), Some(status)) = (body.job_id, body.status.as_deref()) else {
+        let given = [("job_id", body.job_id.is_some()), ("status", body.status.is_some())];
         let missing: Vec<&str> = given.iter().filter(|(_, given)| !given).map(|(name, _)| *name).collect();
         return Err(FunctionError::missing(&missing));
     };
@@ -92,7 +97,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     }
     let service = call.context.elevated();
     let attempt = body.attempt;
-    let (error, error_keys) = errors(&body.rest);
+    let (error, error_keys) = errors(&request_body::object(&call.body)?);
     let report = Report {
         metadata: body.metadata.unwrap_or_default(),
         assets: body.assets.unwrap_or_default(),

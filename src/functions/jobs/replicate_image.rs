@@ -1,6 +1,7 @@
 //! replicate-image: a picture by an external provider that speaks Replicate's predictions API.
 
 use axum::http::StatusCode;
+use models::field_names::is_same_name;
 use models::value_words::Takes;
 use serde_json::{Value as Json, json};
 use services::jobs::depicted_characters::{CHARACTERS, PLACES};
@@ -9,7 +10,7 @@ use services::replicate::start_prediction::{Started, start};
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
-use crate::request_body::{Field, is_same_name};
+use crate::request_body::Field;
 
 /// The fields of a request, beside those that name a character or a place of one.
 const FIELDS: [Field<'static>; 20] = [

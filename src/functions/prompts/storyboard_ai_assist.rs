@@ -3,6 +3,7 @@
 use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::{Chosen, Wanted};
+use models::field_names::is_same_name;
 use models::value_words::Takes;
 use serde_json::{Value as Json, json};
 use services::age_gate;
@@ -11,7 +12,7 @@ use services::prompts::templates;
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
-use crate::request_body::{self, Field, is_same_name};
+use crate::request_body::{self, Field};
 
 /// Seconds of one beat.
 const BEAT_S: f64 = 5.0;

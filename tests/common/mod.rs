@@ -21,6 +21,11 @@ pub struct Server {
     data: PathBuf,
 }
 
+/// The binary: the one that was built with the tests, or another that `TESTED_BINARY` names.
+fn binary() -> PathBuf {
+    std::env::var_os("TESTED_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_playhouse").into(), PathBuf::from)
+}
+
 impl Server {
     /// Starts on a folder, with extra environment.
     pub fn start(data: &Path, environment: &[(&str, &str)]) -> Server {
@@ -30,7 +35,7 @@ impl Server {
     /// The same at an address, with its log somewhere.
     pub fn start_at(data: &Path, listen: &str, log: Stdio, environment: &[(&str, &str)]) -> Server {
         let _ = std::fs::remove_file(data.join("server.json"));
-        let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
+        let mut command = Command::new(binary());
         command.args(["serve", "--listen", listen, "--data"]).arg(data).stderr(log);
         command.env("PLAYHOUSE_LOG", std::env::var("PLAYHOUSE_LOG").unwrap_or_else(|_| "warn".into()));
         // No test downloads a model that it did not ask for.
@@ -49,8 +54,7 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(20));
         };
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_playhouse")).args(["keys", "--data"]).arg(data).output();
+        let output = Command::new(binary()).args(["keys", "--data"]).arg(data).output();
         let keys: Json = serde_json::from_slice(&output.expect("keys run").stdout).expect("keys are JSON");
         let key = |name: &str| keys[name].as_str().expect("a key").to_string();
         Server {
@@ -126,8 +130,7 @@ impl Server {
 
     /// Runs `playhouse check` and returns its report.
     pub fn check(&self) -> Json {
-        let output =
-            Command::new(env!("CARGO_BIN_EXE_playhouse")).args(["check", "--data"]).arg(&self.data).output();
+        let output = Command::new(binary()).args(["check", "--data"]).arg(&self.data).output();
         serde_json::from_slice(&output.expect("check runs").stdout).expect("a report")
     }
 }

@@ -107,13 +107,20 @@ impl LocalEngine {
         Ok(self.prompt(request)?.len())
     }
 
+    /// The prompt's tokens; a text that is far too long is refused before it is taken apart.
     fn prompt(&self, request: &ChatRequest) -> Result<Vec<u32>, LanguageError> {
         let messages: Vec<TemplateMessage<'_>> = request
             .messages
             .iter()
             .map(|message| TemplateMessage { role: message.role.as_str(), content: &message.content })
             .collect();
-        self.tokenizer.encode(&self.template.render(&messages, true)?)
+        let text = self.template.render(&messages, true)?;
+        match self.tokenizer.at_least(&text) {
+            prompt_tokens if prompt_tokens >= self.context_tokens => {
+                Err(LanguageError::ContextFull { prompt_tokens, context_tokens: self.context_tokens })
+            }
+            _ => self.tokenizer.encode(&text),
+        }
     }
 }
 
@@ -129,7 +136,6 @@ impl ChatEngine for LocalEngine {
             return Err(LanguageError::InvalidRequest { field: "images", reason });
         }
         let text = TextStream::new(&request.stop)?;
-        let grammar = request.json_schema.as_ref().map(|schema| self.grammars.compile(schema)).transpose()?;
         let prompt = self.prompt(&request)?;
         if prompt.is_empty() || prompt.len() >= self.context_tokens {
             return Err(LanguageError::ContextFull {
@@ -137,6 +143,7 @@ impl ChatEngine for LocalEngine {
                 context_tokens: self.context_tokens,
             });
         }
+        let grammar = request.json_schema.as_ref().map(|schema| self.grammars.compile(schema)).transpose()?;
         let seed = request.seed();
         let place = QueuePlace::default();
         let (events, stream) = ChatStream::pair(place.clone());

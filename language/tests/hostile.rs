@@ -2,7 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use language::{LanguageError, ModelFiles};
+use language::{
+    ChatEngine, ChatMessage, ChatRequest, EngineLimits, LanguageError, LocalDevice, LocalEngine, ModelFiles,
+    Role,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -302,4 +305,99 @@ fn shards_are_joined_and_stay_within_their_folder() {
     map["model.norm.weight"] = json!("../model-0.safetensors");
     std::fs::write(&index, json!({"weight_map": map}).to_string()).unwrap();
     assert!(load(folder.path()).unwrap_err().to_string().contains("plain file name"));
+}
+
+/// A tiny model with a real vocabulary.
+fn talker() -> LocalEngine {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/language/llama-tiny");
+    LocalEngine::open(&path, &LocalDevice::Cpu, EngineLimits::default()).expect("it opens")
+}
+
+/// A schema whose definitions lead from one to the next.
+fn chain(links: usize) -> Value {
+    let link = |number: usize| {
+        let next =
+            json!({"type": "object", "properties": {"n": {"$ref": format!("#/$defs/d{}", number + 1)}}});
+        (format!("d{number}"), next)
+    };
+    let mut definitions: serde_json::Map<String, Value> = (0..links).map(link).collect();
+    definitions.insert(format!("d{links}"), json!({"type": "integer"}));
+    json!({"$ref": "#/$defs/d0", "$defs": definitions})
+}
+
+fn with_properties(count: usize) -> Value {
+    let property = |number: usize| (format!("p{number}"), json!({"type": "string"}));
+    json!({"type": "object", "properties": (0..count).map(property).collect::<serde_json::Map<String, Value>>()})
+}
+
+#[test]
+fn schemas_cost_a_bounded_amount_of_work() {
+    let engine = talker();
+    let ask = |schema: Value| {
+        let mut request = ChatRequest::new(vec![ChatMessage::new(Role::User, "a")]);
+        request.json_schema = Some(schema);
+        request.max_tokens = 8;
+        engine.submit(request).and_then(|stream| stream.blocking_collect())
+    };
+    // Each of these took minutes, or the whole process with it.
+    for (schema, reason) in [
+        (chain(2000), "2001 references"),
+        (with_properties(5000), "5000 properties"),
+        (json!({"anyOf": (0..100).map(|_| with_properties(40)).collect::<Value>()}), "4000 properties"),
+        (json!({"type": "integer", "multipleOf": 99_999_999}), "multipleOf"),
+        (json!({"items": {"type": "number", "multipleOf": 1e-10}}), "multipleOf"),
+        (json!({"description": "x".repeat(300_000)}), "larger than"),
+        (
+            json!({"allOf": (0..20).map(|_| json!({"anyOf": (0..8).map(with_properties).collect::<Value>()})).collect::<Value>()}),
+            "",
+        ),
+    ] {
+        match ask(schema) {
+            Err(LanguageError::Schema(said)) => {
+                assert!(said.contains(reason) && said.len() < 400 && !said.contains("backtrace"), "{said}");
+            }
+            other => panic!("{reason}: {other:?}"),
+        }
+    }
+    // Large ones within the limits are followed or refused, and whoever comes next is answered.
+    let deep =
+        |wrap: &dyn Fn(Value) -> Value| (0..110).fold(json!({"type": "integer"}), |inner, _| wrap(inner));
+    for schema in [
+        chain(900),
+        json!({"type": "string", "maxLength": 4_000_000_000u64}),
+        json!({"type": "array", "items": {"type": "string", "maxLength": 100_000}, "minItems": 100_000}),
+        json!({"type": "string", "pattern": "^((a{1000}){1000}){1000}$"}),
+        json!({"type": "string", "pattern": "^(a|aa|b)*c(a|b){200}$", "maxLength": 5000}),
+        json!({"type": "string", "pattern": format!("^{}a$", "(a?".repeat(2000) + &")".repeat(2000))}),
+        deep(&|inner| json!({"type": "object", "properties": {"a": inner}})),
+        deep(&|inner| json!({"anyOf": [inner, {"type": "string"}]})),
+        json!({"enum": (0..20_000).collect::<Vec<u32>>()}),
+        with_properties(450),
+        json!({"$ref": "#"}),
+        json!({"allOf": [{"$ref": "#"}]}),
+    ] {
+        let _ = ask(schema);
+    }
+    let (text, _) = ask(json!({"enum": ["yes"]})).expect("a reply");
+    assert_eq!(text, "\"yes\"");
+}
+
+#[test]
+fn prompts_that_are_far_too_long_are_not_taken_apart() {
+    let engine = talker();
+    for text in ["a".repeat(4 << 20), "ab cd ".repeat(700_000), " ".repeat(4 << 20), "😀".repeat(1 << 20)] {
+        let at_least = engine.tokenizer().at_least(&text);
+        assert!(at_least > engine.context_tokens(), "{at_least}");
+        let refused = engine.submit(ChatRequest::new(vec![ChatMessage::new(Role::User, text)]));
+        let counted = match refused {
+            Err(LanguageError::ContextFull { prompt_tokens, context_tokens: 512 }) => prompt_tokens,
+            other => panic!("{:?}", other.map(|_| "a reply")),
+        };
+        // What was counted is the least that it can be, so the text was not looked at.
+        assert!((at_least..at_least + 100).contains(&counted), "{counted} {at_least}");
+    }
+    for text in ["a b c", "<|im_end|> x", "wörter 😀"] {
+        let tokens = engine.tokenizer().encode(text).expect("tokens").len();
+        assert!(engine.tokenizer().at_least(text) <= tokens, "{text}");
+    }
 }

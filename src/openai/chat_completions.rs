@@ -14,6 +14,7 @@ use services::age_gate;
 use services::context::Context;
 use services::conversations::participants;
 use services::prompts::templates;
+use store::shares::Held;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -79,7 +80,8 @@ async fn answer(
             setting.template = (template.name.clone(), template.system_prompt.clone());
             setting.template_source = template.describe();
             setting.cancel = cancel.clone();
-            assemble(setting.clone(), &chosen, &options).await?
+            let place = app.services.chat.engines().prepare(Some(requester.user)).await?;
+            assemble(setting.clone(), &chosen, &options, place).await?
         }
     };
     let mut request = ChatRequest::new(messages);
@@ -118,6 +120,7 @@ async fn assemble(
     mut setting: Setting,
     chosen: &Chosen,
     options: &ChatOptions,
+    place: Held,
 ) -> Result<(Vec<ChatMessage>, usize), OpenAiError> {
     if options.messages.iter().any(|message| !message.images.is_empty()) {
         return Err(OpenAiError::param(
@@ -139,6 +142,7 @@ async fn assemble(
     let history = History { said, replies, memory: serde_json::json!({}), ..History::default() };
     let (chosen, seed, max_tokens) = (chosen.clone(), options.seed.unwrap_or(0), options.max_tokens);
     let assembled = tokio::task::spawn_blocking(move || {
+        let _place = place;
         let count = |text: &str| chosen.count_tokens(text);
         let (mut material, _) = setting.material(Uuid::nil(), &history, None, seed, &count);
         material.max_tokens = max_tokens;

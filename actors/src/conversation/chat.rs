@@ -312,7 +312,9 @@ impl Chat {
     async fn prompt(&self, turn: &Turn, seed: u64) -> Result<(History, Prompt, Vec<usize>), TurnError> {
         let store: Store = self.inner.actors.store().clone();
         let turn = turn.clone();
+        let place = self.inner.engines.prepare(Some(turn.user_id)).await?;
         let made = tokio::task::spawn_blocking(move || {
+            let _place = place;
             let conversation = rows::get(&store, "conversations", turn.conversation_id)?;
             let conversation = conversation.ok_or_else(super::no_conversation)?;
             let (tier, reach) = (turn.tier, turn.memory_tier);

@@ -38,7 +38,12 @@ impl Engines {
     ) -> Result<ChatStream, LanguageError> {
         let engine = chosen.engine.clone();
         let started = Instant::now();
-        let submitted = tokio::task::spawn_blocking(move || engine.submit(request)).await;
+        let place = self.prepare(call.user_id).await?;
+        let submitted = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            engine.submit(request)
+        });
+        let submitted = submitted.await;
         let mut inner = submitted.map_err(|error| LanguageError::Panicked(error.to_string()))??;
         let (events, stream) = ChatStream::pair(inner.queue_place());
         let (actors, mut usage) = (self.actors.clone(), usage(chosen, call));

@@ -21,6 +21,7 @@ use language::{
 };
 use serde_json::Value as Json;
 use store::Store;
+use store::shares::{Held, Owner, Shares};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -32,6 +33,8 @@ pub use count_usage::CallOf;
 pub use local_models::{LocalModelEntry, LocalStatus, is_chat_model, list_chat_models};
 pub use no_engine::NoEngine;
 
+/// How long a prompt waits to be made ready.
+const PREPARE_PATIENCE: Duration = Duration::from_secs(30);
 /// Longest wait for a reply that is not streamed.
 const COMPLETE_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -63,6 +66,8 @@ pub struct Engines {
     worker: Arc<chat_worker::WorkerHealth>,
     actors: Actors,
     store: Store,
+    /// Places for prompts and schemas that are made ready.
+    preparing: Arc<Shares>,
 }
 
 impl std::fmt::Debug for Engines {
@@ -114,7 +119,13 @@ impl std::fmt::Debug for Chosen {
 impl Chosen {
     /// How many tokens a text is; an estimate for models elsewhere.
     pub fn count_tokens(&self, text: &str) -> usize {
-        let counted = self.local.as_ref().and_then(|local| local.tokenizer().encode(text).ok());
+        let tokenizer = self.local.as_ref().map(|local| local.tokenizer());
+        let at_least = tokenizer.map_or(0, |tokenizer| tokenizer.at_least(text));
+        if at_least > self.context_tokens {
+            // Too long in any case; taking it apart would only cost time.
+            return at_least;
+        }
+        let counted = tokenizer.and_then(|tokenizer| tokenizer.encode(text).ok());
         // English has about four characters per token; other scripts have fewer, so bytes are counted.
         counted.map_or(text.len().div_ceil(4), |tokens| tokens.len())
     }
@@ -167,7 +178,10 @@ impl Engines {
         let local_priority = config.priority;
         let local = local_models::LocalModels::start(config);
         let store = actors.store().clone();
-        Engines { local, local_priority, remote, worker: Arc::default(), actors, store }
+        // As many as there are cores, so that one account's leave others half of them.
+        let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
+        let (worker, preparing) = (Arc::default(), Shares::new(cores));
+        Engines { local, local_priority, remote, worker, actors, store, preparing }
     }
 
     /// All models of this machine that can be named, the default first.
@@ -178,6 +192,13 @@ impl Engines {
     /// How the default local model fares.
     pub fn local_status(&self) -> LocalStatus {
         self.local.status()
+    }
+
+    /// A place for making a prompt ready, which takes a core for a while; of one account some wait for others.
+    pub async fn prepare(&self, user: Option<Uuid>) -> Result<Held, LanguageError> {
+        let owner = user.map_or(Owner::Service, Owner::Account);
+        let held = self.preparing.hold(owner, 1, PREPARE_PATIENCE).await;
+        held.ok_or(LanguageError::QueueFull { limit: self.preparing.total() })
     }
 
     /// Answers with a whole reply. Giving up waiting ends the reply.

@@ -27,6 +27,8 @@ enum Spelling {
 /// A model's own vocabulary and special tokens.
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
+    /// Bytes of the longest token.
+    longest: usize,
     /// The bytes that each token stands for.
     bytes: Vec<Vec<u8>>,
     special: BTreeSet<u32>,
@@ -117,9 +119,11 @@ impl Tokenizer {
         for end in ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|eom_id|>"] {
             marks.ends.extend(by_text.get(end).filter(|id| special.contains(*id)));
         }
+        let longest = bytes.iter().map(Vec::len).max().unwrap_or_default();
         Ok(Tokenizer {
             inner,
             bytes,
+            longest,
             special,
             by_text,
             bos: marks.bos,
@@ -138,6 +142,11 @@ impl Tokenizer {
             .encode_fast(text, false)
             .map_err(|error| LanguageError::Tokenizer(error.to_string()))?;
         Ok(encoding.get_ids().to_vec())
+    }
+
+    /// As many tokens a text has at least, without taking it apart: no token is longer than the longest.
+    pub fn at_least(&self, text: &str) -> usize {
+        text.len() / self.longest.max(1)
     }
 
     /// The text of `tokens`; bytes that are not UTF-8 become replacement characters.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderMap, request};
 use store::StoreError;
-use store::shares::{Held, Owner, ReadShare, Shares};
+use store::shares::{Held, Owner, ReadShare, Shares, Waiting};
 
 use crate::config::Config;
 use crate::machine;
@@ -102,10 +102,13 @@ impl Budgets {
         held.ok_or(StoreError::Shared { what: "work on large requests" })
     }
 
-    /// A place for a read, and what it takes from the rest; `None` if others of the same owner keep it waiting.
-    pub async fn begin_read(&self, owner: Owner) -> Option<(Held, ReadShare)> {
+    /// A place for a read, what it takes from the rest, and what ends it when it is dropped; `None` if others of the
+    /// same owner keep it waiting.
+    pub async fn begin_read(&self, owner: Owner) -> Option<(Held, ReadShare, Waiting)> {
         let place = self.reads.hold(owner, 1, READ_PATIENCE).await?;
-        Some((place, ReadShare { memory: self.memory.clone(), turns: self.turns.clone(), owner }))
+        let (memory, turns, left) = (self.memory.clone(), self.turns.clone(), Arc::default());
+        let waiting = Waiting(Arc::clone(&left));
+        Some((place, ReadShare { memory, turns, owner, left }, waiting))
     }
 }
 

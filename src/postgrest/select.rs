@@ -98,7 +98,8 @@ async fn run(
         return Ok((rows, None));
     }
     let begun = request.app.budgets.begin_read(request.owner).await;
-    let (place, share) =
+    // A client that goes away ends its read.
+    let (place, share, _waiting) =
         begun.ok_or_else(|| refused(StoreError::Shared { what: "reading for one caller" }))?;
     let (store, claims) = (store.clone(), request.claims.clone());
     let task = tokio::task::spawn_blocking(move || {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -54,6 +55,18 @@ pub struct ReadShare {
     pub turns: Arc<Shares>,
     /// Who reads.
     pub owner: Owner,
+    /// Set when nobody waits for the result any more.
+    pub left: Arc<AtomicBool>,
+}
+
+/// Whoever waits for a read; tells it when they are gone.
+#[derive(Debug)]
+pub struct Waiting(pub Arc<AtomicBool>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Shares {

@@ -1,6 +1,7 @@
 //! What a read may take: time wherever it is spent, and memory wherever it is held.
 
-use std::sync::LazyLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use models::{Claims, ColumnType, Value, schema};
@@ -8,6 +9,7 @@ use store::query::{
     Embed, Field, Filter, Function, Item, Like, Limits, Link, Operator, Order, OrderBy, Output, Query,
     Reader, Rows, Test,
 };
+use store::shares::{Owner, ReadShare, Shares, Waiting};
 use store::{Caller, OpenOptions, Store, StoreError};
 use uuid::Uuid;
 
@@ -119,6 +121,46 @@ fn the_time_is_over_wherever_it_is_spent() {
     let exists = Filter::Embed { embed: 0, exists: true };
     over(&Query { embeds: vec![scenes()], ..ids() }.filter(exists));
     over(&Query { embeds: vec![Embed { inner: true, ..scenes() }], ..ids() });
+}
+
+#[test]
+fn each_test_of_a_large_row_counts() {
+    let none = Limits { duration_max: Duration::ZERO, ..Limits::default() };
+    let unlike = || Operator::Like(Like::new("%none%", false));
+    let test = || {
+        Filter::Test(Test { field: Field::column(column("characters", "description")), operator: unlike() })
+    };
+    let one = |user: u128, tests: usize| {
+        let first = Filter::equal(column("characters", "id"), uuid(user * 100));
+        characters(user, vec![field("characters", "id")])
+            .filter(first.and(Filter::Or((0..tests).map(|_| test()).collect())))
+    };
+    assert!(read(&one(1, 2), none).is_ok(), "few tests of one row");
+    assert!(matches!(read(&one(1, 100), none), Err(StoreError::Timeout)));
+    assert!(read(&one(1, 100), Limits::default()).is_ok());
+}
+
+#[test]
+fn a_read_ends_when_nobody_waits_for_it() {
+    let left = Arc::new(AtomicBool::new(false));
+    let share = ReadShare {
+        memory: Shares::new(1 << 30),
+        turns: Shares::new(1),
+        owner: Owner::Service,
+        left: left.clone(),
+    };
+    let claims = Claims::service();
+    let caller = Caller::new(&claims);
+    let query = characters(1, vec![field("characters", "id")]);
+    let read = || {
+        let reader = Reader::new(STORE.0.reads(), &caller, Limits::default());
+        reader.sharing(share.clone()).select(&query, false)
+    };
+    let waiting = Waiting(left);
+    assert!(read().is_ok());
+    drop(waiting);
+    assert!(matches!(read(), Err(StoreError::Timeout)), "it ends at its next look at the clock");
+    assert_eq!(share.memory.used(), 0);
 }
 
 #[test]

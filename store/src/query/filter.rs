@@ -136,7 +136,7 @@ impl Filter {
         if self.steps(table, row)? > steps_max {
             return Err(StoreError::raised("54000", "the regular expression is too complex for the text"));
         }
-        Ok(self.truth(table, row, &|_| Ok(false))? == Some(true))
+        Ok(self.truth(&|| Ok(()), table, row, &|_| Ok(false))? == Some(true))
     }
 
     fn steps(&self, table: &TableInfo, row: &models::Row) -> Result<usize, StoreError> {
@@ -163,9 +163,10 @@ impl Filter {
         }
     }
 
-    /// Truth for a row; `exists` answers for embeds.
+    /// Truth for a row; `tested` is asked before each test, and `exists` answers for embeds.
     pub(crate) fn truth(
         &self,
+        tested: &dyn Fn() -> Result<(), StoreError>,
         table: &TableInfo,
         row: &dyn Columns,
         exists: &dyn Fn(usize) -> Result<bool, StoreError>,
@@ -176,7 +177,7 @@ impl Filter {
                 let decisive = matches!(self, Filter::Or(_));
                 let mut unknown = false;
                 for part in parts {
-                    match part.truth(table, row, exists)? {
+                    match part.truth(tested, table, row, exists)? {
                         Some(truth) if truth == decisive => return Ok(Some(decisive)),
                         None => unknown = true,
                         _ => {}
@@ -184,12 +185,15 @@ impl Filter {
                 }
                 Ok(if unknown { None } else { Some(!decisive) })
             }
-            Filter::Not(inner) => Ok(inner.truth(table, row, exists)?.map(|truth| !truth)),
+            Filter::Not(inner) => Ok(inner.truth(tested, table, row, exists)?.map(|truth| !truth)),
             Filter::Embed { embed, exists: wanted } => Ok(Some(exists(*embed)? == *wanted)),
-            Filter::Test(test) => match test.field.plain() {
-                Some(position) => test.operator.truth(row.value(position)?.as_ref()),
-                None => test.operator.truth(&test.field.of(table, row)?),
-            },
+            Filter::Test(test) => {
+                tested()?;
+                match test.field.plain() {
+                    Some(position) => test.operator.truth(row.value(position)?.as_ref()),
+                    None => test.operator.truth(&test.field.of(table, row)?),
+                }
+            }
         }
     }
 }
@@ -198,8 +202,9 @@ impl Operator {
     fn truth(&self, value: &Value) -> Result<Option<bool>, StoreError> {
         match self {
             Operator::Like(like) => {
-                like.check()?;
-                Ok(value.as_str().map(|text| like.matches(text)))
+                let Some(text) = value.as_str() else { return Ok(None) };
+                like.check(text)?;
+                Ok(Some(like.matches(text)))
             }
             Operator::Match(expression) => value.as_str().map(|text| expression.is_match(text)).transpose(),
             other => Ok(other.holds(value)),

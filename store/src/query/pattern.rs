@@ -25,6 +25,8 @@ const REGEX_STEPS_MAX: usize = 20_000_000;
 const AUTOMATON_BYTES_MAX: usize = 8 << 20;
 /// Characters of a piece that holds `_` and is looked for at every place of a text.
 const WILD_CHARACTERS_MAX: usize = 256;
+/// Largest product of a text and such a piece: some tenths of a second.
+const LIKE_STEPS_MAX: usize = 1 << 28;
 
 /// A `LIKE` pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,12 +61,20 @@ impl Like {
         Like { pieces, ignore_case }
     }
 
-    /// Refuses a pattern that would take too long.
-    pub(crate) fn check(&self) -> Result<(), StoreError> {
+    /// Refuses a pattern that would take too long for a text.
+    pub(crate) fn check(&self, text: &str) -> Result<(), StoreError> {
         let [_, between @ .., _] = self.pieces.as_slice() else { return Ok(()) };
         let is_too_long = |piece: &Piece| matches!(piece, Piece::Wild(it) if it.len() > WILD_CHARACTERS_MAX);
         if !between.iter().any(is_too_long) {
-            return Ok(());
+            let longest =
+                between.iter().map(|piece| if let Piece::Wild(it) = piece { it.len() } else { 0 }).max();
+            return match text.len().saturating_mul(longest.unwrap_or_default()) > LIKE_STEPS_MAX {
+                true => Err(StoreError::raised(
+                    "54000",
+                    format!("the LIKE pattern is too complex for a text of {} bytes", text.len()),
+                )),
+                false => Ok(()),
+            };
         }
         let what = "number of characters between two % of a LIKE pattern, with _ among them,";
         Err(StoreError::Limit { what, max: WILD_CHARACTERS_MAX as u64 })
@@ -268,10 +278,13 @@ mod tests {
     #[test]
     fn a_long_piece_with_wildcards_is_refused_where_it_is_looked_for() {
         let wild = format!("_{}", "a".repeat(256));
-        let check = |pattern: &str| Like::new(pattern, false).check();
+        let check = |pattern: &str| Like::new(pattern, false).check("a");
         assert!(matches!(check(&format!("%{wild}%")), Err(StoreError::Limit { max: 256, .. })));
         assert!(check(&wild).is_ok() && check(&format!("{wild}%{wild}")).is_ok());
         assert!(check(&"%_a".repeat(1000)).is_ok());
+        let long = Like::new(&format!("%_{}%", "a".repeat(200)), false);
+        assert!(long.check(&"a".repeat(1 << 20)).is_ok());
+        assert_eq!(long.check(&"a".repeat(2 << 20)).map_err(|error| error.sqlstate()), Err("54000"));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Who reads, and how much they may.
 
 use std::cell::{Cell, RefCell};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use models::Value;
@@ -63,12 +64,16 @@ pub struct Reader<'r> {
     /// When its place among long reads is needed, and that place.
     turn_due: Instant,
     turn: RefCell<Option<Held>>,
+    /// Blocks of the row that is looked at.
+    blocks: Cell<u64>,
 }
 
 /// Work between two looks at the clock: rows, comparisons, or blocks of a large row.
 const CLOCK_EVERY: u64 = 16;
 /// A read that takes longer needs one of the places for long ones.
 const LONG: Duration = Duration::from_millis(50);
+/// How often a read that waits looks whether anybody waits for it.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Shared memory is taken in steps of so many bytes.
 const MEMORY_STEP: usize = 256 << 10;
 /// Bytes of a row that count as much as another row.
@@ -89,6 +94,7 @@ impl<'r> Reader<'r> {
             memory: RefCell::new(None),
             turn_due: now + LONG,
             turn: RefCell::new(None),
+            blocks: Cell::new(0),
         }
     }
 
@@ -148,13 +154,36 @@ impl<'r> Reader<'r> {
         if now < self.turn_due || turn.is_some() {
             return Ok(());
         }
-        *turn = share.turns.hold_blocking(share.owner, 1, self.deadline);
-        if turn.is_some() { Ok(()) } else { Err(StoreError::Timeout) }
+        while turn.is_none() {
+            let now = Instant::now();
+            if now >= self.deadline {
+                return Err(StoreError::Timeout);
+            }
+            self.look_whether_left()?;
+            *turn = share.turns.hold_blocking(share.owner, 1, self.deadline.min(now + LOOK_EVERY));
+        }
+        Ok(())
+    }
+
+    /// Fails once nobody waits for the result any more.
+    fn look_whether_left(&self) -> Result<(), StoreError> {
+        let left = self.share.as_ref().is_some_and(|share| share.left.load(Ordering::Relaxed));
+        if left { Err(StoreError::Timeout) } else { Ok(()) }
+    }
+
+    /// Notes that a condition is about to be tested on the row that was found last.
+    pub(crate) fn tests(&self) -> Result<(), StoreError> {
+        match self.blocks.get() {
+            0 => Ok(()),
+            blocks => self.worked(blocks),
+        }
     }
 
     /// Notes that a row of so many bytes was found.
     pub(crate) fn found(&self, bytes: usize) -> Result<(), StoreError> {
-        self.worked(1 + (bytes / BLOCK_BYTES) as u64)
+        let blocks = (bytes / BLOCK_BYTES) as u64;
+        self.blocks.set(blocks);
+        self.worked(1 + blocks)
     }
 
     /// Notes work; fails once the time is over.
@@ -169,6 +198,7 @@ impl<'r> Reader<'r> {
         if now >= self.deadline {
             return Err(StoreError::Timeout);
         }
+        self.look_whether_left()?;
         self.take_turn(now)
     }
 }

@@ -109,7 +109,7 @@ fn admits(
         }
     }
     let exists = |embed: usize| query.embeds[embed].exists(reader, table, row);
-    if query.filter.truth(table, row, &exists)? != Some(true) {
+    if query.filter.truth(&|| reader.tests(), table, row, &exists)? != Some(true) {
         return Ok(false);
     }
     for embed in query.embeds.iter().filter(|embed| embed.inner) {

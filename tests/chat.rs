@@ -172,6 +172,31 @@ fn a_reply_goes_on_without_its_listener_and_stops_for_any_session() {
 }
 
 #[test]
+fn a_reply_ends_with_its_conversation_and_a_deleted_account_hears_no_more() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Each reply would take ten minutes.
+    let model = ModelServer::start(Duration::from_millis(100), 6000);
+    let server = start(folder.path());
+    model.become_default(&server);
+    for (name, of_account) in [("ada", false), ("bob", true)] {
+        let (id, token) = server.sign_up(&format!("{name}@example.com"));
+        let chat = conversation(&server, &id, &token);
+        let body = json!({"conversation_id": chat, "message": "Tell me a long story"});
+        let mut stream = Stream::open(&server, &token, "playground-chat", &body);
+        while stream.next().expect("words").0 != "delta" {}
+        let (status, answer) = match of_account {
+            true => server.call("DELETE", &format!("/auth/v1/admin/users/{id}"), &server.service, None),
+            false => server.call("DELETE", &format!("/rest/v1/conversations?id=eq.{chat}"), &token, None),
+        };
+        assert_eq!(status, 200, "{answer}");
+        // The listener hears the end long before the model would have come to it; a deleted account hears nothing more.
+        let rest = stream.all();
+        let ended = rest.last().is_some_and(|last| last.0 != "delta");
+        assert!(rest.len() < 3000 && (ended || of_account), "{}", rest.len());
+    }
+}
+
+#[test]
 fn what_was_said_survives_kill_nine() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = ModelServer::start(Duration::from_millis(50), 6000);

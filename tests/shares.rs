@@ -336,6 +336,11 @@ fn a_data_folder_that_was_open_is_closed_and_every_answer_says_what_it_is() {
     let server = Server::start(&folder, &[]);
     assert_eq!((mode(&folder), mode(&keys), mode(&folder.join("tree/db"))), (0o700, 0o600, 0o600));
     assert_eq!((mode(&own), mode(&folder.join("server.json"))), (0o644, 0o600), "what is not ours stays");
+    let text = json!("a picture");
+    let kind = [("content-type", "image/png")];
+    let there = "/storage/v1/object/avatars/there.png";
+    let (status, put) = server.call_with("POST", there, &server.service, Some(&text), &kind);
+    assert_eq!(status, 200, "{put}");
     for (path, is_page) in [
         ("/health", false),
         ("/rest/v1/", false),
@@ -345,11 +350,24 @@ fn a_data_folder_that_was_open_is_closed_and_every_answer_says_what_it_is() {
         ("/v1/models", false),
         ("/nowhere", false),
         ("/storage/v1/object/public/avatars/none", true),
+        ("/storage/v1/object/public/avatars/there.png", true),
+        ("/storage/v1/render/image/public/avatars/there.png?width=8", true),
+        ("OPTIONS /rest/v1/characters", false),
+        ("OPTIONS /storage/v1/object/avatars/there.png", true),
+        ("OPTIONS /functions/v1/queue-job", false),
+        ("HEAD /storage/v1/object/public/avatars/there.png", true),
+        ("POST /functions/v1/queue-job", false),
+        ("TRACE /rest/v1/characters", false),
     ] {
-        let mut stream = say(&server, &head("GET", path, None, "connection: close\r\n"));
+        let (method, path) = path.split_once(' ').unwrap_or(("GET", path));
+        let browser =
+            "connection: close\r\norigin: https://example.org\r\naccess-control-request-method: POST\r\n";
+        let mut stream = say(&server, &head(method, path, None, browser));
         let mut text = String::new();
         stream.read_to_string(&mut text).expect("an answer");
         assert!(text.contains("x-content-type-options: nosniff"), "{path}: {text}");
-        assert_eq!(text.contains("x-frame-options: DENY"), !is_page, "{path}: {text}");
+        if method == "GET" {
+            assert_eq!(text.contains("x-frame-options: DENY"), !is_page, "{path}: {text}");
+        }
     }
 }

@@ -359,7 +359,7 @@ fn schemas_cost_a_bounded_amount_of_work() {
             other => panic!("{reason}: {other:?}"),
         }
     }
-    // Large ones within the limits are followed or refused, and whoever comes next is answered.
+    // Large ones within the limits are followed or refused, and the next request is answered.
     let deep =
         |wrap: &dyn Fn(Value) -> Value| (0..110).fold(json!({"type": "integer"}), |inner, _| wrap(inner));
     for schema in [

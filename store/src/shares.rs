@@ -55,11 +55,11 @@ pub struct ReadShare {
     pub turns: Arc<Shares>,
     /// Who reads.
     pub owner: Owner,
-    /// Set when nobody waits for the result any more.
+    /// Set when the caller has gone.
     pub left: Arc<AtomicBool>,
 }
 
-/// Whoever waits for a read; tells it when they are gone.
+/// The caller of a read; tells the read when it has gone.
 #[derive(Debug)]
 pub struct Waiting(pub Arc<AtomicBool>);
 

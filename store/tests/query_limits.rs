@@ -141,7 +141,7 @@ fn each_test_of_a_large_row_counts() {
 }
 
 #[test]
-fn a_read_ends_when_nobody_waits_for_it() {
+fn a_read_ends_when_its_caller_has_gone() {
     let left = Arc::new(AtomicBool::new(false));
     let share = ReadShare {
         memory: Shares::new(1 << 30),

@@ -72,7 +72,7 @@ pub struct Reader<'r> {
 const CLOCK_EVERY: u64 = 16;
 /// A read that takes longer needs one of the places for long ones.
 const LONG: Duration = Duration::from_millis(50);
-/// How often a read that waits looks whether anybody waits for it.
+/// How often a read that waits looks whether its caller is still there.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// Shared memory is taken in steps of so many bytes.
 const MEMORY_STEP: usize = 256 << 10;
@@ -165,7 +165,7 @@ impl<'r> Reader<'r> {
         Ok(())
     }
 
-    /// Fails once nobody waits for the result any more.
+    /// Fails once the caller has gone.
     fn look_whether_left(&self) -> Result<(), StoreError> {
         let left = self.share.as_ref().is_some_and(|share| share.left.load(Ordering::Relaxed));
         if left { Err(StoreError::Timeout) } else { Ok(()) }

@@ -1,22 +1,27 @@
 //! `POST /realtime/v1/api/broadcast`: broadcasts from who has no socket.
 
+use std::convert::Infallible;
+use std::net::IpAddr;
 use std::sync::Arc;
 
-use actors::events::Said;
-use actors::events::topics::Topic;
+use actors::events::topics::{Saying, Topic};
 use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use services::context::Context;
 use services::topics::access;
+use store::shares::Owner;
 use syntax::phoenix::{self, Body, Broadcast, NAME_BYTES_MAX};
 
+use super::connect::owner_of;
 use super::limits::{MESSAGES_MAX, PAYLOAD_BYTES_MAX};
 use super::refusal::refuse;
 use crate::app::App;
+use crate::budgets::client_address;
 use crate::caller;
 
 #[derive(Deserialize)]
@@ -44,11 +49,12 @@ pub(super) struct Parameters {
 pub(super) async fn several(
     State(app): State<App>,
     Query(parameters): Query<Parameters>,
+    Client(address): Client,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let context = match context(&app, &headers, parameters.apikey.as_deref()) {
-        Ok(context) => context,
+    let (context, owner) = match context(&app, &headers, address, parameters.apikey.as_deref()) {
+        Ok(known) => known,
         Err(refused) => return *refused,
     };
     let mut deserializer = serde_json::Deserializer::from_slice(&body);
@@ -79,8 +85,7 @@ pub(super) async fn several(
             Err((status, reason)) => return refuse(status, format!("messages[{position}].{reason}")),
         }
     }
-    ready.into_iter().for_each(|(topic, message)| say(&context, &topic, message));
-    StatusCode::ACCEPTED.into_response()
+    say(&context, owner, ready)
 }
 
 /// `POST /api/broadcast/{topic}/events/{event}`: the body is the payload.
@@ -88,11 +93,12 @@ pub(super) async fn one(
     State(app): State<App>,
     Path((topic, event)): Path<(String, String)>,
     Query(parameters): Query<Parameters>,
+    Client(address): Client,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let context = match context(&app, &headers, parameters.apikey.as_deref()) {
-        Ok(context) => context,
+    let (context, owner) = match context(&app, &headers, address, parameters.apikey.as_deref()) {
+        Ok(known) => known,
         Err(refused) => return *refused,
     };
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -110,22 +116,38 @@ pub(super) async fn one(
         .map_err(|error| (StatusCode::UNPROCESSABLE_ENTITY, error.to_string()))
         .and_then(|payload| check(&context, topic, event, is_private, payload));
     match checked {
-        Ok((topic, message)) => {
-            say(&context, &topic, message);
-            StatusCode::ACCEPTED.into_response()
-        }
+        Ok(checked) => say(&context, owner, vec![checked]),
         Err((status, reason)) => refuse(status, reason),
     }
 }
 
-fn context(app: &App, headers: &HeaderMap, key: Option<&str>) -> Result<Context, Box<Response>> {
+/// The address of who asks.
+pub(super) struct Client(IpAddr);
+
+impl FromRequestParts<App> for Client {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Client, Infallible> {
+        Ok(Client(client_address(parts, &app.config)))
+    }
+}
+
+fn context(
+    app: &App,
+    headers: &HeaderMap,
+    address: IpAddr,
+    key: Option<&str>,
+) -> Result<(Context, Owner), Box<Response>> {
     let has_own = headers.contains_key("apikey") || headers.contains_key(header::AUTHORIZATION);
     let claims = match key.filter(|_| !has_own) {
         Some(key) => caller::claims_of(key, app),
         None => caller::claims_from(headers, app),
     };
     match claims {
-        Ok(claims) => Ok(Context { services: app.services.clone(), claims }),
+        Ok(claims) => {
+            let owner = owner_of(&claims, || address);
+            Ok((Context { services: app.services.clone(), claims }, owner))
+        }
         Err(error) => Err(Box::new(refuse(StatusCode::UNAUTHORIZED, error.to_string()))),
     }
 }
@@ -157,7 +179,18 @@ fn check(
     Ok((Topic { name, is_private }, Broadcast { event, body }))
 }
 
-fn say(context: &Context, topic: &Topic, message: Broadcast) {
-    let said: Said = Arc::new(message);
-    context.services.actors.events().topics().say(topic, &said, None);
+fn say(context: &Context, owner: Owner, messages: Vec<(Topic, Broadcast)>) -> Response {
+    let (topics, messages): (Vec<Topic>, Vec<Broadcast>) = messages.into_iter().unzip();
+    let saying = |(topic, message): (_, Broadcast)| {
+        let bytes = message.body.len() + message.event.len();
+        Saying { topic, message: Arc::new(message), bytes, but: None }
+    };
+    let sayings: Vec<Saying> = topics.iter().zip(messages).map(saying).collect();
+    match context.services.actors.events().topics().say(owner, &sayings) {
+        Ok(()) => StatusCode::ACCEPTED.into_response(),
+        Err(refused) => {
+            let reason = format!("ClientBroadcastRateLimitReached: {refused}");
+            refuse(StatusCode::TOO_MANY_REQUESTS, reason)
+        }
+    }
 }

@@ -69,6 +69,11 @@ impl Channel {
         self.token.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// When its token ends, in seconds since 1970.
+    pub fn ends(&self) -> Option<i64> {
+        self.token.lock().unwrap_or_else(PoisonError::into_inner).ends
+    }
+
     pub fn set_token(&self, token: Token) {
         *self.token.lock().unwrap_or_else(PoisonError::into_inner) = token;
     }

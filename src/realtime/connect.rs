@@ -1,5 +1,6 @@
 //! `GET /realtime/v1/websocket`: who may open a socket, and how many.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::rejection::QueryRejection;
@@ -9,12 +10,13 @@ use axum::extract::{Query, Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, RequestExt};
+use models::Claims;
 use serde::Deserialize;
-use store::shares::Owner;
+use store::shares::{Held, Owner};
 use syntax::phoenix::Version;
 
 use super::admission::Token;
-use super::limits::FRAME_BYTES_MAX;
+use super::limits::{FRAME_BYTES_MAX, SOCKETS_OF_ACCOUNT_MAX};
 use super::refusal::refuse;
 use super::session::Session;
 use super::socket;
@@ -31,6 +33,23 @@ const WRITE_BYTES: usize = 4096;
 pub(super) struct Parameters {
     apikey: Option<String>,
     vsn: Option<String>,
+}
+
+/// On whose account something is that a caller asks for.
+pub(super) fn owner_of(claims: &Claims, address: impl FnOnce() -> IpAddr) -> Owner {
+    match (claims.is_service(), claims.user_id) {
+        (true, _) => Owner::Service,
+        (false, Some(user)) => Owner::Account(user),
+        (false, None) => Owner::Address(address()),
+    }
+}
+
+/// A place among all sockets, if the owner may have one more.
+pub(super) fn place_for(app: &App, owner: Owner) -> Option<Held> {
+    let places = &app.budgets.sockets;
+    let held = places.try_hold(owner, 1)?;
+    let is_account = matches!(owner, Owner::Account(_));
+    (!is_account || places.used_by(owner) <= SOCKETS_OF_ACCOUNT_MAX).then_some(held)
 }
 
 /// Opens a socket.
@@ -54,17 +73,13 @@ pub(super) async fn connect(
         Ok(token) => token,
         Err(error) => return refuse(StatusCode::UNAUTHORIZED, error.to_string()),
     };
-    let owner = match (token.claims.is_service(), token.claims.user_id) {
-        (true, _) => Owner::Service,
-        (false, Some(user)) => Owner::Account(user),
-        (false, None) => Owner::Address(client_of(&request, &app.config)),
-    };
+    let owner = owner_of(&token.claims, || client_of(&request, &app.config));
     let upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection> = request.extract_parts().await;
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(error) => return error.into_response(),
     };
-    let Some(held) = app.budgets.sockets.try_hold(owner, 1) else {
+    let Some(held) = place_for(&app, owner) else {
         let message = "ConnectionRateLimitReached: too many sockets for one account or address";
         return refuse(StatusCode::TOO_MANY_REQUESTS, message);
     };

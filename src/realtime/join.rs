@@ -13,7 +13,7 @@ use serde_json::{Map, Value as Json, json};
 use store::query::Filter;
 use syntax::{LogicTree, Operator, Test};
 
-use super::limits::{BINDINGS_MAX, FILTER_BYTES_MAX, PRESENCE_KEY_BYTES_MAX};
+use super::limits::{BINDINGS_MAX, FILTER_BYTES_MAX, PRESENCE_KEY_BYTES_MAX, TESTS_MAX};
 use crate::postgrest::condition;
 
 /// What a channel asks for.
@@ -190,6 +190,10 @@ fn filter(table: &TableInfo, text: &str) -> Result<(Filter, usize), String> {
         return Err(format!("longer than {FILTER_BYTES_MAX} bytes"));
     }
     let trees = syntax::conditions(text).map_err(|error| format!("{error}: {}", error.details))?;
+    let tests: usize = trees.iter().map(count_tests).sum();
+    if tests > TESTS_MAX {
+        return Err(format!("more than {TESTS_MAX} conditions"));
+    }
     let mut all = Filter::All;
     let mut expressions = 0;
     for tree in &trees {
@@ -198,6 +202,13 @@ fn filter(table: &TableInfo, text: &str) -> Result<(Filter, usize), String> {
         all = all.and(condition);
     }
     Ok((all, expressions))
+}
+
+fn count_tests(tree: &LogicTree) -> usize {
+    match tree {
+        LogicTree::Group { members, .. } => members.iter().map(count_tests).sum(),
+        LogicTree::Filter(_) => 1,
+    }
 }
 
 fn count_expressions(tree: &LogicTree) -> usize {
@@ -298,6 +309,10 @@ mod tests {
             ),
             (json!({"event": "*", "table": "jobs", "filter": "id"}), "failed to parse filter"),
             (json!({"event": "*", "table": "jobs", "filter": "x".repeat(2049)}), "longer than 2048"),
+            (
+                json!({"event": "*", "table": "jobs", "filter": (["status=neq.x"; 17].join(","))}),
+                "[0].filter: more than 16 conditions",
+            ),
             (json!({"event": "*", "table": "jobs", "select": ["nope"]}), "column jobs.nope does not exist"),
             (json!({"event": "*", "table": "jobs", "select": []}), "names no column"),
             (json!({"event": 1}), "config.postgres_changes[0].event: invalid type"),

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use actors::events::Listener;
 use actors::events::topics::Topic;
 use models::Claims;
 use serde_json::value::RawValue;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use super::admission::Token;
 use super::channel::Channel;
+use super::connect::place_for;
 use super::join::{self, Join};
 use super::limits::{CHANNELS_MAX, EXPRESSION_BYTES, INTERESTS_MAX};
 use super::outbox::Names;
@@ -29,16 +31,15 @@ impl Session {
         let name = asked.topic.strip_prefix(TOPICS).filter(|name| !name.is_empty());
         let name = name.ok_or("topic: none of the form realtime:<name>")?.to_string();
         let join = join::read(payload)?;
-        // Joining again is leaving first.
-        self.leave(asked.topic);
-        if self.channels.len() >= CHANNELS_MAX {
+        let is_again = self.channels.contains_key(asked.topic);
+        if self.channels.len() - usize::from(is_again) >= CHANNELS_MAX {
             return Err(format!("ChannelRateLimitReached: more than {CHANNELS_MAX} channels on one socket"));
         }
         let token = self.token_for(&join)?;
         self.move_to_account(&token.claims)?;
         let topic = Topic { name, is_private: join.is_private };
         let may = self.access(&topic, &token.claims)?;
-        let held = self.hold(&join)?;
+        let held = self.hold(asked.topic, &join)?;
         let names = Names { topic: asked.topic.to_string(), join_ref: asked.join_ref.map(str::to_string) };
         let claims = token.claims.clone();
         let interests = join.interests.len();
@@ -46,8 +47,15 @@ impl Session {
         // What it hears from here on waits behind the reply: clients drop what comes before.
         let joined = self
             .changes()
-            .join(&claims, join.interests, channel.clone())
-            .map_err(|error| format!("the policies could not be looked up: {error}"))?;
+            .join(&claims, self.owner, join.interests, channel.clone())
+            .map_err(|error| format!("no changes can be heard: {error}"))?;
+        // What ended the account before the channel listened has not ended the channel.
+        if !channel.is_admitted() {
+            self.changes().leave(joined.id);
+            return Err("access_token: its account or session has ended".into());
+        }
+        // Joining again is leaving; a join that is refused has left nothing.
+        self.leave(asked.topic);
         self.topics().join(&topic, joined.id, channel.clone());
         let response = json!({"postgres_changes": join.bindings, "commit": joined.commit});
         let (names, opened) = (channel.names.clone(), channel.clone());
@@ -63,12 +71,13 @@ impl Session {
             presence_key,
             hears_presence: false,
             interests,
-            _held: held,
+            held,
             presence_held: None,
             tables: join.tables,
             follower,
         };
         self.channels.insert(asked.topic.to_string(), entry);
+        self.note_ends();
         self.reply(asked, "ok", &response);
         if join.presence {
             self.hear_presence(asked.topic);
@@ -95,9 +104,13 @@ impl Session {
     fn move_to_account(&mut self, claims: &Claims) -> Result<(), String> {
         let (Some(user), Owner::Address(_)) = (claims.user_id, self.owner) else { return Ok(()) };
         let owner = Owner::Account(user);
-        let place = self.app.budgets.sockets.try_hold(owner, 1);
+        let place = place_for(&self.app, owner);
         self.place = place.ok_or("ConnectionRateLimitReached: too many sockets for one account")?;
         self.owner = owner;
+        self.outbox.move_to(owner);
+        for joined in self.channels.values_mut() {
+            joined.held.iter_mut().chain(&mut joined.presence_held).for_each(|held| held.move_to(owner));
+        }
         Ok(())
     }
 
@@ -112,8 +125,9 @@ impl Session {
     }
 
     /// What the interests of a channel take from what all sockets share.
-    fn hold(&self, join: &Join) -> Result<Vec<Held>, String> {
-        let before: usize = self.channels.values().map(|joined| joined.interests).sum();
+    fn hold(&self, topic: &str, join: &Join) -> Result<Vec<Held>, String> {
+        let others = self.channels.iter().filter(|(other, _)| *other != topic);
+        let before: usize = others.map(|(_, joined)| joined.interests).sum();
         if before + join.interests.len() > INTERESTS_MAX {
             return Err(format!(
                 "ChannelRateLimitReached: more than {INTERESTS_MAX} tables listened to on one socket"

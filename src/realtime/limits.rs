@@ -14,6 +14,10 @@ pub(super) const INTERESTS_MAX: usize = 1000;
 pub(super) const FILTER_BYTES_MAX: usize = 2048;
 /// What a regular expression is taken to need of memory, in bytes.
 pub(super) const EXPRESSION_BYTES: usize = 512 << 10;
+/// Conditions in one filter.
+pub(super) const TESTS_MAX: usize = 16;
+/// Sockets of one account.
+pub(super) const SOCKETS_OF_ACCOUNT_MAX: usize = 256;
 /// Largest presence of one channel, in bytes.
 pub(super) const PRESENCE_BYTES_MAX: usize = 4096;
 /// Longest presence key, in bytes.
@@ -29,6 +33,8 @@ pub(super) const SMALL_VALUE_BYTES: usize = 64;
 /// Frames that may wait for a client, and their bytes.
 pub(super) const WAITING_MAX: usize = 8192;
 pub(super) const WAITING_BYTES_MAX: usize = 4 << 20;
+/// Bytes that are handed to a socket at once; what waits behind them goes on waiting. One frame may be larger.
+pub(super) const SENT_AT_ONCE_BYTES: usize = 64 << 10;
 /// Frames that a client may send in a second for long, and at once.
 pub(super) const FRAMES_PER_S: f64 = 200.0;
 pub(super) const FRAMES_AT_ONCE: f64 = 2000.0;

@@ -16,7 +16,6 @@ mod join;
 mod joining;
 mod limits;
 mod outbox;
-mod pace;
 mod refusal;
 mod session;
 mod socket;

@@ -9,7 +9,7 @@ use store::shares::{Held, Owner, Shares};
 use syntax::phoenix::{Broadcast, Frame};
 use tokio::sync::Notify;
 
-use super::limits::{WAITING_BYTES_MAX, WAITING_MAX};
+use super::limits::{SENT_AT_ONCE_BYTES, WAITING_BYTES_MAX, WAITING_MAX};
 
 /// Waiting bytes are put on the owner's account in steps; fewer than one are not.
 const STEP_BYTES: usize = 64 << 10;
@@ -52,8 +52,7 @@ impl Item {
             Item::Frame(Frame::Binary(bytes)) => bytes.len(),
             Item::Changed { ids, text, .. } => text.len() + 8 * ids.len(),
             Item::Said { message, .. } => message.body.len() + message.event.len(),
-            // Each is small, see `limits`.
-            Item::Presence { diff, .. } => 1024 * (diff.joins.len() + diff.leaves.len()),
+            Item::Presence { diff, .. } => diff.joins.iter().chain(&diff.leaves).map(|meta| meta.bytes).sum(),
             Item::Ended { .. } => 0,
         };
         of + size_of::<Item>()
@@ -79,7 +78,9 @@ pub(super) const GONE: Closing = Closing { code: 1000, reason: "" };
 #[derive(Debug)]
 struct State {
     items: VecDeque<Item>,
+    /// What waits and what is being sent.
     bytes: usize,
+    sending: usize,
     held: Held,
     closing: Option<Closing>,
 }
@@ -99,9 +100,35 @@ pub(super) enum Next {
     Close(Closing),
 }
 
+impl State {
+    /// What was given before has gone out.
+    fn settle(&mut self) {
+        self.bytes -= self.sending;
+        self.sending = 0;
+        let held = self.bytes / STEP_BYTES * STEP_BYTES;
+        if held < self.held.amount() {
+            self.held.set_anyway(held);
+        }
+    }
+
+    fn take(&mut self) -> Vec<Item> {
+        let mut taken = Vec::new();
+        while let Some(item) = self.items.front() {
+            let bytes = item.bytes();
+            if self.sending > 0 && self.sending + bytes > SENT_AT_ONCE_BYTES {
+                break;
+            }
+            self.sending += bytes;
+            taken.extend(self.items.pop_front());
+        }
+        taken
+    }
+}
+
 impl Outbox {
     pub fn new(memory: &Arc<Shares>, owner: Owner) -> Outbox {
-        let state = State { items: VecDeque::new(), bytes: 0, held: memory.open(owner), closing: None };
+        let state =
+            State { items: VecDeque::new(), bytes: 0, sending: 0, held: memory.open(owner), closing: None };
         Outbox { state: Mutex::new(state), ready: Notify::new(), closed: Notify::new() }
     }
 
@@ -134,7 +161,7 @@ impl Outbox {
     pub fn close(&self, closing: Closing) {
         let mut state = self.state();
         state.closing.get_or_insert(closing);
-        state.bytes = 0;
+        (state.bytes, state.sending) = (0, 0);
         state.held.set_anyway(0);
         let items = std::mem::take(&mut state.items);
         drop(state);
@@ -143,7 +170,13 @@ impl Outbox {
         self.closed.notify_one();
     }
 
-    /// What to send next; waits until there is something. Nothing is lost when it is given up.
+    /// From now on what waits is on the account of another owner.
+    pub fn move_to(&self, owner: Owner) {
+        self.state().held.move_to(owner);
+    }
+
+    /// What to send next; waits until there is something. Nothing is lost when it is given up. What it gave before counts
+    /// until it is asked again: the bytes of what is being sent are in memory too.
     pub async fn next(&self) -> Next {
         loop {
             let ready = self.ready.notified();
@@ -152,10 +185,9 @@ impl Outbox {
                 if let Some(closing) = &state.closing {
                     return Next::Close(closing.clone());
                 }
+                state.settle();
                 if !state.items.is_empty() {
-                    state.bytes = 0;
-                    state.held.set_anyway(0);
-                    return Next::Items(std::mem::take(&mut state.items).into());
+                    return Next::Items(state.take());
                 }
             }
             ready.await;
@@ -194,8 +226,14 @@ mod tests {
         for (item, count) in [(0, WAITING_MAX), (1 << 20, 3)] {
             let outbox = outbox(&memory);
             (0..count).for_each(|_| outbox.push(text(item)));
-            let Next::Items(items) = outbox.next().await else { panic!("{item}: they fit") };
-            assert_eq!((items.len(), memory.used()), (count, 0));
+            let mut given = 0;
+            while given < count {
+                let Next::Items(items) = outbox.next().await else { panic!("{item}: they fit") };
+                assert!(
+                    items.len() == 1 || items.iter().map(Item::bytes).sum::<usize>() <= SENT_AT_ONCE_BYTES
+                );
+                given += items.len();
+            }
             (0..=count + 1).for_each(|_| outbox.push(text(item)));
             assert!(matches!(outbox.next().await, Next::Close(closing) if closing == SLOW), "{item}");
             assert_eq!((outbox.closed().await, memory.used()), (SLOW, 0));
@@ -204,6 +242,21 @@ mod tests {
         let outbox = outbox(&memory);
         outbox.push(text(WAITING_BYTES_MAX + 1));
         assert!(matches!(outbox.next().await, Next::Items(_)), "one that is alone may be large");
+    }
+
+    #[tokio::test]
+    async fn what_is_being_sent_counts_and_moves_with_its_owner() {
+        let memory = Shares::new(1 << 30);
+        let outbox = outbox(&memory);
+        outbox.push(text(3 << 20));
+        assert!(matches!(outbox.next().await, Next::Items(_)));
+        assert_eq!(memory.used(), 3 << 20, "it has not gone out yet");
+        let account = Owner::Account(uuid::Uuid::from_u128(1));
+        outbox.move_to(account);
+        assert_eq!((memory.used_by(account), memory.used()), (3 << 20, 3 << 20));
+        outbox.push(text(2 << 20));
+        assert!(matches!(outbox.next().await, Next::Close(closing) if closing == SLOW));
+        assert_eq!(memory.used(), 0);
     }
 
     #[tokio::test]

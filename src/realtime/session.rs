@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use actors::events::changes::Changes;
-use actors::events::topics::{Topic, Topics};
-use actors::events::{Ending, ListenerId, Said};
+use actors::events::topics::{Saying, Topic, Topics};
+use actors::events::{Ending, ListenerId};
 use models::Claims;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -38,6 +38,15 @@ pub(super) struct Session {
     /// Its place among all sockets.
     pub(super) place: Held,
     pub(super) channels: HashMap<String, Joined>,
+    /// When the first token of a channel ends, in seconds since 1970.
+    ends: Option<i64>,
+}
+
+impl Drop for Session {
+    /// However it ended, a panic included: its channels are in no registry any more.
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
 /// A channel that has joined.
@@ -52,7 +61,7 @@ pub(super) struct Joined {
     pub(super) hears_presence: bool,
     /// Interests and memory that it takes from what all share.
     pub(super) interests: usize,
-    pub(super) _held: Vec<Held>,
+    pub(super) held: Vec<Held>,
     pub(super) presence_held: Option<Held>,
     pub(super) tables: HashMap<u64, String>,
     /// Shows the steps of a job.
@@ -77,7 +86,7 @@ pub(super) struct Asked<'m> {
 impl Session {
     pub fn new(app: App, version: Version, key: Token, owner: Owner, place: Held) -> Session {
         let outbox = Arc::new(Outbox::new(&app.budgets.memory, owner));
-        Session { app, version, outbox, key, owner, place, channels: HashMap::new() }
+        Session { app, version, outbox, key, owner, place, channels: HashMap::new(), ends: None }
     }
 
     pub fn app(&self) -> &App {
@@ -106,18 +115,22 @@ impl Session {
 
     /// When the first token of a channel ends.
     pub fn due(&self) -> Option<Instant> {
-        let ends = self.channels.values().filter_map(|joined| joined.channel.token().ends).min()?;
         // A token counts through its last second.
-        let left = ends.saturating_add(1).saturating_sub(chrono::Utc::now().timestamp());
+        let left = self.ends?.saturating_add(1).saturating_sub(chrono::Utc::now().timestamp());
         // Timers have an end of time.
         let left = u64::try_from(left).unwrap_or(0).min(24 * 3600);
         Some(Instant::now() + std::time::Duration::from_millis(left * 1000 + 50))
     }
 
+    /// Notes when the first token of a channel ends.
+    pub(super) fn note_ends(&mut self) {
+        self.ends = self.channels.values().filter_map(|joined| joined.channel.ends()).min();
+    }
+
     /// Ends the channels whose tokens have ended.
     pub fn end_expired(&mut self) {
         let now = chrono::Utc::now().timestamp();
-        let has_ended = |joined: &&Joined| joined.channel.token().ends.is_some_and(|ends| ends < now);
+        let has_ended = |joined: &&Joined| joined.channel.ends().is_some_and(|ends| ends < now);
         let ended: Vec<Arc<Names>> =
             self.channels.values().filter(has_ended).map(|joined| joined.channel.names.clone()).collect();
         for names in ended {
@@ -219,6 +232,7 @@ impl Session {
         let Some(joined) = self.channels.remove(topic) else { return false };
         self.changes().leave(joined.id);
         self.topics().leave(&joined.topic, joined.id);
+        self.note_ends();
         true
     }
 
@@ -295,7 +309,7 @@ impl Session {
             && token.claims.role == channel.token().claims.role;
         let claims = token.claims.clone();
         let renewed = self.access(&joined.topic, &claims).and_then(|may| {
-            let changed = self.changes().change_claims(id, &claims);
+            let changed = self.changes().change_claims(id, &claims, self.owner);
             changed.map(|unreachable| (may, unreachable)).map_err(|error| error.to_string())
         });
         let bindings = joined.tables.len();
@@ -305,6 +319,7 @@ impl Session {
                 if let Some(joined) = self.channels.get_mut(topic) {
                     joined.may = may;
                 }
+                self.note_ends();
                 // Other rows may be seen from now on.
                 if !is_same && bindings > 0 {
                     self.say_subscribed(&channel.names, &unreachable, bindings, None);
@@ -322,9 +337,12 @@ impl Session {
         match phoenix::broadcast_of(payload) {
             Err(error) => self.refuse(asked, error.to_string()),
             Ok(broadcast) => {
-                let said: Said = Arc::new(broadcast);
+                let bytes = broadcast.body.len() + broadcast.event.len();
                 let but = (!joined.hears_itself).then_some(joined.id);
-                self.topics().say(&joined.topic, &said, but);
+                let saying = Saying { topic: &joined.topic, message: Arc::new(broadcast), bytes, but };
+                if let Err(refused) = self.topics().say(self.owner, &[saying]) {
+                    return self.refuse(asked, format!("ClientBroadcastRateLimitReached: {refused}"));
+                }
                 if joined.acks {
                     self.reply(asked, "ok", &json!({}));
                 }
@@ -372,12 +390,15 @@ impl Session {
                 };
                 joined.channel.hold();
                 self.hear_presence(asked.topic);
+                let Some(joined) = self.channels.get(asked.topic) else { return };
+                joined.channel.open();
+                let (topic, key) = (&joined.topic, &joined.presence_key);
+                if let Err(refused) = self.topics().track(self.owner, topic, joined.id, key, about) {
+                    return self.refuse(asked, format!("ClientPresenceRateLimitReached: {refused}"));
+                }
                 if let Some(joined) = self.channels.get_mut(asked.topic) {
                     joined.presence_held = Some(held);
                 }
-                let joined = &self.channels[asked.topic];
-                joined.channel.open();
-                self.topics().track(&joined.topic, joined.id, &joined.presence_key, about);
             }
             "untrack" => {
                 self.topics().untrack(&joined.topic, joined.id);

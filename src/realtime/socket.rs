@@ -1,15 +1,16 @@
 //! One socket: what comes in and what goes out, until one of both ends.
 
-use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
 
+use actors::events::pace::Pace;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::SinkExt;
 use syntax::phoenix::{self, Frame};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::limits::{CLOSE_PATIENCE, FRAME_BYTES_MAX, FRAMES_AT_ONCE, FRAMES_PER_S, SILENCE_MAX};
-use super::outbox::{Closing, Next};
-use super::pace::Pace;
+use super::outbox::{Closing, Next, SLOW};
 use super::session::Session;
 
 const STOPPING: Closing = Closing { code: 1001, reason: "the server stops" };
@@ -52,12 +53,14 @@ async fn talk(stream: &mut WebSocket, session: &mut Session) -> Option<Closing> 
                     Next::Items(items) => items,
                 };
                 let frames: Vec<Frame> = items.into_iter().filter_map(|item| session.frame(item)).collect();
-                let sent = unless_closed(send(stream, frames), outbox.closed());
-                match sent.await {
-                    Ok(Ok(())) => {}
-                    Ok(Err(_)) => return None,
-                    Err(closing) => return Some(closing),
+                let begun = Instant::now();
+                match send_all(stream, frames, session, stopped.as_mut()).await {
+                    Sent::All => {}
+                    Sent::Gone => return None,
+                    Sent::Closing(closing) => return Some(closing),
                 }
+                // What it said meanwhile was not listened to.
+                heard += begun.elapsed();
             }
             received = stream.recv() => {
                 heard = Instant::now();
@@ -68,7 +71,7 @@ async fn talk(stream: &mut WebSocket, session: &mut Session) -> Option<Closing> 
                 if matches!(message, Message::Close(_)) {
                     return None;
                 }
-                if !pace.take() {
+                if !pace.take(1.0) {
                     return Some(TOO_FAST);
                 }
                 let read = match message {
@@ -112,13 +115,37 @@ async fn send(stream: &mut WebSocket, frames: Vec<Frame>) -> Result<(), axum::Er
     stream.flush().await
 }
 
-/// What `work` gives, unless the socket is to be closed before.
-async fn unless_closed<T>(
-    work: impl Future<Output = T>,
-    closed: impl Future<Output = Closing>,
-) -> Result<T, Closing> {
-    tokio::select! {
-        done = work => Ok(done),
-        closing = closed => Err(closing),
+/// How sending ended.
+enum Sent {
+    All,
+    Gone,
+    Closing(Closing),
+}
+
+/// Sends frames to a client that may read slowly: the server may stop, and tokens may end meanwhile. One that takes none of
+/// them for as long as an answer may pause is closed.
+async fn send_all(
+    stream: &mut WebSocket,
+    frames: Vec<Frame>,
+    session: &mut Session,
+    mut stopped: Pin<&mut impl Future<Output = ()>>,
+) -> Sent {
+    let outbox = session.outbox().clone();
+    let patience = Duration::from_secs(session.app().config.answer_pause_s_max).min(SILENCE_MAX);
+    let last = Instant::now() + patience;
+    let mut sending = std::pin::pin!(send(stream, frames));
+    loop {
+        let due = session.due().map_or(last, |due| due.min(last));
+        tokio::select! {
+            sent = &mut sending => return if sent.is_ok() { Sent::All } else { Sent::Gone },
+            closing = outbox.closed() => return Sent::Closing(closing),
+            () = &mut stopped => return Sent::Closing(STOPPING),
+            () = sleep_until(due) => {
+                if Instant::now() >= last {
+                    return Sent::Closing(SLOW);
+                }
+                session.end_expired();
+            }
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use models::schema::IndexInfo;
 use models::{Command, Row, TableId, TableInfo, Value};
@@ -25,19 +26,29 @@ pub struct Reads<'a> {
 
 /// The rows that a commit removed, by their keys: the policy of a row that went along with its parent asks for that
 /// parent.
-#[derive(Debug, Default)]
-pub struct Removed(HashMap<(TableId, Vec<u8>), Row>);
+#[derive(Debug)]
+pub struct Removed {
+    commit: Arc<Commit>,
+    /// Where each stands among the changes of the commit.
+    positions: HashMap<(TableId, Vec<u8>), usize>,
+}
 
 impl Removed {
     /// Those of a commit.
-    pub fn by(commit: &Commit) -> Removed {
+    pub fn by(commit: &Arc<Commit>) -> Removed {
         let tables = &models::schema().tables;
-        let removed = commit.changes.iter().filter(|change| change.command == Command::Delete);
-        let rows = removed.filter_map(|change| {
+        let changes = commit.changes.iter().enumerate();
+        let removed = changes.filter(|(_, change)| change.command == Command::Delete);
+        let positions = removed.filter_map(|(position, change)| {
             let row = change.old.as_ref()?;
-            Some(((change.table, keys::primary_key(&tables[change.table], row)), row.to_vec()))
+            Some(((change.table, keys::primary_key(&tables[change.table], row)), position))
         });
-        Removed(rows.collect())
+        Removed { positions: positions.collect(), commit: commit.clone() }
+    }
+
+    fn get(&self, table: TableId, primary_key: &[u8]) -> Option<&Row> {
+        let position = self.positions.get(&(table, primary_key.to_vec()))?;
+        self.commit.changes.get(*position)?.old.as_deref()
     }
 }
 
@@ -92,7 +103,7 @@ impl<'a> Reads<'a> {
             return Ok(Some(Asked::Stored(row)));
         }
         let Some(removed) = self.removed else { return Ok(None) };
-        Ok(removed.0.get(&(table.id, primary_key.to_vec())).map(Asked::Removed))
+        Ok(removed.get(table.id, primary_key).map(Asked::Removed))
     }
 
     pub(crate) fn get_encoded(

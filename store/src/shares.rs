@@ -209,6 +209,13 @@ impl Held {
         }
     }
 
+    /// Becomes a holding of another owner, whether or not there is room.
+    pub fn move_to(&mut self, owner: Owner) {
+        if owner != self.owner {
+            *self = self.shares.hold_anyway(owner, self.amount);
+        }
+    }
+
     /// Gives a part back.
     pub fn shrink(&mut self, less: usize) {
         let less = less.min(self.amount);
@@ -256,6 +263,8 @@ mod tests {
         let anyway = shares.hold_anyway(account(2), 500);
         assert!(shares.try_hold(account(2), 0).is_some(), "what takes nothing always fits");
         assert!(!only.grow(1));
+        only.move_to(account(3));
+        assert_eq!((shares.used_by(account(1)), shares.used_by(account(3)), shares.used()), (0, 10, 510));
         drop((anyway, only));
         assert_eq!(shares.used(), 0);
     }

@@ -177,3 +177,40 @@ fn sockets_hear_that_the_server_stops() {
     stage.server.stop();
     assert_eq!(socket.end(), (1001, "the server stops".to_string()));
 }
+
+#[test]
+fn filters_that_read_too_much_end_their_channel_and_delay_nobody() {
+    let stage = Stage::set(&[]);
+    let row = stage.insert(&stage.alice, "characters", json!({"name": "n", "description": "d"}));
+    let mut socket = Socket::open(stage.url(), &stage.server.anon);
+    let filter: Vec<String> =
+        (0..16).map(|number| format!("default_presets->>k{number}=isdistinct.x")).collect();
+    let binding =
+        json!({"event": "UPDATE", "schema": "public", "table": "characters", "filter": filter.join(",")});
+    socket.listen("greedy", Some(&stage.alice.1), &json!(vec![binding; 20]));
+    let plain = json!([{"event": "UPDATE", "schema": "public", "table": "characters"}]);
+    socket.listen("plain", Some(&stage.alice.1), &plain);
+    let path = format!("characters?id=eq.{}", row["id"].as_str().expect("an id"));
+    let large = json!({"default_presets": {"text": "x".repeat(900_000)}});
+    stage.change("PATCH", &stage.alice.1, &path, Some(&large));
+    let said = socket.until("an end", |it| it["event"] == "system" && it["payload"]["status"] == "error");
+    assert_eq!(said["topic"], "realtime:greedy", "{said}");
+    assert!(
+        said["payload"]["message"].as_str().is_some_and(|text| text.contains("too much to read")),
+        "{said}"
+    );
+    let heard = socket.until("the change", |it| it["event"] == "postgres_changes");
+    assert_eq!(heard["topic"], "realtime:plain", "{}", heard["topic"]);
+    // The other channel goes on.
+    stage.change("PATCH", &stage.alice.1, &path, Some(&json!({"name": "m"})));
+    assert_eq!(socket.change().1["record"]["name"], "m");
+}
+
+#[test]
+fn a_refused_join_leaves_the_channel_that_was_there() {
+    let stage = Stage::set(&[]);
+    let mut socket = Socket::open(stage.url(), &stage.server.anon);
+    assert_eq!(socket.join("a", None, &json!({"broadcast": {"ack": true}})).0, "ok");
+    assert_eq!(socket.join("a", Some("x.y.z"), &json!({})).0, "error");
+    assert_eq!(socket.ask("realtime:a", "broadcast", &json!({"event": "e", "payload": {}})).0, "ok");
+}

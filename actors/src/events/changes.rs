@@ -2,7 +2,9 @@
 //!
 //! One thread takes the commits in their order and asks for each changed row whom it may concern (the index), whether
 //! that caller may select it (the store's guard, once per account), and whether the filter holds. Listeners only
-//! put what they hear into queues of their own, so that none delays another.
+//! put what they hear into queues of their own, so that none delays another. The registry is locked to look up whom a row
+//! may concern, not while policies and filters are tried: channels join and leave meanwhile. What the filters of one
+//! owner read is budgeted, so that they do not delay the channels of others.
 
 use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -10,19 +12,27 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use models::{Claims, Command, TableId, schema};
+use models::{Claims, Command, Row, TableId, TableInfo, schema};
 use store::guard::{self, Facts};
 use store::implied::{Implied, implied};
 use store::query::Filter;
+use store::shares::Owner;
 use store::{Caller, Change, Commit, Removed, Store, StoreError};
 use uuid::Uuid;
 
-use super::index::{Index, Place};
+use super::index::{Entry, Index, Place};
 use super::listener::{Ending, Listener, ListenerId};
+use super::pace::Paces;
 use super::row_change::RowChange;
 
 /// Steps that a regular expression may take on one row: all channels wait for it.
-const FILTER_STEPS_MAX: usize = 1_000_000;
+const EXPRESSION_STEPS_MAX: usize = 1_000_000;
+/// Steps, about one for a byte that is read, that the filters of one owner may take in a second for long, and at once. All
+/// channels wait for them.
+const FILTER_STEPS_PER_S: f64 = (16 << 20) as f64;
+const FILTER_STEPS_AT_ONCE: f64 = (64 << 20) as f64;
+/// Owners whose filters took steps lately and are remembered before those are forgotten whose budget is full again.
+const OWNERS_MAX: usize = 1024;
 
 /// Rows of one table that a channel wants to hear of.
 #[derive(Clone, Debug)]
@@ -49,9 +59,13 @@ pub struct Joined {
 }
 
 struct Member {
-    claims: Claims,
+    claims: Arc<Claims>,
+    /// On whose account its filters take steps.
+    owner: Owner,
     listener: Arc<dyn Listener>,
-    interests: Vec<Interest>,
+    interests: Arc<[Interest]>,
+    /// The commit that it was told of when it joined: it hears of those after it.
+    since: u64,
     /// Where each interest stands in the index.
     places: Vec<Place>,
 }
@@ -63,8 +77,36 @@ struct Registry {
     index: Index,
     /// What is known of accounts that listen.
     facts: HashMap<Uuid, Facts>,
-    /// The last commit that was looked at.
+    /// The last commit whose changes are shown, or are being shown.
     commit: u64,
+}
+
+/// A channel that a row may concern, to be asked while the registry is not locked.
+struct Candidate {
+    id: ListenerId,
+    claims: Arc<Claims>,
+    facts: Facts,
+    owner: Owner,
+    listener: Arc<dyn Listener>,
+    interests: Arc<[Interest]>,
+    /// Which of its interests.
+    positions: Vec<usize>,
+}
+
+/// Takes commits; never waits. It is all that the store has of [`Changes`], so that neither keeps the other.
+pub(super) struct Feed {
+    commits: Sender<Arc<Commit>>,
+    /// Set when a commit found the feed full.
+    missed: Arc<AtomicBool>,
+}
+
+impl Feed {
+    /// Takes a commit.
+    pub fn take(&self, commit: Arc<Commit>) {
+        if let Err(TrySendError::Full(_)) = self.commits.try_send(commit) {
+            self.missed.store(true, Ordering::Release);
+        }
+    }
 }
 
 /// Who listens to which rows.
@@ -72,9 +114,11 @@ pub struct Changes {
     store: Store,
     registry: Mutex<Registry>,
     next: AtomicU64,
-    feed: Sender<Arc<Commit>>,
-    /// Set when a commit found the feed full.
-    missed: AtomicBool,
+    missed: Arc<AtomicBool>,
+    /// Steps that the filters of each owner took lately.
+    steps: Paces,
+    /// Whether there is a thread that shows commits.
+    is_running: AtomicBool,
 }
 
 impl std::fmt::Debug for Changes {
@@ -84,12 +128,18 @@ impl std::fmt::Debug for Changes {
 }
 
 impl Changes {
-    pub(crate) fn start(store: Store, lag_max: usize) -> Arc<Changes> {
+    pub(super) fn start(store: Store, lag_max: usize) -> (Arc<Changes>, Feed) {
         let (feed, commits) = bounded(lag_max);
-        let registry = Registry { commit: store.commits(), ..Registry::default() };
-        let registry = Mutex::new(registry);
-        let (next, missed) = (AtomicU64::new(1), AtomicBool::new(false));
-        let changes = Arc::new(Changes { store, registry, next, feed, missed });
+        let registry = Mutex::new(Registry { commit: store.commits(), ..Registry::default() });
+        let missed = Arc::new(AtomicBool::new(false));
+        let changes = Arc::new(Changes {
+            store,
+            registry,
+            next: AtomicU64::new(1),
+            missed: missed.clone(),
+            steps: Paces::new(FILTER_STEPS_PER_S, FILTER_STEPS_AT_ONCE, OWNERS_MAX),
+            is_running: AtomicBool::new(true),
+        });
         let watched = Arc::downgrade(&changes);
         let thread = std::thread::Builder::new().name("changes".into()).spawn(move || {
             run(&commits, |commit| {
@@ -98,16 +148,10 @@ impl Changes {
             });
         });
         if let Err(error) = thread {
-            tracing::error!(%error, "no thread for changes: channels hear of none");
+            tracing::error!(%error, "no thread for changes: no channel may join");
+            changes.is_running.store(false, Ordering::Release);
         }
-        changes
-    }
-
-    /// Takes a commit; never waits.
-    pub(super) fn feed(&self, commit: Arc<Commit>) {
-        if let Err(TrySendError::Full(_)) = self.feed.try_send(commit) {
-            self.missed.store(true, Ordering::Release);
-        }
+        (changes, Feed { commits: feed, missed })
     }
 
     fn lock(&self) -> MutexGuard<'_, Registry> {
@@ -123,25 +167,38 @@ impl Changes {
     pub fn join(
         &self,
         claims: &Claims,
+        owner: Owner,
         interests: Vec<Interest>,
         listener: Arc<dyn Listener>,
     ) -> Result<Joined, StoreError> {
+        if !self.is_running.load(Ordering::Acquire) {
+            return Err(StoreError::raised("53000", "the server has no thread that shows changes"));
+        }
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         let mut registry = self.lock();
         let places = registry.places(&self.store, claims, &interests)?;
         let unreachable = unreachable(&interests, &places);
-        registry.put(id, Member { claims: claims.clone(), listener, interests, places });
-        Ok(Joined { id, commit: registry.commit, unreachable })
+        let (claims, since) = (Arc::new(claims.clone()), registry.commit);
+        registry.put(id, Member { claims, owner, listener, interests: interests.into(), since, places });
+        Ok(Joined { id, commit: since, unreachable })
     }
 
-    /// Goes on under other claims; what they cannot reach is given back.
-    pub fn change_claims(&self, id: ListenerId, claims: &Claims) -> Result<Vec<u64>, StoreError> {
+    /// Goes on under other claims; what they cannot reach is given back. After an error it goes on as before.
+    pub fn change_claims(
+        &self,
+        id: ListenerId,
+        claims: &Claims,
+        owner: Owner,
+    ) -> Result<Vec<u64>, StoreError> {
         let mut registry = self.lock();
-        let Some(mut member) = registry.take(id) else { return Ok(Vec::new()) };
-        member.places = registry.places(&self.store, claims, &member.interests)?;
-        member.claims = claims.clone();
-        let unreachable = unreachable(&member.interests, &member.places);
-        registry.put(id, member);
+        let Some(interests) = registry.members.get(&id).map(|member| member.interests.clone()) else {
+            return Ok(Vec::new());
+        };
+        let places = registry.places(&self.store, claims, &interests)?;
+        let unreachable = unreachable(&interests, &places);
+        if let Some(member) = registry.take(id) {
+            registry.put(id, Member { claims: Arc::new(claims.clone()), owner, places, ..member });
+        }
         Ok(unreachable)
     }
 
@@ -151,16 +208,131 @@ impl Changes {
     }
 
     fn look_at(&self, commit: &Arc<Commit>) {
-        let mut registry = self.lock();
-        let looked = catch_unwind(AssertUnwindSafe(|| registry.look_at(&self.store, commit)));
+        let looked = catch_unwind(AssertUnwindSafe(|| self.show_all(commit)));
         if looked.is_err() {
             tracing::error!(commit = commit.number, "a commit could not be shown to channels");
         }
         let missed = self.missed.swap(false, Ordering::AcqRel);
         if missed || looked.is_err() {
-            registry.end_all(&Ending::Missed);
+            self.lock().end_all(&Ending::Missed);
         }
-        registry.commit = registry.commit.max(commit.number);
+    }
+
+    fn show_all(&self, commit: &Arc<Commit>) {
+        {
+            // Who joins from here on is told of this commit and hears of the next.
+            let mut registry = self.lock();
+            registry.commit = registry.commit.max(commit.number);
+            if registry.members.is_empty() {
+                return;
+            }
+        }
+        let mut removed = None;
+        for (position, change) in commit.changes.iter().enumerate() {
+            self.note_account(change);
+            let table = &schema().tables[change.table];
+            if table.table.schema != "public" {
+                continue;
+            }
+            let is_gone = change.command == Command::Delete;
+            let change = RowChange::new(commit.clone(), position);
+            let candidates = self.lock().candidates(&change);
+            if candidates.is_empty() {
+                continue;
+            }
+            let removed = is_gone.then(|| &*removed.get_or_insert_with(|| Removed::by(commit)));
+            self.show(&change, candidates, removed);
+        }
+    }
+
+    /// What a commit says of the accounts that listen: whether they may still ask, and what they may see.
+    fn note_account(&self, change: &Change) {
+        let table = &schema().tables[change.table];
+        let column = match (table.table.schema, table.table.name, change.command) {
+            ("public", "user_roles", _) => "user_id",
+            ("public", "profiles", _) | ("auth", "users", Command::Update | Command::Delete) => "id",
+            ("auth", "sessions", Command::Delete) => "user_id",
+            _ => return,
+        };
+        let rows = [&change.old, &change.new];
+        let Some(user) = rows.into_iter().flatten().find_map(|row| row[table.at(column)].as_uuid()) else {
+            return;
+        };
+        let listeners = self.lock().forget_facts(user);
+        for (id, listener) in listeners {
+            // It may take a look at the account: no lock is held.
+            let is_admitted = listener.is_admitted();
+            let mut registry = self.lock();
+            if !is_admitted {
+                registry.end(id, Ending::NotAdmitted);
+            } else if let Err(error) = registry.place_again(&self.store, id) {
+                tracing::error!(%error, "what an account may see could not be found out");
+                registry.end(id, Ending::Missed);
+            }
+        }
+    }
+
+    /// Shows a change to those of the candidates whom it concerns, and ends those for whom it cannot be judged.
+    fn show(&self, change: &RowChange, candidates: Vec<Candidate>, removed: Option<&Removed>) {
+        let Some(row) = change.judged() else { return };
+        let table = change.table();
+        let reads = match removed {
+            Some(removed) => self.store.reads().with(removed),
+            None => self.store.reads(),
+        };
+        // Callers of one account see the same; without an account the role decides.
+        let mut verdicts: HashMap<(Option<Uuid>, bool), Option<bool>> = HashMap::new();
+        let (mut learned, mut failed) = (Vec::new(), Vec::new());
+        for candidate in candidates {
+            let claims = &*candidate.claims;
+            let verdict = verdicts.entry((claims.user_id, claims.is_service())).or_insert_with(|| {
+                let caller = Caller::knowing(claims, candidate.facts);
+                let verdict = guard::allows(&reads, &caller, table, Command::Select, row);
+                if let Some(user) = claims.user_id.filter(|_| caller.facts() != candidate.facts) {
+                    learned.push((user, caller.facts()));
+                }
+                verdict.map_err(|error| tracing::error!(%error, "a change could not be judged")).ok()
+            });
+            match verdict {
+                None => failed.push((candidate.id, Ending::Missed)),
+                Some(false) => {}
+                Some(true) => match self.hit(&candidate, table, row) {
+                    Err(why) => failed.push((candidate.id, why)),
+                    Ok(ids) if ids.is_empty() => {}
+                    Ok(ids) => candidate.listener.changed(change, &ids),
+                },
+            }
+        }
+        if learned.is_empty() && failed.is_empty() {
+            return;
+        }
+        let mut registry = self.lock();
+        for (user, facts) in learned {
+            if registry.by_user.contains_key(&user) {
+                registry.facts.insert(user, facts);
+            }
+        }
+        for (id, why) in failed {
+            registry.end(id, why);
+        }
+    }
+
+    /// Which interests of a channel a row meets that its caller may select.
+    fn hit(&self, candidate: &Candidate, table: &TableInfo, row: &Row) -> Result<Vec<u64>, Ending> {
+        let broken = |error: StoreError| Ending::Filter(error.to_string());
+        let mut ids = Vec::new();
+        for position in &candidate.positions {
+            let interest = &candidate.interests[*position];
+            let steps = interest.filter.steps(table, row, EXPRESSION_STEPS_MAX).map_err(broken)?;
+            if steps > 0 && !self.steps.take(candidate.owner, steps as f64) {
+                let reason = "the filters of this account or address have too much to read";
+                return Err(Ending::Filter(reason.into()));
+            }
+            if interest.filter.admits(table, row).map_err(broken)? {
+                ids.push(interest.id);
+            }
+        }
+        Ok(ids)
     }
 }
 
@@ -247,125 +419,49 @@ impl Registry {
         }
     }
 
-    fn look_at(&mut self, store: &Store, commit: &Arc<Commit>) {
-        let mut removed = None;
-        for (position, change) in commit.changes.iter().enumerate() {
-            if self.members.is_empty() {
-                return;
-            }
-            self.note_account(store, change);
-            let table = &schema().tables[change.table];
-            if table.table.schema != "public" {
-                continue;
-            }
-            let is_gone = change.command == Command::Delete;
-            let removed = is_gone.then(|| &*removed.get_or_insert_with(|| Removed::by(commit)));
-            let change = RowChange::new(commit.clone(), position);
-            for (id, why) in self.show(store, &change, removed) {
-                self.end(id, why);
-            }
-        }
-    }
-
-    /// What a commit says of the accounts that listen: whether they may still ask, and what they may see.
-    fn note_account(&mut self, store: &Store, change: &Change) {
-        let table = &schema().tables[change.table];
-        let column = match (table.table.schema, table.table.name, change.command) {
-            ("public", "user_roles", _) => "user_id",
-            ("public", "profiles", _) | ("auth", "users", Command::Update | Command::Delete) => "id",
-            ("auth", "sessions", Command::Delete) => "user_id",
-            _ => return,
-        };
-        let rows = [&change.old, &change.new];
-        let user = rows.into_iter().flatten().find_map(|row| row[table.at(column)].as_uuid());
-        let Some(user) = user.filter(|user| self.by_user.contains_key(user)) else { return };
+    /// The listeners of an account of which other things may be true now.
+    fn forget_facts(&mut self, user: Uuid) -> Vec<(ListenerId, Arc<dyn Listener>)> {
         self.facts.remove(&user);
-        let ids: Vec<ListenerId> = self.by_user[&user].iter().copied().collect();
-        for id in ids {
-            let Some(mut member) = self.take(id) else { continue };
-            let places = self.places(store, &member.claims, &member.interests);
-            match places {
-                Ok(places) if member.listener.is_admitted() => {
-                    member.places = places;
-                    self.put(id, member);
-                }
-                Ok(_) => member.listener.ended(Ending::NotAdmitted),
-                Err(error) => {
-                    tracing::error!(%error, "what an account may see could not be found out");
-                    member.listener.ended(Ending::Missed);
-                }
-            }
-        }
+        let ids = self.by_user.get(&user).into_iter().flatten();
+        let with_listener =
+            |id: &ListenerId| self.members.get(id).map(|member| (*id, member.listener.clone()));
+        ids.filter_map(with_listener).collect()
     }
 
-    /// Shows a change to those whom it concerns; answers with those for whom it cannot be judged.
-    fn show(
-        &mut self,
-        store: &Store,
-        change: &RowChange,
-        removed: Option<&Removed>,
-    ) -> Vec<(ListenerId, Ending)> {
-        let Some(row) = change.judged() else { return Vec::new() };
-        let (table, command) = (change.table(), change.command());
-        let candidates = self.index.candidates(table.id, row);
-        let reads = match removed {
-            Some(removed) => store.reads().with(removed),
-            None => store.reads(),
-        };
-        // Callers of one account see the same; without an account the role decides.
-        let mut verdicts: HashMap<(Option<Uuid>, bool), bool> = HashMap::new();
-        let mut failed = Vec::new();
-        let mut ids = Vec::new();
-        for entries in candidates.chunk_by(|one, other| one.0 == other.0) {
-            let id = entries[0].0;
-            let Some(member) = self.members.get(&id) else { continue };
-            let interests = entries.iter().filter_map(|(_, position)| member.interests.get(*position));
-            let mut interests = interests.filter(|interest| interest.commands.contains(&command)).peekable();
-            if interests.peek().is_none() {
-                continue;
-            }
-            let claims = &member.claims;
-            let who = (claims.user_id, claims.is_service());
-            let allowed = match verdicts.get(&who) {
-                Some(verdict) => *verdict,
-                None => {
-                    let facts = claims.user_id.and_then(|user| self.facts.get(&user).copied());
-                    let caller = Caller::knowing(claims, facts.unwrap_or_default());
-                    let verdict = guard::allows(&reads, &caller, table, Command::Select, row);
-                    if let Some(user) = claims.user_id {
-                        self.facts.insert(user, caller.facts());
-                    }
-                    match verdict {
-                        Ok(verdict) => {
-                            verdicts.insert(who, verdict);
-                            verdict
-                        }
-                        Err(error) => {
-                            tracing::error!(%error, "a change could not be judged");
-                            failed.push((id, Ending::Missed));
-                            continue;
-                        }
-                    }
-                }
-            };
-            if !allowed {
-                continue;
-            }
-            ids.clear();
-            let mut broken = None;
-            for interest in interests {
-                match interest.filter.admits(table, row, FILTER_STEPS_MAX) {
-                    Ok(true) => ids.push(interest.id),
-                    Ok(false) => {}
-                    Err(error) => broken = Some(Ending::Filter(error.to_string())),
-                }
-            }
-            match broken {
-                Some(why) => failed.push((id, why)),
-                None if ids.is_empty() => {}
-                None => member.listener.changed(change, &ids),
-            }
+    /// Puts the interests of a channel where they belong now; after an error it stands where it stood.
+    fn place_again(&mut self, store: &Store, id: ListenerId) -> Result<(), StoreError> {
+        let Some(member) = self.members.get(&id) else { return Ok(()) };
+        let (claims, interests) = (member.claims.clone(), member.interests.clone());
+        let places = self.places(store, &claims, &interests)?;
+        if let Some(member) = self.take(id) {
+            self.put(id, Member { places, ..member });
         }
-        failed
+        Ok(())
+    }
+
+    /// Whom a change may concern.
+    fn candidates(&self, change: &RowChange) -> Vec<Candidate> {
+        let Some(row) = change.judged() else { return Vec::new() };
+        let (command, commit) = (change.command(), change.commit().number);
+        let entries = self.index.candidates(change.table().id, row);
+        let of_member = |entries: &[Entry]| {
+            let id = entries[0].0;
+            let member = self.members.get(&id).filter(|member| member.since < commit)?;
+            let wants = |position: &usize| {
+                member.interests.get(*position).is_some_and(|interest| interest.commands.contains(&command))
+            };
+            let positions: Vec<usize> = entries.iter().map(|entry| entry.1).filter(wants).collect();
+            let known = member.claims.user_id.and_then(|user| self.facts.get(&user).copied());
+            (!positions.is_empty()).then(|| Candidate {
+                id,
+                claims: member.claims.clone(),
+                facts: known.unwrap_or_default(),
+                owner: member.owner,
+                listener: member.listener.clone(),
+                interests: member.interests.clone(),
+                positions,
+            })
+        };
+        entries.chunk_by(|one, other| one.0 == other.0).filter_map(of_member).collect()
     }
 }

@@ -1,6 +1,6 @@
 //! Which interests a changed row may concern, without looking at each.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use models::{Row, TableId, TableInfo, Value};
 use store::implied::Implied;
@@ -70,8 +70,8 @@ pub(super) struct Index(HashMap<TableId, OfTable>);
 
 #[derive(Debug, Default)]
 struct OfTable {
-    any: Vec<Entry>,
-    by_value: HashMap<usize, HashMap<Key, Vec<Entry>>>,
+    any: BTreeSet<Entry>,
+    by_value: HashMap<usize, HashMap<Key, BTreeSet<Entry>>>,
 }
 
 impl Index {
@@ -82,10 +82,12 @@ impl Index {
         let of_table = self.0.entry(table).or_default();
         match place {
             Place::Nowhere => {}
-            Place::Table => of_table.any.push(entry),
+            Place::Table => {
+                of_table.any.insert(entry);
+            }
             Place::Value(column, value) => {
                 if let Some(key) = Key::of(value) {
-                    of_table.by_value.entry(*column).or_default().entry(key).or_default().push(entry);
+                    of_table.by_value.entry(*column).or_default().entry(key).or_default().insert(entry);
                 }
             }
         }
@@ -95,13 +97,15 @@ impl Index {
         let Some(of_table) = self.0.get_mut(&table) else { return };
         match place {
             Place::Nowhere => {}
-            Place::Table => of_table.any.retain(|other| *other != entry),
+            Place::Table => {
+                of_table.any.remove(&entry);
+            }
             Place::Value(column, value) => {
                 let (Some(by_value), Some(key)) = (of_table.by_value.get_mut(column), Key::of(value)) else {
                     return;
                 };
                 if let Some(entries) = by_value.get_mut(&key) {
-                    entries.retain(|other| *other != entry);
+                    entries.remove(&entry);
                     if entries.is_empty() {
                         by_value.remove(&key);
                     }
@@ -116,10 +120,10 @@ impl Index {
     /// The interests that a row may concern, those of a listener side by side and in their order.
     pub fn candidates(&self, table: TableId, row: &Row) -> Vec<Entry> {
         let Some(of_table) = self.0.get(&table) else { return Vec::new() };
-        let mut found = of_table.any.clone();
+        let mut found: Vec<Entry> = of_table.any.iter().copied().collect();
         for (column, by_value) in &of_table.by_value {
             if let Some(entries) = Key::of(&row[*column]).and_then(|key| by_value.get(&key)) {
-                found.extend_from_slice(entries);
+                found.extend(entries);
             }
         }
         found.sort_unstable();

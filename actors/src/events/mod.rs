@@ -9,6 +9,7 @@
 pub mod changes;
 mod index;
 mod listener;
+pub mod pace;
 pub mod presence;
 pub mod row_change;
 pub mod topics;
@@ -36,10 +37,10 @@ pub struct Events {
 impl Events {
     pub(crate) fn follow(store: &Store) -> Events {
         let (sender, _) = broadcast::channel(LAG_MAX);
-        let changes = Changes::start(store.clone(), LAG_MAX);
-        let (publish, feed) = (sender.clone(), changes.clone());
+        let (changes, feed) = Changes::start(store.clone(), LAG_MAX);
+        let publish = sender.clone();
         store.on_commit(Box::new(move |commit| {
-            feed.feed(commit.clone());
+            feed.take(commit.clone());
             // Having no subscriber is no failure.
             let _ = publish.send(commit);
         }));
@@ -59,5 +60,23 @@ impl Events {
     /// What channels say to each other.
     pub fn topics(&self) -> &Topics {
         &self.topics
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::OpenOptions;
+
+    use super::*;
+
+    #[test]
+    fn a_store_that_was_followed_can_be_opened_again() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for _ in 0..2 {
+            let opened = Store::open(folder.path(), models::schema(), &OpenOptions::default());
+            let (store, _) = opened.expect("none holds it any more");
+            let events = Events::follow(&store);
+            assert_eq!(events.changes().listeners(), 0);
+        }
     }
 }

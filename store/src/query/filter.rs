@@ -2,8 +2,9 @@
 
 use models::{TableInfo, Value};
 
-use super::field::Field;
+use super::field::{Field, FieldSource};
 use super::pattern::{Expression, Like};
+use super::reader::size;
 use super::text_search::TextQuery;
 use crate::codec::Columns;
 use crate::error::StoreError;
@@ -130,26 +131,22 @@ impl Filter {
         }
     }
 
-    /// Whether it admits one row, where no embed is asked for; an error where a regular expression could take more steps
-    /// than these.
-    pub fn admits(&self, table: &TableInfo, row: &models::Row, steps_max: usize) -> Result<bool, StoreError> {
-        if self.steps(table, row)? > steps_max {
-            return Err(StoreError::raised("54000", "the regular expression is too complex for the text"));
-        }
+    /// Whether it admits one row, where no embed is asked for.
+    pub fn admits(&self, table: &TableInfo, row: &models::Row) -> Result<bool, StoreError> {
         Ok(self.truth(&|| Ok(()), table, row, &|_| Ok(false))? == Some(true))
     }
 
-    fn steps(&self, table: &TableInfo, row: &models::Row) -> Result<usize, StoreError> {
-        match self {
-            Filter::And(parts) | Filter::Or(parts) => {
-                parts.iter().try_fold(0, |sum: usize, part| Ok(sum.saturating_add(part.steps(table, row)?)))
-            }
-            Filter::Not(inner) => inner.steps(table, row),
-            Filter::Test(Test { field, operator: Operator::Match(expression) }) => {
-                Ok(field.value(table, row)?.as_str().map_or(0, |text| expression.steps(text)))
-            }
-            Filter::All | Filter::Embed { .. } | Filter::Test(_) => Ok(0),
-        }
+    /// About how many bytes are read to try it on one row: each test counts what it reads, several times where it has to be
+    /// taken apart. An error where regular expressions could take more steps than these.
+    pub fn steps(
+        &self,
+        table: &TableInfo,
+        row: &models::Row,
+        expressions_max: usize,
+    ) -> Result<usize, StoreError> {
+        let mut steps = Steps { expressions_left: expressions_max, all: 0 };
+        steps.add(self, table, row)?;
+        Ok(steps.all)
     }
 
     /// The value that a column must have, where one of the conditions says so.
@@ -196,6 +193,65 @@ impl Filter {
             }
         }
     }
+}
+
+/// What a byte of a document counts that has to be parsed, and a byte of a text that is taken apart into words.
+const PARSED_STEPS: usize = 4;
+/// Bytes that a comparison takes in one step.
+const COMPARED_BYTES: usize = 16;
+
+/// Counts what a filter reads of a row.
+struct Steps {
+    expressions_left: usize,
+    all: usize,
+}
+
+impl Steps {
+    fn add(&mut self, filter: &Filter, table: &TableInfo, row: &models::Row) -> Result<(), StoreError> {
+        match filter {
+            Filter::And(parts) | Filter::Or(parts) => {
+                parts.iter().try_for_each(|part| self.add(part, table, row))
+            }
+            Filter::Not(inner) => self.add(inner, table, row),
+            Filter::All | Filter::Embed { .. } => Ok(()),
+            Filter::Test(test) => self.add_test(test, table, row),
+        }
+    }
+
+    fn add_test(&mut self, test: &Test, table: &TableInfo, row: &models::Row) -> Result<(), StoreError> {
+        let bytes = match test.field.source {
+            FieldSource::Column(position) => size(&row[position..=position]),
+            FieldSource::Computed(_) => size(row),
+        };
+        let has_to_parse = !test.field.path.is_empty() || test.field.cast.is_some();
+        let read = if has_to_parse { PARSED_STEPS * bytes } else { 0 };
+        let tested = match &test.operator {
+            Operator::Is(_) => 1,
+            Operator::Compare(..) | Operator::Distinct(_) => 1 + bytes / COMPARED_BYTES,
+            Operator::In(values) => values.len() * (1 + bytes / COMPARED_BYTES),
+            Operator::Like(_) => bytes,
+            Operator::Search(_) => PARSED_STEPS * bytes,
+            Operator::Contains(other) | Operator::ContainedBy(other) | Operator::Overlaps(other) => {
+                contained_steps(bytes, size(std::slice::from_ref(other)))
+            }
+            Operator::Match(expression) => {
+                let value = test.field.value(table, row)?;
+                let steps = value.as_str().map_or(0, |text| expression.steps(text));
+                self.expressions_left = self.expressions_left.checked_sub(steps).ok_or_else(|| {
+                    StoreError::raised("54000", "the regular expression is too complex for the text")
+                })?;
+                bytes.saturating_add(steps)
+            }
+        };
+        self.all = self.all.saturating_add(read).saturating_add(tested);
+        Ok(())
+    }
+}
+
+/// Both are parsed, and each element of one may be compared with each of the other.
+fn contained_steps(one: usize, other: usize) -> usize {
+    let compared = one.saturating_mul(other) / (COMPARED_BYTES * COMPARED_BYTES);
+    compared.saturating_add(PARSED_STEPS * (one + other))
 }
 
 impl Operator {

@@ -177,15 +177,16 @@ fn insert(
             (Some(old), merge)
                 if !store::guard::allows(&transaction.reads(), caller, table, Command::Select, &old)? =>
             {
+                // As PostgreSQL judges it: the policy of the row that was to be added, then of the one that is there.
+                let policy = |command| StoreError::Policy { table: table.table.name.into(), command };
+                if !store::guard::allows(&transaction.reads(), caller, table, Command::Insert, &row)? {
+                    return Err(policy(Command::Insert).into());
+                }
                 // A row that refers to another account's must not tell by its key what there is.
                 let event = Event { table, command: Command::Insert, old: None, claims: caller.claims };
                 own_references::check(transaction, &event, &row)?;
                 if merge.is_some() {
-                    return Err(StoreError::Policy {
-                        table: table.table.name.into(),
-                        command: Command::Update,
-                    }
-                    .into());
+                    return Err(policy(Command::Update).into());
                 }
             }
             (Some(_), None) => {}

@@ -305,7 +305,10 @@ impl From<NoEngine> for ServiceError {
     fn from(error: NoEngine) -> ServiceError {
         match error {
             NoEngine::Store(error) => error.into(),
-            NoEngine::Unknown { .. } => ServiceError::bad(error.to_string()).with("code", error.code()),
+            NoEngine::Unknown { ref known, .. } => {
+                let known = known.clone();
+                ServiceError::bad(error.to_string()).with("code", error.code()).with("accepted", known)
+            }
             NoEngine::Fetching { .. } => {
                 ServiceError::unavailable(error.code(), error.to_string()).retry_after(10)
             }

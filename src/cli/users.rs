@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use models::value_words::is_none_of;
 use playhouse::config::Config;
 use serde_json::{Value as Json, json};
 
@@ -21,7 +22,11 @@ pub(super) async fn create(
     if let Some(role) = &role {
         // Before the account is made: it would stay behind without its role.
         let roles = models::schema().known("user_roles");
-        models::convert::from_text(roles.kind(roles.at("role")), role).map_err(|error| error.to_string())?;
+        let kind = roles.kind(roles.at("role"));
+        models::convert::from_text(kind, role).map_err(|error| match kind {
+            models::ColumnType::Enum(known) => format!("--role: {}", is_none_of(role, known.values)),
+            _ => error.to_string(),
+        })?;
     }
     let account = json!({"email": email, "password": password, "email_confirm": true});
     let user = with_server(&config, async {

@@ -15,7 +15,7 @@ const TASK: &str = "roleplay";
 pub(super) async fn choose(app: &App, name: Option<&str>) -> Result<Chosen, OpenAiError> {
     let engines = app.services.chat.engines();
     match engines.choose(Wanted { name, task: TASK, strict: true }).await {
-        Err(NoEngine::Unknown { name }) => {
+        Err(NoEngine::Unknown { name, .. }) => {
             let app = app.clone();
             let known = tokio::task::spawn_blocking(move || names(&app)).await;
             let known = known
@@ -59,7 +59,7 @@ impl From<NoEngine> for OpenAiError {
         let message = error.to_string();
         match error {
             NoEngine::Store(error) => error.into(),
-            NoEngine::Unknown { name } => OpenAiError::no_model(&name, &[]),
+            NoEngine::Unknown { name, known } => OpenAiError::no_model(&name, &known),
             NoEngine::Fetching { .. } => OpenAiError::new(503, "model_loading", message).retry_after(10),
             other => OpenAiError::new(503, &other.code().to_ascii_lowercase(), message),
         }

@@ -3,7 +3,7 @@
 use actors::character::card_rating::check_long;
 use actors::content_rules::ContentRating;
 use language::{ChatMessage, Role, Sampling};
-use models::value_words::is_none_of;
+use models::value_words::{is_none_of, shown, shown_text};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -24,6 +24,10 @@ const STOP_BYTES_MAX: usize = 200;
 /// Longest reply unless the caller says, in tokens.
 const TOKENS: usize = 1024;
 const TOKENS_MAX: usize = 1 << 16;
+/// Temperatures of the dialect.
+const TEMPERATURES: std::ops::RangeInclusive<f32> = 0.0..=2.0;
+/// What a reply can be made to be.
+const FORMATS: [&str; 3] = ["text", "json_object", "json_schema"];
 
 /// The body. Fields of ours stand beside those of the dialect.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -116,6 +120,10 @@ impl Body {
         if limit == Some(0) {
             return Err(OpenAiError::param("max_tokens", "is 0; at least 1"));
         }
+        if let Some(heat) = self.temperature.filter(|heat| !TEMPERATURES.contains(heat)) {
+            let [least, most] = [TEMPERATURES.start(), TEMPERATURES.end()];
+            return Err(OpenAiError::param("temperature", format!("{heat} is not within {least} to {most}")));
+        }
         let mut sampling = Sampling::default();
         for (to, from) in [
             (&mut sampling.temperature, self.temperature),
@@ -161,6 +169,9 @@ impl Body {
                     return Err(OpenAiError::param(&place("role"), message));
                 }
             };
+            if message.content.is_null() {
+                return Err(OpenAiError::param(&place("content"), "missing"));
+            }
             let (text, images) =
                 parts_of(&message.content).map_err(|error| OpenAiError::param(&place("content"), error))?;
             bytes += text.len();
@@ -210,7 +221,11 @@ impl Body {
                 schema @ Json::Object(_) => Ok(Some(schema.clone())),
                 _ => Err(OpenAiError::param("response_format", "json_schema.schema: an object is needed")),
             },
-            _ => Err(OpenAiError::param("response_format", "type: text, json_object or json_schema")),
+            given => {
+                let given = given.map_or_else(|| shown(&format["type"]), shown_text);
+                let message = format!("type: {given} is not one of {}", FORMATS.join(", "));
+                Err(OpenAiError::param("response_format", message))
+            }
         }
     }
 }
@@ -229,7 +244,6 @@ impl ChatOptions {
 fn parts_of(content: &Json) -> Result<(String, Vec<String>), String> {
     let parts = match content {
         Json::String(text) => return Ok((text.clone(), Vec::new())),
-        Json::Null => return Ok((String::new(), Vec::new())),
         Json::Array(parts) => parts,
         _ => return Err("a text or a list of parts is needed".into()),
     };
@@ -299,6 +313,10 @@ mod tests {
             (r#"{}"#.to_string(), "messages"),
             (r#"{"messages":[{"role":"tool","content":"a"}]}"#.into(), "messages[0].role"),
             (r#"{"messages":[{"role":"user","content":7}]}"#.into(), "messages[0].content"),
+            (r#"{"messages":[{"role":"user"}]}"#.into(), "messages[0].content"),
+            (r#"{"messages":[{"role":"assistant","content":null}]}"#.into(), "messages[0].content"),
+            (format!("{{{user},\"temperature\":9}}"), "temperature"),
+            (format!("{{{user},\"temperature\":-0.5}}"), "temperature"),
             (
                 r#"{"messages":[{"role":"user","content":[{"type":"image_url"}]}]}"#.into(),
                 "messages[0].content",

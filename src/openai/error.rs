@@ -48,6 +48,9 @@ impl OpenAiError {
     pub fn no_model(name: &str, known: &[String]) -> OpenAiError {
         let name: String = name.chars().take(100).collect();
         let mut message = format!("The model `{name}` does not exist or you do not have access to it.");
+        if known.is_empty() {
+            message.push_str(" GET /v1/models lists those that do.");
+        }
         if !known.is_empty() {
             let shown = known.iter().take(MODELS_NAMED_MAX).map(String::as_str).collect::<Vec<_>>();
             message = format!("{message} Models: {}; GET /v1/models lists all.", shown.join(", "));

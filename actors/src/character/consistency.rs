@@ -43,6 +43,9 @@ pub struct ConsistencySettings {
     /// `i2i_reference`, `seed_locked`, `hybrid` or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
+    /// The field that named the method where it was another one than `consistency_settings.method`.
+    #[serde(skip)]
+    pub method_named: Option<&'static str>,
     /// How much of the reference stays, 0 to 1.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reference_strength: Option<f64>,
@@ -101,12 +104,16 @@ impl Consistency {
         let mut warnings = Vec::new();
         let text = |column: &str| Some(character.text(column)).filter(|text| !text.is_empty());
         let asked = settings.method.as_deref().filter(|name| !name.trim().is_empty());
+        let field = match asked {
+            Some(_) => settings.method_named.unwrap_or("consistency_settings.method"),
+            None => "consistency_method",
+        };
         let asked = asked.or(text("consistency_method"));
         let method = asked.map_or(Some(Method::default()), Method::parse).unwrap_or_else(|| {
             let known = Method::NAMES.map(|(name, _)| name).join(", ");
             let asked = asked.unwrap_or_default();
             warnings.push(format!(
-                "consistency_method: {asked:?} is not there yet, so i2i_reference is followed; there are {known}"
+                "{field}: {asked:?} is not there yet, so i2i_reference is followed; there are {known}"
             ));
             Method::I2iReference
         });

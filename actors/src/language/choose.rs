@@ -59,7 +59,11 @@ impl Engines {
             None if self.local_models().iter().any(|model| model.name == name) => {
                 self.local(Some(name), false).await
             }
-            None if wanted.strict => Err(NoEngine::Unknown { name: name.chars().take(100).collect() }),
+            None if wanted.strict => {
+                let local = self.local_models().into_iter().map(|model| model.name);
+                let known = local.chain(known.iter().map(|model| model.key.clone())).collect();
+                Err(NoEngine::Unknown { name: name.chars().take(100).collect(), known })
+            }
             None => self.instead(wanted.task, &known).await,
         }
     }

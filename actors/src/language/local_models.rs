@@ -185,7 +185,10 @@ impl LocalModels {
             None => self.default_path()?,
             Some(name) => match self.list().into_iter().find(|model| model.name == name) {
                 Some(model) => model.path,
-                None => return Err(NoEngine::Unknown { name: name.chars().take(100).collect() }),
+                None => {
+                    let known = self.list().into_iter().map(|model| model.name).collect();
+                    return Err(NoEngine::Unknown { name: name.chars().take(100).collect(), known });
+                }
             },
         };
         if let Some(engine) = self.loaded_at(&path) {

@@ -41,10 +41,12 @@ pub enum NoEngine {
         secret_name: String,
     },
     /// There is no such model.
-    #[error("there is no active model {name}")]
+    #[error("there is no active model {name}{}", known_in_words(known))]
     Unknown {
         /// What was asked for.
         name: String,
+        /// Those that there are.
+        known: Vec<String>,
     },
     /// No model in the catalogue can do this.
     #[error("no active model in api_models has the task {task}: {advice}")]
@@ -57,6 +59,18 @@ pub enum NoEngine {
     /// The catalogue cannot be read.
     #[error(transparent)]
     Store(#[from] store::StoreError),
+}
+
+/// Models that a message names; a catalogue may have hundreds.
+const NAMED_MAX: usize = 20;
+
+fn known_in_words(known: &[String]) -> String {
+    let named = known.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match known.len() {
+        0 => "; there is none yet".into(),
+        count if count > NAMED_MAX => format!("; there are {named} and {} more", count - NAMED_MAX),
+        _ => format!("; there is {named}"),
+    }
 }
 
 impl NoEngine {

@@ -48,7 +48,7 @@ pub use model_change::{add_model, remove_model};
 pub use model_choice::{ListedModel, STARTER, list_models, model_named};
 pub use model_folder::{describe_models, verify_model};
 pub use options::{RenderOptions, weight_type};
-pub use payload::prompt_syntax;
+pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
 pub use picture::infotext;
 pub use progress::{Progress, Step};
 pub use video::check_video;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use diffusion::prompt::PromptSyntax;
 use diffusion::{DiffusionModel, GenerateSpec, read_init_image, read_mask};
+use models::value_words::is_none_of;
 
 use super::lora_choice::{WantedLora, lora_files};
 use crate::job_scheduler::{JobConfig, JobPayload, Pipeline};
@@ -42,6 +43,9 @@ pub(super) struct RenderRequest {
     pub models_dir: PathBuf,
 }
 
+/// The names of what brackets in prompts may mean.
+pub const PROMPT_SYNTAXES: [&str; 4] = ["plain", "compel", "a1111", "a1111_native"];
+
 /// What brackets in a job's prompts mean: what it says, or else Compel's where `compel` says so, or nothing.
 pub fn prompt_syntax(name: Option<&str>, compel: bool) -> Result<PromptSyntax, String> {
     match name {
@@ -49,7 +53,7 @@ pub fn prompt_syntax(name: Option<&str>, compel: bool) -> Result<PromptSyntax, S
         Some("compel") => Ok(PromptSyntax::Compel),
         Some("a1111") => Ok(PromptSyntax::A1111),
         Some("a1111_native") => Ok(PromptSyntax::A1111Native),
-        Some(other) => Err(format!("prompt_syntax: {other:?} is none of plain, compel, a1111, a1111_native")),
+        Some(other) => Err(format!("prompt_syntax: {}", is_none_of(other, &PROMPT_SYNTAXES))),
         None if compel => Ok(PromptSyntax::Compel),
         None => Ok(PromptSyntax::Plain),
     }

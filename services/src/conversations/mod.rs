@@ -7,3 +7,4 @@ pub mod playground_turn;
 pub mod repeat_turn;
 pub mod roleplay_turn;
 pub mod turn;
+pub mod turn_warnings;

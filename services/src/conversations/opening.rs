@@ -126,7 +126,9 @@ impl Opening<'_> {
                 true => format!("{wanted}, but the character has none"),
                 false => format!("{wanted} is none of {}", numbers.join(", ")),
             };
-            return Err(ServiceError::field("greeting", reason).with("success", false));
+            let numbers: Vec<usize> = greetings.iter().map(|(number, _)| *number).collect();
+            let error = ServiceError::field("greeting", reason).with("accepted", numbers);
+            return Err(error.with("success", false));
         };
         self.may_be_said(text)?;
         Ok(Some(wanted))

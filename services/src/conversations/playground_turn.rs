@@ -3,7 +3,7 @@
 use actors::content_rules::{self, ContentRating};
 use actors::conversation::chat::{StoresSaid, Turn};
 use actors::conversation::setting::Setting;
-use actors::language::Wanted;
+use actors::language::{NoEngine, Wanted};
 use models::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -114,13 +114,21 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
         content_rules::check(tier, "system_prompt_override", text)?;
     }
     let wanted = request.model_variant.as_deref().filter(|name| !name.is_empty());
+    let named_by = match (wanted, &request.model_provider) {
+        (Some(_), _) => Some("model_variant"),
+        (None, given) => given.as_ref().map(|_| "model_provider"),
+    };
     let wanted = wanted.or(request.model_provider.as_deref());
     let chosen = context
         .services
         .chat
         .engines()
         .choose(Wanted { name: wanted, task: "roleplay", strict: true })
-        .await?;
+        .await
+        .map_err(|error| match (&error, named_by) {
+            (NoEngine::Unknown { .. }, Some(field)) => ServiceError::from(error).of_field(field),
+            _ => error.into(),
+        })?;
     let limit = if request.long_response { 4096 } else { 2048 };
     let turn = Turn {
         claims: context.claims.clone(),

@@ -249,9 +249,6 @@ pub async fn prepare_in(
         Some(character) if request.scene_generation => {
             foresee(context, user_id, character, &request.consistency_settings).warnings
         }
-        _ if !request.scene_generation && request.consistency_settings != ConsistencySettings::default() => {
-            vec!["consistency_settings: no picture is drawn without scene_generation".into()]
-        }
         _ => Vec::new(),
     };
     let turn = Turn {

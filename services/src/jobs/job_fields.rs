@@ -2,7 +2,7 @@
 
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::VideoConfig;
-use actors::render::{RequestedDrawing, check_video, lora_files, read_loras};
+use actors::render::{RequestedDrawing, check_video, list_loras, lora_files, read_loras};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -52,11 +52,14 @@ pub(crate) async fn check_loras(context: &Context, loras: &Json) -> Result<(), S
         return Ok(());
     }
     let folder = context.services.settings.models_dir.clone();
-    let found = tokio::task::spawn_blocking(move || lora_files(&folder, &wanted).map(|_| ()));
-    found
-        .await
-        .unwrap_or_else(|_| Err("loras: the models folder cannot be read".into()))
-        .map_err(|message| ServiceError::worded(Kind::Bad, message))
+    let found = tokio::task::spawn_blocking(move || {
+        lora_files(&folder, &wanted).map(|_| ()).map_err(|message| {
+            let names: Vec<String> = list_loras(&folder).into_iter().map(|(name, _)| name).collect();
+            ServiceError::worded(Kind::Bad, message).with("accepted", names)
+        })
+    });
+    let unread = |_| Err(ServiceError::worded(Kind::Bad, "loras: the models folder cannot be read"));
+    found.await.unwrap_or_else(unread)
 }
 
 /// Key frames are prompts like any other.

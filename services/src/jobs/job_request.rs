@@ -4,7 +4,8 @@ use actors::character::consistency::ConsistencySettings;
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{KeepPortrait, Quality};
-use models::value_words::seed;
+use actors::render::PROMPT_SYNTAXES;
+use models::value_words::{Takes, seed};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -27,6 +28,9 @@ pub const JOB_TYPES: [&str; 10] = [
     "wan_video_fast",
     "wan_video_high",
 ];
+
+/// Where a job's row says that it belongs, by the check of its table.
+const DESTINATIONS: [&str; 2] = ["library", "workspace"];
 
 /// Pictures of one job.
 pub(crate) const IMAGES_MAX: u32 = 6;
@@ -176,8 +180,17 @@ impl JobRequest {
     /// How the character is to be kept recognisable, as far as the request says.
     pub(crate) fn consistency(&self) -> ConsistencySettings {
         let mut settings = self.consistency_settings.clone().unwrap_or_default();
-        let method = self.consistency_method.as_deref().or(self.member("consistency_method"));
-        settings.method = settings.method.or(method.map(str::to_string));
+        for (named, method) in [
+            ("consistency_method", self.consistency_method.as_deref()),
+            ("metadata.consistency_method", self.member("consistency_method")),
+        ] {
+            if settings.method.is_none()
+                && let Some(method) = method
+            {
+                settings.method = Some(method.to_string());
+                settings.method_named = Some(named);
+            }
+        }
         settings
     }
 
@@ -245,6 +258,29 @@ impl JobRequest {
             (_, None, 2 | 3) => 3,
             _ => IMAGES_MAX,
         }
+    }
+
+    /// Refuses values that are none of those known, before anything else is asked of them.
+    pub(crate) fn check_choices(&self) -> Result<(), ServiceError> {
+        for (field, given, accepted) in [
+            ("destination", &self.destination, &DESTINATIONS[..]),
+            ("prompt_syntax", &self.prompt_syntax, &PROMPT_SYNTAXES[..]),
+        ] {
+            if let Some(given) = given.as_deref().filter(|given| !accepted.contains(given)) {
+                return Err(ServiceError::none_of(field, given, accepted));
+            }
+        }
+        if let Some(weights) = &self.compel_weights {
+            let error = |reason| ServiceError::field("compel_weights", reason);
+            Takes::Object.check(weights).map_err(error)?;
+            for (name, weight) in weights.as_object().into_iter().flatten() {
+                Takes::Number.check(weight).map_err(|reason| {
+                    let name: String = name.chars().take(60).collect();
+                    ServiceError::field(format!("compel_weights.{name}"), reason)
+                })?;
+            }
+        }
+        Ok(())
     }
 
     pub(crate) fn check_numbers(&self) -> Result<(), ServiceError> {

@@ -14,7 +14,7 @@ use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::new_job::NewJob;
-use crate::jobs::without_effect::without_effect;
+use crate::jobs::without_effect::{PRIORITIES, without_effect};
 use crate::jobs::{depicted_characters, job_fields, price_list};
 use crate::prompts::negative_prompt::negative_prompt;
 use crate::rows::table;
@@ -52,14 +52,29 @@ async fn check_project(context: &Context, user: Uuid, project: Option<Uuid>) -> 
 /// Longest prompt that is drawn, in bytes: what is longer is refused when it is asked for, not when it is drawn.
 const PROMPT_BYTES_MAX: usize = 16 << 10;
 
-/// Queues a job for an account.
+/// Queues a job for an account. What nothing reads is said of a refused request too: a member that was spelled wrong may
+/// be why it is refused.
 pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Result<Queued, ServiceError> {
-    let mut warnings = request.tidy()?;
+    let warnings = request.tidy()?;
+    let said = warnings.clone();
+    queue_tidy(context, user, request, warnings)
+        .await
+        .map_err(|error| if said.is_empty() { error } else { error.with("warnings", said) })
+}
+
+/// Queues a request whose fields are in their places.
+async fn queue_tidy(
+    context: &Context,
+    user: Uuid,
+    mut request: JobRequest,
+    mut warnings: Vec<String>,
+) -> Result<Queued, ServiceError> {
     if request.job_type.is_empty() {
         request.check_complete()?;
     }
     let is_video = request.is_video()?;
     request.check_numbers()?;
+    request.check_choices()?;
     let quality = request.quality()?;
     let tier = request.tier(context)?;
     job_fields::check_drawing(context, &request, is_video).await?;
@@ -92,7 +107,8 @@ pub async fn queue(context: &Context, user: Uuid, mut request: JobRequest) -> Re
     warnings.extend(model_warnings_of(context, &request, mode, &prompts));
     steering.warnings = warnings;
     let job_id = Uuid::new_v4();
-    let (key, priority) = (request.idempotency_key.take(), request.priority.clamp(-10, 10));
+    let (key, priority) =
+        (request.idempotency_key.take(), request.priority.clamp(*PRIORITIES.start(), *PRIORITIES.end()));
     let settings = &context.services.settings;
     // Steps of the request leave nothing for the quality of a picture to do.
     let charged = if !is_video && request.steps.is_some() { Quality::Fast } else { quality };

@@ -1,7 +1,20 @@
 //! What a request says that changes nothing of what is drawn: its owner is to know.
 
+use std::ops::RangeInclusive;
+
+use models::value_words::is_none_of;
+
 use crate::jobs::job_prompts::Mode;
 use crate::jobs::job_request::JobRequest;
+
+/// Kinds of models, as the documents name them.
+const MODEL_TYPES: [&str; 4] = ["sdxl", "rv51", "flux", "wan"];
+/// What a picture is kept as, beside the workspace; those of jobs go along without a word.
+const DESTINATIONS: [&str; 4] = ["workspace", "library", "character_portrait", "roleplay_scene"];
+/// What becomes of a reference.
+const REFERENCE_MODES: [&str; 1] = ["modify"];
+/// Priorities that are followed.
+pub(crate) const PRIORITIES: RangeInclusive<i32> = -10..=10;
 
 /// Warnings about fields of a request that have no effect as they stand together.
 pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -> Vec<String> {
@@ -46,6 +59,8 @@ pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -
             ),
         });
     }
+    warnings.extend(doubly_given(request, is_video));
+    warnings.extend(unknown_values(request));
     let destination = request.member("destination");
     let draws_a_character = request.metadata.get("character_id").is_some_and(|id| !id.is_null());
     if destination == Some("character_portrait") && !draws_a_character && request.keep_portrait.is_none() {
@@ -62,6 +77,63 @@ pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -
         warnings.push(
             "metadata.destination: a roleplay_scene needs scene_id, or conversation_id and character_id; without them \
              the picture is kept in the workspace alone"
+                .into(),
+        );
+    }
+    warnings
+}
+
+/// What another field of the request decides.
+fn doubly_given(request: &JobRequest, is_video: bool) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if request.image_count.is_some() && request.num_images.is_some() {
+        warnings.push("num_images: given beside image_count, and not used".into());
+    }
+    let syntax = request.prompt_syntax.as_deref();
+    if let (Some(true), Some(syntax)) = (request.compel_enabled, syntax.filter(|syntax| *syntax != "compel"))
+    {
+        warnings.push(format!("compel_enabled: prompt_syntax says {syntax}, so it changes nothing"));
+    }
+    if !is_video && request.quality.as_deref() == Some("high") && request.steps.is_some() {
+        warnings.push("quality: steps says how many steps are drawn, so high changes nothing".into());
+    }
+    warnings
+}
+
+/// What is kept with the job, and means nothing here.
+fn unknown_values(request: &JobRequest) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (field, given, known, instead) in [
+        ("model_type", request.model_type.as_deref(), &MODEL_TYPES[..], "it is kept with the job alone"),
+        (
+            "metadata.destination",
+            request.member("destination"),
+            &DESTINATIONS[..],
+            "the picture is kept in the workspace alone",
+        ),
+        (
+            "metadata.reference_mode",
+            request.member("reference_mode"),
+            &REFERENCE_MODES[..],
+            "it changes nothing",
+        ),
+    ] {
+        if let Some(given) = given.filter(|given| !known.contains(given)) {
+            warnings.push(format!("{field}: {}, so {instead}", is_none_of(given, known)));
+        }
+    }
+    if !PRIORITIES.contains(&request.priority) {
+        let (least, most) = (PRIORITIES.start(), PRIORITIES.end());
+        let taken = request.priority.clamp(*least, *most);
+        warnings.push(format!(
+            "priority: {} is not within {least} to {most}, so {taken} counts",
+            request.priority
+        ));
+    }
+    if request.compel_weights.is_some() {
+        warnings.push(
+            "compel_weights: kept with the job, and sent to remote workers; here the weights of a prompt stand in its \
+             brackets"
                 .into(),
         );
     }

@@ -24,13 +24,21 @@ const TIME_MAX: Duration = Duration::from_secs(300);
 /// The account that a picture is drawn for: the caller's, or with the service key the one that is named, or else that
 /// of the first administrator.
 pub async fn on_whose_behalf(context: &Context, named: Option<Uuid>) -> Result<Uuid, ServiceError> {
-    if let Some(user) = context.claims.user_id.or(named) {
+    if let Some(user) = context.claims.user_id {
         return Ok(user);
+    }
+    if let Some(user) = named {
+        let known = context.row("auth.users", user).await?;
+        let unknown = || ServiceError::not_found("there is no such account").of_field("user_id");
+        return known.map(|_| user).ok_or_else(unknown);
     }
     let admins = Query::all(position("user_roles")).equal("role", Value::text("admin"));
     let first = context.rows(admins.order("created_at", false).limit(1)).await?.into_iter().next();
     let first = first.and_then(|row| Uuid::parse_str(row["user_id"].as_str()?).ok());
-    first.ok_or_else(|| ServiceError::bad("user_id is missing, and there is no administrator"))
+    first.ok_or_else(|| {
+        let reason = "missing, and there is no administrator whose picture it could be";
+        ServiceError::field("user_id", reason).with("missing", vec!["user_id"])
+    })
 }
 
 /// A picture from words: its job and its only asset, once it is drawn.

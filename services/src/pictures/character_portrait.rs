@@ -5,6 +5,7 @@ use std::time::Duration;
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{KeepPortrait, KeptPortraits};
+use models::ColumnType;
 use models::field_names::{Named, shown_name};
 use models::value_words::Takes;
 use serde::Deserialize;
@@ -27,6 +28,18 @@ const TIME_MAX: Duration = Duration::from_secs(540);
 const IMAGES_MAX: u64 = 4;
 const TAGS_MAX: usize = 8;
 const OVERRIDE_CHARS_MAX: usize = 200;
+/// Columns that say what a character looks like.
+const DRAWN: [&str; 9] = [
+    "name",
+    "description",
+    "appearance_tags",
+    "identity_line",
+    "hair_description",
+    "base_outfit",
+    "clothing_tags",
+    "base_prompt",
+    "reference_image_url",
+];
 /// Where portraits are kept.
 pub const BUCKET: &str = "user-library";
 
@@ -184,12 +197,35 @@ fn sheet(context: &Context, request: &PortraitRequest) -> Result<Sheet, ServiceE
     if request.character_data.is_null() {
         return Err(ServiceError::missing_one_of(&["characterId", "characterData"]).with("success", false));
     }
+    check_columns(&request.character_data)?;
     let mut row = request.character_data.clone();
     row["id"] = json!(Uuid::nil());
     if row["name"].as_str().is_none_or(|name| name.trim().is_empty()) {
         row["name"] = json!("a character");
     }
     Sheet::read(row).ok_or_else(|| ServiceError::field("characterData", "does not describe a character"))
+}
+
+/// Refuses members that are not of their column's type, and a description that has nothing to draw.
+fn check_columns(given: &Json) -> Result<(), ServiceError> {
+    let columns = table("characters").table.columns;
+    let mut says_something = false;
+    for (name, value) in given.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        let Some(column) = columns.iter().find(|column| column.name == name.as_str()) else { continue };
+        let error = |reason: String| ServiceError::field(format!("characterData.{name}"), reason);
+        if column.kind == ColumnType::Text {
+            Takes::Text.check(value).map_err(error)?;
+        }
+        models::convert::from_json(column.kind, value).map_err(|reason| error(reason.to_string()))?;
+        says_something |= DRAWN.contains(&name.as_str());
+    }
+    match says_something {
+        true => Ok(()),
+        false => {
+            let reason = format!("has nothing to draw; at least one of {} is needed", DRAWN.join(", "));
+            Err(ServiceError::field("characterData", reason).with("accepted", DRAWN.to_vec()))
+        }
+    }
 }
 
 /// Warnings about members that are no columns of a character.

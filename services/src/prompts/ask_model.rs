@@ -2,6 +2,7 @@
 
 use actors::language::{CallOf, Chosen, Completion};
 use language::{ChatMessage, Role, Sampling};
+use models::value_words::shown_text;
 use serde_json::Value as Json;
 
 use crate::context::Context;
@@ -125,6 +126,13 @@ fn first_object(text: &str) -> Option<Json> {
 pub fn texts(value: &Json, max: usize) -> Vec<String> {
     let items = value.as_array().into_iter().flatten().filter_map(Json::as_str);
     items.map(|item| item.trim().to_string()).filter(|item| !item.is_empty()).take(max).collect()
+}
+
+/// Says that another model answers than the one that was named, where that one is not there.
+pub fn stand_in(field: &str, named: Option<&str>, chosen: &Chosen) -> Option<String> {
+    let named = named.map(str::trim).filter(|named| !matches!(*named, "" | "default"))?;
+    let named = shown_text(named);
+    chosen.fell_back.then(|| format!("{field}: {named} does not answer here, so {} does", chosen.full_name()))
 }
 
 #[cfg(test)]

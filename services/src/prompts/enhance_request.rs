@@ -1,7 +1,7 @@
 //! What is asked of an enhancement, whatever the spelling.
 
 use actors::content_rules::{self, ContentRating};
-use actors::language::{Chosen, Wanted};
+use actors::language::{Chosen, NoEngine, Wanted};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -72,8 +72,20 @@ impl EnhanceRequest {
         known("jobType", &self.job_type, &JOB_TYPES, &instead);
         let contents = ["sfw", "nsfw", "scene_creation", "scene_starters"];
         known("contentType", &self.content_type, &contents, "a prompt is made");
+        known("format", &self.format, &["image", "video"], "it changes nothing");
         known("quality", &self.quality, &["fast", "high"], "it changes nothing");
         warnings
+    }
+
+    /// Says that the default enhances where the model that is named is not there.
+    pub async fn unknown_enhancer(&self, context: &Context) -> Option<String> {
+        let wanted = Wanted { name: Some(self.enhancer()?), task: "enhancement", strict: true };
+        match context.services.chat.engines().choose(wanted).await {
+            Err(error @ NoEngine::Unknown { .. }) => {
+                Some(format!("selectedModel: {error}, and the default enhances"))
+            }
+            _ => None,
+        }
     }
 
     /// Puts defaults where nothing was said, and says which rating it has; refuses what may not be.

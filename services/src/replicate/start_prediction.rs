@@ -91,7 +91,11 @@ pub async fn start(
     let (model, provider) = model(context, text("apiModelId")).await?;
     let version = model["version"].as_str().unwrap_or_default();
     if version.is_empty() {
-        return Err(ServiceError::new(Kind::Internal, "the model has no version"));
+        let error = ServiceError::new(
+            Kind::Internal,
+            "the model has no version; set version of its row in api_models",
+        );
+        return Err(error.with("code", "NO_MODEL_VERSION"));
     }
     if !(32..=64).contains(&version.len()) || !version.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(ServiceError::bad("the model's version is not 32 to 64 hexadecimal digits"));
@@ -182,7 +186,7 @@ pub(crate) async fn model(context: &Context, id: Option<&str>) -> Result<(Json, 
         chosen.get_or_insert((model, provider));
     }
     let message = "no active picture model of the provider replicate; add one to api_models";
-    chosen.ok_or_else(|| ServiceError::new(Kind::Internal, message))
+    chosen.ok_or_else(|| ServiceError::new(Kind::Internal, message).with("code", "NO_PICTURE_MODEL"))
 }
 
 async fn provider_of(context: &Context, model: &Json) -> Result<Json, ServiceError> {

@@ -63,7 +63,8 @@ fn prompts_are_enhanced_and_the_cache_answers() {
     assert_eq!(answer["enhancement_strategy"], "enhancement_failed");
     // The answer says why, not the log alone; so do scenes, starters and storyboards.
     let scene = |kind: &str| json!({"prompt": "a lighthouse", "contentType": kind});
-    let storyboard = |action: &str| json!({"action": action, "params": {"prompt": "a lighthouse", "description": "A storm."}});
+    let storyboard =
+        |action: &str| json!({"action": action, "params": {"prompt": "a lighthouse in a storm"}});
     for (name, body, said) in [
         ("enhance-prompt", plain.clone(), "the prompt is as it was: "),
         ("enhance-prompt", scene("scene_creation"), "the scene is the idea as it was: "),

@@ -30,6 +30,23 @@ fn what_changes_nothing_of_a_job_is_said() {
         answer
     };
     assert_eq!(warnings(&queue(&json!({"image_count": 2, "steps": 3, "seed": 1}))), Vec::<String>::new());
+    for (fields, field, accepted) in [
+        (json!({"destination": "oil"}), "destination", json!(["library", "workspace"])),
+        (json!({"promptSyntax": "oil"}), "promptSyntax", json!(["plain", "compel", "a1111", "a1111_native"])),
+        (json!({"compel_weights": [1]}), "compel_weights", Json::Null),
+        (json!({"compel_weights": {"cat": "much"}}), "compel_weights.cat", Json::Null),
+        (json!({"width": 64, "metadata": {"mood": 1}}), "width", Json::Null),
+    ] {
+        let mut body = json!({"job_type": "sdxl_image_fast", "prompt": "a cat"});
+        for (name, value) in fields.as_object().expect("fields") {
+            body[name] = value.clone();
+        }
+        let (status, answer) = server.call("POST", "/functions/v1/queue-job", &token, Some(&body));
+        assert_eq!((status, &answer["details"]["field"]), (400, &json!(field)), "{body}: {answer}");
+        assert_eq!(answer["details"]["accepted"], accepted, "{answer}");
+        let mood = "metadata.mood: kept with the job";
+        assert_eq!(has(&answer, mood), body["metadata"]["mood"] == 1, "a refusal has its warnings: {answer}");
+    }
     let own = format!("workspace-temp/{user}/a.png");
     for (fields, warning) in [
         (json!({"denoise_strength": 0.5}), "denoise_strength: there is no reference picture"),
@@ -50,6 +67,17 @@ fn what_changes_nothing_of_a_job_is_said() {
         (json!({"num_images": 2}), "num_images: 2 draws 3"),
         (json!({"num_images": 4}), "num_images: 4 draws 6"),
         (json!({"job_type": "video_fast", "image_count": 3}), "image_count: 3 is not followed"),
+        (json!({"model_type": "oil"}), "model_type: \"oil\" is not one of sdxl"),
+        (json!({"priority": 99}), "priority: 99 is not within -10 to 10, so 10 counts"),
+        (json!({"compel_weights": {"cat": 1.2}}), "compel_weights: kept with the job"),
+        (json!({"compelEnabled": true, "prompt_syntax": "a1111"}), "compelEnabled: prompt_syntax says a1111"),
+        (json!({"image_count": 2, "num_images": 3}), "num_images: given beside image_count"),
+        (json!({"quality": "high", "steps": 3}), "quality: steps says"),
+        (
+            json!({"metadata": {"destination": "oil"}}),
+            "metadata.destination: \"oil\" is not one of workspace",
+        ),
+        (json!({"metadata": {"reference_mode": "oil"}}), "metadata.reference_mode: \"oil\" is not modify"),
     ] {
         let answer = queue(&fields);
         assert!(has(&answer, warning), "{fields}: {answer}");
@@ -203,4 +231,230 @@ fn files_accounts_and_rows_say_it_in_their_own_way() {
     let (status, answer) = server.call("POST", "/rest/v1/projects", &token, Some(&project));
     assert_eq!((status, &answer["code"]), (403, &json!("42501")), "{answer}");
     assert!(answer["hint"].as_str().is_some_and(|hint| hint.contains("user_id")), "{answer}");
+}
+
+#[test]
+fn fields_of_another_action_are_named_and_what_would_take_too_much_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let (user, token) = server.sign_up("ada@example.com");
+    let call =
+        |name: &str, body: &Json| server.call("POST", &format!("/functions/v1/{name}"), &token, Some(body));
+    let id = uuid::Uuid::new_v4();
+    let (_, job) = call("queue-job", &json!({"job_type": "sdxl_image_fast", "prompt": "a cat"}));
+    for (action, field) in [
+        ("clear_workspace", "assetId"),
+        ("clear_workspace", "asset_id"),
+        ("clear_workspace", "jobId"),
+        ("clear_workspace", "libraryAssetId"),
+        ("clear_job", "assetId"),
+    ] {
+        let mut body = json!({"action": action, "job_id": job["jobId"]});
+        if action == "clear_workspace" {
+            body["job_id"] = Json::Null;
+        }
+        body[field] = json!(id);
+        let (status, answer) = call("workspace-actions", &body);
+        assert_eq!((status, &answer["details"]["field"]), (400, &json!(field)), "{body}: {answer}");
+    }
+    let chat = json!({"user_id": user, "title": "x", "conversation_type": "general"});
+    let (_, chat) = server.call("POST", "/rest/v1/conversations", &token, Some(&chat));
+    let chat = &chat[0]["id"];
+    for (name, body, start) in [
+        ("workspace-actions", json!({"action": "clear_workspace", "libraryAssetId": null}), None),
+        (
+            "workspace-actions",
+            json!({"action": "discard_asset", "assetId": id, "custom_title": "x"}),
+            Some("custom_title: not used by discard_asset; it belongs to save_to_library"),
+        ),
+        (
+            "workspace-actions",
+            json!({"action": "discard_asset", "assetId": id, "jobId": id}),
+            Some("jobId: not used by discard_asset; it belongs to clear_job"),
+        ),
+        (
+            "conversation-memory",
+            json!({"conversation_id": chat, "action": "pin", "text": "likes tea", "fact_id": "f"}),
+            Some("fact_id: given beside text"),
+        ),
+        (
+            "conversation-memory",
+            json!({"conversation_id": chat, "action": "show", "text": "likes tea"}),
+            Some("text: not used by show; it belongs to pin or edit"),
+        ),
+        ("conversation-memory", json!({"conversation_id": chat}), None),
+        (
+            "storyboard-ai-assist",
+            json!({"action": "recommend_clip_type", "title": "x", "params": {"originalPrompt": "y"}}),
+            Some("title: not used by recommend_clip_type; it belongs to story_plan"),
+        ),
+        (
+            "storyboard-ai-assist",
+            json!({"action": "recommend_clip_type", "params": {"originalPrompt": "y"}}),
+            Some("params.originalPrompt: not used by"),
+        ),
+        (
+            "storyboard-ai-assist",
+            json!({"action": "recommend_clip_type", "previous_clip_type": "oil"}),
+            Some("previous_clip_type: \"oil\" is not one of quick"),
+        ),
+    ] {
+        let (status, answer) = call(name, &body);
+        assert_eq!(status, 200, "{name} {body}: {answer}");
+        match start {
+            Some(start) => assert!(has(&answer, start), "{name} {body}: {answer}"),
+            None => assert_eq!(warnings(&answer), Vec::<String>::new(), "{name} {body}"),
+        }
+    }
+    for field in ["text", "fact_id", "factId"] {
+        let mut body = json!({"conversation_id": chat});
+        body[field] = json!("likes tea");
+        let (status, answer) = call("conversation-memory", &body);
+        assert_eq!((status, &answer["details"]["missing"]), (400, &json!(["action"])), "{answer}");
+        assert_eq!(answer["details"]["accepted"], json!(["show", "pin", "edit", "unpin"]), "{answer}");
+    }
+    let (status, answer) =
+        call("storyboard-ai-assist", &json!({"action": "story_plan", "title": "x", "targetDuration": -5}));
+    assert_eq!((status, &answer["details"]["field"]), (400, &json!("targetDuration")), "{answer}");
+}
+
+#[test]
+fn refusals_of_functions_name_the_field_and_what_is_accepted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(
+        folder.path(),
+        &[("PLAYHOUSE_LOCAL_WORKER", "false"), ("PLAYHOUSE_FETCH_CHAT_MODEL", "false")],
+    );
+    let (user, token) = server.sign_up("ada@example.com");
+    let chat = json!({"user_id": user, "title": "x", "conversation_type": "general"});
+    let (_, chat) = server.call("POST", "/rest/v1/conversations", &token, Some(&chat));
+    let unknown = uuid::Uuid::new_v4();
+    for (key, name, body, status, details) in [
+        (&server.service, "generate-avatars", json!({"names": []}), 400, json!({"field": "names"})),
+        (
+            &server.service,
+            "generate-admin-image",
+            json!({}),
+            400,
+            json!({"field": "prompt", "missing": ["prompt", "user_id"]}),
+        ),
+        (
+            &server.service,
+            "generate-admin-image",
+            json!({"prompt": "a cat", "user_id": unknown}),
+            404,
+            json!({"field": "user_id"}),
+        ),
+        (
+            &server.service,
+            "generate-admin-image",
+            json!({"prompt": "a cat", "user_id": user, "metadata": 7}),
+            400,
+            json!({"field": "metadata"}),
+        ),
+        (
+            &server.service,
+            "register-chat-worker",
+            json!({"worker_url": "http://127.0.0.1:9"}),
+            403,
+            json!({"field": "worker_url"}),
+        ),
+        (
+            &token,
+            "create-api-token",
+            json!({"name": "x", "scopes": []}),
+            400,
+            json!({"field": "scopes", "accepted": ["chat", "images", "models"]}),
+        ),
+        (
+            &token,
+            "delete-character",
+            json!({"frob": 1}),
+            400,
+            json!({"field": "character_id", "missing": ["character_id"]}),
+        ),
+        (
+            &token,
+            "delete-character",
+            json!({"character_id": unknown, "frob": 1}),
+            400,
+            json!({"field": "frob"}),
+        ),
+        (
+            &token,
+            "delete-project",
+            json!({"project_id": unknown, "conversations": "oil"}),
+            400,
+            json!({"field": "conversations", "accepted": ["keep", "delete"]}),
+        ),
+        (&token, "import-character", json!({"spec": 7}), 400, json!({})),
+        (&token, "character-portrait", json!({"characterData": {}}), 400, json!({"field": "characterData"})),
+        (
+            &token,
+            "character-portrait",
+            json!({"character_data": {"name": 7}}),
+            400,
+            json!({"field": "character_data.name"}),
+        ),
+        (
+            &token,
+            "playground-chat",
+            json!({"conversation_id": chat[0]["id"], "message": "hello", "model_variant": "oil"}),
+            400,
+            json!({"field": "model_variant"}),
+        ),
+        (
+            &token,
+            "delete-workspace-item",
+            json!({}),
+            400,
+            json!({"field": "item_id", "missing": ["item_id", "user_id"]}),
+        ),
+    ] {
+        let (found, answer) = server.call("POST", &format!("/functions/v1/{name}"), key, Some(&body));
+        assert_eq!(found, status, "{name} {body}: {answer}");
+        assert!(answer["details"].is_object() || details == json!({}), "{name} {body}: {answer}");
+        for (member, value) in details.as_object().expect("details") {
+            let given = &answer["details"][member];
+            let has_all = |list: &Json| {
+                let list = list.as_array().cloned().unwrap_or_default();
+                value.as_array().is_some_and(|all| all.iter().all(|one| list.contains(one)))
+            };
+            assert!(given == value || has_all(given), "{name} {body}: {member} of {answer}");
+        }
+    }
+    for (key, name, body) in [
+        (&token, "list-api-tokens", json!({"frob": 1})),
+        (&server.service, "refresh-prompt-cache", json!({"frob": 1})),
+        (&server.service, "health-check-workers", json!({"frob": 1})),
+    ] {
+        let (status, answer) = server.call("POST", &format!("/functions/v1/{name}"), key, Some(&body));
+        assert!(status == 200 && has(&answer, "frob: an unknown field"), "{name}: {answer}");
+        let (status, answer) = server.call("POST", &format!("/functions/v1/{name}"), key, Some(&json!([1])));
+        assert_eq!(status, 400, "{name}: {answer}");
+    }
+    let (_, characters) = server.call(
+        "POST",
+        "/rest/v1/characters",
+        &token,
+        Some(&json!({"user_id": user, "name": "Mira", "description": "keeps a lighthouse", "first_message": "Hm."})),
+    );
+    let turn = json!({"character_id": characters[0]["id"], "greeting": 0, "scene_style": "oil",
+        "consistency_settings": {"method": "oil"}, "selected_image_model": "oil"});
+    let (_, answer) = server.call("POST", "/functions/v1/roleplay-chat", &token, Some(&turn));
+    for field in ["scene_style", "consistency_settings", "selected_image_model"] {
+        let start = format!("{field}: no picture is drawn without scene_generation");
+        assert!(has(&answer, &start), "{start}: {answer}");
+    }
+    let turn = json!({"conversation_id": chat[0]["id"], "message": "hello", "context_type": "oil",
+        "participants": [7], "roleplay_settings": {"responseStyle": "oil", "responseLength": "vast"}});
+    let (_, answer) = server.call("POST", "/functions/v1/playground-chat", &token, Some(&turn));
+    for start in [
+        "context_type: \"oil\" is not one of",
+        "participants[0]: neither an id",
+        "roleplay_settings.responseStyle: \"oil\"",
+        "roleplay_settings.responseLength: \"vast\"",
+    ] {
+        assert!(has(&answer, start), "{start}: {answer}");
+    }
 }

@@ -43,6 +43,11 @@ impl FunctionError {
         ServiceError::none_of(field, given, accepted).into()
     }
 
+    /// 400: the request lacks a field that takes one of several values.
+    pub fn missing_choice(field: &str, accepted: &[&str]) -> FunctionError {
+        ServiceError::missing(&[field]).with("accepted", accepted.to_vec()).into()
+    }
+
     /// 404.
     pub fn not_found(message: impl Into<String>) -> FunctionError {
         FunctionError::new(StatusCode::NOT_FOUND, message)
@@ -66,7 +71,15 @@ impl FunctionError {
     /// Names the field of the request that is at fault.
     #[must_use]
     pub fn of_field(mut self, field: &str) -> FunctionError {
-        self.body["details"]["field"] = field.into();
+        if self.body["details"].is_string() {
+            return self;
+        }
+        // Several fields are a list; the first of them stands for all where one name is asked for.
+        let fields: Vec<&str> = field.split(", ").collect();
+        self.body["details"]["field"] = fields[0].into();
+        if fields.len() > 1 {
+            self.body["details"]["fields"] = fields.into();
+        }
         self
     }
 
@@ -89,6 +102,7 @@ fn code_of(status: StatusCode) -> &'static str {
         StatusCode::METHOD_NOT_ALLOWED => "METHOD_NOT_ALLOWED",
         StatusCode::REQUEST_TIMEOUT => "REQUEST_TIMEOUT",
         StatusCode::CONFLICT => "CONFLICT",
+        StatusCode::GONE => "GONE",
         StatusCode::PAYLOAD_TOO_LARGE => "TOO_LARGE",
         StatusCode::UNSUPPORTED_MEDIA_TYPE => "UNSUPPORTED_TYPE",
         StatusCode::UNPROCESSABLE_ENTITY => "UNPROCESSABLE",

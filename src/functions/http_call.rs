@@ -88,6 +88,12 @@ impl Warnings {
                     respell(&mut error.body, place, |text| notes.reword(text));
                 }
                 respell(&mut error.body, "/details/field", |field| notes.spelled(field));
+                for list in ["/details/fields", "/details/missing"] {
+                    let fields = error.body.pointer(list).and_then(Json::as_array).map_or(0, Vec::len);
+                    for place in 0..fields {
+                        respell(&mut error.body, &format!("{list}/{place}"), |field| notes.spelled(field));
+                    }
+                }
                 error.into_response()
             }
         }
@@ -113,11 +119,15 @@ impl Call {
         Ok(request_body::typed(&self.body, &mut self.warnings.notes())?)
     }
 
-    /// The same for requests that destroy something: fields that are not known are refused.
-    pub fn read_strictly<T: DeserializeOwned>(&self) -> Result<T, FunctionError> {
-        let read = self.read()?;
+    /// Refuses a request that was read with fields that it does not have: for those that destroy something.
+    pub fn refuse_unknown(&self) -> Result<(), FunctionError> {
         let unknown = self.warnings.notes().warnings();
-        if unknown.is_empty() { Ok(read) } else { Err(FunctionError::bad(unknown.join("; "))) }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let fields: Vec<&str> = unknown.iter().filter_map(|it| Some(it.split_once(": ")?.0)).collect();
+        let error = FunctionError::bad(unknown.join("; "));
+        Err(if fields.is_empty() { error } else { error.of_field(&fields.join(", ")) })
     }
 
     /// The body as an object with these fields, in this spelling, each of its kind; otherwise as [`Call::read`].

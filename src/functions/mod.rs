@@ -1,5 +1,6 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
+mod actions;
 mod characters;
 mod chat;
 pub mod error;

@@ -8,6 +8,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, FromRequest, Multipart, Request};
 use axum::http::{StatusCode, header};
 use models::field_names::Named;
+use serde_json::json;
 use store::shares::Held;
 
 use super::error::FunctionError;
@@ -127,10 +128,13 @@ pub(super) fn refused(error: &cards::CardError) -> FunctionError {
             FunctionError::new(StatusCode::PAYLOAD_TOO_LARGE, message).with("code", "TOO_LARGE")
         }
         CardError::Json { line, column, .. } => {
-            FunctionError::bad(message).with("code", "BAD_JSON").with("line", *line).with("column", *column)
+            let error = FunctionError::bad(message).with("code", "BAD_JSON");
+            let details = json!({"line": line, "column": column});
+            error.with("line", *line).with("column", *column).with("details", details)
         }
         CardError::Field { field, .. } => {
-            FunctionError::bad(message).with("code", "BAD_FIELD").with("field", field.as_str())
+            let error = FunctionError::bad(message).with("code", "BAD_FIELD").with("field", field.as_str());
+            error.with("details", json!({"field": field}))
         }
         CardError::Damaged { .. } => FunctionError::bad(message).with("code", "DAMAGED"),
         CardError::NoCard(_) => FunctionError::bad(message).with("code", "NO_CARD"),

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::functions::uploaded::refused;
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
@@ -33,7 +34,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         book => {
             let inner = if book["spec"].is_string() { &book["data"] } else { book };
             let read = cards::Lorebook::from_value(inner, "book");
-            let read = read.map_err(|error| FunctionError::bad(error.to_string()))?;
+            let read = read.map_err(|error| refused(&error))?;
             Some((Json::Object(read.raw().clone()), read.entries.len()))
         }
     };

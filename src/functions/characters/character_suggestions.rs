@@ -54,7 +54,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         MEMBERS.iter().filter(|member| kind == "all" || kind == member.0).collect();
     if wanted.is_empty() {
         let error = match kind.as_str() {
-            "" => FunctionError::missing(&["type"]).with("accepted", json!(TYPES)),
+            "" => FunctionError::missing_choice("type", &TYPES),
             other => FunctionError::none_of("type", other, &TYPES),
         };
         return Err(error.with("success", false));
@@ -65,6 +65,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let name = body["modelKey"].as_str().or(body["modelId"].as_str());
     let chosen =
         call.context.services.chat.engines().choose(Wanted { name, task: "roleplay", strict: false }).await?;
+    call.warnings.extend(ask_model::stand_in("modelKey", name, &chosen));
     let template = templates::of_use_case(&call.context, "character_suggestions", tier, OTHERWISE).await?;
     let properties: serde_json::Map<String, Json> = wanted
         .iter()

@@ -15,7 +15,6 @@ use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Request {
     #[serde(alias = "characterId")]
     character_id: Option<Uuid>,
@@ -23,20 +22,11 @@ struct Request {
     project_id: Option<Uuid>,
     #[serde(default)]
     confirm: bool,
-    #[serde(default)]
-    conversations: Conversations,
+    conversations: Option<String>,
 }
 
-/// What becomes of the owner's conversations with what goes.
-#[derive(Clone, Copy, Default, Deserialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-enum Conversations {
-    /// They stay, with all that was said.
-    #[default]
-    Keep,
-    /// They go.
-    Delete,
-}
+/// What becomes of the owner's conversations with what goes: they stay, with all that was said, or they go.
+const CONVERSATIONS: [&str; 2] = ["keep", "delete"];
 
 /// Runs delete-character.
 pub(crate) async fn character(call: Call) -> Outcome {
@@ -52,16 +42,23 @@ async fn delete(call: Call, kind: InUse) -> Outcome {
     if call.method != Method::POST {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "this function takes POST"));
     }
-    let request: Request = call.read_strictly()?;
+    let request: Request = call.read()?;
     let (field, id, other, name) = match kind {
         InUse::Character => ("character_id", request.character_id, request.project_id, "Character"),
         InUse::Project => ("project_id", request.project_id, request.character_id, "Project"),
     };
     let id = id.ok_or_else(|| FunctionError::missing(&[field]))?;
+    call.refuse_unknown()?;
     if other.is_some() {
-        return Err(FunctionError::bad(format!("only {field} names what is to be deleted")));
+        let other = if kind == InUse::Character { "project_id" } else { "character_id" };
+        let message = format!("{other}: only {field} names what is to be deleted");
+        return Err(FunctionError::bad(message).of_field(other));
     }
-    let with_conversations = request.conversations == Conversations::Delete;
+    let with_conversations = match request.conversations.as_deref() {
+        None | Some("keep") => false,
+        Some("delete") => true,
+        Some(wrong) => return Err(FunctionError::none_of("conversations", wrong, &CONVERSATIONS)),
+    };
     let decision = DeleteInUse { kind, id, with_conversations };
     let done = match request.confirm {
         true => call.context.ask(decision).await?,

@@ -13,11 +13,21 @@ use services::conversations::messages;
 use services::conversations::participants;
 use uuid::Uuid;
 
+use crate::functions::actions::Actions;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body;
 
 /// Longest fact, in characters.
 const FACT_CHARS_MAX: usize = 1000;
+
+/// What can be asked for.
+const ACTIONS: Actions = Actions(&[
+    ("show", &[]),
+    ("pin", &["text", "message_id", "fact_id"]),
+    ("edit", &["fact_id", "text"]),
+    ("unpin", &["fact_id"]),
+]);
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -33,11 +43,22 @@ struct Request {
 pub(crate) async fn run(call: Call) -> Outcome {
     let request: Request = call.read()?;
     let id = request.conversation_id.ok_or_else(|| FunctionError::missing(&["conversation_id"]))?;
+    if request.action.is_none() {
+        let given = ACTIONS.unused(&request_body::object(&call.body)?, "show");
+        if let Some(field) = given.first() {
+            let message = format!("action: missing; {field} belongs to {}", ACTIONS.users(field));
+            return Err(FunctionError::missing_choice("action", &ACTIONS.names()).with("error", message));
+        }
+    }
+    ACTIONS.warn_unused(&call, request.action.as_deref().unwrap_or("show"))?;
     let conversation = participants::conversation(&call.context, id).await?;
     let user_id = participants::owner(&conversation)?;
     let change = match request.action.as_deref() {
         None | Some("show") => None,
         Some("pin") if request.text.is_none() && request.fact_id.is_some() => {
+            if request.message_id.is_some() {
+                call.warnings.extend(["message_id: given beside fact_id, and not used".into()]);
+            }
             request.fact_id.clone().map(|fact| MemoryChange::Edit(fact, None))
         }
         Some("edit") => {
@@ -48,13 +69,18 @@ pub(crate) async fn run(call: Call) -> Outcome {
             let id = request.fact_id.clone().unwrap_or_default();
             Some(MemoryChange::Edit(id, Some(fact(&call, &request).await?)))
         }
-        Some("pin") => Some(MemoryChange::Pin(fact(&call, &request).await?, request.message_id)),
+        Some("pin") => {
+            if request.fact_id.is_some() {
+                call.warnings.extend(["fact_id: given beside text, which is pinned as a new fact".into()]);
+            }
+            Some(MemoryChange::Pin(fact(&call, &request).await?, request.message_id))
+        }
         Some("unpin") => {
             let fact = request.fact_id.ok_or_else(|| FunctionError::missing(&["fact_id"]))?;
             Some(MemoryChange::Unpin(fact))
         }
         Some(other) => {
-            return Err(FunctionError::none_of("action", other, &["show", "pin", "edit", "unpin"]));
+            return Err(FunctionError::none_of("action", other, &ACTIONS.names()));
         }
     };
     let mut fact_id = None;

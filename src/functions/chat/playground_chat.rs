@@ -3,6 +3,7 @@
 use services::ServiceError;
 use services::conversations::opening;
 use services::conversations::playground_turn::{Request, prepare};
+use services::conversations::turn_warnings;
 
 use super::{chat_answer, turn_body};
 use crate::functions::http_call::{Call, Outcome};
@@ -14,6 +15,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let says_something = request.message.as_deref().is_some_and(|message| !message.trim().is_empty());
     let needed = [("conversation_id", request.conversation_id.is_some()), ("message", says_something)];
     ServiceError::require(&needed).map_err(|error| error.with("success", false))?;
+    call.warnings.extend(turn_warnings::of_playground(&request));
     let prepared = prepare(&call.context, request).await?;
     opening::before_turn(&call.context, &prepared.turn).await?;
     let body = turn_body::of(&prepared);

@@ -1,7 +1,9 @@
 //! roleplay-chat: one turn of a roleplay, or its beginning with a greeting.
 
 use services::conversations::roleplay_turn::{self, Request};
+use services::conversations::turn_warnings;
 use services::pictures::scene_picture::{self, SceneRequest};
+use services::prompts::ask_model::stand_in;
 
 use super::{chat_answer, turn_body};
 use crate::functions::http_call::{Call, Outcome};
@@ -10,6 +12,7 @@ use crate::functions::http_call::{Call, Outcome};
 pub(crate) async fn run(call: Call) -> Outcome {
     let mut request: Request = call.read()?;
     let events = chat_answer::wants_events(&call, request.stream);
+    call.warnings.extend(turn_warnings::of_roleplay(&request));
     let beginning = roleplay_turn::begin(&call.context, &mut request).await?;
     let is_greeting_all = !request.says_something() && beginning.opening.greets();
     let wanted = request.scene_generation.then(|| request.clone());
@@ -30,7 +33,9 @@ pub(crate) async fn run(call: Call) -> Outcome {
         let body = turn_body::of_greeting(greeting, request.scene_generation, warnings);
         return chat_answer::answer(running, events, body).await;
     }
+    let named = request.model_provider.clone();
     let prepared = roleplay_turn::prepare_in(&call.context, request, &beginning.conversation).await?;
+    call.warnings.extend(stand_in("model_provider", named.as_deref(), &prepared.turn.chosen));
     if let Some(request) = &wanted {
         call.warnings.extend(scene_picture::unknown_models(&call.context, request).await?);
     }

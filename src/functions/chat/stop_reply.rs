@@ -12,6 +12,9 @@ pub(crate) async fn run(call: Call) -> Outcome {
     if named.reply_id.is_none() && named.message_id.is_none() && named.conversation_id.is_none() {
         return Err(FunctionError::missing_one_of(&["reply_id", "message_id", "conversation_id"]));
     }
+    if named.stream.is_some() {
+        call.warnings.extend(["stream: an unknown field, not used".into()]);
+    }
     let Some(running) = named.running(&call) else {
         return ok(json!({"success": true, "stopped": false, "message": "no such reply is under way"}));
     };

@@ -10,6 +10,8 @@ use crate::functions::http_call::{Call, Outcome, ok};
 
 /// How long a worker may be silent, in seconds.
 const LEASE_S: i64 = 300;
+const LEASE_S_MIN: i64 = 10;
+const LEASE_S_MAX: i64 = 86_400;
 
 #[derive(Deserialize)]
 struct Request {
@@ -31,7 +33,12 @@ pub(crate) async fn run(call: Call) -> Outcome {
         let message = "worker: a name of up to 100 characters, and not \"local\"";
         return Err(FunctionError::bad(message).of_field("worker"));
     }
-    let lease_s = Some(request.lease_seconds.unwrap_or(LEASE_S).clamp(10, 86_400));
+    let lease_s = request.lease_seconds.unwrap_or(LEASE_S);
+    if !(LEASE_S_MIN..=LEASE_S_MAX).contains(&lease_s) {
+        let message = format!("lease_seconds: {lease_s} is not within {LEASE_S_MIN} to {LEASE_S_MAX}");
+        return Err(FunctionError::bad(message).of_field("lease_seconds"));
+    }
+    let lease_s = Some(lease_s);
     let claimed =
         call.context.ask_elevated(ClaimJob { queues: vec![queue], worker, lease_s, beside: None }).await?;
     let job = claimed.map(|claimed| {

@@ -10,8 +10,10 @@ use services::rows::position;
 use store::query::Query;
 use uuid::Uuid;
 
+use crate::functions::actions::Actions;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::request_body;
 
 /// Assets that are read at one time.
 const BATCH: u64 = 500;
@@ -19,8 +21,16 @@ const BATCH: u64 = 500;
 const TAGS_MAX: usize = 50;
 
 /// What can be asked for.
-const ACTIONS: [&str; 6] =
-    ["save_to_library", "discard_asset", "clear_asset", "clear_job", "clear_workspace", "copy_to_workspace"];
+const ACTIONS: Actions = Actions(&[
+    ("save_to_library", &["assetId", "customTitle", "collectionId", "tags"]),
+    ("discard_asset", &["assetId"]),
+    ("clear_asset", &["assetId", "customTitle", "collectionId", "tags"]),
+    ("clear_job", &["jobId", "customTitle", "collectionId", "tags"]),
+    ("clear_workspace", &["customTitle", "collectionId", "tags"]),
+    ("copy_to_workspace", &["libraryAssetId"]),
+]);
+/// What names one thing; an action on many that is given it was meant for that one.
+const IDS: [&str; 3] = ["assetId", "jobId", "libraryAssetId"];
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -47,13 +57,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
         let message = format!("tags: at most {TAGS_MAX} of 100 characters");
         return Err(FunctionError::bad(message).of_field("tags"));
     }
+    refuse_other_ids(&call, &request.action)?;
+    ACTIONS.warn_unused(&call, &request.action)?;
     let need = |id: Option<Uuid>, name: &str| id.ok_or_else(|| FunctionError::missing(&[name]));
     match request.action.as_str() {
-        "" => {
-            let error = FunctionError::missing(&["action"]);
-            let details = json!({"field": "action", "missing": ["action"], "accepted": ACTIONS});
-            Err(error.with("accepted", json!(ACTIONS)).with("details", details))
-        }
+        "" => Err(FunctionError::missing_choice("action", &ACTIONS.names())),
         "save_to_library" => {
             let asset = need(request.asset_id, "assetId")?;
             let saved = save(&call, user, asset, &request).await?;
@@ -96,10 +104,28 @@ pub(crate) async fn run(call: Call) -> Outcome {
             ok(json!({"success": true, "workspaceAssetId": id, "message": message}))
         }
         other => {
-            let accepted = ACTIONS.join(", ");
+            let accepted = ACTIONS.names();
             let other = shown_text(other);
-            let message = format!("Invalid action: {other} is not one of {accepted}");
-            Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": ACTIONS})))
+            let message = format!("Invalid action: {other} is not one of {}", accepted.join(", "));
+            Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": accepted})))
+        }
+    }
+}
+
+/// Refuses to take many things where the request names one.
+fn refuse_other_ids(call: &Call, action: &str) -> Result<(), FunctionError> {
+    if !matches!(action, "clear_job" | "clear_workspace") {
+        return Ok(());
+    }
+    let unused = ACTIONS.unused(&request_body::object(&call.body)?, action);
+    match unused.into_iter().find(|field| IDS.contains(field)) {
+        None => Ok(()),
+        Some(field) => {
+            let whose = if action == "clear_job" { "a whole job" } else { "the whole workspace" };
+            let users = ACTIONS.users(field);
+            let message =
+                format!("{field}: {action} clears {whose}, and this names one thing; {users} takes it");
+            Err(FunctionError::bad(message).of_field(field))
         }
     }
 }

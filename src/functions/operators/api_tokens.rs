@@ -38,6 +38,12 @@ pub(crate) async fn create(call: Call) -> Outcome {
         );
     }
     let scopes = request.scopes.unwrap_or_else(|| SCOPES.iter().map(|scope| scope.to_string()).collect());
+    if scopes.is_empty() {
+        let message =
+            format!("scopes: an empty list opens nothing; leave it out for all of {}", SCOPES.join(", "));
+        let accepted = json!({"field": "scopes", "accepted": SCOPES});
+        return Err(FunctionError::bad(message).with("details", accepted));
+    }
     if let Some(other) = scopes.iter().find(|scope| !SCOPES.contains(&scope.as_str())) {
         return Err(FunctionError::none_of("scopes", other, &SCOPES));
     }
@@ -62,6 +68,7 @@ pub(crate) async fn create(call: Call) -> Outcome {
 /// The caller's tokens, newest first, without the tokens themselves.
 pub(crate) async fn list(call: Call) -> Outcome {
     let user = call.context.user()?;
+    call.read_fields(&[])?;
     let tokens = table("auth.api_tokens");
     let mut rows = call.context.services.actors.store().reads().referring(
         tokens,

@@ -19,10 +19,11 @@ use crate::request_body::Field;
 const SHORT_PROBE: Duration = Duration::from_secs(3);
 const URL_BYTES_MAX: usize = 2048;
 
-/// The fields of a request.
-const FIELDS: [Field<'_>; 6] = [
+/// The fields of a registration.
+const REGISTRATION: [Field<'_>; 2] = [("worker_url", Takes::Text), ("auto_registered", Takes::Flag)];
+/// The fields of a new address.
+const UPDATE: [Field<'_>; 5] = [
     ("worker_url", Takes::Text),
-    ("worker_type", Takes::Text),
     ("auto_registered", Takes::Flag),
     ("registration_method", Takes::Anything),
     ("detection_method", Takes::Anything),
@@ -73,7 +74,9 @@ fn allow(
         return Ok(());
     }
     if call.context.claims.is_service() {
-        return Err(FunctionError::forbidden("an administrator has not allowed this worker_url"));
+        let message = "worker_url: no administrator has allowed this address; one does by registering it with an \
+                       account of theirs, or by adding it to allowedWorkerUrls of system_config";
+        return Err(FunctionError::forbidden(message).of_field("worker_url"));
     }
     allowed.push(json!(url));
     members.insert("allowedWorkerUrls".into(), Json::Array(allowed));
@@ -87,7 +90,7 @@ async fn merge(call: &Call, members: Map<String, Json>, action: &'static str) ->
 
 /// register-chat-worker.
 pub(crate) async fn register(call: Call) -> Outcome {
-    let body = call.read_fields(&FIELDS)?;
+    let body = call.read_fields(&REGISTRATION)?;
     let url = worker_url(&body)?;
     let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
@@ -110,7 +113,7 @@ pub(crate) async fn register(call: Call) -> Outcome {
 
 /// update-worker-url.
 pub(crate) async fn update(call: Call) -> Outcome {
-    let body = call.read_fields(&FIELDS)?;
+    let body = call.read_fields(&UPDATE)?;
     let url = worker_url(&body)?;
     let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
@@ -141,7 +144,7 @@ pub(crate) async fn update(call: Call) -> Outcome {
 
 /// get-active-worker-url.
 pub(crate) async fn active(call: Call) -> Outcome {
-    let body = call.read_fields(&FIELDS)?;
+    let body = call.read_fields(&[("worker_type", Takes::Text)])?;
     let given = call.parameter("worker_type");
     let kind = body["worker_type"].as_str().map(str::to_string).or(given).unwrap_or_else(|| "wan".into());
     let (names, entry): (&[&str], &str) = match kind.as_str() {
@@ -196,6 +199,7 @@ async fn info(url: &str) -> Result<Json, FunctionError> {
 
 /// health-check-workers.
 pub(crate) async fn health(call: Call) -> Outcome {
+    call.read_fields(&[])?;
     let config = call.context.services.chat.engines().system_config().await?;
     let mut results = Map::new();
     for (entry, names) in

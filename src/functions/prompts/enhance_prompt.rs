@@ -33,6 +33,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let body = call.read_fields(&FIELDS)?;
     let request = EnhanceRequest::read(&body);
     call.warnings.extend(request.warnings());
+    call.warnings.extend(request.unknown_enhancer(&call.context).await);
     if let Some(id) = request.model_id
         && call.context.row("api_models", id).await?.is_none()
     {

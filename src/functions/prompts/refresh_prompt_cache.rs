@@ -1,5 +1,6 @@
 //! refresh-prompt-cache: writes active templates and negative prompts into `system_config.config.promptCache`.
 
+use models::value_words::Takes;
 use serde_json::json;
 use services::prompts::prompt_cache;
 
@@ -7,6 +8,8 @@ use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
+    // A field of the documents that changes nothing: the cache is always made anew.
+    call.read_fields(&[("force_refresh", Takes::Flag)])?;
     let cache = prompt_cache::refresh(&call.context).await?;
     let about = &cache["metadata"];
     let (templates, negatives) = (&about["template_count"], &about["negative_prompt_count"]);

@@ -80,8 +80,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
     }
     let user: String = lines.join("\n").chars().take(CHARS_MAX).collect();
     content_rules::check(tier, "the scene", &user)?;
-    let wanted = Wanted { name: body["modelKey"].as_str(), task: "roleplay", strict: false };
+    let named = body["modelKey"].as_str();
+    let wanted = Wanted { name: named, task: "roleplay", strict: false };
     let chosen = call.context.services.chat.engines().choose(wanted).await?;
+    call.warnings.extend(ask_model::stand_in("modelKey", named, &chosen));
     let template = templates::of_use_case(&call.context, "scene_narrative", tier, OTHERWISE).await?;
     let question = Question {
         temperature: 0.8,

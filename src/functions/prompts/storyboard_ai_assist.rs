@@ -4,12 +4,13 @@ use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::{Chosen, Wanted};
 use models::field_names::is_same_name;
-use models::value_words::Takes;
+use models::value_words::{Takes, is_none_of};
 use serde_json::{Value as Json, json};
 use services::age_gate;
 use services::prompts::ask_model::{self, Question};
 use services::prompts::templates;
 
+use crate::functions::actions::Actions;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 use crate::request_body::{self, Field};
@@ -26,8 +27,42 @@ const SUGGEST: &str = "Write prompts for the next clip of a storyboard, as JSON.
 const ENHANCE: &str =
     "Make the prompt of a film clip richer: movement, camera, light. Answer with the prompt alone.";
 
-/// What can be asked for.
-const ACTIONS: [&str; 4] = ["story_plan", "suggest_prompts", "recommend_clip_type", "enhance_prompt"];
+/// What can be asked for. Prompts are suggested by whatever is told.
+const ACTIONS: Actions = Actions(&[
+    (
+        "story_plan",
+        &[
+            "targetDuration",
+            "duration",
+            "durationSeconds",
+            "targetDurationSeconds",
+            "title",
+            "description",
+            "story",
+            "aiStoryPrompt",
+            "prompt",
+        ],
+    ),
+    ("suggest_prompts", &[]),
+    (
+        "recommend_clip_type",
+        &[
+            "clipIndex",
+            "totalClips",
+            "previousClipType",
+            "hasMotionPreset",
+            "motionPreset",
+            "motionPresetId",
+            "isFirstClip",
+            "isLastClip",
+        ],
+    ),
+    ("enhance_prompt", &["prompt", "originalPrompt"]),
+]);
+/// How clips are made.
+const CLIP_TYPES: [&str; 4] = ["quick", "extended", "controlled", "keyframed"];
+/// Seconds of a story.
+const SECONDS: [f64; 2] = [1.0, 3600.0];
 /// The fields of a request.
 const FIELDS: [Field<'static>; 22] = [
     ("action", Takes::Text),
@@ -68,14 +103,12 @@ pub(crate) async fn run(call: Call) -> Outcome {
     });
     content_rules::check(tier, "the request", &words)?;
     match input["action"].as_str().unwrap_or_default() {
-        "" => {
-            Err(FunctionError::missing(&["action"]).with("accepted", json!(ACTIONS)).with("success", false))
-        }
+        "" => Err(FunctionError::missing_choice("action", &ACTIONS.names()).with("success", false)),
         "story_plan" => story_plan(&call, input, tier).await,
         "suggest_prompts" => suggest_prompts(&call, input, tier).await,
         "recommend_clip_type" => ok(recommend(input)),
         "enhance_prompt" => enhance_prompt(&call, input, tier).await,
-        other => Err(FunctionError::none_of("action", other, &ACTIONS).with("success", false)),
+        other => Err(FunctionError::none_of("action", other, &ACTIONS.names()).with("success", false)),
     }
 }
 
@@ -87,6 +120,15 @@ fn input(call: &Call) -> Result<Json, FunctionError> {
     let params = input["params"].take();
     for (name, value) in known(call, "params", &params, takes_all)?.as_object().into_iter().flatten() {
         input[name] = value.clone();
+    }
+    let action = input["action"].as_str().filter(|action| *action != "suggest_prompts").unwrap_or_default();
+    for (place, given) in [("", &given), ("params.", &params)] {
+        let unused = given.as_object().map(|given| ACTIONS.unused(given, action)).unwrap_or_default();
+        call.warnings.extend(unused.into_iter().map(|field| ACTIONS.warning(place, field, action)));
+    }
+    if let Some(kind) = input["previousClipType"].as_str().filter(|kind| !CLIP_TYPES.contains(kind)) {
+        let reason = is_none_of(kind, &CLIP_TYPES);
+        call.warnings.extend([format!("previousClipType: {reason}, so it changes nothing")]);
     }
     Ok(input)
 }
@@ -114,7 +156,13 @@ fn text<'j>(input: &'j Json, names: &[&str]) -> &'j str {
 
 async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     let seconds = ["targetDuration", "duration", "durationSeconds", "targetDurationSeconds"];
-    let seconds = seconds.iter().find_map(|name| input[*name].as_f64()).unwrap_or(30.0).clamp(1.0, 3600.0);
+    let given = seconds.iter().find_map(|name| Some((*name, input[*name].as_f64()?)));
+    let (field, seconds) = given.unwrap_or((seconds[0], 30.0));
+    let [least, most] = SECONDS;
+    if !(least..=most).contains(&seconds) {
+        let message = format!("{field}: {seconds} is not within {least} to {most}");
+        return Err(FunctionError::bad(message).of_field(field).with("success", false));
+    }
     let count = ((seconds / BEAT_S).ceil() as usize).clamp(1, BEATS_MAX);
     let title = text(input, &["title"]);
     let story = text(input, &["description", "story", "prompt", "aiStoryPrompt"]);
@@ -236,8 +284,7 @@ fn recommend(input: &Json) -> Json {
     } else {
         ("extended", "it keeps the scene in motion")
     };
-    let alternatives: Vec<&str> =
-        ["quick", "extended", "controlled", "keyframed"].into_iter().filter(|other| *other != kind).collect();
+    let alternatives: Vec<&str> = CLIP_TYPES.into_iter().filter(|other| *other != kind).collect();
     json!({
         "success": true, "recommendedType": kind, "recommendation": kind, "reason": reason, "reasoning": reason,
         "alternatives": alternatives,

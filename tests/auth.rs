@@ -14,6 +14,19 @@ fn outbox(data: &Path) -> Vec<Json> {
     text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
 }
 
+/// The outbox once it has so many links: they are made after the answer.
+fn links(data: &Path, count: usize) -> Vec<Json> {
+    let started = std::time::Instant::now();
+    loop {
+        let links = outbox(data);
+        if links.len() >= count {
+            return links;
+        }
+        assert!(started.elapsed().as_secs() < 60, "the outbox has {} of {count} links", links.len());
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+}
+
 /// The code of the newest link of a kind to an address.
 fn code(data: &Path, kind: &str, address: &str) -> String {
     let line = outbox(data).into_iter().rev().find(|line| line["kind"] == kind && line["email"] == address);
@@ -101,6 +114,7 @@ fn a_link_makes_an_account_only_where_that_is_wanted() {
     assert!(outbox(folder.path()).is_empty());
     let body = json!({"email": "new@example.com", "create_user": true, "data": {"username": "Newt"}});
     assert_eq!(auth(&server, "POST", "otp", &server.anon, &body), (200, json!({})));
+    links(folder.path(), 1);
     let code = code(folder.path(), "magiclink", "new@example.com");
     let (status, session) = verify(&server, "email", "new@example.com", &code);
     assert_eq!((status, &session["user"]["user_metadata"]["username"]), (200, &json!("Newt")), "{session}");

@@ -1,15 +1,16 @@
 //! `recover`, `otp`, `magiclink`, `resend`, `reauthenticate`: would send a link; the outbox keeps it.
 //!
-//! The answer is the same whether the account exists or not.
+//! The answer is the same whether the account exists or not, and comes before the work.
 
 use actors::Refusal;
 use actors::user::create_account::CreateAccount;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use models::Value;
-use serde_json::{Value as Document, json};
+use models::{Row, Value};
+use serde_json::{Map, Value as Document, json};
 use store::StoreError;
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::app::App;
@@ -21,11 +22,103 @@ use crate::gotrue::signup::app_metadata;
 
 type Answer = Result<Json<Document>, AuthError>;
 
-/// Counts a mail to the address that is named, whether or not an account has it.
-fn count(app: &App, body: &Body, Client(from): Client) -> Result<(), AuthError> {
-    match body.email()? {
-        Some(address) => Ok(app.pace.may_mail(&app.config, &address, from)?),
-        None => Ok(()),
+/// Requests whose work is not done yet; further ones are asked to come back.
+static UNDER_WAY: Semaphore = Semaphore::const_new(64);
+
+/// What a request asks for, as the work after its answer needs it.
+struct Asked {
+    app: App,
+    headers: HeaderMap,
+    /// Of the account, and where the link goes unless the account wants to have another one.
+    address: String,
+    kind: &'static str,
+    redirect_to: Option<String>,
+    challenge: Option<(String, String)>,
+    /// What a new account says of itself, where one is made for an address that no account has.
+    new: Option<Map<String, Document>>,
+}
+
+impl Asked {
+    /// Reads what all of these requests say, and counts a mail to the address, whether or not an account has it.
+    fn read(
+        app: App,
+        query: &Parameters,
+        Client(from): Client,
+        headers: HeaderMap,
+        body: &Body,
+        kind: &'static str,
+    ) -> Result<Asked, AuthError> {
+        let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
+        let challenge = body.challenge()?;
+        app.pace.may_mail(&app.config, &address, from)?;
+        let redirect_to = query.get("redirect_to").map(str::to_string);
+        Ok(Asked { app, headers, address, kind, redirect_to, challenge, new: None })
+    }
+
+    /// Answers, and does the work after that: neither the answer nor how long it takes tells whether there is such an
+    /// account. What would be refused to everybody is refused before.
+    fn answer_first(self) -> Answer {
+        let store = self.app.services.actors.store();
+        if let Some(reason) = store.trouble() {
+            return Err(AuthError::new(503, "unexpected_failure", reason));
+        }
+        if !store.has_room() {
+            return Err(StoreError::DiskFull.into());
+        }
+        let permit = UNDER_WAY.try_acquire().map_err(|_| AuthError::too_many())?;
+        tokio::spawn(async move {
+            let _permit = permit;
+            let kind = self.kind;
+            if let Err(error) = self.send().await {
+                tracing::error!(kind, code = error.code, message = error.message, "a link could not be made");
+            }
+        });
+        Ok(Json(json!({})))
+    }
+
+    /// Makes the link and keeps it in the outbox, where there is an account for it.
+    async fn send(mut self) -> Result<(), AuthError> {
+        let mut user = find(&self.app, "email", Value::text(&self.address))?;
+        if let Some(metadata) = self.new.take()
+            && user.is_none()
+        {
+            user = self.create(metadata).await?;
+        }
+        let Some(user) = user else { return Ok(()) };
+        let address = match self.kind {
+            "signup" if !column(&user, "email_confirmed_at").is_null() => return Ok(()),
+            // Known by the address that it has; the link goes to the one that it wants.
+            "email_change" => match column(&user, "new_email").as_str() {
+                Some(wanted) => wanted.to_string(),
+                None => return Ok(()),
+            },
+            _ => self.address.clone(),
+        };
+        let (app, redirect_to) = (&self.app, self.redirect_to.as_deref());
+        let link =
+            outbox::make(app, &self.headers, &user, self.kind, &address, redirect_to, self.challenge).await?;
+        outbox::keep(app, &user, &link).await
+    }
+
+    async fn create(&self, metadata: Map<String, Document>) -> Result<Option<Row>, AuthError> {
+        let decision = CreateAccount {
+            user_id: Uuid::new_v4(),
+            app_metadata: app_metadata(true, false),
+            email: Some(self.address.clone()),
+            phone: None,
+            password_hash: None,
+            user_metadata: Document::Object(metadata),
+            email_confirmed: false,
+            phone_confirmed: false,
+            invited: false,
+        };
+        match self.app.services.actors.ask(&service(&self.headers, &self.app), decision).await {
+            // Somebody else asked for the same address at the same moment.
+            Ok(_) | Err(Refusal::Store(StoreError::Duplicate { .. })) => {
+                find(&self.app, "email", Value::text(&self.address))
+            }
+            Err(refusal) => Err(refusal.into()),
+        }
     }
 }
 
@@ -36,8 +129,7 @@ pub(crate) async fn recover(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    count(&app, &body, from)?;
-    send(&app, &headers, &query, &body, "recovery").await
+    Asked::read(app, &query, from, headers, &body, "recovery")?.answer_first()
 }
 
 pub(crate) async fn magiclink(
@@ -47,8 +139,7 @@ pub(crate) async fn magiclink(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    count(&app, &body, from)?;
-    send(&app, &headers, &query, &body, "magiclink").await
+    Asked::read(app, &query, from, headers, &body, "magiclink")?.answer_first()
 }
 
 /// Signs in by a link alone; an unknown address gets an account first, unless the client does not want that.
@@ -63,28 +154,10 @@ pub(crate) async fn otp(
         let message = "Unsupported phone provider: there is no way to send messages to a number";
         return Err(AuthError::new(400, "phone_provider_disabled", message));
     }
-    let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
-    count(&app, &body, from)?;
     let creates = body.flag_or("create_user", true)? && app.config.signup_enabled;
-    if creates && find(&app, "email", Value::text(&address))?.is_none() {
-        let decision = CreateAccount {
-            user_id: Uuid::new_v4(),
-            app_metadata: app_metadata(true, false),
-            email: Some(address),
-            phone: None,
-            password_hash: None,
-            user_metadata: Document::Object(body.object("data")?.unwrap_or_default()),
-            email_confirmed: false,
-            phone_confirmed: false,
-            invited: false,
-        };
-        match app.services.actors.ask(&service(&headers, &app), decision).await {
-            // Somebody else asked for the same address at the same moment.
-            Ok(_) | Err(Refusal::Store(StoreError::Duplicate { .. })) => {}
-            Err(refusal) => return Err(refusal.into()),
-        }
-    }
-    send(&app, &headers, &query, &body, "magiclink").await
+    let metadata = body.object("data")?.unwrap_or_default();
+    let asked = Asked::read(app, &query, from, headers, &body, "magiclink")?;
+    Asked { new: creates.then_some(metadata), ..asked }.answer_first()
 }
 
 pub(crate) async fn resend(
@@ -94,12 +167,12 @@ pub(crate) async fn resend(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    count(&app, &body, from)?;
-    match body.needed("type")? {
-        "signup" => send(&app, &headers, &query, &body, "signup").await,
-        "email_change" => change_again(&app, &headers, &query, &body).await,
-        _ => Err(AuthError::invalid("Missing one of these types: signup, email_change")),
-    }
+    let kind = match body.needed("type")? {
+        "signup" => "signup",
+        "email_change" => "email_change",
+        _ => return Err(AuthError::invalid("Missing one of these types: signup, email_change")),
+    };
+    Asked::read(app, &query, from, headers, &body, kind)?.answer_first()
 }
 
 pub(crate) async fn reauthenticate(
@@ -112,33 +185,6 @@ pub(crate) async fn reauthenticate(
         app.pace.may_mail(&app.config, address, from)?;
         let link = outbox::make(&app, &headers, &user, "reauthentication", address, None, None).await?;
         outbox::keep(&app, &user, &link).await?;
-    }
-    Ok(Json(json!({})))
-}
-
-/// The link to an address that an account wants to have.
-async fn change_again(app: &App, headers: &HeaderMap, query: &Parameters, body: &Body) -> Answer {
-    let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
-    // Known by the address that it has; the link goes to the one that it wants.
-    if let Some(user) = find(app, "email", Value::text(&address))?
-        && let Some(wanted) = column(&user, "new_email").as_str()
-    {
-        let (kind, redirect_to) = ("email_change", query.get("redirect_to"));
-        let link = outbox::make(app, headers, &user, kind, wanted, redirect_to, body.challenge()?).await?;
-        outbox::keep(app, &user, &link).await?;
-    }
-    Ok(Json(json!({})))
-}
-
-async fn send(app: &App, headers: &HeaderMap, query: &Parameters, body: &Body, kind: &'static str) -> Answer {
-    let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
-    let challenge = body.challenge()?;
-    let user = find(app, "email", Value::text(&address))?;
-    let user = user.filter(|user| kind != "signup" || column(user, "email_confirmed_at").is_null());
-    if let Some(user) = user {
-        let redirect_to = query.get("redirect_to");
-        let link = outbox::make(app, headers, &user, kind, &address, redirect_to, challenge).await?;
-        outbox::keep(app, &user, &link).await?;
     }
     Ok(Json(json!({})))
 }

@@ -119,8 +119,10 @@ pub struct Config {
     pub jobs_waiting_max: u64,
     /// Jobs of one account that may wait.
     pub jobs_waiting_per_user_max: u64,
-    /// What workers and providers sign their callbacks with.
+    /// What workers sign their requests with.
     pub callback_secret: Option<String>,
+    /// What Replicate signs its webhooks with (`whsec_…`); `callback_secret` unless set.
+    pub replicate_webhook_secret: Option<String>,
     /// Whether reference pictures may be URLs elsewhere.
     pub fetch_references: bool,
     /// Whether such URLs may lead into private networks.
@@ -204,6 +206,7 @@ impl Default for Config {
             jobs_waiting_max: 2000,
             jobs_waiting_per_user_max: 200,
             callback_secret: None,
+            replicate_webhook_secret: None,
             fetch_references: true,
             fetch_private_addresses: false,
             accept_data_loss: false,

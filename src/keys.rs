@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::Config;
+use crate::functions::Taken;
 use crate::token_cache::TokenCache;
 
 /// Life of the two keys that applications embed, in seconds.
@@ -42,6 +43,7 @@ pub struct Keys {
     jwk: Value,
     kid: String,
     token_cache: TokenCache,
+    taken: Taken,
 }
 
 impl std::fmt::Debug for Keys {
@@ -103,12 +105,26 @@ impl Keys {
             "kty": "EC", "crv": "P-256", "x": x, "y": y, "kid": kid, "alg": "ES256", "use": "sig",
             "key_ops": ["verify"], "ext": true,
         });
-        Ok(Keys { secrets, algorithm, hmac, curve, jwk, kid, token_cache: TokenCache::default() })
+        Ok(Keys {
+            secrets,
+            algorithm,
+            hmac,
+            curve,
+            jwk,
+            kid,
+            token_cache: TokenCache::default(),
+            taken: Taken::default(),
+        })
     }
 
     /// Tokens that these keys have verified.
     pub(crate) fn token_cache(&self) -> &TokenCache {
         &self.token_cache
+    }
+
+    /// Requests that workers and providers signed and that were taken lately.
+    pub(crate) fn taken(&self) -> &Taken {
+        &self.taken
     }
 
     /// The key that browsers and apps carry.

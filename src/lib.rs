@@ -131,6 +131,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         tracing::warn!(error, "the command line will not find this server");
     }
     start_log::report(&config, &engines);
+    start_log::report_provider_keys(actors.store());
     if let Some(opened) = config.open_to_others() {
         tracing::warn!("{opened}");
     }

@@ -2,33 +2,41 @@
 
 use std::path::PathBuf;
 
+use actors::catalog::provider_key;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use store::check::{Contents, Integrity};
-use store::{Store, StoreError};
+use store::{Caller, Store, StoreError};
 
 use crate::app::App;
 use crate::caller;
 use crate::ended_accounts;
 use crate::start_log::mistakes;
 
-/// `GET /health`: whether we serve, how each actor fares, and which settings name what is not there.
-pub async fn health(State(app): State<App>) -> Response {
+/// `GET /health`: whether we serve; to operators also what is the matter, how each actor fares, and which settings name
+/// what is not there.
+pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
     let actors = app.services.actors.health();
     let trouble = app.services.actors.store().trouble();
     let has_room = app.services.actors.store().has_room();
     let integrity = app.services.actors.store().integrity();
     let usage = app.services.actors.store().usage();
     let is_whole = !matches!(integrity, Integrity::Damaged { .. });
+    let well = trouble.is_none() && has_room && is_whole && actors.iter().all(|actor| actor.alive);
+    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let summary = if well { "ok" } else { "degraded" };
+    // Paths, versions and models are nobody else's business.
+    if !may_see_details(&app, &headers) {
+        return (status, axum::Json(json!({"status": summary}))).into_response();
+    }
     let config = app.clone();
     // Looks at folders.
     let mistakes = tokio::task::spawn_blocking(move || mistakes(&config.config)).await.unwrap_or_default();
     let mistakes: Vec<String> =
         mistakes.into_iter().map(|mistake| format!("{}: {}", mistake.setting, mistake.reason)).collect();
-    let well = trouble.is_none() && has_room && is_whole && actors.iter().all(|actor| actor.alive);
     let detail: Vec<_> = actors
         .iter()
         .map(|actor| {
@@ -39,7 +47,7 @@ pub async fn health(State(app): State<App>) -> Response {
         })
         .collect();
     let body = json!({
-        "status": if well { "ok" } else { "degraded" },
+        "status": summary,
         "version": env!("CARGO_PKG_VERSION"),
         "read_only": trouble.is_some(),
         "trouble": trouble,
@@ -54,12 +62,30 @@ pub async fn health(State(app): State<App>) -> Response {
         "sockets": app.budgets.sockets.used(),
         "subscriptions": app.budgets.subscriptions.used(),
         "actors": detail,
+        "provider_keys_ignored": ignored_keys(&app),
         "chat": {
             "model": chat_model(&app), "replies_under_way": app.services.chat.active(),
         },
     });
-    let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, axum::Json(body)).into_response()
+}
+
+/// Whether the service key asks, or an administrator.
+fn may_see_details(app: &App, headers: &HeaderMap) -> bool {
+    let Ok(claims) = caller::claims_from(headers, app) else { return false };
+    let reads = app.services.actors.store().reads();
+    claims.is_service() || Caller::new(&claims).is_admin(&reads).unwrap_or(false)
+}
+
+/// Providers whose `secret_name` is not read, and what it is.
+fn ignored_keys(app: &App) -> serde_json::Value {
+    match provider_key::ignored_names(app.services.actors.store()) {
+        Ok(named) => named
+            .into_iter()
+            .map(|(provider, name)| json!({"provider": provider, "secret_name": name}))
+            .collect(),
+        Err(error) => json!(error.to_string()),
+    }
 }
 
 /// What the check after the start has found so far.

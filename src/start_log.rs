@@ -2,8 +2,10 @@
 
 use std::path::Path;
 
+use actors::catalog::provider_key::{PREFIX, ignored_names};
 use actors::language::{Engines, LocalStatus, is_chat_model, list_chat_models};
 use actors::render::{list_loras, list_models};
+use store::Store;
 
 use crate::config::Config;
 use crate::nearest::did_you_mean;
@@ -60,6 +62,23 @@ fn neighbour(path: &Path) -> String {
         .filter(|known| known != name)
         .collect();
     did_you_mean(name, names.iter().map(String::as_str))
+}
+
+/// Names provider rows of earlier versions whose key is not read any more.
+pub fn report_provider_keys(store: &Store) {
+    match ignored_names(store) {
+        Ok(named) => {
+            for (provider, name) in named {
+                tracing::error!(
+                    provider,
+                    secret_name = name,
+                    "the provider has no key: only variables that begin with {PREFIX} are read; rename the variable, and \
+                     set secret_name of its row in api_providers"
+                );
+            }
+        }
+        Err(error) => tracing::error!(%error, "the providers cannot be read"),
+    }
 }
 
 /// Sums up what is served; `engines` are those that make words.

@@ -56,7 +56,7 @@ impl Scene {
 
     /// Nothing broke: the server is well, nothing panicked, and the store is whole.
     fn assert_well(&self) {
-        let (status, health) = common::get(&format!("{}/health", self.server.url), &[]).expect("it answers");
+        let (status, health) = self.server.call("GET", "/health", &self.server.service, None);
         assert_eq!((status, &health["status"]), (200, &json!("ok")), "{health}");
         for actor in health["actors"].as_array().expect("actors") {
             assert_eq!(actor["panicked"], 0, "{actor}");

@@ -311,7 +311,7 @@ fn while_a_model_is_fetched_the_server_is_up() {
     let chat = conversation(&server, &id, &token);
     let (status, answer) = say(&server, &token, &chat, "Hello");
     assert_eq!((status, &answer["code"]), (503, &json!("MODEL_LOADING")), "{answer}");
-    let (_, health) = server.call("GET", "/health", &server.anon, None);
+    let (_, health) = server.call("GET", "/health", &server.service, None);
     assert_eq!(health["chat"]["model"]["state"], "fetching");
 }
 

@@ -35,7 +35,7 @@ fn next(stream: &mut Stream, name: &str) -> Json {
 }
 
 fn under_way(server: &Server) -> u64 {
-    let (_, health) = server.call("GET", "/health", &server.anon, None);
+    let (_, health) = server.call("GET", "/health", &server.service, None);
     health["chat"]["replies_under_way"].as_u64().expect("a number")
 }
 
@@ -229,7 +229,7 @@ fn fifty_conversations_at_once_take_turns_and_never_cross() {
     }
     println!("memory after each round: {memory:?} MB");
     assert!(memory[2] < memory[0] + 96, "it grows: {memory:?}");
-    let (_, health) = server.call("GET", "/health", &server.anon, None);
+    let (_, health) = server.call("GET", "/health", &server.service, None);
     assert_eq!(health["chat"]["replies_under_way"], 0);
     for actor in health["actors"].as_array().expect("actors") {
         assert_eq!((&actor["refused_full"], &actor["panicked"]), (&json!(0), &json!(0)), "{actor}");

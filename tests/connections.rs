@@ -120,7 +120,7 @@ fn clients_that_read_slowly_cost_a_bounded_amount_of_memory() {
     assert_eq!((status, rows.as_array().map(Vec::len)), (200, Some(ROWS)));
     let before = memory(&server);
     let held = || {
-        let (_, health) = server.call("GET", "/health", &server.anon, None);
+        let (_, health) = server.call("GET", "/health", &server.service, None);
         health["memory_bytes"].as_u64().expect("a number")
     };
     let (mut clients, mut statuses) = (Vec::new(), Vec::new());

@@ -170,7 +170,7 @@ fn a_full_disk_ends_writes_and_nothing_else() {
     server.kill();
     // No disk has so much room.
     let server = Server::start(folder.path(), &[("PLAYHOUSE_DISK_RESERVE_BYTES", "1000000000000000000")]);
-    let (status, health) = common::get(&format!("{}/health", server.url), &[]).expect("it answers");
+    let (status, health) = server.call("GET", "/health", &server.service, None);
     assert_eq!((status, &health["disk_full"]), (503, &json!(true)), "{health}");
     let (status, refused) = server.call("POST", "/rest/v1/projects", &token, Some(&row));
     assert_eq!((status, &refused["code"]), (503, &json!("53100")), "{refused}");

@@ -261,3 +261,44 @@ fn rows_that_are_hidden_are_not_referred_to() {
     assert_eq!((status, changed.as_array().map(Vec::len)), (200, Some(1)), "{changed}");
     assert_eq!(stage.server.check()["faults"], 0);
 }
+
+#[test]
+fn nobody_writes_in_the_name_of_another_account() {
+    let stage = stage();
+    let (anna, bert) = (&stage.anna, &stage.bert);
+    let own = |table: &str, row: Json| {
+        let (status, rows) = stage.write(&bert.token, table, &row);
+        assert_eq!(status, 201, "{table}: {rows}");
+        rows[0]["id"].as_str().expect("an id").to_string()
+    };
+    let character = json!({"user_id": bert.id, "name": "Mira", "description": "a sailor"});
+    let scene = json!({"creator_id": bert.id, "name": "x", "description": "x"});
+    let image = json!({"user_id": bert.id, "job_id": bert.job, "title": "x", "prompt": "x", "format": "png",
+                       "quality": "high", "generation_mode": "standard", "image_urls": []});
+    for (table, column, row) in [
+        ("characters", "creator_id", Some(character)),
+        ("scenes", "creator_id", Some(scene)),
+        ("images", "reviewed_by", Some(image)),
+        ("jobs", "reviewed_by", None),
+    ] {
+        // By the policy, or since profiles of others are hidden and so refused like ones that do not exist.
+        let is_refused = |status: u16, answer: &Json| {
+            let code = answer["code"].as_str().unwrap_or_default();
+            assert!([(403, "42501"), (409, "23503")].contains(&(status, code)), "{table}.{column}: {answer}");
+        };
+        let id = row.as_ref().map_or_else(|| bert.job.clone(), |row| own(table, row.clone()));
+        let at = format!("/rest/v1/{table}?id=eq.{id}");
+        let change = |name: &str| stage.server.call("PATCH", &at, &bert.token, Some(&json!({column: name})));
+        let (status, answer) = change(&anna.id);
+        is_refused(status, &answer);
+        assert_eq!(change(&bert.id).0, 200, "{table}.{column}");
+        if let Some(mut row) = row {
+            row[column] = json!(anna.id);
+            let (status, answer) = stage.write(&bert.token, table, &row);
+            is_refused(status, &answer);
+        }
+        // The operator may say who reviewed.
+        let change = json!({column: anna.id});
+        assert_eq!(stage.server.call("PATCH", &at, &stage.server.service, Some(&change)).0, 200, "{table}");
+    }
+}

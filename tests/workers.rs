@@ -10,30 +10,17 @@ use axum::extract::State;
 use axum::response::IntoResponse;
 use axum::routing::{get, post};
 use common::Server;
-use hmac::{Hmac, Mac};
+use common::webhooks::signed;
 use serde_json::{Value as Json, json};
 
 const SECRET: &str = "between us";
 
-fn signature(body: &Json) -> String {
-    let mut mac = Hmac::<sha2::Sha256>::new_from_slice(SECRET.as_bytes()).expect("any key");
-    mac.update(&serde_json::to_vec(body).expect("JSON"));
-    let hex: String = mac.finalize().into_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256={hex}")
-}
-
-fn signed(server: &Server, function: &str, header: &str, body: &Json) -> (u16, Json) {
-    let signature = signature(body);
-    let headers = [(header, signature.as_str())];
-    server.call_with("POST", &format!("/functions/v1/{function}"), &server.anon, Some(body), &headers)
-}
-
 fn callback(server: &Server, body: Json) -> (u16, Json) {
-    signed(server, "job-callback", "x-callback-signature", &body)
+    signed(server, SECRET, "job-callback", &body)
 }
 
 fn claim(server: &Server, body: Json) -> Json {
-    let (status, answer) = signed(server, "claim-job", "x-callback-signature", &body);
+    let (status, answer) = signed(server, SECRET, "claim-job", &body);
     assert_eq!(status, 200, "{answer}");
     answer["job"].clone()
 }
@@ -181,14 +168,14 @@ fn a_provider_draws_when_its_key_is_there() {
     let environment = [
         ("PLAYHOUSE_CALLBACK_SECRET", SECRET),
         ("PLAYHOUSE_FETCH_PRIVATE_ADDRESSES", "true"),
-        ("REPLICATE_KEY", "r8_secret"),
+        ("PLAYHOUSE_PROVIDER_REPLICATE_KEY", "r8_secret"),
     ];
     let server = Server::start(folder.path(), &environment);
     let (_, token) = server.sign_up("painter@example.com");
     let request = json!({"prompt": "a fox", "job_type": "flux_high", "steps": 12, "secret_option": 1});
     let ask = |body: &Json| server.call("POST", "/functions/v1/replicate-image", &token, Some(body));
     assert_eq!(ask(&request).0, 500, "no model yet");
-    let row = json!({"name": "replicate", "display_name": "Replicate", "base_url": base, "secret_name": "REPLICATE_KEY"});
+    let row = json!({"name": "replicate", "display_name": "Replicate", "base_url": base, "secret_name": "PLAYHOUSE_PROVIDER_REPLICATE_KEY"});
     let (_, rows) = server.call("POST", "/rest/v1/api_providers", &server.service, Some(&row));
     let row = json!({"provider_id": rows[0]["id"], "model_key": "fox", "version": "a".repeat(40), "display_name": "Fox",
                      "modality": "image", "capabilities": {"allowed_input_keys": ["prompt", "num_inference_steps"]}});
@@ -208,15 +195,15 @@ fn a_provider_draws_when_its_key_is_there() {
     let report = json!({"id": "pred-1", "status": "succeeded", "output": [format!("{base}/grid.png"), format!("{base}/out-0.png")]});
     let (status, _) = server.call("POST", "/functions/v1/replicate-webhook", &server.anon, Some(&report));
     assert_eq!(status, 401, "no signature");
-    let (status, answer) = signed(&server, "replicate-webhook", "x-replicate-signature", &report);
+    let (status, answer) = signed(&server, SECRET, "replicate-webhook", &report);
     assert_eq!((status, &answer["status"]), (200, &json!("completed")), "{answer}");
     assert_eq!(one(&server, &token, &path)["status"], "completed");
     let asset = one(&server, &token, "/rest/v1/workspace_assets");
     assert_eq!((&asset["mime_type"], &asset["asset_index"]), (&json!("image/png"), &json!(0)));
-    let (status, answer) = signed(&server, "replicate-webhook", "x-replicate-signature", &report);
+    let (status, answer) = signed(&server, SECRET, "replicate-webhook", &report);
     assert_eq!((status, &answer["skipped"]), (200, &json!(true)), "what ended stays as it is: {answer}");
     let unknown = json!({"id": "pred-77", "status": "succeeded", "output": []});
-    assert_eq!(signed(&server, "replicate-webhook", "x-replicate-signature", &unknown).0, 404);
+    assert_eq!(signed(&server, SECRET, "replicate-webhook", &unknown).0, 404);
 
     // A request for its state brings the result too.
     let (_, answer) = ask(&request);
@@ -234,11 +221,11 @@ fn with_provider(folder: &std::path::Path, base: &str) -> (Server, String, Strin
     let environment = [
         ("PLAYHOUSE_CALLBACK_SECRET", SECRET),
         ("PLAYHOUSE_FETCH_PRIVATE_ADDRESSES", "true"),
-        ("REPLICATE_KEY", "r8_secret"),
+        ("PLAYHOUSE_PROVIDER_REPLICATE_KEY", "r8_secret"),
     ];
     let server = Server::start(folder, &environment);
     let (user, token) = server.sign_up("painter@example.com");
-    let row = json!({"name": "replicate", "display_name": "Replicate", "base_url": base, "secret_name": "REPLICATE_KEY"});
+    let row = json!({"name": "replicate", "display_name": "Replicate", "base_url": base, "secret_name": "PLAYHOUSE_PROVIDER_REPLICATE_KEY"});
     let (_, rows) = server.call("POST", "/rest/v1/api_providers", &server.service, Some(&row));
     let row = json!({"provider_id": rows[0]["id"], "model_key": "fox", "version": "a".repeat(40),
                      "display_name": "Fox", "modality": "image"});
@@ -252,7 +239,7 @@ fn predictions_end_as_their_provider_says_and_stay_so() {
     let folder = tempfile::tempdir().expect("a folder");
     let (server, user, token) = with_provider(folder.path(), &base);
     let ask = |body: &Json| server.call("POST", "/functions/v1/replicate-image", &token, Some(body));
-    let hook = |body: &Json| signed(&server, "replicate-webhook", "x-replicate-signature", body);
+    let hook = |body: &Json| signed(&server, SECRET, "replicate-webhook", body);
     let row =
         |id: &Json| one(&server, &token, &format!("/rest/v1/jobs?id=eq.{}", id.as_str().expect("an id")));
     let balance = || one(&server, &token, "/rest/v1/profiles?select=token_balance")["token_balance"].clone();

@@ -5,7 +5,7 @@
 use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
-use crate::{audit, character, conversation, job_scheduler, own_references, user};
+use crate::{audit, catalog, character, conversation, job_scheduler, own_references, user};
 
 /// Routes row events to their tables.
 pub(crate) struct RowTriggers;
@@ -27,6 +27,7 @@ impl Triggers for RowTriggers {
             ("public", "profiles") => user::profiles::before_write(transaction, event, new)?,
             ("public", "characters") => character::characters::before_write(transaction, event, new)?,
             ("public", "jobs") => job_scheduler::jobs::before_write(event, new)?,
+            ("public", "api_providers") => catalog::provider_key::before_write(event, new)?,
             _ => {}
         }
         if let (Command::Update, Some(column)) = (event.command, event.table.updated_at) {

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use actors::catalog::provider_key::is_allowed;
 use serde_json::{Map, Value as Json};
 
 use super::{Config, bytes};
@@ -62,6 +63,10 @@ pub fn unknown_variables(environment: impl Iterator<Item = String>) -> Vec<Strin
         .collect();
     let mut unknown = Vec::new();
     for name in environment {
+        // Those are named by rows of the catalogue.
+        if is_allowed(&name) {
+            continue;
+        }
         let Some(key) = key_of(&name) else { continue };
         if name.strip_prefix(PREFIX).is_some_and(|key| known.iter().any(|known| known == key)) {
             continue;

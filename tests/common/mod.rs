@@ -5,6 +5,7 @@
 
 pub mod files;
 pub mod jobs;
+pub mod webhooks;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

@@ -78,7 +78,7 @@ fn settle(server: &Server) {
     until("the end of all jobs and replies", || {
         let path = "/rest/v1/jobs?status=in.(queued,processing)&select=id";
         let (_, jobs) = server.call("GET", path, &server.service, None);
-        let (_, health) = server.call("GET", "/health", &server.anon, None);
+        let (_, health) = server.call("GET", "/health", &server.service, None);
         jobs == json!([]) && health["chat"]["replies_under_way"] == json!(0)
     });
 }

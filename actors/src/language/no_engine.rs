@@ -1,5 +1,7 @@
 //! Why no model can answer, in words that say what to do about it.
 
+use crate::catalog::provider_key::NoKey;
+
 /// Why no engine could be chosen.
 #[derive(Debug, thiserror::Error)]
 pub enum NoEngine {
@@ -33,12 +35,12 @@ pub enum NoEngine {
         name: String,
     },
     /// The catalogue names a model whose key is missing.
-    #[error("{provider} needs a key: set the environment variable {secret_name} and restart")]
+    #[error("{provider} needs a key: {reason}")]
     NoSecret {
         /// The provider.
         provider: String,
-        /// The variable's name.
-        secret_name: String,
+        /// Why it has none.
+        reason: NoKey,
     },
     /// There is no such model.
     #[error("there is no active model {name}{}", known_in_words(known))]

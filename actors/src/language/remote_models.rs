@@ -11,6 +11,7 @@ use store::{Store, StoreError};
 use uuid::Uuid;
 
 use super::NoEngine;
+use crate::catalog::provider_key::provider_key;
 use crate::rows;
 
 /// Models looked at.
@@ -81,15 +82,10 @@ impl Candidate {
     pub fn endpoint(&self) -> Result<Endpoint, NoEngine> {
         let api_key = match &self.secret_name {
             None => None,
-            Some(name) => match std::env::var(name) {
-                Ok(secret) if !secret.is_empty() => Some(ApiKey::new(secret)),
-                _ => {
-                    return Err(NoEngine::NoSecret {
-                        provider: self.provider.clone(),
-                        secret_name: name.clone(),
-                    });
-                }
-            },
+            Some(name) => {
+                let refused = |reason| NoEngine::NoSecret { provider: self.provider.clone(), reason };
+                Some(ApiKey::new(provider_key(name).map_err(refused)?))
+            }
         };
         let base_url = self.base_url.trim_end_matches('/');
         let base_url = base_url.strip_suffix("/chat/completions").unwrap_or(base_url).to_string();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actors::catalog::provider_key::provider_key;
 use actors::content_rules;
 use actors::job_scheduler::{
     FailJob, NotePrediction, PROVIDER_QUEUE, ProviderPayload, Quality, QueueJob, StoredPayload,
@@ -258,9 +259,7 @@ async fn start_job(
 pub(crate) fn connection(provider: &Json) -> Result<(String, String), String> {
     let name = provider["secret_name"].as_str().filter(|name| !name.is_empty());
     let name = name.ok_or("the provider has no secret_name")?;
-    let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
-    let secret = std::env::var(name).ok().filter(|secret| plain && !secret.is_empty());
-    let secret = secret.ok_or_else(|| format!("the environment has no {name}, the provider's key"))?;
+    let secret = provider_key(name).map_err(|reason| format!("the provider has no key: {reason}"))?;
     Ok((provider["base_url"].as_str().unwrap_or(API).trim_end_matches('/').to_string(), secret))
 }
 

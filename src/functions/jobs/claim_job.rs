@@ -1,6 +1,7 @@
 //! claim-job: a remote worker asks for its next job. Signed like its reports.
 
 use actors::job_scheduler::{ClaimJob, IMAGE_QUEUE, LOCAL_WORKER, VIDEO_QUEUE};
+use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -22,7 +23,15 @@ struct Request {
 
 /// Runs the function. Answers `{job: null}` when nothing waits.
 pub(crate) async fn run(call: Call) -> Outcome {
-    signature::check(&call, "x-callback-signature")?;
+    let Some(signed) = signature::of_worker(&call)? else {
+        // Its job went to whoever asked first; who did not hear the answer asks anew.
+        let message = "this request was taken before: sign another one";
+        return Err(FunctionError::new(StatusCode::CONFLICT, message));
+    };
+    signed.answer(claim(&call).await)
+}
+
+async fn claim(call: &Call) -> Outcome {
     let request: Request = call.read()?;
     let queue = request.queue.unwrap_or_else(|| VIDEO_QUEUE.into());
     if queue != IMAGE_QUEUE && queue != VIDEO_QUEUE {

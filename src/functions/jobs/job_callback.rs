@@ -81,7 +81,13 @@ struct LegacyAsset {
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    signature::check(&call, "x-callback-signature")?;
+    match signature::of_worker(&call)? {
+        Some(signed) => signed.answer(take(&call).await),
+        None => signature::heard_before(),
+    }
+}
+
+async fn take(call: &Call) -> Outcome {
     let body: Body = call.read()?;
     let (Some(id), Some(status)) = (body.job_id, body.status.as_deref()) else {
         let given = [("job_id", body.job_id.is_some()), ("status", body.status.is_some())];

@@ -10,7 +10,13 @@ use crate::functions::http_call::{Call, Outcome, ok};
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
-    signature::check(&call, "x-replicate-signature")?;
+    match signature::of_replicate(&call)? {
+        Some(signed) => signed.answer(hear(&call).await),
+        None => signature::heard_before(),
+    }
+}
+
+async fn hear(call: &Call) -> Outcome {
     let report: Json = call.read()?;
     let id = report["id"].as_str().ok_or_else(|| FunctionError::missing(&["id"]))?;
     let job = job_of(&call.context, id, None).await?;

@@ -10,7 +10,7 @@ use axum::http::HeaderMap;
 use models::{Row, Value};
 use serde_json::{Map, Value as Document, json};
 use store::StoreError;
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex, Semaphore};
 use uuid::Uuid;
 
 use crate::app::App;
@@ -24,6 +24,9 @@ type Answer = Result<Json<Document>, AuthError>;
 
 /// Requests whose work is not done yet; further ones are asked to come back.
 static UNDER_WAY: Semaphore = Semaphore::const_new(64);
+
+/// One link after the other, so that the last one in the outbox is the one that counts.
+static IN_TURN: Mutex<()> = Mutex::const_new(());
 
 /// What a request asks for, as the work after its answer needs it.
 struct Asked {
@@ -68,6 +71,7 @@ impl Asked {
         let permit = UNDER_WAY.try_acquire().map_err(|_| AuthError::too_many())?;
         tokio::spawn(async move {
             let _permit = permit;
+            let _turn = IN_TURN.lock().await;
             let kind = self.kind;
             if let Err(error) = self.send().await {
                 tracing::error!(kind, code = error.code, message = error.message, "a link could not be made");

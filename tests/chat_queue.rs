@@ -101,6 +101,35 @@ fn those_who_wait_know_their_place_and_those_too_many_when_to_come_back() {
 }
 
 #[test]
+fn replies_end_with_their_account() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Ten minutes for each reply.
+    let model = ModelServer::start(Duration::from_millis(500), 1200);
+    let server = start(folder.path());
+    model.become_default(&server);
+    for (name, method, body) in
+        [("gone", "DELETE", json!({})), ("banned", "PUT", json!({"ban_duration": "1h"}))]
+    {
+        let (id, token) = server.sign_up(&format!("{name}@example.com"));
+        let chat = conversation(&server, &id, &token);
+        let body_of_turn = json!({"conversation_id": chat, "message": "Tell me a long story"});
+        let mut stream = Stream::open(&server, &token, "playground-chat", &body_of_turn);
+        next(&mut stream, "delta");
+        assert_eq!(under_way(&server), 1, "{name}");
+        let path = format!("/auth/v1/admin/users/{id}");
+        assert_eq!(server.call(method, &path, &server.service, Some(&body)).0, 200, "{name}");
+        // Both the stream and the reply end by themselves.
+        while stream.next().is_some() {}
+        let waiting = Instant::now();
+        while under_way(&server) > 0 {
+            assert!(waiting.elapsed() < Duration::from_secs(60), "{name}: the reply goes on");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
 fn a_slow_server_elsewhere_delays_nobody_else() {
     const SLOW: usize = 40;
     let folder = tempfile::tempdir().expect("a folder");

@@ -110,6 +110,60 @@ fn a_provider_names_only_variables_made_for_it_and_its_changes_are_audited() {
     );
 }
 
+/// Writes a provider with a chat model as an earlier version let it be written.
+fn write_as_before(data: &Path, base_url: &str) {
+    let (store, _) =
+        store::Store::open(data, models::schema(), &store::OpenOptions::default()).expect("a store");
+    let service = models::Claims::service();
+    let (providers, models) = ["api_providers", "api_models"].map(|name| models::schema().known(name)).into();
+    let mut provider = providers.default_row();
+    for (column, value) in
+        [("name", "old"), ("display_name", "Old"), ("base_url", base_url), ("secret_name", "OPENAI_API_KEY")]
+    {
+        provider[providers.at(column)] = models::Value::text(value);
+    }
+    let mut model = models.default_row();
+    for (column, value) in [("model_key", "m"), ("display_name", "M"), ("modality", "chat")] {
+        model[models.at(column)] = models::Value::text(value);
+    }
+    model[models.at("tasks")] = models::Value::TextArray(vec![Some("roleplay".into())]);
+    model[models.at("provider_id")] = provider[providers.at("id")].clone();
+    let written = store.transact(&service, |transaction| {
+        let caller = store::Caller::new(&service);
+        transaction.insert(&caller, providers, provider.clone())?;
+        transaction.insert(&caller, models, model.clone()).map_err(store::StoreError::from)
+    });
+    let (_, durable) = written.expect("two rows");
+    durable.wait_blocking().expect("they are durable");
+}
+
+#[test]
+fn a_name_of_before_is_not_read_and_everybody_concerned_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.set_nonblocking(true).expect("it does not wait");
+    write_as_before(folder.path(), &format!("http://{}/v1", listener.local_addr().expect("an address")));
+    let server = Server::start(folder.path(), &[("OPENAI_API_KEY", "the server's own")]);
+    let (_, health) = server.call("GET", "/health", &server.service, None);
+    let ignored = json!([{"provider": "old", "secret_name": "OPENAI_API_KEY"}]);
+    assert_eq!(health["provider_keys_ignored"], ignored, "{health}");
+    let (_, token) = server.sign_up("ada@example.com");
+    let body = json!({"model": "old:m", "messages": [{"role": "user", "content": "Hi"}]});
+    let (status, refused) = server.call("POST", "/v1/chat/completions", &token, Some(&body));
+    let message = refused["error"]["message"].as_str().unwrap_or_default();
+    assert!(status == 503 && message.contains("PLAYHOUSE_PROVIDER_"), "{status} {refused}");
+    assert!(listener.accept().is_err(), "nobody was asked");
+    // The rest of the row may be changed as it stands.
+    let row = "/rest/v1/api_providers?name=eq.old";
+    let (status, changed) =
+        server.call("PATCH", row, &server.service, Some(&json!({"display_name": "Older"})));
+    assert_eq!(status, 200, "{changed}");
+    let renamed = json!({"secret_name": "PLAYHOUSE_PROVIDER_OLD"});
+    assert_eq!(server.call("PATCH", row, &server.service, Some(&renamed)).0, 200);
+    let (_, health) = server.call("GET", "/health", &server.service, None);
+    assert_eq!(health["provider_keys_ignored"], json!([]), "{health}");
+}
+
 #[test]
 fn health_says_no_more_than_up_and_ready_to_those_without_a_key() {
     let folder = tempfile::tempdir().expect("a folder");

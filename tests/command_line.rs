@@ -147,7 +147,10 @@ fn the_start_sums_up_what_is_there_and_names_what_cannot_be_meant() {
         assert!(log.contains(said), "{said} is not in: {log}");
     }
     // What the log says about the settings, health says too; it serves all the same.
-    let (status, health) = common::get(&format!("{}/health", server.url), &[]).expect("it answers");
+    let keys = answer(&data, &["keys"]);
+    let key = keys["service_role_key"].as_str().expect("a key");
+    let health = common::get(&format!("{}/health", server.url), &[("apikey", key)]);
+    let (status, health) = health.expect("it answers");
     let wrong = health["settings"].as_array().expect("a list");
     assert_eq!((status, wrong.len()), (200, 3), "{health}");
     assert!(wrong[2].as_str().is_some_and(|said| said.contains("did you mean starter")), "{health}");

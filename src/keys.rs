@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::config::Config;
-use crate::functions::Taken;
+use crate::taken::Taken;
 use crate::token_cache::TokenCache;
 
 /// Life of the two keys that applications embed, in seconds.

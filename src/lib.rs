@@ -29,6 +29,7 @@ mod routes;
 mod start_log;
 pub mod storage;
 mod studio;
+mod taken;
 pub mod token;
 mod token_cache;
 mod unused_members;

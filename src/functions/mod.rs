@@ -29,7 +29,6 @@ use crate::receive::receive;
 use crate::storage::drain;
 use error::FunctionError;
 use http_call::{Call, Outcome, Warnings};
-pub use jobs::signature::Taken;
 
 type FunctionFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 

@@ -2,9 +2,6 @@
 //!
 //! Both cover a time, which may be five minutes off, and both are taken once: who records a request cannot send it again.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-
 use axum::http::{HeaderMap, StatusCode};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,86 +11,36 @@ use sha2::Sha256;
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::taken::{NotTaken, RequestId, TOLERANCE_S, Taken};
 
-/// How far the time of a signature may be off, in seconds.
-const TOLERANCE_S: i64 = 300;
-/// Requests remembered; each is forgotten once its time has passed.
-const REMEMBERED_MAX: usize = 65_536;
 /// Longest `webhook-id`, in bytes.
 const ID_BYTES_MAX: usize = 256;
 /// What a secret in the form of Standard Webhooks begins with; base64 follows.
 const SECRET_PREFIX: &str = "whsec_";
 
-/// Signed requests that were taken lately, and since when new ones are.
+/// Why there is no signature that counts.
 #[derive(Debug)]
-pub struct Taken {
-    /// In seconds since 1970: what was signed before this server started may have been taken by the one before.
-    since: i64,
-    /// BLAKE3 of their ids, and until when they are remembered.
-    ids: Mutex<HashMap<blake3::Hash, i64>>,
-}
-
-impl Default for Taken {
-    fn default() -> Taken {
-        Taken { since: chrono::Utc::now().timestamp(), ids: Mutex::default() }
-    }
-}
-
-/// Why a signature does not count.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Refused {
-    /// It is none, or none of ours: 401.
-    Signature(String),
-    /// Too many are remembered: 429.
-    Full,
-}
+struct Unsigned(String);
 
 /// A signature that counts.
 struct Signature {
-    /// Names the request; the same when it is sent again.
-    id: blake3::Hash,
+    id: RequestId,
     at: i64,
 }
 
 /// A signed request that was not taken before.
 pub(crate) struct Signed<'t> {
     taken: &'t Taken,
-    id: blake3::Hash,
+    id: RequestId,
 }
 
 impl Signed<'_> {
     /// The answer; a request that failed may be sent again under its id.
     pub fn answer(self, outcome: Outcome) -> Outcome {
         if outcome.is_err() {
-            self.taken.ids.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
+            self.taken.forget(&self.id);
         }
         outcome
-    }
-}
-
-impl Taken {
-    /// Takes a request unless it was taken before, which is `None`.
-    fn take(&self, signature: &Signature, now: i64) -> Result<Option<Signed<'_>>, Refused> {
-        if signature.at < self.since {
-            let message = "it was signed before this server started: sign the request again";
-            return Err(Refused::Signature(message.into()));
-        }
-        let mut ids = self.ids.lock().unwrap_or_else(PoisonError::into_inner);
-        if ids.len() >= REMEMBERED_MAX {
-            ids.retain(|_, until| *until >= now);
-            if ids.len() >= REMEMBERED_MAX {
-                return Err(Refused::Full);
-            }
-        }
-        // A little longer than its time can be good.
-        let until = signature.at.max(now) + TOLERANCE_S + 1;
-        match ids.get(&signature.id) {
-            Some(remembered) if *remembered >= now => Ok(None),
-            _ => {
-                ids.insert(signature.id, until);
-                Ok(Some(Signed { taken: self, id: signature.id }))
-            }
-        }
     }
 }
 
@@ -139,11 +86,16 @@ fn check<'c>(
         FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, message)
     })?;
     let now = chrono::Utc::now().timestamp();
-    let signature = verify(&call.headers, &call.body, &key, older, now);
-    match signature.and_then(|signature| call.app.keys.taken().take(&signature, now)) {
-        Ok(signed) => Ok(signed),
-        Err(Refused::Signature(message)) => Err(FunctionError::new(StatusCode::UNAUTHORIZED, message)),
-        Err(Refused::Full) => {
+    let refused = |message: &str| FunctionError::new(StatusCode::UNAUTHORIZED, message);
+    let signature =
+        verify(&call.headers, &call.body, &key, older, now).map_err(|Unsigned(message)| refused(&message))?;
+    let (taken, id) = (call.app.keys.taken(), signature.id);
+    match taken.take(id, signature.at, now) {
+        Ok(is_new) => Ok(is_new.then_some(Signed { taken, id })),
+        Err(NotTaken::SignedBefore) => {
+            Err(refused("it was signed before this server started: sign the request again"))
+        }
+        Err(NotTaken::Full) => {
             let message = "too many signed requests at one time; try again later";
             let mut busy = FunctionError::new(StatusCode::TOO_MANY_REQUESTS, message);
             busy.retry_after_s = Some(10);
@@ -161,9 +113,15 @@ fn key_of(secret: &str) -> Option<Vec<u8>> {
 }
 
 /// The signature of a request, if it covers the body, and its time is about now.
-fn verify(headers: &HeaderMap, body: &[u8], key: &[u8], older: &str, now: i64) -> Result<Signature, Refused> {
+fn verify(
+    headers: &HeaderMap,
+    body: &[u8],
+    key: &[u8],
+    older: &str,
+    now: i64,
+) -> Result<Signature, Unsigned> {
     let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let refused = |message: &str| Err(Refused::Signature(message.to_string()));
+    let refused = |message: &str| Err(Unsigned(message.to_string()));
     let (id, time, covered, given) = match header("webhook-signature") {
         Some(signatures) => {
             let Some(id) = header("webhook-id").filter(|id| !id.is_empty() && id.len() <= ID_BYTES_MAX)
@@ -183,17 +141,17 @@ fn verify(headers: &HeaderMap, body: &[u8], key: &[u8], older: &str, now: i64) -
         }
         None => {
             let Some(text) = header(older) else {
-                return Err(Refused::Signature(format!("webhook-signature is missing, and so is {older}")));
+                return Err(Unsigned(format!("webhook-signature is missing, and so is {older}")));
             };
             let member = |name: &str| text.split(',').find_map(|part| part.trim().strip_prefix(name));
             let Some(time) = member("t=") else {
-                return Err(Refused::Signature(format!(
+                return Err(Unsigned(format!(
                     "{older} has no time: it is t=<seconds>,sha256=<hex HMAC of \"<seconds>.<body>\">; better is \
                      webhook-signature (see docs/operators.md)"
                 )));
             };
             let Some(given) = member("sha256=").and_then(bytes) else {
-                return Err(Refused::Signature(format!("{older} has no sha256=<hex>")));
+                return Err(Unsigned(format!("{older} has no sha256=<hex>")));
             };
             (format!("{older} {}", blake3::hash(&given)), time, format!("{time}."), vec![given])
         }
@@ -203,7 +161,7 @@ fn verify(headers: &HeaderMap, body: &[u8], key: &[u8], older: &str, now: i64) -
     };
     if now.abs_diff(at) > TOLERANCE_S.unsigned_abs() {
         let message = format!("the signature is {} s off, more than {TOLERANCE_S}", now.abs_diff(at));
-        return Err(Refused::Signature(message));
+        return Err(Unsigned(message));
     }
     let fits = given.iter().any(|given| {
         Hmac::<Sha256>::new_from_slice(key).is_ok_and(|mut mac| {
@@ -285,31 +243,9 @@ mod tests {
             assert!(verified(&text, 1001).is_err(), "{text}");
         }
         assert!(verified(&format!("t=1000,sha256={hex}"), 1301).is_err());
-        let Err(Refused::Signature(message)) = verified(&format!("sha256={hex}"), 1000) else {
+        let Err(Unsigned(message)) = verified(&format!("sha256={hex}"), 1000) else {
             panic!("it has no time")
         };
         assert!(message.contains("has no time"), "{message}");
-    }
-
-    #[test]
-    fn a_request_is_taken_once_while_its_time_is_good() {
-        let taken = Taken { since: 1000, ids: Mutex::default() };
-        let signature = |id: &str, at: i64| Signature { id: blake3::hash(id.as_bytes()), at };
-        let take =
-            |id: &str, at: i64, now: i64| taken.take(&signature(id, at), now).map(|signed| signed.is_some());
-        assert_eq!(take("a", 1000, 1000), Ok(true));
-        assert_eq!(take("a", 1000, 1300), Ok(false));
-        // Retried under the same id, signed anew: not a second time either.
-        assert_eq!(take("a", 1200, 1200), Ok(false));
-        assert_eq!(take("b", 1000, 1000), Ok(true));
-        assert!(take("old", 999, 1000).is_err(), "signed before the start");
-        let signed = taken.take(&signature("c", 1000), 1000).expect("it counts").expect("once");
-        assert!(signed.answer(Err(FunctionError::bad("no"))).is_err());
-        assert_eq!(take("c", 1000, 1001), Ok(true), "what failed may come again");
-        for number in 0..REMEMBERED_MAX {
-            let _ = take(&number.to_string(), 1000, 1000);
-        }
-        assert_eq!(taken.take(&signature("full", 1000), 1000).err(), Some(Refused::Full));
-        assert_eq!(take("full", 1400, 1400), Ok(true), "the others are forgotten");
     }
 }

@@ -5,6 +5,7 @@
 
 use models::table::Column;
 use models::{Command, Row, TableInfo, Value, convert, schema};
+use serde_json::Value as Json;
 use store::{Caller, Event, StoreError, Transaction, guard};
 use uuid::Uuid;
 
@@ -89,20 +90,39 @@ fn entity_id(table: &TableInfo, row: Option<&Row>) -> Uuid {
 /// All that a row has.
 fn whole(table: &TableInfo, row: Option<&Row>) -> Value {
     let Some(row) = row else { return Value::Null };
-    document(table.table.columns.iter().zip(row).filter(|(_, value)| !value.is_null()))
+    bounded(document(table.table.columns.iter().zip(row).filter(|(_, value)| !value.is_null())))
 }
 
-/// What a row had and has in the columns that changed.
+/// What a row had and has in the columns that changed; where that is too long, of JSON objects the members that changed.
 fn differences(table: &TableInfo, old: &Row, new: &Row) -> (Value, Value) {
-    let of = |row: &Row| {
-        let differ = (0..row.len()).filter(|at| old[*at] != new[*at]);
-        let changed: Vec<(&Column, &Value)> = differ.map(|at| (&table.table.columns[at], &row[at])).collect();
-        document(changed.into_iter())
-    };
-    (of(old), of(new))
+    let changed: Vec<usize> = (0..old.len()).filter(|at| old[*at] != new[*at]).collect();
+    let of = |row: &Row| document(changed.iter().map(|at| (&table.table.columns[*at], &row[*at])));
+    let (before, after) = (of(old), of(new));
+    if before.len().max(after.len()) <= VALUE_BYTES_MAX {
+        return (Value::Json(before), Value::Json(after));
+    }
+    let (mut old, mut new) = (old.clone(), new.clone());
+    for at in &changed {
+        if let (Some(Json::Object(mut was)), Some(Json::Object(mut is))) =
+            (old[*at].as_json(), new[*at].as_json())
+        {
+            let common = was.clone();
+            was.retain(|name, value| is.get(name) != Some(value));
+            is.retain(|name, value| common.get(name) != Some(value));
+            (old[*at], new[*at]) = (Value::json(&Json::Object(was)), Value::json(&Json::Object(is)));
+        }
+    }
+    (bounded(of(&old)), bounded(of(&new)))
 }
 
-fn document<'r>(columns: impl Iterator<Item = (&'r Column, &'r Value)>) -> Value {
+fn bounded(text: String) -> Value {
+    match text.len() > VALUE_BYTES_MAX {
+        true => Value::Json(format!("{{\"omitted_bytes\":{}}}", text.len())),
+        false => Value::Json(text),
+    }
+}
+
+fn document<'r>(columns: impl Iterator<Item = (&'r Column, &'r Value)>) -> String {
     let mut text = String::from("{");
     for (column, value) in columns {
         if text.len() > 1 {
@@ -113,8 +133,5 @@ fn document<'r>(columns: impl Iterator<Item = (&'r Column, &'r Value)>) -> Value
         convert::write_json(value, &mut text);
     }
     text.push('}');
-    if text.len() > VALUE_BYTES_MAX {
-        text = format!("{{\"omitted_bytes\":{}}}", text.len());
-    }
-    Value::Json(text)
+    text
 }

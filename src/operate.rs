@@ -28,7 +28,7 @@ pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
     let well = trouble.is_none() && has_room && is_whole && actors.iter().all(|actor| actor.alive);
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let summary = if well { "ok" } else { "degraded" };
-    // Paths, versions and models are nobody else's business.
+    // Paths, versions and models are for operators alone.
     if !may_see_details(&app, &headers) {
         return (status, axum::Json(json!({"status": summary}))).into_response();
     }

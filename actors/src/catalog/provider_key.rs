@@ -1,7 +1,7 @@
 //! Keys of providers elsewhere: a row of `api_providers` names an environment variable, and only one made for that.
 //!
-//! A key goes to the `base_url` of its row. If a row could name any variable, whoever may write rows could have the server's
-//! own secrets sent wherever they like.
+//! A key goes to the `base_url` of its row. If a row could name any variable, an account that may write rows could
+//! have the server's own secrets sent to any address.
 
 use models::Row;
 use store::{Event, StoreError};

@@ -24,7 +24,7 @@ struct Request {
 /// Runs the function. Answers `{job: null}` when nothing waits.
 pub(crate) async fn run(call: Call) -> Outcome {
     let Some(signed) = signature::of_worker(&call)? else {
-        // Its job went to whoever asked first; who did not hear the answer asks anew.
+        // Its job went to the first of the two; a worker that did not hear the answer signs another request.
         let message = "this request was taken before: sign another one";
         return Err(FunctionError::new(StatusCode::CONFLICT, message));
     };

@@ -1,6 +1,8 @@
 //! What ends with an account beside its rows: requests, event streams and replies under way, files outside the store.
 
 use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actors::Actors;
 use actors::conversation::chat::Chat;
@@ -33,8 +35,10 @@ pub(crate) async fn end_with<E>(
         response = answered => response?,
         standing = app.services.actors.accounts().ended(user) => {
             // What the request wrote beside the store while its account was being deleted.
-            let store = app.services.actors.store().clone();
-            tokio::task::spawn_blocking(move || forget_gone(&store));
+            if standing == Standing::Gone {
+                let store = app.services.actors.store().clone();
+                tokio::task::spawn_blocking(move || forget_gone_once(&store));
+            }
             return Ok(refused(standing));
         }
     };
@@ -64,6 +68,20 @@ pub(crate) async fn stop_replies(actors: Actors, chat: Chat) {
     let mut ends = actors.accounts().ends();
     while ends.changed().await.is_ok() {
         chat.stop_of_ended_accounts();
+    }
+}
+
+/// The same as [`forget_gone`] for many requests that end at one time: one task looks, and looks again if others ended
+/// meanwhile.
+fn forget_gone_once(store: &Store) {
+    static WANTED: AtomicBool = AtomicBool::new(false);
+    static LOOKING: Mutex<()> = Mutex::new(());
+    WANTED.store(true, Ordering::Release);
+    while WANTED.load(Ordering::Acquire) {
+        let Ok(_looking) = LOOKING.try_lock() else { return };
+        while WANTED.swap(false, Ordering::AcqRel) {
+            forget_gone(store);
+        }
     }
 }
 

@@ -84,8 +84,9 @@ impl Decision for ChangeAccount {
         }
         if let Some(until) = self.banned_until {
             user[users.at("banned_until")] = until.map_or(Value::Null, Value::Timestamp);
-            if until.is_some() {
-                cancel_jobs(transaction, &service, &id)?;
+            // A ban that is over already changes nothing.
+            if until.is_some_and(|until| until > chrono::Utc::now().timestamp_micros()) {
+                cancel_jobs(transaction, &service, &id, "the account is banned")?;
             }
         }
         let user = transaction.update(&service, users, &old, user)?;

@@ -147,7 +147,7 @@ fn batch(
 fn forget(transaction: &Transaction, service: &Caller, old: &Row) -> Result<(), Refusal> {
     let users = schema().known("auth.users");
     let id = &old[users.at("id")];
-    cancel_jobs(transaction, service, id)?;
+    cancel_jobs(transaction, service, id, "the account has ended")?;
     for table in ["auth.sessions", "auth.one_time_tokens", "auth.identities", "auth.api_tokens"] {
         let table = schema().known(table);
         for row in transaction.reads().referring(table, table.at("user_id"), id)? {
@@ -167,7 +167,12 @@ fn forget(transaction: &Transaction, service: &Caller, old: &Row) -> Result<(), 
 }
 
 /// Cancels what an account has in the queue; what was reserved for it comes back.
-pub(crate) fn cancel_jobs(transaction: &Transaction, service: &Caller, user: &Value) -> Result<(), Refusal> {
+pub(crate) fn cancel_jobs(
+    transaction: &Transaction,
+    service: &Caller,
+    user: &Value,
+    reason: &str,
+) -> Result<(), Refusal> {
     let jobs = schema().known("jobs");
     let status = jobs.at("status");
     for waiting in ["queued", "processing"] {
@@ -178,7 +183,7 @@ pub(crate) fn cancel_jobs(transaction: &Transaction, service: &Caller, user: &Va
         for old in reader.stored(&query, Command::Update)? {
             let mut cancelled = old.clone();
             cancelled[status] = Value::text("cancelled");
-            cancelled[jobs.at("error_message")] = Value::text("the account has ended");
+            cancelled[jobs.at("error_message")] = Value::text(reason);
             transaction.update(service, jobs, &old, cancelled)?;
         }
     }

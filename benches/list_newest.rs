@@ -76,7 +76,7 @@ fn over_sqlite(file: String) {
 fn fill(folder: &Path, account: Uuid) -> Vec<Row> {
     let (store, _) = Store::open(folder, schema(), &OpenOptions::default()).expect("a store");
     let claims = Claims::service();
-    let owner = |number: u128| if number % OWNERS == 0 { account } else { owner(number) };
+    let owner = |number: u128| if number.is_multiple_of(OWNERS) { account } else { owner(number) };
     let (rows, durable) = store
         .transact(&claims, |transaction| {
             let caller = Caller::new(&claims);

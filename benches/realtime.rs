@@ -124,11 +124,10 @@ async fn listen(mut stream: Stream, heard: mpsc::UnboundedSender<Instant>, count
             }
             frame = stream.next() => {
                 let Some(Ok(frame)) = frame else { return };
-                if frame.to_text().is_ok_and(|text| text.contains("\"postgres_changes\"")) {
-                    if counting.load(Ordering::Acquire) {
+                if frame.to_text().is_ok_and(|text| text.contains("\"postgres_changes\""))
+                    && counting.load(Ordering::Acquire) {
                         let _ = heard.send(Instant::now());
                     }
-                }
             }
         }
     }

@@ -131,7 +131,7 @@ fn write_as_before(data: &Path, base_url: &str) {
     let written = store.transact(&service, |transaction| {
         let caller = store::Caller::new(&service);
         transaction.insert(&caller, providers, provider.clone())?;
-        transaction.insert(&caller, models, model.clone()).map_err(store::StoreError::from)
+        transaction.insert(&caller, models, model.clone())
     });
     let (_, durable) = written.expect("two rows");
     durable.wait_blocking().expect("they are durable");

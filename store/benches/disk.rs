@@ -43,7 +43,7 @@ fn insert(transaction: &Transaction, name: &str, number: u64) -> Result<(), Stor
         row[table.at("user_id")] = id(0);
         row[table.at("media_type")] = Value::text("image");
         row[table.at("original_prompt")] =
-            Value::text(&"a lighthouse in the fog, seen from afar. ".repeat(25));
+            Value::text("a lighthouse in the fog, seen from afar. ".repeat(25));
     }
     transaction.insert(&Caller::new(&claims), table, row).map(|_| ())
 }

@@ -114,7 +114,7 @@ impl LogSpace {
             return true;
         }
         let end = wanted.max(ahead.len + AHEAD_BYTES);
-        match rustix::fs::fallocate(&self.file(), FallocateFlags::KEEP_SIZE, ahead.len, end - ahead.len) {
+        match rustix::fs::fallocate(self.file(), FallocateFlags::KEEP_SIZE, ahead.len, end - ahead.len) {
             Ok(()) => ahead.end = end,
             Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => {
                 ahead.is_short = true;

@@ -91,7 +91,7 @@ pub async fn prune(actors: &Actors, retention: Retention) -> Result<u64, Refusal
 async fn find(actors: &Actors, which: Which, before_micros: i64) -> Result<Vec<Uuid>, Refusal> {
     let store = actors.store().clone();
     let found = tokio::task::spawn_blocking(move || first(&store, which, before_micros)).await;
-    Ok(found.map_err(|error| StoreError::raised("XX000", &error.to_string()))??)
+    Ok(found.map_err(|error| StoreError::raised("XX000", error.to_string()))??)
 }
 
 fn first(store: &Store, which: Which, before_micros: i64) -> Result<Vec<Uuid>, StoreError> {

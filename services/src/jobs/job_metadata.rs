@@ -96,7 +96,7 @@ fn settle(
             warned.note(|| format!("{}.{}: {fate}", place(), shown_name(given)));
             continue;
         };
-        let known = members.get_key_value(name).map(|(name, value)| (name, value));
+        let known = members.get_key_value(name);
         let before = known.filter(|(_, value)| !value.is_null());
         match before.or(renamed.get(name).map(|(name, value)| (name, value))) {
             None if value.is_null() => {}

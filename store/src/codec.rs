@@ -3,6 +3,7 @@
 //! A row is sparse, so adding a column touches no row. How the bytes lie is in `row_bytes.rs`.
 
 use std::borrow::Cow;
+use std::cell::OnceCell;
 
 use models::{Row, TableInfo, Value, convert};
 use rust_decimal::Decimal;
@@ -39,6 +40,15 @@ fn to_part(value: &Value) -> Part<'_> {
 }
 
 fn from_part(part: Part, blobs: &BlobStore) -> Result<Value, StoreError> {
+    let Part::Spilled { is_json, hash } = part else { return from_small(part) };
+    let bytes = blobs.read(&BlobHash(hash))?;
+    let text =
+        String::from_utf8(bytes).map_err(|_| StoreError::Corrupt("a spilled text is not UTF-8".into()))?;
+    Ok(if is_json { Value::Json(text) } else { Value::Text(text) })
+}
+
+/// A value that lies in the row itself.
+fn from_small(part: Part) -> Result<Value, StoreError> {
     Ok(match part {
         Part::Null => Value::Null,
         Part::Bool(truth) => Value::Bool(truth),
@@ -56,12 +66,7 @@ fn from_part(part: Part, blobs: &BlobStore) -> Result<Value, StoreError> {
         Part::UuidArray(elements) => {
             Value::UuidArray(elements.into_iter().map(|element| element.map(Uuid::from_bytes)).collect())
         }
-        Part::Spilled { is_json, hash } => {
-            let bytes = blobs.read(&BlobHash(hash))?;
-            let text = String::from_utf8(bytes)
-                .map_err(|_| StoreError::Corrupt("a spilled text is not UTF-8".into()))?;
-            if is_json { Value::Json(text) } else { Value::Text(text) }
-        }
+        Part::Spilled { .. } => return Err(StoreError::Corrupt("a value lies in a blob".into())),
     })
 }
 
@@ -173,77 +178,126 @@ impl Columns for Row {
 pub(crate) struct StoredRow<'s> {
     table: &'s TableInfo,
     ids: &'s TableIds,
-    blobs: &'s BlobStore,
-    form: Form,
+    blobs: Option<&'s BlobStore>,
+    bytes: sled::IVec,
+    layout: Layout,
+    large: Remembered,
 }
 
-enum Form {
-    Bytes(sled::IVec, Layout),
-    /// A row of the older form, which is read whole.
-    Whole(Row, usize),
+/// Values that were read from blobs, so that the next test of the same row does not read them again.
+#[derive(Default)]
+struct Remembered(OnceCell<Box<(usize, Value, Remembered)>>);
+
+impl Remembered {
+    /// The value of a column, which is read where it is not known yet.
+    fn value(
+        &self,
+        position: usize,
+        read: impl FnOnce() -> Result<Value, StoreError>,
+    ) -> Result<&Value, StoreError> {
+        let mut place = self;
+        while let Some(known) = place.0.get() {
+            if known.0 == position {
+                return Ok(&known.1);
+            }
+            place = &known.2;
+        }
+        let value = read()?;
+        Ok(&place.0.get_or_init(|| Box::new((position, value, Remembered::default()))).1)
+    }
+}
+
+/// What a text lies in that is not read where blobs are not.
+const LARGE: &str = "size of a value that is read at once";
+
+/// Whether an error says that a large value was not read.
+pub(crate) fn is_large(error: &StoreError) -> bool {
+    matches!(error, StoreError::Limit { what: LARGE, .. })
 }
 
 impl<'s> StoredRow<'s> {
-    /// Takes the bytes of a row over once their checksum is right.
+    /// Takes the bytes of a row over once their checksum is right; no blob is read before its column is asked for.
     pub fn new(
         bytes: sled::IVec,
         table: &'s TableInfo,
         ids: &'s TableIds,
         blobs: &'s BlobStore,
     ) -> Result<StoredRow<'s>, StoreError> {
-        let form = match Layout::read(&bytes).map_err(|damaged| damaged.of(&table.name()))? {
-            Some(layout) => Form::Bytes(bytes, layout),
-            None => Form::Whole(decode(&bytes, table, ids, blobs)?, bytes.len()),
+        let damaged = |damaged: row_bytes::Damaged| damaged.of(&table.name());
+        let (bytes, layout) = match Layout::read(&bytes).map_err(damaged)? {
+            Some(layout) => (bytes, layout),
+            None => {
+                let renewed = row_bytes::renewed(&bytes).map_err(damaged)?;
+                let layout = Layout::read(&renewed).map_err(damaged)?;
+                let layout = layout
+                    .ok_or_else(|| StoreError::Corrupt(format!("a row of {} has no form", table.name())))?;
+                (renewed.into(), layout)
+            }
         };
-        Ok(StoredRow { table, ids, blobs, form })
+        Ok(StoredRow { table, ids, blobs: Some(blobs), bytes, layout, large: Remembered::default() })
     }
 
-    /// Bytes that it holds.
+    /// The same row, of which values in blobs are refused; see [`is_large`].
+    #[must_use]
+    pub fn without_blobs(mut self) -> StoredRow<'s> {
+        self.blobs = None;
+        self
+    }
+
+    /// Bytes that it holds, but for the large values that it remembers.
     pub fn bytes(&self) -> usize {
-        match &self.form {
-            Form::Bytes(bytes, _) => bytes.len(),
-            Form::Whole(_, bytes) => *bytes,
+        self.bytes.len()
+    }
+
+    /// Gives up the large values that it remembers.
+    pub fn forget(&mut self) {
+        self.large = Remembered::default();
+    }
+
+    /// These columns of the row, the others being NULL.
+    pub fn some(&self, columns: &[usize]) -> Result<Row, StoreError> {
+        let mut row = self.table.empty_row();
+        for position in columns {
+            row[*position] = self.value(*position)?.into_owned();
         }
+        Ok(row)
     }
 
-    fn part<'b>(
-        &self,
-        bytes: &'b [u8],
-        layout: &Layout,
-        position: usize,
-    ) -> Result<Option<Part<'b>>, StoreError> {
-        layout.part(bytes, self.ids.columns[position].id).map_err(|damaged| damaged.of(&self.table.name()))
+    fn spilled(&self, position: usize, part: Part) -> Result<&Value, StoreError> {
+        self.large.value(position, || match self.blobs {
+            Some(blobs) => from_part(part, blobs),
+            None => Err(StoreError::Limit { what: LARGE, max: ROW_BYTES_MAX as u64 }),
+        })
     }
 
-    fn default_of(&self, layout: &Layout, position: usize) -> Option<&Value> {
-        default_since(self.table, position, self.ids.columns[position].added_in, layout.version)
+    fn part(&self, position: usize) -> Result<Option<Part<'_>>, StoreError> {
+        let part = self.layout.part(&self.bytes, self.ids.columns[position].id);
+        part.map_err(|damaged| damaged.of(&self.table.name()))
+    }
+
+    fn default_of(&self, position: usize) -> Option<&Value> {
+        default_since(self.table, position, self.ids.columns[position].added_in, self.layout.version)
     }
 
     /// All its values.
     pub fn into_row(self) -> Result<Row, StoreError> {
-        match self.form {
-            Form::Bytes(bytes, _) => decode(&bytes, self.table, self.ids, self.blobs),
-            Form::Whole(row, _) => Ok(row),
+        if let (None, Some(blobs)) = (self.large.0.get(), self.blobs) {
+            return decode(&self.bytes, self.table, self.ids, blobs);
         }
+        (0..self.table.table.columns.len()).map(|position| Ok(self.value(position)?.into_owned())).collect()
     }
 
     /// Appends a column as JSON.
     pub fn write_json(&self, position: usize, out: &mut String) -> Result<(), StoreError> {
-        let (bytes, layout) = match &self.form {
-            Form::Bytes(bytes, layout) => (bytes, layout),
-            Form::Whole(row, _) => {
-                convert::write_json(&row[position], out);
-                return Ok(());
-            }
-        };
-        match self.part(bytes, layout, position)? {
-            None => convert::write_json(self.default_of(layout, position).unwrap_or(&Value::Null), out),
+        match self.part(position)? {
+            None => convert::write_json(self.default_of(position).unwrap_or(&Value::Null), out),
             Some(Part::Text(text)) => convert::write_json_string(text, out),
             Some(Part::Json(text)) => out.push_str(text),
             Some(Part::TextArray(elements)) => {
                 convert::write_array(&elements, out, |text, out| convert::write_json_string(text, out));
             }
-            Some(part) => convert::write_json(&from_part(part, self.blobs)?, out),
+            Some(part @ Part::Spilled { .. }) => convert::write_json(self.spilled(position, part)?, out),
+            Some(part) => convert::write_json(&from_small(part)?, out),
         }
         Ok(())
     }
@@ -251,16 +305,51 @@ impl<'s> StoredRow<'s> {
 
 impl Columns for StoredRow<'_> {
     fn value(&self, position: usize) -> Result<Cow<'_, Value>, StoreError> {
-        let (bytes, layout) = match &self.form {
-            Form::Bytes(bytes, layout) => (bytes, layout),
-            Form::Whole(row, _) => return Ok(Cow::Borrowed(&row[position])),
-        };
-        Ok(match self.part(bytes, layout, position)? {
-            Some(part) => Cow::Owned(from_part(part, self.blobs)?),
-            None => match self.default_of(layout, position) {
+        Ok(match self.part(position)? {
+            Some(part @ Part::Spilled { .. }) => Cow::Borrowed(self.spilled(position, part)?),
+            Some(part) => Cow::Owned(from_small(part)?),
+            None => match self.default_of(position) {
                 Some(constant) => Cow::Borrowed(constant),
                 None => Cow::Owned(Value::Null),
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use models::{Claims, schema};
+
+    use super::*;
+    use crate::{Caller, OpenOptions, Store};
+
+    #[test]
+    fn a_large_value_is_read_once_for_a_row_and_only_where_it_may_be() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (store, _) = Store::open(folder.path(), schema(), &OpenOptions::default()).expect("a store");
+        let (users, claims) = (schema().known("auth.users"), Claims::service());
+        let (email, id) = (users.at("email"), Value::Uuid(Uuid::from_u128(1)));
+        let text = Value::Text("fog".repeat(30_000));
+        let (_, durable) = store
+            .transact(&claims, |transaction| {
+                let mut row = users.default_row();
+                (row[users.at("id")], row[email]) = (id.clone(), text.clone());
+                transaction.insert(&Caller::new(&claims), users, row)
+            })
+            .map_err(|error: StoreError| error.to_string())
+            .expect("the row fits");
+        durable.wait_blocking().expect("durable");
+        let (reads, key) = (store.reads(), crate::keys::primary_key_of(std::slice::from_ref(&id)));
+        let stored = || reads.stored(users, &key).expect("a read").expect("the row");
+        let small = stored().without_blobs();
+        assert!(is_large(&small.value(email).expect_err("a large value")));
+        assert_eq!(*small.value(users.at("id")).expect("a small value"), id);
+        let mut row = stored();
+        assert_eq!(*row.value(email).expect("the value"), text);
+        let [(hash, ..)] = store.blobs().list().expect("blobs")[..] else { panic!("one large value") };
+        std::fs::remove_file(store.blobs().path(&hash)).expect("a removal");
+        assert_eq!(*row.value(email).expect("it is remembered"), text);
+        row.forget();
+        assert!(row.value(email).is_err());
     }
 }

@@ -197,6 +197,7 @@ fn character_columns() -> Columns {
         ("quick_start", truths()),
         ("is_public", truths()),
         ("likes_count", [-3, 0, 5].map(Value::Int).to_vec()),
+        ("project_id", (51..=54).map(uuid).collect()),
         ("created_at", times()),
     ]
 }

@@ -123,6 +123,47 @@ fn the_time_is_over_wherever_it_is_spent() {
     over(&Query { embeds: vec![Embed { inner: true, ..scenes() }], ..ids() });
 }
 
+/// Values that lie in blobs count by their size, each time that they are tested; where none may be read, none is.
+#[test]
+fn large_values_count_wherever_they_are_looked_at() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = Store::open(folder.path(), schema(), &OpenOptions::default()).expect("a store");
+    let (users, claims) = (schema().known("auth.users"), Claims::service());
+    let caller = Caller::new(&claims);
+    let (_, durable) = store
+        .transact(&claims, |transaction| {
+            let mut row = users.default_row();
+            row[users.at("id")] = uuid(1);
+            row[users.at("email")] = Value::Text("fog".repeat(100_000));
+            transaction.insert(&caller, users, row).map(|_| ())
+        })
+        .map_err(|error: StoreError| error.to_string())
+        .expect("the row fits");
+    durable.wait_blocking().expect("durable");
+    let none = Limits { duration_max: Duration::ZERO, ..Limits::default() };
+    let reader = |limits| Reader::new(store.reads(), &caller, limits);
+    let id = || Query { select: vec![field("auth.users", "id")], ..Query::all(users.id) };
+    assert_eq!(reader(none).select(&id(), false).expect("a small value").rows, [[uuid(1)]]);
+    let like = Operator::Like(Like::new("%mist%", true));
+    let test = Filter::Test(Test { field: Field::column(users.at("email")), operator: like });
+    let tested = id().filter(Filter::Or(vec![test, Filter::All]));
+    assert_eq!(reader(Limits::default()).select(&tested, false).expect("rows").rows.len(), 1);
+    let email = Query { select: vec![field("auth.users", "email")], ..Query::all(users.id) };
+    let sorted = Query {
+        order: vec![Order { by: OrderBy::Field(Field::column(users.at("email"))), ..by("name") }],
+        ..id()
+    };
+    for query in [&tested, &email, &sorted] {
+        assert!(matches!(reader(none).select(query, false), Err(StoreError::Timeout)), "{query:?}");
+        assert!(matches!(reader(none).select_json(query, false), Err(StoreError::Timeout)), "{query:?}");
+    }
+    let point = |query: Query| query.equal("id", uuid(1));
+    let short = |query| reader(Limits::default()).select_short_json(&point(query), false).expect("an answer");
+    assert_eq!(short(id()).map(|rows| rows.rows), Some(1));
+    assert!(short(email.clone()).is_none() && short(tested).is_none());
+    assert!(reader(Limits::default()).select_point(&point(email), false).expect("an answer").is_none());
+}
+
 #[test]
 fn each_test_of_a_large_row_counts() {
     let none = Limits { duration_max: Duration::ZERO, ..Limits::default() };

@@ -133,7 +133,7 @@ impl Filter {
 
     /// Whether it admits one row, where no embed is asked for.
     pub fn admits(&self, table: &TableInfo, row: &models::Row) -> Result<bool, StoreError> {
-        Ok(self.truth(&|| Ok(()), table, row, &|_| Ok(false))? == Some(true))
+        Ok(self.truth(table, row, &|_| Ok(false))? == Some(true))
     }
 
     /// About how many bytes are read to try it on one row: each test counts what it reads, several times where it has to be
@@ -160,10 +160,9 @@ impl Filter {
         }
     }
 
-    /// Truth for a row; `tested` is asked before each test, and `exists` answers for embeds.
+    /// Truth for a row; `exists` answers for embeds.
     pub(crate) fn truth(
         &self,
-        tested: &dyn Fn() -> Result<(), StoreError>,
         table: &TableInfo,
         row: &dyn Columns,
         exists: &dyn Fn(usize) -> Result<bool, StoreError>,
@@ -174,7 +173,7 @@ impl Filter {
                 let decisive = matches!(self, Filter::Or(_));
                 let mut unknown = false;
                 for part in parts {
-                    match part.truth(tested, table, row, exists)? {
+                    match part.truth(table, row, exists)? {
                         Some(truth) if truth == decisive => return Ok(Some(decisive)),
                         None => unknown = true,
                         _ => {}
@@ -182,15 +181,12 @@ impl Filter {
                 }
                 Ok(if unknown { None } else { Some(!decisive) })
             }
-            Filter::Not(inner) => Ok(inner.truth(tested, table, row, exists)?.map(|truth| !truth)),
+            Filter::Not(inner) => Ok(inner.truth(table, row, exists)?.map(|truth| !truth)),
             Filter::Embed { embed, exists: wanted } => Ok(Some(exists(*embed)? == *wanted)),
-            Filter::Test(test) => {
-                tested()?;
-                match test.field.plain() {
-                    Some(position) => test.operator.truth(row.value(position)?.as_ref()),
-                    None => test.operator.truth(&test.field.of(table, row)?),
-                }
-            }
+            Filter::Test(test) => match test.field.plain() {
+                Some(position) => test.operator.truth(row.value(position)?.as_ref()),
+                None => test.operator.truth(&test.field.of(table, row)?),
+            },
         }
     }
 }

@@ -58,7 +58,9 @@ fn rows(
         if result.rows > 0 {
             text.push(',');
         }
+        let before = text.len();
         write(reader, query, table, &members, &row, &mut text)?;
+        reader.looked_at(text.len() - before)?;
         result.rows += 1;
         // What the text has room for counts, not what it holds.
         held.set(done + text.capacity())?;
@@ -109,7 +111,7 @@ fn write(
         match member {
             Member::Column(position) => row.write_json(*position, out)?,
             Member::Nothing => out.push_str("null"),
-            Member::Field(field) => convert::write_json(&field.of(table, row)?, out),
+            Member::Field(field) => convert::write_json(&field.of(table, &reader.counted(row))?, out),
             Member::Embed(embed) => {
                 let mut values = Vec::with_capacity(1);
                 project::embed_members(reader, &query.embeds[*embed], row, &mut values)?;
@@ -143,7 +145,7 @@ impl Reader<'_> {
     }
 
     /// The same where only the few rows of the answer are looked at and nothing is embedded, as long as the text is
-    /// short; else `None`.
+    /// short and no value lies in a blob; else `None`.
     pub fn select_short_json(&self, query: &Query, count: bool) -> Result<Option<JsonRows>, StoreError> {
         if !query.embeds.is_empty() || !query.is_flat() {
             return Ok(None);
@@ -155,9 +157,9 @@ impl Reader<'_> {
         if !is_short && !plan.is_point() {
             return Ok(None);
         }
-        match rows(self, query, count, &plan, PIECE_BYTES) {
+        self.without_blobs(|| match rows(self, query, count, &plan, PIECE_BYTES) {
             Err(StoreError::Limit { what: RESULT, .. }) => Ok(None),
             short => short.map(Some),
-        }
+        })
     }
 }

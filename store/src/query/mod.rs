@@ -67,7 +67,8 @@ impl Reader<'_> {
         Ok(plan.ordered)
     }
 
-    /// The result where at most one row is looked at, found by its key, and nothing is embedded; else `None`.
+    /// The result where at most one row is looked at, found by its key, nothing is embedded and no
+    /// value lies in a blob; else `None`.
     pub fn select_point(&self, query: &Query, count: bool) -> Result<Option<Rows>, StoreError> {
         if !query.embeds.is_empty() || query.aggregates() {
             return Ok(None);
@@ -76,7 +77,7 @@ impl Reader<'_> {
         if !plan.is_point() {
             return Ok(None);
         }
-        project::plain(self, query, count, &plan).map(Some)
+        self.without_blobs(|| project::plain(self, query, count, &plan).map(Some))
     }
 
     /// How the rows would be found, in words: `key`, `index NAME …`, `scan`.

@@ -43,8 +43,11 @@ pub(crate) fn plain(reader: &Reader, query: &Query, count: bool, plan: &Plan) ->
     let table = &schema().tables[query.table];
     let whole = is_whole(query, table);
     let seen = page(reader, query, count, plan, &mut |row| {
-        let members = if whole { row.into_row()? } else { members(reader, query, table, &row)? };
-        held.add(reader::size(&members))?;
+        let members =
+            if whole { row.into_row()? } else { members(reader, query, table, &reader.counted(&row))? };
+        let bytes = reader::size(&members);
+        held.add(bytes)?;
+        reader.looked_at(bytes)?;
         result.rows.push(members);
         Ok(())
     })?;
@@ -81,7 +84,7 @@ pub(crate) fn page<'a>(
     let mut sorted = Sorted::new(reader, &query.order, wanted);
     run::each_by(reader, query, commands, plan, &mut |row| {
         seen.set(seen.get() + 1);
-        let keys = sort_keys(reader, query, table, &row)?;
+        let keys = sort_keys(reader, query, table, &reader.counted(&row))?;
         sorted.add(keys, row).map(|()| true)
     })?;
     let window = sorted.finish()?.into_iter().skip(query.offset as usize).take(limit as usize);
@@ -110,6 +113,7 @@ fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreErr
             counted += 1;
             return Ok(true);
         };
+        let row = reader.counted(&row);
         let by = grouped_by(reader, query, table, &row)?;
         let mut key = String::new();
         by.iter().for_each(|value| {

@@ -1,5 +1,6 @@
 //! Who reads, and how much they may.
 
+use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use models::Value;
 
 use super::tree::Name;
+use crate::codec::{self, Columns, StoredRow};
 use crate::error::StoreError;
 use crate::guard::Caller;
 use crate::read::Reads;
@@ -64,8 +66,22 @@ pub struct Reader<'r> {
     /// When its place among long reads is needed, and that place.
     turn_due: Instant,
     turn: RefCell<Option<Held>>,
-    /// Blocks of the row that is looked at.
-    blocks: Cell<u64>,
+    /// While set, values in blobs are not read: what asks for one ends.
+    only_small: Cell<bool>,
+}
+
+/// A row of which each look at a large value counts as work.
+pub(crate) struct Counted<'c, 'r, 's> {
+    reader: &'c Reader<'r>,
+    row: &'c StoredRow<'s>,
+}
+
+impl Columns for Counted<'_, '_, '_> {
+    fn value(&self, position: usize) -> Result<Cow<'_, Value>, StoreError> {
+        let value = self.row.value(position)?;
+        self.reader.looked_at(size(std::slice::from_ref(value.as_ref())))?;
+        Ok(value)
+    }
 }
 
 /// Work between two looks at the clock: rows, comparisons, or blocks of a large row.
@@ -94,8 +110,27 @@ impl<'r> Reader<'r> {
             memory: RefCell::new(None),
             turn_due: now + LONG,
             turn: RefCell::new(None),
-            blocks: Cell::new(0),
+            only_small: Cell::new(false),
         }
+    }
+
+    /// Runs a part of a read that must not read blobs; `None` where one is asked for.
+    pub(crate) fn without_blobs<T>(
+        &self,
+        read: impl FnOnce() -> Result<Option<T>, StoreError>,
+    ) -> Result<Option<T>, StoreError> {
+        self.only_small.set(true);
+        let result = read();
+        self.only_small.set(false);
+        match result {
+            Err(error) if codec::is_large(&error) => Ok(None),
+            result => result,
+        }
+    }
+
+    /// A row of which each look at a large value counts.
+    pub(crate) fn counted<'c, 's>(&'c self, row: &'c StoredRow<'s>) -> Counted<'c, 'r, 's> {
+        Counted { reader: self, row }
     }
 
     /// Takes memory and time from what reads share, and from its owner's part of it.
@@ -171,19 +206,18 @@ impl<'r> Reader<'r> {
         if left { Err(StoreError::Timeout) } else { Ok(()) }
     }
 
-    /// Notes that a condition is about to be tested on the row that was found last.
-    pub(crate) fn tests(&self) -> Result<(), StoreError> {
-        match self.blocks.get() {
-            0 => Ok(()),
-            blocks => self.worked(blocks),
-        }
+    /// Notes that a row was found.
+    pub(crate) fn found<'s>(&self, row: StoredRow<'s>) -> Result<StoredRow<'s>, StoreError> {
+        self.worked(1 + (row.bytes() / BLOCK_BYTES) as u64)?;
+        Ok(if self.only_small.get() { row.without_blobs() } else { row })
     }
 
-    /// Notes that a row of so many bytes was found.
-    pub(crate) fn found(&self, bytes: usize) -> Result<(), StoreError> {
-        let blocks = (bytes / BLOCK_BYTES) as u64;
-        self.blocks.set(blocks);
-        self.worked(1 + blocks)
+    /// Notes that a value of so many bytes was looked at, or written.
+    pub(crate) fn looked_at(&self, bytes: usize) -> Result<(), StoreError> {
+        match bytes / BLOCK_BYTES {
+            0 => Ok(()),
+            blocks => self.worked(blocks as u64),
+        }
     }
 
     /// Notes work; fails once the time is over.

@@ -103,13 +103,14 @@ fn admits(
     commands: &[Command],
     row: &StoredRow,
 ) -> Result<bool, StoreError> {
+    let row = &reader.counted(row);
     for command in commands {
         if !guard::allows_stored(&reader.reads, reader.caller, table, *command, row)? {
             return Ok(false);
         }
     }
     let exists = |embed: usize| query.embeds[embed].exists(reader, table, row);
-    if query.filter.truth(&|| reader.tests(), table, row, &exists)? != Some(true) {
+    if query.filter.truth(table, row, &exists)? != Some(true) {
         return Ok(false);
     }
     for embed in query.embeds.iter().filter(|embed| embed.inner) {
@@ -150,11 +151,10 @@ impl Found<'_> {
                 Some(StoredRow::new(bytes.clone(), self.table, &reads.ids[self.table.id], reads.blobs)?)
             }
         };
-        match &row {
-            Some(row) => reader.found(row.bytes())?,
-            None => reader.worked(1)?,
+        match row {
+            Some(row) => reader.found(row).map(Some),
+            None => reader.worked(1).map(|()| None),
         }
-        Ok(row)
     }
 }
 

@@ -148,7 +148,8 @@ impl<'q, 'a> Sorted<'q, 'a> {
         Sorted { reader, order, wanted, rows: Vec::new(), held }
     }
 
-    pub fn add(&mut self, keys: Vec<Value>, row: StoredRow<'a>) -> Result<(), StoreError> {
+    pub fn add(&mut self, keys: Vec<Value>, mut row: StoredRow<'a>) -> Result<(), StoreError> {
+        row.forget();
         self.held.note(size(&keys) + row.bytes())?;
         self.rows.push((keys, row));
         let limits = &self.reader.limits;

@@ -106,6 +106,17 @@ impl Expr {
         }
     }
 
+    /// Calls `found` with every column that it looks at.
+    pub fn each_column(&self, found: &mut dyn FnMut(usize)) {
+        match self {
+            Expr::Column(position) => found(*position),
+            Expr::Constant(_) | Expr::Now(_) | Expr::NewUuid => {}
+            Expr::Compare(left, _, right) => [left, right].iter().for_each(|side| side.each_column(found)),
+            Expr::In(inner, _) | Expr::IsNull(inner) | Expr::Not(inner) => inner.each_column(found),
+            Expr::And(parts) | Expr::Or(parts) => parts.iter().for_each(|part| part.each_column(found)),
+        }
+    }
+
     /// The value, if it does not depend on row, time or chance.
     pub fn constant(&self) -> Option<&Value> {
         match self {

@@ -3,7 +3,7 @@
 //! Declarations name things; this list, kept in the store itself, says which number each name got. So a table, a
 //! column or an index is added by declaring it: the next open gives it a number and fills the index.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use models::{Schema, TableInfo};
 use serde::{Deserialize, Serialize};
@@ -19,6 +19,8 @@ pub(crate) struct TableIds {
     pub columns: Vec<ColumnId>,
     pub indexes: Vec<u16>,
     positions: Vec<Option<u16>>,
+    /// Positions of indexes for which there was no room: nothing is looked up in them.
+    pub unfilled: BTreeSet<usize>,
 }
 
 /// The number of one column.
@@ -33,6 +35,11 @@ impl TableIds {
     /// The declared position of a column id; `None` for a column that is no longer declared.
     pub fn position(&self, id: u16) -> Option<usize> {
         self.positions.get(id as usize).copied().flatten().map(usize::from)
+    }
+
+    /// Whether an index has the entries of all rows.
+    pub fn is_filled(&self, index: usize) -> bool {
+        !self.unfilled.contains(&index)
     }
 }
 
@@ -49,6 +56,9 @@ struct Entry {
     /// By fingerprint: an index whose definition changes is a new index.
     indexes: BTreeMap<String, u16>,
     next_index: u16,
+    /// Those of them for which there was no room yet.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    unfilled: BTreeSet<String>,
 }
 
 /// What an open has to do after numbering.
@@ -94,6 +104,15 @@ pub(crate) fn without_indexes(catalog: &[u8]) -> Result<Vec<u8>, StoreError> {
     to_bytes(&catalog)
 }
 
+/// The catalog in which these indexes, by the name of their table and their fingerprint, are still to be filled.
+pub(crate) fn with_unfilled(catalog: &[u8], unfilled: Vec<(String, String)>) -> Result<Vec<u8>, StoreError> {
+    let mut catalog = parse(catalog)?;
+    for (table, fingerprint) in unfilled {
+        catalog.tables.entry(table).or_default().unfilled.insert(fingerprint);
+    }
+    to_bytes(&catalog)
+}
+
 fn number_table(table: &TableInfo, catalog: &mut Catalog, numbered: &mut Numbered) {
     let next_table = catalog.tables.values().map(|entry| entry.id).max().unwrap_or(0) + 1;
     let mut is_new = false;
@@ -120,6 +139,9 @@ fn number_table(table: &TableInfo, catalog: &mut Catalog, numbered: &mut Numbere
             entry.next_index += 1;
             entry.next_index - 1
         });
+        if entry.unfilled.remove(&fingerprint) {
+            numbered.to_fill.push((table.id, position));
+        }
         wanted.push(fingerprint);
         indexes.push(id);
     }
@@ -130,10 +152,19 @@ fn number_table(table: &TableInfo, catalog: &mut Catalog, numbered: &mut Numbere
         }
         keep
     });
+    entry.unfilled.clear();
     let last = columns.iter().map(|column| column.id).max().unwrap_or(0);
     let mut positions = vec![None; last as usize + 1];
     for (position, column) in columns.iter().enumerate() {
         positions[column.id as usize] = Some(position as u16);
     }
-    numbered.tables.push(TableIds { id: entry.id, version: entry.version, columns, indexes, positions });
+    let unfilled = BTreeSet::new();
+    numbered.tables.push(TableIds {
+        id: entry.id,
+        version: entry.version,
+        columns,
+        indexes,
+        positions,
+        unfilled,
+    });
 }

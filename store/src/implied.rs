@@ -200,7 +200,10 @@ fn parents(
                 && first.column == position
                 && !first.null_as_empty
         };
-        let Some(index) = table.indexes.iter().position(leads) else { return Ok(None) };
+        let ids = &reads.ids[table.id];
+        let mut indexes = table.indexes.iter().enumerate();
+        let leading = indexes.find(|(position, index)| ids.is_filled(*position) && leads(index));
+        let Some((index, _)) = leading else { return Ok(None) };
         let mut next = Vec::new();
         for value in &found {
             let mut fields = value.clone();

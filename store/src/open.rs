@@ -1,11 +1,13 @@
 //! Opening a data folder, guarded against what a crash leaves behind.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
-use models::Schema;
+use models::{Row, Schema, TableInfo};
 
 use crate::catalog::TableIds;
+use crate::codec::StoredRow;
 use crate::core::{Core, Head, tree_folder};
 use crate::engine::{Live, opening_bytes};
 use crate::error::StoreError;
@@ -15,7 +17,7 @@ use crate::log_tail::LogTail;
 use crate::options::{OpenOptions, Opened};
 use crate::page_files::PageFiles;
 use crate::reserve::Ballast;
-use crate::{Inner, Store, blob, catalog, codec, digest, encode, exchange, folder, keys};
+use crate::{Inner, Store, blob, catalog, digest, encode, exchange, folder, keys};
 
 impl Store {
     /// Whether a data folder holds a store.
@@ -47,7 +49,7 @@ impl Store {
         let is_of_whole_rows = check_layout(tree)?;
         let before = tree.get(keys::CATALOG)?;
         let numbered = catalog::number(before.as_deref(), schema)?;
-        let ids = Arc::new(numbered.tables);
+        let mut tables = numbered.tables;
         let blobs = blob::BlobStore::open(&data.join("blobs"), free_space.clone())?;
         let last = Head::number_in(tree)?;
         let high_water = HighWater::open(data)?;
@@ -73,12 +75,25 @@ impl Store {
         for (table, index) in &numbered.to_drop {
             drop_entries(tree, *table, *index)?;
         }
-        for (table, index) in &numbered.to_fill {
+        let mut unfilled = Vec::new();
+        for (table, index) in numbered.to_fill {
+            let (info, ids) = (&schema.tables[table], &mut tables[table]);
             // An earlier filling may not have come to its end, and rows may have changed since.
-            drop_entries(tree, ids[*table].id, ids[*table].indexes[*index])?;
-            fill_index(tree, schema, &ids, &blobs, *table, *index)?;
+            drop_entries(tree, ids.id, ids.indexes[index])?;
+            let filled = fill_index(tree, info, ids, &blobs, index, &free_space)?;
+            let name = &info.indexes[index].names[0];
+            if let Some((rows, reason)) = filled.damaged {
+                opened.remarks.push(format!("{rows} damaged rows are not in index {name}: {reason}"));
+            }
+            if filled.is_whole {
+                opened.indexes_filled += 1;
+                continue;
+            }
+            opened.remarks.push(format!("the disk has no room for index {name}; a later start fills it"));
+            ids.unfilled.insert(index);
+            unfilled.push((info.name(), info.indexes[index].fingerprint(info)));
         }
-        opened.indexes_filled = numbered.to_fill.len();
+        let ids = Arc::new(tables);
         let counted_anew = options.accept_data_loss || digest::read(tree, &ids)?.is_none();
         if counted_anew {
             digest::write(tree, &ids)?;
@@ -94,7 +109,7 @@ impl Store {
         }
         if let Some(catalog) = numbered.changed {
             // Last: a crash before this line only means filling the same indexes again.
-            tree.insert(keys::CATALOG, catalog)?;
+            tree.insert(keys::CATALOG, catalog::with_unfilled(&catalog, unfilled)?)?;
         }
         if counted_anew || opened.indexes_filled > 0 {
             live.db.flush()?;
@@ -125,34 +140,69 @@ fn drop_entries(tree: &sled::Tree, table: u16, index: u16) -> Result<(), StoreEr
     Ok(())
 }
 
-/// Writes the entries of an index for all rows that are there.
-pub(crate) fn fill_index(
+/// What came of filling an index.
+struct Filled {
+    /// All rows that can be read have their entries.
+    is_whole: bool,
+    /// How many rows could not be read, and why the first could not.
+    damaged: Option<(u64, String)>,
+}
+
+/// Rows whose entries are written in one batch.
+const ROWS_PER_BATCH: usize = 1000;
+/// By how much the engine's files may grow for each byte of a batch.
+const GROWTH: u64 = 8;
+
+/// Writes the entries of an index for all rows that are there. An index that only makes reads faster is left where the
+/// disk has no room for it: no start fails for it.
+fn fill_index(
     tree: &sled::Tree,
-    schema: &Schema,
-    ids: &[TableIds],
+    info: &TableInfo,
+    ids: &TableIds,
     blobs: &blob::BlobStore,
-    table: usize,
     position: usize,
-) -> Result<(), StoreError> {
-    let info = &schema.tables[table];
-    let ids = &ids[table];
+    free_space: &FreeSpace,
+) -> Result<Filled, StoreError> {
+    let index = &info.indexes[position];
+    let mut columns: BTreeSet<usize> = index.parts.iter().map(|part| part.column).collect();
+    if let Some(filter) = &index.filter {
+        filter.each_column(&mut |column| columns.extend([column]));
+    }
+    let columns: Vec<usize> = columns.into_iter().collect();
     let rows = keys::prefix(ids.id, 0);
-    let mut batch = sled::Batch::default();
-    for (count, pair) in tree.scan_prefix(&rows).enumerate() {
+    let mut filled = Filled { is_whole: true, damaged: None };
+    let (mut batch, mut batch_bytes) = (sled::Batch::default(), 0);
+    let mut pairs = tree.scan_prefix(&rows).peekable();
+    let mut count = 0;
+    while let Some(pair) = pairs.next() {
         let (key, bytes) = pair?;
-        let row = codec::decode(&bytes, info, ids, blobs)?;
-        for fields in keys::index_fields(info, &info.indexes[position], &row) {
-            let primary_key = &key[rows.len()..];
-            batch.insert(
-                keys::index_entry(ids, position, &fields, primary_key),
-                keys::index_value(primary_key),
-            );
+        let read =
+            |bytes| -> Result<Row, StoreError> { StoredRow::new(bytes, info, ids, blobs)?.some(&columns) };
+        match read(bytes) {
+            Ok(row) => {
+                for fields in keys::index_fields(info, index, &row) {
+                    let primary_key = &key[rows.len()..];
+                    let entry = keys::index_entry(ids, position, &fields, primary_key);
+                    batch_bytes += (entry.len() + keys::INDEX_VALUE_BYTES) as u64;
+                    batch.insert(entry, keys::index_value(primary_key));
+                }
+            }
+            // A check reports the row itself; all others are served.
+            Err(error) => {
+                filled.damaged.get_or_insert_with(|| (0, error.to_string())).0 += 1;
+            }
         }
-        if count % 1000 == 999 {
+        count += 1;
+        if count % ROWS_PER_BATCH == 0 || pairs.peek().is_none() {
+            if batch_bytes > 0 && !index.unique && !free_space.is_left_after(GROWTH * batch_bytes) {
+                filled.is_whole = false;
+                return Ok(filled);
+            }
             tree.apply_batch(std::mem::take(&mut batch))?;
+            batch_bytes = 0;
         }
     }
-    Ok(tree.apply_batch(batch)?)
+    Ok(filled)
 }
 
 /// Notes the layout in a new store, and refuses one whose keys were written differently; true where rows may have the
@@ -160,7 +210,11 @@ pub(crate) fn fill_index(
 fn check_layout(tree: &sled::Tree) -> Result<bool, StoreError> {
     if tree.get(keys::CATALOG)?.is_none() {
         tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
-        tree.insert(keys::RENEWED, &[1])?;
+        // A store whose catalog was lost may have rows of any form.
+        let has_rows = tree.range(..keys::all_blob_uses()).next().transpose()?.is_some();
+        if !has_rows {
+            tree.insert(keys::RENEWED, &[1])?;
+        }
         return Ok(false);
     }
     let layout = tree.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1);
@@ -183,6 +237,7 @@ mod tests {
     use models::Value;
 
     use super::*;
+    use crate::query;
 
     fn tree_of(store: &Store) -> sled::Tree {
         store.inner.core.engine.get().expect("an engine").tree.clone()
@@ -194,6 +249,16 @@ mod tests {
         let options = OpenOptions::default();
         let (store, _) = Store::open(folder.path(), models::schema(), &options).expect("a new store");
         assert!(check_layout(&tree_of(&store)).is_ok());
+        // One whose catalog was lost is taken for new only where no row is.
+        let is_renewed = || tree_of(&store).get(keys::RENEWED).expect("a read").is_some();
+        assert!(is_renewed());
+        keep(&store, 1, "{}");
+        for key in [keys::CATALOG, keys::RENEWED] {
+            tree_of(&store).remove(key).expect("a removal").expect("it was there");
+        }
+        assert!(check_layout(&tree_of(&store)).is_ok());
+        assert!(!is_renewed());
+        tree_of(&store).insert(keys::CATALOG, b"{}").expect("a write");
         tree_of(&store).insert(keys::LAYOUT, &[1]).expect("a write");
         let refused = check_layout(&tree_of(&store));
         assert!(matches!(refused, Err(StoreError::Open(reason)) if reason.contains("key layout 1")));
@@ -232,6 +297,84 @@ mod tests {
         assert_eq!((report.faults, report.listed), (0, Vec::new()));
         drop(store);
         assert_eq!(open().1.indexes_filled, 0);
+    }
+
+    /// Takes the indexes out of the catalog, as they are missing from that of an earlier version.
+    fn forget_indexes(store: &Store) {
+        let catalog = tree_of(store).get(keys::CATALOG).expect("a read").expect("a catalog");
+        let older = catalog::without_indexes(&catalog).expect("a catalog");
+        tree_of(store).insert(keys::CATALOG, older).expect("a write");
+    }
+
+    #[test]
+    fn damaged_rows_do_not_keep_new_indexes_from_the_others() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = || Store::open(folder.path(), models::schema(), &OpenOptions::default());
+        let (store, _) = open().expect("a store");
+        (1..=3).for_each(|id| keep(&store, id, r#"{"a": 1}"#));
+        keep(&store, 4, &format!(r#"{{"a": 1, "b": ["{}"]}}"#, "fog".repeat(30_000)));
+        let [(hash, ..)] = store.blobs().list().expect("blobs")[..] else { panic!("one large value") };
+        std::fs::remove_file(store.blobs().path(&hash)).expect("damage");
+        let table = models::schema().known("user_library");
+        let id = |number| Value::Uuid(uuid::Uuid::from_u128(number));
+        let key = keys::row(&store.inner.ids[table.id], &keys::primary_key_of(&[id(3)]));
+        let mut bytes = tree_of(&store).get(&key).expect("a read").expect("the row").to_vec();
+        *bytes.last_mut().expect("a byte") ^= 1;
+        tree_of(&store).insert(&key, bytes).expect("damage");
+        forget_indexes(&store);
+        drop(store);
+        let (store, opened) = open().expect("a store with damaged rows");
+        assert!(opened.remarks.iter().any(|remark| remark.contains("1 damaged rows")), "{opened:?}");
+        assert_eq!(containing(&store, r#"{"a": 1}"#), 2);
+        let found = |number| store.reads().referring(table, table.at("user_id"), &id(number));
+        assert_eq!(found(1).expect("a read").len(), 1);
+        // The large value alone is lost: by its other columns the row is found, and says what is missing.
+        assert!(found(4).is_err());
+        assert!(found(3).expect("a read").is_empty());
+        assert!(store.check().expect("a report").faults >= 2);
+    }
+
+    #[test]
+    fn a_store_without_room_for_an_index_starts_without_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let open = |disk_reserve_bytes| {
+            let options = OpenOptions { disk_reserve_bytes, ..OpenOptions::default() };
+            Store::open(folder.path(), models::schema(), &options).expect("a store")
+        };
+        let (store, _) = open(None);
+        (1..=5).for_each(|id| keep(&store, id, r#"{"a": 1}"#));
+        forget_indexes(&store);
+        drop(store);
+        let table = models::schema().known("user_library");
+        let found = |store: &Store, part: &str| {
+            let contains = query::Operator::Contains(Value::Json(part.into()));
+            let field = query::Field::column(table.at("roleplay_metadata"));
+            // The index has only rows of this category.
+            let query = query::Query::all(table.id)
+                .equal("content_category", Value::text("roleplay_scene"))
+                .filter(query::Filter::Test(query::Test { field, operator: contains }));
+            let claims = models::Claims::service();
+            let caller = crate::Caller::new(&claims);
+            let reader = query::Reader::new(store.reads(), &caller, query::Limits::default());
+            reader.select(&query, false).expect("rows").rows.len()
+        };
+        for _ in 0..2 {
+            let (store, opened) = open(Some(u64::MAX));
+            assert!(opened.remarks.iter().any(|remark| remark.contains("no room for index")), "{opened:?}");
+            assert_eq!(found(&store, r#"{"a": 1}"#), 5);
+            let id = Value::Uuid(uuid::Uuid::from_u128(2));
+            let rows = store.reads().referring(table, table.at("user_id"), &id).expect("a read");
+            assert_eq!(rows.len(), 1);
+            let report = store.check().expect("a report");
+            assert_eq!((report.faults, report.listed), (0, Vec::new()));
+        }
+        let (store, opened) = open(None);
+        assert!(opened.indexes_filled > 0 && opened.remarks.is_empty(), "{opened:?}");
+        assert_eq!(found(&store, r#"{"a": 1}"#), 5);
+        let report = store.check().expect("a report");
+        assert_eq!((report.faults, report.listed), (0, Vec::new()));
+        drop(store);
+        assert_eq!(open(None).1.indexes_filled, 0);
     }
 
     /// A row of `user_library` with this JSON.

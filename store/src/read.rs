@@ -186,8 +186,19 @@ impl<'a> Reads<'a> {
             return Ok(());
         }
         let leading = |index: &IndexInfo| index.filter.is_none() && index.parts[0].column == column;
-        let Some(position) = table.indexes.iter().position(leading) else {
-            return Err(StoreError::Corrupt(format!("{} has no index on column {column}", table.name())));
+        let mut indexes = table.indexes.iter().enumerate();
+        let Some((position, _)) =
+            indexes.find(|(position, index)| ids.is_filled(*position) && leading(index))
+        else {
+            // There was no room for the index.
+            let rows = keys::prefix(ids.id, 0);
+            for pair in self.source.range(rows.clone(), encode::after_prefix(&rows), false) {
+                let row = StoredRow::new(pair?.1, table, ids, self.blobs)?;
+                if row.value(column)?.as_ref() == value && !visit(row.into_row()?) {
+                    return Ok(());
+                }
+            }
+            return Ok(());
         };
         encode::value(value, table.indexes[position].parts[0].descending, &mut fields);
         for primary_key in self.entries(table, position, &fields) {

@@ -2,7 +2,7 @@
 //!
 //! It goes on beside everything else, a few rows in each commit, and says in the store that it is done; one that was cut
 //! short begins anew at the next start and passes over what it has done. Rows of the older form can be read all the
-//! time.
+//! time. Rows that are damaged stay as they are.
 
 use models::{Claims, TableInfo, schema};
 
@@ -47,15 +47,24 @@ impl Store {
             if older.is_empty() {
                 continue;
             }
-            let (count, durable) = self.transact(&Claims::service(), |transaction| {
-                let mut count = 0;
+            let ((count, damaged), durable) = self.transact(&Claims::service(), |transaction| {
+                let (mut count, mut damaged) = (0, Vec::new());
                 for (key, _) in &older {
-                    count += u64::from(transaction.renew_row(table, key)?);
+                    match transaction.renew_row(table, key) {
+                        Ok(is_renewed) => count += u64::from(is_renewed),
+                        Err(StoreError::Corrupt(reason)) => damaged.push(reason),
+                        Err(error) => return Err(error),
+                    }
                 }
-                Ok::<_, StoreError>(count)
+                Ok::<_, StoreError>((count, damaged))
             })?;
             durable.wait_blocking()?;
             renewed += count;
+            if let Some(reason) = damaged.first() {
+                let rows = damaged.len();
+                // No later start can read them either.
+                tracing::error!(rows, reason, "damaged rows of an earlier version are left as they are");
+            }
         }
     }
 
@@ -167,5 +176,15 @@ mod tests {
         assert_eq!(store.renew_rows().expect("nothing to do"), 0);
         write(&store, 700..710);
         assert_eq!(store.check().expect("a report").faults, 0);
+        // One that is damaged keeps none of the others from it, and is not tried again at each start.
+        assert_eq!(age(&store, users), 710);
+        let tree = store.inner.core.engine.get().expect("an engine").tree.clone();
+        let key = &keys_of(&store)[3];
+        let mut bytes = tree.get(key).expect("a read").expect("the row").to_vec();
+        *bytes.last_mut().expect("a byte") ^= 1;
+        tree.insert(key, bytes).expect("damage");
+        assert_eq!(store.renew_rows().expect("the others"), 709);
+        assert_eq!(older_rows(&store), 1);
+        assert!(tree.get(keys::RENEWED).expect("a read").is_some());
     }
 }

@@ -126,7 +126,8 @@ impl Store {
         part.bytes[table] += (key.len() + value.len()) as u64;
         if index != 0 {
             let ids = &self.inner.ids[table];
-            if let Some(position) = ids.indexes.iter().position(|id| *id == index) {
+            let position = ids.indexes.iter().position(|id| *id == index);
+            if let Some(position) = position.filter(|position| ids.is_filled(*position)) {
                 part.entries += 1;
                 part.found[table][position].add(&key, value);
             }
@@ -153,7 +154,8 @@ impl Store {
         let primary_key = keys::primary_key(table, &row);
         let mut is_sound = keys::row(ids, &primary_key) == key;
         let value = keys::index_value(&primary_key);
-        for (position, index) in table.indexes.iter().enumerate() {
+        let indexes = table.indexes.iter().enumerate();
+        for (position, index) in indexes.filter(|(position, _)| ids.is_filled(*position)) {
             for fields in keys::index_fields(table, index, &row) {
                 let entry = keys::index_entry(ids, position, &fields, &primary_key);
                 part.asked_for[table.id][position].add(&entry, &value);

@@ -151,7 +151,7 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
     }
     let mut best = facts.candidate(query, None, &key_parts, true, keys::prefix(ids.id, 0));
     for (position, index) in table.indexes.iter().enumerate() {
-        if !facts.implies_filter(index) {
+        if !ids.is_filled(position) || !facts.implies_filter(index) {
             continue;
         }
         let prefix = keys::prefix(ids.id, ids.indexes[position]);

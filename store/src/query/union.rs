@@ -47,8 +47,11 @@ pub(super) fn candidate(
             let is_bound = walk.bound.contains(&column);
             equal.iter().find(|(other, _)| is_bound && *other == column).map(|(_, value)| value.clone())
         };
+        // The other columns are bound by the policy, whatever the filter says of them.
+        let by_value: Vec<usize> =
+            walk.bound.iter().copied().filter(|column| known(*column).is_some()).collect();
         covered = covered
-            && facts.covers(table, &table.indexes[walk.index], &query.filter, &walk.bound)
+            && facts.covers(table, &table.indexes[walk.index], &query.filter, &by_value)
             && implied::surely(&reader.reads, reader.caller, table, command, &known)?;
         walks.push(walk);
     }
@@ -103,6 +106,9 @@ fn walk<'t>(
     let mut best: Option<Walk> = None;
     let plain = |index: &IndexInfo| index.kind == IndexKind::Btree && index.filter.is_none();
     for (position, index) in table.indexes.iter().enumerate().filter(|(_, index)| plain(index)) {
+        if !ids.is_filled(position) {
+            continue;
+        }
         let mut prefixes = vec![keys::prefix(ids.id, ids.indexes[position])];
         let mut bound = Vec::new();
         for part in &index.parts {

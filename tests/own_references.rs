@@ -252,6 +252,24 @@ fn rows_that_are_hidden_are_not_referred_to() {
     for (table, row) in rows(&public) {
         make(bert, table, row);
     }
+    // Nor does one's own row of the same key tell more, whether or not the reference is a declared one.
+    let hidden = character("Hidden too", false);
+    let own =
+        make(bert, "conversations", json!({"user_id": bert.id, "title": "x", "user_character_id": public}));
+    let asset = stage.plant("workspace_assets", &Stage::asset(bert, &bert.job, &bert.path));
+    let again = |character: &str, job: &str| {
+        let conversation = json!({"id": own, "user_id": bert.id, "title": "x", "character_id": character});
+        let mut row = Stage::asset(bert, job, &bert.path);
+        row["id"] = asset["id"].clone();
+        let answers = [("conversations", conversation), ("workspace_assets", row)]
+            .map(|(table, row)| stage.write(&bert.token, table, &row));
+        assert!(
+            answers.iter().all(|(status, body)| *status == 409 && body["code"] == "23503"),
+            "{answers:?}"
+        );
+        json!(answers).to_string().replace(character, "ID").replace(job, "ID")
+    };
+    assert_eq!(again(&hidden, &anna.job), again(&none, &none));
     // What became hidden since stays as it is, and the row about it can be changed.
     let at = format!("/rest/v1/characters?id=eq.{public}");
     assert_eq!(stage.server.call("PATCH", &at, &anna.token, Some(&json!({"is_public": false}))).0, 200);

@@ -142,8 +142,9 @@ fn names_hidden_row(
         false => reads.referring(target, reference.target_column, id)?.into_iter().next(),
     };
     match row {
-        // The foreign key is judged at the end: the row may come yet.
-        None => Ok(!reference.declared),
+        // Answered here like a hidden one, so that no later answer tells them apart. Only a row of the same table may come
+        // yet, in the same statement: of that the foreign key is judged at the end.
+        None => Ok(!reference.declared || reference.target != event.table.id),
         Some(row) => Ok(!guard::allows(&reads, &Caller::new(event.claims), target, Command::Select, &row)?),
     }
 }

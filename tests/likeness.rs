@@ -247,11 +247,14 @@ fn scenes_look_like_their_character() {
         let body = json!({"conversation_id": chat, "character_id": mira, "message": "Show me the sea",
             "memory_tier": "conversation", "content_tier": "sfw", "scene_generation": true,
             "scene_name": "the pier", "consistency_settings": settings});
+        let path = format!("/rest/v1/character_scenes?conversation_id=eq.{chat}&order=created_at.desc");
+        let scenes = || server.call("GET", &path, &token, None).1.as_array().expect("scenes").clone();
+        let before = scenes().len();
         let (status, answer) = invoke(&server, &token, "roleplay-chat", body);
         assert_eq!(status, 200, "{answer}");
-        let path = format!("/rest/v1/character_scenes?conversation_id=eq.{chat}&order=created_at.desc");
-        until("the scene is drawn", || one(&server, &token, &path)["image_url"].is_string());
-        let row = one(&server, &token, &path);
+        // The row may come after the answer: the newest until then is the scene before.
+        until("the scene is drawn", || scenes().len() > before && scenes()[0]["image_url"].is_string());
+        let row = scenes().swap_remove(0);
         let drawn = Drawn::of(&server, &token, row["job_id"].as_str().expect("a job"));
         (answer, row, drawn)
     };

@@ -3,7 +3,7 @@
 //! Put in one by one, pairs leave the engine twice as much as they are: every one is a message of its own, pages are
 //! split in halves, and a place whose messages are mostly out of date is used again but not given back. So here the log is
 //! written as the engine would have it at best: each page once, nearly full, one after the other. The format is that of
-//! sled 0.34 (`log_scan.rs` reads it); whoever builds opens the result with the engine and reads all of it.
+//! sled 0.34 (`log_scan.rs` reads it); the caller opens the result with the engine and reads all of it.
 
 use std::fs::{self, File};
 use std::io::Write;

@@ -79,7 +79,7 @@ fn swap(core: &Core, files: &mut Files) -> Result<Arc<Live>, StoreError> {
     drop(live);
     if !core.engine.close(READERS_PATIENCE) {
         files.engine = Some((core.engine.get()?, pages));
-        return Err(StoreError::ReadOnly("somebody reads for long; it is not compacted now".into()));
+        return Err(StoreError::ReadOnly("a read takes long; the store is not compacted now".into()));
     }
     crate::crash::point("compact_before_exchange");
     let (tree, new, old) = (tree_folder(&core.data), core.data.join(COMPACTING), core.data.join(REPLACED));

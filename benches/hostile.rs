@@ -104,6 +104,17 @@ fn keep_asking(
     }
 }
 
+/// Takes one large answer after another off the wire and drops it: what is measured is the server's work, and the other
+/// end of a heavy neighbour's connection is another machine.
+fn keep_reading(server: &Server, stop: &AtomicBool, token: &str) {
+    let request = format!(
+        "GET {LARGE} HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {token}\r\n\r\n"
+    );
+    while !stop.load(Ordering::Relaxed) {
+        let _ = std::io::copy(&mut open(server, request.as_bytes()), &mut std::io::sink());
+    }
+}
+
 fn open(server: &Server, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(server.url.trim_start_matches("http://")).expect("a connection");
     let _ = stream.write_all(bytes);
@@ -155,7 +166,7 @@ fn main() {
     let beside = std::thread::scope(|scope| {
         let (server, stop, greedy) = (&server, &stop, &greedy);
         for _ in 0..HEAVY {
-            scope.spawn(|| keep_asking(server, stop, "GET", LARGE, &greedy.token, None));
+            scope.spawn(|| keep_reading(server, stop, &greedy.token));
         }
         for (path, body) in [("playground-chat", &chat), ("queue-job", &drawing)] {
             let path = format!("/functions/v1/{path}");

@@ -14,6 +14,7 @@ mod idle_memory;
 pub mod keys;
 mod links;
 mod listen;
+mod long_work;
 mod machine;
 mod nearest;
 pub mod openai;
@@ -95,6 +96,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
     let mut config = config;
     config.listen = listener.local_addr().map_err(|error| error.to_string())?;
+    long_work::start_computing_threads();
     let store = open(&config)?;
     let keys = Keys::load_or_create(&config.data, &config)?;
     store.check_in_background();

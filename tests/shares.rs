@@ -374,3 +374,37 @@ fn a_data_folder_that_was_open_is_closed_and_every_answer_says_what_it_is() {
         }
     }
 }
+
+/// The niceness of the threads of a name, as the system has it.
+#[cfg(target_os = "linux")]
+fn niceness(server: &Server, name: &str) -> Vec<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("threads");
+    let lines =
+        threads.flatten().filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+    let fields = lines.filter_map(|line| {
+        let (head, rest) = line.rsplit_once(") ")?;
+        // Priority and niceness are fields 18 and 19 of `proc(5)`; two come before.
+        head.ends_with(name).then(|| rest.split(' ').nth(16)?.parse().ok())?
+    });
+    fields.collect()
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn what_computes_for_long_gives_way_to_answers() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("drawer@example.com");
+    let drawing = json!({"job_type": "sdxl_image_fast", "prompt": "a robot waving in a forest"});
+    assert_eq!(server.call("POST", "/functions/v1/queue-job", &token, Some(&drawing)).0, 200);
+    until("a thread draws", || niceness(&server, "(render") == [5]);
+    // The password of the account was computed on such a thread; it ends when it had no work for a while.
+    let password = json!({"email": "drawer@example.com", "password": "something else"});
+    until("long work has threads", || {
+        server.call("POST", "/auth/v1/token?grant_type=password", "", Some(&password));
+        niceness(&server, "(long work").contains(&5)
+    });
+    let computing: Vec<i32> = niceness(&server, "(compute 0");
+    assert_eq!(computing, [5]);
+    assert!(niceness(&server, "(tokio-rt-worker").contains(&0));
+}

@@ -15,6 +15,7 @@ use crate::error::LanguageError;
 use crate::fair_queue::FairQueue;
 use crate::generation::{Generation, Job};
 use crate::prefix_cache::PrefixCache;
+use crate::priority::give_way;
 use crate::tokenizer::Tokenizer;
 
 /// Prompt tokens read between two turns; others wait that long for their next token.
@@ -122,7 +123,10 @@ impl EngineThread {
         };
         let thread = std::thread::Builder::new()
             .name(format!("language {name}"))
-            .spawn(move || turns.run())
+            .spawn(move || {
+                give_way();
+                turns.run();
+            })
             .map_err(|source| LanguageError::Io { path: name.into(), source })?;
         let waiting_max = limits.waiting_max.max(1);
         Ok(EngineThread { inbox: Some(inbox), counters, waiting_max, thread: Some(thread) })

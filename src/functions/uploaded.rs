@@ -13,6 +13,7 @@ use store::shares::Held;
 
 use super::error::FunctionError;
 use super::http_call::Call;
+use crate::long_work;
 use crate::request_body::unknown;
 
 /// Longest option, in bytes.
@@ -111,7 +112,7 @@ pub(super) async fn reading_permit(call: &Call) -> Result<Held, FunctionError> {
 pub(super) async fn run_blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, FunctionError> + Send + 'static,
 ) -> Result<T, FunctionError> {
-    match tokio::task::spawn_blocking(work).await {
+    match long_work::spawn(work).await {
         Ok(result) => result,
         Err(_) => {
             Err(FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, "reading the file failed unexpectedly"))

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::gotrue::error::AuthError;
+use crate::long_work;
 
 /// Each takes some 19 MiB and a core.
 static RUNNING: Semaphore = Semaphore::const_new(2);
@@ -96,7 +97,7 @@ async fn compute<T: Send + 'static>(
 ) -> Result<T, AuthError> {
     let running = RUNNING.acquire().await.map_err(AuthError::internal)?;
     // The permit goes along: work whose caller has left still takes memory.
-    let task = tokio::task::spawn_blocking(move || {
+    let task = long_work::spawn(move || {
         let _running = running;
         work()
     });

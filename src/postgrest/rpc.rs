@@ -11,6 +11,7 @@ use super::body;
 use super::error::PostgrestError;
 use super::request::Request;
 use super::respond::Answer;
+use crate::long_work;
 
 /// Calls a function.
 pub async fn call(request: &Request, name: &str) -> Result<Response, PostgrestError> {
@@ -56,7 +57,7 @@ async fn answer(
 ) -> Result<Response, PostgrestError> {
     let result = if function.is_stable {
         let (store, claims) = (request.app.services.actors.store().clone(), request.claims.clone());
-        let task = tokio::task::spawn_blocking(move || rpc::read(function, &store, &claims, arguments));
+        let task = long_work::spawn(move || rpc::read(function, &store, &claims, arguments));
         let failed = |_| {
             PostgrestError::new(
                 StatusCode::INTERNAL_SERVER_ERROR,

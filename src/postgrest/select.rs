@@ -14,6 +14,7 @@ use super::error::PostgrestError;
 use super::plan;
 use super::request::{RANGE_UNIT, Request};
 use super::respond::{self, Answer};
+use crate::long_work;
 
 /// Reads rows.
 pub async fn select(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
@@ -102,7 +103,7 @@ async fn run(
     let (place, share, _waiting) =
         begun.ok_or_else(|| refused(StoreError::Shared { what: "reading for one caller" }))?;
     let (store, claims) = (store.clone(), request.claims.clone());
-    let task = tokio::task::spawn_blocking(move || {
+    let task = long_work::spawn(move || {
         let _place = place;
         let caller = Caller::new(&claims);
         let reader = Reader::new(store.reads(), &caller, limits).sharing(share);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use language::give_way;
 
 use super::RenderOptions;
 use super::draw_pictures::{Memory, draw_pictures};
@@ -57,7 +58,10 @@ fn start(options: RenderOptions, progress: Arc<Progress>) -> Result<Sender<Work>
     let (sender, receiver) = bounded(1);
     std::thread::Builder::new()
         .name("render".into())
-        .spawn(move || run(options, &progress, &receiver))
+        .spawn(move || {
+            give_way();
+            run(options, &progress, &receiver);
+        })
         .map_err(|error| format!("no thread to draw on: {error}"))?;
     Ok(sender)
 }

@@ -118,6 +118,9 @@ pub enum LanguageError {
         /// The beginning of the answer's body.
         body: String,
     },
+    /// Who asks may not spend more on models today.
+    #[error("{0}")]
+    NotPaid(String),
     /// An endpoint failed too often of late and is left alone for a while.
     #[error("{endpoint} is resting for {seconds} s after repeated failures")]
     CircuitOpen {

@@ -4,11 +4,12 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::table::{Check, Column, ForeignKey, Index, IndexKind, OnDelete, Table};
 
-/// The public tables as a JSON array, field by field as the schema document has them.
+/// The public tables as a JSON array, field by field as the schema document has them, and after them those that only
+/// this server has.
 pub fn public_schema() -> Json {
-    Json::Array(
-        crate::TABLES.iter().filter(|table| table.schema == "public").map(|table| describe(table)).collect(),
-    )
+    let public = || crate::TABLES.iter().filter(|table| table.schema == "public");
+    let (ours, documented): (Vec<_>, Vec<_>) = public().partition(|table| table.origin == ["ours"]);
+    Json::Array(documented.into_iter().chain(ours).map(describe).collect())
 }
 
 /// One table.

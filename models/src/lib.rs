@@ -117,4 +117,8 @@ pub static TABLES: &[&Table] = &[
     &character::card_files::CARD_FILES,
     &conversation::chat_files::CHAT_FILES,
     &user::api_tokens::API_TOKENS,
+    &catalog::installed::INSTALLED,
+    &catalog::preset_ratings::PRESET_RATINGS,
+    &telemetry::spending_limits::SPENDING_LIMITS,
+    &character::character_likes::CHARACTER_LIKES,
 ];

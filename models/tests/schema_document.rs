@@ -18,6 +18,9 @@ fn declarations_fit_together() {
 fn every_field_of_the_document_is_declared() {
     let declared = models::describe::public_schema();
     let declared = declared.as_array().expect("an array");
+    // Tables that the document does not have say so.
+    let declared: Vec<&Json> =
+        declared.iter().filter(|table| table["origin"] != serde_json::json!(["ours"])).collect();
     let expected = document();
     assert_eq!(declared.len(), expected.len());
     for (declared, expected) in declared.iter().zip(&expected) {

@@ -26,6 +26,9 @@ pub static QUEUE_ENTRIES: Table = Table {
             .doc("a remote worker that has not answered by then has lost the job"),
         int4("credits").default("0").doc("reserved from the account's balance until the job ends"),
         timestamptz("created_at").default("now()"),
+        numeric("cost_usd")
+            .nullable()
+            .doc("what the model takes for the job; counted as spent while it runs"),
     ],
     unique: &[&["user_id", "idempotency_key"]],
     checks: &[check("entries_state_check", "state", "state IN ('waiting', 'running', 'ended')")],

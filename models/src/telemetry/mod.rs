@@ -10,5 +10,6 @@ pub mod model_performance_logs;
 pub mod model_test_results;
 pub mod prompt_ab_tests;
 pub mod prompt_scores;
+pub mod spending_limits;
 pub mod usage_logs;
 pub mod user_activity_log;

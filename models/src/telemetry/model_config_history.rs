@@ -18,7 +18,9 @@ pub static MODEL_CONFIG_HISTORY: Table = Table {
         timestamptz("created_at").nullable().default("now()"),
         text("notes").nullable(),
     ],
-    checks: &[check("model_config_history_model_type_check", "model_type", "model_type IN ('SDXL', 'WAN')")],
+    // Chat models and providers have a history as well.
+    checks: &[check("model_config_history_model_type_check", "model_type", "model_type IN ('SDXL', 'WAN')")
+        .dropped()],
     foreign_keys: &[references("created_by", "profiles", OnDelete::NoAction)
         .named("model_config_history_created_by_fkey")],
     indexes: &[index("idx_model_config_history_created_by", &["created_by"])],

@@ -56,7 +56,8 @@ pub(crate) fn record(transaction: &Transaction, event: &Event, new: Option<&Row>
 /// keeps: what is counted says more.
 fn only_touched(table: &TableInfo, old: &Row, new: &Row) -> bool {
     let differ = |column: &usize| old[*column] != new[*column];
-    let is_count = |column: usize| table.table.columns[column].name == "interaction_count";
+    let counts = ["interaction_count", "likes_count", "usage_count"];
+    let is_count = |column: usize| counts.contains(&table.table.columns[column].name);
     (0..old.len()).filter(differ).all(|column| Some(column) == table.updated_at || is_count(column))
 }
 

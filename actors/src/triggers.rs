@@ -49,7 +49,14 @@ impl Triggers for RowTriggers {
                 character::character_scenes::after_write(transaction, event, new)?
             }
             ("public", "messages") => conversation::messages::after_write(transaction, event, new)?,
-            ("public", "jobs") => job_scheduler::jobs::after_write(transaction, event, new)?,
+            ("public", "jobs") => {
+                job_scheduler::jobs::after_write(transaction, event, new)?;
+                catalog::preset_use::rate(transaction, event, new)?;
+            }
+            ("public", "api_models" | "api_providers") => {
+                catalog::model_history::after_write(transaction, event, new)?
+            }
+            ("public", "character_likes") => character::likes::after_write(transaction, event, new)?,
             ("queue", "entries") => job_scheduler::jobs::after_entry_write(transaction, event, new)?,
             _ => {}
         }

@@ -14,6 +14,11 @@ pub(crate) fn before_write(
     new: &mut Row,
 ) -> Result<(), StoreError> {
     let table = event.table;
+    if !event.claims.is_service() {
+        // How many like it is for `character_likes` to say.
+        let likes = table.at("likes_count");
+        new[likes] = event.old.map_or(Value::Int(0), |old| old[likes].clone());
+    }
     if new[table.at("content_rating")].as_str() != Some("nsfw") {
         return Ok(());
     }

@@ -6,4 +6,5 @@ pub(crate) mod character_scenes;
 pub(crate) mod characters;
 pub mod consistency;
 pub mod import_character;
+pub(crate) mod likes;
 pub mod mend_scenes;

@@ -229,6 +229,7 @@ fn usage(outcome: &ChatOutcome, took: Duration) -> Json {
 fn code(error: &LanguageError) -> &'static str {
     match error {
         LanguageError::QueueFull { .. } => "BUSY",
+        LanguageError::NotPaid(_) => "SPENDING_LIMIT",
         LanguageError::CircuitOpen { .. } => "PROVIDER_RESTING",
         LanguageError::Remote { .. } | LanguageError::RemoteStatus { .. } => "PROVIDER_FAILED",
         _ => "MODEL_FAILED",

@@ -6,6 +6,7 @@ use store::{Caller, Event, StoreError, Transaction};
 
 use super::performance;
 use crate::adjust::balance;
+use crate::telemetry::job_usage;
 
 /// Whether a status is final.
 pub fn is_final(status: Option<&str>) -> bool {
@@ -118,6 +119,7 @@ pub(crate) fn after_write(
     } else if credits > 0 {
         balance(transaction, &service, &new[table.at("user_id")], credits)?;
     }
+    job_usage::count(transaction, &service, table, new, &entry)?;
     if new[status].as_str() != Some("cancelled") {
         performance::count(transaction, &service, table, new, completed)?;
     }

@@ -1,15 +1,19 @@
 //! Taking a job in.
 
 use models::{Aggregate, Row, Value};
+use rust_decimal::Decimal;
 use serde_json::json;
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
+use uuid::Uuid;
 
 use super::job_payload::StoredPayload;
 use super::job_rows::{by_id, entries, jobs};
 use crate::adjust::balance;
 use crate::aggregate::Decision;
+use crate::catalog::preset_use;
 use crate::refusal::Refusal;
+use crate::telemetry::spending::{self, DayLimits};
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug)]
@@ -41,6 +45,10 @@ pub struct QueueJob {
     pub idempotency_key: Option<String>,
     /// Credits to reserve.
     pub credits: i64,
+    /// What the model takes for it in dollars, where the catalogue says so.
+    pub cost_usd: Option<Decimal>,
+    /// The enhancement preset that was chosen for it.
+    pub preset: Option<Uuid>,
     /// How much may wait.
     pub limits: QueueLimits,
 }
@@ -78,6 +86,7 @@ impl Decision for QueueJob {
             }
         }
         self.check_room(transaction, &service, &user)?;
+        self.check_spending(transaction, &user)?;
         if self.credits > 0 {
             let left = balance(transaction, &service, &user, -self.credits)?;
             if left < 0 {
@@ -100,12 +109,29 @@ impl Decision for QueueJob {
         set("idempotency_key", self.idempotency_key.map_or(Value::Null, Value::Text));
         set("payload", Value::json(&json!(self.payload)));
         set("credits", Value::Int(self.credits));
+        set("cost_usd", self.cost_usd.map_or(Value::Null, Value::Numeric));
         transaction.insert(&service, entries, entry)?;
+        if let Some(preset) = self.preset {
+            preset_use::count(transaction, &service, preset)?;
+        }
         Ok(QueuedJob { job, existed: false })
     }
 }
 
 impl QueueJob {
+    /// What the account may spend today covers this job as well, and all that wait.
+    fn check_spending(&self, transaction: &Transaction, user: &Value) -> Result<(), Refusal> {
+        let Some(user) = user.as_uuid() else { return Ok(()) };
+        let limits = spending::limits_of(&transaction.reads(), user)?;
+        if limits == DayLimits::default() {
+            return Ok(());
+        }
+        let spent = spending::spent_today(transaction.reads(), user)?;
+        let usd = Some(self.cost_usd.unwrap_or_default());
+        spending::check(limits, spent, usd, Some(self.credits.into()))
+            .map_err(|over| Refusal::raised("PT402", over.to_string()))
+    }
+
     fn check_room(&self, transaction: &Transaction, service: &Caller, user: &Value) -> Result<(), Refusal> {
         let entries = entries();
         let waiting = Query::all(entries.id).equal("state", Value::text("waiting"));

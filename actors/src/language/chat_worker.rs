@@ -70,6 +70,7 @@ impl Engines {
             catalogued: None,
             context_tokens: 8192,
             fell_back: false,
+            says: super::Says::default(),
             local: None,
             others: std::sync::Arc::default(),
         }))

@@ -5,11 +5,14 @@ use std::time::Instant;
 
 use language::{ChatEvent, ChatRequest, ChatStream, LanguageError};
 use models::Claims;
+use rust_decimal::Decimal;
 use uuid::Uuid;
 
 use super::{Chosen, Engines};
 use crate::Actors;
+use crate::catalog::local_provider::LOCAL;
 use crate::telemetry::log_usage::{Called, LogUsage};
+use crate::telemetry::spending;
 
 /// Who calls a model, and what for.
 #[derive(Clone, Debug)]
@@ -36,6 +39,13 @@ impl Engines {
         request: ChatRequest,
         call: CallOf,
     ) -> Result<ChatStream, LanguageError> {
+        if let Some(user) = call.user_id.filter(|_| !chosen.says.prices.is_free()) {
+            self.check_spending(user).await?;
+        }
+        let mut request = request;
+        if let Some(most) = chosen.says.output_tokens_max {
+            request.max_tokens = request.max_tokens.min(most);
+        }
         let engine = chosen.engine.clone();
         let started = Instant::now();
         let place = self.prepare(call.user_id).await?;
@@ -59,14 +69,14 @@ impl Engines {
                     }
                     ChatEvent::Finished(outcome) => {
                         let tokens = |count: usize| i64::try_from(count).ok();
-                        if let Some(local) = outcome.engine.strip_prefix("local:") {
-                            // It stood in for a server that did not answer.
-                            usage.called = Called::Own { provider: "local".into() };
-                            usage.model = local.to_string();
-                        } else if let Some(other) = others.iter().find(|it| it.full_name == outcome.engine) {
+                        // Another one may have stood in for a server that did not answer.
+                        if let Some(other) = others.iter().find(|it| it.full_name == outcome.engine) {
                             let (model_id, provider_id) = other.catalogued;
                             usage.called = Called::Catalogued { provider_id, model_id };
                             usage.model = other.key.clone();
+                        } else if let Some(local) = outcome.engine.strip_prefix("local:") {
+                            usage.called = Called::Own { provider: LOCAL.into() };
+                            usage.model = local.to_string();
                         }
                         usage.engine = Some(outcome.engine.clone());
                         usage.tokens_input = tokens(outcome.usage.prompt_tokens);
@@ -82,6 +92,31 @@ impl Engines {
             }
         });
         Ok(stream)
+    }
+}
+
+impl Engines {
+    /// Refuses a call that costs something when the account has nothing left to spend today.
+    async fn check_spending(&self, user: Uuid) -> Result<(), LanguageError> {
+        let store = self.store.clone();
+        let checked = tokio::task::spawn_blocking(move || {
+            let limits = spending::limits_of(&store.reads(), user)?;
+            if limits.usd.is_none() {
+                return Ok(Ok(()));
+            }
+            let spent = spending::spent_today(store.reads(), user)?;
+            // What a reply costs is known when it has been made.
+            Ok::<_, store::StoreError>(spending::check(limits, spent, None, Some(Decimal::ZERO)))
+        });
+        match checked.await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(over))) => Err(LanguageError::NotPaid(over.to_string())),
+            // A limit that cannot be read is kept.
+            Ok(Err(error)) => {
+                Err(LanguageError::NotPaid(format!("the spending limits cannot be read: {error}")))
+            }
+            Err(error) => Err(LanguageError::Panicked(error.to_string())),
+        }
     }
 }
 

@@ -7,10 +7,12 @@ use tokio::runtime::Handle;
 
 use super::local_models::LocalModels;
 
-/// Asks servers elsewhere, and the default local model once all of them have failed.
+/// Asks servers elsewhere, and the first local model once all of them have failed.
 pub(super) struct WithLocal {
     pub remote: Arc<RemoteEngine>,
     pub local: Arc<LocalModels>,
+    /// Which of them, where the catalogue puts another one before the default one.
+    pub name: Option<String>,
     pub runtime: Handle,
 }
 
@@ -23,12 +25,14 @@ impl ChatEngine for WithLocal {
         let first = self.remote.submit(request.clone())?;
         let (events, stream) = ChatStream::pair(first.queue_place());
         let (local, name) = (self.local.clone(), self.remote.name().to_string());
+        let first = (first, self.name.clone());
         self.runtime.spawn(async move {
+            let (first, instead) = first;
             let Some(failure) = forward(first, &events, None).await else { return };
             let stood_in = if request.cancel.is_cancelled() || !is_outage(&failure) {
                 None
             } else {
-                stand_in(&local, request).await
+                stand_in(&local, instead.as_deref(), request).await
             };
             match stood_in {
                 Some((engine, second)) => {
@@ -81,8 +85,12 @@ fn is_outage(error: &LanguageError) -> bool {
     }
 }
 
-async fn stand_in(local: &Arc<LocalModels>, request: ChatRequest) -> Option<(String, ChatStream)> {
-    let engine = match local.engine(None).await {
+async fn stand_in(
+    local: &Arc<LocalModels>,
+    name: Option<&str>,
+    request: ChatRequest,
+) -> Option<(String, ChatStream)> {
+    let engine = match local.engine(name).await {
         Ok(engine) => engine,
         Err(reason) => {
             tracing::warn!(%reason, "no local model can stand in");

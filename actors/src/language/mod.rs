@@ -3,6 +3,7 @@
 //! A local engine owns its device and a thread of its own ([`language::LocalEngine`]); a remote one owns its
 //! connections. This folder decides which of them answers a request, and loads nothing before it is asked for.
 
+mod catalogue;
 mod chat_worker;
 mod choose;
 mod count_usage;
@@ -27,6 +28,7 @@ use uuid::Uuid;
 
 use crate::Actors;
 
+pub use catalogue::Says;
 pub use chat_worker::{health_entry, watch_chat_worker};
 pub use choose::Wanted;
 pub use count_usage::CallOf;
@@ -87,14 +89,16 @@ pub struct Chosen {
     pub model: String,
     /// What people call the model.
     pub display_name: String,
-    /// The catalogue's rows, for models elsewhere: model and provider.
+    /// The catalogue's rows, where it lists the model: model and provider.
     pub catalogued: Option<(Uuid, Uuid)>,
     /// Tokens of prompt and reply together.
     pub context_tokens: usize,
     /// Whether another model answers than the one that was asked for.
     pub fell_back: bool,
+    /// What its row says of how it is asked.
+    pub says: Says,
     local: Option<Arc<LocalEngine>>,
-    /// Models elsewhere that may answer in its place.
+    /// Models of the catalogue that may answer in its place.
     others: Arc<[StandIn]>,
 }
 

@@ -20,6 +20,9 @@ pub enum NoEngine {
         /// Where it could lie.
         models_dir: String,
     },
+    /// Every one that there is was made inactive.
+    #[error("every chat model is switched off: set is_active of one in api_models, or of the provider local")]
+    SwitchedOff,
     /// There is one, but it cannot be used.
     #[error("the chat model cannot be used: {reason}")]
     Broken {
@@ -80,7 +83,7 @@ impl NoEngine {
     pub fn code(&self) -> &'static str {
         match self {
             NoEngine::Fetching { .. } => "MODEL_LOADING",
-            NoEngine::Absent { .. } | NoEngine::Broken { .. } => "NO_CHAT_MODEL",
+            NoEngine::Absent { .. } | NoEngine::Broken { .. } | NoEngine::SwitchedOff => "NO_CHAT_MODEL",
             NoEngine::Busy { .. } => "MODELS_BUSY",
             NoEngine::NoSecret { .. } => "NO_PROVIDER_KEY",
             NoEngine::Unknown { .. } => "MODEL_NOT_FOUND",

@@ -30,6 +30,7 @@ mod picture;
 mod prepare;
 mod progress;
 mod progress_reporter;
+mod prompt_weights;
 mod video;
 mod work;
 

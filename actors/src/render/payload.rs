@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use diffusion::prompt::PromptSyntax;
 use diffusion::{DiffusionModel, GenerateSpec, read_init_image, read_mask};
 use models::value_words::is_none_of;
+use serde_json::Value as Json;
 
 use super::lora_choice::{WantedLora, lora_files};
+use super::prompt_weights::weighted;
 use crate::job_scheduler::{JobConfig, JobPayload, Pipeline};
 
 /// What `resolution` is given in: the native side of the models that clients know, in pixels.
@@ -92,6 +94,9 @@ impl RenderRequest {
             Some(syntax) => syntax,
             None => prompt_syntax(None, payload.compel_enabled)?,
         };
+        if let Some(Json::Object(weights)) = &payload.compel_weights {
+            spec.prompt = weighted(&spec.prompt, weights, spec.prompt_syntax);
+        }
         match config.num_inference_steps {
             Some(steps) => spec.steps = steps as usize,
             // A video of high quality has more frames instead.

@@ -35,11 +35,16 @@ const COLUMNS: [&str; 10] = [
 ];
 
 /// Recomputes one bucket: a provider's calls with a model (or none) in an hour, or on the whole day.
-pub(crate) fn upsert_usage_aggregate(
+pub(super) fn upsert_usage_aggregate(
     transaction: &Transaction<'_>,
     arguments: &[Value],
 ) -> Result<Json, Refusal> {
     service_only(transaction.claims, "upsert_usage_aggregate")?;
+    sum_up(transaction, arguments)
+}
+
+/// The same for the server itself, whichever account's request made it necessary.
+pub(crate) fn sum_up(transaction: &Transaction<'_>, arguments: &[Value]) -> Result<Json, Refusal> {
     let (provider, model) = (&arguments[0], &arguments[1]);
     let Value::Date(day) = arguments[2] else { return Err(null_argument("p_date")) };
     if provider.is_null() {

@@ -1,17 +1,16 @@
-//! A call of a model is counted, and so are the hour and the day in which it happened.
+//! A call of a chat model is counted with its cost, and so is the hour in which it happened.
 
-use chrono::{Timelike, Utc};
 use models::{Aggregate, Value, schema};
+use rust_decimal::Decimal;
 use serde_json::json;
-use store::{Caller, StoreError, Transaction};
+use store::{Caller, Transaction};
 use uuid::Uuid;
 
+use super::pricing::{Prices, Used};
+use super::usage_row::{self, UsageRow};
 use crate::aggregate::Decision;
+use crate::catalog::local_provider::provider_row;
 use crate::refusal::Refusal;
-use crate::rpc;
-
-/// Longest error kept, in characters.
-const ERROR_CHARS_MAX: usize = 1000;
 
 /// Whose model it was.
 #[derive(Clone, Debug)]
@@ -66,55 +65,54 @@ impl Decision for LogUsage {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<(), Refusal> {
-        let logs = schema().known("api_usage_logs");
-        let small = |number: i64| Value::Int(number.clamp(0, i64::from(i32::MAX)));
-        let maybe = |number: Option<i64>| number.map_or(Value::Null, small);
-        let total = self.tokens_input.unwrap_or(0) + self.tokens_output.unwrap_or(0);
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
-        let (provider, model) = match &self.called {
+        let models = schema().known("api_models");
+        let (provider, row) = match &self.called {
             Called::Catalogued { provider_id, model_id } => {
-                (Value::Uuid(*provider_id), Value::Uuid(*model_id))
+                (Value::Uuid(*provider_id), transaction.reads().get(models, &[Value::Uuid(*model_id)])?)
             }
-            Called::Own { provider } => (own_provider(transaction, &service, provider)?, Value::Null),
+            Called::Own { provider } => {
+                let providers = schema().known("api_providers");
+                let provider = provider_row(transaction, &service, provider)?;
+                let provider = provider[providers.at("id")].clone();
+                let mut wanted = models.default_row();
+                wanted[models.at("provider_id")] = provider.clone();
+                wanted[models.at("model_key")] = Value::text(&*self.model);
+                let key = ["provider_id", "model_key", "version"].map(|column| models.at(column));
+                let row = transaction.conflicting(models, &key, &wanted)?;
+                (provider, row)
+            }
         };
-        let mut row = logs.default_row();
-        let mut set = |column: &str, value: Value| row[logs.at(column)] = value;
-        set("provider_id", provider.clone());
-        set("model_id", model.clone());
-        set("user_id", self.user_id.map_or(Value::Null, Value::Uuid));
-        set("request_type", Value::text(self.request_type));
-        set("endpoint_path", Value::Text(self.purpose));
-        set("provider_metadata", Value::json(&json!({"model": self.model, "engine": self.engine})));
-        set("tokens_input", maybe(self.tokens_input));
-        set("tokens_output", maybe(self.tokens_output));
-        set("tokens_cached", maybe(self.tokens_cached));
-        set("tokens_total", small(total));
-        set("response_time_ms", small(self.response_time_ms));
-        set("response_status", Value::Int(if self.error.is_some() { 502 } else { 200 }));
-        let error = self.error.map(|error| error.chars().take(ERROR_CHARS_MAX).collect());
-        set("error_message", error.map_or(Value::Null, Value::Text));
-        transaction.insert(&service, logs, row)?;
-        let now = Utc::now();
-        let day = (now.timestamp() / 86_400) as i32;
-        let hour = Value::Int(i64::from(now.hour()));
-        rpc::usage::upsert_usage_aggregate(transaction, &[provider, model, Value::Date(day), hour])?;
+        // A call that failed costs nothing, as far as is known here.
+        let used = Used {
+            results: 1,
+            tokens_input: self.tokens_input.unwrap_or(0),
+            tokens_output: self.tokens_output.unwrap_or(0),
+            tokens_cached: self.tokens_cached.unwrap_or(0),
+        };
+        let cost = row.as_ref().and_then(|row| Prices::of_row(row).cost(used));
+        let cost_usd = if self.error.is_some() { cost.map(|_| Decimal::ZERO) } else { cost };
+        usage_row::write(
+            transaction,
+            &service,
+            UsageRow {
+                provider,
+                model: row.map_or(Value::Null, |row| row[models.at("id")].clone()),
+                user_id: self.user_id,
+                request_type: self.request_type,
+                purpose: self.purpose,
+                about: json!({"model": self.model, "engine": self.engine}),
+                tokens_input: self.tokens_input,
+                tokens_output: self.tokens_output,
+                tokens_cached: self.tokens_cached,
+                response_time_ms: self.response_time_ms,
+                status: if self.error.is_some() { 502 } else { 200 },
+                error: self.error,
+                cost_usd,
+                cost_credits: None,
+            },
+        )?;
         Ok(())
     }
-}
-
-/// The provider's row by its name; a new one, which is not active, for the first call.
-fn own_provider(transaction: &Transaction, service: &Caller, name: &str) -> Result<Value, StoreError> {
-    let providers = schema().known("api_providers");
-    let mut row = providers.default_row();
-    row[providers.at("name")] = Value::text(name);
-    let known = transaction.conflicting(providers, &[providers.at("name")], &row)?;
-    if let Some(known) = known {
-        return Ok(known[providers.at("id")].clone());
-    }
-    let shown = if name == "local" { "This server" } else { name };
-    row[providers.at("display_name")] = Value::text(shown);
-    row[providers.at("is_active")] = Value::Bool(false);
-    let row = transaction.insert(service, providers, row)?;
-    Ok(row[providers.at("id")].clone())
 }

@@ -1,5 +1,10 @@
-//! What happened: usage and its totals.
+//! What happened: usage and its totals, what it cost and what an account may spend.
 
+pub mod job_usage;
 pub mod log_usage;
+pub mod pricing;
 pub mod prune_audit;
 pub mod score_prompt;
+pub mod set_spending_limit;
+pub mod spending;
+mod usage_row;

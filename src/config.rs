@@ -243,6 +243,17 @@ impl Config {
         }
     }
 
+    /// What of the settings bears on the rows of models that are installed.
+    pub fn installed(&self) -> services::installed::Installed {
+        services::installed::Installed {
+            models_dir: self.models_dir.clone(),
+            image_model: self.image_model.clone(),
+            pictures: self.local_worker,
+            videos: self.local_worker && self.local_videos,
+            chat_priority: self.local_chat_priority,
+        }
+    }
+
     /// Where the engines that make words come from.
     pub fn language(&self) -> actors::language::LanguageConfig {
         actors::language::LanguageConfig {

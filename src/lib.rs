@@ -109,6 +109,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     unless_full(sown, "the catalogue cannot be sown")?;
     mend_scenes(&actors).await?;
     let engines = Engines::start(actors.clone(), config.language());
+    let installed = config.installed();
+    let listed = installed.sync(&actors, &engines).await;
+    unless_full(listed, "the catalogue cannot list the models that are installed")?;
     let chat = Chat::start(actors.clone(), engines.clone()).await.map_err(|error| error.to_string())?;
     // Before anybody draws: what an earlier process was drawing waits again.
     let recovered = actors.ask(&models::Claims::service(), RecoverJobs { local: true }).await;
@@ -124,6 +127,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let retention = Retention { days: limit(config.audit_days), bytes: limit(config.audit_bytes) };
     let pruning = tokio::spawn(run_prune_loop(actors.clone(), retention));
     let mut tasks = vec![sweeps, expiry, pruning, recovery, tokio::spawn(idle_memory::return_for_ever())];
+    tasks.push(tokio::spawn(installed.watch(actors.clone(), engines.clone())));
     tasks.push(tokio::spawn(ended_accounts::stop_replies(actors.clone(), chat.clone())));
     if config.worker_probe_s > 0 {
         let every = std::time::Duration::from_secs(config.worker_probe_s);

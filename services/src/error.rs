@@ -289,6 +289,9 @@ impl From<LanguageError> for ServiceError {
                 ServiceError::new(Kind::TooLarge, message).with("code", "MESSAGE_TOO_LONG")
             }
             LanguageError::InvalidRequest { field, reason } => ServiceError::field(field, reason),
+            LanguageError::NotPaid(_) => {
+                ServiceError::new(Kind::PaymentRequired, message).with("code", "SPENDING_LIMIT")
+            }
             LanguageError::CircuitOpen { .. } => ServiceError::unavailable("PROVIDER_RESTING", message),
             LanguageError::Remote { .. } | LanguageError::RemoteStatus { .. } => {
                 ServiceError::new(Kind::Upstream, message).with("code", "PROVIDER_FAILED")

@@ -12,12 +12,14 @@ pub mod conversations;
 pub mod error;
 pub mod files;
 pub mod ids;
+pub mod installed;
 pub mod jobs;
 pub mod pictures;
 pub mod prompts;
 pub mod replicate;
 pub mod rows;
 pub mod seed;
+pub mod spending;
 pub mod topics;
 
 use std::path::PathBuf;

@@ -76,6 +76,8 @@ static FUNCTIONS: &[Function] = &[
     function!("delete-workspace-item", User, jobs::delete_workspace_item::run),
     function!("export-character", User, characters::export_character::run),
     function!("export-chat", User, chat::export_chat::run),
+    function!("get-spending", User, operators::spending::get),
+    function!("set-spending-limit", Admin, operators::spending::set),
     function!("generate-admin-image", Admin, jobs::generate_admin_image::run),
     function!("generate-avatars", Admin, jobs::generate_admin_image::avatars),
     function!("get-negative-prompt", User, prompts::get_negative_prompt::run),

@@ -47,7 +47,7 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
 async fn answer(
     app: &App,
     requester: &Requester,
-    options: ChatOptions,
+    mut options: ChatOptions,
     body: Body,
     notes: &mut Notes,
 ) -> Result<Response, OpenAiError> {
@@ -70,6 +70,8 @@ async fn answer(
     }
     options.check(tier)?;
     let chosen = choose(app, name.filter(|_| setting.is_none())).await?;
+    options.sampling = body.sampling(chosen.says.over(options.sampling));
+    options.max_tokens = body.max_tokens(chosen.says.max_tokens);
     let shown = name.map_or_else(|| chosen.model.clone(), str::to_string);
     let cancel = CancellationToken::new();
     let ends_it = cancel.clone().drop_guard();

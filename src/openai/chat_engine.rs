@@ -39,10 +39,13 @@ pub(super) async fn submit(
 
 /// The names of models that chat: the local ones, and those that the catalogue lists. Blocks.
 pub(super) fn names(app: &App) -> Result<Vec<String>, store::StoreError> {
+    let store = app.services.actors.store();
+    let off = services::installed::switched_off(store, &["chat"])?;
     let mut names: Vec<String> =
         app.services.chat.engines().local_models().into_iter().map(|model| model.name).collect();
+    names.retain(|name| !off.contains(name));
     let query = actors::rows::all("api_models").equal("is_active", Value::Bool(true)).limit(500);
-    for model in actors::rows::select(app.services.actors.store(), &query)? {
+    for model in actors::rows::select(store, &query)? {
         let chats = matches!(model["modality"].as_str(), Some("chat" | "roleplay" | "prompt"));
         let key = model["model_key"].as_str().filter(|_| chats);
         if let Some(key) = key
@@ -80,6 +83,7 @@ impl From<LanguageError> for OpenAiError {
             }
             LanguageError::InvalidRequest { field, reason } => OpenAiError::param(field, reason),
             LanguageError::Schema(_) => OpenAiError::param("response_format", message),
+            LanguageError::NotPaid(_) => OpenAiError::new(402, "insufficient_quota", message),
             LanguageError::CircuitOpen { .. } => {
                 OpenAiError::new(503, "provider_resting", message).retry_after(30)
             }

@@ -124,7 +124,21 @@ impl Body {
             let [least, most] = [TEMPERATURES.start(), TEMPERATURES.end()];
             return Err(OpenAiError::param("temperature", format!("{heat} is not within {least} to {most}")));
         }
-        let mut sampling = Sampling::default();
+        Ok(ChatOptions {
+            messages: self.said()?,
+            sampling: self.sampling(Sampling::default()),
+            stop: self.stops()?,
+            max_tokens: self.max_tokens(None),
+            json_schema: self.schema()?,
+            seed: self.seed,
+            stream: self.stream == Some(true),
+            include_usage: self.stream_options.unwrap_or_default().include_usage,
+            choices: choices as usize,
+        })
+    }
+
+    /// How freely to choose: what the request says over what the model has on its own.
+    pub fn sampling(&self, mut sampling: Sampling) -> Sampling {
         for (to, from) in [
             (&mut sampling.temperature, self.temperature),
             (&mut sampling.top_p, self.top_p),
@@ -135,18 +149,14 @@ impl Body {
         ] {
             *to = from.unwrap_or(*to);
         }
-        sampling.top_k = self.top_k.unwrap_or(0);
-        Ok(ChatOptions {
-            messages: self.said()?,
-            sampling,
-            stop: self.stops()?,
-            max_tokens: limit.unwrap_or(TOKENS).min(TOKENS_MAX),
-            json_schema: self.schema()?,
-            seed: self.seed,
-            stream: self.stream == Some(true),
-            include_usage: self.stream_options.unwrap_or_default().include_usage,
-            choices: choices as usize,
-        })
+        sampling.top_k = self.top_k.unwrap_or(sampling.top_k);
+        sampling
+    }
+
+    /// The longest reply, where neither the request nor the model says.
+    pub fn max_tokens(&self, of_model: Option<usize>) -> usize {
+        let limit = self.max_completion_tokens.or(self.max_tokens);
+        limit.or(of_model).unwrap_or(TOKENS).min(TOKENS_MAX)
     }
 
     fn said(&self) -> Result<Vec<ChatMessage>, OpenAiError> {

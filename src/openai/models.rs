@@ -48,7 +48,9 @@ pub(super) async fn read(
 async fn all(app: &App, requester: &Requester) -> Result<Vec<Document>, OpenAiError> {
     let (app, user) = (app.clone(), requester.user);
     let read = tokio::task::spawn_blocking(move || {
-        let pictures = list_models(&app.config.models_dir);
+        let off = services::installed::switched_off(app.services.actors.store(), &["image"])?;
+        let mut pictures = list_models(&app.config.models_dir);
+        pictures.retain(|model| !off.contains(&model.name));
         Ok::<_, StoreError>((pictures, chat_engine::names(&app)?, characters(&app, user)?))
     });
     let (pictures, chats, characters) =

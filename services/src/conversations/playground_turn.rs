@@ -130,6 +130,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
             _ => error.into(),
         })?;
     let limit = if request.long_response { 4096 } else { 2048 };
+    let max_tokens = request.max_tokens.or(chosen.says.max_tokens).unwrap_or(limit).clamp(1, limit);
     let turn = Turn {
         claims: context.claims.clone(),
         user_id,
@@ -139,8 +140,8 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
         replaces: None,
         message_type: "text".into(),
         tier,
-        sampling: sampling(tier),
-        max_tokens: request.max_tokens.unwrap_or(limit).clamp(1, limit),
+        sampling: chosen.says.over(sampling(tier)),
+        max_tokens,
         seed: request.seed,
         history_max: HISTORY_MAX,
         memory_tier: memory_tier(&conversation),

@@ -78,8 +78,10 @@ pub(crate) async fn steer(
                 request.reference_image_url = Some(object);
                 steering.over_character = true;
                 if request.denoise_strength.is_none() && request.reference_strength.is_none() {
-                    request.denoise_strength =
-                        denoise_strength.or(request.character_denoise).or(Some(DENOISE));
+                    request.denoise_strength = denoise_strength
+                        .or(request.character_denoise)
+                        .or(request.model_denoise)
+                        .or(Some(DENOISE));
                 }
             }
             Err(reason) => steering.warnings.push(not_used(&reason)),

@@ -1,50 +1,76 @@
 //! Prompt enhancement inside queue-job.
 
-use serde_json::{Map, Value as Json, json};
+use std::time::Instant;
+
+use serde_json::{Value as Json, json};
 
 use crate::context::Context;
 use crate::jobs::job_request::JobRequest;
-use crate::prompts::enhance_prompt::{Enhanced, FAILED, enhance};
+use crate::prompts::enhance_prompt::{Enhanced, EnhancedPrompt, FAILED, enhance};
 use crate::prompts::enhance_request::EnhanceRequest;
 
-/// The enhanced prompt of a job from text and the name of the template that made it. A job whose caller did not ask
-/// for enhancement keeps its prompt; so does one whose enhancement fails, with the reason in the name.
-pub(crate) async fn for_job(
-    context: &Context,
-    prompt: &str,
-    job_type: &str,
-    metadata: &Map<String, Json>,
-) -> (Option<String>, Option<String>) {
-    let flag = |name: &str| metadata.get(name).and_then(Json::as_bool) == Some(true);
-    let model = metadata.get("enhancement_model").and_then(Json::as_str);
-    if !flag("user_requested_enhancement") || flag("skip_enhancement") || model == Some("none") {
-        return (None, None);
+/// What became of the prompt of a job.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// The enhanced prompt.
+    pub prompt: Option<String>,
+    /// The name of the template that made it, or of the way that was taken.
+    pub template_name: Option<String>,
+    /// Which way was taken.
+    pub strategy: Option<String>,
+    /// How long a model took for it, in milliseconds.
+    pub ms: Option<i64>,
+}
+
+impl Made {
+    /// What the request brings along.
+    pub(crate) fn given(prompt: &str) -> Made {
+        Made { prompt: Some(prompt.into()), ..Made::default() }
     }
-    let member =
-        |name: &str| metadata.get(name).and_then(Json::as_str).unwrap_or_default().trim().to_string();
-    let request = EnhanceRequest {
+
+    /// A way without a template.
+    pub(crate) fn named(prompt: Option<String>, way: &str) -> Made {
+        Made { prompt, template_name: Some(way.into()), strategy: Some(way.into()), ms: None }
+    }
+
+    fn after(self, started: Instant) -> Made {
+        Made { ms: i64::try_from(started.elapsed().as_millis()).ok(), ..self }
+    }
+}
+
+/// The enhanced prompt of a job from text. A job whose caller did not ask for enhancement keeps its prompt; so does one
+/// whose enhancement fails, with the reason in the name.
+pub(crate) async fn for_job(context: &Context, prompt: &str, request: &JobRequest) -> Made {
+    let model = request.member("enhancement_model");
+    if !request.flag("user_requested_enhancement")
+        || request.flag("skip_enhancement")
+        || model == Some("none")
+    {
+        return Made::default();
+    }
+    let member = |name: &str| request.member(name).unwrap_or_default().trim().to_string();
+    let asked = EnhanceRequest {
         prompt: prompt.into(),
-        job_type: job_type.into(),
+        job_type: request.job_type.clone(),
         enhancer: member("enhancement_model"),
         content_type: member("contentType"),
-        metadata: Json::Object(metadata.clone()),
+        metadata: Json::Object(request.metadata.clone()),
+        temperature: request.enhancement_heat,
+        max_tokens: request.enhancement_tokens,
         ..EnhanceRequest::default()
     };
-    match enhance(context, request).await.map(enhanced) {
-        Ok(Some((prompt, template))) => (Some(prompt), Some(template)),
-        Ok(None) => (None, Some(FAILED.into())),
+    let started = Instant::now();
+    match enhance(context, asked).await.map(enhanced) {
+        Ok(Some(made)) => made.after(started),
+        Ok(None) => Made::named(None, FAILED).after(started),
         // What may not be enhanced is refused by the job's own rules.
-        Err(_) => (None, Some("enhancement_error".into())),
+        Err(_) => Made::named(None, "enhancement_error").after(started),
     }
 }
 
 /// The prompt of a job that changes a picture: what is to change, with word that the rest stays. If that cannot be
 /// made it is put together by hand, with the reason in the name.
-pub(crate) async fn modify(
-    context: &Context,
-    prompt: &str,
-    request: &JobRequest,
-) -> (Option<String>, Option<String>) {
+pub(crate) async fn modify(context: &Context, prompt: &str, request: &JobRequest) -> Made {
     let mut metadata = Json::Object(request.metadata.clone());
     metadata["reference_mode"] = json!("modify");
     let asked = EnhanceRequest {
@@ -54,22 +80,24 @@ pub(crate) async fn modify(
         metadata,
         ..EnhanceRequest::default()
     };
+    let started = Instant::now();
     let how = match enhance(context, asked).await.map(enhanced) {
-        Ok(Some((prompt, template))) => return (Some(prompt), Some(template)),
+        Ok(Some(made)) => return made.after(started),
         Ok(None) => "manual_compose_fallback",
         Err(_) => "manual_compose_error",
     };
     let base = request.member("originalEnhancedPrompt").unwrap_or("maintain the same subject");
-    (Some(format!("{base}, {prompt}")), Some(how.into()))
+    Made::named(Some(format!("{base}, {prompt}")), how).after(started)
 }
 
-/// The prompt and the name of the template that made it; `None` if it failed.
-fn enhanced(enhanced: Enhanced) -> Option<(String, String)> {
-    match enhanced {
-        Enhanced::Prompt(made) if made.strategy != FAILED => {
-            let template = made.template.unwrap_or_else(|| made.strategy.to_string());
-            Some((made.prompt, template))
-        }
-        _ => None,
-    }
+/// What was made of a prompt; `None` if it failed.
+fn enhanced(enhanced: Enhanced) -> Option<Made> {
+    let Enhanced::Prompt(made) = enhanced else { return None };
+    let EnhancedPrompt { prompt, strategy, template, .. } = *made;
+    (strategy != FAILED).then(|| Made {
+        prompt: Some(prompt),
+        template_name: Some(template.unwrap_or_else(|| strategy.to_string())),
+        strategy: Some(strategy.to_string()),
+        ms: None,
+    })
 }

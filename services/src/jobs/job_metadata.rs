@@ -10,7 +10,7 @@ use crate::error::ServiceError;
 use crate::jobs::depicted_characters::{CHARACTERS, PLACES};
 
 /// What is read of the metadata of a job, beside those that name a character or a place of one.
-const METADATA: [(&str, Takes); 24] = [
+const METADATA: [(&str, Takes); 26] = [
     ("reference_image_url", Takes::Text),
     ("start_reference_url", Takes::Text),
     ("end_reference_url", Takes::Text),
@@ -31,6 +31,8 @@ const METADATA: [(&str, Takes); 24] = [
     ("negative_prompt", Takes::Text),
     ("compel_enabled", Takes::Flag),
     ("compel_weights", Takes::Anything),
+    ("compel_config", Takes::Text),
+    ("enhancement_preset", Takes::Text),
     ("consistency_method", Takes::Text),
     ("destination", Takes::Text),
     ("source", Takes::Text),

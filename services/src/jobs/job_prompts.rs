@@ -6,11 +6,15 @@ use serde_json::{Value as Json, json};
 
 use crate::context::Context;
 use crate::error::ServiceError;
+use crate::jobs::enhance_for_job::Made;
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::{enhance_for_job, job_fields};
 
 /// Longest prompt, in characters.
 const PROMPT_CHARS_MAX: usize = 10_000;
+
+/// Steps of a drawing at most.
+const STEPS_MAX: u32 = 200;
 
 /// How a reference picture is used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,11 +59,16 @@ impl Mode {
         steps_factor: u32,
     ) -> (Option<f64>, Option<f64>, Option<u32>) {
         let denoise = request.denoise_strength.or(request.reference_strength.map(|strength| 1.0 - strength));
-        let steps = |own: u32| request.steps.or(Some(own * steps_factor));
+        let of_model = request.model_steps.map(|steps| (steps * steps_factor).min(STEPS_MAX));
+        let given = request.steps.or(of_model);
+        let steps = |own: u32| given.or(Some(own * steps_factor));
         match self {
             Mode::ExactCopy => (denoise.or(Some(0.05)), Some(1.0), steps(15)),
-            Mode::Modify => (denoise.or(Some(0.20)), request.guidance_scale.or(Some(6.0)), steps(20)),
-            Mode::FromText | Mode::OverCharacter => (denoise, request.guidance_scale, request.steps),
+            Mode::Modify => {
+                let denoise = denoise.or(request.model_denoise).or(Some(0.20));
+                (denoise, request.guidance_scale.or(Some(6.0)), steps(20))
+            }
+            Mode::FromText | Mode::OverCharacter => (denoise, request.guidance_scale, given),
         }
     }
 }
@@ -76,6 +85,10 @@ pub(crate) struct JobPrompts {
     pub enhanced: Option<String>,
     /// How.
     pub template_name: Option<String>,
+    /// Which way was taken for it.
+    pub strategy: Option<String>,
+    /// How long it took, in milliseconds.
+    pub enhancement_ms: Option<i64>,
     /// What is drawn.
     pub sent: String,
     /// The request's LoRAs, and those that the prompt names.
@@ -96,17 +109,21 @@ impl JobPrompts {
         // What names a LoRA is no part of what is to be seen.
         let prompt = tags.take("prompt", &original)?;
         let known = request.member("originalEnhancedPrompt");
-        let (enhanced, template_name) = match (mode, &request.enhanced_prompt) {
-            (_, Some(enhanced)) => (Some(enhanced.clone()), None),
-            (Mode::ExactCopy, None) => (None, Some("exact_copy_skip_enhance".to_string())),
+        let made = match (mode, &request.enhanced_prompt) {
+            (_, Some(enhanced)) => Made::given(enhanced),
+            (Mode::ExactCopy, None) => Made::named(None, "exact_copy_skip_enhance"),
             (Mode::Modify, None) if prompt.trim().is_empty() || request.flag("skip_enhancement") => {
-                (known.map(str::to_string), known.map(|_| "original_from_metadata".to_string()))
+                match known {
+                    Some(known) => Made::named(Some(known.to_string()), "original_from_metadata"),
+                    None => Made::default(),
+                }
             }
             (Mode::Modify, None) => enhance_for_job::modify(context, &prompt, request).await,
             (Mode::FromText | Mode::OverCharacter, None) => {
-                enhance_for_job::for_job(context, &prompt, &request.job_type, &request.metadata).await
+                enhance_for_job::for_job(context, &prompt, request).await
             }
         };
+        let Made { prompt: enhanced, template_name, strategy, ms: enhancement_ms } = made;
         let sent = match &enhanced {
             Some(enhanced) => tags.take("enhanced_prompt", enhanced)?,
             None => prompt,
@@ -116,7 +133,15 @@ impl JobPrompts {
             None => sent,
         };
         tags.refuse_in(&request.keyframes)?;
-        Ok(JobPrompts { original, enhanced, template_name, sent, loras: tags.with(&request.loras) })
+        let loras = tags.with(&request.loras);
+        Ok(JobPrompts { original, enhanced, template_name, strategy, enhancement_ms, sent, loras })
+    }
+
+    /// How long the enhanced prompt is, in percent of the one before.
+    pub(crate) fn expansion(&self) -> Option<f64> {
+        let enhanced = self.enhanced.as_ref().filter(|_| self.strategy.is_some())?;
+        let (before, after) = (self.original.chars().count(), enhanced.chars().count());
+        (before > 0).then(|| (after as f64 * 1000.0 / before as f64).round() / 10.0)
     }
 
     /// Refuses words that are too many or that the rating forbids.

@@ -32,6 +32,9 @@ pub const JOB_TYPES: [&str; 10] = [
 /// Where a job's row says that it belongs, by the check of its table.
 const DESTINATIONS: [&str; 2] = ["library", "workspace"];
 
+/// How much a word may weigh at most.
+const WEIGHT_MAX: f64 = 5.0;
+
 /// Pictures of one job.
 pub(crate) const IMAGES_MAX: u32 = 6;
 
@@ -88,8 +91,12 @@ pub struct JobRequest {
     pub prompt_syntax: Option<String>,
     /// Whether brackets mean what they mean in Compel.
     pub compel_enabled: Option<bool>,
-    /// Weights of Compel, kept with the job.
+    /// How much words of the prompt weigh: `{"cat": 1.3}`.
     pub compel_weights: Option<Json>,
+    /// An active row of `compel_configs`, whose weights are taken: by name, id or hash.
+    pub compel_config: Option<String>,
+    /// A row of `enhancement_presets` by name or id.
+    pub enhancement_preset: Option<String>,
     /// Within −10 to 10; the higher, the earlier among the account's own.
     #[serde(default)]
     pub priority: i32,
@@ -123,6 +130,21 @@ pub struct JobRequest {
     /// How much of the character's reference goes where neither the request nor the character says.
     #[serde(skip)]
     pub character_denoise: Option<f64>,
+    /// Steps of the model's row, where the request does not say.
+    #[serde(skip)]
+    pub model_steps: Option<u32>,
+    /// How much of a reference goes by the model's row, where the request does not say.
+    #[serde(skip)]
+    pub model_denoise: Option<f64>,
+    /// Pictures that the model draws for one job, where its row says fewer than are drawn otherwise.
+    #[serde(skip)]
+    pub images_max: Option<u32>,
+    /// How freely the prompt is enhanced, by the preset.
+    #[serde(skip)]
+    pub enhancement_heat: Option<f32>,
+    /// How long an enhanced prompt may be, by the preset.
+    #[serde(skip)]
+    pub enhancement_tokens: Option<usize>,
     /// What its pictures are kept as, beside the workspace.
     #[serde(skip)]
     pub keep_portrait: Option<KeepPortrait>,
@@ -151,6 +173,8 @@ impl JobRequest {
             &mut self.destination,
             &mut self.scheduler,
             &mut self.model,
+            &mut self.compel_config,
+            &mut self.enhancement_preset,
         ] {
             if text.as_deref().is_some_and(|text| text.trim().is_empty()) {
                 *text = None;
@@ -170,6 +194,11 @@ impl JobRequest {
         self.compel_enabled = self.compel_enabled.or_else(|| given("compel_enabled").and_then(Json::as_bool));
         self.compel_weights = self.compel_weights.take().or_else(|| given("compel_weights").cloned());
         let text = |name: &str| given(name).and_then(Json::as_str).filter(|text| !text.is_empty());
+        for (field, name) in
+            [(&mut self.compel_config, "compel_config"), (&mut self.enhancement_preset, "enhancement_preset")]
+        {
+            *field = field.take().or_else(|| text(name).map(str::to_string));
+        }
         self.negative_prompt =
             self.negative_prompt.take().or_else(|| text("negative_prompt").map(str::to_string));
         self.reference_image_url =
@@ -192,6 +221,11 @@ impl JobRequest {
             }
         }
         settings
+    }
+
+    /// Whether brackets mean what they mean in Compel, unless `prompt_syntax` says otherwise: weights ask for it.
+    pub(crate) fn reads_compel(&self) -> bool {
+        self.compel_enabled.unwrap_or(self.compel_weights.is_some())
     }
 
     /// A text of the metadata that is not empty.
@@ -252,12 +286,13 @@ impl JobRequest {
 
     /// How many pictures are drawn: `image_count`, or `num_images` of the documents, which knows 1, 3 and 6.
     pub(crate) fn num_images(&self, is_video: bool) -> u32 {
-        match (is_video, self.image_count, self.num_images.unwrap_or(1)) {
+        let asked = match (is_video, self.image_count, self.num_images.unwrap_or(1)) {
             (true, _, _) | (_, None, 0 | 1) => 1,
             (_, Some(exactly), _) => u32::try_from(exactly).unwrap_or(u32::MAX).clamp(1, IMAGES_MAX),
             (_, None, 2 | 3) => 3,
             _ => IMAGES_MAX,
-        }
+        };
+        asked.min(self.images_max.unwrap_or(IMAGES_MAX))
     }
 
     /// Refuses values that are none of those known, before anything else is asked of them.
@@ -274,10 +309,12 @@ impl JobRequest {
             let error = |reason| ServiceError::field("compel_weights", reason);
             Takes::Object.check(weights).map_err(error)?;
             for (name, weight) in weights.as_object().into_iter().flatten() {
-                Takes::Number.check(weight).map_err(|reason| {
-                    let name: String = name.chars().take(60).collect();
-                    ServiceError::field(format!("compel_weights.{name}"), reason)
-                })?;
+                let shown = || format!("compel_weights.{}", name.chars().take(60).collect::<String>());
+                Takes::Number.check(weight).map_err(|reason| ServiceError::field(shown(), reason))?;
+                if weight.as_f64().is_some_and(|weight| !(0.0..=WEIGHT_MAX).contains(&weight)) {
+                    let reason = format!("{weight} is not within 0 to {WEIGHT_MAX}");
+                    return Err(ServiceError::field(shown(), reason));
+                }
             }
         }
         Ok(())

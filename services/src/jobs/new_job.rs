@@ -4,6 +4,8 @@ use actors::content_rules::ContentRating;
 use actors::job_scheduler::{JobConfig, JobPayload, Pipeline, Quality};
 use actors::render::PromptSyntax;
 use models::{Row, Value};
+use rust_decimal::Decimal;
+use rust_decimal::prelude::FromPrimitive;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
@@ -12,6 +14,7 @@ use crate::jobs::character_steering::Steering;
 use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
+use crate::jobs::picture_model::PictureModel;
 use crate::rows::table;
 
 /// Everything that a job is made of, checked.
@@ -29,6 +32,8 @@ pub(crate) struct NewJob<'a> {
     pub steering: &'a Steering,
     pub negative: &'a str,
     pub num_images: u32,
+    pub model: &'a PictureModel,
+    pub workspace_session: Option<Uuid>,
 }
 
 impl NewJob<'_> {
@@ -59,6 +64,12 @@ impl NewJob<'_> {
         set("original_prompt", Value::text(&*prompts.original));
         set("enhanced_prompt", optional(prompts.enhanced.as_deref()));
         set("template_name", optional(prompts.template_name.as_deref()));
+        set("enhancement_strategy", optional(prompts.strategy.as_deref()));
+        set("enhancement_time_ms", prompts.enhancement_ms.map_or(Value::Null, Value::Int));
+        let expansion = prompts.expansion().and_then(Decimal::from_f64);
+        set("qwen_expansion_percentage", expansion.map_or(Value::Null, |it| Value::Numeric(it.round_dp(1))));
+        set("api_model_id", self.model.id.map_or(Value::Null, Value::Uuid));
+        set("workspace_session_id", self.workspace_session.map_or(Value::Null, Value::Uuid));
         set("project_id", request.project_id.map_or(Value::Null, Value::Uuid));
         if let Some(destination) = request.destination.as_deref() {
             set("destination", Value::text(destination));

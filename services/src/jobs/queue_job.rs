@@ -5,19 +5,21 @@ use actors::job_scheduler::{IMAGE_QUEUE, Quality, QueueJob, StoredPayload, VIDEO
 use actors::render::{model_warnings, prompt_syntax};
 use models::Value;
 use serde_json::Value as Json;
+use store::query::Query;
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::ids::uuid;
 use crate::jobs::character_steering::{Steering, steer};
 use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::new_job::NewJob;
 use crate::jobs::without_effect::{PRIORITIES, without_effect};
-use crate::jobs::{depicted_characters, job_fields, price_list};
+use crate::jobs::{depicted_characters, enhancement_preset, job_fields, picture_model, price_list};
 use crate::prompts::negative_prompt::negative_prompt;
-use crate::rows::table;
+use crate::rows::{position, table};
 
 /// A job in the queue.
 pub struct Queued {
@@ -49,6 +51,16 @@ async fn check_project(context: &Context, user: Uuid, project: Option<Uuid>) -> 
     Err(ServiceError::new(Kind::NotFound, "the account has no such project").of_field("project_id"))
 }
 
+/// The session of the workspace that the account has open.
+async fn workspace_session(context: &Context, user: Uuid) -> Result<Option<Uuid>, ServiceError> {
+    let open = Query::all(position("workspace_sessions"))
+        .equal("user_id", Value::Uuid(user))
+        .equal("is_active", Value::Bool(true))
+        .order("created_at", true)
+        .limit(1);
+    Ok(context.rows(open).await?.first().and_then(|row| uuid(&row["id"])))
+}
+
 /// Longest prompt that is drawn, in bytes: what is longer is refused when it is asked for, not when it is drawn.
 const PROMPT_BYTES_MAX: usize = 16 << 10;
 
@@ -77,8 +89,10 @@ async fn queue_tidy(
     request.check_choices()?;
     let quality = request.quality()?;
     let tier = request.tier(context)?;
+    let model = picture_model::settle(context, &mut request, is_video).await?;
     job_fields::check_drawing(context, &request, is_video).await?;
-    let syntax = prompt_syntax(request.prompt_syntax.as_deref(), request.compel_enabled == Some(true));
+    let preset = enhancement_preset::apply(context, &mut request).await?;
+    let syntax = prompt_syntax(request.prompt_syntax.as_deref(), request.reads_compel());
     let syntax = syntax.map_err(|message| ServiceError::worded(Kind::Bad, message))?;
     JobPictures::check_owners(context, user, &request)?;
     check_project(context, user, request.project_id).await?;
@@ -102,6 +116,7 @@ async fn queue_tidy(
         }
     }
 
+    model.check_reference(&steering)?;
     let num_images = request.num_images(is_video);
     warnings.extend(without_effect(&request, mode, is_video));
     warnings.extend(model_warnings_of(context, &request, mode, &prompts));
@@ -129,6 +144,8 @@ async fn queue_tidy(
         steering: &steering,
         negative: &negative,
         num_images,
+        model: &model,
+        workspace_session: workspace_session(context, user).await?,
     };
     let decision = QueueJob {
         job: new_job.row(),
@@ -137,6 +154,8 @@ async fn queue_tidy(
         priority,
         idempotency_key: key,
         credits,
+        cost_usd: model.cost_usd(i64::from(num_images)),
+        preset,
         limits: settings.queue_limits,
     };
     let queued = context.ask(decision).await?;

@@ -52,9 +52,12 @@ pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -
     let drawn = u64::from(request.num_images(is_video));
     if let Some(asked) = asked.filter(|asked| *asked != drawn) {
         let field = if request.image_count.is_some() { "image_count" } else { "num_images" };
-        warnings.push(match is_video {
-            true => format!("{field}: {asked} is not followed; a job draws one video"),
-            false => format!(
+        warnings.push(match (is_video, request.images_max) {
+            (false, Some(most)) if drawn == u64::from(most) => {
+                format!("{field}: {asked} is not followed; the model draws {most} at most for one job")
+            }
+            (true, _) => format!("{field}: {asked} is not followed; a job draws one video"),
+            (false, _) => format!(
                 "{field}: {asked} draws {drawn}, for it knows 1, 3 and 6; image_count draws exactly as many as it says"
             ),
         });
@@ -130,10 +133,14 @@ fn unknown_values(request: &JobRequest) -> Vec<String> {
             request.priority
         ));
     }
-    if request.compel_weights.is_some() {
+    let is_plain = match request.prompt_syntax.as_deref() {
+        Some(syntax) => syntax == "plain",
+        None => !request.reads_compel(),
+    };
+    if request.compel_weights.is_some() && is_plain {
         warnings.push(
-            "compel_weights: kept with the job, and sent to remote workers; here the weights of a prompt stand in its \
-             brackets"
+            "compel_weights: the prompt is plain (compel_enabled, prompt_syntax), so they change nothing of what is \
+             drawn here"
                 .into(),
         );
     }

@@ -18,8 +18,8 @@ use crate::conversations::participants;
 use crate::error::ServiceError;
 use crate::jobs::await_job;
 use crate::jobs::job_request::JobRequest;
+use crate::jobs::picture_model;
 use crate::jobs::queue_job::queue;
-use crate::pictures::scene_picture::selected_model;
 use crate::prompts::templates;
 use crate::rows::table;
 
@@ -124,7 +124,7 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
     warnings.extend(unknown_columns(&request.character_data));
     let selected = request.api_model_id.as_deref().filter(|name| !name.trim().is_empty());
     let model = match selected {
-        Some(name) => selected_model(context, name).await?,
+        Some(name) => picture_model::selected(context, name).await?,
         None => None,
     };
     if selected.is_some() && model.is_none() {

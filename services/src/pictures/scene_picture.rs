@@ -8,7 +8,7 @@ use actors::conversation::chat::ReplyHandle;
 use actors::conversation::finish_reply::ReplyState;
 use actors::conversation::sheet::Sheet;
 use models::Value;
-use serde_json::{Map, Value as Json, json};
+use serde_json::{Map, json};
 use store::query::Query;
 use uuid::Uuid;
 
@@ -18,6 +18,7 @@ use crate::error::ServiceError;
 use crate::ids::uuid;
 use crate::jobs::character_steering::foresee;
 use crate::jobs::job_request::JobRequest;
+use crate::jobs::picture_model;
 use crate::jobs::queue_job::queue;
 use crate::rows::{self, position};
 
@@ -66,7 +67,7 @@ pub async fn unknown_models(context: &Context, request: &Request) -> Result<Vec<
         ("selected_i2i_model", &request.selected_i2i_model),
     ] {
         let Some(name) = name.as_deref().map(str::trim).filter(|name| !name.is_empty()) else { continue };
-        if selected_model(context, name).await?.is_none() {
+        if picture_model::selected(context, name).await?.is_none() {
             let name: String = name.chars().take(100).collect();
             warnings.push(format!("{field}: there is no {name:?}; the default model draws"));
         }
@@ -111,7 +112,7 @@ async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(
     let selected = request.selected_i2i_model.as_deref().filter(|_| over_picture);
     let selected = selected.or(request.selected_image_model.as_deref());
     let model = match selected.map(str::trim).filter(|name| !name.is_empty()) {
-        Some(name) => selected_model(context, name).await?,
+        Some(name) => picture_model::selected(context, name).await?,
         None => None,
     };
     match &model {
@@ -182,25 +183,6 @@ async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(
     set.push(("generation_metadata", Value::json(&metadata)));
     rows::update(context, "character_scenes", scene, set).await?;
     queued.map(|_| ())
-}
-
-/// The model that draws when `name` was selected: one of this machine, or one of the catalogue by key or id. `None` for an
-/// unknown name; the default draws then.
-pub(crate) async fn selected_model(context: &Context, name: &str) -> Result<Option<String>, ServiceError> {
-    let models = Query::all(position("api_models")).equal("is_active", Value::Bool(true)).limit(500);
-    let catalogued = context.rows(models).await?;
-    let named = |row: &&Json| row["id"].as_str() == Some(name) || row["display_name"].as_str() == Some(name);
-    let key =
-        catalogued.iter().find(named).and_then(|row| row["model_key"].as_str()).unwrap_or(name).to_string();
-    if context.services.render.is_none() {
-        // Remote workers have models of their own.
-        return Ok(Some(key));
-    }
-    let folder = context.services.settings.models_dir.clone();
-    let listed = tokio::task::spawn_blocking(move || {
-        actors::render::list_models(&folder).into_iter().map(|model| model.name).find(|name| *name == key)
-    });
-    Ok(listed.await.unwrap_or_default())
 }
 
 /// The picture to go on from: what is to be changed, else the scene before, else the scene's preview.

@@ -147,7 +147,9 @@ async fn rewrite(
 ) -> Result<Answer<String>, ServiceError> {
     let chosen = enhancer(context, request).await?;
     let limit = template.token_limit.unwrap_or(2000);
-    let question = Question::new("enhance-prompt", &template.system_prompt, &request.prompt, limit.min(2000));
+    let limit = request.max_tokens.unwrap_or(limit).min(2000);
+    let mut question = Question::new("enhance-prompt", &template.system_prompt, &request.prompt, limit);
+    question.temperature = request.temperature.unwrap_or(question.temperature);
     let answer = ask_model::text(context, &chosen, question).await?;
     if answer.said.is_empty() {
         return Err(ServiceError::new(Kind::Upstream, "the model said nothing"));

@@ -37,6 +37,10 @@ pub struct EnhanceRequest {
     pub model_id: Option<Uuid>,
     /// What else clients send.
     pub metadata: Json,
+    /// How freely it is enhanced, where a preset says so.
+    pub temperature: Option<f32>,
+    /// Longest answer in tokens, where a preset says so.
+    pub max_tokens: Option<usize>,
 }
 
 impl EnhanceRequest {
@@ -56,6 +60,8 @@ impl EnhanceRequest {
             quality: text(&["quality"]),
             model_id: ids::uuid(&body["model_id"]),
             metadata: body["metadata"].clone(),
+            temperature: None,
+            max_tokens: None,
         }
     }
 

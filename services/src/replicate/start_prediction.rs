@@ -7,6 +7,7 @@ use actors::content_rules;
 use actors::job_scheduler::{
     FailJob, NotePrediction, PROVIDER_QUEUE, ProviderPayload, Quality, QueueJob, StoredPayload,
 };
+use actors::telemetry::pricing::{Prices, Used};
 use models::Value;
 use serde_json::{Map, Value as Json, json};
 use store::query::Query;
@@ -249,6 +250,8 @@ async fn start_job(
         priority: 0,
         idempotency_key: None,
         credits: if settings.charge_credits { price_list::credits(false, quality, 1) } else { 0 },
+        cost_usd: Prices::of_json(model).cost(Used { results: 1, ..Used::default() }),
+        preset: None,
         limits: settings.queue_limits,
     };
     context.ask(decision).await?;

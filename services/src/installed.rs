@@ -1,0 +1,174 @@
+//! The models that are installed here, as rows of the catalogue: made at the start, and kept while the server runs.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use actors::catalog::installed_models::{InstalledModel, SyncInstalled};
+use actors::catalog::local_provider::LOCAL;
+use actors::language::Engines;
+use actors::render::{STARTER, describe_models, list_models};
+use actors::{Actors, Refusal, rows};
+use models::{Claims, Value};
+use serde_json::{Map, Value as Json, json};
+use store::{Store, StoreError};
+
+use crate::ids::uuid;
+
+/// How often the folder of models is looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(30);
+/// Where a picture model stands among others.
+const PICTURE_PRIORITY: i64 = 100;
+/// What a picture model can be asked for.
+const PICTURE_TASKS: [&str; 2] = ["t2i", "i2i"];
+/// What the same model can be asked for as a clip.
+const VIDEO_TASKS: [&str; 4] = ["t2v", "i2v", "extend", "multi"];
+/// What a chat model can be asked for.
+const CHAT_TASKS: [&str; 3] = ["roleplay", "reasoning", "enhancement"];
+/// Pictures of one request.
+const IMAGES_MAX: u32 = 6;
+
+/// What of the settings bears on the rows.
+#[derive(Clone, Debug)]
+pub struct Installed {
+    /// Where models lie.
+    pub models_dir: PathBuf,
+    /// The picture model of the settings.
+    pub image_model: Option<String>,
+    /// Whether this process draws pictures.
+    pub pictures: bool,
+    /// Whether this process draws videos.
+    pub videos: bool,
+    /// Where chat models stand among others.
+    pub chat_priority: i64,
+}
+
+/// Names of models of this server that the catalogue switches off. Blocks.
+pub fn switched_off(store: &Store, modalities: &[&str]) -> Result<Vec<String>, StoreError> {
+    let provider = rows::all("api_providers").equal("name", Value::text(LOCAL)).limit(1);
+    let Some(provider) = rows::select(store, &provider)?.into_iter().next() else { return Ok(Vec::new()) };
+    let id = uuid(&provider["id"]).unwrap_or_default();
+    let models = rows::all("api_models").equal("provider_id", Value::Uuid(id)).limit(500);
+    let is_off = |row: &Json| {
+        let is_on = provider["is_active"] == json!(true) && row["is_active"] == json!(true);
+        !is_on && row["modality"].as_str().is_some_and(|kind| modalities.contains(&kind))
+    };
+    let off = rows::select(store, &models)?.into_iter().filter(is_off);
+    Ok(off.filter_map(|row| row["model_key"].as_str().map(str::to_string)).collect())
+}
+
+impl Installed {
+    /// Brings the rows to what is installed; how many were written.
+    pub async fn sync(&self, actors: &Actors, engines: &Engines) -> Result<usize, Refusal> {
+        let (this, chats) = (self.clone(), engines.clone());
+        let found = tokio::task::spawn_blocking(move || this.models(&chats)).await;
+        let Ok(models) = found else {
+            tracing::error!("the folder of models could not be looked at");
+            return Ok(0);
+        };
+        actors.ask(&Claims::service(), SyncInstalled { models }).await
+    }
+
+    /// Looks at the folder for as long as the server runs, and brings the rows to it when something came or went.
+    pub async fn watch(self, actors: Actors, engines: Engines) {
+        let mut known = None;
+        loop {
+            let (this, chats) = (self.clone(), engines.clone());
+            let names = tokio::task::spawn_blocking(move || this.names(&chats)).await.ok();
+            if names != known {
+                match self.sync(&actors, &engines).await {
+                    Ok(0) => {}
+                    Ok(count) => tracing::info!(count, "the catalogue lists what is installed"),
+                    Err(error) => tracing::warn!(%error, "the catalogue could not list what is installed"),
+                }
+                known = names;
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    fn names(&self, engines: &Engines) -> Vec<String> {
+        let pictures = list_models(&self.models_dir).into_iter().map(|model| model.name);
+        pictures.chain(engines.local_models().into_iter().map(|model| model.name)).collect()
+    }
+
+    /// Every model that can be used. Reads headers of files.
+    fn models(&self, engines: &Engines) -> Vec<InstalledModel> {
+        let mut models = Vec::new();
+        let described = describe_models(&self.models_dir);
+        let sound = |kind: &'static str| {
+            described.iter().filter(move |model| model["type"] == kind && model["sound"] == json!(true))
+        };
+        for model in sound("image").filter(|_| self.pictures) {
+            models.extend(self.picture(model));
+        }
+        for entry in engines.local_models() {
+            let about = sound("chat").find(|model| model["name"] == json!(entry.name)).cloned();
+            let about = match about {
+                Some(about) => about,
+                // The one that the settings name may lie anywhere.
+                None => match language::ModelFiles::open(&entry.path) {
+                    Ok(files) => json!({"context_tokens": files.config.max_position_embeddings}),
+                    Err(_) => continue,
+                },
+            };
+            let mut capabilities = Map::new();
+            for name in ["context_tokens"] {
+                if !about[name].is_null() {
+                    capabilities.insert(name.into(), about[name].clone());
+                }
+            }
+            capabilities.insert("json_schema".into(), json!(true));
+            models.push(InstalledModel {
+                modality: "chat",
+                display_name: entry.name.clone(),
+                name: entry.name,
+                family: Some("llama".into()),
+                tasks: CHAT_TASKS.to_vec(),
+                is_default: false,
+                priority: self.chat_priority,
+                capabilities,
+            });
+        }
+        models
+    }
+
+    /// The rows of a picture model: for pictures, and for the clips that it draws.
+    fn picture(&self, about: &Json) -> Vec<InstalledModel> {
+        let Some(name) = about["name"].as_str() else { return Vec::new() };
+        let is_default = name == self.image_model.as_deref().unwrap_or(STARTER);
+        let family = about["kind"].as_str().map(str::to_string);
+        let mut capabilities = Map::new();
+        for (member, value) in [
+            ("supports_i2i", json!(true)),
+            ("supports_inpainting", json!(true)),
+            ("max_images", json!(IMAGES_MAX)),
+            ("trained_px", about["trained_px"].clone()),
+        ] {
+            if !value.is_null() {
+                capabilities.insert(member.into(), value);
+            }
+        }
+        let picture = InstalledModel {
+            modality: "image",
+            name: name.into(),
+            display_name: name.into(),
+            family,
+            tasks: PICTURE_TASKS.to_vec(),
+            is_default,
+            priority: PICTURE_PRIORITY,
+            capabilities: capabilities.clone(),
+        };
+        if !self.videos {
+            return vec![picture];
+        }
+        capabilities.insert("max_images".into(), json!(1));
+        let video = InstalledModel {
+            modality: "video",
+            display_name: format!("{name} (video)"),
+            tasks: VIDEO_TASKS.to_vec(),
+            capabilities,
+            ..picture.clone()
+        };
+        vec![picture, video]
+    }
+}

@@ -411,7 +411,7 @@ fn every_call_of_a_chat_model_is_counted_for_its_account() {
     let _ = invoke(&server, &token, "character-suggestions", body);
     let body = json!({"model": "slow", "messages": [{"role": "user", "content": "Hello"}]});
     assert_eq!(server.call("POST", "/v1/chat/completions", &token, Some(&body)).0, 200);
-    // A model of this machine is no row of the catalogue; its calls count all the same.
+    // Calls of a model of this machine count as well.
     let body = json!({"model": "tiny", "messages": [{"role": "user", "content": "Hello"}], "max_tokens": 4});
     assert_eq!(server.call("POST", "/v1/chat/completions", &token, Some(&body)).0, 200);
 
@@ -447,7 +447,7 @@ fn every_call_of_a_chat_model_is_counted_for_its_account() {
             ("summary", "test"),
         ]
     );
-    // The row that names this server offers nothing.
-    let (_, offered) = server.call("GET", "/rest/v1/api_providers?select=name", &token, None);
-    assert_eq!(offered, json!([{"name": "test"}]));
+    // This server offers what is installed.
+    let (_, offered) = server.call("GET", "/rest/v1/api_providers?select=name&order=name", &token, None);
+    assert_eq!(offered, json!([{"name": "local"}, {"name": "test"}]));
 }

@@ -114,7 +114,8 @@ fn a_local_model_stands_in_for_a_server_that_is_out() {
     let body = json!({"model": "slow", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 4});
     let (status, answer) = server.call("POST", "/v1/chat/completions", &token, Some(&body));
     assert_eq!((status, &answer["model"]), (200, &json!("tiny")), "{answer}");
-    assert_eq!(calls(&server), vec![("local".to_string(), "tiny".to_string(), Json::Null); 3]);
+    let row = server.call("GET", "/rest/v1/api_models?model_key=eq.tiny&select=id", &server.service, None).1;
+    assert_eq!(calls(&server), vec![("local".to_string(), "tiny".to_string(), row[0]["id"].clone()); 3]);
 }
 
 /// Provider, name and row of the model of every call that was counted.

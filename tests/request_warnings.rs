@@ -69,7 +69,10 @@ fn what_changes_nothing_of_a_job_is_said() {
         (json!({"job_type": "video_fast", "image_count": 3}), "image_count: 3 is not followed"),
         (json!({"model_type": "oil"}), "model_type: \"oil\" is not one of sdxl"),
         (json!({"priority": 99}), "priority: 99 is not within -10 to 10, so 10 counts"),
-        (json!({"compel_weights": {"cat": 1.2}}), "compel_weights: kept with the job"),
+        (
+            json!({"compel_weights": {"cat": 1.2}, "compel_enabled": false}),
+            "compel_weights: the prompt is plain",
+        ),
         (json!({"compelEnabled": true, "prompt_syntax": "a1111"}), "compelEnabled: prompt_syntax says a1111"),
         (json!({"image_count": 2, "num_images": 3}), "num_images: given beside image_count"),
         (json!({"quality": "high", "steps": 3}), "quality: steps says"),

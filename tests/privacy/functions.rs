@@ -36,6 +36,8 @@ const ALIKE: &[(&str, &[&str])] = &[
             r#"{"conversationId": "<played_chat>"}"#,
         ],
     ),
+    ("get-spending", &[r#"{"user_id": "<user>"}"#]),
+    ("set-spending-limit", &[r#"{"user_id": "<user>", "usd_per_day": 1}"#]),
     ("generate-admin-image", &[r#"{"prompt": "x", "user_id": "<user>"}"#]),
     ("generate-avatars", &[r#"{"names": ["Mira"]}"#]),
     ("get-negative-prompt", &[r#"{"model_type": "sdxl", "content_mode": "sfw"}"#]),

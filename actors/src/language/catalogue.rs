@@ -6,7 +6,7 @@ use serde_json::Value as Json;
 use store::{Store, StoreError};
 use uuid::Uuid;
 
-use super::{NoEngine, StandIn};
+use super::no_engine::NoEngine;
 use crate::catalog::local_provider::LOCAL;
 use crate::catalog::provider_key::provider_key;
 use crate::rows;
@@ -159,16 +159,6 @@ impl Candidate {
         let base_url = self.base_url.trim_end_matches('/');
         let base_url = base_url.strip_suffix("/chat/completions").unwrap_or(base_url).to_string();
         Ok(Endpoint { name: self.full_name(), base_url, api_key, model: self.key.clone() })
-    }
-}
-
-impl StandIn {
-    pub(super) fn of(other: &Candidate) -> StandIn {
-        StandIn {
-            full_name: other.full_name(),
-            key: other.key.clone(),
-            catalogued: (other.id, other.provider_id),
-        }
     }
 }
 

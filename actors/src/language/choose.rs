@@ -43,6 +43,16 @@ enum Any<'a> {
     Elsewhere(&'a Candidate),
 }
 
+impl StandIn {
+    fn of(other: &Candidate) -> StandIn {
+        StandIn {
+            full_name: other.full_name(),
+            key: other.key.clone(),
+            catalogued: (other.id, other.provider_id),
+        }
+    }
+}
+
 impl Engines {
     /// Chooses an engine, and loads the local one if it is that.
     pub async fn choose(&self, wanted: Wanted<'_>) -> Result<Chosen, NoEngine> {

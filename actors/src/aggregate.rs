@@ -3,6 +3,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
 
 use actix::{Actor, ActorContext, Context, Handler, Message, Supervised};
 use models::{Aggregate, Claims};
@@ -62,6 +63,26 @@ pub(crate) struct Counters {
     pub panicked: AtomicU64,
     pub refused_full: AtomicU64,
     pub respawned: AtomicU64,
+    /// Messages in the mailbox.
+    pub waiting: AtomicU64,
+    /// Time spent on decisions, in microseconds.
+    pub handling_us: AtomicU64,
+}
+
+/// A message's place in the mailbox, until it is handled or dropped.
+pub(crate) struct InMailbox(Arc<Counters>);
+
+impl InMailbox {
+    pub fn enter(counters: &Arc<Counters>) -> InMailbox {
+        counters.waiting.fetch_add(1, Ordering::Relaxed);
+        InMailbox(counters.clone())
+    }
+}
+
+impl Drop for InMailbox {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// Takes decisions of one aggregate, one at a time.
@@ -91,6 +112,7 @@ pub(crate) struct Ask<D: Decision> {
     pub decision: D,
     pub claims: Claims,
     pub reply: oneshot::Sender<Reply<D>>,
+    pub in_mailbox: InMailbox,
 }
 
 /// An answer with the promise of its durability.
@@ -104,7 +126,8 @@ impl<D: Decision> Handler<Ask<D>> for AggregateActor {
     type Result = ();
 
     fn handle(&mut self, message: Ask<D>, context: &mut Self::Context) {
-        let Ask { decision, claims, reply } = message;
+        let Ask { decision, claims, reply, in_mailbox } = message;
+        drop(in_mailbox);
         // Who gave up waiting before we began wants nothing written any more.
         if reply.is_closed() {
             return;
@@ -115,7 +138,10 @@ impl<D: Decision> Handler<Ask<D>> for AggregateActor {
                 decision.decide(transaction)
             })
         };
+        let started = Instant::now();
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(decide));
+        let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.counters.handling_us.fetch_add(took, Ordering::Relaxed);
         self.counters.decided.fetch_add(1, Ordering::Relaxed);
         let answer = outcome.unwrap_or_else(|_| {
             self.counters.panicked.fetch_add(1, Ordering::Relaxed);

@@ -14,7 +14,7 @@ use models::{Aggregate, Claims};
 use store::Store;
 use tokio::sync::oneshot;
 
-use crate::aggregate::{AggregateActor, Ask, Counters, Decision, Mailbox, Reply};
+use crate::aggregate::{AggregateActor, Ask, Counters, Decision, InMailbox, Mailbox, Reply};
 use crate::refusal::Refusal;
 
 /// Panics in [`RESTART_WINDOW`] after which the actor rests.
@@ -57,6 +57,10 @@ pub struct Health {
     pub refused_full: u64,
     /// Times the keeper had to put a new actor in place.
     pub respawned: u64,
+    /// Messages in its mailbox.
+    pub waiting: u64,
+    /// Time spent on decisions.
+    pub handling: Duration,
 }
 
 impl Keeper {
@@ -71,7 +75,8 @@ impl Keeper {
     pub async fn ask<D: Decision>(&self, claims: &Claims, decision: D) -> Reply<D> {
         let address = self.live()?;
         let (reply, answer) = oneshot::channel();
-        match address.try_send(Ask { decision, claims: claims.clone(), reply }) {
+        let in_mailbox = InMailbox::enter(&self.counters);
+        match address.try_send(Ask { decision, claims: claims.clone(), reply, in_mailbox }) {
             Ok(()) => {}
             Err(SendError::Full(_)) => {
                 self.counters.refused_full.fetch_add(1, Ordering::Relaxed);
@@ -125,6 +130,8 @@ impl Keeper {
             panicked: count(&self.counters.panicked),
             refused_full: count(&self.counters.refused_full),
             respawned: count(&self.counters.respawned),
+            waiting: count(&self.counters.waiting),
+            handling: Duration::from_micros(count(&self.counters.handling_us)),
         }
     }
 }

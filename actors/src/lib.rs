@@ -38,7 +38,9 @@ use std::sync::Arc;
 
 use models::{Aggregate, Claims};
 use store::Store;
+use tracing::Instrument;
 
+use job_scheduler::JobTally;
 use user::standing::Accounts;
 
 pub use aggregate::{Decision, Mailbox, Tried};
@@ -52,6 +54,7 @@ pub struct Actors {
     keepers: Arc<Vec<keeper::Keeper>>,
     events: events::Events,
     accounts: Arc<Accounts>,
+    jobs: Arc<JobTally>,
 }
 
 impl std::fmt::Debug for Actors {
@@ -66,12 +69,13 @@ impl Actors {
         store.set_triggers(Arc::new(triggers::RowTriggers));
         // First: whom a commit is shown to may ask how its account stands now.
         let accounts = Accounts::follow(&store);
+        let jobs = JobTally::follow(&store);
         let events = events::Events::follow(&store);
         let keepers = Aggregate::ALL
             .iter()
             .map(|aggregate| keeper::Keeper::start(*aggregate, store.clone(), mailbox))
             .collect();
-        Actors { store, keepers: Arc::new(keepers), events, accounts }
+        Actors { store, keepers: Arc::new(keepers), events, accounts, jobs }
     }
 
     /// The store, for reads.
@@ -84,6 +88,11 @@ impl Actors {
         &self.events
     }
 
+    /// How many jobs there are.
+    pub fn jobs(&self) -> &JobTally {
+        &self.jobs
+    }
+
     /// Whether accounts still stand.
     pub fn accounts(&self) -> &Accounts {
         &self.accounts
@@ -93,9 +102,14 @@ impl Actors {
     pub async fn ask<D: Decision>(&self, claims: &Claims, decision: D) -> Result<D::Answer, Refusal> {
         let owner = decision.owner();
         let keeper = &self.keepers[owner as usize];
-        let (answer, durable) = keeper.ask(claims, decision).await?;
-        durable.wait().await?;
-        Ok(answer)
+        // Known to traces alone: nothing is logged of an ordinary decision.
+        let span = tracing::debug_span!("decide", actor = owner.name(), message = std::any::type_name::<D>());
+        let decided = async {
+            let (answer, durable) = keeper.ask(claims, decision).await?;
+            durable.wait().instrument(tracing::debug_span!("flush")).await?;
+            Ok(answer)
+        };
+        decided.instrument(span).await
     }
 
     /// How each actor fares.

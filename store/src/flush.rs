@@ -12,7 +12,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 use tokio::sync::oneshot;
@@ -59,6 +59,7 @@ pub(crate) struct Flusher {
 #[derive(Default)]
 struct State {
     flushes: AtomicU64,
+    flushing_us: AtomicU64,
     page_files_synced: AtomicU64,
 }
 
@@ -142,6 +143,11 @@ impl Flusher {
         self.state.flushes.load(Ordering::Relaxed)
     }
 
+    /// Time spent on them.
+    pub fn flushing(&self) -> Duration {
+        Duration::from_micros(self.state.flushing_us.load(Ordering::Relaxed))
+    }
+
     /// Syncs of the engine's page files so far.
     pub fn page_files_synced(&self) -> u64 {
         self.state.page_files_synced.load(Ordering::Relaxed)
@@ -207,10 +213,13 @@ fn flush_group(
     state: &State,
 ) {
     let last = group.iter().map(|waiting| waiting.commit.number).max().unwrap_or(0);
+    let started = Instant::now();
     let result = match core.failure() {
         Some(failure) => Err(failure),
         None => flush(core, files, &group, last),
     };
+    let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+    state.flushing_us.fetch_add(took, Ordering::Relaxed);
     if let Some((_, pages)) = &files.engine {
         state.page_files_synced.store(pages.synced(), Ordering::Relaxed);
     }

@@ -127,6 +127,11 @@ impl Store {
         self.inner.flusher.flushes()
     }
 
+    /// Time spent on them.
+    pub fn flushing(&self) -> std::time::Duration {
+        self.inner.flusher.flushing()
+    }
+
     /// Syncs so far of large pages, which the engine keeps in files of their own; they precede the acknowledgement.
     pub fn page_files_synced(&self) -> u64 {
         self.inner.flusher.page_files_synced()

@@ -44,7 +44,7 @@ impl Pace {
 
 /// A bucket for each owner; the operator's key needs none.
 #[derive(Debug)]
-pub(super) struct Paces {
+pub struct Paces {
     per_s: f64,
     most: f64,
     owners_max: usize,
@@ -52,6 +52,7 @@ pub(super) struct Paces {
 }
 
 impl Paces {
+    /// Full ones: so much comes in a second, and so much each holds; about so many are remembered.
     pub fn new(per_s: f64, most: f64, owners_max: usize) -> Paces {
         Paces { per_s, most, owners_max, owners: Mutex::default() }
     }

@@ -29,6 +29,7 @@ mod queue_job;
 mod recover_jobs;
 mod renew_lease;
 mod scene_and_portrait;
+mod tally;
 pub mod workspace;
 
 pub use asset_settings::asset_settings;
@@ -45,6 +46,7 @@ pub use provider_jobs::{CancelJob, NotePrediction};
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
 pub use recover_jobs::{RecoverJobs, ReturnJobs, run_recovery_loop};
 pub use renew_lease::RenewLease;
+pub use tally::{JobTally, StateAndKind};
 
 /// The queue of pictures.
 pub const IMAGE_QUEUE: &str = "sdxl_queue";

@@ -6,6 +6,7 @@ use std::time::Instant;
 use language::{ChatEvent, ChatRequest, ChatStream, LanguageError};
 use models::Claims;
 use rust_decimal::Decimal;
+use tracing::Instrument;
 use uuid::Uuid;
 
 use super::{Chosen, Engines};
@@ -57,8 +58,9 @@ impl Engines {
         let mut inner = submitted.map_err(|error| LanguageError::Panicked(error.to_string()))??;
         let (events, stream) = ChatStream::pair(inner.queue_place());
         let (actors, mut usage) = (self.actors.clone(), usage(chosen, call));
-        let others = chosen.others.clone();
-        tokio::spawn(async move {
+        let (others, calls) = (chosen.others.clone(), self.calls.clone());
+        let span = tracing::debug_span!("chat_model", model = chosen.full_name());
+        let counted = async move {
             loop {
                 let event = inner.next().await.unwrap_or(ChatEvent::Failed(LanguageError::Closed));
                 match &event {
@@ -86,11 +88,13 @@ impl Engines {
                     ChatEvent::Failed(error) => usage.error = Some(error.to_string()),
                 }
                 usage.response_time_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
+                calls.add(&usage);
                 count(&actors, usage).await;
                 let _ = events.send(event);
                 break;
             }
-        });
+        };
+        tokio::spawn(counted.instrument(span));
         Ok(stream)
     }
 }

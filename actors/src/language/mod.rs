@@ -3,6 +3,7 @@
 //! A local engine owns its device and a thread of its own ([`language::LocalEngine`]); a remote one owns its
 //! connections. This folder decides which of them answers a request, and loads nothing before it is asked for.
 
+mod calls;
 mod catalogue;
 mod chat_worker;
 mod choose;
@@ -28,6 +29,7 @@ use uuid::Uuid;
 
 use crate::Actors;
 
+pub use calls::{Called, Calls};
 pub use catalogue::Says;
 pub use chat_worker::{health_entry, watch_chat_worker};
 pub use choose::Wanted;
@@ -70,6 +72,7 @@ pub struct Engines {
     store: Store,
     /// Places for prompts and schemas that are made ready.
     preparing: Arc<Shares>,
+    calls: Arc<Calls>,
 }
 
 impl std::fmt::Debug for Engines {
@@ -184,8 +187,8 @@ impl Engines {
         let store = actors.store().clone();
         // As many as there are cores, so that one account's leave others half of them.
         let cores = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
-        let (worker, preparing) = (Arc::default(), Shares::new(cores));
-        Engines { local, local_priority, remote, worker, actors, store, preparing }
+        let (worker, preparing, calls) = (Arc::default(), Shares::new(cores), Arc::default());
+        Engines { local, local_priority, remote, worker, actors, store, preparing, calls }
     }
 
     /// All models of this machine that can be named, the default first.
@@ -196,6 +199,11 @@ impl Engines {
     /// How the default local model fares.
     pub fn local_status(&self) -> LocalStatus {
         self.local.status()
+    }
+
+    /// Calls of models since the start.
+    pub fn calls(&self) -> &Calls {
+        &self.calls
     }
 
     /// A place for making a prompt ready, which takes a core for a while; of one account some wait for others.

@@ -51,7 +51,7 @@ pub use model_folder::{describe_models, verify_model};
 pub use options::{RenderOptions, weight_type};
 pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
 pub use picture::infotext;
-pub use progress::{Progress, Step};
+pub use progress::{Drawing, Progress, Step};
 pub use video::check_video;
 
 use crate::Actors;
@@ -100,6 +100,11 @@ impl Render {
     /// Reads the folder of models.
     pub fn check(&self, asked: &RequestedDrawing) -> Result<(), String> {
         self.abilities.check(asked)
+    }
+
+    /// What has been drawn since the start.
+    pub fn drawing(&self) -> Drawing {
+        self.progress.drawing()
     }
 
     /// The steps of a job as they happen; they cost nothing without a watcher.

@@ -1,7 +1,9 @@
 //! Steps and previews on their way to watchers. Nothing is written anywhere.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -23,6 +25,17 @@ pub struct Step {
 #[derive(Debug, Default)]
 pub struct Progress {
     watched: Mutex<HashMap<Uuid, watch::Sender<Option<Step>>>>,
+    steps: AtomicU64,
+    drawing_us: AtomicU64,
+}
+
+/// What has been drawn since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drawing {
+    /// Steps, each counted once for every picture or frame that it advances.
+    pub steps: u64,
+    /// Time that the device was at work on jobs.
+    pub time: Duration,
 }
 
 impl Progress {
@@ -31,6 +44,23 @@ impl Progress {
         let mut watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
         watched.retain(|_, sender| sender.receiver_count() > 0);
         watched.entry(job).or_insert_with(|| watch::channel(None).0).subscribe()
+    }
+
+    /// What has been drawn since the start.
+    pub(super) fn drawing(&self) -> Drawing {
+        let time = Duration::from_micros(self.drawing_us.load(Ordering::Relaxed));
+        Drawing { steps: self.steps.load(Ordering::Relaxed), time }
+    }
+
+    /// Counts a step of a picture or frame.
+    pub(super) fn count_step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts the time of a drawing that has ended.
+    pub(super) fn count_time(&self, took: Duration) {
+        let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.drawing_us.fetch_add(us, Ordering::Relaxed);
     }
 
     /// Whether anybody watches.

@@ -21,11 +21,18 @@ pub(super) struct ProgressReporter<'a> {
     ending: Option<oneshot::Sender<()>>,
     /// When the first step that was reported had been done, and which it was.
     first: Option<(Instant, usize)>,
+    started: Instant,
+}
+
+impl Drop for ProgressReporter<'_> {
+    fn drop(&mut self) {
+        self.progress.count_time(self.started.elapsed());
+    }
 }
 
 impl ProgressReporter<'_> {
     pub fn new(progress: &Progress, ending: Option<oneshot::Sender<()>>) -> ProgressReporter<'_> {
-        ProgressReporter { progress, last_preview: None, ending, first: None }
+        ProgressReporter { progress, last_preview: None, ending, first: None, started: Instant::now() }
     }
 
     /// So much is done of a run; the end is near when the rest should take no longer than getting the next job ready.
@@ -47,6 +54,7 @@ impl ProgressReporter<'_> {
         let due = self.last_preview.is_none_or(|last| last.elapsed() >= PREVIEW_EVERY);
         let mut shown = false;
         for (place, (job, step)) in jobs.enumerate() {
+            self.progress.count_step();
             if self.progress.is_watched(job) {
                 let picture = due.then(|| preview(place)).flatten();
                 let preview_png = picture.as_ref().and_then(super::picture::preview_png).map(Arc::new);

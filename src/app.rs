@@ -6,9 +6,13 @@ use services::Services;
 
 use crate::budgets::Budgets;
 use crate::config::Config;
+use crate::gotrue::oidc::provider::Providers;
 use crate::keys::Keys;
+use crate::metrics::Metrics;
 use crate::pace::Pace;
+use crate::rates::Rates;
 use crate::realtime::Sockets;
+use crate::scheduled_backups::Backups;
 use crate::welcome::Welcome;
 
 /// Shared by all handlers.
@@ -24,6 +28,14 @@ pub struct Shared {
     pub budgets: Budgets,
     /// How often passwords were tried and mails sent.
     pub pace: Pace,
+    /// Providers of accounts.
+    pub(crate) providers: Providers,
+    /// How many requests may still come.
+    pub rates: Rates,
+    /// Backups that are written by themselves.
+    pub backups: Option<Arc<Backups>>,
+    /// What is counted as it happens.
+    pub metrics: Arc<Metrics>,
     /// Sockets that are open.
     pub sockets: Sockets,
     /// How the first administrator comes in.

@@ -2,11 +2,11 @@
 
 mod arguments;
 mod configuration;
+mod log;
 mod output;
 mod running;
 mod users;
 
-use std::io::IsTerminal;
 use std::path::Path;
 
 use clap::error::ErrorKind;
@@ -42,11 +42,16 @@ pub fn run() -> Result<(), String> {
             ServeFlags::default()
         }
     };
-    start_log(matches!(command, Command::Serve(_)));
-    if let Command::Schema = command {
-        return print(&models::describe::public_schema());
+    match command {
+        Command::Schema => return print(&models::describe::public_schema()),
+        Command::Types => return output::text(&playhouse::typescript::database()),
+        _ => {}
     }
-    let config = configuration::read(&cli.place, &flags)?;
+    let config = configuration::read(&cli.place, &flags);
+    // Where the configuration cannot be read, what else is wrong is said all the same.
+    let serves = config.is_ok() && matches!(command, Command::Serve(_));
+    log::start(config.as_ref().unwrap_or(&Config::default()), serves);
+    let config = config?;
     match command {
         Command::Serve(_) => {
             refuse_mistakes(&config, &flags)?;
@@ -60,7 +65,9 @@ pub fn run() -> Result<(), String> {
                 "jwt_secret": keys.jwt_secret(),
             }))
         }
-        Command::Schema => Ok(()),
+        Command::Config => print(&configuration::describe(&cli.place, &config)?),
+        Command::Openapi => print(&playhouse::openapi::document(&config)),
+        Command::Schema | Command::Types => Ok(()),
         Command::User(UserCommand::List) => playhouse::in_system(users::list(config)),
         Command::User(UserCommand::Create { email, password, role }) => {
             playhouse::in_system(users::create(config, email, password, role))
@@ -77,24 +84,6 @@ pub fn run() -> Result<(), String> {
         Command::Check { quick } => check(&config, quick),
         Command::Compact => compact(&config),
         Command::Models(models) => run_models(&config, models.command),
-    }
-}
-
-/// Writes the log to standard error: all that the server has to say, of other commands only what went wrong.
-fn start_log(serves: bool) {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("PLAYHOUSE_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(if serves { "info" } else { "warn" }));
-    let colours = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_ansi(colours)
-        .with_writer(std::io::stderr)
-        // A log that has no reader any more ends no work.
-        .log_internal_errors(false)
-        .init();
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for remark in playhouse::config::unknown_variables(names) {
-        tracing::warn!("{remark}");
     }
 }
 

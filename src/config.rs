@@ -1,8 +1,12 @@
 //! Configuration: flags over environment (`PLAYHOUSE_*`) over a file over defaults.
 
 mod bytes;
+mod oauth;
 mod read;
+mod secret;
+mod sources;
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
@@ -13,7 +17,10 @@ use services::Settings;
 
 use crate::listen;
 
-pub use read::{read, unknown_variables};
+pub use oauth::OauthProvider;
+pub use read::{is_secret, read, unknown_variables};
+pub use secret::secret;
+pub use sources::describe;
 
 /// Everything that can be set; each field may also stand in `playhouse.json` of the data folder.
 #[derive(Clone, Deserialize, Serialize)]
@@ -151,6 +158,30 @@ pub struct Config {
     pub local_chat_priority: i64,
     /// Seconds between two looks at the registered chat worker, at most 100; 0 for none.
     pub worker_probe_s: u64,
+    /// Where figures for Prometheus may be read without a key; `/metrics` asks for one.
+    #[serde(deserialize_with = "crate::listen::deserialize_option")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// How the log is written: `text` or `json`.
+    pub log_format: String,
+    /// Requests in a second from one address for long, whatever accounts make them, and ten times as many at once; 0 for
+    /// any number. This machine's are not counted.
+    pub requests_per_address_s_max: u32,
+    /// The same of one account, from whatever addresses.
+    pub requests_per_account_s_max: u32,
+    /// The certificate chain, PEM; with it the server speaks TLS.
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Pages whose scripts may read answers: origins such as `https://studio.example.com`, or `*` for all.
+    pub cors_origins: Vec<String>,
+    /// Where accounts may sign in from, by name.
+    pub oauth_providers: BTreeMap<String, OauthProvider>,
+    /// The folder that backups are written to by themselves.
+    pub backup_dir: Option<PathBuf>,
+    /// Hours between two of them.
+    pub backup_every_h: u64,
+    /// How many of them are kept.
+    pub backups_kept: usize,
     /// Whether the start opens the page in a browser; a flag alone.
     #[serde(skip)]
     pub open_page: bool,
@@ -221,6 +252,17 @@ impl Default for Config {
             chat_memory_bytes: 8 << 30,
             local_chat_priority: 100,
             worker_probe_s: 60,
+            metrics_listen: None,
+            log_format: "text".into(),
+            requests_per_address_s_max: 200,
+            requests_per_account_s_max: 100,
+            tls_cert: None,
+            tls_key: None,
+            cors_origins: vec!["*".into()],
+            oauth_providers: BTreeMap::new(),
+            backup_dir: None,
+            backup_every_h: 24,
+            backups_kept: 7,
             open_page: false,
         }
     }
@@ -294,8 +336,13 @@ impl Config {
         let opened: Vec<&str> = opened.iter().filter(|(is, _)| *is).map(|(_, what)| *what).collect();
         let listen = self.listen;
         Some(format!(
-            "listening on {listen}, beyond this machine, without encryption: anyone who reaches that address can try \
-             passwords, and all of it can be read on the way, unless a proxy with TLS stands before it. {}",
+            "listening on {listen}, beyond this machine{}. {}",
+            match self.tls_cert {
+                Some(_) => ": anyone who reaches that address can try passwords",
+                None =>
+                    ", without encryption: anyone who reaches that address can try passwords, and all of it can be read \
+                     on the way, unless a proxy with TLS stands before it",
+            },
             opened.join("; ")
         ))
     }
@@ -304,8 +351,14 @@ impl Config {
     pub fn url(&self) -> String {
         match &self.public_url {
             Some(url) => url.trim_end_matches('/').to_string(),
-            None => format!("http://{}", listen::reachable(self.listen)),
+            None => self.here(),
         }
+    }
+
+    /// The address of the server for programs of this machine.
+    pub fn here(&self) -> String {
+        let scheme = if self.tls_cert.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", listen::reachable(self.listen))
     }
 
     /// Takes a `chat_model` that is no path for the name of a model in `models_dir`.

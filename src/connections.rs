@@ -14,16 +14,21 @@ use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_rustls::server::TlsStream;
 use tower::{Service, ServiceExt};
 
 use crate::budgets::Peer;
+use crate::metrics::Metrics;
 use crate::request_line::RequestLines;
+use crate::tls::Tls;
 use crate::write_pace::WritePace;
 
 /// How long a client may take over the head of a request, and a connection lie idle.
 const HEAD_S_MAX: u64 = 60;
+/// How long a client may take over the start of an encrypted connection.
+const HANDSHAKE_S_MAX: u64 = 10;
 /// How long requests may go on once the server is to stop.
 const GRACE_S: u64 = 8;
 /// What a connection gathers of answers before its client takes them, and streams of one connection (HTTP/2).
@@ -36,16 +41,25 @@ const OTHER_FILES: u64 = 512;
 #[derive(Clone, Debug)]
 pub(crate) struct Place(pub Arc<OwnedSemaphorePermit>);
 
+/// Where connections come in, and how.
+pub(crate) struct Doors {
+    pub listener: TcpListener,
+    /// Connections at one time.
+    pub connections_max: usize,
+    /// How long a client may take next to nothing of an answer.
+    pub pause_max: Duration,
+    /// With it connections are encrypted.
+    pub tls: Option<Arc<Tls>>,
+    /// Where they are counted.
+    pub counted: Option<Arc<Metrics>>,
+}
+
 /// Answers requests until `stop` resolves, and then those that run, for a while.
-pub(crate) async fn serve<S>(
-    listener: TcpListener,
-    service: S,
-    connections_max: usize,
-    write_pause_max: Duration,
-    stop: impl Future<Output = ()>,
-) where
+pub(crate) async fn serve<S>(doors: Doors, service: S, stop: impl Future<Output = ()>)
+where
     S: Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static,
 {
+    let Doors { listener, connections_max, pause_max, tls, counted } = doors;
     let room = Arc::new(Semaphore::new(connections_max.min(permitted_connections()).max(1)));
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(HEAD_S_MAX));
@@ -84,11 +98,14 @@ pub(crate) async fn serve<S>(
             request.map(Body::new)
         });
         let service = TowerToHyperService::new(service);
-        let stream = TokioIo::new(WritePace::new(RequestLines::new(stream), write_pause_max));
-        let connection = running.watch(builder.serve_connection_with_upgrades(stream, service).into_owned());
+        let (builder, watcher) = (builder.clone(), running.watcher());
+        let (tls, counted) = (tls.clone(), counted.as_ref().map(|metrics| metrics.connection()));
         tokio::spawn(async move {
-            let _place = place;
-            if let Err(error) = connection.await {
+            let (_place, _counted) = (place, counted);
+            let Some(stream) = encrypted(stream, tls).await else { return };
+            let stream = TokioIo::new(WritePace::new(RequestLines::new(stream), pause_max));
+            let connection = builder.serve_connection_with_upgrades(stream, service).into_owned();
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(error, "a connection broke");
             }
         });
@@ -99,6 +116,22 @@ pub(crate) async fn serve<S>(
         tracing::warn!(
             "stopping although requests still run: of {left} connections some did not end in time"
         );
+    }
+}
+
+/// A connection in the clear, or encrypted.
+type Either = tokio_util::either::Either<TcpStream, TlsStream<TcpStream>>;
+
+/// The connection, once the client and we have agreed on how it is encrypted where it is to be.
+async fn encrypted(stream: TcpStream, tls: Option<Arc<Tls>>) -> Option<Either> {
+    let Some(tls) = tls else { return Some(Either::Left(stream)) };
+    match tokio::time::timeout(Duration::from_secs(HANDSHAKE_S_MAX), tls.acceptor().accept(stream)).await {
+        Ok(Ok(stream)) => Some(Either::Right(stream)),
+        Ok(Err(error)) => {
+            tracing::debug!(%error, "a client does not speak TLS as we do");
+            None
+        }
+        Err(_) => None,
     }
 }
 

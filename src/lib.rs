@@ -7,6 +7,7 @@ pub mod budgets;
 pub mod caller;
 pub mod config;
 mod connections;
+mod cors;
 pub mod ended_accounts;
 pub mod functions;
 pub mod gotrue;
@@ -16,23 +17,29 @@ mod links;
 mod listen;
 mod long_work;
 mod machine;
+pub mod metrics;
 mod nearest;
 pub mod openai;
+pub mod openapi;
 pub mod operate;
 mod owner;
 mod pace;
 pub mod postgrest;
+mod rates;
 pub mod realtime;
 mod receive;
 mod request_body;
 mod request_line;
 mod routes;
+pub mod scheduled_backups;
 mod start_log;
 pub mod storage;
 mod studio;
 mod taken;
+mod tls;
 pub mod token;
 mod token_cache;
+pub mod typescript;
 mod unused_members;
 pub mod welcome;
 mod write_pace;
@@ -58,8 +65,15 @@ use tokio::net::TcpListener;
 use app::Shared;
 use budgets::Budgets;
 use config::Config;
+use connections::Doors;
+use gotrue::oidc::provider::Providers;
 use keys::Keys;
 use links::OwnLinks;
+use metrics::Metrics;
+use rates::Rates;
+use scheduled_backups::Backups;
+use tls::Tls;
+
 pub use listen::parse as parse_listen;
 pub use start_log::{Mistake, mistakes};
 
@@ -97,6 +111,15 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let mut config = config;
     config.listen = listener.local_addr().map_err(|error| error.to_string())?;
     long_work::start_computing_threads();
+    let tls = tls(&config)?;
+    let metrics_listener = match config.metrics_listen {
+        Some(address) => {
+            let listener = TcpListener::bind(address).await;
+            Some(listener.map_err(|error| format!("metrics_listen: cannot listen on {address}: {error}"))?)
+        }
+        None => None,
+    };
+    let metrics = Arc::<Metrics>::default();
     let store = open(&config)?;
     let keys = Keys::load_or_create(&config.data, &config)?;
     store.check_in_background();
@@ -153,18 +176,44 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         links: Arc::new(OwnLinks { keys: keys.clone(), config: config.clone() }),
         settings: Arc::new(config.settings()),
     };
-    let sockets = realtime::Sockets::default();
-    let shared = Arc::new(Shared { services, keys, config, budgets, pace, sockets, welcome });
+    let (sockets, rates) = (realtime::Sockets::default(), Rates::new(&config));
+    let backups = Backups::of(&config).map(Arc::new);
+    if let Some(backups) = &backups {
+        tasks.push(tokio::spawn(backups.clone().run(services.actors.store().clone(), metrics.clone())));
+    }
+    let shared = Arc::new(Shared {
+        services,
+        keys,
+        config,
+        budgets,
+        pace,
+        providers: Providers::default(),
+        rates,
+        backups,
+        metrics,
+        sockets,
+        welcome,
+    });
+    if let Some(listener) = metrics_listener {
+        tasks.push(tokio::spawn(metrics::serve::apart(shared.clone(), listener, std::future::pending())));
+    }
+    if let Some(tls) = &tls {
+        tasks.push(tokio::spawn(tls.clone().follow()));
+    }
     let stopping = shared.clone();
     let stopped = async move {
         stop.await;
         stopping.sockets.stop();
         chat.close().await;
     };
-    let connections_max = shared.config.connections_max;
-    let pause_max = std::time::Duration::from_secs(shared.config.answer_pause_s_max);
-    let service = routes::service(shared.clone());
-    connections::serve(listener, service, connections_max, pause_max, stopped).await;
+    let doors = Doors {
+        listener,
+        connections_max: shared.config.connections_max,
+        pause_max: std::time::Duration::from_secs(shared.config.answer_pause_s_max),
+        tls,
+        counted: Some(shared.metrics.clone()),
+    };
+    connections::serve(doors, routes::service(shared.clone()), stopped).await;
     realtime::Sockets::gone(&shared.budgets.sockets, SOCKETS_PATIENCE).await;
     for task in tasks {
         task.abort();
@@ -174,6 +223,16 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     }
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     Ok(())
+}
+
+/// What connections are encrypted with, where that is configured.
+fn tls(config: &Config) -> Result<Option<Arc<Tls>>, String> {
+    match (&config.tls_cert, &config.tls_key) {
+        (None, None) => Ok(None),
+        (Some(certificate), Some(key)) => Ok(Some(Arc::new(Tls::load(certificate, key)?))),
+        (Some(_), None) => Err("tls_cert is set, and tls_key is not".into()),
+        (None, Some(_)) => Err("tls_key is set, and tls_cert is not".into()),
+    }
 }
 
 /// How long sockets may take to hear that the server stops.
@@ -252,7 +311,7 @@ pub const ADDRESS_FILE: &str = "server.json";
 
 fn note_address(config: &Config) -> Result<(), String> {
     let path = config.data.join(ADDRESS_FILE);
-    let here = format!("http://{}", listen::reachable(config.listen));
+    let here = config.here();
     let text = serde_json::json!({"url": here, "public_url": config.url(), "pid": std::process::id()});
     std::fs::write(&path, text.to_string()).map_err(|error| format!("{}: {error}", path.display()))
 }

@@ -34,6 +34,14 @@ pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SocketA
     parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
 }
 
+/// The same for an address that may be absent.
+pub fn deserialize_option<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<SocketAddr>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    text.map(|text| parse(&text)).transpose().map_err(serde::de::Error::custom)
+}
+
 /// The address as one that can be gone to: an unspecified one means this machine.
 pub fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip: std::net::IpAddr = match listen {

@@ -25,7 +25,9 @@ pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
     let integrity = app.services.actors.store().integrity();
     let usage = app.services.actors.store().usage();
     let is_whole = !matches!(integrity, Integrity::Damaged { .. });
-    let well = trouble.is_none() && has_room && is_whole && actors.iter().all(|actor| actor.alive);
+    let backups_fail = app.backups.as_ref().is_some_and(|backups| backups.failed());
+    let well =
+        !backups_fail && trouble.is_none() && has_room && is_whole && actors.iter().all(|actor| actor.alive);
     let status = if well { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let summary = if well { "ok" } else { "degraded" };
     // Paths, versions and models are for operators alone.
@@ -58,6 +60,7 @@ pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
         "store": { "used_bytes": usage.used_bytes, "live_bytes": usage.live_bytes },
         "bodies_bytes": app.budgets.bodies.used(),
         "memory_bytes": app.budgets.memory.used(),
+        "backups": app.backups.as_ref().map(|backups| backups.json()),
         "settings": mistakes,
         "sockets": app.budgets.sockets.used(),
         "subscriptions": app.budgets.subscriptions.used(),
@@ -70,8 +73,20 @@ pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
     (status, axum::Json(body)).into_response()
 }
 
+/// `GET /ready`: whether requests are to be sent here. Not while the server stops, nor while an actor takes no messages;
+/// a store that only refuses writes still answers reads.
+pub async fn ready(State(app): State<App>) -> Response {
+    let state = match () {
+        () if app.sockets.is_stopping() => "stopping",
+        () if !app.services.actors.health().iter().all(|actor| actor.alive) => "restarting",
+        () => "ready",
+    };
+    let status = if state == "ready" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, axum::Json(json!({"status": state}))).into_response()
+}
+
 /// Whether the service key asks, or an administrator.
-fn may_see_details(app: &App, headers: &HeaderMap) -> bool {
+pub(crate) fn may_see_details(app: &App, headers: &HeaderMap) -> bool {
     let Ok(claims) = caller::claims_from(headers, app) else { return false };
     let reads = app.services.actors.store().reads();
     claims.is_service() || Caller::new(&claims).is_admin(&reads).unwrap_or(false)

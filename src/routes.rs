@@ -6,16 +6,24 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use models::Claims;
 use serde_json::json;
+use store::shares::Owner;
 use tower::{Service, service_fn};
+use tracing::Instrument;
 
 use crate::app::App;
 use crate::bodies::{self, Arrival};
-use crate::ended_accounts;
-use crate::owner;
-use crate::{answers, functions, gotrue, openai, operate, postgrest, realtime, storage, studio};
+use crate::budgets::client_of;
+use crate::caller::BadToken;
+use crate::metrics::route::{self, Taken};
+use crate::{
+    answers, cors, ended_accounts, functions, gotrue, metrics, openai, operate, owner, postgrest, realtime,
+    storage, studio,
+};
 
 /// Names a request, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -29,10 +37,6 @@ const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";
 /// Room for what every answer has, so that its map grows once.
 const COMMON_HEADERS: usize = 8;
 
-/// Headers that scripts of other origins may read.
-const EXPOSED: &str = "Content-Range, Content-Location, Location, Preference-Applied, X-Total-Count, Link, \
-                       x-supabase-api-version, x-relay-error, x-warnings, Upload-Offset, Upload-Length, Tus-Resumable";
-
 /// Everything the server answers, on one screen: `/rest/v1` by [`postgrest::answer`], the rest by the router.
 ///
 /// Rows are read far more often than anything else is asked for, and a router with layers costs as much as finding a
@@ -42,6 +46,8 @@ pub fn service(
 ) -> impl Service<Request, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static {
     let routes = Router::new()
         .route("/health", get(operate::health))
+        .route("/ready", get(operate::ready))
+        .route("/metrics", get(metrics::serve::metrics))
         .route("/admin/v1/backup", post(operate::backup))
         .route("/admin/v1/check", post(operate::check))
         .nest("/auth/v1", gotrue::routes())
@@ -50,6 +56,7 @@ pub fn service(
         .nest("/storage/v1", storage::routes())
         .nest("/v1", openai::routes())
         .merge(studio::routes())
+        .layer(from_fn(route::note))
         .fallback(no_route)
         .with_state(app.clone());
     service_fn(move |request| answer(app.clone(), routes.clone(), request))
@@ -66,8 +73,8 @@ async fn no_route(request: Request) -> Response {
 /// Around every request: cross-origin rules, request id, limits, error bodies, one log line.
 async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Response, Infallible> {
     let started = std::time::Instant::now();
-    let given = request.headers().get(REQUEST_ID).filter(|id| !id.is_empty() && id.len() <= 64);
-    let request_id = match given.filter(|id| id.to_str().is_ok()) {
+    let _under_way = app.metrics.request();
+    let request_id = match request.headers().get(REQUEST_ID).filter(|id| is_request_id(id)) {
         Some(id) => id.clone(),
         None => {
             let id = new_request_id();
@@ -75,8 +82,12 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
             id
         }
     };
+    let span = tracing::info_span!("request", request_id = request_id.to_str().unwrap_or_default());
     let method = request.method().clone();
-    let logged = tracing::enabled!(tracing::Level::INFO).then(|| request.uri().path().to_string());
+    let path = request.uri().path().to_string();
+    let taken = Taken::default();
+    request.extensions_mut().insert(taken.clone());
+    let origin = request.headers().get(header::ORIGIN).cloned();
     // Files arrive on the disk, and say themselves what a browser may do with them.
     let is_file = request.uri().path().starts_with("/storage/v1/");
     let preflight = (method == Method::OPTIONS).then(|| {
@@ -94,22 +105,16 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     } else {
         let (owner, asks) = owner::owner_of(&app, &request);
         request.extensions_mut().insert(owner);
-        let only_reads = owner::only_reads(&method, request.uri().path());
-        let (request, arrival) = bodies::watch(request, &app.budgets.bodies, owner, is_file);
-        let answered = async {
-            match postgrest::is_below(request.uri().path()) {
-                true => Ok(postgrest::answer(app.clone(), request, asks).await),
-                false => routes.call(request).await,
+        match app.rates.admits(owner, client_of(&request, &app.config)) {
+            true => {
+                let handled = handled(&app, &mut routes, request, owner, asks, is_file);
+                handled.instrument(span.clone()).await?
             }
-        };
-        let response = ended_accounts::end_with(&app, owner, answered).await?;
-        // Of a caller that may not ask the body is only read to be thrown away.
-        let heard = response.status() != StatusCode::UNAUTHORIZED;
-        let unfinished = arrival.filter(|_| heard).and_then(|arrival| unfinished(&arrival));
-        let response = unfinished.unwrap_or(response);
-        let pause = Duration::from_secs(app.config.answer_pause_s_max);
-        answers::account(response, &app.budgets.memory, owner, only_reads, pause)
-            .unwrap_or_else(|| too_many("too many large answers at one time"))
+            false => {
+                app.metrics.refused();
+                too_many("too many requests from one address or account")
+            }
+        }
     };
     let status = response.status();
     // The client takes an error without a JSON body for a success; the framework's own refusals are plain text.
@@ -125,8 +130,7 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     }
     let headers = response.headers_mut();
     headers.reserve(COMMON_HEADERS);
-    headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, HeaderValue::from_static(EXPOSED));
+    cors::allow(headers, &app.config.cors_origins, origin);
     // What an answer says it is counts, and nothing of it is a page of this origin.
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     if !is_file {
@@ -134,7 +138,9 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
         headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     }
-    if let Some((asked, resumable)) = preflight {
+    if let Some((asked, resumable)) =
+        preflight.filter(|_| headers.contains_key(header::ACCESS_CONTROL_ALLOW_ORIGIN))
+    {
         let methods = HeaderValue::from_static("GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS");
         headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, methods);
         let default = HeaderValue::from_static("authorization, x-client-info, apikey, content-type");
@@ -144,13 +150,41 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
             storage::resumable_abilities(headers, app.config.file_bytes_max);
         }
     }
-    if let Some(path) = logged {
+    let took = started.elapsed();
+    if tracing::enabled!(tracing::Level::INFO) {
         let request_id = request_id.to_str().unwrap_or_default();
-        let ms = started.elapsed().as_millis() as u64;
-        tracing::info!(request_id, %method, path, status = status.as_u16(), ms);
+        tracing::info!(request_id, %method, path, status = status.as_u16(), ms = took.as_millis() as u64);
     }
+    app.metrics.answered(&method, route::template(&path, &taken), status, took);
     headers.insert(REQUEST_ID, request_id);
     Ok(response)
+}
+
+/// The answer of a route, with what it takes from what all share.
+async fn handled(
+    app: &App,
+    routes: &mut Router,
+    request: Request,
+    owner: Owner,
+    asks: Result<Claims, BadToken>,
+    is_file: bool,
+) -> Result<Response, Infallible> {
+    let only_reads = owner::only_reads(request.method(), request.uri().path());
+    let (request, arrival) = bodies::watch(request, &app.budgets.bodies, owner, is_file);
+    let answered = async {
+        match postgrest::is_below(request.uri().path()) {
+            true => Ok(postgrest::answer(app.clone(), request, asks).await),
+            false => routes.call(request).await,
+        }
+    };
+    let response = ended_accounts::end_with(app, owner, answered).await?;
+    // Of a caller that may not ask the body is only read to be thrown away.
+    let heard = response.status() != StatusCode::UNAUTHORIZED;
+    let unfinished = arrival.filter(|_| heard).and_then(|arrival| unfinished(&arrival));
+    let response = unfinished.unwrap_or(response);
+    let pause = Duration::from_secs(app.config.answer_pause_s_max);
+    Ok(answers::account(response, &app.budgets.memory, owner, only_reads, pause)
+        .unwrap_or_else(|| too_many("too many large answers at one time")))
 }
 
 /// The answer to a request whose body did not arrive whole.
@@ -168,6 +202,12 @@ fn too_many(message: &str) -> Response {
     let mut response = (StatusCode::TOO_MANY_REQUESTS, axum::Json(body)).into_response();
     response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     response
+}
+
+/// Whether a client's name for its request may stand in logs, rows and answers as it is.
+fn is_request_id(id: &HeaderValue) -> bool {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.:+/=@".contains(byte);
+    (1..=64).contains(&id.len()) && id.as_bytes().iter().all(is_plain)
 }
 
 /// A name for a request whose client gave none.

@@ -26,7 +26,7 @@ impl Welcome {
 
     /// Says in the log where the first administrator comes in, and opens the page where that was asked for.
     pub fn announce(&self, config: &Config) {
-        let page = format!("http://{}/", crate::listen::reachable(config.listen));
+        let page = format!("{}/", config.here());
         let token = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let page = match token {
             Some(token) => {

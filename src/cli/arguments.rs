@@ -124,6 +124,17 @@ pub(super) enum Command {
     /// Print the declared public schema as JSON
     #[command(after_help = "Example:\n  playhouse schema | jq -r '.[].name'")]
     Schema,
+    /// Print the declared tables as a TypeScript type, for createClient<Database>() of supabase-js
+    #[command(after_help = "Example:\n  playhouse types > database.types.ts")]
+    Types,
+    /// Print an OpenAPI document of /rest/v1 and /v1
+    #[command(after_help = "Example:\n  playhouse openapi | jq -r '.paths | keys[]'")]
+    Openapi,
+    /// Print every setting with its value and where that comes from; secrets are not shown
+    #[command(
+        after_help = "Example:\n  playhouse config | jq 'with_entries(select(.value.from != \"default\"))'"
+    )]
+    Config,
     /// Manage accounts
     #[command(
         subcommand,

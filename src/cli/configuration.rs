@@ -1,26 +1,18 @@
 //! The configuration that a command works with: flags over environment over file, and what it may not be used for.
 
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use playhouse::config::Config;
+use serde_json::Value as Json;
 use store::Store;
 
 use super::arguments::{Place, ServeFlags};
 
 /// Reads it; `flags` are those of the command.
 pub(super) fn read(place: &Place, flags: &ServeFlags) -> Result<Config, String> {
-    let folder = place.data.clone().unwrap_or_else(|| Config::default().data);
-    if folder.exists() && !folder.is_dir() {
-        return Err(format!("{} is a file, not a data folder", folder.display()));
-    }
-    let path = place.config.clone().unwrap_or_else(|| folder.join("playhouse.json"));
+    let (path, file) = configuration_file(place)?;
     let said = |error: String| format!("{}: {error}", path.display());
-    let file = match std::fs::read(&path) {
-        Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| said(format!("not JSON: {error}")))?),
-        Err(error) if place.config.is_none() && error.kind() == ErrorKind::NotFound => None,
-        Err(error) => return Err(said(error.to_string())),
-    };
     // Alone first, so that a mistake in the environment is not blamed on the file.
     if file.is_some() {
         playhouse::config::read(file.clone(), std::iter::empty()).map_err(said)?;
@@ -50,6 +42,31 @@ pub(super) fn read(place: &Place, flags: &ServeFlags) -> Result<Config, String> 
     config.fetch_chat_model = flags.fetch_chat_model.unwrap_or(config.fetch_chat_model);
     config.open_page = flags.open;
     Ok(config)
+}
+
+/// Where the configuration file is, and what it says if it is there.
+fn configuration_file(place: &Place) -> Result<(PathBuf, Option<Json>), String> {
+    let folder = place.data.clone().unwrap_or_else(|| Config::default().data);
+    if folder.exists() && !folder.is_dir() {
+        return Err(format!("{} is a file, not a data folder", folder.display()));
+    }
+    let path = place.config.clone().unwrap_or_else(|| folder.join("playhouse.json"));
+    let said = |error: String| format!("{}: {error}", path.display());
+    let file = match std::fs::read(&path) {
+        Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| said(format!("not JSON: {error}")))?),
+        Err(error) if place.config.is_none() && error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(said(error.to_string())),
+    };
+    Ok((path, file))
+}
+
+/// Every setting of a configuration that was read, with where it comes from.
+pub(super) fn describe(place: &Place, config: &Config) -> Result<Json, String> {
+    let (path, file) = configuration_file(place)?;
+    let variables: Vec<String> =
+        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
+    let flags: &[&str] = if place.data.is_some() { &["data"] } else { &[] };
+    Ok(playhouse::config::describe(config, file.as_ref(), &path, &variables, flags))
 }
 
 /// Refuses what a flag of this start names and is not there. What a file or the environment names is said in the log and

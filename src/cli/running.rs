@@ -35,7 +35,9 @@ async fn send(
 ) -> Result<Option<Json>, String> {
     let Some(url) = playhouse::running_at(&config.data) else { return Ok(None) };
     let key = keys(config)?;
-    let client = language::http_client().build().map_err(|error| error.to_string())?;
+    // The certificate is for the name that others know; here the process itself is asked, by its number.
+    let client = language::http_client().tls_danger_accept_invalid_certs(url.starts_with("https:"));
+    let client = client.build().map_err(|error| error.to_string())?;
     let request = client.request(method, format!("{url}{path}"));
     let mut request = request.bearer_auth(key.service_role_key()).header("apikey", key.service_role_key());
     if let Some(body) = body {

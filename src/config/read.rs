@@ -8,7 +8,8 @@ use serde_json::{Map, Value as Json};
 use super::{Config, bytes};
 use crate::nearest::{did_you_mean, distance, nearest};
 
-const PREFIX: &str = "PLAYHOUSE_";
+/// What the names of variables begin with.
+pub(super) const PREFIX: &str = "PLAYHOUSE_";
 
 /// What the environment says over what a file says: `PLAYHOUSE_ROWS_MAX=50` sets `rows_max`. Values are JSON, or else
 /// text; sizes may have a unit (`512MiB`). The message names the setting that cannot be read.
@@ -100,9 +101,11 @@ fn key_of(name: &str) -> Option<String> {
 }
 
 /// Smallest values that make sense.
-const MINIMA: [(&str, u64); 12] = [
+const MINIMA: [(&str, u64); 14] = [
     ("access_token_s", 1),
     ("answer_pause_s_max", 1),
+    ("backup_every_h", 1),
+    ("backups_kept", 1),
     ("body_bytes_max", 1),
     ("bodies_bytes_max", 1),
     ("cache_bytes", 1 << 20),
@@ -133,12 +136,37 @@ fn expected(name: &str) -> String {
     match (name, defaults().get(name)) {
         _ if is_size(name) => "a number of bytes, such as 536870912 or \"512MiB\"".into(),
         ("redirect_urls", _) => "a list, such as [\"https://studio.example.com\"]".into(),
+        ("cors_origins", _) => "a list of origins, such as [\"https://studio.example.com\"]".into(),
+        ("oauth_providers", _) => {
+            "an object of providers, such as {\"google\": {\"client_id\": \"…\", \"client_secret\": \"…\"}}"
+                .into()
+        }
         ("trusted_proxies", _) => "a list of addresses, such as [\"127.0.0.1\"]".into(),
         ("charge_credits", _) | (_, Some(Json::Bool(_))) => "true or false".into(),
         ("image_batch_max", _) => "a whole number, such as 4".into(),
         (_, Some(Json::Number(default))) => format!("a whole number, such as {default}"),
         _ => "text".into(),
     }
+}
+
+/// Settings that hold a secret, or may.
+const SECRETS: [&str; 3] = ["callback_secret", "replicate_webhook_secret", "oauth_providers"];
+
+/// Whether the value of a setting is not for every eye.
+pub fn is_secret(name: &str) -> bool {
+    SECRETS.contains(&name)
+}
+
+fn is_url(url: &str) -> bool {
+    url.starts_with("http://") || url.starts_with("https://")
+}
+
+/// Whether a text is `*` or what a browser calls an origin: scheme and host, perhaps a port, no path.
+fn is_origin(text: &str) -> bool {
+    text == "*"
+        || text.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '?', '#', ' ', ',', '*'])
+        })
 }
 
 /// Whether a setting can be read at all, for a message that names it.
@@ -149,9 +177,9 @@ fn check(name: &str, value: &Json) -> Result<(), String> {
             let known = defaults();
             format!("unknown setting `{name}`{}", did_you_mean(name, known.keys().map(String::as_str)))
         }
-        text if name == "listen" && value.is_string() => format!("{name}: {text}"),
+        text if matches!(name, "listen" | "metrics_listen") && value.is_string() => format!("{name}: {text}"),
         // A secret is not shown.
-        _ if name == "callback_secret" => format!("{name}: not {}", expected(name)),
+        _ if is_secret(name) => format!("{name}: not {}", expected(name)),
         _ => {
             let shown: String = value.to_string().chars().take(100).collect();
             format!("{name}: {shown} is not {}", expected(name))
@@ -162,10 +190,34 @@ fn check(name: &str, value: &Json) -> Result<(), String> {
     {
         return Err(format!("{name}: {value} is less than {minimum}"));
     }
+    if !matches!(config.log_format.as_str(), "text" | "json") {
+        return Err(format!("{name}: {:?} is neither text nor json", config.log_format));
+    }
+    if let Some(origin) = config.cors_origins.iter().find(|origin| !is_origin(origin)) {
+        return Err(format!(
+            "{name}: {origin:?} is no origin, which is like https://studio.example.com, or * for all"
+        ));
+    }
+    for (provider, settings) in &config.oauth_providers {
+        let is_name =
+            |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit() || "_-".contains(letter);
+        if provider.is_empty()
+            || matches!(provider.as_str(), "email" | "phone")
+            || !provider.chars().all(is_name)
+        {
+            return Err(format!("{name}: {provider:?} cannot be the name of a provider"));
+        }
+        match settings.issuer_of(provider) {
+            Some(issuer) if is_url(issuer) => {}
+            Some(_) => {
+                return Err(format!("{name}: issuer of {provider} does not begin with http:// or https://"));
+            }
+            None => return Err(format!("{name}: {provider} needs an issuer")),
+        }
+    }
     if config.worker_probe_s > 100 {
         return Err(format!("{name}: {} is more than 100", config.worker_probe_s));
     }
-    let is_url = |url: &String| url.starts_with("http://") || url.starts_with("https://");
     if let Some(url) = config.public_url.iter().chain(&config.redirect_urls).find(|url| !is_url(url)) {
         return Err(format!("{name}: {url:?} does not begin with http:// or https://"));
     }

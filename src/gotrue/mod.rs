@@ -8,6 +8,7 @@ mod first_administrator;
 mod grant;
 mod logout;
 mod mail;
+pub(crate) mod oidc;
 pub(crate) mod outbox;
 mod password;
 mod settings;
@@ -32,6 +33,8 @@ pub fn routes() -> Router<App> {
     Router::new()
         .route("/signup", post(signup::signup))
         .route("/first-administrator", post(first_administrator::make))
+        .route("/authorize", get(oidc::authorize))
+        .route("/callback", get(oidc::callback))
         .route("/token", post(grant::token))
         .route("/user", get(user::read).put(user::change))
         .route("/logout", post(logout::logout))

@@ -6,7 +6,7 @@ use serde_json::{Value as Document, json};
 
 use crate::app::App;
 
-/// Ways of signing in that clients ask about and that we do not have.
+/// Ways of signing in that clients ask about, whether or not they are configured.
 const EXTERNAL: [&str; 8] =
     ["apple", "azure", "discord", "facebook", "github", "gitlab", "google", "twitter"];
 
@@ -17,6 +17,9 @@ pub(crate) async fn settings(State(app): State<App>) -> Json<Document> {
     });
     for provider in EXTERNAL {
         external[provider] = Document::Bool(false);
+    }
+    for provider in config.oauth_providers.keys() {
+        external[provider] = Document::Bool(true);
     }
     Json(json!({
         "external": external,

@@ -5,6 +5,7 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Redirect;
+use models::Row;
 use reqwest::Url;
 use serde_json::Value as Document;
 
@@ -73,28 +74,46 @@ pub(crate) async fn open(
     if !["signup", "magiclink", "recovery", "invite", "email_change"].contains(&kind) {
         return Err(AuthError::invalid("Verify requires a verification type"));
     }
-    let url = app.config.url();
-    // Tokens go to known pages only: anybody may ask for a link that names another.
-    let known = std::iter::once(&url).chain(&app.config.redirect_urls);
-    let page = Some(given("redirect_to")).filter(|page| known.clone().any(|known| is_below(page, known)));
-    let page = page.unwrap_or(&url);
-    let page = page.split('#').next().unwrap_or_default();
+    let page = known_page(&app, given("redirect_to"));
     let proof = Proof::Link(hashed(given("token")));
     let decision = RedeemOneTimeToken { proof, kinds: vec![kind.to_string()] };
     let Some(redeemed) = app.services.actors.ask(&service(&headers, &app), decision).await? else {
         let error = "error=access_denied&error_code=otp_expired&error_description=Email+link+is+invalid+or+has+expired";
         return Ok(Redirect::to(&format!("{page}#{error}")));
     };
-    if let Some(challenge) = redeemed.challenge {
-        let address = column(&redeemed.user, "email").as_str().unwrap_or_default().to_string();
-        let code = make(&app, &headers, &redeemed.user, "pkce", &address, None, Some(challenge)).await?;
+    session_at(&app, &headers, &page, &redeemed.user, redeemed.challenge, "otp", Some(kind)).await
+}
+
+/// The page that a link leads back to, without what stands behind its hash: the one that is named if it is a known one,
+/// else our own. Tokens go to known pages only, since any client may ask for a link that names another.
+pub(crate) fn known_page(app: &App, named: &str) -> String {
+    let url = app.config.url();
+    let is_known = std::iter::once(&url).chain(&app.config.redirect_urls).any(|known| is_below(named, known));
+    let page = if is_known { named } else { &url };
+    page.split('#').next().unwrap_or_default().to_string()
+}
+
+/// To a page, with a session or with a PKCE code for it. `kind` is what the link was for.
+pub(crate) async fn session_at(
+    app: &App,
+    headers: &HeaderMap,
+    page: &str,
+    user: &Row,
+    challenge: Option<(String, String)>,
+    method: &str,
+    kind: Option<&str>,
+) -> Result<Redirect, AuthError> {
+    if let Some(challenge) = challenge {
+        let address = column(user, "email").as_str().unwrap_or_default().to_string();
+        let code = make(app, headers, user, "pkce", &address, None, Some(challenge)).await?;
         let joint = if page.contains('?') { '&' } else { '?' };
         return Ok(Redirect::to(&format!("{page}{joint}code={}", code.token_hash)));
     }
-    let session = start_session(&app, &headers, &redeemed.user, "otp").await?;
+    let session = start_session(app, headers, user, method).await?;
     let text = |name: &str| session[name].as_str().unwrap_or_default();
+    let kind = kind.map_or_else(String::new, |kind| format!("&type={kind}"));
     Ok(Redirect::to(&format!(
-        "{page}#access_token={}&expires_at={}&expires_in={}&refresh_token={}&token_type=bearer&type={kind}",
+        "{page}#access_token={}&expires_at={}&expires_in={}&refresh_token={}&token_type=bearer{kind}",
         text("access_token"),
         session["expires_at"],
         session["expires_in"],

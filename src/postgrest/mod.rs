@@ -35,6 +35,23 @@ pub fn is_below(path: &str) -> bool {
     path.strip_prefix(PREFIX).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
+/// The template of an address that [`is_below`], with the names of tables and functions that there are.
+pub fn route(path: &str) -> String {
+    let place = path.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
+    match place.strip_prefix("rpc/") {
+        Some(name) => {
+            let known = actors::rpc::FUNCTIONS.iter().map(|function| function.name);
+            let name = known.into_iter().find(|known| *known == name).unwrap_or("{function}");
+            format!("{PREFIX}/rpc/{name}")
+        }
+        None if place.is_empty() => format!("{PREFIX}/"),
+        None => {
+            let name = known_table(place).map_or_else(|| "{table}".to_string(), TableInfo::name);
+            format!("{PREFIX}/{name}")
+        }
+    }
+}
+
 /// Answers a request whose address [`is_below`]; `asks` is who it is from.
 pub async fn answer(app: App, request: axum::extract::Request, asks: Result<Claims, BadToken>) -> Response {
     let path = request.uri().path();

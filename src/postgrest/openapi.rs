@@ -6,9 +6,16 @@ use models::{ColumnType, TableInfo, schema};
 use serde_json::{Map, Value as Json, json};
 
 use crate::app::App;
+use crate::config::Config;
 
-/// The document.
+/// The document of `/rest/v1` alone, as an answer.
 pub fn document(app: &App) -> Response {
+    let document = tables(&app.config).to_string();
+    ([(header::CONTENT_TYPE, "application/openapi+json; charset=utf-8")], document).into_response()
+}
+
+/// The document of `/rest/v1`, with the address that clients use.
+pub fn tables(config: &Config) -> Json {
     let mut paths = Map::new();
     let mut definitions = Map::new();
     for table in schema().public() {
@@ -24,19 +31,23 @@ pub fn document(app: &App) -> Response {
         verbs.insert("post".into(), operation);
         paths.insert(format!("/rpc/{}", function.name), Json::Object(verbs));
     }
-    let document = json!({
+    let url = config.url();
+    let (scheme, place) = url.split_once("://").unwrap_or(("http", &url));
+    let (host, base) = match place.find('/') {
+        Some(at) => place.split_at(at),
+        None => (place, ""),
+    };
+    json!({
         "swagger": "2.0",
         "info": {"title": "Playhouse", "description": env!("CARGO_PKG_DESCRIPTION"), "version": env!("CARGO_PKG_VERSION")},
-        "host": app.config.listen.to_string(),
-        "basePath": "/rest/v1",
-        "schemes": ["http"],
+        "host": host,
+        "basePath": format!("{base}/rest/v1"),
+        "schemes": [scheme],
         "consumes": ["application/json"],
         "produces": ["application/json", "application/vnd.pgrst.object+json", "text/csv"],
         "paths": paths,
         "definitions": definitions,
-    });
-    ([(header::CONTENT_TYPE, "application/openapi+json; charset=utf-8")], document.to_string())
-        .into_response()
+    })
 }
 
 fn definition(table: &TableInfo) -> Json {

@@ -27,6 +27,11 @@ impl Sockets {
         self.stop.send_replace(true);
     }
 
+    /// Whether the server stops.
+    pub fn is_stopping(&self) -> bool {
+        *self.stop.borrow()
+    }
+
     /// Waits until the last one has gone, or for so long.
     pub async fn gone(places: &Arc<Shares>, patience: Duration) {
         let gone = async {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::telemetry::log_usage::{self, LogUsage};
+use crate::telemetry::log_usage::LogUsage;
 
 /// Counts of calls of models.
 #[derive(Debug, Default)]
@@ -48,9 +48,7 @@ impl Calls {
     }
 
     /// Counts a call that has ended.
-    pub(super) fn add(&self, usage: &LogUsage) {
-        let is_local =
-            matches!(&usage.called, log_usage::Called::Own { provider } if provider.as_str() == "local");
+    pub(super) fn add(&self, is_local: bool, usage: &LogUsage) {
         let counts = if is_local { &self.local } else { &self.elsewhere };
         let ended = if usage.error.is_some() { &counts.failed } else { &counts.answered };
         ended.fetch_add(1, Ordering::Relaxed);

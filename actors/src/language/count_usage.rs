@@ -59,6 +59,7 @@ impl Engines {
         let (events, stream) = ChatStream::pair(inner.queue_place());
         let (actors, mut usage) = (self.actors.clone(), usage(chosen, call));
         let (others, calls) = (chosen.others.clone(), self.calls.clone());
+        let was_local = chosen.provider == LOCAL;
         let span = tracing::debug_span!("chat_model", model = chosen.full_name());
         let counted = async move {
             loop {
@@ -88,7 +89,8 @@ impl Engines {
                     ChatEvent::Failed(error) => usage.error = Some(error.to_string()),
                 }
                 usage.response_time_ms = i64::try_from(started.elapsed().as_millis()).unwrap_or(i64::MAX);
-                calls.add(&usage);
+                let is_local = usage.engine.as_ref().map_or(was_local, |engine| engine.starts_with("local:"));
+                calls.add(is_local, &usage);
                 count(&actors, usage).await;
                 let _ = events.send(event);
                 break;

@@ -10,6 +10,7 @@ pub mod left_behind;
 pub mod one_time_token;
 pub(crate) mod profiles;
 pub mod refresh_session;
+pub mod sign_in_with_provider;
 pub mod standing;
 pub mod start_session;
 pub mod story_name;

@@ -20,9 +20,12 @@ const ACCOUNTS: usize = 4;
 /// Each account signs in anew, and chats, once in so many rounds.
 const SIGN_IN_EVERY: usize = 50;
 const CHAT_EVERY: usize = 10;
-/// Growth that is no growth: a part of what was there, or so much of it.
+/// Growth that is no growth: a part of what was there, or so much of it. Up to 64 MiB of the store's files may be of no use
+/// before they are written anew.
 const SLACK: f64 = 0.15;
-const SLACKS: [f64; 4] = [24.0, 8.0, 4.0, 16.0];
+const SLACKS: [f64; 4] = [24.0, 8.0, 4.0, 64.0];
+/// The audit trail is as long as it may be before half of the time is over, in bytes: it is looked at every ten minutes.
+const AUDIT_BYTES: &str = "4194304";
 /// Without requests, memory goes back and unused threads end.
 const PAUSE: Duration = Duration::from_secs(20);
 
@@ -135,7 +138,10 @@ fn main() {
         asked.get(1).map_or(Duration::ZERO, |rate| Duration::from_secs(ACCOUNTS as u64) / *rate as u32);
     let folder = tempfile::tempdir().expect("a folder");
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/language/llama-tiny");
-    let server = Server::start(folder.path(), &[("PLAYHOUSE_CHAT_MODEL", model)]);
+    let server = Server::start(
+        folder.path(),
+        &[("PLAYHOUSE_CHAT_MODEL", model), ("PLAYHOUSE_AUDIT_BYTES", AUDIT_BYTES)],
+    );
     let sign_up = |number: usize| {
         let name = format!("soak{number}@example.com");
         let (user, token) = server.sign_up(&name);

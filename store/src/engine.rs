@@ -1,7 +1,8 @@
 //! The engine of a store, which can be closed and opened again under those who use it.
 //!
-//! After a failed write the engine refuses everything until it is opened anew. So readers and writers take it from
-//! here each time, and the flush thread (`recover.rs`) exchanges it once every reader has given it back.
+//! After a failed write the engine refuses all writes until it is opened anew, and those reads for which it would have to
+//! split or merge a page. So readers and writers take it from here each time, and the flush thread (`recover.rs`)
+//! exchanges it once every reader has given it back.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -57,8 +58,8 @@ impl Live {
         error.into()
     }
 
-    /// Lets the engine end what it put off until somebody passes by: splitting and merging pages, which it would else
-    /// do, and write, for the next reader.
+    /// Lets the engine end what it puts off until a page is visited again: splitting and merging pages, which it would
+    /// else do, and write, for the next reader.
     pub fn settle<'k>(&self, keys: impl Iterator<Item = &'k Vec<u8>>) -> Result<(), StoreError> {
         for key in keys {
             self.tree.contains_key(key).map_err(|error| self.noted(error))?;
@@ -109,7 +110,7 @@ impl Engine {
         self.live().ok_or(StoreError::Closed)
     }
 
-    /// Takes the engine away from everybody; false, and nothing changes, if somebody still reads after `patience`.
+    /// Takes the engine away from readers and writers; false, and nothing changes, if one still reads after `patience`.
     pub fn close(&self, patience: Duration) -> bool {
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         let Some(mut live) = self.live.write().unwrap_or_else(PoisonError::into_inner).take() else {
@@ -132,7 +133,7 @@ impl Engine {
         }
     }
 
-    /// Gives everybody an engine.
+    /// Gives readers and writers an engine.
     pub fn put(&self, live: Arc<Live>) {
         *self.live.write().unwrap_or_else(PoisonError::into_inner) = Some(live);
         *self.closed.lock().unwrap_or_else(PoisonError::into_inner) = None;

@@ -1,11 +1,11 @@
 //! Group commit: writers apply first and share one flush.
 //!
 //! The engine's own flush is `sync_file_range` on its log, which survives a killed process but not a power cut, and it
-//! leaves large pages in files of their own that nobody synced. So before it acknowledges anybody the thread also syncs
+//! leaves large pages in files of their own without a sync. So before it acknowledges a commit the thread also syncs
 //! those files ([`PageFiles`]) and calls `sync_data` on its own handle of the log.
 //!
-//! A write that fails ends all writes. When it failed for want of room the thread opens the engine again as soon as there
-//! is some (`recover.rs`); otherwise until the process starts anew, because what is on disk is not known.
+//! A write that fails ends all writes. When it failed for want of room the thread opens the engine again as it is on disk
+//! (`recover.rs`); otherwise until the process starts anew, because what is on disk is not known.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -28,6 +28,8 @@ use crate::recover::recover;
 /// How often the thread looks whether a failed engine can be opened again, and whether one that rests is well.
 const RETRY: Duration = Duration::from_secs(1);
 const LOOK: Duration = Duration::from_secs(5);
+/// How long an engine that was just opened again stays closed to writes when it fails once more: opening reads its log.
+const REST: Duration = Duration::from_secs(5);
 
 /// Called with each commit once it is durable, in commit order.
 pub type Listener = Box<dyn Fn(Arc<Commit>) + Send + Sync>;
@@ -170,6 +172,7 @@ fn run(
     listeners: &RwLock<Vec<Listener>>,
     state: &State,
 ) {
+    let mut rests_until = Instant::now();
     loop {
         let is_troubled = core.failure().is_some() || core.log.is_short();
         let first = match receiver.recv_timeout(if is_troubled { RETRY } else { LOOK }) {
@@ -198,8 +201,11 @@ fn run(
         if let Some(new) = new {
             exchange(core, files, *new);
         }
-        if core.failure().is_some_and(|failure| failure.may_recover) {
+        if core.failure().is_some_and(|failure| failure.may_recover) && Instant::now() >= rests_until {
             recover(core, files);
+            if core.failure().is_none() {
+                rests_until = Instant::now() + REST;
+            }
         }
         core.log.flushed();
     }

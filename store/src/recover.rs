@@ -5,26 +5,29 @@ use std::time::Duration;
 
 use crate::core::{Core, Head, tree_folder};
 use crate::engine::{Live, opening_bytes};
-use crate::error::StoreError;
+use crate::error::{StoreError, is_full};
 use crate::flush::Files;
 use crate::options::Opened;
 use crate::page_files::PageFiles;
 
-/// Whoever still reads then keeps the old engine; those who wait for the commit lock meanwhile get an answer.
+/// A reader that takes longer keeps the old engine; decisions that wait for the commit lock meanwhile get an answer.
 const READERS_PATIENCE: Duration = Duration::from_secs(2);
 
-/// Opens the engine again if there is room for it. Until then the failed one goes on answering reads.
+/// Opens the engine again where what that writes finds room; the ballast is there for it. Until then the failed one goes
+/// on answering reads, but for pages that it would have to split.
 ///
-/// What was acknowledged is in the log and comes back; commits that were applied and never flushed do not.
+/// What was acknowledged is in the log and comes back; commits that were applied and never flushed do not. Whether there
+/// is room for more is for the next commit to see.
 pub(crate) fn recover(core: &Core, files: &mut Files) {
     // No decision is under way, and what the next one reads is what is on disk.
     let mut head = core.lock();
     match reopen(core, files) {
         Ok((live, new)) => {
+            core.log.distrust();
             core.resume(live, &mut head, new);
             drop(head);
             core.keep_ballast();
-            tracing::info!("the engine is open again; the store accepts writes");
+            tracing::info!(has_room = !core.log.is_short(), "the engine is open again");
         }
         Err(error) => tracing::debug!(%error, "the engine cannot be opened again yet"),
     }
@@ -34,7 +37,13 @@ fn reopen(core: &Core, files: &mut Files) -> Result<(Arc<Live>, Head), StoreErro
     let folder = tree_folder(&core.data);
     if files.engine.is_some() {
         // What opening writes must find room, because the old engine is gone by then.
-        core.log.fill_segment().map_err(StoreError::io(&folder))?;
+        core.log
+            .fill_segment()
+            .or_else(|error| match is_full(&error) && core.ballast.give_up() {
+                true => core.log.fill_segment(),
+                false => Err(error),
+            })
+            .map_err(StoreError::io(&folder))?;
         if core.free_space.free_bytes() < opening_bytes(&folder) {
             core.ballast.give_up();
             if core.free_space.free_bytes() < opening_bytes(&folder) {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::FallocateFlags;
+use rustix::process::{Resource, getrlimit};
 
 use crate::error::StoreError;
 use crate::free_space::FreeSpace;
@@ -101,6 +102,15 @@ impl LogSpace {
         self.extend(&mut ahead, 0);
     }
 
+    /// Counts nothing of the space ahead before it was allocated anew: the engine could not write into it.
+    pub fn distrust(&self) {
+        {
+            let mut ahead = self.state();
+            ahead.end = ahead.len;
+        }
+        self.flushed();
+    }
+
     /// Whether the space ahead is less than it should be.
     pub fn is_short(&self) -> bool {
         self.state().is_short
@@ -114,7 +124,13 @@ impl LogSpace {
             return true;
         }
         let end = wanted.max(ahead.len + AHEAD_BYTES);
-        match rustix::fs::fallocate(self.file(), FallocateFlags::KEEP_SIZE, ahead.len, end - ahead.len) {
+        // A file system may allocate what the process may not write.
+        let may_write = getrlimit(Resource::Fsize).current.is_none_or(|limit| end <= limit);
+        let allocated = match may_write {
+            true => rustix::fs::fallocate(self.file(), FallocateFlags::KEEP_SIZE, ahead.len, end - ahead.len),
+            false => Err(rustix::io::Errno::FBIG),
+        };
+        match allocated {
             Ok(()) => ahead.end = end,
             Err(rustix::io::Errno::NOSPC | rustix::io::Errno::DQUOT | rustix::io::Errno::FBIG) => {
                 ahead.is_short = true;

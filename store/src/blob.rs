@@ -206,7 +206,7 @@ impl BlobStore {
         Ok(blobs)
     }
 
-    /// Removes a blob that nobody wrote again within `age_min`; says whether it did.
+    /// Removes a blob that was not written again within `age_min`; says whether it did.
     pub(crate) fn remove_older(&self, hash: &BlobHash, age_min: Duration) -> Result<bool, StoreError> {
         let path = self.path(hash);
         let _naming = self.naming.lock().unwrap_or_else(PoisonError::into_inner);
@@ -269,7 +269,7 @@ impl BlobWriter {
     fn name(mut self) -> Result<PathBuf, StoreError> {
         let target = self.store.path(&self.hash());
         let shard = target.parent().unwrap_or(&self.store.folder).to_path_buf();
-        // Before it has its name: whoever finds the file finds all of it.
+        // Before it has its name: a reader that finds the file finds all of it.
         let synced = !target.is_file();
         if synced {
             self.file.sync_all().map_err(StoreError::io(&self.path))?;

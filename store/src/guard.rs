@@ -195,7 +195,7 @@ pub(crate) fn via(
     row: &dyn Columns,
     depth: usize,
 ) -> Result<Option<bool>, StoreError> {
-    // Without an account nobody owns anything; the last table's own rule may still let everybody in.
+    // Without an account nothing is one's own; the last table's own rule may still let every caller in.
     if depth >= CHAIN_MAX || (owner.is_some() && caller.claims.user_id.is_none()) {
         return Ok(Some(false));
     }

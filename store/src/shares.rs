@@ -23,7 +23,7 @@ pub enum Owner {
 /// An amount and who holds what of it.
 ///
 /// An owner's only holding may take whatever is free. Beyond it, an owner may hold as much as would then still be free:
-/// one alone gets half, a second one half of the rest. So there is something left for whoever comes next.
+/// one alone gets half, a second one half of the rest. So there is something left for the next one.
 #[derive(Debug)]
 pub struct Shares {
     total: usize,

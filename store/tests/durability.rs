@@ -1,4 +1,4 @@
-//! What must be on disk before anybody hears that a commit is durable.
+//! What must be on disk before a commit is acknowledged.
 
 use models::{Claims, Value, schema};
 use store::{Caller, OpenOptions, Store, StoreError};

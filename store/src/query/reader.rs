@@ -57,7 +57,7 @@ pub struct Reader<'r> {
     deadline: Instant,
     /// Work since the last look at the clock, of whatever part of the read.
     work: Cell<u64>,
-    /// What it takes from what reads share; absent where nobody could take too much.
+    /// What it takes from what reads share; absent where no reader could take too much.
     share: Option<ReadShare>,
     /// Bytes that its parts hold now.
     holds: Cell<usize>,

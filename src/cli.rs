@@ -14,11 +14,10 @@ use clap::{CommandFactory, Parser};
 use playhouse::config::Config;
 use serde_json::{Value as Json, json};
 use store::check::Contents;
-use store::compact::Progress;
 
 use arguments::{Cli, Command, ModelsCommand, ServeFlags, UserCommand};
 use configuration::{refuse_mistakes, require_models_dir, require_store};
-use output::print;
+use output::{print, report_progress};
 use running::keys;
 
 /// Runs the command line.
@@ -74,8 +73,8 @@ pub fn run() -> Result<(), String> {
         }
         Command::Backup { target } => backup(&config, &target),
         Command::Restore { backup } => {
-            let manifest =
-                store::backup::restore(&backup, &config.data).map_err(|error| error.to_string())?;
+            let manifest = store::backup::restore_with(&backup, &config.data, &mut report_progress())
+                .map_err(|error| error.to_string())?;
             print(&json!({
                 "restored": config.data, "pairs": manifest.pairs, "blobs": manifest.blobs, "commit": manifest.commit,
             }))
@@ -111,19 +110,14 @@ fn backup(config: &Config, target: &Path) -> Result<(), String> {
         return print(&manifest);
     }
     let store = existing(config)?;
-    let manifest = store.backup(&target).map_err(|error| error.to_string())?;
+    let manifest = store.backup_with(&target, &mut report_progress()).map_err(|error| error.to_string())?;
     print(&serde_json::to_value(&manifest).map_err(|error| error.to_string())?)
 }
 
 /// Writes the store anew, so that its files take no more than they must.
 fn compact(config: &Config) -> Result<(), String> {
     let store = existing(config)?;
-    let mut report = |progress: Progress| match progress {
-        Progress::Copied(pairs) if pairs % 100_000 == 0 => eprintln!("copied {pairs} entries"),
-        Progress::ReadBack(pairs) if pairs % 100_000 == 0 => eprintln!("read {pairs} entries back"),
-        Progress::Copied(_) | Progress::ReadBack(_) => {}
-    };
-    let done = store.compact(&mut report).map_err(|error| error.to_string())?;
+    let done = store.compact(&mut report_progress()).map_err(|error| error.to_string())?;
     print(&json!({
         "pairs": done.pairs, "before_bytes": done.before_bytes, "after_bytes": done.after_bytes,
     }))
@@ -170,7 +164,7 @@ fn check(config: &Config, quick: bool) -> Result<(), String> {
             Some(report) => report,
             None => {
                 let store = existing(config)?;
-                playhouse::operate::look_over(&store, Contents::of(quick))
+                playhouse::operate::look_over(&store, Contents::of(quick), &mut report_progress())
                     .map_err(|error| error.to_string())?
             }
         };

@@ -9,6 +9,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::json;
 use store::check::{Contents, Integrity};
+use store::progress::{Progress, paced};
 use store::{Caller, Store, StoreError};
 
 use crate::app::App;
@@ -157,7 +158,9 @@ pub async fn backup(
         return refusal;
     }
     let store = app.services.actors.store().clone();
-    match tokio::task::spawn_blocking(move || store.backup(&request.target)).await {
+    match tokio::task::spawn_blocking(move || store.backup_with(&request.target, &mut log_progress("backup")))
+        .await
+    {
         Ok(Ok(manifest)) => axum::Json(manifest).into_response(),
         Ok(Err(error)) => refuse(StatusCode::BAD_REQUEST, error.to_string()),
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the backup failed unexpectedly"),
@@ -183,7 +186,7 @@ pub async fn check(
     }
     let contents = Contents::of(body.is_some_and(|asked| asked.quick));
     let store = app.services.actors.store().clone();
-    match tokio::task::spawn_blocking(move || look_over(&store, contents)).await {
+    match tokio::task::spawn_blocking(move || look_over(&store, contents, &mut log_progress("check"))).await {
         Ok(Ok(report)) => axum::Json(report).into_response(),
         Ok(Err(error)) => refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()),
         Err(_) => refuse(StatusCode::INTERNAL_SERVER_ERROR, "the check failed unexpectedly"),
@@ -191,10 +194,19 @@ pub async fn check(
 }
 
 /// Looks a store over, and what accounts that are gone have left in it and beside it. Blocks.
-pub fn look_over(store: &Store, contents: Contents) -> Result<serde_json::Value, StoreError> {
-    let mut report = report_json(&store.check_with(contents)?);
+pub fn look_over(
+    store: &Store,
+    contents: Contents,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<serde_json::Value, StoreError> {
+    let mut report = report_json(&store.check_with(contents, progress)?);
     report["left_behind"] = ended_accounts::left_behind(store)?.into();
     Ok(report)
+}
+
+/// Says in the log every few seconds how far something is.
+fn log_progress(work: &'static str) -> impl FnMut(Progress) {
+    paced(move |progress| tracing::info!(work, "{progress}"))
 }
 
 /// A check's report as JSON.

@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use serde_json::Value as Json;
+use store::progress::{Progress, paced};
 
 /// Prints a document as JSON that people can read.
 pub(super) fn print(document: &Json) -> Result<(), String> {
@@ -18,4 +19,11 @@ pub(super) fn text(text: &str) -> Result<(), String> {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(|error| format!("standard output: {error}")),
     }
+}
+
+/// Says on standard error every few seconds how far something is.
+pub(super) fn report_progress() -> impl FnMut(Progress) {
+    paced(|progress| {
+        let _ = writeln!(std::io::stderr(), "{progress}");
+    })
 }

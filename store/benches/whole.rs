@@ -67,7 +67,7 @@ fn main() {
     let store = open(&at("data"));
     timed("load", &mut || load(&store, rows));
     let checked = timed("check", &mut || {
-        assert_eq!(store.check_with(Contents::Skip).expect("a report").faults, 0);
+        assert_eq!(store.check_with(Contents::Skip, &mut |_| {}).expect("a report").faults, 0);
     });
     timed("backup", &mut || {
         store.backup(&at("backup")).expect("a backup");

@@ -11,11 +11,12 @@ use serde::{Deserialize, Serialize};
 use crate::blob::BlobHash;
 use crate::digest::Audit;
 use crate::error::StoreError;
+use crate::progress::{Pairs, Progress, Step};
 use crate::snapshot::Snapshot;
-use crate::source::PendingPair;
+use crate::source::Pair;
 use crate::{Store, folder, keys};
 
-pub use crate::restore::restore;
+pub use crate::restore::{restore, restore_with};
 
 pub(crate) const MAGIC: &[u8; 8] = b"PLAYHSE1";
 pub(crate) const PAIRS: &str = "pairs.bin";
@@ -46,23 +47,33 @@ pub struct Manifest {
 impl Store {
     /// Writes a backup into the new folder `target`, while reads and writes go on. One that fails leaves nothing.
     pub fn backup(&self, target: &Path) -> Result<Manifest, StoreError> {
+        self.backup_with(target, &mut |_| {})
+    }
+
+    /// The same, and reports how far it is.
+    pub fn backup_with(
+        &self,
+        target: &Path,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Manifest, StoreError> {
         folder::create_new_private(target)?;
-        let result = self.copy_to(target);
+        let result = self.copy_to(target, progress);
         if result.is_err() {
             let _ = fs::remove_dir_all(target);
         }
         result
     }
 
-    fn copy_to(&self, target: &Path) -> Result<Manifest, StoreError> {
+    fn copy_to(&self, target: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Manifest, StoreError> {
         let at_micros = chrono::Utc::now().timestamp_micros();
         let path = target.join(PAIRS);
         let mut writer = PairWriter::create(&path)?;
         let mut blobs = Vec::new();
         let snapshot = Snapshot::begin_with_blobs(&self.inner.core)?;
         let mut audit = Audit::new(&self.inner.ids);
-        snapshot.each(&mut |(key, value): PendingPair| {
-            let Some(value) = value else { return Ok(()) };
+        let mut copied = Pairs::new(Step::Copy, self.inner.core.pairs_expected()?, progress);
+        snapshot.each(&mut |(key, value): Pair| {
+            copied.add(&key, &value);
             audit.see(&key, &value)?;
             if key.starts_with(&keys::all_blob_uses())
                 && let Some(hash) = keys::blob_of_use(&key)
@@ -73,8 +84,10 @@ impl Store {
             writer.write(&key, &value)
         })?;
         let (pairs, checksum) = writer.finish()?;
-        for hash in &blobs {
+        let total = Some(blobs.len() as u64);
+        for (done, hash) in (1..).zip(&blobs) {
             self.copy_blob(hash, target)?;
+            progress(Progress { step: Step::CopyBlobs, done, total, bytes: 0 });
         }
         let commit = snapshot.commit;
         drop(snapshot);

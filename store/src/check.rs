@@ -12,6 +12,7 @@ use models::{TableInfo, schema};
 
 use crate::blob::{BlobHash, Condition};
 use crate::error::StoreError;
+use crate::progress::{Progress, Step};
 use crate::source::{Pair, Source};
 use crate::transaction::named_blobs;
 use crate::{Store, codec, encode, keys};
@@ -93,18 +94,27 @@ impl Report {
 impl Store {
     /// Checks everything, the bytes of blobs included.
     pub fn check(&self) -> Result<Report, StoreError> {
-        self.check_with(Contents::Read)
+        self.check_with(Contents::Read, &mut |_| {})
     }
 
-    /// Checks everything; reading all blobs can be left out.
-    pub fn check_with(&self, contents: Contents) -> Result<Report, StoreError> {
+    /// Checks everything, and reports how far it is; reading all blobs can be left out.
+    pub fn check_with(
+        &self,
+        contents: Contents,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Report, StoreError> {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        self.check_on(threads, contents)
+        self.check_on(threads, contents, progress)
     }
 
-    fn check_on(&self, threads: usize, contents: Contents) -> Result<Report, StoreError> {
+    fn check_on(
+        &self,
+        threads: usize,
+        contents: Contents,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Report, StoreError> {
         let mut report = Report::default();
-        let survey = self.survey(threads)?;
+        let survey = self.survey(threads, progress)?;
         (report.rows, report.entries) = (survey.rows, survey.entries);
         report.add(survey.lost);
         // What is not as it should be is looked at one by one.
@@ -133,8 +143,11 @@ impl Store {
         if !survey.uses_fit {
             self.check_pairs(&keys::all_blob_uses(), &mut report, |key, _| self.use_faults(key))?;
         }
-        for (hash, ..) in self.inner.blobs.list()? {
+        let blobs = self.inner.blobs.list()?;
+        let total = Some(blobs.len() as u64);
+        for (hash, ..) in blobs {
             report.blobs += 1;
+            progress(Progress { step: Step::ReadBlobs, done: report.blobs, total, bytes: 0 });
             if !self.is_used(&hash)? {
                 report.orphans.push(hash);
             } else if contents == Contents::Read && self.inner.blobs.verify(&hash) == Condition::Damaged {
@@ -151,7 +164,7 @@ impl Store {
         let store = self.clone();
         let started = std::thread::Builder::new().name("check".into()).spawn(move || {
             // One thread beside the one that reads: the other cores are for those who are served.
-            let found = match store.check_on(1, Contents::Skip) {
+            let found = match store.check_on(1, Contents::Skip, &mut |_| {}) {
                 Ok(report) if report.faults == 0 => Integrity::Sound { rows: report.rows },
                 Ok(report) => {
                     report.listed.iter().for_each(|fault| tracing::error!(fault, "the store is damaged"));
@@ -317,7 +330,7 @@ impl Store {
         }
     }
 
-    /// Removes blobs that no row names and that nobody wrote within `age_min`; with `dry_run` only lists them.
+    /// Removes blobs that no row names and that were not written within `age_min`; with `dry_run` only lists them.
     ///
     /// `age_min` must exceed the time from the end of an upload to the commit of its row. While a backup runs nothing
     /// is removed: it copies what rows named when it began.
@@ -433,7 +446,7 @@ mod tests {
         let manifest = store.backup(&folder.path().join("backup")).expect("a backup");
         assert_eq!(manifest.faults, [missing]);
         drop(store);
-        // Whoever accepts the loss has a store that is whole again.
+        // Where the loss is accepted the store is whole again.
         let store = open(true);
         assert_eq!(store.check().expect("a report").faults, 0);
         write(&store, 22..23, "e");

@@ -148,6 +148,37 @@ pub(crate) fn decode(
     Ok(row)
 }
 
+/// Reads the columns of a row that are `wanted` into `row`, and all others as far as to see that they can be read; says
+/// which blobs it was spilled to. What is in those is read only where it is wanted.
+pub(crate) fn look(
+    bytes: &[u8],
+    table: &TableInfo,
+    ids: &TableIds,
+    blobs: &BlobStore,
+    wanted: &[bool],
+    row: &mut Row,
+) -> Result<Vec<BlobHash>, StoreError> {
+    let damaged = |damaged: row_bytes::Damaged| damaged.of(&table.name());
+    let Some(layout) = Layout::read(bytes).map_err(damaged)? else {
+        let spilled = spilled(bytes, table)?.into_iter().map(|(_, hash)| hash).collect();
+        *row = decode(bytes, table, ids, blobs)?;
+        return Ok(spilled);
+    };
+    for (position, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
+        let constant = default_since(table, position, ids.columns[position].added_in, layout.version);
+        row[position] = constant.cloned().unwrap_or(Value::Null);
+    }
+    let mut spilled = Vec::new();
+    for part in layout.parts(bytes) {
+        let (id, part) = part.map_err(damaged)?;
+        spilled.extend(part.blob());
+        if let Some(position) = ids.position(id).filter(|position| wanted[*position]) {
+            row[position] = from_part(part, blobs)?;
+        }
+    }
+    Ok(spilled)
+}
+
 /// A column added after a row was written shows its constant default, as in PostgreSQL.
 fn default_since(table: &TableInfo, position: usize, added_in: u16, version: u16) -> Option<&Value> {
     if added_in <= version {

@@ -22,8 +22,9 @@ use crate::engine::Live;
 use crate::error::StoreError;
 use crate::exchange::{COMPACTING, Exchange, REPLACED, follow, remove};
 use crate::options::{OpenOptions, Opened};
+use crate::progress::{Pairs, Progress, Step};
 use crate::snapshot::Snapshot;
-use crate::source::PendingPair;
+use crate::source::Pair;
 use crate::usage::{Usage, used_bytes};
 use crate::{Inner, Store, folder};
 
@@ -38,8 +39,6 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_secs(600);
 /// Less than this is not worth the trouble.
 const SLACK_BYTES: u64 = 64 << 20;
-/// How many pairs lie between two reports.
-const PAIRS_PER_REPORT: u64 = 10_000;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,15 +49,6 @@ pub struct Compacted {
     pub before_bytes: u64,
     /// What they take now.
     pub after_bytes: u64,
-}
-
-/// How far a compaction is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// So many pairs are copied.
-    Copied(u64),
-    /// So many of the copies are read back.
-    ReadBack(u64),
 }
 
 impl Usage {
@@ -173,17 +163,13 @@ fn watch(store: &Weak<Inner>) {
 fn copy(core: &Core, target: &Path, report: &mut dyn FnMut(Progress)) -> Result<u64, StoreError> {
     folder::create_private(target)?;
     let mut builder = Builder::create(target)?;
-    let mut pairs = 0;
-    Snapshot::begin(core)?.each(&mut |(key, value): PendingPair| {
-        let Some(value) = value else { return Ok(()) };
-        pairs += 1;
-        if pairs % PAIRS_PER_REPORT == 0 {
-            report(Progress::Copied(pairs));
-        }
-        builder.add(key, value)
+    let mut copied = Pairs::new(Step::Copy, core.pairs_expected()?, report);
+    Snapshot::begin(core)?.each(&mut |(key, value): Pair| {
+        copied.add(&key, &value);
+        builder.add(key.to_vec(), value.to_vec())
     })?;
     builder.finish()?;
-    Ok(pairs)
+    Ok(copied.done())
 }
 
 /// Reads the copy and compares it with what was committed up to its moment, which it holds too.
@@ -193,15 +179,13 @@ fn read_back(
     pairs: u64,
     report: &mut dyn FnMut(Progress),
 ) -> Result<(), StoreError> {
-    let (mut audit, mut read) = (Audit::new(&core.ids), 0);
+    let (mut audit, mut read) = (Audit::new(&core.ids), Pairs::new(Step::ReadBack, Some(pairs), report));
     for pair in new.tree.iter() {
         let (key, value) = pair?;
         audit.see(&key, &value)?;
-        read += 1;
-        if read % PAIRS_PER_REPORT == 0 {
-            report(Progress::ReadBack(read));
-        }
+        read.add(&key, &value);
     }
+    let read = read.done();
     let mut faults = audit.differences(schema());
     if read != pairs {
         faults.push(format!("{pairs} pairs were copied and {read} are there"));

@@ -67,7 +67,7 @@ impl Failure {
         Failure { is_full: wanted_room, may_recover, reason: error.to_string() }
     }
 
-    /// A file could not be synced: the kernel may have dropped what it did not write, and nobody can tell.
+    /// A file could not be synced: the kernel may have dropped what it did not write, and does not say.
     pub fn of_file(what: &str, error: &std::io::Error) -> Failure {
         Failure { is_full: is_full(error), may_recover: false, reason: format!("{what}: {error}") }
     }
@@ -130,6 +130,14 @@ impl Core {
     /// Takes ballast for opening the engine on a full disk, or for deleting rows there.
     pub fn keep_ballast(&self) {
         self.ballast.keep(opening_bytes(&tree_folder(&self.data)) + PAGES_BYTES, &self.free_space);
+    }
+
+    /// About how many rows and index entries there are: not every row has one entry in each index. Waits for no decision.
+    pub fn pairs_expected(&self) -> Result<Option<u64>, StoreError> {
+        let entries = |ids: &TableIds| (ids.indexes.len() - ids.unfilled.len()) as u64;
+        let digests = digest::read(&self.engine.get()?.tree, &self.ids)?;
+        let pairs = |(ids, digest): (&TableIds, &Digest)| digest.rows.saturating_mul(1 + entries(ids));
+        Ok(digests.map(|digests| self.ids.iter().zip(&digests).map(pairs).sum()))
     }
 
     /// The commit lock.

@@ -38,10 +38,28 @@ const DIGEST: &[u8] = b"\xff\xffrows";
 /// Bytes of a primary key.
 pub(crate) fn primary_key(table: &TableInfo, row: &Row) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(20);
-    for column in &table.primary_key {
-        encode::value(&row[*column], false, &mut bytes);
-    }
+    put_primary_key(table, row, &mut bytes);
     bytes
+}
+
+/// Appends the bytes of a primary key.
+pub(crate) fn put_primary_key(table: &TableInfo, row: &Row, bytes: &mut Vec<u8>) {
+    for column in &table.primary_key {
+        encode::value(&row[*column], false, bytes);
+    }
+}
+
+/// The primary key of a row that lies here.
+pub(crate) fn primary_key_of_row(key: &[u8]) -> Option<&[u8]> {
+    table_of_row(key).and_then(|_| key.get(4..))
+}
+
+/// Makes in `key` where the row of a table lies whose primary key is this value.
+pub(crate) fn put_row_of(ids: &TableIds, value: &Value, key: &mut Vec<u8>) {
+    key.clear();
+    key.extend_from_slice(&ids.id.to_be_bytes());
+    key.extend_from_slice(&[0, 0]);
+    encode::value(value, false, key);
 }
 
 /// Bytes of a primary key given by its values.
@@ -93,26 +111,67 @@ pub(crate) fn prefix(table: u16, index: u16) -> Vec<u8> {
 
 /// The fields of a row in an index, without the primary key: one per entry; none when the row is not indexed.
 pub(crate) fn index_fields(table: &TableInfo, index: &IndexInfo, row: &Row) -> Vec<Vec<u8>> {
-    if index.filter.as_ref().is_some_and(|filter| filter.truth(row) != Some(true)) {
+    debug_assert!(!table.primary_key.is_empty());
+    if !is_indexed(index, row) {
         return Vec::new();
     }
     if index.kind == IndexKind::Gin {
-        let mut fields = elements(&row[index.parts[0].column]);
-        fields.sort_unstable();
-        fields.dedup();
-        return fields;
+        return distinct_elements(index, row);
     }
     let mut bytes = Vec::with_capacity(40);
+    put_fields(index, row, &mut bytes);
+    vec![bytes]
+}
+
+fn is_indexed(index: &IndexInfo, row: &Row) -> bool {
+    index.filter.as_ref().is_none_or(|filter| filter.truth(row) == Some(true))
+}
+
+fn distinct_elements(index: &IndexInfo, row: &Row) -> Vec<Vec<u8>> {
+    let mut fields = elements(&row[index.parts[0].column]);
+    fields.sort_unstable();
+    fields.dedup();
+    fields
+}
+
+fn put_fields(index: &IndexInfo, row: &Row, bytes: &mut Vec<u8>) {
     for part in &index.parts {
         let value = &row[part.column];
         if value.is_null() && part.null_as_empty {
-            encode::value(&Value::text(""), part.descending, &mut bytes);
+            encode::value(&Value::text(""), part.descending, bytes);
         } else {
-            encode::value(value, part.descending, &mut bytes);
+            encode::value(value, part.descending, bytes);
         }
     }
-    debug_assert!(!table.primary_key.is_empty());
-    vec![bytes]
+}
+
+/// Calls `visit` with every whole entry of a row in an index, which is made in `buffer`.
+pub(crate) fn each_entry(
+    (ids, position): (&TableIds, usize),
+    index: &IndexInfo,
+    row: &Row,
+    primary_key: &[u8],
+    buffer: &mut Vec<u8>,
+    visit: &mut dyn FnMut(&[u8]),
+) {
+    if !is_indexed(index, row) {
+        return;
+    }
+    let mut put = |fields: &dyn Fn(&mut Vec<u8>)| {
+        buffer.clear();
+        buffer.extend_from_slice(&ids.id.to_be_bytes());
+        buffer.extend_from_slice(&ids.indexes[position].to_be_bytes());
+        fields(buffer);
+        buffer.extend_from_slice(primary_key);
+        visit(buffer);
+    };
+    if index.kind == IndexKind::Gin {
+        for fields in distinct_elements(index, row) {
+            put(&|bytes| bytes.extend_from_slice(&fields));
+        }
+    } else {
+        put(&|bytes| put_fields(index, row, bytes));
+    }
 }
 
 /// One field per array element, or per top-level member of a JSON object that is not itself nested.

@@ -30,6 +30,7 @@ mod log_tail;
 mod open;
 mod options;
 mod page_files;
+pub mod progress;
 pub mod query;
 mod read;
 mod recover;
@@ -117,7 +118,7 @@ impl Store {
         &self.inner.core.data
     }
 
-    /// Commits so far; asks nobody who is deciding.
+    /// Commits so far; waits for no decision.
     pub fn commits(&self) -> u64 {
         self.inner.core.commits.load(Ordering::Relaxed)
     }

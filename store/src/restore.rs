@@ -11,6 +11,7 @@ use crate::build::Builder;
 use crate::error::StoreError;
 use crate::flush::ACKNOWLEDGED;
 use crate::free_space::FreeSpace;
+use crate::progress::{Pairs, Progress, Step};
 use crate::{Store, folder, keys};
 
 /// Longest key or value in a backup, so that a damaged length cannot ask for all memory.
@@ -21,6 +22,15 @@ const COPIED_AT_ONCE: usize = 1 << 20;
 
 /// Writes a backup into the data folder `data`, which must hold no store.
 pub fn restore(backup: &Path, data: &Path) -> Result<Manifest, StoreError> {
+    restore_with(backup, data, &mut |_| {})
+}
+
+/// The same, and reports how far it is.
+pub fn restore_with(
+    backup: &Path,
+    data: &Path,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Manifest, StoreError> {
     let tree = data.join("tree");
     if Store::exists(data) {
         return Err(StoreError::Open(format!(
@@ -37,15 +47,15 @@ pub fn restore(backup: &Path, data: &Path) -> Result<Manifest, StoreError> {
     })?;
     let manifest: Manifest = serde_json::from_slice(&text)
         .map_err(|error| StoreError::Corrupt(format!("{}: {error}", path.display())))?;
-    let (blobs, secrets) = verify(backup, &manifest)?;
+    let (blobs, secrets) = verify(backup, &manifest, progress)?;
     folder::create_private(data)?;
     let partial = data.join("tree.restoring");
     let _ = fs::remove_dir_all(&partial);
     folder::create_private(&partial)?;
-    restore_pairs(&backup.join(PAIRS), &partial)?;
+    restore_pairs(&backup.join(PAIRS), &partial, Pairs::new(Step::Restore, Some(manifest.pairs), progress))?;
     // The engine's flush alone would not survive a power cut.
     folder::sync_all_below(&partial)?;
-    restore_blobs(&BlobStore::at(&backup.join("blobs")), &data.join("blobs"), &blobs)?;
+    restore_blobs(&BlobStore::at(&backup.join("blobs")), &data.join("blobs"), &blobs, progress)?;
     if let Some(secrets) = secrets {
         restore_secrets(&data.join(SECRETS), &secrets)?;
     }
@@ -59,16 +69,21 @@ pub fn restore(backup: &Path, data: &Path) -> Result<Manifest, StoreError> {
 }
 
 /// The blobs and the secrets of a backup in which nothing is missing or damaged.
-fn verify(backup: &Path, manifest: &Manifest) -> Result<(Vec<BlobHash>, Option<Vec<u8>>), StoreError> {
+fn verify(
+    backup: &Path,
+    manifest: &Manifest,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(Vec<BlobHash>, Option<Vec<u8>>), StoreError> {
     let damaged = |path: &Path, how: String| StoreError::Corrupt(format!("{} {how}", path.display()));
     let path = backup.join(PAIRS);
     let checksum = folder::hash(&path).map_err(StoreError::io(&path))?;
     if checksum.to_hex().as_str() != manifest.checksum {
         return Err(damaged(&path, "does not have the checksum of its manifest".into()));
     }
-    let (mut pairs, mut blobs) = (0, Vec::new());
-    for_each_pair(&path, &mut |key, _| {
-        pairs += 1;
+    let mut blobs = Vec::new();
+    let mut pairs = Pairs::new(Step::Verify, Some(manifest.pairs), progress);
+    for_each_pair(&path, &mut |key, value| {
+        pairs.add(&key, &value);
         if key.starts_with(&keys::all_blob_uses())
             && let Some(hash) = keys::blob_of_use(&key)
             && blobs.last() != Some(&hash)
@@ -77,6 +92,7 @@ fn verify(backup: &Path, manifest: &Manifest) -> Result<(Vec<BlobHash>, Option<V
         }
         Ok(())
     })?;
+    let pairs = pairs.done();
     if (pairs, blobs.len() as u64) != (manifest.pairs, manifest.blobs) {
         let how = format!("names {pairs} pairs and {} blobs, its manifest others", blobs.len());
         return Err(damaged(&path, how));
@@ -94,7 +110,9 @@ fn verify(backup: &Path, manifest: &Manifest) -> Result<(Vec<BlobHash>, Option<V
     };
     let folder = BlobStore::at(&backup.join("blobs"));
     let (mut named, mut count) = (Vec::new(), 0);
-    for hash in &blobs {
+    let total = Some(blobs.len() as u64);
+    for (done, hash) in (1..).zip(&blobs) {
+        progress(Progress { step: Step::ReadBlobs, done, total, bytes: 0 });
         let how = match folder.verify(hash) {
             Condition::Sound => continue,
             Condition::Missing => "missing",
@@ -112,13 +130,21 @@ fn verify(backup: &Path, manifest: &Manifest) -> Result<(Vec<BlobHash>, Option<V
     Ok((blobs, secrets))
 }
 
-fn restore_pairs(pairs: &Path, engine: &Path) -> Result<(), StoreError> {
+fn restore_pairs(pairs: &Path, engine: &Path, mut restored: Pairs) -> Result<(), StoreError> {
     let mut builder = Builder::create(engine)?;
-    for_each_pair(pairs, &mut |key, value| builder.add(key, value))?;
+    for_each_pair(pairs, &mut |key, value| {
+        restored.add(&key, &value);
+        builder.add(key, value)
+    })?;
     builder.finish()
 }
 
-fn restore_blobs(from: &BlobStore, to: &Path, hashes: &[BlobHash]) -> Result<(), StoreError> {
+fn restore_blobs(
+    from: &BlobStore,
+    to: &Path,
+    hashes: &[BlobHash],
+    progress: &mut dyn FnMut(Progress),
+) -> Result<(), StoreError> {
     folder::create_private(to)?;
     let to = BlobStore::open(to, Arc::new(FreeSpace::new(to, Some(0))))?;
     let copy = |hash: &BlobHash| -> Result<BlobWriter, StoreError> {
@@ -144,7 +170,11 @@ fn restore_blobs(from: &BlobStore, to: &Path, hashes: &[BlobHash]) -> Result<(),
             Err(StoreError::Corrupt(format!("{} changed during the restore", path.display())))
         }
     };
-    to.finish_all(hashes.iter().map(copy))
+    let total = Some(hashes.len() as u64);
+    to.finish_all((1..).zip(hashes).map(|(done, hash)| {
+        progress(Progress { step: Step::CopyBlobs, done, total, bytes: 0 });
+        copy(hash)
+    }))
 }
 
 /// Secrets that are there already are set aside, never lost.

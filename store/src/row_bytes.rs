@@ -108,7 +108,6 @@ pub(crate) fn write(version: u16, parts: &[(u16, Part)]) -> Result<Vec<u8>, Dama
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     pub version: u16,
-    bitmap_len: u8,
     is_wide: bool,
     /// The bits of the first columns, which are nearly always all of them, and how many of the first word are set.
     words: [u64; 2],
@@ -140,7 +139,6 @@ impl Layout {
         let words = [word(bitmap, 0), word(bitmap, 8)];
         let layout = Layout {
             version: u16::from_be_bytes([head[1], head[2]]),
-            bitmap_len: *bitmap_len,
             is_wide,
             words,
             in_first: words[0].count_ones(),
@@ -202,9 +200,14 @@ impl Layout {
     }
 
     /// Every column that has a value, by id.
-    fn parts<'b>(&self, bytes: &'b [u8]) -> Result<Vec<(u16, Part<'b>)>, Damaged> {
-        let ids = (0..u16::from(self.bitmap_len) * 8).filter(|id| self.rank(bytes, *id).is_some());
-        ids.enumerate().map(|(rank, id)| Ok((id, self.part_at(bytes, rank)?))).collect()
+    pub fn parts<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = Result<(u16, Part<'b>), Damaged>> {
+        let layout = *self;
+        let bitmap = bytes.get(BITMAP_AT..layout.ends_at).unwrap_or_default();
+        let has = |byte: u8, bit: u16| byte & 1 << bit != 0;
+        let ids = bitmap.iter().zip(0_u16..).flat_map(move |(byte, at)| {
+            (0..8).filter(move |bit| has(*byte, *bit)).map(move |bit| at * 8 + bit)
+        });
+        ids.enumerate().map(move |(rank, id)| Ok((id, layout.part_at(bytes, rank)?)))
     }
 }
 
@@ -225,7 +228,7 @@ pub(crate) fn is_current(bytes: &[u8]) -> bool {
 /// The table version and all values of a row of either form.
 pub(crate) fn read(bytes: &[u8]) -> Result<(u16, Vec<(u16, Part<'_>)>), Damaged> {
     if let Some(layout) = Layout::read(bytes)? {
-        return Ok((layout.version, layout.parts(bytes)?));
+        return Ok((layout.version, layout.parts(bytes).collect::<Result<_, _>>()?));
     }
     let (head, body) = bytes.split_at_checked(OLDER_HEAD_BYTES).ok_or_else(|| damaged("too short"))?;
     if crc32c::crc32c(body).to_be_bytes() != head[2..] {

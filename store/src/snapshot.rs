@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use crate::core::Core;
 use crate::error::StoreError;
-use crate::source::PendingPair;
+use crate::source::Pair;
 
 const PAIRS_PER_STEP: usize = 512;
 
@@ -21,8 +21,8 @@ struct Tap {
     old: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
 }
 
-/// The taps of all readings that are under way. Its lock is held while a commit is applied, and no longer: whoever
-/// reads does not wait for a decision.
+/// The taps of all readings that are under way. Its lock is held while a commit is applied, and no longer: a
+/// reader does not wait for a decision.
 #[derive(Default)]
 pub(crate) struct Taps {
     next: u64,
@@ -115,55 +115,59 @@ impl<'c> Snapshot<'c> {
         Ok(snapshot)
     }
 
-    /// Calls `visit` with every pair in key order; one without a value was removed meanwhile.
-    pub fn each(
-        &self,
-        visit: &mut dyn FnMut(PendingPair) -> Result<(), StoreError>,
-    ) -> Result<(), StoreError> {
+    /// Calls `visit` with every pair in key order.
+    pub fn each(&self, visit: &mut dyn FnMut(Pair) -> Result<(), StoreError>) -> Result<(), StoreError> {
         self.each_step(&mut |step| step.into_iter().try_for_each(&mut *visit))
     }
 
     /// The same, several pairs at a time.
     pub fn each_step(
         &self,
-        visit: &mut dyn FnMut(Vec<PendingPair>) -> Result<(), StoreError>,
+        visit: &mut dyn FnMut(Vec<Pair>) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
-        let mut cursor: Vec<u8> = Vec::new();
-        loop {
-            let step = self.next_step(&cursor)?;
-            let Some(last) = step.last() else { return Ok(()) };
-            cursor = last.0.clone();
+        while let Some(step) = self.next_step()? {
             visit(step)?;
         }
+        Ok(())
     }
 
-    /// The next pairs after `cursor` as they were when the reading began; one that did not exist has no value.
-    fn next_step(&self, cursor: &[u8]) -> Result<Vec<PendingPair>, StoreError> {
+    /// The next pairs as they were when the reading began.
+    fn next_step(&self) -> Result<Option<Vec<Pair>>, StoreError> {
         let live = self.core.engine.get()?;
         // The lock keeps commits from being applied while these few pairs are read and marked as read.
         let mut taps = self.core.taps();
         let Some(tap) = taps.taps.get_mut(&self.tap) else {
             return Err(opened_again());
         };
-        let after = (Bound::Excluded(cursor.to_vec()), Bound::Unbounded);
-        let mut step: BTreeMap<Vec<u8>, Option<Vec<u8>>> = BTreeMap::new();
-        for pair in live.tree.range::<Vec<u8>, _>(after).take(PAIRS_PER_STEP) {
-            let (key, value) = pair.map_err(|error| live.noted(error))?;
-            step.insert(key.to_vec(), Some(value.to_vec()));
-        }
-        let full = step.len() == PAIRS_PER_STEP;
-        let end = step.keys().next_back().cloned();
-        let in_step = |key: &Vec<u8>| !full || end.as_ref().is_some_and(|end| key <= end);
-        let old: Vec<Vec<u8>> = tap.old.keys().filter(|key| in_step(key)).cloned().collect();
-        for key in old {
-            let value = tap.old.remove(&key).flatten();
-            step.insert(key, value);
-        }
-        if let Some(last) = step.keys().next_back() {
-            tap.read_to = last.clone();
-        }
-        Ok(step.into_iter().collect())
+        let after = (Bound::Excluded(&tap.read_to[..]), Bound::Unbounded);
+        let pairs = live.tree.range::<&[u8], _>(after).take(PAIRS_PER_STEP);
+        let step: Vec<Pair> = pairs.collect::<Result<_, _>>().map_err(|error| live.noted(error))?;
+        let later = match step.last() {
+            Some((end, _)) if step.len() == PAIRS_PER_STEP => tap.old.split_off(&[end, &[0][..]].concat()),
+            _ => BTreeMap::new(),
+        };
+        let old = std::mem::replace(&mut tap.old, later);
+        let ends = step.last().map(|(key, _)| key.as_ref()).into_iter();
+        let Some(end) = ends.chain(old.keys().next_back().map(Vec::as_slice)).max().map(<[u8]>::to_vec)
+        else {
+            return Ok(None);
+        };
+        tap.read_to = end;
+        drop(taps);
+        Ok(Some(if old.is_empty() { step } else { as_before(step, old) }))
     }
+}
+
+/// Pairs as they were before `old` was replaced.
+fn as_before(step: Vec<Pair>, old: BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<Pair> {
+    let mut pairs: BTreeMap<sled::IVec, sled::IVec> = step.into_iter().collect();
+    for (key, value) in old {
+        match value {
+            Some(value) => pairs.insert(key.into(), value.into()),
+            None => pairs.remove(&key[..]),
+        };
+    }
+    pairs.into_iter().collect()
 }
 
 fn opened_again() -> StoreError {

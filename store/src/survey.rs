@@ -7,12 +7,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use crossbeam::channel::{Receiver, bounded};
-use models::{TableInfo, schema};
+use models::{Row, TableInfo, schema};
 
 use crate::digest::{Audit, Digest};
 use crate::error::StoreError;
+use crate::progress::{Pairs, Progress, Step};
 use crate::snapshot::Snapshot;
-use crate::source::PendingPair;
+use crate::source::Pair;
 use crate::transaction::named_blobs;
 use crate::{Store, codec, keys};
 
@@ -21,6 +22,8 @@ const STEPS_WAITING: usize = 8;
 /// References that a thread remembers to be good.
 const REMEMBERED_MAX: usize = 100_000;
 
+/// What is asked of a row of each table: whether a column is part of a key, an index, a reference or the name of a blob.
+type Asked = Vec<Vec<bool>>;
 /// Entries by the position of their table and their index.
 type Entries = Vec<Vec<Digest>>;
 
@@ -51,23 +54,35 @@ struct Part<'i> {
     uses_asked_for: Digest,
     uses_found: Digest,
     good: HashSet<Vec<u8>>,
+    /// Columns of the row that was looked at last, of each table.
+    rows_of: Vec<Row>,
+    primary_key: Vec<u8>,
+    /// A key in the making.
+    key: Vec<u8>,
 }
 
 impl Store {
     /// Looks at everything, on so many threads beside this one.
-    pub(crate) fn survey(&self, threads: usize) -> Result<Survey, StoreError> {
+    pub(crate) fn survey(
+        &self,
+        threads: usize,
+        report: &mut dyn FnMut(Progress),
+    ) -> Result<Survey, StoreError> {
         let snapshot = Snapshot::begin(&self.inner.core)?;
-        let (sender, receiver) = bounded::<Vec<PendingPair>>(STEPS_WAITING);
+        let asked: Asked = schema().tables.iter().map(asked).collect();
+        let mut pairs = Pairs::new(Step::Look, self.inner.core.pairs_expected()?, report);
+        let (sender, receiver) = bounded::<Vec<Pair>>(STEPS_WAITING);
         let parts = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1))
                 .map(|_| {
-                    let receiver = receiver.clone();
-                    scope.spawn(move || self.look_at(&receiver))
+                    let (receiver, asked) = (receiver.clone(), &asked);
+                    scope.spawn(move || self.look_at(&receiver, asked))
                 })
                 .collect();
             drop(receiver);
             // A thread that gave up hears no more; its error comes with its end.
             let read = snapshot.each_step(&mut |step| {
+                step.iter().for_each(|(key, value)| pairs.add(key, value));
                 let _ = sender.send(step);
                 Ok(())
             });
@@ -100,28 +115,34 @@ impl Store {
             uses_asked_for: Digest::default(),
             uses_found: Digest::default(),
             good: HashSet::new(),
+            rows_of: schema().tables.iter().map(TableInfo::empty_row).collect(),
+            primary_key: Vec::new(),
+            key: Vec::new(),
         }
     }
 
-    fn look_at(&self, steps: &Receiver<Vec<PendingPair>>) -> Result<Part<'_>, StoreError> {
+    fn look_at(&self, steps: &Receiver<Vec<Pair>>, asked: &Asked) -> Result<Part<'_>, StoreError> {
         let mut part = self.nothing_seen();
         for step in steps {
             for (key, value) in step {
-                if let Some(value) = value {
-                    self.look_at_pair(&mut part, key, &value)?;
-                }
+                self.look_at_pair(&mut part, asked, &key, &value)?;
             }
         }
         Ok(part)
     }
 
-    fn look_at_pair(&self, part: &mut Part, key: Vec<u8>, value: &[u8]) -> Result<(), StoreError> {
-        part.audit.see(&key, value)?;
+    fn look_at_pair(
+        &self,
+        part: &mut Part,
+        asked: &Asked,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), StoreError> {
         if key.starts_with(&keys::all_blob_uses()) {
-            part.uses_found.add(&key, &[]);
+            part.uses_found.add(key, &[]);
             return Ok(());
         }
-        let Some((number, index)) = keys::table_and_index(&key) else { return Ok(()) };
+        let Some((number, index)) = keys::table_and_index(key) else { return part.audit.see(key, value) };
         let Some(table) = part.audit.table_of(number) else { return Ok(()) };
         part.bytes[table] += (key.len() + value.len()) as u64;
         if index != 0 {
@@ -129,13 +150,14 @@ impl Store {
             let position = ids.indexes.iter().position(|id| *id == index);
             if let Some(position) = position.filter(|position| ids.is_filled(*position)) {
                 part.entries += 1;
-                part.found[table][position].add(&key, value);
+                part.found[table][position].add(key, value);
             }
             return Ok(());
         }
+        part.audit.see(key, value)?;
         part.rows += 1;
-        if !self.is_sound(part, &schema().tables[table], &key, value)? {
-            part.suspects.push((table, key));
+        if !self.is_sound(part, &schema().tables[table], &asked[table], (key, value))? {
+            part.suspects.push((table, key.to_vec()));
         }
         Ok(())
     }
@@ -145,46 +167,65 @@ impl Store {
         &self,
         part: &mut Part,
         table: &TableInfo,
-        key: &[u8],
-        bytes: &[u8],
+        asked: &[bool],
+        (key, bytes): (&[u8], &[u8]),
     ) -> Result<bool, StoreError> {
         let ids = &self.inner.ids[table.id];
-        let Ok(spilled) = codec::spilled(bytes, table) else { return Ok(false) };
-        let Ok(row) = codec::decode(bytes, table, ids, &self.inner.blobs) else { return Ok(false) };
-        let primary_key = keys::primary_key(table, &row);
-        let mut is_sound = keys::row(ids, &primary_key) == key;
-        let value = keys::index_value(&primary_key);
+        let Part { rows_of, asked_for, uses_asked_for, good, primary_key, key: buffer, .. } = part;
+        let row = &mut rows_of[table.id];
+        let Ok(spilled) = codec::look(bytes, table, ids, &self.inner.blobs, asked, row) else {
+            return Ok(false);
+        };
+        primary_key.clear();
+        keys::put_primary_key(table, row, primary_key);
+        // The rest of the key says that it is a row of this table.
+        let mut is_sound = keys::primary_key_of_row(key) == Some(primary_key.as_slice());
+        let value = keys::index_value(primary_key);
         let indexes = table.indexes.iter().enumerate();
         for (position, index) in indexes.filter(|(position, _)| ids.is_filled(*position)) {
-            for fields in keys::index_fields(table, index, &row) {
-                let entry = keys::index_entry(ids, position, &fields, &primary_key);
-                part.asked_for[table.id][position].add(&entry, &value);
-            }
+            let asked_for = &mut asked_for[table.id][position];
+            keys::each_entry((ids, position), index, row, primary_key, buffer, &mut |entry| {
+                asked_for.add(entry, &value);
+            });
         }
         for relation in table.relations.iter().filter(|relation| relation.enforced) {
-            let value = &row[relation.column];
-            if value.is_null() {
+            let referred = &row[relation.column];
+            if referred.is_null() {
                 continue;
             }
-            let target = &self.inner.ids[relation.target];
-            let target = keys::row(target, &keys::primary_key_of(std::slice::from_ref(value)));
-            if part.good.contains(&target) {
+            keys::put_row_of(&self.inner.ids[relation.target], referred, buffer);
+            if good.contains(buffer.as_slice()) {
                 continue;
             }
-            if self.get(&target)?.is_none() {
+            if self.get(buffer)?.is_none() {
                 is_sound = false;
-            } else if part.good.len() < REMEMBERED_MAX {
-                part.good.insert(target);
+            } else if good.len() < REMEMBERED_MAX {
+                good.insert(buffer.clone());
             }
         }
-        let mut blobs: BTreeSet<_> = named_blobs(table, &row).into_iter().collect();
-        blobs.extend(spilled.into_iter().map(|(_, hash)| hash));
+        let mut blobs: BTreeSet<_> = named_blobs(table, row).into_iter().collect();
+        blobs.extend(spilled);
         for hash in blobs {
             is_sound &= self.inner.blobs.exists(&hash);
-            part.uses_asked_for.add(&keys::blob_use(&hash, ids, &primary_key), &[]);
+            uses_asked_for.add(&keys::blob_use(&hash, ids, primary_key), &[]);
         }
         Ok(is_sound)
     }
+}
+
+/// Which columns a look at a row reads.
+fn asked(table: &TableInfo) -> Vec<bool> {
+    let mut asked = vec![false; table.table.columns.len()];
+    let mut ask = |column: usize| asked[column] = true;
+    table.primary_key.iter().chain(&table.blob_columns).for_each(|column| ask(*column));
+    table.relations.iter().for_each(|relation| ask(relation.column));
+    for index in &table.indexes {
+        index.parts.iter().for_each(|part| ask(part.column));
+        if let Some(filter) = &index.filter {
+            filter.each_column(&mut ask);
+        }
+    }
+    asked
 }
 
 impl Part<'_> {

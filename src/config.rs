@@ -15,7 +15,7 @@ use language::{EngineLimits, RemoteLimits};
 use serde::{Deserialize, Serialize};
 use services::Settings;
 
-use crate::listen;
+use crate::{listen, machine};
 
 pub use oauth::OauthProvider;
 pub use read::{is_secret, read, unknown_variables};
@@ -89,8 +89,8 @@ pub struct Config {
     pub mailbox_capacity: usize,
     /// Seconds a query may take.
     pub query_s_max: u64,
-    /// Memory for pages of the store, in bytes.
-    pub cache_bytes: u64,
+    /// Memory for pages of the store, in bytes; by default a part of the machine's, see [`Config::cache_bytes`].
+    pub cache_bytes: Option<u64>,
     /// Bytes of the disk that writes leave free; by default 64 MiB, of a small disk a sixteenth.
     pub disk_reserve_bytes: Option<u64>,
     /// Days that an entry of the audit trail is kept; 0 for ever.
@@ -219,7 +219,7 @@ impl Default for Config {
             unfiltered_writes: false,
             mailbox_capacity: 1024,
             query_s_max: 30,
-            cache_bytes: 32 << 20,
+            cache_bytes: None,
             disk_reserve_bytes: None,
             audit_days: 90,
             audit_bytes: 256 << 20,
@@ -268,7 +268,21 @@ impl Default for Config {
     }
 }
 
+/// Memory for pages of the store unless it is set: this part of what the machine or its container has, within bounds.
+/// What a server without work holds at a million rows stays below 60 MB with the upper one.
+const CACHE_PART: u64 = 64;
+const CACHE_BYTES: (u64, u64) = (8 << 20, 32 << 20);
+
+fn cache_of(memory: Option<u64>) -> u64 {
+    memory.map_or(CACHE_BYTES.0, |bytes| bytes / CACHE_PART).clamp(CACHE_BYTES.0, CACHE_BYTES.1)
+}
+
 impl Config {
+    /// Memory for pages of the store.
+    pub fn cache_bytes(&self) -> u64 {
+        self.cache_bytes.unwrap_or_else(|| cache_of(machine::memory_bytes()))
+    }
+
     /// What use cases need to know.
     pub fn settings(&self) -> Settings {
         Settings {

@@ -80,7 +80,7 @@ pub use start_log::{Mistake, mistakes};
 /// Opens the store of a data folder and says in the log what was unusual.
 pub fn open(config: &Config) -> Result<Store, String> {
     let options = OpenOptions {
-        cache_bytes: config.cache_bytes,
+        cache_bytes: config.cache_bytes(),
         accept_data_loss: config.accept_data_loss,
         salvage: config.salvage,
         disk_reserve_bytes: config.disk_reserve_bytes,

@@ -102,6 +102,7 @@ pub fn report(config: &Config, engines: &Engines) {
         chats,
         "models"
     );
+    tracing::info!(cache_mib = config.cache_bytes() >> 20, "memory for pages of the store");
     tracing::info!(
         url = config.url(),
         listen = %config.listen,

@@ -138,7 +138,7 @@ fn sizes_may_have_a_unit_and_text_may_look_like_a_number() {
         ("PLAYHOUSE_TRUSTED_PROXIES", "[\"10.0.0.1\"]"),
     ];
     let config = read(Some(file), variables(&environment)).expect("it reads");
-    assert_eq!((config.cache_bytes, config.body_bytes_max), (64 << 20, 4096));
+    assert_eq!((config.cache_bytes(), config.body_bytes_max), (64 << 20, 4096));
     assert_eq!((config.memory_bytes_max, config.image_batch_max), (Some(512 << 20), Some(2)));
     assert_eq!((config.image_model.as_deref(), config.trusted_proxies.len()), (Some("15"), 1));
 }

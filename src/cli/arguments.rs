@@ -171,7 +171,7 @@ pub(super) enum Command {
     /// Write the store anew while no server runs, so that its files take no more than they must
     #[command(
         after_help = "Example:\n  playhouse compact --data old && du -sh old\n\nA server does the same when \
-                            more than 60 % of the files are of no use."
+                            more than two fifths of the files are of no use."
     )]
     Compact,
     /// List, verify, add and remove models

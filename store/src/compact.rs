@@ -35,10 +35,12 @@ const ROUNDS_MAX: usize = 20;
 /// Memory for pages of the new engine, until it is opened for good.
 const CACHE_BYTES: u64 = 16 << 20;
 /// How often a store that serves looks whether it is time, and how long it rests after a compaction that failed.
-const LOOK_EVERY: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 const REST: Duration = Duration::from_secs(600);
+/// After one that was done it rests for so many times as long as that took.
+const REST_FACTOR: u32 = 3;
 /// Less than this is not worth the trouble.
-const SLACK_BYTES: u64 = 64 << 20;
+const SLACK_BYTES: u64 = 48 << 20;
 
 /// What a compaction did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,9 +54,10 @@ pub struct Compacted {
 }
 
 impl Usage {
-    /// Whether more than half of what the files take is of no use, beyond what is worth the trouble.
+    /// Whether more than two fifths of what the files take are of no use, beyond what is not worth the trouble. While it
+    /// is written anew the folder holds what is kept twice: together less than three times that.
     pub fn is_wasteful(&self) -> bool {
-        self.live_bytes.is_some_and(|live| self.used_bytes > live / 2 * 5 + SLACK_BYTES)
+        self.live_bytes.is_some_and(|live| self.used_bytes > live / 4 * 7 + SLACK_BYTES)
     }
 }
 
@@ -138,13 +141,16 @@ fn watch(store: &Weak<Inner>) {
         }
         let started = Instant::now();
         match store.compact(&mut |_| {}) {
-            Ok(done) => tracing::info!(
-                before_bytes = done.before_bytes,
-                after_bytes = done.after_bytes,
-                pairs = done.pairs,
-                seconds = started.elapsed().as_secs_f32(),
-                "wrote the store anew; unused space went back to the disk"
-            ),
+            Ok(done) => {
+                rests_until = Instant::now() + started.elapsed() * REST_FACTOR;
+                tracing::info!(
+                    before_bytes = done.before_bytes,
+                    after_bytes = done.after_bytes,
+                    pairs = done.pairs,
+                    seconds = started.elapsed().as_secs_f32(),
+                    "wrote the store anew; unused space went back to the disk"
+                );
+            }
             Err(error) => {
                 rests_until = Instant::now() + REST;
                 tracing::warn!(

@@ -42,11 +42,11 @@ fn a_damaged_blob_is_named_unless_only_its_presence_is_asked_for() {
     let mut bytes = store.blobs().read(&damaged).expect("its bytes");
     bytes[50_000] ^= 1;
     std::fs::write(store.blobs().path(&damaged), bytes).expect("damage");
-    assert_eq!(store.check_with(Contents::Skip).expect("a report").faults, 0);
+    assert_eq!(store.check_with(Contents::Skip, &mut |_| {}).expect("a report").faults, 0);
     let report = store.check().expect("a report");
     assert_eq!(report.listed, [format!("blob {} is damaged", damaged.hex())]);
     std::fs::remove_file(store.blobs().path(&lost)).expect("a loss");
-    let report = store.check_with(Contents::Skip).expect("a report");
+    let report = store.check_with(Contents::Skip, &mut |_| {}).expect("a report");
     assert_eq!(report.listed, [format!("blob {} of system_config is missing", lost.hex())]);
     assert_eq!(report.faults, 1);
 }

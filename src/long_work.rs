@@ -1,7 +1,7 @@
 //! Threads for what takes longer than a moment: long reads, files that are taken apart, passwords.
 //!
 //! They give way (`nice`) to the threads that answer requests, as those do on which pictures and replies are computed:
-//! on a busy machine a list of twenty rows does not wait behind somebody's two thousand.
+//! on a busy machine a list of twenty rows does not wait behind one of two thousand.
 
 use std::sync::LazyLock;
 

@@ -25,6 +25,7 @@ pub mod operate;
 mod owner;
 mod pace;
 pub mod postgrest;
+mod push_jobs;
 mod rates;
 pub mod realtime;
 mod receive;
@@ -52,7 +53,7 @@ use actors::catalog::seed_catalog::SeedCatalog;
 use actors::character::mend_scenes::MendScenes;
 use actors::conversation::chat::Chat;
 use actors::job_scheduler::{RecoverJobs, run_recovery_loop};
-use actors::language::{Engines, watch_chat_worker};
+use actors::language::{Engines, watch_workers};
 use actors::render::{Render, RenderOptions};
 use actors::telemetry::prune_audit::{Retention, run_prune_loop};
 use actors::{Actors, Mailbox};
@@ -154,7 +155,10 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     tasks.push(tokio::spawn(ended_accounts::stop_replies(actors.clone(), chat.clone())));
     if config.worker_probe_s > 0 {
         let every = std::time::Duration::from_secs(config.worker_probe_s);
-        tasks.push(tokio::spawn(watch_chat_worker(actors.clone(), engines.clone(), every)));
+        tasks.push(tokio::spawn(watch_workers(actors.clone(), engines.clone(), every)));
+    }
+    if let Some(push) = push_jobs::Push::of(&config) {
+        tasks.push(tokio::spawn(push.run(actors.clone(), engines.clone())));
     }
     if let Err(error) = note_address(&config) {
         // The command line then works on the folder at rest only, which is no reason to serve nothing.

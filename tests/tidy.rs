@@ -381,3 +381,17 @@ fn requests_to_other_servers_begin_in_one_place() {
         }
     }
 }
+
+#[test]
+fn the_table_of_functions_is_what_there_is() {
+    let page = fs::read_to_string(root().join("docs/api/functions.md")).expect("the page");
+    let listed: BTreeSet<(&str, &str)> = page
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| `")?.split(" | ");
+            Some((cells.next()?.strip_suffix('`')?, cells.next()?))
+        })
+        .filter(|(_, who)| ["signed", "token", "user", "admin"].contains(who))
+        .collect();
+    assert_eq!(listed, playhouse::functions::callers().collect());
+}

@@ -33,6 +33,6 @@ pub use http_client::http_client;
 pub use local::{LocalDevice, LocalEngine};
 pub use model_files::{ModelDescription, ModelFiles, describe_model, model_name};
 pub use priority::give_way;
-pub use remote::probe::{Probe, probe};
+pub use remote::probe::{Probe, WorkerAbout, describe_worker, probe};
 pub use remote::{ApiKey, Endpoint, RemoteEngine, RemoteLimits};
 pub use sampling::Sampling;

@@ -7,6 +7,7 @@
 //! ```
 
 pub mod age_gate;
+pub mod balances;
 pub mod context;
 pub mod conversations;
 pub mod error;

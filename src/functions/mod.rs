@@ -78,6 +78,11 @@ static FUNCTIONS: &[Function] = &[
     function!("export-chat", User, chat::export_chat::run),
     function!("get-spending", User, operators::spending::get),
     function!("set-spending-limit", Admin, operators::spending::set),
+    function!("fal-image", User, jobs::replicate_image::fal),
+    function!("system-metrics", Admin, operators::system::metrics),
+    function!("get-schema-info", Admin, schema_info),
+    function!("sync-provider-balances", Admin, operators::system::sync_balances),
+    function!("generate-content", User, operators::system::generate_content),
     function!("generate-admin-image", Admin, jobs::generate_admin_image::run),
     function!("generate-avatars", Admin, jobs::generate_admin_image::avatars),
     function!("get-negative-prompt", User, prompts::get_negative_prompt::run),
@@ -121,9 +126,32 @@ static FUNCTIONS: &[Function] = &[
     function!("health-check-workers", Admin, operators::chat_workers::health),
 ];
 
+/// The key that a secret of workers stands for; `None` for one that cannot be read.
+pub(crate) fn secret_key(secret: &str) -> Option<Vec<u8>> {
+    jobs::secret_key(secret)
+}
+
 /// The names of all functions.
 pub fn names() -> impl Iterator<Item = &'static str> {
     FUNCTIONS.iter().map(|function| function.name)
+}
+
+/// The names of all functions, and who may call each, as the documentation says it.
+pub fn callers() -> impl Iterator<Item = (&'static str, &'static str)> {
+    FUNCTIONS.iter().map(|function| {
+        let who = match function.access {
+            Access::Signed => "signed",
+            Access::Token => "token",
+            Access::User => "user",
+            Access::Admin => "admin",
+        };
+        (function.name, who)
+    })
+}
+
+/// get-schema-info, which names the functions.
+async fn schema_info(call: Call) -> Outcome {
+    operators::system::schema_info(call, names().collect()).await
 }
 
 /// Every route.

@@ -36,6 +36,17 @@ const ALIKE: &[(&str, &[&str])] = &[
             r#"{"conversationId": "<played_chat>"}"#,
         ],
     ),
+    (
+        "fal-image",
+        &[
+            r#"{"predictionId": "<job>"}"#,
+            r#"{"prompt": "x", "job_type": "sdxl_image_fast", "reference_image_url": "<file>"}"#,
+        ],
+    ),
+    ("system-metrics", &["{}"]),
+    ("get-schema-info", &["{}"]),
+    ("sync-provider-balances", &["{}"]),
+    ("generate-content", &["{}"]),
     ("get-spending", &[r#"{"user_id": "<user>"}"#]),
     ("set-spending-limit", &[r#"{"user_id": "<user>", "usd_per_day": 1}"#]),
     ("generate-admin-image", &[r#"{"prompt": "x", "user_id": "<user>"}"#]),

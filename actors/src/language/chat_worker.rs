@@ -1,23 +1,27 @@
-//! The registered chat worker: whether it is well, asked at intervals, so that it drops out and comes back by itself.
+//! Registered workers: whether they are well, asked at intervals, so that one drops out and comes back by itself; and the
+//! chat worker as an engine.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use language::{Endpoint, Probe};
+use language::{Endpoint, Probe, WorkerAbout};
 use models::Claims;
 use serde_json::{Map, Value as Json, json};
 
+use super::worker_kind::WorkerKind;
 use super::{Chosen, Engines, NoEngine};
 use crate::Actors;
 use crate::catalog::merge_config::MergeConfig;
 
 /// A worker's health counts for so long.
 const HEALTHY_MAX: Duration = Duration::from_secs(120);
+/// What a worker says of itself is waited for so long.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(3);
 /// A worker that does not answer by then is not well.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Addresses remembered; there is one worker, and those that were tried before it.
+/// Addresses remembered; there are three workers, and those that were tried before them.
 const KNOWN_MAX: usize = 16;
 
 /// What the last probe of each address found.
@@ -41,10 +45,11 @@ impl WorkerHealth {
 }
 
 /// What `system_config` keeps of a probe.
-pub fn health_entry(url: &str, probe: &Probe) -> Json {
+pub fn health_entry(url: &str, probe: &Probe, about: Option<&WorkerAbout>) -> Json {
     json!({
         "isHealthy": probe.is_healthy(), "lastChecked": chrono::Utc::now().to_rfc3339(),
         "responseTimeMs": probe.ms, "healthError": probe.error, "workerUrl": url,
+        "supportedEndpoints": about.map(|about| &about.endpoints), "capabilities": about.map(|about| &about.info),
     })
 }
 
@@ -52,9 +57,8 @@ impl Engines {
     /// The registered chat worker, if it was healthy of late.
     pub(super) async fn worker(&self) -> Result<Option<Chosen>, NoEngine> {
         let config = self.system_config().await?;
-        let Some(url) = worker_url(&config) else { return Ok(None) };
-        let is_healthy = self.worker.of_late(url).unwrap_or_else(|| was_healthy(&config, url));
-        if !is_healthy {
+        let Some(url) = WorkerKind::Chat.url(&config) else { return Ok(None) };
+        if !self.is_well(WorkerKind::Chat, &config, url) {
             return Ok(None);
         }
         let base_url = format!("{}/v1", url.trim_end_matches('/').trim_end_matches("/v1"));
@@ -83,22 +87,57 @@ impl Engines {
         probe
     }
 
-    /// Asks the registered chat worker how it fares: its address, what it said, and what is kept of the probe before.
-    async fn probe_worker(&self) -> Result<Option<(String, Probe, Json)>, NoEngine> {
-        let mut config = self.system_config().await?;
-        let Some(url) = worker_url(&config).map(str::to_string) else { return Ok(None) };
-        let probe = self.probe(&url).await;
-        Ok(Some((url, probe, config["workerHealthCache"]["chatWorker"].take())))
+    fn is_well(&self, kind: WorkerKind, config: &Json, url: &str) -> bool {
+        self.worker.of_late(url).unwrap_or_else(|| was_healthy(kind, config, url))
+    }
+
+    /// The address of a worker of a kind that was healthy of late.
+    pub async fn healthy_worker(&self, kind: WorkerKind) -> Result<Option<String>, NoEngine> {
+        let config = self.system_config().await?;
+        let url = kind.url(&config).filter(|url| self.is_well(kind, &config, url));
+        Ok(url.map(str::to_string))
+    }
+
+    /// What a worker that is well offers.
+    pub async fn describe(&self, url: &str, probe: &Probe) -> Option<WorkerAbout> {
+        match probe.is_healthy() {
+            true => Some(language::describe_worker(url, DESCRIBE_TIMEOUT).await),
+            false => None,
+        }
+    }
+
+    /// Asks the workers that are registered how they fare; answers with what is new.
+    async fn probe_workers(&self) -> Result<Map<String, Json>, NoEngine> {
+        let config = self.system_config().await?;
+        let mut changed = Map::new();
+        for kind in WorkerKind::ALL {
+            let Some(url) = kind.url(&config) else { continue };
+            let probe = self.probe(url).await;
+            let before = &config["workerHealthCache"][kind.entry()];
+            if before["isHealthy"] == json!(probe.is_healthy()) && before["workerUrl"] == json!(url) {
+                continue;
+            }
+            let about = self.describe(url, &probe).await;
+            match &probe.error {
+                None => tracing::info!(url, kind = kind.name(), "a worker is well"),
+                Some(error) => {
+                    tracing::warn!(
+                        url,
+                        kind = kind.name(),
+                        error,
+                        "a worker does not answer; others stand in"
+                    );
+                }
+            }
+            changed.insert(kind.entry().into(), health_entry(url, &probe, about.as_ref()));
+        }
+        Ok(changed)
     }
 }
 
-fn worker_url(config: &Json) -> Option<&str> {
-    config["chatWorkerUrl"].as_str().filter(|url| !url.is_empty())
-}
-
 /// What `system_config` says, as long as it is recent and of this worker.
-fn was_healthy(config: &Json, url: &str) -> bool {
-    let health = &config["workerHealthCache"]["chatWorker"];
+fn was_healthy(kind: WorkerKind, config: &Json, url: &str) -> bool {
+    let health = &config["workerHealthCache"][kind.entry()];
     let of_it = health["workerUrl"].as_str().is_none_or(|of| of == url);
     let checked = health["lastChecked"].as_str().and_then(|at| chrono::DateTime::parse_from_rfc3339(at).ok());
     let age = checked.map(|at| chrono::Utc::now().timestamp_micros() - at.timestamp_micros());
@@ -107,33 +146,21 @@ fn was_healthy(config: &Json, url: &str) -> bool {
     of_it && is_recent && health["isHealthy"] == Json::Bool(true)
 }
 
-/// Asks the registered chat worker at intervals, for ever; `system_config` changes when the answer does.
-pub async fn watch_chat_worker(actors: Actors, engines: Engines, every: Duration) {
+/// Asks registered workers at intervals, for ever; `system_config` changes when an answer does.
+pub async fn watch_workers(actors: Actors, engines: Engines, every: Duration) {
     loop {
-        match engines.probe_worker().await {
-            Ok(None) => {}
-            Ok(Some((url, probe, before))) => {
-                let changed =
-                    before["isHealthy"] != json!(probe.is_healthy()) || before["workerUrl"] != json!(url);
-                if changed {
-                    note_change(&actors, &url, &probe).await;
+        match engines.probe_workers().await {
+            Ok(changed) if changed.is_empty() => {}
+            Ok(changed) => {
+                let mut members = Map::new();
+                members.insert("workerHealthCache".into(), Json::Object(changed));
+                let merge = MergeConfig { members, action: "check_worker" };
+                if let Err(error) = actors.ask(&Claims::service(), merge).await {
+                    tracing::warn!(%error, "the health of workers could not be kept");
                 }
             }
-            Err(error) => tracing::warn!(%error, "the chat worker could not be looked at"),
+            Err(error) => tracing::warn!(%error, "the workers could not be looked at"),
         }
         tokio::time::sleep(every).await;
-    }
-}
-
-async fn note_change(actors: &Actors, url: &str, probe: &Probe) {
-    match &probe.error {
-        None => tracing::info!(url, "the chat worker is well"),
-        Some(error) => tracing::warn!(url, error, "the chat worker does not answer; others stand in"),
-    }
-    let mut members = Map::new();
-    members.insert("workerHealthCache".into(), json!({"chatWorker": health_entry(url, probe)}));
-    let merge = MergeConfig { members, action: "check_worker" };
-    if let Err(error) = actors.ask(&Claims::service(), merge).await {
-        tracing::warn!(%error, "the chat worker's health could not be kept");
     }
 }

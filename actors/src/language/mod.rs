@@ -12,6 +12,7 @@ mod fallback;
 mod local_models;
 mod no_engine;
 mod remote_models;
+mod worker_kind;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,11 +32,12 @@ use crate::Actors;
 
 pub use calls::{Called, Calls};
 pub use catalogue::Says;
-pub use chat_worker::{health_entry, watch_chat_worker};
+pub use chat_worker::{health_entry, watch_workers};
 pub use choose::Wanted;
 pub use count_usage::CallOf;
 pub use local_models::{LocalModelEntry, LocalStatus, is_chat_model, list_chat_models};
 pub use no_engine::NoEngine;
+pub use worker_kind::WorkerKind;
 
 /// How long a prompt waits to be made ready.
 const PREPARE_PATIENCE: Duration = Duration::from_secs(30);

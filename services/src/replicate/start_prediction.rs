@@ -1,11 +1,10 @@
-//! A job is started at an external provider that speaks Replicate's predictions API.
+//! A job is started at an external provider.
 
 use std::time::Duration;
 
-use actors::catalog::provider_key::provider_key;
 use actors::content_rules;
 use actors::job_scheduler::{
-    FailJob, NotePrediction, PROVIDER_QUEUE, ProviderPayload, Quality, QueueJob, StoredPayload,
+    NotePrediction, PROVIDER_QUEUE, ProviderPayload, Quality, QueueJob, StoredPayload,
 };
 use actors::telemetry::pricing::{Prices, Used};
 use models::Value;
@@ -21,11 +20,12 @@ use crate::jobs::job_metadata::settle_metadata;
 use crate::jobs::job_prompts::before;
 use crate::jobs::{depicted_characters, price_list};
 use crate::prompts::negative_prompt::negative_prompt;
+use crate::replicate::fail_job::fail;
 use crate::replicate::likeness::Likeness;
-use crate::replicate::prediction_input;
+use crate::replicate::provider_api::{self, Api, Door, connection};
+use crate::replicate::{draw_here, fal_queue, openai_images, prediction_input, take_report};
 use crate::rows::{position, table};
 
-const API: &str = "https://api.replicate.com/v1";
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a job type names: a family of models, or pictures as such.
@@ -51,6 +51,11 @@ pub enum Started {
         /// What the provider calls it.
         prediction: String,
     },
+    /// A model of this server draws it.
+    Here {
+        /// The job.
+        job: Uuid,
+    },
     /// The provider declined, and the job has failed.
     Declined {
         /// The job.
@@ -66,6 +71,7 @@ pub enum Started {
 /// not followed, and why.
 pub async fn start(
     context: &Context,
+    door: Door,
     user: Uuid,
     request: &Map<String, Json>,
     metadata: &Map<String, Json>,
@@ -90,16 +96,23 @@ pub async fn start(
     let tier = age_gate::rating(context, "metadata.contentType", rating)?;
     content_rules::check(tier, "prompt", prompt)?;
     depicted_characters::refuse_minors(context, tier, &[&metadata, request]).await?;
-    let (model, provider) = model(context, text("apiModelId")).await?;
+    let (model, provider, api) = model(context, door, text("apiModelId")).await?;
+    if api == Api::Local {
+        let (job, more) = draw_here::draw(context, user, &model, request, &metadata).await?;
+        warnings.extend(more);
+        return Ok((Started::Here { job }, warnings));
+    }
     let version = model["version"].as_str().unwrap_or_default();
-    if version.is_empty() {
+    if api == Api::Replicate && version.is_empty() {
         let error = ServiceError::new(
             Kind::Internal,
             "the model has no version; set version of its row in api_models",
         );
         return Err(error.with("code", "NO_MODEL_VERSION"));
     }
-    if !(32..=64).contains(&version.len()) || !version.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+    let is_version =
+        (32..=64).contains(&version.len()) && version.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if api == Api::Replicate && !is_version {
         return Err(ServiceError::bad("the model's version is not 32 to 64 hexadecimal digits"));
     }
     let mut likeness = Likeness::of(context, user, request, &metadata, tier, &model).await?;
@@ -128,16 +141,28 @@ pub async fn start(
         }
         None => None,
     };
-    let picture = picture.map(|picture| picture.url);
+    let (picture, object) = picture.map(reference_picture::Reference::into_parts).unzip();
     let asked = &likeness.request;
     let built =
         prediction_input::build(&model, asked, &metadata, &prompt, negative.as_deref(), picture.as_deref())?;
     warnings.extend(built.warnings);
     let input = built.input;
+    metadata.insert("provider".into(), provider["name"].clone());
     let job = start_job(context, user, &prompt, stored_type, family, quality, &metadata, &model).await?;
-    match predict(context, &provider, version, &input).await {
+    let asked = match api {
+        Api::Replicate => predict(context, &provider, version, &input).await,
+        Api::Fal => fal_queue::submit(&model, &provider, &input).await,
+        Api::OpenAi | Api::Local => Ok(format!("request-{job}")),
+    };
+    match asked {
         Ok(prediction) => {
             context.ask_elevated(NotePrediction { id: job, prediction: prediction.clone() }).await?;
+            let work = Work { model, provider, input, object, prediction: prediction.clone() };
+            match api {
+                Api::Fal => drop(tokio::spawn(follow_fal(context.clone(), job, work))),
+                Api::OpenAi => drop(tokio::spawn(ask_openai(context.clone(), job, work))),
+                Api::Replicate | Api::Local => {}
+            }
             Ok((Started::Queued { job, prediction }, warnings))
         }
         Err((status, message)) => {
@@ -147,47 +172,107 @@ pub async fn start(
     }
 }
 
-/// Fails a job that no worker claimed.
-pub(crate) async fn fail(context: &Context, id: Uuid, message: &str) -> Result<(), ServiceError> {
-    let message = message.to_string();
-    let report = FailJob { id, attempt: None, message, retry: false, metadata: Map::new() };
-    context.ask_elevated(report).await?;
-    Ok(())
+/// What a provider was asked.
+struct Work {
+    model: Json,
+    provider: Json,
+    input: Json,
+    /// `bucket/path` of the picture that it begins with.
+    object: Option<String>,
+    prediction: String,
 }
 
-/// The model that was named, or else the provider's default, with its provider.
-pub(crate) async fn model(context: &Context, id: Option<&str>) -> Result<(Json, Json), ServiceError> {
+/// How often fal is asked how a request fares.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+/// How long a request may take.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Asks until a request has ended. A process that ends meanwhile leaves it to those who ask how the job fares.
+async fn follow_fal(context: Context, job: Uuid, work: Work) {
+    let started = std::time::Instant::now();
+    while started.elapsed() < PATIENCE {
+        tokio::time::sleep(LOOK_EVERY).await;
+        let row = match context.row("jobs", job).await {
+            Ok(Some(row)) if take_report::ended(&row).is_none() => row,
+            Ok(_) => return,
+            Err(error) => {
+                tracing::warn!(%job, %error, "a job of a provider could not be read");
+                continue;
+            }
+        };
+        match fal_queue::fare(&work.model, &work.provider, &work.prediction).await {
+            Ok(report) => {
+                if let Err(error) = take_report::take(&context, &row, &report).await {
+                    tracing::warn!(%job, %error, "what a provider reported could not be taken");
+                }
+            }
+            Err(error) => tracing::warn!(%job, error, "a provider does not say how a job fares"),
+        }
+    }
+}
+
+/// Asks a server whose answer is the picture, and ends the job with it.
+async fn ask_openai(context: Context, job: Uuid, work: Work) {
+    let ended = async {
+        let reference = match &work.object {
+            Some(object) => Some(openai_images::Reference::read(&context, object).await?),
+            None => None,
+        };
+        let (bytes, kind) =
+            openai_images::draw(&context, &work.model, &work.provider, &work.input, reference).await?;
+        let row = context.row("jobs", job).await.map_err(|error| error.to_string())?;
+        let Some(row) = row.filter(|row| take_report::ended(row).is_none()) else { return Ok(()) };
+        let report = json!({"input": work.input});
+        let finished = take_report::finish(&context, &row, job, &report, bytes, kind).await;
+        finished.map_err(|error| error.to_string())
+    };
+    if let Err(reason) = ended.await
+        && let Err(error) = fail(&context, job, &reason).await
+    {
+        tracing::error!(%job, %error, "could not record a failure");
+    }
+}
+
+/// The model that was named, or else the default of the door's own provider, with its provider and what that speaks.
+pub(crate) async fn model(
+    context: &Context,
+    door: Door,
+    id: Option<&str>,
+) -> Result<(Json, Json, Api), ServiceError> {
     let bad = |reason: &str| ServiceError::field("apiModelId", reason);
     if let Some(id) = id {
         let id = Uuid::parse_str(id).map_err(|_| bad("not a UUID"))?;
         let model = context.row("api_models", id).await?.ok_or_else(|| bad("there is no such model"))?;
-        if model["is_active"] != true {
+        let provider = provider_of(context, &model).await?;
+        if model["is_active"] != true || provider["is_active"] != true {
             return Err(bad("the model is not active"));
         }
-        let provider = provider_of(context, &model).await?;
-        if provider["name"] != "replicate" {
-            return Err(bad("the model is another provider's"));
-        }
-        return Ok((model, provider));
+        return match Api::of(&model, &provider).filter(|api| api.is_behind(door)) {
+            Some(api) => Ok((model, provider, api)),
+            None => Err(provider_api::not_behind(door, &provider)),
+        };
     }
     let query = Query::all(position("api_models"))
         .equal("is_active", Value::Bool(true))
         .equal("modality", Value::text("image"))
         .order("priority", false);
-    let mut chosen: Option<(Json, Json)> = None;
+    let mut chosen = None;
     for model in context.rows(query).await? {
         let provider = provider_of(context, &model).await?;
-        if provider["name"] != "replicate" || provider["is_active"] != true {
+        let api = Api::of(&model, &provider);
+        let (Some(api), true) = (api, provider["is_active"] == true) else { continue };
+        if provider["name"] != door.provider() {
             continue;
         }
         let is_default =
             model["default_for_tasks"].as_array().is_some_and(|tasks| tasks.contains(&json!("t2i")));
         if is_default {
-            return Ok((model, provider));
+            return Ok((model, provider, api));
         }
-        chosen.get_or_insert((model, provider));
+        chosen.get_or_insert((model, provider, api));
     }
-    let message = "no active picture model of the provider replicate; add one to api_models";
+    let message =
+        format!("no active picture model of the provider {}; add one to api_models", door.provider());
     chosen.ok_or_else(|| ServiceError::new(Kind::Internal, message).with("code", "NO_PICTURE_MODEL"))
 }
 
@@ -225,7 +310,6 @@ async fn start_job(
     let mut job = jobs.default_row();
     let mut set = |column: &str, value: Value| job[jobs.at(column)] = value;
     let mut kept = metadata.clone();
-    kept.insert("provider".into(), json!("replicate"));
     if family == "flux" {
         kept.insert("constraint_retry".into(), json!(true));
     }
@@ -258,14 +342,6 @@ async fn start_job(
     Ok(id)
 }
 
-/// The provider's address and key. Secrets are named in the table and read from the environment.
-pub(crate) fn connection(provider: &Json) -> Result<(String, String), String> {
-    let name = provider["secret_name"].as_str().filter(|name| !name.is_empty());
-    let name = name.ok_or("the provider has no secret_name")?;
-    let secret = provider_key(name).map_err(|reason| format!("the provider has no key: {reason}"))?;
-    Ok((provider["base_url"].as_str().unwrap_or(API).trim_end_matches('/').to_string(), secret))
-}
-
 /// Starts a prediction and answers with its id; otherwise the status to pass on and what went wrong.
 async fn predict(
     context: &Context,
@@ -273,7 +349,8 @@ async fn predict(
     version: &str,
     input: &Json,
 ) -> Result<String, (u16, String)> {
-    let (base, secret) = connection(provider).map_err(|message| (500, message))?;
+    let (base, secret) = connection(Api::Replicate, provider).map_err(|message| (500, message))?;
+    let secret = secret.unwrap_or_default();
     let webhook = format!("{}/functions/v1/replicate-webhook", context.services.links.base());
     let mut body = json!({"version": version, "input": input});
     // A remote provider cannot call a loopback address; a request for the status then brings the result.

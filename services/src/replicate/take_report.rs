@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::fetch_picture::download;
-use crate::replicate::start_prediction::fail;
+use crate::replicate::fail_job::fail;
 use crate::rows::table;
 
 /// The job that a prediction stands for, whatever its state; of one account where one asks. One that has not ended
@@ -104,7 +104,8 @@ pub(crate) fn urls(output: &Json) -> Vec<String> {
     }
 }
 
-async fn finish(
+/// Ends a job with its picture.
+pub(crate) async fn finish(
     context: &Context,
     job: &Json,
     id: Uuid,
@@ -132,7 +133,8 @@ async fn finish(
     // An unknown one is made up, so that no two pictures count as the same for it.
     let seed = seed.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1));
     let mut settings = Map::new();
-    settings.insert("provider".into(), json!("replicate"));
+    let provider = job["metadata"]["provider"].as_str().unwrap_or("replicate");
+    settings.insert("provider".into(), json!(provider));
     settings.insert("input".into(), report["input"].clone());
     let asset = FinishedAsset {
         index: 0,
@@ -144,7 +146,7 @@ async fn finish(
         size: None,
         duration_s: None,
         seed,
-        model_used: job["model_type"].as_str().unwrap_or("replicate").to_string(),
+        model_used: job["model_type"].as_str().unwrap_or(provider).to_string(),
         size_px: None,
         settings: asset_settings(job, &settings),
     };

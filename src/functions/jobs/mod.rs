@@ -10,3 +10,5 @@ pub(super) mod replicate_image;
 pub(super) mod replicate_webhook;
 pub(super) mod signature;
 pub(super) mod workspace_actions;
+
+pub(super) use signature::key_of as secret_key;

@@ -1,4 +1,5 @@
-//! replicate-image: a picture by an external provider that speaks Replicate's predictions API.
+//! replicate-image and fal-image: a picture by an external provider. Both take models of servers of OpenAI's dialect as
+//! well, and of this server.
 
 use axum::http::StatusCode;
 use models::field_names::is_same_name;
@@ -6,6 +7,7 @@ use models::value_words::Takes;
 use serde_json::{Value as Json, json};
 use services::jobs::depicted_characters::{CHARACTERS, PLACES};
 use services::replicate::prediction_status::status_of;
+use services::replicate::provider_api::Door;
 use services::replicate::start_prediction::{Started, start};
 
 use crate::functions::error::FunctionError;
@@ -36,8 +38,18 @@ const FIELDS: [Field<'static>; 20] = [
     ("character_id", Takes::Uuid),
 ];
 
-/// Runs the function: starts a prediction, or with `predictionId` says how one fares.
+/// replicate-image.
 pub(crate) async fn run(call: Call) -> Outcome {
+    ask(call, Door::Replicate).await
+}
+
+/// fal-image.
+pub(crate) async fn fal(call: Call) -> Outcome {
+    ask(call, Door::Fal).await
+}
+
+/// Starts a prediction, or with `predictionId` says how one fares.
+async fn ask(call: Call, door: Door) -> Outcome {
     let user = call.context.user()?;
     let more = CHARACTERS.iter().chain(PLACES.iter().map(|(name, _)| name));
     let more = more.filter(|name| !FIELDS.iter().any(|(known, _)| is_same_name(name, known)));
@@ -47,14 +59,15 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let metadata = request.get("metadata").and_then(Json::as_object).cloned().unwrap_or_default();
     let prediction = request.get("predictionId").and_then(Json::as_str).filter(|id| !id.is_empty());
     if let Some(prediction) = prediction {
-        return ok(status_of(&call.context, user, prediction).await?);
+        return ok(status_of(&call.context, door, user, prediction).await?);
     }
-    let (started, warnings) = start(&call.context, user, &request, &metadata).await?;
+    let (started, warnings) = start(&call.context, door, user, &request, &metadata).await?;
     call.warnings.extend(warnings);
     match started {
         Started::Queued { job, prediction } => {
             ok(json!({"jobId": job, "predictionId": prediction, "status": "queued"}))
         }
+        Started::Here { job } => ok(json!({"jobId": job, "predictionId": null, "status": "queued"})),
         Started::Declined { job, status, message } => {
             let code = match status {
                 422 | 404 => "MODEL_VERSION_NOT_FOUND",

@@ -105,7 +105,7 @@ fn check<'c>(
 }
 
 /// The key that a secret stands for.
-fn key_of(secret: &str) -> Option<Vec<u8>> {
+pub(crate) fn key_of(secret: &str) -> Option<Vec<u8>> {
     match secret.strip_prefix(SECRET_PREFIX) {
         Some(encoded) => STANDARD.decode(encoded).ok(),
         None => Some(secret.as_bytes().to_vec()),

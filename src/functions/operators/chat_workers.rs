@@ -3,12 +3,9 @@
 //! This server calls only addresses that an administrator allowed: those an administrator registers, and those in
 //! `system_config.config.allowedWorkerUrls`.
 
-use std::time::Duration;
-
 use actors::catalog::merge_config::MergeConfig;
-use actors::language::health_entry;
-use axum::http::StatusCode;
-use language::Probe;
+use actors::language::{WorkerKind, health_entry};
+use language::{Probe, WorkerAbout};
 use models::value_words::{Takes, shown_text};
 use serde_json::{Map, Value as Json, json};
 
@@ -16,28 +13,26 @@ use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 use crate::request_body::Field;
 
-const SHORT_PROBE: Duration = Duration::from_secs(3);
 const URL_BYTES_MAX: usize = 2048;
 
 /// The fields of a registration.
 const REGISTRATION: [Field<'_>; 2] = [("worker_url", Takes::Text), ("auto_registered", Takes::Flag)];
 /// The fields of a new address.
-const UPDATE: [Field<'_>; 5] = [
+const UPDATE: [Field<'_>; 6] = [
     ("worker_url", Takes::Text),
+    ("worker_type", Takes::Text),
     ("auto_registered", Takes::Flag),
     ("registration_method", Takes::Anything),
     ("detection_method", Takes::Anything),
     ("timestamp", Takes::Anything),
 ];
 
-fn client(timeout: Duration) -> Result<reqwest::Client, FunctionError> {
-    let client = language::http_client().timeout(timeout).redirect(reqwest::redirect::Policy::none());
-    client.build().map_err(|error| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
-}
-
 /// Asks a worker how it fares; what is found counts for chats at once.
-async fn probe(call: &Call, url: &str) -> Probe {
-    call.context.services.chat.engines().probe(url).await
+async fn probe(call: &Call, url: &str) -> (Probe, Option<WorkerAbout>) {
+    let engines = call.context.services.chat.engines();
+    let probe = engines.probe(url).await;
+    let about = engines.describe(url, &probe).await;
+    (probe, about)
 }
 
 /// The address of a request.
@@ -95,7 +90,7 @@ pub(crate) async fn register(call: Call) -> Outcome {
     let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
     allow(&call, &config, &url, &mut members)?;
-    let health = probe(&call, &url).await;
+    let (health, about) = probe(&call, &url).await;
     let registration = json!({
         "auto_registered": body["auto_registered"] == Json::Bool(true),
         "registered_at": chrono::Utc::now().to_rfc3339(),
@@ -103,7 +98,10 @@ pub(crate) async fn register(call: Call) -> Outcome {
     });
     members.insert("chatWorkerUrl".into(), json!(url));
     members.insert("chatWorkerRegistrationInfo".into(), registration.clone());
-    members.insert("workerHealthCache".into(), json!({"chatWorker": health_entry(&url, &health)}));
+    members.insert(
+        "workerHealthCache".into(),
+        json!({"chatWorker": health_entry(&url, &health, about.as_ref())}),
+    );
     merge(&call, members, "register_chat_worker").await?;
     ok(json!({
         "success": true, "workerUrl": url, "healthStatus": if health.is_healthy() { "healthy" } else { "unhealthy" },
@@ -118,14 +116,22 @@ pub(crate) async fn update(call: Call) -> Outcome {
     let config = call.context.services.chat.engines().system_config().await?;
     let mut members = Map::new();
     allow(&call, &config, &url, &mut members)?;
-    let health = probe(&call, &url).await;
+    let (health, about) = probe(&call, &url).await;
     if !health.is_healthy() {
         let error = FunctionError::bad("Worker URL is not responding").with("success", false);
         return Err(error.with("details", health.error));
     }
     let now = chrono::Utc::now().to_rfc3339();
-    for name in ["workerUrl", "worker_url"] {
-        members.insert(name.into(), json!(url));
+    let (kind, names) = match body["worker_type"].as_str().unwrap_or("wan") {
+        "wan" => (WorkerKind::Wan, &["workerUrl", "worker_url"][..]),
+        "sdxl" => (WorkerKind::Sdxl, &["sdxlWorkerUrl"][..]),
+        other => {
+            let error = FunctionError::none_of("worker_type", other, &["wan", "sdxl"]);
+            return Err(error.with("success", false));
+        }
+    };
+    for name in names {
+        members.insert((*name).into(), json!(url));
     }
     members.insert("workerUrlUpdatedAt".into(), json!(now));
     let registration = json!({
@@ -134,7 +140,10 @@ pub(crate) async fn update(call: Call) -> Outcome {
         "timestamp": body["timestamp"],
     });
     members.insert("workerRegistrationInfo".into(), registration);
-    members.insert("workerHealthCache".into(), json!({"wanWorker": health_entry(&url, &health)}));
+    members.insert(
+        "workerHealthCache".into(),
+        json!({kind.entry(): health_entry(&url, &health, about.as_ref())}),
+    );
     merge(&call, members, "update_worker_url").await?;
     ok(json!({
         "success": true, "message": "Worker URL updated", "worker_url": url, "workerUrl": url, "updatedAt": now,
@@ -162,10 +171,9 @@ pub(crate) async fn active(call: Call) -> Outcome {
         let message = format!("No {kind} worker URL is registered");
         return Err(FunctionError::not_found(message).with("success", false).with("worker_type", kind));
     };
-    let health = probe(&call, &url).await;
-    let capabilities = if health.is_healthy() { info(&url).await? } else { Json::Null };
+    let (health, about) = probe(&call, &url).await;
     let mut members = Map::new();
-    members.insert("workerHealthCache".into(), json!({entry: health_entry(&url, &health)}));
+    members.insert("workerHealthCache".into(), json!({entry: health_entry(&url, &health, about.as_ref())}));
     merge(&call, members, "check_worker").await?;
     let registration = if kind == "chat" {
         &config["chatWorkerRegistrationInfo"]
@@ -175,26 +183,9 @@ pub(crate) async fn active(call: Call) -> Outcome {
     ok(json!({
         "success": true, "worker_url": url, "workerUrl": url, "isHealthy": health.is_healthy(),
         "healthError": health.error, "registrationInfo": registration, "worker_type": kind,
-        "supportedEndpoints": if health.is_healthy() { json!(["/health"]) } else { json!([]) },
-        "workerCapabilities": capabilities, "responseTimeMs": health.ms,
+        "supportedEndpoints": about.as_ref().map(|about| about.endpoints.clone()).unwrap_or_default(),
+        "workerCapabilities": about.map(|about| about.info), "responseTimeMs": health.ms,
     }))
-}
-
-/// What a worker says of itself, if it does.
-async fn info(url: &str) -> Result<Json, FunctionError> {
-    let client = client(SHORT_PROBE)?;
-    for path in ["/worker/info", "/v1/models"] {
-        let Ok(answer) = client.get(format!("{url}{path}")).send().await else { continue };
-        if !answer.status().is_success() || answer.content_length().is_none_or(|bytes| bytes > 64 << 10) {
-            continue;
-        }
-        if let Ok(text) = answer.text().await
-            && let Ok(info) = serde_json::from_str(&text)
-        {
-            return Ok(info);
-        }
-    }
-    Ok(Json::Null)
 }
 
 /// health-check-workers.
@@ -202,12 +193,15 @@ pub(crate) async fn health(call: Call) -> Outcome {
     call.read_fields(&[])?;
     let config = call.context.services.chat.engines().system_config().await?;
     let mut results = Map::new();
-    for (entry, names) in
-        [("wanWorker", &["workerUrl", "wanWorkerUrl"][..]), ("chatWorker", &["chatWorkerUrl"][..])]
-    {
-        let url = names.iter().find_map(|name| config[*name].as_str().filter(|url| !url.is_empty()));
-        let result = match url {
-            Some(url) => health_entry(url, &probe(&call, url).await),
+    for kind in [WorkerKind::Wan, WorkerKind::Sdxl, WorkerKind::Chat] {
+        let entry = kind.entry();
+        let result = match kind.url(&config) {
+            Some(url) => {
+                let (health, about) = probe(&call, url).await;
+                health_entry(url, &health, about.as_ref())
+            }
+            // A kind without an address of its own is none that is missed.
+            None if kind == WorkerKind::Sdxl => continue,
             None => json!({
                 "isHealthy": false, "lastChecked": chrono::Utc::now().to_rfc3339(), "responseTimeMs": null,
                 "healthError": "no URL is registered", "workerUrl": null,

@@ -3,3 +3,4 @@
 pub(super) mod api_tokens;
 pub(super) mod chat_workers;
 pub(super) mod spending;
+pub(super) mod system;

@@ -316,3 +316,79 @@ fn an_account_likes_a_character_once() {
     assert_eq!(count(), 1);
     assert_eq!(server.check()["faults"], 0);
 }
+
+#[test]
+fn tests_of_models_are_drawn_and_scored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path(), &models(folder.path()));
+    let (id, token) = server.sign_up("admin@example.com");
+    let series = json!({"test_series": "first", "prompts": ["a cat", "a dog"], "models": ["starter", "small"],
+                        "steps": 1, "baseline_quality": 5});
+    assert_eq!(invoke(&server, &token, "run-model-tests", series.clone()).0, 403);
+    let role = json!({"user_id": id, "role": "admin"});
+    assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
+    let run = |body: Json| invoke(&server, &token, "run-model-tests", body);
+    for (change, words) in [
+        (json!({"prompts": []}), "prompts"),
+        (json!({"test_tier": "wild"}), "artistic"),
+        (json!({"models": vec!["starter"; 51]}), "at most 100"),
+        (json!({"models": ["none"]}), "no \\\"none\\\""),
+    ] {
+        let mut body = series.clone();
+        body.as_object_mut().expect("an object").extend(change.as_object().expect("an object").clone());
+        let (status, answer) = run(body);
+        assert!(status == 400 && answer.to_string().contains(words), "{words}: {answer}");
+    }
+    let mut some = series.clone();
+    some["models"] = json!(["starter", "none", "small"]);
+    let (status, answer) = run(some);
+    assert_eq!(
+        (status, &answer["queued"], answer["refused"].as_array().map(Vec::len)),
+        (200, &json!(4), Some(2)),
+        "{answer}"
+    );
+    for test in answer["tests"].as_array().expect("tests") {
+        wait_for(&server, &token, test["job_id"].as_str().expect("an id"), &["completed", "failed"]);
+    }
+    let path = "/rest/v1/model_test_results?order=model_version,prompt_text";
+    let (_, rows) = server.call("GET", path, &token, None);
+    let seen: Vec<Json> = rows
+        .as_array()
+        .expect("rows")
+        .iter()
+        .map(|row| {
+            json!([row["model_version"], row["prompt_text"], row["success"], row["test_metadata"]["status"]])
+        })
+        .collect();
+    let expected = [["small", "a cat"], ["small", "a dog"], ["starter", "a cat"], ["starter", "a dog"]]
+        .map(|[model, prompt]| json!([model, prompt, true, "completed"]));
+    assert_eq!(seen, expected, "{rows}");
+    let first = &rows[0];
+    assert!(first["image_id"].is_string() && first["file_size_bytes"].as_i64() > Some(0), "{first}");
+    assert!(first["generation_time_ms"].as_i64() >= Some(0), "{first}");
+    // A model's score, and then a person's.
+    let score = json!({"job_id": first["job_id"], "user_id": id, "original_prompt": "a cat", "composite_score": 3.6,
+                       "action_match": 4, "overall_quality": 3});
+    assert_eq!(server.call("POST", "/rest/v1/prompt_scores", &server.service, Some(&score)).0, 201);
+    let row = format!("/rest/v1/model_test_results?id=eq.{}", first["id"].as_str().expect("an id"));
+    let scored = one(&server, &token, &row);
+    assert_eq!(
+        [
+            &scored["overall_quality"],
+            &scored["content_quality"],
+            &scored["technical_quality"],
+            &scored["quality_improvement"]
+        ],
+        [&json!(7), &json!(8), &json!(6), &json!(2)],
+        "{scored}"
+    );
+    let path = format!("/rest/v1/prompt_scores?job_id=eq.{}", first["job_id"].as_str().expect("an id"));
+    assert_eq!(server.call("PATCH", &path, &token, Some(&json!({"admin_quality_rating": 2}))).0, 200);
+    let scored = one(&server, &token, &row);
+    assert_eq!(
+        (&scored["overall_quality"], &scored["quality_improvement"]),
+        (&json!(4), &json!(-1)),
+        "{scored}"
+    );
+    assert_eq!(server.check()["faults"], 0);
+}

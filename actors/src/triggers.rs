@@ -5,7 +5,7 @@
 use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
-use crate::{audit, catalog, character, conversation, job_scheduler, own_references, user};
+use crate::{audit, catalog, character, conversation, job_scheduler, own_references, telemetry, user};
 
 /// Routes row events to their tables.
 pub(crate) struct RowTriggers;
@@ -56,6 +56,7 @@ impl Triggers for RowTriggers {
             ("public", "api_models" | "api_providers") => {
                 catalog::model_history::after_write(transaction, event, new)?
             }
+            ("public", "prompt_scores") => telemetry::model_tests::scored(transaction, event, new)?,
             ("public", "character_likes") => character::likes::after_write(transaction, event, new)?,
             ("queue", "entries") => job_scheduler::jobs::after_entry_write(transaction, event, new)?,
             _ => {}

@@ -15,6 +15,7 @@ pub mod files;
 pub mod ids;
 pub mod installed;
 pub mod jobs;
+pub mod model_tests;
 pub mod pictures;
 pub mod prompts;
 pub mod replicate;

@@ -79,6 +79,7 @@ static FUNCTIONS: &[Function] = &[
     function!("get-spending", User, operators::spending::get),
     function!("set-spending-limit", Admin, operators::spending::set),
     function!("fal-image", User, jobs::replicate_image::fal),
+    function!("run-model-tests", Admin, operators::model_tests::run),
     function!("system-metrics", Admin, operators::system::metrics),
     function!("get-schema-info", Admin, schema_info),
     function!("sync-provider-balances", Admin, operators::system::sync_balances),

@@ -43,6 +43,10 @@ const ALIKE: &[(&str, &[&str])] = &[
             r#"{"prompt": "x", "job_type": "sdxl_image_fast", "reference_image_url": "<file>"}"#,
         ],
     ),
+    (
+        "run-model-tests",
+        &[r#"{"test_series": "a", "test_tier": "artistic", "prompts": ["x"], "models": ["starter"]}"#],
+    ),
     ("system-metrics", &["{}"]),
     ("get-schema-info", &["{}"]),
     ("sync-provider-balances", &["{}"]),

@@ -6,7 +6,7 @@ use store::{Caller, Event, StoreError, Transaction};
 
 use super::performance;
 use crate::adjust::balance;
-use crate::telemetry::job_usage;
+use crate::telemetry::{job_usage, model_tests};
 
 /// Whether a status is final.
 pub fn is_final(status: Option<&str>) -> bool {
@@ -120,6 +120,7 @@ pub(crate) fn after_write(
         balance(transaction, &service, &new[table.at("user_id")], credits)?;
     }
     job_usage::count(transaction, &service, table, new, &entry)?;
+    model_tests::ended(transaction, &service, table, new)?;
     if new[status].as_str() != Some("cancelled") {
         performance::count(transaction, &service, table, new, completed)?;
     }

@@ -2,6 +2,7 @@
 
 pub mod job_usage;
 pub mod log_usage;
+pub mod model_tests;
 pub mod pricing;
 pub mod prune_audit;
 pub mod score_prompt;

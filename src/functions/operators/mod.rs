@@ -2,5 +2,6 @@
 
 pub(super) mod api_tokens;
 pub(super) mod chat_workers;
+pub(super) mod model_tests;
 pub(super) mod spending;
 pub(super) mod system;

@@ -252,7 +252,7 @@ fn pictures_come_through_the_job_queue() {
     assert_eq!(refusal(&draw(json!({"prompt": "x", "content_rating": "any"}))).0, 400);
     assert_eq!(refusal(&draw(json!({"prompt": "x", "n": "two"}))), invalid("n"));
     assert_eq!(refusal(&draw(json!({"prompt": "x", "model": "dall-e-9"}))).2, "model_not_found");
-    assert_eq!(refusal(&draw(json!({"prompt": "x", "content_rating": "nsfw"}))).2, "content_refused");
+    assert_eq!(refusal(&draw(json!({"prompt": "a teen", "content_rating": "nsfw"}))).2, "content_refused");
     assert_eq!(refusal(&draw(json!({"prompt": "naked"}))).0, 422);
     assert_eq!(
         refusal(&draw(json!({"prompt": "x", "scheduler": "none such", "size": "64x64"}))).3,

@@ -93,11 +93,7 @@ fn jobs_that_cannot_be_drawn_say_why() {
         (json!({"job_type": "sdxl_image_fast", "prompt": "x", "steps": 5000}), 400, "steps"),
         (json!({"job_type": "sdxl_image_fast", "prompt": "x", "seed": -3}), 400, "seed"),
         (json!({"job_type": "sdxl_image_fast", "prompt": "x", "width": 64}), 400, "width"),
-        (
-            json!({"job_type": "sdxl_image_fast", "prompt": "x", "metadata": {"contentType": "nsfw"}}),
-            422,
-            "nsfw",
-        ),
+        (json!({"job_type": "sdxl_image_fast", "prompt": "naked"}), 422, "explicit"),
         (json!({"job_type": "sdxl_image_fast", "prompt": "x".repeat(20_000)}), 400, "prompt"),
         (
             json!({"job_type": "sdxl_image_fast", "prompt": "x",

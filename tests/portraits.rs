@@ -102,8 +102,15 @@ fn a_portrait_is_drawn_kept_and_charged_as_often_as_it_was_asked_for() {
     assert_eq!((status, &answer["batchCount"]), (200, &json!(2)), "{answer}");
     assert_eq!(before - balance(&server, &token), 4, "two pictures of high quality");
     let paths = assert_kept(&server, &token, &mira, 2);
-    let urls: Vec<String> = paths.iter().map(|path| format!("user-library/{path}")).collect();
-    assert_eq!((&answer["imageUrls"], &answer["imageUrl"]), (&json!(urls), &json!(urls[0])));
+    let urls = answer["imageUrls"].as_array().expect("addresses");
+    assert_eq!((urls.len(), &answer["imageUrl"]), (2, &urls[0]));
+    for (url, path) in urls.iter().zip(&paths) {
+        // They open as they are, in a browser that has no key.
+        let url = url.as_str().expect("an address");
+        assert!(url.starts_with(&server.url) && url.contains(path.as_str()), "{url}");
+        let opened = files::send(url, "GET", &[], b"").expect("an answer");
+        assert_eq!((opened.status, opened.header("content-type")), (200, "image/png"));
+    }
     assert_eq!(answer["portraitIds"].as_array().map(Vec::len), Some(2), "{answer}");
     let assets = rows(
         &server,
@@ -124,7 +131,10 @@ fn a_portrait_is_drawn_kept_and_charged_as_often_as_it_was_asked_for() {
         server.call_with("POST", "/functions/v1/character-portrait", &token, Some(&body), &headers).1
     };
     let first = again();
-    assert_eq!((&first["portraitIds"], &first["imageUrls"]), (&again()["portraitIds"], &first["imageUrls"]));
+    assert_eq!(
+        (&first["portraitIds"], &first["storagePath"]),
+        (&again()["portraitIds"], &again()["storagePath"])
+    );
     assert_kept(&server, &token, &mira, 7);
 
     for (body, field) in [

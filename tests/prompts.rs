@@ -24,10 +24,10 @@ fn a_fresh_catalogue_is_sown_once() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = Server::start(folder.path(), &[]);
     let counts = |server: &Server| {
-        ["prompt_templates", "negative_prompts", "enhancement_presets", "system_config"]
+        ["prompt_templates", "negative_prompts", "enhancement_presets", "system_config", "motion_presets"]
             .map(|table| count(server, table))
     };
-    assert_eq!(counts(&server), [19, 14, 4, 1]);
+    assert_eq!(counts(&server), [29, 14, 4, 1, 10]);
     let (_, modes) = server.call(
         "GET",
         "/rest/v1/prompt_templates?select=content_mode&content_mode=neq.sfw",
@@ -43,7 +43,7 @@ fn a_fresh_catalogue_is_sown_once() {
     }
     server.kill();
     let server = Server::start(folder.path(), &[]);
-    assert_eq!(counts(&server), [19, 14, 3, 1]);
+    assert_eq!(counts(&server), [29, 14, 3, 1, 10]);
     let path = "/rest/v1/prompt_templates?use_case=eq.general&select=system_prompt";
     assert_eq!(server.call("GET", path, &server.service, None).1, json!([{"system_prompt": "Mine."}]));
 }
@@ -88,7 +88,7 @@ fn prompts_are_enhanced_and_the_cache_answers() {
     let (status, refused) = invoke(&server, &token, "refresh-prompt-cache", json!({}));
     assert_eq!(status, 403, "{refused}");
     let (status, refreshed) = invoke(&server, &server.service, "refresh-prompt-cache", json!({}));
-    assert_eq!((status, &refreshed["cache_stats"]["templateCount"]), (200, &json!(19)), "{refreshed}");
+    assert_eq!((status, &refreshed["cache_stats"]["templateCount"]), (200, &json!(29)), "{refreshed}");
     let (_, answer) = ask(plain);
     assert_eq!(answer["enhancement_strategy"], "template_cached");
     assert_eq!(answer["enhancement_metadata"]["cache_hit"], true);

@@ -174,9 +174,28 @@ fn what_may_not_be_said_is_refused_and_leaves_nothing() {
     assert_eq!(ask(&adult_token, &other, &grown, "hello", "nsfw"), refused);
     assert_eq!(messages_of(&server, &adult_token, &other), [user("hello")]);
 
-    // No other account gets nsfw.
+    // No other account gets nsfw: what it asks for runs as sfw, and the answer says so.
     let own = conversation(&server, &id, &token);
     let mine = character(&server, &id, &token, json!({}));
+    let young = character(&server, &id, &token, json!({"age_range": "teen"}));
+    let naked =
+        character(&server, &adult, &adult_token, json!({"is_public": true, "content_rating": "nsfw"}));
+    model.say("A kid ran past us.");
+    let body =
+        json!({"conversation_id": own, "character_id": mine, "message": "hello", "content_tier": "nsfw"});
+    let (status, answer) = invoke(&server, &token, "playground-chat", body.clone());
+    assert_eq!((status, &answer["content_tier"]), (200, &json!("sfw")), "{answer}");
+    assert_eq!((&answer["nsfw_enforce"], &answer["response"]), (&json!(false), &json!("A kid ran past us.")));
+    assert!(answer["notice"].as_str().is_some_and(|notice| notice.contains("birth_date")), "{answer}");
+    // What the model said before ends no later turn either, whatever its words may mean.
+    let (status, answer) = invoke(&server, &token, "roleplay-chat", body);
+    assert_eq!((status, &answer["content_tier"]), (200, &json!("sfw")), "{answer}");
+    assert!(answer["notice"].is_string(), "{answer}");
+    assert_eq!(ask(&token, &own, &mine, "when I was a schoolgirl", "nsfw"), refused);
+    assert_eq!(ask(&token, &own, &mine, "an erotic story", "nsfw"), refused);
+    assert_eq!(ask(&token, &own, &young, "hello", "nsfw"), refused);
+    assert_ne!(ask(&token, &own, &naked, "hello", "nsfw").0, 200);
+    model.say("You are naked.");
     assert_eq!(ask(&token, &own, &mine, "hello", "nsfw"), refused);
 }
 
@@ -334,8 +353,9 @@ fn scenes_and_portraits_are_drawn() {
     let ask = json!({"characterId": mira, "canonPoseKey": "profile", "presets": {"expression": "smiling"}});
     let (status, portrait) = invoke(&server, &token, "character-portrait", ask);
     assert_eq!((status, &portrait["success"]), (200, &json!(true)), "{portrait}");
-    let path = portrait["imageUrl"].as_str().expect("a path");
-    assert!(path.starts_with(&format!("user-library/{id}/portraits/{mira}_")), "{path}");
+    let path = portrait["storagePath"].as_str().expect("a path");
+    assert!(path.starts_with(&format!("{id}/portraits/{mira}_")), "{path}");
+    let path = format!("user-library/{path}");
     let (_, row) = server.call(
         "GET",
         &format!("/rest/v1/characters?id=eq.{mira}&select=image_url,portrait_count"),

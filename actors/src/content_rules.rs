@@ -13,6 +13,9 @@ pub use crate::refusal::needs_verified_age;
 pub enum ContentRating {
     /// Fit for everybody.
     Sfw,
+    /// Fit for everybody where `nsfw` was asked for by an account that may not have it: what either rating rules out stays
+    /// out of what is asked.
+    Lowered,
     /// For age-verified adults.
     Nsfw,
 }
@@ -33,8 +36,17 @@ impl ContentRating {
     /// The name on the wire.
     pub fn name(self) -> &'static str {
         match self {
-            ContentRating::Sfw => "sfw",
+            ContentRating::Sfw | ContentRating::Lowered => "sfw",
             ContentRating::Nsfw => "nsfw",
+        }
+    }
+
+    /// The rating that a model's own words are held to: of what is fit for everybody, only explicit words are ruled out.
+    /// Word lists find minors where none are meant, and what a model says in a harmless conversation ends no turn.
+    pub fn of_own_words(self) -> ContentRating {
+        match self {
+            ContentRating::Lowered => ContentRating::Sfw,
+            other => other,
         }
     }
 }
@@ -48,10 +60,12 @@ impl fmt::Display for ContentRating {
 /// Refuses a text that its tier forbids; `what` names it for the reader.
 pub fn check(tier: ContentRating, what: &str, text: &str) -> Result<(), Refusal> {
     let reason = match tier {
-        ContentRating::Nsfw if seems_minor(text) => {
+        ContentRating::Nsfw | ContentRating::Lowered if seems_minor(text) => {
             format!("{what} points to a minor; nsfw content never may")
         }
-        ContentRating::Sfw if is_explicit(text) => format!("{what} is explicit; sfw content may not be"),
+        ContentRating::Sfw | ContentRating::Lowered if is_explicit(text) => {
+            format!("{what} is explicit; sfw content may not be")
+        }
         _ => return Ok(()),
     };
     Err(Refusal::ContentRefused { reason })

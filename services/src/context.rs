@@ -1,5 +1,8 @@
 //! Who asks, and what they may reach.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use actors::{Decision, Refusal};
 use models::{Claims, schema};
 use serde_json::Value as Json;
@@ -17,9 +20,32 @@ pub struct Context {
     pub services: Services,
     /// Who asks.
     pub claims: Claims,
+    /// Whether something ran as `sfw` that was asked to be `nsfw`; its answer says so.
+    pub lowered: Lowered,
+}
+
+/// Whether a request ran as `sfw` in place of `nsfw`. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Lowered(Arc<AtomicBool>);
+
+impl Lowered {
+    /// It did.
+    pub(crate) fn note(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it did.
+    pub fn is_noted(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 impl Context {
+    /// The context of one request.
+    pub fn new(services: Services, claims: Claims) -> Context {
+        Context { services, claims, lowered: Lowered::default() }
+    }
+
     /// Sends a decision under the caller's own rights.
     pub async fn ask<D: Decision>(&self, decision: D) -> Result<D::Answer, Refusal> {
         self.services.actors.ask(&self.claims, decision).await

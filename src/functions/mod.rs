@@ -20,6 +20,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use serde_json::json;
+use services::age_gate;
 use services::context::Context;
 use store::shares::Owner;
 
@@ -185,6 +186,7 @@ async fn invoke(State(app): State<App>, Path(name): Path<String>, request: Reque
     };
     let owner = parts.extensions.get::<Owner>().copied().unwrap_or(Owner::Service);
     let warnings = Warnings::default();
+    let mut lowered = None;
     let outcome = async {
         let (body, _permit) = match function.file_bytes_max {
             None => {
@@ -197,12 +199,30 @@ async fn invoke(State(app): State<App>, Path(name): Path<String>, request: Reque
                 (receive(body, bytes_max).await?, Some(permit))
             }
         };
-        let context = Context { services: app.services.clone(), claims };
+        let context = Context::new(app.services.clone(), claims);
+        lowered = Some(context.lowered.clone());
         let (method, headers, uri) = (parts.method, parts.headers, parts.uri);
         let call = Call { context, app, owner, method, headers, uri, body, warnings: warnings.clone() };
         (function.run)(call).await
     };
-    warnings.clone().into_response(outcome.await)
+    let outcome = outcome.await;
+    let is_lowered = lowered.is_some_and(|lowered| lowered.is_noted());
+    warnings.clone().into_response(if is_lowered { with_notice(outcome) } else { outcome })
+}
+
+/// Says in an answer that it is `sfw` although `nsfw` was asked for.
+fn with_notice(mut outcome: Outcome) -> Outcome {
+    let body = match &mut outcome {
+        Ok(http_call::Answer::Json(body)) => Some(body),
+        // Events say it in the last of them.
+        Ok(http_call::Answer::Other(_)) => None,
+        Err(error) => Some(&mut *error.body),
+    };
+    if let Some(body) = body.filter(|body| body.is_object()) {
+        body["content_tier"] = json!("sfw");
+        body["notice"] = json!(age_gate::NOTICE);
+    }
+    outcome
 }
 
 fn too_many() -> FunctionError {

@@ -93,7 +93,7 @@ pub(crate) fn account_of(app: &App, headers: &HeaderMap) -> Option<Uuid> {
 impl Requester {
     /// Who asks, and what they may reach.
     pub fn context(&self, app: &App) -> Context {
-        Context { services: app.services.clone(), claims: self.claims.clone() }
+        Context::new(app.services.clone(), self.claims.clone())
     }
 }
 

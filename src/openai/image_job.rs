@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value as Json, json};
+use services::age_gate;
 use services::context::Context;
 use services::jobs::await_job;
 use services::jobs::queue_job::queue;
@@ -58,6 +59,10 @@ pub(super) async fn draw(
         data.push(deliver(context, &asset, delivery).await?);
     }
     let mut answer = json!({"created": chrono::Utc::now().timestamp(), "data": data, "job_id": id});
+    if context.lowered.is_noted() {
+        answer["content_tier"] = json!("sfw");
+        answer["notice"] = json!(age_gate::NOTICE);
+    }
     warn(&mut answer, queued.warnings.iter().map(|warning| in_own_words(warning)).collect());
     Ok(answer)
 }

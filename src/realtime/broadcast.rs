@@ -146,7 +146,7 @@ fn context(
     match claims {
         Ok(claims) => {
             let owner = owner_of(&claims, || address);
-            Ok((Context { services: app.services.clone(), claims }, owner))
+            Ok((Context::new(app.services.clone(), claims), owner))
         }
         Err(error) => Err(Box::new(refuse(StatusCode::UNAUTHORIZED, error.to_string()))),
     }

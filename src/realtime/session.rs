@@ -110,7 +110,7 @@ impl Session {
     }
 
     pub(super) fn context(&self, claims: &Claims) -> Context {
-        Context { services: self.app.services.clone(), claims: claims.clone() }
+        Context::new(self.app.services.clone(), claims.clone())
     }
 
     /// When the first token of a channel ends.

@@ -13,8 +13,9 @@ const SPELLED_MAX: usize = 1024;
 /// Fields that a mistyped one is compared with; where clients name fields themselves, those of the type stand first.
 const COMPARED_MAX: usize = 100;
 /// Other names of fields, which some programs know them by.
-const OTHER_NAMES: [(&str, &str); 7] = [
+const OTHER_NAMES: [(&str, &str); 8] = [
     ("num_frames", "frame_num"),
+    ("duration_seconds", "duration"),
     ("mask_image_url", "mask_object"),
     ("mask_image_url", "mask"),
     ("guidance_scale", "cfg_scale"),

@@ -8,14 +8,13 @@ use axum::body::Body;
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use models::Claims;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::io::AsyncReadExt;
 use tokio::task::spawn_blocking;
 use tokio_util::io::ReaderStream;
 
 use super::error::StorageError;
-use super::object::{Object, bucket, find, readable};
+use super::object::{Object, bucket, readable};
 use super::range::{Part, part};
 use super::request::{Place, Requester, parameter};
 use crate::app::App;
@@ -56,7 +55,7 @@ pub(crate) fn published(app: &App, place: &Place) -> Result<Object, StorageError
     if !is_public(&bucket(store, &place.bucket)?) {
         return Err(FileRefusal::NoSuchBucket.into());
     }
-    find(store, &Claims::service(), &place.bucket, &place.key)
+    super::object::published(store, &place.bucket, &place.key)
 }
 
 /// Answers with a file, as its headers and the `download` parameter ask.

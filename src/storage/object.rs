@@ -1,6 +1,7 @@
 //! Finding a bucket or a file, with or without the caller's policies.
 
-use actors::file::FileRefusal;
+use actors::file::{FileRefusal, folder_account};
+use actors::job_scheduler::LIBRARY_BUCKET;
 use models::convert::format_timestamp;
 use models::{Claims, Command, Row, Value, schema};
 use serde_json::{Value as Json, json};
@@ -97,7 +98,8 @@ pub(crate) fn bucket(store: &Store, id: &str) -> Result<Row, StorageError> {
     row.ok_or_else(|| FileRefusal::NoSuchBucket.into())
 }
 
-/// A file that the caller may read; those of public buckets are everybody's to read.
+/// A file that the caller may read; those of public buckets are everybody's to read, and a character's picture is to be
+/// seen by those who may see the character.
 pub(crate) fn readable(
     store: &Store,
     claims: &Claims,
@@ -105,9 +107,52 @@ pub(crate) fn readable(
     key: &str,
 ) -> Result<Object, StorageError> {
     if actors::file::buckets::is_public(&bucket(store, bucket_id)?) {
-        return find(store, &Claims::service(), bucket_id, key);
+        return published(store, bucket_id, key);
     }
-    find(store, claims, bucket_id, key)
+    for key in names(bucket_id, key) {
+        if let Some(row) = find_row(store, claims, bucket_id, key)? {
+            return Object::from_row(&row);
+        }
+        if shows_a_character(store, claims, bucket_id, key)? {
+            return find(store, &Claims::service(), bucket_id, key);
+        }
+    }
+    Err(FileRefusal::NoSuchKey.into())
+}
+
+/// A file of a public bucket.
+pub(crate) fn published(store: &Store, bucket_id: &str, key: &str) -> Result<Object, StorageError> {
+    for key in names(bucket_id, key) {
+        if let Some(row) = find_row(store, &Claims::service(), bucket_id, key)? {
+            return Object::from_row(&row);
+        }
+    }
+    Err(FileRefusal::NoSuchKey.into())
+}
+
+/// The names that a file is looked for by. Rows name files as `bucket/path`, so that clients that ask a bucket for what
+/// stands in a row name the bucket twice.
+fn names<'k>(bucket_id: &str, key: &'k str) -> impl Iterator<Item = &'k str> {
+    let twice = key.strip_prefix(bucket_id).and_then(|rest| rest.strip_prefix('/'));
+    [Some(key), twice].into_iter().flatten()
+}
+
+/// Whether a file of the library is the picture of a character of its account that the caller may see.
+fn shows_a_character(
+    store: &Store,
+    claims: &Claims,
+    bucket_id: &str,
+    key: &str,
+) -> Result<bool, StorageError> {
+    let Some(account) = folder_account(key).filter(|_| bucket_id == LIBRARY_BUCKET) else { return Ok(false) };
+    // Of other accounts' characters, which may name any file, this says nothing.
+    let query = Query::all(schema().known("characters").id)
+        .equal("user_id", Value::Uuid(account))
+        .equal("image_url", Value::text(format!("{bucket_id}/{key}")))
+        .limit(1);
+    let caller = Caller::new(claims);
+    let rows = Reader::new(store.reads(), &caller, Limits::default()).stored(&query, Command::Select)?;
+    Ok(!rows.is_empty())
 }
 
 /// A file that the caller's policies show.

@@ -50,7 +50,7 @@ pub fn signed_url(
 pub(crate) async fn one(
     State(app): State<App>,
     Requester(claims): Requester,
-    place: Place,
+    mut place: Place,
     body: Members,
 ) -> Result<Json<Document>, StorageError> {
     let expires_in_s = expiry(&body)?;
@@ -58,7 +58,7 @@ pub(crate) async fn one(
         None | Some(Document::Null) => None,
         Some(asked) => Some(parameters(&from_json(asked)?)),
     };
-    readable(app.services.actors.store(), &claims, &place.bucket, &place.key)?;
+    place.key = readable(app.services.actors.store(), &claims, &place.bucket, &place.key)?.name;
     Ok(Json(json!({"signedURL": signed_path(&app.keys, &place, transform, expires_in_s)?})))
 }
 
@@ -73,11 +73,12 @@ pub(crate) async fn several(
     bucket(app.services.actors.store(), &id)?;
     let mut answers = Vec::new();
     for key in body.texts("paths", PATHS_MAX)? {
-        let place = Place { bucket: id.clone(), key };
+        let mut place = Place { bucket: id.clone(), key };
         answers.push(match readable(app.services.actors.store(), &claims, &id, &place.key) {
-            Ok(_) => {
+            Ok(object) => {
+                let path = std::mem::replace(&mut place.key, object.name);
                 let signed = signed_path(&app.keys, &place, None, expires_in_s)?;
-                json!({"error": null, "path": place.key, "signedURL": signed})
+                json!({"error": null, "path": path, "signedURL": signed})
             }
             Err(error) if error.status.is_server_error() => return Err(error),
             Err(_) => {

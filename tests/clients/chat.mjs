@@ -62,7 +62,7 @@ await check('an embed counts the messages', async () => {
   assert.equal(found.messages[0].count, 4)
 })
 await check('a refusal says so', async () => {
-  const { error } = await own.functions.invoke('playground-chat', { body: turn('Hello', { content_tier: 'nsfw' }) })
+  const { error } = await own.functions.invoke('playground-chat', { body: turn('An erotic story', { content_tier: 'nsfw' }) })
   assert.equal(error.context.status, 422)
   assert.equal((await error.context.json()).code, 'CONTENT_REFUSED')
 })

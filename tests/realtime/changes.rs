@@ -265,3 +265,40 @@ fn a_role_that_is_given_or_taken_counts_at_once() {
     let heard = [socket.change().1, socket.change().1].map(|data| data["record"]["template_name"].clone());
     assert_eq!(heard, ["first", "third"]);
 }
+
+#[test]
+fn an_asset_that_is_gone_is_heard_of_by_its_account_alone() {
+    let stage = Stage::set(&[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let mut own = Socket::open(stage.url(), &stage.server.anon);
+    let mine = json!([{"event": "DELETE", "schema": "public", "table": "workspace_assets"},
+        {"event": "INSERT", "schema": "public", "table": "workspace_assets",
+            "filter": format!("user_id=eq.{}", stage.alice.0)}]);
+    own.listen("own", Some(&stage.alice.1), &mine);
+    let mut other = Socket::open(stage.url(), &stage.server.anon);
+    other.listen("other", Some(&stage.bob.1), &mine);
+    let asset = |account: &(String, String)| {
+        let path = format!("{}/a.png", account.0);
+        let job = "00000000-0000-4000-8000-000000000001";
+        stage.insert(
+            account,
+            "workspace_assets",
+            json!({"asset_type": "image", "temp_storage_path": path,
+            "file_size_bytes": 1, "mime_type": "image/png", "job_id": job, "generation_seed": 1,
+            "original_prompt": "x", "model_used": "m"}),
+        )
+    };
+    let row = asset(&stage.alice);
+    let gone = |row: &Json| format!("workspace_assets?id=eq.{}", row["id"].as_str().expect("an id"));
+    stage.change("DELETE", &stage.alice.1, &gone(&row), None);
+    let (ids, data) = own.change();
+    assert_eq!((ids, &data["type"]), (vec![2], &json!("INSERT")));
+    let (ids, data) = own.change();
+    assert_eq!((ids, &data["type"]), (vec![1], &json!("DELETE")));
+    assert_eq!(data["old_record"], json!({"id": row["id"]}));
+    // The other account hears of its own alone.
+    let theirs = asset(&stage.bob);
+    stage.change("DELETE", &stage.bob.1, &gone(&theirs), None);
+    let (ids, data) = other.change();
+    assert_eq!((ids, &data["type"]), (vec![1], &json!("DELETE")));
+    assert_eq!(data["old_record"], json!({"id": theirs["id"]}));
+}

@@ -325,13 +325,20 @@ impl Chat {
             let said = turn.said.as_deref().filter(|_| turn.stored_before(&history).is_none());
             let (mut material, lore) =
                 turn.setting.material(turn.conversation_id, &history, said, seed, &count);
-            let lines = material.history.iter().map(|line| ("the conversation", line.text.as_str()));
+            let lines = material.history.iter().map(|line| {
+                let tier = if line.role == language::Role::Assistant { tier.of_own_words() } else { tier };
+                (tier, "the conversation", line.text.as_str())
+            });
             // A template is the operator's own, and may well say what must never be written.
             let others =
                 material.sections.iter().filter(|section| !matches!(section.kind, "template" | "style"));
-            let others = others.map(|section| (section.kind, section.text.as_str()));
-            let added = material.interjections.iter().map(|add| ("lore", add.text.as_str()));
-            for (what, text) in lines.chain(others).chain(added) {
+            // What was remembered are a model's words too.
+            let others = others.map(|section| match section.kind {
+                "summary" | "fact" => (tier.of_own_words(), section.kind, section.text.as_str()),
+                kind => (tier, kind, section.text.as_str()),
+            });
+            let added = material.interjections.iter().map(|add| (tier, "lore", add.text.as_str()));
+            for (tier, what, text) in lines.chain(others).chain(added) {
                 content_rules::check(tier, what, text)?;
             }
             material.max_tokens = turn.max_tokens;

@@ -80,7 +80,7 @@ impl Chat {
             }
         };
         let mut found = read(&answer, &batch[..lines.len().min(batch.len())]);
-        found.retain(|(text, _)| content_rules::check(turn.tier, "a fact", text).is_ok());
+        found.retain(|(text, _)| content_rules::check(turn.tier.of_own_words(), "a fact", text).is_ok());
         if found.is_empty() {
             return;
         }

@@ -92,7 +92,7 @@ impl ReplyTask {
         while !text.is_char_boundary(from) {
             from -= 1;
         }
-        content_rules::check(self.turn.tier, "the reply", &text[from..])
+        content_rules::check(self.turn.tier.of_own_words(), "the reply", &text[from..])
     }
 
     async fn keep(&self, pending: &mut String, position: &mut i64) {

@@ -89,7 +89,9 @@ impl Chat {
                 return;
             }
         };
-        if summary.is_empty() || content_rules::check(turn.tier, "a summary", &summary).is_err() {
+        if summary.is_empty()
+            || content_rules::check(turn.tier.of_own_words(), "a summary", &summary).is_err()
+        {
             return;
         }
         let update = UpdateMemory {

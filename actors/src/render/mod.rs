@@ -27,10 +27,12 @@ mod model_folder;
 mod options;
 mod payload;
 mod picture;
+mod png_texts;
 mod prepare;
 mod progress;
 mod progress_reporter;
 mod prompt_weights;
+mod samplers;
 mod video;
 mod work;
 
@@ -51,8 +53,10 @@ pub use model_folder::{describe_models, verify_model};
 pub use options::{RenderOptions, weight_type};
 pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
 pub use picture::infotext;
+pub use png_texts::png_texts;
 pub use progress::{Drawing, Progress, Step};
-pub use video::check_video;
+pub use samplers::{Sampler, samplers};
+pub use video::{FPS as VIDEO_FPS, FRAMES as VIDEO_FRAMES, check_video, frames_per_second};
 
 use crate::Actors;
 use crate::job_scheduler::ReturnJobs;

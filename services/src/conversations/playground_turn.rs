@@ -3,7 +3,7 @@
 use actors::content_rules::{self, ContentRating};
 use actors::conversation::chat::{StoresSaid, Turn};
 use actors::conversation::setting::Setting;
-use actors::language::{NoEngine, Wanted};
+use actors::language::Wanted;
 use models::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
@@ -65,6 +65,15 @@ pub struct Request {
     pub stream: Option<bool>,
 }
 
+impl Request {
+    /// The model that is named, and the field that names it.
+    pub fn named_model(&self) -> Option<(&'static str, &str)> {
+        [("model_variant", &self.model_variant), ("model_provider", &self.model_provider)]
+            .into_iter()
+            .find_map(|(field, name)| Some((field, name.as_deref().filter(|name| !name.trim().is_empty())?)))
+    }
+}
+
 /// How to write.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -113,22 +122,9 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
     if let Some(text) = &request.system_prompt_override {
         content_rules::check(tier, "system_prompt_override", text)?;
     }
-    let wanted = request.model_variant.as_deref().filter(|name| !name.is_empty());
-    let named_by = match (wanted, &request.model_provider) {
-        (Some(_), _) => Some("model_variant"),
-        (None, given) => given.as_ref().map(|_| "model_provider"),
-    };
-    let wanted = wanted.or(request.model_provider.as_deref());
-    let chosen = context
-        .services
-        .chat
-        .engines()
-        .choose(Wanted { name: wanted, task: "roleplay", strict: true })
-        .await
-        .map_err(|error| match (&error, named_by) {
-            (NoEngine::Unknown { .. }, Some(field)) => ServiceError::from(error).of_field(field),
-            _ => error.into(),
-        })?;
+    let name = request.named_model().map(|(_, name)| name);
+    let chosen =
+        context.services.chat.engines().choose(Wanted { name, task: "roleplay", strict: false }).await?;
     let limit = if request.long_response { 4096 } else { 2048 };
     let max_tokens = request.max_tokens.or(chosen.says.max_tokens).unwrap_or(limit).clamp(1, limit);
     let turn = Turn {

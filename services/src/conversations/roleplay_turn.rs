@@ -130,6 +130,8 @@ pub async fn begin(context: &Context, request: &mut Request) -> Result<Beginning
         seed: request.seed.unwrap_or_else(opening::any_seed),
     };
     let mut opening = opening.choose(context).await?;
+    // A scene template begins a conversation although nothing is said: it is what there is to open with.
+    request.kickoff |= is_new && has_scene(request) && !request.says_something();
     request.kickoff &= request.greeting.is_none() && (has_scene(request) || !opening.greets());
     if request.kickoff {
         opening = opening.without_greeting();

@@ -10,7 +10,7 @@ use crate::error::ServiceError;
 use crate::jobs::depicted_characters::{CHARACTERS, PLACES};
 
 /// What is read of the metadata of a job, beside those that name a character or a place of one.
-const METADATA: [(&str, Takes); 26] = [
+const METADATA: [(&str, Takes); 31] = [
     ("reference_image_url", Takes::Text),
     ("start_reference_url", Takes::Text),
     ("end_reference_url", Takes::Text),
@@ -37,6 +37,11 @@ const METADATA: [(&str, Takes); 26] = [
     ("destination", Takes::Text),
     ("source", Takes::Text),
     ("provider", Takes::Text),
+    ("apiModelId", Takes::Text),
+    ("model_id", Takes::Text),
+    ("model_key", Takes::Text),
+    ("duration", Takes::Number),
+    ("duration_seconds", Takes::Number),
 ];
 /// What is read of a key frame.
 const KEYFRAME: [&str; 4] = ["prompt", "negative_prompt", "seed", "frame"];

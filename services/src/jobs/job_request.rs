@@ -84,6 +84,10 @@ pub struct JobRequest {
     pub num_frames: Option<u64>,
     /// How many of them a second.
     pub fps: Option<u64>,
+    /// How long a video is, in seconds, where `num_frames` does not say.
+    pub duration_seconds: Option<f64>,
+    /// The same.
+    pub duration: Option<f64>,
     /// What a video passes through: `[{"prompt", "negative_prompt", "seed", "frame"}]`.
     #[serde(default)]
     pub keyframes: Json,
@@ -112,6 +116,12 @@ pub struct JobRequest {
     pub scheduler: Option<String>,
     /// The model that draws.
     pub model: Option<String>,
+    /// The same as a row of the catalogue: its id, its key or its name.
+    pub api_model_id: Option<String>,
+    /// The same.
+    pub model_id: Option<String>,
+    /// The same.
+    pub model_key: Option<String>,
     /// What else clients send, kept with the job.
     #[serde(default)]
     pub metadata: Map<String, Json>,
@@ -175,6 +185,9 @@ impl JobRequest {
             &mut self.model,
             &mut self.compel_config,
             &mut self.enhancement_preset,
+            &mut self.api_model_id,
+            &mut self.model_id,
+            &mut self.model_key,
         ] {
             if text.as_deref().is_some_and(|text| text.trim().is_empty()) {
                 *text = None;
@@ -193,6 +206,12 @@ impl JobRequest {
         self.guidance_scale = self.guidance_scale.or_else(|| given("guidance_scale").and_then(Json::as_f64));
         self.compel_enabled = self.compel_enabled.or_else(|| given("compel_enabled").and_then(Json::as_bool));
         self.compel_weights = self.compel_weights.take().or_else(|| given("compel_weights").cloned());
+        let seconds = |name: &str| given(name).and_then(Json::as_f64);
+        self.duration_seconds = self
+            .duration_seconds
+            .or(self.duration)
+            .or_else(|| seconds("duration_seconds"))
+            .or_else(|| seconds("duration"));
         let text = |name: &str| given(name).and_then(Json::as_str).filter(|text| !text.is_empty());
         for (field, name) in
             [(&mut self.compel_config, "compel_config"), (&mut self.enhancement_preset, "enhancement_preset")]

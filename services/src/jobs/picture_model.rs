@@ -204,6 +204,15 @@ fn fill(request: &mut JobRequest, row: &Json, is_video: bool) {
 /// The name of a model of this server that a client selected, by its row's id, key or name, or as its file is called;
 /// `None` for one that is not there or not active: the default draws then. Remote workers have models of their own.
 pub(crate) async fn selected(context: &Context, name: &str) -> Result<Option<String>, ServiceError> {
+    selected_for(context, name, false).await
+}
+
+/// The same for a picture or a video.
+pub(crate) async fn selected_for(
+    context: &Context,
+    name: &str,
+    is_video: bool,
+) -> Result<Option<String>, ServiceError> {
     if context.services.render.is_none() {
         let models =
             Query::all(position("api_models")).equal("is_active", Value::Bool(true)).limit(MODELS_MAX);
@@ -212,8 +221,9 @@ pub(crate) async fn selected(context: &Context, name: &str) -> Result<Option<Str
         let key = known.and_then(|row| row["model_key"].as_str().map(str::to_string));
         return Ok(Some(key.unwrap_or_else(|| name.to_string())));
     }
-    let rows = rows(context, "image").await?;
-    match chosen(context, &rows, Some(name), "t2i") {
+    let (modality, task) = if is_video { ("video", "t2v") } else { ("image", "t2i") };
+    let rows = rows(context, modality).await?;
+    match chosen(context, &rows, Some(name), task) {
         Ok(Some(row)) => return Ok(row["model_key"].as_str().map(str::to_string)),
         Ok(None) => {}
         Err(_) => return Ok(None),

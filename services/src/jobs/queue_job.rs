@@ -16,8 +16,11 @@ use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::new_job::NewJob;
+use crate::jobs::selected_model::select_model;
 use crate::jobs::without_effect::{PRIORITIES, without_effect};
-use crate::jobs::{depicted_characters, enhancement_preset, job_fields, picture_model, price_list};
+use crate::jobs::{
+    depicted_characters, enhancement_preset, job_fields, picture_model, price_list, video_duration,
+};
 use crate::prompts::negative_prompt::negative_prompt;
 use crate::rows::{position, table};
 
@@ -89,6 +92,16 @@ async fn queue_tidy(
     request.check_choices()?;
     let quality = request.quality()?;
     let tier = request.tier(context)?;
+    if tier == ContentRating::Lowered {
+        // What comes of the job is sfw, by which door it is looked at later.
+        request.metadata.insert("contentType".into(), tier.name().into());
+    }
+    warnings.extend(select_model(context, &mut request, is_video).await?);
+    if is_video {
+        warnings.extend(video_duration::settle(&mut request, quality)?);
+    } else if request.duration_seconds.is_some() {
+        warnings.push("duration_seconds: only videos have it, so it changes nothing".into());
+    }
     let model = picture_model::settle(context, &mut request, is_video).await?;
     job_fields::check_drawing(context, &request, is_video).await?;
     let preset = enhancement_preset::apply(context, &mut request).await?;

@@ -18,7 +18,6 @@ use crate::conversations::participants;
 use crate::error::ServiceError;
 use crate::jobs::await_job;
 use crate::jobs::job_request::JobRequest;
-use crate::jobs::picture_model;
 use crate::jobs::queue_job::queue;
 use crate::prompts::templates;
 use crate::rows::table;
@@ -65,6 +64,10 @@ pub struct PortraitRequest {
     pub num_images: Option<u64>,
     /// The model that draws: a row of `api_models`, or the name of a model of this server.
     pub api_model_id: Option<String>,
+    /// The same.
+    pub model_id: Option<String>,
+    /// The same.
+    pub model_key: Option<String>,
     /// The canon pose that is drawn.
     pub canon_pose_key: Option<String>,
     /// The seed of the first picture.
@@ -122,18 +125,12 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
     let pose = pose(context, &request, tier).await?;
     let (prompt, mut warnings) = prompt(&sheet, &request, pose.as_deref());
     warnings.extend(unknown_columns(&request.character_data));
-    let selected = request.api_model_id.as_deref().filter(|name| !name.trim().is_empty());
-    let model = match selected {
-        Some(name) => picture_model::selected(context, name).await?,
-        None => None,
-    };
-    if selected.is_some() && model.is_none() {
-        warnings.push("apiModelId: there is no such model to draw with here, so the default draws".into());
-    }
     let mut job = JobRequest {
         job_type: "image_high".into(),
         prompt: Some(prompt),
-        model,
+        api_model_id: request.api_model_id.take(),
+        model_id: request.model_id.take(),
+        model_key: request.model_key.take(),
         image_count: Some(count),
         seed: request.seed,
         metadata: Map::from_iter([

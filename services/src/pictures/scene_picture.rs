@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use actors::content_rules::ContentRating;
-use actors::conversation::chat::ReplyHandle;
+use actors::conversation::chat::{ReplyHandle, ReplyOutcome};
 use actors::conversation::finish_reply::ReplyState;
 use actors::conversation::sheet::Sheet;
 use models::Value;
@@ -15,6 +15,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::conversations::roleplay_turn::Request;
 use crate::error::ServiceError;
+use crate::files::stored_address::stored_path;
 use crate::ids::uuid;
 use crate::jobs::character_steering::foresee;
 use crate::jobs::job_request::JobRequest;
@@ -83,13 +84,13 @@ pub fn after(context: &Context, running: Arc<ReplyHandle>, scene: SceneRequest) 
         if ended.state != ReplyState::Complete {
             return;
         }
-        if let Err(error) = draw(&context, &scene, &ended.response).await {
+        if let Err(error) = draw(&context, &scene, &ended).await {
             tracing::warn!(%error, conversation = %scene.conversation, "a scene is not drawn");
         }
     });
 }
 
-async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(), ServiceError> {
+async fn draw(context: &Context, wanted: &SceneRequest, reply: &ReplyOutcome) -> Result<(), ServiceError> {
     let request = &wanted.request;
     let before = reference(context, wanted).await?;
     let settings = &request.consistency_settings;
@@ -102,11 +103,12 @@ async fn draw(context: &Context, wanted: &SceneRequest, reply: &str) -> Result<(
         None if over_character => "i2i",
         None => "t2i",
     };
-    let prompt = prompt(wanted, reply);
+    let prompt = prompt(wanted, &reply.response);
     let setting = request.scene_context.as_deref().or(request.scene_name.as_deref()).unwrap_or_default();
     let text = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
     let mut metadata = json!({
         "scene_context": {"setting": setting}, "scene_style": request.scene_style, "content_tier": wanted.tier.name(),
+        "message_id": reply.message_id,
     });
     let over_picture = before.is_some() || over_character;
     let selected = request.selected_i2i_model.as_deref().filter(|_| over_picture);
@@ -191,30 +193,32 @@ async fn reference(
     wanted: &SceneRequest,
 ) -> Result<Option<(Option<Uuid>, String)>, ServiceError> {
     let request = &wanted.request;
-    let own = |path: &&String| {
+    // Addresses of this server, signed or not, are taken like paths.
+    let own = |given: Option<&str>| {
+        let path = stored_path(&context.services.links.base(), given?)?;
         ["workspace-temp", "user-library"]
             .iter()
             .any(|bucket| path.starts_with(&format!("{bucket}/{}/", wanted.user)))
+            .then_some(path)
     };
-    if let Some(path) = request.current_scene_image_url.as_ref().filter(own) {
-        return Ok(Some((None, path.clone())));
+    if let Some(path) = own(request.current_scene_image_url.as_deref()) {
+        return Ok(Some((None, path)));
     }
     if request.scene_continuity_enabled != Some(false) {
-        if let Some(path) = request.previous_scene_image_url.as_ref().filter(own) {
-            return Ok(Some((request.previous_scene_id, path.clone())));
+        if let Some(path) = own(request.previous_scene_image_url.as_deref()) {
+            return Ok(Some((request.previous_scene_id, path)));
         }
         let query = Query::all(position("character_scenes"))
             .equal("conversation_id", Value::Uuid(wanted.conversation))
             .order("created_at", true)
             .limit(20);
         for scene in context.rows(query).await? {
-            let path = scene["image_url"].as_str().map(str::to_string);
-            if let Some(path) = path.as_ref().filter(own) {
-                return Ok(Some((uuid(&scene["id"]), path.clone())));
+            if let Some(path) = own(scene["image_url"].as_str()) {
+                return Ok(Some((uuid(&scene["id"]), path)));
             }
         }
     }
-    Ok(request.scene_preview_image_url.as_ref().filter(own).map(|path| (None, path.clone())))
+    Ok(own(request.scene_preview_image_url.as_deref()).map(|path| (None, path)))
 }
 
 /// Who is seen, where, and what happens.
@@ -230,7 +234,13 @@ fn prompt(wanted: &SceneRequest, reply: &str) -> String {
     if request.scene_style.as_deref() == Some("pov") {
         parts.push("seen through the eyes of the other".into());
     }
-    for text in [&request.scene_default_clothing, &request.scene_name, &request.scene_context] {
+    let scene = [
+        &request.scene_default_clothing,
+        &request.scene_name,
+        &request.scene_description,
+        &request.scene_context,
+    ];
+    for text in scene {
         parts.extend(text.clone());
     }
     let plain: String = reply.chars().filter(|letter| *letter != '*').take(REPLY_CHARS).collect();

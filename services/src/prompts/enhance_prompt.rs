@@ -92,7 +92,7 @@ pub async fn enhance(context: &Context, mut request: EnhanceRequest) -> Result<E
             (request.prompt.clone(), None, Some(error.to_string()))
         }
     };
-    content_rules::check(rating, "the enhanced prompt", &prompt)?;
+    content_rules::check(rating.of_own_words(), "the enhanced prompt", &prompt)?;
     let strategy = match (&model, from_cache) {
         (None, _) => FAILED,
         (Some(_), true) => "template_cached",

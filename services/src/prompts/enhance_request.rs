@@ -111,8 +111,11 @@ impl EnhanceRequest {
         let given = given.into_iter().find(|text| ContentRating::parse(text).is_some());
         let config = context.services.chat.engines().system_config().await?;
         let is_nsfw = content_rules::is_explicit(&prompt) || prompt_cache::has_nsfw_term(&config, &prompt);
-        let detected = if is_nsfw { "nsfw" } else { "sfw" };
-        let tier = age_gate::rating(context, "contentRating", Some(given.map_or(detected, String::as_str)))?;
+        let tier = match given {
+            Some(given) => age_gate::rating(context, "contentRating", Some(given))?,
+            // What is seen in the words is theirs, whatever was asked for.
+            None => age_gate::rating_of_stored(context, "prompt", is_nsfw.then_some("nsfw"))?,
+        };
         content_rules::check(tier, "the prompt", &prompt)?;
         self.prompt = prompt;
         for (text, otherwise) in [

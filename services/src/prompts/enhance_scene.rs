@@ -97,7 +97,7 @@ pub(crate) async fn create(
     };
     let (description, prompt) = (text("enhanced_description"), text("scene_prompt"));
     for written in [&description, &prompt] {
-        content_rules::check(rating, "the scene", written)?;
+        content_rules::check(rating.of_own_words(), "the scene", written)?;
     }
     let empty = Json::Null;
     let made_or_null = made.as_ref().unwrap_or(&empty);
@@ -142,7 +142,7 @@ pub(crate) async fn starters(
         Ok(made) => (ask_model::texts(&made.said["starters"], count), None),
         Err(error) => (Vec::new(), Some(error.to_string())),
     };
-    starters.retain(|line| content_rules::check(rating, "a starter", line).is_ok());
+    starters.retain(|line| content_rules::check(rating.of_own_words(), "a starter", line).is_ok());
     let missing = count.saturating_sub(starters.len());
     if missing > 0 && problem.is_none() {
         problem = Some(format!("the model wrote only {} lines that can be used", starters.len()));

@@ -129,7 +129,7 @@ pub async fn by_tier(
     query: Query,
     tier: ContentRating,
 ) -> Result<Option<Template>, ServiceError> {
-    let other = if tier == ContentRating::Sfw { ContentRating::Nsfw } else { ContentRating::Sfw };
+    let other = if tier == ContentRating::Nsfw { ContentRating::Sfw } else { ContentRating::Nsfw };
     for tier in [tier, other] {
         if tier == ContentRating::Nsfw && !context.may_have_nsfw()? {
             continue;

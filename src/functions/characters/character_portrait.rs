@@ -2,11 +2,16 @@
 
 use std::time::Instant;
 
+use axum::http::StatusCode;
 use serde_json::json;
 use services::pictures::character_portrait::{BUCKET, PortraitRequest, draw};
 
+use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 use crate::receive::idempotency_key;
+
+/// Life of the addresses of the answer, in seconds: a year, as screens keep them.
+const SIGNED_S: u64 = 365 * 24 * 3600;
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
@@ -15,7 +20,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
     request.idempotency_key = idempotency_key(&call.headers)?;
     let pose_key = request.canon_pose_key.clone();
     let drawn = draw(&call.context, request).await?;
-    let urls: Vec<String> = drawn.names.iter().map(|name| format!("{BUCKET}/{name}")).collect();
+    let links = &call.context.services.links;
+    let urls: Result<Vec<String>, String> =
+        drawn.names.iter().map(|name| links.signed(BUCKET, name, SIGNED_S)).collect();
+    let urls = urls.map_err(|error| FunctionError::new(StatusCode::INTERNAL_SERVER_ERROR, error))?;
     let mut answer = json!({
         "success": true, "imageUrl": urls.first(), "imageUrls": urls, "jobId": drawn.job,
         "portraitId": drawn.portraits.first(), "portraitIds": drawn.portraits,

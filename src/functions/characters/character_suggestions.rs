@@ -22,7 +22,7 @@ const KNOWN_CHARS_MAX: usize = 6000;
 const OTHERWISE: &str = "You help to design characters. Suggest what fits what is known, as JSON.";
 
 /// What each type asks for: member, whether it is a list, and in words.
-const MEMBERS: [(&str, &str, bool); 8] = [
+const MEMBERS: [(&str, &str, bool); 9] = [
     ("description", "suggestedDescription", false),
     ("traits", "suggestedTraits", true),
     ("voice", "suggestedVoiceTone", false),
@@ -30,6 +30,7 @@ const MEMBERS: [(&str, &str, bool); 8] = [
     ("backstory", "suggestedBackstory", true),
     ("voice_examples", "suggestedVoiceExamples", true),
     ("description", "suggestedPersona", false),
+    ("backstory", "suggestedPersona", false),
     ("voice", "suggestedForbiddenPhrases", true),
 ];
 
@@ -50,8 +51,13 @@ pub(crate) async fn run(call: Call) -> Outcome {
         .collect();
     let body = call.read_fields(&fields)?;
     let kind = body["type"].as_str().unwrap_or_default().to_string();
-    let wanted: Vec<&(&str, &str, bool)> =
-        MEMBERS.iter().filter(|member| kind == "all" || kind == member.0).collect();
+    let mut wanted: Vec<&(&str, &str, bool)> = Vec::new();
+    for member in MEMBERS.iter().filter(|member| kind == "all" || kind == member.0) {
+        // Some belong to more than one type.
+        if !wanted.iter().any(|known| known.1 == member.1) {
+            wanted.push(member);
+        }
+    }
     if wanted.is_empty() {
         let error = match kind.as_str() {
             "" => FunctionError::missing_choice("type", &TYPES),
@@ -90,7 +96,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let mut refused = Ok(());
     each_text(&made, &mut |text| {
         if refused.is_ok() {
-            refused = content_rules::check(tier, "a suggestion", text);
+            refused = content_rules::check(tier.of_own_words(), "a suggestion", text);
         }
     });
     refused?;

@@ -26,6 +26,9 @@ use crate::functions::uploaded::{Uploaded, reading_permit, refused, run_blocking
 /// Largest card file, in bytes.
 pub(crate) const CARD_BYTES_MAX: usize = 64 << 20;
 
+/// Life of the picture's address in the answer, in seconds.
+const SIGNED_S: u64 = 24 * 3600;
+
 /// What a file turned out to be.
 struct Read {
     decision: ImportCharacter,
@@ -57,6 +60,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let characters = table("characters");
     report["characterId"] = json!(character[characters.at("id")].as_uuid());
     report["character"] = object(&character);
+    let path = report["storagePath"].as_str().map(str::to_string);
+    if let Some(path) = path {
+        let url = call.context.services.links.signed(LIBRARY_BUCKET, &path, SIGNED_S);
+        report["imageUrl"] = json!(url.ok());
+    }
     ok(report)
 }
 
@@ -117,7 +125,7 @@ fn read(
     set("image_url", image_url.clone().map_or(Value::Null, Value::Text));
     let report = json!({
         "success": true, "format": format, "version": version(card.version()), "contentRating": tier.name(),
-        "imageUrl": image_url, "lorebookEntries": book.as_ref().map_or(0, |book| book.entries.len()),
+        "imageUrl": image_url, "storagePath": image.map(|object| object.name.clone()), "lorebookEntries": book.as_ref().map_or(0, |book| book.entries.len()),
         "files": imported.files.len(), "warnings": warnings,
     });
     let lorebook = book.map(|book| Json::Object(book.raw().clone()));

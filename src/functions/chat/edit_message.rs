@@ -47,7 +47,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     }
     // The reply that followed says how the conversation is led.
     let reply = following_reply(&call, &message).await?;
-    let tier = age_gate::rating(&call.context, "content_tier", reply["content_tier"].as_str())?;
+    let tier = age_gate::rating_of_stored(&call.context, "content_tier", reply["content_tier"].as_str())?;
     content_rules::check(tier, "the message", &request.content)?;
     let wants_reply = message["sender"] == "user" && request.reply.unwrap_or(true);
     let prepared = if wants_reply {

@@ -4,6 +4,7 @@ use services::ServiceError;
 use services::conversations::opening;
 use services::conversations::playground_turn::{Request, prepare};
 use services::conversations::turn_warnings;
+use services::prompts::ask_model::stand_in;
 
 use super::{chat_answer, turn_body};
 use crate::functions::http_call::{Call, Outcome};
@@ -16,7 +17,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let needed = [("conversation_id", request.conversation_id.is_some()), ("message", says_something)];
     ServiceError::require(&needed).map_err(|error| error.with("success", false))?;
     call.warnings.extend(turn_warnings::of_playground(&request));
+    let named = request.named_model().map(|(field, name)| (field, name.to_string()));
     let prepared = prepare(&call.context, request).await?;
+    if let Some((field, name)) = named {
+        call.warnings.extend(stand_in(field, Some(&name), &prepared.turn.chosen));
+    }
     opening::before_turn(&call.context, &prepared.turn).await?;
     let body = turn_body::of(&prepared);
     let running = call.context.services.chat.turn(prepared.turn).await?;

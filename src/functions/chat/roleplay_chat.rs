@@ -18,6 +18,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let wanted = request.scene_generation.then(|| request.clone());
     if is_greeting_all {
         let facts = beginning.opening.facts();
+        let tier = facts.tier;
         let greeting = beginning.opening.write(&call.context).await?;
         let greeting = greeting.ok_or_else(|| roleplay_turn::missing("message"))?;
         let running = greeting.reply.clone();
@@ -26,11 +27,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
             warnings =
                 scene_picture::warnings(&call.context, running.user_id, &facts.character, &request).await?;
             let (user, conversation) = (running.user_id, running.conversation_id);
-            let (character, persona, tier) = (facts.character, facts.persona, facts.tier);
+            let (character, persona) = (facts.character, facts.persona);
             let scene = SceneRequest { user, conversation, character, persona, tier, request };
             scene_picture::after(&call.context, running.clone(), scene);
         }
-        let body = turn_body::of_greeting(greeting, request.scene_generation, warnings);
+        let body = turn_body::of_greeting(greeting, tier, request.scene_generation, warnings);
         return chat_answer::answer(running, events, body).await;
     }
     let named = request.model_provider.clone();

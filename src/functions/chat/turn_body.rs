@@ -3,6 +3,7 @@
 use actors::content_rules::ContentRating;
 use actors::conversation::chat::{ReplyOutcome, Turn};
 use serde_json::{Value as Json, json};
+use services::age_gate;
 use services::conversations::opening::Greeting;
 use services::conversations::turn::{PreparedTurn, TurnFacts};
 use services::prompts::templates::Template;
@@ -11,14 +12,27 @@ use super::chat_answer::Body;
 
 /// How a turn is answered.
 pub(crate) fn of(prepared: &PreparedTurn) -> Body {
-    match &prepared.facts {
+    let body = match &prepared.facts {
         TurnFacts::Playground { context_type, template } => {
             of_playground(&prepared.turn, context_type, template)
         }
         TurnFacts::Roleplay { draws_scene, warnings } => {
             of_roleplay(&prepared.turn, *draws_scene, warnings.clone())
         }
-    }
+    };
+    rated(prepared.turn.tier, body)
+}
+
+/// The answer with the rating that the turn had, and with a notice where that is not the one that was asked for.
+fn rated(tier: ContentRating, body: Body) -> Body {
+    Box::new(move |ended: &ReplyOutcome| {
+        let mut body = body(ended);
+        body["content_tier"] = json!(tier.name());
+        if tier == ContentRating::Lowered {
+            body["notice"] = json!(age_gate::NOTICE);
+        }
+        body
+    })
 }
 
 fn of_playground(turn: &Turn, context_type: &str, template: &Template) -> Body {
@@ -32,10 +46,11 @@ fn of_playground(turn: &Turn, context_type: &str, template: &Template) -> Body {
         json!({
             "success": true,
             "response": ended.response,
+            "content": ended.response,
             "conversation_id": conversation,
-            "generation_time": started.elapsed().as_millis() as u64,
+            // In seconds, as screens show it.
+            "generation_time": started.elapsed().as_millis() as f64 / 1000.0,
             "context_type": context_type,
-            "content_tier": tier.name(),
             "nsfw_enforce": tier == ContentRating::Nsfw,
             "template_meta": template.describe(),
             "prompt_template_name": template.name,
@@ -89,9 +104,14 @@ fn of_roleplay(turn: &Turn, draws_scene: bool, warnings: Vec<String>) -> Body {
 
 /// The answer when a greeting is all of it: no model was asked.
 /// `warnings` are about the picture of the scene.
-pub(crate) fn of_greeting(greeting: Greeting, draws_scene: bool, warnings: Vec<String>) -> Body {
+pub(crate) fn of_greeting(
+    greeting: Greeting,
+    tier: ContentRating,
+    draws_scene: bool,
+    warnings: Vec<String>,
+) -> Body {
     let started = std::time::Instant::now();
-    Box::new(move |ended: &ReplyOutcome| {
+    let body: Body = Box::new(move |ended: &ReplyOutcome| {
         let mut body = json!({
             "success": true,
             "response": ended.response,
@@ -112,7 +132,8 @@ pub(crate) fn of_greeting(greeting: Greeting, draws_scene: bool, warnings: Vec<S
             body["warnings"] = json!(warnings);
         }
         body
-    })
+    });
+    rated(tier, body)
 }
 
 /// The picture of the scene comes later, with `character_scenes`.

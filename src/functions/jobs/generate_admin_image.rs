@@ -87,7 +87,8 @@ pub(crate) async fn avatars(call: Call) -> Outcome {
             keep_as_avatar(&call.context, &name, asset["temp_storage_path"].as_str().unwrap_or_default())
                 .await?;
         set_image(&call.context, &name, &path).await?;
-        results.push(json!({"name": name, "path": path}));
+        let url = format!("{}/storage/v1/object/public/{path}", call.context.services.links.base());
+        results.push(json!({"name": name, "path": path, "url": url}));
     }
     ok(json!({"success": true, "results": results}))
 }

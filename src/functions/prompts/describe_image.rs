@@ -84,14 +84,26 @@ pub(crate) async fn look(
         }
         _ => ask_model::object(&call.context, chosen, question, schema(mode)).await?,
     };
+    let answer = Answer { said: with_traits_as_text(answer.said), ..answer };
     let mut refused = Ok(());
     each_text(&answer.said, &mut |text| {
         if refused.is_ok() {
-            refused = content_rules::check(tier, "the description", text);
+            refused = content_rules::check(tier.of_own_words(), "the description", text);
         }
     });
     refused?;
     Ok(answer)
+}
+
+/// Screens show traits as one text; servers elsewhere answer with lists at times.
+fn with_traits_as_text(mut said: Json) -> Json {
+    let listed = said.get("traits").and_then(Json::as_array);
+    let words: Option<Vec<String>> =
+        listed.map(|traits| traits.iter().filter_map(Json::as_str).map(str::to_string).collect());
+    if let Some(words) = words {
+        said["traits"] = json!(words.join(", "));
+    }
+    said
 }
 
 fn schema(mode: &str) -> Json {
@@ -110,7 +122,7 @@ fn schema(mode: &str) -> Json {
     json!({
         "type": "object",
         "properties": {
-            "gender": {"type": "string"}, "description": {"type": "string"}, "traits": list,
+            "gender": {"type": "string"}, "description": {"type": "string"}, "traits": {"type": "string"},
             "appearance_tags": list, "physical_traits": {"type": "object"}, "suggested_names": list,
         },
         "required": ["description", "appearance_tags"],

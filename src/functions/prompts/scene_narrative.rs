@@ -91,7 +91,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     };
     let ask_model::Answer { said: narrative, model } =
         ask_model::text(&call.context, &chosen, question).await?;
-    content_rules::check(tier, "the narrative", &narrative)?;
+    content_rules::check(tier.of_own_words(), "the narrative", &narrative)?;
     ok(
         json!({"success": true, "narrative": narrative, "sceneContext": body["sceneContext"], "model_used": model}),
     )

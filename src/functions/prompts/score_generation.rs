@@ -53,7 +53,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let image = image.ok_or_else(|| FunctionError::missing(&["imageUrl"]))?;
     let image = picture_for_model::address(&call.context, &image).await?;
     let mode = job["metadata"]["contentType"].as_str();
-    let tier = age_gate::rating(&call.context, "metadata.contentType", mode)?;
+    let tier = age_gate::rating_of_stored(&call.context, "metadata.contentType", mode)?;
     let chosen =
         call.context.services.chat.engines().choose_vision(scoring["visionModelId"].as_str()).await?;
     let analysis = describe_image::look(&call, &chosen, image, "scoring", prompt, tier).await?.said;

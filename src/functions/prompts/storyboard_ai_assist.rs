@@ -38,6 +38,7 @@ const ACTIONS: Actions = Actions(&[
             "targetDurationSeconds",
             "title",
             "description",
+            "projectDescription",
             "story",
             "aiStoryPrompt",
             "prompt",
@@ -55,16 +56,28 @@ const ACTIONS: Actions = Actions(&[
             "motionPresetId",
             "isFirstClip",
             "isLastClip",
+            "position",
         ],
     ),
     ("enhance_prompt", &["prompt", "originalPrompt"]),
 ]);
-/// How clips are made.
-const CLIP_TYPES: [&str; 4] = ["quick", "extended", "controlled", "keyframed"];
+/// How clips are made, and what each is for.
+const CLIPS: [(&str, &str); 5] = [
+    ("quick", "a short clip that begins with a picture"),
+    ("extended", "goes on from the last frame of the clip before"),
+    ("controlled", "follows the movement of a motion preset"),
+    ("long", "one take that is extended until the scene is told"),
+    ("keyframed", "passes from one picture to another"),
+];
+const CLIP_TYPES: [&str; 5] = [CLIPS[0].0, CLIPS[1].0, CLIPS[2].0, CLIPS[3].0, CLIPS[4].0];
+/// Where a clip stands in its scene.
+const POSITIONS: [&str; 3] = ["first", "middle", "last"];
+/// How strong the movement of a prompt is.
+const INTENSITIES: [&str; 3] = ["subtle", "moderate", "dramatic"];
 /// Seconds of a story.
 const SECONDS: [f64; 2] = [1.0, 3600.0];
 /// The fields of a request.
-const FIELDS: [Field<'static>; 22] = [
+const FIELDS: [Field<'static>; 24] = [
     ("action", Takes::Text),
     ("params", Takes::Object),
     ("contentTier", Takes::Text),
@@ -75,6 +88,7 @@ const FIELDS: [Field<'static>; 22] = [
     ("targetDurationSeconds", Takes::Number),
     ("title", Takes::Text),
     ("description", Takes::Text),
+    ("projectDescription", Takes::Text),
     ("story", Takes::Text),
     ("aiStoryPrompt", Takes::Text),
     ("prompt", Takes::Text),
@@ -87,6 +101,7 @@ const FIELDS: [Field<'static>; 22] = [
     ("motionPresetId", Takes::Text),
     ("isFirstClip", Takes::Flag),
     ("isLastClip", Takes::Flag),
+    ("position", Takes::Anything),
 ];
 
 /// Runs the function.
@@ -95,12 +110,14 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let tier = input["contentTier"].as_str().or(input["contentMode"].as_str());
     let tier = age_gate::rating(&call.context, "contentTier", tier)?;
     let mut words = String::new();
-    each_text(input, &mut |text| {
-        if words.len() < CHARS_MAX {
-            words.push_str(text);
-            words.push('\n');
-        }
-    });
+    for (_, value) in said(input) {
+        each_text(value, &mut |text| {
+            if words.len() < CHARS_MAX {
+                words.push_str(text);
+                words.push('\n');
+            }
+        });
+    }
     content_rules::check(tier, "the request", &words)?;
     match input["action"].as_str().unwrap_or_default() {
         "" => Err(FunctionError::missing_choice("action", &ACTIONS.names()).with("success", false)),
@@ -110,6 +127,12 @@ pub(crate) async fn run(call: Call) -> Outcome {
         "enhance_prompt" => enhance_prompt(&call, input, tier).await,
         other => Err(FunctionError::none_of("action", other, &ACTIONS.names()).with("success", false)),
     }
+}
+
+/// What is said of the story: all but the fields that say what is to be done with it.
+fn said(input: &Json) -> impl Iterator<Item = (&String, &Json)> {
+    let of_the_call = |name: &str| matches!(name, "action" | "contentTier" | "contentMode");
+    input.as_object().into_iter().flatten().filter(move |(name, _)| !of_the_call(name))
 }
 
 /// The fields of a request. Older callers wrap them in `params`.
@@ -129,6 +152,10 @@ fn input(call: &Call) -> Result<Json, FunctionError> {
     if let Some(kind) = input["previousClipType"].as_str().filter(|kind| !CLIP_TYPES.contains(kind)) {
         let reason = is_none_of(kind, &CLIP_TYPES);
         call.warnings.extend([format!("previousClipType: {reason}, so it changes nothing")]);
+    }
+    if let Some(position) = input["position"].as_str().filter(|position| !POSITIONS.contains(position)) {
+        let reason = is_none_of(position, &POSITIONS);
+        call.warnings.extend([format!("position: {reason}, so it changes nothing")]);
     }
     Ok(input)
 }
@@ -165,9 +192,9 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     }
     let count = ((seconds / BEAT_S).ceil() as usize).clamp(1, BEATS_MAX);
     let title = text(input, &["title"]);
-    let story = text(input, &["description", "story", "prompt", "aiStoryPrompt"]);
+    let story = text(input, &["aiStoryPrompt", "projectDescription", "description", "story", "prompt"]);
     if title.is_empty() && story.is_empty() {
-        return Err(FunctionError::missing(&["description"]).with("success", false));
+        return Err(FunctionError::missing(&["projectDescription"]).with("success", false));
     }
     let template = templates::of_use_case(&call.context, "story_plan", tier, PLAN).await?;
     let user = format!("Title: {title}\nStory: {story}\nWrite {count} beats of about {BEAT_S} seconds.");
@@ -204,7 +231,9 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     beats.truncate(count);
     let allowed = |beat: &Json| {
         let mut fine = true;
-        each_text(beat, &mut |text| fine &= content_rules::check(tier, "a beat", text).is_ok());
+        each_text(beat, &mut |text| {
+            fine &= content_rules::check(tier.of_own_words(), "a beat", text).is_ok()
+        });
         fine
     };
     let is_fallback = beats.is_empty() || !beats.iter().all(allowed);
@@ -219,7 +248,9 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
         let start = number as f64 * BEAT_S;
         beat["beatNumber"] = json!(number + 1);
         beat["timestamp"] = json!(start);
-        beat["duration"] = json!((seconds - start).clamp(1.0, BEAT_S));
+        let length = (seconds - start).clamp(1.0, BEAT_S);
+        beat["duration"] = json!(length);
+        beat["suggestedDuration"] = json!(length);
         beat["suggestedClipType"] = json!(if number == 0 { "quick" } else { "extended" });
     }
     let scenes: Vec<Json> = beats
@@ -240,7 +271,7 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
 
 async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     let mut known = Vec::new();
-    for (name, value) in input.as_object().into_iter().flatten().filter(|(name, _)| *name != "action") {
+    for (name, value) in said(input) {
         let mut texts = Vec::new();
         each_text(value, &mut |text| texts.push(text.to_string()));
         if !texts.is_empty() {
@@ -249,45 +280,84 @@ async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outc
     }
     let user: String = known.join("\n").chars().take(CHARS_MAX).collect();
     let template = templates::of_use_case(&call.context, "suggest_prompts", tier, SUGGEST).await?;
+    let item = json!({
+        "type": "object",
+        "properties": {
+            "prompt": {"type": "string"}, "intensity": {"enum": INTENSITIES}, "description": {"type": "string"},
+        },
+        "required": ["prompt", "intensity", "description"],
+        "additionalProperties": false,
+    });
     let schema = json!({
         "type": "object",
-        "properties": {"prompts": {"type": "array", "items": {"type": "string"}, "minItems": PROMPTS, "maxItems": PROMPTS}},
+        "properties": {"prompts": {"type": "array", "items": item, "minItems": PROMPTS, "maxItems": PROMPTS}},
         "required": ["prompts"],
         "additionalProperties": false,
     });
     let chosen = engine(call).await?;
-    let question = Question::new("storyboard-ai-assist", &template.system_prompt, &user, 300);
+    let question = Question::new("storyboard-ai-assist", &template.system_prompt, &user, 500);
     let made = ask_model::object(&call.context, &chosen, question, schema).await?;
-    let prompts = ask_model::texts(&made.said["prompts"], PROMPTS);
+    let prompts = suggestions(&made.said["prompts"]);
+    let mut refused = Ok(());
     for prompt in &prompts {
-        content_rules::check(tier, "a prompt", prompt)?;
+        each_text(prompt, &mut |text| {
+            if refused.is_ok() {
+                refused = content_rules::check(tier.of_own_words(), "a prompt", text);
+            }
+        });
     }
+    refused?;
     ok(json!({"success": true, "prompts": prompts, "suggestions": prompts, "model_used": made.model}))
+}
+
+/// What a model suggests, in the shape that screens read; servers elsewhere answer with plain texts at times.
+fn suggestions(made: &Json) -> Vec<Json> {
+    let mut suggestions = Vec::new();
+    for (place, made) in made.as_array().into_iter().flatten().take(PROMPTS).enumerate() {
+        let prompt = made.as_str().or(made["prompt"].as_str()).map(str::trim).unwrap_or_default();
+        if prompt.is_empty() {
+            continue;
+        }
+        let intensity = made["intensity"].as_str().filter(|given| INTENSITIES.contains(given));
+        let description = made["description"].as_str().map(str::trim).filter(|text| !text.is_empty());
+        suggestions.push(json!({
+            "prompt": prompt, "intensity": intensity.unwrap_or(INTENSITIES[place.min(INTENSITIES.len() - 1)]),
+            "description": description.unwrap_or(prompt),
+        }));
+    }
+    suggestions
 }
 
 /// Rules, no model: how the next clip is best made.
 fn recommend(input: &Json) -> Json {
-    let index = input["clipIndex"].as_u64().unwrap_or(0);
+    let place = input["position"].as_str().unwrap_or_default();
+    // A number counts clips from 0; in the middle there is at least one before.
+    let index = input["clipIndex"].as_u64().or(input["position"].as_u64());
+    let index = index.unwrap_or(u64::from(matches!(place, "middle" | "last")));
     let total = input["totalClips"].as_u64().unwrap_or(0);
     let before = text(input, &["previousClipType"]);
     let has_motion = input["hasMotionPreset"] == Json::Bool(true)
         || input["motionPreset"].is_object()
         || !text(input, &["motionPreset", "motionPresetId"]).is_empty();
-    let (kind, reason) = if index == 0 || input["isFirstClip"] == Json::Bool(true) {
+    let (kind, reason) = if index == 0 || place == "first" || input["isFirstClip"] == Json::Bool(true) {
         ("quick", "the first clip starts from a picture")
     } else if has_motion {
         ("controlled", "a motion preset leads the movement")
     } else if before == "quick" {
         ("extended", "it goes on from the clip before")
-    } else if input["isLastClip"] == Json::Bool(true) || (total > 0 && index + 1 == total) {
+    } else if place == "last" || input["isLastClip"] == Json::Bool(true) || (total > 0 && index + 1 == total)
+    {
         ("quick", "the last clip ends with a new picture")
     } else {
         ("extended", "it keeps the scene in motion")
     };
-    let alternatives: Vec<&str> = CLIP_TYPES.into_iter().filter(|other| *other != kind).collect();
+    let others = CLIPS.into_iter().filter(|(other, _)| *other != kind);
+    let alternatives: Vec<Json> =
+        others.map(|(kind, description)| json!({"type": kind, "description": description})).collect();
     json!({
-        "success": true, "recommendedType": kind, "recommendation": kind, "reason": reason, "reasoning": reason,
+        "success": true, "recommended": kind, "recommendedType": kind, "reason": reason, "reasoning": reason,
         "alternatives": alternatives,
+        "recommendation": {"recommended": kind, "reason": reason, "alternatives": alternatives},
     })
 }
 
@@ -306,7 +376,9 @@ async fn enhance_prompt(call: &Call, input: &Json, tier: ContentRating) -> Outco
         .map_err(FunctionError::from),
         Err(error) => Err(error),
     };
-    let usable = |made: &String| !made.is_empty() && content_rules::check(tier, "the prompt", made).is_ok();
+    let usable = |made: &String| {
+        !made.is_empty() && content_rules::check(tier.of_own_words(), "the prompt", made).is_ok()
+    };
     let problem = match &made {
         Ok(made) if usable(&made.said) => None,
         Ok(_) => Some("the model wrote nothing that can be used".to_string()),
@@ -332,8 +404,29 @@ mod tests {
             (json!({"clipIndex": 1, "previousClipType": "quick"}), "extended"),
             (json!({"clipIndex": 4, "totalClips": 5, "previousClipType": "extended"}), "quick"),
             (json!({"clipIndex": 2, "totalClips": 5, "previousClipType": "extended"}), "extended"),
+            (json!({"position": "first", "previousClipType": "extended"}), "quick"),
+            (json!({"position": "middle"}), "extended"),
+            (json!({"position": "middle", "hasMotionPreset": true}), "controlled"),
+            (json!({"position": "last", "previousClipType": "extended"}), "quick"),
+            (json!({"position": 0}), "quick"),
+            (json!({"position": 3, "totalClips": 9}), "extended"),
         ] {
-            assert_eq!(recommend(&input)["recommendedType"], kind, "{input}");
+            let said = recommend(&input);
+            assert_eq!(said["recommended"], kind, "{input}");
+            let others = said["alternatives"].as_array().expect("others");
+            assert_eq!(others.len(), CLIPS.len() - 1);
+            assert!(others.iter().all(|other| other["type"] != kind && other["description"].is_string()));
         }
+    }
+
+    #[test]
+    fn suggestions_have_one_shape_whoever_made_them() {
+        let made =
+            json!([{"prompt": " a walk ", "intensity": "wild", "description": ""}, "a leap", {"prompt": ""}]);
+        let expected = json!([
+            {"prompt": "a walk", "intensity": "subtle", "description": "a walk"},
+            {"prompt": "a leap", "intensity": "moderate", "description": "a leap"},
+        ]);
+        assert_eq!(json!(suggestions(&made)), expected);
     }
 }

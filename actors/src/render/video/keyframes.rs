@@ -6,15 +6,20 @@ use serde_json::Value as Json;
 use crate::job_scheduler::{Quality, VideoConfig};
 
 /// Fewest and most frames of a video.
-const FRAMES: (u64, u64) = (2, 240);
+pub const FRAMES: (u64, u64) = (2, 240);
 /// Fewest and most frames a second.
-const FPS: (u64, u64) = (1, 30);
+pub const FPS: (u64, u64) = (1, 30);
 /// Key frames of one video at most.
 const KEYFRAMES_MAX: usize = 16;
 /// Pixels of all frames together at most: 240 frames of 512 × 512.
 const PIXELS_MAX: u64 = 240 * 512 * 512;
 /// Smallest and longest side that the encoder takes.
 const SIDE_PX: (u32, u32) = (16, 2048);
+
+/// Frames a second where a job does not say.
+pub fn frames_per_second(quality: Quality) -> u64 {
+    if quality == Quality::High { 16 } else { 8 }
+}
 
 /// A point that the video passes through; what it does not say is as the job has it.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -44,7 +49,8 @@ impl VideoPlan {
     /// Reads `num_frames`, `fps` and `keyframes` of a job's configuration. Without key frames the seed changes from
     /// `seed` to the next; without their places they are spread evenly. The message names the field.
     pub fn read(config: &VideoConfig, quality: Quality, seed: u64) -> Result<VideoPlan, String> {
-        let (frames, fps) = if quality == Quality::High { (32, 16) } else { (16, 8) };
+        let fps = frames_per_second(quality);
+        let frames = 2 * fps;
         let frames = within("num_frames", config.num_frames, FRAMES)?.unwrap_or(frames);
         let fps = within("fps", config.fps, FPS)?.unwrap_or(fps);
         let given = match &config.keyframes {

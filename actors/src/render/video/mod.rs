@@ -5,5 +5,5 @@ mod keyframes;
 mod mp4;
 
 pub(super) use h264::VideoEncoder;
-pub use keyframes::check_video;
+pub use keyframes::{FPS, FRAMES, check_video, frames_per_second};
 pub(super) use keyframes::{Keyframe, VideoPlan};

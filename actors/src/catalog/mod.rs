@@ -7,5 +7,7 @@ pub mod model_history;
 pub mod preset_use;
 pub mod provider_key;
 pub mod seed_catalog;
+mod starter_motions;
 mod starter_negatives;
+mod starter_storyboard;
 mod starter_templates;

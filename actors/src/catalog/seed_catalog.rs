@@ -4,20 +4,25 @@ use models::{Aggregate, Row, TableInfo, Value, schema};
 use serde_json::json;
 use store::{Caller, Transaction};
 
+use super::starter_motions::MOTIONS;
 use super::starter_negatives::NEGATIVES;
+use super::starter_storyboard::STORYBOARD;
 use super::starter_templates::TEMPLATES;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
-/// The name of this set; another set, if there ever is one, gets a name of its own.
-const SET: &str = "starter-1";
+/// Makes the rows of a set.
+type Rows = fn() -> Vec<(&'static TableInfo, Row)>;
+
+/// The sets, by their names; each is written once per data folder, and what is added later is a set of its own.
+const SETS: [(&str, Rows); 2] = [("starter-1", first_set), ("starter-2", second_set)];
 
 /// Writes the starter rows, once per data folder.
 #[derive(Debug)]
 pub struct SeedCatalog;
 
 impl Decision for SeedCatalog {
-    /// How many rows were written; 0 from the second start on.
+    /// How many rows were written; 0 once all sets are there.
     type Answer = usize;
 
     fn owner(&self) -> Aggregate {
@@ -25,50 +30,60 @@ impl Decision for SeedCatalog {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<usize, Refusal> {
-        let seeds = schema().known("catalog.seeds");
-        if transaction.reads().get(seeds, &[Value::text(SET)])?.is_some() {
-            return Ok(0);
-        }
-        let service = transaction.claims.elevated();
-        let service = Caller::new(&service);
         let mut count = 0;
-        let mut insert = |table: &TableInfo, row: Row| -> Result<(), Refusal> {
-            // The same row may have been written by hand: that one stays.
-            let is_known =
-                table.indexes.iter().filter(|index| index.unique && index.filter.is_none()).any(|index| {
-                    let key: Vec<usize> = index.parts.iter().map(|part| part.column).collect();
-                    matches!(transaction.conflicting(table, &key, &row), Ok(Some(_)))
-                });
-            if !is_known {
-                transaction.insert(&service, table, row)?;
-                count += 1;
-            }
-            Ok(())
-        };
-        let templates = schema().known("prompt_templates");
-        for template in TEMPLATES {
-            insert(templates, template.row(templates))?;
+        for (name, rows) in SETS {
+            count += write_set(transaction, name, rows)?;
         }
-        let negatives = schema().known("negative_prompts");
-        for negative in NEGATIVES {
-            insert(negatives, negative.row(negatives))?;
-        }
-        let presets = schema().known("enhancement_presets");
-        for preset in presets_of(presets) {
-            insert(presets, preset)?;
-        }
-        let config = schema().known("system_config");
-        if transaction.reads().get(config, &[Value::Int(1)])?.is_none() {
-            let mut row = config.default_row();
-            row[config.at("id")] = Value::Int(1);
-            insert(config, row)?;
-        }
-        let mut row = seeds.default_row();
-        row[seeds.at("id")] = Value::text(SET);
-        row[seeds.at("rows")] = Value::Int(count as i64);
-        transaction.insert(&service, seeds, row)?;
         Ok(count)
     }
+}
+
+/// Writes a set of rows unless it was written before.
+fn write_set(transaction: &Transaction, name: &str, rows: Rows) -> Result<usize, Refusal> {
+    let seeds = schema().known("catalog.seeds");
+    if transaction.reads().get(seeds, &[Value::text(name)])?.is_some() {
+        return Ok(0);
+    }
+    let service = transaction.claims.elevated();
+    let service = Caller::new(&service);
+    let mut count = 0;
+    for (table, row) in rows() {
+        // The same row may have been written by hand: that one stays.
+        let is_known =
+            table.indexes.iter().filter(|index| index.unique && index.filter.is_none()).any(|index| {
+                let key: Vec<usize> = index.parts.iter().map(|part| part.column).collect();
+                matches!(transaction.conflicting(table, &key, &row), Ok(Some(_)))
+            });
+        if !is_known {
+            transaction.insert(&service, table, row)?;
+            count += 1;
+        }
+    }
+    let mut row = seeds.default_row();
+    row[seeds.at("id")] = Value::text(name);
+    row[seeds.at("rows")] = Value::Int(count as i64);
+    transaction.insert(&service, seeds, row)?;
+    Ok(count)
+}
+
+/// Templates, negative prompts, enhancement presets, and the one row of settings.
+fn first_set() -> Vec<(&'static TableInfo, Row)> {
+    let (templates, negatives) = (schema().known("prompt_templates"), schema().known("negative_prompts"));
+    let presets = schema().known("enhancement_presets");
+    let config = schema().known("system_config");
+    let mut settings = config.default_row();
+    settings[config.at("id")] = Value::Int(1);
+    let templates = TEMPLATES.iter().map(|template| (templates, template.row(templates)));
+    let negatives = NEGATIVES.iter().map(|negative| (negatives, negative.row(negatives)));
+    let presets = presets_of(presets).into_iter().map(|preset| (presets, preset));
+    templates.chain(negatives).chain(presets).chain([(config, settings)]).collect()
+}
+
+/// What a storyboard chooses from: movements, poses and kinds of clips.
+fn second_set() -> Vec<(&'static TableInfo, Row)> {
+    let (motions, templates) = (schema().known("motion_presets"), schema().known("prompt_templates"));
+    let motions = MOTIONS.iter().map(|motion| (motions, motion.row(motions)));
+    motions.chain(STORYBOARD.iter().map(|template| (templates, template.row(templates)))).collect()
 }
 
 /// The four enhancement presets.

@@ -4,15 +4,15 @@ use models::{Row, TableInfo, Value};
 
 /// One template.
 pub(super) struct Template {
-    enhancer_model: &'static str,
-    use_case: &'static str,
-    name: &'static str,
-    job_type: Option<&'static str>,
-    target_model: Option<&'static str>,
-    token_limit: i64,
-    system_prompt: &'static str,
+    pub enhancer_model: &'static str,
+    pub use_case: &'static str,
+    pub name: &'static str,
+    pub job_type: Option<&'static str>,
+    pub target_model: Option<&'static str>,
+    pub token_limit: i64,
+    pub system_prompt: &'static str,
     /// JSON.
-    metadata: &'static str,
+    pub metadata: &'static str,
 }
 
 const fn template(

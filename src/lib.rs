@@ -25,6 +25,7 @@ pub mod operate;
 mod owner;
 mod pace;
 pub mod postgrest;
+mod programs;
 mod push_jobs;
 mod rates;
 pub mod realtime;
@@ -33,6 +34,7 @@ mod request_body;
 mod request_line;
 mod routes;
 pub mod scheduled_backups;
+pub mod sdapi;
 mod start_log;
 pub mod storage;
 mod studio;
@@ -179,6 +181,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         render,
         links: Arc::new(OwnLinks { keys: keys.clone(), config: config.clone() }),
         settings: Arc::new(config.settings()),
+        chosen_models: Default::default(),
     };
     let (sockets, rates) = (realtime::Sockets::default(), Rates::new(&config));
     let backups = Backups::of(&config).map(Arc::new);

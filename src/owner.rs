@@ -8,15 +8,13 @@ use store::shares::Owner;
 use crate::app::App;
 use crate::budgets::client_of;
 use crate::caller::{BadToken, claims_from};
-use crate::openai;
+use crate::programs;
 
 /// The account of a request, or that of its address where none asks; and who asks, so that a token is looked at once.
 pub(crate) fn owner_of(app: &App, request: &Request) -> (Owner, Result<Claims, BadToken>) {
     let headers = request.headers();
-    let user = match request.uri().path().starts_with("/v1/") {
-        true => openai::account_of(app, headers),
-        false => None,
-    };
+    let is_programs = ["/v1/", "/sdapi/"].iter().any(|door| request.uri().path().starts_with(door));
+    let user = if is_programs { programs::account_of(app, headers) } else { None };
     let address = || Owner::Address(client_of(request, &app.config));
     let asks = claims_from(headers, app);
     let owner = match (user, &asks) {

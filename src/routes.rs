@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -22,7 +22,7 @@ use crate::caller::BadToken;
 use crate::metrics::route::{self, Taken};
 use crate::{
     answers, cors, ended_accounts, functions, gotrue, metrics, openai, operate, owner, postgrest, realtime,
-    storage, studio,
+    sdapi, storage, studio,
 };
 
 /// Names a request, in both directions.
@@ -55,6 +55,7 @@ pub fn service(
         .nest("/realtime/v1", realtime::routes())
         .nest("/storage/v1", storage::routes())
         .nest("/v1", openai::routes())
+        .nest("/sdapi/v1", sdapi::routes())
         .merge(studio::routes())
         .layer(from_fn(route::note))
         .fallback(no_route)
@@ -82,6 +83,7 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
             id
         }
     };
+    forgive_slash(&mut request);
     let span = tracing::info_span!("request", request_id = request_id.to_str().unwrap_or_default());
     let method = request.method().clone();
     let path = request.uri().path().to_string();
@@ -185,6 +187,27 @@ async fn handled(
     let pause = Duration::from_secs(app.config.answer_pause_s_max);
     Ok(answers::account(response, &app.budgets.memory, owner, only_reads, pause)
         .unwrap_or_else(|| too_many("too many large answers at one time")))
+}
+
+/// Where a slash at the end of a path says nothing.
+const SLASH_SAYS_NOTHING: [&str; 4] = ["/v1/", "/sdapi/v1/", "/functions/v1/", "/auth/v1/"];
+
+/// Takes away the slash at the end of a path, which some clients put there.
+fn forgive_slash(request: &mut Request) {
+    let path = request.uri().path();
+    if !path.ends_with('/') || !SLASH_SAYS_NOTHING.iter().any(|door| path.starts_with(door)) {
+        return;
+    }
+    let plain = path.trim_end_matches('/');
+    let target = match request.uri().query() {
+        Some(query) => format!("{plain}?{query}"),
+        None => plain.to_string(),
+    };
+    let mut parts = request.uri().clone().into_parts();
+    parts.path_and_query = target.parse().ok().or(parts.path_and_query);
+    if let Ok(uri) = Uri::from_parts(parts) {
+        *request.uri_mut() = uri;
+    }
 }
 
 /// The answer to a request whose body did not arrive whole.

@@ -22,7 +22,7 @@ const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; media-src 
                       object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Below these every answer is an API's, and never the page.
-const APIS: [&str; 9] = [
+const APIS: [&str; 10] = [
     "/admin/",
     "/assets/",
     "/auth/",
@@ -30,6 +30,7 @@ const APIS: [&str; 9] = [
     "/graphql/",
     "/realtime/",
     "/rest/",
+    "/sdapi/",
     "/storage/",
     "/v1/",
 ];

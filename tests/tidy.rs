@@ -170,7 +170,7 @@ fn storeys_depend_one_way() {
 
 #[test]
 fn dialects_share_code_only_through_services() {
-    let dialects = ["functions", "openai"];
+    let dialects = ["functions", "openai", "sdapi"];
     for dialect in dialects {
         for (path, text) in texts_below(&format!("src/{dialect}")) {
             for other in dialects.into_iter().filter(|other| *other != dialect) {

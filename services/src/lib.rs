@@ -33,6 +33,7 @@ use actors::job_scheduler::QueueLimits;
 use actors::render::Render;
 
 pub use error::{Kind, ServiceError};
+use pictures::chosen_models::ChosenModels;
 
 /// What use cases reach. Clones share it.
 #[derive(Clone, Debug)]
@@ -47,6 +48,8 @@ pub struct Services {
     pub links: Arc<dyn Links>,
     /// How the server was started, as far as it concerns use cases.
     pub settings: Arc<Settings>,
+    /// The picture models that accounts' programs have chosen.
+    pub chosen_models: ChosenModels,
 }
 
 /// Addresses of this server; the dialects make them.

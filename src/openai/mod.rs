@@ -17,7 +17,6 @@ use axum::extract::DefaultBodyLimit;
 use axum::routing::{get, post};
 
 use crate::app::App;
-pub(crate) use authenticate::account_of;
 use error::OpenAiError;
 
 /// Every route, relative to `/v1`.

@@ -11,11 +11,27 @@ pub fn probe(spy: &mut Spy) {
     files(spy);
     accounts(spy);
     openai(spy);
+    a1111(spy);
     for path in ["/health", "/rest/v1/", "/nothing"] {
         spy.ask(&ask("GET", path, ""), Names::Nothing);
     }
     for path in ["/admin/v1/check", "/admin/v1/backup"] {
         spy.ask(&ask("POST", path, "{}"), Names::Nothing);
+    }
+}
+
+/// Lists, progress and options of A1111's dialect are the asker's own, and an interrupt ends nothing of another's.
+fn a1111(spy: &mut Spy) {
+    for path in ["options", "progress", "sd-models", "loras", "samplers", "schedulers", "sd-vae", "upscalers"]
+    {
+        spy.ask(&ask("GET", &format!("/sdapi/v1/{path}"), ""), Names::Nothing);
+    }
+    spy.ask(&ask("POST", "/sdapi/v1/interrupt", "{}"), Names::Nothing);
+    // A picture of another account is taken by no name.
+    for path in ["<file>", "<scene_file>", "<asset_file>"] {
+        let body = format!(r#"{{"prompt": "x", "init_images": ["{path}"]}}"#);
+        spy.compare(&ask("POST", "/sdapi/v1/img2img", &body));
+        spy.compare(&ask("POST", "/sdapi/v1/png-info", &format!(r#"{{"image": "{path}"}}"#)));
     }
 }
 

@@ -2,4 +2,7 @@
 
 pub mod admin_picture;
 pub mod character_portrait;
+pub mod chosen_models;
+pub mod infotext;
+pub mod program_picture;
 pub mod scene_picture;

@@ -1,0 +1,346 @@
+//! What is asked of a picture, in A1111's words and in ours.
+
+use actors::render::{Sampler, samplers};
+use serde::Deserialize;
+use serde_json::{Map, Value as Json, json};
+use services::jobs::job_request::JobRequest;
+
+use super::error::SdError;
+use crate::request_body::{Notes, typed};
+
+/// By what kind of program a job came.
+pub(super) const SOURCE: &str = "a1111";
+/// Pictures of one request.
+const PICTURES_MAX: u64 = 6;
+/// How far a picture is drawn anew unless the client says, as there.
+const STRENGTH: f64 = 0.75;
+/// Schedules by their names, and whether their steps are spaced by Karras; the first leaves it to the sampler.
+pub(super) const SCHEDULES: [(&str, &str, Option<bool>); 3] =
+    [("automatic", "Automatic", None), ("normal", "Normal", Some(false)), ("karras", "Karras", Some(true))];
+
+/// `txt2img` and `img2img`, as far as they are followed.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Drawing {
+    pub prompt: Option<String>,
+    pub negative_prompt: Option<String>,
+    pub styles: Option<Vec<String>>,
+    #[serde(deserialize_with = "services::seed::or_random")]
+    pub seed: Option<u64>,
+    pub sampler_name: Option<String>,
+    pub sampler_index: Option<String>,
+    pub scheduler: Option<String>,
+    pub batch_size: Option<u64>,
+    pub n_iter: Option<u64>,
+    pub steps: Option<u32>,
+    pub cfg_scale: Option<f64>,
+    pub width: Option<u32>,
+    pub height: Option<u32>,
+    pub denoising_strength: Option<f64>,
+    pub override_settings: Option<Map<String, Json>>,
+    pub send_images: Option<bool>,
+    pub init_images: Option<Vec<String>>,
+    pub mask: Option<String>,
+    pub inpainting_mask_invert: Option<Json>,
+    /// Ours: `sfw` or `nsfw`.
+    pub content_rating: Option<String>,
+}
+
+/// Fields of the dialect that change nothing here, beside those that say where files go.
+const NOT_FOLLOWED: [&str; 30] = [
+    "enable_hr",
+    "restore_faces",
+    "tiling",
+    "subseed",
+    "subseed_strength",
+    "seed_resize_from_h",
+    "seed_resize_from_w",
+    "eta",
+    "s_churn",
+    "s_tmax",
+    "s_tmin",
+    "s_noise",
+    "s_min_uncond",
+    "refiner_checkpoint",
+    "refiner_switch_at",
+    "disable_extra_networks",
+    "firstpass_image",
+    "comments",
+    "script_name",
+    "script_args",
+    "alwayson_scripts",
+    "infotext",
+    "image_cfg_scale",
+    "initial_noise_multiplier",
+    "latent_mask",
+    "mask_blur",
+    "resize_mode",
+    "inpainting_fill",
+    "inpaint_full_res",
+    "clip_skip",
+];
+/// Fields that say where files go, or only matter together with one that is not followed.
+const OF_NO_MATTER: [&str; 24] = [
+    "save_images",
+    "do_not_save_samples",
+    "do_not_save_grid",
+    "override_settings_restore_afterwards",
+    "include_init_images",
+    "force_task_id",
+    "firstphase_width",
+    "firstphase_height",
+    "hr_scale",
+    "hr_upscaler",
+    "hr_second_pass_steps",
+    "hr_resize_x",
+    "hr_resize_y",
+    "hr_checkpoint_name",
+    "hr_sampler_name",
+    "hr_scheduler",
+    "hr_prompt",
+    "hr_negative_prompt",
+    "hr_cfg",
+    "hr_additional_modules",
+    "hr_distilled_cfg",
+    "mask_blur_x",
+    "mask_blur_y",
+    "inpaint_full_res_padding",
+];
+
+impl Drawing {
+    /// Reads a JSON body; the error names the field. What is not followed is warned of where it asks for something.
+    pub fn read(body: &[u8], notes: &mut Notes) -> Result<Drawing, SdError> {
+        let drawing = typed(body, notes)?;
+        let given: Map<String, Json> = serde_json::from_slice(body).unwrap_or_default();
+        let mut warnings = notes.warnings();
+        warnings.retain(|warning| {
+            let field = warning.split_once(": ").map_or("", |(field, _)| field);
+            !OF_NO_MATTER.contains(&field) && !NOT_FOLLOWED.contains(&field)
+        });
+        for field in NOT_FOLLOWED {
+            if given.get(field).is_some_and(|value| asks_for_something(field, value)) {
+                warnings.push(format!("{field}: not followed here"));
+            }
+        }
+        notes.warnings = warnings;
+        Ok(drawing)
+    }
+
+    /// The sampler as jobs name it; a warning where the schedule is not followed.
+    fn sampler(&self) -> Result<(Option<String>, Option<String>), SdError> {
+        let named = [("sampler_name", &self.sampler_name), ("sampler_index", &self.sampler_index)];
+        let named = named.into_iter().find_map(|(field, name)| {
+            Some((field, name.as_deref().map(str::trim).filter(|name| !name.is_empty())?))
+        });
+        let schedule = self.scheduler.as_deref().map(str::trim).filter(|name| !name.is_empty());
+        let is_karras = match schedule {
+            None => None,
+            Some(name) => {
+                let known = |(known, label, _): &&(&str, &str, _)| {
+                    known.eq_ignore_ascii_case(name) || label.eq_ignore_ascii_case(name)
+                };
+                match SCHEDULES.iter().find(known) {
+                    Some((_, _, is_karras)) => *is_karras,
+                    None => {
+                        let known = SCHEDULES.map(|(name, _, _)| name).join(", ");
+                        return Err(SdError::field("scheduler", format!("{name:?} is none of {known}")));
+                    }
+                }
+            }
+        };
+        let not_followed =
+            |reason: &str| Some(format!("scheduler: {}: {reason}", schedule.unwrap_or_default()));
+        let Some((field, name)) = named else {
+            let warning = is_karras.and_then(|_| not_followed("not followed without sampler_name"));
+            return Ok((None, warning));
+        };
+        let samplers = samplers();
+        let same = |given: Option<&str>| given.is_some_and(|given| given.eq_ignore_ascii_case(name));
+        // The sampler of the list, or one with its schedule in its name, as older clients have it.
+        let found = samplers.iter().find(|it| it.name.eq_ignore_ascii_case(name));
+        let whole = samplers.iter().find(|it| same(it.plain) || same(it.karras));
+        match (found, whole) {
+            (Some(Sampler { plain, karras, .. }), _) => {
+                let (wanted, other) = if is_karras == Some(true) { (karras, plain) } else { (plain, karras) };
+                let warning = match (wanted, is_karras) {
+                    (None, Some(_)) => not_followed(&format!("{name} is not drawn with it")),
+                    _ => None,
+                };
+                Ok((wanted.or(*other).map(str::to_string), warning))
+            }
+            (None, Some(_)) => Ok((Some(name.to_string()), None)),
+            (None, None) => {
+                let known: Vec<&str> = samplers.iter().map(|it| it.name).collect();
+                let name: String = name.chars().take(64).collect();
+                Err(SdError::field(field, format!("{name:?} is none of {}", known.join(", "))))
+            }
+        }
+    }
+
+    /// The model that the request names for itself.
+    pub fn model(&self) -> Option<&str> {
+        let named = self.override_settings.as_ref()?.get("sd_model_checkpoint")?.as_str();
+        named.map(str::trim).filter(|name| !name.is_empty())
+    }
+
+    /// Whether the mask says what is to stay, instead of what is to be drawn.
+    pub fn inverts_mask(&self) -> bool {
+        match &self.inpainting_mask_invert {
+            Some(Json::Bool(inverts)) => *inverts,
+            Some(Json::Number(number)) => number.as_f64().is_some_and(|number| number != 0.0),
+            _ => false,
+        }
+    }
+
+    /// The job that is asked for, and what of the request is not followed.
+    pub fn job(
+        &self,
+        model: Option<String>,
+        reference: Option<String>,
+        mask: Option<String>,
+    ) -> Result<(JobRequest, Vec<String>), SdError> {
+        let mut warnings = Vec::new();
+        let (scheduler, warning) = self.sampler()?;
+        warnings.extend(warning);
+        let (size, count) = (self.batch_size.unwrap_or(1), self.n_iter.unwrap_or(1));
+        let pictures = size.saturating_mul(count);
+        if !(1..=PICTURES_MAX).contains(&pictures) {
+            let reason = format!("{size} times n_iter {count} is not within 1 to {PICTURES_MAX} pictures");
+            return Err(SdError::field("batch_size", reason));
+        }
+        if self.styles.as_ref().is_some_and(|styles| !styles.is_empty()) {
+            warnings.push("styles: there are none here".into());
+        }
+        for (name, value) in self.override_settings.iter().flatten() {
+            if name != "sd_model_checkpoint" && asks_for_something(name, value) {
+                warnings.push(format!("override_settings.{name}: not followed here"));
+            }
+        }
+        let prompt = self.prompt.as_deref().map(str::trim).unwrap_or_default();
+        if prompt.is_empty() {
+            return Err(SdError::field("prompt", "missing: what shall the picture show?"));
+        }
+        let mut metadata = Map::new();
+        metadata.insert("contentType".into(), json!(self.content_rating.as_deref().unwrap_or("sfw")));
+        metadata.insert("skip_enhancement".into(), json!(true));
+        if reference.is_some() {
+            metadata.insert("reference_mode".into(), json!("modify"));
+        }
+        let request = JobRequest {
+            job_type: "image_fast".into(),
+            quality: Some("fast".into()),
+            prompt: Some(prompt.into()),
+            // The prompt says all that is meant; nothing is put before it.
+            enhanced_prompt: Some(prompt.into()),
+            negative_prompt: self.negative_prompt.clone(),
+            seed: self.seed,
+            steps: self.steps,
+            guidance_scale: self.cfg_scale,
+            scheduler,
+            width: self.width,
+            height: self.height,
+            denoise_strength: reference.as_ref().map(|_| self.denoising_strength.unwrap_or(STRENGTH)),
+            reference_image_url: reference,
+            mask_image_url: mask,
+            model,
+            image_count: Some(pictures),
+            prompt_syntax: Some("a1111_native".into()),
+            metadata,
+            ..JobRequest::default()
+        };
+        Ok((request, warnings))
+    }
+}
+
+/// Whether a value of a field that is not followed is more than what it is where nothing is asked.
+fn asks_for_something(field: &str, value: &Json) -> bool {
+    match (field, value) {
+        ("clip_skip" | "CLIP_stop_at_last_layers" | "initial_noise_multiplier", Json::Number(number)) => {
+            number.as_f64() != Some(1.0) && number.as_f64() != Some(0.0)
+        }
+        ("subseed" | "seed_resize_from_h" | "seed_resize_from_w", Json::Number(number)) => {
+            number.as_f64().is_some_and(|number| number > 0.0)
+        }
+        ("s_noise", Json::Number(number)) => number.as_f64() != Some(1.0),
+        // What is drawn where is decided by the mask; how its edge is blurred is the model's part.
+        ("mask_blur" | "resize_mode" | "inpainting_fill" | "inpaint_full_res", _) => false,
+        ("sd_vae", Json::String(name)) => !matches!(name.as_str(), "" | "Automatic" | "None"),
+        (_, Json::Null | Json::Bool(false)) => false,
+        (_, Json::Number(number)) => number.as_f64() != Some(0.0),
+        (_, Json::String(text)) => !text.trim().is_empty(),
+        (_, Json::Array(items)) => !items.is_empty(),
+        (_, Json::Object(members)) => !members.is_empty(),
+        (_, Json::Bool(true)) => true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The job, with what of it is not followed, and what was noted.
+    type Read = (Result<(JobRequest, Vec<String>), SdError>, Vec<String>);
+
+    fn read(body: Json) -> Read {
+        let mut notes = Notes::default();
+        let read = Drawing::read(body.to_string().as_bytes(), &mut notes);
+        (read.and_then(|drawing| drawing.job(None, None, None)), notes.warnings())
+    }
+
+    #[test]
+    fn a_request_of_a_client_becomes_a_job() {
+        // As a chat client of this dialect sends it, with what it never asks for.
+        let (job, noted) = read(json!({"prompt": "a (red:1.2) hat", "negative_prompt": "blue", "seed": -1,
+            "sampler_name": "DPM++ 2M", "scheduler": "karras", "steps": 9, "cfg_scale": 6.5, "width": 64,
+            "height": 96, "restore_faces": false, "enable_hr": false, "hr_upscaler": "Latent", "hr_scale": 2,
+            "denoising_strength": 0.7, "clip_skip": 1, "override_settings": {"CLIP_stop_at_last_layers": 1},
+            "save_images": true, "send_images": true, "do_not_save_grid": false, "n_iter": 1, "batch_size": 2}));
+        let (job, warnings) = job.expect("a job");
+        assert_eq!((warnings, noted), (Vec::<String>::new(), Vec::new()));
+        assert_eq!((job.scheduler.as_deref(), job.seed), (Some("DPM++ 2M Karras"), None));
+        assert_eq!((job.width, job.height, job.image_count), (Some(64), Some(96), Some(2)));
+        assert_eq!((job.prompt_syntax.as_deref(), job.denoise_strength), (Some("a1111_native"), None));
+    }
+
+    #[test]
+    fn samplers_and_schedules_are_put_together() {
+        for (sampler, schedule, name, warns) in [
+            ("Euler a", "Automatic", "Euler a", false),
+            ("euler", "karras", "Euler Karras", false),
+            ("DPM++ 2M Karras", "", "DPM++ 2M Karras", false),
+            ("DPM++ 3M SDE", "", "DPM++ 3M SDE Karras", false),
+            ("DPM++ 3M SDE", "normal", "DPM++ 3M SDE Karras", true),
+            ("DDIM", "Karras", "DDIM", true),
+        ] {
+            let (job, _) = read(json!({"prompt": "x", "sampler_name": sampler, "scheduler": schedule}));
+            let (job, warnings) = job.expect("a job");
+            assert_eq!((job.scheduler.as_deref(), !warnings.is_empty()), (Some(name), warns), "{sampler}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_followed_is_said_and_what_cannot_be_is_refused() {
+        let (job, noted) = read(json!({"prompt": "x", "enable_hr": true, "alwayson_scripts": {"a": 1},
+            "override_settings": {"CLIP_stop_at_last_layers": 2}, "styles": ["x"], "promt": "y"}));
+        let (_, warnings) = job.expect("a job");
+        let fields = |list: Vec<String>| -> Vec<String> {
+            list.iter().filter_map(|it| Some(it.split_once(": ")?.0.to_string())).collect()
+        };
+        assert_eq!(fields(noted), ["promt", "enable_hr", "alwayson_scripts"]);
+        assert_eq!(fields(warnings), ["styles", "override_settings.CLIP_stop_at_last_layers"]);
+        for (body, field) in [
+            (json!({}), "prompt"),
+            (json!({"prompt": "x", "batch_size": 7}), "batch_size"),
+            (json!({"prompt": "x", "batch_size": 0}), "batch_size"),
+            (json!({"prompt": "x", "n_iter": u64::MAX, "batch_size": 2}), "batch_size"),
+            (json!({"prompt": "x", "sampler_name": "Nonesuch"}), "sampler_name"),
+            (json!({"prompt": "x", "sampler_name": "Euler", "scheduler": "odd"}), "scheduler"),
+            (json!({"prompt": 7}), "prompt"),
+            (json!({"prompt": "x", "steps": "many"}), "steps"),
+        ] {
+            let (job, _) = read(body.clone());
+            let error = job.expect_err("refused").to_string();
+            assert!(error.starts_with(&format!("{field}: ")), "{body}: {error}");
+        }
+    }
+}

@@ -45,12 +45,31 @@ pub struct ChatMessage {
     pub content: String,
     /// Pictures to look at: `https:` or `data:` addresses. Only servers elsewhere can.
     pub images: Vec<String>,
+    /// Tools that the model called in this message, as OpenAI's dialect has them. Only servers elsewhere read them.
+    pub tool_calls: Vec<Value>,
+    /// The call whose result this message is; such a message is the tool's. Only servers elsewhere read it.
+    pub tool_call_id: Option<String>,
+}
+
+/// Tools that a reply may call. Only servers elsewhere take them.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tools {
+    /// Them, as OpenAI's dialect lists them.
+    pub list: Vec<Value>,
+    /// Which one is to be called, as OpenAI's dialect says it; the model chooses otherwise.
+    pub choice: Option<Value>,
 }
 
 impl ChatMessage {
     /// A message.
     pub fn new(role: Role, content: impl Into<String>) -> ChatMessage {
-        ChatMessage { role, content: content.into(), images: Vec::new() }
+        ChatMessage {
+            role,
+            content: content.into(),
+            images: Vec::new(),
+            tool_calls: Vec::new(),
+            tool_call_id: None,
+        }
     }
 
     /// Adds a picture.
@@ -74,6 +93,8 @@ pub struct ChatRequest {
     pub max_tokens: usize,
     /// A JSON schema that the reply must follow.
     pub json_schema: Option<Value>,
+    /// Tools that the reply may call.
+    pub tools: Option<Tools>,
     /// Makes the reply repeatable; chosen at random and reported if absent.
     pub seed: Option<u64>,
     /// Names the conversation, so that what was read before need not be read again.
@@ -93,6 +114,7 @@ impl ChatRequest {
             stop: Vec::new(),
             max_tokens: 512,
             json_schema: None,
+            tools: None,
             seed: None,
             cache_key: None,
             user: String::new(),
@@ -170,6 +192,8 @@ pub struct ChatOutcome {
     pub seed: u64,
     /// Which engine or endpoint answered.
     pub engine: String,
+    /// Tools that the reply calls, as OpenAI's dialect has them.
+    pub tool_calls: Vec<Value>,
 }
 
 /// Something that happens to a reply.

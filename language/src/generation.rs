@@ -38,6 +38,7 @@ impl Job {
     pub(crate) fn end_unstarted(self, engine: &str) {
         let usage = Usage { prompt_tokens: self.prompt.len(), ..Usage::default() };
         self.send(ChatEvent::Finished(ChatOutcome {
+            tool_calls: Vec::new(),
             finish_reason: FinishReason::Cancelled,
             usage,
             tokens_per_second: 0.0,
@@ -141,6 +142,7 @@ impl<C> Generation<C> {
         let intervals = self.completion_tokens.saturating_sub(1) as f64;
         let tokens_per_second = if seconds > 0.0 { intervals / seconds } else { 0.0 };
         self.job.send(ChatEvent::Finished(ChatOutcome {
+            tool_calls: Vec::new(),
             finish_reason,
             usage,
             tokens_per_second,

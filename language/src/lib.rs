@@ -24,7 +24,7 @@ pub mod weights;
 
 pub use engine::{
     ChatEngine, ChatEvent, ChatMessage, ChatOutcome, ChatRequest, ChatStream, FinishReason, QueuePlace, Role,
-    Usage,
+    Tools, Usage,
 };
 pub use engine_thread::{EngineLimits, EngineLoad};
 pub use error::LanguageError;

@@ -135,6 +135,10 @@ impl ChatEngine for LocalEngine {
             let reason = format!("{} cannot look at pictures", self.name);
             return Err(LanguageError::InvalidRequest { field: "images", reason });
         }
+        if request.tools.is_some() {
+            let reason = format!("{} calls none", self.name);
+            return Err(LanguageError::InvalidRequest { field: "tools", reason });
+        }
         let text = TextStream::new(&request.stop)?;
         let prompt = self.prompt(&request)?;
         if prompt.is_empty() || prompt.len() >= self.context_tokens {

@@ -20,10 +20,11 @@ use uuid::Uuid;
 
 use super::authenticate::{Received, Requester, authenticate_with_body};
 use super::chat_engine::{choose, submit};
-use super::chat_reply::Reply;
+use super::chat_reply::{Form, Reply, Shape};
 use super::chat_request::{Body, ChatOptions};
 use super::error::OpenAiError;
 use super::models::CHARACTER;
+use super::tool_calls::in_words;
 use crate::app::App;
 use crate::request_body::{Notes, with_header};
 
@@ -37,18 +38,19 @@ pub(super) async fn create(State(app): State<App>, request: Request) -> Result<R
     let read = read.and_then(|body| Ok((body.options()?, body)));
     drop((bytes, turn));
     let answer = match read {
-        Ok((options, body)) => answer(&app, &requester, options, body, &mut notes).await,
+        Ok((options, body)) => answer(&app, &requester, options, body, Form::Chat, &mut notes).await,
         Err(error) => Err(error),
     };
     answer.map_err(|error| error.noting(&mut notes))
 }
 
 /// What the next message is.
-async fn answer(
+pub(super) async fn answer(
     app: &App,
     requester: &Requester,
     mut options: ChatOptions,
     body: Body,
+    form: Form,
     notes: &mut Notes,
 ) -> Result<Response, OpenAiError> {
     let context = requester.context(app);
@@ -64,7 +66,10 @@ async fn answer(
         None if rating.is_some_and(|sheet| sheet.is_nsfw()) => ContentRating::Nsfw,
         None => ContentRating::Sfw,
     };
-    age_gate::admit(tier, may_have_nsfw)?;
+    let tier = age_gate::lowered(&context, tier)?;
+    if context.lowered.is_noted() {
+        notes.warnings.push(format!("content_rating: {}", age_gate::NOTICE));
+    }
     if let Some(setting) = &setting {
         setting.admit(tier, may_have_nsfw)?;
     }
@@ -72,6 +77,7 @@ async fn answer(
     let chosen = choose(app, name.filter(|_| setting.is_none())).await?;
     options.sampling = body.sampling(chosen.says.over(options.sampling));
     options.max_tokens = body.max_tokens(chosen.says.max_tokens);
+    let is_held = settle_tools(&mut options, setting.is_some(), chosen.provider == "local")?;
     let shown = name.map_or_else(|| chosen.model.clone(), str::to_string);
     let cancel = CancellationToken::new();
     let ends_it = cancel.clone().drop_guard();
@@ -91,6 +97,7 @@ async fn answer(
     request.stop = options.stop;
     request.max_tokens = max_tokens;
     request.json_schema = options.json_schema;
+    request.tools = options.tools.filter(|_| !is_held).map(|offer| offer.for_elsewhere());
     request.user = requester.user.to_string();
     request.cancel = cancel;
     let mut streams = Vec::with_capacity(options.choices);
@@ -101,8 +108,34 @@ async fn answer(
     }
     let warnings = notes.warnings();
     let engine = setting.is_none().then(|| chosen.engine_name().to_string());
-    let reply = Reply::new(shown, engine, tier, options.include_usage, streams, ends_it);
+    let shape = Shape { form, is_held, include_usage: options.include_usage };
+    let reply = Reply::new(shown, engine, tier, shape, streams, ends_it);
     if options.stream { Ok(with_header(reply.streamed(), &warnings)) } else { reply.whole(warnings).await }
+}
+
+/// Lets tools be called by who answers: a server elsewhere is told of them, a model of this machine is held to words or a
+/// call by a grammar. Answers whether it is held.
+fn settle_tools(options: &mut ChatOptions, by_character: bool, is_local: bool) -> Result<bool, OpenAiError> {
+    let has_calls = options.messages.iter().any(|it| it.tool_call_id.is_some() || !it.tool_calls.is_empty());
+    if by_character && (options.tools.is_some() || has_calls) {
+        return Err(OpenAiError::param("tools", "a character calls none; name a model"));
+    }
+    if !is_local {
+        return Ok(false);
+    }
+    if has_calls {
+        options.messages = in_words(std::mem::take(&mut options.messages));
+    }
+    let Some(offer) = &options.tools else { return Ok(false) };
+    options.json_schema = Some(offer.schema()?);
+    // Not every template takes a second message of instructions.
+    match options.messages.first_mut().filter(|first| first.role == Role::System) {
+        Some(first) => {
+            first.content = [offer.instructions(), std::mem::take(&mut first.content)].join("\n");
+        }
+        None => options.messages.insert(0, ChatMessage::new(Role::System, offer.instructions())),
+    }
+    Ok(true)
 }
 
 /// The character and what belongs to it, as far as the caller may know them.

@@ -1,5 +1,6 @@
 //! A reply in this dialect: whole, or as a stream of chunks that ends with `[DONE]`.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::pin::Pin;
 
@@ -14,10 +15,31 @@ use tokio_util::sync::DropGuard;
 use uuid::Uuid;
 
 use super::error::OpenAiError;
+use super::tool_calls::said_or_called;
 use crate::request_body::warn;
 
 /// So much of what came before is looked at with each new piece, in bytes.
 const WINDOW_BYTES: usize = 300;
+
+/// How an answer is shaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Messages, of `chat/completions`.
+    Chat,
+    /// Texts, of `completions`.
+    Text,
+}
+
+/// What is known of an answer before it is made.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// How it is shaped.
+    pub form: Form,
+    /// Whether a grammar holds the replies to words or calls, so that each is told when it is whole.
+    pub is_held: bool,
+    /// Whether a stream ends with what it took.
+    pub include_usage: bool,
+}
 
 /// Replies to one request as they are made, one or several beside each other. Dropping them ends the work: no one else
 /// would ever see it.
@@ -30,6 +52,7 @@ pub(super) struct Reply {
 
 /// What all parts of an answer say.
 struct Frame {
+    form: Form,
     id: Uuid,
     model: String,
     /// Whose replies are the model's; `None` where a character is the model, whichever engine speaks for it.
@@ -44,6 +67,9 @@ struct Choice {
     stream: ChatStream,
     text: String,
     stage: Stage,
+    is_held: bool,
+    /// What is told next.
+    after: VecDeque<Piece>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,6 +83,8 @@ enum Stage {
 enum Piece {
     Opened,
     Text(String),
+    /// Tools that are called.
+    Called(Vec<Document>),
     Refused,
     Finished(ChatOutcome),
     Failed(OpenAiError),
@@ -69,14 +97,23 @@ impl Reply {
         model: String,
         engine: Option<String>,
         tier: ContentRating,
-        include_usage: bool,
+        shape: Shape,
         streams: Vec<ChatStream>,
         ends_it: DropGuard,
     ) -> Reply {
-        let choice =
-            |(index, stream)| Choice { index, tier, stream, text: String::new(), stage: Stage::Opening };
+        let Shape { form, is_held, include_usage } = shape;
+        let choice = |(index, stream)| Choice {
+            index,
+            tier,
+            stream,
+            text: String::new(),
+            stage: Stage::Opening,
+            is_held,
+            after: VecDeque::new(),
+        };
+        let created = chrono::Utc::now().timestamp();
         Reply {
-            frame: Frame { id: Uuid::new_v4(), model, engine, created: chrono::Utc::now().timestamp() },
+            frame: Frame { form, id: Uuid::new_v4(), model, engine, created },
             include_usage,
             choices: streams.into_iter().enumerate().map(choice).collect(),
             ends_it,
@@ -85,7 +122,9 @@ impl Reply {
 
     /// Answers when all is said, with warnings beside it.
     pub async fn whole(mut self, warnings: Vec<String>) -> Result<Response, OpenAiError> {
-        let all = futures_util::future::join_all(self.choices.into_iter().map(Choice::whole)).await;
+        let form = self.frame.form;
+        let all = self.choices.into_iter().map(|choice| choice.whole(form));
+        let all = futures_util::future::join_all(all).await;
         let (mut choices, mut total, mut seed) = (Vec::new(), Usage::default(), None);
         for said in all {
             let (choice, outcome) = said?;
@@ -94,7 +133,7 @@ impl Reply {
             add(&mut total, &outcome);
             seed = seed.or(Some(outcome.seed));
         }
-        let mut body = self.frame.around("chat.completion", choices);
+        let mut body = self.frame.around(false, choices);
         body["usage"] = usage(&total);
         body["seed"] = json!(seed);
         warn(&mut body, warnings);
@@ -136,9 +175,14 @@ impl Frame {
         }
     }
 
-    fn around(&self, object: &str, choices: Vec<Document>) -> Document {
+    fn around(&self, is_chunk: bool, choices: Vec<Document>) -> Document {
+        let (prefix, object) = match (self.form, is_chunk) {
+            (Form::Chat, false) => ("chatcmpl", "chat.completion"),
+            (Form::Chat, true) => ("chatcmpl", "chat.completion.chunk"),
+            (Form::Text, _) => ("cmpl", "text_completion"),
+        };
         json!({
-            "id": format!("chatcmpl-{}", self.id.simple()), "object": object, "created": self.created,
+            "id": format!("{prefix}-{}", self.id.simple()), "object": object, "created": self.created,
             "model": self.model, "choices": choices,
         })
     }
@@ -147,6 +191,9 @@ impl Frame {
 impl Choice {
     /// The next piece of text, checked together with the end of what came before it.
     async fn piece(&mut self) -> Option<Piece> {
+        if let Some(piece) = self.after.pop_front() {
+            return Some(piece);
+        }
         match self.stage {
             Stage::Opening => {
                 self.stage = Stage::Speaking;
@@ -155,30 +202,59 @@ impl Choice {
             Stage::Speaking => {}
             Stage::Ended => return None,
         }
-        let event = self.stream.next().await;
-        if let Some(ChatEvent::Delta(delta)) = event {
-            self.text.push_str(&delta);
-            let from = self.text.len().saturating_sub(delta.len() + WINDOW_BYTES);
-            let text = &self.text[self.text.floor_char_boundary(from)..];
-            if content_rules::check(self.tier, "the reply", text).is_ok() {
+        loop {
+            let event = self.stream.next().await;
+            if let Some(ChatEvent::Delta(delta)) = event {
+                self.text.push_str(&delta);
+                let from = self.text.len().saturating_sub(delta.len() + WINDOW_BYTES);
+                if !self.may_say(&self.text[self.text.floor_char_boundary(from)..]) {
+                    self.stage = Stage::Ended;
+                    return Some(Piece::Refused);
+                }
+                if self.is_held {
+                    continue;
+                }
                 return Some(Piece::Text(delta));
             }
             self.stage = Stage::Ended;
-            return Some(Piece::Refused);
+            return Some(match event {
+                Some(ChatEvent::Finished(outcome)) => self.finished(outcome),
+                Some(ChatEvent::Failed(error)) => Piece::Failed(error.into()),
+                _ => Piece::Failed(LanguageError::Closed.into()),
+            });
         }
-        self.stage = Stage::Ended;
-        Some(match event {
-            Some(ChatEvent::Finished(outcome)) => Piece::Finished(outcome),
-            Some(ChatEvent::Failed(error)) => Piece::Failed(error.into()),
-            _ => Piece::Failed(LanguageError::Closed.into()),
-        })
+    }
+
+    fn may_say(&self, text: &str) -> bool {
+        content_rules::check(self.tier.of_own_words(), "the reply", text).is_ok()
+    }
+
+    /// The next piece of a reply that is whole: of one that was held its words or its call, then the call, then the end.
+    fn finished(&mut self, mut outcome: ChatOutcome) -> Piece {
+        if self.is_held {
+            let (words, calls) = said_or_called(&self.text);
+            self.text = words.unwrap_or_default();
+            outcome.tool_calls = calls;
+            if !self.text.is_empty() {
+                self.after.push_back(Piece::Text(self.text.clone()));
+            }
+        }
+        if !outcome.tool_calls.is_empty() {
+            if !self.may_say(&json!(outcome.tool_calls).to_string()) {
+                self.after.clear();
+                return Piece::Refused;
+            }
+            self.after.push_back(Piece::Called(outcome.tool_calls.clone()));
+        }
+        self.after.push_back(Piece::Finished(outcome));
+        self.after.pop_front().unwrap_or(Piece::Refused)
     }
 
     /// The reply as a member of `choices`.
-    async fn whole(mut self) -> Result<(Document, ChatOutcome), OpenAiError> {
+    async fn whole(mut self, form: Form) -> Result<(Document, ChatOutcome), OpenAiError> {
         while let Some(piece) = self.piece().await {
             match piece {
-                Piece::Opened | Piece::Text(_) => {}
+                Piece::Opened | Piece::Text(_) | Piece::Called(_) => {}
                 // What was refused is not sent, not even in part.
                 Piece::Refused => {
                     let reason = "the reply broke the content rules and was stopped";
@@ -186,11 +262,23 @@ impl Choice {
                 }
                 Piece::Failed(error) => return Err(error),
                 Piece::Finished(outcome) => {
-                    let choice = json!({
-                        "index": self.index,
-                        "message": {"role": "assistant", "content": self.text, "refusal": null},
-                        "logprobs": null, "finish_reason": reason(&outcome),
+                    let mut choice = json!({
+                        "index": self.index, "logprobs": null, "finish_reason": reason(&outcome),
                     });
+                    match form {
+                        Form::Text => choice["text"] = json!(self.text),
+                        Form::Chat => {
+                            let mut message =
+                                json!({"role": "assistant", "content": self.text, "refusal": null});
+                            if !outcome.tool_calls.is_empty() {
+                                message["tool_calls"] = json!(outcome.tool_calls);
+                                if self.text.is_empty() {
+                                    message["content"] = Document::Null;
+                                }
+                            }
+                            choice["message"] = message;
+                        }
+                    }
                     return Ok((choice, outcome));
                 }
             }
@@ -223,7 +311,7 @@ impl ChunkWriter {
             }
             self.pieces = None;
             if let Some(total) = &self.usage {
-                let mut last = self.frame.around("chat.completion.chunk", Vec::new());
+                let mut last = self.frame.around(true, Vec::new());
                 last["usage"] = usage(total);
                 return Some(last.to_string());
             }
@@ -235,6 +323,13 @@ impl ChunkWriter {
         let (delta, reason) = match piece {
             Piece::Opened => (json!({"role": "assistant", "content": ""}), None),
             Piece::Text(text) => (json!({"content": text}), None),
+            Piece::Called(calls) => {
+                let calls = calls.into_iter().enumerate().map(|(index, mut call)| {
+                    call["index"] = json!(index);
+                    call
+                });
+                (json!({"tool_calls": calls.collect::<Vec<_>>()}), None)
+            }
             Piece::Refused => (json!({}), Some("content_filter")),
             Piece::Finished(outcome) => {
                 self.frame.note(&outcome);
@@ -248,8 +343,12 @@ impl ChunkWriter {
                 return error.body().to_string();
             }
         };
-        let choice = json!({"index": index, "delta": delta, "logprobs": null, "finish_reason": reason});
-        let mut chunk = self.frame.around("chat.completion.chunk", vec![choice]);
+        let mut choice = json!({"index": index, "logprobs": null, "finish_reason": reason});
+        match self.frame.form {
+            Form::Chat => choice["delta"] = delta,
+            Form::Text => choice["text"] = json!(delta["content"].as_str().unwrap_or_default()),
+        }
+        let mut chunk = self.frame.around(true, vec![choice]);
         if self.usage.is_some() {
             chunk["usage"] = Document::Null;
         }
@@ -259,6 +358,7 @@ impl ChunkWriter {
 
 fn reason(outcome: &ChatOutcome) -> &'static str {
     match outcome.finish_reason {
+        _ if !outcome.tool_calls.is_empty() => "tool_calls",
         FinishReason::Length => "length",
         FinishReason::Stop | FinishReason::Cancelled => "stop",
     }
@@ -299,6 +399,7 @@ mod tests {
                 tokens_per_second: 1.0,
                 seed: 5,
                 engine: "x".into(),
+                tool_calls: Vec::new(),
             };
             sender.send(ChatEvent::Finished(outcome)).expect("a listener");
             stream
@@ -309,7 +410,7 @@ mod tests {
             "m".into(),
             Some("x".into()),
             ContentRating::Sfw,
-            include_usage,
+            Shape { form: Form::Chat, is_held: false, include_usage },
             streams,
             cancel.clone().drop_guard(),
         );

@@ -8,6 +8,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::error::OpenAiError;
+use super::tool_calls::Offer;
 use crate::request_body::{Notes, typed};
 
 /// Messages of one request.
@@ -49,6 +50,7 @@ pub(super) struct Body {
     pub frequency_penalty: Option<f32>,
     pub response_format: Option<Json>,
     pub tools: Option<Vec<Json>>,
+    pub tool_choice: Option<Json>,
     pub logprobs: Option<bool>,
     pub logit_bias: Option<serde_json::Map<String, Json>>,
     // Ours.
@@ -65,6 +67,19 @@ pub(super) struct Message {
     pub role: String,
     #[serde(default)]
     pub content: Json,
+    /// Tools that the model called in it.
+    #[serde(default)]
+    pub tool_calls: Option<Vec<Json>>,
+    /// The call whose result it is.
+    #[serde(default)]
+    pub tool_call_id: Option<String>,
+}
+
+impl Message {
+    /// A message of words.
+    pub fn new(role: &str, content: Json) -> Message {
+        Message { role: role.into(), content, tool_calls: None, tool_call_id: None }
+    }
 }
 
 /// How a stream ends.
@@ -82,6 +97,7 @@ pub(super) struct ChatOptions {
     pub stop: Vec<String>,
     pub max_tokens: usize,
     pub json_schema: Option<Json>,
+    pub tools: Option<Offer>,
     pub seed: Option<u64>,
     pub stream: bool,
     pub include_usage: bool,
@@ -107,8 +123,10 @@ impl Body {
         if choices == 0 || choices > CHOICES_MAX {
             return Err(OpenAiError::param("n", format!("{choices} is not within 1 to {CHOICES_MAX}")));
         }
-        if self.tools.as_ref().is_some_and(|tools| !tools.is_empty()) {
-            return Err(OpenAiError::param("tools", "tools are not called here"));
+        let tools = Offer::read(self.tools.as_deref(), self.tool_choice.as_ref())?;
+        let json_schema = self.schema()?;
+        if tools.is_some() && json_schema.is_some() {
+            return Err(OpenAiError::param("response_format", "together with tools only text is given"));
         }
         if self.logit_bias.as_ref().is_some_and(|bias| !bias.is_empty()) {
             return Err(OpenAiError::param("logit_bias", "tokens are not weighed one by one"));
@@ -129,7 +147,8 @@ impl Body {
             sampling: self.sampling(Sampling::default()),
             stop: self.stops()?,
             max_tokens: self.max_tokens(None),
-            json_schema: self.schema()?,
+            json_schema,
+            tools,
             seed: self.seed,
             stream: self.stream == Some(true),
             include_usage: self.stream_options.unwrap_or_default().include_usage,
@@ -174,16 +193,33 @@ impl Body {
                 "system" | "developer" => Role::System,
                 "user" => Role::User,
                 "assistant" => Role::Assistant,
+                "tool" if message.tool_call_id.is_some() => Role::User,
+                "tool" => return Err(OpenAiError::param(&place("tool_call_id"), "missing")),
                 other => {
-                    let message = is_none_of(other, &["system", "developer", "user", "assistant"]);
+                    let message = is_none_of(other, &["system", "developer", "user", "assistant", "tool"]);
                     return Err(OpenAiError::param(&place("role"), message));
                 }
             };
-            if message.content.is_null() {
+            let tool_calls = message.tool_calls.clone().unwrap_or_default();
+            if message.content.is_null() && tool_calls.is_empty() {
                 return Err(OpenAiError::param(&place("content"), "missing"));
             }
-            let (text, images) =
-                parts_of(&message.content).map_err(|error| OpenAiError::param(&place("content"), error))?;
+            let (text, images) = if message.content.is_null() {
+                (String::new(), Vec::new())
+            } else {
+                parts_of(&message.content).map_err(|error| OpenAiError::param(&place("content"), error))?
+            };
+            for call in &tool_calls {
+                let function = &call["function"];
+                if !call["id"].is_string()
+                    || !function["name"].is_string()
+                    || !function["arguments"].is_string()
+                {
+                    let reason = "each has id, function.name and function.arguments, which are texts";
+                    return Err(OpenAiError::param(&place("tool_calls"), reason));
+                }
+                bytes += call.to_string().len();
+            }
             bytes += text.len();
             pictures += images.len();
             if pictures > PICTURES_MAX {
@@ -194,7 +230,8 @@ impl Body {
                 let message = format!("more than {TEXT_BYTES_MAX} bytes");
                 return Err(OpenAiError::new(413, "context_length_exceeded", message));
             }
-            said.push(ChatMessage { images, ..ChatMessage::new(role, text) });
+            let tool_call_id = message.tool_call_id.clone().filter(|_| message.role == "tool");
+            said.push(ChatMessage { images, tool_calls, tool_call_id, ..ChatMessage::new(role, text) });
         }
         Ok(said)
     }
@@ -244,7 +281,11 @@ impl ChatOptions {
     /// Refuses what may not be said at a rating.
     pub fn check(&self, tier: ContentRating) -> Result<(), OpenAiError> {
         for (index, message) in self.messages.iter().enumerate() {
-            check_long(tier, &format!("message {}", index + 1), &message.content)?;
+            let what = format!("message {}", index + 1);
+            check_long(tier, &what, &message.content)?;
+            if !message.tool_calls.is_empty() {
+                check_long(tier, &what, &Json::from(message.tool_calls.clone()).to_string())?;
+            }
         }
         Ok(())
     }

@@ -5,12 +5,15 @@ mod chat_completions;
 mod chat_engine;
 mod chat_reply;
 mod chat_request;
+mod completions;
+mod embeddings;
 mod error;
 mod image_edits;
 mod image_job;
 mod image_request;
 mod images;
 mod models;
+mod tool_calls;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -26,6 +29,8 @@ pub fn routes() -> Router<App> {
         .route("/models", get(models::list))
         .route("/models/{*id}", get(models::read))
         .route("/chat/completions", post(chat_completions::create))
+        .route("/completions", post(completions::create))
+        .route("/embeddings", post(embeddings::create))
         .route("/images/generations", post(images::create))
         .route("/images/edits", edits)
         .method_not_allowed_fallback(async || {

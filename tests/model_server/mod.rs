@@ -21,7 +21,9 @@ pub struct ModelServer {
 #[derive(Default)]
 struct State {
     prompts: Vec<Json>,
+    requests: Vec<Json>,
     says: Option<String>,
+    calls: Option<(String, String)>,
     is_ill: bool,
 }
 
@@ -54,6 +56,16 @@ impl ModelServer {
     /// What it says from now on.
     pub fn say(&self, text: &str) {
         self.state.lock().expect("no panic").says = Some(text.into());
+    }
+
+    /// Which tool it calls next, once.
+    pub fn call(&self, name: &str, arguments: &str) {
+        self.state.lock().expect("no panic").calls = Some((name.into(), arguments.into()));
+    }
+
+    /// The last request as it came.
+    pub fn last_request(&self) -> Json {
+        self.state.lock().expect("no panic").requests.last().cloned().expect("a request")
     }
 
     /// Whether it says from now on that it is not well.
@@ -97,13 +109,28 @@ fn answer(stream: TcpStream, state: &Mutex<State>, pause: Duration, words: usize
     let request: Json = serde_json::from_slice(&body).ok()?;
     let content = &request["messages"].as_array()?.last()?["content"];
     let heard = content.as_str().or(content[0]["text"].as_str())?.to_string();
-    let says = {
+    let (says, calls) = {
         let mut state = state.lock().expect("no panic");
         state.prompts.push(request["messages"].clone());
-        state.says.clone()
+        state.requests.push(request.clone());
+        (state.says.clone(), state.calls.take())
     };
     let mut out = stream;
     out.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").ok()?;
+    if let Some((name, arguments)) = calls {
+        // In pieces, as servers send it.
+        let (begin, rest) = arguments.split_at(arguments.len() / 2);
+        for call in [
+            json!({"index": 0, "id": "call_1", "type": "function", "function": {"name": name, "arguments": ""}}),
+            json!({"index": 0, "function": {"arguments": begin}}),
+            json!({"index": 0, "function": {"arguments": rest}}),
+        ] {
+            let chunk = json!({"choices": [{"delta": {"tool_calls": [call]}, "finish_reason": null}]});
+            out.write_all(format!("data: {chunk}\n\n").as_bytes()).ok()?;
+        }
+        let end = json!({"choices": [{"delta": {}, "finish_reason": "tool_calls"}]});
+        return out.write_all(format!("data: {end}\n\ndata: [DONE]\n\n").as_bytes()).ok();
+    }
     let mut send = |text: &str| {
         let chunk = json!({"choices": [{"delta": {"content": text}, "finish_reason": null}]});
         out.write_all(format!("data: {chunk}\n\n").as_bytes()).ok()?;

@@ -1,6 +1,7 @@
 //! How do servers elsewhere answer? Any that speak the OpenAI dialect, tried in order.
 
 mod admission;
+mod called_tools;
 mod circuit_breaker;
 mod event_stream;
 pub(crate) mod probe;
@@ -23,6 +24,7 @@ use crate::engine::{
 use crate::error::LanguageError;
 use crate::text_stream::TextStream;
 use admission::{Admission, Ticket};
+use called_tools::CalledTools;
 use event_stream::EventStream;
 use wire::ReplyChunk;
 
@@ -178,6 +180,7 @@ impl ChatEngine for RemoteEngine {
             text,
             shown: false,
             usage: Usage::default(),
+            calls: CalledTools::default(),
             first: None,
             last: None,
             ticket,
@@ -208,6 +211,8 @@ struct Reply {
     /// Once text has been shown, starting again would repeat it.
     shown: bool,
     usage: Usage,
+    /// Tools that are called.
+    calls: CalledTools,
     first: Option<Instant>,
     last: Option<Instant>,
     /// Kept until the reply has ended.
@@ -239,6 +244,7 @@ impl Reply {
                     let _ = events.send(ChatEvent::Delta(rest));
                 }
                 ChatEvent::Finished(ChatOutcome {
+                    tool_calls: std::mem::take(&mut self.calls).finish(),
                     finish_reason,
                     usage: self.usage,
                     tokens_per_second: self.speed(),
@@ -343,6 +349,10 @@ impl Reply {
     fn take(&mut self, chunk: ReplyChunk, events: &Events) {
         if let Some(usage) = chunk.usage {
             self.usage = usage;
+        }
+        if !chunk.tool_calls.is_empty() {
+            self.shown = true;
+            self.calls.add(chunk.tool_calls);
         }
         if chunk.text.is_empty() {
             return;

@@ -12,16 +12,13 @@ pub(super) struct ReplyChunk {
     pub(super) text: String,
     pub(super) finish_reason: Option<FinishReason>,
     pub(super) usage: Option<Usage>,
+    pub(super) tool_calls: Vec<CallPiece>,
 }
 
 /// The body of `POST /chat/completions`. What is as by default stays out, since strict servers refuse fields that they
 /// do not know.
 pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Value {
-    let messages: Vec<Value> = request
-        .messages
-        .iter()
-        .map(|message| json!({"role": message.role.as_str(), "content": content(message)}))
-        .collect();
+    let messages: Vec<Value> = request.messages.iter().map(message_body).collect();
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_string(), value);
     set("model", json!(model));
@@ -50,11 +47,29 @@ pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Val
     if !request.stop.is_empty() {
         set("stop", json!(request.stop));
     }
+    if let Some(tools) = &request.tools {
+        set("tools", json!(tools.list));
+        if let Some(choice) = &tools.choice {
+            set("tool_choice", choice.clone());
+        }
+    }
     if let Some(schema) = &request.json_schema {
         let format = json!({"name": "reply", "strict": true, "schema": schema});
         set("response_format", json!({"type": "json_schema", "json_schema": format}));
     }
     Value::Object(body)
+}
+
+/// One message; what a tool said names the call that it answers.
+fn message_body(message: &ChatMessage) -> Value {
+    if let Some(call) = &message.tool_call_id {
+        return json!({"role": "tool", "tool_call_id": call, "content": message.content});
+    }
+    let mut body = json!({"role": message.role.as_str(), "content": content(message)});
+    if !message.tool_calls.is_empty() {
+        body["tool_calls"] = json!(message.tool_calls);
+    }
+    body
 }
 
 /// Plain text, or a list of parts when there are pictures.
@@ -90,6 +105,24 @@ struct WireChoice {
 #[derive(Deserialize, Default)]
 struct WireDelta {
     content: Option<String>,
+    tool_calls: Option<Vec<CallPiece>>,
+}
+
+/// A piece of a tool's call: its name comes once, its arguments in pieces.
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub(super) struct CallPiece {
+    pub(super) index: usize,
+    pub(super) id: Option<String>,
+    pub(super) function: CalledFunction,
+}
+
+/// What is called.
+#[derive(Debug, Default, Deserialize, PartialEq)]
+#[serde(default)]
+pub(super) struct CalledFunction {
+    pub(super) name: Option<String>,
+    pub(super) arguments: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -129,7 +162,8 @@ pub(super) fn parse_chunk(data: &str) -> Result<ReplyChunk, String> {
         "length" => FinishReason::Length,
         _ => FinishReason::Stop,
     });
-    Ok(ReplyChunk { text: choice.delta.content.unwrap_or_default(), finish_reason, usage })
+    let tool_calls = choice.delta.tool_calls.unwrap_or_default();
+    Ok(ReplyChunk { text: choice.delta.content.unwrap_or_default(), finish_reason, usage, tool_calls })
 }
 
 #[cfg(test)]

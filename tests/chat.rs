@@ -290,8 +290,9 @@ fn without_a_model_the_answer_says_what_to_do() {
     assert_eq!((status, &answer["code"]), (503, &json!("NO_CHAT_MODEL")), "{answer}");
     assert!(answer["error"].as_str().is_some_and(|error| error.contains("models") && error.contains("GGUF")));
     assert!(messages_of(&server, &token, &chat).is_empty(), "what cannot be answered is not stored");
-    let body = json!({"conversation_id": chat, "message": "x", "model_provider": "nobody"});
-    assert_eq!(invoke(&server, &token, "playground-chat", body).1["code"], "MODEL_NOT_FOUND");
+    // An unknown model is stood in for by the default, if there is one.
+    let body = json!({"conversation_id": chat, "message": "x", "model_provider": "unknown"});
+    assert_eq!(invoke(&server, &token, "playground-chat", body).1["code"], "NO_CHAT_MODEL");
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn the_official_clients_work_unmodified() {
     run(&server, ".venv/bin/python", "storage.py");
     run(&server, "node", "pictures.mjs");
     run(&server, "node", "realtime.mjs");
+    run(&server, "node", "shapes.mjs");
     run(&server, ".venv/bin/python", "realtime_v1.py");
     run(&server, "node", "replay.mjs");
     assert_eq!(server.check()["faults"], 0);

@@ -214,3 +214,77 @@ fn the_examples_run() {
     );
     assert_ne!(newcomer.picture("rain.png"), newcomer.picture("cat.png"));
 }
+
+/// The examples of a page in a language.
+fn examples_of(page: &Path, language: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(page).expect("a page");
+    let fence = format!("\n```{language}\n");
+    let blocks = text.split(fence.as_str()).skip(1);
+    blocks.map(|rest| rest.split("\n```").next().unwrap_or_default().to_string()).collect()
+}
+
+/// What the programs in JavaScript on those pages have at hand: a client that is signed in, and a job.
+const BEFORE: &str = "
+import { createClient } from '@supabase/supabase-js'
+const supabase = createClient(process.env.PLAYHOUSE_URL, process.env.PLAYHOUSE_ANON_KEY)
+const { data: { user } } = await supabase.auth.signInWithPassword({ email: 'me@example.com', password: 'correct horse' })
+const { data: queued } = await supabase.functions.invoke('queue-job', { body: { job_type: 'image_fast', prompt: 'a cat' } })
+const [id, show, draw] = [queued.jobId, () => {}, () => {}]
+";
+const AFTER: &str = "
+await new Promise((done) => setTimeout(done, 300))
+console.log('the end of', id)
+process.exit(0)
+";
+
+/// Each example of `docs/api`, as it stands there.
+#[test]
+fn the_examples_of_the_api_pages_run() {
+    let [account, ..] = blocks();
+    let newcomer = Newcomer::start();
+    examples(&newcomer);
+    let modules = root().join("tests/clients/node_modules");
+    std::os::unix::fs::symlink(modules, newcomer.here().join("node_modules")).expect("a link");
+    newcomer.bash(&account);
+    let (_, token) = newcomer.server.sign_up("python@example.com");
+    let mut pages: Vec<PathBuf> = std::fs::read_dir(root().join("docs/api"))
+        .expect("pages")
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "md"))
+        .collect();
+    pages.sort();
+    assert!(pages.len() >= 6, "{pages:?}");
+    let mut run = 0;
+    for page in &pages {
+        let shell = examples_of(page, "bash");
+        let script: String = shell.iter().map(|block| format!("{block}\necho '== end'\n")).collect();
+        let output = newcomer.bash(&format!("{account}{script}"));
+        for (block, said) in shell.iter().zip(output.split("== end")) {
+            let said = last_line(said);
+            assert!(!said.is_empty() && said != "null", "{}: {block}: {output}", page.display());
+        }
+        for block in examples_of(page, "js") {
+            let program = newcomer.here().join("example.mjs");
+            std::fs::write(&program, format!("{BEFORE}{block}{AFTER}")).expect("a file");
+            let output = newcomer.run(Path::new("node"), &[program.to_str().expect("a path")]);
+            assert!(last_line(&output).starts_with("the end of "), "{block}: {output}");
+            assert!(!output.to_lowercase().contains("error"), "{block}: {output}");
+            run += 1;
+        }
+        for block in examples_of(page, "python") {
+            let program = newcomer.here().join("example.py");
+            let url = &newcomer.server.url;
+            let before = format!(
+                "import openai\nclient = openai.OpenAI(base_url=\"{url}/v1\", api_key=\"{token}\")\n"
+            );
+            std::fs::write(&program, format!("{before}{block}\n")).expect("a file");
+            let python = root().join("tests/clients/.venv/bin/python");
+            let output = newcomer.run(&python, &[program.to_str().expect("a path")]);
+            assert!(!last_line(&output).is_empty(), "{block}: {output}");
+            run += 1;
+        }
+        run += shell.len();
+    }
+    assert!(run >= 15, "{run} examples");
+}

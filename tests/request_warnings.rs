@@ -402,9 +402,9 @@ fn refusals_of_functions_name_the_field_and_what_is_accepted() {
         (
             &token,
             "playground-chat",
-            json!({"conversation_id": chat[0]["id"], "message": "hello", "model_variant": "oil"}),
+            json!({"conversation_id": chat[0]["id"], "message": "hello", "content_tier": "oil"}),
             400,
-            json!({"field": "model_variant"}),
+            json!({"field": "content_tier"}),
         ),
         (
             &token,

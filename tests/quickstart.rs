@@ -226,7 +226,9 @@ fn examples_of(page: &Path, language: &str) -> Vec<String> {
 /// What the programs in JavaScript on those pages have at hand: a client that is signed in, and a job.
 const BEFORE: &str = "
 import { createClient } from '@supabase/supabase-js'
-const supabase = createClient(process.env.PLAYHOUSE_URL, process.env.PLAYHOUSE_ANON_KEY)
+import WebSocket from 'ws'
+const realtime = { transport: WebSocket }
+const supabase = createClient(process.env.PLAYHOUSE_URL, process.env.PLAYHOUSE_ANON_KEY, { realtime })
 const { data: { user } } = await supabase.auth.signInWithPassword({ email: 'me@example.com', password: 'correct horse' })
 const { data: queued } = await supabase.functions.invoke('queue-job', { body: { job_type: 'image_fast', prompt: 'a cat' } })
 const [id, show, draw] = [queued.jobId, () => {}, () => {}]

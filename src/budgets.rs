@@ -29,6 +29,8 @@ const LARGE_PATIENCE: Duration = Duration::from_secs(60);
 /// unpacking may take many times their size.
 const FILES_MAX: usize = 8;
 const READING_MAX: usize = 2;
+/// Accounts whose data goes out whole at one time; each keeps a thread for as long as its client takes.
+const EXPORTS_MAX: usize = 4;
 /// Pictures made smaller at one time: each may take hundreds of MiB.
 const RENDERS_MAX: usize = 2;
 /// Uploads to storage at one time.
@@ -55,6 +57,8 @@ pub struct Budgets {
     pub files: Arc<Shares>,
     /// Places for files that functions read and write.
     pub reading: Arc<Shares>,
+    /// Places for accounts whose data goes out whole.
+    pub exports: Arc<Shares>,
     /// Places for uploads to storage.
     pub uploads: Arc<Shares>,
     /// Places for pictures that are made smaller.
@@ -85,6 +89,7 @@ impl Budgets {
             parsed: Shares::new(PARSED_BYTES_MAX.max(config.body_bytes_max)),
             files: Shares::new(FILES_MAX),
             reading: Shares::new(READING_MAX),
+            exports: Shares::new(EXPORTS_MAX),
             uploads: Shares::new(UPLOADS_MAX),
             renders: Shares::new(RENDERS_MAX),
             passwords: Shares::new(PASSWORDS_MAX),

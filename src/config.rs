@@ -97,6 +97,8 @@ pub struct Config {
     pub audit_days: u64,
     /// Bytes that the audit trail may take, its indexes included; 0 for any number.
     pub audit_bytes: u64,
+    /// Days for which what was deleted from the library can be put back; 0 for none.
+    pub library_bin_days: u32,
     /// Where models lie, for pictures and for words; `models` in the data folder when empty.
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
@@ -223,6 +225,7 @@ impl Default for Config {
             disk_reserve_bytes: None,
             audit_days: 90,
             audit_bytes: 256 << 20,
+            library_bin_days: 30,
             models_dir: PathBuf::new(),
             image_model: None,
             image_device: "auto".into(),

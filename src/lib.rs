@@ -35,6 +35,7 @@ mod request_line;
 mod routes;
 pub mod scheduled_backups;
 pub mod sdapi;
+mod sign_up;
 mod start_log;
 pub mod storage;
 mod studio;
@@ -58,6 +59,7 @@ use actors::job_scheduler::{RecoverJobs, run_recovery_loop};
 use actors::language::{Engines, watch_workers};
 use actors::render::{Render, RenderOptions};
 use actors::telemetry::prune_audit::{Retention, run_prune_loop};
+use actors::user::library_bin::{ITEMS_MAX, SweepBin};
 use actors::{Actors, Mailbox};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
@@ -149,10 +151,12 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone()));
     let expiry = tokio::spawn(run_expiry_loop(actors.clone()));
+    let emptying = tokio::spawn(run_bin_loop(actors.clone()));
     let limit = |number: u64| (number > 0).then_some(number);
     let retention = Retention { days: limit(config.audit_days), bytes: limit(config.audit_bytes) };
     let pruning = tokio::spawn(run_prune_loop(actors.clone(), retention));
-    let mut tasks = vec![sweeps, expiry, pruning, recovery, tokio::spawn(idle_memory::return_for_ever())];
+    let mut tasks =
+        vec![sweeps, expiry, emptying, pruning, recovery, tokio::spawn(idle_memory::return_for_ever())];
     tasks.push(tokio::spawn(installed.watch(actors.clone(), engines.clone())));
     tasks.push(tokio::spawn(ended_accounts::stop_replies(actors.clone(), chat.clone())));
     if config.worker_probe_s > 0 {
@@ -286,6 +290,20 @@ async fn run_expiry_loop(actors: Actors) {
             Ok(removed) if removed != 0 => tracing::info!(%removed, "removed expired workspace assets"),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "expired workspace assets could not be removed"),
+        }
+        tokio::time::sleep(EXPIRE_EVERY).await;
+    }
+}
+
+/// Takes out of the bins of all libraries what has been there for its time.
+async fn run_bin_loop(actors: Actors) {
+    loop {
+        match actors.ask(&models::Claims::service(), SweepBin).await {
+            // There may be more.
+            Ok(ITEMS_MAX) => continue,
+            Ok(0) => {}
+            Ok(removed) => tracing::info!(removed, "emptied what had been in the bin for its time"),
+            Err(error) => tracing::error!(%error, "the bin could not be emptied"),
         }
         tokio::time::sleep(EXPIRE_EVERY).await;
     }

@@ -11,6 +11,7 @@ use rust_embed::{EmbeddedFile, RustEmbed};
 use serde_json::{Value as Document, json};
 
 use crate::app::App;
+use crate::sign_up;
 
 /// What `npm run build` makes in `studio/`; committed, so that a build needs no Node.
 #[derive(RustEmbed)]
@@ -79,7 +80,7 @@ async fn asset(Path(name): Path<String>, headers: HeaderMap) -> Response {
 async fn configuration(State(app): State<App>) -> Response {
     let known: Document = json!({
         "anon_key": app.keys.anon_key(),
-        "sign_up": app.config.signup_enabled,
+        "sign_up": sign_up::is_open(&app),
         "password_chars_min": app.config.password_chars_min,
         "first_start": app.welcome.is_expected(),
         "credits": app.config.charges_credits(),

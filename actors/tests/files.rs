@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use actors::file::seed_buckets::SeedBuckets;
 use actors::file::{FileRefusal, NewObject, delete_object_rows, put_object_rows};
+use actors::user::create_account::CreateAccount;
+use actors::user::library_bin::{BinItems, RestoreItems, SweepBin};
 use actors::{Decision, Refusal};
 use models::{Claims, Value, schema};
 use store::blob::BlobHash;
@@ -127,4 +129,67 @@ fn writing_known_bytes_again_makes_them_young() {
     assert_eq!(store.sweep(Duration::from_secs(60), true).expect("a sweep"), [blob]);
     assert_eq!(store.blobs().write(b"one").expect("a blob"), blob);
     assert_eq!(store.sweep(Duration::from_secs(60), false).expect("a sweep"), []);
+}
+
+#[test]
+fn what_lay_in_the_bin_for_its_time_goes_with_its_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let store = open(folder.path());
+    let claims = Claims::service();
+    let account = CreateAccount {
+        user_id: USER,
+        email: Some("ada@example.com".into()),
+        phone: None,
+        password_hash: None,
+        user_metadata: serde_json::json!({}),
+        app_metadata: serde_json::json!({}),
+        email_confirmed: true,
+        phone_confirmed: false,
+        invited: false,
+    };
+    commit(&store, &claims, |transaction| account.decide(transaction)).expect("an account");
+    let blob = store.blobs().write(b"one").expect("a blob");
+    let library = schema().known("user_library");
+    let mut ids = Vec::new();
+    // Both rows are of the same file, as after keeping a picture twice.
+    for _ in 0..2 {
+        let mut row = library.default_row();
+        let path = format!("{USER}/a.png");
+        let values = [
+            ("user_id", Value::Uuid(USER)),
+            ("asset_type", Value::text("image")),
+            ("storage_path", Value::Text(path)),
+            ("file_size_bytes", Value::Int(3)),
+            ("mime_type", Value::text("image/png")),
+            ("original_prompt", Value::text("x")),
+            ("model_used", Value::text("x")),
+        ];
+        values.into_iter().for_each(|(column, value)| row[library.at(column)] = value);
+        ids.push(row[library.at("id")].as_uuid().expect("an id"));
+        let file = NewObject { bucket: "user-library".into(), ..picture(blob, "a.png") };
+        commit(&store, &claims, |transaction| {
+            put_object_rows(transaction, &Caller::new(&claims), file, true)?;
+            Ok(transaction.insert(&Caller::new(&claims), library, row)?)
+        })
+        .expect("a row of the library");
+    }
+    let files = || {
+        let table = schema().known("storage.objects");
+        let of_library = Value::text("user-library");
+        store.reads().referring(table, table.at("bucket_id"), &of_library).map_or(0, |rows| rows.len())
+    };
+    let bin = |id: Uuid, days: u32| {
+        let decision = BinItems { user_id: USER, ids: vec![id], days };
+        commit(&store, &claims, |transaction| decision.decide(transaction)).expect("it is deleted")
+    };
+    let sweep = || commit(&store, &claims, |transaction| SweepBin.decide(transaction)).expect("a sweep");
+    assert_eq!(bin(ids[0], 0), [ids[0]]);
+    assert_eq!((sweep(), files()), (1, 1), "the other row still shows the file");
+    assert_eq!(bin(ids[1], 1), [ids[1]]);
+    assert_eq!((sweep(), files()), (0, 1), "it can be put back for a day");
+    let restore = RestoreItems { user_id: USER, ids: ids.clone() };
+    let restored = commit(&store, &claims, |transaction| restore.decide(transaction)).expect("it comes back");
+    assert_eq!(restored, [ids[1]], "what has gone for good does not come back");
+    bin(ids[1], 0);
+    assert_eq!((sweep(), files()), (1, 0));
 }

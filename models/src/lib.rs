@@ -121,4 +121,6 @@ pub static TABLES: &[&Table] = &[
     &catalog::preset_ratings::PRESET_RATINGS,
     &telemetry::spending_limits::SPENDING_LIMITS,
     &character::character_likes::CHARACTER_LIKES,
+    &user::library_bin::LIBRARY_BIN,
+    &user::invitations::INVITATIONS,
 ];

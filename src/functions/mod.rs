@@ -1,5 +1,6 @@
 //! `/functions/v1/{name}`: a file is a function, this one says who may call it.
 
+mod accounts;
 mod actions;
 mod characters;
 mod chat;
@@ -70,6 +71,12 @@ macro_rules! function {
 }
 
 static FUNCTIONS: &[Function] = &[
+    function!("create-invitation", Admin, accounts::invitations::create),
+    function!("list-invitations", Admin, accounts::invitations::list),
+    function!("revoke-invitation", Admin, accounts::invitations::revoke),
+    function!("server-settings", Admin, accounts::server_settings::run),
+    function!("export-my-data", User, accounts::export_my_data::run),
+    function!("library-bin", User, accounts::library_bin::run),
     function!("claim-job", Signed, jobs::claim_job::run),
     function!("create-api-token", User, operators::api_tokens::create),
     function!("delete-character", User, characters::delete_in_use::character),

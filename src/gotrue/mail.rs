@@ -19,6 +19,7 @@ use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
 use crate::gotrue::signup::app_metadata;
+use crate::sign_up;
 
 type Answer = Result<Json<Document>, AuthError>;
 
@@ -158,7 +159,7 @@ pub(crate) async fn otp(
         let message = "Unsupported phone provider: there is no way to send messages to a number";
         return Err(AuthError::new(400, "phone_provider_disabled", message));
     }
-    let creates = body.flag_or("create_user", true)? && app.config.signup_enabled;
+    let creates = body.flag_or("create_user", true)? && sign_up::is_open(&app);
     let metadata = body.object("data")?.unwrap_or_default();
     let asked = Asked::read(app, &query, from, headers, &body, "magiclink")?;
     Asked { new: creates.then_some(metadata), ..asked }.answer_first()

@@ -5,6 +5,7 @@ use axum::extract::State;
 use serde_json::{Value as Document, json};
 
 use crate::app::App;
+use crate::sign_up;
 
 /// Ways of signing in that clients ask about, whether or not they are configured.
 const EXTERNAL: [&str; 8] =
@@ -23,7 +24,7 @@ pub(crate) async fn settings(State(app): State<App>) -> Json<Document> {
     }
     Json(json!({
         "external": external,
-        "disable_signup": !config.signup_enabled,
+        "disable_signup": !sign_up::is_open(&app),
         "mailer_autoconfirm": config.autoconfirm,
         "phone_autoconfirm": config.autoconfirm,
         "sms_provider": "",

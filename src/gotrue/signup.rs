@@ -2,6 +2,7 @@
 
 use actors::Refusal;
 use actors::user::create_account::CreateAccount;
+use actors::user::invitations::{self, CreateInvitedAccount};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -15,6 +16,7 @@ use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
 use crate::gotrue::password;
+use crate::sign_up::{self, SignUp};
 
 pub(crate) async fn signup(
     State(app): State<App>,
@@ -25,9 +27,22 @@ pub(crate) async fn signup(
 ) -> Result<Json<Document>, AuthError> {
     let (email, phone) = (body.email()?, body.phone()?);
     let given = body.text("password")?.unwrap_or_default().to_string();
-    let user_metadata = Document::Object(body.object("data")?.unwrap_or_default());
-    if !app.config.signup_enabled {
-        return Err(AuthError::new(422, "signup_disabled", "Signups not allowed for this instance"));
+    let mut user_metadata = Document::Object(body.object("data")?.unwrap_or_default());
+    let invitation = invitation(&mut user_metadata)?;
+    let (sign_up, _) = sign_up::current(app.services.actors.store(), app.config.signup_enabled)?;
+    let is_let_in = match sign_up {
+        SignUp::Open => true,
+        SignUp::Invitation => invitation.is_some(),
+        SignUp::Closed => false,
+    };
+    if !is_let_in {
+        let message = match sign_up {
+            SignUp::Invitation => {
+                "Signups not allowed for this instance without an invitation (data.invitation)"
+            }
+            _ => "Signups not allowed for this instance",
+        };
+        return Err(AuthError::new(422, "signup_disabled", message));
     }
     let anonymous = email.is_none() && phone.is_none();
     if anonymous && given.is_empty() && !app.config.anonymous_enabled {
@@ -65,10 +80,22 @@ pub(crate) async fn signup(
         user_metadata,
         email_confirmed: confirmed,
         phone_confirmed: confirmed,
-        invited: false,
+        invited: invitation.is_some(),
     };
-    let user = match app.services.actors.ask(&service(&headers, &app), decision).await {
-        Ok(user) => user,
+    let asks = service(&headers, &app);
+    let made = match invitation {
+        None => app.services.actors.ask(&asks, decision).await.map(Some),
+        Some(token) => {
+            let token_hash = invitations::hash(&token);
+            app.services.actors.ask(&asks, CreateInvitedAccount { token_hash, account: decision }).await
+        }
+    };
+    let user = match made {
+        Ok(Some(user)) => user,
+        Ok(None) => {
+            let message = "This invitation is used up, revoked or too old: ask for another one";
+            return Err(AuthError::new(403, "otp_expired", message));
+        }
         Err(Refusal::Store(StoreError::Duplicate { table, .. })) if table.ends_with("users") => {
             return taken(&app, email);
         }
@@ -86,6 +113,16 @@ pub(crate) async fn signup(
         outbox::keep(&app, &user, &link).await?;
     }
     Ok(Json(user_json(&app, &user)?))
+}
+
+/// Takes the token of an invitation out of what a new account says of itself.
+fn invitation(user_metadata: &mut Document) -> Result<Option<String>, AuthError> {
+    let given = user_metadata.as_object_mut().and_then(|members| members.remove("invitation"));
+    match given {
+        None | Some(Document::Null) => Ok(None),
+        Some(Document::String(token)) if !token.is_empty() => Ok(Some(token)),
+        Some(_) => Err(AuthError::invalid("data.invitation must be the text of an invitation's token")),
+    }
 }
 
 /// What operators know of a new account.

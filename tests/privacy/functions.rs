@@ -7,6 +7,20 @@ use crate::spy::{Question, Spy};
 
 /// Requests by function, each answered the same whether the thing is another's or does not exist.
 const ALIKE: &[(&str, &[&str])] = &[
+    ("create-invitation", &[r#"{"note": "x"}"#]),
+    ("list-invitations", &["{}"]),
+    ("revoke-invitation", &[r#"{"id": "<user>"}"#]),
+    ("server-settings", &["{}"]),
+    ("export-my-data", &["{}"]),
+    (
+        "library-bin",
+        &[
+            r#"{"action": "delete", "ids": ["<library>"]}"#,
+            r#"{"action": "restore", "ids": ["<library>"]}"#,
+            r#"{"action": "empty", "ids": ["<library>"]}"#,
+            r#"{"action": "list"}"#,
+        ],
+    ),
     ("claim-job", &[r#"{"queue": "sdxl_queue"}"#]),
     ("create-api-token", &[r#"{"name": "mine"}"#]),
     (
@@ -215,8 +229,8 @@ const SAID: &[(&str, &str)] = &[
 /// A chat file without anything of another's in it.
 const CHAT: &str = "{\"user_name\":\"A\",\"character_name\":\"B\",\"chat_metadata\":{}}\n{\"name\":\"A\",\"is_user\":true,\"mes\":\"Hi\"}\n";
 
-/// Functions whose answer is what a model says, and so another one each time.
-const SPOKEN: [&str; 2] = ["enhance-prompt", "character-suggestions"];
+/// Functions whose answer is another one each time: what a model says, and a file with the times of what was asked.
+const SPOKEN: [&str; 3] = ["enhance-prompt", "character-suggestions", "export-my-data"];
 
 pub fn probe(spy: &mut Spy) {
     let known: BTreeSet<&str> = playhouse::functions::names().collect();

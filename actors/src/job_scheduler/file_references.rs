@@ -81,19 +81,28 @@ pub(crate) fn forget(transaction: &Transaction, service: &Caller, asset: &Row) -
 /// Whether a scene or a conversation of a result's account shows it, whether the server or a client wrote that
 /// there: its file stays as long as one does.
 pub(crate) fn is_shown(transaction: &Transaction, asset: &Row) -> Result<bool, StoreError> {
-    let [assets, scenes, conversations, characters] =
-        ["workspace_assets", "character_scenes", "conversations", "characters"]
-            .map(|name| schema().known(name));
+    let assets = schema().known("workspace_assets");
     let Some(path) = asset[assets.at("temp_storage_path")].as_str() else { return Ok(false) };
     let path = path.strip_prefix(WORKSPACE_BUCKET).map_or(path, |rest| rest.trim_start_matches('/'));
-    let user = &asset[assets.at("user_id")];
+    is_shown_at(transaction, WORKSPACE_BUCKET, path, &asset[assets.at("user_id")])
+}
+
+/// The same of a file that lies at `path` of a bucket, for an account.
+pub(crate) fn is_shown_at(
+    transaction: &Transaction,
+    bucket: &str,
+    path: &str,
+    user: &Value,
+) -> Result<bool, StoreError> {
+    let [scenes, conversations, characters] =
+        ["character_scenes", "conversations", "characters"].map(|name| schema().known(name));
     let reads = transaction.reads();
     // Rows of others may name any file, and keep none.
     let is_own = |table: &TableInfo, id: &Value| -> Result<bool, StoreError> {
         let row = if id.is_null() { None } else { reads.get(table, std::slice::from_ref(id))? };
         Ok(row.is_some_and(|row| row[table.at("user_id")] == *user))
     };
-    for name in [path.to_string(), format!("{WORKSPACE_BUCKET}/{path}")].map(Value::Text) {
+    for name in [path.to_string(), format!("{bucket}/{path}")].map(Value::Text) {
         for scene in reads.referring(scenes, scenes.at("image_url"), &name)? {
             let conversation = &scene[scenes.at("conversation_id")];
             let shows = match conversation.is_null() {

@@ -25,7 +25,7 @@ pub struct LeftBehind {
 }
 
 /// The columns of a table that name an account.
-pub(crate) fn account_columns(table: &TableInfo) -> impl Iterator<Item = usize> + '_ {
+pub fn account_columns(table: &TableInfo) -> impl Iterator<Item = usize> + '_ {
     let accounts = ["auth.users", "profiles"].map(|name| schema().known(name).id);
     (0..table.table.columns.len()).filter(move |column| {
         let refers = table.relations.iter().any(|relation| {

@@ -2,6 +2,8 @@
 
 pub mod api_tokens;
 pub mod identities;
+pub mod invitations;
+pub mod library_bin;
 pub mod one_time_tokens;
 pub mod playground_prompts;
 pub mod profiles;

@@ -17,6 +17,7 @@ use crate::gotrue::account::service;
 use crate::gotrue::body::{Parameters, address};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::verify::{known_page, session_at};
+use crate::sign_up;
 use pending::Pending;
 use provider::Person;
 
@@ -182,7 +183,7 @@ async fn signed_in(
         subject,
         verified_email: email,
         data,
-        may_create: app.config.signup_enabled,
+        may_create: sign_up::is_open(app),
         // Otherwise the addresses of accounts are what anybody has typed.
         may_link: !app.config.autoconfirm,
     };

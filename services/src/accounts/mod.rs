@@ -1,0 +1,3 @@
+//! What an account may do with all that is its own.
+
+pub mod export_data;

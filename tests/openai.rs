@@ -265,3 +265,25 @@ fn pictures_come_through_the_job_queue() {
     assert_eq!(draw(huge).status, 413);
     assert_eq!(server.check()["faults"], 0);
 }
+
+#[test]
+fn models_are_listed_by_kind_and_loras_only_where_they_are_asked_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let loras = folder.path().join("models/loras");
+    std::fs::create_dir_all(&loras).expect("a folder");
+    std::fs::write(loras.join("ink.safetensors"), b"x").expect("a file");
+    let server = Server::start(folder.path(), &[]);
+    let (_, access) = server.sign_up("ada@example.com");
+    let kinds = |path: &str| {
+        let listed = ask(&server, "GET", path, &access, &Json::Null).json();
+        let kind = |model: &Json| model["kind"].as_str().unwrap_or_default().to_string();
+        let mut kinds: Vec<String> = listed["data"].as_array().expect("a list").iter().map(kind).collect();
+        kinds.dedup();
+        kinds
+    };
+    assert!(!kinds("/v1/models").contains(&"lora".to_string()));
+    assert_eq!(kinds("/v1/models?kind=lora"), ["lora"]);
+    assert_eq!(kinds("/v1/models?kind=image"), ["image"]);
+    let refused = ask(&server, "GET", "/v1/models?kind=vae", &access, &Json::Null);
+    assert_eq!((refused.status, &refused.json()["error"]["param"]), (400, &json!("kind")));
+}

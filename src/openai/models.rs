@@ -1,9 +1,10 @@
 //! `models`: what may be named as a model: the caller's characters, chat models, picture models.
 
-use actors::render::list_models;
+use actors::render::{list_loras, list_models};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
+use models::value_words::shown_text;
 use models::{Command, Value, schema};
 use serde_json::{Value as Document, json};
 use store::query::{Limits, Query, Reader};
@@ -20,10 +21,40 @@ pub(super) const CHARACTER: &str = "character:";
 /// Characters listed; others may be named all the same.
 const CHARACTERS_MAX: u64 = 500;
 
+/// What `?kind=` chooses; without it, all that can be named as a model, which a LoRA cannot.
+const KINDS: [&str; 3] = ["chat", "image", "lora"];
+
 /// `GET models`
-pub(super) async fn list(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, OpenAiError> {
+pub(super) async fn list(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Json<Document>, OpenAiError> {
     let requester = authenticate(&app, &headers, "models")?;
-    Ok(Json(json!({"object": "list", "data": all(&app, &requester).await?})))
+    let mut parameters = form_urlencoded::parse(query.as_deref().unwrap_or_default().as_bytes());
+    let kind = parameters.find(|(name, _)| name == "kind").map(|(_, kind)| kind.into_owned());
+    let data = match kind.as_deref() {
+        None => all(&app, &requester).await?,
+        Some("lora") => loras(&app).await?,
+        Some(kind) if KINDS.contains(&kind) => {
+            let mut models = all(&app, &requester).await?;
+            models.retain(|model| model["kind"] == json!(kind));
+            models
+        }
+        Some(other) => {
+            let message = format!("kind: {} is none of {}", shown_text(other), KINDS.join(", "));
+            return Err(OpenAiError::param("kind", message));
+        }
+    };
+    Ok(Json(json!({"object": "list", "data": data})))
+}
+
+/// The LoRAs that pictures may be drawn with.
+async fn loras(app: &App) -> Result<Vec<Document>, OpenAiError> {
+    let folder = app.config.models_dir.clone();
+    let read = tokio::task::spawn_blocking(move || list_loras(&folder)).await;
+    let found = read.map_err(|_| OpenAiError::new(500, "server_error", "the LoRAs could not be read"))?;
+    Ok(found.iter().map(|(name, _)| model_json(name, 0, "playhouse", "lora")).collect())
 }
 
 /// `GET models/{id}`

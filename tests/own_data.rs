@@ -122,7 +122,7 @@ fn without_days_in_the_bin_a_deletion_is_for_good() {
 /// The files of a ZIP by name.
 fn unpacked(bytes: Vec<u8>) -> BTreeMap<String, Vec<u8>> {
     let mut archive = zip::ZipArchive::new(std::io::Cursor::new(bytes)).expect("a ZIP file");
-    let names: Vec<String> = archive.file_names().map(str::to_string).collect();
+    let names: Vec<String> = archive.file_names().map(|name| name.expect("a name").into_owned()).collect();
     let read = |name: String| {
         let mut bytes = Vec::new();
         archive.by_name(&name).expect("a file").read_to_end(&mut bytes).expect("its bytes");

@@ -5,6 +5,7 @@
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::rc::Rc;
 use std::time::Instant;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -57,19 +58,32 @@ pub fn requests(
     status: &[u8],
     request: impl Fn(usize) -> Vec<u8>,
 ) -> f64 {
+    let prepared: Vec<Rc<[u8]>> = (0..clients).map(|client| request(client).into()).collect();
+    requests_each(address, clients, total, status, move |client, _| prepared[client].clone())
+}
+
+/// The same with a request for each client and call.
+pub fn requests_each<B: AsRef<[u8]> + 'static>(
+    address: SocketAddr,
+    clients: usize,
+    total: usize,
+    status: &[u8],
+    request: impl Fn(usize, usize) -> B + 'static,
+) -> f64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let mut connections = Vec::new();
-        for number in 0..clients {
-            connections.push((Client::connect(address).await, request(number)));
+        for _ in 0..clients {
+            connections.push(Client::connect(address).await);
         }
+        let request = Rc::new(request);
         let started = Instant::now();
         let local = tokio::task::LocalSet::new();
-        for (mut client, request) in connections {
-            let status = status.to_vec();
+        for (number, mut client) in connections.into_iter().enumerate() {
+            let (status, request) = (status.to_vec(), request.clone());
             local.spawn_local(async move {
-                for _ in 0..total / clients {
-                    client.send(&request, &status).await;
+                for call in 0..total / clients {
+                    client.send(request(number, call).as_ref(), &status).await;
                 }
             });
         }

@@ -2,6 +2,7 @@
 //! library refuses a target with `<`, `>`, `"` or a backtick. They are percent-encoded before it looks.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
@@ -93,10 +94,19 @@ enum Head {
     },
 }
 
+/// What follows bytes that are one head, fit as it is, with no more than its body; `None` for others.
+fn after_plain(bytes: &[u8]) -> Option<Next> {
+    let Head::Whole { line: None, end, body: Some(length) } = read_head(bytes) else { return None };
+    match length.checked_sub((bytes.len() - end) as u64)? {
+        0 => Some(Next::Head),
+        left => Some(Next::Body(left)),
+    }
+}
+
 fn read_head(bytes: &[u8]) -> Head {
-    let mut headers = [httparse::EMPTY_HEADER; HEADERS_MAX];
-    let mut request = httparse::Request::new(&mut headers);
-    let end = match request.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+    let mut request = httparse::Request::new(&mut []);
+    let end = match request.parse_with_uninit_headers(bytes, &mut headers) {
         Ok(httparse::Status::Complete(end)) => end,
         Ok(httparse::Status::Partial) => return Head::Unfinished,
         Err(_) => return Head::Unknown,
@@ -169,12 +179,27 @@ impl<S: AsyncRead + Unpin> AsyncRead for RequestLines<S> {
                     }
                     return Poll::Ready(Ok(()));
                 }
-                Next::Head => {
-                    if !this.incoming.is_empty() {
-                        this.take_request();
-                        if !this.ready.is_empty() {
+                Next::Head if this.incoming.is_empty() => {
+                    if out.remaining() == 0 {
+                        return Poll::Ready(Ok(()));
+                    }
+                    ready!(Pin::new(&mut this.stream).poll_read(context, out))?;
+                    let came = &out.filled()[before..];
+                    match after_plain(came) {
+                        _ if came.is_empty() => this.next = Next::Anything,
+                        Some(next) => this.next = next,
+                        None => {
+                            this.incoming.extend_from_slice(came);
+                            out.set_filled(before);
                             continue;
                         }
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Next::Head => {
+                    this.take_request();
+                    if !this.ready.is_empty() {
+                        continue;
                     }
                     let mut bytes = [0; READ_BYTES];
                     let mut buffer = ReadBuf::new(&mut bytes);
@@ -182,9 +207,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for RequestLines<S> {
                     if buffer.filled().is_empty() {
                         this.next = Next::Anything;
                         this.ready = std::mem::take(&mut this.incoming);
-                        if this.ready.is_empty() {
-                            return Poll::Ready(Ok(()));
-                        }
                     }
                     this.incoming.extend_from_slice(buffer.filled());
                 }

@@ -26,19 +26,24 @@ pub(crate) fn check_row(table: &TableInfo, row: &Row) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// The primary key and every unique key; `own` is the row's key before an update.
+/// The primary key and every unique key; `before` is the row before an update, with its key.
 pub(crate) fn check_unique(
     reads: &Reads,
     table: &TableInfo,
     row: &Row,
-    own: Option<&[u8]>,
+    before: Option<(&Row, &[u8])>,
 ) -> Result<(), StoreError> {
+    let own = before.map(|(_, key)| key);
     let primary_key = keys::primary_key(table, row);
     let stored = keys::row(&reads.ids[table.id], &primary_key);
     if own != Some(primary_key.as_slice()) && reads.source.get(&stored)?.is_some() {
         return Err(duplicate(table, table.primary_key_name(), &table.primary_key, row));
     }
     for (position, index) in table.indexes.iter().enumerate().filter(|(_, index)| index.unique) {
+        // What it held before it holds still.
+        if before.is_some_and(|(old, _)| keys::same_fields(index, old, row)) {
+            continue;
+        }
         if let Some(holder) = reads.holder(table, position, row)?
             && own != Some(holder.as_slice())
         {

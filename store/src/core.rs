@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::ahead::Ahead;
 use crate::catalog::TableIds;
 use crate::digest::{self, Digest};
 use crate::engine::{Engine, Live, opening_bytes};
-use crate::error::{StoreError, is_full};
+use crate::error::StoreError;
+pub(crate) use crate::failure::Failure;
 use crate::free_space::FreeSpace;
 use crate::keys;
 use crate::options::OpenOptions;
@@ -40,49 +42,12 @@ impl Head {
     }
 }
 
-/// Why nothing is written any more.
-#[derive(Clone, Debug)]
-pub(crate) struct Failure {
-    /// There was no room.
-    pub is_full: bool,
-    /// The engine may be opened again under those who use it.
-    pub may_recover: bool,
-    pub reason: String,
-}
-
-impl Failure {
-    /// The engine failed to write.
-    ///
-    /// It may be opened again if it noticed that itself for want of room: then nothing behind the failed write is on
-    /// disk, or will be. Whatever else went wrong, what the disk holds is known only to a new process.
-    pub fn of_engine(live: &Live, error: &StoreError) -> Failure {
-        let noticed = live.state().err();
-        let is_full = |error: &sled::Error| matches!(error, sled::Error::Io(source) if is_full(source));
-        let wanted_room = match (&noticed, error) {
-            (Some(noticed), _) => is_full(noticed),
-            (None, StoreError::Engine(error)) => is_full(error),
-            (None, error) => matches!(error, StoreError::DiskFull),
-        };
-        let may_recover = wanted_room && noticed.is_some() && !live.is_stuck();
-        Failure { is_full: wanted_room, may_recover, reason: error.to_string() }
-    }
-
-    /// A file could not be synced: the kernel may have dropped what it did not write, and does not say.
-    pub fn of_file(what: &str, error: &std::io::Error) -> Failure {
-        Failure { is_full: is_full(error), may_recover: false, reason: format!("{what}: {error}") }
-    }
-}
-
-impl From<Failure> for StoreError {
-    fn from(failure: Failure) -> StoreError {
-        if failure.is_full { StoreError::DiskFull } else { StoreError::ReadOnly(failure.reason) }
-    }
-}
-
 /// See the module.
 pub(crate) struct Core {
     pub engine: Engine,
     pub head: Mutex<Head>,
+    /// Commits that the engine has not taken yet.
+    pub ahead: Ahead,
     /// The number of the last commit, for those who only want to say it.
     pub commits: AtomicU64,
     /// Those who read the store as it was at one moment.
@@ -113,6 +78,7 @@ impl Core {
             engine: Engine::new(live),
             commits: AtomicU64::new(head.number),
             head: Mutex::new(head),
+            ahead: Ahead::default(),
             taps: Mutex::default(),
             ids,
             free_space,

@@ -60,7 +60,7 @@ impl Live {
 
     /// Lets the engine end what it puts off until a page is visited again: splitting and merging pages, which it would
     /// else do, and write, for the next reader.
-    pub fn settle<'k>(&self, keys: impl Iterator<Item = &'k Vec<u8>>) -> Result<(), StoreError> {
+    pub fn settle(&self, keys: &[sled::IVec]) -> Result<(), StoreError> {
         for key in keys {
             self.tree.contains_key(key).map_err(|error| self.noted(error))?;
         }

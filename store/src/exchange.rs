@@ -50,7 +50,11 @@ pub(crate) fn exchange(core: &Core, files: &mut Files, exchange: Exchange) {
     let mut head = core.lock();
     let result = match core.failure() {
         Some(failure) => Err(failure.into()),
-        None => prepare(core, new, &head).and_then(|()| swap(core, files)),
+        None => core
+            .apply()
+            .map_err(StoreError::from)
+            .and_then(|()| prepare(core, new, &head))
+            .and_then(|()| swap(core, files)),
     };
     let result = result.and_then(|live| {
         let new = Head::read(&live.tree, &core.ids)?;

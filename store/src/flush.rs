@@ -1,4 +1,4 @@
-//! Group commit: writers apply first and share one flush.
+//! Group commit: writers gather (`ahead.rs`) and share one flush.
 //!
 //! The engine's own flush is `sync_file_range` on its log, which survives a killed process but not a power cut, and it
 //! leaves large pages in files of their own without a sync. So before it acknowledges a commit the thread also syncs
@@ -15,8 +15,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, RecvTimeoutError, Sender, unbounded};
-use tokio::sync::oneshot;
 
+use crate::ahead::Waiting;
 use crate::commit::Commit;
 use crate::core::{Core, Failure};
 use crate::engine::Live;
@@ -34,17 +34,10 @@ const REST: Duration = Duration::from_secs(5);
 /// Called with each commit once it is durable, in commit order.
 pub type Listener = Box<dyn Fn(Arc<Commit>) + Send + Sync>;
 
-/// A write that is applied and waits to be durable.
-pub(crate) struct Waiting {
-    pub commit: Arc<Commit>,
-    /// What it wrote.
-    pub keys: Vec<Vec<u8>>,
-    pub acknowledge: oneshot::Sender<Result<(), Failure>>,
-}
-
 /// What the thread is woken for.
 enum Work {
-    Commit(Waiting),
+    /// Commits wait (`ahead.rs`).
+    Commit,
     /// A new engine takes the place of the old one.
     Exchange(Box<Exchange>),
     /// Something failed, or may work again.
@@ -118,11 +111,10 @@ impl Flusher {
         Flusher { sender: Some(sender), thread: thread.ok(), state }
     }
 
-    /// Queues a commit; called under the commit lock, so in commit order.
-    pub fn push(&self, waiting: Waiting) {
+    /// Wakes the thread for the first commit that waits.
+    pub fn wake(&self) {
         if let Some(sender) = &self.sender {
-            // A closed channel drops `acknowledge`, which the waiter sees as an error.
-            let _ = sender.send(Work::Commit(waiting));
+            let _ = sender.send(Work::Commit);
         }
     }
 
@@ -181,14 +173,14 @@ fn run(
             Err(RecvTimeoutError::Disconnected) => return,
         };
         let is_idle = first.is_none();
-        let (mut group, mut new) = (Vec::new(), None);
+        let mut new = None;
         for work in first.into_iter().chain(receiver.try_iter()) {
-            match work {
-                Work::Commit(waiting) => group.push(waiting),
-                Work::Exchange(exchange) => new = Some(exchange),
-                Work::Look => {}
+            if let Work::Exchange(exchange) = work {
+                new = Some(exchange);
             }
         }
+        // After the channel: a wake that comes later has something to show.
+        let (group, keys) = core.apply_and_take();
         if let Some((live, _)) = &files.engine {
             core.look_at(live);
         }
@@ -196,7 +188,7 @@ fn run(
             core.keep_ballast();
         }
         if !group.is_empty() {
-            flush_group(core, files, group, listeners, state);
+            flush_group(core, files, group, &keys, listeners, state);
         }
         if let Some(new) = new {
             exchange(core, files, *new);
@@ -215,6 +207,7 @@ fn flush_group(
     core: &Core,
     files: &mut Files,
     group: Vec<Waiting>,
+    keys: &[sled::IVec],
     listeners: &RwLock<Vec<Listener>>,
     state: &State,
 ) {
@@ -222,7 +215,7 @@ fn flush_group(
     let started = Instant::now();
     let result = match core.failure() {
         Some(failure) => Err(failure),
-        None => flush(core, files, &group, last),
+        None => flush(core, files, keys, last),
     };
     let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
     state.flushing_us.fetch_add(took, Ordering::Relaxed);
@@ -244,14 +237,13 @@ fn flush_group(
     }
 }
 
-fn flush(core: &Core, files: &mut Files, group: &[Waiting], last: u64) -> Result<(), Failure> {
+fn flush(core: &Core, files: &mut Files, keys: &[sled::IVec], last: u64) -> Result<(), Failure> {
     crate::crash::point("before_flush");
     let Files { engine: Some((live, pages)), high_water } = files else {
         return Err(Failure { is_full: false, may_recover: true, reason: "the engine is closed".into() });
     };
     let lost = |what: &'static str| move |error: std::io::Error| Failure::of_file(what, &error);
-    live.settle(group.iter().flat_map(|waiting| &waiting.keys))
-        .map_err(|error| Failure::of_engine(live, &error))?;
+    live.settle(keys).map_err(|error| Failure::of_engine(live, &error))?;
     let mut flushed = Ok(());
     let synced = pages.sync_around(|| {
         flushed = live.db.flush().map(|_| ());

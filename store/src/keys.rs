@@ -109,6 +109,11 @@ pub(crate) fn prefix(table: u16, index: u16) -> Vec<u8> {
     key
 }
 
+/// Whether two versions of a row surely have the same fields in an index.
+pub(crate) fn same_fields(index: &IndexInfo, old: &Row, new: &Row) -> bool {
+    index.filter.is_none() && index.parts.iter().all(|part| old[part.column] == new[part.column])
+}
+
 /// The fields of a row in an index, without the primary key: one per entry; none when the row is not indexed.
 pub(crate) fn index_fields(table: &TableInfo, index: &IndexInfo, row: &Row) -> Vec<Vec<u8>> {
     debug_assert!(!table.primary_key.is_empty());

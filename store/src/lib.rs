@@ -3,6 +3,8 @@
 //! Reads go straight to the tree ([`Store::reads`], [`query`]); writes are decided inside [`Store::transact`], land in
 //! one engine batch and are acknowledged after a shared flush. Row policies are evaluated in [`guard`] for both.
 
+mod ahead;
+mod apply;
 pub mod backup;
 pub mod blob;
 mod build;
@@ -19,6 +21,7 @@ mod encode;
 mod engine;
 mod error;
 mod exchange;
+mod failure;
 mod flush;
 pub mod folder;
 mod free_space;
@@ -48,7 +51,6 @@ mod transaction;
 pub mod usage;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
@@ -164,8 +166,13 @@ impl Store {
         self.has_room() && self.inner.core.free_space.is_left_after(bytes)
     }
 
+    /// The commit lock, for those who look into the engine under it: all that was decided is applied there.
     fn lock(&self) -> MutexGuard<'_, core::Head> {
-        self.inner.core.lock()
+        let head = self.inner.core.lock();
+        if self.inner.core.apply().is_err() {
+            self.inner.flusher.look();
+        }
+        head
     }
 
     /// Refuses writes after one that failed.
@@ -175,19 +182,23 @@ impl Store {
 
     /// Runs a decision and commits what it wrote as one batch; an error writes nothing.
     ///
-    /// The commit is applied when this returns, and durable once the returned [`Durable`] was waited for.
+    /// The commit is decided when this returns, and applied and durable once the returned [`Durable`] was waited for.
     pub fn transact<T, E: From<StoreError>>(
         &self,
         claims: &Claims,
         decide: impl FnOnce(&Transaction) -> Result<T, E>,
     ) -> Result<(T, Durable), E> {
         self.writable()?;
-        let mut head = self.lock();
+        let core = &self.inner.core;
+        let mut head = core.lock();
         // It may have failed while others decided.
         self.writable()?;
         let transaction = Transaction {
             inner: &self.inner,
-            overlay: source::Overlay { live: self.inner.core.engine.get()?, pending: RefCell::default() },
+            overlay: source::Overlay {
+                base: source::Base { layers: core.ahead.layers(), live: core.engine.get()? },
+                pending: RefCell::default(),
+            },
             changes: RefCell::default(),
             constraints: RefCell::default(),
             digests: RefCell::default(),
@@ -197,35 +208,30 @@ impl Store {
             claims,
         };
         let _values = LargeValues(&self.inner.blobs);
-        let answer = decide(&transaction)?;
-        if transaction.is_empty() {
-            return Ok((answer, Durable::nothing_written()));
+        let decided = decide(&transaction).and_then(|answer| {
+            let deferred = transaction.constraints.take();
+            deferred.check(&transaction.reads())?;
+            Ok(answer)
+        });
+        let writes = decided.is_ok() && !transaction.is_empty() && !transaction.undone.get();
+        if !writes {
+            // What it answers may stand on commits that others do not see yet.
+            if !transaction.overlay.base.layers.is_empty() && core.apply().is_err() {
+                self.inner.flusher.look();
+            }
+            return decided.map(|answer| (answer, Durable::nothing_written()));
         }
-        let deferred = transaction.constraints.take();
-        deferred.check(&transaction.reads())?;
-        if transaction.undone.get() {
-            return Ok((answer, Durable::nothing_written()));
-        }
+        let answer = decided?;
         let changes = transaction.changes.take();
         let (number, digests) = self.number(&head, &transaction);
         let grown = transaction.grown.take();
         let Transaction { overlay, .. } = transaction;
         // Those who delete may make room again.
         let deletes = changes.iter().any(|change| change.command == Command::Delete);
-        let core = &self.inner.core;
         if !reserve::admits(&core.free_space, &core.log, &core.ballast, overlay.bytes(), deletes) {
             return Err(StoreError::DiskFull.into());
         }
-        self.inner.blobs.write_waiting(|hash| overlay.puts_any(keys::blob_uses(hash)))?;
-        let pending = overlay.pending.take();
-        let keys = pending.keys().cloned().collect();
-        if let Err(error) = self.apply(&overlay.live, pending, number, grown) {
-            // What the engine made of the batch is not known.
-            let failure = core::Failure::of_engine(&overlay.live, &error);
-            core.fail(failure.clone());
-            self.inner.flusher.look();
-            return Err(StoreError::from(failure).into());
-        }
+        self.inner.blobs.write_waiting(|hash| overlay.puts_any(&keys::blob_uses(hash)))?;
         head.number = number;
         for (table, digest) in digests {
             head.digests[table] = digest;
@@ -237,7 +243,16 @@ impl Store {
             changes,
             request_id: claims.request_id.clone(),
         });
-        self.inner.flusher.push(flush::Waiting { commit, keys, acknowledge });
+        let waiting = ahead::Waiting { commit, acknowledge };
+        let pairs = overlay.pending.take();
+        let (is_first, are_many) = core.ahead.add(ahead::Decided { pairs, number, grown, waiting });
+        if is_first {
+            self.inner.flusher.wake();
+        }
+        if are_many && let Err(failure) = core.apply() {
+            self.inner.flusher.look();
+            return Err(StoreError::from(failure).into());
+        }
         Ok((answer, Durable::waiting(receiver)))
     }
 
@@ -248,7 +263,7 @@ impl Store {
         transaction: &Transaction,
     ) -> (u64, Vec<(models::TableId, digest::Digest)>) {
         let number = head.number + 1;
-        transaction.overlay.put(keys::COUNTER.to_vec(), number.to_be_bytes().to_vec());
+        transaction.overlay.put(keys::COUNTER, &number.to_be_bytes());
         let changed = transaction.digests.take().into_iter();
         let digests = changed.map(|(table, change)| {
             let digest = head.digests[table].plus(change);
@@ -256,29 +271,5 @@ impl Store {
             (table, digest)
         });
         (number, digests.collect())
-    }
-
-    fn apply(
-        &self,
-        live: &engine::Live,
-        pending: source::Pending,
-        number: u64,
-        grown: BTreeMap<models::TableId, i64>,
-    ) -> Result<(), StoreError> {
-        let mut taps = self.inner.core.taps();
-        taps.keep_old(&live.tree, pending.keys())?;
-        let mut batch = sled::Batch::default();
-        for (key, value) in pending {
-            match value {
-                Some(value) => batch.insert(key, value),
-                None => batch.remove(key),
-            }
-        }
-        crash::point("before_apply");
-        live.tree.apply_batch(batch).map_err(|error| live.noted(error))?;
-        self.inner.core.commits.store(number, Ordering::Relaxed);
-        self.inner.core.tally.add(grown);
-        crash::point("after_apply");
-        Ok(())
     }
 }

@@ -24,8 +24,14 @@ pub(crate) fn recover(core: &Core, files: &mut Files) {
     match reopen(core, files) {
         Ok((live, new)) => {
             core.log.distrust();
+            // What was decided meanwhile stands on commits that are not there.
+            let failure = core.failure();
+            let waiting = core.ahead.forget();
             core.resume(live, &mut head, new);
             drop(head);
+            for (waiting, failure) in waiting.into_iter().zip(std::iter::repeat(failure).flatten()) {
+                let _ = waiting.acknowledge.send(Err(failure));
+            }
             core.keep_ballast();
             tracing::info!(has_room = !core.log.is_short(), "the engine is open again");
         }

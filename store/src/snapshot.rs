@@ -38,15 +38,15 @@ impl Taps {
     pub fn keep_old<'k>(
         &mut self,
         tree: &sled::Tree,
-        keys: impl Iterator<Item = &'k Vec<u8>> + Clone,
+        keys: impl Iterator<Item = &'k sled::IVec> + Clone,
     ) -> Result<(), StoreError> {
         if let Some(noted) = &mut self.noted {
-            noted.extend(keys.clone().cloned());
+            noted.extend(keys.clone().map(|key| key.to_vec()));
         }
         for tap in self.taps.values_mut() {
-            for key in keys.clone().filter(|key| **key > tap.read_to) {
-                if !tap.old.contains_key(key) {
-                    tap.old.insert(key.clone(), tree.get(key)?.map(|value| value.to_vec()));
+            for key in keys.clone().filter(|key| key[..] > tap.read_to[..]) {
+                if !tap.old.contains_key(&key[..]) {
+                    tap.old.insert(key.to_vec(), tree.get(key)?.map(|value| value.to_vec()));
                 }
             }
         }

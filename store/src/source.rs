@@ -1,18 +1,17 @@
 //! Where a read finds its bytes: the engine, or the engine under a transaction's pending writes.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::sync::Arc;
 
+use sled::IVec;
+
+use crate::ahead::{Layer, Pending};
 use crate::engine::Live;
 use crate::error::StoreError;
 
 /// A stored pair.
-pub(crate) type Pair = (sled::IVec, sled::IVec);
-
-/// A key with its value to be, `None` for a removal.
-pub(crate) type PendingPair = (Vec<u8>, Option<Vec<u8>>);
+pub(crate) type Pair = (IVec, IVec);
 
 /// Ordered pairs, or the first failure.
 pub(crate) type Pairs<'a> = Box<dyn Iterator<Item = Result<Pair, StoreError>> + 'a>;
@@ -20,7 +19,7 @@ pub(crate) type Pairs<'a> = Box<dyn Iterator<Item = Result<Pair, StoreError>> + 
 /// Something that rows can be read from.
 pub(crate) trait Source {
     /// The value of a key.
-    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError>;
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError>;
 
     /// Pairs with `from ≤ key < to`, ascending or descending; no upper end when `to` is `None`.
     fn range(&self, from: Vec<u8>, to: Option<Vec<u8>>, descending: bool) -> Pairs<'_>;
@@ -31,7 +30,7 @@ fn bounds(from: Vec<u8>, to: Option<Vec<u8>>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>
 }
 
 impl Source for Live {
-    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         self.tree.get(key).map_err(|error| self.noted(error))
     }
 
@@ -46,15 +45,18 @@ impl Source for Live {
 pub(crate) enum Origin<'a> {
     /// The store as it is; none while its engine is closed.
     Engine(Option<Arc<Live>>),
+    /// The store as a transaction found it.
+    Base(&'a Base),
     /// The store as a transaction sees it.
     Overlay(&'a Overlay),
 }
 
 impl Source for Origin<'_> {
-    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         match self {
             Origin::Engine(Some(live)) => Source::get(&**live, key),
             Origin::Engine(None) => Err(StoreError::Closed),
+            Origin::Base(base) => base.get(key),
             Origin::Overlay(overlay) => overlay.get(key),
         }
     }
@@ -63,27 +65,75 @@ impl Source for Origin<'_> {
         match self {
             Origin::Engine(Some(live)) => Source::range(&**live, from, to, descending),
             Origin::Engine(None) => Box::new(std::iter::once(Err(StoreError::Closed))),
+            Origin::Base(base) => base.range(from, to, descending),
             Origin::Overlay(overlay) => overlay.range(from, to, descending),
         }
     }
 }
 
-/// Writes to be; `None` marks a removal.
-pub(crate) type Pending = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
-
-/// Pending writes over the engine.
-pub(crate) struct Overlay {
+/// What the last commit left: the engine, and over it what is not applied yet.
+pub(crate) struct Base {
     pub live: Arc<Live>,
+    /// Newest first.
+    pub layers: Vec<Arc<Layer>>,
+}
+
+/// Pending writes over what the last commit left.
+pub(crate) struct Overlay {
+    pub base: Base,
     pub pending: RefCell<Pending>,
 }
 
-impl Overlay {
-    pub fn put(&self, key: Vec<u8>, value: Vec<u8>) {
-        self.pending.borrow_mut().insert(key, Some(value));
+impl Base {
+    /// Pairs of the engine under `pending` and the layers.
+    fn range_under(
+        &self,
+        pending: Option<&Pending>,
+        from: Vec<u8>,
+        to: Option<Vec<u8>>,
+        descending: bool,
+    ) -> Pairs<'_> {
+        // The pending part is copied: the caller may write while it reads.
+        let mut changed = Pending::new();
+        if to.as_ref().is_none_or(|to| *to > from) {
+            let bounds =
+                (Bound::Included(&from[..]), to.as_deref().map_or(Bound::Unbounded, Bound::Excluded));
+            for layer in self.layers.iter().rev() {
+                layer.collect(bounds, &mut changed);
+            }
+            let pending = pending.into_iter().flat_map(|pending| pending.range::<[u8], _>(bounds));
+            changed.extend(pending.map(|(key, value)| (key.clone(), value.clone())));
+        }
+        let stored = Source::range(&*self.live, from, to, descending);
+        if changed.is_empty() {
+            return stored;
+        }
+        let changed: Box<dyn Iterator<Item = (IVec, Option<IVec>)>> =
+            if descending { Box::new(changed.into_iter().rev()) } else { Box::new(changed.into_iter()) };
+        Box::new(Merged { stored: stored.peekable(), pending: changed.peekable(), descending })
+    }
+}
+
+impl Source for Base {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
+        match self.layers.iter().find_map(|layer| layer.get(key)) {
+            Some(ahead) => Ok(ahead),
+            None => Source::get(&*self.live, key),
+        }
     }
 
-    pub fn remove(&self, key: Vec<u8>) {
-        self.pending.borrow_mut().insert(key, None);
+    fn range(&self, from: Vec<u8>, to: Option<Vec<u8>>, descending: bool) -> Pairs<'_> {
+        self.range_under(None, from, to, descending)
+    }
+}
+
+impl Overlay {
+    pub fn put(&self, key: impl Into<IVec>, value: impl Into<IVec>) {
+        self.pending.borrow_mut().insert(key.into(), Some(value.into()));
+    }
+
+    pub fn remove(&self, key: impl Into<IVec>) {
+        self.pending.borrow_mut().insert(key.into(), None);
     }
 }
 
@@ -91,49 +141,35 @@ impl Overlay {
     /// How large the pending pairs are together.
     pub fn bytes(&self) -> u64 {
         let bytes =
-            |(key, value): (&Vec<u8>, &Option<Vec<u8>>)| key.len() + value.as_ref().map_or(0, Vec::len);
+            |(key, value): (&IVec, &Option<IVec>)| key.len() + value.as_ref().map_or(0, |value| value.len());
         self.pending.borrow().iter().map(bytes).sum::<usize>() as u64
     }
 
     /// Whether a pending pair that stays begins with `prefix`.
-    pub fn puts_any(&self, prefix: Vec<u8>) -> bool {
+    pub fn puts_any(&self, prefix: &[u8]) -> bool {
         let pending = self.pending.borrow();
-        let mut after =
-            pending.range::<Vec<u8>, _>(&prefix..).take_while(|(key, _)| key.starts_with(&prefix));
+        let from = (Bound::Included(prefix), Bound::Unbounded);
+        let mut after = pending.range::<[u8], _>(from).take_while(|(key, _)| key.starts_with(prefix));
         after.any(|(_, value)| value.is_some())
     }
 }
 
 impl Source for Overlay {
-    fn get(&self, key: &[u8]) -> Result<Option<sled::IVec>, StoreError> {
+    fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         match self.pending.borrow().get(key) {
-            Some(pending) => Ok(pending.as_deref().map(sled::IVec::from)),
-            None => Source::get(&*self.live, key),
+            Some(pending) => Ok(pending.clone()),
+            None => self.base.get(key),
         }
     }
 
     fn range(&self, from: Vec<u8>, to: Option<Vec<u8>>, descending: bool) -> Pairs<'_> {
-        // The pending part is copied: the caller may write while it reads.
-        let mut pending: Vec<PendingPair> = if to.as_ref().is_some_and(|to| *to <= from) {
-            Vec::new()
-        } else {
-            let pending = self.pending.borrow();
-            pending
-                .range(bounds(from.clone(), to.clone()))
-                .map(|(key, value)| (key.clone(), value.clone()))
-                .collect()
-        };
-        if descending {
-            pending.reverse();
-        }
-        let stored = Source::range(&*self.live, from, to, descending).peekable();
-        Box::new(Merged { stored, pending: pending.into_iter().peekable(), descending })
+        self.base.range_under(Some(&*self.pending.borrow()), from, to, descending)
     }
 }
 
 struct Merged<'a> {
     stored: std::iter::Peekable<Pairs<'a>>,
-    pending: std::iter::Peekable<std::vec::IntoIter<PendingPair>>,
+    pending: std::iter::Peekable<Box<dyn Iterator<Item = (IVec, Option<IVec>)> + 'a>>,
     descending: bool,
 }
 
@@ -147,7 +183,7 @@ impl Iterator for Merged<'_> {
                 (Some(Err(_)), _) | (Some(_), None) => return self.stored.next(),
                 (None, Some(_)) => std::cmp::Ordering::Greater,
                 (Some(Ok((stored, _))), Some((pending, _))) => {
-                    let order = stored.as_ref().cmp(pending.as_slice());
+                    let order = stored.cmp(pending);
                     if self.descending { order.reverse() } else { order }
                 }
             };
@@ -158,7 +194,7 @@ impl Iterator for Merged<'_> {
                 self.stored.next();
             }
             if let Some((key, Some(value))) = self.pending.next() {
-                return Some(Ok((key.into(), value.into())));
+                return Some(Ok((key, value)));
             }
         }
     }

@@ -78,8 +78,12 @@ impl<'s> Transaction<'s> {
 
     /// Reads what was there before this transaction.
     pub fn reads_before(&self) -> Reads<'_> {
-        let source = Origin::Engine(Some(self.overlay.live.clone()));
-        Reads { ids: &self.inner.ids, blobs: &self.inner.blobs, source, removed: None }
+        Reads {
+            ids: &self.inner.ids,
+            blobs: &self.inner.blobs,
+            source: Origin::Base(&self.overlay.base),
+            removed: None,
+        }
     }
 
     /// What it has changed so far, in the order in which it happened.
@@ -127,7 +131,7 @@ impl<'s> Transaction<'s> {
         constraint::check_row(table, &row)?;
         self.admitted(&event, &row)?;
         let (old_key, new_key) = (keys::primary_key(table, old), keys::primary_key(table, &row));
-        constraint::check_unique(&self.reads(), table, &row, Some(&old_key))?;
+        constraint::check_unique(&self.reads(), table, &row, Some((old, &old_key)))?;
         if old_key == new_key {
             self.write_row(table, Some(old), &row, &new_key)?;
         } else {
@@ -302,6 +306,9 @@ impl<'s> Transaction<'s> {
         self.count(table, &stored_key, stored.as_deref(), Some(&encoded.bytes));
         self.overlay.put(stored_key, encoded.bytes);
         for (position, index) in table.indexes.iter().enumerate() {
+            if old.is_some_and(|old| keys::same_fields(index, old, row)) {
+                continue;
+            }
             let new_fields = keys::index_fields(table, index, row);
             let old_fields = old.map_or_else(Vec::new, |old| keys::index_fields(table, index, old));
             for fields in old_fields.iter().filter(|fields| !new_fields.contains(fields)) {
@@ -324,7 +331,7 @@ impl<'s> Transaction<'s> {
         };
         let renewed = row_bytes::renewed(&bytes).map_err(|damaged| damaged.of(&table.name()))?;
         self.count(table, key, Some(&bytes), Some(&renewed));
-        self.overlay.put(key.to_vec(), renewed);
+        self.overlay.put(key, renewed);
         Ok(true)
     }
 

@@ -66,7 +66,7 @@ fn only_touched(table: &TableInfo, old: &Row, new: &Row) -> bool {
 fn named_user(transaction: &Transaction, event: &Event, row: Option<&Row>) -> Result<Value, StoreError> {
     let (Some(user), Some(row)) = (event.claims.user_id, row) else { return Ok(Value::Null) };
     let reads = transaction.reads();
-    if reads.get(schema().known("profiles"), &[Value::Uuid(user)])?.is_none() {
+    if !reads.has(schema().known("profiles"), &[Value::Uuid(user)])? {
         return Ok(Value::Null);
     }
     let claims = author(event);

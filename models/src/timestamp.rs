@@ -18,28 +18,26 @@ pub(crate) fn write_timestamp(micros: i64, out: &mut String) {
     if !(0..=9999).contains(&year) {
         let _ = write!(out, "{}", time.format("%Y-%m-%dT%H:%M:%S"));
     } else {
-        let two = |number: u32, out: &mut String| {
-            out.push(char::from(b'0' + (number / 10 % 10) as u8));
-            out.push(char::from(b'0' + (number % 10) as u8));
-        };
-        two(year.unsigned_abs() / 100, out);
-        two(year.unsigned_abs() % 100, out);
-        let rest = [('-', time.month()), ('-', time.day()), ('T', time.hour())];
-        for (mark, number) in rest.into_iter().chain([(':', time.minute()), (':', time.second())]) {
-            out.push(mark);
-            two(number, out);
+        let mut digits = *b"0000-00-00T00:00:00";
+        let year = year.unsigned_abs();
+        let numbers =
+            [year / 100, year % 100, time.month(), time.day(), time.hour(), time.minute(), time.second()];
+        for (at, number) in [0, 2, 5, 8, 11, 14, 17].into_iter().zip(numbers) {
+            digits[at] += (number / 10) as u8;
+            digits[at + 1] += (number % 10) as u8;
         }
+        out.push_str(std::str::from_utf8(&digits).unwrap_or_default());
     }
     let mut fraction = micros.rem_euclid(1_000_000);
-    if fraction != 0 {
-        out.push('.');
-        let mut unit = 100_000;
-        while fraction > 0 {
-            out.push(char::from(b'0' + (fraction / unit) as u8));
-            fraction %= unit;
-            unit /= 10;
-        }
+    if fraction == 0 {
+        return out.push_str("+00:00");
     }
+    let mut digits = *b".000000";
+    for digit in digits[1..].iter_mut().rev() {
+        *digit += (fraction % 10) as u8;
+        fraction /= 10;
+    }
+    out.push_str(std::str::from_utf8(&digits).unwrap_or_default().trim_end_matches('0'));
     out.push_str("+00:00");
 }
 

@@ -189,8 +189,7 @@ fn default_since(table: &TableInfo, position: usize, added_in: u16, version: u16
 
 /// The blobs that a stored row was spilled to, each with the number of its column.
 pub(crate) fn spilled(bytes: &[u8], table: &TableInfo) -> Result<Vec<(u16, BlobHash)>, StoreError> {
-    let (_, parts) = row_bytes::read(bytes).map_err(|damaged| damaged.of(&table.name()))?;
-    Ok(parts.iter().filter_map(|(column, part)| Some((*column, part.blob()?))).collect())
+    row_bytes::spilled(bytes).map_err(|damaged| damaged.of(&table.name()))
 }
 
 /// Values by the position of their column.
@@ -273,6 +272,11 @@ impl<'s> StoredRow<'s> {
     pub fn without_blobs(mut self) -> StoredRow<'s> {
         self.blobs = None;
         self
+    }
+
+    /// It as it is stored.
+    pub fn stored(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Bytes that it holds, but for the large values that it remembers.

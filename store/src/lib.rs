@@ -41,6 +41,7 @@ mod renew;
 mod reserve;
 mod restore;
 mod row_bytes;
+mod row_texts;
 pub mod salvage;
 pub mod shares;
 mod snapshot;
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     pub core: Arc<core::Core>,
     pub ids: Arc<Vec<catalog::TableIds>>,
     pub blobs: blob::BlobStore,
+    pub texts: row_texts::RowTexts,
     pub triggers: OnceLock<Arc<dyn Triggers>>,
     flusher: flush::Flusher,
     listeners: Arc<RwLock<Vec<Listener>>>,
@@ -107,7 +109,8 @@ impl Store {
     /// Reads of the store as it is.
     pub fn reads(&self) -> Reads<'_> {
         let source = source::Origin::Engine(self.inner.core.engine.live());
-        Reads { ids: &self.inner.ids, blobs: &self.inner.blobs, source, removed: None }
+        let Inner { ids, blobs, texts, .. } = &*self.inner;
+        Reads { ids, blobs, texts, source, removed: None }
     }
 
     /// The blobs.

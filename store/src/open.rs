@@ -17,7 +17,11 @@ use crate::log_tail::LogTail;
 use crate::options::{OpenOptions, Opened};
 use crate::page_files::PageFiles;
 use crate::reserve::Ballast;
+use crate::row_texts::RowTexts;
 use crate::{Inner, Store, blob, catalog, digest, encode, exchange, folder, keys};
+
+/// Memory for the JSON of rows that are asked for often: an eighth of the engine's cache, and no more than this.
+const TEXTS_BYTES_MAX: usize = 32 << 20;
 
 impl Store {
     /// Whether a data folder holds a store.
@@ -125,6 +129,7 @@ impl Store {
             core,
             ids,
             blobs,
+            texts: RowTexts::new(usize::try_from(options.cache_bytes / 8).unwrap_or(0).min(TEXTS_BYTES_MAX)),
             triggers: OnceLock::new(),
             listeners,
             integrity: Mutex::default(),

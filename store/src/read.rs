@@ -12,6 +12,7 @@ use crate::catalog::TableIds;
 use crate::codec::{Columns, StoredRow};
 use crate::commit::Commit;
 use crate::error::StoreError;
+use crate::row_texts::RowTexts;
 use crate::source::{Origin, Source};
 use crate::{codec, encode, keys};
 
@@ -19,6 +20,8 @@ use crate::{codec, encode, keys};
 pub struct Reads<'a> {
     pub(crate) ids: &'a [TableIds],
     pub(crate) blobs: &'a BlobStore,
+    /// The JSON of rows that are asked for often.
+    pub(crate) texts: &'a RowTexts,
     pub(crate) source: Origin<'a>,
     /// Rows that count as if they were still there.
     pub(crate) removed: Option<&'a Removed>,
@@ -80,6 +83,23 @@ impl<'a> Reads<'a> {
     /// The row with a primary key.
     pub fn get(&self, table: &TableInfo, primary_key: &[Value]) -> Result<Option<Row>, StoreError> {
         self.get_encoded(table, &keys::primary_key_of(primary_key))
+    }
+
+    /// Whether there is a row with a primary key.
+    pub fn has(&self, table: &TableInfo, primary_key: &[Value]) -> Result<bool, StoreError> {
+        let key = keys::row(&self.ids[table.id], &keys::primary_key_of(primary_key));
+        Ok(self.source.get(&key)?.is_some())
+    }
+
+    /// Some columns of the row with a primary key, the others being NULL.
+    pub fn get_columns(
+        &self,
+        table: &'a TableInfo,
+        primary_key: &[Value],
+        columns: &[usize],
+    ) -> Result<Option<Row>, StoreError> {
+        let row = self.stored(table, &keys::primary_key_of(primary_key))?;
+        row.map(|row| row.some(columns)).transpose()
     }
 
     /// The row with a primary key, to be read column by column.

@@ -55,6 +55,31 @@ impl Part<'_> {
     }
 }
 
+/// What values of each kind begin with.
+const BOOL: u8 = 1;
+const TEXT: u8 = 5;
+const UUID: u8 = 6;
+const JSON: u8 = 9;
+const SPILLED: u8 = 12;
+
+/// A value of a kind that most columns have, without the decoder that knows all; `None` for any other.
+fn frequent(value: &[u8]) -> Option<Part<'_>> {
+    match value {
+        [BOOL, truth @ 0..=1] => Some(Part::Bool(*truth == 1)),
+        [UUID, bytes @ ..] => bytes.try_into().ok().map(Part::Uuid),
+        [kind @ (TEXT | JSON), rest @ ..] => {
+            let (len, text) = match rest {
+                [len @ 0..=250, text @ ..] => (usize::from(*len), text),
+                [251, low, high, text @ ..] => (usize::from(u16::from_le_bytes([*low, *high])), text),
+                _ => return None,
+            };
+            let text = std::str::from_utf8(text).ok().filter(|text| text.len() == len)?;
+            Some(if *kind == TEXT { Part::Text(text) } else { Part::Json(text) })
+        }
+        _ => None,
+    }
+}
+
 fn config() -> impl bincode::config::Config {
     bincode::config::standard().with_limit::<DECODE_LIMIT>()
 }
@@ -186,28 +211,50 @@ impl Layout {
         self.rank(bytes, id).map(|rank| self.part_at(bytes, rank)).transpose()
     }
 
-    fn part_at<'b>(&self, bytes: &'b [u8], rank: usize) -> Result<Part<'b>, Damaged> {
+    fn value_at<'b>(&self, bytes: &'b [u8], rank: usize) -> Result<&'b [u8], Damaged> {
         let values = bytes.get(self.values_at..).unwrap_or_default();
         let from = rank.checked_sub(1).map_or(Some(0), |before| self.end(bytes, before));
         let value = match (from, self.end(bytes, rank)) {
             (Some(from), Some(to)) => values.get(from..to),
             _ => None,
         };
-        let value = value.ok_or_else(|| damaged("a value lies elsewhere"))?;
+        value.ok_or_else(|| damaged("a value lies elsewhere"))
+    }
+
+    fn part_at<'b>(&self, bytes: &'b [u8], rank: usize) -> Result<Part<'b>, Damaged> {
+        let value = self.value_at(bytes, rank)?;
+        if let Some(part) = frequent(value) {
+            return Ok(part);
+        }
         let (part, read) =
             bincode::borrow_decode_from_slice(value, config()).map_err(|error| damaged(error.to_string()))?;
         if read == value.len() { Ok(part) } else { Err(damaged("bytes left over")) }
     }
 
+    /// The columns that have a value, by id.
+    fn ids<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = u16> + use<'b> {
+        let bitmap = bytes.get(BITMAP_AT..self.ends_at).unwrap_or_default();
+        let has = |byte: u8, bit: u16| byte & 1 << bit != 0;
+        bitmap.iter().zip(0_u16..).flat_map(move |(byte, at)| {
+            (0..8).filter(move |bit| has(*byte, *bit)).map(move |bit| at * 8 + bit)
+        })
+    }
+
     /// Every column that has a value, by id.
     pub fn parts<'b>(&self, bytes: &'b [u8]) -> impl Iterator<Item = Result<(u16, Part<'b>), Damaged>> {
         let layout = *self;
-        let bitmap = bytes.get(BITMAP_AT..layout.ends_at).unwrap_or_default();
-        let has = |byte: u8, bit: u16| byte & 1 << bit != 0;
-        let ids = bitmap.iter().zip(0_u16..).flat_map(move |(byte, at)| {
-            (0..8).filter(move |bit| has(*byte, *bit)).map(move |bit| at * 8 + bit)
-        });
-        ids.enumerate().map(move |(rank, id)| Ok((id, layout.part_at(bytes, rank)?)))
+        self.ids(bytes).enumerate().map(move |(rank, id)| Ok((id, layout.part_at(bytes, rank)?)))
+    }
+
+    /// The columns whose values lie in blobs.
+    fn spilled(&self, bytes: &[u8]) -> Result<Vec<(u16, BlobHash)>, Damaged> {
+        let mut found = Vec::new();
+        for (rank, id) in self.ids(bytes).enumerate() {
+            if self.value_at(bytes, rank)?.first() == Some(&SPILLED) {
+                found.extend(self.part_at(bytes, rank)?.blob().map(|hash| (id, hash)));
+            }
+        }
+        Ok(found)
     }
 }
 
@@ -241,6 +288,15 @@ pub(crate) fn read(bytes: &[u8]) -> Result<(u16, Vec<(u16, Part<'_>)>), Damaged>
     } else {
         Err(damaged("bytes left over"))
     }
+}
+
+/// The columns of a row of either form whose values lie in blobs.
+pub(crate) fn spilled(bytes: &[u8]) -> Result<Vec<(u16, BlobHash)>, Damaged> {
+    if let Some(layout) = Layout::read(bytes)? {
+        return layout.spilled(bytes);
+    }
+    let (_, parts) = read(bytes)?;
+    Ok(parts.iter().filter_map(|(id, part)| Some((*id, part.blob()?))).collect())
 }
 
 /// A row of the older form in the present one, of the same table version and with the same values.
@@ -321,6 +377,8 @@ mod tests {
                 prop_assert_eq!(layout.part(&bytes, id).expect("a column"), known);
             }
             prop_assert_eq!(read(&bytes).expect("a row"), (version, parts.clone()));
+            let in_blobs = parts.iter().filter_map(|(id, part)| Some((*id, part.blob()?)));
+            prop_assert_eq!(spilled(&bytes).expect("a row"), in_blobs.collect::<Vec<_>>());
             // Table versions are small numbers.
             let older = write_older(version % 0xf200, &parts);
             prop_assert_eq!(read(&older).expect("a row"), (version % 0xf200, parts.clone()));

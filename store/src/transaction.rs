@@ -71,6 +71,7 @@ impl<'s> Transaction<'s> {
         Reads {
             ids: &self.inner.ids,
             blobs: &self.inner.blobs,
+            texts: &self.inner.texts,
             source: Origin::Overlay(&self.overlay),
             removed: None,
         }
@@ -81,6 +82,7 @@ impl<'s> Transaction<'s> {
         Reads {
             ids: &self.inner.ids,
             blobs: &self.inner.blobs,
+            texts: &self.inner.texts,
             source: Origin::Base(&self.overlay.base),
             removed: None,
         }

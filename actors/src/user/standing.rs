@@ -47,7 +47,10 @@ impl Standing {
 /// How an account stands, and a session of it where one is named.
 pub fn standing(reads: &Reads, user: Uuid, session: Option<Uuid>) -> Result<Standing, StoreError> {
     let users = schema().known("auth.users");
-    let Some(account) = reads.get(users, &[Value::Uuid(user)])? else { return Ok(Standing::Gone) };
+    // Of a row that each write looks at, no more than this.
+    let asked = [users.at("deleted_at"), users.at("banned_until")];
+    let account = reads.get_columns(users, &[Value::Uuid(user)], &asked)?;
+    let Some(account) = account else { return Ok(Standing::Gone) };
     if !account[users.at("deleted_at")].is_null() {
         return Ok(Standing::Gone);
     }
@@ -56,8 +59,9 @@ pub fn standing(reads: &Reads, user: Uuid, session: Option<Uuid>) -> Result<Stan
     }
     let Some(session) = session else { return Ok(Standing::Good) };
     let sessions = schema().known("auth.sessions");
-    let session = reads.get(sessions, &[Value::Uuid(session)])?;
-    let is_own = session.is_some_and(|row| row[sessions.at("user_id")].as_uuid() == Some(user));
+    let owner = sessions.at("user_id");
+    let session = reads.get_columns(sessions, &[Value::Uuid(session)], &[owner])?;
+    let is_own = session.is_some_and(|row| row[owner].as_uuid() == Some(user));
     Ok(if is_own { Standing::Good } else { Standing::SignedOut })
 }
 

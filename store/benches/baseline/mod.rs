@@ -1,6 +1,9 @@
 //! The same characters in our store and in SQLite, and the newest of one owner as JSON from there: what a small server in
 //! front of an embedded database does.
 
+// Each bench uses a part of it.
+#![allow(dead_code)]
+
 use std::fmt::Write;
 
 use models::{ColumnType, Row, Value, convert, schema};

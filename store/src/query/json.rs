@@ -1,10 +1,13 @@
 //! Result rows as the text of a JSON array, written from the stored bytes without a value in between.
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use models::{TableInfo, convert};
 
 use super::plan::{self, Plan};
 use super::sort::Held;
-use super::{Field, Item, Query, Reader, project, schema};
+use super::{Field, Item, Output, Query, Reader, project, schema};
 use crate::codec::StoredRow;
 use crate::error::StoreError;
 
@@ -32,7 +35,20 @@ impl JsonRows {
     }
 }
 
-/// A member of a row: what stands before its value, and where that is found.
+/// What stands before the value of each column, by the positions of table and column.
+static HEADS: LazyLock<Vec<Vec<String>>> = LazyLock::new(|| {
+    let of = |table: &TableInfo| table.table.columns.iter().map(|column| head(column.name)).collect();
+    schema().tables.iter().map(of).collect()
+});
+
+fn head(name: &str) -> String {
+    let mut head = String::with_capacity(name.len() + 3);
+    convert::write_json_string(name, &mut head);
+    head.push(':');
+    head
+}
+
+/// A member of a row: where its value is found.
 enum Member<'q> {
     Column(usize),
     Field(&'q Field),
@@ -51,6 +67,7 @@ fn rows(
 ) -> Result<JsonRows, StoreError> {
     let table = &schema().tables[query.table];
     let members = members(query);
+    let texts = is_whole(query, &members).then_some(reader.reads.texts);
     let mut held = Held::up_to(bytes_max, RESULT, reader);
     let (mut result, mut text, mut done) = (JsonRows::default(), String::with_capacity(2048), 0);
     text.push('[');
@@ -59,8 +76,18 @@ fn rows(
             text.push(',');
         }
         let before = text.len();
-        write(reader, query, table, &members, &row, &mut text)?;
+        if !texts.is_some_and(|texts| texts.write(table.id, row.stored(), &mut text)) {
+            write(reader, query, table, &members, &row, &mut text)?;
+            if let Some(texts) = texts {
+                texts.note(table.id, row.stored(), &text[before..]);
+            }
+        }
         reader.looked_at(text.len() - before)?;
+        if result.rows == 0 {
+            // The others are about as long.
+            let rows = usize::try_from(query.limit.unwrap_or(1)).unwrap_or(usize::MAX).saturating_sub(1);
+            text.reserve((rows.saturating_mul(text.len()) + text.len() / 8).min(PIECE_BYTES));
+        }
         result.rows += 1;
         // What the text has room for counts, not what it holds.
         held.set(done + text.capacity())?;
@@ -78,35 +105,49 @@ fn rows(
     Ok(result)
 }
 
-fn members(query: &Query) -> Vec<(String, Member<'_>)> {
-    let head = |(position, output): (usize, &'_ super::Output)| {
-        let mut head = String::with_capacity(output.key.len() + 4);
-        head.push(if position == 0 { '{' } else { ',' });
-        convert::write_json_string(&output.key, &mut head);
-        head.push(':');
-        head
+/// Whether a row is all its columns as they are.
+fn is_whole(query: &Query, members: &[(Cow<'static, str>, Member)]) -> bool {
+    let is_own = |(position, (head, member)): (usize, &(Cow<'static, str>, Member))| {
+        matches!(head, Cow::Borrowed(_)) && matches!(member, Member::Column(column) if *column == position)
     };
-    let heads: Vec<String> = query.select.iter().enumerate().map(head).collect();
-    let found = query.select.iter().map(|output| match &output.item {
+    members.len() == schema().tables[query.table].table.columns.len()
+        && members.iter().enumerate().all(is_own)
+}
+
+/// Each member of a row, with what stands before its value.
+fn members(query: &Query) -> Vec<(Cow<'static, str>, Member<'_>)> {
+    query.select.iter().map(|output| member(query, output)).collect()
+}
+
+fn member<'q>(query: &Query, output: &'q Output) -> (Cow<'static, str>, Member<'q>) {
+    let columns = schema().tables[query.table].table.columns;
+    let member = match &output.item {
         Item::Field(field) => field.plain().map_or(Member::Field(field), Member::Column),
         Item::Embed(embed) => Member::Embed(*embed),
         Item::Aggregate { .. } => Member::Nothing,
-    });
-    heads.into_iter().zip(found).collect()
+    };
+    let head = match member {
+        Member::Column(position) if columns[position].name == output.key => {
+            Cow::Borrowed(HEADS[query.table][position].as_str())
+        }
+        _ => Cow::Owned(head(&output.key)),
+    };
+    (head, member)
 }
 
 fn write(
     reader: &Reader,
     query: &Query,
     table: &TableInfo,
-    members: &[(String, Member)],
+    members: &[(Cow<'static, str>, Member)],
     row: &StoredRow,
     out: &mut String,
 ) -> Result<(), StoreError> {
-    if members.is_empty() {
-        out.push('{');
-    }
-    for (head, member) in members {
+    out.push('{');
+    for (position, (head, member)) in members.iter().enumerate() {
+        if position > 0 {
+            out.push(',');
+        }
         out.push_str(head);
         match member {
             Member::Column(position) => row.write_json(*position, out)?,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use models::{Command, Row, TableId};
 use tokio::sync::oneshot;
 
-use crate::core::Failure;
 use crate::error::StoreError;
+use crate::failure::Failure;
 
 /// One changed row.
 #[derive(Clone, Debug)]

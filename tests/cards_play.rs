@@ -71,6 +71,7 @@ fn a_greeting_opens_a_conversation_without_a_model() {
     let (status, refused) =
         invoke(&server, &token, "roleplay-chat", json!({"conversation_id": chat, "greeting": 9}));
     assert_eq!((status, &refused["error"]), (400, &json!("greeting: 9 is none of 0, 1, 2")));
+    assert_eq!(refused["details"], json!({"field": "greeting", "accepted": [0, 1, 2]}), "{refused}");
     let third = &opened["greetings"][2]["message_id"];
     assert_eq!(invoke(&server, &token, "choose-reply", json!({"message_id": third})).1["changed"], true);
     assert_eq!(messages_of(&server, &token, &chat), [assistant("Psst.")]);

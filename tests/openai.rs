@@ -247,7 +247,18 @@ fn pictures_come_through_the_job_queue() {
     let invalid = |param: &str| refused(400, "invalid_request_error", "invalid_value", param);
     assert_eq!(refusal(&draw(json!({}))), invalid("prompt"));
     assert_eq!(refusal(&draw(json!({"prompt": "x", "n": 99}))), invalid("n"));
-    assert_eq!(refusal(&draw(json!({"prompt": "x", "size": "63x64"}))), invalid("size"));
+    for (size, reason) in [
+        ("63x64", "width: 63 is not a multiple of 8 within 8 to 4096"),
+        ("9999x9999", "width: 9999 is not a multiple of 8 within 8 to 4096"),
+        ("64x5000", "height: 5000 is not a multiple of 8 within 8 to 4096"),
+        ("0x64", "width: 0 is not a multiple of 8 within 8 to 4096"),
+        ("big", "\"big\" is neither auto nor WIDTHxHEIGHT, each a multiple of 8 within 8 to 4096"),
+        ("4096x4096", "more than 4194304 pixels"),
+    ] {
+        let answer = draw(json!({"prompt": "x", "size": size}));
+        assert_eq!(refusal(&answer), invalid("size"), "{size}");
+        assert!(answer.text().contains(&reason.replace('"', "\\\"")), "{size}: {}", answer.text());
+    }
     assert_eq!(refusal(&draw(json!({"prompt": "x", "steps": 900}))), invalid("steps"));
     assert_eq!(refusal(&draw(json!({"prompt": "x", "content_rating": "any"}))).0, 400);
     assert_eq!(refusal(&draw(json!({"prompt": "x", "n": "two"}))), invalid("n"));

@@ -302,8 +302,14 @@ fn the_service_draws_for_whom_it_names_and_each_name_once() {
     };
     let (status, answer) = call("generate-admin-image", json!({"prompt": "a dot"}));
     assert_eq!(status, 400, "there is nobody to draw for: {answer}");
-    let (status, drawn) = call("generate-admin-image", json!({"prompt": "a dot", "user_id": user}));
-    assert_eq!((status, &drawn["success"]), (200, &json!(true)), "{drawn}");
+    let asked = json!({"prompt": "a dot", "user_id": user, "mode": "sketch"});
+    let (status, drawn) = call("generate-admin-image", asked);
+    assert_eq!(
+        (status, &drawn["success"], &drawn["image"]["mode"]),
+        (200, &json!(true), &json!("sketch")),
+        "{drawn}"
+    );
+    assert_eq!(drawn["warnings"], json!(["mode: answered as it was sent, and changes nothing"]), "{drawn}");
     let role = json!({"user_id": user, "role": "admin"});
     assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
     let (status, drawn) = call("generate-avatars", json!({"names": ["Luna", "Atlas"]}));

@@ -131,7 +131,7 @@ fn fal_draws_by_its_queue() {
     let (_, token) = server.sign_up("ada@example.com");
     let ask = |body: Json| invoke(&server, &token, "fal-image", body);
     let request = json!({"prompt": "a fox", "job_type": "flux_high", "seed": 4, "width": 512, "height": 768});
-    assert_eq!(ask(request.clone()).0, 500, "no model yet");
+    assert_eq!(ask(request.clone()).0, 503, "no model yet");
     let model = add_fal(&server, &base);
     let (status, answer) = ask(request.clone());
     assert_eq!((status, &answer["predictionId"]), (200, &json!("req-1")), "{answer}");

@@ -114,7 +114,7 @@ fn no_minor_is_in_an_nsfw_job_by_whatever_way() {
     }
     assert_eq!(ask("queue-job", json!({"characterIds": [grown]})).0, 200);
     // A provider that is not there is another refusal.
-    assert_eq!(ask("replicate-image", json!({"character_id": grown})).0, 500);
+    assert_eq!(ask("replicate-image", json!({"character_id": grown})).0, 503);
 }
 
 #[test]

@@ -38,7 +38,9 @@ fn a_job_that_cannot_be_drawn_is_refused_when_it_is_asked_for() {
         (json!({"model": "dream-9"}), "model", "starter"),
         (json!({"scheduler": "best"}), "scheduler", "Euler a"),
         (json!({"width": 4096, "height": 4096}), "width, height", "pixels"),
-        (json!({"width": 60, "height": 64}), "width", "multiple of 8"),
+        (json!({"width": 60, "height": 64}), "width", "60 is not a multiple of 8 within 8 to 4096"),
+        (json!({"width": 64, "height": 9999}), "height", "9999 is not a multiple of 8 within 8 to 4096"),
+        (json!({"job_type": "video_fast", "width": 8, "height": 64}), "width", "within 16 to 2048"),
         (json!({"width": 64}), "width, height", "both"),
         (json!({"prompt": "  "}), "prompt", "missing"),
         (json!({"seed": -2}), "seed", "-1"),
@@ -54,6 +56,18 @@ fn a_job_that_cannot_be_drawn_is_refused_when_it_is_asked_for() {
         assert_eq!(answer["message"], answer["error"], "{answer}");
         assert_eq!(answer["code"], "BAD_REQUEST", "{answer}");
     }
+    // Programs find the names and the limits beside the message.
+    for (fields, name, value) in [
+        (json!({"model": "dream-9"}), "accepted", json!(["starter"])),
+        (json!({"width": 60, "height": 64}), "limits", json!({"min": 8, "max": 4096, "step": 8})),
+        (json!({"image_count": 9}), "limits", json!({"min": 1, "max": 6})),
+        (json!({"loras": ["ink"]}), "accepted", json!([])),
+    ] {
+        let answer = refusal(&server, &token, &fields);
+        assert_eq!(answer["details"][name], value, "{fields}: {answer}");
+    }
+    let accepted = refusal(&server, &token, &json!({"scheduler": "best"}))["details"]["accepted"].clone();
+    assert!(accepted.as_array().is_some_and(|names| names.contains(&json!("Euler a"))), "{accepted}");
     let (status, answer) = call(&server, &token, "queue-job", &json!({}));
     assert_eq!((status, &answer["missing"]), (400, &json!(["job_type", "prompt"])), "all at once: {answer}");
     assert!(answer["accepted"].as_array().is_some_and(|accepted| accepted.len() == 10), "{answer}");

@@ -174,7 +174,8 @@ fn a_provider_draws_when_its_key_is_there() {
     let (_, token) = server.sign_up("painter@example.com");
     let request = json!({"prompt": "a fox", "job_type": "flux_high", "steps": 12, "secret_option": 1});
     let ask = |body: &Json| server.call("POST", "/functions/v1/replicate-image", &token, Some(body));
-    assert_eq!(ask(&request).0, 500, "no model yet");
+    let (status, answer) = ask(&request);
+    assert_eq!((status, &answer["code"]), (503, &json!("NO_PICTURE_MODEL")), "no model yet: {answer}");
     let row = json!({"name": "replicate", "display_name": "Replicate", "base_url": base, "secret_name": "PLAYHOUSE_PROVIDER_REPLICATE_KEY"});
     let (_, rows) = server.call("POST", "/rest/v1/api_providers", &server.service, Some(&row));
     let row = json!({"provider_id": rows[0]["id"], "model_key": "fox", "version": "a".repeat(40), "display_name": "Fox",

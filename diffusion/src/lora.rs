@@ -70,7 +70,10 @@ impl Lora {
                 let alpha = alpha.ok_or_else(|| bad(format!("{name} is not a number")))?;
                 pairs.entry(layer.into()).or_default().alpha = Some(alpha);
             } else {
-                return Err(bad(format!("{name}: this kind of correction is not supported")));
+                return Err(bad(format!(
+                    "{name}: this kind of correction is not supported; those of two factors are, as diffusers, PEFT and \
+                     kohya write them"
+                )));
             }
         }
         let half = pairs.iter().find(|(_, pair)| pair.down.is_none() || pair.up.is_none());

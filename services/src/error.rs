@@ -6,8 +6,9 @@ use actors::Refusal;
 use actors::conversation::chat::TurnError;
 use actors::file::FileRefusal;
 use actors::language::NoEngine;
+use actors::render::{SIDE_STEP_PX, UnfitDrawing};
 use language::LanguageError;
-use serde_json::{Map, Value as Json};
+use serde_json::{Map, Value as Json, json};
 use store::StoreError;
 
 use models::value_words;
@@ -82,6 +83,18 @@ impl ServiceError {
     pub fn none_of(field: impl Into<String>, given: &str, accepted: &[&str]) -> ServiceError {
         ServiceError::field(field, value_words::is_none_of(given, accepted))
             .with("accepted", accepted.to_vec())
+    }
+
+    /// A field holds a number beyond its limits.
+    pub fn not_within(
+        field: impl Into<String>,
+        given: impl fmt::Display,
+        min: impl Into<Json> + fmt::Display,
+        max: impl Into<Json> + fmt::Display,
+    ) -> ServiceError {
+        let error = ServiceError::field(field, format!("{given} is not within {min} to {max}"));
+        let limits = [("min".to_string(), min.into()), ("max".to_string(), max.into())];
+        error.with("limits", Json::Object(limits.into_iter().collect()))
     }
 
     /// The request lacks fields; the message names all of them.
@@ -257,6 +270,21 @@ fn store_kind(error: &StoreError) -> Kind {
     }
 }
 
+/// A drawing that cannot be made, with what can.
+impl From<UnfitDrawing> for ServiceError {
+    fn from(unfit: UnfitDrawing) -> ServiceError {
+        let mut error = ServiceError::worded(Kind::Bad, unfit.message);
+        if !unfit.accepted.is_empty() {
+            error = error.with("accepted", unfit.accepted);
+        }
+        if let Some(sides) = unfit.sides_px {
+            let limits = json!({"min": sides.start(), "max": sides.end(), "step": SIDE_STEP_PX});
+            error = error.with("limits", limits);
+        }
+        error
+    }
+}
+
 impl From<TurnError> for ServiceError {
     fn from(error: TurnError) -> ServiceError {
         let message = error.to_string();
@@ -323,7 +351,6 @@ impl From<NoEngine> for ServiceError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     #[test]
     fn messages_name_their_field_and_details_keep_their_order() {

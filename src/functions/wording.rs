@@ -35,7 +35,7 @@ impl From<ServiceError> for FunctionError {
             answer = answer.of_field(field);
         }
         for (name, value) in error.details() {
-            if matches!(name.as_str(), "accepted" | "missing" | "missing_one_of") {
+            if matches!(name.as_str(), "accepted" | "limits" | "missing" | "missing_one_of") {
                 answer.body["details"][name] = value.clone();
             }
             answer = answer.with(name, value.clone());

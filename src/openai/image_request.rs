@@ -1,6 +1,7 @@
 //! What is asked of a picture, in this dialect's words and in ours.
 
-use models::value_words::is_none_of;
+use actors::render::{SIDE_STEP_PX, SIDES_PX, check_side};
+use models::value_words::{is_none_of, shown_text};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use services::jobs::job_request::JobRequest;
@@ -146,12 +147,18 @@ impl ImageRequest {
         let sides = size.split_once('x').and_then(|(width, height)| {
             Some((width.trim().parse::<u32>().ok()?, height.trim().parse::<u32>().ok()?))
         });
-        match sides {
-            Some((width, height)) if width % 8 == 0 && height % 8 == 0 && width > 0 && height > 0 => {
-                Ok(Some((width, height)))
-            }
-            _ => Err(OpenAiError::param("size", format!("{size:?} is not WIDTHxHEIGHT in steps of 8"))),
+        let Some((width, height)) = sides else {
+            let (least, most) = (SIDES_PX.start(), SIDES_PX.end());
+            let reason = format!(
+                "{} is neither auto nor WIDTHxHEIGHT, each a multiple of {SIDE_STEP_PX} within {least} to {most}",
+                shown_text(size)
+            );
+            return Err(OpenAiError::param("size", reason));
+        };
+        for (field, side) in [("width", width), ("height", height)] {
+            check_side(field, side).map_err(|unfit| OpenAiError::param("size", unfit.message))?;
         }
+        Ok(Some((width, height)))
     }
 }
 

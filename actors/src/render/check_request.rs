@@ -1,15 +1,45 @@
 //! What can be judged of a drawing before it is queued: a job that cannot be drawn is refused when it is asked for.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-use diffusion::schedulers::scheduler_named;
+use diffusion::SIDE_PX_MAX;
+use diffusion::schedulers::{SCHEDULER_NAMES, scheduler_named};
 use serde_json::json;
 
-use super::model_choice::model_named;
+use super::model_choice::{NAMED_MAX, list_models, model_named};
 use super::options::RenderOptions;
+use super::video::VIDEO_SIDES_PX;
 
 /// Sides are multiples of so many pixels: a latent is an eighth of a picture.
-const SIDE_STEP_PX: u32 = 8;
+pub const SIDE_STEP_PX: u32 = 8;
+/// Shortest and longest side of a picture.
+pub const SIDES_PX: RangeInclusive<u32> = SIDE_STEP_PX..=SIDE_PX_MAX;
+
+/// Why something cannot be drawn, and what can.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnfitDrawing {
+    /// The field before a colon, and what is wrong with it.
+    pub message: String,
+    /// Names that would be taken, the first of many.
+    pub accepted: Vec<String>,
+    /// Shortest and longest side, where one is wrong.
+    pub sides_px: Option<RangeInclusive<u32>>,
+}
+
+/// Refuses a side of a picture that is none; the message names the field.
+pub fn check_side(field: &str, side_px: u32) -> Result<(), UnfitDrawing> {
+    check_side_within(field, side_px, SIDES_PX)
+}
+
+fn check_side_within(field: &str, side_px: u32, sides_px: RangeInclusive<u32>) -> Result<(), UnfitDrawing> {
+    if sides_px.contains(&side_px) && side_px.is_multiple_of(SIDE_STEP_PX) {
+        return Ok(());
+    }
+    let (least, most) = (sides_px.start(), sides_px.end());
+    let message = format!("{field}: {side_px} is not a multiple of {SIDE_STEP_PX} within {least} to {most}");
+    Err(UnfitDrawing { message, sides_px: Some(sides_px), ..UnfitDrawing::default() })
+}
 
 /// What a job asks for, as far as it can be judged without opening a model.
 #[derive(Clone, Debug, Default)]
@@ -43,27 +73,33 @@ impl Abilities {
         !videos || self.videos
     }
 
-    /// Refuses what cannot be drawn; the message names the field before a colon, and what there is. Reads the folder
-    /// of models. Remote workers have abilities of their own: what waits for them is let through.
-    pub(super) fn check(&self, asked: &RequestedDrawing) -> Result<(), String> {
+    /// Refuses what cannot be drawn, and says what can. Reads the folder of models. Remote workers have abilities of
+    /// their own: what waits for them is let through.
+    pub(super) fn check(&self, asked: &RequestedDrawing) -> Result<(), UnfitDrawing> {
         if !self.draws(asked.is_video) {
             return Ok(());
         }
         if let Some(name) = &asked.model {
-            model_named(&self.models_dir, Some(name))?;
+            model_named(&self.models_dir, Some(name)).map_err(|message| {
+                let names = list_models(&self.models_dir).into_iter().map(|model| model.name);
+                UnfitDrawing { message, accepted: names.take(NAMED_MAX).collect(), ..UnfitDrawing::default() }
+            })?;
         }
         if let Some(name) = &asked.scheduler {
-            scheduler_named(name, &json!({})).map_err(|error| error.to_string())?;
+            scheduler_named(name, &json!({})).map_err(|error| {
+                let accepted = SCHEDULER_NAMES.iter().map(|(name, ..)| (*name).to_string()).collect();
+                UnfitDrawing { message: error.to_string(), accepted, ..UnfitDrawing::default() }
+            })?;
         }
         let Some((width, height)) = asked.size_px else { return Ok(()) };
+        let sides_px = if asked.is_video { VIDEO_SIDES_PX } else { SIDES_PX };
         for (name, side) in [("width", width), ("height", height)] {
-            if side % SIDE_STEP_PX != 0 {
-                return Err(format!("{name}: {side} is not a multiple of {SIDE_STEP_PX}"));
-            }
+            check_side_within(name, side, sides_px.clone())?;
         }
         if u64::from(width) * u64::from(height) > self.pixels_max {
             let max = self.pixels_max;
-            return Err(format!("width, height: {width}×{height} is more than {max} pixels"));
+            let message = format!("width, height: {width}×{height} is more than {max} pixels");
+            return Err(UnfitDrawing { message, ..UnfitDrawing::default() });
         }
         Ok(())
     }
@@ -94,7 +130,9 @@ mod tests {
             ),
         ];
         for (asked, field, words) in refusals {
-            let message = abilities.check(&asked).expect_err("refused");
+            let UnfitDrawing { message, accepted, sides_px } = abilities.check(&asked).expect_err("refused");
+            let names = matches!(field, "model: " | "scheduler: ");
+            assert_eq!((!accepted.is_empty(), sides_px), (names, (field == "width: ").then_some(SIDES_PX)));
             assert!(message.starts_with(field) && message.contains(words), "{message}");
             let elsewhere = RequestedDrawing { is_video: true, ..asked };
             assert_eq!(abilities.check(&elsewhere), Ok(()), "videos are drawn by remote workers");
@@ -107,6 +145,13 @@ mod tests {
                 is_video: false,
             };
             assert_eq!(abilities.check(&asked), Ok(()));
+        }
+        // Videos have limits of their own where they are drawn here.
+        let abilities = Abilities { videos: true, pixels_max: u64::MAX, ..abilities };
+        for (size, fits) in [((16, 2048), true), ((8, 64), false), ((64, 4096), false)] {
+            let video =
+                RequestedDrawing { size_px: Some(size), is_video: true, ..RequestedDrawing::default() };
+            assert_eq!(abilities.check(&video).is_ok(), fits, "{size:?}");
         }
     }
 }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use models::value_words::{Takes, is_not, shown};
+use models::value_words::{Takes, is_not, shown, shown_text};
 use serde_json::Value as Json;
+
+use super::model_choice::first_names;
 
 /// The folder of LoRAs within the models folder.
 pub const LORAS_FOLDER: &str = "loras";
@@ -127,12 +129,12 @@ pub fn lora_files(models_dir: &Path, wanted: &[WantedLora]) -> Result<Vec<(PathB
     let file = |(place, lora): (usize, &WantedLora)| {
         let found = there.iter().find(|(name, _)| *name == lora.name);
         found.map(|(_, path)| (path.clone(), lora.scale)).ok_or_else(|| {
-            let names = there.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>();
+            let names: Vec<String> = there.iter().map(|(name, _)| name.clone()).collect();
             let names = match names.as_slice() {
                 [] => format!("the models folder has none in {LORAS_FOLDER}/"),
-                names => format!("there is {}", names.join(", ")),
+                names => format!("there is {}", first_names(names)),
             };
-            format!("loras[{place}].name: there is no LoRA {:?} here; {names}", lora.name)
+            format!("loras[{place}].name: there is no LoRA {} here; {names}", shown_text(&lora.name))
         })
     };
     wanted.iter().enumerate().map(file).collect()

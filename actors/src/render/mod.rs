@@ -19,6 +19,7 @@ mod draw_video;
 mod free_memory;
 mod lora_choice;
 mod lora_hash;
+mod mistaken_file;
 mod model_advice;
 mod model_cache;
 mod model_change;
@@ -41,14 +42,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-pub use check_request::RequestedDrawing;
+pub use check_request::{RequestedDrawing, SIDE_STEP_PX, SIDES_PX, UnfitDrawing, check_side};
 pub use diffusion::DeviceChoice;
 pub use diffusion::DiffusionError as DeviceError;
 pub use diffusion::prompt::PromptSyntax;
 pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, lora_tags, read_loras};
 pub use model_advice::model_warnings;
 pub use model_change::{add_model, remove_model};
-pub use model_choice::{ListedModel, STARTER, list_models, model_named};
+pub use model_choice::{ListedModel, NAMED_MAX, STARTER, list_models, model_named};
 pub use model_folder::{describe_models, verify_model};
 pub use options::{RenderOptions, weight_type};
 pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
@@ -100,9 +101,8 @@ impl Render {
         self.abilities.draws(videos)
     }
 
-    /// Refuses what cannot be drawn, before it is queued; the message names the field before a colon, and what there is.
-    /// Reads the folder of models.
-    pub fn check(&self, asked: &RequestedDrawing) -> Result<(), String> {
+    /// Refuses what cannot be drawn, before it is queued. Reads the folder of models.
+    pub fn check(&self, asked: &RequestedDrawing) -> Result<(), UnfitDrawing> {
         self.abilities.check(asked)
     }
 

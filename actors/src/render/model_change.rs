@@ -8,6 +8,7 @@ use diffusion::{Lora, ModelSource, name_of};
 use serde_json::{Value as Json, json};
 
 use super::lora_choice::{LORAS_FOLDER, list_loras};
+use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models};
 use super::model_folder::{PARTIAL, describe, no_model};
 use crate::language::{is_chat_model, list_chat_models};
@@ -26,7 +27,9 @@ pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
         return Err(format!("{} lies in the models folder already", from.display()));
     }
     if is_chat_model(&path) {
-        let files = language::ModelFiles::open(&path).map_err(|error| error.to_string())?;
+        let files = language::ModelFiles::open(&path).map_err(|error| {
+            said(from, &path, mistaken_for(&path).map_or_else(|| error.to_string(), str::to_string))
+        })?;
         if list_chat_models(models_dir).iter().any(|known| language::model_name(known) == files.name) {
             return Err(already("chat model", &files.name));
         }
@@ -41,18 +44,22 @@ pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
         copy_all(models_dir, &[(path.clone(), models_dir.join(LORAS_FOLDER).join(name))])?;
         return Ok(json!({"added": name_of(&path).unwrap_or_default(), "type": "lora"}));
     }
-    let source = ModelSource::at(&path).map_err(|error| match (lora, error.to_string()) {
-        // It is one, of a form that is not read.
-        (Some(Err(lora)), error) if error.contains("a LoRA") => lora.to_string(),
-        (_, error) => error,
-    })?;
+    let source =
+        ModelSource::at(&path).map_err(|error| match (mistaken_for(&path), lora, error.to_string()) {
+            (Some(reason), ..) => said(from, &path, reason.into()),
+            // It is one, of a form that is not read.
+            (_, Some(Err(lora)), error) if error.contains("a LoRA,") => lora.to_string(),
+            (.., error) => said(from, &path, error),
+        })?;
     let added = name_of(&path).unwrap_or_default();
     if list_models(models_dir).iter().any(|model| model.name == added) {
         return Err(already("picture model", &added));
     }
-    let inspection = diffusion::weights::inspect(&source).map_err(|error| error.to_string())?;
+    let inspection =
+        diffusion::weights::inspect(&source).map_err(|error| said(from, &path, error.to_string()))?;
     if !inspection.is_sound() {
-        return Err(format!("the model cannot be loaded: {}", describe("", &source, Ok(inspection))));
+        let found = describe("", &source, Ok(inspection));
+        return Err(format!("{} cannot be loaded as a picture model: {found}", from.display()));
     }
     // A file counts as a model as soon as it is there, so what it needs comes first.
     let mut parts = Vec::new();
@@ -62,6 +69,16 @@ pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
     parts.push((path.clone(), models_dir.join(name)));
     copy_all(models_dir, &parts)?;
     Ok(json!({"added": added, "type": "image", "weights_hash": inspection.weights_hash}))
+}
+
+/// What is wrong with the file or folder that was named, under the name that it was given.
+fn said(from: &Path, path: &Path, reason: String) -> String {
+    let (from, path) = (from.display(), path.display().to_string());
+    match reason.strip_prefix(&path) {
+        Some(rest) => format!("{from}{rest}"),
+        None if reason.starts_with("is ") => format!("{from} {reason}"),
+        None => format!("{from}: {reason}"),
+    }
 }
 
 fn already(kind: &str, name: &str) -> String {

@@ -7,6 +7,7 @@ use diffusion::{Lora, ModelSource, starter_about};
 use serde_json::{Value as Json, json};
 
 use super::lora_choice::{LORAS_FOLDER, list_loras};
+use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models, model_named};
 use crate::language::list_chat_models;
 
@@ -22,7 +23,9 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         .map(|model| describe(&model.name, &model.source, diffusion::weights::outline(&model.source)))
         .collect();
     for (name, path) in list_loras(models_dir) {
-        let problem = Lora::open(&path).err().map(|error| error.to_string());
+        let problem = Lora::open(&path).err();
+        let problem =
+            problem.map(|error| mistaken_for(&path).map_or_else(|| error.to_string(), str::to_string));
         all.push(with_problem(json!({"type": "lora", "name": name}), problem));
     }
     for path in list_chat_models(models_dir) {
@@ -31,7 +34,10 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         if let Ok(files) = &opened {
             about["context_tokens"] = json!(files.config.max_position_embeddings);
         }
-        all.push(with_problem(about, opened.err().map(|error| error.to_string())));
+        let problem = opened.err();
+        let problem =
+            problem.map(|error| mistaken_for(&path).map_or_else(|| error.to_string(), str::to_string));
+        all.push(with_problem(about, problem));
     }
     name_twins(&mut all);
     all.extend(
@@ -123,7 +129,9 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
         }
         let reason = match path.parent() {
             Some(parent) if parent == loras => no_lora(&path),
-            _ => no_model(&path).or_else(|| ModelSource::at(&path).err().map(|error| error.to_string())),
+            _ => no_model(&path)
+                .or_else(|| mistaken_for(&path).map(str::to_string))
+                .or_else(|| ModelSource::at(&path).err().map(|error| error.to_string())),
         };
         let kind = if path.is_dir() { "folder" } else { "file" };
         let reason = reason.unwrap_or_else(|| "is not listed as a model: its name cannot be read".into());

@@ -135,7 +135,13 @@ pub(crate) fn recognise(file: &WeightFile) -> Result<Published, DiffusionError> 
             () if any("down_blocks.") || any("encoder.") || any("decoder.") => {
                 "one network alone; a model is a folder as diffusers writes it, or a file with all networks"
             }
-            () => "no weights by the names of the original Stable Diffusion code",
+            () if any("emb_params") || any("string_to_param") || any("clip_l") || any("clip_g") => {
+                "a textual inversion, which is not read"
+            }
+            () if file.tensors.is_empty() => "a file without any tensors",
+            () => {
+                "neither a picture model nor a LoRA: none of its tensors has a name of Stable Diffusion 1.x, 2.x or XL"
+            }
         });
     };
     let kind = match () {

@@ -60,6 +60,9 @@ enum Content {
     Static(&'static [u8]),
 }
 
+/// What helps against a file that is not whole.
+const AGAIN: &str = "fetch the file again";
+
 /// An open file of tensors, whose header was checked.
 #[derive(Debug)]
 pub struct WeightFile {
@@ -89,7 +92,8 @@ impl WeightFile {
         let length = file.metadata().map_err(io)?.len();
         let mut start = [0u8; 8];
         if length < 8 {
-            return Err(DiffusionError::weights(name, "too short to be safetensors"));
+            let reason = format!("too short to be a safetensors file: {length} bytes; {AGAIN}");
+            return Err(DiffusionError::weights(name, reason));
         }
         file.read_exact(&mut start).map_err(io)?;
         let header_length = header_length(&name, start, length)?;
@@ -100,7 +104,7 @@ impl WeightFile {
 
     /// Reads the header of a file that is part of the program.
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, DiffusionError> {
-        let short = || DiffusionError::weights(name, "too short to be safetensors");
+        let short = || DiffusionError::weights(name, "too short to be a safetensors file");
         let start = bytes.first_chunk::<8>().ok_or_else(short)?;
         let header_length = header_length(name, *start, bytes.len() as u64)?;
         let header = bytes.get(8..8 + header_length).ok_or_else(short)?;
@@ -109,8 +113,9 @@ impl WeightFile {
 
     fn parse(name: String, header: &[u8], length: u64, content: Content) -> Result<Self, DiffusionError> {
         let bad = |reason: String| DiffusionError::weights(name.clone(), reason);
-        let raw: BTreeMap<String, serde_json::Value> =
-            serde_json::from_slice(header).map_err(|error| bad(format!("header: {error}")))?;
+        let raw: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header).map_err(|error| {
+            bad(format!("no safetensors file, or a damaged one: its header is no JSON ({error}); {AGAIN}"))
+        })?;
         let data_start = 8 + header.len() as u64;
         let mut tensors = BTreeMap::new();
         let mut metadata = BTreeMap::new();
@@ -211,10 +216,12 @@ fn header_length(name: &str, start: [u8; 8], file_length: u64) -> Result<usize, 
     }
     let length = u64::from_le_bytes(start);
     if length > HEADER_BYTES_MAX {
-        return bad(format!("not safetensors, or a header of {length} bytes"));
+        return bad(format!("no safetensors file: it would begin with a header of {length} bytes"));
     }
     if length > file_length - 8 {
-        return bad(format!("truncated: a header of {length} bytes in a file of {file_length}"));
+        return bad(format!(
+            "truncated, or no safetensors file: a header of {length} bytes in a file of {file_length}; {AGAIN}"
+        ));
     }
     Ok(length as usize)
 }
@@ -227,7 +234,7 @@ fn check_entry(entry: RawEntry, data_start: u64, file_length: u64) -> Result<Ten
     let length = end.checked_sub(begin).ok_or("ends before it begins")?;
     let last = data_start.checked_add(end).ok_or("offset out of range")?;
     if last > file_length {
-        return Err(format!("truncated: ends at byte {last} of {file_length}"));
+        return Err(format!("truncated: it ends at byte {last}, the file at {file_length}; {AGAIN}"));
     }
     if entry.shape.len() > 8 {
         return Err(format!("{} dimensions", entry.shape.len()));

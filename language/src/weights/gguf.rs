@@ -320,7 +320,10 @@ impl Reader<'_> {
     fn fill(&mut self, bytes: &mut [u8]) -> Result<(), LanguageError> {
         self.source.read_exact(bytes).map_err(|source| {
             if source.kind() == std::io::ErrorKind::UnexpectedEof {
-                self.wrong(format!("it ends within the header, after byte {}", self.position))
+                self.wrong(format!(
+                    "it ends within the header, after byte {}: the file is truncated; fetch it again",
+                    self.position
+                ))
             } else {
                 LanguageError::Io { path: self.path.to_path_buf(), source }
             }

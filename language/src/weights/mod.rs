@@ -56,7 +56,10 @@ impl TensorEntry {
         let bytes = (elements / self.stored.block_len()) as u64 * self.stored.block_bytes() as u64;
         match self.offset.checked_add(bytes) {
             Some(end) if end <= file_bytes => Ok(()),
-            _ => Err(wrong(format!("{bytes} bytes at {} lie beyond the file's {file_bytes}", self.offset))),
+            _ => Err(wrong(format!(
+                "{bytes} bytes at {} lie beyond the file's {file_bytes}: the file is truncated; fetch it again",
+                self.offset
+            ))),
         }
     }
 }

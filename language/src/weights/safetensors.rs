@@ -114,7 +114,9 @@ fn read_header(
     file.read_exact(&mut start).map_err(|_| wrong("shorter than its header".into()))?;
     let header_bytes = u64::from_le_bytes(start);
     if header_bytes > HEADER_BYTES_MAX || header_bytes > file_bytes.saturating_sub(8) {
-        return Err(wrong(format!("a header of {header_bytes} bytes in a file of {file_bytes}")));
+        return Err(wrong(format!(
+            "a header of {header_bytes} bytes in a file of {file_bytes}: truncated, or no safetensors file; fetch it again"
+        )));
     }
     let mut bytes = vec![0; header_bytes as usize];
     file.read_exact(&mut bytes).map_err(LanguageError::io(path))?;

@@ -2,7 +2,9 @@
 
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::VideoConfig;
-use actors::render::{RequestedDrawing, check_video, list_loras, lora_files, read_loras};
+use actors::render::{
+    NAMED_MAX, RequestedDrawing, UnfitDrawing, check_video, list_loras, lora_files, read_loras,
+};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -41,8 +43,9 @@ pub(crate) async fn check_drawing(
     };
     // It looks at the folder of models.
     let checked = tokio::task::spawn_blocking(move || render.check(&asked)).await;
-    let checked = checked.unwrap_or_else(|_| Err("model: the models folder cannot be read".into()));
-    checked.map_err(|message| ServiceError::worded(Kind::Bad, message))
+    let unread =
+        || UnfitDrawing { message: "model: the models folder cannot be read".into(), ..Default::default() };
+    checked.unwrap_or_else(|_| Err(unread())).map_err(ServiceError::from)
 }
 
 /// Refuses LoRAs whose files are not there. Remote workers have files of their own.
@@ -54,8 +57,8 @@ pub(crate) async fn check_loras(context: &Context, loras: &Json) -> Result<(), S
     let folder = context.services.settings.models_dir.clone();
     let found = tokio::task::spawn_blocking(move || {
         lora_files(&folder, &wanted).map(|_| ()).map_err(|message| {
-            let names: Vec<String> = list_loras(&folder).into_iter().map(|(name, _)| name).collect();
-            ServiceError::worded(Kind::Bad, message).with("accepted", names)
+            let names = list_loras(&folder).into_iter().map(|(name, _)| name).take(NAMED_MAX);
+            ServiceError::worded(Kind::Bad, message).with("accepted", names.collect::<Vec<_>>())
         })
     });
     let unread = |_| Err(ServiceError::worded(Kind::Bad, "loras: the models folder cannot be read"));

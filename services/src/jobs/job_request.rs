@@ -4,7 +4,7 @@ use actors::character::consistency::ConsistencySettings;
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{KeepPortrait, Quality};
-use actors::render::PROMPT_SYNTAXES;
+use actors::render::{PROMPT_SYNTAXES, SIDES_PX, check_side};
 use models::value_words::{Takes, seed};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -342,7 +342,7 @@ impl JobRequest {
     pub(crate) fn check_numbers(&self) -> Result<(), ServiceError> {
         let within = |name: &str, value: Option<f64>, min: f64, max: f64| match value {
             Some(value) if !(min..=max).contains(&value) => {
-                Err(ServiceError::field(name, format!("{value} is not within {min} to {max}")))
+                Err(ServiceError::not_within(name, value, min, max))
             }
             _ => Ok(()),
         };
@@ -354,11 +354,15 @@ impl JobRequest {
         })?;
         within("denoise_strength", self.denoise_strength, 0.0, 1.0)?;
         within("reference_strength", self.reference_strength, 0.0, 1.0)?;
-        within("width", self.width.map(f64::from), 8.0, 4096.0)?;
-        within("height", self.height.map(f64::from), 8.0, 4096.0)?;
+        for (field, side) in [("width", self.width), ("height", self.height)] {
+            // Workers may draw in other steps; the limits are everyone's.
+            if let Some(side) = side.filter(|side| !SIDES_PX.contains(side)) {
+                check_side(field, side)?;
+            }
+        }
         let whole = |name: &str, value: Option<u64>, min: u64, max: u64| match value {
             Some(value) if !(min..=max).contains(&value) => {
-                Err(ServiceError::field(name, format!("{value} is not within {min} to {max}")))
+                Err(ServiceError::not_within(name, value, min, max))
             }
             _ => Ok(()),
         };

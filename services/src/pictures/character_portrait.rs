@@ -174,11 +174,11 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
 fn numbers(request: &PortraitRequest) -> Result<(u64, f64), ServiceError> {
     let count = request.num_images.unwrap_or(1);
     if !(1..=IMAGES_MAX).contains(&count) {
-        return Err(ServiceError::field("numImages", format!("{count} is not within 1 to {IMAGES_MAX}")));
+        return Err(ServiceError::not_within("numImages", count, 1, IMAGES_MAX));
     }
     let strength = request.reference_strength.unwrap_or(0.75);
     if !(0.1..=1.0).contains(&strength) {
-        return Err(ServiceError::field("referenceStrength", format!("{strength} is not within 0.1 to 1")));
+        return Err(ServiceError::not_within("referenceStrength", strength, 0.1, 1));
     }
     Ok((count, ((1.0 - strength) * 100.0).round() / 100.0))
 }

@@ -53,7 +53,7 @@ fn app_of(path: &str) -> String {
 /// Hands a request in; answers with its id, or the status to pass on and what went wrong.
 pub(super) async fn submit(model: &Json, provider: &Json, input: &Json) -> Result<String, (u16, String)> {
     let path = path_of(model).ok_or((500, "model_key is not the path of a model of fal".to_string()))?;
-    let (base, secret) = connection(Api::Fal, provider).map_err(|message| (500, message))?;
+    let (base, secret) = connection(Api::Fal, provider).map_err(|message| (503, message))?;
     let client = language::http_client().build().map_err(|error| (500, error.to_string()))?;
     let request = client.post(format!("{base}/{path}")).timeout(TIMEOUT).json(&in_own_words(input));
     let request = request.header("authorization", format!("Key {}", secret.unwrap_or_default()));

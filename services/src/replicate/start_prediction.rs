@@ -104,11 +104,8 @@ pub async fn start(
     }
     let version = model["version"].as_str().unwrap_or_default();
     if api == Api::Replicate && version.is_empty() {
-        let error = ServiceError::new(
-            Kind::Internal,
-            "the model has no version; set version of its row in api_models",
-        );
-        return Err(error.with("code", "NO_MODEL_VERSION"));
+        let message = "the model has no version; set version of its row in api_models";
+        return Err(ServiceError::unavailable("NO_MODEL_VERSION", message));
     }
     let is_version =
         (32..=64).contains(&version.len()) && version.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -273,7 +270,7 @@ pub(crate) async fn model(
     }
     let message =
         format!("no active picture model of the provider {}; add one to api_models", door.provider());
-    chosen.ok_or_else(|| ServiceError::new(Kind::Internal, message).with("code", "NO_PICTURE_MODEL"))
+    chosen.ok_or_else(|| ServiceError::unavailable("NO_PICTURE_MODEL", message))
 }
 
 async fn provider_of(context: &Context, model: &Json) -> Result<Json, ServiceError> {
@@ -349,7 +346,7 @@ async fn predict(
     version: &str,
     input: &Json,
 ) -> Result<String, (u16, String)> {
-    let (base, secret) = connection(Api::Replicate, provider).map_err(|message| (500, message))?;
+    let (base, secret) = connection(Api::Replicate, provider).map_err(|message| (503, message))?;
     let secret = secret.unwrap_or_default();
     let webhook = format!("{}/functions/v1/replicate-webhook", context.services.links.base());
     let mut body = json!({"version": version, "input": input});

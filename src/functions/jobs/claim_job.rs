@@ -4,6 +4,7 @@ use actors::job_scheduler::{ClaimJob, IMAGE_QUEUE, LOCAL_WORKER, VIDEO_QUEUE};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::json;
+use services::ServiceError;
 
 use super::signature;
 use crate::functions::error::FunctionError;
@@ -44,8 +45,7 @@ async fn claim(call: &Call) -> Outcome {
     }
     let lease_s = request.lease_seconds.unwrap_or(LEASE_S);
     if !(LEASE_S_MIN..=LEASE_S_MAX).contains(&lease_s) {
-        let message = format!("lease_seconds: {lease_s} is not within {LEASE_S_MIN} to {LEASE_S_MAX}");
-        return Err(FunctionError::bad(message).of_field("lease_seconds"));
+        return Err(ServiceError::not_within("lease_seconds", lease_s, LEASE_S_MIN, LEASE_S_MAX).into());
     }
     let lease_s = Some(lease_s);
     let claimed =

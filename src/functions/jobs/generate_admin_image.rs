@@ -21,6 +21,7 @@ const NAMES_MAX: usize = 50;
 #[derive(Deserialize)]
 struct Request {
     prompt: Option<String>,
+    /// Names nothing that is drawn in another way; answered as it was sent.
     mode: Option<String>,
     #[serde(default)]
     metadata: Json,
@@ -41,6 +42,11 @@ pub(crate) async fn run(call: Call) -> Outcome {
     Takes::Object
         .check(&request.metadata)
         .map_err(|reason| FunctionError::bad(format!("metadata: {reason}")).of_field("metadata"))?;
+    for (field, given) in [("mode", request.mode.is_some()), ("metadata", !request.metadata.is_null())] {
+        if given {
+            call.warnings.extend([format!("{field}: answered as it was sent, and changes nothing")]);
+        }
+    }
     let key = idempotency_key(&call.headers)?;
     let (job, asset) = draw(&call.context, user, &prompt, key).await?;
     let url = |column: &str| {

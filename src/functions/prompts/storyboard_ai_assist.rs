@@ -6,6 +6,7 @@ use actors::language::{Chosen, Wanted};
 use models::field_names::is_same_name;
 use models::value_words::{Takes, is_none_of};
 use serde_json::{Value as Json, json};
+use services::ServiceError;
 use services::age_gate;
 use services::prompts::ask_model::{self, Question};
 use services::prompts::templates;
@@ -187,8 +188,8 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
     let (field, seconds) = given.unwrap_or((seconds[0], 30.0));
     let [least, most] = SECONDS;
     if !(least..=most).contains(&seconds) {
-        let message = format!("{field}: {seconds} is not within {least} to {most}");
-        return Err(FunctionError::bad(message).of_field(field).with("success", false));
+        let error = ServiceError::not_within(field, seconds, least, most);
+        return Err(error.with("success", false).into());
     }
     let count = ((seconds / BEAT_S).ceil() as usize).clamp(1, BEATS_MAX);
     let title = text(input, &["title"]);

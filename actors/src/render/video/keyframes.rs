@@ -1,5 +1,7 @@
 //! From a job's fields to frames: key frames, and what lies between them.
 
+use std::ops::RangeInclusive;
+
 use models::value_words::{Takes, is_not, shown};
 use serde_json::Value as Json;
 
@@ -13,8 +15,8 @@ pub const FPS: (u64, u64) = (1, 30);
 const KEYFRAMES_MAX: usize = 16;
 /// Pixels of all frames together at most: 240 frames of 512 × 512.
 const PIXELS_MAX: u64 = 240 * 512 * 512;
-/// Smallest and longest side that the encoder takes.
-const SIDE_PX: (u32, u32) = (16, 2048);
+/// Shortest and longest side that the encoder takes.
+pub const VIDEO_SIDES_PX: RangeInclusive<u32> = 16..=2048;
 
 /// Frames a second where a job does not say.
 pub fn frames_per_second(quality: Quality) -> u64 {
@@ -125,9 +127,10 @@ impl VideoPlan {
 
     /// Refuses sizes that are too much or that the encoder does not take.
     pub fn check_size(&self, width: u32, height: u32) -> Result<(), String> {
-        let (least, most) = SIDE_PX;
+        let sides = VIDEO_SIDES_PX;
+        let (least, most) = (sides.start(), sides.end());
         for (field, side) in [("width", width), ("height", height)] {
-            if !(least..=most).contains(&side) || !side.is_multiple_of(2) {
+            if !sides.contains(&side) || !side.is_multiple_of(2) {
                 return Err(format!(
                     "{field}: {side} is not an even number within {least} to {most}, as videos need"
                 ));

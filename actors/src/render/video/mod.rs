@@ -6,4 +6,4 @@ mod mp4;
 
 pub(super) use h264::VideoEncoder;
 pub use keyframes::{FPS, FRAMES, check_video, frames_per_second};
-pub(super) use keyframes::{Keyframe, VideoPlan};
+pub(super) use keyframes::{Keyframe, VIDEO_SIDES_PX, VideoPlan};

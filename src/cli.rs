@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 use store::check::Contents;
 
 use arguments::{Cli, Command, ModelsCommand, ServeFlags, UserCommand};
-use configuration::{refuse_mistakes, require_models_dir, require_store};
+use configuration::{refuse_backup, refuse_mistakes, require_models_dir, require_store};
 use output::{print, report_progress};
 use running::keys;
 
@@ -53,7 +53,8 @@ pub fn run() -> Result<(), String> {
     let config = config?;
     match command {
         Command::Serve(_) => {
-            refuse_mistakes(&config, &flags)?;
+            refuse_mistakes(&config)?;
+            refuse_backup(&config.data)?;
             playhouse::in_system(playhouse::serve(config, stop_signal()))
         }
         Command::Keys => {
@@ -73,6 +74,7 @@ pub fn run() -> Result<(), String> {
         }
         Command::Backup { target } => backup(&config, &target),
         Command::Restore { backup } => {
+            refuse_backup(&config.data)?;
             let manifest = store::backup::restore_with(&backup, &config.data, &mut report_progress())
                 .map_err(|error| error.to_string())?;
             print(&json!({
@@ -126,6 +128,10 @@ fn compact(config: &Config) -> Result<(), String> {
 fn salvage(from: &Path, to: &Path) -> Result<(), String> {
     if !from.is_dir() {
         return Err(format!("no data folder at {}", from.display()));
+    }
+    refuse_backup(from)?;
+    if !store::Store::exists(from) {
+        return Err(format!("{} holds no store, so there is nothing to salvage", from.display()));
     }
     let report = store::salvage::salvage(from, to, models::schema()).map_err(|error| error.to_string())?;
     print(&serde_json::to_value(&report).map_err(|error| error.to_string())?)

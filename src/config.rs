@@ -1,5 +1,6 @@
 //! Configuration: flags over environment (`PLAYHOUSE_*`) over a file over defaults.
 
+mod blame;
 mod bytes;
 mod oauth;
 mod read;
@@ -17,6 +18,7 @@ use services::Settings;
 
 use crate::{listen, machine};
 
+pub use blame::{Source, Sources};
 pub use oauth::OauthProvider;
 pub use read::{is_secret, read, unknown_variables};
 pub use secret::secret;
@@ -184,9 +186,14 @@ pub struct Config {
     pub backup_every_h: u64,
     /// How many of them are kept.
     pub backups_kept: usize,
+    /// Whether the first administrator, made on the page, finds three characters to begin with.
+    pub starter_characters: bool,
     /// Whether the start opens the page in a browser; a flag alone.
     #[serde(skip)]
     pub open_page: bool,
+    /// Where each setting comes from.
+    #[serde(skip)]
+    pub sources: Sources,
 }
 
 impl Default for Config {
@@ -266,7 +273,9 @@ impl Default for Config {
             backup_dir: None,
             backup_every_h: 24,
             backups_kept: 7,
+            starter_characters: true,
             open_page: false,
+            sources: Sources::default(),
         }
     }
 }

@@ -112,7 +112,8 @@ pub fn in_system<T>(work: impl Future<Output = T>) -> T {
 /// Serves until `stop` resolves; then lets running requests end, within reason.
 pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
     let listener = TcpListener::bind(config.listen).await;
-    let listener = listener.map_err(|error| format!("cannot listen on {}: {error}", config.listen))?;
+    let listener =
+        listener.map_err(|error| config.sources.blame("listen", listen::refused(config.listen, &error)))?;
     let mut config = config;
     config.listen = listener.local_addr().map_err(|error| error.to_string())?;
     long_work::start_computing_threads();
@@ -309,7 +310,7 @@ async fn run_bin_loop(actors: Actors) {
     }
 }
 
-/// The render actor, unless drawing is left to workers elsewhere.
+/// The render actor, unless drawing is left to remote workers.
 fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, String> {
     if !config.local_worker {
         return Ok(None);
@@ -320,8 +321,9 @@ fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, Stri
         device: config
             .image_device
             .parse()
-            .map_err(|error: actors::render::DeviceError| format!("image_device: {error}"))?,
-        weight_type: actors::render::weight_type(&config.image_weights)?,
+            .map_err(|error: actors::render::DeviceError| config.sources.blame("image_device", error))?,
+        weight_type: actors::render::weight_type(&config.image_weights)
+            .map_err(|error| config.sources.blame("image_weights", error))?,
         memory_bytes_max: config.image_memory_bytes,
         drawing_bytes_max: config.image_drawing_bytes,
         pixels_max: config.image_pixels_max,

@@ -42,6 +42,19 @@ pub fn deserialize_option<'de, D: Deserializer<'de>>(
     text.map(|text| parse(&text)).transpose().map_err(serde::de::Error::custom)
 }
 
+/// Why nothing can listen on an address, and what helps.
+pub fn refused(listen: SocketAddr, error: &std::io::Error) -> String {
+    let advice = match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            "; another program listens there, perhaps another playhouse: stop it, or name another port"
+        }
+        std::io::ErrorKind::PermissionDenied => "; ports below 1024 need rights that this account lacks",
+        std::io::ErrorKind::AddrNotAvailable => "; this machine has no such address",
+        _ => "",
+    };
+    format!("cannot listen on {listen}: {error}{advice}")
+}
+
 /// The address as one that can be gone to: an unspecified one means this machine.
 pub fn reachable(listen: SocketAddr) -> SocketAddr {
     let ip: std::net::IpAddr = match listen {

@@ -15,7 +15,7 @@ use store::{Caller, Store, StoreError};
 use crate::app::App;
 use crate::caller;
 use crate::ended_accounts;
-use crate::start_log::mistakes;
+use crate::start_log::{Mistake, mistakes};
 
 /// `GET /health`: whether we serve; to operators also what is the matter, how each actor fares, and which settings name
 /// what is not there.
@@ -37,9 +37,11 @@ pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
     }
     let config = app.clone();
     // Looks at folders.
-    let mistakes = tokio::task::spawn_blocking(move || mistakes(&config.config)).await.unwrap_or_default();
-    let mistakes: Vec<String> =
-        mistakes.into_iter().map(|mistake| format!("{}: {}", mistake.setting, mistake.reason)).collect();
+    let mistakes = tokio::task::spawn_blocking(move || {
+        let blame = |mistake: Mistake| config.config.sources.blame(mistake.setting, mistake.reason);
+        mistakes(&config.config).into_iter().map(blame).collect::<Vec<String>>()
+    });
+    let mistakes = mistakes.await.unwrap_or_default();
     let detail: Vec<_> = actors
         .iter()
         .map(|actor| {

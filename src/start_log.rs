@@ -4,7 +4,7 @@ use std::path::Path;
 
 use actors::catalog::provider_key::{PREFIX, ignored_names};
 use actors::language::{Engines, LocalStatus, is_chat_model, list_chat_models};
-use actors::render::{list_loras, list_models};
+use actors::render::{DeviceChoice, list_loras, list_models};
 use store::Store;
 
 use crate::config::Config;
@@ -84,7 +84,11 @@ pub fn report_provider_keys(store: &Store) {
 /// Sums up what is served; `engines` are those that make words.
 pub fn report(config: &Config, engines: &Engines) {
     for mistake in mistakes(config) {
-        tracing::error!("{}: {}", mistake.setting, mistake.reason);
+        tracing::error!("{}", config.sources.blame(mistake.setting, mistake.reason));
+    }
+    if let Some(reason) = missing_device(config) {
+        let reason = format!("{reason}; no picture can be drawn until it names another");
+        tracing::error!("{}", config.sources.blame("image_device", reason));
     }
     let pictures: Vec<String> = list_models(&config.models_dir).into_iter().map(|model| model.name).collect();
     let chats: Vec<String> = engines.local_models().into_iter().map(|model| model.name).collect();
@@ -113,9 +117,15 @@ pub fn report(config: &Config, engines: &Engines) {
     );
 }
 
+/// Why the device that is to draw cannot be had.
+fn missing_device(config: &Config) -> Option<String> {
+    let choice = config.image_device.parse::<DeviceChoice>().ok().filter(|_| config.local_worker)?;
+    choice.open().err().map(|error| error.to_string())
+}
+
 /// What draws.
 fn device(config: &Config) -> String {
-    let choice = config.image_device.parse::<actors::render::DeviceChoice>();
+    let choice = config.image_device.parse::<DeviceChoice>();
     match (config.local_worker, choice) {
         (false, _) => "none: jobs wait for workers".into(),
         (true, Ok(choice)) => choice.resolved().to_string(),

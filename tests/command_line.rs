@@ -307,6 +307,115 @@ fn a_setting_that_cannot_be_read_is_named_with_where_it_stands() {
 }
 
 #[test]
+fn a_setting_that_stops_the_start_is_named_with_where_it_stands() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let serve = |environment: &[(&str, &str)], arguments: &[&str]| {
+        let mut command = playhouse(&data, &["serve"]);
+        let output =
+            command.args(arguments).envs(environment.iter().copied()).output().expect("the binary runs");
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).to_string()
+    };
+    for (name, value, said) in [
+        ("PLAYHOUSE_IMAGE_DEVICE", "gpu", "image_device: device gpu: not one of auto, cpu, vulkan:N, cuda:N"),
+        ("PLAYHOUSE_IMAGE_WEIGHTS", "f8", "image_weights: \"f8\" is not one of f32, f16, bf16"),
+        ("PLAYHOUSE_JWT_ALGORITHM", "none", "jwt_algorithm: none is neither HS256 nor ES256"),
+        ("PLAYHOUSE_PUBLIC_URL", "here", "public_url: \"here\" does not begin with http:// or https://"),
+    ] {
+        let output = serve(&[(name, value)], &[]);
+        assert!(output.contains(&format!("playhouse: {name} in the environment: {said}")), "{output}");
+    }
+    assert!(!data.exists(), "a refused start makes nothing");
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let said = serve(&[], &["--listen", &address]);
+    assert!(said.contains(&format!("--listen: cannot listen on {address}: ")), "{said}");
+    let said = serve(&[("PLAYHOUSE_LISTEN", &address)], &[]);
+    assert!(said.contains("PLAYHOUSE_LISTEN in the environment: listen: cannot listen on"), "{said}");
+    assert!(said.contains("another program listens there"), "{said}");
+    // What names something that is not there is said with its place, and what is there is served.
+    std::fs::create_dir_all(&data).expect("a folder");
+    let settings = data.join("playhouse.json");
+    std::fs::write(&settings, r#"{"image_model": "dream"}"#).expect("a file");
+    let server = Logged::start(&data, &["--listen", "127.0.0.1:0"], &[("PLAYHOUSE_CHAT_MODEL", "none.gguf")]);
+    let log = server.log();
+    let place = format!("{}: image_model: there is no \"dream\"", settings.display());
+    assert!(
+        log.contains(&place) && log.contains("PLAYHOUSE_CHAT_MODEL in the environment: chat_model: "),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_backup_is_no_data_folder_and_the_commands_say_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, backup) = (folder.path().join("data"), folder.path().join("monday"));
+    Server::start(&data, &[]).stop();
+    let path = |path: &Path| path.to_string_lossy().to_string();
+    answer(&data, &["backup", &path(&backup)]);
+    let before = std::fs::read_dir(&backup).expect("a folder").count();
+    let target = path(&folder.path().join("new"));
+    for said in [
+        refusal(&data, &["salvage", &path(&backup), &target]),
+        refusal(&backup, &["check"]),
+        refusal(&backup, &["serve", "--listen", "127.0.0.1:0"]),
+        refusal(&backup, &["keys"]),
+        refusal(&backup, &["compact"]),
+        refusal(&backup, &["restore", &path(&backup)]),
+    ] {
+        let advice = format!("is a backup, not a data folder; `playhouse restore {}", backup.display());
+        assert!(said.contains(&advice), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(&backup).expect("a folder").count(), before, "nothing is written into it");
+    let said = refusal(Path::new(&target), &["restore", &path(&data)]);
+    assert!(said.contains("is a data folder, not a backup"), "{said}");
+    let empty = folder.path().join("empty");
+    std::fs::create_dir(&empty).expect("a folder");
+    let said = refusal(&data, &["salvage", &path(&empty), &target]);
+    assert!(said.contains("empty holds no store, so there is nothing to salvage"), "{said}");
+    assert!(!Path::new(&target).exists());
+    answer(Path::new(&target), &["restore", &path(&backup)]);
+}
+
+#[test]
+fn a_file_that_is_no_model_is_refused_with_what_it_is_and_what_helps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).expect("a folder");
+    let fixtures = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures");
+    let lora = std::fs::read(format!("{fixtures}/goldens/lora/kohya.safetensors")).expect("a LoRA");
+    let header = |json: &str| [&(json.len() as u64).to_le_bytes()[..], json.as_bytes(), &[0; 4]].concat();
+    let tensor =
+        |name: &str| header(&format!(r#"{{"{name}":{{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}}}"#));
+    for (name, bytes, said) in [
+        ("cut.safetensors", lora[..lora.len() / 2].to_vec(), "truncated"),
+        ("header.safetensors", lora[..20].to_vec(), "fetch the file again"),
+        ("words.safetensors", b"hello, this is not a model".to_vec(), "no safetensors file"),
+        ("page.safetensors", b"<!doctype html><p>Sign in".to_vec(), "is a web page, not a model"),
+        ("pointer.gguf", b"version https://git-lfs.github.com/spec/v1\n".to_vec(), "git lfs pull"),
+        ("chat.gguf", b"GGUF\x03\0\0\0\x01\0\0\0".to_vec(), "truncated; fetch it again"),
+        ("other.gguf", b"hello, this is not a model".to_vec(), "does not begin with GGUF"),
+        (
+            "wrong.safetensors",
+            b"GGUF\x03\0\0\0\x01\0\0\0".to_vec(),
+            "is a GGUF file: give it a name that ends",
+        ),
+        ("style.safetensors", tensor("emb_params"), "a textual inversion"),
+        ("thing.safetensors", tensor("weight"), "neither a picture model nor a LoRA"),
+        ("hada.safetensors", tensor("lora_unet_x.hada_w1_a"), "this kind of correction is not supported"),
+        ("none.safetensors", header("{}"), "without any tensors"),
+    ] {
+        let path = folder.path().join(name);
+        std::fs::write(&path, bytes).expect("a file");
+        let refused = refusal(&data, &["models", "add", &path.to_string_lossy()]);
+        assert!(refused.contains(name) && refused.contains(said), "{name}: {refused}");
+        assert_eq!(refused.matches(name).count(), 1, "it is named once: {refused}");
+    }
+    assert!(!data.join("models").exists(), "nothing is added");
+}
+
+#[test]
 fn a_server_for_this_machine_says_so_and_charges_nothing() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("data");

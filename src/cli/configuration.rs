@@ -3,9 +3,11 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use playhouse::config::Config;
+use playhouse::Mistake;
+use playhouse::config::{Config, Source};
 use serde_json::Value as Json;
 use store::Store;
+use store::backup::is_backup;
 
 use super::arguments::{Place, ServeFlags};
 
@@ -18,6 +20,10 @@ pub(super) fn read(place: &Place, flags: &ServeFlags) -> Result<Config, String> 
         playhouse::config::read(file.clone(), std::iter::empty()).map_err(said)?;
     }
     let mut config = playhouse::config::read(file, std::env::vars_os())?;
+    config.sources.note_file(&path);
+    for flag in flags.given() {
+        config.sources.note(&flag.trim_start_matches('-').replace('-', "_"), Source::Flag);
+    }
     config.data = place.data.clone().unwrap_or(config.data);
     config.listen = flags.listen.unwrap_or(config.listen);
     config.mailbox_capacity = flags.mailbox_capacity.unwrap_or(config.mailbox_capacity);
@@ -71,21 +77,17 @@ pub(super) fn describe(place: &Place, config: &Config) -> Result<Json, String> {
 
 /// Refuses what a flag of this start names and is not there. What a file or the environment names is said in the log and
 /// in health instead: a machine that starts by itself should serve what it can.
-pub(super) fn refuse_mistakes(config: &Config, flags: &ServeFlags) -> Result<(), String> {
-    let given = flags.given();
-    for mistake in playhouse::mistakes(config) {
-        let flag = format!("--{}", mistake.setting.replace('_', "-"));
-        if given.contains(&flag.as_str()) {
-            return Err(format!("{flag}: {}", mistake.reason));
-        }
-    }
-    Ok(())
+pub(super) fn refuse_mistakes(config: &Config) -> Result<(), String> {
+    let by_flag = |mistake: &Mistake| config.sources.of(mistake.setting) == Source::Flag;
+    let mistake = playhouse::mistakes(config).into_iter().find(by_flag);
+    mistake.map_or(Ok(()), |mistake| Err(config.sources.blame(mistake.setting, mistake.reason)))
 }
 
 /// Refuses a folder without a store: a mistyped name must neither look like an empty store nor become one.
 pub(super) fn require_store(data: &Path) -> Result<(), String> {
     match Store::exists(data) {
         true => Ok(()),
+        false if is_backup(data) => Err(restore_it(data)),
         false if data.is_dir() => {
             Err(format!("{} holds no store; `playhouse serve` makes one there", data.display()))
         }
@@ -107,6 +109,18 @@ pub(super) fn require_models_dir(config: &Config) -> Result<(), String> {
         }
         () => Ok(()),
     }
+}
+
+/// Refuses a backup where a data folder is needed: a store made in it would neither be the backup's nor leave it whole.
+pub(super) fn refuse_backup(folder: &Path) -> Result<(), String> {
+    if is_backup(folder) && !Store::exists(folder) { Err(restore_it(folder)) } else { Ok(()) }
+}
+
+fn restore_it(backup: &Path) -> String {
+    let backup = backup.display();
+    format!(
+        "{backup} is a backup, not a data folder; `playhouse restore {backup} --data NEW` makes a data folder of it"
+    )
 }
 
 fn no_data_folder(data: &Path) -> String {

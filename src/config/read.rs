@@ -3,13 +3,12 @@
 use std::ffi::OsString;
 
 use actors::catalog::provider_key::is_allowed;
+use actors::render::{DeviceChoice, weight_type};
 use serde_json::{Map, Value as Json};
 
-use super::{Config, bytes};
+use super::blame::PREFIX;
+use super::{Config, Source, Sources, bytes};
 use crate::nearest::{did_you_mean, distance, nearest};
-
-/// What the names of variables begin with.
-pub(super) const PREFIX: &str = "PLAYHOUSE_";
 
 /// What the environment says over what a file says: `PLAYHOUSE_ROWS_MAX=50` sets `rows_max`. Values are JSON, or else
 /// text; sizes may have a unit (`512MiB`). The message names the setting that cannot be read.
@@ -21,9 +20,11 @@ pub fn read(
     let Json::Object(mut settings) = file.unwrap_or_else(|| Json::Object(Map::new())) else {
         return Err("the configuration is not a JSON object".into());
     };
+    let mut sources = Sources::default();
     for (name, value) in &mut settings {
         *value = sized(name, std::mem::take(value));
         check(name, value)?;
+        sources.note(name, Source::File);
     }
     for (name, value) in environment {
         let Some(name) = name.to_str() else { continue };
@@ -38,9 +39,11 @@ pub fn read(
         let parsed = parsed.filter(|read| !default.is_null() || check(&key, read).is_ok());
         let read = parsed.unwrap_or_else(|| sized(&key, Json::String(text)));
         check(&key, &read).map_err(|error| format!("{name} in the environment: {error}"))?;
+        sources.note(&key, Source::Environment);
         settings.insert(key, read);
     }
-    serde_json::from_value(Json::Object(settings)).map_err(|error| error.to_string())
+    let config: Config = serde_json::from_value(Json::Object(settings)).map_err(|error| error.to_string())?;
+    Ok(Config { sources, ..config })
 }
 
 fn defaults() -> Map<String, Json> {
@@ -224,6 +227,8 @@ fn check(name: &str, value: &Json) -> Result<(), String> {
     if !matches!(config.jwt_algorithm.as_str(), "HS256" | "ES256") {
         return Err(format!("{name}: {} is neither HS256 nor ES256", config.jwt_algorithm));
     }
+    config.image_device.parse::<DeviceChoice>().map_err(|error| format!("{name}: {error}"))?;
+    weight_type(&config.image_weights).map_err(|error| format!("{name}: {error}"))?;
     Ok(())
 }
 

@@ -5,7 +5,8 @@ use std::path::Path;
 use serde_json::{Map, Value as Json, json};
 
 use super::Config;
-use super::read::{PREFIX, is_secret};
+use super::blame::PREFIX;
+use super::read::is_secret;
 
 /// All settings by name: `value`, and `from`. `file` is what the configuration file says, and `variables` are the names of
 /// the environment's; `flags` are settings that the command line gave.

@@ -44,6 +44,11 @@ pub struct Manifest {
     pub faults: Vec<String>,
 }
 
+/// Whether a folder is a backup, which is no data folder.
+pub fn is_backup(folder: &Path) -> bool {
+    folder.join(MANIFEST).is_file() && folder.join(PAIRS).is_file()
+}
+
 impl Store {
     /// Writes a backup into the new folder `target`, while reads and writes go on. One that fails leaves nothing.
     pub fn backup(&self, target: &Path) -> Result<Manifest, StoreError> {

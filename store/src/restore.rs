@@ -40,6 +40,9 @@ pub fn restore_with(
     }
     let path = backup.join(MANIFEST);
     let text = fs::read(&path).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound if Store::exists(backup) => {
+            StoreError::Open(format!("{} is a data folder, not a backup", backup.display()))
+        }
         std::io::ErrorKind::NotFound => {
             StoreError::Open(format!("{} is no backup: it has no {MANIFEST}", backup.display()))
         }

@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use models::value_words::is_none_of;
+
 /// How to draw.
 #[derive(Clone, Debug)]
 pub struct RenderOptions {
@@ -23,16 +25,16 @@ pub struct RenderOptions {
     /// How many pictures of several jobs may be drawn side by side. When absent as many as gain by it without a
     /// change of any byte.
     pub batch_max: Option<usize>,
-    /// Whether videos are drawn here; otherwise they wait for workers elsewhere.
+    /// Whether videos are drawn here; otherwise they wait for remote workers.
     pub videos: bool,
 }
 
-/// Reads `f32`, `f16` or `bf16`; the message names the setting.
+/// Reads `f32`, `f16` or `bf16`.
 pub fn weight_type(text: &str) -> Result<diffusion::WeightType, String> {
     match text {
         "f32" => Ok(diffusion::WeightType::F32),
         "f16" => Ok(diffusion::WeightType::F16),
         "bf16" => Ok(diffusion::WeightType::Bf16),
-        other => Err(format!("image_weights: {other:?} is none of f32, f16, bf16")),
+        other => Err(is_none_of(other, &["f32", "f16", "bf16"])),
     }
 }

@@ -101,18 +101,11 @@ fn code_has_no_private_words() {
     }
 }
 
-/// Folders whose comments are yet to be put plainly.
-const YET_TO_MEND: [&str; 1] = ["src/gotrue"];
-
 #[test]
 fn comments_name_who_acts() {
     // A program has clients, accounts, requests and processes, not poetic subjects.
     let vague = [concat!("no", "body"), concat!("who", "ever"), concat!("some", "body")];
-    let yet_to_mend = YET_TO_MEND.map(|folder| root().join(folder));
     for (path, text) in texts_below("") {
-        if yet_to_mend.iter().any(|folder| path.starts_with(folder)) {
-            continue;
-        }
         for (number, line) in text.lines().enumerate() {
             // An address has two slashes too, but a colon before them.
             let Some((_, comment)) = line.split_once("//").filter(|(code, _)| !code.ends_with(':')) else {

@@ -201,7 +201,7 @@ pub(crate) async fn change(
     only_authenticated(&body)?;
     let user = named(&app, &user)?;
     let (password_hash, banned_until) = (chosen(&app, &body).await?, ban(&body)?);
-    // Whoever is signed in with the old password, or banned, is no longer.
+    // A new password and a ban end the sessions of the account.
     let ends = password_hash.is_some() || banned_until.flatten().is_some();
     let change = ChangeAccount {
         user_id: id(&user),
@@ -299,7 +299,7 @@ pub(crate) async fn generate_link(
         ("recovery" | "email_change_current" | "email_change_new", None) => return Err(not_found()),
         (other, _) => return Err(AuthError::invalid(format!("Invalid email action link type {other:?}"))),
     };
-    // Whoever opens the link proves the address that is wanted.
+    // Opening the link proves that the new address is the account's.
     let address = wanted.unwrap_or(address);
     let link = outbox::make(&app, &headers, &user, kind, &address, redirect_to, None).await?;
     let mut answer = user_json(&app, &user)?;

@@ -118,7 +118,7 @@ impl Asked {
             invited: false,
         };
         match self.app.services.actors.ask(&service(&self.headers, &self.app), decision).await {
-            // Somebody else asked for the same address at the same moment.
+            // Another request made the account at the same moment.
             Ok(_) | Err(Refusal::Store(StoreError::Duplicate { .. })) => {
                 find(&self.app, "email", Value::text(&self.address))
             }

@@ -130,7 +130,7 @@ fn for_its_owner() -> std::fs::OpenOptions {
 fn append(path: &Path, line: &Document) -> std::io::Result<()> {
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > OUTBOX_BYTES_MAX) {
-        // Links that nobody has read yet are still good.
+        // Links that are not used yet stay good.
         std::fs::rename(path, path.with_file_name(NAMES[1]))?;
     }
     for_its_owner().append(true).open(path)?.write_all(format!("{line}\n").as_bytes())

@@ -19,7 +19,7 @@ static RUNNING: Semaphore = Semaphore::const_new(2);
 /// How long one waits for a place before it is asked to come back.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What the password of an unknown account is checked against, so that it takes as long.
-static NOBODY: OnceCell<String> = OnceCell::const_new();
+static UNKNOWN_ACCOUNT: OnceCell<String> = OnceCell::const_new();
 /// Longest password, in bytes.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
@@ -44,14 +44,14 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// Waits for one on somebody's account.
+    /// Waits for a place that counts for `owner`.
     pub async fn of(places: &Arc<Shares>, owner: Owner) -> Result<Place, AuthError> {
         let held = places.hold(owner, 1, PATIENCE).await.ok_or_else(AuthError::too_many)?;
         Ok(Place { _held: held })
     }
 
-    /// Waits for one on account of an address; on this machine, where a proxy may stand before everybody, on that of
-    /// the account that is named.
+    /// Waits for a place that counts for an address; on this machine, where a proxy may forward the requests of all
+    /// clients, for the account that is named.
     pub async fn from(places: &Arc<Shares>, account: &str, from: IpAddr) -> Result<Place, AuthError> {
         let owner = match from.is_loopback() {
             true => Owner::Account(Uuid::new_v5(&Uuid::NAMESPACE_URL, account.as_bytes())),
@@ -80,7 +80,7 @@ pub(crate) async fn fits(password: &str, stored: Option<&str>, place: &Place) ->
     let known = stored.is_some();
     let stored = match stored {
         Some(stored) => stored.to_string(),
-        None => NOBODY.get_or_try_init(|| hash("nobody", place)).await?.clone(),
+        None => UNKNOWN_ACCOUNT.get_or_try_init(|| hash("no account", place)).await?.clone(),
     };
     let password = password.to_string();
     let fits = compute(place, move || {

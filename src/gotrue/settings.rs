@@ -1,4 +1,4 @@
-//! `GET settings`, `GET health`, `GET .well-known/jwks.json`: what anybody may know of the server.
+//! `GET settings`, `GET health`, `GET .well-known/jwks.json`: what every client may know of the server.
 
 use axum::Json;
 use axum::extract::State;

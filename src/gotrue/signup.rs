@@ -1,4 +1,4 @@
-//! `POST signup`: anybody makes an account.
+//! `POST signup`: a client makes its own account.
 
 use actors::Refusal;
 use actors::user::create_account::CreateAccount;

@@ -64,7 +64,7 @@ pub(crate) async fn change(
             return Err(AuthError::new(422, "email_exists", message));
         }
         if email.is_some() {
-            // On account of who asks: the address may be anybody's.
+            // Counted for the account that asks: the address may be another person's.
             app.pace.may_mail(&app.config, &id(&user).to_string(), from)?;
         }
         change.new_email = email;

@@ -136,7 +136,7 @@ mod tests {
             "https://localhost/",
             "http://localhost.example.com/",
             "http://localhost:3000@example.com/",
-            "http://somebody@localhost/",
+            "http://name@localhost/",
             "javascript:alert(1)",
         ] {
             assert!(!is_below(page, "http://localhost"), "{page}");

@@ -129,6 +129,91 @@ fn the_reader_of_the_log_becomes_the_administrator_once() {
     assert_eq!(token_in(&folder.path().join("third")), None);
 }
 
+/// Makes the first administrator of a server; their token.
+fn first_administrator(server: &Server, log: &Path) -> Option<String> {
+    let token = token_in(log)?;
+    let body = json!({"token": token, "email": "ada@example.com", "password": "correct horse"});
+    let url = format!("{}/auth/v1/first-administrator", server.url);
+    let (status, session) = common::send("POST", &url, &[("apikey", &server.anon)], Some(&body)).ok()?;
+    assert_eq!(status, 200, "{session}");
+    session["access_token"].as_str().map(str::to_string)
+}
+
+#[test]
+fn a_new_server_begins_with_three_characters_which_go_for_good() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path(), "127.0.0.1:0", "log");
+    let access = first_administrator(&server, &folder.path().join("log")).expect("an administrator");
+    let list = |server: &Server| {
+        let path = "/rest/v1/characters?select=id,name,image_url,content_rating,alternate_greetings,first_message&order=name";
+        let (status, found) = server.call("GET", path, &access, None);
+        assert_eq!(status, 200, "{found}");
+        found.as_array().expect("rows").clone()
+    };
+    let made = list(&server);
+    let names: Vec<&str> = made.iter().filter_map(|one| one["name"].as_str()).collect();
+    assert_eq!(names, ["Mr Inkwhistle", "Odette Farrow", "Tock"]);
+    for one in &made {
+        assert_eq!(one["content_rating"], "sfw");
+        assert!(one["first_message"].as_str().is_some_and(|text| !text.is_empty()), "{one}");
+        assert_eq!(one["alternate_greetings"].as_array().map(Vec::len), Some(1), "{one}");
+        let book = json!({"character_id": one["id"]});
+        let (_, book) = server.call("POST", "/functions/v1/character-lorebook", &access, Some(&book));
+        assert_eq!(book["book"]["entries"].as_array().map(Vec::len), Some(3), "{book}");
+        let path = format!("/storage/v1/object/{}", one["image_url"].as_str().expect("a picture"));
+        let picture = ask(&server, &path, &[("authorization", &format!("Bearer {access}"))]);
+        let picture = image::load_from_memory(&picture.bytes).expect("a picture");
+        assert_eq!((picture.width(), picture.height()), (64, 64));
+    }
+    // A greeting opens a chat with one of them, and other accounts see them.
+    let talk = json!({"character_id": made[2]["id"]});
+    let (status, opened) = server.call("POST", "/functions/v1/roleplay-chat", &access, Some(&talk));
+    assert_eq!((status, &opened["greeting"]), (200, &json!(0)), "{opened}");
+    let (_, other) = server.sign_up("bob@example.com");
+    assert_eq!(
+        server.call("GET", "/rest/v1/characters?select=id", &other, None).1.as_array().map(Vec::len),
+        Some(3)
+    );
+    for one in &made {
+        let body = json!({"character_id": one["id"], "confirm": true});
+        let (status, gone) = server.call("POST", "/functions/v1/delete-character", &access, Some(&body));
+        assert_eq!(status, 200, "{gone}");
+    }
+    assert_eq!(server.check()["faults"], 0);
+    drop(server);
+    let again = start(folder.path(), "127.0.0.1:0", "again");
+    assert_eq!(list(&again), Vec::<Json>::new(), "what is deleted stays away");
+    drop(again);
+
+    let plain = tempfile::tempdir().expect("a folder");
+    let log = plain.path().join("log");
+    let file = std::fs::File::create(&log).expect("a file");
+    let off = [("PLAYHOUSE_LOG", "info"), ("PLAYHOUSE_STARTER_CHARACTERS", "false")];
+    let server = Server::start_at(&plain.path().join("data"), "127.0.0.1:0", file.into(), &off);
+    let access = first_administrator(&server, &log).expect("an administrator");
+    assert_eq!(server.call("GET", "/rest/v1/characters", &access, None).1, json!([]));
+}
+
+#[test]
+fn the_first_characters_come_with_their_account_or_not_at_all() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("dies");
+    let file = std::fs::File::create(&log).expect("a file");
+    let environment = [("PLAYHOUSE_LOG", "info"), ("PLAYHOUSE_CRASH_AT", "first_administrator")];
+    let mut dies = Server::start_at(&folder.path().join("data"), "127.0.0.1:0", file.into(), &environment);
+    assert_eq!(first_administrator(&dies, &log), None, "it dies between the account and its characters");
+    dies.wait_for_death();
+    let server = start(folder.path(), "127.0.0.1:0", "lives");
+    let count = |table: &str| {
+        let (_, rows) = server.call("GET", &format!("/rest/v1/{table}"), &server.service, None);
+        rows.as_array().map(Vec::len).expect("rows")
+    };
+    assert_eq!((count("user_roles"), count("characters")), (0, 0));
+    first_administrator(&server, &folder.path().join("lives")).expect("the way in is still open");
+    assert_eq!((count("user_roles?role=eq.admin"), count("characters")), (1, 3));
+    assert_eq!(server.check()["faults"], 0);
+}
+
 /// Whether a program is there; where tests run for all, it must be.
 fn is_there(program: &str, needed_for: &str) -> bool {
     let found = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();

@@ -1,5 +1,7 @@
 //! `POST first-administrator`: an account that is an administrator, for the one who has the address from the log.
 
+use actors::character::import_character::ImportCharacter;
+use actors::character::starter_characters::starter_characters;
 use actors::user::create_account::CreateAccount;
 use actors::user::create_first_administrator::CreateFirstAdministrator;
 use axum::Json;
@@ -34,8 +36,9 @@ pub(crate) async fn make(
     }
     password::acceptable(&given, &app.config)?;
     let place = password::Place::from(&app.budgets.passwords, &email, from).await?;
+    let user_id = Uuid::new_v4();
     let account = CreateAccount {
-        user_id: Uuid::new_v4(),
+        user_id,
         app_metadata: app_metadata(true, false),
         email: Some(email),
         phone: None,
@@ -45,11 +48,27 @@ pub(crate) async fn make(
         phone_confirmed: false,
         invited: false,
     };
-    let made = app.services.actors.ask(&Claims::service(), CreateFirstAdministrator(account)).await?;
+    let characters = if app.config.starter_characters { starters(&app, user_id).await } else { Vec::new() };
+    let decision = CreateFirstAdministrator { account, characters };
+    let made = app.services.actors.ask(&Claims::service(), decision).await?;
     app.welcome.close();
     let Some(user) = made else {
         return Err(AuthError::new(409, "conflict", "There is an administrator already: sign in"));
     };
     tracing::info!("the first administrator was made; the address from the log is used up");
     start_session(&app, &headers, &user, "password").await.map(Json)
+}
+
+/// The characters that the account finds there; without them it is made all the same.
+async fn starters(app: &App, user: Uuid) -> Vec<ImportCharacter> {
+    let store = app.services.actors.store().clone();
+    let read = tokio::task::spawn_blocking(move || starter_characters(&store, user));
+    let read = read.await.map_err(|error| error.to_string());
+    match read.and_then(|read| read.map_err(|error| error.to_string())) {
+        Ok(characters) => characters,
+        Err(error) => {
+            tracing::error!(error, "the first characters cannot be made");
+            Vec::new()
+        }
+    }
 }

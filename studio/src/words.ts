@@ -12,7 +12,7 @@ export const words = {
   frame: {
     nav: 'Screens', skip: 'Skip to content', keys: 'Keys',
     away: 'The server does not answer. Nothing that you typed is lost; this page comes back by itself.',
-    asking: 'News are asked for every few seconds.',
+    asking: 'Live updates are off: this page checks for news every few seconds.',
   },
   keys: {
     title: 'Keys',
@@ -30,9 +30,9 @@ export const words = {
     },
     content: { todo: 'Nothing was sent on. Change the words and try again.' },
     session: { what: 'You are no longer signed in.', todo: 'Sign in again; drafts are kept.' },
-    credits: { todo: 'Ask whoever runs this server for more.' },
+    credits: { todo: 'Ask the administrator of this server for more.' },
     busy: { what: 'The server has a lot to do right now.', todo: 'Try again in a moment.' },
-    server: { what: 'The server failed.', todo: 'Nothing of yours is lost. Try again; if it stays, tell whoever runs this server.' },
+    server: { what: 'The server failed.', todo: 'Nothing of yours is lost. Try again; if it stays, tell the administrator of this server.' },
   },
   welcome: {
     title: 'Welcome to Playhouse',
@@ -45,9 +45,9 @@ export const words = {
     title: 'Sign in', up: 'Make an account', email: 'Mail address', password: 'Password', name: 'Name that others see',
     show: 'Show password', hide: 'Hide password', least: (chars: number) => `At least ${chars} characters.`,
     toUp: 'New here? Make an account', toIn: 'Have an account? Sign in',
-    forgot: 'Forgotten your password?', forgotText: 'Whoever runs this server can give you a new one.',
+    forgot: 'Forgotten your password?', forgotText: 'The administrator of this server can give you a new one.',
     first: 'Just started this server? Its log shows an address with a token: open it to become the administrator.',
-    closed: 'New accounts are made by whoever runs this server.',
+    closed: 'The administrator of this server makes new accounts.',
     wrong: 'Mail address or password is wrong.',
   },
   home: {
@@ -58,9 +58,9 @@ export const words = {
     emptyText: 'Make someone to talk to, or import a card from another program. Pictures can be drawn right away.',
     make: 'New character', import: 'Import a card',
     model: {
-      absent: 'There is no chat model: characters cannot answer yet. Whoever runs this server adds one.',
+      absent: 'There is no chat model: characters cannot answer yet. The administrator of this server can add one.',
       fetching: (size: string) => `The chat model is being fetched: ${size} so far.`,
-      failed: 'The chat model could not be fetched; whoever runs this server finds the reason in the log.',
+      failed: 'The chat model could not be fetched; the log of the server has the reason.',
     },
     queue: (jobs: number) => `${count(jobs, 'drawing', 'drawings')} under way`,
   },
@@ -68,7 +68,9 @@ export const words = {
     new: 'New character', import: 'Import cards', mine: 'Mine', public: 'Public', search: 'Search by name',
     emptyTitle: 'No characters yet',
     emptyText: 'A character has a face, a way of talking and a story. Drop cards of other programs here (PNG, JSON, CHARX), or write one.',
-    noneFound: 'Nobody with this name.', publicEmpty: 'Nobody has shared a character yet.',
+    noneFound: 'No character with this name.', publicEmpty: 'No character is shared yet.',
+    examples: 'A new server begins with a few characters.', removeExamples: 'Remove the examples',
+    examplesGone: (names: string) => `Removed: ${names}.`,
     drop: 'Drop cards to import them', talk: 'Talk', edit: 'Open',
     importing: (left: number) => `Importing ${count(left, 'file', 'files')}`,
     imported: (name: string) => `${name} is here.`, report: 'Import report',
@@ -109,7 +111,7 @@ export const words = {
     lore: {
       text: 'An entry is told to the model when one of its words is said.', add: 'Add an entry', keys: 'Words that call it',
       keysHint: 'Separated by commas.', content: 'What the model is told', always: 'Always tell this', on: 'In use',
-      emptyTitle: 'No lorebook yet', emptyText: 'Places, people and secrets that come up only when somebody mentions them.',
+      emptyTitle: 'No lorebook yet', emptyText: 'Places, people and secrets that come up only when a message mentions them.',
       test: 'Try it', testHint: 'Type a message: the entries that it would call are marked. Simple words only; regular expressions and chains are the server’s.', fires: 'called',
       unnamed: 'New entry',
     },
@@ -134,7 +136,7 @@ export const words = {
     history: (messages: number, left: number) => `${count(messages, 'earlier message', 'earlier messages')}${left ? `, ${left} left out` : ''}`,
     noPrompt: 'No model was asked for this message.', greeting: 'Another greeting', menu: 'More',
     import: 'Import a chat', importHint: 'A chat file of SillyTavern (JSONL).', imported: 'The chat is here.', back: 'Chats', gone: 'This chat is not here.', scenes: 'Pictures',
-    lost: 'The reply did not come.', retry: 'Try again', momentElsewhere: 'The picture lands in the library, under “Not kept yet”.', beginning: 'Opens the chat …',
+    lost: 'The reply did not come.', retry: 'Try again', momentInLibrary: 'The picture lands in the library, under “Not kept yet”.', beginning: 'Opens the chat …',
     greetingChoice: 'Greeting', thread: 'Conversation', drop: 'Menu of this message', unpinned: 'Forgotten.', noMemory: 'Nothing yet.', regenerated: 'Another reply',
   },
   draw: {
@@ -169,7 +171,7 @@ export const words = {
     place: (number: number) => (number === 0 ? 'next' : `${number} before it`), retried: 'Queued again.',
   },
   account: {
-    profile: 'Profile', name: 'Name that others see', birth: 'Birth date', birthHint: 'From 18 years on, adult content can be allowed. Nobody else sees it.',
+    profile: 'Profile', name: 'Name that others see', birth: 'Birth date', birthHint: 'From 18 years on, adult content can be allowed. Other people do not see it.',
     adult: 'Age confirmed: 18 or older', credits: 'Credits', balance: (number: number) => count(number, 'credit', 'credits'), free: 'Drawing is free on this server.',
     spent: 'What they went for', password: 'New password', change: 'Change password', changed: 'The password is changed.', tokens: 'Tokens for programs',
     tokensText: 'A token lets another program use /v1 in your name: SillyTavern, Open WebUI, OpenAI’s libraries.', tokenName: 'What it is for', makeToken: 'Make a token',
@@ -183,7 +185,7 @@ export const words = {
     signUpOpen: 'Open to everybody who reaches this server', signUpClosed: 'Closed', signUpHint: 'Set by signup_enabled in playhouse.json; takes a restart.',
     users: 'Accounts', role: 'Roles', makeAdmin: 'Make administrator', takeAdmin: 'Take administrator away', you: 'you', credits: 'Credits', give: 'Set credits',
     roleGiven: 'Saved.', pictures: 'Picture models', chats: 'Chat models', modelsHint: 'Added on the server with `playhouse models add PATH`.', none: 'None.',
-    providersText: 'Servers elsewhere that speak OpenAI’s dialect. The key stays in an environment variable of this server; here is only its name.',
+    providersText: 'Other servers that speak OpenAI’s dialect. The key stays in an environment variable of this server; here is only its name.',
     addProvider: 'Add a server', name: 'Name', url: 'Address, up to /v1', secret: 'Environment variable with the key', active: 'In use', addModel: 'Add a model',
     key: 'Model key', display: 'Shown as', tasks: 'Tasks', tasksHint: 'Separated by commas: chat, roleplay, vision, enhancement.', priority: 'Priority (lower first)', noProviders: 'No model servers yet.',
     added: 'Added.', deleteProvider: 'Delete this server and its models?', statNames: {

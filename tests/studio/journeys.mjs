@@ -34,6 +34,18 @@ await check('the one who has the address becomes the administrator', async () =>
   await button('Make my account').click()
   await heading('Hello, Ada').waitFor()
   await page.getByRole('link', { name: 'Admin' }).first().waitFor()
+  for (const name of ['Mr Inkwhistle', 'Odette Farrow', 'Tock']) await page.getByText(name, { exact: true }).waitFor()
+  await look(page, 'home-first')
+})
+
+await check('the characters that a new server begins with go with one click', async () => {
+  await to('characters', 'Characters')
+  await button('Remove the examples').waitFor()
+  await look(page, 'characters-first')
+  await button('Remove the examples').click()
+  await heading('No characters yet').waitFor()
+  await page.getByText('Removed: Mr Inkwhistle, Odette Farrow, Tock.').waitFor()
+  await to('', 'Hello, Ada')
   await heading('Begin with a character').waitFor()
   await look(page, 'home-empty')
 })
@@ -98,7 +110,7 @@ await check('a chat opens with a greeting, and another is chosen', async () => {
 await check('three turns: one streamed, one stopped, one told differently', async () => {
   await composer.fill('Is the light on?')
   await composer.press('Enter')
-  // Whoever types meanwhile loses nothing.
+  // A person who types meanwhile loses nothing.
   await page.getByText('word 3').waitFor()
   await composer.fill('half a thought')
   await replied()
@@ -170,7 +182,7 @@ await check('what is said in one window comes to another by itself', async () =>
   await other.goto(page.url())
   await other.getByText('From another program.').waitFor()
   const { realtime } = await (await fetch(`${process.env.PLAYHOUSE_URL}/studio/config.json`)).json()
-  assert.equal(await other.getByText('News are asked for every few seconds.').count(), realtime ? 0 : 1, 'it says whether it asks')
+  assert.equal(await other.getByText('Live updates are off: this page checks for news every few seconds.').count(), realtime ? 0 : 1, 'it says whether it asks')
   await composer.fill('Do you hear me in both?')
   await composer.press('Enter')
   await other.getByText('Do you hear me in both?').waitFor()

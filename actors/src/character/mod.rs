@@ -8,3 +8,4 @@ pub mod consistency;
 pub mod import_character;
 pub(crate) mod likes;
 pub mod mend_scenes;
+pub mod starter_characters;

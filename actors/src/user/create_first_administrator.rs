@@ -6,14 +6,17 @@ use store::{Caller, Reads, StoreError, Transaction};
 
 use super::create_account::CreateAccount;
 use crate::aggregate::Decision;
+use crate::character::import_character::ImportCharacter;
 use crate::refusal::Refusal;
 
-/// Makes an account that is an administrator, unless there is one.
+/// Makes an account that is an administrator, with characters to begin with, unless there is one.
 #[derive(Debug)]
-pub struct CreateFirstAdministrator(
+pub struct CreateFirstAdministrator {
     /// The account to be made.
-    pub CreateAccount,
-);
+    pub account: CreateAccount,
+    /// What it finds there. In the same commit: a crash leaves none of them out, and nothing makes them again.
+    pub characters: Vec<ImportCharacter>,
+}
 
 impl Decision for CreateFirstAdministrator {
     /// The account as stored; `None` where there is an administrator.
@@ -30,10 +33,14 @@ impl Decision for CreateFirstAdministrator {
         let service = transaction.claims.elevated();
         let roles = schema().known("user_roles");
         let mut role = roles.default_row();
-        role[roles.at("user_id")] = Value::Uuid(self.0.user_id);
+        role[roles.at("user_id")] = Value::Uuid(self.account.user_id);
         role[roles.at("role")] = Value::text("admin");
-        let user = self.0.decide(transaction)?;
+        let user = self.account.decide(transaction)?;
         transaction.insert(&Caller::new(&service), roles, role)?;
+        store::crash::point("first_administrator");
+        for character in self.characters {
+            character.decide(transaction)?;
+        }
         Ok(Some(user))
     }
 }

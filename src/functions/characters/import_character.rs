@@ -3,20 +3,17 @@
 //! Options: `content_rating` (`sfw` or `nsfw`; that of the card when absent) and `is_public` (false). The file stays
 //! as it came in `user-library/<user>/cards/`, so that export-character can give back what we do not know.
 
-use actors::character::import_character::ImportCharacter;
-use actors::character::{card_columns, card_rating};
+use actors::character::card_rating;
+use actors::character::import_character::{ImportCharacter, ImportError};
 use actors::content_rules::ContentRating;
-use actors::file::NewObject;
 use actors::job_scheduler::LIBRARY_BUCKET;
 use axum::body::Bytes;
 use axum::http::{Method, StatusCode};
-use cards::{AssetFile, CardFormat, ImportedCard};
-use models::{Row, Value};
+use models::Row;
 use serde_json::{Value as Json, json};
 use services::age_gate;
 use services::rows::table;
 use store::Store;
-use store::blob::BlobHash;
 use uuid::Uuid;
 
 use crate::functions::error::FunctionError;
@@ -88,7 +85,6 @@ fn read(
     let imported = cards::import(bytes).map_err(|error| refused(&error))?;
     let card = &imported.card;
     let book = card.lorebook().map_err(|error| refused(&error))?;
-    let mut character = card_columns::character_of(card).map_err(|error| refused(&error))?;
     let tier = card_rating::rate(card, given)?;
     age_gate::admit(tier, may_have_nsfw)?;
     let mut warnings = card.warnings();
@@ -99,41 +95,18 @@ fn read(
         ));
     }
 
-    let (format, extension, mime_type) = match imported.format {
-        CardFormat::Png => ("png", "png", "image/png"),
-        CardFormat::Json => ("json", "json", "application/json"),
-        CardFormat::Charx => ("charx", "charx", "application/zip"),
-    };
-    let mut objects = vec![keep(store, user, bytes, extension, mime_type)?];
-    let blob = objects[0].blob;
-    match imported.format {
-        CardFormat::Png => {}
-        _ => objects.extend(portrait(store, user, &imported)?),
-    }
-    // The card's own picture is the portrait.
-    let image = match imported.format {
-        CardFormat::Png => objects.first(),
-        _ => objects.get(1),
-    };
-    let image_url = image.map(|object| format!("{LIBRARY_BUCKET}/{}", object.name));
-    let characters = table("characters");
-    let mut set = |column: &str, value: Value| character[characters.at(column)] = value;
-    set("user_id", Value::Uuid(user));
-    set("creator_id", Value::Uuid(user));
-    set("content_rating", Value::text(tier.name()));
-    set("is_public", Value::Bool(is_public));
-    set("image_url", image_url.clone().map_or(Value::Null, Value::Text));
+    let decision = ImportCharacter::of(store, user, bytes, &imported, tier, is_public);
+    let decision = decision.map_err(|error| match error {
+        ImportError::Card(error) => refused(&error),
+        ImportError::Store(error) => error.into(),
+    })?;
+    let image_url = decision.character[table("characters").at("image_url")].as_str();
     let report = json!({
-        "success": true, "format": format, "version": version(card.version()), "contentRating": tier.name(),
-        "imageUrl": image_url, "storagePath": image.map(|object| object.name.clone()), "lorebookEntries": book.as_ref().map_or(0, |book| book.entries.len()),
+        "success": true, "format": decision.format, "version": version(card.version()), "contentRating": tier.name(),
+        "imageUrl": image_url, "storagePath": image_url.and_then(|url| url.split_once('/')).map(|(_, name)| name),
+        "lorebookEntries": book.as_ref().map_or(0, |book| book.entries.len()),
         "files": imported.files.len(), "warnings": warnings,
     });
-    let lorebook = book.map(|book| Json::Object(book.raw().clone()));
-    let size = bytes.len() as u64;
-    let after = card.text("post_history_instructions").trim();
-    let post_history_instructions = (!after.is_empty()).then(|| after.to_string());
-    let decision =
-        ImportCharacter { character, blob, size, format, objects, lorebook, post_history_instructions };
     Ok(Read { decision, report })
 }
 
@@ -144,37 +117,4 @@ pub(crate) fn version(version: cards::CardVersion) -> &'static str {
         cards::CardVersion::V2 => "v2",
         cards::CardVersion::V3 => "v3",
     }
-}
-
-/// Makes bytes durable and says where they go in the account's library.
-fn keep(
-    store: &Store,
-    user: Uuid,
-    bytes: &[u8],
-    extension: &str,
-    mime_type: &str,
-) -> Result<NewObject, FunctionError> {
-    let name = |blob: &BlobHash| format!("{user}/cards/{}.{extension}", blob.hex());
-    Ok(NewObject::write(store, LIBRARY_BUCKET, name, user, bytes, mime_type)?)
-}
-
-/// The picture of a character among the files that came with its card.
-fn portrait(store: &Store, user: Uuid, imported: &ImportedCard) -> Result<Option<NewObject>, FunctionError> {
-    let mut icons: Vec<_> = imported.card.assets().into_iter().filter(|asset| asset.kind == "icon").collect();
-    icons.sort_by_key(|icon| icon.name != "main");
-    let file_of = |uri: &str| -> Option<&AssetFile> {
-        let path = uri.strip_prefix("embeded://").or_else(|| uri.strip_prefix("embedded://"))?;
-        imported.files.iter().find(|file| file.path == path)
-    };
-    for file in icons.iter().filter_map(|icon| file_of(&icon.uri)) {
-        let (extension, mime_type) = match image::guess_format(&file.bytes) {
-            Ok(image::ImageFormat::Png) => ("png", "image/png"),
-            Ok(image::ImageFormat::Jpeg) => ("jpg", "image/jpeg"),
-            Ok(image::ImageFormat::WebP) => ("webp", "image/webp"),
-            Ok(image::ImageFormat::Gif) => ("gif", "image/gif"),
-            _ => continue,
-        };
-        return keep(store, user, &file.bytes, extension, mime_type).map(Some);
-    }
-    Ok(None)
 }

@@ -6,10 +6,10 @@ import type { CharacterPortraits, Characters, Conversations } from './tables'
 /** What a card in the gallery needs. */
 export type CharacterCard = Pick<
   Characters,
-  'id' | 'user_id' | 'name' | 'tagline' | 'description' | 'image_url' | 'reference_image_url' | 'is_public' | 'interaction_count'
+  'id' | 'user_id' | 'name' | 'tagline' | 'description' | 'image_url' | 'reference_image_url' | 'is_public' | 'interaction_count' | 'quick_start'
 >
 
-const CARD = 'id,user_id,name,tagline,description,image_url,reference_image_url,is_public,interaction_count'
+const CARD = 'id,user_id,name,tagline,description,image_url,reference_image_url,is_public,interaction_count,quick_start'
 export const PAGE = 48
 
 /** A page of characters: one's own, or those that others share. */
@@ -37,6 +37,11 @@ export function changeCharacter(id: string, columns: Partial<Characters>): Promi
 /** Deletes a character, which may be in use. */
 export function deleteCharacter(id: string, withChats: boolean): Promise<unknown> {
   return call('delete-character', { character_id: id, confirm: true, conversations: withChats ? 'delete' : 'keep' })
+}
+
+/** The account's own characters that a new server begins with, as long as they are there. */
+export function examples(): Promise<{ id: string; name: string }[]> {
+  return rows(db.from('characters').select('id,name').eq('user_id', account.id).eq('quick_start', true).order('name').limit(20))
 }
 
 /** Imports a card file. */

@@ -131,7 +131,7 @@ export async function drawMoment(chat: Chat, prompt: string): Promise<boolean> {
     const row = { character_id: chat.character_id, conversation_id: chat.id, scene_prompt: prompt }
     scene = (await rows<{ id: string }>(db.from('character_scenes').insert(row).select('id').single())).id
   } catch (error: any) {
-    // A character of somebody else: only its owner adds scenes to it.
+    // Another account's character: only its owner adds scenes to it.
     if (error.status !== 403 && error.status !== 401) throw error
   }
   const metadata = {

@@ -41,7 +41,7 @@ export async function refusal(answer: Response): Promise<Refused> {
   return new Refused(answer.status, String(text), String(code), body)
 }
 
-/** The headers of a request in the name of whoever is signed in. */
+/** The headers of a request in the name of the account that is signed in. */
 export async function headers(more: Record<string, string> = {}): Promise<Record<string, string>> {
   const { data } = await db.auth.getSession()
   const token = data.session?.access_token ?? settings.anon_key

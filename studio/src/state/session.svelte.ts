@@ -57,7 +57,7 @@ class Account {
       this.profile = profile
       this.roles = roles.map((row) => row.role)
     } catch {
-      // A server that is away for a moment signs nobody out; screens say what they miss.
+      // A server that is away for a moment does not end the session; screens say what they miss.
     }
   }
 }

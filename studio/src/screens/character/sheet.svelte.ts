@@ -46,7 +46,7 @@ export class Sheet {
     keepDraft(`character.${this.id}`, null)
   }
 
-  /** What changed elsewhere, such as a new face, without touching what is being typed. */
+  /** What another part of the page changed, such as a new face, without touching what is being typed. */
   async refresh(): Promise<void> {
     this.stored = (await character(this.id)) ?? this.stored
   }

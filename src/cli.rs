@@ -2,6 +2,7 @@
 
 mod arguments;
 mod configuration;
+mod demo;
 mod log;
 mod output;
 mod running;
@@ -84,6 +85,7 @@ pub fn run() -> Result<(), String> {
         Command::Salvage { from, to } => salvage(&from, &to),
         Command::Check { quick } => check(&config, quick),
         Command::Compact => compact(&config),
+        Command::Demo(flags) => playhouse::in_system(demo::run(config, flags)),
         Command::Models(models) => run_models(&config, models.command),
     }
 }

@@ -246,6 +246,7 @@ fn help_names_what_a_command_uses_and_an_example() {
         &["salvage"],
         &["check"],
         &["compact"],
+        &["demo"],
         &["models"],
         &["models", "list"],
         &["models", "verify"],

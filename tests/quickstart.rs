@@ -165,6 +165,65 @@ fn the_quickstart_names_every_kind_of_job() {
     assert_eq!(queue("poem"), 400);
 }
 
+/// Runs `playhouse demo` in a folder of its own; what it said, and whether it was well.
+fn demo(folder: &Path, arguments: &[&str]) -> (bool, String, String) {
+    let Output { status, stdout, stderr } = Command::new(env!("CARGO_BIN_EXE_playhouse"))
+        .arg("demo")
+        .args(arguments)
+        .current_dir(folder)
+        .env("PLAYHOUSE_CHAT_MODEL", talk::tiny_model(folder))
+        .output()
+        .expect("the binary runs");
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).to_string();
+    (status.success(), text(stdout), text(stderr))
+}
+
+/// Whether a folder has what a demo leaves: the card, the chat and the pictures.
+fn is_whole(out: &Path, summary: &str) {
+    let summary: Json = serde_json::from_str(summary).expect("JSON");
+    assert_eq!((&summary["replies"], &summary["warnings"]), (&json!(2), &json!([])), "{summary}");
+    let files = ["portrait.png", "moment.png", "drawing.png", "card.png", "chat.jsonl"];
+    assert_eq!(summary["files"], json!(files));
+    for name in &files[..4] {
+        let picture = image::open(out.join(name)).expect("a picture");
+        assert!(picture.width() >= 64, "{name}");
+    }
+    let card = std::fs::read(out.join("card.png")).expect("a card");
+    assert!(card.windows(5).any(|word| word == b"ccv3\0"), "the card lies in the picture");
+    let chat = std::fs::read_to_string(out.join("chat.jsonl")).expect("a chat");
+    let lines: Vec<Json> = chat.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let names: Vec<&str> = lines[1..].iter().filter_map(|line| line["name"].as_str()).collect();
+    assert_eq!(names.len(), 5, "a greeting and two turns: {chat}");
+    assert_eq!(names[0], "Odette Farrow");
+    assert_eq!(
+        lines[5]["swipes"].as_array().map(Vec::len),
+        Some(2),
+        "another version of the last reply: {chat}"
+    );
+}
+
+#[test]
+fn the_demo_leaves_what_a_newcomer_makes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (is_well, summary, said) = demo(folder.path(), &["--out", "out"]);
+    assert!(is_well, "{said}");
+    is_whole(&folder.path().join("out"), &summary);
+    assert!(said.contains("7/7"), "{said}");
+    assert!(!folder.path().join("data").exists(), "the server of the demo leaves nothing");
+    let (is_well, _, said) = demo(folder.path(), &["--out", "out"]);
+    assert!(!is_well && said.contains("is not empty; name another folder with --out"), "{said}");
+    let (is_well, _, said) = demo(folder.path(), &["--out", "none", "--server", "http://127.0.0.1:9"]);
+    assert!(!is_well && said.contains("no server answers at http://127.0.0.1:9"), "{said}");
+
+    // Against a server that runs already the account stays there.
+    let newcomer = Newcomer::start();
+    let (is_well, summary, said) = demo(folder.path(), &["--out", "there", "--server", &newcomer.server.url]);
+    assert!(is_well, "{said}");
+    is_whole(&folder.path().join("there"), &summary);
+    assert_eq!(newcomer.rows("characters?name=eq.Odette%20Farrow").len(), 1);
+    assert_eq!(newcomer.server.check()["faults"], 0);
+}
+
 /// The programs of `examples/` beside the clients that the tests install.
 fn examples(newcomer: &Newcomer) -> PathBuf {
     let clients = root().join("tests/clients");

@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand};
 
 const SETTINGS: &str = "\
 Each flag, and every other setting, may also be an environment variable (PLAYHOUSE_ROWS_MAX=50 sets rows_max) or stand in
-playhouse.json of the data folder; README lists them.
+playhouse.json of the data folder; docs/operators.md lists them.
 
 Exit codes: 0 done; 1 refused or failed, also where `check` finds faults or `models verify` a model that cannot be loaded;
 2 the command line cannot be read.
@@ -15,6 +15,7 @@ Exit codes: 0 done; 1 refused or failed, also where `check` finds faults or `mod
 Examples:
   playhouse                                      serve on 127.0.0.1:54321, everything in ./data
   playhouse serve --listen 0.0.0.0:54321         the same for other machines
+  playhouse demo                                 a first hour that plays by itself
   playhouse keys                                 what clients need
   playhouse models add dream.safetensors         another picture model";
 
@@ -174,11 +175,25 @@ pub(super) enum Command {
                             more than two fifths of the files are of no use."
     )]
     Compact,
+    /// Play a newcomer's first hour on a server of its own, and leave the card, the chat and the pictures in a folder
+    #[command(after_help = "Example:\n  playhouse demo --out first-hour")]
+    Demo(DemoFlags),
     /// List, verify, add and remove models
     #[command(
         after_help = "Example:\n  playhouse models list | jq -r '.[] | \"\\(.type) \\(.name) \\(.problem // \"\")\"'"
     )]
     Models(ModelsFlags),
+}
+
+#[derive(Args)]
+pub(super) struct DemoFlags {
+    /// The folder for the card, the chat and the pictures; a new one, or an empty one
+    #[arg(long, default_value = "demo")]
+    pub out: PathBuf,
+    /// Address of a server to play against, such as http://127.0.0.1:54321, in place of one of its own with a data folder
+    /// that goes with it; the account that is made there stays
+    #[arg(long)]
+    pub server: Option<String>,
 }
 
 #[derive(Args)]

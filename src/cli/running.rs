@@ -79,6 +79,15 @@ pub(super) async fn with_server<T>(
     own.fetch_chat_model = false;
     own.local_worker = false;
     own.worker_probe_s = 0;
+    serve_while(own, work).await
+}
+
+/// Does `work` while a server of our own runs.
+pub(super) async fn serve_while<T>(
+    own: Config,
+    work: impl Future<Output = Result<T, String>>,
+) -> Result<T, String> {
+    let config = own.clone();
     let _ = std::fs::remove_file(config.data.join(playhouse::ADDRESS_FILE));
     let (done, stopped) = tokio::sync::oneshot::channel::<()>();
     let wait = async {
@@ -88,7 +97,7 @@ pub(super) async fn with_server<T>(
     let mut is_up = false;
     for _ in 0..1200 {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-        is_up = !server.is_finished() && get(config, "/auth/v1/health").await?.is_some();
+        is_up = !server.is_finished() && is_up_at(&config).await;
         if is_up || server.is_finished() {
             break;
         }
@@ -100,4 +109,11 @@ pub(super) async fn with_server<T>(
         Some(result) => result,
         None => Err(served.err().unwrap_or_else(|| "the server did not start".into())),
     }
+}
+
+/// Whether a server answers for a data folder, which may not have keys yet.
+async fn is_up_at(config: &Config) -> bool {
+    let Some(url) = playhouse::running_at(&config.data) else { return false };
+    let Ok(client) = language::http_client().build() else { return false };
+    client.get(format!("{url}/health")).send().await.is_ok()
 }

@@ -2,7 +2,8 @@
 //! being deleted, so they must be what the author may read.
 //!
 //! A reference to a row that its table's policy hides from the author is refused as if that row did not exist, before
-//! unique keys are looked at, so that nothing tells which ids there are. Public characters may be referred to. An address
+//! unique keys are looked at, so that nothing tells which ids there are; where rows refer to rows of their own table, which
+//! may come later in the same statement, both are refused at its end. Public characters may be referred to. An address
 //! of a stored file is refused when it lies in another account's folder and the author may not read it. Characters and
 //! portraits are left out of that: the copy of a public character shows her portrait, and no function reads that file but
 //! with the rights of its caller. So it is with addresses inside of documents such as `metadata`.
@@ -98,11 +99,15 @@ pub(crate) fn check(transaction: &Transaction, event: &Event, new: &Row) -> Resu
     let Some(author) = event.claims.user_id.filter(|_| !event.claims.is_service()) else { return Ok(()) };
     let checks = &CHECKS[event.table.id];
     let changed = |column: usize| event.old.is_none_or(|old| old[column] != new[column]);
-    let mut refused = None;
-    for reference in &checks.rows {
-        if changed(reference.column) && names_hidden_row(transaction, event, author, reference, new)? {
-            refused = Some(missing(event.table, reference, &new[reference.column]));
-            break;
+    let (mut refused, mut at_the_end) = (None, Vec::new());
+    for reference in checks.rows.iter().filter(|reference| changed(reference.column)) {
+        match named(transaction, event, author, reference, new)? {
+            Named::Readable => {}
+            Named::HiddenOfSameTable => at_the_end.push(reference.column),
+            Named::HiddenOrMissing => {
+                refused = Some(missing(event.table, reference, &new[reference.column]));
+                break;
+            }
         }
     }
     for column in &checks.files {
@@ -115,38 +120,58 @@ pub(crate) fn check(transaction: &Transaction, event: &Event, new: &Row) -> Resu
             }
         }
     }
-    match refused {
-        // Asked last: it costs a look at the roles.
-        Some(error) if !Caller::new(event.claims).is_admin(&transaction.reads())? => Err(error),
-        _ => Ok(()),
+    // The roles are looked at last, since that costs something.
+    if refused.is_none() && at_the_end.is_empty()
+        || Caller::new(event.claims).is_admin(&transaction.reads())?
+    {
+        return Ok(());
     }
+    for column in at_the_end {
+        transaction.hide_reference(event.table, column, &new[column]);
+    }
+    refused.map_or(Ok(()), Err)
 }
 
-/// Whether the author may not read the row that a column names.
-fn names_hidden_row(
+/// What a column names.
+enum Named {
+    /// Nothing, what the author may read, or what the foreign key judges at the end.
+    Readable,
+    /// A row of the same table that the author may not read. One that does not exist may come yet, in the same statement,
+    /// and is judged at the end; so is this one, and no other answer tells them apart.
+    HiddenOfSameTable,
+    /// A row that the author may not read, or that does not exist: no later answer tells them apart.
+    HiddenOrMissing,
+}
+
+fn named(
     transaction: &Transaction,
     event: &Event,
     author: Uuid,
     reference: &Reference,
     new: &Row,
-) -> Result<bool, StoreError> {
+) -> Result<Named, StoreError> {
     let id = &new[reference.column];
     let target = &schema().tables[reference.target];
     // An account's own profile, which most rows name, needs no look.
     if id.is_null() || (target.table.name == "profiles" && id.as_uuid() == Some(author)) {
-        return Ok(false);
+        return Ok(Named::Readable);
     }
     let reads = transaction.reads();
     let row = match target.primary_key == [reference.target_column] {
         true => reads.get(target, std::slice::from_ref(id))?,
         false => reads.referring(target, reference.target_column, id)?.into_iter().next(),
     };
-    match row {
-        // Answered here like a hidden one, so that no later answer tells them apart. Only a row of the same table may come
-        // yet, in the same statement: of that the foreign key is judged at the end.
-        None => Ok(!reference.declared || reference.target != event.table.id),
-        Some(row) => Ok(!guard::allows(&reads, &Caller::new(event.claims), target, Command::Select, &row)?),
-    }
+    let is_of_same_table = reference.declared && reference.target == event.table.id;
+    let is_readable = match &row {
+        None => false,
+        Some(row) => guard::allows(&reads, &Caller::new(event.claims), target, Command::Select, row)?,
+    };
+    Ok(match (is_readable, is_of_same_table) {
+        (true, _) => Named::Readable,
+        (false, false) => Named::HiddenOrMissing,
+        (false, true) if row.is_none() => Named::Readable,
+        (false, true) => Named::HiddenOfSameTable,
+    })
 }
 
 /// The answer for a row that does not exist: what is hidden is answered alike.

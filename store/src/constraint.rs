@@ -69,6 +69,8 @@ pub(crate) struct Deferred {
     refers: Vec<(TableId, usize, Value)>,
     /// `(referring table, relation, value)` that must not exist any more.
     gone: Vec<(TableId, usize, Value)>,
+    /// `(referring table, column, value)` of rows that their author may not see.
+    hidden: Vec<(TableId, usize, Value)>,
 }
 
 impl Deferred {
@@ -82,6 +84,11 @@ impl Deferred {
                 self.refers.push((table.id, position, value.clone()));
             }
         }
+    }
+
+    /// Notes a reference to a row that its author may not see: it is judged as if there was no such row.
+    pub fn hidden(&mut self, table: &TableInfo, column: usize, value: Value) {
+        self.hidden.push((table.id, column, value));
     }
 
     /// Notes that nothing may refer to a key that an update replaced.
@@ -102,7 +109,11 @@ impl Deferred {
             let table = &schema.tables[*table];
             let relation = &table.relations[*relation];
             let target = &schema.tables[relation.target];
-            if !target_exists(reads, target, relation.target_column, value)?
+            let is_hidden = self
+                .hidden
+                .iter()
+                .any(|(of, column, hidden)| (*of, *column, hidden) == (table.id, relation.column, value));
+            if (is_hidden || !target_exists(reads, target, relation.target_column, value)?)
                 && refers_still(reads, table, relation.column, value)?
             {
                 return Err(StoreError::ReferenceMissing {

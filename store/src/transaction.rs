@@ -208,6 +208,11 @@ impl<'s> Transaction<'s> {
         self.inner.blobs.exists(hash)
     }
 
+    /// Has a reference of a row judged as if the row it names did not exist, at the end and like a missing one.
+    pub fn hide_reference(&self, table: &TableInfo, column: usize, value: &Value) {
+        self.constraints.borrow_mut().hidden(table, column, value.clone());
+    }
+
     /// Whether anything was written.
     pub fn is_empty(&self) -> bool {
         self.overlay.pending.borrow().is_empty()

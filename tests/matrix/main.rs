@@ -11,6 +11,7 @@ mod policy;
 mod reads;
 mod realtime;
 mod rows;
+mod self_references;
 #[path = "../socket/mod.rs"]
 mod socket;
 mod speak;
@@ -67,6 +68,9 @@ fn every_table_obeys_the_document_for_every_role_and_verb() {
             realtime::check(stage.clone(), world.clone(), &server.url, &server.anon).await;
         checked += heard;
         wrong.extend(differences);
+        let (columns, told_apart) = self_references::check(&stage, &world).await;
+        assert!(columns >= 4, "{columns} columns that refer to their own table");
+        wrong.extend(told_apart);
         checked += speak::each(stage.tables.len(), &mut wrong, |position| {
             writes::check(stage.clone(), chosen.clone(), position)
         })

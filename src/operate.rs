@@ -64,6 +64,7 @@ pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
         "bodies_bytes": app.budgets.bodies.used(),
         "memory_bytes": app.budgets.memory.used(),
         "backups": app.backups.as_ref().map(|backups| backups.json()),
+        "long_reads": app.budgets.turns.used(),
         "settings": mistakes,
         "sockets": app.budgets.sockets.used(),
         "subscriptions": app.budgets.subscriptions.used(),

@@ -241,6 +241,46 @@ fn slow_imports_of_one_account_leave_places_for_others() {
 }
 
 #[test]
+fn writes_of_others_go_on_while_the_rows_of_a_costly_one_are_looked_for() {
+    const ROWS: usize = 16;
+    let folder = tempfile::tempdir().expect("a folder");
+    // However slow the machine is, the read of a caller who stays does not end by itself.
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_QUERY_S_MAX", "600")]);
+    let (greedy_id, greedy) = server.sign_up("greedy@example.com");
+    let (other_id, other) = server.sign_up("other@example.com");
+    fill(&server, &greedy, &greedy_id, ROWS);
+    let row = json!({"user_id": other_id, "name": "small", "description": "x"});
+    let (_, small) = server.call("POST", "/rest/v1/characters", &other, Some(&row));
+    let small = format!("/rest/v1/characters?id=eq.{}", small[0]["id"].as_str().expect("an id"));
+    // Each pattern is tried at every place of a text of a mebibyte, and fits nowhere.
+    let filter =
+        ['a', 'b', 'c', 'd'].map(|end| format!("description.like.*_{}{end}*", "x".repeat(60))).join(",");
+    let body = r#"{"name":"large too"}"#;
+    let json = format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len());
+    for (method, more, body) in [("PATCH", json.as_str(), body), ("DELETE", "", "")] {
+        let mut costly = head(method, &format!("/rest/v1/characters?or=({filter})"), Some(&greedy), more);
+        costly.extend_from_slice(body.as_bytes());
+        let costly = say(&server, &costly);
+        until("the rows are looked for", || health(&server, "long_reads") > 0);
+        for number in 0..5 {
+            let change = json!({"description": format!("{method} {number}")});
+            let (status, changed) = server.call("PATCH", &small, &other, Some(&change));
+            assert_eq!((status, &changed[0]["description"]), (200, &change["description"]), "{changed}");
+        }
+        assert_eq!(answered(std::slice::from_ref(&costly)), 0, "{method} is still looking for its rows");
+        drop(costly);
+        until("the read of a caller who left ends", || health(&server, "long_reads") == 0);
+    }
+    // What it would have done is done where it finds something.
+    let large = "/rest/v1/characters?description=like.x*x";
+    let (status, changed) = server.call("PATCH", large, &greedy, Some(&json!({"description": "small"})));
+    assert_eq!((status, changed.as_array().map(Vec::len)), (200, Some(ROWS)));
+    let (status, gone) = server.call("DELETE", "/rest/v1/characters?name=match.^large", &greedy, None);
+    assert_eq!((status, gone.as_array().map(Vec::len)), (200, Some(ROWS)));
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
 fn guesses_are_slowed_for_the_account_that_they_are_at() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[("PLAYHOUSE_SIGN_IN_FAILURES_MAX", "3")]);

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use models::{Aggregate, Command, Row, TableId, TableInfo, Value, convert, schema};
-use store::query::{Filter, Limits, Query, Reader, Rows};
+use store::query::{Candidate, Filter, Limits, Query, Reader, Rows};
 use store::{Caller, Event, StoreError, Transaction};
 
 use crate::aggregate::Decision;
@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 const READS_MAX: Duration = Duration::from_secs(5);
 
 /// One write request; it lands whole or not at all.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct WriteRows {
     /// The table.
     pub table: TableId,
@@ -33,7 +33,7 @@ pub struct WriteRows {
 }
 
 /// What to do.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Change {
     /// Add rows.
     Insert {
@@ -61,12 +61,45 @@ pub enum Change {
 }
 
 /// What to do about rows that exist.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Conflict {
     /// The unique key that decides.
     pub columns: Vec<usize>,
     /// Replace these columns; `None` leaves existing rows alone and out of the answer.
     pub merge: Option<Vec<usize>>,
+}
+
+impl Change {
+    /// What it looks for, if it is about rows that a filter finds.
+    pub fn looks_for(&self) -> Option<(Query, Command)> {
+        let (scope, filter, command) = match self {
+            Change::Insert { .. } => return None,
+            Change::Update { filter, scope, .. } => (scope, filter, Command::Update),
+            Change::Delete { filter, scope } => (scope, filter, Command::Delete),
+        };
+        Some((Query::clone(scope).filter(filter.clone()), command))
+    }
+}
+
+/// A write request whose rows were looked for before its turn: a filter may cost seconds, which no other write waits for.
+#[derive(Debug)]
+pub struct WriteFound {
+    /// The request.
+    pub write: WriteRows,
+    /// The rows that its filter found; those that changed since are tried again.
+    pub found: Vec<Candidate>,
+}
+
+impl Decision for WriteFound {
+    type Answer = Written;
+
+    fn owner(&self) -> Aggregate {
+        self.write.owner()
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Written, Refusal> {
+        self.write.run(transaction, Some(&self.found))
+    }
 }
 
 /// What happened.
@@ -90,6 +123,13 @@ impl Decision for WriteRows {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<Written, Refusal> {
+        self.run(transaction, None)
+    }
+}
+
+impl WriteRows {
+    /// Decides about the rows that were found before, or finds them.
+    fn run(self, transaction: &Transaction, found: Option<&[Candidate]>) -> Result<Written, Refusal> {
         let table = &schema().tables[self.table];
         let caller = Caller::new(transaction.claims);
         // All other writes wait meanwhile.
@@ -105,9 +145,10 @@ impl Decision for WriteRows {
                 rows
             }
             Change::Update { filter, scope, set } => {
-                let found = find(transaction, &caller, *scope, filter, Command::Update, limits)?;
-                let mut rows = Vec::with_capacity(found.len());
-                for old in &found {
+                let query = scope.filter(filter);
+                let old = find(transaction, &caller, &query, Command::Update, limits, found)?;
+                let mut rows = Vec::with_capacity(old.len());
+                for old in &old {
                     let mut row = old.clone();
                     set.iter().for_each(|(column, value)| row[*column] = value.clone());
                     rows.push(transaction.update(&caller, table, old, row)?);
@@ -118,7 +159,8 @@ impl Decision for WriteRows {
                 rows
             }
             Change::Delete { filter, scope } => {
-                let rows = find(transaction, &caller, *scope, filter, Command::Delete, limits)?;
+                let query = scope.filter(filter);
+                let rows = find(transaction, &caller, &query, Command::Delete, limits, found)?;
                 // What goes away is read before it goes.
                 if let Some(query) = &self.returning {
                     returned = Some(read_back(transaction, &caller, table, query, &rows, limits)?);
@@ -220,13 +262,16 @@ fn key_text(table: &TableInfo, row: &Row) -> String {
 fn find(
     transaction: &Transaction,
     caller: &Caller,
-    scope: Query,
-    filter: Filter,
+    query: &Query,
     command: Command,
     limits: Limits,
+    found: Option<&[Candidate]>,
 ) -> Result<Vec<Row>, Refusal> {
-    let query = scope.filter(filter);
-    Ok(Reader::new(transaction.reads(), caller, limits).stored(&query, command)?)
+    let reader = Reader::new(transaction.reads(), caller, limits);
+    Ok(match found {
+        Some(found) => reader.confirmed(query, command, found)?,
+        None => reader.stored(query, command)?,
+    })
 }
 
 /// The rows as the caller may see them, in the order in which they were written.

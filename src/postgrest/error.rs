@@ -119,7 +119,7 @@ impl PostgrestError {
             ("42883" | "42P01", _) => StatusCode::NOT_FOUND,
             ("53100" | "57P03", _) => StatusCode::SERVICE_UNAVAILABLE,
             ("53400", _) => StatusCode::TOO_MANY_REQUESTS,
-            ("57014" | "XX000" | "58030" | "25006", _) => StatusCode::INTERNAL_SERVER_ERROR,
+            ("40001" | "57014" | "XX000" | "58030" | "25006", _) => StatusCode::INTERNAL_SERVER_ERROR,
             (other, _) => match other.strip_prefix("PT").and_then(|status| status.parse().ok()) {
                 Some(status) => StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST),
                 None => StatusCode::BAD_REQUEST,

@@ -8,8 +8,9 @@ use axum::extract::FromRequest;
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use models::Claims;
-use store::query::Limits;
+use store::query::{Limits, Reader};
 use store::shares::{Held, Owner};
+use store::{Caller, StoreError};
 use syntax::prefer::{Preference, Transaction};
 use syntax::{Format, NotAcceptable, Preferences};
 
@@ -17,6 +18,7 @@ use super::error::PostgrestError;
 use super::respond::Answer;
 use crate::app::App;
 use crate::caller::{Bad, BadToken};
+use crate::long_work;
 use crate::storage::drain;
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -149,6 +151,29 @@ impl Request {
             self.app.services.actors.ask(&self.claims, decision).await
         };
         answer.map_err(|refusal| PostgrestError::from_refusal(refusal, &self.claims))
+    }
+
+    /// Runs a read on a thread of its own, with what it takes on the caller's account; a client that goes away ends it.
+    pub async fn read_blocking<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, PostgrestError> {
+        let refused = |error| PostgrestError::from_store(error, &self.claims);
+        let begun = self.app.budgets.begin_read(self.owner).await;
+        let (place, share, _waiting) =
+            begun.ok_or_else(|| refused(StoreError::Shared { what: "reading for one caller" }))?;
+        let (store, claims) = (self.app.services.actors.store().clone(), self.claims.clone());
+        let limits = self.limits();
+        let task = long_work::spawn(move || {
+            let _place = place;
+            let caller = Caller::new(&claims);
+            read(Reader::new(store.reads(), &caller, limits).sharing(share))
+        });
+        let failed = |_| {
+            let message = "the query failed unexpectedly";
+            PostgrestError::new(StatusCode::INTERNAL_SERVER_ERROR, "XX000", message)
+        };
+        task.await.map_err(failed)?.map_err(refused)
     }
 
     /// Adds what most answers carry.

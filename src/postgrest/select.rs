@@ -5,16 +5,15 @@ use std::time::Duration;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use models::TableInfo;
+use store::Caller;
 use store::query::{JsonRows, Query, Reader, Rows};
 use store::shares::Held;
-use store::{Caller, StoreError};
 use syntax::{Format, RequestQuery, Window};
 
 use super::error::PostgrestError;
 use super::plan;
 use super::request::{RANGE_UNIT, Request};
 use super::respond::{self, Answer};
-use crate::long_work;
 
 /// Reads rows.
 pub async fn select(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
@@ -98,26 +97,15 @@ async fn run(
     if let Some(rows) = found.map_err(refused)? {
         return Ok((rows, None));
     }
-    let begun = request.app.budgets.begin_read(request.owner).await;
-    // A client that goes away ends its read.
-    let (place, share, _waiting) =
-        begun.ok_or_else(|| refused(StoreError::Shared { what: "reading for one caller" }))?;
-    let (store, claims) = (store.clone(), request.claims.clone());
-    let task = long_work::spawn(move || {
-        let _place = place;
-        let caller = Caller::new(&claims);
-        let reader = Reader::new(store.reads(), &caller, limits).sharing(share);
-        if as_json && let Some(rows) = reader.select_json(&query, counted)? {
-            let held = reader.keep_bytes(rows.bytes());
-            return Ok((Found::Json(rows), held));
-        }
-        let rows = reader.select(&query, counted)?;
-        let held = reader.keep(&rows);
-        Ok((Found::Rows(rows), held))
-    });
-    let failed = |_| {
-        let message = "the query failed unexpectedly";
-        PostgrestError::new(StatusCode::INTERNAL_SERVER_ERROR, "XX000", message)
-    };
-    task.await.map_err(failed)?.map_err(refused)
+    request
+        .read_blocking(move |reader| {
+            if as_json && let Some(rows) = reader.select_json(&query, counted)? {
+                let held = reader.keep_bytes(rows.bytes());
+                return Ok((Found::Json(rows), held));
+            }
+            let rows = reader.select(&query, counted)?;
+            let held = reader.keep(&rows);
+            Ok((Found::Rows(rows), held))
+        })
+        .await
 }

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use actors::write_rows::{Change, Conflict, WriteRows, Written};
+use actors::write_rows::{Change, Conflict, WriteFound, WriteRows, Written};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
-use models::{TableInfo, convert};
-use store::StoreError;
-use store::query::Query;
+use models::{Command, TableInfo, convert};
+use store::query::{Candidate, Query, Reader};
 use store::shares::Held;
+use store::{Caller, StoreError};
 use syntax::RequestQuery;
 use syntax::prefer::{Resolution, Return};
 
@@ -21,6 +21,9 @@ use super::{body, plan};
 const EXPECTED_BYTES: usize = 2 << 20;
 /// How long a write waits for it.
 const EXPECTED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// How often the rows of a write are looked for while others change them.
+const ROUNDS_MAX: usize = 3;
 
 /// Adds rows, or merges them with existing ones.
 pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
@@ -117,7 +120,39 @@ pub async fn send(
         limits: request.limits(),
     };
     let _expected = expect_rows(request, wants_rows).await?;
-    request.decide(write).await
+    let Some((query, command)) = write.change.looks_for() else { return request.decide(write).await };
+    let refused = |error| PostgrestError::from_store(error, &request.claims);
+    let is_found_at_once = {
+        let caller = Caller::new(&request.claims);
+        let reader = Reader::new(request.app.services.actors.store().reads(), &caller, request.limits());
+        reader.finds_at_once(&query, command)
+    };
+    if is_found_at_once.map_err(refused)? {
+        return request.decide(write).await;
+    }
+    let mut round = 1;
+    loop {
+        let (found, _held) = find(request, query.clone(), command).await?;
+        match request.decide(WriteFound { write: write.clone(), found }).await {
+            Err(error) if error.code == "40001" && round < ROUNDS_MAX => round += 1,
+            written => return written,
+        }
+    }
+}
+
+/// The rows that a write is about, looked for as a read is: other writes go on meanwhile.
+async fn find(
+    request: &Request,
+    query: Query,
+    command: Command,
+) -> Result<(Vec<Candidate>, Option<Held>), PostgrestError> {
+    request
+        .read_blocking(move |reader| {
+            let found = reader.candidates(&query, command)?;
+            let bytes = found.len() * size_of::<Candidate>();
+            Ok((found, reader.keep_bytes(bytes)))
+        })
+        .await
 }
 
 /// Room for the rows that a write is to answer with: once it is done, it is too late to refuse them. It is a guess, and

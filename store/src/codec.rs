@@ -284,6 +284,11 @@ impl<'s> StoredRow<'s> {
         self.bytes.len()
     }
 
+    /// Tells it from the same row with other values; those in blobs count by their names.
+    pub fn hash(&self) -> blake3::Hash {
+        blake3::hash(&self.bytes)
+    }
+
     /// Gives up the large values that it remembers.
     pub fn forget(&mut self) {
         self.large = Remembered::default();

@@ -115,6 +115,9 @@ pub enum StoreError {
     /// SQLSTATE 53100.
     #[error("could not write: the disk has no more room than the server keeps in reserve")]
     DiskFull,
+    /// SQLSTATE 40001: too many of the rows that a write is about were changed before its turn came.
+    #[error("could not serialize access due to concurrent update")]
+    ChangedMeanwhile,
     /// SQLSTATE 57014.
     #[error("canceling statement due to statement timeout")]
     Timeout,
@@ -166,6 +169,7 @@ impl StoreError {
             StoreError::Policy { .. } | StoreError::GuardedColumn { .. } => "42501",
             StoreError::Convert(error) => error.sqlstate(),
             StoreError::Limit { .. } => "54000",
+            StoreError::ChangedMeanwhile => "40001",
             StoreError::Timeout => "57014",
             StoreError::Shared { .. } => "53400",
             StoreError::Raised { sqlstate, .. } => sqlstate,

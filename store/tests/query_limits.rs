@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use models::{Claims, ColumnType, Value, schema};
+use models::{Claims, ColumnType, Command, Row, Value, schema};
 use store::query::{
     Embed, Field, Filter, Function, Item, Like, Limits, Link, Operator, Order, OrderBy, Output, Query,
     Reader, Rows, Test,
@@ -239,6 +239,83 @@ fn what_is_kept_for_groups_counts() {
     let least = statistic(Function::Min, Some("description"));
     let refused = read(&characters(1, vec![field("characters", "id"), least]), limits);
     assert!(matches!(refused, Err(StoreError::Limit { what, .. }) if what.contains("groups")), "{refused:?}");
+}
+
+#[test]
+fn rows_found_before_are_looked_at_again_only_where_they_changed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (store, _) = Store::open(folder.path(), schema(), &OpenOptions::default()).expect("a store");
+    let (table, claims) = (schema().known("characters"), Claims::service());
+    let caller = Caller::new(&claims);
+    let set = |row: &Row, name: &str, text: &str| {
+        let mut row = row.clone();
+        row[table.at(name)] = Value::text(text);
+        row
+    };
+    let (rows, _) = store
+        .transact(&claims, |transaction| {
+            for owner in ["auth.users", "profiles"] {
+                let owner = schema().known(owner);
+                let mut row = owner.default_row();
+                row[owner.at("id")] = uuid(1);
+                if transaction.reads().get(owner, &[uuid(1)])?.is_none() {
+                    transaction.insert(&caller, owner, row)?;
+                }
+            }
+            let row = |number: u128| {
+                let mut row = set(&set(&table.default_row(), "name", "x"), "description", "found");
+                row[table.at("user_id")] = uuid(1);
+                row[table.at("id")] = uuid(number);
+                row
+            };
+            (1..=4).map(|number| transaction.insert(&caller, table, row(number))).collect()
+        })
+        .map_err(|error: StoreError| error)
+        .expect("the rows fit");
+    let rows: Vec<Row> = rows;
+    let field = Field::column(table.at("description"));
+    let like = Filter::Test(Test { field, operator: Operator::Like(Like::new("f%", false)) });
+    let by_key = Query::all(table.id).filter(Filter::equal(table.at("id"), uuid(1)));
+    let query = Query::all(table.id).filter(like.clone());
+    let reader = Reader::new(store.reads(), &caller, Limits::default());
+    assert!(reader.finds_at_once(&by_key, Command::Update).expect("a plan"));
+    assert!(!reader.finds_at_once(&by_key.filter(like), Command::Update).expect("a plan"));
+    assert!(!reader.finds_at_once(&query, Command::Update).expect("a plan"));
+    let found = reader.candidates(&query, Command::Update).expect("candidates");
+    assert_eq!(found.len(), 4);
+    store
+        .transact(&claims, |transaction| {
+            transaction.update(&caller, table, &rows[0], set(&rows[0], "description", "lost"))?;
+            transaction.update(&caller, table, &rows[1], set(&rows[1], "name", "y"))?;
+            transaction.delete(&caller, table, &rows[2])?;
+            let reader = Reader::new(transaction.reads(), &caller, Limits::default());
+            let confirmed = reader.confirmed(&query, Command::Update, &found)?;
+            let names: Vec<_> = confirmed.iter().map(|row| row[table.at("name")].as_str()).collect();
+            assert_eq!(names, [Some("y"), Some("x")]);
+            // A stranger may not change what is not theirs, whatever was found.
+            let stranger = Claims::user(Uuid::from_u128(2));
+            let stranger = Caller::new(&stranger);
+            let reader = Reader::new(transaction.reads(), &stranger, Limits::default());
+            assert!(reader.confirmed(&query, Command::Update, &found)?.is_empty());
+            Ok::<_, StoreError>(())
+        })
+        .map(|_| ())
+        .expect("it is tried");
+    // A filter that costs much is not tried again on many rows while others wait.
+    let large = format!("{}a", "y".repeat(1 << 20));
+    store
+        .transact(&claims, |transaction| {
+            transaction.update(&caller, table, &rows[3], set(&rows[3], "description", &large))?;
+            let operator = Operator::Like(Like::new(&format!("%_{}%", "y".repeat(250) + "b"), false));
+            let field = Field::column(table.at("description"));
+            let costly = Query::all(table.id).filter(Filter::Test(Test { field, operator }));
+            let reader = Reader::new(transaction.reads(), &caller, Limits::default());
+            let refused = reader.confirmed(&costly, Command::Update, &found);
+            assert!(matches!(refused, Err(StoreError::ChangedMeanwhile)), "{refused:?}");
+            Ok::<_, StoreError>(())
+        })
+        .map(|_| ())
+        .expect("it is tried");
 }
 
 #[test]

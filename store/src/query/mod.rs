@@ -2,6 +2,7 @@
 //! keys and aggregates. Row policies apply to every row that a query touches, embedded ones included.
 
 mod aggregate;
+mod candidates;
 mod covered;
 mod embed;
 mod field;
@@ -20,6 +21,7 @@ mod union;
 use models::Command;
 
 pub use aggregate::Function;
+pub use candidates::Candidate;
 pub use field::{Field, FieldSource};
 pub use filter::{Comparison, Filter, Is, Operator, Test};
 pub use json::JsonRows;
@@ -44,12 +46,7 @@ impl Reader<'_> {
             rows.push(row.into_row()?);
             Ok(rows.len() < self.limits.sorted_max)
         })?;
-        if rows.len() >= self.limits.sorted_max {
-            return Err(StoreError::Limit {
-                what: "number of rows changed",
-                max: self.limits.sorted_max as u64,
-            });
-        }
+        self.at_most_changed(rows.len())?;
         Ok(rows)
     }
 

@@ -96,7 +96,8 @@ pub(crate) fn few(
     Ok((found <= max).then_some(values))
 }
 
-fn admits(
+/// Whether policies and filter admit a row.
+pub(crate) fn admits(
     reader: &Reader,
     query: &Query,
     table: &TableInfo,

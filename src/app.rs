@@ -1,6 +1,7 @@
 //! What every handler can reach.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use services::Services;
 
@@ -40,6 +41,8 @@ pub struct Shared {
     pub sockets: Sockets,
     /// How the first administrator comes in.
     pub welcome: Welcome,
+    /// Set once nothing is answered any more: work that goes on looks at it and ends.
+    pub stopped: AtomicBool,
 }
 
 /// The state of the router.

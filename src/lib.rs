@@ -51,6 +51,7 @@ mod write_pace;
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use actors::catalog::seed_catalog::SeedCatalog;
 use actors::character::mend_scenes::MendScenes;
@@ -149,6 +150,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         Some(count) => tracing::warn!(count, "took back jobs that an earlier process was drawing"),
     }
     let recovery = tokio::spawn(run_recovery_loop(actors.clone()));
+    let deletions = tokio::spawn(finish_deletions(actors.clone()));
     let render = start_render(&actors, &config)?;
     let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone()));
     let expiry = tokio::spawn(run_expiry_loop(actors.clone()));
@@ -156,8 +158,15 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let limit = |number: u64| (number > 0).then_some(number);
     let retention = Retention { days: limit(config.audit_days), bytes: limit(config.audit_bytes) };
     let pruning = tokio::spawn(run_prune_loop(actors.clone(), retention));
-    let mut tasks =
-        vec![sweeps, expiry, emptying, pruning, recovery, tokio::spawn(idle_memory::return_for_ever())];
+    let mut tasks = vec![
+        sweeps,
+        expiry,
+        emptying,
+        pruning,
+        recovery,
+        deletions,
+        tokio::spawn(idle_memory::return_for_ever()),
+    ];
     tasks.push(tokio::spawn(installed.watch(actors.clone(), engines.clone())));
     tasks.push(tokio::spawn(ended_accounts::stop_replies(actors.clone(), chat.clone())));
     if config.worker_probe_s > 0 {
@@ -205,6 +214,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         metrics,
         sockets,
         welcome,
+        stopped: AtomicBool::new(false),
     });
     if let Some(listener) = metrics_listener {
         tasks.push(tokio::spawn(metrics::serve::apart(shared.clone(), listener, std::future::pending())));
@@ -226,6 +236,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         counted: Some(shared.metrics.clone()),
     };
     connections::serve(doors, routes::service(shared.clone()), stopped).await;
+    shared.stopped.store(true, Ordering::Relaxed);
     realtime::Sockets::gone(&shared.budgets.sockets, SOCKETS_PATIENCE).await;
     for task in tasks {
         task.abort();
@@ -277,6 +288,19 @@ async fn mend_scenes(actors: &Actors) -> Result<(), String> {
         tracing::warn!(rows, "gave scenes of earlier versions back to the conversations they belong to");
     }
     Ok(())
+}
+
+/// Goes on with what a stop or crash cut short of the deletions of accounts.
+async fn finish_deletions(actors: Actors) {
+    match actors::user::delete_account::finish_deletions(&actors).await {
+        Ok(0) => {}
+        Ok(accounts) => {
+            tracing::warn!(accounts, "finished deletions of accounts that an earlier process began")
+        }
+        Err(error) => {
+            tracing::error!(%error, "deletions of accounts that began earlier could not be finished")
+        }
+    }
 }
 
 /// How often expired results are looked for.

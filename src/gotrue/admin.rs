@@ -2,7 +2,7 @@
 
 use actors::user::change_account::ChangeAccount;
 use actors::user::create_account::CreateAccount;
-use actors::user::delete_account::{DeleteAccount, ShrinkAccount};
+use actors::user::delete_account::{EndAccount, delete_account};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName};
@@ -230,8 +230,14 @@ pub(crate) async fn delete(
     let user = named(&app, &user)?;
     let keeps_rows = body.flag("should_soft_delete")?;
     let user_id = id(&user);
-    while !keeps_rows && app.services.actors.ask(&claims, ShrinkAccount { user_id }).await? {}
-    app.services.actors.ask(&claims, DeleteAccount { user_id, keeps_rows }).await?;
+    if keeps_rows {
+        app.services.actors.ask(&claims, EndAccount { user_id, keeps_rows }).await?;
+    } else {
+        // It goes on when the caller leaves, and with the next start when the process ends.
+        let actors = app.services.actors.clone();
+        let deletion = tokio::spawn(async move { delete_account(&actors, &claims, user_id).await });
+        deletion.await.map_err(AuthError::internal)??;
+    }
     for of in [column(&user, "email").as_str(), column(&user, "phone").as_str(), Some(&user_id.to_string())] {
         of.into_iter().for_each(|of| app.pace.forget(of));
     }

@@ -1,6 +1,7 @@
 //! Links and codes: made, and kept in the outbox of the data folder in place of a mail server.
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -84,39 +85,77 @@ pub(crate) async fn keep(app: &App, user: &Row, link: &Link) -> Result<(), AuthE
     tokio::task::spawn_blocking(write).await.map_err(AuthError::internal)?.map_err(AuthError::internal)
 }
 
-/// Takes the links of accounts that are gone out of the outbox.
-pub(crate) fn forget_those_of(data: &Path, is_gone: impl Fn(Uuid) -> bool) -> std::io::Result<()> {
+/// Takes the links of accounts that are gone out of the outbox, and what a crash left of links, which names no account.
+pub(crate) fn forget_those_of(data: &Path, is_gone: impl Fn(Uuid) -> bool) -> io::Result<()> {
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     for name in NAMES {
         let path = data.join(name);
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+        let beside = path.with_extension("new");
+        let mut links = match File::open(&path) {
+            Ok(file) => BufReader::new(file),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(error),
         };
-        let kept: String =
-            text.split_inclusive('\n').filter(|line| !account_of(line).is_some_and(&is_gone)).collect();
-        if kept.len() == text.len() {
-            continue;
+        let mut kept = BufWriter::new(for_its_owner().write(true).truncate(true).open(&beside)?);
+        let (mut line, mut is_changed) = (Vec::new(), false);
+        while links.read_until(b'\n', &mut line)? > 0 {
+            for link in links_of(&line) {
+                match link.account {
+                    Some(account) if !is_gone(account) => {
+                        kept.write_all(link.text)?;
+                        kept.write_all(b"\n")?;
+                    }
+                    _ => is_changed = true,
+                }
+            }
+            line.clear();
         }
-        let beside = path.with_extension("new");
-        let mut file = for_its_owner().write(true).truncate(true).open(&beside)?;
-        file.write_all(kept.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&beside, &path)?;
+        if is_changed {
+            kept.into_inner()?.sync_all()?;
+            std::fs::rename(&beside, &path)?;
+        } else {
+            std::fs::remove_file(&beside)?;
+        }
     }
     Ok(())
 }
 
 /// The accounts of all links in the outbox.
 pub(crate) fn accounts(data: &Path) -> Vec<Uuid> {
-    let texts = NAMES.into_iter().filter_map(|name| std::fs::read_to_string(data.join(name)).ok());
-    texts.flat_map(|text| text.lines().filter_map(account_of).collect::<Vec<_>>()).collect()
+    let mut accounts = Vec::new();
+    for file in NAMES.into_iter().filter_map(|name| File::open(data.join(name)).ok()) {
+        let (mut links, mut line) = (BufReader::new(file), Vec::new());
+        while links.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+            accounts.extend(links_of(&line).filter_map(|link| link.account));
+            line.clear();
+        }
+    }
+    accounts
 }
 
-fn account_of(line: &str) -> Option<Uuid> {
-    let line: Document = serde_json::from_str(line).ok()?;
-    Uuid::parse_str(line["user_id"].as_str()?).ok()
+/// A link as a line of the outbox has it, or what a crash left of one.
+struct Written<'l> {
+    text: &'l [u8],
+    /// Unknown where it is not whole.
+    account: Option<Uuid>,
+}
+
+/// The links in a line: one, or several where the next was written behind one that a crash cut short. A link is an object
+/// without others in it, so that `{"` begins the next one.
+fn links_of(line: &[u8]) -> impl Iterator<Item = Written<'_>> {
+    let mut rest = line;
+    std::iter::from_fn(move || {
+        rest = rest.trim_ascii();
+        let next = rest.windows(2).skip(1).position(|pair| pair == b"{\"").map_or(rest.len(), |at| at + 1);
+        let (text, after) = rest.split_at(next);
+        rest = after;
+        (!text.is_empty()).then(|| Written { text: text.trim_ascii(), account: account_of(text) })
+    })
+}
+
+fn account_of(link: &[u8]) -> Option<Uuid> {
+    let link: Document = serde_json::from_slice(link).ok()?;
+    Uuid::parse_str(link["user_id"].as_str()?).ok()
 }
 
 fn for_its_owner() -> std::fs::OpenOptions {
@@ -127,13 +166,26 @@ fn for_its_owner() -> std::fs::OpenOptions {
     options
 }
 
-fn append(path: &Path, line: &Document) -> std::io::Result<()> {
+fn append(path: &Path, line: &Document) -> io::Result<()> {
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > OUTBOX_BYTES_MAX) {
         // Links that are not used yet stay good.
         std::fs::rename(path, path.with_file_name(NAMES[1]))?;
     }
-    for_its_owner().append(true).open(path)?.write_all(format!("{line}\n").as_bytes())
+    let mut file = for_its_owner().read(true).append(true).open(path)?;
+    // What a crash cut short is a line of its own.
+    let gap = if ends_within_line(&mut file)? { "\n" } else { "" };
+    file.write_all(format!("{gap}{line}\n").as_bytes())
+}
+
+fn ends_within_line(file: &mut File) -> io::Result<bool> {
+    if file.metadata()?.len() == 0 {
+        return Ok(false);
+    }
+    let mut last = [0];
+    file.seek(SeekFrom::End(-1))?;
+    file.read_exact(&mut last)?;
+    Ok(last != *b"\n")
 }
 
 mod percent {
@@ -150,5 +202,43 @@ mod percent {
             }
         }
         encoded
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(account: Uuid, code: &str) -> Document {
+        json!({"at": "now", "user_id": account, "email": "a@example.com", "email_otp": code})
+    }
+
+    #[test]
+    fn what_a_crash_cut_short_hides_and_keeps_no_link() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(NAMES[0]);
+        let (gone, stays) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        append(&path, &link(gone, "first")).expect("a line");
+        append(&path, &link(stays, "second")).expect("a line");
+        let mut file = for_its_owner().append(true).open(&path).expect("the outbox");
+        // Cut within a character of two bytes, once with the next link behind it, as earlier versions left it.
+        file.write_all(b"{\"at\":\"now\",\"email\":\"caf\xc3").expect("a torn line");
+        file.write_all(format!("{}\n", link(gone, "third")).as_bytes()).expect("a glued line");
+        file.write_all(b"{\"email\":\"caf\xc3").expect("a torn line");
+        file.write_all(format!("{}\n{{\"email\":\"caf", link(stays, "fourth")).as_bytes()).expect("two");
+        append(&path, &link(stays, "fifth")).expect("a line");
+        assert_eq!(accounts(folder.path()), [gone, stays, gone, stays, stays]);
+        forget_those_of(folder.path(), |account| account == gone).expect("it is read");
+        let left = std::fs::read_to_string(&path).expect("it is text again");
+        let codes: Vec<Document> = left
+            .lines()
+            .map(|line| serde_json::from_str::<Document>(line).expect("a link")["email_otp"].clone())
+            .collect();
+        assert_eq!(codes, ["second", "fourth", "fifth"]);
+        assert_eq!(accounts(folder.path()), [stays, stays, stays]);
+        // Nothing goes a second time, and nothing is left beside it.
+        forget_those_of(folder.path(), |account| account == gone).expect("it is read");
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), left);
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
     }
 }

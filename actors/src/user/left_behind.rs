@@ -8,6 +8,8 @@ use store::query::{Limits, Query, Reader};
 use store::{Caller, Store, StoreError};
 use uuid::Uuid;
 
+use crate::file::folder_account;
+
 /// How columns are called that name an account without a foreign key.
 const NAMES: [&str; 6] = ["user_id", "owner", "created_by", "creator_id", "reviewed_by", "admin_rated_by"];
 /// However many rows there are, each is looked at.
@@ -44,7 +46,10 @@ pub fn left_behind(store: &Store) -> Result<Vec<LeftBehind>, StoreError> {
     let users = schema().known("auth.users");
     let mut found = Vec::new();
     for table in &schema().tables {
-        let columns: Vec<usize> = account_columns(table).collect();
+        let mut columns: Vec<usize> = account_columns(table).collect();
+        // Folders are named after accounts.
+        let folder = (table.name() == "storage.objects").then(|| table.at("name"));
+        columns.extend(folder);
         if columns.is_empty() {
             continue;
         }
@@ -53,7 +58,11 @@ pub fn left_behind(store: &Store) -> Result<Vec<LeftBehind>, StoreError> {
         let reader = Reader::new(store.reads(), &caller, limits);
         reader.each_stored(&Query::all(table.id), Command::Select, &mut |row| {
             for (column, gone) in columns.iter().zip(&mut gone) {
-                let Some(id) = row[*column].as_uuid() else { continue };
+                let id = match Some(*column) == folder {
+                    true => row[*column].as_str().and_then(folder_account),
+                    false => row[*column].as_uuid(),
+                };
+                let Some(id) = id else { continue };
                 if store.reads().get(users, &[Value::Uuid(id)])?.is_none() {
                     *gone.entry(id).or_insert(0) += 1;
                 }

@@ -67,6 +67,8 @@ fn a_sign_up_is_confirmed_by_the_link_in_the_outbox() {
     let (status, user) = auth(&server, "POST", "signup", &server.anon, &body);
     assert_eq!(status, 200, "{user}");
     assert!(user.get("access_token").is_none() && user.get("email_confirmed_at").is_none(), "{user}");
+    // The account and its link are made once the answer is there.
+    links(folder.path(), 1);
     assert_eq!(sign_in(&server, "ada@example.com").1["error_code"], "email_not_confirmed");
     let code = code(folder.path(), "signup", "ada@example.com");
     let (status, session) = verify(&server, "signup", "ada@example.com", &code);

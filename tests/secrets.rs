@@ -288,6 +288,20 @@ fn replicate_signs_with_a_secret_of_its_own() {
     assert_eq!(signed(&server, SECRET, "claim-job", &json!({})).0, 200);
 }
 
+/// An account without what is its own: its address, names and times.
+fn shape(user: &Json, address: &str) -> Json {
+    match user {
+        Json::Object(members) => {
+            Json::Object(members.iter().map(|(name, value)| (name.clone(), shape(value, address))).collect())
+        }
+        Json::Array(items) => items.iter().map(|item| shape(item, address)).collect(),
+        Json::String(text) if uuid::Uuid::parse_str(text).is_ok() => json!("a name"),
+        Json::String(text) if chrono::DateTime::parse_from_rfc3339(text).is_ok() => json!("a time"),
+        Json::String(text) => json!(text.replace(address, "the address")),
+        other => other.clone(),
+    }
+}
+
 #[test]
 fn a_link_is_made_after_an_answer_that_is_the_same_for_all() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -323,6 +337,19 @@ fn a_link_is_made_after_an_answer_that_is_the_same_for_all() {
         until("the link", || outbox().lines().count() == count + 2);
     }
     assert!(!outbox().contains("unknown@example.com"), "{}", outbox());
+    // A sign-up under an address that is taken is answered like any other, and writes nothing.
+    let sign_up = |address: &str| {
+        let body = json!({"email": address, "password": "correct horse", "data": {"name": "x"}});
+        let (status, user) = server.call("POST", "/auth/v1/signup", &server.anon, Some(&body));
+        (status, shape(&user, address))
+    };
+    let taken = sign_up("known@example.com");
+    assert_eq!(taken, sign_up("new@example.com"));
+    assert_eq!((taken.0, &taken.1["identities"][0]["provider"]), (200, &json!("email")), "{taken:?}");
+    until("the link of the new account", || outbox().contains("new@example.com"));
+    assert_eq!(outbox().lines().count(), 6, "{}", outbox());
+    let (_, users) = server.call("GET", "/auth/v1/admin/users", &server.service, None);
+    assert_eq!(users["users"].as_array().map(Vec::len), Some(2), "{users}");
     // Nor does the answer wait for the work: with the actor of accounts unable to write, both hear the same refusal.
     drop(server);
     let server = Server::start(folder.path(), &[("PLAYHOUSE_DISK_RESERVE_BYTES", "1000000000000000000")]);

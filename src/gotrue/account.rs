@@ -38,7 +38,7 @@ pub(crate) fn not_banned(user: &Row) -> Result<(), AuthError> {
     Ok(())
 }
 
-/// The account as JSON: absent rather than null.
+/// The account as JSON.
 pub(crate) fn user_json(app: &App, user: &Row) -> Result<Json, AuthError> {
     let identities = schema().known("auth.identities");
     let rows = app.services.actors.store().reads().referring(
@@ -46,6 +46,11 @@ pub(crate) fn user_json(app: &App, user: &Row) -> Result<Json, AuthError> {
         identities.at("user_id"),
         column(user, "id"),
     )?;
+    Ok(user_json_of(user, &rows))
+}
+
+/// An account with its ways of signing in as JSON: absent rather than null.
+pub(crate) fn user_json_of(user: &Row, identities: &[Row]) -> Json {
     let mut answer = Map::new();
     let text = |name: &str| Json::from(column(user, name).as_str().unwrap_or_default());
     answer.insert("id".into(), json!(id(user)));
@@ -77,9 +82,9 @@ pub(crate) fn user_json(app: &App, user: &Row) -> Result<Json, AuthError> {
     for name in ["app_metadata", "user_metadata"] {
         answer.insert(name.into(), column(user, name).as_json().unwrap_or_else(|| json!({})));
     }
-    answer.insert("identities".into(), rows.iter().map(identity_json).collect());
+    answer.insert("identities".into(), identities.iter().map(identity_json).collect());
     answer.insert("is_anonymous".into(), Json::from(column(user, "is_anonymous").as_bool().unwrap_or(false)));
-    Ok(Json::Object(answer))
+    Json::Object(answer)
 }
 
 fn identity_json(row: &Row) -> Json {

@@ -10,11 +10,11 @@ use axum::http::HeaderMap;
 use models::{Row, Value};
 use serde_json::{Map, Value as Document, json};
 use store::StoreError;
-use tokio::sync::{Mutex, Semaphore};
 use uuid::Uuid;
 
 use crate::app::App;
 use crate::gotrue::account::{column, current, find, service};
+use crate::gotrue::after_answer::after_the_answer;
 use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
@@ -22,12 +22,6 @@ use crate::gotrue::signup::app_metadata;
 use crate::sign_up;
 
 type Answer = Result<Json<Document>, AuthError>;
-
-/// Requests whose work is not done yet; further ones are asked to come back.
-static UNDER_WAY: Semaphore = Semaphore::const_new(64);
-
-/// One link after the other, so that the last one in the outbox is the one that counts.
-static IN_TURN: Mutex<()> = Mutex::const_new(());
 
 /// What a request asks for, as the work after its answer needs it.
 struct Asked {
@@ -62,22 +56,8 @@ impl Asked {
     /// Answers, and does the work after that: neither the answer nor how long it takes tells whether there is such an
     /// account. What would be refused to everybody is refused before.
     fn answer_first(self) -> Answer {
-        let store = self.app.services.actors.store();
-        if let Some(reason) = store.trouble() {
-            return Err(AuthError::new(503, "unexpected_failure", reason));
-        }
-        if !store.has_room() {
-            return Err(StoreError::DiskFull.into());
-        }
-        let permit = UNDER_WAY.try_acquire().map_err(|_| AuthError::too_many())?;
-        tokio::spawn(async move {
-            let _permit = permit;
-            let _turn = IN_TURN.lock().await;
-            let kind = self.kind;
-            if let Err(error) = self.send().await {
-                tracing::error!(kind, code = error.code, message = error.message, "a link could not be made");
-            }
-        });
+        let (app, kind) = (self.app.clone(), self.kind);
+        after_the_answer(&app, kind, self.send())?;
         Ok(Json(json!({})))
     }
 

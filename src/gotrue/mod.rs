@@ -2,6 +2,7 @@
 
 mod account;
 mod admin;
+mod after_answer;
 mod body;
 mod error;
 mod first_administrator;

@@ -11,7 +11,8 @@ use store::StoreError;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::gotrue::account::{service, start_session, time, user_json};
+use crate::gotrue::account::{service, start_session, user_json, user_json_of};
+use crate::gotrue::after_answer::after_the_answer;
 use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox;
@@ -70,11 +71,11 @@ pub(crate) async fn signup(
         let place = password::Place::from(&app.budgets.passwords, account, from).await?;
         password_hash = Some(password::hash(&given, &place).await?);
     }
-    let confirmed = app.config.autoconfirm;
+    let (confirmed, address) = (app.config.autoconfirm, email.clone());
     let decision = CreateAccount {
         user_id: Uuid::new_v4(),
         app_metadata: app_metadata(email.is_some(), phone.is_some()),
-        email: email.clone(),
+        email,
         phone,
         password_hash,
         user_metadata,
@@ -82,6 +83,10 @@ pub(crate) async fn signup(
         phone_confirmed: confirmed,
         invited: invitation.is_some(),
     };
+    if !anonymous && !confirmed && invitation.is_none() {
+        let (redirect_to, challenge) = (query.get("redirect_to").map(str::to_string), body.challenge()?);
+        return confirmed_later(&app, headers, decision, redirect_to, challenge);
+    }
     let asks = service(&headers, &app);
     let made = match invitation {
         None => app.services.actors.ask(&asks, decision).await.map(Some),
@@ -97,22 +102,51 @@ pub(crate) async fn signup(
             return Err(AuthError::new(403, "otp_expired", message));
         }
         Err(Refusal::Store(StoreError::Duplicate { table, .. })) if table.ends_with("users") => {
-            return taken(&app, email);
+            // Any caller could find out by signing up anyway.
+            return Err(AuthError::new(422, "user_already_exists", "User already registered"));
         }
         Err(refusal) => return Err(refusal.into()),
     };
-    if anonymous {
-        return start_session(&app, &headers, &user, "anonymous").await.map(Json);
+    if anonymous || confirmed {
+        let method = if anonymous { "anonymous" } else { "password" };
+        return start_session(&app, &headers, &user, method).await.map(Json);
     }
-    if confirmed {
-        return start_session(&app, &headers, &user, "password").await.map(Json);
-    }
-    if let Some(address) = &email {
+    if let Some(address) = &address {
         let (redirect_to, challenge) = (query.get("redirect_to"), body.challenge()?);
         let link = outbox::make(&app, &headers, &user, "signup", address, redirect_to, challenge).await?;
         outbox::keep(&app, &user, &link).await?;
     }
     Ok(Json(user_json(&app, &user)?))
+}
+
+/// Answers with the account that there is going to be, and makes it and its link after that, if the address is free:
+/// neither the answer nor how long it takes tells whether there is one already.
+fn confirmed_later(
+    app: &App,
+    headers: HeaderMap,
+    account: CreateAccount,
+    redirect_to: Option<String>,
+    challenge: Option<(String, String)>,
+) -> Result<Json<Document>, AuthError> {
+    let address = account.email.clone();
+    let account = account.rows();
+    let answer = user_json_of(&account.user, &account.identities);
+    let asked = app.clone();
+    let work = async move {
+        let user = match asked.services.actors.ask(&service(&headers, &asked), account).await {
+            Ok(user) => user,
+            Err(Refusal::Store(StoreError::Duplicate { table, .. })) if table.ends_with("users") => {
+                return Ok(());
+            }
+            Err(refusal) => return Err(refusal.into()),
+        };
+        let Some(address) = address else { return Ok(()) };
+        let redirect_to = redirect_to.as_deref();
+        let link = outbox::make(&asked, &headers, &user, "signup", &address, redirect_to, challenge).await?;
+        outbox::keep(&asked, &user, &link).await
+    };
+    after_the_answer(app, "signup", work)?;
+    Ok(Json(answer))
 }
 
 /// Takes the token of an invitation out of what a new account says of itself.
@@ -133,17 +167,4 @@ pub(crate) fn app_metadata(email: bool, phone: bool) -> Document {
         Some(first) => json!({ "provider": first, "providers": providers }),
         None => json!({}),
     }
-}
-
-/// Says that the address is taken only where everybody could find out by signing up anyway.
-fn taken(app: &App, email: Option<String>) -> Result<Json<Document>, AuthError> {
-    if app.config.autoconfirm {
-        return Err(AuthError::new(422, "user_already_exists", "User already registered"));
-    }
-    let now = time(chrono::Utc::now().timestamp_micros());
-    Ok(Json(json!({
-        "id": Uuid::new_v4(), "aud": "authenticated", "role": "", "email": email, "phone": "",
-        "app_metadata": app_metadata(true, false), "user_metadata": {}, "identities": [],
-        "created_at": now, "updated_at": now, "is_anonymous": false,
-    })))
 }

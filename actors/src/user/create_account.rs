@@ -31,17 +31,18 @@ pub struct CreateAccount {
     pub invited: bool,
 }
 
-impl Decision for CreateAccount {
-    /// The account as stored.
-    type Answer = Row;
+/// The rows of an account that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewAccount {
+    /// The account.
+    pub user: Row,
+    /// Its ways of signing in.
+    pub identities: Vec<Row>,
+}
 
-    fn owner(&self) -> Aggregate {
-        Aggregate::User
-    }
-
-    fn decide(self, transaction: &Transaction) -> Result<Row, Refusal> {
-        let service = transaction.claims.elevated();
-        let service = Caller::new(&service);
+impl CreateAccount {
+    /// The rows that it makes.
+    pub fn rows(self) -> NewAccount {
         let users = schema().known("auth.users");
         let mut user = users.default_row();
         let optional = |text: &Option<String>| text.clone().map_or(Value::Null, Value::Text);
@@ -57,14 +58,61 @@ impl Decision for CreateAccount {
         set("email_confirmed_at", when(self.email_confirmed && self.email.is_some()));
         set("phone_confirmed_at", when(self.phone_confirmed && self.phone.is_some()));
         set("invited_at", when(self.invited));
-        let user = transaction.insert(&service, users, user)?;
-        for (provider, address) in [("email", &self.email), ("phone", &self.phone)] {
-            if let Some(address) = address {
-                add_identity(transaction, &service, self.user_id, provider, address)?;
-            }
+        let addresses = [("email", &self.email), ("phone", &self.phone)].into_iter();
+        let identities = addresses
+            .filter_map(|(provider, address)| Some(identity(self.user_id, provider, address.as_deref()?)))
+            .collect();
+        NewAccount { user, identities }
+    }
+}
+
+impl Decision for CreateAccount {
+    /// The account as stored.
+    type Answer = Row;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Row, Refusal> {
+        self.rows().decide(transaction)
+    }
+}
+
+impl Decision for NewAccount {
+    /// The account as stored.
+    type Answer = Row;
+
+    fn owner(&self) -> Aggregate {
+        Aggregate::User
+    }
+
+    fn decide(self, transaction: &Transaction) -> Result<Row, Refusal> {
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        let user = transaction.insert(&service, schema().known("auth.users"), self.user)?;
+        for identity in self.identities {
+            transaction.insert(&service, schema().known("auth.identities"), identity)?;
         }
         Ok(user)
     }
+}
+
+fn identity_data(user_id: Uuid, provider: &str, address: &str) -> Value {
+    let data = json!({ "sub": user_id, provider: address, "email_verified": false, "phone_verified": false });
+    Value::json(&data)
+}
+
+fn identity(user_id: Uuid, provider: &str, address: &str) -> Row {
+    let identities = schema().known("auth.identities");
+    let mut row = identities.default_row();
+    let mut set = |column: &str, value: Value| row[identities.at(column)] = value;
+    set("user_id", Value::Uuid(user_id));
+    set("provider", Value::text(provider));
+    set("provider_id", Value::text(user_id.to_string()));
+    set("identity_data", identity_data(user_id, provider, address));
+    set("last_sign_in_at", Value::now());
+    row
 }
 
 /// Adds a way of signing in, or brings the address of the one there is up to date.
@@ -76,23 +124,15 @@ pub(crate) fn add_identity(
     address: &str,
 ) -> Result<(), Refusal> {
     let identities = schema().known("auth.identities");
-    let data = json!({ "sub": user_id, provider: address, "email_verified": false, "phone_verified": false });
     let of_user =
         transaction.reads().referring(identities, identities.at("user_id"), &Value::Uuid(user_id))?;
     let same = |row: &&Row| row[identities.at("provider")].as_str() == Some(provider);
     if let Some(old) = of_user.iter().find(same) {
         let mut row = old.clone();
-        row[identities.at("identity_data")] = Value::json(&data);
+        row[identities.at("identity_data")] = identity_data(user_id, provider, address);
         transaction.update(service, identities, old, row)?;
         return Ok(());
     }
-    let mut row = identities.default_row();
-    let mut set = |column: &str, value: Value| row[identities.at(column)] = value;
-    set("user_id", Value::Uuid(user_id));
-    set("provider", Value::text(provider));
-    set("provider_id", Value::text(user_id.to_string()));
-    set("identity_data", Value::json(&data));
-    set("last_sign_in_at", Value::now());
-    transaction.insert(service, identities, row)?;
+    transaction.insert(service, identities, identity(user_id, provider, address))?;
     Ok(())
 }

@@ -14,6 +14,9 @@ const V2_TEXTS: [&str; 5] =
     ["creator_notes", "system_prompt", "post_history_instructions", "creator", "character_version"];
 const TEXT_LISTS: [&str; 4] = ["alternate_greetings", "tags", "group_only_greetings", "source"];
 
+/// Members of `extensions` that hold scripts of other programs: regular expressions to rewrite what is said, and triggers.
+const SCRIPTS: [&str; 3] = ["regex_scripts", "risuai.customScripts", "risuai.triggerscript"];
+
 /// Which form a card has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CardVersion {
@@ -119,6 +122,15 @@ impl Card {
             warnings.push(format!(
                 "spec: {spec:?} is neither chara_card_v2 nor chara_card_v3; read as chara_card_v3"
             ));
+        }
+        for path in SCRIPTS {
+            let scripts = path.split('.').fold(self.get("extensions"), |at, name| at?.get(name));
+            let count = scripts.and_then(Value::as_array).map_or(0, Vec::len);
+            if count > 0 {
+                warnings.push(format!(
+                    "data.extensions.{path}: {count} scripts of the card are kept with it and not run"
+                ));
+            }
         }
         warnings
     }

@@ -100,6 +100,22 @@ fn errors_name_the_field() {
 }
 
 #[test]
+fn scripts_that_are_not_run_are_named() {
+    let mut card = v3();
+    let scripts = json!({"regex_scripts": [{"findRegex": "/(a+)+$/", "replaceString": ""}, {}],
+        "risuai": {"customScripts": [{}], "triggerscript": []}, "other": {"regex_scripts": [1]}});
+    card["data"]["extensions"] = scripts;
+    let warnings = Card::from_value(card).unwrap().warnings();
+    assert_eq!(
+        warnings,
+        [
+            "data.extensions.regex_scripts: 2 scripts of the card are kept with it and not run",
+            "data.extensions.risuai.customScripts: 1 scripts of the card are kept with it and not run",
+        ]
+    );
+}
+
+#[test]
 fn hostile_json_is_refused() {
     assert!(matches!(Card::from_json(&vec![b' '; 100 << 20]), Err(CardError::TooLarge { .. })));
     assert!(Card::from_json(&b"[".repeat(1 << 20)).is_err());

@@ -13,7 +13,7 @@ pub const CHARX_BYTES_MAX: usize = 512 << 20;
 const FILES_MAX: usize = 4096;
 const FILE_BYTES_MAX: u64 = 128 << 20;
 /// All files together, unpacked: what stops zip bombs.
-const UNPACKED_BYTES_MAX: u64 = 512 << 20;
+const UNPACKED_BYTES_MAX: u64 = 192 << 20;
 const CARD_PATH: &str = "card.json";
 
 /// A file that came with a card.
@@ -132,6 +132,15 @@ mod tests {
         let bomb = archive(&[("card.json", &card()), ("assets/zeros", &zeros)]);
         assert!(bomb.len() < 1 << 20);
         assert!(matches!(read(&bomb), Err(CardError::TooLarge { .. })));
+        // Each of them is small enough, all of them are not.
+        let zeros = &zeros[..(FILE_BYTES_MAX / 2) as usize];
+        let many = ["a", "b", "c", "d"].map(|path| (path, zeros));
+        let many = archive(&[&[("card.json", card().as_slice())][..], &many].concat());
+        assert!(many.len() < 1 << 20);
+        assert!(matches!(read(&many), Err(CardError::TooLarge { .. })));
+        let crowd: Vec<String> = (0..=FILES_MAX).map(|number| number.to_string()).collect();
+        let crowd: Vec<(&str, &[u8])> = crowd.iter().map(|path| (path.as_str(), &b""[..])).collect();
+        assert!(matches!(read(&archive(&crowd)), Err(CardError::Damaged { .. })));
         let spaces = vec![b' '; 100 << 20];
         assert!(matches!(read(&archive(&[("card.json", &spaces)])), Err(CardError::TooLarge { .. })));
         for path in ["../x", "a/../../x", "/etc/x", "a//b", "c:\\x", "a/./b"] {

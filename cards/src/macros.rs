@@ -8,6 +8,8 @@ use crate::error::CardError;
 /// Longest text that macros may make.
 const EXPANDED_BYTES_MAX: usize = 8 << 20;
 const NESTING_MAX: usize = 16;
+/// Bytes that are looked at for where macros end: one that does not end costs as much as it might be long.
+const SEARCHED_BYTES_MAX: usize = 32 << 20;
 const DICE_SIDES_MAX: u64 = 1_000_000_000;
 
 /// Who speaks, and where chance comes from.
@@ -25,7 +27,8 @@ pub struct MacroScene<'a> {
 
 /// Replaces the macros in a text. What is not a macro stays as it is, and names are never expanded again.
 pub fn expand(text: &str, scene: &MacroScene<'_>) -> Result<String, CardError> {
-    let mut expansion = Expansion { scene, rng: ChaCha8Rng::seed_from_u64(scene.chance), picks: 0, bytes: 0 };
+    let mut expansion =
+        Expansion { scene, rng: ChaCha8Rng::seed_from_u64(scene.chance), picks: 0, bytes: 0, searched: 0 };
     expansion.expand(text, 0)
 }
 
@@ -36,6 +39,8 @@ struct Expansion<'a> {
     picks: u64,
     /// Bytes made by all expansions, nested ones included.
     bytes: usize,
+    /// Bytes looked at for the ends of macros.
+    searched: usize,
 }
 
 impl Expansion<'_> {
@@ -45,7 +50,7 @@ impl Expansion<'_> {
         while let Some(at) = rest.find(['{', '<']) {
             self.push(&mut out, &rest[..at])?;
             rest = &rest[at..];
-            if let Some((body, after)) = braces(rest) {
+            if let Some((body, after)) = self.macro_at(rest) {
                 match self.replace(body, depth)? {
                     Some(value) => self.push(&mut out, &value)?,
                     None => self.push(&mut out, &rest[..rest.len() - after.len()])?,
@@ -63,6 +68,16 @@ impl Expansion<'_> {
         }
         self.push(&mut out, rest)?;
         Ok(out)
+    }
+
+    /// The macro at the beginning of a text; none is found any more once too much was searched.
+    fn macro_at<'t>(&mut self, text: &'t str) -> Option<(&'t str, &'t str)> {
+        if self.searched > SEARCHED_BYTES_MAX {
+            return None;
+        }
+        let (found, searched) = braces(text);
+        self.searched += searched;
+        found
     }
 
     fn push(&mut self, out: &mut String, text: &str) -> Result<(), CardError> {
@@ -108,16 +123,14 @@ impl Expansion<'_> {
         Ok(match name.as_str() {
             "reverse" => Some(argument.chars().rev().collect()),
             "random" => {
-                let options = options(&argument);
-                let index = self.rng.random_range(0..options.len());
-                options.into_iter().nth(index)
+                let index = self.rng.random_range(0..options(&argument));
+                Some(option(&argument, index))
             }
             "pick" => {
-                let options = options(&argument);
                 self.picks += 1;
                 let seed = self.scene.conversation ^ fingerprint(&argument).wrapping_add(self.picks);
-                let index = ChaCha8Rng::seed_from_u64(seed).random_range(0..options.len());
-                options.into_iter().nth(index)
+                let index = ChaCha8Rng::seed_from_u64(seed).random_range(0..options(&argument));
+                Some(option(&argument, index))
             }
             _ => {
                 let sides = argument.trim().trim_start_matches(['d', 'D']).parse::<u64>().ok();
@@ -128,11 +141,12 @@ impl Expansion<'_> {
     }
 }
 
-/// The inside of `{{…}}` at the beginning of `text`, inner pairs included, and what follows it.
-fn braces(text: &str) -> Option<(&str, &str)> {
+/// The inside of `{{…}}` at the beginning of `text`, inner pairs included, and what follows it; and how many bytes were
+/// looked at.
+fn braces(text: &str) -> (Option<(&str, &str)>, usize) {
     let bytes = text.as_bytes();
     if !bytes.starts_with(b"{{") {
-        return None;
+        return (None, 2);
     }
     let (mut depth, mut at) = (1usize, 2);
     // An unclosed macro must not make every later one search to the end of a long text.
@@ -147,36 +161,45 @@ fn braces(text: &str) -> Option<(&str, &str)> {
                 depth -= 1;
                 at += 2;
                 if depth == 0 {
-                    return Some((&text[2..at - 2], &text[at..]));
+                    return (Some((&text[2..at - 2], &text[at..])), at);
                 }
             }
             _ => at += 1,
         }
     }
-    None
+    (None, at)
 }
 
-/// Options between commas; `\,` is a comma within one.
-fn options(list: &str) -> Vec<String> {
-    let mut options = vec![String::new()];
+/// How many options there are between commas; `\,` is a comma within one.
+fn options(list: &str) -> usize {
+    let mut is_escaped = false;
+    let ends = list.bytes().filter(|byte| {
+        let ends = *byte == b',' && !is_escaped;
+        is_escaped = *byte == b'\\';
+        ends
+    });
+    ends.count() + 1
+}
+
+/// One of them.
+fn option(list: &str, wanted: usize) -> String {
+    let (mut option, mut at) = (String::new(), 0);
     let mut characters = list.chars().peekable();
     while let Some(character) = characters.next() {
         match character {
             '\\' if characters.peek() == Some(&',') => {
                 characters.next();
-                if let Some(option) = options.last_mut() {
+                if at == wanted {
                     option.push(',');
                 }
             }
-            ',' => options.push(String::new()),
-            other => {
-                if let Some(option) = options.last_mut() {
-                    option.push(other);
-                }
-            }
+            ',' if at == wanted => break,
+            ',' => at += 1,
+            other if at == wanted => option.push(other),
+            _ => {}
         }
     }
-    options
+    option
 }
 
 /// FNV-1a: the same on every machine and in every version.
@@ -232,5 +255,36 @@ mod tests {
         let large = MacroScene { character: &name, ..scene(0) };
         assert!(matches!(super::expand(&"{{char}}".repeat(1000), &large), Err(CardError::TooLarge { .. })));
         assert!(super::expand(&"x".repeat(100 << 20), &scene(0)).is_err());
+    }
+
+    #[test]
+    fn chance_that_nests_or_grows_is_bounded() {
+        let nested = |levels: usize| {
+            (0..levels).fold("x".to_string(), |inner, level| format!("{{{{random:{inner},{level}}}}}"))
+        };
+        assert!(expand(&nested(NESTING_MAX)).len() < 3);
+        // Deeper ones stay as they are, and so does what never ends.
+        assert!(expand(&nested(1000)).len() < nested(1000).len());
+        for endless in ["{{random:".repeat(1000), "{{".repeat(2 << 20), "{{pick:{{".repeat(400_000)] {
+            assert_eq!(expand(&endless), endless);
+        }
+        assert!(matches!(
+            super::expand(&"{{random:a,".repeat(1 << 20), &scene(0)),
+            Err(CardError::TooLarge { .. })
+        ));
+        // A name of nothing but commas has as many options, of which one is made.
+        let name = ",".repeat(1 << 20);
+        let commas = MacroScene { character: &name, ..scene(0) };
+        assert_eq!(super::expand("{{random:{{char}}}}", &commas).unwrap(), "");
+        assert_eq!(super::expand("{{pick:{{char}}}}", &commas).unwrap(), "");
+        let doubled = (0..10).fold("{{char}}".to_string(), |text, _| format!("{{{{reverse:{text}{text}}}}}"));
+        let large = "n".repeat(100_000);
+        let large = MacroScene { character: &large, ..scene(0) };
+        assert!(matches!(super::expand(&doubled, &large), Err(CardError::TooLarge { .. })));
+        for (list, count, first) in
+            [("", 1, ""), ("a", 1, "a"), ("a\\,b,c", 2, "a,b"), ("a\\\\,b", 1, "a\\,b")]
+        {
+            assert_eq!((options(list), option(list, 0).as_str()), (count, first), "{list}");
+        }
     }
 }

@@ -191,6 +191,21 @@ mod tests {
     }
 
     #[test]
+    fn compressed_texts_are_never_unpacked() {
+        // Something small that would be 64 MiB.
+        let mut packed = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        packed.start_file("x", zip::write::SimpleFileOptions::default()).unwrap();
+        std::io::Write::write_all(&mut packed, &vec![0; 64 << 20]).unwrap();
+        let packed = packed.finish().unwrap().into_inner();
+        let ztxt = chunk(b"zTXt", &[b"chara\0\0", packed.as_slice()].concat());
+        let itxt = chunk(b"iTXt", &[b"ccv3\0\x01\0\0\0", packed.as_slice()].concat());
+        let bombs = picture(&[ztxt.clone(), itxt.clone()]);
+        assert!(matches!(read(&bombs), Err(CardError::NoCard(_))));
+        let beside = picture(&[ztxt, card_chunk("chara", &v2("a")), itxt]);
+        assert_eq!(read(&beside).unwrap().0.name(), "a");
+    }
+
+    #[test]
     fn embedded_files_are_found() {
         let data = format!("chara-ext-asset_:1\0{}", STANDARD.encode(b"picture"));
         let bytes = picture(&[card_chunk("chara", &v2("a")), chunk(b"tEXt", data.as_bytes())]);

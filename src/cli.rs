@@ -9,6 +9,7 @@ mod running;
 mod users;
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -56,7 +57,11 @@ pub fn run() -> Result<(), String> {
         Command::Serve(_) => {
             refuse_mistakes(&config)?;
             refuse_backup(&config.data)?;
-            playhouse::in_system(playhouse::serve(config, stop_signal()))
+            playhouse::in_system(async {
+                let served = playhouse::serve(config, stop_signal()).await;
+                end_soon(served.is_ok());
+                served
+            })
         }
         Command::Keys => {
             let keys = keys(&config)?;
@@ -105,6 +110,19 @@ async fn stop_signal() {
         }
     }
     tracing::info!("stopping: requests that run may end");
+}
+
+/// How long work that is not looked for any more may keep the process.
+const END_MAX: Duration = Duration::from_secs(20);
+
+/// Ends the process although something still works, such as a backup or a picture being made smaller: what was
+/// acknowledged is on disk, and what was not is cut as by a crash.
+fn end_soon(is_well: bool) {
+    std::thread::spawn(move || {
+        std::thread::sleep(END_MAX);
+        tracing::warn!("ending although something is still being worked on; what was acknowledged is kept");
+        std::process::exit(i32::from(!is_well));
+    });
 }
 
 fn backup(config: &Config, target: &Path) -> Result<(), String> {

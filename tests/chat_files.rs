@@ -99,3 +99,51 @@ fn swipes_come_in_as_versions_and_versions_go_out_as_swipes() {
     assert_eq!(messages_of(&server, &token, id).len(), 5);
     assert_eq!(server.check()["faults"], 0);
 }
+
+/// A chat of so many lines, each of some kilobytes.
+fn long_chat(lines: usize) -> String {
+    let words =
+        "The sea is calm, the lamp is lit, and nobody comes up the stairs before the morning. ".repeat(30);
+    let line = |number: usize| {
+        format!(
+            "{{\"name\":\"Ann\",\"is_user\":{},\"mes\":\"{number} {words}\"}}\n",
+            number.is_multiple_of(2)
+        )
+    };
+    (0..lines).map(line).collect()
+}
+
+#[test]
+fn a_stop_in_the_middle_of_an_import_leaves_all_of_it_or_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &[]);
+    let (id, token) = server.sign_up("ann@example.com");
+    const LINES: usize = 10_000;
+    let chat = long_chat(LINES);
+    let answer = std::thread::scope(|scope| {
+        let authorization = bearer(&token);
+        let url = format!("{}/functions/v1/import-chat", server.url);
+        let importing = scope.spawn(move || {
+            let headers = [("authorization", authorization.as_str()), ("content-type", "application/jsonl")];
+            send(&url, "POST", &headers, chat.as_bytes())
+        });
+        let waiting = std::time::Instant::now();
+        while server.call("GET", "/health", &server.service, None).1["bodies_bytes"] == json!(0) {
+            assert!(waiting.elapsed() < Duration::from_secs(60), "nothing arrives");
+        }
+        server.signal("TERM");
+        importing.join().expect("no panic")
+    });
+    server.wait_for_death();
+    let is_imported = answer.is_ok_and(|answer| answer.status == 200);
+    let server = Server::start(folder.path(), &[]);
+    let count = |path: &str| {
+        let headers = [("prefer", "count=exact"), ("range", "0-0")];
+        server.call_with("GET", path, &server.service, None, &headers).1.as_array().map_or(0, Vec::len)
+    };
+    let conversations = count(&format!("/rest/v1/conversations?user_id=eq.{id}"));
+    assert!(conversations == 1 || !is_imported, "what was acknowledged is there");
+    let last = count("/rest/v1/messages?content=like.9999%20*");
+    assert_eq!(last, conversations, "a conversation is there with its last message, or neither");
+    assert_eq!(server.check()["faults"], 0);
+}

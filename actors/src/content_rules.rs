@@ -3,6 +3,10 @@
 //! Words are compared, not meanings, so these rules err on the side of refusing. They refuse; they never rewrite.
 
 use std::fmt;
+use std::ops::Range;
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
 
 use crate::content_words::{EXPLICIT, INNOCENT, MINOR, MINOR_ANYWHERE, MINOR_THINGS};
 use crate::refusal::Refusal;
@@ -76,86 +80,104 @@ pub fn is_minors_age_range(age_range: &str) -> bool {
     crate::character::characters::MINORS.contains(&age_range.trim().to_ascii_lowercase().as_str())
 }
 
-const NUMBERS: [&str; 18] = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-];
-
 /// Whether a text points to a minor: by a word, or by an age below eighteen.
 pub fn seems_minor(text: &str) -> bool {
-    let words = words(text);
-    let plain = joined(&words);
-    if MINOR.iter().any(|phrase| has(&plain, phrase)) || names_minors_age(&words) {
+    let words = Words::of(text);
+    if MINOR_WORDS.is_match(&words.plain) || names_minors_age(&words) {
         return true;
     }
-    let lower = text.to_lowercase();
-    if MINOR_ANYWHERE.iter().any(|piece| lower.contains(piece)) {
+    // No word of those scripts is ASCII.
+    if !text.is_ascii() && MINOR_PIECES.is_match(&text.to_lowercase()) {
         return true;
     }
-    let is_minor_person = words.windows(2).enumerate().any(|(at, pair)| {
-        matches!(pair[0].as_str(), "a" | "still" | "is")
-            && pair[1] == "minor"
-            && words.get(at + 2).is_none_or(|next| !MINOR_THINGS.contains(&next.as_str()))
+    let is_minor_person = (1..words.count()).any(|at| {
+        words.at(at) == "minor"
+            && matches!(words.at(at - 1), "a" | "still" | "is")
+            && !MINOR_THINGS.contains(&words.at(at + 1))
     });
-    is_minor_person || disguised(&words).is_some_and(|plain| MINOR.iter().any(|phrase| has(&plain, phrase)))
+    is_minor_person || disguised(&words).is_some_and(|plain| MINOR_WORDS.is_match(&plain))
 }
 
 /// Whether a text is explicit.
 pub fn is_explicit(text: &str) -> bool {
-    let words = words(text);
-    let mut plain = joined(&words);
-    for phrase in INNOCENT {
-        plain = plain.replace(&format!(" {phrase} "), " ");
-    }
-    EXPLICIT.iter().any(|phrase| has(&plain, phrase))
-        || disguised(&words).is_some_and(|plain| EXPLICIT.iter().any(|phrase| has(&plain, phrase)))
-}
-
-fn has(plain: &str, phrase: &str) -> bool {
-    let mut rest = plain;
-    while let Some(at) = rest.find(phrase) {
-        let before = rest[..at].ends_with(' ');
-        let after = rest[at + phrase.len()..].starts_with(' ');
-        if before && after {
-            return true;
+    let words = Words::of(text);
+    let is_explicit = match INNOCENT_WORDS.is_match(&words.plain) {
+        false => EXPLICIT_WORDS.is_match(&words.plain),
+        true => {
+            let mut plain = words.plain.clone();
+            for phrase in INNOCENT {
+                plain = plain.replace(&format!(" {phrase} "), " ");
+            }
+            EXPLICIT_WORDS.is_match(&plain)
         }
-        rest = &rest[at + phrase.len()..];
-    }
-    false
+    };
+    is_explicit || disguised(&words).is_some_and(|plain| EXPLICIT_WORDS.is_match(&plain))
 }
 
-/// Lower-case words without accents, invisible characters and punctuation.
-fn words(text: &str) -> Vec<String> {
-    let mut words = vec![String::new()];
-    for character in text.chars() {
-        match fold(character) {
-            Folded::Gone => {}
-            Folded::Gap => words.push(String::new()),
-            Folded::Letter(letter) => {
-                if let Some(word) = words.last_mut() {
-                    word.extend(letter.to_lowercase());
-                }
+static MINOR_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| whole(MINOR));
+static EXPLICIT_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| whole(EXPLICIT));
+static INNOCENT_WORDS: LazyLock<AhoCorasick> = LazyLock::new(|| whole(INNOCENT));
+static MINOR_PIECES: LazyLock<AhoCorasick> = LazyLock::new(|| automaton(MINOR_ANYWHERE));
+
+/// Finds any of the phrases between other words, in one pass however many there are.
+fn whole(phrases: &[&str]) -> AhoCorasick {
+    automaton(&phrases.iter().map(|phrase| format!(" {phrase} ")).collect::<Vec<String>>())
+}
+
+fn automaton(texts: &[impl AsRef<[u8]>]) -> AhoCorasick {
+    match AhoCorasick::new(texts) {
+        Ok(automaton) => automaton,
+        // It fails for millions of patterns only.
+        Err(error) => panic!("the content rules: {error}"),
+    }
+}
+
+/// The words of a text: lower case, without accents, invisible characters and punctuation.
+struct Words {
+    /// The words with a blank before, between and behind them.
+    plain: String,
+    /// Where in it each word lies.
+    places: Vec<Range<usize>>,
+}
+
+impl Words {
+    fn of(text: &str) -> Words {
+        let mut words = Words { plain: String::with_capacity(text.len() + 2), places: Vec::new() };
+        words.plain.push(' ');
+        let mut start = 1;
+        for character in text.chars() {
+            match fold(character) {
+                Folded::Gone => {}
+                Folded::Gap => words.end(&mut start),
+                Folded::Letter(letter) if letter.is_ascii() => words.plain.push(letter.to_ascii_lowercase()),
+                Folded::Letter(letter) => words.plain.extend(letter.to_lowercase()),
             }
         }
+        words.end(&mut start);
+        words
     }
-    words.retain(|word| !word.is_empty());
-    words
+
+    /// Ends the word that began at `start`, if it has a letter.
+    fn end(&mut self, start: &mut usize) {
+        if self.plain.len() > *start {
+            self.places.push(*start..self.plain.len());
+            self.plain.push(' ');
+            *start = self.plain.len();
+        }
+    }
+
+    fn count(&self) -> usize {
+        self.places.len()
+    }
+
+    /// A word; an empty text behind the last.
+    fn at(&self, at: usize) -> &str {
+        self.places.get(at).map_or("", |place| &self.plain[place.clone()])
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &str> {
+        self.places.iter().map(|place| &self.plain[place.clone()])
+    }
 }
 
 enum Folded {
@@ -190,32 +212,40 @@ fn fold(character: char) -> Folded {
     if letter.is_alphanumeric() { Folded::Letter(letter) } else { Folded::Gap }
 }
 
-fn joined(words: &[String]) -> String {
-    format!(" {} ", words.join(" "))
-}
-
 /// The text with digits read as the letters they look like, and with letters that stand apart put together; `None`
 /// when nothing is disguised that way.
-fn disguised(words: &[String]) -> Option<String> {
-    let mut out: Vec<String> = Vec::new();
+fn disguised(words: &Words) -> Option<String> {
+    let is_letter = |word: &str| word.chars().nth(1).is_none();
+    let is_mixed =
+        |word: &str| word.contains(|c: char| c.is_ascii_digit()) && word.contains(char::is_alphabetic);
+    let mut apart = 0;
+    let is_disguised = words.iter().any(|word| {
+        apart = if is_letter(word) { apart + 1 } else { 0 };
+        apart == 3 || is_mixed(word)
+    });
+    if !is_disguised {
+        return None;
+    }
+    let mut out = String::with_capacity(words.plain.len());
     let mut letters = String::new();
-    let mut changed = false;
-    let end = String::new();
-    for word in words.iter().chain([&end]) {
-        if word.chars().count() == 1 {
+    out.push(' ');
+    for word in words.iter().chain([""]) {
+        if is_letter(word) && !word.is_empty() {
             letters.push_str(word);
             continue;
         }
-        if letters.chars().count() >= 3 {
-            changed = true;
-            out.push(std::mem::take(&mut letters));
+        if letters.chars().nth(2).is_some() {
+            out.push_str(&letters);
+            out.push(' ');
         }
         letters.clear();
-        let mixed = word.chars().any(|c| c.is_ascii_digit()) && word.chars().any(char::is_alphabetic);
-        changed |= mixed;
-        out.push(if mixed { word.chars().map(letter_of).collect() } else { word.clone() });
+        match is_mixed(word) {
+            true => out.extend(word.chars().map(letter_of)),
+            false => out.push_str(word),
+        }
+        out.push(' ');
     }
-    changed.then(|| joined(&out))
+    Some(out)
 }
 
 fn letter_of(character: char) -> char {
@@ -231,16 +261,36 @@ fn letter_of(character: char) -> char {
 }
 
 fn minors_number(word: &str) -> bool {
-    match word.parse::<u32>() {
-        Ok(number) => number < 18,
-        Err(_) => NUMBERS.contains(&word),
+    match word.as_bytes().first() {
+        Some(first) if first.is_ascii_digit() => word.parse::<u32>().is_ok_and(|number| number < 18),
+        _ => matches!(
+            word,
+            "zero"
+                | "one"
+                | "two"
+                | "three"
+                | "four"
+                | "five"
+                | "six"
+                | "seven"
+                | "eight"
+                | "nine"
+                | "ten"
+                | "eleven"
+                | "twelve"
+                | "thirteen"
+                | "fourteen"
+                | "fifteen"
+                | "sixteen"
+                | "seventeen"
+        ),
     }
 }
 
 /// `16 years old`, `16yo`, `aged 15`, `she is twelve.`
-fn names_minors_age(words: &[String]) -> bool {
-    let word = |at: usize| words.get(at).map_or("", String::as_str);
-    for at in 0..words.len() {
+fn names_minors_age(words: &Words) -> bool {
+    let word = |at: usize| words.at(at);
+    for at in 0..words.count() {
         let digits = word(at).len() - word(at).trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, unit) = word(at).split_at(digits);
         if digits > 0 && minors_number(number) && matches!(unit, "yo" | "yr" | "yrs" | "yearold" | "y") {

@@ -1,5 +1,6 @@
 //! What was said in a SillyTavern chat file? One JSON object a line, each kept as it came.
 
+use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
 use crate::chat_fields::{Fields, LineValue, Plain};
@@ -15,9 +16,25 @@ const LINES_MAX: usize = 1_000_000;
 /// One message, and everything else its line holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatLine {
-    /// The line as it came.
-    text: Box<str>,
+    text: LineText,
     fields: Box<Fields>,
+}
+
+/// A line as it came: a part of its file, which lines share. It is UTF-8.
+#[derive(Debug, Clone, PartialEq)]
+struct LineText(Bytes);
+
+impl LineText {
+    fn of(line: Bytes) -> LineText {
+        match std::str::from_utf8(&line) {
+            Ok(_) => LineText(line),
+            Err(_) => LineText(String::from_utf8_lossy(&line).into_owned().into()),
+        }
+    }
+
+    fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
 }
 
 /// A line that could not be read; the rest of the chat is there all the same.
@@ -53,7 +70,13 @@ impl ChatFile {
     /// Reads a file. Damaged lines are reported, not fatal; blank ones are skipped.
     pub fn from_jsonl(bytes: &[u8]) -> Result<ChatFile, CardError> {
         CardError::check_size("chat", bytes.len(), CHAT_BYTES_MAX)?;
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+        ChatFile::from_bytes(&Bytes::copy_from_slice(bytes))
+    }
+
+    /// The same of bytes that the lines then share.
+    pub fn from_bytes(file: &Bytes) -> Result<ChatFile, CardError> {
+        CardError::check_size("chat", file.len(), CHAT_BYTES_MAX)?;
+        let bytes = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
         let mut chat = ChatFile::default();
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             if index >= LINES_MAX {
@@ -67,7 +90,7 @@ impl ChatFile {
                 continue;
             }
             let is_first = chat.header.is_none() && chat.lines.is_empty();
-            match read_line(line, index + 1, is_first) {
+            match read_line(&file.slice_ref(line), index + 1, is_first) {
                 Ok(Read::Header(header)) => chat.header = Some(header),
                 Ok(Read::Message(message)) => chat.lines.push(Line::Message(message)),
                 Err(error) => chat.lines.push(Line::Bad(bad(line, index + 1, error))),
@@ -85,7 +108,7 @@ impl ChatFile {
         }
         for line in &self.lines {
             match line {
-                Line::Message(message) => out.push_str(&message.text),
+                Line::Message(message) => out.push_str(message.text.as_str()),
                 Line::Bad(bad) => out.push_str(&bad.text),
             }
             out.push('\n');
@@ -131,12 +154,12 @@ impl ChatLine {
             send_date: Some(json!(send_date)),
             ..Fields::default()
         };
-        ChatLine { text: Value::Object(raw).to_string().into(), fields: Box::new(fields) }
+        ChatLine { text: LineText(Value::Object(raw).to_string().into()), fields: Box::new(fields) }
     }
 
     /// The line's JSON, taken apart anew.
     pub fn raw(&self) -> Map<String, Value> {
-        serde_json::from_str(&self.text).unwrap_or_default()
+        serde_json::from_slice(&self.text.0).unwrap_or_default()
     }
 
     /// Who spoke.
@@ -197,8 +220,8 @@ impl ChatLine {
     pub fn set(&mut self, field: &str, value: Value) -> Result<(), CardError> {
         let mut raw = self.raw();
         raw.insert(field.into(), value);
-        let text = Value::Object(raw).to_string();
-        if let Read::Message(line) = read_line(text.as_bytes(), 0, false)? {
+        let text = Bytes::from(Value::Object(raw).to_string());
+        if let Read::Message(line) = read_line(&text, 0, false)? {
             *self = line;
         }
         Ok(())
@@ -215,7 +238,7 @@ fn bad(line: &[u8], number: usize, error: CardError) -> BadLine {
     BadLine { number, error, text: String::from_utf8_lossy(line).trim_end_matches('\r').to_string() }
 }
 
-fn read_line(line: &[u8], number: usize, is_first: bool) -> Result<Read, CardError> {
+fn read_line(line: &Bytes, number: usize, is_first: bool) -> Result<Read, CardError> {
     CardError::check_size(&format!("line {number}"), line.len(), LINE_BYTES_MAX)?;
     let broken = |error: serde_json::Error| CardError::Json {
         what: "chat".into(),
@@ -235,8 +258,8 @@ fn read_line(line: &[u8], number: usize, is_first: bool) -> Result<Read, CardErr
         return serde_json::from_slice(line).map(Read::Header).map_err(broken);
     }
     check(&fields, number)?;
-    let text = String::from_utf8_lossy(line.trim_ascii());
-    Ok(Read::Message(ChatLine { text: text.into(), fields }))
+    let text = LineText::of(line.slice_ref(line.trim_ascii()));
+    Ok(Read::Message(ChatLine { text, fields }))
 }
 
 fn check(fields: &Fields, number: usize) -> Result<(), CardError> {

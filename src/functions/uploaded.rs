@@ -2,6 +2,7 @@
 //! or in the query string.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
@@ -13,6 +14,7 @@ use store::shares::Held;
 
 use super::error::FunctionError;
 use super::http_call::Call;
+use crate::app::App;
 use crate::long_work;
 use crate::request_body::unknown;
 
@@ -106,6 +108,14 @@ pub(super) async fn reading_permit(call: &Call) -> Result<Held, FunctionError> {
         busy.retry_after_s = Some(5);
         busy
     })
+}
+
+/// Refuses to go on once the server has stopped answering: what takes long then keeps it from ending.
+pub(super) fn still_serving(app: &App) -> Result<(), FunctionError> {
+    match app.stopped.load(Ordering::Relaxed) {
+        false => Ok(()),
+        true => Err(FunctionError::unavailable("STOPPING", "the server stops; nothing was imported")),
+    }
 }
 
 /// Runs what takes a while on a thread of its own.

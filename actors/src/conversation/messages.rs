@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use models::{Command, Row, Value};
+use models::{Command, Row, Value, schema};
 use store::{Event, StoreError, Transaction};
 
 use super::branches;
@@ -16,6 +16,12 @@ pub(crate) fn after_write(
     let conversation = event.table.at("conversation_id");
     match (event.command, event.old, new) {
         (Command::Insert, _, Some(message)) => {
+            // Of many messages in one commit the first moves it.
+            let (conversations, key) = (schema().known("conversations"), [message[conversation].clone()]);
+            let now = transaction.reads().get(conversations, &key)?;
+            if now != transaction.reads_before().get(conversations, &key)? {
+                return Ok(());
+            }
             adjust(transaction, event, "conversations", &message[conversation], |table, row| {
                 row[table.at("updated_at")] = Value::now()
             })

@@ -5,6 +5,7 @@
 
 use actors::conversation::chat_lines::{Names, file_of};
 use actors::user::story_name::story_name;
+use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::IntoResponse;
 use cards::ChatFile;
@@ -57,12 +58,12 @@ pub(crate) async fn run(call: Call) -> Outcome {
     Ok(response.into())
 }
 
-fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Vec<u8>, FunctionError> {
+fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Bytes, FunctionError> {
     let files = table("cards.chats");
     let file = store.reads().get(files, &[Value::Uuid(id)])?;
     let hash = file.and_then(|row| BlobHash::parse(row[files.at("blob_hash")].as_str()?));
-    let original = hash.map(|hash| store.blobs().read(&hash)).transpose()?;
-    let chat = original.as_deref().map(ChatFile::from_jsonl).transpose().map_err(|error| refused(&error))?;
+    let original = hash.map(|hash| store.blobs().read(&hash)).transpose()?.map(Bytes::from);
+    let chat = original.as_ref().map(ChatFile::from_bytes).transpose().map_err(|error| refused(&error))?;
     let (messages, shelved) =
         (messages(store, "messages", id)?, messages(store, "chat.shelved_messages", id)?);
     let mut names = names(store, user, conversation)?;
@@ -78,7 +79,7 @@ fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Vec
     let (chat, changed) = file_of(chat, id, &messages, &shelved, &names).map_err(|error| refused(&error))?;
     match original {
         Some(original) if !changed => Ok(original),
-        _ => Ok(chat.to_jsonl().into_bytes()),
+        _ => Ok(chat.to_jsonl().into()),
     }
 }
 

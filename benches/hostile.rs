@@ -10,7 +10,7 @@ mod common;
 
 use std::io::Write;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::Server;
@@ -90,20 +90,6 @@ fn say(what: &str, (times, failed): &(Vec<Duration>, usize)) -> Duration {
     at(0.99)
 }
 
-/// Repeats a request until it is told to stop; refusals are part of it.
-fn keep_asking(
-    server: &Server,
-    stop: &AtomicBool,
-    method: &str,
-    path: &str,
-    token: &str,
-    body: Option<&Json>,
-) {
-    while !stop.load(Ordering::Relaxed) {
-        server.call(method, path, token, body);
-    }
-}
-
 /// Takes one large answer after another off the wire and drops it: what is measured is the server's work, and the other
 /// end of a heavy neighbour's connection is another machine.
 fn keep_reading(server: &Server, stop: &AtomicBool, token: &str) {
@@ -112,6 +98,63 @@ fn keep_reading(server: &Server, stop: &AtomicBool, token: &str) {
     );
     while !stop.load(Ordering::Relaxed) {
         let _ = std::io::copy(&mut open(server, request.as_bytes()), &mut std::io::sink());
+    }
+}
+
+/// What a neighbour got done while the clients were asked.
+#[derive(Default)]
+struct Done {
+    processing: AtomicUsize,
+    completed: AtomicUsize,
+    replies: AtomicUsize,
+    refused: AtomicUsize,
+}
+
+impl Done {
+    fn count(counter: &AtomicUsize) {
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Has one picture after the other drawn, and looks how each fares.
+    fn draw(&self, server: &Server, stop: &AtomicBool, token: &str, drawing: &Json) {
+        while !stop.load(Ordering::Relaxed) {
+            let (status, job) = server.call("POST", "/functions/v1/queue-job", token, Some(drawing));
+            let Some(id) = job["jobId"].as_str().filter(|_| status == 200) else {
+                Done::count(&self.refused);
+                std::thread::sleep(Duration::from_millis(200));
+                continue;
+            };
+            let path = format!("/rest/v1/jobs?id=eq.{id}&select=status");
+            let mut is_processing = false;
+            while !stop.load(Ordering::Relaxed) {
+                let (_, rows) = server.call("GET", &path, token, None);
+                match rows[0]["status"].as_str() {
+                    Some("processing") if !is_processing => {
+                        is_processing = true;
+                        Done::count(&self.processing);
+                    }
+                    Some("completed") => {
+                        Done::count(&self.completed);
+                        break;
+                    }
+                    Some("failed" | "cancelled") => break,
+                    _ => {}
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        }
+    }
+
+    /// Talks without a pause.
+    fn talk(&self, server: &Server, stop: &AtomicBool, token: &str, chat: &Json) {
+        while !stop.load(Ordering::Relaxed) {
+            let (status, _) = server.call("POST", "/functions/v1/playground-chat", token, Some(chat));
+            Done::count(if status == 200 { &self.replies } else { &self.refused });
+        }
+    }
+
+    fn of(counter: &AtomicUsize) -> usize {
+        counter.load(Ordering::Relaxed)
     }
 }
 
@@ -162,22 +205,25 @@ fn main() {
 
     clients(&server, &accounts, time / 10);
     let alone = say("alone", &clients(&server, &accounts, time));
-    let stop = AtomicBool::new(false);
+    let (stop, done) = (AtomicBool::new(false), Done::default());
     let beside = std::thread::scope(|scope| {
         let (server, stop, greedy) = (&server, &stop, &greedy);
         for _ in 0..HEAVY {
             scope.spawn(|| keep_reading(server, stop, &greedy.token));
         }
-        for (path, body) in [("playground-chat", &chat), ("queue-job", &drawing)] {
-            let path = format!("/functions/v1/{path}");
-            scope.spawn(move || keep_asking(server, stop, "POST", &path, &greedy.token, Some(body)));
-        }
+        scope.spawn(|| done.talk(server, stop, &greedy.token, &chat));
+        scope.spawn(|| done.draw(server, stop, &greedy.token, &drawing));
         let beside = clients(server, &accounts, time);
         stop.store(true, Ordering::Relaxed);
         beside
     });
     let failed = beside.1;
     let slowed = say("beside heavy neighbours", &beside);
+    let (processing, completed) = (Done::of(&done.processing), Done::of(&done.completed));
+    let (replies, refused) = (Done::of(&done.replies), Done::of(&done.refused));
+    println!(
+        "beside the clients: {processing} pictures being drawn, {completed} drawn, {replies} replies, {refused} refusals"
+    );
     println!("p99 beside / alone: {:.2}", slowed.as_secs_f64() / alone.as_secs_f64());
 
     let before = memory(&server, "VmRSS");
@@ -196,6 +242,8 @@ fn main() {
         memory(&server, "VmRSS")
     );
     assert_eq!(row.0, 200, "another account reads during the attack: {}", row.1);
+    assert!(processing + completed > 0, "nothing was drawn beside the clients");
+    assert!(replies > 0, "nothing was said beside the clients");
     assert_eq!(failed, 0, "requests of the clients failed");
     assert!(slowed <= 2 * alone, "reads are slowed");
     assert!(most <= MEMORY_MIB_MAX, "too much memory");

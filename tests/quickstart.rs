@@ -224,6 +224,25 @@ fn the_demo_leaves_what_a_newcomer_makes() {
     assert_eq!(newcomer.server.check()["faults"], 0);
 }
 
+#[test]
+fn the_worker_of_the_operators_guide_claims_a_job_and_reports() {
+    let guide = std::fs::read_to_string(root().join("docs/operators.md")).expect("the guide");
+    let chapter = guide.split("\n## ").find(|chapter| chapter.starts_with("Remote workers\n"));
+    let worker = chapter.and_then(|chapter| chapter.split("```python\n").nth(1)?.split("```").next());
+    let secret = "a secret of this test";
+    let settings = [("PLAYHOUSE_CALLBACK_SECRET", secret), ("PLAYHOUSE_LOCAL_WORKER", "false")];
+    let newcomer = Newcomer::with(|folder| Server::start(&folder.join("data"), &settings));
+    let (_, token) = newcomer.server.sign_up("newcomer@example.com");
+    let video = json!({"job_type": "video_fast", "prompt": "a cat"});
+    let job = common::jobs::queue(&newcomer.server, &token, &video);
+    // Nothing counts that was signed in the second of the start.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let names = format!("URL, SECRET = {:?}, {secret:?}\n", newcomer.server.url);
+    newcomer.run(Path::new("python3"), &["-c", &(names + worker.expect("a worker in Python"))]);
+    let row = newcomer.rows(&format!("jobs?id=eq.{job}")).remove(0);
+    assert_eq!(row["status"], "processing", "{row}");
+}
+
 /// The programs of `examples/` beside the clients that the tests install.
 fn examples(newcomer: &Newcomer) -> PathBuf {
     let clients = root().join("tests/clients");

@@ -6,7 +6,7 @@ use actors::write_rows::{Change, Conflict, WriteFound, WriteRows, Written};
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use models::{Command, TableInfo, convert};
-use store::query::{Candidate, Query, Reader};
+use store::query::{Candidate, Filter, Query, Reader};
 use store::shares::Held;
 use store::{Caller, StoreError};
 use syntax::RequestQuery;
@@ -110,7 +110,11 @@ pub async fn send(
     change: Change,
 ) -> Result<Written, PostgrestError> {
     let wants_rows = request.preferences.returning == Some(Return::Representation);
-    let returning: Option<Query> = if wants_rows { Some(plan::query(table, parsed)?) } else { None };
+    let mut returning: Option<Query> = if wants_rows { Some(plan::query(table, parsed)?) } else { None };
+    if let Some(query) = &mut returning {
+        // What was written is answered, also where the conditions that found it do not hold any more.
+        query.filter = Filter::All;
+    }
     let write = WriteRows {
         table: table.id,
         change,

@@ -218,8 +218,9 @@ fn a_stored_address_opens_for_those_who_may_see_its_character() {
     assert_eq!(files::ask(&server, "GET", address, &[], b"").status, 200);
     assert!(signed[1]["signedURL"].is_null(), "{signed}");
 
-    // Others see it while they see the character, and no other file of its account.
-    let elsewhere = other["storagePath"].as_str().expect("a path");
+    // Others see it while they see the character, and no other file of its account: the row names the newest portrait.
+    assert_eq!(other["storagePath"], json!(key));
+    let elsewhere = portrait["storagePath"].as_str().expect("a path");
     assert_ne!(elsewhere, key);
     assert_eq!(sign(&bobs, &key), None);
     let public = |value: bool| {

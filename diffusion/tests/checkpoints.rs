@@ -224,7 +224,7 @@ fn what_is_no_model_says_what_it_is() {
         ("unet", vec![unet.clone()], "text encoder"),
         ("refiner", vec![unet.clone(), ("conditioner.embedders.0.model.ln_final.bias", vec![4])], "refiner"),
         ("no_vae", vec![unet.clone(), ("cond_stage_model.transformer.x", vec![4])], "VAE"),
-        ("other", vec![("wte.weight", vec![4])], "no weights by the names"),
+        ("other", vec![("wte.weight", vec![4])], "none of its tensors"),
         (
             "consistency",
             vec![

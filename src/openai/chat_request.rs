@@ -362,7 +362,8 @@ mod tests {
         let user = r#""messages":[{"role":"user","content":"a"}]"#;
         for (body, param) in [
             (r#"{}"#.to_string(), "messages"),
-            (r#"{"messages":[{"role":"tool","content":"a"}]}"#.into(), "messages[0].role"),
+            (r#"{"messages":[{"role":"teller","content":"a"}]}"#.into(), "messages[0].role"),
+            (r#"{"messages":[{"role":"tool","content":"a"}]}"#.into(), "messages[0].tool_call_id"),
             (r#"{"messages":[{"role":"user","content":7}]}"#.into(), "messages[0].content"),
             (r#"{"messages":[{"role":"user"}]}"#.into(), "messages[0].content"),
             (r#"{"messages":[{"role":"assistant","content":null}]}"#.into(), "messages[0].content"),

@@ -231,7 +231,7 @@ mod tests {
         let mut result = ChatMessage::new(Role::User, "7");
         result.tool_call_id = call["id"].as_str().map(str::to_string);
         let plain = in_words(vec![asked, result]);
-        assert_eq!(plain[0].content, r#"{"arguments":{"x":1},"name":"one"}"#);
+        assert_eq!(plain[0].content, r#"{"name":"one","arguments":{"x":1}}"#);
         assert_eq!(plain[1].content, "Result of one: 7");
     }
 }

@@ -84,9 +84,10 @@ fn rows(
         }
         reader.looked_at(text.len() - before)?;
         if result.rows == 0 {
-            // The others are about as long.
-            let rows = usize::try_from(query.limit.unwrap_or(1)).unwrap_or(usize::MAX).saturating_sub(1);
-            text.reserve((rows.saturating_mul(text.len()) + text.len() / 8).min(PIECE_BYTES));
+            // Of a few rows the others are about as long; a limit of many says nothing of how many there are.
+            let few = query.limit.filter(|limit| *limit <= SHORT_ROWS && !plan.is_point());
+            let others = few.map_or(0, |rows| rows.saturating_sub(1) as usize * text.len());
+            text.reserve(others.min(PIECE_BYTES.saturating_sub(text.len())));
         }
         result.rows += 1;
         // What the text has room for counts, not what it holds.

@@ -51,7 +51,7 @@ pub fn run() -> Result<(), String> {
     let config = configuration::read(&cli.place, &flags);
     // Where the configuration cannot be read, what else is wrong is said all the same.
     let serves = config.is_ok() && matches!(command, Command::Serve(_));
-    log::start(config.as_ref().unwrap_or(&Config::default()), serves);
+    let _log = log::start(config.as_ref().unwrap_or(&Config::default()), serves)?;
     let config = config?;
     match command {
         Command::Serve(_) => {

@@ -167,6 +167,12 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// How the log is written: `text` or `json`.
     pub log_format: String,
+    /// The collector that traces go to, over OTLP by HTTP, such as `http://localhost:4318`.
+    pub otlp_url: Option<String>,
+    /// Headers of what is sent to it.
+    pub otlp_headers: BTreeMap<String, String>,
+    /// The part of requests that is traced, from 0 to 1.
+    pub traces_share: f64,
     /// Requests in a second from one address for long, whatever accounts make them, and ten times as many at once; 0 for
     /// any number. This machine's are not counted.
     pub requests_per_address_s_max: u32,
@@ -264,6 +270,9 @@ impl Default for Config {
             worker_probe_s: 60,
             metrics_listen: None,
             log_format: "text".into(),
+            otlp_url: None,
+            otlp_headers: BTreeMap::new(),
+            traces_share: 1.0,
             requests_per_address_s_max: 200,
             requests_per_account_s_max: 100,
             tls_cert: None,

@@ -43,6 +43,7 @@ mod taken;
 mod tls;
 pub mod token;
 mod token_cache;
+mod traces;
 pub mod typescript;
 mod unused_members;
 pub mod welcome;

@@ -22,7 +22,7 @@ use crate::caller::BadToken;
 use crate::metrics::route::{self, Taken};
 use crate::{
     answers, cors, ended_accounts, functions, gotrue, metrics, openai, operate, owner, postgrest, realtime,
-    sdapi, storage, studio,
+    sdapi, storage, studio, traces,
 };
 
 /// Names a request, in both directions.
@@ -85,6 +85,7 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     };
     forgive_slash(&mut request);
     let span = tracing::info_span!("request", request_id = request_id.to_str().unwrap_or_default());
+    traces::follow(&span, request.headers());
     let method = request.method().clone();
     let path = request.uri().path().to_string();
     let taken = Taken::default();
@@ -157,7 +158,9 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
         let request_id = request_id.to_str().unwrap_or_default();
         tracing::info!(request_id, %method, path, status = status.as_u16(), ms = took.as_millis() as u64);
     }
-    app.metrics.answered(&method, route::template(&path, &taken), status, took);
+    let template = route::template(&path, &taken);
+    traces::describe(&span, &method, &template, status);
+    app.metrics.answered(&method, template, status, took);
     headers.insert(REQUEST_ID, request_id);
     Ok(response)
 }

@@ -140,6 +140,8 @@ fn expected(name: &str) -> String {
         _ if is_size(name) => "a number of bytes, such as 536870912 or \"512MiB\"".into(),
         ("redirect_urls", _) => "a list, such as [\"https://studio.example.com\"]".into(),
         ("cors_origins", _) => "a list of origins, such as [\"https://studio.example.com\"]".into(),
+        ("otlp_headers", _) => "an object of texts".into(),
+        ("traces_share", _) => "a number from 0 to 1".into(),
         ("oauth_providers", _) => {
             "an object of providers, such as {\"google\": {\"client_id\": \"…\", \"client_secret\": \"…\"}}"
                 .into()
@@ -153,7 +155,7 @@ fn expected(name: &str) -> String {
 }
 
 /// Settings that hold a secret, or may.
-const SECRETS: [&str; 3] = ["callback_secret", "replicate_webhook_secret", "oauth_providers"];
+const SECRETS: [&str; 4] = ["callback_secret", "replicate_webhook_secret", "oauth_providers", "otlp_headers"];
 
 /// Whether the value of a setting is not for every eye.
 pub fn is_secret(name: &str) -> bool {
@@ -192,6 +194,12 @@ fn check(name: &str, value: &Json) -> Result<(), String> {
         && value.as_u64().is_some_and(|value| value < *minimum)
     {
         return Err(format!("{name}: {value} is less than {minimum}"));
+    }
+    if !(0.0..=1.0).contains(&config.traces_share) {
+        return Err(format!("{name}: {} is not from 0 to 1", config.traces_share));
+    }
+    if let Some(url) = config.otlp_url.as_deref().filter(|url| !is_url(url)) {
+        return Err(format!("{name}: {url:?} does not begin with http:// or https://"));
     }
     if !matches!(config.log_format.as_str(), "text" | "json") {
         return Err(format!("{name}: {:?} is neither text nor json", config.log_format));

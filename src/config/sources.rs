@@ -77,6 +77,7 @@ mod tests {
         let file = json!({
             "rows_max": 10, "callback_secret": "s3cret", "public_url": "https://ada:s3cret@studio.example.com",
             "oauth_providers": {"google": {"client_id": "abc", "client_secret": "s3cret"}},
+            "otlp_headers": {"authorization": "s3cret"},
         });
         let environment = [("PLAYHOUSE_LISTEN".into(), "127.0.0.1:1".into())];
         let config = super::super::read(Some(file.clone()), environment.into_iter()).expect("it reads");

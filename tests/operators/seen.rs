@@ -1,4 +1,4 @@
-//! What is seen of requests: logs, limits, cross-origin rules, backups.
+//! What is seen of requests: logs, traces, limits, cross-origin rules, backups.
 
 use std::collections::HashMap;
 use std::process::Stdio;
@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use crate::common::{Server, get};
+use crate::fake_http::FakeHttp;
 use crate::talk::until;
 
 /// The headers of an answer.
@@ -56,6 +57,46 @@ fn the_log_is_json_names_requests_and_keeps_secrets() {
     for secret in [&server.anon, &server.service, &token, &"correct horse".to_string()] {
         assert!(!text.contains(secret.as_str()), "{secret}");
     }
+}
+
+#[test]
+fn traces_reach_a_collector_with_their_requests() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let collector = FakeHttp::start(|_| (200, "{}".into()));
+    let headers = json!({"x-tenant": "studio"}).to_string();
+    let environment = [("PLAYHOUSE_OTLP_URL", collector.url.as_str()), ("PLAYHOUSE_OTLP_HEADERS", &headers)];
+    let mut server = Server::start(folder.path(), &environment);
+    let (_, token) = server.sign_up("ada@example.com");
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let parent = format!("00-{trace}-00f067aa0ba902b7-01");
+    let (status, _) =
+        server.call_with("GET", "/rest/v1/jobs?id=eq.1", &token, None, &[("traceparent", &parent)]);
+    assert_eq!(status, 400);
+    // What has not gone out yet goes out when the server stops.
+    server.stop();
+    let asked = collector.asked();
+    assert!(asked.iter().all(|asked| asked.path == "/v1/traces" && asked.method == "POST"), "{asked:?}");
+    assert!(asked.iter().all(|asked| asked.header("x-tenant") == Some("studio")), "{asked:?}");
+    let bodies: Vec<Json> =
+        asked.iter().map(|asked| serde_json::from_str(&asked.body).expect("OTLP as JSON")).collect();
+    let list = |value: &Json| value.as_array().cloned().unwrap_or_default();
+    let resources: Vec<Json> = bodies.iter().flat_map(|body| list(&body["resourceSpans"])).collect();
+    let scopes = resources.iter().flat_map(|resource| list(&resource["scopeSpans"]));
+    let spans: Vec<Json> = scopes.flat_map(|scope| list(&scope["spans"])).collect();
+    let attribute = |span: &Json, key: &str| {
+        let found = list(&span["attributes"]).into_iter().find(|attribute| attribute["key"] == key);
+        found.map(|attribute| attribute["value"].clone()).unwrap_or_default()
+    };
+    let sign_up = spans
+        .iter()
+        .find(|span| attribute(span, "http.route")["stringValue"] == "/auth/v1/signup")
+        .unwrap_or_else(|| panic!("{spans:#?}"));
+    let decided = spans.iter().find(|span| span["name"] == "decide" && span["traceId"] == sign_up["traceId"]);
+    assert_eq!(attribute(decided.expect("the decision"), "actor")["stringValue"], "user");
+    let followed = spans.iter().find(|span| span["traceId"] == trace).expect("the client's own trace");
+    assert_eq!(attribute(followed, "http.route")["stringValue"], "/rest/v1/jobs");
+    let text = json!(spans).to_string();
+    assert!(!text.contains(&token) && !text.contains("correct horse"));
 }
 
 #[test]

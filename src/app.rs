@@ -9,6 +9,7 @@ use crate::budgets::Budgets;
 use crate::config::Config;
 use crate::gotrue::oidc::provider::Providers;
 use crate::keys::Keys;
+use crate::mail::Mailer;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::rates::Rates;
@@ -31,6 +32,8 @@ pub struct Shared {
     pub pace: Pace,
     /// Providers of accounts.
     pub(crate) providers: Providers,
+    /// What sends mail, where there is a mail server.
+    pub(crate) mailer: Option<Arc<Mailer>>,
     /// How many requests may still come.
     pub rates: Rates,
     /// Backups that are written by themselves.

@@ -42,7 +42,7 @@ pub struct Config {
     pub signup_enabled: bool,
     /// Whether accounts without address may be made.
     pub anonymous_enabled: bool,
-    /// Whether a new address counts as confirmed (there is no mail server).
+    /// Whether a new address counts as confirmed without a mail.
     pub autoconfirm: bool,
     /// Whether requests without any key count as anonymous.
     pub keyless_anon: bool,
@@ -184,6 +184,15 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Pages whose scripts may read answers: origins such as `https://studio.example.com`, or `*` for all.
     pub cors_origins: Vec<String>,
+    /// The mail server, such as `smtp://user@mail.example.com:587` or `smtps://user@mail.example.com`; without one, mail
+    /// stays in the outbox.
+    pub smtp_url: Option<String>,
+    /// The password of its user.
+    pub smtp_password: Option<String>,
+    /// A file with that password.
+    pub smtp_password_file: Option<PathBuf>,
+    /// Whom mail is from, such as `Studio <studio@example.com>`.
+    pub mail_from: Option<String>,
     /// Where accounts may sign in from, by name.
     pub oauth_providers: BTreeMap<String, OauthProvider>,
     /// The folder that backups are written to by themselves.
@@ -278,6 +287,10 @@ impl Default for Config {
             tls_cert: None,
             tls_key: None,
             cors_origins: vec!["*".into()],
+            smtp_url: None,
+            smtp_password: None,
+            smtp_password_file: None,
+            mail_from: None,
             oauth_providers: BTreeMap::new(),
             backup_dir: None,
             backup_every_h: 24,

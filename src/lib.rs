@@ -17,6 +17,7 @@ mod links;
 mod listen;
 mod long_work;
 mod machine;
+mod mail;
 pub mod metrics;
 mod nearest;
 pub mod openai;
@@ -76,6 +77,7 @@ use connections::Doors;
 use gotrue::oidc::provider::Providers;
 use keys::Keys;
 use links::OwnLinks;
+use mail::Mailer;
 use metrics::Metrics;
 use rates::Rates;
 use scheduled_backups::Backups;
@@ -128,6 +130,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         None => None,
     };
     let metrics = Arc::<Metrics>::default();
+    let outbox = config.data.clone();
+    let keep = Box::new(move |line: &serde_json::Value| gotrue::outbox::append(&outbox, line));
+    let mailer = Mailer::of(&config, metrics.clone(), keep)?;
     let store = open(&config)?;
     let keys = Keys::load_or_create(&config.data, &config)?;
     store.check_in_background();
@@ -209,6 +214,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         config,
         budgets,
         pace,
+        mailer,
         providers: Providers::default(),
         rates,
         backups,
@@ -244,6 +250,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     }
     if let Some(render) = &shared.services.render {
         render.stop(&shared.services.actors).await;
+    }
+    if let Some(mailer) = &shared.mailer {
+        mailer.stop();
     }
     let _ = std::fs::remove_file(shared.config.data.join(ADDRESS_FILE));
     Ok(())

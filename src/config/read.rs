@@ -155,7 +155,14 @@ fn expected(name: &str) -> String {
 }
 
 /// Settings that hold a secret, or may.
-const SECRETS: [&str; 4] = ["callback_secret", "replicate_webhook_secret", "oauth_providers", "otlp_headers"];
+const SECRETS: [&str; 6] = [
+    "callback_secret",
+    "replicate_webhook_secret",
+    "smtp_url",
+    "smtp_password",
+    "oauth_providers",
+    "otlp_headers",
+];
 
 /// Whether the value of a setting is not for every eye.
 pub fn is_secret(name: &str) -> bool {

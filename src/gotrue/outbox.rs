@@ -16,6 +16,7 @@ use crate::app::App;
 use crate::gotrue::account::{hashed, id, service, time};
 use crate::gotrue::error::AuthError;
 use crate::keys;
+use crate::mail::Letter;
 
 /// Life of a link, in seconds.
 const LIFE_S: i64 = 3600;
@@ -70,7 +71,7 @@ pub(crate) async fn make(
     Ok(Link { action_link, code, token_hash, kind, address: address.to_string(), redirect_to })
 }
 
-/// Puts a link where the operator finds it.
+/// Sends a link by mail, or puts it where the operator finds it.
 pub(crate) async fn keep(app: &App, user: &Row, link: &Link) -> Result<(), AuthError> {
     let line = json!({
         "at": time(chrono::Utc::now().timestamp_micros()),
@@ -80,8 +81,19 @@ pub(crate) async fn keep(app: &App, user: &Row, link: &Link) -> Result<(), AuthE
         "action_link": link.action_link,
         "email_otp": link.code,
     });
-    let path = app.config.data.join(NAMES[0]);
-    let write = move || append(&path, &line);
+    if let Some(mailer) = &app.mailer {
+        let letter = Letter {
+            to: link.address.clone(),
+            kind: link.kind,
+            link: link.action_link.clone(),
+            code: link.code.clone(),
+            site: app.config.url(),
+        };
+        mailer.send(letter, line);
+        return Ok(());
+    }
+    let data = app.config.data.clone();
+    let write = move || append(&data, &line);
     tokio::task::spawn_blocking(write).await.map_err(AuthError::internal)?.map_err(AuthError::internal)
 }
 
@@ -166,7 +178,9 @@ fn for_its_owner() -> std::fs::OpenOptions {
     options
 }
 
-fn append(path: &Path, line: &Document) -> io::Result<()> {
+/// Adds a line to the outbox of a data folder. Blocks.
+pub(crate) fn append(data: &Path, line: &Document) -> io::Result<()> {
+    let path = &data.join(NAMES[0]);
     let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
     if std::fs::metadata(path).is_ok_and(|metadata| metadata.len() > OUTBOX_BYTES_MAX) {
         // Links that are not used yet stay good.
@@ -218,15 +232,15 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join(NAMES[0]);
         let (gone, stays) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        append(&path, &link(gone, "first")).expect("a line");
-        append(&path, &link(stays, "second")).expect("a line");
+        append(folder.path(), &link(gone, "first")).expect("a line");
+        append(folder.path(), &link(stays, "second")).expect("a line");
         let mut file = for_its_owner().append(true).open(&path).expect("the outbox");
         // Cut within a character of two bytes, once with the next link behind it, as earlier versions left it.
         file.write_all(b"{\"at\":\"now\",\"email\":\"caf\xc3").expect("a torn line");
         file.write_all(format!("{}\n", link(gone, "third")).as_bytes()).expect("a glued line");
         file.write_all(b"{\"email\":\"caf\xc3").expect("a torn line");
         file.write_all(format!("{}\n{{\"email\":\"caf", link(stays, "fourth")).as_bytes()).expect("two");
-        append(&path, &link(stays, "fifth")).expect("a line");
+        append(folder.path(), &link(stays, "fifth")).expect("a line");
         assert_eq!(accounts(folder.path()), [gone, stays, gone, stays, stays]);
         forget_those_of(folder.path(), |account| account == gone).expect("it is read");
         let left = std::fs::read_to_string(&path).expect("it is text again");

@@ -41,6 +41,7 @@ pub struct Metrics {
     in_flight: Gauge,
     connections: Gauge,
     refused: Counter,
+    mails: Family<ResultLabels, Counter>,
     backups: Family<ResultLabels, Counter>,
     last_backup: Gauge,
     started: Instant,
@@ -54,6 +55,7 @@ impl Default for Metrics {
             in_flight: Gauge::default(),
             connections: Gauge::default(),
             refused: Counter::default(),
+            mails: Family::default(),
             backups: Family::default(),
             last_backup: Gauge::default(),
             started: Instant::now(),
@@ -101,6 +103,12 @@ impl Metrics {
     /// Notes a request beyond what its address or account may ask.
     pub(crate) fn refused(&self) {
         self.refused.inc();
+    }
+
+    /// Notes what came of a mail.
+    pub(crate) fn mail(&self, was_sent: bool) {
+        let result = if was_sent { "sent" } else { "failed" };
+        self.mails.get_or_create(&ResultLabels { result }).inc();
     }
 
     /// Notes what came of a backup that was due.

@@ -32,6 +32,8 @@ impl Page {
         add.register("playhouse_connections", "Open connections", metrics.connections.clone());
         let refused = "Requests beyond what one address or account may make";
         add.register("playhouse_requests_refused", refused, metrics.refused.clone());
+        let mails = "Mails that were handed to the mail server, or could not be";
+        add.register("playhouse_mails", mails, metrics.mails.clone());
         add.register("playhouse_backups", "Backups that were due", metrics.backups.clone());
         let last =
             "When the last scheduled backup was written, in seconds since 1970; 0 for none since the start";

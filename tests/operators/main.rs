@@ -4,7 +4,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod fake_http;
+mod fake_mail;
 mod figures;
+mod mail;
 #[path = "../model_server/mod.rs"]
 mod model_server;
 mod providers;

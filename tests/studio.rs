@@ -308,12 +308,12 @@ fn people_find_their_way_in_a_browser() {
         command.env("WELCOME_TOKEN", &token);
         command
     };
-    for name in ["journeys.mjs", "phone.mjs"] {
+    for name in ["journeys.mjs", "phone.mjs", "keeping.mjs", "budgets.mjs"] {
         let status = script(name).status();
         assert!(status.as_ref().is_ok_and(|status| status.success()), "{name}: {status:?}");
     }
 
-    // In mid-reply the server is gone, and comes back at the same address.
+    // In mid-reply and in mid-drawing the server is gone, and comes back at the same address.
     let mut cut = script("cut.mjs").stdout(Stdio::piped()).spawn().expect("node runs");
     let listen = server.url.trim_start_matches("http://").to_string();
     let said = BufReader::new(cut.stdout.take().expect("its output"));

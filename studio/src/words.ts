@@ -4,7 +4,7 @@ const count = (number: number, one: string, many: string) => `${number.toLocaleS
 
 export const words = {
   titles: {
-    home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library',
+    home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards',
     jobs: 'Jobs', account: 'Account', admin: 'Admin', welcome: 'Welcome', signin: 'Sign in',
   },
   again: 'Try again', close: 'Close', undo: 'Undo', save: 'Save', cancel: 'Cancel', delete: 'Delete', more: 'Show more',
@@ -48,7 +48,7 @@ export const words = {
     forgot: 'Forgotten your password?', forgotText: 'The administrator of this server can give you a new one.',
     first: 'Just started this server? Its log shows an address with a token: open it to become the administrator.',
     closed: 'The administrator of this server makes new accounts.',
-    wrong: 'Mail address or password is wrong.',
+    wrong: 'Mail address or password is wrong.', invited: 'You are invited: make your account here.',
   },
   home: {
     hello: (name: string) => (name ? `Hello, ${name}` : 'Hello'),
@@ -118,7 +118,7 @@ export const words = {
     exports: { png: 'As a picture (PNG)', json: 'As text (JSON)', charx: 'With files (CHARX)' } as Record<string, string>,
   },
   chat: {
-    search: 'Search by title', new: 'New chat', with: 'Who do you want to talk to?', emptyTitle: 'No chats yet',
+    search: 'Search chats', said: 'In what was said', noneFound: 'No chat has these words.', tooFar: 'That message is too far back to be shown here.', new: 'New chat', with: 'Who do you want to talk to?', emptyTitle: 'No chats yet',
     emptyText: 'Choose a character: it opens the chat, and you answer.', choose: 'Choose a character', untitled: 'Chat',
     placeholder: (name: string) => `Say something to ${name}`, send: 'Send', stop: 'Stop', you: 'You',
     earlier: 'Show earlier messages', regenerate: 'Another reply', edit: 'Edit', copy: 'Copy', editing: 'Edit message',
@@ -152,6 +152,7 @@ export const words = {
     used: 'The settings are in the form.', download: 'Download', drop: 'Drop a picture to read its settings', noSettings: 'This file says nothing of how it was drawn.',
     cancel: 'Cancel', cancelled: 'Cancelled.', failed: 'Not drawn', open: (prompt: string) => `Open: ${prompt}`, inLibrary: 'In the library',
     mask: 'Paint what may change', masked: 'Only the painted part changes.', unmask: 'Remove the mask', brush: 'Brush size', clear: 'Clear',
+    loras: 'LoRAs', addLora: 'Add a LoRA', removeLora: (name: string) => `Remove ${name}`,
     useMask: 'Use this mask', maskHint: 'Paint over what shall be drawn anew; the rest stays.',
   },
   library: {
@@ -160,9 +161,21 @@ export const words = {
     workspaceEmpty: 'Nothing waits', workspaceText: 'New drawings stay here for seven days, unless you keep them.',
     noneFound: 'No picture with these words.', favourite: 'Favourite', unfavourite: 'No longer a favourite', expires: (when: string) => `Goes ${when}`,
     select: 'Choose several', selected: (number: number) => `${number} chosen`, deleteSome: (number: number) => `Delete ${count(number, 'picture', 'pictures')}?`,
-    deleteText: 'They go for good.', deleted: 'Deleted.', keepAll: 'Keep', title: 'Title', tags: 'Tags', tagsHint: 'Separated by commas.', details: 'Details',
+    deleteText: 'They go for good.', deleted: 'Deleted.', binned: 'In the bin now.', bin: 'Bin', binText: 'What you delete stays here for a while; then it goes for good.',
+    binEmpty: 'The bin is empty', binEmptyText: 'Pictures that you delete from the library land here first.', empty: 'Empty the bin', emptied: 'The bin is empty.', restore: 'Put back', restored: 'Back in the library.',
+    forGood: 'Delete for good', tag: 'Tag', anyTag: 'Any', keepAll: 'Keep', title: 'Title', tags: 'Tags', tagsHint: 'Separated by commas.', details: 'Details',
     model: 'Model', seed: 'Seed', size: 'Size', made: 'Made', share: 'Link for a week', shared: 'The link is copied.', portrait: 'Make it a face',
     prev: 'Previous picture', next: 'Next picture', untitled: 'Picture', choose: (name: string) => `Choose ${name}`,
+  },
+  storyboards: {
+    new: 'New storyboard', title: 'Title', about: 'What it is about', make: 'Make the storyboard', emptyTitle: 'No storyboards yet',
+    emptyText: 'A storyboard is a story in scenes: write what happens, draw each scene, put them in order, and choose the pictures that stay.',
+    gone: 'This storyboard is not here.', settings: 'About this storyboard', character: 'Who is in it', noScenes: 'No scenes yet: add the first one.', addScene: 'Add a scene',
+    deleteTitle: 'Delete this storyboard?', deleteText: 'Its scenes go with it for good. Pictures that you kept stay in the library.', sceneDeleted: 'The scene is deleted.',
+    scene: (number: number) => `Scene ${number}`, sceneTitle: (number: number) => `Title of scene ${number}`, up: (name: string) => `Move ${name} up`, down: (name: string) => `Move ${name} down`,
+    deleteScene: (name: string) => `Delete ${name}`, happens: 'What happens', prompt: 'What the picture shows', promptHint: 'Empty: what happens is drawn as it stands.',
+    draw: 'Draw this scene', again: 'Draw it again', enrich: 'Enrich the words', noPicture: 'No picture yet', running: (number: number) => `${count(number, 'drawing', 'drawings')} under way`,
+    nextVersion: 'Next version', choose: 'Choose this one', chosen: 'Chosen, and kept in the library.', isChosen: 'Chosen',
   },
   jobs: {
     mine: 'Mine', all: 'Everybody’s', emptyTitle: 'Nothing to do', emptyText: 'Drawings that wait, run or are done are listed here.',
@@ -176,13 +189,18 @@ export const words = {
     spent: 'What they went for', password: 'New password', change: 'Change password', changed: 'The password is changed.', tokens: 'Tokens for programs',
     tokensText: 'A token lets another program use /v1 in your name: SillyTavern, Open WebUI, OpenAI’s libraries.', tokenName: 'What it is for', makeToken: 'Make a token',
     tokenOnce: 'Copy it now: it is shown only once.', revoke: 'Revoke', revoked: 'The token no longer works.', noTokens: 'No tokens yet.', used: 'Used', never: 'never used',
+    data: 'My data', dataText: 'All that is yours here as one ZIP file: characters, chats and settings as JSON, pictures and videos as they are.', download: 'Download my data', packing: 'Packing …',
     out: 'Sign out', outAll: 'Sign out everywhere', address: 'Address for programs',
   },
   admin: {
-    tabs: { overview: 'Overview', users: 'Accounts', models: 'Models', providers: 'Model servers' } as Record<string, string>,
+    tabs: { overview: 'Overview', users: 'Accounts', models: 'Models', providers: 'Model servers', signup: 'Sign-up' } as Record<string, string>,
     state: 'State', ok: 'All is well', degraded: 'Something needs attention', version: 'Version', commits: 'Commits', memory: 'Memory of requests', chat: 'Chat model',
     actors: 'Actors', decided: 'Decisions', panicked: 'Failures', integrity: 'Data', disk: 'The disk is full', stats: 'The last 30 days', signUp: 'Sign-up',
-    signUpOpen: 'Open to everybody who reaches this server', signUpClosed: 'Closed', signUpHint: 'Set by signup_enabled in playhouse.json; takes a restart.',
+    modes: { open: 'Open to everybody who reaches this server', invitation: 'By invitation', closed: 'Closed' } as Record<string, string>, notOpen: 'Not open to everybody',
+    signUpHint: 'The configuration (signup_enabled) keeps it from being open to everybody.', whoMay: 'Who may make an account', invite: 'Invite somebody',
+    inviteText: 'The link is good for one account. Send it to the one who shall have it.', for: 'For whom', days: 'Days that it is good for', makeLink: 'Make a link', link: 'Link',
+    linkOnce: 'Copy it now: it is shown only once.', invitations: 'Invitations', noNote: 'Invitation', usedUp: (when: string) => `used ${when}`, goodUntil: (when: string) => `ends ${when}`, tooOld: 'too old',
+    revoke: 'Revoke', revoked: 'The invitation is gone.',
     users: 'Accounts', role: 'Roles', makeAdmin: 'Make administrator', takeAdmin: 'Take administrator away', you: 'you', credits: 'Credits', give: 'Set credits',
     roleGiven: 'Saved.', pictures: 'Picture models', chats: 'Chat models', modelsHint: 'Added on the server with `playhouse models add PATH`.', none: 'None.',
     providersText: 'Other servers that speak OpenAI’s dialect. The key stays in an environment variable of this server; here is only its name.',

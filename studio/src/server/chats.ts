@@ -21,12 +21,46 @@ export function chats(search: string, page: number): Promise<ChatEntry[]> {
   return rows(query.order('updated_at', { ascending: false }).range(page * PAGE, page * PAGE + PAGE - 1))
 }
 
+/** Something said, with the chat it was said in. */
+export interface Said {
+  id: string
+  content: string
+  sender: string
+  created_at: string
+  conversation_id: string
+  conversation: { title: string; character: { name: string } | null }
+}
+
+export const SAID = 20
+
+/** A page of messages with these words in any of their forms, the newest first; chats of others are not among them. */
+export function said(search: string, page: number): Promise<Said[]> {
+  const query = db.from('messages')
+    .select('id,content,sender,created_at,conversation_id,conversation:conversations!inner(title,character:characters!character_id(name))')
+    .textSearch('content', search, { type: 'websearch' })
+  return rows(query.order('created_at', { ascending: false }).range(page * SAID, page * SAID + SAID - 1))
+}
+
+/** The place in a text where one of the words of a search stands, with what is around it. */
+export function around(text: string, search: string): string {
+  const words = search.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []
+  const lower = text.toLowerCase()
+  const places = words.map((word) => lower.indexOf(word.slice(0, Math.max(3, word.length - 3)))).filter((place) => place >= 0)
+  const from = Math.max(0, Math.min(...(places.length ? places : [0])) - 40)
+  return `${from ? '…' : ''}${text.slice(from, from + 160).trim()}${text.length > from + 160 ? '…' : ''}`
+}
+
 export type Chat = Conversations & { character: ChatEntry['character'] }
 
 export function chat(id: string): Promise<Chat | null> {
   return rows(
     db.from('conversations').select('*,character:characters!character_id(id,name,image_url,reference_image_url)').eq('id', id).maybeSingle(),
   )
+}
+
+/** Messages from a time on, the oldest first: enough to see what was said around one that was found. */
+export function messagesFrom(id: string, time: string): Promise<Messages[]> {
+  return rows(db.from('messages').select('*').eq('conversation_id', id).gte('created_at', time).order('created_at').limit(1000))
 }
 
 /** Messages before a time, the newest last; without a time the newest of all. */
@@ -150,9 +184,9 @@ export async function drawMoment(chat: Chat, prompt: string): Promise<boolean> {
 }
 
 /** The names of models of a kind, as `/v1` lists them. */
-export async function modelNames(kind: 'chat' | 'image'): Promise<string[]> {
-  const answer = await fetch('/v1/models', { headers: await headers() })
+export async function modelNames(kind: 'chat' | 'image' | 'lora'): Promise<string[]> {
+  const answer = await fetch(`/v1/models?kind=${kind}`, { headers: await headers() })
   if (!answer.ok) throw await refusal(answer)
   const { data } = await answer.json()
-  return data.filter((one: any) => one.kind === kind && !one.id.startsWith('character:')).map((one: any) => one.id)
+  return data.filter((one: any) => !one.id.startsWith('character:')).map((one: any) => one.id)
 }

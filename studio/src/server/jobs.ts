@@ -21,11 +21,12 @@ export interface DrawForm {
   /** Bright where the reference may change. */
   mask: string
   prompt_syntax: string
+  loras: { name: string; scale: number }[]
 }
 
 export const EMPTY: DrawForm = {
   prompt: '', negative_prompt: '', model: '', size: '', steps: '', guidance_scale: '', scheduler: '', seed: '', locked: false, count: 1,
-  character_id: '', reference: '', strength: 0.5, mask: '', prompt_syntax: 'plain',
+  character_id: '', reference: '', strength: 0.5, mask: '', prompt_syntax: 'plain', loras: [],
 }
 
 export const SCHEDULERS = [
@@ -43,7 +44,7 @@ export async function draw(form: DrawForm): Promise<{ jobId: string; warnings?: 
     width, height, steps: number(form.steps), guidance_scale: number(form.guidance_scale), scheduler: form.scheduler || undefined,
     seed: form.locked ? number(form.seed) : undefined, image_count: form.count, character_id: form.character_id || undefined,
     reference_image_url: form.reference || undefined, reference_strength: form.reference ? form.strength : undefined,
-    mask_image_url: (form.reference && form.mask) || undefined, prompt_syntax: form.prompt_syntax,
+    mask_image_url: (form.reference && form.mask) || undefined, prompt_syntax: form.prompt_syntax, loras: form.loras.length ? form.loras : undefined,
     // Words with a reference change it; without them it would be copied.
     ...(form.reference ? { metadata: { reference_mode: 'modify', skip_enhancement: true } } : {}),
   })
@@ -72,6 +73,7 @@ export function formOf(settings: Record<string, any>, prompt: string, seed: numb
   return {
     prompt, negative_prompt: ownNegative(text('negative_prompt')), model: model === 'sdxl' ? '' : model, size: width && height ? `${width}x${height}` : '',
     steps: text('steps', 'num_inference_steps'), guidance_scale: text('guidance_scale'), scheduler: text('scheduler'), seed: seed === null ? '' : String(seed), locked: seed !== null,
+    loras: (Array.isArray(settings.loras) ? settings.loras : []).filter((lora: any) => lora?.name).map((lora: any) => ({ name: lora.name, scale: Number(lora.scale ?? 1) })),
   }
 }
 

@@ -26,7 +26,7 @@ export interface Item {
 
 export const PAGE = 60
 
-function ofLibrary(row: UserLibrary): Item {
+export function ofLibrary(row: UserLibrary): Item {
   const about = row.generation_metadata ?? {}
   return {
     id: row.id, kept: true, video: row.asset_type === 'video', at: { bucket: 'user-library', path: row.storage_path }, title: row.custom_title ?? '',
@@ -43,10 +43,14 @@ export function ofWorkspace(row: WorkspaceAssets): Item {
   }
 }
 
-export type Which = 'kept' | 'workspace' | 'favourites'
+export type Which = 'kept' | 'workspace' | 'favourites' | 'bin'
 
 /** A page of pictures, the newest first. */
-export async function items(which: Which, search: string, page: number, size = PAGE): Promise<Item[]> {
+export async function items(which: Which, search: string, page: number, size = PAGE, tag = ''): Promise<Item[]> {
+  if (which === 'bin') {
+    const { items } = await call('library-bin', { action: 'list', limit: size, offset: page * size })
+    return items.map((row: UserLibrary & { expires_at: string }) => ({ ...ofLibrary(row), expires: row.expires_at }))
+  }
   const pattern = `"%${search.replace(/["\\]/g, '\\$&').replace(/[%_*]/g, '')}%"`
   const range = [page * size, page * size + size - 1] as const
   if (which === 'workspace') {
@@ -57,6 +61,7 @@ export async function items(which: Which, search: string, page: number, size = P
   }
   let query = db.from('user_library').select('*').eq('user_id', account.id).in('asset_type', ['image', 'video'])
   if (which === 'favourites') query = query.eq('is_favorite', true)
+  if (tag) query = query.contains('tags', [tag])
   if (search) query = query.or(`original_prompt.ilike.${pattern},custom_title.ilike.${pattern}`)
   const found = await rows<UserLibrary[]>(query.order('created_at', { ascending: false }).order('id').range(...range))
   return found.map(ofLibrary)
@@ -67,14 +72,34 @@ export async function keep(item: Item): Promise<void> {
   await call('workspace-actions', { action: 'clear_asset', assetId: item.id })
 }
 
-/** Deletes a picture for good. */
-export async function remove(item: Item): Promise<void> {
-  if (!item.kept) {
-    await call('workspace-actions', { action: 'discard_asset', assetId: item.id })
-    return
-  }
-  await rows(db.from('user_library').delete().eq('id', item.id))
-  await rows(db.storage.from('user-library').remove([item.at.path]) as any)
+/** Deletes pictures: what was kept goes into the bin, the rest for good. */
+export async function remove(items: Item[]): Promise<void> {
+  const ids = items.filter((item) => item.kept).map((item) => item.id)
+  for (let at = 0; at < ids.length; at += BIN_MAX) await call('library-bin', { action: 'delete', ids: ids.slice(at, at + BIN_MAX) })
+  for (const item of items.filter((item) => !item.kept)) await call('workspace-actions', { action: 'discard_asset', assetId: item.id })
+}
+
+/** What one call of the bin takes. */
+const BIN_MAX = 200
+
+/** Puts what was deleted back into the library. */
+export async function restore(items: Item[]): Promise<void> {
+  const ids = items.filter((item) => item.kept).map((item) => item.id)
+  for (let at = 0; at < ids.length; at += BIN_MAX) await call('library-bin', { action: 'restore', ids: ids.slice(at, at + BIN_MAX) })
+}
+
+/** Takes things out of the bin for good; all of them without a list. */
+export async function empty(items?: Item[]): Promise<void> {
+  if (!items) return void (await call('library-bin', { action: 'empty' }))
+  for (let at = 0; at < items.length; at += BIN_MAX) await call('library-bin', { action: 'empty', ids: items.slice(at, at + BIN_MAX).map((item) => item.id) })
+}
+
+/** The tags of the pictures that were kept last, the most used first. */
+export async function tags(): Promise<string[]> {
+  const query = db.from('user_library').select('tags').eq('user_id', account.id).neq('tags', '{}').order('created_at', { ascending: false }).limit(1000)
+  const counts = new Map<string, number>()
+  for (const row of await rows<{ tags: string[] | null }[]>(query)) for (const tag of row.tags ?? []) counts.set(tag, (counts.get(tag) ?? 0) + 1)
+  return [...counts].sort((a, b) => b[1] - a[1]).map(([tag]) => tag).slice(0, 40)
 }
 
 export async function change(item: Item, columns: Partial<UserLibrary>): Promise<void> {

@@ -22,16 +22,20 @@ export function place(text: string | null | undefined): Place | null {
 const KEPT_MAX = 400
 const kept = new Map<string, Promise<string>>()
 
-/** The picture as an object URL; with a width as a thumbnail of it. */
-export function load({ bucket, path }: Place, width?: number): Promise<string> {
-  const key = `${bucket}/${path}@${width ?? ''}`
+/** Thumbnails come in two sizes, so that a picture is made smaller twice at most, whatever shows it. */
+export type Thumbnail = 'small' | 'large'
+const WIDTHS: Record<Thumbnail, number> = { small: 160, large: 480 }
+
+/** The picture as an object URL; with a size as a thumbnail of it. */
+export function load({ bucket, path }: Place, size?: Thumbnail): Promise<string> {
+  const key = `${bucket}/${path}@${size ?? ''}`
   const known = kept.get(key)
   if (known) {
     kept.delete(key)
     kept.set(key, known)
     return known
   }
-  const loading = fetchPicture(bucket, path, width)
+  const loading = fetchPicture(bucket, path, size)
   kept.set(key, loading)
   loading.catch(() => kept.delete(key))
   if (kept.size > KEPT_MAX) {
@@ -42,15 +46,15 @@ export function load({ bucket, path }: Place, width?: number): Promise<string> {
   return loading
 }
 
-async function fetchPicture(bucket: string, path: string, width?: number): Promise<string> {
-  return URL.createObjectURL(await bytes({ bucket, path }, width))
+async function fetchPicture(bucket: string, path: string, size?: Thumbnail): Promise<string> {
+  return URL.createObjectURL(await bytes({ bucket, path }, size))
 }
 
 /** The file itself. */
-export async function bytes({ bucket, path }: Place, width?: number): Promise<Blob> {
+export async function bytes({ bucket, path }: Place, size?: Thumbnail): Promise<Blob> {
   const name = `${bucket}/${path.split('/').map(encodeURIComponent).join('/')}`
-  const address = width
-    ? `/storage/v1/render/image/authenticated/${name}?width=${width}&resize=contain`
+  const address = size
+    ? `/storage/v1/render/image/authenticated/${name}?width=${WIDTHS[size]}&resize=contain`
     : `/storage/v1/object/authenticated/${name}`
   const answer = await fetch(address, { headers: await headers() })
   if (!answer.ok) throw await refusal(answer)

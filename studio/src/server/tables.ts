@@ -300,3 +300,49 @@ export interface CharacterPortraits {
   thumbnail_url: string | null
   updated_at: string | null
 }
+
+export interface StoryboardProjects {
+  id: string
+  ai_assistance_level: string | null
+  ai_story_plan: Json | null
+  aspect_ratio: string | null
+  content_mode: string | null
+  content_tier: string | null
+  created_at: string | null
+  description: string | null
+  final_video_duration_seconds: number | null
+  final_video_url: string | null
+  metadata: Json | null
+  primary_character_id: string | null
+  quality_preset: string | null
+  secondary_characters: Json | null
+  source_conversation_id: string | null
+  status: string | null
+  story_beats: Json | null
+  story_summary: string | null
+  target_duration_seconds: number | null
+  title: string
+  updated_at: string | null
+  user_id: string
+}
+
+export interface StoryboardScenes {
+  id: string
+  actual_duration_seconds: number | null
+  ai_suggestions: Json | null
+  characters: Json | null
+  created_at: string | null
+  description: string | null
+  metadata: Json | null
+  mood: string | null
+  motion_style: string | null
+  narrative_context: string | null
+  project_id: string
+  scene_order: number
+  setting: string | null
+  status: string | null
+  suggested_prompts: Json | null
+  target_duration_seconds: number | null
+  title: string | null
+  updated_at: string | null
+}

@@ -1,13 +1,17 @@
 /** One chat: what was said, what is being said, and what can be done about it. */
-import { chat, messages, MESSAGES, scenes, inspect, type Chat, type Inspected } from '../../server/chats'
+import { chat, messages, messagesFrom, MESSAGES, scenes, inspect, type Chat, type Inspected } from '../../server/chats'
 import { call, follow, Refused } from '../../server/client'
 import type { CharacterScenes, Messages } from '../../server/tables'
 import { draft } from '../../state/drafts'
 import { attempt, notices } from '../../state/notices.svelte'
 import { live, watch } from '../../state/live.svelte'
+import { words } from '../../words'
 
 /** How often streamed words are put on the page. */
 const SHOW_EVERY_MS = 60
+
+/** Pages of a thousand messages that are read back to one that was searched for. */
+const REACH_PAGES = 10
 
 interface Streaming {
   text: string
@@ -93,6 +97,34 @@ export class Thread {
     if (!found) return
     this.all = [...found, ...this.all]
     this.more = found.length === MESSAGES
+  }
+
+  /** Reads back to a message that was said at a time; whether it is there. */
+  async reach(id: string, time: string): Promise<boolean> {
+    if (this.all.some((one) => one.id === id)) return true
+    const first = this.all[0]?.created_at
+    if (!first || time >= first) return false
+    const found = await attempt(async () => {
+      const before = await messages(this.id, time)
+      const known = new Set(this.all.map((one) => one.id))
+      const between: Messages[] = []
+      // Up to what is shown, so that no message seems to follow another that it does not follow.
+      for (let from = time, pages = 0; pages < REACH_PAGES; pages++) {
+        const next = (await messagesFrom(this.id, from)).filter((one) => !known.has(one.id))
+        for (const one of next) known.add(one.id)
+        between.push(...next)
+        if (!next.length || next.at(-1)!.created_at >= first) return { before, between }
+        from = next.at(-1)!.created_at
+      }
+      return null
+    })
+    if (this.closed || !found?.between.some((one) => one.id === id)) {
+      if (found === null) notices.done(words.chat.tooFar)
+      return false
+    }
+    this.all = [...found.before, ...found.between, ...this.all]
+    this.more = found.before.length === MESSAGES
+    return true
   }
 
   /** Asks for the versions of the last reply. */

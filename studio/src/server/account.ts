@@ -1,0 +1,9 @@
+/** What an account does with all that is its own. */
+import { headers, refusal } from './client'
+
+/** Everything of one's own as a ZIP file. */
+export async function exportMyData(): Promise<Blob> {
+  const answer = await fetch('/functions/v1/export-my-data', { method: 'POST', headers: await headers() })
+  if (!answer.ok) throw await refusal(answer)
+  return answer.blob()
+}

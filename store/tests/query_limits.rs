@@ -252,7 +252,7 @@ fn rows_found_before_are_looked_at_again_only_where_they_changed() {
         row[table.at(name)] = Value::text(text);
         row
     };
-    let (rows, _) = store
+    let (rows, durable) = store
         .transact(&claims, |transaction| {
             for owner in ["auth.users", "profiles"] {
                 let owner = schema().known(owner);
@@ -272,6 +272,7 @@ fn rows_found_before_are_looked_at_again_only_where_they_changed() {
         })
         .map_err(|error: StoreError| error)
         .expect("the rows fit");
+    durable.wait_blocking().expect("durable");
     let rows: Vec<Row> = rows;
     let field = Field::column(table.at("description"));
     let like = Filter::Test(Test { field, operator: Operator::Like(Like::new("f%", false)) });

@@ -107,8 +107,7 @@ fn the_tables_are_typescript() {
     {
         std::fs::write(place.path().join(name), text).expect("a file");
     }
-    let options =
-        "--noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler";
+    let options = "--ignoreConfig --noEmit --strict --skipLibCheck --target es2022 --module esnext --moduleResolution bundler";
     let output = Command::new("node")
         .arg(&compiler)
         .args(options.split(' '))

@@ -278,7 +278,9 @@ fn an_asset_that_is_gone_is_heard_of_by_its_account_alone() {
     other.listen("other", Some(&stage.bob.1), &mine);
     let asset = |account: &(String, String)| {
         let path = format!("{}/a.png", account.0);
-        let job = "00000000-0000-4000-8000-000000000001";
+        let job = json!({"job_type": "sdxl_image_fast", "prompt": "x"});
+        let (_, queued) = stage.server.call("POST", "/functions/v1/queue-job", &account.1, Some(&job));
+        let job = queued["jobId"].as_str().expect("a job");
         stage.insert(
             account,
             "workspace_assets",

@@ -23,7 +23,7 @@ const TIERS: [&str; 3] = ["artistic", "explicit", "unrestricted"];
 pub struct Series {
     /// What the series is called.
     pub test_series: Option<String>,
-    /// One of [`TIERS`].
+    /// One of `TIERS`.
     pub test_tier: Option<String>,
     /// A name for what its prompts have in common.
     pub test_category: Option<String>,

@@ -1,7 +1,7 @@
 //! Figures for Prometheus.
 //!
 //! What happens by the request is counted here as it happens ([`Metrics`]); what actors, store and queue know of
-//! themselves is asked for with each look at the page ([`gather`]). [`page`] writes both.
+//! themselves is asked for with each look at the page (`gather`). `page` writes both.
 
 pub(crate) mod gather;
 mod page;

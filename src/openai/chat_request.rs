@@ -382,7 +382,7 @@ mod tests {
             (format!("{{{user},\"n\":9}}"), "n"),
             (format!("{{{user},\"n\":0}}"), "n"),
             (format!("{{{user},\"logit_bias\":{{\"5\":1}}}}"), "logit_bias"),
-            (format!("{{{user},\"tools\":[{{}}]}}"), "tools"),
+            (format!("{{{user},\"tools\":[{{}}]}}"), "tools[0].type"),
             (format!("{{{user},\"stop\":7}}"), "stop"),
             (format!("{{{user},\"max_tokens\":0}}"), "max_tokens"),
             (format!("{{{user},\"logprobs\":true}}"), "logprobs"),

@@ -133,11 +133,16 @@ impl LogScan {
 
     fn page(&mut self, messages: &BTreeMap<u64, Message>) -> Option<Page> {
         let mut page: Option<Page> = None;
+        // The engine removes the file of a large message once the page is written anew; the message itself may be left.
+        let mut missing = 0;
         for (place, message) in messages {
             let Some(body) = self.body(message) else {
-                self.damages += 1;
+                missing += 1;
                 continue;
             };
+            if matches!(message.kind, FREE | NODE | NODE_FILE) {
+                missing = 0;
+            }
             let understood = match message.kind {
                 FREE => {
                     page = None;
@@ -148,6 +153,7 @@ impl LogScan {
             };
             self.damages += u64::from(understood.is_none());
         }
+        self.damages += missing;
         page
     }
 }

@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use crate::engine::closed_log;
 use crate::error::StoreError;
 use crate::log_scan::{CAP, COUNTER, META, NODE, NODE_FILE, SEGMENT_HEADER_BYTES};
 use crate::reserve::SEGMENT_BYTES;
@@ -124,6 +125,7 @@ impl Builder {
         // The engine writes its own settings, and what else it expects to find.
         let db = sled::Config::new().path(engine).flush_every_ms(None).open()?;
         drop(db);
+        drop(closed_log(engine)?);
         for entry in fs::read_dir(engine).map_err(StoreError::io(engine))?.flatten() {
             if entry.file_name().to_string_lossy().starts_with("snap.") {
                 fs::remove_file(entry.path()).map_err(StoreError::io(&entry.path()))?;
@@ -337,6 +339,13 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::engine::Live;
+    use crate::options::{OpenOptions, Opened};
+
+    /// The engine, once an earlier one has given up its files.
+    fn open(engine: &Path) -> sled::Db {
+        Live::open(engine, &OpenOptions::default(), &mut Opened::default()).expect("the engine opens").db
+    }
 
     /// Pairs of one kind, in the order of their keys.
     fn built(pairs: &BTreeMap<Vec<u8>, Vec<u8>>) -> (tempfile::TempDir, sled::Db) {
@@ -347,7 +356,7 @@ mod tests {
             builder.add(key.clone(), value.clone()).expect("a pair");
         }
         builder.finish().expect("files");
-        let db = sled::Config::new().path(&engine).flush_every_ms(None).open().expect("the engine opens");
+        let db = open(&engine);
         (folder, db)
     }
 
@@ -401,10 +410,7 @@ mod tests {
             db.flush().expect("a flush");
             assert_eq!(read(&db), pairs, "{count}");
             drop((tree, db));
-            let again = sled::Config::new()
-                .path(folder.path().join("engine"))
-                .open()
-                .expect("the engine opens again");
+            let again = open(&folder.path().join("engine"));
             assert_eq!(read(&again), pairs, "{count}");
         }
     }

@@ -183,9 +183,7 @@ fn open_engine(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Res
     };
     let at = folder.display();
     match refusal {
-        Refusal::Locked => Err(StoreError::Open(format!(
-            "another process has {at} open; stop it first, or talk to it instead"
-        ))),
+        Refusal::Locked => Err(in_use(folder)),
         Refusal::Full(reason) => {
             remove_unfinished(folder, opened)?;
             let bytes = opening_bytes(folder);
@@ -226,6 +224,29 @@ fn open_without_snapshot(
             copy.display()
         ))
     })
+}
+
+/// The log of an engine that nobody has open, locked against engines. An engine that was dropped is waited for: its own
+/// threads hold its files for a moment longer, and may still write.
+pub(crate) fn closed_log(folder: &Path) -> Result<fs::File, StoreError> {
+    let path = folder.join("db");
+    let log = fs::File::open(&path).map_err(StoreError::io(&path))?;
+    let started = Instant::now();
+    loop {
+        match log.try_lock_shared() {
+            Ok(()) => return Ok(log),
+            Err(fs::TryLockError::WouldBlock) if started.elapsed() < LOCK_PATIENCE => {
+                std::thread::sleep(LOCK_LOOK);
+            }
+            Err(fs::TryLockError::WouldBlock) => return Err(in_use(folder)),
+            Err(fs::TryLockError::Error(error)) => return Err(StoreError::io(&path)(error)),
+        }
+    }
+}
+
+fn in_use(folder: &Path) -> StoreError {
+    let at = folder.display();
+    StoreError::Open(format!("another process has {at} open; stop it first, or talk to it instead"))
 }
 
 /// What opening the engine may write: the end of its last segment and a new snapshot beside the last one.

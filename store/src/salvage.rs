@@ -6,7 +6,7 @@
 //! may lead to a row that is lost.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
+use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::catalog::TableIds;
 use crate::check::Contents;
 use crate::core::tree_folder;
 use crate::digest::Digest;
+use crate::engine::closed_log;
 use crate::error::StoreError;
 use crate::flush::ACKNOWLEDGED;
 use crate::free_space::FreeSpace;
@@ -72,11 +73,7 @@ pub struct Table {
 /// Reads the store of the data folder `from`, which no server may use, and writes what it finds into the new folder `to`.
 pub fn salvage(from: &Path, to: &Path, schema: &'static Schema) -> Result<Report, StoreError> {
     let engine = tree_folder(from);
-    let path = engine.join("db");
-    let log = File::open(&path).map_err(StoreError::io(&path))?;
-    if log.try_lock_shared().is_err() {
-        return Err(StoreError::Open(format!("a server uses {}; stop it first", from.display())));
-    }
+    let _log = closed_log(&engine)?;
     folder::create_new_private(to)?;
     let result = write(from, to, schema);
     if result.is_err() {

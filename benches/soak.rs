@@ -26,6 +26,8 @@ const SLACK: f64 = 0.15;
 const SLACKS: [f64; 4] = [24.0, 8.0, 4.0, 64.0];
 /// The audit trail is as long as it may be before half of the time is over, in bytes: it is looked at every ten minutes.
 const AUDIT_BYTES: &str = "4194304";
+/// The cache of read chats is full before half of the time is over.
+const CHAT_CACHE_BYTES: &str = "1048576";
 /// Without requests, memory goes back and unused threads end.
 const PAUSE: Duration = Duration::from_secs(20);
 
@@ -140,7 +142,11 @@ fn main() {
     let model = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/language/llama-tiny");
     let server = Server::start(
         folder.path(),
-        &[("PLAYHOUSE_CHAT_MODEL", model), ("PLAYHOUSE_AUDIT_BYTES", AUDIT_BYTES)],
+        &[
+            ("PLAYHOUSE_CHAT_MODEL", model),
+            ("PLAYHOUSE_AUDIT_BYTES", AUDIT_BYTES),
+            ("PLAYHOUSE_CHAT_CACHE_BYTES", CHAT_CACHE_BYTES),
+        ],
     );
     let sign_up = |number: usize| {
         let name = format!("soak{number}@example.com");

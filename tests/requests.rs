@@ -452,7 +452,7 @@ fn errors_and_warnings_name_fields_as_they_were_spelled_at_every_depth() {
         assert_eq!(answer["details"]["field"], words.split_once(": ").expect("a field").0, "{answer}");
     }
     let body = json!({"job_type": "image_fast", "prompt": "a fox", "metadata": {"mood": 1},
-        "consistency_settings": {"metod": "x"}, "loras": [{"name": "ink", "colour": 1}], "promt": "x"});
+        "consistency_settings": {"metod": "x"}, "loras": [{"name": "ink", "colour": 1}], "promt": "x", "size": "64x64"});
     let (status, answer) = call(&server, &token, "queue-job", &body);
     assert_eq!(status, 200, "{answer}");
     for warning in [
@@ -460,6 +460,7 @@ fn errors_and_warnings_name_fields_as_they_were_spelled_at_every_depth() {
         "consistency_settings.metod: an unknown field, not used; did you mean method?",
         "loras[0].colour: an unknown field, not used",
         "promt: an unknown field, not used; did you mean prompt?",
+        "size: an unknown field, not used; width and height set the size",
     ] {
         assert!(warned(&answer, warning), "{warning}: {answer}");
     }

@@ -14,7 +14,8 @@ use super::arguments::{Place, ServeFlags};
 /// Reads it; `flags` are those of the command.
 pub(super) fn read(place: &Place, flags: &ServeFlags) -> Result<Config, String> {
     let (path, file) = configuration_file(place)?;
-    let said = |error: String| format!("{}: {error}", path.display());
+    let named = if place.config.is_some() { "--config " } else { "" };
+    let said = |error: String| format!("{named}{}: {error}", path.display());
     // Alone first, so that a mistake in the environment is not blamed on the file.
     if file.is_some() {
         playhouse::config::read(file.clone(), std::iter::empty()).map_err(said)?;
@@ -57,7 +58,8 @@ fn configuration_file(place: &Place) -> Result<(PathBuf, Option<Json>), String> 
         return Err(format!("{} is a file, not a data folder", folder.display()));
     }
     let path = place.config.clone().unwrap_or_else(|| folder.join("playhouse.json"));
-    let said = |error: String| format!("{}: {error}", path.display());
+    let named = if place.config.is_some() { "--config " } else { "" };
+    let said = |error: String| format!("{named}{}: {error}", path.display());
     let file = match std::fs::read(&path) {
         Ok(text) => Some(serde_json::from_slice(&text).map_err(|error| said(format!("not JSON: {error}")))?),
         Err(error) if place.config.is_none() && error.kind() == ErrorKind::NotFound => None,

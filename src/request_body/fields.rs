@@ -150,6 +150,7 @@ pub(super) fn in_known_spelling(
 pub(crate) fn unknown(path: &str, name: &str, fields: &[&str]) -> String {
     let meant = match CHOOSE_A_MODEL.iter().find(|field| name == "model" && fields.contains(field)) {
         Some(field) => format!("; {field} chooses the model"),
+        None if name == "size" && fields.contains(&"width") => "; width and height set the size".to_string(),
         None => did_you_mean(name, fields.iter().take(COMPARED_MAX).copied()),
     };
     format!("{}: an unknown field, not used{meant}", member(path, &shown_name(name)))

@@ -281,6 +281,35 @@ fn writes_of_others_go_on_while_the_rows_of_a_costly_one_are_looked_for() {
 }
 
 #[test]
+fn what_a_write_reads_back_beside_its_rows_keeps_other_writes_waiting_for_a_moment_only() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_QUERY_S_MAX", "600")]);
+    let (user, token) = server.sign_up("greedy@example.com");
+    let made =
+        server.call("POST", "/rest/v1/conversations", &token, Some(&json!({"user_id": user, "title": "a"})));
+    let conversation = made.1[0]["id"].as_str().expect("an id").to_string();
+    for _ in 0..16 {
+        let row = json!({"conversation_id": conversation, "sender": "user", "content": "x".repeat(MIB)});
+        let minimal = [("prefer", "return=minimal")];
+        let written = server.call_with("POST", "/rest/v1/messages", &token, Some(&row), &minimal);
+        assert_eq!(written.0, 201, "{}", written.1);
+    }
+    // Minutes, if nothing ended it: each pattern is tried at every place of every text.
+    let costly = ('a'..='z').map(|end| format!("content.like.*_{}{end}*", "x".repeat(100)));
+    let costly = format!("messages(id)&messages.or=({})", costly.collect::<Vec<_>>().join(","));
+    let one = format!("/rest/v1/conversations?id=eq.{conversation}");
+    let change = json!({"title": "b"});
+    let (status, refused) = server.call("PATCH", &format!("{one}&select=id,{costly}"), &token, Some(&change));
+    assert_eq!((status, &refused["code"]), (500, &json!("57014")), "{refused}");
+    let (_, kept) = server.call("GET", &one, &token, None);
+    assert_eq!(kept[0]["title"], "a", "what could not be answered is not done");
+    let cheap = format!("{one}&select=title,messages(id)");
+    let (status, changed) = server.call("PATCH", &cheap, &token, Some(&change));
+    assert_eq!((status, &changed[0]["title"]), (200, &json!("b")), "{changed}");
+    assert_eq!(changed[0]["messages"].as_array().map(Vec::len), Some(16));
+}
+
+#[test]
 fn guesses_are_slowed_for_the_account_that_they_are_at() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[("PLAYHOUSE_SIGN_IN_FAILURES_MAX", "3")]);

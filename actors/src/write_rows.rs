@@ -14,6 +14,8 @@ use crate::refusal::Refusal;
 
 /// How long the reads of one write may take.
 const READS_MAX: Duration = Duration::from_secs(5);
+/// How long it may take to read back rows with what a client embeds in them, which is no part of the decision.
+const EMBEDS_MAX: Duration = Duration::from_secs(1);
 
 /// One write request; it lands whole or not at all.
 #[derive(Clone, Debug)]
@@ -133,14 +135,18 @@ impl WriteRows {
         let table = &schema().tables[self.table];
         let caller = Caller::new(transaction.claims);
         // All other writes wait meanwhile.
-        let limits = Limits { duration_max: self.limits.duration_max.min(READS_MAX), ..self.limits };
+        let within =
+            |most: Duration| Limits { duration_max: self.limits.duration_max.min(most), ..self.limits };
+        let limits = within(READS_MAX);
+        let has_embeds = self.returning.as_ref().is_some_and(|query| !query.embeds.is_empty());
+        let back = if has_embeds { within(EMBEDS_MAX) } else { limits };
         let mut inserted = 0;
         let mut returned = None;
         let rows = match self.change {
             Change::Insert { rows, conflict } => {
                 let rows = insert(transaction, &caller, table, rows, conflict.as_ref(), &mut inserted)?;
                 if let Some(query) = &self.returning {
-                    returned = Some(read_back(transaction, &caller, table, query, &rows, limits)?);
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, back)?);
                 }
                 rows
             }
@@ -154,7 +160,7 @@ impl WriteRows {
                     rows.push(transaction.update(&caller, table, old, row)?);
                 }
                 if let Some(query) = &self.returning {
-                    returned = Some(read_back(transaction, &caller, table, query, &rows, limits)?);
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, back)?);
                 }
                 rows
             }
@@ -163,7 +169,7 @@ impl WriteRows {
                 let rows = find(transaction, &caller, &query, Command::Delete, limits, found)?;
                 // What goes away is read before it goes.
                 if let Some(query) = &self.returning {
-                    returned = Some(read_back(transaction, &caller, table, query, &rows, limits)?);
+                    returned = Some(read_back(transaction, &caller, table, query, &rows, back)?);
                 }
                 for row in &rows {
                     // An earlier deletion of this request may have cascaded to it.

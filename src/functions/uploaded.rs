@@ -22,6 +22,8 @@ use crate::request_body::unknown;
 const OPTION_BYTES_MAX: usize = 4 << 10;
 /// Fields of a form.
 const FIELDS_MAX: usize = 32;
+/// From here on a file is large, in bytes.
+const LARGE_BYTES: usize = 16 << 20;
 /// How long one waits for its turn.
 const READING_WAIT_MAX: Duration = Duration::from_secs(30);
 
@@ -99,9 +101,12 @@ async fn form(kind: String, body: Bytes) -> Result<Uploaded, FunctionError> {
     Ok(Uploaded { bytes, fields })
 }
 
-/// Waits until a file may be read; with too many others before it the caller is asked to come back.
-pub(super) async fn reading_permit(call: &Call) -> Result<Held, FunctionError> {
-    let held = call.app.budgets.reading.hold(call.owner, 1, READING_WAIT_MAX).await;
+/// Waits until a file of so many bytes may be read; with too many others before it the caller is asked to come back.
+/// A large one is read alone: unpacked and in its commit it may take twelve times its bytes.
+pub(super) async fn reading_permit(call: &Call, bytes: usize) -> Result<Held, FunctionError> {
+    let reading = &call.app.budgets.reading;
+    let places = if bytes > LARGE_BYTES { reading.total() } else { 1 };
+    let held = reading.hold(call.owner, places, READING_WAIT_MAX).await;
     held.ok_or_else(|| {
         let message = "too many files are being read; try again later";
         let mut busy = FunctionError::new(StatusCode::TOO_MANY_REQUESTS, message);

@@ -59,7 +59,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     };
     age_gate::admit(tier, call.context.may_have_nsfw()?)?;
     let (store, base) = (call.context.services.actors.store().clone(), call.app.config.url());
-    let _turn = reading_permit(&call).await?;
+    let _turn = reading_permit(&call, 0).await?;
     run_blocking(move || export(&store, &base, &character, is_own, tier, &request)).await
 }
 

@@ -49,7 +49,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let is_public = uploaded.flag(&call, "is_public", false)?;
     let may_have_nsfw = call.context.may_have_nsfw()?;
     let store = call.context.services.actors.store().clone();
-    let _turn = reading_permit(&call).await?;
+    let _turn = reading_permit(&call, uploaded.bytes.len()).await?;
     let read =
         run_blocking(move || read(&store, user, &uploaded.bytes, given, is_public, may_have_nsfw)).await?;
     let Read { decision, mut report } = read;

@@ -47,7 +47,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         .ok_or_else(|| FunctionError::not_found("Conversation not found"))?;
     let store = call.context.services.actors.store().clone();
     let title = conversation[conversations.at("title")].as_str().unwrap_or_default().to_string();
-    let _turn = reading_permit(&call).await?;
+    let _turn = reading_permit(&call, 0).await?;
     let bytes = run_blocking(move || export(&store, id, user, &conversation)).await?;
     let mut response = bytes.into_response();
     let headers = response.headers_mut();

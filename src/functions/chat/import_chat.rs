@@ -54,7 +54,7 @@ pub(crate) async fn run(mut call: Call) -> Outcome {
     let character = character(&call, &uploaded, "characterId")?;
     let title = uploaded.option(&call, "title");
     let rules = Rules { given, may_have_nsfw: call.context.may_have_nsfw()?, character: character.clone() };
-    let _turn = reading_permit(&call).await?;
+    let _turn = reading_permit(&call, uploaded.bytes.len()).await?;
     // The file is kept no longer than it takes to read it.
     let Uploaded { bytes, .. } = uploaded;
     call.body = Bytes::new();

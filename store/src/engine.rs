@@ -226,7 +226,7 @@ fn open_without_snapshot(
     })
 }
 
-/// The log of an engine that nobody has open, locked against engines. An engine that was dropped is waited for: its own
+/// The log of an engine that no process has open, locked against engines. An engine that was dropped is waited for: its own
 /// threads hold its files for a moment longer, and may still write.
 pub(crate) fn closed_log(folder: &Path) -> Result<fs::File, StoreError> {
     let path = folder.join("db");

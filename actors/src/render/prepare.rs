@@ -1,4 +1,4 @@
-//! A claimed job with everything that drawing it needs, read from storage.
+//! A job with everything that drawing it needs.
 
 use uuid::Uuid;
 
@@ -9,21 +9,44 @@ use crate::Actors;
 use crate::file::read_object;
 use crate::job_scheduler::JobPayload;
 
-/// The job as the device takes it; the message names the field that cannot be followed.
+/// The pictures that a job begins with, still encoded.
+#[derive(Clone, Debug, Default)]
+pub struct SourcePictures {
+    /// What it departs from, or a video's first frame.
+    pub reference: Option<Vec<u8>>,
+    /// Where the reference may be redrawn: bright.
+    pub mask: Option<Vec<u8>>,
+    /// What a video ends at.
+    pub last_frame: Option<Vec<u8>>,
+}
+
+/// The job as the device takes it, its pictures read from storage; the message names the field that cannot be followed.
 pub(super) async fn prepare(
     actors: &Actors,
     options: &RenderOptions,
     (job, payload): (Uuid, JobPayload),
 ) -> Result<RenderRequest, String> {
     let config = &payload.config;
-    // The job's own id, so that another attempt draws the same picture.
-    let seed = config.seed.unwrap_or(job.as_u64_pair().1 & 0x7fff_ffff);
     let video = config.video.clone().unwrap_or_default();
     let first = video.first_frame_object.as_ref().or(config.image_object.as_ref());
-    let reference = stored(actors, "image", first).await?;
-    let last_frame = stored(actors, "end_reference_url", video.last_frame_object.as_ref()).await?;
-    let mask = stored(actors, "mask", config.mask_object.as_ref()).await?;
-    let loras = read_loras(&config.loras)?;
+    let sources = SourcePictures {
+        reference: stored(actors, "image", first).await?,
+        last_frame: stored(actors, "end_reference_url", video.last_frame_object.as_ref()).await?,
+        mask: stored(actors, "mask", config.mask_object.as_ref()).await?,
+    };
+    request(options, (job, payload), sources)
+}
+
+/// The job as the device takes it; the message names the field that cannot be followed.
+pub(super) fn request(
+    options: &RenderOptions,
+    (job, payload): (Uuid, JobPayload),
+    sources: SourcePictures,
+) -> Result<RenderRequest, String> {
+    // The job's own id, so that another attempt draws the same picture.
+    let seed = payload.config.seed.unwrap_or(job.as_u64_pair().1 & 0x7fff_ffff);
+    let loras = read_loras(&payload.config.loras)?;
+    let SourcePictures { reference, mask, last_frame } = sources;
     let (pixels_max, models_dir) = (options.pixels_max, options.models_dir.clone());
     Ok(RenderRequest { payload, reference, mask, last_frame, loras, seed, pixels_max, models_dir })
 }

@@ -86,7 +86,7 @@ pub(super) enum DrawnResult {
 
 /// Why nothing was drawn.
 #[derive(Debug)]
-pub(super) enum DrawError {
+pub enum DrawError {
     /// The job cannot be followed; another attempt would not help.
     Refused(String),
     /// The device or the model failed; another attempt may help.

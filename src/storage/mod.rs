@@ -31,7 +31,7 @@ use error::StorageError;
 
 pub(crate) use incoming::drain;
 pub(crate) use resumable::abilities as resumable_abilities;
-pub use sign::signed_url;
+pub use sign::{signed_upload_url, signed_url};
 pub(crate) use unfinished::Unfinished;
 pub(crate) use upkeep::run_sweep_loop;
 

@@ -46,6 +46,16 @@ pub fn signed_url(
     Ok(format!("{}/storage/v1/object/sign/{path}?token={token}", config.url()))
 }
 
+/// An absolute URL to which its holder may upload a file, with the server's rights, for two hours; one that is there is
+/// replaced.
+pub fn signed_upload_url(keys: &Keys, config: &Config, bucket: &str, key: &str) -> Result<String, String> {
+    let url = format!("{bucket}/{key}");
+    let token = ticket::sign(keys, &url, Opens::Upload { owner: None, upsert: true }, UPLOAD_LIFE_S);
+    let token = token.map_err(|_| "the URL cannot be signed".to_string())?;
+    let path = utf8_percent_encode(&url, IN_PATH);
+    Ok(format!("{}/storage/v1/object/upload/sign/{path}?token={token}", config.url()))
+}
+
 /// `POST object/sign/{bucket}/{key}`
 pub(crate) async fn one(
     State(app): State<App>,

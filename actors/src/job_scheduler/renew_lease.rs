@@ -10,8 +10,8 @@ use super::job_rows::{by_id, entries, in_micros, is_current, jobs, merged, set};
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 
-/// How long a worker that reported may be silent again at least, in microseconds.
-const LEASE_MICROS: i64 = 300 * 1_000_000;
+/// How long a worker that reported may be silent again at least unless it says so, in seconds.
+const LEASE_S: i64 = 300;
 
 /// Notes that a worker is running a job, and gives it more time. One that comes back to a job that was taken from it
 /// and still waits has it again.
@@ -21,6 +21,8 @@ pub struct RenewLease {
     pub id: Uuid,
     /// Which attempt; a report of another one changes nothing. `None` where the reporter does not know.
     pub attempt: Option<i64>,
+    /// How long the worker may be silent again at least, in seconds; `None` for five minutes.
+    pub lease_s: Option<i64>,
     /// Members to set in the job's metadata.
     pub metadata: Map<String, Json>,
 }
@@ -47,7 +49,7 @@ impl Decision for RenewLease {
         if let Some(entry) = by_id(transaction, entries, self.id)?
             && entry[entries.at("queue")].as_str() != Some(PROVIDER_QUEUE)
         {
-            let lease = in_micros(LEASE_MICROS);
+            let lease = in_micros(self.lease_s.unwrap_or(LEASE_S) * 1_000_000);
             match entry[entries.at("state")].as_str() {
                 Some("running") => {
                     let old = entry[entries.at("lease_until")].as_micros();

@@ -30,7 +30,7 @@ pub struct JobEvent {
 pub async fn follow_job(context: Context, id: Uuid, sender: mpsc::Sender<JobEvent>) {
     let mut commits = context.services.actors.events().subscribe();
     let mut steps = context.services.render.as_ref().map(|render| render.watch(id));
-    let mut sent = Json::Null;
+    let (mut sent, mut reported) = (Json::Null, Json::Null);
     let event = |name, data| JobEvent { name, data };
     loop {
         let Ok(Some(job)) = context.row("jobs", id).await else {
@@ -40,6 +40,17 @@ pub async fn follow_job(context: Context, id: Uuid, sender: mpsc::Sender<JobEven
         if job["status"] != sent {
             sent = job["status"].clone();
             if sender.send(event("status", job.clone())).await.is_err() {
+                return;
+            }
+        }
+        // What a worker on another machine last reported of its steps.
+        let progress = &job["metadata"]["progress"];
+        if *progress != reported {
+            reported = progress.clone();
+            let steps = step_of_worker(id, &reported);
+            if let Some(step) = steps
+                && sender.send(event("step", step)).await.is_err()
+            {
                 return;
             }
         }
@@ -78,6 +89,15 @@ pub async fn follow_job(context: Context, id: Uuid, sender: mpsc::Sender<JobEven
             }
         }
     }
+}
+
+/// The same of what a worker reported, if it has the numbers.
+fn step_of_worker(id: Uuid, progress: &Json) -> Option<Json> {
+    let number = |name: &str| progress[name].as_u64();
+    let (step, steps) = (number("step")?, number("steps")?);
+    Some(
+        json!({"job_id": id, "step": step, "steps": steps, "image": number("image").unwrap_or(0), "preview": null}),
+    )
 }
 
 fn step_json(id: Uuid, step: &Step) -> Json {

@@ -86,7 +86,9 @@ pub async fn take(context: &Context, job: &Json, report: &Json) -> Result<&'stat
             Ok("cancelled")
         }
         _ => {
-            context.ask_elevated(RenewLease { id, attempt: None, metadata: Map::new() }).await?;
+            context
+                .ask_elevated(RenewLease { id, attempt: None, lease_s: None, metadata: Map::new() })
+                .await?;
             Ok("processing")
         }
     }

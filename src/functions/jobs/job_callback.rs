@@ -6,6 +6,7 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
+use super::claim_job::check_lease;
 use super::signature;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
@@ -23,6 +24,8 @@ struct Body {
     job_id: Option<Uuid>,
     status: Option<String>,
     attempt: Option<i64>,
+    /// How long the worker may be silent after this report, in seconds.
+    lease_seconds: Option<i64>,
     metadata: Option<Map<String, Json>>,
     assets: Option<Vec<Asset>>,
     results: Option<Results>,
@@ -66,6 +69,10 @@ struct Asset {
     url: String,
     thumbnail_url: Option<String>,
     metadata: Option<Map<String, Json>>,
+    /// What drew it; the job's `model_type` where the worker does not say.
+    model: Option<String>,
+    /// Of a video; reckoned from its frames where the worker does not say.
+    duration_seconds: Option<f64>,
 }
 
 #[derive(Deserialize)]
@@ -126,7 +133,9 @@ async fn take(call: &Call) -> Outcome {
             call.context.services.actors.ask(&service, report).await?.is_some()
         }
         _ => {
-            call.context.services.actors.ask(&service, RenewLease { id, attempt, metadata }).await?.is_some()
+            let lease_s = body.lease_seconds.map(check_lease).transpose()?;
+            let decision = RenewLease { id, attempt, lease_s, metadata };
+            call.context.services.actors.ask(&service, decision).await?.is_some()
         }
     };
     if !done {
@@ -186,10 +195,14 @@ fn assets(job: &Json, report: &Report) -> Result<Vec<FinishedAsset>, FunctionErr
             files: Vec::new(),
             size: None,
             mime_type: mime_type.to_string(),
-            duration_s: (kind == "video")
-                .then(|| frames.map_or(5, |frames| (frames.clamp(0, 1 << 20) + 15) / 16)),
+            duration_s: (kind == "video").then(|| match (asset.duration_seconds, frames) {
+                (Some(seconds), _) => whole_seconds(seconds),
+                (None, frames) => frames.map_or(5, |frames| (frames.clamp(0, 1 << 20) + 15) / 16),
+            }),
             seed: seed(about, job),
-            model_used: model.unwrap_or(if kind == "video" { "wan" } else { "sdxl" }).to_string(),
+            model_used: (asset.model.as_deref().or(model))
+                .unwrap_or(if kind == "video" { "wan" } else { "sdxl" })
+                .to_string(),
             size_px: side("width").zip(side("height")),
             settings: asset_settings(job, about),
         });
@@ -221,7 +234,8 @@ fn kind_of(path: &str, given: Option<&str>) -> (&'static str, &'static str) {
 }
 
 fn seed(metadata: &Map<String, Json>, job: &Json) -> i64 {
-    let given = metadata.get("seed").and_then(Json::as_i64).or_else(|| job["metadata"]["seed"].as_i64());
+    let whole = |seed: &Json| seed.as_i64().or_else(|| seed.as_u64().map(|_| i64::MAX));
+    let given = metadata.get("seed").and_then(whole).or_else(|| job["metadata"]["seed"].as_i64());
     given.unwrap_or_else(|| i64::from(rand::random::<u32>() >> 1))
 }
 

@@ -14,10 +14,11 @@ use std::time::Duration;
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
 use playhouse::config::Config;
+use playhouse::worker::WorkerOptions;
 use serde_json::{Value as Json, json};
 use store::check::Contents;
 
-use arguments::{Cli, Command, ModelsCommand, ServeFlags, UserCommand};
+use arguments::{Cli, Command, Drawn, ModelsCommand, ServeFlags, UserCommand, WorkerFlags};
 use configuration::{refuse_backup, refuse_mistakes, require_models_dir, require_store};
 use output::{print, report_progress};
 use running::keys;
@@ -35,6 +36,10 @@ pub fn run() -> Result<(), String> {
             let models_dir = models.models_dir.clone().or(cli.serve.models_dir);
             ServeFlags { models_dir, ..ServeFlags::default() }
         }
+        Command::Worker(worker) if cli.serve.given().iter().all(|flag| *flag == "--models-dir") => {
+            let models_dir = worker.models_dir.clone().or(cli.serve.models_dir);
+            ServeFlags { models_dir, ..ServeFlags::default() }
+        }
         _ => {
             if let Some(flag) = cli.serve.given().first() {
                 let message = format!("{flag} before the command is a flag of the server alone");
@@ -50,7 +55,7 @@ pub fn run() -> Result<(), String> {
     }
     let config = configuration::read(&cli.place, &flags);
     // Where the configuration cannot be read, what else is wrong is said all the same.
-    let serves = config.is_ok() && matches!(command, Command::Serve(_));
+    let serves = config.is_ok() && matches!(command, Command::Serve(_) | Command::Worker(_));
     let _log = log::start(config.as_ref().unwrap_or(&Config::default()), serves)?;
     let config = config?;
     match command {
@@ -91,8 +96,32 @@ pub fn run() -> Result<(), String> {
         Command::Check { quick } => check(&config, quick),
         Command::Compact => compact(&config),
         Command::Demo(flags) => playhouse::in_system(demo::run(config, flags)),
+        Command::Worker(flags) => work(&config, flags),
         Command::Models(models) => run_models(&config, models.command),
     }
+}
+
+/// Draws for another server.
+fn work(config: &Config, flags: WorkerFlags) -> Result<(), String> {
+    let secret = flags.token.or_else(|| config.callback_secret.clone()).filter(|secret| !secret.is_empty());
+    let secret = secret.ok_or(
+        "--token is missing: the server's callback_secret, here, in PLAYHOUSE_CALLBACK_SECRET or in the configuration file",
+    )?;
+    let machine = std::fs::read_to_string("/proc/sys/kernel/hostname");
+    let machine = machine.map_or_else(|_| "worker".into(), |name| name.trim().to_string());
+    let options = WorkerOptions {
+        server: flags.server,
+        secret,
+        name: flags.name.unwrap_or_else(|| format!("{machine}:{}", std::process::id())),
+        images: flags.draws.contains(&Drawn::Images),
+        videos: flags.draws.contains(&Drawn::Videos),
+        lease_s: flags.lease_seconds,
+    };
+    playhouse::in_system(async {
+        let worked = playhouse::worker::run(options, config, stop_signal()).await;
+        end_soon(worked.is_ok());
+        worked
+    })
 }
 
 async fn stop_signal() {

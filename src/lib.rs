@@ -48,6 +48,7 @@ mod traces;
 pub mod typescript;
 mod unused_members;
 pub mod welcome;
+pub mod worker;
 mod write_pace;
 
 use std::future::Future;
@@ -349,7 +350,12 @@ fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, Stri
     if !config.local_worker {
         return Ok(None);
     }
-    let options = RenderOptions {
+    Ok(Some(Render::start(actors.clone(), render_options(config)?)))
+}
+
+/// How this machine draws.
+fn render_options(config: &Config) -> Result<RenderOptions, String> {
+    Ok(RenderOptions {
         models_dir: config.models_dir.clone(),
         model: config.image_model.clone(),
         device: config
@@ -363,8 +369,7 @@ fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, Stri
         pixels_max: config.image_pixels_max,
         batch_max: config.image_batch_max,
         videos: config.local_videos,
-    };
-    Ok(Some(Render::start(actors.clone(), options)))
+    })
 }
 
 /// Where a running server writes its address, for the command line.

@@ -9,15 +9,11 @@ use std::time::Duration;
 use actors::Actors;
 use actors::job_scheduler::{ClaimJob, FailJob, IMAGE_QUEUE, VIDEO_QUEUE};
 use actors::language::{Engines, WorkerKind};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use hmac::{Hmac, Mac};
 use models::{Claims, Value};
 use serde_json::{Map, Value as Json, json};
-use sha2::Sha256;
 
 use crate::config::Config;
-use crate::functions::secret_key;
+use crate::functions::signed_headers;
 
 /// How often a queue is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -109,21 +105,17 @@ impl Push {
     async fn send(&self, url: &str, payload: &Json) -> Result<(), String> {
         let body = payload.to_string();
         let id = format!("job_{}_{}", payload["job_id"].as_str().unwrap_or_default(), payload["attempt"]);
-        let time = chrono::Utc::now().timestamp().to_string();
-        let key = secret_key(&self.secret).ok_or("callback_secret is not base64")?;
-        let mut mac = Hmac::<Sha256>::new_from_slice(&key).map_err(|error| error.to_string())?;
-        mac.update(format!("{id}.{time}.{body}").as_bytes());
-        let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+        let headers = signed_headers(&self.secret, &id, &body).ok_or("callback_secret is not base64")?;
         let client = language::http_client().redirect(reqwest::redirect::Policy::none()).build();
-        let request = client
+        let mut request = client
             .map_err(|error| error.to_string())?
             .post(format!("{}{PATH}", url.trim_end_matches('/')))
             .header("content-type", "application/json")
-            .header("webhook-id", id)
-            .header("webhook-timestamp", time)
-            .header("webhook-signature", signature)
             .timeout(PATIENCE)
             .body(body);
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
         let response = request.send().await.map_err(|_| "it does not answer".to_string())?;
         match response.status() {
             status if status.is_success() => Ok(()),

@@ -178,6 +178,11 @@ pub(super) enum Command {
     /// Play a newcomer's first hour on a server of its own, and leave the card, the chat and the pictures in a folder
     #[command(after_help = "Example:\n  playhouse demo --out first-hour")]
     Demo(DemoFlags),
+    /// Draw jobs of another server with this machine's models, until it is stopped
+    #[command(
+        after_help = "Example:\n  PLAYHOUSE_CALLBACK_SECRET=… playhouse worker --server http://studio.local:54321 --draws images"
+    )]
+    Worker(WorkerFlags),
     /// List, verify, add and remove models
     #[command(
         after_help = "Example:\n  playhouse models list | jq -r '.[] | \"\\(.type) \\(.name) \\(.problem // \"\")\"'"
@@ -194,6 +199,36 @@ pub(super) struct DemoFlags {
     /// that goes with it; the account that is made there stays
     #[arg(long)]
     pub server: Option<String>,
+}
+
+#[derive(Args)]
+pub(super) struct WorkerFlags {
+    /// Address of the server, such as http://studio.local:54321
+    #[arg(long)]
+    pub server: String,
+    /// The server's callback_secret; better not here, where other accounts of this machine may read it [default: the
+    /// setting callback_secret]
+    #[arg(long)]
+    pub token: Option<String>,
+    /// Under which name it claims jobs [default: this machine's and the process's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What it draws
+    #[arg(long, value_delimiter = ',', default_values = ["images", "videos"])]
+    pub draws: Vec<Drawn>,
+    /// Seconds without a report after which the server gives a job to another worker
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(i64).range(10..=86_400))]
+    pub lease_seconds: i64,
+    /// Folder of model files [default: models in the data folder]
+    #[arg(long)]
+    pub models_dir: Option<PathBuf>,
+}
+
+/// What a worker draws.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Drawn {
+    Images,
+    Videos,
 }
 
 #[derive(Args)]

@@ -135,9 +135,9 @@ static FUNCTIONS: &[Function] = &[
     function!("health-check-workers", Admin, operators::chat_workers::health),
 ];
 
-/// The key that a secret of workers stands for; `None` for one that cannot be read.
-pub(crate) fn secret_key(secret: &str) -> Option<Vec<u8>> {
-    jobs::secret_key(secret)
+/// Headers that sign a body as workers and this server do; `None` where the secret cannot be read.
+pub(crate) fn signed_headers(secret: &str, id: &str, body: &str) -> Option<[(&'static str, String); 3]> {
+    jobs::signed_headers(secret, id, body)
 }
 
 /// The names of all functions.

@@ -23,7 +23,7 @@ pub struct Server {
 }
 
 /// The binary: the one that was built with the tests, or another that `TESTED_BINARY` names.
-fn binary() -> PathBuf {
+pub fn binary() -> PathBuf {
     std::env::var_os("TESTED_BINARY").map_or_else(|| env!("CARGO_BIN_EXE_playhouse").into(), PathBuf::from)
 }
 

@@ -11,4 +11,4 @@ pub(super) mod replicate_webhook;
 pub(super) mod signature;
 pub(super) mod workspace_actions;
 
-pub(super) use signature::key_of as secret_key;
+pub(super) use signature::signed_headers;

@@ -105,11 +105,21 @@ fn check<'c>(
 }
 
 /// The key that a secret stands for.
-pub(crate) fn key_of(secret: &str) -> Option<Vec<u8>> {
+fn key_of(secret: &str) -> Option<Vec<u8>> {
     match secret.strip_prefix(SECRET_PREFIX) {
         Some(encoded) => STANDARD.decode(encoded).ok(),
         None => Some(secret.as_bytes().to_vec()),
     }
+}
+
+/// Headers that sign a body under a name for the request, now, in the form of Standard Webhooks; `None` where the secret
+/// cannot be read.
+pub(crate) fn signed_headers(secret: &str, id: &str, body: &str) -> Option<[(&'static str, String); 3]> {
+    let time = chrono::Utc::now().timestamp().to_string();
+    let mut mac = Hmac::<Sha256>::new_from_slice(&key_of(secret)?).ok()?;
+    mac.update(format!("{id}.{time}.{body}").as_bytes());
+    let signature = format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()));
+    Some([("webhook-id", id.to_string()), ("webhook-timestamp", time), ("webhook-signature", signature)])
 }
 
 /// The signature of a request, if it covers the body, and its time is about now.

@@ -1,0 +1,78 @@
+//! Claiming, one job after the other.
+
+use std::future::Future;
+use std::time::Duration;
+
+use actors::job_scheduler::{IMAGE_QUEUE, VIDEO_QUEUE};
+use actors::render::RemoteJobs;
+use tokio::sync::watch;
+
+use super::claimed::{Claimed, Ended};
+use super::options::WorkerOptions;
+use super::server::{ServerError, WorkedServer};
+use crate::config::Config;
+
+/// How long to wait before asking again when nothing waits.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long to wait before asking a server again that does not answer: twice as long each time, up to the last.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+
+/// Works until `stop`; what is being drawn then goes back to the server's queue.
+pub async fn run(
+    options: WorkerOptions,
+    config: &Config,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), String> {
+    let server = WorkedServer::new(&options)?;
+    let mut jobs = RemoteJobs::new(crate::render_options(config)?);
+    let (tell, mut stopping) = watch::channel(false);
+    tokio::spawn(async move {
+        stop.await;
+        let _ = tell.send(true);
+        // Those who wait for a change are to go on waiting.
+        std::future::pending::<()>().await;
+    });
+    let queues: Vec<&str> = [(options.images, IMAGE_QUEUE), (options.videos, VIDEO_QUEUE)]
+        .into_iter()
+        .filter_map(|(draws, queue)| draws.then_some(queue))
+        .collect();
+    tracing::info!(server = server.url(), name = options.name, ?queues, "waiting for jobs");
+    let mut pause = PAUSE_MIN;
+    let mut was_answered = false;
+    // The queue that comes first takes turns, so that neither waits for the other to be empty.
+    let mut turn = 0;
+    while !*stopping.borrow() {
+        turn += 1;
+        let mut rest = IDLE;
+        for place in 0..queues.len() {
+            match server.claim(queues[(turn + place) % queues.len()]).await {
+                Ok(claimed) => {
+                    (pause, was_answered) = (PAUSE_MIN, true);
+                    let Some(job) = claimed else { continue };
+                    rest = Duration::ZERO;
+                    match (Claimed { server: &server, stopping: &mut stopping }).work(&mut jobs, &job).await {
+                        Ended::Reported => {}
+                        // It may be this machine that is at fault: another one gets the chance to take the job.
+                        Ended::Failed => rest = IDLE * 5,
+                    }
+                    break;
+                }
+                // What is refused from the beginning is a wrong address or token, and waiting would not help.
+                Err(ServerError::Refused(message)) if !was_answered => return Err(message),
+                Err(error) => {
+                    tracing::warn!(%error, pause_s = pause.as_secs(), "the server cannot be asked for jobs");
+                    rest = pause;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                    break;
+                }
+            }
+        }
+        tokio::select! {
+            () = tokio::time::sleep(rest) => {}
+            _ = stopping.changed() => {}
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}

@@ -1,0 +1,232 @@
+//! `playhouse worker`: the same binary draws the jobs of another one, each once, also when one of several is killed.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use common::jobs::{bytes_of, one, picture, queue, result_of, wait_for};
+use common::{Server, binary};
+use serde_json::{Value as Json, json};
+
+const SECRET: &str = "between machines";
+/// A server that draws nothing itself.
+const ONLY_WORKERS: [(&str, &str); 3] = [
+    ("PLAYHOUSE_CALLBACK_SECRET", SECRET),
+    ("PLAYHOUSE_LOCAL_WORKER", "false"),
+    ("PLAYHOUSE_CHARGE_CREDITS", "false"),
+];
+
+/// A worker, killed when it goes.
+struct Worker {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Worker {
+    fn start(folder: &Path, name: &str, server: &str, environment: &[(&str, &str)]) -> Worker {
+        let log = folder.join(format!("{name}.log"));
+        let file = std::fs::File::create(&log).expect("a log");
+        let mut command = Command::new(binary());
+        command.args(["worker", "--server", server, "--name", name, "--lease-seconds", "10", "--data"]);
+        command.arg(folder.join(name)).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        command.env("PLAYHOUSE_CALLBACK_SECRET", SECRET).envs(environment.iter().copied());
+        Worker { child: command.spawn().expect("the binary starts"), log }
+    }
+
+    /// How often its log has these words.
+    fn said(&self, words: &str) -> usize {
+        std::fs::read_to_string(&self.log).unwrap_or_default().matches(words).count()
+    }
+
+    fn wait_until_it_said(&self, words: &str) {
+        let started = Instant::now();
+        while self.said(words) == 0 {
+            assert!(
+                started.elapsed() < Duration::from_secs(120),
+                "it does not say {words:?}: {}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn asset(server: &Server, token: &str, job: &str) -> Json {
+    one(server, token, &format!("/rest/v1/workspace_assets?job_id=eq.{job}&order=asset_index"))
+}
+
+#[test]
+fn a_worker_draws_what_the_server_would_have_drawn() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let drawing = Server::start(&folder.path().join("drawing"), &[("PLAYHOUSE_CHARGE_CREDITS", "false")]);
+    let asking = Server::start(&folder.path().join("asking"), &ONLY_WORKERS);
+    let worker = Worker::start(folder.path(), "studio", &asking.url, &[]);
+    let mut results = Vec::new();
+    for server in [&drawing, &asking] {
+        let (_, token) = server.sign_up("director@example.com");
+        let mut two = picture("a fox in a forest");
+        two["image_count"] = json!(2);
+        let first = queue(server, &token, &two);
+        let drawn = result_of(server, &token, &first);
+        let reference = asset(server, &token, &first);
+        let mut from_it = picture("a fox in the snow");
+        from_it["reference_image_url"] =
+            json!(format!("workspace-temp/{}", reference["temp_storage_path"].as_str().expect("a path")));
+        let again = queue(server, &token, &from_it);
+        let redrawn = result_of(server, &token, &again);
+        let video = json!({"job_type": "video_fast", "prompt": "a fox runs", "seed": 7, "steps": 2,
+            "metadata": {"num_frames": 4, "fps": 4}});
+        let video = queue(server, &token, &video);
+        let film = result_of(server, &token, &video);
+        let assets: Vec<Json> = [&first, &again, &video].map(|job| asset(server, &token, job)).into();
+        let row = wait_for(server, &token, &first, &["completed"]);
+        assert_eq!((&row["attempts"], &row["error_message"]), (&json!(1), &Json::Null), "{row}");
+        for asset in &assets {
+            let thumbnail = asset["thumbnail_path"].as_str().expect("a thumbnail");
+            assert!(bytes_of(server, &token, thumbnail).starts_with(b"RIFF"));
+        }
+        let about = |asset: &Json| {
+            let mut settings = asset["generation_settings"].clone();
+            let members = settings.as_object_mut().expect("settings");
+            members.remove("generation_time_ms");
+            // It has the account's own id.
+            members.remove("reference_image_url");
+            [
+                "asset_type",
+                "mime_type",
+                "file_size_bytes",
+                "duration_seconds",
+                "generation_seed",
+                "model_used",
+                "width",
+                "height",
+            ]
+            .map(|name| asset[name].clone())
+            .into_iter()
+            .chain([settings])
+            .collect::<Vec<_>>()
+        };
+        results.push(((drawn, redrawn, film), assets.iter().map(about).collect::<Vec<_>>()));
+        assert_eq!(server.check()["faults"], 0);
+    }
+    let ((here, of_here), (there, of_there)) = (&results[0], &results[1]);
+    assert_eq!(of_here, of_there, "{}", worker.log());
+    assert!(here == there, "the files are the same, byte for byte");
+    assert_eq!(worker.said("claimed a job"), 3, "{}", worker.log());
+}
+
+#[test]
+fn two_workers_draw_each_job_of_a_queue_once() {
+    const JOBS: usize = 10;
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("server"), &ONLY_WORKERS);
+    let (_, token) = server.sign_up("director@example.com");
+    let jobs: Vec<String> = (0..JOBS)
+        .map(|number| {
+            let mut job = picture("a castle on a hill");
+            job["seed"] = json!(number);
+            queue(&server, &token, &job)
+        })
+        .collect();
+    let workers = ["one", "two"].map(|name| Worker::start(folder.path(), name, &server.url, &[]));
+    for job in &jobs {
+        let row = wait_for(&server, &token, job, &["completed", "failed"]);
+        assert_eq!((&row["status"], &row["attempts"]), (&json!("completed"), &json!(1)), "{row}");
+    }
+    // A worker says so once its report is answered, which may be after the job is seen to be complete.
+    let started = Instant::now();
+    let drawn = loop {
+        let drawn = workers.each_ref().map(|worker| worker.said("drew a job"));
+        if drawn.iter().sum::<usize>() >= JOBS || started.elapsed() > Duration::from_secs(60) {
+            break drawn;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(drawn.iter().all(|drawn| *drawn > 0), "both work: {drawn:?}");
+    assert_eq!(drawn.iter().sum::<usize>(), JOBS, "each job once");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_job_whose_worker_was_killed_is_drawn_by_another_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("server"), &ONLY_WORKERS);
+    let (_, token) = server.sign_up("director@example.com");
+    let job = queue(&server, &token, &picture("a castle on a hill"));
+    let dying = [("PLAYHOUSE_CRASH_AT", "job_rendering:2")];
+    let mut killed = Worker::start(folder.path(), "killed", &server.url, &dying);
+    let status = killed.child.wait().expect("it ends");
+    assert!(!status.success() && killed.said("claimed a job") == 1, "{}", killed.log());
+    let other = Worker::start(folder.path(), "other", &server.url, &[]);
+    let row = wait_for(&server, &token, &job, &["completed", "failed"]);
+    assert_eq!((&row["status"], &row["attempts"]), (&json!("completed"), &json!(2)), "{row}");
+    other.wait_until_it_said("drew a job");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_worker_outlives_its_server_and_gives_up_what_was_cancelled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("server");
+    let mut server = Server::start(&data, &ONLY_WORKERS);
+    let (_, token) = server.sign_up("director@example.com");
+    let worker = Worker::start(folder.path(), "patient", &server.url, &[]);
+    // Minutes, unless it is given up.
+    let mut long = picture("a castle on a hill");
+    long["steps"] = json!(150);
+    long["image_count"] = json!(6);
+    let long = queue(&server, &token, &long);
+    worker.wait_until_it_said("claimed a job");
+    let started = Instant::now();
+    while !one(&server, &token, &format!("/rest/v1/jobs?id=eq.{long}"))["metadata"]["progress"].is_object() {
+        assert!(started.elapsed() < Duration::from_secs(120), "no step is reported: {}", worker.log());
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let cancel = json!({"status": "cancelled"});
+    let path = format!("/rest/v1/jobs?id=eq.{long}");
+    assert_eq!(server.call("PATCH", &path, &token, Some(&cancel)).0, 200);
+    worker.wait_until_it_said("it ended while it was drawn");
+
+    let address = server.url.trim_start_matches("http://").to_string();
+    server.kill();
+    worker.wait_until_it_said("the server cannot be asked for jobs");
+    let server = Server::start_at(&data, &address, Stdio::inherit(), &ONLY_WORKERS);
+    let job = queue(&server, &token, &picture("a castle on a hill"));
+    assert_eq!(wait_for(&server, &token, &job, &["completed", "failed"])["status"], "completed");
+    assert_eq!(one(&server, &token, &path)["status"], "cancelled");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_worker_with_a_wrong_token_or_address_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("server"), &ONLY_WORKERS);
+    for (address, token, words) in [
+        (server.url.as_str(), "another", "the signature does not fit"),
+        (server.url.as_str(), "", "--token is missing"),
+        ("studio.local", SECRET, "--server studio.local"),
+        ("ftp://studio.local", SECRET, "begins with http:// or https://"),
+    ] {
+        let output = Command::new(binary())
+            .args(["worker", "--server", address, "--token", token, "--data"])
+            .arg(folder.path().join("worker"))
+            .output()
+            .expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && said.contains(words), "{words}: {said}");
+    }
+    assert!(!folder.path().join("worker").exists(), "a worker keeps nothing");
+}

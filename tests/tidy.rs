@@ -10,7 +10,7 @@ const LINES_MAX: usize = 500;
 const STOREYS: [(&str, &[&str]); 9] = [
     ("models", &[]),
     ("syntax", &[]),
-    ("cards", &[]),
+    ("cards", &["syntax"]),
     ("pages", &[]),
     ("diffusion", &[]),
     ("language", &[]),

@@ -8,6 +8,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::request::Parts;
 use models::{ColumnType, convert};
 use serde_json::{Map, Value};
+use syntax::half_characters;
 
 use crate::app::App;
 use crate::budgets::client_address;
@@ -37,7 +38,7 @@ impl FromRequest<App> for Body {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Ok(Body { members: Map::new(), uses });
         }
-        match serde_json::from_slice(&bytes) {
+        match serde_json::from_slice(&half_characters::mend(&bytes)) {
             Ok(Value::Object(members)) => {
                 uses.given(&members);
                 Ok(Body { members, uses })

@@ -10,6 +10,7 @@ use axum::response::Response;
 use models::value_words::{Takes, shown};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
+use syntax::half_characters;
 
 use place::Place;
 
@@ -76,7 +77,7 @@ pub(crate) fn listed_at(
 /// Reads a body as an object; an empty one counts as `{}`.
 pub(crate) fn object(body: &[u8]) -> Result<Map<String, Json>, BodyError> {
     let body: &[u8] = if body.is_empty() { b"{}" } else { body };
-    match serde_json::from_slice(body) {
+    match serde_json::from_slice(&half_characters::mend(body)) {
         Ok(Json::Object(members)) => Ok(members),
         Ok(other) => Err(BodyError::Unreadable(format!("an object is needed, and it is {}", shown(&other)))),
         Err(error) => Err(BodyError::Unreadable(error.to_string())),

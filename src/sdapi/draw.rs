@@ -11,6 +11,7 @@ use serde_json::{Value as Document, json};
 use services::age_gate;
 use services::context::Context;
 use services::pictures::program_picture::{ProgramPictures, draw};
+use syntax::half_characters;
 
 use super::authenticate::authenticate_with_body;
 use super::drawing::{Drawing, SOURCE};
@@ -44,7 +45,10 @@ async fn answer(app: &App, request: Request, begins: bool) -> Result<Json<Docume
     let key = idempotency_key(&parts.headers)?;
     let mut notes = Notes::default();
     let read = Drawing::read(&body, &mut notes);
-    let given = read.as_ref().ok().and_then(|_| serde_json::from_slice::<Document>(&body).ok());
+    let given = read
+        .as_ref()
+        .ok()
+        .and_then(|_| serde_json::from_slice::<Document>(&half_characters::mend(&body)).ok());
     drop((body, turn));
     let drawn = match read {
         Ok(drawing) => drawn(app, &program, drawing, begins, key, given.unwrap_or_default()).await,

@@ -4,6 +4,7 @@ use actors::render::{Sampler, samplers};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use services::jobs::job_request::JobRequest;
+use syntax::half_characters;
 
 use super::error::SdError;
 use crate::request_body::{Notes, typed};
@@ -111,7 +112,8 @@ impl Drawing {
     /// Reads a JSON body; the error names the field. What is not followed is warned of where it asks for something.
     pub fn read(body: &[u8], notes: &mut Notes) -> Result<Drawing, SdError> {
         let drawing = typed(body, notes)?;
-        let given: Map<String, Json> = serde_json::from_slice(body).unwrap_or_default();
+        let given: Map<String, Json> =
+            serde_json::from_slice(&half_characters::mend(body)).unwrap_or_default();
         let mut warnings = notes.warnings();
         warnings.retain(|warning| {
             let field = warning.split_once(": ").map_or("", |(field, _)| field);

@@ -5,6 +5,7 @@ use axum::extract::{Request, State};
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value as Document, json};
+use syntax::half_characters;
 
 use super::authenticate::{authenticate, authenticate_with_body};
 use super::error::SdError;
@@ -36,7 +37,7 @@ fn settings(model: &str) -> Document {
 pub(super) async fn set(State(app): State<App>, request: Request) -> Result<Response, SdError> {
     let (parts, body) = request.into_parts();
     let (program, body, turn) = authenticate_with_body(&app, &parts, body).await?;
-    let given: Map<String, Document> = serde_json::from_slice(&body)
+    let given: Map<String, Document> = serde_json::from_slice(&half_characters::mend(&body))
         .map_err(|error| SdError::new(422, "JSONDecodeError", format!("an object is needed: {error}")))?;
     drop((body, turn));
     let known = settings("");

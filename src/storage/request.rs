@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use axum::http::request::Parts;
 use models::Claims;
 use serde_json::{Map, Value};
+use syntax::half_characters;
 
 use super::error::StorageError;
 use crate::app::App;
@@ -84,7 +85,7 @@ async fn read_json(body: Body) -> Result<Map<String, Value>, StorageError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Ok(Map::new());
     }
-    match serde_json::from_slice(&bytes) {
+    match serde_json::from_slice(&half_characters::mend(&bytes)) {
         Ok(Value::Object(members)) => Ok(members),
         Ok(_) => Err(StorageError::invalid("body must be object")),
         Err(error) => Err(StorageError::invalid(format!("body is not JSON: {error}"))),

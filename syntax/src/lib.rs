@@ -11,6 +11,7 @@ pub mod accept;
 pub mod error;
 pub mod field;
 pub mod filter;
+pub mod half_characters;
 pub mod limits;
 pub mod literal;
 pub mod operator;

@@ -1,10 +1,12 @@
 //! Which entries of a lorebook does this conversation call?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 
 use crate::decorators::{EntryRole, Placement};
 use crate::keys::{Haystack, KeySearch};
 use crate::lorebook::{Entry, Lorebook, Position};
+use crate::tavern::SecondaryLogic;
 
 /// Only the end of a huge conversation is searched.
 const SCAN_BYTES_MAX: usize = 1 << 20;
@@ -24,6 +26,10 @@ pub struct Scene<'a> {
     pub user_icon: Option<&'a str>,
     /// Counts the tokens of a text.
     pub count_tokens: &'a dyn Fn(&str) -> usize,
+    /// Whether there were messages before these.
+    pub is_cut: bool,
+    /// Decides whatever is left to chance: the same number, the same entries.
+    pub chance: u64,
     /// Whether the result is no longer waited for; then the search ends early, as when it costs too much.
     pub cancelled: &'a dyn Fn() -> bool,
 }
@@ -33,6 +39,9 @@ pub struct Scene<'a> {
 pub struct Memory {
     /// Those that a key has called.
     pub matched: BTreeSet<usize>,
+    /// How many messages have come since an entry that stays or rests for some was called; 0 where the same message is
+    /// answered anew.
+    pub since: BTreeMap<usize, usize>,
 }
 
 /// An entry that goes into the prompt.
@@ -103,9 +112,12 @@ impl Lorebook {
                 let asked = Asked { index, entry, first_round: round == 0 };
                 if let Some(reason) = self.reason(asked, scene, &text, &memory, &mut search) {
                     seen.insert(index);
-                    news.push((index, reason));
+                    if reason == Reason::Kept || has_luck(scene.chance, index, entry.rules.probability) {
+                        news.push((index, reason));
+                    }
                 }
             }
+            self.one_of_each_group(&mut news, &active, scene.chance);
             if news.is_empty() || (scene.cancelled)() {
                 break;
             }
@@ -114,7 +126,11 @@ impl Lorebook {
                 if !matches!(reason, Reason::Constant | Reason::Kept) {
                     memory.matched.insert(index);
                 }
-                if called.len() < SCAN_BYTES_MAX {
+                let rules = &self.entries[index].rules;
+                if reason != Reason::Kept && (rules.sticky > 0 || rules.cooldown > 0) {
+                    memory.since.insert(index, 0);
+                }
+                if called.len() < SCAN_BYTES_MAX && !rules.prevent_recursion {
                     called.push_str(&self.entries[index].content);
                     called.push('\n');
                 }
@@ -141,6 +157,16 @@ impl Lorebook {
         if !entry.enabled || asks.dont_activate || (asks.dont_activate_after_match && matched) {
             return None;
         }
+        let rules = &entry.rules;
+        let is_early = scene.messages.len() < rules.delay && !scene.is_cut;
+        // Answering the same message anew is no message later.
+        let since = memory.since.get(&index).copied().filter(|since| *since > 0);
+        let rests = since.is_some_and(|since| (rules.sticky..rules.sticky + rules.cooldown).contains(&since));
+        let is_not_its_round =
+            if first_round { rules.delay_until_recursion } else { rules.exclude_recursion };
+        if is_early || rests || is_not_its_round {
+            return None;
+        }
         let unfit = asks.activate_only_after.is_some_and(|after| scene.replies < after)
             || asks.activate_only_every.is_some_and(|every| !scene.replies.is_multiple_of(every.max(1)))
             || asks.is_greeting.is_some_and(|greeting| scene.greeting != Some(greeting))
@@ -152,20 +178,66 @@ impl Lorebook {
             if entry.constant || asks.activate {
                 return Some(Reason::Constant);
             }
-            if asks.keep_activate_after_match && matched {
+            let sticks = since.is_some_and(|since| since < rules.sticky);
+            if sticks || (asks.keep_activate_after_match && matched) {
                 return Some(Reason::Kept);
             }
         }
-        let depth = asks.scan_depth.or(self.scan_depth).unwrap_or(usize::MAX);
+        let depth = asks.scan_depth.or(rules.scan_depth).or(self.scan_depth).unwrap_or(usize::MAX);
         let text = text.last(depth);
         let key = entry.keys.iter().find(|key| search.has(key, entry, text))?.clone();
-        let mut also =
-            |list: &[String]| list.is_empty() || list.iter().any(|key| search.has(key, entry, text));
-        let barred = !asks.exclude_keys.is_empty() && also(&asks.exclude_keys);
-        if barred || !also(&asks.additional_keys) || (entry.selective && !also(&entry.secondary_keys)) {
+        let mut any = |list: &[String]| list.iter().any(|key| search.has(key, entry, text));
+        let barred = any(&asks.exclude_keys);
+        if barred || !(asks.additional_keys.is_empty() || any(&asks.additional_keys)) {
             return None;
         }
+        if entry.selective && !entry.secondary_keys.is_empty() {
+            let secondary = &entry.secondary_keys;
+            let fits = match rules.logic {
+                SecondaryLogic::AndAny => any(secondary),
+                SecondaryLogic::NotAny => !any(secondary),
+                SecondaryLogic::AndAll => secondary.iter().all(|key| search.has(key, entry, text)),
+                SecondaryLogic::NotAll => !secondary.iter().all(|key| search.has(key, entry, text)),
+            };
+            if !fits {
+                return None;
+            }
+        }
         Some(if first_round { Reason::Key(key) } else { Reason::CalledBy(key) })
+    }
+
+    /// Leaves one of the new entries of each group that has none yet: a preferred one of the highest order, else one by
+    /// chance, weighted.
+    fn one_of_each_group(&self, news: &mut Vec<(usize, Reason)>, active: &[(usize, Reason)], chance: u64) {
+        let groups_of = |index: usize| self.entries[index].rules.groups.iter();
+        let mut taken: BTreeSet<&String> = active.iter().flat_map(|(index, _)| groups_of(*index)).collect();
+        let names: BTreeSet<&String> = news.iter().flat_map(|(index, _)| groups_of(*index)).collect();
+        for name in names {
+            let members: Vec<usize> = news
+                .iter()
+                .map(|(index, _)| *index)
+                .filter(|index| groups_of(*index).any(|it| it == name))
+                .collect();
+            let is_first = taken.insert(name);
+            let winner = is_first.then(|| self.winner(&members, name, chance)).flatten();
+            news.retain(|(index, _)| !members.contains(index) || Some(*index) == winner);
+        }
+    }
+
+    fn winner(&self, members: &[usize], group: &str, chance: u64) -> Option<usize> {
+        let rules = |index: usize| &self.entries[index].rules;
+        let preferred = members.iter().copied().filter(|index| rules(*index).group_override);
+        let order = |index: usize| self.entries[index].insertion_order;
+        if let Some(preferred) = preferred.max_by(|a, b| order(*a).total_cmp(&order(*b))) {
+            return Some(preferred);
+        }
+        let total: f64 = members.iter().map(|index| rules(*index).group_weight).sum();
+        let mut left = share(chance, group) * total;
+        let weighted = members.iter().copied().find(|index| {
+            left -= rules(*index).group_weight;
+            left < 0.0
+        });
+        weighted.or(members.last().copied())
     }
 
     fn within_budget(&self, active: Vec<(usize, Reason)>, scene: &Scene<'_>, memory: Memory) -> Activation {
@@ -209,6 +281,17 @@ impl Lorebook {
             .collect();
         Activation { entries, over_budget, memory, exhausted: false }
     }
+}
+
+/// A number from 0 to 1, without 1, that `chance` gives `about`.
+fn share(chance: u64, about: impl Hash) -> f64 {
+    let mut hasher = DefaultHasher::new();
+    (chance, about).hash(&mut hasher);
+    (hasher.finish() >> 11) as f64 / (1u64 << 53) as f64
+}
+
+fn has_luck(chance: u64, index: usize, percent: f64) -> bool {
+    percent >= 100.0 || share(chance, index) * 100.0 < percent
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ fn scene<'a>(messages: &'a [&'a str]) -> Scene<'a> {
         replies: 1,
         greeting: Some(0),
         user_icon: None,
+        is_cut: false,
+        chance: 7,
         count_tokens: &words,
         cancelled: &|| false,
     }
@@ -196,4 +198,151 @@ fn compiling_is_paid_for_too() {
     let lore = book(json!({"entries": [{"keys": keys, "use_regex": true, "content": "x"}]}));
     assert!(lore.activate(&scene(&["a"]), &Memory::default()).exhausted);
     assert!(lore.useless_patterns().len() < 20, "nor are all compiled to find the useless ones");
+}
+
+/// An entry as SillyTavern writes it into a card, with some of its extensions.
+fn tavern(keys: Value, secondary: Value, extensions: Value) -> Value {
+    let mut all = json!({"position": 0, "exclude_recursion": false, "display_index": 0, "probability": 100,
+        "useProbability": true, "depth": 4, "selectiveLogic": 0, "match_whole_words": null, "case_sensitive": null});
+    for (member, value) in extensions.as_object().expect("extensions") {
+        all[member] = value.clone();
+    }
+    json!({"keys": keys, "secondary_keys": secondary, "content": "x", "selective": true, "enabled": true,
+        "use_regex": true, "insertion_order": 100, "extensions": all})
+}
+
+#[test]
+fn keys_of_sillytavern_are_patterns_between_slashes_only() {
+    for (key, text, wanted) in [
+        ("C++", "a cat", false),
+        ("C++", "in C++ of course", true),
+        ("Bram (the postman)", "here is bram (the postman).", true),
+        ("/bell(?! tower)/i", "the Bell tower", false),
+        ("/bell(?! tower)/i", "the Bell", true),
+        ("/bell/", "the Bell", false),
+        ("and/or", "and/or", true),
+        ("/no flags/x", "see /no flags/x", true),
+    ] {
+        let in_card = json!([tavern(json!([key]), json!([]), json!({}))]);
+        assert_eq!(called(in_card, &[text]).len(), usize::from(wanted), "{key} in {text}");
+        let alone =
+            json!({"0": {"uid": 0, "key": [key], "keysecondary": [], "content": "x", "selective": true}});
+        assert_eq!(called(alone, &[text]).len(), usize::from(wanted), "{key} in {text}, alone");
+    }
+}
+
+#[test]
+fn extensions_of_sillytavern_decide() {
+    let secondary = json!(["tower", "rope"]);
+    for (logic, by_text) in [(0, [0, 1, 1]), (1, [1, 1, 0]), (2, [1, 0, 0]), (3, [0, 0, 1])] {
+        for (text, wanted) in ["a bell", "a bell tower", "a bell tower rope"].iter().zip(by_text) {
+            let entry = tavern(json!(["bell"]), secondary.clone(), json!({"selectiveLogic": logic}));
+            assert_eq!(called(json!([entry]), &[text]).len(), wanted, "logic {logic}: {text}");
+        }
+    }
+    let with = |extensions: Value, text: &str| {
+        called(json!([tavern(json!(["Art"]), json!([]), extensions)]), &[text]).len()
+    };
+    assert_eq!((with(json!({}), "start"), with(json!({"match_whole_words": true}), "start")), (1, 0));
+    assert_eq!(with(json!({"match_whole_words": true}), "(art)"), 1);
+    assert_eq!(
+        (with(json!({"case_sensitive": true}), "art"), with(json!({"case_sensitive": true}), "Art")),
+        (0, 1)
+    );
+    assert_eq!(with(json!({"probability": 0}), "art"), 0);
+    assert_eq!(with(json!({"probability": 0, "useProbability": false}), "art"), 1);
+    let entry = json!([tavern(json!(["art"]), json!([]), json!({"probability": 30}))]);
+    let lore = book(json!({ "entries": entry }));
+    let lucky = |chance: u64| {
+        !lore.activate(&Scene { chance, ..scene(&["art"]) }, &Memory::default()).entries.is_empty()
+    };
+    let count = (0..1000).filter(|chance| lucky(*chance)).count();
+    assert!((200..400).contains(&count), "{count} of 1000 at 30 %");
+    assert_eq!(lucky(5), lucky(5));
+    let deep = tavern(json!(["old"]), json!([]), json!({"scan_depth": 1}));
+    assert!(called(json!([deep]), &["old", "new"]).is_empty());
+}
+
+#[test]
+fn positions_of_sillytavern_are_places() {
+    let place = |extensions: Value| {
+        let lore = book(json!({"entries": [tavern(json!(["k"]), json!([]), extensions)]}));
+        let found = lore.activate(&scene(&["k"]), &Memory::default()).entries.remove(0);
+        (found.position, found.placement, found.role)
+    };
+    assert_eq!(place(json!({"position": 1})), (Position::AfterChar, None, None));
+    let at = |depth, role| (Position::BeforeChar, Some(Placement::Depth(depth)), Some(role));
+    assert_eq!(place(json!({"position": 4, "depth": 2, "role": 1})), at(2, EntryRole::User));
+    assert_eq!(place(json!({"position": 4})), at(4, EntryRole::System));
+    let lore = book(
+        json!({"entries": [tavern(json!(["k"]), json!([]), json!({"position": 2, "vectorized": true}))]}),
+    );
+    let warnings = lore.warnings().join("; ");
+    assert!(
+        warnings.contains("extensions.position") && warnings.contains("extensions.vectorized"),
+        "{warnings}"
+    );
+}
+
+#[test]
+fn one_entry_of_a_group_is_used() {
+    let of = |group: &str, weight: u32, over: bool| {
+        tavern(
+            json!(["k"]),
+            json!([]),
+            json!({"group": group, "group_weight": weight, "group_override": over}),
+        )
+    };
+    let lore = book(json!({"entries": [of("a", 100, false), of("a, b", 300, false), of("", 1, false)]}));
+    let mut seen = [0; 3];
+    for chance in 0..500 {
+        let found = indices(&lore.activate(&Scene { chance, ..scene(&["k"]) }, &Memory::default()));
+        assert!(found.len() == 2 && found[1] == 2, "{found:?}");
+        seen[found[0]] += 1;
+    }
+    assert!(seen[0] > 60 && seen[1] > 250, "{seen:?}");
+    let preferred = json!([of("a", 1000, false), of("a", 1, true)]);
+    assert_eq!(called(preferred, &["k"]), [1]);
+}
+
+#[test]
+fn entries_stay_rest_and_wait_for_messages() {
+    let lore = book(json!({"entries": [
+        tavern(json!(["k"]), json!([]), json!({"sticky": 3})),
+        tavern(json!(["k"]), json!([]), json!({"cooldown": 3})),
+        tavern(json!(["k"]), json!([]), json!({"sticky": 2, "cooldown": 3})),
+        tavern(json!(["k"]), json!([]), json!({"delay": 2})),
+    ]}));
+    let first = lore.activate(&scene(&["k"]), &Memory::default());
+    assert_eq!(indices(&first), [0, 1, 2]);
+    let later = |messages: usize, text: &str| {
+        let mut memory = first.memory.clone();
+        memory.since.values_mut().for_each(|since| *since = messages);
+        indices(&lore.activate(&scene(&["x", text]), &memory))
+    };
+    assert_eq!(later(0, "k"), [0, 1, 2, 3], "the same message, answered anew");
+    assert_eq!((later(1, "o"), later(1, "k")), (vec![0, 2], vec![0, 2, 3]));
+    assert_eq!((later(2, "o"), later(2, "k")), (vec![0], vec![0, 3]));
+    assert_eq!((later(3, "k"), later(5, "k")), (vec![0, 1, 3], vec![0, 1, 2, 3]));
+    let cut = lore.activate(&Scene { is_cut: true, ..scene(&["k"]) }, &Memory::default());
+    assert_eq!(indices(&cut), [0, 1, 2, 3]);
+}
+
+#[test]
+fn recursion_is_as_entries_want_it() {
+    let entry = |key: &str, content: &str, extensions: Value| {
+        let mut entry = tavern(json!([key]), json!([]), extensions);
+        entry["content"] = json!(content);
+        entry
+    };
+    let recursive = |entries: Value| {
+        let lore = book(json!({"recursive_scanning": true, "entries": entries}));
+        indices(&lore.activate(&scene(&["a"]), &Memory::default()))
+    };
+    let (calls, silent) = (entry("a", "b", json!({})), entry("a", "b", json!({"prevent_recursion": true})));
+    let (heard, deaf) = (entry("b", "x", json!({})), entry("b", "x", json!({"exclude_recursion": true})));
+    assert_eq!(recursive(json!([calls, heard])), [0, 1]);
+    assert_eq!((recursive(json!([silent, heard])), recursive(json!([calls, deaf]))), (vec![0], vec![0]));
+    let late = entry("a", "x", json!({"delay_until_recursion": true}));
+    assert_eq!((recursive(json!([late])), recursive(json!([calls, late])).len()), (Vec::<usize>::new(), 2));
 }

@@ -2,17 +2,15 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::card_fields::{self, V1_FIELDS, V2_TEXTS};
 use crate::error::CardError;
+use crate::json_text;
 use crate::lorebook::Lorebook;
+use crate::odd_values::{Notes, kind_of};
+use crate::other_forms::Form;
 
 /// Longest JSON of a card; its lorebook and inline pictures included.
 pub const CARD_JSON_BYTES_MAX: usize = 32 << 20;
-
-/// The fields that a first version had, at its root.
-const V1_FIELDS: [&str; 6] = ["name", "description", "personality", "scenario", "first_mes", "mes_example"];
-const V2_TEXTS: [&str; 5] =
-    ["creator_notes", "system_prompt", "post_history_instructions", "creator", "character_version"];
-const TEXT_LISTS: [&str; 4] = ["alternate_greetings", "tags", "group_only_greetings", "source"];
 
 /// Members of `extensions` that hold scripts of other programs: regular expressions to rewrite what is said, and triggers.
 const SCRIPTS: [&str; 3] = ["regex_scripts", "risuai.customScripts", "risuai.triggerscript"];
@@ -33,6 +31,12 @@ pub enum CardVersion {
 pub struct Card {
     raw: Map<String, Value>,
     version: CardVersion,
+    form: Form,
+    /// Fields that other members of the file hold, as they are there.
+    mapped: Map<String, Value>,
+    /// What odd fields are read as; null for those that are left out.
+    read: Map<String, Value>,
+    notes: Vec<String>,
 }
 
 /// A file that belongs to a card, by reference.
@@ -49,43 +53,46 @@ pub struct AssetReference {
 }
 
 impl Card {
-    /// Reads a card from JSON text of any version.
+    /// Reads a card from JSON text of any version, or of a form that other programs write.
     pub fn from_json(json: &[u8]) -> Result<Card, CardError> {
-        CardError::check_size("card", json.len(), CARD_JSON_BYTES_MAX)?;
-        let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
-        let value = serde_json::from_slice(json).map_err(|error| CardError::json("card", &error))?;
-        Card::from_value(value)
+        let (value, mut notes) = json_text::parse("card", json, CARD_JSON_BYTES_MAX)?;
+        let mut card = Card::from_value(value)?;
+        notes.append(&mut card.notes);
+        card.notes = notes;
+        Ok(card)
     }
 
-    /// Reads a card from parsed JSON of any version.
+    /// Reads a card from parsed JSON of any version. Fields of odd types are coerced or left out, which
+    /// [`Card::warnings`] tells; refused is only what has no name, or nothing of a card.
     pub fn from_value(value: Value) -> Result<Card, CardError> {
         let Value::Object(raw) = value else {
             return Err(CardError::field("card", format!("an object is needed, found {}", kind_of(&value))));
         };
-        let version = match raw.get("spec") {
-            Some(Value::String(spec)) if spec == "chara_card_v2" => CardVersion::V2,
-            Some(Value::String(spec)) if spec.starts_with("chara_card_v") => CardVersion::V3,
-            Some(Value::String(spec)) => return Err(CardError::NoCard(format!("spec is {spec:?}"))),
-            Some(other) if !other.is_null() => {
-                return Err(CardError::field("spec", format!("a text is needed, found {}", kind_of(other))));
-            }
-            // Some programs write the second version without its name.
-            _ if raw.get("data").is_some_and(Value::is_object) => CardVersion::V2,
-            _ => CardVersion::V1,
-        };
-        let card = Card { raw, version };
-        card.check()?;
+        let mut notes = Notes::default();
+        let version = version_of(&raw, &mut notes)?;
+        let form = if version == CardVersion::V1 { Form::of(&raw) } else { Form::Card };
+        let mapped = form.mapped(&raw, &mut notes);
+        let (read, notes) = (Map::new(), notes);
+        let mut card = Card { raw, version, form, mapped, read, notes: Vec::new() };
+        card.check(notes)?;
         Ok(card)
     }
 
     /// A new card of the third version.
     pub fn new(name: &str) -> Card {
-        let card = Card { raw: Map::new(), version: CardVersion::V1 };
-        let Value::Object(mut raw) = card.to_v3() else { return card };
-        if let Some(data) = raw.get_mut("data").and_then(Value::as_object_mut) {
-            data.insert("name".into(), json!(name));
+        let fields = V1_FIELDS.iter().chain(&V2_TEXTS);
+        let mut data: Map<String, Value> = fields
+            .map(|field| ((*field).to_string(), json!(if *field == "name" { name } else { "" })))
+            .collect();
+        for list in ["alternate_greetings", "tags", "group_only_greetings"] {
+            data.insert(list.into(), json!([]));
         }
-        Card { raw, version: CardVersion::V3 }
+        data.insert("extensions".into(), json!({}));
+        let Value::Object(raw) = json!({"spec": "chara_card_v3", "spec_version": "3.0", "data": data}) else {
+            unreachable!("it is written as an object")
+        };
+        let (mapped, read) = (Map::new(), Map::new());
+        Card { raw, version: CardVersion::V3, form: Form::Card, mapped, read, notes: Vec::new() }
     }
 
     /// Which form the card has.
@@ -100,7 +107,8 @@ impl Card {
 
     /// What a person should know before relying on this card.
     pub fn warnings(&self) -> Vec<String> {
-        let mut warnings = Vec::new();
+        let mut warnings = self.notes.clone();
+        let said_already = warnings.len();
         if self.version == CardVersion::V3 {
             let version = self.raw.get("spec_version");
             let number = version.and_then(|version| match version {
@@ -115,9 +123,9 @@ impl Card {
                 None => warnings.push("spec_version is not a number".into()),
             }
         }
-        let spec = self.raw.get("spec").and_then(Value::as_str);
+        let spec = self.raw.get("spec").and_then(Value::as_str).filter(|_| self.version == CardVersion::V3);
         let is_unknown = |spec: &&str| !["chara_card_v2", "chara_card_v3"].contains(spec);
-        if let Some(spec) = spec.filter(is_unknown).filter(|_| warnings.is_empty()) {
+        if let Some(spec) = spec.filter(is_unknown).filter(|_| warnings.len() == said_already) {
             let spec: String = spec.chars().take(60).collect();
             warnings.push(format!(
                 "spec: {spec:?} is neither chara_card_v2 nor chara_card_v3; read as chara_card_v3"
@@ -137,18 +145,23 @@ impl Card {
 
     /// A text field such as `description`; empty if absent.
     pub fn text(&self, field: &str) -> &str {
-        self.fields().get(field).and_then(Value::as_str).unwrap_or("")
+        self.get(field).and_then(Value::as_str).unwrap_or("")
     }
 
     /// A list of texts such as `tags`; empty if absent.
     pub fn texts(&self, field: &str) -> Vec<&str> {
-        let list = self.fields().get(field).and_then(Value::as_array);
+        let list = self.get(field).and_then(Value::as_array);
         list.map(|list| list.iter().filter_map(Value::as_str).collect()).unwrap_or_default()
     }
 
-    /// Any field, as JSON.
+    /// Any field, as JSON: of the type that the format has for it, if it has one.
     pub fn get(&self, field: &str) -> Option<&Value> {
-        self.fields().get(field)
+        let used = self.read.get(field).or_else(|| self.mapped.get(field));
+        match used {
+            Some(Value::Null) => None,
+            Some(value) => Some(value),
+            None => self.fields().get(field),
+        }
     }
 
     /// The character's name.
@@ -163,15 +176,15 @@ impl Card {
 
     /// The lorebook within the card.
     pub fn lorebook(&self) -> Result<Option<Lorebook>, CardError> {
-        match self.fields().get("character_book") {
+        match self.get("character_book") {
             None | Some(Value::Null) => Ok(None),
-            Some(book) => Lorebook::from_value(book, "data.character_book").map(Some),
+            Some(book) => Lorebook::from_value(book, &format!("{}character_book", self.place())).map(Some),
         }
     }
 
     /// The files that the card refers to.
     pub fn assets(&self) -> Vec<AssetReference> {
-        let list = self.fields().get("assets").and_then(Value::as_array);
+        let list = self.get("assets").and_then(Value::as_array);
         let text = |asset: &Value, key: &str| asset[key].as_str().unwrap_or("").to_string();
         list.into_iter()
             .flatten()
@@ -184,21 +197,27 @@ impl Card {
             .collect()
     }
 
-    /// Changes one field and nothing else; a mirror of it at the root changes with it.
+    /// Changes one field and nothing else; a mirror of it at the root changes with it. Refuses a type that the format
+    /// does not have for it.
     pub fn set(&mut self, field: &str, value: Value) -> Result<(), CardError> {
-        let mut changed = self.clone();
-        if changed.version != CardVersion::V1 {
-            if changed.raw.contains_key(field) && V1_FIELDS.contains(&field) {
-                changed.raw.insert(field.into(), value.clone());
+        let mut raw = self.raw.clone();
+        if self.version != CardVersion::V1 {
+            if raw.contains_key(field) && V1_FIELDS.contains(&field) {
+                raw.insert(field.into(), value.clone());
             }
-            if let Some(data) = changed.raw.get_mut("data").and_then(Value::as_object_mut) {
+            if let Some(data) = raw.get_mut("data").and_then(Value::as_object_mut) {
                 data.insert(field.into(), value);
             }
         } else {
-            changed.raw.insert(field.into(), value);
+            let (member, value) = self.form.place(&raw, field, value);
+            raw.insert(member, value);
         }
-        changed.check()?;
-        *self = changed;
+        let changed = Card::from_value(Value::Object(raw))?;
+        if let Some(odd) = changed.notes.iter().find(|note| !self.notes.contains(note)) {
+            return Err(CardError::field(format!("{}{field}", self.place()), odd.clone()));
+        }
+        let notes = std::mem::take(&mut self.notes);
+        *self = Card { notes, ..changed };
         Ok(())
     }
 
@@ -216,6 +235,25 @@ impl Card {
         card
     }
 
+    /// The card as version 1, with all fields at the root; later fields stay as extras.
+    pub fn to_v1(&self) -> Value {
+        let mut raw = self.raw.clone();
+        if self.version != CardVersion::V1 {
+            raw.remove("spec");
+            raw.remove("spec_version");
+            if let Some(Value::Object(data)) = raw.remove("data") {
+                raw.extend(data);
+            }
+        } else if self.form == Form::Card {
+            return Value::Object(raw);
+        }
+        raw.extend(self.mapped.iter().map(|(field, value)| (field.clone(), value.clone())));
+        for field in V1_FIELDS {
+            raw.entry(field).or_insert_with(|| json!(""));
+        }
+        Value::Object(raw)
+    }
+
     /// The card in its own version, exactly as it came except for the changes made since.
     pub fn to_value(&self) -> Value {
         Value::Object(self.raw.clone())
@@ -228,17 +266,15 @@ impl Card {
         }
         if self.version == CardVersion::V1 {
             // The root stays as it is, since old programs look there.
-            let mut data = Map::new();
+            let mut data = raw.clone();
+            data.extend(self.mapped.iter().map(|(field, value)| (field.clone(), value.clone())));
             for field in V1_FIELDS.iter().chain(&V2_TEXTS) {
-                data.insert((*field).into(), raw.get(*field).cloned().unwrap_or_else(|| json!("")));
+                data.entry(*field).or_insert_with(|| json!(""));
             }
             for list in ["alternate_greetings", "tags"] {
-                data.insert(list.into(), json!([]));
+                data.entry(list).or_insert_with(|| json!([]));
             }
-            data.insert("extensions".into(), json!({}));
-            for (field, value) in &raw {
-                data.insert(field.clone(), value.clone());
-            }
+            data.entry("extensions").or_insert_with(|| json!({}));
             raw.insert("data".into(), Value::Object(data));
         }
         raw.insert("spec".into(), json!(spec));
@@ -253,79 +289,67 @@ impl Card {
         }
     }
 
-    /// Refuses wrong types in the fields that we use; null counts as absent.
-    fn check(&self) -> Result<(), CardError> {
-        let place = if self.version == CardVersion::V1 { "" } else { "data." };
+    /// Where the fields stand, as a prefix of their paths.
+    fn place(&self) -> &'static str {
+        if self.version == CardVersion::V1 { "" } else { "data." }
+    }
+
+    /// Finds out what the fields are read as, and refuses what is no character.
+    fn check(&mut self, mut notes: Notes) -> Result<(), CardError> {
+        let place = self.place();
         if self.version != CardVersion::V1 && !self.raw.get("data").is_some_and(Value::is_object) {
             return Err(CardError::field("data", "an object is needed"));
         }
-        let fields = self.fields();
-        let wrong = |field: &str, wanted: &str, found: &Value| {
-            Err(CardError::field(
-                format!("{place}{field}"),
-                format!("{wanted} is needed, found {}", kind_of(found)),
-            ))
-        };
-        for field in V1_FIELDS.iter().chain(&V2_TEXTS).chain(&["nickname"]) {
-            match fields.get(*field) {
-                None | Some(Value::Null | Value::String(_)) => {}
-                Some(other) => return wrong(field, "a text", other),
-            }
+        self.read = card_fields::read(&|field| self.get(field).cloned(), place, &mut notes);
+        if self.name().trim().is_empty() {
+            let elsewhere = [self.raw.get("name"), self.raw.get("char_name"), self.get("nickname")];
+            let name = elsewhere.into_iter().flatten().filter_map(Value::as_str);
+            let Some(name) = name.map(str::trim).find(|name| !name.is_empty()).map(str::to_string) else {
+                let detail = if self.get("name").is_some() { "is empty" } else { "is missing" };
+                return Err(CardError::field(format!("{place}name"), detail));
+            };
+            notes.add(&format!("{place}name"), &format!("is missing; {name:?} was taken from another field"));
+            self.read.insert("name".into(), json!(name));
         }
-        for field in TEXT_LISTS {
-            match fields.get(field) {
-                None | Some(Value::Null) => {}
-                Some(Value::Array(items)) => {
-                    if let Some((i, other)) = items.iter().enumerate().find(|(_, item)| !item.is_string()) {
-                        return wrong(&format!("{field}[{i}]"), "a text", other);
-                    }
-                }
-                Some(other) => return wrong(field, "a list", other),
-            }
-        }
-        for field in ["extensions", "creator_notes_multilingual", "character_book"] {
-            match fields.get(field) {
-                None | Some(Value::Null | Value::Object(_)) => {}
-                Some(other) => return wrong(field, "an object", other),
-            }
-        }
-        for field in ["creation_date", "modification_date"] {
-            match fields.get(field) {
-                None | Some(Value::Null | Value::Number(_)) => {}
-                Some(other) => return wrong(field, "a number", other),
-            }
-        }
-        match fields.get("assets") {
-            None | Some(Value::Null) => {}
-            Some(Value::Array(items)) => {
-                if let Some((i, other)) = items.iter().enumerate().find(|(_, item)| !item.is_object()) {
-                    return wrong(&format!("assets[{i}]"), "an object", other);
-                }
-            }
-            Some(other) => return wrong("assets", "a list", other),
-        }
-        // A V1 card has no mark of its own, so its fields are all that tells it from other JSON.
-        if !fields.get("name").is_some_and(Value::is_string) {
-            return Err(CardError::field(format!("{place}name"), "is missing"));
-        }
-        if self.version == CardVersion::V1 && !V1_FIELDS[1..].iter().any(|field| fields.contains_key(*field))
-        {
+        // A card at the root has no mark of its own, so its fields are all that tells it from other JSON.
+        let is_told = V1_FIELDS[1..].iter().any(|field| self.get(field).is_some());
+        if self.version == CardVersion::V1 && !is_told {
             return Err(CardError::NoCard("there is a name, but no other field of a card".into()));
         }
+        self.notes = notes.all();
         Ok(())
     }
 }
 
-/// What a JSON value is, in words.
-pub(crate) fn kind_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a text",
-        Value::Array(_) => "a list",
-        Value::Object(_) => "an object",
+/// Which version the file says it is, as far as its content bears that out.
+fn version_of(raw: &Map<String, Value>, notes: &mut Notes) -> Result<CardVersion, CardError> {
+    let data = raw.get("data").and_then(Value::as_object);
+    let is_card = data.is_some_and(|data| data.contains_key("name"));
+    let at_root = raw.contains_key("name") && V1_FIELDS[1..].iter().any(|field| raw.contains_key(*field));
+    let version = match raw.get("spec") {
+        Some(Value::String(spec)) if spec == "chara_card_v2" => CardVersion::V2,
+        Some(Value::String(spec)) if spec.starts_with("chara_card_v") => CardVersion::V3,
+        Some(Value::String(spec)) if !is_card || spec.starts_with("lorebook") => {
+            let spec: String = spec.chars().take(60).collect();
+            return Err(CardError::NoCard(format!("spec is {spec:?}")));
+        }
+        Some(other) if !other.is_null() => {
+            if !is_card {
+                let found = kind_of(other);
+                return Err(CardError::field("spec", format!("a text is needed, found {found}")));
+            }
+            notes.add("spec", "it names no version of the format; read as chara_card_v2");
+            CardVersion::V2
+        }
+        // Some programs write the second version without its name.
+        _ if data.is_some() => CardVersion::V2,
+        _ => CardVersion::V1,
+    };
+    if version != CardVersion::V1 && data.is_none() && at_root {
+        notes.add("data", "an object is needed; the fields at the root were read");
+        return Ok(CardVersion::V1);
     }
+    Ok(version)
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! Which kind of file is this? PNG, CHARX or JSON, seen from its first bytes and never by its name.
 
+use crate::byaf;
 use crate::card::Card;
 use crate::charx::{self, AssetFile};
 use crate::error::CardError;
@@ -14,6 +15,8 @@ pub enum CardFormat {
     Charx,
     /// JSON text.
     Json,
+    /// A zip archive of Backyard's: characters, scenarios and pictures.
+    Byaf,
 }
 
 /// A card and what came with it.
@@ -25,25 +28,52 @@ pub struct ImportedCard {
     pub format: CardFormat,
     /// Files that came with it.
     pub files: Vec<AssetFile>,
+    /// What a person should know: what was odd about the file, coerced or left out.
+    pub warnings: Vec<String>,
 }
 
 /// Reads a card from a file of any known kind.
 pub fn import(bytes: &[u8]) -> Result<ImportedCard, CardError> {
+    let of = |format: CardFormat, (card, files, mut warnings): (Card, Vec<AssetFile>, Vec<String>)| {
+        warnings.extend(card.warnings());
+        ImportedCard { card, format, files, warnings }
+    };
     if png::is_png(bytes) {
-        let (card, files) = png::read(bytes)?;
-        return Ok(ImportedCard { card, format: CardFormat::Png, files });
+        return match png::read(bytes) {
+            Ok(found) => Ok(of(CardFormat::Png, found)),
+            // Some programs put the archive behind a picture.
+            Err(CardError::NoCard(_)) if charx::has_zip_end(bytes) => archive(bytes, of),
+            Err(error) => Err(error),
+        };
     }
-    if charx::is_zip(bytes) {
-        let (card, files) = charx::read(bytes)?;
-        return Ok(ImportedCard { card, format: CardFormat::Charx, files });
+    if charx::is_zip(bytes) || bytes.starts_with(b"\xff\xd8\xff") || charx::has_zip_end(bytes) {
+        return archive(bytes, of);
     }
-    // Some programs put the archive behind a JPEG picture.
-    if bytes.starts_with(b"\xff\xd8\xff") {
-        let (card, files) = charx::read(bytes)?;
-        return Ok(ImportedCard { card, format: CardFormat::Charx, files });
+    if let Some(yaml) = yaml_of(bytes) {
+        return Err(CardError::NoCard(format!(
+            "this looks like YAML ({yaml}); save the character as JSON or as a card and import that"
+        )));
     }
-    let card = Card::from_json(bytes)?;
-    Ok(ImportedCard { card, format: CardFormat::Json, files: Vec::new() })
+    Ok(of(CardFormat::Json, (Card::from_json(bytes)?, Vec::new(), Vec::new())))
+}
+
+fn archive(
+    bytes: &[u8],
+    of: impl Fn(CardFormat, (Card, Vec<AssetFile>, Vec<String>)) -> ImportedCard,
+) -> Result<ImportedCard, CardError> {
+    match byaf::is_byaf(bytes) {
+        true => Ok(of(CardFormat::Byaf, byaf::read(bytes)?)),
+        false => Ok(of(CardFormat::Charx, charx::read(bytes)?)),
+    }
+}
+
+/// The member of a YAML file that text-generation-webui writes characters in, if this is one.
+fn yaml_of(bytes: &[u8]) -> Option<&str> {
+    let head = &bytes[..bytes.len().min(4096)];
+    let head = std::str::from_utf8(head).unwrap_or_default();
+    let member =
+        |line: &&str| ["name:", "greeting:", "context:"].iter().any(|member| line.starts_with(member));
+    head.lines().find(member).and_then(|line| line.split_once(':')).map(|(member, _)| member)
 }
 
 #[cfg(test)]
@@ -59,6 +89,10 @@ mod tests {
         assert_eq!(import(&archive).unwrap().format, CardFormat::Charx);
         let behind = [b"\xff\xd8\xff\xe0 a picture".to_vec(), archive].concat();
         assert_eq!(import(&behind).unwrap().card, card);
+        let behind =
+            [b"MZ a program that unpacks itself".to_vec(), charx::write(&card, &[]).unwrap()].concat();
+        assert_eq!(import(&behind).unwrap().card, card);
+        assert!(import(b"name: Orla\ngreeting: Hi\n").unwrap_err().to_string().contains("YAML"));
         for junk in [&b""[..], b"\x89PNG\r\n\x1a\n", b"PK\x03\x04", b"GIF89a", b"\xff\xd8\xff"] {
             assert!(import(junk).is_err());
         }

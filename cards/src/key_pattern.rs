@@ -43,9 +43,8 @@ impl KeyPattern {
         if key.len() > PATTERN_BYTES_MAX {
             return None;
         }
-        let written = key.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
-        let (pattern, flags) =
-            written.filter(|(_, flags)| flags.chars().all(|f| "dgimsuvy".contains(f))).unwrap_or((key, ""));
+        let written = slashed(key);
+        let (pattern, flags) = written.unwrap_or((key, ""));
         let mut flags = flags.to_string();
         if written.is_none() && !case_sensitive {
             flags.push('i');
@@ -57,6 +56,11 @@ impl KeyPattern {
             _ => Pattern::parse(pattern, &flags).and_then(|pattern| Program::new(&pattern)),
         };
         (automaton.is_some() || program.is_some()).then_some(KeyPattern { automaton, program })
+    }
+
+    /// Whether a key is written as `/pattern/flags`.
+    pub(crate) fn is_slashed(key: &str) -> bool {
+        slashed(key).is_some_and(|(pattern, _)| !pattern.is_empty())
     }
 
     /// Bytes that it takes.
@@ -77,6 +81,12 @@ impl KeyPattern {
             (None, None) => Err(Stopped),
         }
     }
+}
+
+/// The parts of `/pattern/flags`.
+fn slashed(key: &str) -> Option<(&str, &str)> {
+    let written = key.strip_prefix('/').and_then(|rest| rest.rsplit_once('/'));
+    written.filter(|(_, flags)| flags.chars().all(|flag| "dgimsuvy".contains(flag)))
 }
 
 impl Automaton {

@@ -97,13 +97,13 @@ impl<'c> KeySearch<'c> {
         if key.trim().is_empty() {
             return false;
         }
-        let found = if entry.use_regex {
+        let found = if entry.is_pattern(key) {
             self.has_pattern(key, entry.case_sensitive, text.plain)
         } else {
             let steps = (text.plain.len() / 2 + key.len() + 64) as u64;
             self.steps.spend(steps).map(|()| match entry.case_sensitive {
-                true => text.plain.contains(key),
-                false => text.lowered.contains(&key.to_lowercase()),
+                true => is_in(text.plain, key, entry.rules.whole_words),
+                false => is_in(text.lowered, &key.to_lowercase(), entry.rules.whole_words),
             })
         };
         found.unwrap_or_else(|_| {
@@ -131,6 +131,19 @@ impl<'c> KeySearch<'c> {
             None => Ok(false),
         }
     }
+}
+
+/// Whether a key is in a text. A key of one word that is to be whole has no letter, digit or underscore of ASCII beside
+/// it; of several words it may stand anywhere, as SillyTavern has it.
+fn is_in(text: &str, key: &str, is_whole: bool) -> bool {
+    if !is_whole || key.contains(char::is_whitespace) {
+        return text.contains(key);
+    }
+    let is_word = |byte: Option<&u8>| byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+    text.match_indices(key).any(|(at, found)| {
+        let before = at.checked_sub(1).and_then(|before| text.as_bytes().get(before));
+        !is_word(before) && !is_word(text.as_bytes().get(at + found.len()))
+    })
 }
 
 /// The last part of a text, cut at a character.

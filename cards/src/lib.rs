@@ -5,20 +5,26 @@
 
 pub mod activation;
 mod backtrack;
+pub mod byaf;
 pub mod card;
+mod card_fields;
 pub mod charx;
 mod chat_fields;
 pub mod chat_jsonl;
 pub mod decorators;
 pub mod error;
 pub mod import;
+mod json_text;
 mod key_pattern;
 mod keys;
 pub mod lorebook;
 pub mod macros;
+mod odd_values;
+mod other_forms;
 mod pattern_syntax;
 pub mod png;
 mod steps;
+mod tavern;
 
 pub use activation::{Activation, ActiveEntry, Memory, Reason, Scene};
 pub use card::{AssetReference, Card, CardVersion};
@@ -27,5 +33,6 @@ pub use chat_jsonl::{BadLine, ChatFile, ChatLine, Line};
 pub use decorators::{Decorators, EntryRole, Placement};
 pub use error::CardError;
 pub use import::{CardFormat, ImportedCard, import};
-pub use lorebook::{Entry, Lorebook, Position};
+pub use lorebook::{Entry, KeyForm, Lorebook, Position};
 pub use macros::{MacroScene, expand};
+pub use tavern::{Rules, SecondaryLogic};

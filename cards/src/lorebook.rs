@@ -2,10 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::card::{CARD_JSON_BYTES_MAX, kind_of};
+use crate::card::CARD_JSON_BYTES_MAX;
 use crate::decorators::{Decorators, split_decorators};
 use crate::error::CardError;
+use crate::json_text;
 use crate::key_pattern::KeyPattern;
+use crate::odd_values::{AsText, Notes, flag, kind_of, number, text, texts};
+use crate::tavern::{self, Place, Rules, Said};
 
 const ENTRIES_MAX: usize = 20_000;
 const KEYS_MAX: usize = 1_000;
@@ -22,6 +25,18 @@ pub enum Position {
     BeforeChar,
     /// After it.
     AfterChar,
+}
+
+/// Which keys of an entry are patterns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum KeyForm {
+    /// None: they are texts.
+    #[default]
+    Texts,
+    /// All of them.
+    Patterns,
+    /// Those that are written as `/pattern/flags`; the others are texts.
+    Slashed,
 }
 
 /// One entry, as far as we know its fields; the others stay in [`Lorebook::raw`].
@@ -49,10 +64,14 @@ pub struct Entry {
     pub priority: Option<f64>,
     /// Where it goes.
     pub position: Position,
-    /// Whether keys are patterns.
-    pub use_regex: bool,
+    /// Which keys are patterns.
+    pub key_form: KeyForm,
+    /// When it is called, beyond its keys.
+    pub rules: Rules,
     /// What people call it.
     pub name: String,
+    /// Its place in the file, counted from 0; entries that cannot be read have one too.
+    pub number: usize,
 }
 
 /// A lorebook: its JSON as it came, and its entries as we understand them.
@@ -67,52 +86,87 @@ pub struct Lorebook {
     pub recursive_scanning: bool,
     /// The entries, in the order of the file.
     pub entries: Vec<Entry>,
+    /// What warnings call it.
+    place: String,
+    warnings: Vec<String>,
 }
 
 impl Lorebook {
-    /// Reads a standalone lorebook: `{"spec": "lorebook_v3", "data": …}`, or the book alone.
+    /// Reads a standalone lorebook: `{"spec": "lorebook_v3", "data": …}`, or the book alone, as SillyTavern, Agnai,
+    /// RisuAI and NovelAI write it.
     pub fn from_json(json: &[u8]) -> Result<Lorebook, CardError> {
-        CardError::check_size("lorebook", json.len(), CARD_JSON_BYTES_MAX)?;
-        let json = json.strip_prefix(b"\xef\xbb\xbf").unwrap_or(json);
-        let value: Value =
-            serde_json::from_slice(json).map_err(|error| CardError::json("lorebook", &error))?;
+        let (value, mut notes) = json_text::parse("lorebook", json, CARD_JSON_BYTES_MAX)?;
+        let mut book = Lorebook::from_file(&value, "lorebook")?;
+        notes.append(&mut book.warnings);
+        book.warnings = notes;
+        Ok(book)
+    }
+
+    /// The same from parsed JSON; `place` is how errors call a book without a wrapping.
+    pub fn from_file(value: &Value, place: &str) -> Result<Lorebook, CardError> {
         match value.get("spec") {
-            None => Lorebook::from_value(&value, "lorebook"),
             Some(Value::String(spec)) if spec.starts_with("lorebook_v") => {
                 Lorebook::from_value(value.get("data").unwrap_or(&Value::Null), "data")
             }
-            Some(other) => Err(CardError::field("spec", format!("{other}; lorebook_v3 is read"))),
+            Some(spec @ Value::String(_)) if value.get("entries").is_none() => {
+                Err(CardError::field("spec", format!("{spec}; lorebook_v3 is read")))
+            }
+            _ => Lorebook::from_value(value, place),
         }
     }
 
-    /// Reads a book from parsed JSON; `place` is how errors call it.
+    /// Reads a book from parsed JSON; `place` is how warnings call it. Entries and fields of odd types are coerced or
+    /// left out, which [`Lorebook::warnings`] tells.
     pub fn from_value(value: &Value, place: &str) -> Result<Lorebook, CardError> {
         let Value::Object(raw) = value else {
             return Err(CardError::field(place, format!("an object is needed, found {}", kind_of(value))));
         };
-        let book = Reader { object: raw, place };
-        let list = match raw.get("entries") {
+        let mut notes = Notes::default();
+        // RisuAI calls the list data.
+        let list = match raw.get("entries").or(raw.get("data")) {
             Some(Value::Array(list)) => list.iter().collect(),
             // SillyTavern's own files number their entries as members of an object.
             Some(Value::Object(numbered)) => numbered.values().collect(),
             None | Some(Value::Null) => Vec::new(),
-            Some(other) => return Err(book.wrong("entries", "a list", other)),
+            Some(other) => {
+                notes.skipped(&format!("{place}.entries"), other, "a list");
+                Vec::new()
+            }
         };
         if list.len() > ENTRIES_MAX {
             return Err(CardError::field(format!("{place}.entries"), format!("{} entries", list.len())));
         }
-        let entries = list
-            .into_iter()
-            .enumerate()
-            .map(|(i, entry)| read_entry(entry, &format!("{place}.entries[{i}]")))
-            .collect::<Result<_, _>>()?;
+        let mut entries = Vec::with_capacity(list.len());
+        for (index, entry) in list.into_iter().enumerate() {
+            let place = format!("{place}.entries[{index}]");
+            match entry.as_object() {
+                Some(object) => entries.push(read_entry(object, &place, index, &mut notes)?),
+                None => notes.skipped(&place, entry, "an object"),
+            }
+        }
+        let mut book = Reader { object: raw, place, notes: &mut notes };
         Ok(Lorebook {
-            scan_depth: book.count("scan_depth")?,
-            token_budget: book.count("token_budget")?,
-            recursive_scanning: book.flag("recursive_scanning")?.unwrap_or(false),
+            scan_depth: book.count("scan_depth"),
+            token_budget: book.count("token_budget"),
+            recursive_scanning: book.flag("recursive_scanning").unwrap_or(false),
             entries,
             raw: raw.clone(),
+            place: place.to_string(),
+            warnings: notes.all(),
         })
+    }
+
+    /// What a person should know before relying on this book: what was coerced, left out, or is not obeyed here.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = self.warnings.clone();
+        for (number, key) in self.useless_patterns() {
+            let key: String = key.chars().take(80).collect();
+            let place = &self.place;
+            warnings.push(format!(
+                "{place}.entries[{number}]: {key:?} is not a usable pattern and never matches"
+            ));
+        }
+        warnings
     }
 
     /// The JSON as it came.
@@ -122,10 +176,9 @@ impl Lorebook {
 
     /// Keys that are meant as patterns and are none, by entry; such a key never matches.
     pub fn useless_patterns(&self) -> Vec<(usize, &str)> {
-        let entries = self.entries.iter().enumerate().filter(|(_, entry)| entry.use_regex);
-        let keys = entries.flat_map(|(index, entry)| {
+        let keys = self.entries.iter().flat_map(|entry| {
             let keys = entry.keys.iter().chain(&entry.secondary_keys);
-            keys.map(move |key| (index, key.as_str()))
+            keys.filter(|key| entry.is_pattern(key)).map(move |key| (entry.number, key.as_str()))
         });
         // What compiling may cost in all; what lies beyond it is not looked at.
         let mut left = CHECKED_COST_MAX;
@@ -142,105 +195,156 @@ impl Lorebook {
     }
 }
 
-fn read_entry(value: &Value, place: &str) -> Result<Entry, CardError> {
-    let Value::Object(object) = value else {
-        return Err(CardError::field(place, format!("an object is needed, found {}", kind_of(value))));
+impl Entry {
+    /// Whether one of its keys is a pattern.
+    pub(crate) fn is_pattern(&self, key: &str) -> bool {
+        match self.key_form {
+            KeyForm::Texts => false,
+            KeyForm::Patterns => true,
+            KeyForm::Slashed => KeyPattern::is_slashed(key),
+        }
+    }
+}
+
+fn read_entry(
+    object: &Map<String, Value>,
+    place: &str,
+    number: usize,
+    notes: &mut Notes,
+) -> Result<Entry, CardError> {
+    let is_tavern = tavern::is_its(object);
+    let (rules, case_sensitive, said_place) = {
+        let mut said = Said::of(object, place, notes);
+        (said.rules(), said.case_sensitive(), said.place())
     };
-    let entry = Reader { object, place };
-    let (decorators, content) = split_decorators(entry.text("content")?);
-    let position = match object.get("position") {
-        Some(Value::String(position)) if position == "after_char" => Position::AfterChar,
-        // SillyTavern's own files use numbers here: 0 before, 1 after, others elsewhere.
-        Some(Value::Number(number)) if number.as_i64() == Some(1) => Position::AfterChar,
-        _ => Position::BeforeChar,
-    };
+    let mut entry = Reader { object, place, notes };
+    let content = entry.text(&["content", "entry", "text"]);
+    let (mut decorators, content) = split_decorators(&content);
+    let content = content.to_string();
+    let mut position = entry.position();
+    match said_place {
+        Some(Place::Before) => position = Position::BeforeChar,
+        Some(Place::After) => position = Position::AfterChar,
+        Some(Place::In(placement, role)) if decorators.placement.is_none() => {
+            decorators.placement = Some(placement);
+            decorators.role = decorators.role.or(role);
+        }
+        Some(Place::In(..)) | None => {}
+    }
+    let use_regex = entry.flag("use_regex").or_else(|| entry.flag("useRegex")).unwrap_or(false);
+    let name = entry.text(&["name", "comment", "displayName"]);
     Ok(Entry {
-        keys: entry.texts(&["keys", "key"])?,
-        secondary_keys: entry.texts(&["secondary_keys", "keysecondary"])?,
-        selective: entry.flag("selective")?.unwrap_or(false),
-        content: content.to_string(),
+        keys: entry.texts(&["keys", "key", "keywords"])?,
+        secondary_keys: entry.texts(&["secondary_keys", "keysecondary", "secondkey"])?,
+        selective: entry.flag("selective").unwrap_or(false),
+        content,
         decorators,
-        enabled: match entry.flag("enabled")? {
+        enabled: match entry.flag("enabled") {
             Some(enabled) => enabled,
-            None => !entry.flag("disable")?.unwrap_or(false),
+            None => !entry.flag("disable").unwrap_or(false),
         },
-        insertion_order: entry.number("insertion_order")?.or(entry.number("order")?).unwrap_or(0.0),
-        case_sensitive: entry.flag("case_sensitive")?.unwrap_or(false),
-        constant: entry.flag("constant")?.unwrap_or(false),
-        priority: entry.number("priority")?,
+        insertion_order: entry.number(&["insertion_order", "order", "insertorder", "weight"]).unwrap_or(0.0),
+        case_sensitive: case_sensitive.or_else(|| entry.flag("case_sensitive")).unwrap_or(false),
+        constant: ["constant", "alwaysActive", "forceActivation"]
+            .iter()
+            .any(|member| entry.flag(member).unwrap_or(false)),
+        priority: entry.number(&["priority"]),
         position,
-        use_regex: entry.flag("use_regex")?.unwrap_or(false),
-        name: match object.get("name").or(object.get("comment")) {
-            Some(Value::String(name)) => name.clone(),
-            _ => String::new(),
+        key_form: match (is_tavern, use_regex) {
+            (true, _) => KeyForm::Slashed,
+            (false, true) => KeyForm::Patterns,
+            (false, false) => KeyForm::Texts,
         },
+        rules,
+        name,
+        number,
     })
 }
 
-/// Typed access to an object whose path is known for errors; null counts as absent.
+/// Typed access to an object whose path is known for notes; null counts as absent.
 struct Reader<'a> {
     object: &'a Map<String, Value>,
     place: &'a str,
+    notes: &'a mut Notes,
 }
 
 impl<'a> Reader<'a> {
-    fn wrong(&self, field: &str, wanted: &str, found: &Value) -> CardError {
-        let found = kind_of(found);
-        CardError::field(format!("{}.{field}", self.place), format!("{wanted} is needed, found {found}"))
+    fn path(&self, field: &str) -> String {
+        format!("{}.{field}", self.place)
     }
 
     fn present(&self, field: &str) -> Option<&'a Value> {
         self.object.get(field).filter(|value| !value.is_null())
     }
 
-    fn text(&self, field: &str) -> Result<&'a str, CardError> {
-        match self.present(field) {
-            None => Ok(""),
-            Some(Value::String(text)) => Ok(text),
-            Some(other) => Err(self.wrong(field, "a text", other)),
+    fn first<'n>(&self, names: &[&'n str]) -> Option<(&'n str, &'a Value)> {
+        names.iter().find_map(|name| Some((*name, self.present(name)?)))
+    }
+
+    /// Notes how a value was read, and answers that.
+    fn noted<T>(
+        &mut self,
+        field: &str,
+        value: &Value,
+        read: Option<T>,
+        is_odd: bool,
+        wanted: &str,
+    ) -> Option<T> {
+        match read {
+            None => self.notes.skipped(&self.path(field), value, wanted),
+            Some(_) if is_odd => self.notes.coerced(&self.path(field), value, wanted),
+            Some(_) => {}
+        }
+        read
+    }
+
+    fn text(&mut self, names: &[&str]) -> String {
+        let Some((field, value)) = self.first(names) else { return String::new() };
+        self.noted(field, value, text(value, "\n"), !value.is_string(), "a text").unwrap_or_default()
+    }
+
+    fn flag(&mut self, field: &str) -> Option<bool> {
+        let value = self.present(field)?;
+        self.noted(field, value, flag(value), !value.is_boolean(), "a boolean")
+    }
+
+    fn number(&mut self, names: &[&str]) -> Option<f64> {
+        let (field, value) = self.first(names)?;
+        self.noted(field, value, number(value), !value.is_number(), "a number")
+    }
+
+    fn count(&mut self, field: &str) -> Option<usize> {
+        // Programs write -1 for "no limit".
+        let number = self.number(&[field]).filter(|number| *number >= 0.0)?;
+        Some(number.min(1e9) as usize)
+    }
+
+    fn position(&mut self) -> Position {
+        match self.present("position") {
+            Some(Value::String(position)) if position == "after_char" => Position::AfterChar,
+            // Numbers are another program's, which is asked for what they mean.
+            None | Some(Value::String(_) | Value::Number(_)) => Position::BeforeChar,
+            Some(other) => {
+                self.notes.skipped(&self.path("position"), other, "before_char or after_char");
+                Position::BeforeChar
+            }
         }
     }
 
-    fn flag(&self, field: &str) -> Result<Option<bool>, CardError> {
-        match self.present(field) {
-            None => Ok(None),
-            Some(Value::Bool(flag)) => Ok(Some(*flag)),
-            Some(other) => Err(self.wrong(field, "a boolean", other)),
-        }
-    }
-
-    fn number(&self, field: &str) -> Result<Option<f64>, CardError> {
-        match self.present(field) {
-            None => Ok(None),
-            Some(Value::Number(number)) => Ok(number.as_f64()),
-            Some(other) => Err(self.wrong(field, "a number", other)),
-        }
-    }
-
-    fn count(&self, field: &str) -> Result<Option<usize>, CardError> {
-        match self.number(field)? {
-            None => Ok(None),
-            // Programs write -1 for "no limit".
-            Some(number) if number < 0.0 => Ok(None),
-            Some(number) => Ok(Some(number.min(1e9) as usize)),
-        }
-    }
-
-    fn texts(&self, names: &[&str]) -> Result<Vec<String>, CardError> {
-        let Some((field, value)) = names.iter().find_map(|name| Some((*name, self.present(name)?))) else {
-            return Ok(Vec::new());
+    fn texts(&mut self, names: &[&str]) -> Result<Vec<String>, CardError> {
+        let Some((field, value)) = self.first(names) else { return Ok(Vec::new()) };
+        let path = self.path(field);
+        let list = match value {
+            // RisuAI writes its keys with commas.
+            Value::String(text) if matches!(field, "key" | "secondkey") => {
+                text.split(',').map(str::trim).filter(|key| !key.is_empty()).map(str::to_string).collect()
+            }
+            value => texts(value, AsText::Commas, &path, self.notes).unwrap_or_default(),
         };
-        let Value::Array(list) = value else { return Err(self.wrong(field, "a list", value)) };
-        if list.len() > KEYS_MAX {
-            return Err(CardError::field(format!("{}.{field}", self.place), format!("{} keys", list.len())));
+        match list.len() > KEYS_MAX {
+            true => Err(CardError::field(path, format!("{} keys", list.len()))),
+            false => Ok(list),
         }
-        list.iter()
-            .enumerate()
-            .map(|(i, item)| match item {
-                Value::String(text) => Ok(text.clone()),
-                other => Err(self.wrong(&format!("{field}[{i}]"), "a text", other)),
-            })
-            .collect()
     }
 }
 
@@ -255,7 +359,8 @@ mod tests {
         let book = json!({"entries": [entry], "token_budget": 100, "scan_depth": -1, "x": [1]});
         let alone = Lorebook::from_json(book.to_string().as_bytes()).unwrap();
         let wrapped = json!({"spec": "lorebook_v3", "data": book});
-        assert_eq!(Lorebook::from_json(wrapped.to_string().as_bytes()).unwrap(), alone);
+        let read = Lorebook::from_json(wrapped.to_string().as_bytes()).unwrap();
+        assert_eq!((read.raw(), &read.entries, read.token_budget), (alone.raw(), &alone.entries, Some(100)));
         assert_eq!(alone.to_standalone(), wrapped);
         let entry = &alone.entries[0];
         assert_eq!((entry.content.as_str(), entry.position), ("Meow", Position::AfterChar));
@@ -272,22 +377,68 @@ mod tests {
     }
 
     #[test]
-    fn errors_name_the_entry() {
-        for (book, named) in [
-            (json!({"entries": [{}, {"keys": "cat"}]}), "book.entries[1].keys"),
-            (json!({"entries": [{"keys": ["a", 1]}]}), "book.entries[0].keys[1]"),
-            (json!({"entries": [{"content": []}]}), "book.entries[0].content"),
-            (json!({"entries": [7]}), "book.entries[0]"),
-            (json!({"entries": "x"}), "book.entries"),
-            (json!({"entries": [], "token_budget": "x"}), "book.token_budget"),
-            (json!([]), "book"),
+    fn warnings_name_what_is_odd_and_the_rest_is_there() {
+        for (book, named, entries) in [
+            (json!({"entries": [{}, {"keys": "cat, dog"}]}), "book.entries[1].keys", 2),
+            (json!({"entries": [{"keys": ["a", 1, null]}]}), "book.entries[0].keys[1]", 1),
+            (json!({"entries": [{"content": {}}]}), "book.entries[0].content", 1),
+            (json!({"entries": [7, {"keys": ["a"]}]}), "book.entries[0]", 1),
+            (json!({"entries": [{"insertion_order": "100"}]}), "book.entries[0].insertion_order", 1),
+            (json!({"entries": [{"priority": ""}]}), "book.entries[0].priority", 1),
+            (json!({"entries": [{"enabled": 1}]}), "book.entries[0].enabled", 1),
+            (json!({"entries": [{"constant": "no", "position": []}]}), "book.entries[0].position", 1),
+            (
+                json!({"entries": [{"extensions": {"probability": "x"}}]}),
+                "book.entries[0].extensions.probability",
+                1,
+            ),
+            (json!({"entries": "x"}), "book.entries", 0),
+            (json!({"entries": [], "token_budget": "x"}), "book.token_budget", 0),
         ] {
-            match Lorebook::from_value(&book, "book") {
-                Err(CardError::Field { field, .. }) => assert_eq!(field, named),
-                other => panic!("{other:?}"),
-            }
+            let read = Lorebook::from_value(&book, "book").expect("a book");
+            let warnings = read.warnings();
+            assert!(
+                warnings.iter().any(|warning| warning.starts_with(&format!("{named}: "))),
+                "{named}: {warnings:?}"
+            );
+            assert_eq!((read.entries.len(), Value::Object(read.raw().clone())), (entries, book), "{named}");
         }
+        let keys = json!({"entries": [{"keys": "bell, clapper"}, {"keys": ["bell", 1984]}]});
+        let keys = Lorebook::from_value(&keys, "book").expect("a book");
+        assert_eq!(keys.entries[0].keys, ["bell", "clapper"]);
+        assert_eq!(keys.entries[1].keys, ["bell", "1984"]);
+        assert!(matches!(Lorebook::from_value(&json!([]), "book"), Err(CardError::Field { .. })));
         let many = json!({"entries": vec![json!({}); ENTRIES_MAX + 1]});
         assert!(Lorebook::from_value(&many, "book").is_err());
+    }
+
+    #[test]
+    fn books_of_other_programs_are_read() {
+        for (book, order) in [
+            (
+                json!({"kind": "memory", "name": "b", "entries": [{"name": "bells", "entry": "cracked", "keywords": ["bell"],
+                "priority": 10, "weight": 5, "enabled": true}]}),
+                5.0,
+            ),
+            (
+                json!({"type": "risu", "ver": 1, "data": [{"key": "bell", "comment": "bells", "content": "cracked",
+                "mode": "normal", "insertorder": 7, "alwaysActive": false, "secondkey": "", "selective": false}]}),
+                7.0,
+            ),
+            (
+                json!({"lorebookVersion": 5, "entries": [{"text": "cracked", "displayName": "bells", "keys": ["bell"],
+                "forceActivation": false, "enabled": true}]}),
+                0.0,
+            ),
+        ] {
+            let read = Lorebook::from_file(&book, "book").expect("a book");
+            let entry = &read.entries[0];
+            assert_eq!((entry.content.as_str(), entry.name.as_str()), ("cracked", "bells"), "{book}");
+            assert_eq!(
+                (entry.keys.join("|"), entry.insertion_order, entry.enabled),
+                ("bell".into(), order, true)
+            );
+            assert!(read.warnings().is_empty(), "{:?}", read.warnings());
+        }
     }
 }

@@ -1,5 +1,7 @@
 //! Where does a PNG picture carry a card? In text chunks, which are read and written without touching the picture.
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::engine::DecodePaddingMode;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
@@ -22,11 +24,34 @@ const LENIENT: GeneralPurpose = GeneralPurpose::new(
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
+/// The same with the letters of addresses.
+const LENIENT_URL_SAFE: GeneralPurpose = GeneralPurpose::new(
+    &base64::alphabet::URL_SAFE,
+    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
+);
+/// Texts that are unpacked, all of a picture together, in bytes: what stops bombs.
+const UNPACKED_BYTES_MAX: usize = 64 << 20;
+/// Cards of one picture that are tried.
+const CARDS_MAX: usize = 16;
+
 struct Chunk<'a> {
     kind: &'a [u8],
     data: &'a [u8],
     whole: &'a [u8],
-    crc: u32,
+    is_sound: bool,
+}
+
+/// The chunks of a picture, and what is wrong with it if it ends too early.
+struct Chunks<'a> {
+    chunks: Vec<Chunk<'a>>,
+    cut: Option<CardError>,
+}
+
+/// A text chunk that may hold a card.
+struct Candidate<'a> {
+    keyword: &'static str,
+    chunk: &'a Chunk<'a>,
+    position: usize,
 }
 
 /// Whether these bytes begin like a PNG file.
@@ -34,48 +59,93 @@ pub fn is_png(bytes: &[u8]) -> bool {
     bytes.starts_with(SIGNATURE)
 }
 
-/// Reads the card of a PNG file; `ccv3` wins over `chara`. Also the files that some programs embed beside it.
-pub fn read(bytes: &[u8]) -> Result<(Card, Vec<AssetFile>), CardError> {
+/// Reads the card of a PNG file: of a `tEXt`, `zTXt` or `iTXt` chunk; `ccv3` wins over `chara`, a sound chunk over one
+/// whose checksum is wrong, and a later one over an earlier. One that cannot be read gives way to the next. Also the
+/// files that some programs embed beside it, and warnings about whatever was not as it should be.
+pub fn read(bytes: &[u8]) -> Result<(Card, Vec<AssetFile>, Vec<String>), CardError> {
     CardError::check_size("png", bytes.len(), PNG_BYTES_MAX)?;
-    let mut best: Option<(&str, &[u8])> = None;
+    let Chunks { chunks, cut } = chunks(bytes)?;
+    let mut warnings: Vec<String> = cut.iter().map(|cut| format!("{cut}; what is there was read")).collect();
+    let mut candidates = Vec::new();
     let mut assets = Vec::new();
-    for chunk in chunks(bytes)? {
-        let Some((keyword, text)) = text_of(&chunk) else { continue };
-        let (keyword, text) = (String::from_utf8_lossy(keyword).to_ascii_lowercase(), text);
-        let known = [V2_KEYWORD, V3_KEYWORD].into_iter().find(|known| *known == keyword);
-        if known.is_none() && !keyword.starts_with(ASSET_PREFIX) {
+    let mut room = UNPACKED_BYTES_MAX;
+    for (position, chunk) in chunks.iter().enumerate() {
+        let Some(keyword) = keyword_of(chunk).map(|keyword| String::from_utf8_lossy(keyword)) else {
             continue;
-        }
-        if crc32fast::hash(&[chunk.kind, chunk.data].concat()) != chunk.crc {
-            return Err(CardError::damaged(format!("png chunk {keyword}"), "its checksum is wrong"));
-        }
-        match known {
-            Some(known) if best.is_none_or(|(held, _)| held == V2_KEYWORD) => best = Some((known, text)),
-            Some(_) => {}
-            None => {
-                if assets.len() >= ASSETS_MAX {
-                    return Err(CardError::damaged("png", format!("more than {ASSETS_MAX} assets")));
-                }
-                assets.push(AssetFile {
-                    path: keyword[ASSET_PREFIX.len()..].to_string(),
-                    bytes: decode(&keyword, text)?,
-                });
+        };
+        let keyword = keyword.to_ascii_lowercase();
+        if let Some(keyword) = [V2_KEYWORD, V3_KEYWORD].into_iter().find(|known| *known == keyword) {
+            candidates.push(Candidate { keyword, chunk, position });
+        } else if let Some(path) = keyword.strip_prefix(ASSET_PREFIX) {
+            if assets.len() >= ASSETS_MAX {
+                warnings.push(format!("png: more than {ASSETS_MAX} embedded files; the others are left out"));
+                break;
+            }
+            match text_of(chunk, &keyword, &mut room).and_then(|text| decode(&keyword, &text)) {
+                Ok(bytes) => assets.push(AssetFile { path: path.to_string(), bytes }),
+                Err(error) => warnings.push(format!("{error}; the embedded file is left out")),
             }
         }
     }
-    let (keyword, text) =
-        best.ok_or_else(|| CardError::NoCard("the picture has neither chara nor ccv3".into()))?;
+    candidates.sort_by_key(|it| (it.chunk.is_sound, it.keyword == V3_KEYWORD, it.position));
+    let mut failure = None;
+    let mut found: Option<(Card, &'static str)> = None;
+    for candidate in candidates.iter().rev().take(CARDS_MAX) {
+        if let Some((_, keyword)) = &found {
+            if *keyword == candidate.keyword {
+                warnings
+                    .push(format!("png: {keyword} stands there more than once; the last sound one was read"));
+                break;
+            }
+            continue;
+        }
+        match card_of(candidate, &mut room) {
+            Ok(card) => {
+                if !candidate.chunk.is_sound {
+                    warnings.push(format!(
+                        "png chunk {}: its checksum is wrong; read all the same",
+                        candidate.keyword
+                    ));
+                }
+                found = Some((card, candidate.keyword));
+            }
+            Err(error) => {
+                warnings.push(format!("png chunk {} was not read: {error}", candidate.keyword));
+                failure = failure.or(Some(match candidate.chunk.is_sound {
+                    true => error,
+                    false => CardError::damaged(
+                        format!("png chunk {}", candidate.keyword),
+                        format!("its checksum is wrong, and it does not read: {error}"),
+                    ),
+                }));
+            }
+        }
+    }
+    match found {
+        Some((card, _)) => Ok((card, assets, warnings)),
+        None => Err(failure.or(cut).unwrap_or_else(|| {
+            CardError::NoCard("the picture has neither chara nor ccv3 in its text chunks".into())
+        })),
+    }
+}
+
+fn card_of(candidate: &Candidate<'_>, room: &mut usize) -> Result<Card, CardError> {
+    let Candidate { keyword, chunk, .. } = candidate;
+    let text = text_of(chunk, keyword, room)?;
     CardError::check_size(keyword, text.len(), CARD_JSON_BYTES_MAX / 3 * 4)?;
-    Ok((Card::from_json(&decode(keyword, text)?)?, assets))
+    // Some programs leave the base64 out.
+    let is_json = text.trim_ascii_start().first().is_some_and(|first| *first == b'{');
+    if is_json { Card::from_json(&text) } else { Card::from_json(&decode(keyword, &text)?) }
 }
 
 /// Puts a card into a PNG picture, as `chara` for old programs and as `ccv3`; all other chunks stay as they are.
 pub fn write(picture: &[u8], card: &Card) -> Result<Vec<u8>, CardError> {
     CardError::check_size("png", picture.len(), PNG_BYTES_MAX)?;
     let mut out = SIGNATURE.to_vec();
+    let Chunks { chunks, cut } = chunks(picture)?;
     let mut ended = false;
-    for chunk in chunks(picture)? {
-        let keyword = text_of(&chunk).map(|(keyword, _)| keyword);
+    for chunk in &chunks {
+        let keyword = keyword_of(chunk);
         let old = [V2_KEYWORD, V3_KEYWORD]
             .iter()
             .any(|known| keyword.is_some_and(|keyword| keyword.eq_ignore_ascii_case(known.as_bytes())));
@@ -83,61 +153,117 @@ pub fn write(picture: &[u8], card: &Card) -> Result<Vec<u8>, CardError> {
             push_text(&mut out, V2_KEYWORD, &card.to_v2());
             push_text(&mut out, V3_KEYWORD, &card.to_v3());
             ended = true;
+            out.extend_from_slice(chunk.whole);
+            break;
         }
         if !old {
             out.extend_from_slice(chunk.whole);
         }
     }
-    if ended { Ok(out) } else { Err(CardError::damaged("png", "it has no IEND chunk")) }
+    match cut {
+        _ if ended => Ok(out),
+        Some(cut) if chunks.is_empty() => Err(cut),
+        // A picture that was cut keeps what is left of it.
+        _ => {
+            push_text(&mut out, V2_KEYWORD, &card.to_v2());
+            push_text(&mut out, V3_KEYWORD, &card.to_v3());
+            push_chunk(&mut out, b"IEND", b"");
+            Ok(out)
+        }
+    }
 }
 
 fn push_text(out: &mut Vec<u8>, keyword: &str, json: &serde_json::Value) {
-    let mut body = b"tEXt".to_vec();
-    body.extend_from_slice(keyword.as_bytes());
-    body.push(0);
-    body.extend_from_slice(STANDARD.encode(json.to_string()).as_bytes());
-    out.extend_from_slice(&((body.len() - 4) as u32).to_be_bytes());
+    let text = STANDARD.encode(json.to_string());
+    push_chunk(out, b"tEXt", &[keyword.as_bytes(), b"\0", text.as_bytes()].concat());
+}
+
+fn push_chunk(out: &mut Vec<u8>, kind: &[u8; 4], data: &[u8]) {
+    let body = [&kind[..], data].concat();
+    out.extend_from_slice(&(data.len() as u32).to_be_bytes());
     out.extend_from_slice(&body);
     out.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
 }
 
 fn decode(what: &str, text: &[u8]) -> Result<Vec<u8>, CardError> {
     let text: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    LENIENT.decode(text).map_err(|error| CardError::damaged(format!("base64 of {what}"), error.to_string()))
+    let is_url_safe = text.iter().any(|byte| matches!(byte, b'-' | b'_'));
+    let engine = if is_url_safe { LENIENT_URL_SAFE } else { LENIENT };
+    engine.decode(text).map_err(|error| CardError::damaged(format!("base64 of {what}"), error.to_string()))
 }
 
-/// The keyword and text of a `tEXt` chunk.
-fn text_of<'a>(chunk: &Chunk<'a>) -> Option<(&'a [u8], &'a [u8])> {
-    if chunk.kind != b"tEXt" {
+/// The keyword of a text chunk.
+fn keyword_of<'a>(chunk: &Chunk<'a>) -> Option<&'a [u8]> {
+    if ![&b"tEXt"[..], b"zTXt", b"iTXt"].contains(&chunk.kind) {
         return None;
     }
     let zero = chunk.data.iter().position(|byte| *byte == 0)?;
-    Some((&chunk.data[..zero], &chunk.data[zero + 1..]))
+    Some(&chunk.data[..zero])
 }
 
-fn chunks(bytes: &[u8]) -> Result<Vec<Chunk<'_>>, CardError> {
+/// The text of a text chunk; what was unpacked for it is taken off `room`.
+fn text_of<'a>(chunk: &Chunk<'a>, what: &str, room: &mut usize) -> Result<Cow<'a, [u8]>, CardError> {
+    let cut = || CardError::damaged(format!("png chunk {what}"), "it ends before its text");
+    let zero = |data: &[u8]| data.iter().position(|byte| *byte == 0).ok_or_else(cut);
+    let rest = &chunk.data[zero(chunk.data)? + 1..];
+    let (is_packed, text) = match chunk.kind {
+        b"zTXt" => (true, rest.get(1..).ok_or_else(cut)?),
+        b"iTXt" => {
+            let is_packed = *rest.first().ok_or_else(cut)? == 1;
+            let rest = rest.get(2..).ok_or_else(cut)?;
+            // The language and the translated keyword.
+            let rest = &rest[zero(rest)? + 1..];
+            (is_packed, &rest[zero(rest)? + 1..])
+        }
+        _ => (false, rest),
+    };
+    if !is_packed {
+        return Ok(Cow::Borrowed(text));
+    }
+    let unpacked = miniz_oxide::inflate::decompress_to_vec_zlib_with_limit(text, *room);
+    let unpacked = unpacked.map_err(|error| match error.status {
+        miniz_oxide::inflate::TINFLStatus::HasMoreOutput => CardError::TooLarge {
+            what: format!("png chunk {what}"),
+            bytes: error.output.len() as u64,
+            limit: UNPACKED_BYTES_MAX as u64,
+        },
+        status => CardError::damaged(format!("png chunk {what}"), format!("it does not unpack: {status:?}")),
+    })?;
+    *room -= unpacked.len();
+    Ok(Cow::Owned(unpacked))
+}
+
+fn chunks(bytes: &[u8]) -> Result<Chunks<'_>, CardError> {
     let mut rest =
         bytes.strip_prefix(SIGNATURE).ok_or_else(|| CardError::damaged("png", "its signature is missing"))?;
-    let mut chunks = Vec::new();
+    let mut chunks: Vec<Chunk<'_>> = Vec::new();
+    let mut ended = false;
     while !rest.is_empty() {
-        let cut = || CardError::damaged("png", format!("it ends within chunk {}", chunks.len()));
-        let header = rest.get(..8).ok_or_else(cut)?;
-        let len = u32::from_be_bytes([header[0], header[1], header[2], header[3]]) as usize;
-        let whole = rest.get(..len.saturating_add(12)).ok_or_else(cut)?;
-        let end = &whole[8 + len..];
-        let crc = u32::from_be_bytes([end[0], end[1], end[2], end[3]]);
-        chunks.push(Chunk { kind: &whole[4..8], data: &whole[8..8 + len], whole, crc });
-        rest = &rest[12 + len..];
-        // Whatever follows the end is not part of the picture.
-        if header[4..] == *b"IEND" {
+        let header = rest.get(..8);
+        let len = header.map_or(0, |header| u32::from_be_bytes([header[0], header[1], header[2], header[3]]));
+        let whole = header.and_then(|_| rest.get(..(len as usize).saturating_add(12)));
+        let Some(whole) = whole else {
+            let cut = CardError::damaged("png", format!("it ends within chunk {}", chunks.len()));
+            return Ok(Chunks { chunks, cut: (!ended).then_some(cut) });
+        };
+        let (body, crc) = whole[4..].split_at(whole.len() - 8);
+        let is_sound = crc32fast::hash(body).to_be_bytes() == crc;
+        let chunk = Chunk { kind: &body[..4], data: &body[4..], whole, is_sound };
+        // Whatever follows the end is not part of the picture, but some programs add texts there.
+        if ended && !is_sound {
             break;
         }
+        ended |= chunk.kind == b"IEND";
+        chunks.push(chunk);
+        rest = &rest[whole.len()..];
     }
-    Ok(chunks)
+    let cut = (!ended).then(|| CardError::damaged("png", "it ends before its IEND chunk"));
+    Ok(Chunks { chunks, cut })
 }
 
 #[cfg(test)]
 mod tests {
+    use base64::engine::general_purpose::URL_SAFE_NO_PAD;
     use serde_json::{Value, json};
 
     use super::*;
@@ -176,7 +302,7 @@ mod tests {
     fn writing_replaces_the_card_and_nothing_else() {
         let other = chunk(b"tEXt", b"Software\0x");
         let bytes = picture(&[card_chunk("Chara", &v2("a")), other.clone()]);
-        let (card, _) = read(&bytes).unwrap();
+        let (card, _, _) = read(&bytes).unwrap();
         let written = write(&bytes, &card).unwrap();
         let again = write(&written, &read(&written).unwrap().0).unwrap();
         assert_eq!(write(&again, &read(&again).unwrap().0).unwrap(), again);
@@ -191,38 +317,90 @@ mod tests {
     }
 
     #[test]
-    fn compressed_texts_are_never_unpacked() {
-        // Something small that would be 64 MiB.
-        let mut packed = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
-        packed.start_file("x", zip::write::SimpleFileOptions::default()).unwrap();
-        std::io::Write::write_all(&mut packed, &vec![0; 64 << 20]).unwrap();
-        let packed = packed.finish().unwrap().into_inner();
-        let ztxt = chunk(b"zTXt", &[b"chara\0\0", packed.as_slice()].concat());
-        let itxt = chunk(b"iTXt", &[b"ccv3\0\x01\0\0\0", packed.as_slice()].concat());
+    fn compressed_texts_are_unpacked_within_limits() {
+        let packed = |text: &[u8]| miniz_oxide::deflate::compress_to_vec_zlib(text, 9);
+        let encoded = STANDARD.encode(v2("a").to_string());
+        for text in [encoded.clone(), URL_SAFE_NO_PAD.encode(v2("a").to_string()), v2("a").to_string()] {
+            let text = text.as_bytes();
+            for chunk in [
+                chunk(b"tEXt", &[b"chara\0", text].concat()),
+                chunk(b"zTXt", &[b"chara\0\0", packed(text).as_slice()].concat()),
+                chunk(b"iTXt", &[b"ccv3\0\x01\0en\0Karte\0", packed(text).as_slice()].concat()),
+                chunk(b"iTXt", &[b"Chara\0\0\0\0\0", text].concat()),
+            ] {
+                let picture = picture(&[chunk]);
+                let (card, _, warnings) = read(&picture).unwrap();
+                assert_eq!((card.name(), warnings.len()), ("a", 0), "{warnings:?}");
+                let written = write(&picture, &card).unwrap();
+                assert_eq!(chunks(&written).unwrap().chunks.len(), 4, "the old text is replaced");
+            }
+        }
+        // Something small that would be 256 MiB.
+        let zeros = packed(&vec![0; 256 << 20]);
+        let ztxt = chunk(b"zTXt", &[b"chara\0\0", zeros.as_slice()].concat());
+        let itxt = chunk(b"iTXt", &[b"ccv3\0\x01\0\0\0", zeros.as_slice()].concat());
         let bombs = picture(&[ztxt.clone(), itxt.clone()]);
-        assert!(matches!(read(&bombs), Err(CardError::NoCard(_))));
+        assert!(matches!(read(&bombs), Err(CardError::TooLarge { .. })));
         let beside = picture(&[ztxt, card_chunk("chara", &v2("a")), itxt]);
         assert_eq!(read(&beside).unwrap().0.name(), "a");
     }
 
     #[test]
+    fn the_last_sound_card_wins_and_others_are_named() {
+        let v3 = |name: &str| json!({"spec": "chara_card_v3", "spec_version": "3.0", "data": {"name": name}});
+        let read_all = |chunks: &[Vec<u8>]| {
+            let (card, _, warnings) = read(&picture(chunks)).unwrap();
+            (card.name().to_string(), warnings.join("; "))
+        };
+        for keyword in ["chara", "ccv3"] {
+            let (name, said) = read_all(&[card_chunk(keyword, &v3("old")), card_chunk(keyword, &v3("new"))]);
+            assert!(name == "new" && said.contains("more than once"), "{keyword}: {said}");
+        }
+        let mut wrong = card_chunk("ccv3", &v3("odd"));
+        *wrong.last_mut().unwrap() ^= 1;
+        let (name, said) = read_all(&[wrong.clone()]);
+        assert!(name == "odd" && said.contains("checksum"), "{said}");
+        assert_eq!(read_all(&[card_chunk("chara", &v2("sound")), wrong]).0, "sound");
+        for broken in [&b"ccv3\0!!"[..], b"ccv3\0e30=", b"ccv3\0{\"name\": "] {
+            let (name, said) = read_all(&[card_chunk("chara", &v2("whole")), chunk(b"tEXt", broken)]);
+            assert!(name == "whole" && said.contains("ccv3 was not read"), "{said}");
+        }
+        let after = [picture(&[]), card_chunk("chara", &v2("after"))].concat();
+        assert_eq!(read(&after).unwrap().0.name(), "after", "some programs write behind the end");
+    }
+
+    #[test]
+    fn a_cut_picture_costs_the_picture_and_not_the_card() {
+        let whole = picture(&[card_chunk("chara", &v2("a")), chunk(b"IDAT", &[7; 50])]);
+        let cut = &whole[..whole.len() - 30];
+        let (card, _, warnings) = read(cut).unwrap();
+        assert!(card.name() == "a" && warnings[0].contains("ends within"), "{warnings:?}");
+        let (again, _, warnings) = read(&write(cut, &card).unwrap()).unwrap();
+        assert_eq!((again.name(), warnings.len()), ("a", 0));
+    }
+
+    #[test]
     fn embedded_files_are_found() {
         let data = format!("chara-ext-asset_:1\0{}", STANDARD.encode(b"picture"));
-        let bytes = picture(&[card_chunk("chara", &v2("a")), chunk(b"tEXt", data.as_bytes())]);
-        let (_, assets) = read(&bytes).unwrap();
+        let odd = chunk(b"tEXt", b"chara-ext-asset_:2\0!");
+        let bytes = picture(&[card_chunk("chara", &v2("a")), chunk(b"tEXt", data.as_bytes()), odd]);
+        let (_, assets, warnings) = read(&bytes).unwrap();
+        assert!(assets.len() == 1 && warnings[0].contains("left out"), "{warnings:?}");
         assert_eq!((assets[0].path.as_str(), assets[0].bytes.as_slice()), ("1", &b"picture"[..]));
     }
 
     #[test]
-    fn damage_is_an_error_wherever_it_is() {
+    fn damage_is_an_error_or_a_warning_wherever_it_is() {
         let sound = picture(&[card_chunk("chara", &v2("a"))]);
-        for len in 0..sound.len() - 12 {
-            assert!(read(&sound[..len]).is_err(), "cut at {len}");
+        for len in 0..sound.len() {
+            let read = read(&sound[..len]);
+            assert!(read.is_err() || !read.unwrap().2.is_empty(), "cut at {len}");
         }
-        for at in 33 + 8..sound.len() - 16 {
+        for at in 33 + 8..sound.len() - 12 {
             let mut changed = sound.clone();
             changed[at] ^= 0x41;
-            assert!(read(&changed).is_err(), "byte {at}");
+            let read = read(&changed);
+            assert!(read.is_err() || !read.unwrap().2.is_empty(), "byte {at}");
         }
         assert!(matches!(read(&picture(&[])), Err(CardError::NoCard(_))));
         let bad = picture(&[chunk(b"tEXt", b"chara\0!!!!")]);

@@ -70,8 +70,9 @@ fn field_error(field: String, detail: impl Into<String>) -> CardError {
     CardError::Field { field, detail: detail.into() }
 }
 
-/// A new character as a card describes it. Whose it is and how it is rated is for the asker to say.
-pub fn character_of(card: &Card) -> Result<Row, CardError> {
+/// A new character as a card describes it. Whose it is and how it is rated is for the asker to say. What of the card's
+/// extension does not fit its column is left out, and `warnings` names it.
+pub fn character_of(card: &Card, warnings: &mut Vec<String>) -> Result<Row, CardError> {
     let table = characters();
     let mut row = table.default_row();
     // Those that want to be seen say so.
@@ -101,32 +102,39 @@ pub fn character_of(card: &Card) -> Result<Row, CardError> {
     if row[table.at("name")].as_str().is_none_or(|name| name.trim().is_empty()) {
         return Err(field_error("name".into(), "is empty"));
     }
-    for (column, value) in own_members(card)? {
+    for (column, value) in own_members(card, warnings) {
         let Some(column) = OWN.iter().find(|own| **own == column) else { continue };
-        let place = || format!("data.extensions.{EXTENSION}.{column}");
+        let value = &value;
         let kind = table.kind(table.at(column));
         let fits = match kind {
             ColumnType::Text => value.is_string() || value.is_null(),
             ColumnType::TextArray => value.is_array() || value.is_null(),
             _ => true,
         };
-        if !fits {
-            return Err(field_error(place(), format!("{} is needed", kind.schema_name())));
+        let read = match fits {
+            true => convert::from_json(kind, value).map_err(|error| error.to_string()),
+            false => Err(format!("{} is needed", kind.schema_name())),
+        };
+        match read {
+            Ok(read) => row[table.at(column)] = read,
+            Err(reason) => {
+                warnings.push(format!("data.extensions.{EXTENSION}.{column}: {reason}; it is left out"));
+            }
         }
-        row[table.at(column)] =
-            convert::from_json(kind, value).map_err(|error| field_error(place(), error.to_string()))?;
     }
     Ok(row)
 }
 
 /// What the extension of a card holds.
-fn own_members(card: &Card) -> Result<impl Iterator<Item = (&str, &Json)>, CardError> {
-    let own = match card.get("extensions").and_then(|extensions| extensions.get(EXTENSION)) {
-        None | Some(Json::Null) => None,
-        Some(Json::Object(own)) => Some(own),
-        Some(_) => return Err(field_error(format!("data.extensions.{EXTENSION}"), "an object is needed")),
-    };
-    Ok(own.into_iter().flatten().map(|(name, value)| (name.as_str(), value)))
+fn own_members(card: &Card, warnings: &mut Vec<String>) -> Vec<(String, Json)> {
+    match card.get("extensions").and_then(|extensions| extensions.get(EXTENSION)) {
+        None | Some(Json::Null) => Vec::new(),
+        Some(Json::Object(own)) => own.clone().into_iter().collect(),
+        Some(_) => {
+            warnings.push(format!("data.extensions.{EXTENSION}: an object is needed; it is left out"));
+            Vec::new()
+        }
+    }
 }
 
 /// The columns that an export compares, as they are now.
@@ -236,7 +244,7 @@ mod tests {
 
     #[test]
     fn fields_become_columns() {
-        let row = character_of(&card()).expect("a character");
+        let row = character_of(&card(), &mut Vec::new()).expect("a character");
         let now = snapshot(&row);
         for (column, value) in [
             ("name", json!("Mira")),
@@ -256,7 +264,7 @@ mod tests {
 
     #[test]
     fn only_edits_change_a_card() {
-        let mut row = character_of(&card()).expect("a character");
+        let mut row = character_of(&card(), &mut Vec::new()).expect("a character");
         let imported = snapshot(&row);
         let mut same = card();
         assert!(!write_edits(&mut same, &row, Some(&imported)).expect("no edits"));
@@ -273,14 +281,14 @@ mod tests {
 
     #[test]
     fn a_character_without_a_card_gets_one_that_says_it_all() {
-        let row = character_of(&card()).expect("a character");
+        let row = character_of(&card(), &mut Vec::new()).expect("a character");
         let mut made = Card::new("");
         write_edits(&mut made, &row, None).expect("a card");
-        assert_eq!(snapshot(&character_of(&made).expect("a character")), snapshot(&row));
+        assert_eq!(snapshot(&character_of(&made, &mut Vec::new()).expect("a character")), snapshot(&row));
     }
 
     #[test]
-    fn wrong_types_are_named() {
+    fn wrong_types_are_named_and_left_out() {
         for (own, field) in [
             (json!({"appearance_tags": "tall"}), "data.extensions.playhouse.appearance_tags"),
             (json!({"mood": 7}), "data.extensions.playhouse.mood"),
@@ -288,10 +296,11 @@ mod tests {
         ] {
             let card =
                 json!({"spec": "chara_card_v2", "data": {"name": "x", "extensions": {"playhouse": own}}});
-            let error = character_of(&Card::from_value(card).expect("a card")).expect_err("wrong");
-            assert!(matches!(&error, CardError::Field { field: named, .. } if named == field), "{error}");
+            let mut warnings = Vec::new();
+            character_of(&Card::from_value(card).expect("a card"), &mut warnings).expect("a character");
+            assert!(warnings.len() == 1 && warnings[0].starts_with(&format!("{field}: ")), "{warnings:?}");
         }
         let empty = json!({"name": " ", "description": "x"});
-        assert!(character_of(&Card::from_value(empty).expect("a card")).is_err());
+        assert!(Card::from_value(empty).is_err());
     }
 }

@@ -23,7 +23,7 @@ pub struct ImportCharacter {
     pub blob: BlobHash,
     /// Its bytes.
     pub size: u64,
-    /// `png`, `json` or `charx`.
+    /// `png`, `json`, `charx` or `byaf`.
     pub format: &'static str,
     /// The file itself first, then the pictures that came with it.
     pub objects: Vec<NewObject>,
@@ -31,6 +31,8 @@ pub struct ImportCharacter {
     pub lorebook: Option<Json>,
     /// What the card wants said after the history; `characters` has no column for it.
     pub post_history_instructions: Option<String>,
+    /// What was coerced, left out or is not obeyed, by field.
+    pub warnings: Vec<String>,
 }
 
 /// Why a card makes no character.
@@ -57,11 +59,14 @@ impl ImportCharacter {
     ) -> Result<ImportCharacter, ImportError> {
         let card = &imported.card;
         let book = card.lorebook()?;
-        let mut character = card_columns::character_of(card)?;
+        let mut warnings = imported.warnings.clone();
+        warnings.extend(book.iter().flat_map(cards::Lorebook::warnings));
+        let mut character = card_columns::character_of(card, &mut warnings)?;
         let (format, extension, mime_type) = match imported.format {
             CardFormat::Png => ("png", "png", "image/png"),
             CardFormat::Json => ("json", "json", "application/json"),
             CardFormat::Charx => ("charx", "charx", "application/zip"),
+            CardFormat::Byaf => ("byaf", "byaf", "application/zip"),
         };
         let mut objects = vec![keep(store, user, bytes, extension, mime_type)?];
         let blob = objects[0].blob;
@@ -90,6 +95,7 @@ impl ImportCharacter {
             objects,
             lorebook: book.map(|book| Json::Object(book.raw().clone())),
             post_history_instructions: (!after.is_empty()).then(|| after.to_string()),
+            warnings,
         })
     }
 }

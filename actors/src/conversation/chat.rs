@@ -16,6 +16,7 @@ pub use super::reply_handle::{Progress, ReplyHandle, ReplyIds, ReplyOutcome};
 use super::begin_reply::{AbandonReply, BeginReply, Begun};
 use super::finish_reply::{FinishReply, ReplyState};
 use super::history::{History, MemoryTier};
+use super::lore_memory::LoreMemory;
 use super::make_reply::ReplyTask;
 use super::memory;
 use super::prompt::{Prompt, Said, TooLong};
@@ -294,7 +295,7 @@ impl Chat {
                 model: (turn.chosen.provider.clone(), turn.chosen.model.clone()),
                 seed: seed as i64,
                 prompt: prompt_report(&prompt, turn, &history),
-                lore: serde_json::json!(lore),
+                lore: lore.json(),
                 character_id: turn.takes_over,
                 counts_for: turn.counts_for(),
             };
@@ -309,7 +310,7 @@ impl Chat {
         Err(TurnError::Changed)
     }
 
-    async fn prompt(&self, turn: &Turn, seed: u64) -> Result<(History, Prompt, Vec<usize>), TurnError> {
+    async fn prompt(&self, turn: &Turn, seed: u64) -> Result<(History, Prompt, LoreMemory), TurnError> {
         let store: Store = self.inner.actors.store().clone();
         let turn = turn.clone();
         let place = self.inner.engines.prepare(Some(turn.user_id)).await?;

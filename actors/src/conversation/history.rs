@@ -9,6 +9,7 @@ use store::query::{Comparison, Filter, Limits, Query, Reader};
 use store::{Caller, Store, StoreError};
 use uuid::Uuid;
 
+use super::lore_memory::LoreMemory;
 use super::memory::{self, Remembered};
 use super::prompt::Said;
 use crate::rows;
@@ -67,8 +68,10 @@ pub struct History {
     pub memory: Json,
     /// Facts of other conversations.
     pub others: Vec<Remembered>,
+    /// Whether there were messages before these.
+    pub is_cut: bool,
     /// Lorebook entries called before.
-    pub lore: Vec<usize>,
+    pub lore: LoreMemory,
     /// Whether what is remembered has changed since the last reply was asked for.
     pub is_memory_new: bool,
 }
@@ -109,6 +112,7 @@ impl History {
         let known = last.as_ref().and_then(|prompt| prompt.memory.clone());
         Ok(History {
             replies: said.iter().filter(|said| said.role == Role::Assistant).count(),
+            is_cut: said.len() as u64 == count,
             said,
             newest,
             opening: opening(store, id)?,
@@ -164,7 +168,7 @@ fn others(store: &Store, conversation: &Json, tier: MemoryTier) -> Result<Vec<Re
 
 /// What the last reply that was asked for knew.
 struct LastReply {
-    lore: Vec<usize>,
+    lore: LoreMemory,
     /// The stamp of what was remembered.
     memory: Option<String>,
 }
@@ -179,10 +183,8 @@ fn last_reply(store: &Store, conversation: Uuid) -> Result<Option<LastReply>, St
         .limit(1);
     let Some(last) = select(store, &query)?.pop() else { return Ok(None) };
     let json = |column: &str| last[replies.at(column)].as_json().unwrap_or_default();
-    let lore = json("lore");
-    let lore = lore.as_array().into_iter().flatten().filter_map(Json::as_u64);
     Ok(Some(LastReply {
-        lore: lore.map(|index| index as usize).collect(),
+        lore: LoreMemory::read(&json("lore")),
         memory: json("prompt")["memory"].as_str().map(str::to_string),
     }))
 }

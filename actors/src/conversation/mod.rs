@@ -12,6 +12,7 @@ mod find_facts;
 pub mod finish_reply;
 pub mod history;
 pub mod import_chat;
+pub mod lore_memory;
 mod make_reply;
 pub mod memory;
 pub(crate) mod messages;

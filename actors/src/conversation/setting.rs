@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cards::{EntryRole, Lorebook, MacroScene, Memory, Placement, Position, Reason, Scene};
+use cards::{EntryRole, Lorebook, MacroScene, Placement, Position, Reason, Scene};
 use language::Role;
 use serde_json::{Value as Json, json};
 use tokio_util::sync::CancellationToken;
@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::fill::fill;
 use super::history::History;
+use super::lore_memory::LoreMemory;
 use super::memory;
 use super::open_conversation::greeting_id;
 use super::prompt::{Interjection, Material, Said, Section};
@@ -126,7 +127,7 @@ impl Setting {
         said: Option<&str>,
         seed: u64,
         count: &dyn Fn(&str) -> usize,
-    ) -> (Material, Vec<usize>) {
+    ) -> (Material, LoreMemory) {
         let mut lines = history.said.clone();
         if self.is_roleplay() && !self.names_speakers() {
             // So that the model does not go on with names that replies had before.
@@ -138,7 +139,7 @@ impl Setting {
             lines.push(Said { id: None, role: Role::User, text: said.to_string() });
         }
         let greeting = self.greeting(conversation, history, &lines, seed);
-        let (activation, lore_names) = self.lore(history, &lines, greeting, count);
+        let (activation, lore_names) = self.lore(history, &lines, greeting, (seed, count));
         let expand = |text: &str| self.expand(text, conversation, seed);
         let mut sections = Vec::new();
         let mut interjections = Vec::new();
@@ -200,6 +201,7 @@ impl Setting {
         sections.extend(self.scene.iter().map(|text| Section::new("scene", "", expand(text), 3)));
         self.remembered(history, &lines, &mut sections);
         sections.extend(self.style.iter().map(|text| Section::new("style", "", text, 1)));
+        let lore = history.lore.after(&activation.memory, &lines);
         if let Some(kickoff) = &self.kickoff {
             lines.push(Said { id: None, role: Role::User, text: expand(kickoff) });
         }
@@ -209,7 +211,6 @@ impl Setting {
             let name = "post_history_instructions".to_string();
             interjections.push(Interjection { depth: 0, role: Role::System, name, text });
         }
-        let lore = activation.memory.matched.into_iter().collect();
         (Material { sections, interjections, history: lines, ..Material::default() }, lore)
     }
 
@@ -242,7 +243,7 @@ impl Setting {
         history: &History,
         lines: &[Said],
         greeting: Option<usize>,
-        count: &dyn Fn(&str) -> usize,
+        (chance, count): (u64, &dyn Fn(&str) -> usize),
     ) -> (cards::Activation, Vec<String>) {
         let Some(book) = &self.lorebook else { return Default::default() };
         let texts: Vec<&str> = lines.iter().map(|said| said.text.as_str()).collect();
@@ -251,17 +252,18 @@ impl Setting {
             replies: history.replies,
             greeting,
             user_icon: None,
+            is_cut: history.is_cut,
+            chance,
             count_tokens: count,
             cancelled: &|| self.cancel.is_cancelled(),
         };
-        let known: BTreeSet<usize> =
-            history.lore.iter().copied().filter(|index| *index < book.entries.len()).collect();
+        let memory = history.lore.memory(book.entries.len(), lines);
         let names = book.entries.iter().map(|entry| match entry.keys.first() {
             _ if !entry.name.is_empty() => entry.name.clone(),
             Some(key) => key.clone(),
             None => String::new(),
         });
-        (book.activate(&scene, &Memory { matched: known }), names.collect())
+        (book.activate(&scene, &memory), names.collect())
     }
 
     /// Facts always; summaries of what is not in the prompt in full anyway.
@@ -343,7 +345,7 @@ mod tests {
         assert_eq!(of("summary"), ["Earlier: they met at sea"]);
         assert_eq!(of("character"), ["More about Mira:\nDescription: keeps the light for Ada"]);
         assert_eq!(material.interjections[0].text, "Whales sing.");
-        assert_eq!(lore, [0, 1]);
+        assert_eq!(lore.json(), json!([0, 1]));
 
         // What is in the prompt in full needs no summary.
         history.said = vec![Said { id: Some(old), role: Role::User, text: "hello".into() }];

@@ -12,7 +12,7 @@ pub static CARD_FILES: Table = Table {
         uuid("character_id"),
         text("blob_hash").doc("BLAKE3 of the file as it came, hexadecimal"),
         int8("size").doc("bytes"),
-        text("format").doc("png|json|charx"),
+        text("format").doc("png|json|charx|byaf"),
         text("object_name").doc("where the account's own copy lies in the bucket user-library"),
         jsonb("imported")
             .doc("columns of the character as the import made them; what differs now was edited"),
@@ -21,7 +21,7 @@ pub static CARD_FILES: Table = Table {
     ],
     primary_key: &["character_id"],
     foreign_keys: &[references("character_id", "characters", OnDelete::Cascade)],
-    checks: &[check("files_format_check", "format", "format IN ('png', 'json', 'charx')")],
+    checks: &[check("files_format_check", "format", "format IN ('png', 'json', 'charx', 'byaf')")],
     policies: Policies { select: "service", insert: "service", update: "service", delete: "service" },
     blob_columns: &["blob_hash"],
     audited: false,

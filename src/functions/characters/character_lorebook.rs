@@ -32,18 +32,21 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let book = match book {
         Json::Null => None,
         book => {
-            let inner = if book["spec"].is_string() { &book["data"] } else { book };
-            let read = cards::Lorebook::from_value(inner, "book");
-            let read = read.map_err(|error| refused(&error))?;
-            Some((Json::Object(read.raw().clone()), read.entries.len()))
+            let read = cards::Lorebook::from_file(book, "book");
+            Some(read.map_err(|error| refused(&error))?)
         }
     };
-    let entries = book.as_ref().map_or(0, |(_, entries)| *entries);
+    let entries = book.as_ref().map_or(0, |book| book.entries.len());
+    let warnings = book.as_ref().map(cards::Lorebook::warnings).unwrap_or_default();
     let owner = sheet.user_id().and_then(|id| Uuid::parse_str(id).ok()).or(call.context.claims.user_id);
     let owner = owner.ok_or_else(|| FunctionError::forbidden("the character has no owner"))?;
-    let set = SetLorebook { character_id: id, user_id: owner, book: book.map(|(book, _)| book) };
+    let set = SetLorebook {
+        character_id: id,
+        user_id: owner,
+        book: book.map(|book| Json::Object(book.raw().clone())),
+    };
     call.context.ask(set).await?;
-    ok(json!({"success": true, "character_id": id, "entries": entries}))
+    ok(json!({"success": true, "character_id": id, "entries": entries, "warnings": warnings}))
 }
 
 fn may_change(call: &Call, id: Uuid) -> Result<(), FunctionError> {

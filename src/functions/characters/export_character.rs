@@ -1,6 +1,7 @@
 //! export-character: a character as a card.
 //!
-//! `{characterId, format: png|json|charx, spec: v1|v2|v3}`; without a format the one it came in, without a spec the
+//! `{characterId, format: png|json|charx, spec: v1|v2|v3}`; without a format the one it came in (an edited
+//! Backyard archive goes out as charx), without a spec the
 //! card's own. What was never edited goes out as it came in, byte for byte where format and version are the same.
 
 use actors::character::{card_columns, card_rating};
@@ -11,7 +12,7 @@ use axum::response::{IntoResponse, Response};
 use cards::{AssetFile, Card, CardVersion};
 use models::{Command, Row, Value};
 use serde::Deserialize;
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 use services::age_gate;
 use services::files::stored_address::stored_path;
 use services::rows::table;
@@ -92,6 +93,9 @@ fn export(
     let imported = original.as_ref().map(|original| &original.imported);
     let edited =
         card_columns::write_edits(&mut card, character, imported).map_err(|error| refused(&error))?;
+    let repainted = imported.is_some_and(|imported| {
+        imported["image_url"].as_str() != character[characters.at("image_url")].as_str()
+    });
     if tier == ContentRating::Nsfw {
         card_rating::rate(&card, Some(tier))?;
     }
@@ -102,6 +106,10 @@ fn export(
         }
         None => original.as_ref().map_or("json", |original| original.format.as_str()),
     };
+    let is_as_it_came = !edited && !repainted;
+    // Nobody but Backyard writes its archives; what was edited goes out as the archive that cards have.
+    let format =
+        if format == "byaf" && !(is_as_it_came && request.spec.is_none()) { "charx" } else { format };
     let version = match request.spec.as_deref() {
         None => None,
         Some("v1") => Some(CardVersion::V1),
@@ -119,12 +127,8 @@ fn export(
         _ => {}
     }
     let name = character[characters.at("name")].as_str().unwrap_or_default();
-    let repainted = imported.is_some_and(|imported| {
-        imported["image_url"].as_str() != character[characters.at("image_url")].as_str()
-    });
     if let Some(original) = &original
-        && !edited
-        && !repainted
+        && is_as_it_came
         && original.format == format
         && version.is_none_or(|version| version == original.card.version())
     {
@@ -133,7 +137,14 @@ fn export(
     let files = original.as_ref().map_or(&[][..], |original| &original.files);
     let bytes = match format {
         "json" => json_of(&card, version.unwrap_or(card.version())).to_string().into_bytes(),
-        "charx" => cards::charx::write(&card, files).map_err(|error| refused(&error))?,
+        "charx" => {
+            let archive = original.as_ref().filter(|original| original.format == "charx");
+            let written = match archive {
+                Some(original) => cards::charx::rewrite(&original.bytes, &card),
+                None => cards::charx::write(&card, files),
+            };
+            written.map_err(|error| refused(&error))?
+        }
         _ => {
             let kept = original.as_ref().filter(|original| original.format == "png" && !repainted);
             let picture = match kept {
@@ -170,21 +181,7 @@ fn json_of(card: &Card, version: CardVersion) -> Json {
     match version {
         CardVersion::V3 => card.to_v3(),
         CardVersion::V2 => card.to_v2(),
-        CardVersion::V1 if card.version() == CardVersion::V1 => card.to_value(),
-        // All fields stand at the root then.
-        CardVersion::V1 => {
-            let mut raw: Map<String, Json> = card.raw().clone();
-            ["spec", "spec_version"].iter().for_each(|mark| {
-                raw.remove(*mark);
-            });
-            if let Some(Json::Object(data)) = raw.remove("data") {
-                raw.extend(data);
-            }
-            for field in ["name", "description", "personality", "scenario", "first_mes", "mes_example"] {
-                raw.entry(field).or_insert_with(|| json!(""));
-            }
-            Json::Object(raw)
-        }
+        CardVersion::V1 => card.to_v1(),
     }
 }
 

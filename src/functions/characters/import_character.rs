@@ -1,4 +1,5 @@
-//! import-character: a character of the caller from a card (PNG, JSON or CHARX).
+//! import-character: a character of the caller from a card (PNG, CHARX, JSON, or what Agnai,
+//! Pygmalion and Backyard write).
 //!
 //! Options: `content_rating` (`sfw` or `nsfw`; that of the card when absent) and `is_public` (false). The file stays
 //! as it came in `user-library/<user>/cards/`, so that export-character can give back what we do not know.
@@ -87,14 +88,6 @@ fn read(
     let book = card.lorebook().map_err(|error| refused(&error))?;
     let tier = card_rating::rate(card, given)?;
     age_gate::admit(tier, may_have_nsfw)?;
-    let mut warnings = card.warnings();
-    for (index, key) in book.iter().flat_map(|book| book.useless_patterns()) {
-        let key: String = key.chars().take(80).collect();
-        warnings.push(format!(
-            "data.character_book.entries[{index}]: {key:?} is not a usable pattern and never matches"
-        ));
-    }
-
     let decision = ImportCharacter::of(store, user, bytes, &imported, tier, is_public);
     let decision = decision.map_err(|error| match error {
         ImportError::Card(error) => refused(&error),
@@ -105,7 +98,7 @@ fn read(
         "success": true, "format": decision.format, "version": version(card.version()), "contentRating": tier.name(),
         "imageUrl": image_url, "storagePath": image_url.and_then(|url| url.split_once('/')).map(|(_, name)| name),
         "lorebookEntries": book.as_ref().map_or(0, |book| book.entries.len()),
-        "files": imported.files.len(), "warnings": warnings,
+        "files": imported.files.len(), "warnings": decision.warnings,
     });
     Ok(Read { decision, report })
 }

@@ -28,8 +28,8 @@ pub(crate) enum Plain {
     Bool(bool),
     Number(Number),
     Text(Box<str>),
-    /// The texts of a list, and whether it holds nothing else.
-    List(Vec<Box<str>>, bool),
+    /// The texts of a list; what is no text is a hole.
+    List(Vec<Option<Box<str>>>),
     Object,
 }
 
@@ -52,6 +52,36 @@ impl Plain {
         match self {
             Plain::Text(text) => text,
             _ => "",
+        }
+    }
+
+    /// The truth that it stands for; `None` where it stands for none.
+    pub fn flag(&self) -> Option<bool> {
+        match self {
+            Plain::Absent | Plain::Null => Some(false),
+            Plain::Bool(truth) => Some(*truth),
+            Plain::Number(number) => number.as_f64().map(|number| number != 0.0),
+            Plain::Text(text) => match &*text.to_ascii_lowercase() {
+                "true" | "1" => Some(true),
+                "false" | "0" | "" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The place in a list that it stands for: a number, or a text of one.
+    pub fn index(&self) -> Option<usize> {
+        match self {
+            Plain::Number(number) => {
+                let integral = number.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0);
+                number
+                    .as_u64()
+                    .or(integral.map(|number| number as u64))
+                    .and_then(|id| usize::try_from(id).ok())
+            }
+            Plain::Text(text) => text.trim().parse().ok(),
+            _ => None,
         }
     }
 
@@ -100,14 +130,11 @@ impl<'de> Visitor<'de> for OfPlain {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Plain, A::Error> {
-        let (mut texts, mut only_texts) = (Vec::new(), true);
+        let mut texts = Vec::new();
         while let Some(element) = list.next_element::<TextOrNot>()? {
-            match element.0 {
-                Some(text) => texts.push(text),
-                None => only_texts = false,
-            }
+            texts.push(element.0);
         }
-        Ok(Plain::List(texts, only_texts))
+        Ok(Plain::List(texts))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Plain, A::Error> {

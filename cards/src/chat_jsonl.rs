@@ -1,10 +1,14 @@
 //! What was said in a SillyTavern chat file? One JSON object a line, each kept as it came.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use syntax::half_characters;
 
 use crate::chat_fields::{Fields, LineValue, Plain};
 use crate::error::CardError;
+use crate::json_text;
 
 /// Largest chat file that is read.
 pub const CHAT_BYTES_MAX: usize = 256 << 20;
@@ -12,12 +16,16 @@ const LINE_BYTES_MAX: usize = 16 << 20;
 /// The first line is taken apart whole.
 const HEADER_BYTES_MAX: usize = 2 << 20;
 const LINES_MAX: usize = 1_000_000;
+/// Oddities of a file that are named.
+const WARNINGS_MAX: usize = 100;
 
 /// One message, and everything else its line holds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ChatLine {
     text: LineText,
     fields: Box<Fields>,
+    /// Whether a person has hidden it.
+    pub(crate) is_hidden: bool,
 }
 
 /// A line as it came: a part of its file, which lines share. It is UTF-8.
@@ -64,6 +72,8 @@ pub struct ChatFile {
     pub header: Option<Map<String, Value>>,
     /// All other lines, in order.
     pub lines: Vec<Line>,
+    /// What was coerced or left out, by line.
+    pub warnings: Vec<String>,
 }
 
 impl ChatFile {
@@ -76,8 +86,14 @@ impl ChatFile {
     /// The same of bytes that the lines then share.
     pub fn from_bytes(file: &Bytes) -> Result<ChatFile, CardError> {
         CardError::check_size("chat", file.len(), CHAT_BYTES_MAX)?;
-        let bytes = file.strip_prefix(b"\xef\xbb\xbf").unwrap_or(file);
         let mut chat = ChatFile::default();
+        let (text, note) = json_text::decode(file);
+        chat.warnings.extend(note.map(|note| format!("chat: {note}")));
+        let file = match text {
+            Cow::Borrowed(same) => file.slice_ref(same),
+            Cow::Owned(text) => Bytes::from(text),
+        };
+        let bytes = &file[..];
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {
             if index >= LINES_MAX {
                 return Err(CardError::TooLarge {
@@ -92,10 +108,14 @@ impl ChatFile {
             let is_first = chat.header.is_none() && chat.lines.is_empty();
             match read_line(&file.slice_ref(line), index + 1, is_first) {
                 Ok(Read::Header(header)) => chat.header = Some(header),
-                Ok(Read::Message(message)) => chat.lines.push(Line::Message(message)),
+                Ok(Read::Message(message)) => {
+                    message.note_oddities(index + 1, &mut chat.warnings);
+                    chat.lines.push(Line::Message(message));
+                }
                 Err(error) => chat.lines.push(Line::Bad(bad(line, index + 1, error))),
             }
         }
+        chat.mark_hidden();
         Ok(chat)
     }
 
@@ -154,12 +174,13 @@ impl ChatLine {
             send_date: Some(json!(send_date)),
             ..Fields::default()
         };
-        ChatLine { text: LineText(Value::Object(raw).to_string().into()), fields: Box::new(fields) }
+        let text = LineText(Value::Object(raw).to_string().into());
+        ChatLine { text, fields: Box::new(fields), is_hidden: false }
     }
 
     /// The line's JSON, taken apart anew.
     pub fn raw(&self) -> Map<String, Value> {
-        serde_json::from_slice(&self.text.0).unwrap_or_default()
+        serde_json::from_slice(&half_characters::mend(&self.text.0)).unwrap_or_default()
     }
 
     /// Who spoke.
@@ -167,19 +188,32 @@ impl ChatLine {
         self.fields.name.text()
     }
 
-    /// What was said.
+    /// What was said; where the line itself has no text, that of the alternative that it shows.
     pub fn text(&self) -> &str {
-        self.fields.mes.text()
+        match &self.fields.mes {
+            Plain::Text(text) => text,
+            _ => self.shown_alternative().unwrap_or_default(),
+        }
     }
 
     /// Whether the person spoke.
     pub fn is_user(&self) -> bool {
-        self.fields.is_user == Plain::Bool(true)
+        self.fields.is_user.flag().unwrap_or(false)
     }
 
-    /// Whether this is a note of the program, not part of the talk.
+    /// Whether the line says that it is not part of the talk: a note of the program, or hidden by the person.
     pub fn is_system(&self) -> bool {
-        self.fields.is_system == Plain::Bool(true)
+        self.fields.is_system.flag().unwrap_or(false)
+    }
+
+    /// Whether a person has hidden the line: it was said, and models are not to know of it.
+    pub fn is_hidden(&self) -> bool {
+        self.is_hidden
+    }
+
+    /// Whether the line is a note of the program that nobody said.
+    pub fn is_note(&self) -> bool {
+        self.is_system() && !self.is_hidden
     }
 
     /// When, as the file writes it: a text in several forms, or a number.
@@ -187,33 +221,94 @@ impl ChatLine {
         self.fields.send_date.as_ref()
     }
 
-    /// All alternatives of the message; itself alone if it has none.
+    /// The texts of all alternatives of the message; its own alone if it has none.
     pub fn swipes(&self) -> Vec<&str> {
+        let texts: Vec<&str> = self.alternatives().iter().filter_map(|text| text.as_deref()).collect();
+        if texts.is_empty() { vec![self.text()] } else { texts }
+    }
+
+    /// All alternatives, those that are no texts as holes, and which of them is shown: the one that `swipe_id` says, else
+    /// the one with the line's text. `None` where there is no choice, or the fields do not tell.
+    pub fn choice(&self) -> Option<(Vec<Option<&str>>, usize)> {
+        let texts: Vec<Option<&str>> = self.alternatives().iter().map(|text| text.as_deref()).collect();
+        let is_there = |place: &usize| texts.get(*place).is_some_and(Option::is_some);
+        let said = match &self.fields.swipe_id {
+            id if id.is_absent_or_null() => Some(0),
+            id => id.index(),
+        };
+        let by_text = || texts.iter().position(|text| *text == Some(self.text()));
+        let shown = said.filter(is_there).or_else(by_text)?;
+        (texts.iter().flatten().count() > 1).then_some((texts, shown))
+    }
+
+    fn alternatives(&self) -> &[Option<Box<str>>] {
         match &self.fields.swipes {
-            Plain::List(texts, _) if !texts.is_empty() => texts.iter().map(|text| &**text).collect(),
-            _ => vec![self.text()],
+            Plain::List(texts) => texts,
+            _ => &[],
         }
     }
 
-    /// Which alternative is shown.
-    pub fn swipe_id(&self) -> usize {
-        let id = match &self.fields.swipe_id {
-            Plain::Number(number) => number.as_u64().unwrap_or(0),
-            _ => 0,
-        };
-        usize::try_from(id).unwrap_or(usize::MAX).min(self.swipes().len() - 1)
+    fn shown_alternative(&self) -> Option<&str> {
+        let place = self.fields.swipe_id.index().unwrap_or(0);
+        let texts = self.alternatives();
+        texts
+            .get(place)
+            .and_then(Option::as_deref)
+            .or_else(|| texts.iter().flatten().next().map(|text| &**text))
     }
 
-    /// All alternatives and which of them is shown; `None` where there is no choice, or the fields do not tell.
-    pub fn choice(&self) -> Option<(Vec<&str>, usize)> {
-        let Plain::List(texts, true) = &self.fields.swipes else { return None };
-        let texts: Vec<&str> = texts.iter().map(|text| &**text).collect();
-        let shown = match &self.fields.swipe_id {
-            Plain::Number(id) => usize::try_from(id.as_u64()?).ok()?,
-            other if other.is_absent_or_null() => 0,
-            _ => return None,
+    /// Says what of the line was coerced or is left out.
+    fn note_oddities(&self, number: usize, warnings: &mut Vec<String>) {
+        let mut note = |field: &str, note: String| {
+            if warnings.len() < WARNINGS_MAX {
+                warnings.push(format!("line {number}: {field}: {note}"));
+            }
         };
-        (texts.len() > 1 && shown < texts.len()).then_some((texts, shown))
+        let fields = &self.fields;
+        if matches!(half_characters::mend(&self.text.0), Cow::Owned(_)) {
+            note("text", "half of a character (a lone surrogate) was read as U+FFFD".into());
+        }
+        if !matches!(fields.mes, Plain::Text(_)) {
+            note("mes", format!("{} was found; the text of an alternative was read", fields.mes.kind()));
+        }
+        if !fields.name.is_absent_or_null() && !matches!(fields.name, Plain::Text(_)) {
+            note("name", format!("a text is needed, found {}; it is left out", fields.name.kind()));
+        }
+        for (field, value) in [("is_user", &fields.is_user), ("is_system", &fields.is_system)] {
+            match value.flag() {
+                None => note(field, format!("a boolean is needed, found {}; read as false", value.kind())),
+                Some(flag) if !value.is_absent_or_null() && !matches!(value, Plain::Bool(_)) => {
+                    note(field, format!("{} was read as {flag}", value.kind()));
+                }
+                Some(_) => {}
+            }
+        }
+        match &fields.swipes {
+            Plain::List(texts) => {
+                for (place, _) in texts.iter().enumerate().filter(|(_, text)| text.is_none()) {
+                    note(
+                        &format!("swipes[{place}]"),
+                        "a text is needed; this alternative is left out".into(),
+                    );
+                }
+                if texts.iter().flatten().count() > 1 && self.choice().is_none() {
+                    note(
+                        "swipe_id",
+                        "it names none of the alternatives, and none has the text that is shown".into(),
+                    );
+                }
+            }
+            other if other.is_absent_or_null() => {}
+            other => note("swipes", format!("a list is needed, found {}; it is left out", other.kind())),
+        }
+        match &fields.swipe_id {
+            id if id.is_absent_or_null() => {}
+            Plain::Text(_) => note("swipe_id", "a text was read as a number".into()),
+            id if id.index().is_none() => {
+                note("swipe_id", format!("a number is needed, found {}", id.kind()))
+            }
+            _ => {}
+        }
     }
 
     /// Changes one field and nothing else.
@@ -222,7 +317,13 @@ impl ChatLine {
         raw.insert(field.into(), value);
         let text = Bytes::from(Value::Object(raw).to_string());
         if let Read::Message(line) = read_line(&text, 0, false)? {
-            *self = line;
+            let (mut before, mut after) = (Vec::new(), Vec::new());
+            self.note_oddities(0, &mut before);
+            line.note_oddities(0, &mut after);
+            if let Some(odd) = after.iter().find(|odd| !before.contains(odd)) {
+                return Err(CardError::field(field, odd.clone()));
+            }
+            *self = ChatLine { is_hidden: self.is_hidden, ..line };
         }
         Ok(())
     }
@@ -246,7 +347,8 @@ fn read_line(line: &Bytes, number: usize, is_first: bool) -> Result<Read, CardEr
         column: error.column(),
         detail: error.to_string(),
     };
-    let fields = match serde_json::from_slice(line).map_err(broken)? {
+    let whole = half_characters::mend(line);
+    let fields = match serde_json::from_slice(&whole).map_err(broken)? {
         LineValue::Object(fields) => fields,
         LineValue::Other(kind) => {
             let reason = format!("an object is needed, found {kind}");
@@ -255,122 +357,23 @@ fn read_line(line: &Bytes, number: usize, is_first: bool) -> Result<Read, CardEr
     };
     if is_first && fields.mes == Plain::Absent {
         CardError::check_size(&format!("line {number}"), line.len(), HEADER_BYTES_MAX)?;
-        return serde_json::from_slice(line).map(Read::Header).map_err(broken);
+        return serde_json::from_slice(&whole).map(Read::Header).map_err(broken);
     }
     check(&fields, number)?;
     let text = LineText::of(line.slice_ref(line.trim_ascii()));
-    Ok(Read::Message(ChatLine { text, fields }))
+    Ok(Read::Message(ChatLine { text, fields, is_hidden: false }))
 }
 
+/// Refuses a line without any text; what else is odd is read as far as it goes.
 fn check(fields: &Fields, number: usize) -> Result<(), CardError> {
-    let wrong = |field: &str, wanted: &str, found: &Plain| {
-        let reason = format!("{wanted} is needed, found {}", found.kind());
-        Err(CardError::field(format!("line {number}: {field}"), reason))
-    };
-    if !matches!(fields.mes, Plain::Text(_)) {
-        return wrong("mes", "a text", &fields.mes);
+    let has_alternative = matches!(&fields.swipes, Plain::List(texts) if texts.iter().any(Option::is_some));
+    if matches!(fields.mes, Plain::Text(_)) || (fields.mes.is_absent_or_null() && has_alternative) {
+        return Ok(());
     }
-    for (field, value, wanted, fits) in [
-        ("name", &fields.name, "a text", matches!(fields.name, Plain::Text(_))),
-        ("is_user", &fields.is_user, "a boolean", matches!(fields.is_user, Plain::Bool(_))),
-        ("is_system", &fields.is_system, "a boolean", matches!(fields.is_system, Plain::Bool(_))),
-        ("swipes", &fields.swipes, "a list", matches!(fields.swipes, Plain::List(..))),
-        ("swipe_id", &fields.swipe_id, "a number", matches!(fields.swipe_id, Plain::Number(_))),
-    ] {
-        if !fits && !value.is_absent_or_null() {
-            return wrong(field, wanted, value);
-        }
-    }
-    Ok(())
+    let reason = format!("a text is needed, found {}", fields.mes.kind());
+    Err(CardError::field(format!("line {number}: mes"), reason))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CHAT: &str = concat!(
-        r#"{"user_name":"Ann","character_name":"Mira","create_date":"2024-1-1","chat_metadata":{"integrity":"x","n":1.50}}"#,
-        "\n",
-        r#"{"name":"Mira","is_user":false,"send_date":1700000000000,"mes":"Hi","extra":{"gen":7},"swipes":["Ho","Hi"],"swipe_id":1,"odd":null}"#,
-        "\n",
-        r#"{"name":"Ann","is_user":true,"send_date":"January 2, 2024 3:04pm","mes":"Hello\nyou","extra":{}}"#,
-        "\n"
-    );
-
-    #[test]
-    fn a_chat_goes_out_as_it_came_in() {
-        let chat = ChatFile::from_jsonl(CHAT.as_bytes()).unwrap();
-        assert_eq!(chat.to_jsonl(), CHAT.replace("1.50", "1.5"));
-        assert_eq!(chat.header_text("character_name"), "Mira");
-        let messages: Vec<&ChatLine> = chat.messages().collect();
-        assert_eq!((messages[0].swipes(), messages[0].swipe_id()), (vec!["Ho", "Hi"], 1));
-        assert_eq!(
-            (messages[1].name(), messages[1].text(), messages[1].is_user()),
-            ("Ann", "Hello\nyou", true)
-        );
-        assert_eq!(messages[1].swipes(), ["Hello\nyou"]);
-    }
-
-    #[test]
-    fn bad_lines_are_numbered_and_kept_and_the_others_are_there() {
-        let lines: Vec<&str> = CHAT.lines().collect();
-        let broken = [
-            lines[0],
-            lines[1],
-            "{\"name\": \"x\", ",
-            "",
-            "[1]",
-            r#"{"mes": 7}"#,
-            r#"{"mes":"a","swipes":3}"#,
-            lines[2],
-        ]
-        .join("\r\n");
-        let chat = ChatFile::from_jsonl(broken.as_bytes()).unwrap();
-        assert_eq!(chat.messages().count(), 2);
-        let numbers: Vec<usize> = chat.bad_lines().map(|bad| bad.number).collect();
-        assert_eq!(numbers, [3, 5, 6, 7]);
-        let errors: Vec<String> = chat.bad_lines().map(|bad| bad.error.to_string()).collect();
-        assert!(errors[0].contains("line 3") && errors[2].contains("line 6: mes"), "{errors:?}");
-        let out = chat.to_jsonl();
-        assert!(out.contains("{\"name\": \"x\", \n[1]\n{\"mes\": 7}\n"));
-        assert_eq!(ChatFile::from_jsonl(out.as_bytes()).unwrap().bad_lines().count(), 4);
-    }
-
-    #[test]
-    fn edits_keep_what_is_unknown() {
-        let mut chat = ChatFile::from_jsonl(CHAT.as_bytes()).unwrap();
-        let Line::Message(message) = &mut chat.lines[0] else { panic!("a message") };
-        message.set("mes", json!("Ho")).unwrap();
-        assert!(message.set("swipes", json!("x")).is_err());
-        chat.lines.push(Line::Message(ChatLine::new("Ann", true, "bye", "2024")));
-        let again = ChatFile::from_jsonl(chat.to_jsonl().as_bytes()).unwrap();
-        assert_eq!(again, chat);
-        assert!(again.to_jsonl().contains(r#""odd":null"#));
-    }
-
-    #[test]
-    fn hostile_files_are_bounded() {
-        assert!(ChatFile::from_jsonl(&b"\n".repeat(LINES_MAX + 2)).is_err());
-        let deep = ChatFile::from_jsonl(&b"[".repeat(1 << 20)).unwrap();
-        assert_eq!(deep.bad_lines().count(), 1);
-        let long = format!("{{\"mes\": \"{}\"}}", "x".repeat(100 << 20));
-        let chat = ChatFile::from_jsonl(long.as_bytes()).unwrap();
-        assert!(matches!(chat.bad_lines().next().unwrap().error, CardError::TooLarge { .. }));
-        assert_eq!(ChatFile::from_jsonl(b"\xff\xfe{}").unwrap().bad_lines().count(), 1);
-    }
-
-    #[test]
-    fn what_nobody_reads_is_not_taken_apart() {
-        let numbers = format!("[{}]", "0,".repeat(1 << 20).trim_end_matches(','));
-        let line = format!(r#"{{"mes":"a","swipes":["b","c"],"x":{numbers},"extra":{{"y":{numbers}}}}}"#);
-        let chat = ChatFile::from_jsonl(line.as_bytes()).unwrap();
-        let message = chat.messages().next().unwrap();
-        assert_eq!((message.text(), message.swipes()), ("a", vec!["b", "c"]));
-        assert_eq!(chat.to_jsonl().trim_end(), line);
-        let mixed = ChatFile::from_jsonl(br#"{"mes":"a","swipes":["b",7,"c"]}"#).unwrap();
-        let mixed = mixed.messages().next().unwrap();
-        assert_eq!((mixed.swipes(), mixed.choice()), (vec!["b", "c"], None));
-        let header = format!(r#"{{"user_name":"{}"}}"#, "x".repeat(HEADER_BYTES_MAX));
-        assert_eq!(ChatFile::from_jsonl(header.as_bytes()).unwrap().bad_lines().count(), 1);
-    }
-}
+#[path = "chat_jsonl_tests.rs"]
+mod tests;

@@ -11,6 +11,7 @@ mod card_fields;
 pub mod charx;
 mod chat_fields;
 pub mod chat_jsonl;
+mod chat_speakers;
 pub mod decorators;
 pub mod error;
 pub mod import;

@@ -11,6 +11,8 @@ use uuid::Uuid;
 use super::chat_swipes::{places, show};
 use super::speaker_names::{by_speaker, without_bold};
 
+/// The `message_type` of what a person has hidden: it is shown as such, and no model is told of it.
+pub const HIDDEN: &str = "hidden";
 /// How times are written in new lines.
 const DATE_FORMAT: &str = "%Y-%m-%dT%H:%M:%S%.3fZ";
 
@@ -28,7 +30,7 @@ pub fn messages_of(chat: &ChatFile, conversation: Uuid, now_micros: i64) -> Vec<
         .iter()
         .enumerate()
         .filter_map(|(place, line)| match line {
-            Line::Message(line) if !line.is_system() => Some((place, line)),
+            Line::Message(line) if !line.is_note() => Some((place, line)),
             _ => None,
         })
         .collect();
@@ -47,7 +49,10 @@ pub fn messages_of(chat: &ChatFile, conversation: Uuid, now_micros: i64) -> Vec<
         set("id", Value::Uuid(message_id(conversation, *place)));
         set("conversation_id", Value::Uuid(conversation));
         set("sender", Value::text(if line.is_user() { "user" } else { "assistant" }));
-        set("content", Value::Text(plain(line.text())));
+        set("content", Value::Text(content_of(chat, line, line.text())));
+        if line.is_hidden() {
+            set("message_type", Value::text(HIDDEN));
+        }
         set("created_at", Value::Timestamp(last));
         rows.push(row);
     }
@@ -56,7 +61,19 @@ pub fn messages_of(chat: &ChatFile, conversation: Uuid, now_micros: i64) -> Vec<
 
 /// Whether a line is a message, not a note of the program nor damage.
 pub(super) fn is_message(line: &Line) -> bool {
-    matches!(line, Line::Message(line) if !line.is_system())
+    matches!(line, Line::Message(line) if !line.is_note())
+}
+
+/// What stands before the words of a line that another than the character speaks, where several do: as our own replies
+/// name their speakers.
+pub(super) fn label_of(chat: &ChatFile, line: &ChatLine) -> Option<String> {
+    let is_named = !line.is_user() && !line.name().is_empty() && line.name() != chat.character_name();
+    (is_named && chat.speakers().len() > 1).then(|| format!("**{}:** ", line.name()))
+}
+
+/// A text of a line as a message has it.
+pub(super) fn content_of(chat: &ChatFile, line: &ChatLine, text: &str) -> String {
+    format!("{}{}", label_of(chat, line).unwrap_or_default(), plain(text))
 }
 
 /// A time as new lines write it.
@@ -151,7 +168,7 @@ pub fn file_of(
     for row in shelved.iter().filter(|row| row[inactive.at("sender")].as_str() != Some("user")) {
         versions.entry(row[inactive.at("parent_id")].as_uuid()).or_default().push(row);
     }
-    let mut chat = ChatFile { header: original.header.clone(), lines: Vec::new() };
+    let mut chat = ChatFile { header: original.header.clone(), ..ChatFile::default() };
     let mut changed = is_new;
     // What is no message stands where it stood: before the first later line that is still there.
     let mut next = 0;
@@ -196,7 +213,8 @@ pub fn file_of(
             }
         };
         if let Line::Message(line) = &mut line {
-            changed |= show(line, (conversation, place), row, &others, &speaker)?;
+            let label = label_of(&original, line);
+            changed |= show(line, (conversation, place), row, &others, (&speaker, label.as_deref()))?;
         }
         chat.lines.push(line);
     }

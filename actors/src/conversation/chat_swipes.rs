@@ -7,7 +7,7 @@ use models::{Row, Value, schema};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::chat_lines::{date_of, is_message, message_id, plain};
+use super::chat_lines::{content_of, date_of, is_message, message_id, plain};
 use super::speaker_names::without_bold;
 
 /// Alternatives of one line that become versions; the others stay in the file.
@@ -43,9 +43,7 @@ pub fn shelved_of(chat: &ChatFile, conversation: Uuid, active: &[Row]) -> Vec<Ro
         {
             let ids = ids(conversation, place, texts.len(), shown);
             for (swipe, text) in texts.iter().enumerate().take(SWIPES_MAX) {
-                if swipe == shown || rows.len() >= ALL_MAX {
-                    continue;
-                }
+                let Some(text) = text.filter(|_| swipe != shown && rows.len() < ALL_MAX) else { continue };
                 let mut row = inactive.default_row();
                 for column in ["conversation_id", "sender", "message_type", "created_at"] {
                     row[inactive.at(column)] = message[messages.at(column)].clone();
@@ -55,7 +53,7 @@ pub fn shelved_of(chat: &ChatFile, conversation: Uuid, active: &[Row]) -> Vec<Ro
                 // So that versions are listed in the file's order.
                 let micros = message[messages.at("created_at")].as_micros().unwrap_or(0);
                 row[inactive.at("shelved_at")] = Value::Timestamp(micros + swipe as i64);
-                row[inactive.at("content")] = Value::Text(plain(text));
+                row[inactive.at("content")] = Value::Text(content_of(chat, line, text));
                 rows.push(row);
             }
         }
@@ -86,15 +84,19 @@ struct Version {
     micros: i64,
 }
 
-/// A version without the character's name in front, unless it came from the file, which has it as it has it.
-fn version(row: &Row, table: &str, from_file: &[Option<Uuid>], character: &str) -> Version {
+/// Who speaks in a line, and what stands before its words where the import put that there.
+type Speaker<'a> = (&'a str, Option<&'a str>);
+
+/// A version without the speaker's name in front, unless it came from the file, which has it as it has it.
+fn version(row: &Row, table: &str, from_file: &[Option<Uuid>], (speaker, label): Speaker<'_>) -> Version {
     let table = schema().known(table);
     let id = row[table.at("id")].as_uuid();
     let text = row[table.at("content")].as_str().unwrap_or_default();
     let is_plain = from_file.contains(&id) || row[table.at("sender")].as_str() == Some("user");
+    let text = label.and_then(|label| text.strip_prefix(label)).unwrap_or(text);
     Version {
         id,
-        text: if is_plain { text.to_string() } else { without_bold(text, character) },
+        text: if is_plain { text.to_string() } else { without_bold(text, speaker) },
         micros: row[table.at("created_at")].as_micros().unwrap_or(0),
     }
 }
@@ -106,47 +108,58 @@ pub(super) fn show(
     (conversation, place): (Uuid, Option<usize>),
     message: &Row,
     others: &[&Row],
-    character: &str,
+    speaker: Speaker<'_>,
 ) -> Result<bool, CardError> {
-    let before = line.choice().map(|(texts, shown)| (texts.iter().map(|it| it.to_string()).collect(), shown));
+    let owned = |texts: Vec<Option<&str>>| texts.into_iter().map(|text| text.map(str::to_string)).collect();
+    let before = line.choice().map(|(texts, shown)| (owned(texts), shown));
     let had_choice = before.is_some();
-    let (mut texts, was_shown): (Vec<String>, usize) = before.unwrap_or((vec![line.text().to_string()], 0));
+    let before = before.unwrap_or((vec![Some(line.text().to_string())], 0));
+    let (mut texts, was_shown): (Vec<Option<String>>, usize) = before;
     let from_file: Vec<Option<Uuid>> = match place {
         Some(place) => ids(conversation, place, texts.len(), was_shown).into_iter().map(Some).collect(),
         None => Vec::new(),
     };
-    let current = version(message, "messages", &from_file, character);
+    let current = version(message, "messages", &from_file, speaker);
     let (id, content) = (current.id, current.text.clone());
     let mut known = if place.is_some() { from_file.clone() } else { vec![id] };
-    let others = others.iter().map(|row| version(row, "chat.shelved_messages", &from_file, character));
+    let others = others.iter().map(|row| version(row, "chat.shelved_messages", &from_file, speaker));
     let mut versions: Vec<Version> = others.chain([current]).collect();
     versions.sort_by_key(|version| version.micros);
     let kept = texts.len();
     if place.is_none() {
         // A new line has its alternatives in the order in which they were made.
         known = versions.iter().map(|version| version.id).collect();
-        texts = versions.iter().map(|version| version.text.clone()).collect();
+        texts = versions.iter().map(|version| Some(version.text.clone())).collect();
     }
     for version in &versions {
         if !known.contains(&version.id) {
             known.push(version.id);
-            texts.push(version.text.clone());
+            texts.push(Some(version.text.clone()));
         }
     }
     let shown = known.iter().position(|known| *known == id).unwrap_or(0);
-    let text = if shown == was_shown { line.text().to_string() } else { texts[shown].clone() };
+    let text = if shown == was_shown { None } else { texts[shown].clone() };
+    let text = text.unwrap_or_else(|| line.text().to_string());
     let is_reworded = plain(&text) != content;
     if !is_reworded && texts.len() == kept && shown == was_shown {
         return Ok(false);
     }
     let text = if is_reworded { content } else { text };
     line.set("mes", json!(text))?;
-    texts[shown] = text;
+    texts[shown] = Some(text);
     // Alternatives that cannot be read are not overwritten.
     let has_others = line.raw().get("swipes").and_then(Json::as_array).is_some_and(|swipes| swipes.len() > 1);
     if had_choice || (!has_others && (texts.len() > 1 || line.raw().contains_key("swipes"))) {
         info(line, &versions, &known, shown, was_shown)?;
-        line.set("swipes", json!(texts))?;
+        // What was no text stays what it was.
+        let was = line.raw().remove("swipes");
+        let was = was.as_ref().and_then(Json::as_array).map_or(&[][..], Vec::as_slice);
+        let all = texts.iter().enumerate();
+        let all = all.map(|(place, text)| {
+            text.as_ref().map_or_else(|| was.get(place).cloned(), |text| Some(json!(text)))
+        });
+        let all: Vec<Json> = all.map(Option::unwrap_or_default).collect();
+        line.set("swipes", json!(all))?;
         line.set("swipe_id", json!(shown))?;
     }
     Ok(true)

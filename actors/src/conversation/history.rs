@@ -9,6 +9,7 @@ use store::query::{Comparison, Filter, Limits, Query, Reader};
 use store::{Caller, Store, StoreError};
 use uuid::Uuid;
 
+use super::chat_lines::HIDDEN;
 use super::lore_memory::LoreMemory;
 use super::memory::{self, Remembered};
 use super::prompt::Said;
@@ -99,7 +100,11 @@ impl History {
         let messages = schema().known("messages");
         let newest = select(store, &latest(id).limit(1))?.pop();
         let newest = newest.and_then(|row| row[messages.at("id")].as_uuid());
-        let mut query = latest(id).limit(count);
+        let mut query = latest(id).limit(count).filter(Filter::compare(
+            messages.at("message_type"),
+            Comparison::NotEqual,
+            Value::text(HIDDEN),
+        ));
         if let Some(before) = before
             && let Some(row) = store.reads().get(messages, &[Value::Uuid(before)])?
         {

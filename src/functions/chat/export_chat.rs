@@ -70,11 +70,15 @@ fn export(store: &Store, id: Uuid, user: Uuid, conversation: &Row) -> Result<Byt
     let (active, inactive) = (labelled("messages", &messages), labelled("chat.shelved_messages", &shelved));
     names.others = names_of_others(store, user, active.chain(inactive))?;
     if let Some(chat) = &chat {
-        for (name, field) in [(&mut names.user, "user_name"), (&mut names.character, "character_name")] {
-            if !chat.header_text(field).is_empty() {
-                *name = chat.header_text(field).to_string();
+        for (name, said) in
+            [(&mut names.user, chat.user_name()), (&mut names.character, chat.character_name())]
+        {
+            if !said.is_empty() {
+                *name = said.to_string();
             }
         }
+        names.others.extend(chat.speakers().into_iter().map(str::to_string));
+        names.others.retain(|name| *name != names.character);
     }
     let (chat, changed) = file_of(chat, id, &messages, &shelved, &names).map_err(|error| refused(&error))?;
     match original {

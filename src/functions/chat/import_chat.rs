@@ -76,13 +76,15 @@ pub(crate) async fn run(mut call: Call) -> Outcome {
         let tier = rules.check(&chat, &|| still_serving(&app))?;
         let blob = store.blobs().write(&bytes)?;
         let shelved = shelved_of(&chat, conversation_id, &messages);
-        let spoken = chat.header_text("character_name");
+        let spoken = chat.character_name();
         let report = json!({
             "success": true, "conversationId": conversation_id, "messages": messages.len(),
             "alternatives": shelved.len(), "contentTier": tier.name(),
-            "notes": chat.messages().filter(|line| line.is_system()).count(),
+            "notes": chat.messages().filter(|line| line.is_note()).count(),
+            "hidden": chat.messages().filter(|line| line.is_hidden()).count(), "speakers": chat.speakers(),
+            "warnings": chat.warnings,
             "badLines": bad_lines(&chat), "badLineCount": chat.bad_lines().count(),
-            "userName": chat.header_text("user_name"), "characterName": spoken,
+            "userName": chat.user_name(), "characterName": spoken,
         });
         let title = Some(spoken).filter(|name| !name.is_empty()).map(|name| format!("Chat with {name}"));
         Ok(Read { messages, shelved, blob, size: bytes.len() as u64, title, report })

@@ -28,6 +28,11 @@ impl Triggers for RowTriggers {
             ("public", "characters") => character::characters::before_write(transaction, event, new)?,
             ("public", "jobs") => job_scheduler::jobs::before_write(event, new)?,
             ("public", "api_providers") => catalog::provider_key::before_write(event, new)?,
+            ("storage", "reviewed_pictures") => moderation::before_write(event, new),
+            ("public", "admin_development_progress") => {
+                telemetry::development_progress::before_write(event, new)?
+            }
+            ("public", "prompt_ab_tests") => telemetry::ab_tests::before_write(event, new)?,
             _ => {}
         }
         if let (Command::Update, Some(column)) = (event.command, event.table.updated_at) {
@@ -56,7 +61,10 @@ impl Triggers for RowTriggers {
             ("public", "api_models" | "api_providers") => {
                 catalog::model_history::after_write(transaction, event, new)?
             }
-            ("public", "prompt_scores") => telemetry::model_tests::scored(transaction, event, new)?,
+            ("public", "prompt_scores") => {
+                telemetry::model_tests::scored(transaction, event, new)?;
+                telemetry::ab_tests::rated(transaction, event, new)?;
+            }
             ("public", "character_likes") => character::likes::after_write(transaction, event, new)?,
             ("queue", "entries") => job_scheduler::jobs::after_entry_write(transaction, event, new)?,
             _ => {}

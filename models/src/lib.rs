@@ -123,4 +123,9 @@ pub static TABLES: &[&Table] = &[
     &character::character_likes::CHARACTER_LIKES,
     &user::library_bin::LIBRARY_BIN,
     &user::invitations::INVITATIONS,
+    &telemetry::ab_participants::AB_PARTICIPANTS,
+    &telemetry::ab_tallies::AB_TALLIES,
+    &file::reviewed_pictures::REVIEWED_PICTURES,
+    &file::picture_reports::PICTURE_REPORTS,
+    &telemetry::spending_reservations::SPENDING_RESERVATIONS,
 ];

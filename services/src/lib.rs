@@ -6,6 +6,7 @@
 //!     └── status, words ────┴── an answer, or a ServiceError: kind, field, message, details
 //! ```
 
+pub mod ab_tests;
 pub mod accounts;
 pub mod age_gate;
 pub mod balances;

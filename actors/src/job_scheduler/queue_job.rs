@@ -13,6 +13,7 @@ use crate::adjust::balance;
 use crate::aggregate::Decision;
 use crate::catalog::preset_use;
 use crate::refusal::Refusal;
+use crate::telemetry::ab_tests::{self, Part};
 use crate::telemetry::spending::{self, DayLimits};
 
 /// How much may wait.
@@ -49,6 +50,8 @@ pub struct QueueJob {
     pub cost_usd: Option<Decimal>,
     /// The enhancement preset that was chosen for it.
     pub preset: Option<Uuid>,
+    /// The test of two configurations that it is a part of.
+    pub ab_test: Option<Part>,
     /// How much may wait.
     pub limits: QueueLimits,
 }
@@ -113,6 +116,9 @@ impl Decision for QueueJob {
         transaction.insert(&service, entries, entry)?;
         if let Some(preset) = self.preset {
             preset_use::count(transaction, &service, preset)?;
+        }
+        if let Some(part) = self.ab_test {
+            ab_tests::take_part(transaction, &service, part, &job[jobs.at("user_id")])?;
         }
         Ok(QueuedJob { job, existed: false })
     }

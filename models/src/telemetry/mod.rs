@@ -1,5 +1,7 @@
 //! Logs, statistics and audit.
 
+pub mod ab_participants;
+pub mod ab_tallies;
 pub mod admin_development_progress;
 pub mod api_provider_balances;
 pub mod api_usage_aggregates;

@@ -1,5 +1,6 @@
 //! Jobs: what is asked for, what is made of it, and waiting for its end.
 
+mod ab_test;
 pub mod await_job;
 pub(crate) mod character_steering;
 pub mod depicted_characters;

@@ -3,6 +3,7 @@
 use actors::content_rules::ContentRating;
 use actors::job_scheduler::{JobConfig, JobPayload, Pipeline, Quality};
 use actors::render::PromptSyntax;
+use actors::telemetry::ab_tests::Part;
 use models::{Row, Value};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::FromPrimitive;
@@ -34,6 +35,7 @@ pub(crate) struct NewJob<'a> {
     pub num_images: u32,
     pub model: &'a PictureModel,
     pub workspace_session: Option<Uuid>,
+    pub ab_test: Option<Part>,
 }
 
 impl NewJob<'_> {
@@ -75,6 +77,10 @@ impl NewJob<'_> {
             set("destination", Value::text(destination));
         }
         set("compel_weights", request.compel_weights.as_ref().map_or(Value::Null, Value::json));
+        if let Some(part) = self.ab_test {
+            set("prompt_test_id", Value::Uuid(part.test));
+            set("test_metadata", Value::json(&json!({"variant": part.name()})));
+        }
         set("metadata", Value::json(&self.metadata()));
         job
     }

@@ -19,7 +19,7 @@ use crate::jobs::new_job::NewJob;
 use crate::jobs::selected_model::select_model;
 use crate::jobs::without_effect::{PRIORITIES, without_effect};
 use crate::jobs::{
-    depicted_characters, enhancement_preset, job_fields, picture_model, price_list, video_duration,
+    ab_test, depicted_characters, enhancement_preset, job_fields, picture_model, price_list, video_duration,
 };
 use crate::prompts::negative_prompt::negative_prompt;
 use crate::rows::{position, table};
@@ -96,6 +96,7 @@ async fn queue_tidy(
         // What comes of the job is sfw, by which door it is looked at later.
         request.metadata.insert("contentType".into(), tier.name().into());
     }
+    let ab_test = ab_test::join(context, user, &mut request, is_video).await?;
     warnings.extend(select_model(context, &mut request, is_video).await?);
     if is_video {
         warnings.extend(video_duration::settle(&mut request, quality)?);
@@ -159,6 +160,7 @@ async fn queue_tidy(
         num_images,
         model: &model,
         workspace_session: workspace_session(context, user).await?,
+        ab_test,
     };
     let decision = QueueJob {
         job: new_job.row(),
@@ -169,6 +171,7 @@ async fn queue_tidy(
         credits,
         cost_usd: model.cost_usd(i64::from(num_images)),
         preset,
+        ab_test,
         limits: settings.queue_limits,
     };
     let queued = context.ask(decision).await?;

@@ -1,5 +1,6 @@
 //! For those who operate the server or write programs for it.
 
+pub(super) mod ab_tests;
 pub(super) mod api_tokens;
 pub(super) mod chat_workers;
 pub(super) mod model_tests;

@@ -24,6 +24,7 @@ pub mod file;
 pub mod job_scheduler;
 pub mod keeper;
 pub mod language;
+pub mod moderation;
 mod own_references;
 mod refusal;
 pub mod render;

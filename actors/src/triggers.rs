@@ -5,7 +5,9 @@
 use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
-use crate::{audit, catalog, character, conversation, job_scheduler, own_references, telemetry, user};
+use crate::{
+    audit, catalog, character, conversation, job_scheduler, moderation, own_references, telemetry, user,
+};
 
 /// Routes row events to their tables.
 pub(crate) struct RowTriggers;
@@ -26,7 +28,11 @@ impl Triggers for RowTriggers {
         match (event.table.table.schema, event.table.table.name) {
             ("public", "profiles") => user::profiles::before_write(transaction, event, new)?,
             ("public", "characters") => character::characters::before_write(transaction, event, new)?,
-            ("public", "jobs") => job_scheduler::jobs::before_write(event, new)?,
+            ("public", "jobs") => {
+                job_scheduler::jobs::before_write(event, new)?;
+                moderation::reviewed_rows::before_write(transaction, event, new)?;
+            }
+            ("public", "images") => moderation::reviewed_rows::before_write(transaction, event, new)?,
             ("public", "api_providers") => catalog::provider_key::before_write(event, new)?,
             ("storage", "reviewed_pictures") => moderation::before_write(event, new),
             ("public", "admin_development_progress") => {
@@ -57,7 +63,9 @@ impl Triggers for RowTriggers {
             ("public", "jobs") => {
                 job_scheduler::jobs::after_write(transaction, event, new)?;
                 catalog::preset_use::rate(transaction, event, new)?;
+                moderation::reviewed_rows::after_write(transaction, event, new)?;
             }
+            ("public", "images") => moderation::reviewed_rows::after_write(transaction, event, new)?,
             ("public", "api_models" | "api_providers") => {
                 catalog::model_history::after_write(transaction, event, new)?
             }

@@ -2,6 +2,7 @@
 
 use actors::file::{FileRefusal, folder_account};
 use actors::job_scheduler::LIBRARY_BUCKET;
+use actors::moderation::is_held;
 use models::convert::format_timestamp;
 use models::{Claims, Command, Row, Value, schema};
 use serde_json::{Value as Json, json};
@@ -106,13 +107,15 @@ pub(crate) fn readable(
     bucket_id: &str,
     key: &str,
 ) -> Result<Object, StorageError> {
-    if actors::file::buckets::is_public(&bucket(store, bucket_id)?) {
-        return published(store, bucket_id, key);
-    }
     for key in names(bucket_id, key) {
         if let Some(row) = find_row(store, claims, bucket_id, key)? {
             return Object::from_row(&row);
         }
+    }
+    if actors::file::buckets::is_public(&bucket(store, bucket_id)?) {
+        return published(store, bucket_id, key);
+    }
+    for key in names(bucket_id, key) {
         if shows_a_character(store, claims, bucket_id, key)? {
             return find(store, &Claims::service(), bucket_id, key);
         }
@@ -120,11 +123,15 @@ pub(crate) fn readable(
     Err(FileRefusal::NoSuchKey.into())
 }
 
-/// A file of a public bucket.
+/// A file of a public bucket; one that is held back until its review is as good as none.
 pub(crate) fn published(store: &Store, bucket_id: &str, key: &str) -> Result<Object, StorageError> {
     for key in names(bucket_id, key) {
         if let Some(row) = find_row(store, &Claims::service(), bucket_id, key)? {
-            return Object::from_row(&row);
+            let object = Object::from_row(&row)?;
+            return match is_held(&store.reads(), &object.blob.hex(), false)? {
+                true => Err(FileRefusal::NoSuchKey.into()),
+                false => Ok(object),
+            };
         }
     }
     Err(FileRefusal::NoSuchKey.into())
@@ -136,6 +143,9 @@ fn names<'k>(bucket_id: &str, key: &'k str) -> impl Iterator<Item = &'k str> {
     let twice = key.strip_prefix(bucket_id).and_then(|rest| rest.strip_prefix('/'));
     [Some(key), twice].into_iter().flatten()
 }
+
+/// Characters with the same picture that are looked at.
+const SHOWN_BY_MAX: u64 = 100;
 
 /// Whether a file of the library is the picture of a character of its account that the caller may see.
 fn shows_a_character(
@@ -149,10 +159,18 @@ fn shows_a_character(
     let query = Query::all(schema().known("characters").id)
         .equal("user_id", Value::Uuid(account))
         .equal("image_url", Value::text(format!("{bucket_id}/{key}")))
-        .limit(1);
+        .limit(SHOWN_BY_MAX);
     let caller = Caller::new(claims);
     let rows = Reader::new(store.reads(), &caller, Limits::default()).stored(&query, Command::Select)?;
-    Ok(!rows.is_empty())
+    if rows.is_empty() {
+        return Ok(false);
+    }
+    // A picture of an nsfw character, or one that was reported, is shown to others once it is approved.
+    let rating = schema().known("characters").at("content_rating");
+    let is_nsfw = rows.iter().all(|row| row[rating].as_str() == Some("nsfw"));
+    let Some(row) = find_row(store, &Claims::service(), bucket_id, key)? else { return Ok(false) };
+    let is_own = claims.user_id == Some(account);
+    Ok(is_own || !is_held(&store.reads(), &Object::from_row(&row)?.blob.hex(), is_nsfw)?)
 }
 
 /// A file that the caller's policies show.

@@ -10,6 +10,7 @@ use super::job_rows::{by_id, is_current, jobs, merged, set};
 use super::{WORKSPACE_BUCKET, scene_and_portrait};
 use crate::aggregate::Decision;
 use crate::file::{object_row, put_object_rows};
+use crate::moderation::{self, Flagged, Reason};
 use crate::refusal::Refusal;
 
 /// Ends a job with its results.
@@ -42,13 +43,17 @@ impl Decision for CompleteJob {
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
         let (mut first_image, mut first_video) = (Value::Null, Value::Null);
+        let about = job[jobs.at("metadata")].as_json().unwrap_or_default();
+        let is_nsfw = about["contentType"] == "nsfw";
         for asset in &self.assets {
             for file in &asset.files {
                 put_object_rows(transaction, &service, file.clone(), true)?;
             }
             write_asset(transaction, &service, &job, asset)?;
+            let mut image_id = None;
             if asset.asset_type == "image" {
-                let image = write_image(transaction, &service, &job, asset)?;
+                let image = write_image(transaction, &service, &job, asset, is_nsfw)?;
+                image_id = image.as_uuid();
                 if first_image.is_null() {
                     first_image = image;
                 }
@@ -57,6 +62,9 @@ impl Decision for CompleteJob {
                 if first_video.is_null() {
                     first_video = video;
                 }
+            }
+            if is_nsfw {
+                hold_back(transaction, &service, &job, asset, image_id)?;
             }
         }
         let mut metadata = self.metadata;
@@ -68,6 +76,9 @@ impl Decision for CompleteJob {
             ("error_message", Value::Null),
             ("metadata", metadata),
         ];
+        if is_nsfw && !self.assets.is_empty() {
+            values.push(("moderation_status", Value::text("flagged")));
+        }
         for (column, row) in [("image_id", first_image), ("video_id", first_video)] {
             if !row.is_null() {
                 values.push((column, row));
@@ -115,17 +126,54 @@ fn write_asset(
     Ok(())
 }
 
+/// What a job of the nsfw tier drew waits for its review before it is shown in public places, and so does its thumbnail.
+fn hold_back(
+    transaction: &Transaction,
+    service: &Caller,
+    job: &Row,
+    asset: &FinishedAsset,
+    image_id: Option<Uuid>,
+) -> Result<(), Refusal> {
+    let (jobs, objects) = (jobs(), schema().known("storage.objects"));
+    let pictures = schema().known("storage.reviewed_pictures");
+    let mut shown_as = None;
+    for path in [Some(&asset.path), asset.thumbnail_path.as_ref()].into_iter().flatten() {
+        let Some(object) = object_row(transaction, WORKSPACE_BUCKET, path)? else { continue };
+        let flagged = Flagged {
+            path: format!("{WORKSPACE_BUCKET}/{path}"),
+            blob_hash: object[objects.at("blob_hash")].as_str().unwrap_or_default().to_string(),
+            user_id: job[jobs.at("user_id")].as_uuid(),
+            job_id: job[jobs.at("id")].as_uuid(),
+            image_id: if shown_as.is_none() { image_id } else { None },
+            shown_as,
+            reason: Reason::Nsfw,
+        };
+        let row = moderation::flag(transaction, service, flagged)?;
+        shown_as = shown_as.or(row[pictures.at("id")].as_uuid());
+    }
+    Ok(())
+}
+
 /// The row of the legacy library that stands for a picture; answers with its id.
 fn write_image(
     transaction: &Transaction,
     service: &Caller,
     job: &Row,
     asset: &FinishedAsset,
+    is_nsfw: bool,
 ) -> Result<Value, Refusal> {
     let (jobs, images) = (jobs(), schema().known("images"));
     let mut row = images.default_row();
     let mut set = |column: &str, value: Value| row[images.at(column)] = value;
-    for column in ["user_id", "project_id", "enhanced_prompt", "quality", "original_prompt"] {
+    for column in [
+        "user_id",
+        "project_id",
+        "enhanced_prompt",
+        "quality",
+        "original_prompt",
+        "prompt_test_id",
+        "test_metadata",
+    ] {
         set(column, job[jobs.at(column)].clone());
     }
     set("prompt", prompt(job));
@@ -137,6 +185,9 @@ fn write_image(
     set("job_id", job[jobs.at("id")].clone());
     set("image_index", Value::Int(i64::from(asset.index)));
     set("metadata", Value::json(&asset.settings));
+    if is_nsfw {
+        row[images.at("moderation_status")] = Value::text("flagged");
+    }
     if row[images.at("quality")].is_null() {
         row[images.at("quality")] = Value::text("fast");
     }

@@ -2,3 +2,5 @@
 
 pub mod buckets;
 pub mod objects;
+pub mod picture_reports;
+pub mod reviewed_pictures;

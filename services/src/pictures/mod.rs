@@ -4,5 +4,6 @@ pub mod admin_picture;
 pub mod character_portrait;
 pub mod chosen_models;
 pub mod infotext;
+pub mod moderation;
 pub mod program_picture;
 pub mod scene_picture;

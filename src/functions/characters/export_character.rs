@@ -7,6 +7,7 @@
 use actors::character::{card_columns, card_rating};
 use actors::content_rules::ContentRating;
 use actors::file::{picture, read_object};
+use actors::moderation::is_held;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use cards::{AssetFile, Card, CardVersion};
@@ -149,7 +150,7 @@ fn export(
             let kept = original.as_ref().filter(|original| original.format == "png" && !repainted);
             let picture = match kept {
                 Some(original) => original.bytes.clone(),
-                None => portrait(store, base, character)?,
+                None => portrait(store, base, character, is_own)?,
             };
             cards::png::write(&picture, &card).map_err(|error| refused(&error))?
         }
@@ -185,16 +186,20 @@ fn json_of(card: &Card, version: CardVersion) -> Json {
     }
 }
 
-/// The character's picture as PNG; a blank one if it has none here.
-fn portrait(store: &Store, base: &str, character: &Row) -> Result<Vec<u8>, FunctionError> {
+/// The character's picture as PNG; a blank one if it has none here, or one that others do not see before its review.
+fn portrait(store: &Store, base: &str, character: &Row, is_own: bool) -> Result<Vec<u8>, FunctionError> {
     let characters = table("characters");
+    let is_nsfw = character[characters.at("content_rating")].as_str() == Some("nsfw");
     let owner = character[characters.at("user_id")].as_uuid().map(|id| id.to_string()).unwrap_or_default();
     let stored = character[characters.at("image_url")].as_str().and_then(|url| stored_path(base, url));
     if let Some((bucket, name)) = stored.as_deref().and_then(|path| path.split_once('/')) {
         let is_public = matches!(bucket, "avatars" | "system_assets");
         // A row may name any path; only its owner's files are given out.
         let may = is_public || name.split('/').next() == Some(owner.as_str());
-        if may && let Some(bytes) = read_object(store, bucket, name)? {
+        if may
+            && let Some(bytes) = read_object(store, bucket, name)?
+            && (is_own || !is_held(&store.reads(), &BlobHash::of(&bytes).hex(), is_nsfw && !is_public)?)
+        {
             if cards::png::is_png(&bytes) {
                 return Ok(bytes);
             }

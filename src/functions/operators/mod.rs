@@ -4,5 +4,6 @@ pub(super) mod ab_tests;
 pub(super) mod api_tokens;
 pub(super) mod chat_workers;
 pub(super) mod model_tests;
+pub(super) mod moderation;
 pub(super) mod spending;
 pub(super) mod system;

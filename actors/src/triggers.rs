@@ -77,6 +77,7 @@ impl Triggers for RowTriggers {
             ("queue", "entries") => job_scheduler::jobs::after_entry_write(transaction, event, new)?,
             _ => {}
         }
+        telemetry::activity::note(transaction, event, new)?;
         audit::record(transaction, event, new)
     }
 }

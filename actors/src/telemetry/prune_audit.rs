@@ -10,6 +10,7 @@ use store::query::{Comparison, Field, Filter, Item, Limits, Output, Query, Reade
 use store::{Caller, Store, StoreError, Transaction};
 use uuid::Uuid;
 
+use super::activity;
 use crate::Actors;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
@@ -52,6 +53,11 @@ pub async fn run_prune_loop(actors: Actors, retention: Retention) {
                 tracing::info!(removed, "removed entries of the audit trail that were too old or too many");
             }
             Err(error) => tracing::error!(%error, "entries of the audit trail could not be removed"),
+        }
+        if let Some(days) = retention.days
+            && let Err(error) = activity::prune(&actors, days).await
+        {
+            tracing::error!(%error, "entries of the activity log could not be removed");
         }
         tokio::time::sleep(EVERY).await;
     }

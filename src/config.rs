@@ -82,6 +82,11 @@ pub struct Config {
     pub rows_max: u64,
     /// Rows that one request may add.
     pub insert_rows_max: usize,
+    /// Whether signed-in accounts may read `system_config` and `prompt_templates`, without prompts, addresses and what
+    /// concerns workers; otherwise administrators alone read them.
+    pub catalogue_readable: bool,
+    /// Whether accounts may link further identities at providers, and give them up (`linkIdentity`).
+    pub manual_linking: bool,
     /// Whether `Prefer: tx=rollback` may turn a write into a trial.
     pub tx_rollback: bool,
     /// Whether an update or delete without a filter touches every row that the caller may touch, as with PostgREST;
@@ -239,6 +244,8 @@ impl Default for Config {
             file_bytes_max: 256 << 20,
             rows_max: 1000,
             insert_rows_max: 10_000,
+            catalogue_readable: false,
+            manual_linking: false,
             tx_rollback: false,
             unfiltered_writes: false,
             mailbox_capacity: 1024,

@@ -10,6 +10,7 @@ pub mod ab_tests;
 pub mod accounts;
 pub mod age_gate;
 pub mod balances;
+pub mod catalogue_view;
 pub mod context;
 pub mod conversations;
 pub mod error;

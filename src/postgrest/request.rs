@@ -158,11 +158,20 @@ impl Request {
         &self,
         read: impl FnOnce(Reader) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, PostgrestError> {
+        self.read_blocking_as(self.claims.clone(), read).await
+    }
+
+    /// The same with other rights than the caller's.
+    pub async fn read_blocking_as<T: Send + 'static>(
+        &self,
+        claims: Claims,
+        read: impl FnOnce(Reader) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, PostgrestError> {
         let refused = |error| PostgrestError::from_store(error, &self.claims);
         let begun = self.app.budgets.begin_read(self.owner).await;
         let (place, share, _waiting) =
             begun.ok_or_else(|| refused(StoreError::Shared { what: "reading for one caller" }))?;
-        let (store, claims) = (self.app.services.actors.store().clone(), self.claims.clone());
+        let store = self.app.services.actors.store().clone();
         let limits = self.limits();
         let task = long_work::spawn(move || {
             let _place = place;

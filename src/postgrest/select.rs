@@ -5,6 +5,7 @@ use std::time::Duration;
 use axum::http::{StatusCode, header};
 use axum::response::Response;
 use models::TableInfo;
+use services::catalogue_view::View;
 use store::Caller;
 use store::query::{JsonRows, Query, Reader, Rows};
 use store::shares::Held;
@@ -12,6 +13,7 @@ use syntax::{Format, RequestQuery, Window};
 
 use super::error::PostgrestError;
 use super::plan;
+use super::redacted;
 use super::request::{RANGE_UNIT, Request};
 use super::respond::{self, Answer};
 
@@ -19,14 +21,20 @@ use super::respond::{self, Answer};
 pub async fn select(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
     let parsed = RequestQuery::parse(&request.query)?;
     let query = plan::query(table, &parsed)?;
-    read(request, query, &parsed).await
+    let view = redacted::view(request, table)?;
+    if let Some(view) = &view {
+        redacted::check(view, &query)?;
+    }
+    read(request, query, &parsed, view).await
 }
 
-/// Runs a planned query in the window that the request asks for.
-pub async fn read(
+/// Runs a planned query in the window that the request asks for; `view` is what is shown of a table that is not shown
+/// whole.
+async fn read(
     request: &Request,
     mut query: Query,
     parsed: &RequestQuery,
+    view: Option<View>,
 ) -> Result<Response, PostgrestError> {
     let window = Window::requested(
         parsed.limit_at(&[]),
@@ -43,7 +51,10 @@ pub async fn read(
         return Ok(Answer::with(StatusCode::OK, &plan, text).finish());
     }
     let counted = request.preferences.count.is_some();
-    let (found, held) = run(request, query, counted).await?;
+    let (found, held) = match view {
+        None => run(request, query, counted).await?,
+        Some(view) => run_redacted(request, query, counted, view).await?,
+    };
     let (returned, total) = match &found {
         Found::Json(rows) => (rows.rows, rows.total),
         Found::Rows(rows) => (rows.rows.len() as u64, rows.total),
@@ -104,6 +115,23 @@ async fn run(
                 return Ok((Found::Json(rows), held));
             }
             let rows = reader.select(&query, counted)?;
+            let held = reader.keep(&rows);
+            Ok((Found::Rows(rows), held))
+        })
+        .await
+}
+
+/// Rows of a table that is shown in part: read with the server's rights, and shown as the view says.
+async fn run_redacted(
+    request: &Request,
+    query: Query,
+    counted: bool,
+    view: View,
+) -> Result<(Found, Option<Held>), PostgrestError> {
+    request
+        .read_blocking_as(request.claims.elevated(), move |reader| {
+            let mut rows = reader.select(&query, counted)?;
+            redacted::redact(&view, &query, &mut rows);
             let held = reader.keep(&rows);
             Ok((Found::Rows(rows), held))
         })

@@ -76,7 +76,7 @@ pub fn run() -> Result<(), String> {
                 "jwt_secret": keys.jwt_secret(),
             }))
         }
-        Command::Config => print(&configuration::describe(&cli.place, &config)?),
+        Command::Config => print(&playhouse::config::describe(&config)),
         Command::Openapi => print(&playhouse::openapi::document(&config)),
         Command::Schema | Command::Types => Ok(()),
         Command::User(UserCommand::List) => playhouse::in_system(users::list(config)),

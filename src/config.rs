@@ -1,7 +1,7 @@
 //! Configuration: flags over environment (`PLAYHOUSE_*`) over a file over defaults.
 
-mod blame;
 mod bytes;
+mod describe;
 mod oauth;
 mod read;
 mod secret;
@@ -18,11 +18,11 @@ use services::Settings;
 
 use crate::{listen, machine};
 
-pub use blame::{Source, Sources};
+pub use describe::describe;
 pub use oauth::OauthProvider;
 pub use read::{is_secret, read, unknown_variables};
 pub use secret::secret;
-pub use sources::describe;
+pub use sources::{Source, Sources};
 
 /// Everything that can be set; each field may also stand in `playhouse.json` of the data folder.
 #[derive(Clone, Deserialize, Serialize)]

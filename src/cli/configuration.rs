@@ -25,6 +25,9 @@ pub(super) fn read(place: &Place, flags: &ServeFlags) -> Result<Config, String> 
     for flag in flags.given() {
         config.sources.note(&flag.trim_start_matches('-').replace('-', "_"), Source::Flag);
     }
+    if place.data.is_some() {
+        config.sources.note("data", Source::Flag);
+    }
     config.data = place.data.clone().unwrap_or(config.data);
     config.listen = flags.listen.unwrap_or(config.listen);
     config.mailbox_capacity = flags.mailbox_capacity.unwrap_or(config.mailbox_capacity);
@@ -66,15 +69,6 @@ fn configuration_file(place: &Place) -> Result<(PathBuf, Option<Json>), String> 
         Err(error) => return Err(said(error.to_string())),
     };
     Ok((path, file))
-}
-
-/// Every setting of a configuration that was read, with where it comes from.
-pub(super) fn describe(place: &Place, config: &Config) -> Result<Json, String> {
-    let (path, file) = configuration_file(place)?;
-    let variables: Vec<String> =
-        std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).collect();
-    let flags: &[&str] = if place.data.is_some() { &["data"] } else { &[] };
-    Ok(playhouse::config::describe(config, file.as_ref(), &path, &variables, flags))
 }
 
 /// Refuses what a flag of this start names and is not there. What a file or the environment names is said in the log and

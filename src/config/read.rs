@@ -6,7 +6,7 @@ use actors::catalog::provider_key::is_allowed;
 use actors::render::{DeviceChoice, weight_type};
 use serde_json::{Map, Value as Json};
 
-use super::blame::PREFIX;
+use super::sources::PREFIX;
 use super::{Config, Source, Sources, bytes};
 use crate::nearest::{did_you_mean, distance, nearest};
 

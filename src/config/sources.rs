@@ -1,71 +1,72 @@
-//! Every setting, what it is, and where that comes from.
+//! Where each setting comes from: for messages that name it, and for the list of all settings.
 
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use serde_json::{Map, Value as Json, json};
+/// What the names of variables begin with.
+pub(super) const PREFIX: &str = "PLAYHOUSE_";
 
-use super::Config;
-use super::blame::PREFIX;
-use super::read::is_secret;
-
-/// All settings by name: `value`, and `from`. `file` is what the configuration file says, and `variables` are the names of
-/// the environment's; `flags` are settings that the command line gave.
-pub fn describe(
-    config: &Config,
-    file: Option<&Json>,
-    path: &Path,
-    variables: &[String],
-    flags: &[&str],
-) -> Json {
-    let Ok(Json::Object(values)) = serde_json::to_value(config) else { return Json::Null };
-    let mut described = Map::new();
-    for (name, value) in values {
-        let variable = format!("{PREFIX}{}", name.to_ascii_uppercase());
-        let from = match () {
-            () if variables.contains(&variable) => format!("environment: {variable}"),
-            () if flags.contains(&name.as_str()) => format!("flag: --{}", name.replace('_', "-")),
-            () if file.is_some_and(|file| file.get(&name).is_some()) => format!("file: {}", path.display()),
-            () => "default".into(),
-        };
-        described.insert(name.clone(), json!({"value": shown(&name, value), "from": from}));
-    }
-    Json::Object(described)
+/// Where the value of a setting comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Source {
+    /// Nothing sets it.
+    #[default]
+    Default,
+    /// The configuration file.
+    File,
+    /// A variable of the environment.
+    Environment,
+    /// A flag of this start.
+    Flag,
 }
 
-/// A value without what is secret in it.
-fn shown(name: &str, value: Json) -> Json {
-    match value {
-        Json::Null => Json::Null,
-        Json::Object(members) if is_secret(name) => {
-            members.into_iter().map(|(key, value)| (key, within(value))).collect::<Map<_, _>>().into()
+/// The sources of all settings that something sets.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    file: PathBuf,
+    set: BTreeMap<String, Source>,
+}
+
+impl Sources {
+    /// Notes what sets a setting; what is noted last counts.
+    pub fn note(&mut self, setting: &str, source: Source) {
+        self.set.insert(setting.to_string(), source);
+    }
+
+    /// Notes which file was read.
+    pub fn note_file(&mut self, path: &Path) {
+        self.file = path.to_path_buf();
+    }
+
+    /// What sets a setting.
+    pub fn of(&self, setting: &str) -> Source {
+        self.set.get(setting).copied().unwrap_or_default()
+    }
+
+    /// The same in words, with its file, variable or flag.
+    pub fn place(&self, setting: &str) -> String {
+        match self.of(setting) {
+            Source::Default => "default".into(),
+            Source::File => format!("file: {}", self.file.display()),
+            Source::Environment => format!("environment: {PREFIX}{}", setting.to_ascii_uppercase()),
+            Source::Flag => format!("flag: --{}", setting.replace('_', "-")),
         }
-        _ if is_secret(name) => HIDDEN.into(),
-        Json::String(text) => without_password(&text).into(),
-        other => other,
     }
-}
 
-const HIDDEN: &str = "(set, not shown)";
-
-/// A member of a setting with secrets: of a provider the settings that are none, of anything else nothing.
-fn within(value: Json) -> Json {
-    let Json::Object(members) = value else { return HIDDEN.into() };
-    let shown = |(key, value): (String, Json)| {
-        let hidden = key == "client_secret" && !value.is_null();
-        (key, if hidden { HIDDEN.into() } else { value })
-    };
-    members.into_iter().map(shown).collect::<Map<_, _>>().into()
-}
-
-/// An address without the password that may stand in it.
-fn without_password(text: &str) -> String {
-    match reqwest::Url::parse(text) {
-        Ok(mut url) if url.password().is_some() => {
-            let _ = url.set_password(Some("..."));
-            url.to_string()
+    /// What is wrong with a setting, after the place where it was set.
+    pub fn blame(&self, setting: &str, reason: impl std::fmt::Display) -> String {
+        match self.of(setting) {
+            Source::Default => format!("{setting}: {reason}"),
+            Source::File => format!("{}: {setting}: {reason}", self.file.display()),
+            Source::Environment => format!("{}: {setting}: {reason}", variable(setting)),
+            Source::Flag => format!("--{}: {reason}", setting.replace('_', "-")),
         }
-        _ => text.to_string(),
     }
+}
+
+/// The variable that sets a setting, as messages name it.
+fn variable(setting: &str) -> String {
+    format!("{PREFIX}{} in the environment", setting.to_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -73,26 +74,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_setting_says_where_it_comes_from_and_secrets_stay_hidden() {
-        let file = json!({
-            "rows_max": 10, "callback_secret": "s3cret", "public_url": "https://ada:s3cret@studio.example.com",
-            "oauth_providers": {"google": {"client_id": "abc", "client_secret": "s3cret"}},
-            "otlp_headers": {"authorization": "s3cret"},
-        });
-        let environment = [("PLAYHOUSE_LISTEN".into(), "127.0.0.1:1".into())];
-        let config = super::super::read(Some(file.clone()), environment.into_iter()).expect("it reads");
-        let variables = ["PLAYHOUSE_LISTEN".to_string(), "PATH".to_string()];
-        let described = describe(&config, Some(&file), Path::new("a.json"), &variables, &["data"]);
-        let text = described.to_string();
-        assert!(!text.contains("s3cret"), "{text}");
-        let from = |name: &str| described[name]["from"].as_str().expect("a source").to_string();
-        assert_eq!(from("rows_max"), "file: a.json");
-        assert_eq!(described["rows_max"]["value"], 10);
-        assert_eq!(from("listen"), "environment: PLAYHOUSE_LISTEN");
-        assert_eq!(from("data"), "flag: --data");
-        assert_eq!(from("query_s_max"), "default");
-        assert_eq!(described["oauth_providers"]["value"]["google"]["client_id"], "abc");
-        assert_eq!(described["callback_secret"]["value"], HIDDEN);
-        assert_eq!(described["replicate_webhook_secret"]["value"], Json::Null);
+    fn a_reason_stands_behind_the_place_of_its_setting() {
+        let mut sources = Sources::default();
+        sources.note_file(Path::new("data/playhouse.json"));
+        let blamed = |sources: &Sources| sources.blame("image_device", "not one");
+        assert_eq!(blamed(&sources), "image_device: not one");
+        sources.note("image_device", Source::File);
+        assert_eq!(blamed(&sources), "data/playhouse.json: image_device: not one");
+        sources.note("image_device", Source::Environment);
+        assert_eq!(blamed(&sources), "PLAYHOUSE_IMAGE_DEVICE in the environment: image_device: not one");
+        sources.note("image_device", Source::Flag);
+        assert_eq!(blamed(&sources), "--image-device: not one");
     }
 }

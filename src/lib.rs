@@ -63,6 +63,7 @@ use actors::job_scheduler::{RecoverJobs, run_recovery_loop};
 use actors::language::{Engines, watch_workers};
 use actors::render::{Render, RenderOptions};
 use actors::telemetry::prune_audit::{Retention, run_prune_loop};
+use actors::telemetry::reserve_spending::ReleaseSpending;
 use actors::user::library_bin::{ITEMS_MAX, SweepBin};
 use actors::{Actors, Mailbox};
 use rustix::io::Errno;
@@ -145,6 +146,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let sown = actors.ask(&models::Claims::service(), SeedCatalog).await;
     unless_full(sown, "the catalogue cannot be sown")?;
     mend_scenes(&actors).await?;
+    // Calls that an earlier process made are not under way any more.
+    let released = actors.ask(&models::Claims::service(), ReleaseSpending { id: None }).await;
+    unless_full(released, "what was reserved for calls cannot be given back")?;
     let engines = Engines::start(actors.clone(), config.language());
     let installed = config.installed();
     let listed = installed.sync(&actors, &engines).await;

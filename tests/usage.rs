@@ -137,6 +137,8 @@ fn what_a_job_takes_is_kept_when_it_ends_badly_too() {
 fn a_spending_limit_is_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_model, server, user, token) = priced(folder.path());
+    // A cent for a reply, however long it is.
+    set(&server, "api_models?model_key=eq.slow", json!({"pricing": {"per_call": 0.01}}));
     let limit = |token: &str, body: Json| invoke(&server, token, "set-spending-limit", body);
     assert_eq!(limit(&token, json!({"usd_per_day": 9})).0, 403, "administrators only");
     let service = server.service.clone();
@@ -177,5 +179,54 @@ fn a_spending_limit_is_kept() {
     assert_eq!(said().0, 200);
     let (_, other_token) = server.sign_up("bob@example.com");
     assert_eq!(invoke(&server, &other_token, "get-spending", json!({"user_id": user})).0, 403);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn chats_that_are_made_together_do_not_pass_a_limit_together() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(300), 10);
+    let mut server = Server::start(folder.path(), &[]);
+    model.become_default(&server);
+    let (user, token) = server.sign_up("ada@example.com");
+    set(&server, "api_models?model_key=eq.slow", json!({"pricing": {"per_call": 0.01}}));
+    let service = server.service.clone();
+    assert_eq!(
+        invoke(&server, &service, "set-spending-limit", json!({"user_id": user, "usd_per_day": 0.03})).0,
+        200
+    );
+    let statuses: Vec<u16> = std::thread::scope(|scope| {
+        let ask = || {
+            let body =
+                json!({"model": "slow", "messages": [{"role": "user", "content": "Hi"}], "max_tokens": 20});
+            server.call("POST", "/v1/chat/completions", &token, Some(&body)).0
+        };
+        let asked: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
+        asked.into_iter().map(|asked| asked.join().expect("no panic")).collect()
+    });
+    let count = |status: u16| statuses.iter().filter(|seen| **seen == status).count();
+    assert_eq!((count(200), count(402)), (3, 5), "{statuses:?}");
+    // What was reserved is settled: it is what the calls cost.
+    let spent = |server: &Server| invoke(server, &token, "get-spending", json!({})).1["usd"].clone();
+    assert_eq!(spent(&server), json!({"spent": 0.03, "limit": 0.03, "left": 0}));
+    // A call that never comes to its model gives back what was reserved, and so does a server that dies under it.
+    assert_eq!(
+        invoke(&server, &service, "set-spending-limit", json!({"user_id": user, "usd_per_day": 0.04})).0,
+        200
+    );
+    std::thread::scope(|scope| {
+        let body = json!({"model": "slow", "messages": [{"role": "user", "content": "Hi"}]});
+        let url = format!("{}/v1/chat/completions", server.url);
+        let token = token.clone();
+        scope.spawn(move || {
+            let bearer = format!("Bearer {token}");
+            // The server dies before it answers.
+            let _ = common::send("POST", &url, &[("authorization", &bearer)], Some(&body));
+        });
+        until("it is reserved", || spent(&server)["left"] == 0);
+        server.kill();
+    });
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(spent(&server), json!({"spent": 0.03, "limit": 0.04, "left": 0.01}));
     assert_eq!(server.check()["faults"], 0);
 }

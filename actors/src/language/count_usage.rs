@@ -13,6 +13,8 @@ use super::{Chosen, Engines};
 use crate::Actors;
 use crate::catalog::local_provider::LOCAL;
 use crate::telemetry::log_usage::{Called, LogUsage};
+use crate::telemetry::pricing::Used;
+use crate::telemetry::reserve_spending::{ReleaseSpending, ReserveSpending};
 use crate::telemetry::spending;
 
 /// Who calls a model, and what for.
@@ -40,24 +42,24 @@ impl Engines {
         request: ChatRequest,
         call: CallOf,
     ) -> Result<ChatStream, LanguageError> {
-        if let Some(user) = call.user_id.filter(|_| !chosen.says.prices.is_free()) {
-            self.check_spending(user).await?;
-        }
         let mut request = request;
         if let Some(most) = chosen.says.output_tokens_max {
             request.max_tokens = request.max_tokens.min(most);
         }
-        let engine = chosen.engine.clone();
+        let reservation = match call.user_id.filter(|_| !chosen.says.prices.is_free()) {
+            Some(user) => self.reserve(user, most_of(chosen, &request)).await?,
+            None => None,
+        };
         let started = Instant::now();
-        let place = self.prepare(call.user_id).await?;
-        let submitted = tokio::task::spawn_blocking(move || {
-            let _place = place;
-            engine.submit(request)
-        });
-        let submitted = submitted.await;
-        let mut inner = submitted.map_err(|error| LanguageError::Panicked(error.to_string()))??;
+        let mut inner = match self.begin(chosen, request, call.user_id).await {
+            Ok(inner) => inner,
+            Err(error) => {
+                self.release(reservation).await;
+                return Err(error);
+            }
+        };
         let (events, stream) = ChatStream::pair(inner.queue_place());
-        let (actors, mut usage) = (self.actors.clone(), usage(chosen, call));
+        let (actors, mut usage) = (self.actors.clone(), usage(chosen, call, reservation));
         let (others, calls) = (chosen.others.clone(), self.calls.clone());
         let was_local = chosen.provider == LOCAL;
         let span = tracing::debug_span!("chat_model", model = chosen.full_name());
@@ -102,31 +104,64 @@ impl Engines {
 }
 
 impl Engines {
-    /// Refuses a call that costs something when the account has nothing left to spend today.
-    async fn check_spending(&self, user: Uuid) -> Result<(), LanguageError> {
-        let store = self.store.clone();
-        let checked = tokio::task::spawn_blocking(move || {
-            let limits = spending::limits_of(&store.reads(), user)?;
-            if limits.usd.is_none() {
-                return Ok(Ok(()));
-            }
-            let spent = spending::spent_today(store.reads(), user)?;
-            // What a reply costs is known when it has been made.
-            Ok::<_, store::StoreError>(spending::check(limits, spent, None, Some(Decimal::ZERO)))
+    /// Hands a request to its engine.
+    async fn begin(
+        &self,
+        chosen: &Chosen,
+        request: ChatRequest,
+        user: Option<Uuid>,
+    ) -> Result<ChatStream, LanguageError> {
+        let engine = chosen.engine.clone();
+        let place = self.prepare(user).await?;
+        let submitted = tokio::task::spawn_blocking(move || {
+            let _place = place;
+            engine.submit(request)
         });
-        match checked.await {
-            Ok(Ok(Ok(()))) => Ok(()),
-            Ok(Ok(Err(over))) => Err(LanguageError::NotPaid(over.to_string())),
+        submitted.await.map_err(|error| LanguageError::Panicked(error.to_string()))?
+    }
+
+    /// Reserves what a call may cost, where its account has a limit; refuses it where that leaves less.
+    async fn reserve(&self, user: Uuid, usd: Decimal) -> Result<Option<Uuid>, LanguageError> {
+        // Most accounts have none, and then nothing is written.
+        let limits = spending::limits_of(&self.store.reads(), user);
+        if limits.is_ok_and(|limits| limits.usd.is_none()) {
+            return Ok(None);
+        }
+        match self.actors.ask(&Claims::service(), ReserveSpending { user_id: user, usd }).await {
+            Ok(Ok(reservation)) => Ok(reservation),
+            Ok(Err(over)) => Err(LanguageError::NotPaid(over.to_string())),
             // A limit that cannot be read is kept.
-            Ok(Err(error)) => {
-                Err(LanguageError::NotPaid(format!("the spending limits cannot be read: {error}")))
-            }
-            Err(error) => Err(LanguageError::Panicked(error.to_string())),
+            Err(error) => Err(LanguageError::NotPaid(format!("the spending limits cannot be kept: {error}"))),
+        }
+    }
+
+    async fn release(&self, reservation: Option<Uuid>) {
+        let Some(id) = reservation else { return };
+        if let Err(error) = self.actors.ask(&Claims::service(), ReleaseSpending { id: Some(id) }).await {
+            tracing::warn!(%error, "what was reserved for a call stays reserved until the next start");
         }
     }
 }
 
-fn usage(chosen: &Chosen, call: CallOf) -> LogUsage {
+/// The most that a call is expected to cost in dollars: its prompt, as it is counted here, and the longest reply.
+fn most_of(chosen: &Chosen, request: &ChatRequest) -> Decimal {
+    /// What a message or a picture takes beside its words, in tokens.
+    const AROUND: (usize, usize) = (8, 1500);
+    let tokens = |message: &language::ChatMessage| {
+        chosen.count_tokens(&message.content) + AROUND.0 + message.images.len() * AROUND.1
+    };
+    let prompt: usize = request.messages.iter().map(tokens).sum();
+    let whole = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let used = Used {
+        results: 1,
+        tokens_input: whole(prompt),
+        tokens_output: whole(request.max_tokens),
+        tokens_cached: 0,
+    };
+    chosen.says.prices.cost(used).unwrap_or_default()
+}
+
+fn usage(chosen: &Chosen, call: CallOf, reservation: Option<Uuid>) -> LogUsage {
     let called = match chosen.catalogued {
         Some((model_id, provider_id)) => Called::Catalogued { provider_id, model_id },
         None => Called::Own { provider: chosen.provider.clone() },
@@ -143,6 +178,7 @@ fn usage(chosen: &Chosen, call: CallOf) -> LogUsage {
         tokens_cached: None,
         response_time_ms: 0,
         error: None,
+        reservation,
     }
 }
 

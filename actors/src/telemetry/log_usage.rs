@@ -7,6 +7,7 @@ use store::{Caller, Transaction};
 use uuid::Uuid;
 
 use super::pricing::{Prices, Used};
+use super::reserve_spending;
 use super::usage_row::{self, UsageRow};
 use crate::aggregate::Decision;
 use crate::catalog::local_provider::provider_row;
@@ -55,6 +56,8 @@ pub struct LogUsage {
     pub response_time_ms: i64,
     /// What went wrong.
     pub error: Option<String>,
+    /// What was reserved for it.
+    pub reservation: Option<Uuid>,
 }
 
 impl Decision for LogUsage {
@@ -67,6 +70,9 @@ impl Decision for LogUsage {
     fn decide(self, transaction: &Transaction) -> Result<(), Refusal> {
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
+        if let Some(id) = self.reservation {
+            reserve_spending::settle(transaction, &service, id)?;
+        }
         let models = schema().known("api_models");
         let (provider, row) = match &self.called {
             Called::Catalogued { provider_id, model_id } => {

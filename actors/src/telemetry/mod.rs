@@ -9,6 +9,7 @@ pub mod log_usage;
 pub mod model_tests;
 pub mod pricing;
 pub mod prune_audit;
+pub mod reserve_spending;
 pub mod score_prompt;
 pub mod set_spending_limit;
 pub mod spending;

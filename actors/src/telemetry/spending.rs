@@ -1,7 +1,7 @@
 //! What an account has spent on models today, and what it may.
 //!
 //! A day is one of the calendar in UTC. What waits or runs counts as spent, so that jobs that are queued together cannot
-//! pass a limit together.
+//! pass a limit together; so does what is reserved for calls of chat models.
 
 use models::{Command, Value, schema};
 use rust_decimal::Decimal;
@@ -65,7 +65,7 @@ pub fn limits_of(reads: &Reads, user: Uuid) -> Result<DayLimits, StoreError> {
     Ok(DayLimits::default())
 }
 
-/// What an account has spent today, jobs that wait or run among it.
+/// What an account has spent today, jobs that wait or run and calls under way among it.
 pub fn spent_today(reads: Reads, user: Uuid) -> Result<Amounts, StoreError> {
     let (logs, entries) = (schema().known("api_usage_logs"), schema().known("queue.entries"));
     let service = models::Claims::service();
@@ -99,6 +99,13 @@ pub fn spent_today(reads: Reads, user: Uuid) -> Result<Amounts, StoreError> {
             Ok(true)
         })?;
     }
+    // Calls of chat models that are under way.
+    let reserved = schema().known("catalog.spending_reservations");
+    let under_way = Query::all(reserved.id).equal("user_id", Value::Uuid(user));
+    reader.each_stored(&under_way, Command::Select, &mut |row| {
+        add(&mut spent.usd, &row[reserved.at("usd")]);
+        Ok(true)
+    })?;
     Ok(spent)
 }
 

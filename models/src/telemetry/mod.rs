@@ -13,5 +13,6 @@ pub mod model_test_results;
 pub mod prompt_ab_tests;
 pub mod prompt_scores;
 pub mod spending_limits;
+pub mod spending_reservations;
 pub mod usage_logs;
 pub mod user_activity_log;

@@ -62,6 +62,9 @@ fn drawn() -> Json {
 
 async fn generate(State((_, asked)): At, headers: HeaderMap, body: Bytes) -> (StatusCode, axum::Json<Json>) {
     note(&asked, "generations", &headers, &body);
+    if String::from_utf8_lossy(&body).contains("never ends") {
+        std::future::pending::<()>().await;
+    }
     match String::from_utf8_lossy(&body).contains("odd size") {
         true => (StatusCode::BAD_REQUEST, axum::Json(json!({"error": {"message": "no such size"}}))),
         false => (StatusCode::OK, axum::Json(drawn())),
@@ -308,4 +311,30 @@ fn operators_see_balances_queues_workers_and_the_schema() {
     assert!(status == 400 && refused["error"].to_string().contains("are not run"), "{refused}");
     let (status, gone) = call("generate-content", json!({"prompt": "x"}));
     assert_eq!((status, &gone["deprecated"]), (410, &json!(true)));
+}
+
+#[test]
+fn a_picture_that_is_drawn_elsewhere_when_the_server_dies_fails_at_the_next_start() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (base, asked) = provider();
+    let mut server = start(folder.path());
+    let (_, token) = server.sign_up("ada@example.com");
+    let mine = json!({"name": "mine", "display_name": "Mine", "base_url": format!("{base}/v1")});
+    let mine = insert(&server, "api_providers", mine);
+    let model = json!({"provider_id": mine, "model_key": "sdxl-turbo", "display_name": "Turbo", "modality": "image",
+                       "endpoint_path": "/images/generations", "pricing": {"per_image": "0.01"}});
+    let model = insert(&server, "api_models", model);
+    let request =
+        json!({"prompt": "a fox that never ends", "job_type": "sdxl_image_fast", "apiModelId": model});
+    let (status, answer) = invoke(&server, &token, "fal-image", request);
+    assert_eq!(status, 200, "{answer}");
+    let job = answer["jobId"].as_str().expect("an id").to_string();
+    talk::until("it is asked", || !asked.lock().expect("a lock").is_empty());
+    server.kill();
+    let server = start(folder.path());
+    let failed = wait_for(&server, &token, &job, &["failed"]);
+    assert_eq!(failed["error_message"], "the server stopped while the provider drew", "{failed}");
+    let (_, spent) = invoke(&server, &token, "get-spending", json!({}));
+    assert_eq!(spent["usd"]["spent"], 0, "{spent}");
+    assert_eq!(server.check()["faults"], 0);
 }

@@ -251,6 +251,9 @@ pub struct ProviderPayload {
     /// The prediction that stands for the job, once the provider was asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prediction_id: Option<String>,
+    /// Whether the provider answers the request itself, so that a job ends with the process that asked.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_answered_at_once: bool,
 }
 
 impl ProviderPayload {

@@ -88,10 +88,13 @@ fn payload_of(entry: &Row) -> ProviderPayload {
 /// Why a provider's job can come to nothing any more; `None` while it can.
 pub(super) fn lost(entry: &Row, at_start: bool) -> Option<&'static str> {
     let entries = entries();
-    let asked = payload_of(entry).prediction_id.is_some();
+    let payload = payload_of(entry);
+    let asked = payload.prediction_id.is_some();
     let now = chrono::Utc::now().timestamp_micros();
     let age = entry[entries.at("created_at")].as_micros().map_or(0, |created| now - created);
     match asked {
+        // The answer went to a process that is gone, and asking again would cost again.
+        true if at_start && payload.is_answered_at_once => Some("the server stopped while the provider drew"),
         false if at_start => Some("the server stopped before the provider was asked"),
         false if age > UNASKED_MICROS => Some("the provider was never asked"),
         true if age > PREDICTION_MICROS => Some("the provider did not answer within an hour"),
@@ -117,6 +120,11 @@ mod tests {
         assert!(lost(&entry(1, None), true).is_some_and(|why| why.contains("stopped")));
         assert!(lost(&entry(200, None), false).is_some());
         assert!(lost(&entry(200, Some("a")), true).is_none());
+        let mut answered = entry(200, Some("a"));
+        answered[entries.at("payload")] =
+            Value::json(&json!({"prediction_id": "a", "is_answered_at_once": true}));
+        assert!(lost(&answered, false).is_none());
+        assert!(lost(&answered, true).is_some_and(|why| why.contains("stopped")));
         assert!(lost(&entry(4000, Some("a")), false).is_some_and(|why| why.contains("hour")));
     }
 }

@@ -145,7 +145,7 @@ pub async fn start(
     warnings.extend(built.warnings);
     let input = built.input;
     metadata.insert("provider".into(), provider["name"].clone());
-    let job = start_job(context, user, &prompt, stored_type, family, quality, &metadata, &model).await?;
+    let job = start_job(context, user, &prompt, stored_type, family, quality, &metadata, &model, api).await?;
     let asked = match api {
         Api::Replicate => predict(context, &provider, version, &input).await,
         Api::Fal => fal_queue::submit(&model, &provider, &input).await,
@@ -301,6 +301,7 @@ async fn start_job(
     quality: Quality,
     metadata: &Map<String, Json>,
     model: &Json,
+    api: Api,
 ) -> Result<Uuid, ServiceError> {
     let jobs = table("jobs");
     let id = Uuid::new_v4();
@@ -327,12 +328,14 @@ async fn start_job(
         payload: StoredPayload::Provider(ProviderPayload {
             model_key: model["model_key"].as_str().map(str::to_string),
             prediction_id: None,
+            is_answered_at_once: matches!(api, Api::OpenAi),
         }),
         priority: 0,
         idempotency_key: None,
         credits: if settings.charge_credits { price_list::credits(false, quality, 1) } else { 0 },
         cost_usd: Prices::of_json(model).cost(Used { results: 1, ..Used::default() }),
         preset: None,
+        ab_test: None,
         limits: settings.queue_limits,
     };
     context.ask(decision).await?;

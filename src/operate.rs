@@ -89,11 +89,33 @@ pub async fn ready(State(app): State<App>) -> Response {
     (status, axum::Json(json!({"status": state}))).into_response()
 }
 
+/// Whether a caller sees what is for operators.
+pub(crate) enum Details {
+    /// The service key asks, or an administrator.
+    Shown,
+    /// It is not known who asks: without a key, or with one that is none.
+    Unknown(String),
+    /// Another account asks.
+    Hidden,
+}
+
 /// Whether the service key asks, or an administrator.
-pub(crate) fn may_see_details(app: &App, headers: &HeaderMap) -> bool {
-    let Ok(claims) = caller::claims_from(headers, app) else { return false };
+pub(crate) fn details_for(app: &App, headers: &HeaderMap) -> Details {
+    let claims = match caller::claims_from(headers, app) {
+        Ok(claims) => claims,
+        Err(bad) => return Details::Unknown(bad.message),
+    };
     let reads = app.services.actors.store().reads();
-    claims.is_service() || Caller::new(&claims).is_admin(&reads).unwrap_or(false)
+    if claims.is_service() || Caller::new(&claims).is_admin(&reads).unwrap_or(false) {
+        return Details::Shown;
+    }
+    let has_key = matches!(caller::bearer(headers), Ok(Some(_))) || headers.contains_key("apikey");
+    if has_key { Details::Hidden } else { Details::Unknown("there is no key".into()) }
+}
+
+/// Whether the service key asks, or an administrator.
+fn may_see_details(app: &App, headers: &HeaderMap) -> bool {
+    matches!(details_for(app, headers), Details::Shown)
 }
 
 /// Providers whose `secret_name` is not read, and what it is.

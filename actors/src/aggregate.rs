@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use actix::{Actor, ActorContext, Context, Handler, Message, Supervised};
 use models::{Aggregate, Claims};
+use store::times::Times;
 use store::{Durable, Store, Transaction};
 use tokio::sync::oneshot;
 
@@ -65,8 +66,8 @@ pub(crate) struct Counters {
     pub respawned: AtomicU64,
     /// Messages in the mailbox.
     pub waiting: AtomicU64,
-    /// Time spent on decisions, in microseconds.
-    pub handling_us: AtomicU64,
+    /// How long decisions took.
+    pub handling: Times,
 }
 
 /// A message's place in the mailbox, until it is handled or dropped.
@@ -140,8 +141,7 @@ impl<D: Decision> Handler<Ask<D>> for AggregateActor {
         };
         let started = Instant::now();
         let outcome = std::panic::catch_unwind(AssertUnwindSafe(decide));
-        let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.counters.handling_us.fetch_add(took, Ordering::Relaxed);
+        self.counters.handling.add(started.elapsed());
         self.counters.decided.fetch_add(1, Ordering::Relaxed);
         let answer = outcome.unwrap_or_else(|_| {
             self.counters.panicked.fetch_add(1, Ordering::Relaxed);

@@ -12,6 +12,7 @@ use actix::prelude::SendError;
 use actix::{Addr, Arbiter, ArbiterHandle, Supervisor};
 use models::{Aggregate, Claims};
 use store::Store;
+use store::times::Spread;
 use tokio::sync::oneshot;
 
 use crate::aggregate::{AggregateActor, Ask, Counters, Decision, InMailbox, Mailbox, Reply};
@@ -59,8 +60,8 @@ pub struct Health {
     pub respawned: u64,
     /// Messages in its mailbox.
     pub waiting: u64,
-    /// Time spent on decisions.
-    pub handling: Duration,
+    /// How long decisions took.
+    pub handling: Spread,
 }
 
 impl Keeper {
@@ -131,7 +132,7 @@ impl Keeper {
             refused_full: count(&self.counters.refused_full),
             respawned: count(&self.counters.respawned),
             waiting: count(&self.counters.waiting),
-            handling: Duration::from_micros(count(&self.counters.handling_us)),
+            handling: self.counters.handling.spread(),
         }
     }
 }

@@ -45,8 +45,9 @@ fn actors(page: &mut Page, app: &App) {
     page.gauge("playhouse_actor_mailbox_messages", "Messages in an actor's mailbox", waiting);
     let decided = each(|actor| number(actor.decided));
     page.counter("playhouse_actor_decisions", "Decisions that an actor has taken", decided);
-    let handling = each(|actor| actor.handling.as_secs_f64());
-    page.counter("playhouse_actor_handling_seconds", "Time that an actor has spent on decisions", handling);
+    let handling =
+        health.iter().map(|actor| (vec![("actor", actor.actor.to_string())], actor.handling.clone()));
+    page.histogram("playhouse_actor_handling_seconds", "How long an actor's decisions took", handling);
     let restarts = each(|actor| number(actor.panicked + actor.respawned));
     page.counter("playhouse_actor_restarts", "Times an actor was started anew", restarts);
     let refused = each(|actor| number(actor.refused_full));
@@ -63,8 +64,7 @@ fn store(page: &mut Page, app: &App) {
         "Flushes, each shared by the commits that waited for it",
         one(store.flushes()),
     );
-    let flushing = [(Labels::new(), store.flushing().as_secs_f64())];
-    page.counter("playhouse_flush_seconds", "Time spent on flushes", flushing);
+    page.histogram("playhouse_flush_seconds", "How long flushes took", [(Labels::new(), store.flushing())]);
     let usage = store.usage();
     page.gauge("playhouse_store_used_bytes", "What the engine's files take", one(usage.used_bytes));
     if let Some(live) = usage.live_bytes {

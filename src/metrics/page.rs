@@ -1,12 +1,17 @@
 //! The page that Prometheus reads, in OpenMetrics' text.
 
+use std::sync::OnceLock;
 use std::sync::atomic::AtomicU64;
+use std::time::Duration;
 
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeMetric, MetricEncoder, NoLabelSet};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::Registry;
+use store::times::Spread;
 
 use super::Metrics;
 
@@ -61,10 +66,41 @@ impl Page {
         self.0.register(name, help, family);
     }
 
+    /// Adds how long something took, each time.
+    pub fn histogram(&mut self, name: &str, help: &str, samples: impl IntoIterator<Item = (Labels, Spread)>) {
+        let family = Family::<Labels, Sampled>::default();
+        for (labels, spread) in samples {
+            let _ = family.get_or_create(&labels).0.set(spread);
+        }
+        self.0.register(name, help, family);
+    }
+
     /// The text.
     pub fn text(&self) -> Result<String, std::fmt::Error> {
         let mut text = String::new();
         encode(&mut text, &self.0)?;
         Ok(text)
+    }
+}
+
+/// A histogram that was counted by others.
+#[derive(Clone, Debug, Default)]
+struct Sampled(OnceLock<Spread>);
+
+impl TypedMetric for Sampled {
+    const TYPE: MetricType = MetricType::Histogram;
+}
+
+impl EncodeMetric for Sampled {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), std::fmt::Error> {
+        let Some(spread) = self.0.get() else { return Ok(()) };
+        let bound = |bound: &Option<Duration>| bound.map_or(f64::INFINITY, |bound| bound.as_secs_f64());
+        let buckets: Vec<(f64, u64)> =
+            spread.buckets.iter().map(|(above, count)| (bound(above), *count)).collect();
+        encoder.encode_histogram::<NoLabelSet>(spread.sum.as_secs_f64(), spread.count(), &buckets, None)
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Histogram
     }
 }

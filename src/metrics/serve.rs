@@ -14,7 +14,7 @@ use tower::service_fn;
 use super::gather;
 use crate::app::App;
 use crate::connections::{self, Doors};
-use crate::operate::may_see_details;
+use crate::operate::{Details, details_for};
 
 /// What OpenMetrics' text is called.
 const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
@@ -23,12 +23,20 @@ const CONNECTIONS_MAX: usize = 32;
 
 /// `GET /metrics`
 pub(crate) async fn metrics(State(app): State<App>, headers: HeaderMap) -> Response {
-    if !may_see_details(&app, &headers) {
-        let message = "this needs the service_role key, or the token of an administrator";
-        return (StatusCode::FORBIDDEN, axum::Json(json!({"code": "403", "message": message})))
-            .into_response();
+    let refused = |status: StatusCode, message: &str| {
+        (status, axum::Json(json!({"code": status.as_str(), "message": message}))).into_response()
+    };
+    let needed = "this needs the service_role key, or the token of an administrator";
+    match details_for(&app, &headers) {
+        Details::Shown => page(app).await,
+        Details::Unknown(reason) => {
+            let mut answer = refused(StatusCode::UNAUTHORIZED, &format!("{reason}; {needed}"));
+            let scheme = header::HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+            answer
+        }
+        Details::Hidden => refused(StatusCode::FORBIDDEN, needed),
     }
-    page(app).await
 }
 
 async fn page(app: App) -> Response {

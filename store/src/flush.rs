@@ -24,6 +24,7 @@ use crate::error::StoreError;
 use crate::exchange::{Exchange, exchange};
 use crate::page_files::PageFiles;
 use crate::recover::recover;
+use crate::times::{Spread, Times};
 
 /// How often the thread looks whether a failed engine can be opened again, and whether one that rests is well.
 const RETRY: Duration = Duration::from_secs(1);
@@ -54,7 +55,7 @@ pub(crate) struct Flusher {
 #[derive(Default)]
 struct State {
     flushes: AtomicU64,
-    flushing_us: AtomicU64,
+    flushing: Times,
     page_files_synced: AtomicU64,
 }
 
@@ -137,9 +138,9 @@ impl Flusher {
         self.state.flushes.load(Ordering::Relaxed)
     }
 
-    /// Time spent on them.
-    pub fn flushing(&self) -> Duration {
-        Duration::from_micros(self.state.flushing_us.load(Ordering::Relaxed))
+    /// How long each took.
+    pub fn flushing(&self) -> Spread {
+        self.state.flushing.spread()
     }
 
     /// Syncs of the engine's page files so far.
@@ -217,8 +218,7 @@ fn flush_group(
         Some(failure) => Err(failure),
         None => flush(core, files, keys, last),
     };
-    let took = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
-    state.flushing_us.fetch_add(took, Ordering::Relaxed);
+    state.flushing.add(started.elapsed());
     if let Some((_, pages)) = &files.engine {
         state.page_files_synced.store(pages.synced(), Ordering::Relaxed);
     }

@@ -48,6 +48,7 @@ mod snapshot;
 mod source;
 mod survey;
 mod tally;
+pub mod times;
 mod transaction;
 pub mod usage;
 
@@ -133,8 +134,8 @@ impl Store {
         self.inner.flusher.flushes()
     }
 
-    /// Time spent on them.
-    pub fn flushing(&self) -> std::time::Duration {
+    /// How long each took.
+    pub fn flushing(&self) -> times::Spread {
         self.inner.flusher.flushing()
     }
 

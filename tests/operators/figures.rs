@@ -43,6 +43,14 @@ fn figures_are_those_of_what_was_done() {
     let model = ModelServer::start(Duration::ZERO, 4);
     model.become_default(&server);
     let (id, token) = server.sign_up("ada@example.com");
+    for (filter, prices) in [
+        ("model_key=eq.slow", json!({"pricing": {"per_call": 0.01}})),
+        ("model_key=eq.starter&modality=eq.image", json!({"cost_per_use": 0.02})),
+    ] {
+        let (status, rows) =
+            server.call("PATCH", &format!("/rest/v1/api_models?{filter}"), &server.service, Some(&prices));
+        assert!(status == 200 && rows != json!([]), "{rows}");
+    }
 
     // Two pictures of four steps each, and a job that never begins.
     for _ in 0..2 {
@@ -81,6 +89,27 @@ fn figures_are_those_of_what_was_done() {
     assert_eq!(sum(&all, "playhouse_chat_tokens_total", &["completion"]), total("tokens_output"));
     assert_eq!(sum(&all, "playhouse_chat_calls_total", &["answered", "elsewhere"]), rows.len() as f64);
 
+    // What it cost: the calls one by one, the hours' totals, what the account is told, and what credits say.
+    let costs = |server: &Server, token: &str| {
+        let sum_of = |path: &str, column: &str| {
+            let (_, rows) = server.call("GET", &format!("/rest/v1/{path}"), &server.service, None);
+            let rows = rows.as_array().expect("rows").clone();
+            (rows.iter().filter_map(|row| row[column].as_f64()).sum::<f64>() * 1e6).round() / 1e6
+        };
+        let (_, spent) = invoke(server, token, "get-spending", json!({}));
+        [
+            sum_of("api_usage_logs", "cost_usd"),
+            sum_of("api_usage_aggregates?hour_bucket=not.is.null", "cost_usd_total"),
+            spent["usd"]["spent"].as_f64().expect("a number"),
+        ]
+    };
+    let chats = rows.iter().filter(|row| row["cost_usd"].as_f64() == Some(0.01)).count() as f64;
+    assert!(chats >= 2.0, "{rows:?}");
+    let expected = ((chats * 0.01 + 2.0 * 0.02) * 1e6).round() / 1e6;
+    assert_eq!(costs(&server, &token), [expected; 3]);
+    let (_, charged) = server.call("GET", "/rest/v1/usage_logs", &token, None);
+    assert_eq!(charged.as_array().map(Vec::len), Some(2), "a row for each picture: {charged}");
+
     let kind = "kind=\"sdxl_image_fast\"";
     assert_eq!(sum(&all, "playhouse_jobs", &["completed", kind]), 2.0, "{all:#?}");
     assert_eq!(sum(&all, "playhouse_jobs_ended_total", &["completed", kind]), 2.0);
@@ -99,9 +128,16 @@ fn figures_are_those_of_what_was_done() {
     assert_eq!(answered(&all, &["route=\"/functions/v1/playground-chat\"", "status=\"200\"", "POST"]), 2.0);
     assert_eq!(answered(&all, &["route=\"/rest/v1/rpc/get_system_stats\""]), 0.0, "it was read before");
     assert!(sum(&all, "playhouse_commits_total", &[]) > 0.0);
-    assert!(sum(&all, "playhouse_flush_seconds_total", &[]) > 0.0);
+    assert!(sum(&all, "playhouse_flush_seconds_sum", &[]) > 0.0);
     assert!(sum(&all, "playhouse_store_used_bytes", &[]) > 0.0);
-    assert!(sum(&all, "playhouse_actor_decisions_total", &["actor=\"job_scheduler\""]) > 0.0);
+    let scheduler = "actor=\"job_scheduler\"";
+    let decided = sum(&all, "playhouse_actor_decisions_total", &[scheduler]);
+    assert!(decided > 0.0);
+    // Histograms: each decision and each flush is in one bucket, and the last bucket has all of them.
+    assert_eq!(sum(&all, "playhouse_actor_handling_seconds_count", &[scheduler]), decided);
+    assert_eq!(sum(&all, "playhouse_actor_handling_seconds_bucket", &[scheduler, "le=\"+Inf\""]), decided);
+    assert!(sum(&all, "playhouse_actor_handling_seconds_sum", &[scheduler]) > 0.0);
+    assert_eq!(sum(&all, "playhouse_flush_seconds_count", &[]), sum(&all, "playhouse_flushes_total", &[]));
     assert_eq!(sum(&all, "playhouse_actor_restarts_total", &[]), 0.0);
     assert!(sum(&all, "playhouse_connections", &[]) >= 1.0);
     assert!(sum(&all, "process_resident_memory_bytes", &[]) > 1e6 || cfg!(not(target_os = "linux")));
@@ -140,6 +176,9 @@ fn figures_are_those_of_what_was_done() {
     for (state, ended) in [("cancelled", 1.0), ("failed", 1.0), ("completed", 0.0)] {
         assert_eq!(sum(&all, "playhouse_jobs_ended_total", &[state, kind]), ended, "{state}");
     }
+    assert_eq!(costs(&server, token), [expected; 3], "what failed, or was cancelled, cost nothing");
+    let (_, queues) = invoke(&server, &server.service, "system-metrics", json!({}));
+    assert_eq!(queues["queues"], json!({"sdxl_queue": 0, "wan_queue": 0}), "{queues}");
     let (_, stats) = server.call("POST", "/rest/v1/rpc/get_system_stats", &server.service, Some(&json!({})));
     assert_eq!(sum(&all, "playhouse_jobs", &["failed"]), stats["failed_jobs"].as_f64().expect("a number"));
     assert_eq!(sum(&all, "playhouse_jobs", &[]), stats["total_jobs"].as_f64().expect("a number"), "{stats}");
@@ -155,6 +194,10 @@ fn figures_are_for_operators_and_may_have_an_address_of_their_own() {
         let (status, body) = server.call("GET", "/metrics", key, None);
         assert_eq!(status, 403, "{body}");
     }
+    let (status, body) = server.call("GET", "/metrics", "no.token.atall", None);
+    assert_eq!(status, 401, "{body}");
+    let (status, body) = get(&format!("{}/metrics", server.url), &[]).expect("an answer");
+    assert_eq!(status, 401, "{body}");
     let role = json!({"user_id": id, "role": "admin"});
     let (status, rows) = server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role));
     assert_eq!(status, 201, "{rows}");

@@ -37,7 +37,7 @@ thread_local! {
 }
 
 #[derive(serde::Deserialize)]
-struct Asked {
+struct ListQuery {
     user_id: Uuid,
     counted: bool,
 }
@@ -46,7 +46,7 @@ struct Asked {
 fn over_sqlite(file: String) {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("threads");
     runtime.block_on(async {
-        let handler = move |Query(asked): Query<Asked>| {
+        let handler = move |Query(asked): Query<ListQuery>| {
             let file = file.clone();
             async move {
                 let read = move || {

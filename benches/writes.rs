@@ -81,7 +81,7 @@ fn now() -> Sql {
 }
 
 #[derive(serde::Deserialize)]
-struct Asked {
+struct ListQuery {
     id: Uuid,
 }
 
@@ -114,7 +114,7 @@ async fn create(State(writes): State<Writes>, body: axum::Json<Map<String, Json>
 /// Sets the columns of the body in one row.
 async fn change(
     State(writes): State<Writes>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<ListQuery>,
     body: axum::Json<Map<String, Json>>,
 ) -> StatusCode {
     let table = schema().known("characters");

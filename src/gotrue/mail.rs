@@ -24,7 +24,7 @@ use crate::sign_up;
 type Answer = Result<Json<Document>, AuthError>;
 
 /// What a request asks for, as the work after its answer needs it.
-struct Asked {
+struct MailRequest {
     app: App,
     headers: HeaderMap,
     /// Of the account, and where the link goes unless the account wants to have another one.
@@ -36,7 +36,7 @@ struct Asked {
     new: Option<Map<String, Document>>,
 }
 
-impl Asked {
+impl MailRequest {
     /// Reads what all of these requests say, and counts a mail to the address, whether or not an account has it.
     fn read(
         app: App,
@@ -45,12 +45,12 @@ impl Asked {
         headers: HeaderMap,
         body: &Body,
         kind: &'static str,
-    ) -> Result<Asked, AuthError> {
+    ) -> Result<MailRequest, AuthError> {
         let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
         let challenge = body.challenge()?;
         app.pace.may_mail(&app.config, &address, from)?;
         let redirect_to = query.get("redirect_to").map(str::to_string);
-        Ok(Asked { app, headers, address, kind, redirect_to, challenge, new: None })
+        Ok(MailRequest { app, headers, address, kind, redirect_to, challenge, new: None })
     }
 
     /// Answers, and does the work after that: neither the answer nor how long it takes tells whether there is such an
@@ -114,7 +114,7 @@ pub(crate) async fn recover(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    Asked::read(app, &query, from, headers, &body, "recovery")?.answer_first()
+    MailRequest::read(app, &query, from, headers, &body, "recovery")?.answer_first()
 }
 
 pub(crate) async fn magiclink(
@@ -124,7 +124,7 @@ pub(crate) async fn magiclink(
     headers: HeaderMap,
     body: Body,
 ) -> Answer {
-    Asked::read(app, &query, from, headers, &body, "magiclink")?.answer_first()
+    MailRequest::read(app, &query, from, headers, &body, "magiclink")?.answer_first()
 }
 
 /// Signs in by a link alone; an unknown address gets an account first, unless the client does not want that.
@@ -141,8 +141,8 @@ pub(crate) async fn otp(
     }
     let creates = body.flag_or("create_user", true)? && sign_up::is_open(&app);
     let metadata = body.object("data")?.unwrap_or_default();
-    let asked = Asked::read(app, &query, from, headers, &body, "magiclink")?;
-    Asked { new: creates.then_some(metadata), ..asked }.answer_first()
+    let asked = MailRequest::read(app, &query, from, headers, &body, "magiclink")?;
+    MailRequest { new: creates.then_some(metadata), ..asked }.answer_first()
 }
 
 pub(crate) async fn resend(
@@ -157,7 +157,7 @@ pub(crate) async fn resend(
         "email_change" => "email_change",
         _ => return Err(AuthError::invalid("Missing one of these types: signup, email_change")),
     };
-    Asked::read(app, &query, from, headers, &body, kind)?.answer_first()
+    MailRequest::read(app, &query, from, headers, &body, kind)?.answer_first()
 }
 
 pub(crate) async fn reauthenticate(

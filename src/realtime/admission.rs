@@ -49,9 +49,9 @@ impl Token {
 /// When a token ends that was verified before.
 fn end_of(token: &str) -> Option<i64> {
     #[derive(Deserialize)]
-    struct Said {
+    struct Expiry {
         exp: Option<i64>,
     }
     let said = URL_SAFE_NO_PAD.decode(token.split('.').nth(1)?).ok()?;
-    serde_json::from_slice::<Said>(&said).ok()?.exp
+    serde_json::from_slice::<Expiry>(&said).ok()?.exp
 }

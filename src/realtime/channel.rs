@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use actors::events::presence::PresenceDiff;
 use actors::events::row_change::{Columns, RowChange};
-use actors::events::{Ending, Listener, Said};
+use actors::events::{Ending, Listener, TopicMessage};
 use syntax::phoenix::Broadcast;
 
 use super::admission::Token;
@@ -80,7 +80,7 @@ impl Channel {
 
     /// Puts something into the queue of its socket.
     pub fn say(&self, message: Arc<Broadcast>) {
-        self.put(Item::Said { names: self.names.clone(), message });
+        self.put(Item::Broadcast { names: self.names.clone(), message });
     }
 }
 
@@ -100,7 +100,7 @@ impl Listener for Channel {
         }
     }
 
-    fn said(&self, message: &Said) {
+    fn message(&self, message: &TopicMessage) {
         if let Ok(message) = message.clone().downcast::<Broadcast>() {
             self.say(message);
         }

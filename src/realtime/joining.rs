@@ -21,13 +21,13 @@ use super::connect::place_for;
 use super::join::{self, Join};
 use super::limits::{CHANNELS_MAX, EXPRESSION_BYTES, INTERESTS_MAX};
 use super::outbox::Names;
-use super::session::{Asked, Joined, Session, TOPICS};
+use super::session::{Joined, Request, Session, TOPICS};
 
 /// Steps of a job that wait for a slow client.
 const JOB_BACKLOG: usize = 16;
 
 impl Session {
-    pub(super) fn join(&mut self, asked: &Asked, payload: &RawValue) -> Result<(), String> {
+    pub(super) fn join(&mut self, asked: &Request, payload: &RawValue) -> Result<(), String> {
         let name = asked.topic.strip_prefix(TOPICS).filter(|name| !name.is_empty());
         let name = name.ok_or("topic: none of the form realtime:<name>")?.to_string();
         let join = join::read(payload)?;

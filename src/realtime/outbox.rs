@@ -30,7 +30,7 @@ pub(super) enum Item {
         ids: Vec<u64>,
         text: Arc<str>,
     },
-    Said {
+    Broadcast {
         names: Arc<Names>,
         message: Arc<Broadcast>,
     },
@@ -51,7 +51,7 @@ impl Item {
             Item::Frame(Frame::Text(text)) => text.len(),
             Item::Frame(Frame::Binary(bytes)) => bytes.len(),
             Item::Changed { ids, text, .. } => text.len() + 8 * ids.len(),
-            Item::Said { message, .. } => message.body.len() + message.event.len(),
+            Item::Broadcast { message, .. } => message.body.len() + message.event.len(),
             Item::Presence { diff, .. } => diff.joins.iter().chain(&diff.leaves).map(|meta| meta.bytes).sum(),
             Item::Ended { .. } => 0,
         };

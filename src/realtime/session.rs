@@ -77,7 +77,7 @@ impl Drop for Joined {
 }
 
 /// Whom an answer is for.
-pub(super) struct Asked<'m> {
+pub(super) struct Request<'m> {
     pub join_ref: Option<&'m str>,
     pub reference: Option<&'m str>,
     pub topic: &'m str,
@@ -158,7 +158,7 @@ impl Session {
             Item::Changed { names, ids, text } if is_current(&self.channels, &names) => {
                 Some(frames::changed(self.version, &names, &ids, &text))
             }
-            Item::Said { names, message } if is_current(&self.channels, &names) => {
+            Item::Broadcast { names, message } if is_current(&self.channels, &names) => {
                 Some(frames::said(self.version, &names, &message))
             }
             Item::Presence { names, diff } if is_current(&self.channels, &names) => {
@@ -181,7 +181,7 @@ impl Session {
         self.outbox.push(Item::Frame(frame));
     }
 
-    pub(super) fn reply(&self, asked: &Asked, status: &str, response: &Json) {
+    pub(super) fn reply(&self, asked: &Request, status: &str, response: &Json) {
         let payload = json!({"status": status, "response": response}).to_string();
         self.push(phoenix::write(
             self.version,
@@ -193,13 +193,13 @@ impl Session {
         ));
     }
 
-    fn refuse(&self, asked: &Asked, reason: impl Into<String>) {
+    fn refuse(&self, asked: &Request, reason: impl Into<String>) {
         self.reply(asked, "error", &json!({"reason": reason.into()}));
     }
 
     /// Answers to what is no frame.
     pub fn refuse_frame(&self, reason: &str) {
-        let asked = Asked { join_ref: None, reference: None, topic: "phoenix" };
+        let asked = Request { join_ref: None, reference: None, topic: "phoenix" };
         self.refuse(&asked, reason);
     }
 
@@ -240,7 +240,7 @@ impl Session {
     pub fn handle(&mut self, message: Message) {
         let Message { join_ref, reference, topic, event, payload } = message;
         let asked =
-            Asked { join_ref: join_ref.as_deref(), reference: reference.as_deref(), topic: topic.as_str() };
+            Request { join_ref: join_ref.as_deref(), reference: reference.as_deref(), topic: topic.as_str() };
         if topic == "phoenix" {
             match event.as_str() {
                 "heartbeat" => self.reply(&asked, "ok", &json!({})),
@@ -329,7 +329,7 @@ impl Session {
         }
     }
 
-    fn broadcast(&self, asked: &Asked, payload: Payload) {
+    fn broadcast(&self, asked: &Request, payload: Payload) {
         let Some(joined) = self.channels.get(asked.topic) else { return };
         if !joined.may.write {
             return self.refuse(asked, "Unauthorized: no policy lets this token speak in this topic");
@@ -360,7 +360,7 @@ impl Session {
         self.push(frames::presence_state(self.version, &joined.channel.names, &present));
     }
 
-    fn presence(&mut self, asked: &Asked, payload: &RawValue) {
+    fn presence(&mut self, asked: &Request, payload: &RawValue) {
         #[derive(Deserialize)]
         struct Presence<'p> {
             event: String,

@@ -16,7 +16,7 @@ use crate::request_body::{Notes, typed};
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-struct Asked {
+struct PngInfoRequest {
     image: String,
 }
 
@@ -24,7 +24,7 @@ struct Asked {
 pub(super) async fn read(State(app): State<App>, request: Request) -> Result<Json<Document>, SdError> {
     let (parts, body) = request.into_parts();
     let (_, body, turn) = authenticate_with_body(&app, &parts, body).await?;
-    let asked: Asked = typed(&body, &mut Notes::default())?;
+    let asked: PngInfoRequest = typed(&body, &mut Notes::default())?;
     let read = tokio::task::spawn_blocking(move || {
         let (bytes, format) = decoded("image", &asked.image)?;
         let texts = match format {

@@ -16,14 +16,14 @@ use crate::app::App;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Asked {
+pub(super) struct ProgressQuery {
     skip_current_image: Option<String>,
 }
 
 /// `GET progress`
 pub(super) async fn read(
     State(app): State<App>,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<ProgressQuery>,
     headers: HeaderMap,
 ) -> Result<Json<Document>, SdError> {
     let program = authenticate(&app, &headers)?;

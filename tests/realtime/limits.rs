@@ -214,3 +214,23 @@ fn a_refused_join_leaves_the_channel_that_was_there() {
     assert_eq!(socket.join("a", Some("x.y.z"), &json!({})).0, "error");
     assert_eq!(socket.ask("realtime:a", "broadcast", &json!({"event": "e", "payload": {}})).0, "ok");
 }
+
+#[test]
+fn a_socket_that_says_nothing_for_a_minute_is_closed() {
+    let stage = Stage::set(&[]);
+    let mut silent = Socket::open(stage.url(), &stage.server.anon);
+    let mut alive = Socket::open(stage.url(), &stage.server.anon);
+    assert_eq!(silent.join("a", None, &json!({})).0, "ok");
+    // The other one is heard meanwhile, more often than it needs to be.
+    let begun = Instant::now();
+    let closed = loop {
+        assert_eq!(alive.ask("phoenix", "heartbeat", &json!({})).0, "ok");
+        match silent.next_within(Duration::from_secs(2)) {
+            Ok(None) => break silent.closed.clone(),
+            Ok(Some(_)) | Err(_) => assert!(begun.elapsed() < 2 * PATIENCE, "it is still open"),
+        }
+    };
+    assert_eq!(closed, Some((1001, "no heartbeat for 60 s".to_string())));
+    assert_eq!(alive.ask("phoenix", "heartbeat", &json!({})).0, "ok", "the other one stays");
+    await_sockets(&stage, 1);
+}

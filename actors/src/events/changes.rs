@@ -465,3 +465,7 @@ impl Registry {
         entries.chunk_by(|one, other| one.0 == other.0).filter_map(of_member).collect()
     }
 }
+
+#[cfg(test)]
+#[path = "changes_tests.rs"]
+mod tests;

@@ -6,7 +6,7 @@ use super::presence::PresenceDiff;
 use super::row_change::RowChange;
 
 /// Something that was said, in the form that those who pass it on have for it.
-pub type Said = Arc<dyn std::any::Any + Send + Sync>;
+pub type TopicMessage = Arc<dyn std::any::Any + Send + Sync>;
 
 /// A channel that hears of what happens. Its methods return at once: who calls them has others to call.
 pub trait Listener: Send + Sync {
@@ -14,7 +14,7 @@ pub trait Listener: Send + Sync {
     fn changed(&self, change: &RowChange, ids: &[u64]);
 
     /// A channel of its topic said something.
-    fn said(&self, message: &Said);
+    fn message(&self, message: &TopicMessage);
 
     /// Who is in its topic changed.
     fn presence_changed(&self, diff: &Arc<PresenceDiff>);

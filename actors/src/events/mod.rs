@@ -20,7 +20,7 @@ use store::{Commit, Store};
 use tokio::sync::broadcast;
 
 use changes::Changes;
-pub use listener::{Ending, Listener, ListenerId, Said};
+pub use listener::{Ending, Listener, ListenerId, TopicMessage};
 use topics::Topics;
 
 /// Commits a slow listener may lag behind before it learns that it missed some.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::{Map, Value as Json};
 use store::shares::Owner;
 
-use super::listener::{Listener, ListenerId, Said};
+use super::listener::{Listener, ListenerId, TopicMessage};
 use super::pace::Paces;
 use super::presence::{self, Meta, Presence, PresenceDiff};
 
@@ -35,7 +35,7 @@ pub struct Saying<'t> {
     /// Where.
     pub topic: &'t Topic,
     /// What.
-    pub message: Said,
+    pub message: TopicMessage,
     /// How much it is.
     pub bytes: usize,
     /// Who does not hear it.
@@ -149,7 +149,7 @@ impl Topics {
             return Err(TopicRefusal::TooMuch);
         }
         for (others, message) in deliveries {
-            others.iter().for_each(|listener| listener.said(message));
+            others.iter().for_each(|listener| listener.message(message));
         }
         Ok(())
     }
@@ -232,7 +232,7 @@ mod tests {
 
     impl Listener for Deaf {
         fn changed(&self, _: &RowChange, _: &[u64]) {}
-        fn said(&self, _: &Said) {}
+        fn message(&self, _: &TopicMessage) {}
         fn presence_changed(&self, _: &Arc<PresenceDiff>) {}
         fn is_admitted(&self) -> bool {
             true

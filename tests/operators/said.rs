@@ -48,6 +48,35 @@ fn the_server_describes_itself() {
         assert!(document["paths"].get(format!("/rest/v1/{}", table.name())).is_some(), "{}", table.name());
     }
     assert!(document["paths"]["/v1/chat/completions"]["post"].is_object());
+    for (name, _) in playhouse::functions::callers() {
+        assert!(document["paths"][format!("/functions/v1/{name}")]["post"].is_object(), "{name}");
+    }
+    // Every route of the dialects for programs, with its methods, and no other.
+    let mut described: Vec<String> = Vec::new();
+    for (path, operations) in document["paths"].as_object().expect("an object") {
+        if path.starts_with("/v1/") || path.starts_with("/sdapi/v1/") {
+            let verbs = operations.as_object().expect("an object").keys();
+            described.extend(verbs.map(|verb| format!("{verb} {path}")));
+        }
+    }
+    let mut served: Vec<String> = Vec::new();
+    for (dialect, source) in [
+        ("/v1", include_str!("../../src/openai/mod.rs")),
+        ("/sdapi/v1", include_str!("../../src/sdapi/mod.rs")),
+    ] {
+        for route in source.split(".route(\"").skip(1) {
+            let (path, handler) = route.split_once('"').expect("a path");
+            let handler = handler.lines().next().unwrap_or_default();
+            for verb in ["get", "post"] {
+                if handler.contains(&format!("{verb}(")) || (verb == "post" && handler.contains("edits")) {
+                    served.push(format!("{verb} {dialect}{}", path.replace("{*id}", "{id}")));
+                }
+            }
+        }
+    }
+    described.sort();
+    served.sort();
+    assert_eq!(described, served);
     assert_eq!(document["definitions"]["jobs"]["properties"]["id"]["format"], "uuid");
     let plain = json_of(&run(&["openapi"], folder.path(), &[]));
     assert_eq!((&plain["host"], &plain["basePath"]), (&json!("127.0.0.1:54321"), &json!("/")));

@@ -127,5 +127,10 @@ async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document
         let message = "code challenge does not match previously saved code verifier";
         return Err(AuthError::new(400, "bad_code_verifier", message));
     }
-    start_session(app, headers, &redeemed.user, "otp").await
+    let mut session = start_session(app, headers, &redeemed.user, "otp").await?;
+    for (name, token) in redeemed.provider_tokens.as_ref().and_then(Document::as_object).into_iter().flatten()
+    {
+        session[name] = token.clone();
+    }
+    Ok(session)
 }

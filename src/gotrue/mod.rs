@@ -20,7 +20,7 @@ mod verify;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 
 use crate::app::App;
 use crate::unused_members::name_unused;
@@ -38,6 +38,8 @@ pub fn routes() -> Router<App> {
         .route("/callback", get(oidc::callback))
         .route("/token", post(grant::token))
         .route("/user", get(user::read).put(user::change))
+        .route("/user/identities/authorize", get(oidc::linking::authorize))
+        .route("/user/identities/{id}", delete(oidc::linking::unlink))
         .route("/logout", post(logout::logout))
         .route("/settings", get(settings::settings))
         .route("/health", get(settings::health))

@@ -13,7 +13,7 @@ use serde_json::{Value as Document, json};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::gotrue::account::{hashed, id, service, time};
+use crate::gotrue::account::{column, hashed, id, service, time};
 use crate::gotrue::error::AuthError;
 use crate::keys;
 use crate::mail::Letter;
@@ -61,6 +61,7 @@ pub(crate) async fn make(
         code_hash: code_hash(address, &code),
         relates_to: address.to_string(),
         challenge,
+        provider_tokens: None,
         life_s: LIFE_S,
     };
     app.services.actors.ask(&service(headers, app), decision).await?;
@@ -69,6 +70,30 @@ pub(crate) async fn make(
     let action_link =
         format!("{url}/auth/v1/verify?token={token_hash}&type={kind}&redirect_to={}", encode(&redirect_to));
     Ok(Link { action_link, code, token_hash, kind, address: address.to_string(), redirect_to })
+}
+
+/// Makes a PKCE code for the session of an account, with what a provider gave along.
+pub(crate) async fn make_code(
+    app: &App,
+    headers: &HeaderMap,
+    user: &Row,
+    challenge: (String, String),
+    provider_tokens: Option<Document>,
+) -> Result<String, AuthError> {
+    let code = keys::random();
+    let decision = MakeOneTimeToken {
+        user_id: id(user),
+        kind: "pkce".into(),
+        token_hash: hashed(&code),
+        // It is redeemed as a link alone.
+        code_hash: hashed(&keys::random()),
+        relates_to: column(user, "email").as_str().unwrap_or_default().to_string(),
+        challenge: Some(challenge),
+        provider_tokens,
+        life_s: LIFE_S,
+    };
+    app.services.actors.ask(&service(headers, app), decision).await?;
+    Ok(code)
 }
 
 /// Sends a link by mail, or puts it where the operator finds it.

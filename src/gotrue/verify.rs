@@ -10,10 +10,10 @@ use reqwest::Url;
 use serde_json::Value as Document;
 
 use crate::app::App;
-use crate::gotrue::account::{column, hashed, service, start_session};
+use crate::gotrue::account::{hashed, service, start_session};
 use crate::gotrue::body::{Body, Parameters};
 use crate::gotrue::error::AuthError;
-use crate::gotrue::outbox::{code_hash, make};
+use crate::gotrue::outbox::{code_hash, make_code};
 
 pub(crate) async fn verify(
     State(app): State<App>,
@@ -81,7 +81,7 @@ pub(crate) async fn open(
         let error = "error=access_denied&error_code=otp_expired&error_description=Email+link+is+invalid+or+has+expired";
         return Ok(Redirect::to(&format!("{page}#{error}")));
     };
-    session_at(&app, &headers, &page, &redeemed.user, redeemed.challenge, "otp", Some(kind)).await
+    session_at(&app, &headers, &page, &redeemed.user, redeemed.challenge, "otp", Some(kind), None).await
 }
 
 /// The page that a link leads back to, without what stands behind its hash: the one that is named if it is a known one,
@@ -93,7 +93,9 @@ pub(crate) fn known_page(app: &App, named: &str) -> String {
     page.split('#').next().unwrap_or_default().to_string()
 }
 
-/// To a page, with a session or with a PKCE code for it. `kind` is what the link was for.
+/// To a page, with a session or with a PKCE code for it. `kind` is what the link was for; `provider_tokens` go along with the
+/// session.
+#[allow(clippy::too_many_arguments, reason = "each is a part of the answer")]
 pub(crate) async fn session_at(
     app: &App,
     headers: &HeaderMap,
@@ -102,18 +104,24 @@ pub(crate) async fn session_at(
     challenge: Option<(String, String)>,
     method: &str,
     kind: Option<&str>,
+    provider_tokens: Option<Document>,
 ) -> Result<Redirect, AuthError> {
     if let Some(challenge) = challenge {
-        let address = column(user, "email").as_str().unwrap_or_default().to_string();
-        let code = make(app, headers, user, "pkce", &address, None, Some(challenge)).await?;
+        let code = make_code(app, headers, user, challenge, provider_tokens).await?;
         let joint = if page.contains('?') { '&' } else { '?' };
-        return Ok(Redirect::to(&format!("{page}{joint}code={}", code.token_hash)));
+        return Ok(Redirect::to(&format!("{page}{joint}code={code}")));
     }
     let session = start_session(app, headers, user, method).await?;
     let text = |name: &str| session[name].as_str().unwrap_or_default();
     let kind = kind.map_or_else(String::new, |kind| format!("&type={kind}"));
+    let mut more = form_urlencoded::Serializer::new(String::new());
+    for (name, token) in provider_tokens.as_ref().and_then(Document::as_object).into_iter().flatten() {
+        more.append_pair(name, token.as_str().unwrap_or_default());
+    }
+    let more = more.finish();
+    let more = if more.is_empty() { more } else { format!("&{more}") };
     Ok(Redirect::to(&format!(
-        "{page}#access_token={}&expires_at={}&expires_in={}&refresh_token={}&token_type=bearer{kind}",
+        "{page}#access_token={}&expires_at={}&expires_in={}&refresh_token={}&token_type=bearer{kind}{more}",
         text("access_token"),
         session["expires_at"],
         session["expires_in"],

@@ -78,7 +78,10 @@ fn answer(state: &Mutex<State>, asked: &Asked) -> (u16, String) {
             let key = if state.forged { new_key() } else { state.key.clone() };
             let pem = key.to_pkcs8_pem(p256::pkcs8::LineEnding::LF).expect("PEM");
             let key = EncodingKey::from_ec_pem(pem.as_bytes()).expect("a key");
-            (200, json!({"id_token": encode(&header, &claims, &key).expect("a token")}).to_string())
+            let token = encode(&header, &claims, &key).expect("a token");
+            let tokens =
+                json!({"id_token": token, "access_token": "for google", "refresh_token": "for&later"});
+            (200, tokens.to_string())
         }
         _ => (404, "{}".into()),
     }
@@ -189,6 +192,14 @@ fn a_person_signs_in_with_a_provider() {
     let ada = json!({"sub": "1", "email": "Ada@Example.com", "email_verified": true, "name": "Ada", "picture": "https://a/b.png"});
     provider.is(ada);
     let session = exchanged(&server, &sign_in(&server, &provider, &with_challenge()));
+    assert_eq!(
+        (&session["provider_token"], &session["provider_refresh_token"]),
+        (&json!("for google"), &json!("for&later"))
+    );
+    let refresh = json!({"refresh_token": session["refresh_token"]});
+    let path = "/auth/v1/token?grant_type=refresh_token";
+    let (status, renewed) = server.call("POST", path, &server.anon, Some(&refresh));
+    assert!(status == 200 && renewed.get("provider_token").is_none(), "they are not kept: {renewed}");
     let user = &session["user"];
     assert_eq!(user["email"], "ada@example.com");
     assert!(user["email_confirmed_at"].is_string());
@@ -202,6 +213,10 @@ fn a_person_signs_in_with_a_provider() {
     let end = sign_in(&server, &provider, "");
     let session: HashMap<String, String> =
         form_urlencoded::parse(end.fragment().expect("a session").as_bytes()).into_owned().collect();
+    assert_eq!(
+        (session["provider_token"].as_str(), session["provider_refresh_token"].as_str()),
+        ("for google", "for&later")
+    );
     let (_, again) = server.call("GET", "/auth/v1/user", &session["access_token"], None);
     assert_eq!((&again["id"], &again["email"]), (&user["id"], &json!("ada@example.com")));
 }
@@ -286,4 +301,82 @@ fn what_is_not_the_providers_word_opens_nothing() {
     }
     let (_, rows) = server.call("GET", "/auth/v1/admin/users", &server.service, None);
     assert_eq!(rows["users"], json!([]), "no account was made");
+}
+
+/// Links an identity to an account that is signed in, as a page does; where it ends up.
+fn link(server: &Server, provider: &Provider, token: &str, flow: &str) -> reqwest::Url {
+    let path = format!(
+        "/auth/v1/user/identities/authorize?provider=google&redirect_to=http://localhost:3000&skip_http_redirect=true{flow}"
+    );
+    let (status, answer) = server.call("GET", &path, token, None);
+    assert_eq!(status, 200, "{answer}");
+    let at: reqwest::Url = answer["url"].as_str().expect("an address").parse().expect("a URL");
+    let asked = queries(&at);
+    {
+        let mut state = provider.state.lock().expect("no panic");
+        (state.nonce, state.challenge) = (asked["nonce"].clone(), asked["code_challenge"].clone());
+    }
+    // The browser has no cookie of ours: the page asked for the address.
+    follow(&format!("{}?code=the+code&state={}", asked["redirect_uri"], asked["state"]), None).1
+}
+
+#[test]
+fn an_account_links_a_further_identity_and_gives_it_up() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let provider = Provider::start();
+    let settings = provider.settings();
+    let mut server = Server::start(folder.path(), &[("PLAYHOUSE_OAUTH_PROVIDERS", &settings)]);
+    let (ada, token) = server.sign_up("ada@example.com");
+    let path = "/auth/v1/user/identities/authorize?provider=google&skip_http_redirect=true";
+    let (status, answer) = server.call("GET", path, &token, None);
+    assert_eq!((status, &answer["error_code"]), (404, &json!("manual_linking_disabled")), "{answer}");
+    server.stop();
+    let environment =
+        [("PLAYHOUSE_OAUTH_PROVIDERS", settings.as_str()), ("PLAYHOUSE_MANUAL_LINKING", "true")];
+    let server = Server::start(folder.path(), &environment);
+    let (status, answer) = server.call("GET", path, &server.anon, None);
+    assert!(status == 401 || status == 403, "{status} {answer}");
+
+    provider.is(json!({"sub": "7", "email": "elsewhere@example.com", "email_verified": true}));
+    let end = link(&server, &provider, &token, &with_challenge());
+    let session = exchanged(&server, &end);
+    assert_eq!((&session["user"]["id"], &session["user"]["email"]), (&json!(ada), &json!("ada@example.com")));
+    assert_eq!(session["user"]["app_metadata"]["providers"], json!(["email", "google"]));
+    assert_eq!(session["provider_token"], "for google");
+    // From now on it signs in to the same account; once is enough, and no other account gets it.
+    assert_eq!(exchanged(&server, &sign_in(&server, &provider, &with_challenge()))["user"]["id"], json!(ada));
+    let refused = |token: &str| {
+        let end = link(&server, &provider, token, "");
+        assert!(end.fragment().is_some_and(|said| !said.contains("access_token")), "{end}");
+        (queries(&end)["error_code"].clone(), queries(&end)["error_description"].clone())
+    };
+    let code = "identity_already_exists".to_string();
+    assert_eq!(refused(&token), (code.clone(), "Identity is already linked".into()));
+    let (_, other) = server.sign_up("bob@example.com");
+    assert_eq!(refused(&other), (code, "Identity is already linked to another user".into()));
+
+    let identity = |of: &str| {
+        let (_, user) = server.call("GET", "/auth/v1/user", &token, None);
+        let all = user["identities"].as_array().expect("a list").clone();
+        let found = all.iter().find(|identity| identity["provider"] == of).cloned();
+        found.map(|identity| identity["identity_id"].as_str().expect("an id").to_string())
+    };
+    let unlink = |token: &str, id: &str| {
+        let (status, answer) = server.call("DELETE", &format!("/auth/v1/user/identities/{id}"), token, None);
+        (status, answer["error_code"].as_str().unwrap_or_default().to_string())
+    };
+    let google = identity("google").expect("it is linked");
+    assert_eq!(unlink(&other, &google), (422, "identity_not_found".into()), "another account's");
+    assert_eq!(unlink(&token, "x"), (404, "validation_failed".into()));
+    let own = identity("email").expect("its own");
+    assert_eq!(unlink(&token, &own), (422, "email_conflict_identity_not_deletable".into()));
+    assert_eq!(unlink(&token, &google), (200, String::new()));
+    assert_eq!(identity("google"), None);
+    let (_, user) = server.call("GET", "/auth/v1/user", &token, None);
+    assert_eq!(user["app_metadata"], json!({"provider": "email", "providers": ["email"]}));
+    assert_eq!(unlink(&token, &own), (422, "single_identity_not_deletable".into()));
+    // Without a PKCE challenge the session is behind the hash.
+    let end = link(&server, &provider, &token, "");
+    assert!(end.fragment().is_some_and(|said| said.contains("access_token=")), "{end}");
+    assert_eq!(server.check()["faults"], 0);
 }

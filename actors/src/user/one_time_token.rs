@@ -1,6 +1,7 @@
 //! Links and codes that prove control of an address: made, and redeemed once.
 
 use models::{Aggregate, Row, TableInfo, Value, schema};
+use serde_json::Value as Json;
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
@@ -31,6 +32,8 @@ pub struct MakeOneTimeToken {
     pub relates_to: String,
     /// PKCE challenge and its method.
     pub challenge: Option<(String, String)>,
+    /// What a provider gave for its own interfaces; it goes with the session that a PKCE code is good for.
+    pub provider_tokens: Option<Json>,
     /// Life, in seconds.
     pub life_s: i64,
 }
@@ -73,6 +76,7 @@ impl Decision for MakeOneTimeToken {
         set("expires_at", Value::Timestamp(ends));
         set("failed_before", Value::Int(failed_before));
         set("failed_since", failed_since);
+        set("provider_tokens", self.provider_tokens.as_ref().map_or(Value::Null, Value::json));
         transaction.insert(&service, tokens, row)?;
         Ok(())
     }
@@ -115,6 +119,8 @@ pub struct Redeemed {
     pub kind: String,
     /// PKCE challenge and method.
     pub challenge: Option<(String, String)>,
+    /// What a provider gave for its own interfaces.
+    pub provider_tokens: Option<Json>,
 }
 
 impl Decision for RedeemOneTimeToken {
@@ -172,7 +178,9 @@ impl Decision for RedeemOneTimeToken {
         let mut user = old.clone();
         // A link to an address that the account has given up is worth nothing.
         let proved = if kind == "email_change" { "new_email" } else { "email" };
-        if old[users.at(proved)] != token[tokens.at("relates_to")] {
+        let address = &old[users.at(proved)];
+        let is_none = kind == "pkce" && address.is_null() && text("relates_to").as_deref() == Some("");
+        if *address != token[tokens.at("relates_to")] && !is_none {
             return Ok(None);
         }
         if kind == "email_change" {
@@ -194,6 +202,7 @@ impl Decision for RedeemOneTimeToken {
             user,
             kind,
             challenge: text("code_challenge").zip(text("code_challenge_method")),
+            provider_tokens: token[tokens.at("provider_tokens")].as_json(),
         }))
     }
 }

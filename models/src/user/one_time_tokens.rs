@@ -22,6 +22,9 @@ pub static ONE_TIME_TOKENS: Table = Table {
         timestamptz("expires_at"),
         int4("failed_before").default("0").doc("wrong codes for the tokens of its kind that it replaced"),
         timestamptz("failed_since").nullable().doc("since when those are counted"),
+        jsonb("provider_tokens")
+            .nullable()
+            .doc("of a PKCE code: what a provider gave for its own interfaces, until it is redeemed"),
     ],
     unique: &[&["token_hash"]],
     foreign_keys: &[references("user_id", "auth.users", OnDelete::Cascade)],

@@ -6,6 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use uuid::Uuid;
 
 use crate::keys::{self, Keys};
 
@@ -25,6 +26,9 @@ pub(super) struct Pending {
     pub page: String,
     /// The client's PKCE challenge and its method.
     pub challenge: Option<(String, String)>,
+    /// The account that gets the identity, where one that is signed in links it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub link: Option<Uuid>,
     /// From which the secrets of this sign-in come.
     id: String,
     exp: i64,
@@ -53,9 +57,14 @@ fn key(keys: &Keys) -> [u8; 32] {
 
 impl Pending {
     /// One that begins now.
-    pub fn new(provider: &str, page: &str, challenge: Option<(String, String)>) -> Pending {
+    pub fn new(
+        provider: &str,
+        page: &str,
+        challenge: Option<(String, String)>,
+        link: Option<Uuid>,
+    ) -> Pending {
         let exp = chrono::Utc::now().timestamp() + LIFE_S;
-        Pending { provider: provider.into(), page: page.into(), challenge, id: keys::random(), exp }
+        Pending { provider: provider.into(), page: page.into(), challenge, link, id: keys::random(), exp }
     }
 
     /// As it travels.
@@ -97,7 +106,7 @@ mod tests {
     fn what_travels_cannot_be_changed_and_secrets_stay_secret() {
         let folder = tempfile::tempdir().expect("a folder");
         let keys = Keys::load_or_create(folder.path(), &Config::default()).expect("keys");
-        let pending = Pending::new("google", "http://localhost/a", Some(("c".into(), "s256".into())));
+        let pending = Pending::new("google", "http://localhost/a", Some(("c".into(), "s256".into())), None);
         let sealed = pending.sealed(&keys).expect("sealed");
         let opened = Pending::open(&sealed, &keys).expect("ours");
         assert_eq!((opened.page.as_str(), opened.provider.as_str()), ("http://localhost/a", "google"));

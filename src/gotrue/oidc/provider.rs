@@ -67,10 +67,12 @@ pub(super) struct Person {
     pub email: Option<String>,
     pub email_verified: bool,
     pub data: Map<String, Json>,
+    /// `provider_token` and `provider_refresh_token`: what opens the provider's own interfaces. They are not kept here.
+    pub tokens: Map<String, Json>,
 }
 
 /// What came back with the browser, and what goes with it.
-pub(super) struct Asked<'a> {
+pub(super) struct CodeExchange<'a> {
     pub code: &'a str,
     pub verifier: &'a str,
     pub nonce: &'a str,
@@ -144,13 +146,15 @@ impl Providers {
         &self,
         name: &str,
         settings: &OauthProvider,
-        asked: &Asked<'_>,
+        asked: &CodeExchange<'_>,
     ) -> Result<Person, String> {
         #[derive(Deserialize)]
         struct Tokens {
             id_token: String,
             #[serde(default)]
             access_token: Option<String>,
+            #[serde(default)]
+            refresh_token: Option<String>,
         }
         let discovered = self.discovered(name, settings).await?;
         let secret = settings.client_secret()?;
@@ -202,7 +206,11 @@ impl Providers {
                 data.insert(to.into(), value);
             }
         }
-        Ok(Person { subject, email, email_verified, data })
+        let given =
+            [("provider_token", tokens.access_token), ("provider_refresh_token", tokens.refresh_token)];
+        let tokens =
+            given.into_iter().filter_map(|(name, token)| Some((name.to_string(), Json::from(token?))));
+        Ok(Person { subject, email, email_verified, data, tokens: tokens.collect() })
     }
 
     /// The claims of an ID token, if it is the provider's, for us, of now, and for this sign-in.

@@ -62,6 +62,7 @@ use actors::conversation::chat::Chat;
 use actors::job_scheduler::{RecoverJobs, run_recovery_loop};
 use actors::language::{Engines, watch_workers};
 use actors::render::{Render, RenderOptions};
+use actors::script::mend_scripts::MendScripts;
 use actors::telemetry::prune_audit::{Retention, run_prune_loop};
 use actors::telemetry::reserve_spending::ReleaseSpending;
 use actors::user::library_bin::{ITEMS_MAX, SweepBin};
@@ -149,6 +150,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     // Calls that an earlier process made are not under way any more.
     let released = actors.ask(&models::Claims::service(), ReleaseSpending { id: None }).await;
     unless_full(released, "what was reserved for calls cannot be given back")?;
+    mend_scripts(&actors).await?;
     let engines = Engines::start(actors.clone(), config.language());
     let installed = config.installed();
     let listed = installed.sync(&actors, &engines).await;
@@ -301,6 +303,18 @@ async fn mend_scenes(actors: &Actors) -> Result<(), String> {
     }
     if rows > 0 {
         tracing::warn!(rows, "gave scenes of earlier versions back to the conversations they belong to");
+    }
+    Ok(())
+}
+
+/// Once per data folder: of several active scripts of one chapter, account and style the newest stays.
+async fn mend_scripts(actors: &Actors) -> Result<(), String> {
+    let mended = actors.ask(&models::Claims::service(), MendScripts).await;
+    match unless_full(mended, "older scripts cannot be mended")? {
+        Some(scripts) if scripts > 0 => {
+            tracing::warn!(scripts, "made active scripts approved beside newer ones of the same style")
+        }
+        _ => {}
     }
     Ok(())
 }

@@ -110,7 +110,7 @@ fn kind(kind: ColumnType, enums: &mut BTreeMap<&'static str, String>) -> String 
         ColumnType::TextArray | ColumnType::UuidArray => "string[]".into(),
         ColumnType::Inet => "unknown".into(),
         ColumnType::Uuid | ColumnType::Text | ColumnType::Timestamptz | ColumnType::Date => "string".into(),
-        ColumnType::Enum(EnumType { name, values }) => {
+        ColumnType::Enum(EnumType { name, values, .. }) => {
             let words: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
             enums.insert(name, words.join(" | "));
             format!("Database[\"public\"][\"Enums\"][{name:?}]")

@@ -30,6 +30,7 @@ mod refusal;
 pub mod render;
 pub mod rows;
 pub mod rpc;
+pub mod script;
 pub mod telemetry;
 mod triggers;
 pub mod user;

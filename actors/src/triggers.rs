@@ -6,7 +6,7 @@ use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
 use crate::{
-    audit, catalog, character, conversation, job_scheduler, moderation, own_references, telemetry, user,
+    audit, catalog, character, conversation, job_scheduler, moderation, own_references, script, telemetry, user,
 };
 
 /// Routes row events to their tables.
@@ -22,6 +22,7 @@ impl Triggers for RowTriggers {
         let Some(new) = new else {
             return match (event.table.table.schema, event.table.table.name) {
                 ("public", "characters") => character::characters::before_delete(transaction, event),
+                ("public", "scripts") => script::before_write::before_delete(event),
                 _ => Ok(()),
             };
         };
@@ -33,6 +34,7 @@ impl Triggers for RowTriggers {
                 moderation::reviewed_rows::before_write(transaction, event, new)?;
             }
             ("public", "images") => moderation::reviewed_rows::before_write(transaction, event, new)?,
+            ("public", "scripts") => script::before_write::before_write(transaction, event, new)?,
             ("public", "api_providers") => catalog::provider_key::before_write(event, new)?,
             ("storage", "reviewed_pictures") => moderation::before_write(event, new),
             ("public", "admin_development_progress") => {

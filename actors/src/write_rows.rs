@@ -11,6 +11,7 @@ use crate::aggregate::Decision;
 use crate::job_scheduler::jobs;
 use crate::own_references;
 use crate::refusal::Refusal;
+use crate::script;
 
 /// How long the reads of one write may take.
 const READS_MAX: Duration = Duration::from_secs(5);
@@ -155,9 +156,10 @@ impl WriteRows {
                 let old = find(transaction, &caller, &query, Command::Update, limits, found)?;
                 let mut rows = Vec::with_capacity(old.len());
                 for old in &old {
-                    let mut row = old.clone();
-                    set.iter().for_each(|(column, value)| row[*column] = value.clone());
-                    rows.push(transaction.update(&caller, table, old, row)?);
+                    let set = |row: &mut Row| {
+                        set.iter().for_each(|(column, value)| row[*column] = value.clone());
+                    };
+                    rows.push(change(transaction, &caller, table, old, &set)?);
                 }
                 if let Some(query) = &self.returning {
                     returned = Some(read_back(transaction, &caller, table, query, &rows, back)?);
@@ -246,13 +248,30 @@ fn insert(
                     )
                     .into());
                 }
-                let mut merged = old.clone();
-                columns.iter().for_each(|column| merged[*column] = row[*column].clone());
-                written.push(transaction.update(caller, table, &old, merged)?);
+                let merge = |merged: &mut Row| {
+                    columns.iter().for_each(|column| merged[*column] = row[*column].clone());
+                };
+                written.push(change(transaction, caller, table, &old, &merge)?);
             }
         }
     }
     Ok(written)
+}
+
+/// Changes a row; answers with the row that holds the change.
+fn change(
+    transaction: &Transaction,
+    caller: &Caller,
+    table: &TableInfo,
+    old: &Row,
+    set: &dyn Fn(&mut Row),
+) -> Result<Row, Refusal> {
+    if (table.table.schema, table.table.name) == ("public", "scripts") {
+        return Ok(script::change::change(transaction, caller, table, old, set)?);
+    }
+    let mut row = old.clone();
+    set(&mut row);
+    Ok(transaction.update(caller, table, old, row)?)
 }
 
 /// The primary key, to compare by.

@@ -105,7 +105,7 @@ pub fn from_text(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
         ColumnType::Text => plain_text(text),
         ColumnType::Inet => parse_inet(text).ok_or_else(|| syntax(kind, text)),
         ColumnType::Enum(allowed) => {
-            if allowed.values.contains(&text) {
+            if allowed.values.contains(&text) || allowed.also_read.contains(&text) {
                 Ok(Value::text(text))
             } else {
                 Err(ConvertError::Enum { kind: allowed.name, text: quote(text), values: allowed.values })

@@ -338,7 +338,9 @@ impl TableInfo {
                 is_own: false,
             });
         }
-        for index in table.indexes {
+        for (index, is_own) in
+            table.indexes.iter().map(|it| (it, false)).chain(table.own_indexes.iter().map(|it| (it, true)))
+        {
             let parts =
                 index.columns.iter().map(|text| self.key_part(text)).collect::<Result<Vec<_>, _>>()?;
             let names = |name: &str| self.columns.get(name).map(|at| (*at, table.columns[*at].kind));
@@ -352,7 +354,7 @@ impl TableInfo {
                 filter,
                 unique: index.is_unique,
                 nulls_equal: false,
-                is_own: false,
+                is_own,
             });
         }
         Ok(())

@@ -91,6 +91,10 @@ pub struct Table {
     pub lookups: &'static [&'static str],
     /// Orders by which screens list rows and that neither the document nor the policy names; each has an index.
     pub listed_by: &'static [&'static [&'static str]],
+    /// Indexes of our own beside those of the document: unique keys that a rule of the product asks for.
+    pub own_indexes: &'static [Index],
+    /// Columns that the server fills for every writer: what a client sends there is not used, and the answer says so.
+    pub assigned_columns: &'static [&'static str],
     /// Who may do what.
     pub policies: Policies,
     /// Columns that only named callers may write.
@@ -126,6 +130,8 @@ pub const TABLE: Table = Table {
     indexes: &[],
     lookups: &[],
     listed_by: &[],
+    own_indexes: &[],
+    assigned_columns: &[],
     policies: Policies { select: "never", insert: "never", update: "never", delete: "never" },
     guarded_columns: &[],
     triggers: &[],

@@ -12,14 +12,22 @@ pub struct EnumType {
     pub name: &'static str,
     /// Allowed words, in declared (comparison) order.
     pub values: &'static [&'static str],
+    /// Words of other versions that are read and never stored: the rules of the table put one of `values` in their place.
+    pub also_read: &'static [&'static str],
 }
 
 /// Roles inside the product, strongest first.
-pub static APP_ROLE: EnumType =
-    EnumType { name: "app_role", values: &["admin", "moderator", "premium_user", "basic_user", "guest"] };
+pub static APP_ROLE: EnumType = EnumType {
+    name: "app_role",
+    values: &["admin", "moderator", "premium_user", "basic_user", "guest"],
+    also_read: &[],
+};
 /// Life of a script.
-pub static SCRIPT_STATUS: EnumType =
-    EnumType { name: "script_status", values: &["draft", "evaluated", "approved", "rejected", "active"] };
+pub static SCRIPT_STATUS: EnumType = EnumType {
+    name: "script_status",
+    values: &["draft", "evaluated", "approved", "rejected", "active"],
+    also_read: &["ready"],
+};
 /// Steps of a long video generation.
 pub static VIDEO_GENERATION_STATUS: EnumType = EnumType {
     name: "video_generation_status",
@@ -39,15 +47,20 @@ pub static VIDEO_GENERATION_STATUS: EnumType = EnumType {
         "retrying",
         "retrieval_failed",
     ],
+    also_read: &[],
 };
 /// Price classes of a video generation.
 pub static VIDEO_QUALITY_TIER: EnumType = EnumType {
     name: "video_quality_tier",
     values: &["free", "basic", "standard", "standard_2", "pro", "master"],
+    also_read: &[],
 };
 /// What an audio clip is.
-pub static AUDIO_TYPE: EnumType =
-    EnumType { name: "audio_type", values: &["narrator", "character", "sound_effects", "background_music"] };
+pub static AUDIO_TYPE: EnumType = EnumType {
+    name: "audio_type",
+    values: &["narrator", "character", "sound_effects", "background_music"],
+    also_read: &[],
+};
 
 /// The PostgreSQL types in use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

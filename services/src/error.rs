@@ -233,6 +233,12 @@ impl From<Refusal> for ServiceError {
             {
                 error = error.with("code", "CONTENT_REFUSED");
             }
+            // Facts beside the words of a rule are an object.
+            if let StoreError::Raised { details: Some(details), .. } = store
+                && let Ok(Json::Object(facts)) = serde_json::from_str(details)
+            {
+                error = facts.into_iter().fold(error, |error, (name, fact)| error.with(&name, fact));
+            }
         }
         error.0.retry_after_s = retry_after_s;
         error

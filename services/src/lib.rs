@@ -23,6 +23,7 @@ pub mod pictures;
 pub mod prompts;
 pub mod replicate;
 pub mod rows;
+pub mod scripts;
 pub mod seed;
 pub mod spending;
 pub mod topics;

@@ -9,6 +9,7 @@ pub mod http_call;
 mod jobs;
 mod operators;
 mod prompts;
+mod scripts;
 mod uploaded;
 mod wording;
 
@@ -130,6 +131,12 @@ static FUNCTIONS: &[Function] = &[
     function!("character-portrait", User, characters::character_portrait::run),
     function!("character-suggestions", User, characters::character_suggestions::run),
     function!("scene-narrative", User, prompts::scene_narrative::run),
+    function!("generate-script", User, scripts::generate_script::run),
+    function!("evaluate-script", User, scripts::evaluate_script::run),
+    function!("script-transition", User, scripts::script_transition::run),
+    function!("list-scripts", User, scripts::list_scripts::run),
+    function!("compare-scripts", User, scripts::compare_scripts::run),
+    function!("delete-script", User, scripts::delete_script::run),
     function!("storyboard-ai-assist", User, prompts::storyboard_ai_assist::run),
     function!("describe-image", User, prompts::describe_image::run),
     function!("score-generation", User, prompts::score_generation::run),

@@ -16,6 +16,7 @@ use super::error::PostgrestError;
 use super::request::Request;
 use super::respond::{self, Answer};
 use super::{body, plan};
+use crate::request_body::with_header;
 
 /// Memory that is kept free for the rows of an answer to a write whose body does not say how many there are.
 const EXPECTED_BYTES: usize = 2 << 20;
@@ -49,6 +50,7 @@ pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Resp
         }
     };
     let upsert = conflict.is_some();
+    let unused = assigned(table, new.supplied.iter().copied());
     let change = Change::Insert { rows: new.rows, conflict };
     let written = send(request, table, &parsed, change).await?;
     let status = if upsert && written.inserted == 0 && written.affected > 0 {
@@ -56,7 +58,14 @@ pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Resp
     } else {
         StatusCode::CREATED
     };
-    answer(request, table, written, status, status)
+    Ok(with_header(answer(request, table, written, status, status)?, &unused))
+}
+
+/// What is said of columns that a client sends and the server fills itself.
+fn assigned(table: &TableInfo, supplied: impl Iterator<Item = usize>) -> Vec<String> {
+    let names = supplied.map(|column| table.table.columns[column].name);
+    let assigned = names.filter(|name| table.table.assigned_columns.contains(name));
+    assigned.map(|name| format!("{name}: assigned by the server, not used")).collect()
 }
 
 /// Changes the rows that the filters find.
@@ -67,12 +76,13 @@ pub async fn update(request: &Request, table: &'static TableInfo) -> Result<Resp
     let (scope, filter) = plan::write_scope(table, &parsed)?;
     // An empty object changes nothing, and touches no `updated_at` either.
     let filter = if set.is_empty() { store::query::Filter::Or(Vec::new()) } else { filter };
+    let unused = assigned(table, set.iter().map(|(column, _)| *column));
     let change = Change::Update { filter, scope: Box::new(scope), set };
     let written = send(request, table, &parsed, change).await?;
     let total = request.preferences.count.map(|_| written.affected);
     let range = syntax::range::content_range(0, written.affected, total);
     let response = answer(request, table, written, StatusCode::NO_CONTENT, StatusCode::OK)?;
-    Ok(with_range(response, &range))
+    Ok(with_header(with_range(response, &range), &unused))
 }
 
 /// Says which of the changed rows the answer is about: all of them.

@@ -199,6 +199,27 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("character-suggestions", &[r#"{"type": "traits", "characterName": "X", "characterId": "<character>"}"#]),
     ("scene-narrative", &[r#"{"sceneContext": {"setting": "x"}, "characterId": "<character>"}"#]),
     (
+        "generate-script",
+        &[
+            r#"{"chapter_id": "<chapter>"}"#,
+            r#"{"chapter_id": "<own:chapter>", "character_ids": ["<character>"]}"#,
+        ],
+    ),
+    ("evaluate-script", &[r#"{"script_id": "<script>"}"#]),
+    (
+        "script-transition",
+        &[
+            r#"{"script_id": "<script>", "status": "rejected"}"#,
+            r#"{"script_id": "<script>", "status": "active"}"#,
+        ],
+    ),
+    ("list-scripts", &[r#"{"chapter_id": "<chapter>"}"#]),
+    (
+        "compare-scripts",
+        &[r#"{"script_id": "<script>"}"#, r#"{"script_id": "<own:script>", "with_id": "<script>"}"#],
+    ),
+    ("delete-script", &[r#"{"script_id": "<script>", "force": true}"#]),
+    (
         "storyboard-ai-assist",
         &[r#"{"action": "recommend_clip_type", "projectId": "<storyboard>", "characterId": "<character>"}"#],
     ),

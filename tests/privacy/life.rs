@@ -68,6 +68,10 @@ impl Life {
         self.row(server, "collection", "user_collections", json!({"name": word}));
         self.row(server, "storyboard", "storyboard_projects", json!({"title": word}));
         self.row(server, "book", "books", json!({"title": word, "book_type": word}));
+        let chapter = json!({"book_id": self.thing("book"), "title": word, "content": word});
+        self.child(server, "chapter", "chapters", chapter);
+        let script = json!({"chapter_id": self.thing("chapter"), "script_style": word, "script": word, "script_name": word});
+        self.row(server, "script", "scripts", script);
         self.row(
             server,
             "playground_prompt",

@@ -4,6 +4,7 @@ use models::{Row, Value, schema};
 use store::{Caller, Event, StoreError, Transaction};
 
 use crate::refusal::{content_refused, needs_verified_age};
+use crate::script::cast;
 
 /// Age ranges that are minors.
 pub(crate) const MINORS: [&str; 2] = ["child", "teen"];
@@ -41,6 +42,7 @@ pub(crate) fn before_write(
 pub(crate) fn before_delete(transaction: &Transaction, event: &Event) -> Result<(), StoreError> {
     let Some(character) = event.old else { return Ok(()) };
     let owner = character[event.table.at("user_id")].clone();
+    cast::forget(transaction, &character[event.table.at("id")])?;
     detach(transaction, &character[event.table.at("id")], &|user| *user != owner)
 }
 

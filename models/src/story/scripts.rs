@@ -41,6 +41,11 @@ pub static SCRIPTS: Table = Table {
         index("idx_scripts_evaluation_score", &["evaluation_score"]),
         index("idx_scripts_character_ids", &["character_ids"]).gin(),
     ],
+    listed_by: &[&["chapter_id", "user_id", "script_style", "version desc"]],
+    own_indexes: &[index("scripts_one_active", &["chapter_id", "user_id", "script_style"])
+        .filter("status = 'active'")
+        .unique()],
+    assigned_columns: &["version"],
     policies: Policies {
         select: "owner(user_id) | admin",
         insert: "owner(user_id) | admin",

@@ -47,6 +47,11 @@ fn within(chosen: &Chosen, text: &str, share: usize) -> String {
     text
 }
 
+/// As much of a question as the model is given: a quarter of what it holds.
+pub fn room_for(chosen: &Chosen, text: &str) -> String {
+    within(chosen, text, 4)
+}
+
 /// An answer, and who gave it.
 #[derive(Debug)]
 pub struct Answer<T> {
@@ -95,7 +100,7 @@ async fn answer(
     json_schema: Option<Json>,
 ) -> Result<Answer<String>, ServiceError> {
     let system = ChatMessage::new(Role::System, within(chosen, question.system, 4));
-    let mut user = ChatMessage::new(Role::User, within(chosen, question.user, 4));
+    let mut user = ChatMessage::new(Role::User, room_for(chosen, question.user));
     user.images.extend(question.image);
     let completion = Completion {
         messages: vec![system, user],

@@ -210,6 +210,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         settings: Arc::new(config.settings()),
         chosen_models: Default::default(),
     };
+    tasks.push(tokio::spawn(services::storyboards::film::resume(services.clone())));
     let (sockets, rates) = (realtime::Sockets::default(), Rates::new(&config));
     let backups = Backups::of(&config).map(Arc::new);
     if let Some(backups) = &backups {

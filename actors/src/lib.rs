@@ -31,6 +31,7 @@ pub mod render;
 pub mod rows;
 pub mod rpc;
 pub mod script;
+pub mod storyboard;
 pub mod telemetry;
 mod triggers;
 pub mod user;

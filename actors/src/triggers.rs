@@ -6,7 +6,7 @@ use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
 use crate::{
-    audit, catalog, character, conversation, job_scheduler, moderation, own_references, script, telemetry, user,
+    audit, catalog, character, conversation, job_scheduler, moderation, own_references, script, storyboard, telemetry, user,
 };
 
 /// Routes row events to their tables.
@@ -66,6 +66,7 @@ impl Triggers for RowTriggers {
                 job_scheduler::jobs::after_write(transaction, event, new)?;
                 catalog::preset_use::rate(transaction, event, new)?;
                 moderation::reviewed_rows::after_write(transaction, event, new)?;
+                storyboard::clip_result::follow(transaction, event, new)?;
             }
             ("public", "images") => moderation::reviewed_rows::after_write(transaction, event, new)?,
             ("public", "api_models" | "api_providers") => {
@@ -74,6 +75,9 @@ impl Triggers for RowTriggers {
             ("public", "prompt_scores") => {
                 telemetry::model_tests::scored(transaction, event, new)?;
                 telemetry::ab_tests::rated(transaction, event, new)?;
+            ("public", "prompt_scores") => telemetry::model_tests::scored(transaction, event, new)?,
+            ("public", "character_anchors" | "character_canon") => {
+                character::primaries::after_write(transaction, event, new)?
             }
             ("public", "character_likes") => character::likes::after_write(transaction, event, new)?,
             ("queue", "entries") => job_scheduler::jobs::after_entry_write(transaction, event, new)?,

@@ -12,6 +12,7 @@ use crate::job_scheduler::jobs;
 use crate::own_references;
 use crate::refusal::Refusal;
 use crate::script;
+use crate::storyboard::scene_order;
 
 /// How long the reads of one write may take.
 const READS_MAX: Duration = Duration::from_secs(5);
@@ -146,6 +147,7 @@ impl WriteRows {
         let rows = match self.change {
             Change::Insert { rows, conflict } => {
                 let rows = insert(transaction, &caller, table, rows, conflict.as_ref(), &mut inserted)?;
+                settle(transaction, table)?;
                 if let Some(query) = &self.returning {
                     returned = Some(read_back(transaction, &caller, table, query, &rows, back)?);
                 }
@@ -161,6 +163,7 @@ impl WriteRows {
                     };
                     rows.push(change(transaction, &caller, table, old, &set)?);
                 }
+                settle(transaction, table)?;
                 if let Some(query) = &self.returning {
                     returned = Some(read_back(transaction, &caller, table, query, &rows, back)?);
                 }
@@ -181,6 +184,7 @@ impl WriteRows {
                         transaction.delete(&caller, table, row)?;
                     }
                 }
+                settle(transaction, table)?;
                 rows
             }
         };
@@ -256,6 +260,14 @@ fn insert(
         }
     }
     Ok(written)
+}
+
+/// What holds of a request's rows together, once all of them are written.
+fn settle(transaction: &Transaction, table: &TableInfo) -> Result<(), Refusal> {
+    if (table.table.schema, table.table.name) == ("public", "storyboard_scenes") {
+        scene_order::settle(transaction, table)?;
+    }
+    Ok(())
 }
 
 /// Changes a row; answers with the row that holds the change.

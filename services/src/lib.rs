@@ -26,6 +26,7 @@ pub mod rows;
 pub mod scripts;
 pub mod seed;
 pub mod spending;
+pub mod storyboards;
 pub mod topics;
 
 use std::path::PathBuf;

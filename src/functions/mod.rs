@@ -10,6 +10,7 @@ mod jobs;
 mod operators;
 mod prompts;
 mod scripts;
+mod storyboards;
 mod uploaded;
 mod wording;
 
@@ -137,6 +138,12 @@ static FUNCTIONS: &[Function] = &[
     function!("list-scripts", User, scripts::list_scripts::run),
     function!("compare-scripts", User, scripts::compare_scripts::run),
     function!("delete-script", User, scripts::delete_script::run),
+    function!("order-scenes", User, storyboards::order_scenes::run),
+    function!("draw-scene", User, storyboards::draw_scene::run),
+    function!("approve-scene-picture", User, storyboards::approve_scene_picture::run),
+    function!("make-clip", User, storyboards::make_clip::run),
+    function!("extract-frame", User, storyboards::extract_frame::run),
+    function!("render-storyboard", User, storyboards::render_storyboard::run),
     function!("storyboard-ai-assist", User, prompts::storyboard_ai_assist::run),
     function!("describe-image", User, prompts::describe_image::run),
     function!("score-generation", User, prompts::score_generation::run),

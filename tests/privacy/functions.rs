@@ -218,10 +218,33 @@ const ALIKE: &[(&str, &[&str])] = &[
         "compare-scripts",
         &[r#"{"script_id": "<script>"}"#, r#"{"script_id": "<own:script>", "with_id": "<script>"}"#],
     ),
+    ("order-scenes", &[r#"{"project_id": "<storyboard>", "scene_ids": ["<board_scene>"]}"#]),
+    ("draw-scene", &[r#"{"scene_id": "<board_scene>"}"#]),
+    (
+        "approve-scene-picture",
+        &[
+            r#"{"scene_id": "<board_scene>", "picture": "<file>"}"#,
+            r#"{"scene_id": "<own:board_scene>", "picture": "<file>"}"#,
+        ],
+    ),
+    (
+        "make-clip",
+        &[
+            r#"{"scene_id": "<board_scene>"}"#,
+            r#"{"scene_id": "<own:board_scene>", "clip_type": "extended", "parent_clip_id": "<board_clip>"}"#,
+            r#"{"scene_id": "<own:board_scene>", "clip_type": "quick", "reference_image_url": "<file>"}"#,
+        ],
+    ),
+    ("extract-frame", &[r#"{"clip_id": "<board_clip>"}"#]),
+    ("render-storyboard", &[r#"{"project_id": "<storyboard>"}"#]),
     ("delete-script", &[r#"{"script_id": "<script>", "force": true}"#]),
     (
         "storyboard-ai-assist",
-        &[r#"{"action": "recommend_clip_type", "projectId": "<storyboard>", "characterId": "<character>"}"#],
+        &[
+            r#"{"action": "recommend_clip_type", "projectId": "<storyboard>", "characterId": "<character>"}"#,
+            r#"{"action": "story_plan", "title": "x", "projectId": "<storyboard>", "apply": true}"#,
+            r#"{"action": "enhance_prompt", "prompt": "x", "sceneId": "<board_scene>", "apply": true}"#,
+        ],
     ),
     ("describe-image", &[r#"{"imageUrl": "<file>"}"#, r#"{"imageUrl": "<scene_file>"}"#]),
     (

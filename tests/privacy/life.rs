@@ -67,6 +67,10 @@ impl Life {
         self.row(server, "public_character", "characters", public);
         self.row(server, "collection", "user_collections", json!({"name": word}));
         self.row(server, "storyboard", "storyboard_projects", json!({"title": word}));
+        let scene = json!({"project_id": self.thing("storyboard"), "scene_order": 1, "description": word});
+        self.child(server, "board_scene", "storyboard_scenes", scene);
+        let clip = json!({"scene_id": self.thing("board_scene"), "prompt": word});
+        self.child(server, "board_clip", "storyboard_clips", clip);
         self.row(server, "book", "books", json!({"title": word, "book_type": word}));
         let chapter = json!({"book_id": self.thing("book"), "title": word, "content": word});
         self.child(server, "chapter", "chapters", chapter);

@@ -90,7 +90,7 @@ pub fn assistant(text: &str) -> (String, String) {
 pub fn until(what: &str, mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
-        assert!(started.elapsed() < Duration::from_secs(90), "waited in vain: {what}");
+        assert!(started.elapsed() < Duration::from_secs(400), "waited in vain: {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

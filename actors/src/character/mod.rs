@@ -8,4 +8,5 @@ pub mod consistency;
 pub mod import_character;
 pub(crate) mod likes;
 pub mod mend_scenes;
+pub(crate) mod primaries;
 pub mod starter_characters;

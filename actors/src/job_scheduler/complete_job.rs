@@ -12,6 +12,7 @@ use crate::aggregate::Decision;
 use crate::file::{object_row, put_object_rows};
 use crate::moderation::{self, Flagged, Reason};
 use crate::refusal::Refusal;
+use crate::storyboard::clip_result;
 
 /// Ends a job with its results.
 #[derive(Debug)]
@@ -69,6 +70,7 @@ impl Decision for CompleteJob {
         }
         let mut metadata = self.metadata;
         metadata.extend(scene_and_portrait::deliver(transaction, &service, &job, &self.assets)?);
+        clip_result::deliver(transaction, &service, &job, &self.assets)?;
         let metadata = merged(&job, metadata);
         let mut values = vec![
             ("status", Value::text("completed")),

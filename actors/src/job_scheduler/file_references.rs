@@ -96,6 +96,7 @@ pub(crate) fn is_shown_at(
 ) -> Result<bool, StoreError> {
     let [scenes, conversations, characters] =
         ["character_scenes", "conversations", "characters"].map(|name| schema().known(name));
+    let clips = schema().known("storyboard_clips");
     let reads = transaction.reads();
     // Rows of others may name any file, and keep none.
     let is_own = |table: &TableInfo, id: &Value| -> Result<bool, StoreError> {
@@ -117,6 +118,22 @@ pub(crate) fn is_shown_at(
         if shown.iter().any(|row| row[conversations.at("user_id")] == *user) {
             return Ok(true);
         }
+        for clip in reads.referring(clips, clips.at("video_url"), &name)? {
+            if clip_owner(transaction, &clip)? == *user {
+                return Ok(true);
+            }
+        }
     }
     Ok(false)
+}
+
+/// The account of the storyboard that a clip belongs to.
+fn clip_owner(transaction: &Transaction, clip: &Row) -> Result<Value, StoreError> {
+    let [clips, scenes, projects] =
+        ["storyboard_clips", "storyboard_scenes", "storyboard_projects"].map(|name| schema().known(name));
+    let reads = transaction.reads();
+    let scene = reads.get(scenes, std::slice::from_ref(&clip[clips.at("scene_id")]))?;
+    let Some(scene) = scene else { return Ok(Value::Null) };
+    let project = reads.get(projects, std::slice::from_ref(&scene[scenes.at("project_id")]))?;
+    Ok(project.map_or(Value::Null, |project| project[projects.at("user_id")].clone()))
 }

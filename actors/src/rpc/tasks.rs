@@ -5,6 +5,7 @@ use serde_json::{Value as Json, json};
 use store::{Caller, Reads};
 
 use crate::refusal::Refusal;
+use crate::storyboard::clip_kinds::ClipKind;
 
 /// Tasks that a model may declare.
 const TASKS: [&str; 13] = [
@@ -37,18 +38,7 @@ pub(super) fn get_task_for_clip_type(
     _: &Caller<'_>,
     arguments: &[Value],
 ) -> Result<Json, Refusal> {
-    Ok(arguments[0].as_str().and_then(tasks_of_clip).map_or(Json::Null, |tasks| json!(tasks)))
-}
-
-fn tasks_of_clip(clip_type: &str) -> Option<&'static [&'static str]> {
-    match clip_type {
-        "quick" => Some(&["i2v"]),
-        "extended" => Some(&["extend"]),
-        "controlled" => Some(&["multi"]),
-        "long" => Some(&["i2v", "extend"]),
-        "keyframed" => Some(&["i2i_multi", "multi"]),
-        _ => None,
-    }
+    Ok(arguments[0].as_str().and_then(ClipKind::parse).map_or(Json::Null, |kind| json!(kind.tasks())))
 }
 
 #[cfg(test)]
@@ -57,10 +47,8 @@ mod tests {
 
     #[test]
     fn clips_need_only_tasks_that_models_can_declare() {
-        for clip_type in ["quick", "extended", "controlled", "long", "keyframed"] {
-            let tasks = tasks_of_clip(clip_type).expect(clip_type);
-            assert!(tasks.iter().all(|task| TASKS.contains(task)), "{clip_type}");
+        for kind in ClipKind::ALL {
+            assert!(kind.tasks().iter().all(|task| TASKS.contains(task)), "{kind:?}");
         }
-        assert_eq!(tasks_of_clip("endless"), None);
     }
 }

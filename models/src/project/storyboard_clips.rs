@@ -68,6 +68,7 @@ pub static STORYBOARD_CLIPS: Table = Table {
         index("idx_storyboard_clips_parent", &["parent_clip_id"]).filter("parent_clip_id IS NOT NULL"),
         index("idx_storyboard_clips_type", &["clip_type"]),
     ],
+    lookups: &["video_url"],
     policies: Policies {
         select: "owner_via(scene_id→storyboard_scenes.project_id→storyboard_projects.user_id)",
         insert: "owner_via(scene_id→storyboard_scenes.project_id→storyboard_projects.user_id)",

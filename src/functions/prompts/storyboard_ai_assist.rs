@@ -3,13 +3,18 @@
 use actors::content_rules::{self, ContentRating};
 use actors::conversation::sheet::each_text;
 use actors::language::{Chosen, Wanted};
+use actors::storyboard::clip_kinds::{Position, recommended};
 use models::field_names::is_same_name;
 use models::value_words::{Takes, is_none_of};
 use serde_json::{Value as Json, json};
 use services::ServiceError;
 use services::age_gate;
+use services::context::Context;
+use services::ids::uuid;
 use services::prompts::ask_model::{self, Question};
 use services::prompts::templates;
+use services::storyboards::{apply_proposal, owned};
+use uuid::Uuid;
 
 use crate::functions::actions::Actions;
 use crate::functions::error::FunctionError;
@@ -43,6 +48,8 @@ const ACTIONS: Actions = Actions(&[
             "story",
             "aiStoryPrompt",
             "prompt",
+            "projectId",
+            "apply",
         ],
     ),
     ("suggest_prompts", &[]),
@@ -60,7 +67,7 @@ const ACTIONS: Actions = Actions(&[
             "position",
         ],
     ),
-    ("enhance_prompt", &["prompt", "originalPrompt"]),
+    ("enhance_prompt", &["prompt", "originalPrompt", "sceneId", "apply"]),
 ]);
 /// How clips are made, and what each is for.
 const CLIPS: [(&str, &str); 5] = [
@@ -78,7 +85,10 @@ const INTENSITIES: [&str; 3] = ["subtle", "moderate", "dramatic"];
 /// Seconds of a story.
 const SECONDS: [f64; 2] = [1.0, 3600.0];
 /// The fields of a request.
-const FIELDS: [Field<'static>; 24] = [
+const FIELDS: [Field<'static>; 27] = [
+    ("projectId", Takes::Uuid),
+    ("sceneId", Takes::Uuid),
+    ("apply", Takes::Flag),
     ("action", Takes::Text),
     ("params", Takes::Object),
     ("contentTier", Takes::Text),
@@ -132,7 +142,9 @@ pub(crate) async fn run(call: Call) -> Outcome {
 
 /// What is said of the story: all but the fields that say what is to be done with it.
 fn said(input: &Json) -> impl Iterator<Item = (&String, &Json)> {
-    let of_the_call = |name: &str| matches!(name, "action" | "contentTier" | "contentMode");
+    let of_the_call = |name: &str| {
+        matches!(name, "action" | "contentTier" | "contentMode" | "projectId" | "sceneId" | "apply")
+    };
     input.as_object().into_iter().flatten().filter(move |(name, _)| !of_the_call(name))
 }
 
@@ -182,7 +194,23 @@ fn text<'j>(input: &'j Json, names: &[&str]) -> &'j str {
         .unwrap_or("")
 }
 
+/// The row into which a proposal is to be written, where that is asked for; it is looked for before a model is asked.
+fn target(
+    call: &Call,
+    input: &Json,
+    field: &str,
+    find: impl Fn(&Context, Uuid) -> Result<(), ServiceError>,
+) -> Result<Option<Uuid>, FunctionError> {
+    if input["apply"] != Json::Bool(true) {
+        return Ok(None);
+    }
+    let id = uuid(&input[field]).ok_or_else(|| FunctionError::missing(&[field]).with("success", false))?;
+    find(&call.context, id)?;
+    Ok(Some(id))
+}
+
 async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
+    let target = target(call, input, "projectId", |context, id| owned::project(context, id).map(|_| ()))?;
     let seconds = ["targetDuration", "duration", "durationSeconds", "targetDurationSeconds"];
     let given = seconds.iter().find_map(|name| Some((*name, input[*name].as_f64()?)));
     let (field, seconds) = given.unwrap_or((seconds[0], 30.0));
@@ -267,10 +295,17 @@ async fn story_plan(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
             })
         })
         .collect();
-    ok(json!({"success": true, "storyBeats": beats, "sceneBreakdown": scenes, "fallback": is_fallback}))
+    let mut answer =
+        json!({"success": true, "storyBeats": beats, "sceneBreakdown": scenes, "fallback": is_fallback});
+    if let Some(project) = target {
+        let made = apply_proposal::plan(&call.context, project, &beats, &scenes).await?;
+        answer["applied"] = json!({"project_id": project, "scene_ids": made});
+    }
+    ok(answer)
 }
 
 async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
+    let target = target(call, input, "sceneId", |context, id| owned::scene(context, id).map(|_| ()))?;
     let mut known = Vec::new();
     for (name, value) in said(input) {
         let mut texts = Vec::new();
@@ -308,7 +343,13 @@ async fn suggest_prompts(call: &Call, input: &Json, tier: ContentRating) -> Outc
         });
     }
     refused?;
-    ok(json!({"success": true, "prompts": prompts, "suggestions": prompts, "model_used": made.model}))
+    if let Some(scene) = target {
+        apply_proposal::prompts(&call.context, scene, &prompts).await?;
+    }
+    ok(json!({
+        "success": true, "prompts": prompts, "suggestions": prompts, "model_used": made.model,
+        "applied": target.map(|scene| json!({"scene_id": scene})),
+    }))
 }
 
 /// What a model suggests, in the shape that screens read; servers elsewhere answer with plain texts at times.
@@ -340,18 +381,17 @@ fn recommend(input: &Json) -> Json {
     let has_motion = input["hasMotionPreset"] == Json::Bool(true)
         || input["motionPreset"].is_object()
         || !text(input, &["motionPreset", "motionPresetId"]).is_empty();
-    let (kind, reason) = if index == 0 || place == "first" || input["isFirstClip"] == Json::Bool(true) {
-        ("quick", "the first clip starts from a picture")
-    } else if has_motion {
-        ("controlled", "a motion preset leads the movement")
-    } else if before == "quick" {
-        ("extended", "it goes on from the clip before")
-    } else if place == "last" || input["isLastClip"] == Json::Bool(true) || (total > 0 && index + 1 == total)
-    {
-        ("quick", "the last clip ends with a new picture")
-    } else {
-        ("extended", "it keeps the scene in motion")
+    let position = Position {
+        index,
+        is_first: place == "first" || input["isFirstClip"] == Json::Bool(true),
+        is_last: place == "last"
+            || input["isLastClip"] == Json::Bool(true)
+            || (total > 0 && index + 1 == total),
+        before,
+        has_motion,
     };
+    let (kind, reason) = recommended(position);
+    let kind = kind.name();
     let others = CLIPS.into_iter().filter(|(other, _)| *other != kind);
     let alternatives: Vec<Json> =
         others.map(|(kind, description)| json!({"type": kind, "description": description})).collect();
@@ -363,6 +403,7 @@ fn recommend(input: &Json) -> Json {
 }
 
 async fn enhance_prompt(call: &Call, input: &Json, tier: ContentRating) -> Outcome {
+    let target = target(call, input, "sceneId", |context, id| owned::scene(context, id).map(|_| ()))?;
     let prompt = text(input, &["prompt", "originalPrompt"]);
     if prompt.is_empty() {
         return Err(FunctionError::missing(&["prompt"]).with("success", false));
@@ -387,7 +428,12 @@ async fn enhance_prompt(call: &Call, input: &Json, tier: ContentRating) -> Outco
     };
     call.warnings.extend(problem.map(|reason| format!("the prompt is as it was: {reason}")));
     let made = made.ok().map(|made| made.said).filter(usable);
+    let written = target.zip(made.as_deref());
+    if let Some((scene, prompt)) = written {
+        apply_proposal::prompt(&call.context, scene, prompt).await?;
+    }
     ok(json!({
+        "applied": written.map(|(scene, _)| json!({"scene_id": scene})),
         "success": true, "originalPrompt": prompt, "enhancedPrompt": made.as_deref().unwrap_or(prompt),
         "enhanced": made.is_some(),
     }))

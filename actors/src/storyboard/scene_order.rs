@@ -40,6 +40,15 @@ pub(crate) fn settle(transaction: &Transaction, table: &TableInfo) -> Result<(),
     projects.into_iter().try_for_each(|project| renumber(transaction, table, project, &places))
 }
 
+/// The number of a scene that is added alone: at most one more than there are, so that it is written once.
+pub(crate) fn place(transaction: &Transaction, table: &TableInfo, row: &mut Row) -> Result<(), StoreError> {
+    let [project, order] = ["project_id", "scene_order"].map(|column| table.at(column));
+    let Some(number) = row[order].as_i64() else { return Ok(()) };
+    let there = transaction.reads().referring(table, project, &row[project])?.len();
+    row[order] = Value::Int(number.clamp(1, there as i64 + 1));
+    Ok(())
+}
+
 fn renumber(
     transaction: &Transaction,
     table: &TableInfo,

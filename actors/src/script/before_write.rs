@@ -57,7 +57,7 @@ fn update(transaction: &Transaction, table: &TableInfo, old: &Row, new: &mut Row
     }
     let scored = has_score(table, new);
     let to = status_of(table, new, scored);
-    let is_rescored = EVALUATION.iter().any(|column| changed(&column));
+    let is_rescored = EVALUATION.iter().any(changed);
     let given = Given {
         evaluation: is_rescored && to == Status::Evaluated && is_evaluated(table, new),
         score: scored,

@@ -20,7 +20,7 @@ pub enum RenderStep {
     /// It failed.
     Fail(String),
     /// The film, whose bytes are durable, and its length in seconds.
-    Finish(NewObject, f64),
+    Finish(Box<NewObject>, f64),
 }
 
 /// Notes a step of a render. A render whose row is gone was cancelled.
@@ -74,7 +74,7 @@ impl Decision for StepRender {
                 set("progress_percentage", Value::Int(100));
                 set("status", Value::text("completed"));
                 set("completed_at", Value::now());
-                put_object_rows(transaction, &service, file, true)?;
+                put_object_rows(transaction, &service, *file, true)?;
                 let key = std::slice::from_ref(&old[renders.at("project_id")]);
                 if let Some(project) = reads.get(projects, key)? {
                     let mut finished = project.clone();

@@ -186,7 +186,7 @@ async fn make(context: &Context, id: Uuid) -> Result<(), ServiceError> {
     });
     let file = keep.await.map_err(failed)??;
     store::crash::point("film_made");
-    context.ask(StepRender { id, step: RenderStep::Finish(file, seconds) }).await?;
+    context.ask(StepRender { id, step: RenderStep::Finish(Box::new(file), seconds) }).await?;
     Ok(())
 }
 

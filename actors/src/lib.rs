@@ -25,6 +25,7 @@ pub mod job_scheduler;
 pub mod keeper;
 pub mod language;
 pub mod moderation;
+pub mod media;
 mod own_references;
 mod refusal;
 pub mod render;

@@ -6,7 +6,7 @@ use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
 use crate::{
-    audit, catalog, character, conversation, job_scheduler, moderation, own_references, script, storyboard, telemetry, user,
+    audit, catalog, character, conversation, job_scheduler, media, moderation, own_references, script, storyboard, telemetry, user,
 };
 
 /// Routes row events to their tables.
@@ -35,6 +35,10 @@ impl Triggers for RowTriggers {
             }
             ("public", "images") => moderation::reviewed_rows::before_write(transaction, event, new)?,
             ("public", "scripts") => script::before_write::before_write(transaction, event, new)?,
+            ("public", "image_generations" | "audio_generations") => {
+                media::before_write::piece(transaction, event, new)?
+            }
+            ("public", "video_generations") => media::before_write::video(event, new)?,
             ("public", "api_providers") => catalog::provider_key::before_write(event, new)?,
             ("storage", "reviewed_pictures") => moderation::before_write(event, new),
             ("public", "admin_development_progress") => {

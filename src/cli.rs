@@ -3,6 +3,8 @@
 mod arguments;
 mod configuration;
 mod demo;
+mod export;
+mod import;
 mod log;
 mod output;
 mod running;
@@ -95,6 +97,8 @@ pub fn run() -> Result<(), String> {
         Command::Salvage { from, to } => salvage(&from, &to),
         Command::Check { quick } => check(&config, quick),
         Command::Compact => compact(&config),
+        Command::Import(flags) => playhouse::in_system(import::run(config, flags)),
+        Command::Export(flags) => export::run(&config, &flags),
         Command::Demo(flags) => playhouse::in_system(demo::run(config, flags)),
         Command::Worker(flags) => work(&config, flags),
         Command::Models(models) => run_models(&config, models.command),

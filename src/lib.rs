@@ -12,6 +12,7 @@ pub mod ended_accounts;
 pub mod functions;
 pub mod gotrue;
 mod idle_memory;
+mod imports;
 pub mod keys;
 mod links;
 mod listen;

@@ -21,8 +21,8 @@ use crate::budgets::client_of;
 use crate::caller::BadToken;
 use crate::metrics::route::{self, Taken};
 use crate::{
-    answers, cors, ended_accounts, functions, gotrue, metrics, openai, operate, owner, postgrest, realtime,
-    sdapi, storage, studio, traces,
+    answers, cors, ended_accounts, functions, gotrue, imports, metrics, openai, operate, owner, postgrest,
+    realtime, sdapi, storage, studio, traces,
 };
 
 /// Names a request, in both directions.
@@ -50,6 +50,7 @@ pub fn service(
         .route("/metrics", get(metrics::serve::metrics))
         .route("/admin/v1/backup", post(operate::backup))
         .route("/admin/v1/check", post(operate::check))
+        .route("/admin/v1/import", post(imports::import))
         .nest("/auth/v1", gotrue::routes())
         .nest("/functions/v1", functions::routes())
         .nest("/realtime/v1", realtime::routes())

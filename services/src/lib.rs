@@ -16,6 +16,7 @@ pub mod conversations;
 pub mod error;
 pub mod files;
 pub mod ids;
+pub mod imports;
 pub mod installed;
 pub mod jobs;
 pub mod model_tests;

@@ -162,6 +162,17 @@ pub(super) enum Command {
         /// The folder to make
         to: PathBuf,
     },
+    /// Take in the data of another program: SillyTavern's characters, chats, groups, worlds, personas and backgrounds
+    #[command(
+        after_help = "Example:\n  playhouse import --from sillytavern SillyTavern/data/default-user --account me@example.com --dry-run"
+    )]
+    Import(ImportFlags),
+    /// Write every table for another system: a SQLite file, a folder of CSV files, or SQL of PostgreSQL; also while the server
+    /// runs
+    #[command(
+        after_help = "Example:\n  playhouse export --to postgres all.sql --files files && psql -f all.sql"
+    )]
+    Export(ExportFlags),
     /// Look the whole store over, also while the server runs
     #[command(after_help = "Example:\n  playhouse check --quick && echo sound")]
     Check {
@@ -229,6 +240,36 @@ pub(super) struct WorkerFlags {
 pub(super) enum Drawn {
     Images,
     Videos,
+}
+
+#[derive(Args)]
+pub(super) struct ImportFlags {
+    /// The program that wrote the data: sillytavern
+    #[arg(long)]
+    pub from: String,
+    /// Its folder, of one user or of all, or a ZIP file of it
+    pub path: PathBuf,
+    /// The address of the account that one user's data comes to
+    #[arg(long)]
+    pub account: Option<String>,
+    /// The account of a user's folder, as FOLDER=EMAIL; once for each
+    #[arg(long = "as", value_name = "FOLDER=EMAIL")]
+    pub folders: Vec<String>,
+    /// Say what would come in, and write nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+#[derive(Args)]
+pub(super) struct ExportFlags {
+    /// The form: sqlite, csv or postgres
+    #[arg(long)]
+    pub to: String,
+    /// The file or the folder to make
+    pub target: PathBuf,
+    /// A folder to make for the stored files
+    #[arg(long)]
+    pub files: Option<PathBuf>,
 }
 
 #[derive(Args)]

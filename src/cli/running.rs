@@ -64,6 +64,39 @@ async fn send(
     })
 }
 
+/// Asks a running server for what it says line by line, as JSON; `hear` may end it with a reason.
+pub(super) async fn ask_lines(
+    config: &Config,
+    path: &str,
+    body: &Json,
+    hear: &mut dyn FnMut(Json) -> Result<(), String>,
+) -> Result<(), String> {
+    let url = playhouse::running_at(&config.data).ok_or("the server stopped meanwhile")?;
+    let key = keys(config)?;
+    let client = language::http_client().tls_danger_accept_invalid_certs(url.starts_with("https:"));
+    let client = client.build().map_err(|error| error.to_string())?;
+    let request = client.post(format!("{url}{path}")).bearer_auth(key.service_role_key());
+    let request = request.header("apikey", key.service_role_key()).json(body);
+    let mut response = request.send().await.map_err(|error| error.to_string())?;
+    let status = response.status();
+    if !status.is_success() {
+        let text = response.text().await.map_err(|error| error.to_string())?;
+        let answer: Json = serde_json::from_str(&text).unwrap_or(Json::Null);
+        return Err(answer["message"]
+            .as_str()
+            .map_or(format!("the server answers {status}"), str::to_string));
+    }
+    let mut rest = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| error.to_string())? {
+        rest.extend_from_slice(&piece);
+        while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = rest.drain(..=end).collect();
+            hear(serde_json::from_slice(&line).map_err(|error| error.to_string())?)?;
+        }
+    }
+    Ok(())
+}
+
 /// Does `work` while a server runs on the data folder: the one that does already, else one of our own for the while, so
 /// that everything is done in only one way.
 pub(super) async fn with_server<T>(

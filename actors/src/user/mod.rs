@@ -6,6 +6,7 @@ pub mod create_account;
 pub mod create_first_administrator;
 pub mod delete_account;
 pub mod end_sessions;
+pub mod import_row;
 pub mod invitations;
 pub mod left_behind;
 pub mod library_bin;

@@ -149,7 +149,7 @@ async fn make(context: &Context, id: Uuid) -> Result<(), ServiceError> {
         for (place, address) in addresses.iter().enumerate() {
             let file = owned::file(context, &user.to_string(), address).await;
             let file = file.map_err(|error| ServiceError::bad(format!("clip {}: {error}", place + 1)))?;
-            // Whoever makes the film says why it ends.
+            // The maker of the film says why it ends.
             if files.send(file).await.is_err() {
                 break;
             }
@@ -169,7 +169,7 @@ async fn make(context: &Context, id: Uuid) -> Result<(), ServiceError> {
     let (fetched, goes_on, made) = tokio::join!(fetch, report, work);
     fetched?;
     let failed = |_| ServiceError::new(Kind::Internal, "making the film failed unexpectedly");
-    let (bytes, seconds) = made.map_err(failed)?.map_err(|reason| ServiceError::bad(reason))?;
+    let (bytes, seconds) = made.map_err(failed)?.map_err(ServiceError::bad)?;
     if !goes_on {
         return Ok(());
     }

@@ -1,0 +1,9 @@
+//! Years of work from other programs: what is there, what can come in, and a report of what did.
+
+mod items;
+mod layout;
+mod picture;
+pub mod read_chat;
+pub mod report;
+pub mod sillytavern;
+pub mod source;

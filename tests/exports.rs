@@ -219,7 +219,7 @@ impl Postgres {
         String::from_utf8_lossy(&output.stdout).trim().to_string()
     }
 
-    /// What an account sees, or nobody who is signed in.
+    /// What an account sees, or a client without one.
     fn ask_as(&self, user: Option<&str>, sql: &str) -> Result<String, String> {
         let role = if user.is_some() { "authenticated" } else { "anon" };
         let claims = json!({"sub": user}).to_string();

@@ -218,8 +218,8 @@ fn a_folder_of_sillytavern_comes_in_whole_and_a_second_run_changes_nothing() {
     ] {
         assert!(reason(&did, "skipped", path).contains(words), "{path}: {}", reason(&did, "skipped", path));
     }
-    assert!(reason(&did, "notes", "characters/Keeper 1.png").contains("Missing"));
-    assert!(reason(&did, "notes", "characters/Keeper 2.png").contains("a book of its own"));
+    assert!(reason(&said, "notes", "characters/Keeper 1.png").contains("Missing"));
+    assert!(reason(&said, "notes", "characters/Keeper 2.png").contains("a book of its own"));
     assert!(reason(&did, "notes", "chats/Gone/Gone - 190.jsonl").contains("no card"));
     assert!(!did.to_string().contains("sk-hidden"));
     assert_eq!(did["left_out"][0]["path"], "cookie-secret.txt");

@@ -113,7 +113,9 @@ fn kind_of(path: &str) -> FileKind {
     match parts.as_slice() {
         ["settings.json"] => FileKind::Settings,
         ["secrets.json"] => FileKind::Other("keys of other services are not taken over"),
-        ["characters", _] if matches!(ending.as_str(), "png" | "json" | "charx" | "byaf" | "webp" | "jpg") => {
+        ["characters", _]
+            if matches!(ending.as_str(), "png" | "json" | "charx" | "byaf" | "webp" | "jpg") =>
+        {
             FileKind::Card
         }
         ["characters", name, _] if is_picture => FileKind::Expression((*name).to_string()),

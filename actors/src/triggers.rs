@@ -6,7 +6,8 @@ use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
 use crate::{
-    audit, catalog, character, conversation, job_scheduler, media, moderation, own_references, script, storyboard, telemetry, user,
+    audit, catalog, character, conversation, job_scheduler, media, moderation, own_references, script,
+    storyboard, telemetry, user,
 };
 
 /// Routes row events to their tables.
@@ -79,7 +80,7 @@ impl Triggers for RowTriggers {
             ("public", "prompt_scores") => {
                 telemetry::model_tests::scored(transaction, event, new)?;
                 telemetry::ab_tests::rated(transaction, event, new)?;
-            ("public", "prompt_scores") => telemetry::model_tests::scored(transaction, event, new)?,
+            }
             ("public", "character_anchors" | "character_canon") => {
                 character::primaries::after_write(transaction, event, new)?
             }

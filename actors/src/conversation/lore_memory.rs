@@ -91,7 +91,7 @@ mod tests {
         assert_eq!(kept.memory(4, &later), Memory { matched: [3].into(), ..Memory::default() });
         assert!(kept.memory(9, &[line(8), new.clone()]).since.is_empty());
         // Called by the first message of all.
-        let first = LoreMemory::default().after(&called, &[new.clone()]);
+        let first = LoreMemory::default().after(&called, std::slice::from_ref(&new));
         assert_eq!(first.memory(9, &[line(1), line(2), new]).since, [(4, 2)].into());
         assert_eq!(LoreMemory::read(&json!([1, "x", [2], {}])).json(), json!([1, 2]));
     }

@@ -96,15 +96,15 @@ struct Candidate {
 /// Takes commits; never waits. It is all that the store has of [`Changes`], so that neither keeps the other.
 pub(super) struct Feed {
     commits: Sender<Arc<Commit>>,
-    /// Set when a commit found the feed full.
-    missed: Arc<AtomicBool>,
+    /// The number of the last commit that found the feed full; 0 for none.
+    missed: Arc<AtomicU64>,
 }
 
 impl Feed {
     /// Takes a commit.
     pub fn take(&self, commit: Arc<Commit>) {
-        if let Err(TrySendError::Full(_)) = self.commits.try_send(commit) {
-            self.missed.store(true, Ordering::Release);
+        if let Err(TrySendError::Full(commit)) = self.commits.try_send(commit) {
+            self.missed.fetch_max(commit.number, Ordering::AcqRel);
         }
     }
 }
@@ -114,7 +114,7 @@ pub struct Changes {
     store: Store,
     registry: Mutex<Registry>,
     next: AtomicU64,
-    missed: Arc<AtomicBool>,
+    missed: Arc<AtomicU64>,
     /// Steps that the filters of each owner took lately.
     steps: Paces,
     /// Whether there is a thread that shows commits.
@@ -131,7 +131,7 @@ impl Changes {
     pub(super) fn start(store: Store, lag_max: usize) -> (Arc<Changes>, Feed) {
         let (feed, commits) = bounded(lag_max);
         let registry = Mutex::new(Registry { commit: store.commits(), ..Registry::default() });
-        let missed = Arc::new(AtomicBool::new(false));
+        let missed = Arc::new(AtomicU64::new(0));
         let changes = Arc::new(Changes {
             store,
             registry,
@@ -212,9 +212,12 @@ impl Changes {
         if looked.is_err() {
             tracing::error!(commit = commit.number, "a commit could not be shown to channels");
         }
-        let missed = self.missed.swap(false, Ordering::AcqRel);
-        if missed || looked.is_err() {
-            self.lock().end_all(&Ending::Missed);
+        let missed = self.missed.swap(0, Ordering::AcqRel);
+        if missed > 0 || looked.is_err() {
+            let mut registry = self.lock();
+            // Who joins from here on is told of what was left out, and reads it, instead of waiting for it.
+            registry.commit = registry.commit.max(missed);
+            registry.end_all(&Ending::Missed);
         }
     }
 

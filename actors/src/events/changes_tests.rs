@@ -89,10 +89,11 @@ fn a_listener_that_falls_behind_learns_that_it_missed_changes_and_may_begin_anew
     assert_eq!(end, Ending::Missed, "it is told, not left with a gap");
     assert!(seen.windows(2).all(|pair| pair[0] < pair[1]), "in commit order: {seen:?}");
     assert_eq!(changes.listeners(), 0);
-    // A listener that joins again hears of every commit after the one that it is told.
+    // A listener that joins again is told of all that was left out, and hears of every commit after that.
     let (listener, heard, opens) = gate();
     drop(opens);
     let joined = changes.join(&Claims::service(), Owner::Service, interest(), listener).expect("it joins");
+    assert_eq!(joined.commit, store.commits(), "what was dropped is to be read");
     write(&store);
     let number = heard.recv_timeout(PATIENCE).expect("a change").expect("not ended");
     assert!(number > joined.commit && number == store.commits(), "{number} after {}", joined.commit);

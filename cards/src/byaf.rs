@@ -101,8 +101,8 @@ fn document(files: &[AssetFile], path: &str, warnings: &mut Vec<String>) -> Resu
     }
 }
 
-/// A text with Backyard's placeholders as cards write them: `{character}`, `{user}`, and `#{user}:` before what somebody
-/// says.
+/// A text with Backyard's placeholders as cards write them: `{character}`, `{user}`, and `#{user}:` before what a
+/// person says.
 fn text_of(value: &Value) -> Option<String> {
     let mut text = value.as_str()?.to_string();
     for (theirs, ours) in [("{character}", "{{char}}"), ("{user}", "{{user}}")] {

@@ -211,7 +211,7 @@ impl ChatLine {
         self.is_hidden
     }
 
-    /// Whether the line is a note of the program that nobody said.
+    /// Whether the line is a note of the program, which no speaker said.
     pub fn is_note(&self) -> bool {
         self.is_system() && !self.is_hidden
     }

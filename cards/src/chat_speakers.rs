@@ -52,7 +52,7 @@ impl ChatFile {
         order.iter().rev().copied().max_by_key(|name| counts[name]).unwrap_or_default()
     }
 
-    /// Tells the lines that a person has hidden, which somebody said, from notes of the program: both say `is_system`.
+    /// Tells the lines that a person has hidden, which a speaker said, from notes of the program: both say `is_system`.
     pub(crate) fn mark_hidden(&mut self) {
         let mut names: Vec<String> =
             ["user_name", "character_name"].iter().map(|field| self.header_text(field).to_string()).collect();

@@ -108,7 +108,7 @@ fn export(
         None => original.as_ref().map_or("json", |original| original.format.as_str()),
     };
     let is_as_it_came = !edited && !repainted;
-    // Nobody but Backyard writes its archives; what was edited goes out as the archive that cards have.
+    // Only Backyard writes its archives; what was edited goes out as the archive that cards have.
     let format =
         if format == "byaf" && !(is_as_it_came && request.spec.is_none()) { "charx" } else { format };
     let version = match request.spec.as_deref() {

@@ -177,7 +177,7 @@ fn template(source: Option<&str>, tokenizer: &Tokenizer) -> Result<ChatTemplate,
             .map(|token| String::from_utf8_lossy(tokenizer.token_bytes(token)).into_owned())
             .unwrap_or_default()
     };
-    let end = tokenizer.ends().first().copied();
+    let end = tokenizer.eos().or_else(|| tokenizer.ends().first().copied());
     ChatTemplate::new(source.unwrap_or(CHATML), &text(tokenizer.bos()), &text(end))
 }
 

@@ -3,14 +3,10 @@
 use std::collections::{BTreeSet, HashMap};
 
 use tokenizers::models::bpe::{BPE, Vocab};
-use tokenizers::normalizers::unicode::NFC;
 use tokenizers::normalizers::{Prepend, Replace, Sequence as Normalizers};
-use tokenizers::pre_tokenizers::byte_level::ByteLevel;
-use tokenizers::pre_tokenizers::digits::Digits;
-use tokenizers::pre_tokenizers::sequence::Sequence;
-use tokenizers::pre_tokenizers::split::{Split, SplitPattern};
-use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper, SplitDelimiterBehavior};
+use tokenizers::{AddedToken, NormalizerWrapper};
 
+use super::pre_tokenizers::PreTokenizer;
 use super::{Marks, Spelling, Tokenizer};
 use crate::error::LanguageError;
 use crate::weights::gguf::Metadata;
@@ -19,11 +15,6 @@ const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
 /// A longer piece never arises from merges; looking for its halves would take time squared.
 const PIECE_CHARS_MAX: usize = 64;
-
-/// Llama 3's words: up to three digits, contractions in any case.
-const LLAMA3_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
-/// Qwen 2's words: the same with single digits.
-const QWEN2_WORDS: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 
 pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer, LanguageError> {
     let tokens = metadata
@@ -37,9 +28,12 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer, LanguageError> {
         ));
     }
     let kind = metadata.text("tokenizer.ggml.model")?.unwrap_or_default();
-    let (mut inner, spelling) = match kind {
-        "gpt2" => (byte_level(metadata, tokens)?, Spelling::ByteLevel),
-        "llama" => (sentence_piece(metadata, tokens)?, Spelling::SentencePiece),
+    let (mut inner, spelling, begins) = match kind {
+        "gpt2" => {
+            let words = words(metadata)?;
+            (byte_level(metadata, tokens, words)?, Spelling::ByteLevel, words.adds_bos)
+        }
+        "llama" => (sentence_piece(metadata, tokens)?, Spelling::SentencePiece, true),
         other => {
             return Err(LanguageError::unsupported(
                 "tokenizer.ggml.model",
@@ -71,11 +65,16 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer, LanguageError> {
         ends.extend(id(key)?);
     }
     let bos = id("tokenizer.ggml.bos_token_id")?;
-    let add_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(kind == "llama");
-    Tokenizer::new(inner, spelling, Marks { bos, ends, add_bos })
+    let eos = id("tokenizer.ggml.eos_token_id")?;
+    let add_bos = metadata.flag("tokenizer.ggml.add_bos_token")?.unwrap_or(begins);
+    Tokenizer::new(inner, spelling, Marks { bos, eos, ends, add_bos })
 }
 
-fn byte_level(metadata: &Metadata, tokens: &[String]) -> Result<tokenizers::Tokenizer, LanguageError> {
+fn byte_level(
+    metadata: &Metadata,
+    tokens: &[String],
+    words: PreTokenizer,
+) -> Result<tokenizers::Tokenizer, LanguageError> {
     let merges = metadata
         .texts("tokenizer.ggml.merges")?
         .ok_or_else(|| LanguageError::malformed("tokenizer.ggml.merges", "is missing"))?;
@@ -86,36 +85,25 @@ fn byte_level(metadata: &Metadata, tokens: &[String]) -> Result<tokenizers::Toke
             .ok_or_else(|| LanguageError::malformed("tokenizer.ggml.merges", format!("{merge:?}")))?;
         pairs.push((left.to_string(), right.to_string()));
     }
-    let words = |pattern: &str| {
-        Split::new(SplitPattern::Regex(pattern.into()), SplitDelimiterBehavior::Isolated, false)
-            .map_err(refused)
-    };
-    let bytes_only = ByteLevel::new(false, true, false);
-    let gpt2 = ByteLevel::new(false, true, true);
-    let pre = metadata.text("tokenizer.ggml.pre")?.unwrap_or("default");
-    let (parts, whole_words): (Vec<PreTokenizerWrapper>, bool) = match pre {
-        "default" | "gpt-2" | "gpt2" => (vec![gpt2.into()], false),
-        "smollm" => (vec![Digits::new(true).into(), gpt2.into()], false),
-        "llama-bpe" | "llama3" | "llama-v3" => (vec![words(LLAMA3_WORDS)?.into(), bytes_only.into()], true),
-        "qwen2" => (vec![words(QWEN2_WORDS)?.into(), bytes_only.into()], false),
-        other => {
-            return Err(LanguageError::unsupported(
-                "tokenizer.ggml.pre",
-                format!("{other:?}; default, gpt-2, smollm, llama-bpe and qwen2 are supported"),
-            ));
-        }
-    };
     let model = BPE::builder()
         .vocab_and_merges(vocabulary(tokens), pairs)
-        .ignore_merges(whole_words)
+        .ignore_merges(words.whole_words)
         .build()
         .map_err(refused)?;
     let mut inner = tokenizers::Tokenizer::new(model);
-    if pre == "qwen2" {
-        inner.with_normalizer(Some(NFC)).map_err(refused)?;
-    }
-    inner.with_pre_tokenizer(Some(Sequence::new(parts)));
+    words.apply(&mut inner)?;
     Ok(inner)
+}
+
+/// How a byte-level vocabulary cuts texts into words.
+fn words(metadata: &Metadata) -> Result<PreTokenizer, LanguageError> {
+    let name = metadata.text("tokenizer.ggml.pre")?;
+    if name.is_none() {
+        tracing::warn!(
+            "the file does not say how texts are cut into words (tokenizer.ggml.pre); as GPT-2 does"
+        );
+    }
+    PreTokenizer::named(name.unwrap_or("default"))
 }
 
 /// SentencePiece's merges are implicit: two pieces merge when their join is a piece, best score first.
@@ -176,6 +164,6 @@ pub(super) fn piece_bytes(piece: &str) -> Vec<u8> {
     piece.replace('▁', " ").into_bytes()
 }
 
-fn refused(error: impl std::fmt::Display) -> LanguageError {
+pub(super) fn refused(error: impl std::fmt::Display) -> LanguageError {
     LanguageError::Tokenizer(error.to_string())
 }

@@ -1,7 +1,9 @@
 //! How does text become tokens and tokens bytes?
 
 mod byte_level;
+mod end_tokens;
 mod from_gguf;
+mod pre_tokenizers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -34,6 +36,7 @@ pub struct Tokenizer {
     special: BTreeSet<u32>,
     by_text: BTreeMap<String, u32>,
     bos: Option<u32>,
+    eos: Option<u32>,
     ends: BTreeSet<u32>,
     add_bos: bool,
 }
@@ -42,6 +45,7 @@ pub struct Tokenizer {
 #[derive(Debug, Default, Clone)]
 struct Marks {
     bos: Option<u32>,
+    eos: Option<u32>,
     ends: BTreeSet<u32>,
     add_bos: bool,
 }
@@ -75,7 +79,8 @@ impl Tokenizer {
                 inner.token_to_id(text)
             };
             marks.bos = token("bos_token");
-            marks.ends.extend(token("eos_token"));
+            marks.eos = token("eos_token");
+            marks.ends.extend(marks.eos);
             marks.add_bos = config["add_bos_token"].as_bool().unwrap_or(false);
         }
         // A chat model may end its turns with another token than the one in the tokenizer's configuration.
@@ -94,10 +99,11 @@ impl Tokenizer {
     }
 
     fn new(
-        inner: tokenizers::Tokenizer,
+        mut inner: tokenizers::Tokenizer,
         spelling: Spelling,
         mut marks: Marks,
     ) -> Result<Tokenizer, LanguageError> {
+        marks.ends.extend(end_tokens::mark_ends(&mut inner)?);
         let added = inner.get_added_tokens_decoder();
         let vocab = inner.get_vocab(true);
         let len = vocab.values().max().map_or(0, |id| *id as usize + 1);
@@ -116,9 +122,6 @@ impl Tokenizer {
             added.iter().filter(|(_, token)| token.special).map(|(id, _)| *id).collect();
         let by_text: BTreeMap<String, u32> =
             added.iter().map(|(id, token)| (token.content.clone(), *id)).collect();
-        for end in ["<|im_end|>", "<|eot_id|>", "<|end_of_text|>", "<|endoftext|>", "<|eom_id|>"] {
-            marks.ends.extend(by_text.get(end).filter(|id| special.contains(*id)));
-        }
         let longest = bytes.iter().map(Vec::len).max().unwrap_or_default();
         Ok(Tokenizer {
             inner,
@@ -127,6 +130,7 @@ impl Tokenizer {
             special,
             by_text,
             bos: marks.bos,
+            eos: marks.eos,
             ends: marks.ends,
             add_bos: marks.add_bos,
         })
@@ -185,7 +189,23 @@ impl Tokenizer {
         self.bos
     }
 
-    /// Whether a plain text (not a chat) is to begin with [`Tokenizer::bos`].
+    /// The token that the files themselves name as the end of a text.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
+    }
+
+    /// `tokens` with [`Tokenizer::bos`] before them, once, where the files ask for it and no template has put it there.
+    pub fn with_bos(&self, mut tokens: Vec<u32>) -> Vec<u32> {
+        let Some(bos) = self.bos.filter(|_| self.add_bos) else { return tokens };
+        let written = tokens.iter().take_while(|token| **token == bos).count();
+        match written {
+            0 => tokens.insert(0, bos),
+            _ => drop(tokens.drain(1..written)),
+        }
+        tokens
+    }
+
+    /// Whether texts are to begin with [`Tokenizer::bos`].
     pub fn adds_bos(&self) -> bool {
         self.add_bos
     }

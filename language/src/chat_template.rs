@@ -1,13 +1,20 @@
 //! How does a list of messages become the text that a model was trained to continue?
 
+mod accepted_messages;
+mod generation_tags;
+
+use std::borrow::Cow;
 use std::io::Write;
 
+use chrono::format::{Item, StrftimeItems};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
 use minijinja::{Environment, Error, ErrorKind, Value, context};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{Formatter, PrettyFormatter};
+
+pub use accepted_messages::AcceptedMessages;
 
 use crate::error::LanguageError;
 
@@ -18,17 +25,27 @@ const RENDERED_BYTES_MAX: usize = 16 << 20;
 const FUEL_BASE: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
 const NAME: &str = "chat_template";
+/// Written behind a text that is to be continued, to find its end in what the template makes of it. Private characters,
+/// which no template looks for.
+const CUT: &str = "\u{e0c0}\u{e0c1}\u{e0c2}\u{e0c3}";
 
 /// Used where a model brings none: the ChatML form that most small models know.
 pub const CHATML: &str = "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
 /// One message as templates see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct TemplateMessage<'a> {
     /// `system`, `user` or `assistant`.
     pub role: &'a str,
     /// What was said.
-    pub content: &'a str,
+    pub content: Cow<'a, str>,
+}
+
+impl<'a> TemplateMessage<'a> {
+    /// A message of `role`.
+    pub fn new(role: &'a str, content: impl Into<Cow<'a, str>>) -> TemplateMessage<'a> {
+        TemplateMessage { role, content: content.into() }
+    }
 }
 
 /// A compiled Jinja template with the extras that transformers offers to templates.
@@ -36,10 +53,12 @@ pub struct ChatTemplate {
     environment: Environment<'static>,
     bos_token: String,
     eos_token: String,
+    accepted: AcceptedMessages,
 }
 
 impl ChatTemplate {
-    /// Compiles `source`; the two texts are what the template knows as `bos_token` and `eos_token`.
+    /// Compiles `source`, and finds out which messages it takes; the two texts are what the template knows as `bos_token`
+    /// and `eos_token`.
     pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<ChatTemplate, LanguageError> {
         if source.len() > TEMPLATE_BYTES_MAX {
             return Err(LanguageError::Template(format!("{} bytes of source", source.len())));
@@ -52,13 +71,70 @@ impl ChatTemplate {
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
             Err(Error::new(ErrorKind::InvalidOperation, message))
         });
+        environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
-        environment.add_template_owned(NAME, source.to_string()).map_err(failed)?;
-        Ok(ChatTemplate { environment, bos_token: bos_token.into(), eos_token: eos_token.into() })
+        environment.add_template_owned(NAME, generation_tags::as_scopes(source)).map_err(failed)?;
+        let mut template = ChatTemplate {
+            environment,
+            bos_token: bos_token.into(),
+            eos_token: eos_token.into(),
+            accepted: AcceptedMessages::STRICT,
+        };
+        template.accepted = AcceptedMessages::probe(|messages| template.text(messages, true).ok());
+        Ok(template)
     }
 
-    /// The text for `messages`, ending where the assistant begins if `add_generation_prompt`.
+    /// Which messages it takes as they are; others are fitted to it.
+    pub fn accepted(&self) -> AcceptedMessages {
+        self.accepted
+    }
+
+    /// The text for `messages`, ending where the assistant begins if `add_generation_prompt`. Where the template takes no
+    /// such list, it is fitted: instructions join the person's words, and neighbours of one role become one message.
     pub fn render(
+        &self,
+        messages: &[TemplateMessage<'_>],
+        add_generation_prompt: bool,
+    ) -> Result<String, LanguageError> {
+        let fitted = match self.accepted.takes_all() {
+            true => Cow::Borrowed(messages),
+            false => Cow::Owned(self.accepted.fit(messages)),
+        };
+        let text = self.text(&fitted, add_generation_prompt);
+        // A template may refuse, or leave out, what the probes did not show.
+        let is_whole = text.as_ref().is_ok_and(|text| has_instructions(text, messages));
+        if is_whole {
+            return text;
+        }
+        match self.text(&AcceptedMessages::STRICT.fit(messages), add_generation_prompt) {
+            Ok(strict) if text.is_err() || has_instructions(&strict, messages) => Ok(strict),
+            _ => text,
+        }
+    }
+
+    /// The text for `messages`, the last of which is the assistant's, ending where that one does, so that the reply goes
+    /// on with it.
+    pub fn render_unfinished(&self, messages: &[TemplateMessage<'_>]) -> Result<String, LanguageError> {
+        let refused =
+            |reason: &str| LanguageError::InvalidRequest { field: "messages", reason: reason.into() };
+        let mut messages = messages.to_vec();
+        let last = messages.last_mut().filter(|last| last.role == "assistant");
+        let last =
+            last.ok_or_else(|| refused("the last one is not the assistant's, and cannot be continued"))?;
+        if last.content.is_empty() {
+            messages.pop();
+            return self.render(&messages, true);
+        }
+        last.content.to_mut().push_str(CUT);
+        let mut text = self.render(&messages, false)?;
+        let end = text.rfind(CUT);
+        let end =
+            end.ok_or_else(|| refused("this model's chat template leaves out a last reply to continue"))?;
+        text.truncate(end);
+        Ok(text)
+    }
+
+    fn text(
         &self,
         messages: &[TemplateMessage<'_>],
         add_generation_prompt: bool,
@@ -74,12 +150,32 @@ impl ChatTemplate {
                     add_generation_prompt => add_generation_prompt,
                     bos_token => self.bos_token.as_str(),
                     eos_token => self.eos_token.as_str(),
+                    // As transformers, which gives all templates these.
+                    tools => Value::from(()),
+                    documents => Value::from(()),
                 },
                 &mut text,
             )
             .map_err(failed)?;
         String::from_utf8(text.0).map_err(|error| LanguageError::Template(error.to_string()))
     }
+}
+
+/// Whether all instructions among `messages` are in `text`. What was said otherwise a template may shorten: many leave out
+/// what a model thought.
+fn has_instructions(text: &str, messages: &[TemplateMessage<'_>]) -> bool {
+    let mut instructions = messages.iter().filter(|message| message.role == "system");
+    instructions.all(|message| text.contains(message.content.trim()))
+}
+
+/// The local time in a format of `strftime`; one that is not known is refused.
+fn strftime_now(format: &str) -> Result<String, Error> {
+    let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
+    if items.contains(&Item::Error) {
+        let reason = format!("strftime_now: {format:?} is no format");
+        return Err(Error::new(ErrorKind::InvalidOperation, reason));
+    }
+    Ok(chrono::Local::now().format_with_items(items.iter()).to_string())
 }
 
 /// Python's `json.dumps`, which is what transformers offers: blanks after separators, characters as they are.
@@ -144,8 +240,8 @@ mod tests {
     use super::*;
 
     const MESSAGES: [TemplateMessage<'static>; 2] = [
-        TemplateMessage { role: "system", content: " Be kind. " },
-        TemplateMessage { role: "user", content: "Hi" },
+        TemplateMessage { role: "system", content: Cow::Borrowed(" Be kind. ") },
+        TemplateMessage { role: "user", content: Cow::Borrowed("Hi") },
     ];
 
     fn render(source: &str) -> Result<String, LanguageError> {

@@ -80,11 +80,25 @@ impl ChatMessage {
     }
 }
 
+/// Where a reply begins.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Beginning {
+    /// As a message of its own.
+    #[default]
+    NewMessage,
+    /// Where the last message stops, which is the assistant's.
+    LastMessage,
+    /// Behind the last message, without the marks that open one of the assistant's.
+    Unmarked,
+}
+
 /// A reply that is wanted.
 #[derive(Debug, Clone)]
 pub struct ChatRequest {
     /// The conversation so far.
     pub messages: Vec<ChatMessage>,
+    /// Where the reply begins.
+    pub beginning: Beginning,
     /// How freely to choose.
     pub sampling: Sampling,
     /// Texts before which the reply ends.
@@ -110,6 +124,7 @@ impl ChatRequest {
     pub fn new(messages: Vec<ChatMessage>) -> ChatRequest {
         ChatRequest {
             messages,
+            beginning: Beginning::NewMessage,
             sampling: Sampling::default(),
             stop: Vec::new(),
             max_tokens: 512,
@@ -138,6 +153,11 @@ impl ChatRequest {
         let bytes: usize = self.messages.iter().map(|message| message.content.len()).sum();
         if bytes > CONTENT_BYTES_MAX {
             return refused("messages", format!("{bytes} bytes; at most {CONTENT_BYTES_MAX}"));
+        }
+        if self.beginning == Beginning::LastMessage
+            && self.messages.last().is_none_or(|last| last.role != Role::Assistant)
+        {
+            return refused("continue_final_message", "the last message is not the assistant's".into());
         }
         if self.max_tokens == 0 {
             return refused("max_tokens", "0; at least 1".into());

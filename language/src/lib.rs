@@ -23,8 +23,8 @@ pub mod tokenizer;
 pub mod weights;
 
 pub use engine::{
-    ChatEngine, ChatEvent, ChatMessage, ChatOutcome, ChatRequest, ChatStream, FinishReason, QueuePlace, Role,
-    Tools, Usage,
+    Beginning, ChatEngine, ChatEvent, ChatMessage, ChatOutcome, ChatRequest, ChatStream, FinishReason,
+    QueuePlace, Role, Tools, Usage,
 };
 pub use engine_thread::{EngineLimits, EngineLoad};
 pub use error::LanguageError;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::chat_template::{ChatTemplate, TemplateMessage};
-use crate::engine::{ChatEngine, ChatRequest, ChatStream, QueuePlace};
+use crate::chat_template::{AcceptedMessages, ChatTemplate, TemplateMessage};
+use crate::engine::{Beginning, ChatEngine, ChatRequest, ChatStream, QueuePlace};
 use crate::engine_thread::{EngineLimits, EngineLoad, EngineThread};
 use crate::error::LanguageError;
 use crate::generation::Job;
@@ -71,6 +71,7 @@ impl LocalEngine {
     ) -> Result<LocalEngine, LanguageError> {
         let ModelFiles { name, config, tokenizer, template, .. } = files;
         let tokenizer = Arc::new(tokenizer);
+        mention_fitting(&name, template.accepted());
         Ok(LocalEngine {
             grammars: GrammarFactory::new(&tokenizer, config.vocab_size)?,
             context_tokens: limits.context_tokens_max.min(config.max_position_embeddings),
@@ -112,14 +113,35 @@ impl LocalEngine {
         let messages: Vec<TemplateMessage<'_>> = request
             .messages
             .iter()
-            .map(|message| TemplateMessage { role: message.role.as_str(), content: &message.content })
+            .map(|message| TemplateMessage::new(message.role.as_str(), &message.content))
             .collect();
-        let text = self.template.render(&messages, true)?;
+        let text = match request.beginning {
+            Beginning::LastMessage => self.template.render_unfinished(&messages)?,
+            Beginning::NewMessage => self.template.render(&messages, true)?,
+            Beginning::Unmarked => self.template.render(&messages, false)?,
+        };
         match self.tokenizer.at_least(&text) {
             prompt_tokens if prompt_tokens >= self.context_tokens => {
                 Err(LanguageError::ContextFull { prompt_tokens, context_tokens: self.context_tokens })
             }
-            _ => self.tokenizer.encode(&text),
+            _ => self.tokenizer.encode(&text).map(|tokens| self.tokenizer.with_bos(tokens)),
+        }
+    }
+}
+
+/// Says once in the log what becomes of messages that the model's template does not take as they are.
+fn mention_fitting(model: &str, accepted: AcceptedMessages) {
+    for (takes, fitting) in [
+        (accepted.system, "takes no instructions: they join what the person says"),
+        (
+            !accepted.system || accepted.later_system,
+            "takes instructions only first: later ones join what the person says",
+        ),
+        (accepted.repeated_roles, "wants turns: neighbouring messages of one role become one"),
+        (accepted.assistant_first, "wants the person to begin: an opening line is put before a greeting"),
+    ] {
+        if !takes {
+            tracing::warn!(model, "the chat template {fitting}");
         }
     }
 }

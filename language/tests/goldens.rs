@@ -225,9 +225,8 @@ fn check_chat(files: &ModelFiles, facts: &Value) {
             .as_array()
             .unwrap()
             .iter()
-            .map(|message| TemplateMessage {
-                role: message["role"].as_str().unwrap(),
-                content: message["content"].as_str().unwrap(),
+            .map(|message| {
+                TemplateMessage::new(message["role"].as_str().unwrap(), message["content"].as_str().unwrap())
             })
             .collect();
         assert_eq!(files.template.render(&messages, false).unwrap(), chat["rendered"].as_str().unwrap());

@@ -29,6 +29,14 @@ enum Mood {
     Broken,
     /// Accepts and never answers.
     Silent,
+    /// Refuses by name each of these fields, then is friendly.
+    Choosy(&'static [&'static str]),
+    /// Sends this after a whole reply.
+    Trailing(&'static str),
+    /// Sends these events and closes.
+    Saying(&'static [&'static str]),
+    /// Answers with the whole reply as JSON.
+    Whole,
 }
 
 struct Server {
@@ -77,6 +85,32 @@ async fn complete(State(server): State<Arc<Server>>, headers: HeaderMap, body: B
         Mood::Stuck => stream(vec![piece("Hel")], true),
         Mood::Broken => stream(vec![piece("Hel")], false),
         Mood::Silent => std::future::pending().await,
+        Mood::Choosy(fields) => {
+            let sent: Value = serde_json::from_slice(&body).unwrap();
+            match fields.iter().find(|field| sent.get(**field).is_some()) {
+                Some(field) => {
+                    let message =
+                        format!("Unsupported parameter: '{field}' is not supported with this model.");
+                    let error = json!({"error": {"message": message, "param": field}}).to_string();
+                    (StatusCode::BAD_REQUEST, error).into_response()
+                }
+                None => stream(friendly(), false),
+            }
+        }
+        Mood::Trailing(data) => {
+            let mut pieces = friendly();
+            pieces.truncate(4);
+            pieces.push(Bytes::from(format!("data: {data}\n\n")));
+            stream(pieces, false)
+        }
+        Mood::Saying(events) => {
+            stream(events.iter().map(|data| Bytes::from(format!("data: {data}\n\n"))).collect(), false)
+        }
+        Mood::Whole => {
+            let reply = json!({"choices": [{"message": {"content": "Hello, world"}, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 9, "completion_tokens": 3}});
+            ([("content-type", "application/json; charset=utf-8")], reply.to_string()).into_response()
+        }
     }
 }
 
@@ -245,5 +279,63 @@ async fn beyond_what_a_server_takes_requests_wait_fairly_and_no_more_than_may() 
     first.collect().await.unwrap();
     while third.queue_position().is_some() {
         tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_refuses_by_name_stays_out_and_is_remembered() {
+    let (server, endpoint) = serve(Mood::Choosy(&["max_tokens", "seed", "temperature"])).await;
+    let engine = engine(vec![endpoint], limits());
+    let reply = engine.submit(request()).unwrap().collect().await.unwrap();
+    assert_eq!(reply.0, "Hello, world");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 4);
+    let body = server.last.lock().unwrap().clone().unwrap().1;
+    assert_eq!(body["max_completion_tokens"], 512);
+    assert!(body.get("max_tokens").is_none() && body.get("seed").is_none());
+    engine.submit(request()).unwrap().collect().await.unwrap();
+    assert_eq!(server.requests.load(Ordering::SeqCst), 5, "what was refused is not asked again");
+
+    // What cannot be left out is refused as before, and one request is not asked without end.
+    let (server, endpoint) = serve(Mood::Choosy(&["messages"])).await;
+    let error =
+        self::engine(vec![endpoint], limits()).submit(request()).unwrap().collect().await.unwrap_err();
+    assert!(matches!(error, LanguageError::RemoteStatus { status: 400, .. }), "{error}");
+    assert_eq!(server.requests.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn what_follows_a_whole_reply_does_not_lose_it() {
+    for data in [
+        r#"{"choices":null,"usage":{"prompt_tokens":9,"completion_tokens":3}}"#,
+        r#"{"usage":{"prompt_tokens":9,"completion_tokens":3,"prompt_tokens_details":null}}"#,
+        r#"{"choices":[{"index":0,"delta":null}],"usage":{"prompt_tokens":9.0,"completion_tokens":3.0}}"#,
+        r#"{"error":{"message":"counting failed"}}"#,
+        "nonsense",
+    ] {
+        let (server, endpoint) = serve(Mood::Trailing(data)).await;
+        let (text, outcome) =
+            engine(vec![endpoint], limits()).submit(request()).unwrap().collect().await.unwrap();
+        assert_eq!((text.as_str(), outcome.finish_reason), ("Hello, world", FinishReason::Stop), "{data}");
+        assert_eq!(outcome.usage.completion_tokens, 3, "{data}");
+        assert_eq!(server.requests.load(Ordering::SeqCst), 1);
+    }
+}
+
+#[tokio::test]
+async fn odd_pieces_and_whole_replies_are_read() {
+    let events: &[&str] = &[
+        r#"{"choices":null}"#,
+        r#"{"id":"x"}"#,
+        r#"{"choices":[{"delta":null}]}"#,
+        r#"{"choices":[{"delta":{"role":"assistant","content":null}}]}"#,
+        r#"{"choices":[{"delta":{"content":"Hello, world"},"finish_reason":""}]}"#,
+        r#"{"choices":[{"delta":{},"finish_reason":"stop"}]}"#,
+        "[DONE]",
+    ];
+    for mood in [Mood::Saying(events), Mood::Whole] {
+        let (_server, endpoint) = serve(mood).await;
+        let (text, outcome) =
+            engine(vec![endpoint], limits()).submit(request()).unwrap().collect().await.unwrap();
+        assert_eq!((text.as_str(), outcome.finish_reason), ("Hello, world", FinishReason::Stop));
     }
 }

@@ -4,7 +4,9 @@ mod admission;
 mod called_tools;
 mod circuit_breaker;
 mod event_stream;
+mod failure;
 pub(crate) mod probe;
+mod refused_fields;
 mod wire;
 
 use std::fmt;
@@ -12,8 +14,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
-use reqwest::StatusCode;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::CONTENT_TYPE;
+use serde_json::Value;
 use tokio::runtime::Handle;
 
 pub use circuit_breaker::{CircuitBreaker, CircuitState};
@@ -26,9 +28,12 @@ use crate::text_stream::TextStream;
 use admission::{Admission, Ticket};
 use called_tools::CalledTools;
 use event_stream::EventStream;
+use failure::{Failure, broken, describe, refusal};
+use refused_fields::{RefusedFields, TRIES_MAX};
 use wire::ReplyChunk;
 
-const ERROR_BODY_BYTES_MAX: usize = 2048;
+/// Of a reply that comes whole.
+const WHOLE_BYTES_MAX: usize = 4 << 20;
 /// However long a server asks us to wait, the person waits with us.
 const BACK_OFF_MAX: Duration = Duration::from_secs(20);
 
@@ -111,8 +116,15 @@ pub struct RemoteEngine {
 
 struct Shared {
     client: reqwest::Client,
-    endpoints: Vec<(Endpoint, CircuitBreaker)>,
+    endpoints: Vec<Known>,
     limits: RemoteLimits,
+}
+
+/// An endpoint, and what is known of it.
+struct Known {
+    endpoint: Endpoint,
+    breaker: CircuitBreaker,
+    refused: RefusedFields,
 }
 
 impl RemoteEngine {
@@ -147,7 +159,11 @@ impl RemoteEngine {
             })?;
         let endpoints = endpoints
             .into_iter()
-            .map(|endpoint| (endpoint, CircuitBreaker::new(limits.failures_max, limits.rest)))
+            .map(|endpoint| Known {
+                endpoint,
+                breaker: CircuitBreaker::new(limits.failures_max, limits.rest),
+                refused: RefusedFields::default(),
+            })
             .collect();
         let admission = Admission::new(limits.active_max, limits.waiting_max);
         let shared = Arc::new(Shared { client, endpoints, limits });
@@ -156,8 +172,7 @@ impl RemoteEngine {
 
     /// Every endpoint's name and whether it is being tried.
     pub fn circuits(&self) -> Vec<(String, CircuitState)> {
-        let state =
-            |(endpoint, breaker): &(Endpoint, CircuitBreaker)| (endpoint.name.clone(), breaker.state());
+        let state = |known: &Known| (known.endpoint.name.clone(), known.breaker.state());
         self.shared.endpoints.iter().map(state).collect()
     }
 }
@@ -191,16 +206,6 @@ impl ChatEngine for RemoteEngine {
 }
 
 type Events = tokio::sync::mpsc::UnboundedSender<ChatEvent>;
-
-/// Why an attempt failed, and what to do about it.
-struct Failure {
-    error: LanguageError,
-    /// Whether the endpoint, rather than the request, is to blame.
-    endpoint_fault: bool,
-    /// Whether another attempt makes sense, and how long the server asks us to wait.
-    retry_after: Option<Duration>,
-    retry: bool,
-}
 
 /// One reply under way.
 struct Reply {
@@ -271,13 +276,14 @@ impl Reply {
     async fn any_endpoint(&mut self, events: &Events) -> Result<(FinishReason, String), LanguageError> {
         let shared = self.shared.clone();
         let mut failure = LanguageError::Closed;
-        for (endpoint, breaker) in &shared.endpoints {
+        for known in &shared.endpoints {
+            let Known { endpoint, breaker, .. } = known;
             for attempt in 0..shared.limits.attempts.max(1) {
                 if let Err(seconds) = breaker.allow() {
                     failure = LanguageError::CircuitOpen { endpoint: endpoint.name.clone(), seconds };
                     break;
                 }
-                match self.attempt(endpoint, events).await {
+                match self.attempt(known, events).await {
                     Ok(finish_reason) => {
                         breaker.succeeded();
                         return Ok((finish_reason, endpoint.name.clone()));
@@ -308,33 +314,70 @@ impl Reply {
         Err(failure)
     }
 
-    async fn attempt(&mut self, endpoint: &Endpoint, events: &Events) -> Result<FinishReason, Failure> {
-        let broken = |detail: String| Failure {
-            error: LanguageError::Remote { endpoint: endpoint.name.clone(), detail },
-            endpoint_fault: true,
-            retry_after: None,
-            retry: true,
-        };
+    /// Asks until the server takes the request: a field that it refuses by name stays out of the next try.
+    async fn send(&self, known: &Known) -> Result<reqwest::Response, Failure> {
+        let Known { endpoint, refused, .. } = known;
         let url = format!("{}/chat/completions", endpoint.base_url.trim_end_matches('/'));
-        let mut post =
-            self.shared.client.post(url).json(&wire::request_body(&self.request, &endpoint.model, self.seed));
-        if let Some(key) = &endpoint.api_key {
-            post = post.bearer_auth(&key.0);
+        let mut tries = 0;
+        loop {
+            let mut body = wire::request_body(&self.request, &endpoint.model, self.seed);
+            refused.leave_out(&mut body);
+            let body = Value::Object(body);
+            let mut post = self.shared.client.post(&url).json(&body);
+            if let Some(key) = &endpoint.api_key {
+                post = post.bearer_auth(&key.0);
+            }
+            let response = post.send().await.map_err(|error| broken(endpoint, describe(&error)))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            let failure = refusal(endpoint, response).await;
+            tries += 1;
+            let learnt = match &failure.error {
+                LanguageError::RemoteStatus { status, body: answer, .. } if tries < TRIES_MAX => {
+                    refused.learn(*status, answer, &body)
+                }
+                _ => None,
+            };
+            let Some(field) = learnt else { return Err(failure) };
+            tracing::warn!(
+                endpoint = endpoint.name,
+                model = endpoint.model,
+                field,
+                "the server does not take a field; it is left out, or sent by its newer name, from now on"
+            );
         }
-        let response = post.send().await.map_err(|error| broken(describe(&error)))?;
-        if !response.status().is_success() {
-            return Err(refusal(endpoint, response).await);
+    }
+
+    async fn attempt(&mut self, known: &Known, events: &Events) -> Result<FinishReason, Failure> {
+        let broken = |detail: String| broken(&known.endpoint, detail);
+        let response = self.send(known).await?;
+        let is_whole = response.headers().get(CONTENT_TYPE).is_some_and(|kind| {
+            kind.to_str().is_ok_and(|kind| kind.trim_start().starts_with("application/json"))
+        });
+        if is_whole {
+            return self.take_whole(known, response, events).await;
         }
         let mut bytes = response.bytes_stream();
         let mut lines = EventStream::default();
         let mut finish_reason = None;
         while let Some(chunk) = bytes.next().await {
-            let chunk = chunk.map_err(|error| broken(describe(&error)))?;
-            for data in lines.push(&chunk).map_err(&broken)? {
+            let read = chunk.map_err(|error| describe(&error)).and_then(|chunk| lines.push(&chunk));
+            let events_data = match (read, finish_reason) {
+                (Ok(data), _) => data,
+                // The reply was whole; what came after it is not missed.
+                (Err(error), Some(reason)) => return Ok(self.whole_in_spite_of(known, &error, reason)),
+                (Err(error), None) => return Err(broken(error)),
+            };
+            for data in events_data {
                 if data == "[DONE]" {
                     return Ok(finish_reason.unwrap_or(FinishReason::Stop));
                 }
-                let chunk = wire::parse_chunk(&data).map_err(&broken)?;
+                let chunk = match (wire::parse_chunk(&data), finish_reason) {
+                    (Ok(chunk), _) => chunk,
+                    (Err(error), Some(reason)) => return Ok(self.whole_in_spite_of(known, &error, reason)),
+                    (Err(error), None) => return Err(broken(error)),
+                };
                 finish_reason = chunk.finish_reason.or(finish_reason);
                 self.take(chunk, events);
                 if self.text.stopped() {
@@ -344,6 +387,37 @@ impl Reply {
         }
         // Some servers end without [DONE]; without a reason either, the connection broke.
         finish_reason.ok_or_else(|| broken("the reply broke off".into()))
+    }
+
+    fn whole_in_spite_of(&self, known: &Known, error: &str, reason: FinishReason) -> FinishReason {
+        tracing::warn!(
+            endpoint = known.endpoint.name,
+            error,
+            "unreadable after a whole reply; the reply counts"
+        );
+        reason
+    }
+
+    /// Takes the reply of a server that does not stream.
+    async fn take_whole(
+        &mut self,
+        known: &Known,
+        response: reqwest::Response,
+        events: &Events,
+    ) -> Result<FinishReason, Failure> {
+        let broken = |detail: String| broken(&known.endpoint, detail);
+        let mut body = Vec::new();
+        let mut bytes = response.bytes_stream();
+        while let Some(chunk) = bytes.next().await {
+            body.extend_from_slice(&chunk.map_err(|error| broken(describe(&error)))?);
+            if body.len() > WHOLE_BYTES_MAX {
+                return Err(broken(format!("a reply of more than {WHOLE_BYTES_MAX} bytes")));
+            }
+        }
+        let chunk = wire::parse_chunk(&String::from_utf8_lossy(&body)).map_err(broken)?;
+        let reason = chunk.finish_reason.unwrap_or(FinishReason::Stop);
+        self.take(chunk, events);
+        Ok(reason)
     }
 
     fn take(&mut self, chunk: ReplyChunk, events: &Events) {
@@ -370,55 +444,4 @@ impl Reply {
             let _ = events.send(ChatEvent::Delta(delta));
         }
     }
-}
-
-/// Reads an error answer: rate limits and server errors are worth another attempt, refusals are not.
-async fn refusal(endpoint: &Endpoint, response: reqwest::Response) -> Failure {
-    let status = response.status();
-    let retry_after = retry_after(response.headers());
-    let mut body = Vec::new();
-    let mut bytes = response.bytes_stream();
-    while let Some(Ok(chunk)) = bytes.next().await {
-        body.extend_from_slice(&chunk);
-        if body.len() > ERROR_BODY_BYTES_MAX {
-            body.truncate(ERROR_BODY_BYTES_MAX);
-            break;
-        }
-    }
-    let mut body = String::from_utf8_lossy(&body).into_owned();
-    if let Some(key) = &endpoint.api_key
-        && !key.0.is_empty()
-    {
-        // Some servers repeat a wrong key in their answer.
-        body = body.replace(&key.0, "…");
-    }
-    let busy = status == StatusCode::TOO_MANY_REQUESTS;
-    let retry = busy || status == StatusCode::REQUEST_TIMEOUT || status.is_server_error();
-    Failure {
-        error: LanguageError::RemoteStatus { endpoint: endpoint.name.clone(), status: status.as_u16(), body },
-        endpoint_fault: retry && !busy,
-        retry_after,
-        retry,
-    }
-}
-
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: f64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Duration::try_from_secs_f64(seconds).ok()
-}
-
-/// What went wrong, without the address, which may carry secrets.
-fn describe(error: &reqwest::Error) -> String {
-    let kind = if error.is_timeout() {
-        "timed out"
-    } else if error.is_connect() {
-        "could not connect"
-    } else {
-        "the connection failed"
-    };
-    let mut cause: &dyn std::error::Error = error;
-    while let Some(source) = cause.source() {
-        cause = source;
-    }
-    if std::ptr::addr_eq(cause, error) { kind.to_string() } else { format!("{kind}: {cause}") }
 }

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use crate::engine::{ChatMessage, ChatRequest, FinishReason, Usage};
+use crate::engine::{Beginning, ChatMessage, ChatRequest, FinishReason, Usage};
 use crate::sampling::Sampling;
 
 /// One piece of a streamed reply.
@@ -17,7 +17,7 @@ pub(super) struct ReplyChunk {
 
 /// The body of `POST /chat/completions`. What is as by default stays out, since strict servers refuse fields that they
 /// do not know.
-pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Value {
+pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Map<String, Value> {
     let messages: Vec<Value> = request.messages.iter().map(message_body).collect();
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_string(), value);
@@ -44,6 +44,17 @@ pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Val
     if sampling.top_k != plain.top_k {
         set("top_k", json!(sampling.top_k));
     }
+    // Servers that know these fields keep them; to others the last message says it.
+    match request.beginning {
+        Beginning::NewMessage => {}
+        Beginning::LastMessage => {
+            set("continue_final_message", json!(true));
+            set("add_generation_prompt", json!(false));
+        }
+        Beginning::Unmarked => {
+            set("add_generation_prompt", json!(false));
+        }
+    }
     if !request.stop.is_empty() {
         set("stop", json!(request.stop));
     }
@@ -57,7 +68,7 @@ pub(super) fn request_body(request: &ChatRequest, model: &str, seed: u64) -> Val
         let format = json!({"name": "reply", "strict": true, "schema": schema});
         set("response_format", json!({"type": "json_schema", "json_schema": format}));
     }
-    Value::Object(body)
+    body
 }
 
 /// One message; what a tool said names the call that it answers.
@@ -87,27 +98,6 @@ fn rounded(value: f32) -> f64 {
     (f64::from(value) * 1e6).round() / 1e6
 }
 
-#[derive(Deserialize)]
-struct WireChunk {
-    #[serde(default)]
-    choices: Vec<WireChoice>,
-    usage: Option<WireUsage>,
-    error: Option<Value>,
-}
-
-#[derive(Deserialize)]
-struct WireChoice {
-    #[serde(default)]
-    delta: WireDelta,
-    finish_reason: Option<String>,
-}
-
-#[derive(Deserialize, Default)]
-struct WireDelta {
-    content: Option<String>,
-    tool_calls: Option<Vec<CallPiece>>,
-}
-
 /// A piece of a tool's call: its name comes once, its arguments in pieces.
 #[derive(Debug, Default, Deserialize, PartialEq)]
 #[serde(default)]
@@ -125,45 +115,77 @@ pub(super) struct CalledFunction {
     pub(super) arguments: Option<String>,
 }
 
-#[derive(Deserialize)]
-struct WireUsage {
-    #[serde(default)]
-    prompt_tokens: usize,
-    #[serde(default)]
-    completion_tokens: usize,
-    prompt_tokens_details: Option<WireDetails>,
-}
-
-#[derive(Deserialize)]
-struct WireDetails {
-    cached_tokens: Option<usize>,
-}
-
-/// Reads one event's data.
+/// Reads one event's data, or a whole reply. What a server leaves out, or says as null, is as if it said nothing.
 pub(super) fn parse_chunk(data: &str) -> Result<ReplyChunk, String> {
-    let chunk: WireChunk =
-        serde_json::from_str(data).map_err(|error| format!("unreadable event: {error}"))?;
-    if let Some(error) = chunk.error {
+    let chunk: Value = serde_json::from_str(data).map_err(|error| format!("unreadable event: {error}"))?;
+    if !chunk.is_object() {
+        return Err("unreadable event: an object is needed".into());
+    }
+    let error = &chunk["error"];
+    if !error.is_null() {
         let message = error["message"].as_str().map_or_else(|| error.to_string(), str::to_string);
         return Err(message.chars().take(500).collect());
     }
-    let usage = chunk.usage.map(|usage| Usage {
-        prompt_tokens: usage.prompt_tokens,
-        completion_tokens: usage.completion_tokens,
-        cached_prompt_tokens: usage
-            .prompt_tokens_details
-            .and_then(|details| details.cached_tokens)
-            .unwrap_or(0),
-    });
-    let Some(choice) = chunk.choices.into_iter().next() else {
-        return Ok(ReplyChunk { usage, ..ReplyChunk::default() });
+    let choice = &chunk["choices"][0];
+    // A server that does not stream sends the message whole.
+    let said = [&choice["delta"], &choice["message"]].into_iter().find(|said| said.is_object());
+    let said = said.unwrap_or(&Value::Null);
+    let finish_reason =
+        choice["finish_reason"].as_str().filter(|reason| !reason.is_empty()).map(|reason| match reason {
+            "length" | "max_tokens" => FinishReason::Length,
+            _ => FinishReason::Stop,
+        });
+    let text = match (text_of(&said["content"]), choice["text"].as_str()) {
+        (text, Some(other)) if text.is_empty() => other.to_string(),
+        (text, _) => text,
     };
-    let finish_reason = choice.finish_reason.map(|reason| match reason.as_str() {
-        "length" => FinishReason::Length,
-        _ => FinishReason::Stop,
-    });
-    let tool_calls = choice.delta.tool_calls.unwrap_or_default();
-    Ok(ReplyChunk { text: choice.delta.content.unwrap_or_default(), finish_reason, usage, tool_calls })
+    let calls = said["tool_calls"].as_array().into_iter().flatten();
+    let tool_calls = calls
+        .enumerate()
+        .map(|(place, call)| {
+            let mut piece: CallPiece = serde_json::from_value(without_nulls(call))
+                .map_err(|error| format!("unreadable call of a tool: {error}"))?;
+            if call["index"].is_null() {
+                piece.index = place;
+            }
+            Ok(piece)
+        })
+        .collect::<Result<_, String>>()?;
+    Ok(ReplyChunk { text, finish_reason, usage: usage_of(&chunk["usage"]), tool_calls })
+}
+
+/// A text, or the texts of a list of parts.
+fn text_of(content: &Value) -> String {
+    match content {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        _ => String::new(),
+    }
+}
+
+/// Counts, where a server tells any; one that is missing or no number is 0.
+fn usage_of(usage: &Value) -> Option<Usage> {
+    usage.is_object().then(|| {
+        let count = |value: &Value| {
+            value.as_u64().or_else(|| value.as_f64().map(|count| count.max(0.0) as u64)).unwrap_or(0) as usize
+        };
+        Usage {
+            prompt_tokens: count(&usage["prompt_tokens"]),
+            completion_tokens: count(&usage["completion_tokens"]),
+            cached_prompt_tokens: count(&usage["prompt_tokens_details"]["cached_tokens"]),
+        }
+    })
+}
+
+/// An object and those in it without members that are null.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let members = members.iter().filter(|(_, value)| !value.is_null());
+            Value::Object(members.map(|(name, value)| (name.clone(), without_nulls(value))).collect())
+        }
+        other => other.clone(),
+    }
 }
 
 #[cfg(test)]
@@ -186,7 +208,7 @@ mod tests {
         request.sampling.temperature = 0.7;
         let body = request_body(&request, "m", 5);
         assert_eq!(
-            body,
+            Value::Object(body),
             json!({"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": true,
                 "stream_options": {"include_usage": true}, "max_tokens": 512, "seed": 5, "temperature": 0.7})
         );
@@ -208,6 +230,25 @@ mod tests {
         let usage = parse_chunk(usage).unwrap().usage.unwrap();
         assert_eq!((usage.prompt_tokens, usage.completion_tokens, usage.cached_prompt_tokens), (3, 2, 1));
         assert_eq!(parse_chunk(r#"{"error":{"message":"out of luck"}}"#).unwrap_err(), "out of luck");
-        assert!(parse_chunk("{").is_err());
+        assert!(parse_chunk("{").is_err() && parse_chunk("7").is_err());
+        for (data, text) in [
+            (r#"{"choices":null}"#, ""),
+            (r#"{"choices":[],"error":null,"usage":null}"#, ""),
+            (r#"{"choices":[null]}"#, ""),
+            (r#"{"choices":[{"delta":null,"finish_reason":null}]}"#, ""),
+            (r#"{"choices":[{"index":0}]}"#, ""),
+            (r#"{"id":"x","usage":{"prompt_tokens":null,"completion_tokens":2.0}}"#, ""),
+            (r#"{"choices":[{"delta":{"role":"assistant","content":null,"tool_calls":null}}]}"#, ""),
+            (
+                r#"{"choices":[{"delta":{"content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}}]}"#,
+                "ab",
+            ),
+            (r#"{"choices":[{"message":{"content":"whole"},"finish_reason":"stop"}]}"#, "whole"),
+            (r#"{"choices":[{"text":"plain"}]}"#, "plain"),
+        ] {
+            assert_eq!(parse_chunk(data).unwrap().text, text, "{data}");
+        }
+        let called = r#"{"choices":[{"delta":{"tool_calls":[{"index":null,"id":null,"function":{"name":"f","arguments":null}}]}}]}"#;
+        assert_eq!(parse_chunk(called).unwrap().tool_calls[0].function.name.as_deref(), Some("f"));
     }
 }

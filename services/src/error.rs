@@ -323,6 +323,8 @@ impl From<LanguageError> for ServiceError {
                 ServiceError::new(Kind::TooLarge, message).with("code", "MESSAGE_TOO_LONG")
             }
             LanguageError::InvalidRequest { field, reason } => ServiceError::field(field, reason),
+            // The model's own template takes no such conversation.
+            LanguageError::Template(_) => ServiceError::bad(message).with("code", "CHAT_TEMPLATE_FAILED"),
             LanguageError::NotPaid(_) => {
                 ServiceError::new(Kind::PaymentRequired, message).with("code", "SPENDING_LIMIT")
             }

@@ -8,7 +8,7 @@ use actors::conversation::setting::Setting;
 use actors::language::Chosen;
 use axum::extract::{Request, State};
 use axum::response::Response;
-use language::{ChatMessage, ChatRequest, Role};
+use language::{Beginning, ChatMessage, ChatRequest, Role};
 use services::Kind;
 use services::age_gate;
 use services::context::Context;
@@ -92,7 +92,9 @@ pub(super) async fn answer(
             assemble(setting.clone(), &chosen, &options, place).await?
         }
     };
+    let beginning = beginning(&options, &messages, chosen.provider == "local")?;
     let mut request = ChatRequest::new(messages);
+    request.beginning = beginning;
     request.sampling = options.sampling;
     request.stop = options.stop;
     request.max_tokens = max_tokens;
@@ -111,6 +113,26 @@ pub(super) async fn answer(
     let shape = Shape { form, is_held, include_usage: options.include_usage };
     let reply = Reply::new(shown, engine, tier, shape, streams, ends_it);
     if options.stream { Ok(with_header(reply.streamed(), &warnings)) } else { reply.whole(warnings).await }
+}
+
+/// Where the reply begins: as the request says; otherwise a model of this machine goes on with a last message of the
+/// assistant's, as llama.cpp's server does, and a server elsewhere does as it does.
+fn beginning(
+    options: &ChatOptions,
+    messages: &[ChatMessage],
+    is_local: bool,
+) -> Result<Beginning, OpenAiError> {
+    let ends_with_reply =
+        messages.last().is_some_and(|last| last.role == Role::Assistant && last.tool_calls.is_empty());
+    match options.beginning {
+        Some(Beginning::LastMessage) if !ends_with_reply => {
+            let reason = "the last message is not the assistant's, so there is none to continue";
+            Err(OpenAiError::param("continue_final_message", reason))
+        }
+        Some(beginning) => Ok(beginning),
+        None if is_local && ends_with_reply && options.tools.is_none() => Ok(Beginning::LastMessage),
+        None => Ok(Beginning::NewMessage),
+    }
 }
 
 /// Lets tools be called by who answers: a server elsewhere is told of them, a model of this machine is held to words or a

@@ -82,6 +82,7 @@ impl From<LanguageError> for OpenAiError {
                 OpenAiError::param("messages", reason)
             }
             LanguageError::InvalidRequest { field, reason } => OpenAiError::param(field, reason),
+            LanguageError::Template(_) => OpenAiError::param("messages", message),
             LanguageError::Schema(_) => OpenAiError::param("response_format", message),
             LanguageError::NotPaid(_) => OpenAiError::new(402, "insufficient_quota", message),
             LanguageError::CircuitOpen { .. } => {

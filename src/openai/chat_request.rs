@@ -2,12 +2,13 @@
 
 use actors::character::card_rating::check_long;
 use actors::content_rules::ContentRating;
-use language::{ChatMessage, Role, Sampling};
+use language::{Beginning, ChatMessage, Role, Sampling};
 use models::value_words::{is_none_of, shown, shown_text};
 use serde::Deserialize;
 use serde_json::Value as Json;
 
 use super::error::OpenAiError;
+use super::token_limits::{self, TOKENS_MAX};
 use super::tool_calls::Offer;
 use crate::request_body::{Notes, typed};
 
@@ -24,7 +25,6 @@ const STOPS_MAX: usize = 8;
 const STOP_BYTES_MAX: usize = 200;
 /// Longest reply unless the caller says, in tokens.
 const TOKENS: usize = 1024;
-const TOKENS_MAX: usize = 1 << 16;
 /// Temperatures of the dialect.
 const TEMPERATURES: std::ops::RangeInclusive<f32> = 0.0..=2.0;
 /// What a reply can be made to be.
@@ -39,7 +39,9 @@ pub(super) struct Body {
     pub stream: Option<bool>,
     pub stream_options: Option<StreamOptions>,
     pub n: Option<u64>,
+    #[serde(deserialize_with = "token_limits::limit")]
     pub max_tokens: Option<usize>,
+    #[serde(deserialize_with = "token_limits::limit")]
     pub max_completion_tokens: Option<usize>,
     pub stop: Option<Json>,
     #[serde(deserialize_with = "services::seed::or_random")]
@@ -55,7 +57,12 @@ pub(super) struct Body {
     pub logit_bias: Option<serde_json::Map<String, Json>>,
     // Ours.
     pub min_p: Option<f32>,
+    #[serde(deserialize_with = "token_limits::count")]
     pub top_k: Option<usize>,
+    /// Whether the reply goes on with the last message.
+    pub continue_final_message: Option<bool>,
+    /// Whether the reply is a message of its own.
+    pub add_generation_prompt: Option<bool>,
     #[serde(alias = "repeat_penalty")]
     pub repetition_penalty: Option<f32>,
     pub content_rating: Option<String>,
@@ -86,13 +93,15 @@ impl Message {
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct StreamOptions {
-    pub include_usage: bool,
+    pub include_usage: Option<bool>,
 }
 
 /// A body that was understood.
 #[derive(Clone, Debug)]
 pub(super) struct ChatOptions {
     pub messages: Vec<ChatMessage>,
+    /// Where the reply begins; as the engine has it where nothing is said.
+    pub beginning: Option<Beginning>,
     pub sampling: Sampling,
     pub stop: Vec<String>,
     pub max_tokens: usize,
@@ -143,6 +152,7 @@ impl Body {
             return Err(OpenAiError::param("temperature", format!("{heat} is not within {least} to {most}")));
         }
         Ok(ChatOptions {
+            beginning: self.beginning()?,
             messages: self.said()?,
             sampling: self.sampling(Sampling::default()),
             stop: self.stops()?,
@@ -151,9 +161,28 @@ impl Body {
             tools,
             seed: self.seed,
             stream: self.stream == Some(true),
-            include_usage: self.stream_options.unwrap_or_default().include_usage,
+            include_usage: self.stream_options.unwrap_or_default().include_usage == Some(true),
             choices: choices as usize,
         })
+    }
+
+    /// Where the reply begins, if it is said, as vLLM reads the two fields.
+    fn beginning(&self) -> Result<Option<Beginning>, OpenAiError> {
+        match (self.continue_final_message, self.add_generation_prompt) {
+            (Some(true), Some(true)) => {
+                let reason = "a reply cannot both go on with the last message and be one of its own (add_generation_prompt)";
+                Err(OpenAiError::param("continue_final_message", reason))
+            }
+            (Some(true), _) => Ok(Some(Beginning::LastMessage)),
+            (_, Some(true)) | (Some(false), None) => Ok(Some(Beginning::NewMessage)),
+            (Some(false), Some(false)) => Ok(Some(Beginning::Unmarked)),
+            (None, Some(false)) => {
+                let last = self.messages.iter().flatten().last();
+                let goes_on = last.is_some_and(|last| last.role == "assistant");
+                Ok(Some(if goes_on { Beginning::LastMessage } else { Beginning::Unmarked }))
+            }
+            (None, None) => Ok(None),
+        }
     }
 
     /// How freely to choose: what the request says over what the model has on its own.
@@ -263,11 +292,21 @@ impl Body {
         match format["type"].as_str() {
             None if format.is_null() => Ok(None),
             Some("text") => Ok(None),
-            Some("json_object") => Ok(Some(serde_json::json!({"type": "object"}))),
-            Some("json_schema") => match &format["json_schema"]["schema"] {
-                schema @ Json::Object(_) => Ok(Some(schema.clone())),
-                _ => Err(OpenAiError::param("response_format", "json_schema.schema: an object is needed")),
-            },
+            // llama.cpp's server and others take a schema beside the type, in either form.
+            Some(kind @ ("json_object" | "json_schema")) => {
+                let nested = &format["json_schema"];
+                let given = [&nested["schema"], &format["schema"]].into_iter().find(|given| !given.is_null());
+                match given {
+                    Some(schema @ Json::Object(_)) => Ok(Some(schema.clone())),
+                    None if kind == "json_object" => Ok(Some(serde_json::json!({"type": "object"}))),
+                    _ if nested.is_null() && kind == "json_object" => {
+                        Err(OpenAiError::param("response_format", "schema: an object is needed"))
+                    }
+                    _ => {
+                        Err(OpenAiError::param("response_format", "json_schema.schema: an object is needed"))
+                    }
+                }
+            }
             given => {
                 let given = given.map_or_else(|| shown(&format["type"]), shown_text);
                 let message = format!("type: {given} is not one of {}", FORMATS.join(", "));
@@ -342,6 +381,77 @@ mod tests {
         assert_eq!((options.stop.len(), options.seed, options.max_tokens), (1, None, 5));
         assert_eq!((options.sampling.temperature, options.stream, options.include_usage), (0.0, true, true));
         assert!(options.json_schema.is_some());
+    }
+
+    #[test]
+    fn odd_spellings_mean_what_programs_mean() {
+        let with =
+            |fields: &str| options(&format!(r#"{{"messages":[{{"role":"user","content":"a"}}],{fields}}}"#));
+        for (fields, tokens) in [
+            (r#""max_tokens":-1"#, TOKENS_MAX),
+            (r#""max_tokens":-1.0"#, TOKENS_MAX),
+            (r#""max_tokens":12.0"#, 12),
+            (r#""max_completion_tokens":7.0,"max_tokens":null"#, 7),
+            (
+                r#""max_tokens":null,"n":1.0,"top_k":-1,"seed":null,"stream":null,"stop":null,"tools":null"#,
+                TOKENS,
+            ),
+            (
+                r#""top_k":40.0,"logprobs":null,"logit_bias":null,"stream_options":{"include_usage":null}"#,
+                TOKENS,
+            ),
+            (
+                r#""response_format":null,"temperature":null,"tool_choice":null,"top_p":null,"min_p":null"#,
+                TOKENS,
+            ),
+            (r#""response_format":{"type":"json_object","schema":null}"#, TOKENS),
+        ] {
+            assert_eq!(with(fields).expect(fields).max_tokens, tokens, "{fields}");
+        }
+        assert_eq!(with(r#""top_k":40.0"#).expect("options").sampling.top_k, 40);
+        for fields in [
+            r#""response_format":{"type":"json_object","schema":{"enum":[1]}}"#,
+            r#""response_format":{"type":"json_schema","schema":{"enum":[1]}}"#,
+            r#""response_format":{"type":"json_schema","json_schema":{"schema":{"enum":[1]}}}"#,
+        ] {
+            let schema = with(fields).expect(fields).json_schema;
+            assert_eq!(schema, Some(serde_json::json!({"enum": [1]})), "{fields}");
+        }
+        for (fields, param) in [
+            (r#""max_tokens":-2"#, "max_tokens"),
+            (r#""max_tokens":1.5"#, "max_tokens"),
+            (r#""max_tokens":"7""#, "max_tokens"),
+            (r#""top_k":-3"#, "top_k"),
+            (r#""n":1.5"#, "n"),
+            (r#""response_format":{"type":"json_object","schema":7}"#, "response_format"),
+            (r#""continue_final_message":true,"add_generation_prompt":true"#, "continue_final_message"),
+        ] {
+            let error = with(fields).expect_err(fields);
+            assert_eq!(error.body()["error"]["param"], serde_json::json!(param), "{fields}");
+        }
+    }
+
+    #[test]
+    fn a_last_reply_is_continued_unless_it_is_said_otherwise() {
+        let with = |role: &str, fields: &str| {
+            let body = format!(r#"{{"messages":[{{"role":"{role}","content":"a"}}]{fields}}}"#);
+            options(&body).expect("options").beginning
+        };
+        for (role, fields, beginning) in [
+            ("assistant", "", None),
+            ("assistant", r#","continue_final_message":true"#, Some(Beginning::LastMessage)),
+            (
+                "assistant",
+                r#","continue_final_message":true,"add_generation_prompt":false"#,
+                Some(Beginning::LastMessage),
+            ),
+            ("assistant", r#","add_generation_prompt":true"#, Some(Beginning::NewMessage)),
+            ("assistant", r#","continue_final_message":false"#, Some(Beginning::NewMessage)),
+            ("assistant", r#","add_generation_prompt":false"#, Some(Beginning::LastMessage)),
+            ("user", r#","add_generation_prompt":false"#, Some(Beginning::Unmarked)),
+        ] {
+            assert_eq!(with(role, fields), beginning, "{role} {fields}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use super::chat_completions::answer;
 use super::chat_reply::Form;
 use super::chat_request::{Body, Message, StreamOptions};
 use super::error::OpenAiError;
+use super::token_limits;
 use crate::app::App;
 use crate::request_body::{Notes, typed};
 
@@ -26,6 +27,7 @@ struct Continuation {
     model: Option<String>,
     prompt: Json,
     suffix: Option<String>,
+    #[serde(deserialize_with = "token_limits::limit")]
     max_tokens: Option<usize>,
     temperature: Option<f32>,
     top_p: Option<f32>,

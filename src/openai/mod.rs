@@ -13,6 +13,7 @@ mod image_job;
 mod image_request;
 mod images;
 mod models;
+mod token_limits;
 mod tool_calls;
 
 use axum::Router;

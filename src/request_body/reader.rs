@@ -106,6 +106,18 @@ struct Reader<'n> {
     notes: &'n RefCell<Notes>,
 }
 
+impl Reader<'_> {
+    /// A number without a fraction as the integer that it is, which some clients write as `512.0`.
+    fn whole(mut self) -> Self {
+        const EXACT_MAX: f64 = (1u64 << 53) as f64;
+        let number = self.value.as_f64().filter(|_| !self.value.is_u64() && !self.value.is_i64());
+        if let Some(number) = number.filter(|number| number.fract() == 0.0 && number.abs() <= EXACT_MAX) {
+            self.value = Json::from(number as i64);
+        }
+        self
+    }
+}
+
 impl<'de> Deserializer<'de> for Reader<'_> {
     type Error = ReadError;
 
@@ -185,8 +197,24 @@ impl<'de> Deserializer<'de> for Reader<'_> {
         text.deserialize_enum(name, variants, visitor)
     }
 
+    fn deserialize_u64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.whole().deserialize_any(visitor)
+    }
+
+    fn deserialize_i64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.whole().deserialize_any(visitor)
+    }
+
+    fn deserialize_u32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.whole().deserialize_any(visitor)
+    }
+
+    fn deserialize_i32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
+        self.whole().deserialize_any(visitor)
+    }
+
     forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
+        bool i8 i16 i128 u8 u16 u128 f32 f64 char str string bytes byte_buf unit unit_struct seq tuple
         tuple_struct map identifier ignored_any
     }
 }

@@ -1,5 +1,6 @@
 //! Specs to pictures.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -8,10 +9,11 @@ use image::RgbImage;
 
 use crate::image_processor::{latent_mask, to_mask, to_picture, to_values};
 use crate::noise::{Noise, slerp};
-use crate::pipelines::denoise::{Job, Keep, Progress};
+use crate::pipelines::denoise::{Job, Keep, Progress, TextEdit};
 use crate::pipelines::encode_prompt::{PromptOptions, TextConditions};
 use crate::pipelines::stable_diffusion::StableDiffusion;
 use crate::preview::{PreviewFit, preview};
+use crate::prompt::prompt_of_steps;
 use crate::schedulers::{SchedulerConfig, schedule, scheduler_named};
 use crate::{DiffusionError, DiffusionModel, GenerateSpec};
 
@@ -60,15 +62,38 @@ struct Picture<'a> {
     noise: Noise,
     /// A second stream, and how far towards it.
     towards: Option<(Noise, f64)>,
-    positive: TextConditions,
-    negative: Option<TextConditions>,
+    texts: Texts,
+}
+
+/// What its texts mean, step by step; the last of a shorter list counts for all further steps.
+#[derive(Clone)]
+struct Texts {
+    positive: Vec<TextConditions>,
+    /// Empty without guidance.
+    negative: Vec<TextConditions>,
+}
+
+impl Texts {
+    /// The texts of a step.
+    fn at(&self, step: usize) -> (Option<&TextConditions>, Option<&TextConditions>) {
+        let of = |texts: &'_ [TextConditions]| texts.len().checked_sub(1).map(|last| last.min(step));
+        (
+            of(&self.positive).map(|place| &self.positive[place]),
+            of(&self.negative).map(|place| &self.negative[place]),
+        )
+    }
+
+    /// How many steps have texts of their own.
+    fn len(&self) -> usize {
+        self.positive.len().max(self.negative.len())
+    }
 }
 
 impl Picture<'_> {
-    /// Length of the longer of its texts.
+    /// Length of the longest of its texts.
     fn rows(&self) -> usize {
-        let texts = [Some(&self.positive), self.negative.as_ref()];
-        texts.into_iter().flatten().map(|text| text.embeds.dims()[1]).max().unwrap_or(0)
+        let texts = self.texts.positive.iter().chain(&self.texts.negative);
+        texts.map(|text| text.embeds.dims()[1]).max().unwrap_or(0)
     }
 
     fn draw(&mut self, count: usize) -> Vec<f64> {
@@ -112,14 +137,13 @@ impl DiffusionModel {
             let model = self.with_loras(&first.loras)?;
             let mut pictures = Vec::new();
             for spec in specs {
-                let (positive, negative) = self.texts(&model, spec)?;
+                let texts = self.texts(&model, spec)?;
                 for i in 0..spec.num_images {
                     pictures.push(Picture {
                         spec,
                         noise: Noise::new(spec.noise, spec.seed.wrapping_add(i as u64)),
                         towards: None,
-                        positive: positive.clone(),
-                        negative: negative.clone(),
+                        texts: texts.clone(),
                     });
                 }
             }
@@ -145,24 +169,31 @@ impl DiffusionModel {
         compatible(from, to)?;
         guarded(|| {
             let model = self.with_loras(&from.loras)?;
-            let (positive, negative) = self.texts(&model, from)?;
-            let (positive_to, negative_to) = self.texts(&model, to)?;
+            let (from_texts, to_texts) = (self.texts(&model, from)?, self.texts(&model, to)?);
+            if from_texts.len() > 1 || to_texts.len() > 1 {
+                let reason =
+                    "words that change while a picture is drawn cannot be drawn between two pictures";
+                return Err(DiffusionError::spec("prompt", reason));
+            }
+            let first = |mut texts: Texts| (texts.positive.pop(), texts.negative.pop());
+            let ((positive, negative), (positive_to, negative_to)) = (first(from_texts), first(to_texts));
             let between = |a: TextConditions, b: TextConditions| {
                 let rows = a.embeds.dims()[1].max(b.embeds.dims()[1]);
                 let (a, b) =
                     (model.lengthened(a, rows, options(from))?, model.lengthened(b, rows, options(to))?);
                 Ok::<_, DiffusionError>(model.between(&a, &b, t))
             };
-            let negative = match (negative, negative_to) {
-                (Some(a), Some(b)) => Some(between(a, b)?),
-                _ => None,
+            let both = |a: Option<TextConditions>, b: Option<TextConditions>| match (a, b) {
+                (Some(a), Some(b)) => between(a, b).map(|text| vec![text]),
+                _ => Ok(Vec::new()),
             };
+            let texts =
+                Texts { positive: both(positive, positive_to)?, negative: both(negative, negative_to)? };
             let picture = Picture {
                 spec: from,
                 noise: Noise::new(from.noise, from.seed),
                 towards: (from.seed != to.seed).then(|| (Noise::new(to.noise, to.seed), t)),
-                positive: between(positive, positive_to)?,
-                negative,
+                texts,
             };
             let drawn = self.draw(&model, vec![picture], on_step)?;
             drawn.into_iter().next().ok_or_else(|| DiffusionError::Backend("drew nothing".into()))
@@ -185,12 +216,8 @@ impl DiffusionModel {
         schedule(&scheduler_of(model, spec)?, spec.steps, spec.eta).map(|_| ())
     }
 
-    /// What the prompts of a spec mean; no negative without guidance.
-    fn texts(
-        &self,
-        model: &StableDiffusion,
-        spec: &GenerateSpec,
-    ) -> Result<(TextConditions, Option<TextConditions>), DiffusionError> {
+    /// What the prompts of a spec mean in each step; no negative without guidance.
+    fn texts(&self, model: &StableDiffusion, spec: &GenerateSpec) -> Result<Texts, DiffusionError> {
         let options = options(spec);
         let text = |prompt: Option<&str>, second: Option<&str>| {
             let encode = || match prompt {
@@ -203,15 +230,34 @@ impl DiffusionModel {
                 false => encode(),
             }
         };
-        let positive = text(Some(&spec.prompt), spec.prompt_2.as_deref())?;
-        let negative = match spec.guidance_scale <= 1.0 {
-            true => None,
-            false => Some(match &spec.negative_prompt {
-                Some(prompt) => text(Some(prompt), spec.negative_prompt_2.as_deref())?,
-                None => text(None, None)?,
-            }),
+        let of_steps = |prompt: &str, second: Option<&str>| {
+            let steps = |prompt: &str| match spec.prompt_syntax.is_a1111() {
+                true => prompt_of_steps(prompt, spec.steps),
+                false => Ok(vec![prompt.to_string()]),
+            };
+            let (firsts, seconds) = (steps(prompt)?, second.map(steps).transpose()?.unwrap_or_default());
+            let mut known: BTreeMap<(usize, usize), TextConditions> = BTreeMap::new();
+            let place = |texts: &[String], step: usize| {
+                let step = step.min(texts.len().saturating_sub(1));
+                texts.iter().position(|text| Some(text) == texts.get(step)).unwrap_or(0)
+            };
+            let texts = (0..firsts.len().max(seconds.len())).map(|step| {
+                let places = (place(&firsts, step), place(&seconds, step));
+                if let Some(text) = known.get(&places) {
+                    return Ok(text.clone());
+                }
+                let made = text(Some(&firsts[places.0]), seconds.get(places.1).map(String::as_str))?;
+                known.insert(places, made.clone());
+                Ok(made)
+            });
+            texts.collect::<Result<Vec<_>, DiffusionError>>()
         };
-        Ok((positive, negative))
+        let negative = match &spec.negative_prompt {
+            _ if spec.guidance_scale <= 1.0 => Vec::new(),
+            Some(prompt) => of_steps(prompt, spec.negative_prompt_2.as_deref())?,
+            None => vec![text(None, None)?],
+        };
+        Ok(Texts { positive: of_steps(&spec.prompt, spec.prompt_2.as_deref())?, negative })
     }
 
     fn draw(
@@ -320,13 +366,27 @@ fn run(
     }
 
     let rows = batch[0].rows();
-    let lengthened = |text: &TextConditions| model.lengthened(text.clone(), rows, options(spec));
-    let positive = batch.iter().map(|picture| lengthened(&picture.positive)).collect::<Result<_, _>>()?;
-    let negative = batch
-        .iter()
-        .filter_map(|picture| picture.negative.as_ref())
-        .map(lengthened)
-        .collect::<Result<_, _>>()?;
+    type Sides = (Vec<TextConditions>, Vec<TextConditions>);
+    let at = |step: usize| -> Result<Sides, DiffusionError> {
+        let (mut positive, mut negative) = (Vec::new(), Vec::new());
+        for picture in batch.iter() {
+            let (with, without) = picture.texts.at(step);
+            for (to, text) in [(&mut positive, with), (&mut negative, without)] {
+                if let Some(text) = text {
+                    to.push(model.lengthened(text.clone(), rows, options(spec))?);
+                }
+            }
+        }
+        Ok((positive, negative))
+    };
+    let (positive, negative) = at(0)?;
+    let steps_with_texts = batch.iter().map(|picture| picture.texts.len()).max().unwrap_or(1);
+    // Counted from the first step that is drawn, as A1111 does.
+    let edits = (1..steps_with_texts).map(|step| {
+        let (positive, negative) = at(step)?;
+        Ok(TextEdit { call: begin + step * scheduler.order(), positive, negative })
+    });
+    let edits = edits.collect::<Result<Vec<_>, DiffusionError>>()?;
     let job = Job {
         scheduler,
         begin,
@@ -334,6 +394,7 @@ fn run(
         shape,
         positive,
         negative,
+        edits,
         time_ids: batch.iter().map(|picture| time_ids(picture.spec)).collect(),
         guidance_scale: spec.guidance_scale,
         guidance_rescale: spec.guidance_rescale,

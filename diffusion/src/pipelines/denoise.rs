@@ -26,6 +26,8 @@ pub struct Job {
     pub positive: Vec<TextConditions>,
     /// One per sample; empty without guidance.
     pub negative: Vec<TextConditions>,
+    /// Other texts from later calls on, in their order.
+    pub edits: Vec<TextEdit>,
     /// SDXL's sizes, one row per sample.
     pub time_ids: Vec<Vec<f64>>,
     /// 1 or less is no guidance.
@@ -36,6 +38,16 @@ pub struct Job {
     pub keep: Option<Keep>,
     /// Mask and masked latents for UNets made for inpainting, `[batch, 1 + latent, height, width]`.
     pub extra_channels: Option<Vec<f64>>,
+}
+
+/// Texts that take the place of others while a batch is on its way.
+pub struct TextEdit {
+    /// The call from which on they count.
+    pub call: usize,
+    /// One per sample.
+    pub positive: Vec<TextConditions>,
+    /// One per sample; empty without guidance.
+    pub negative: Vec<TextConditions>,
 }
 
 /// The part of the picture that inpainting leaves alone.
@@ -74,10 +86,16 @@ impl StableDiffusion {
     ) -> Result<Vec<f64>, DiffusionError> {
         let timesteps = job.scheduler.timesteps().to_vec();
         let calls = timesteps.len() - job.begin.min(timesteps.len());
-        let context = self.context(&job);
-        let added = self.added(&job);
+        let mut context = self.context(&job);
+        let mut added = self.added(&job);
+        let mut edits = std::mem::take(&mut job.edits).into_iter().peekable();
         for index in job.begin..timesteps.len() {
             let began = Instant::now();
+            if let Some(edit) = edits.next_if(|edit| edit.call <= index) {
+                (job.positive, job.negative) = (edit.positive, edit.negative);
+                context = self.context(&job);
+                added = self.added(&job);
+            }
             let output = self.predict(&job, index, timesteps[index], &context, added.as_ref())?;
             let noise = job.scheduler.wants_noise(index).then(|| draw(index));
             let before = std::mem::take(&mut job.latents);

@@ -2,6 +2,7 @@
 
 mod a1111;
 mod compel;
+mod edits;
 mod encode;
 mod weighting;
 
@@ -9,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 pub use a1111::parse_a1111;
 pub use compel::parse_compel;
+pub use edits::prompt_of_steps;
 pub use encode::{encode_native, encode_prompts, encode_text};
 
 /// What brackets and signs in a prompt mean.

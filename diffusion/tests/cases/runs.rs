@@ -24,7 +24,7 @@ pub fn check(goldens: &Goldens, report: &mut Report) {
     report.nothing_left(&goldens.name, &goldens.tensors, runs);
 }
 
-fn check_run(goldens: &Goldens, name: &str, run: &Value, report: &mut Report) {
+pub fn check_run(goldens: &Goldens, name: &str, run: &Value, report: &mut Report) {
     let model = &goldens.model;
     let class_name = run["scheduler"].as_str().unwrap_or_default();
     let Some(class) = SchedulerClass::named(class_name) else {
@@ -61,7 +61,7 @@ fn check_run(goldens: &Goldens, name: &str, run: &Value, report: &mut Report) {
         judge(goldens, report, &key("sigmas"), scheduler.sigmas().unwrap_or_default());
     }
     let sigma = run["init_noise_sigma"].as_f64().unwrap();
-    if (scheduler.init_noise_sigma() - sigma).abs() > 1e-4 {
+    if (scheduler.init_noise_sigma() - sigma).abs() > (1e-6 * sigma).max(1e-4) {
         report.fail(format!("{} {name}: init_noise_sigma {}", goldens.name, scheduler.init_noise_sigma()));
     }
 
@@ -129,6 +129,7 @@ fn check_run(goldens: &Goldens, name: &str, run: &Value, report: &mut Report) {
         shape,
         positive: vec![positive],
         negative: if guidance_scale > 1.0 { vec![negative] } else { vec![] },
+        edits: Vec::new(),
         time_ids: vec![sizes.concat()],
         guidance_scale,
         guidance_rescale: number("guidance_rescale", 0.0),

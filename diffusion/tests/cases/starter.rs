@@ -54,6 +54,7 @@ pub fn check(report: &mut Report) {
             shape,
             positive: vec![positive],
             negative: vec![negative],
+            edits: Vec::new(),
             time_ids: vec![],
             guidance_scale: case["guidance"].as_f64().unwrap(),
             guidance_rescale: 0.0,

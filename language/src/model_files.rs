@@ -11,6 +11,7 @@ use crate::error::LanguageError;
 use crate::models::configuration_llama::LlamaConfig;
 use crate::models::tensor_llama::TensorLlama;
 use crate::tokenizer::Tokenizer;
+use crate::weights::gguf_files::{no_chat_model, split_name};
 use crate::weights::{Checkpoint, LlamaTensors, Naming, gguf, safetensors};
 
 /// A model whose files have been opened and understood, its weights not yet read.
@@ -51,6 +52,9 @@ impl ModelFiles {
     }
 
     fn open_gguf(path: &Path) -> Result<ModelFiles, LanguageError> {
+        if let Some(reason) = no_chat_model(path) {
+            return Err(LanguageError::unsupported(path.display().to_string(), reason));
+        }
         let (metadata, checkpoint) = gguf::open(path)?;
         let config = LlamaConfig::from_gguf(&metadata, &checkpoint)?;
         let tokenizer = Tokenizer::from_gguf(&metadata)?;
@@ -206,6 +210,9 @@ fn folder_template(folder: &Path) -> Result<Option<String>, LanguageError> {
 /// What the model at `path` is called: its folder's name, or its file's without `.gguf`. What is written inside may be
 /// the name of another model or a path of another machine, and is not known before the model is opened.
 pub fn model_name(path: &Path) -> String {
+    if let Some((name, _, _)) = split_name(path) {
+        return name;
+    }
     let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     let name = if is_gguf { path.file_stem() } else { path.file_name() };
     name.unwrap_or_default().to_string_lossy().into_owned()
@@ -222,6 +229,7 @@ mod tests {
             ("models/Llama-3.2-1B.Q4_K_M.GGUF", "Llama-3.2-1B.Q4_K_M"),
             ("models/Qwen2.5-0.5B", "Qwen2.5-0.5B"),
             ("models/tiny/", "tiny"),
+            ("models/big-Q4-00001-of-00003.gguf", "big-Q4"),
         ] {
             assert_eq!(model_name(Path::new(path)), name);
         }

@@ -1,6 +1,12 @@
 //! Do chat templates as models have them make prompts of any conversation?
 
+use std::path::Path;
+
 use language::chat_template::{ChatTemplate, TemplateMessage};
+use language::{
+    Beginning, ChatEngine, ChatMessage, ChatRequest, EngineLimits, LanguageError, LocalDevice, LocalEngine,
+    Role,
+};
 
 const MARKS: (&str, &str) = ("<s>", "</s>");
 
@@ -105,4 +111,50 @@ fn the_extras_of_transformers_work() {
     }
     assert!(render("{{ strftime_now('%Q') }}").is_err());
     assert!(render("{{ strftime_now(7) }}").is_err());
+}
+
+/// The tiny model with a template of its own.
+fn engine(template: &str) -> LocalEngine {
+    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/language/llama-tiny");
+    let folder = tempfile::tempdir().expect("a folder");
+    for name in ["model.safetensors", "tokenizer.json", "tokenizer_config.json", "config.json"] {
+        std::fs::copy(fixture.join(name), folder.path().join(name)).expect("a fixture");
+    }
+    std::fs::write(folder.path().join("chat_template.jinja"), template).expect("a template");
+    LocalEngine::open(folder.path(), &LocalDevice::Cpu, EngineLimits::default()).expect("it opens")
+}
+
+#[test]
+fn a_model_with_a_strict_template_answers_and_goes_on() {
+    let engine = engine(NO_SYSTEM);
+    let said = |list: &[(Role, &str)]| {
+        let messages = list.iter().map(|(role, text)| ChatMessage::new(*role, *text)).collect();
+        let mut request = ChatRequest::new(messages);
+        request.max_tokens = 4;
+        request.seed = Some(1);
+        request
+    };
+    let talk =
+        [(Role::System, "Be kind."), (Role::Assistant, "Hi."), (Role::Assistant, "So?"), (Role::User, "A")];
+    engine.submit(said(&talk)).and_then(|stream| stream.blocking_collect()).expect("a reply");
+
+    // What is continued is read as it stands, without the marks that end it and open another message.
+    let unfinished = said(&[(Role::User, "Count."), (Role::Assistant, "one, two")]);
+    let tokens =
+        |beginning| engine.count_tokens(&ChatRequest { beginning, ..unfinished.clone() }).expect("a prompt");
+    let (goes_on, anew) = (tokens(Beginning::LastMessage), tokens(Beginning::NewMessage));
+    assert!(goes_on < tokens(Beginning::Unmarked) && tokens(Beginning::Unmarked) < anew);
+    let request = ChatRequest { beginning: Beginning::LastMessage, ..unfinished.clone() };
+    engine.submit(request).and_then(|stream| stream.blocking_collect()).expect("a reply");
+    let nothing_to_continue = ChatRequest { beginning: Beginning::LastMessage, ..said(&[(Role::User, "A")]) };
+    let refused = engine.submit(nothing_to_continue).expect_err("refused");
+    assert!(
+        matches!(refused, LanguageError::InvalidRequest { field: "continue_final_message", .. }),
+        "{refused}"
+    );
+
+    // A template that takes nothing at all is the request's fault, in words.
+    let impossible = self::engine("{{ raise_exception('never') }}");
+    let refused = impossible.submit(said(&[(Role::User, "A")])).expect_err("refused");
+    assert!(matches!(&refused, LanguageError::Template(said) if said.contains("never")), "{refused}");
 }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use language::fetch::DEFAULT_CHAT_MODEL;
+use language::weights::gguf_files::{all_parts, no_chat_model};
 use language::{FetchProgress, LocalDevice, LocalEngine, fetch_default_chat_model, model_name};
 
 use super::{LanguageConfig, NoEngine};
@@ -272,11 +273,12 @@ impl LocalModels {
     }
 }
 
-/// Whether a path is a chat model by its looks: a GGUF file, or a Hugging Face folder with a tokenizer.
+/// Whether a path is a chat model by its looks: a GGUF file that is none of a further part, a picture encoder (`mmproj`) or an
+/// adapter, or a Hugging Face folder with a tokenizer.
 pub fn is_chat_model(path: &Path) -> bool {
     let is_gguf = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("gguf"));
     // A pipe or a folder may have the name of a model.
-    (is_gguf && path.is_file())
+    (is_gguf && path.is_file() && no_chat_model(path).is_none())
         || (path.join("config.json").is_file() && path.join("tokenizer.json").is_file())
 }
 
@@ -294,7 +296,7 @@ pub fn list_chat_models(models_dir: &Path) -> Vec<PathBuf> {
 fn weight_bytes(path: &Path) -> u64 {
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     if path.is_file() {
-        return length(path);
+        return all_parts(path).iter().map(|part| length(part)).sum();
     }
     let entries = std::fs::read_dir(path).into_iter().flatten().flatten().map(|entry| entry.path());
     entries
@@ -321,6 +323,25 @@ mod tests {
         assert!(list().is_empty());
         for name in ["b.GGUF", "a.gguf"] {
             std::fs::write(folder.path().join(name), b"x").expect("a file");
+        }
+        // Parts of a model, what looks at pictures, and adapters are no chat models.
+        let header = |key: &str, text: &str| {
+            let mut bytes = b"GGUF\x03\0\0\0".to_vec();
+            bytes.extend([0; 16]);
+            bytes.extend((key.len() as u64).to_le_bytes());
+            bytes.extend(key.as_bytes());
+            bytes.extend(8u32.to_le_bytes());
+            bytes.extend((text.len() as u64).to_le_bytes());
+            bytes.extend(text.as_bytes());
+            bytes
+        };
+        for (name, bytes) in [
+            ("vision.gguf", header("general.architecture", "clip")),
+            ("mmproj-model-f16.gguf", b"x".to_vec()),
+            ("style.gguf", header("general.type", "adapter")),
+            ("c-00002-of-00002.gguf", b"x".to_vec()),
+        ] {
+            std::fs::write(folder.path().join(name), bytes).expect("a file");
         }
         assert_eq!(list(), ["a.gguf", "b.GGUF"].map(|name| folder.path().join(name)));
         std::fs::write(folder.path().join(DEFAULT_CHAT_MODEL), b"x").expect("a file");

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use diffusion::{Lora, ModelSource, starter_about};
+use language::weights::gguf_files::no_chat_model;
 use serde_json::{Value as Json, json};
 
 use super::lora_choice::{LORAS_FOLDER, list_loras};
@@ -23,10 +24,15 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         .map(|model| describe(&model.name, &model.source, diffusion::weights::outline(&model.source)))
         .collect();
     for (name, path) in list_loras(models_dir) {
-        let problem = Lora::open(&path).err();
+        let opened = Lora::open(&path);
+        let mut about = json!({"type": "lora", "name": name});
+        if let Some(notes) = opened.as_ref().ok().map(Lora::notes).filter(|notes| !notes.is_empty()) {
+            about["notes"] = json!(notes);
+        }
+        let problem = opened.err();
         let problem =
             problem.map(|error| mistaken_for(&path).map_or_else(|| error.to_string(), str::to_string));
-        all.push(with_problem(json!({"type": "lora", "name": name}), problem));
+        all.push(with_problem(about, problem));
     }
     for path in list_chat_models(models_dir) {
         let opened = language::ModelFiles::open(&path);
@@ -128,6 +134,11 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
             continue;
         }
         let reason = match path.parent() {
+            Some(parent)
+                if parent == loras && path.is_dir() && used.iter().any(|it| it.starts_with(&path)) =>
+            {
+                continue;
+            }
             Some(parent) if parent == loras => no_lora(&path),
             _ => no_model(&path)
                 .or_else(|| mistaken_for(&path).map(str::to_string))
@@ -143,7 +154,7 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
 
 fn no_lora(path: &Path) -> Option<String> {
     Some(match () {
-        () if path.is_dir() => "is a folder; LoRAs lie directly in loras".into(),
+        () if path.is_dir() => "is a folder without LoRAs".into(),
         () if !path.is_file() => NO_FILE.into(),
         () => "is no .safetensors file, which LoRAs are".into(),
     })
@@ -168,6 +179,9 @@ pub(super) fn no_model(path: &Path) -> Option<String> {
         "safetensors" => None,
         other if other.eq_ignore_ascii_case("safetensors") => {
             Some("must end in .safetensors, in small letters".into())
+        }
+        other if other.eq_ignore_ascii_case("gguf") => {
+            no_chat_model(path).map(|reason| format!("is {reason}"))
         }
         // Refused with a reason of its own.
         other if PICKLES.iter().any(|pickle| other.eq_ignore_ascii_case(pickle)) => None,

@@ -3,6 +3,8 @@
 use half::{bf16, f16};
 use pulp::Arch;
 
+use super::few_bits;
+
 /// How a tensor's numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StoredType {
@@ -28,6 +30,28 @@ pub enum StoredType {
     Q5K,
     /// 256 six-bit numbers in sixteen groups with eight-bit scales.
     Q6K,
+    /// 256 two-bit numbers in sixteen groups with four-bit scales and minima.
+    Q2K,
+    /// 256 three-bit numbers in sixteen groups with six-bit scales.
+    Q3K,
+    /// 256 numbers of 2.06 bits: rows of eight from a table, with signs.
+    Iq2Xxs,
+    /// 256 numbers of 2.3 bits.
+    Iq2Xs,
+    /// 256 numbers of 2.6 bits.
+    Iq2S,
+    /// 256 numbers of 3.06 bits: rows of four from a table, with signs.
+    Iq3Xxs,
+    /// 256 numbers of 3.4 bits.
+    Iq3S,
+    /// 256 numbers of 1.6 bits: rows of eight of −1, 0 and 1, moved by an eighth.
+    Iq1S,
+    /// 256 numbers of 1.75 bits.
+    Iq1M,
+    /// 32 four-bit numbers that mean steps of unlike size.
+    Iq4Nl,
+    /// 256 of them in eight groups with six-bit scales.
+    Iq4Xs,
 }
 
 impl StoredType {
@@ -41,9 +65,20 @@ impl StoredType {
             6 => StoredType::Q5_0,
             7 => StoredType::Q5_1,
             8 => StoredType::Q8_0,
+            10 => StoredType::Q2K,
+            11 => StoredType::Q3K,
             12 => StoredType::Q4K,
             13 => StoredType::Q5K,
             14 => StoredType::Q6K,
+            16 => StoredType::Iq2Xxs,
+            17 => StoredType::Iq2Xs,
+            18 => StoredType::Iq3Xxs,
+            19 => StoredType::Iq1S,
+            20 => StoredType::Iq4Nl,
+            21 => StoredType::Iq3S,
+            22 => StoredType::Iq2S,
+            23 => StoredType::Iq4Xs,
+            29 => StoredType::Iq1M,
             30 => StoredType::Bf16,
             _ => return None,
         })
@@ -53,10 +88,13 @@ impl StoredType {
     pub fn block_len(self) -> usize {
         match self {
             StoredType::F32 | StoredType::F16 | StoredType::Bf16 => 1,
-            StoredType::Q4_0 | StoredType::Q4_1 | StoredType::Q5_0 | StoredType::Q5_1 | StoredType::Q8_0 => {
-                32
-            }
-            StoredType::Q4K | StoredType::Q5K | StoredType::Q6K => 256,
+            StoredType::Q4_0
+            | StoredType::Q4_1
+            | StoredType::Q5_0
+            | StoredType::Q5_1
+            | StoredType::Q8_0
+            | StoredType::Iq4Nl => 32,
+            _ => 256,
         }
     }
 
@@ -73,6 +111,17 @@ impl StoredType {
             StoredType::Q4K => 144,
             StoredType::Q5K => 176,
             StoredType::Q6K => 210,
+            StoredType::Q2K => 84,
+            StoredType::Q3K => 110,
+            StoredType::Iq2Xxs => 66,
+            StoredType::Iq2Xs => 74,
+            StoredType::Iq2S => 82,
+            StoredType::Iq3Xxs => 98,
+            StoredType::Iq3S => 110,
+            StoredType::Iq1S => 50,
+            StoredType::Iq1M => 56,
+            StoredType::Iq4Nl => 18,
+            StoredType::Iq4Xs => 136,
         }
     }
 
@@ -99,6 +148,17 @@ impl StoredType {
                 StoredType::Q4K => each_block(bytes, out, q4_k),
                 StoredType::Q5K => each_block(bytes, out, q5_k),
                 StoredType::Q6K => each_block(bytes, out, q6_k),
+                StoredType::Q2K => each_block(bytes, out, few_bits::q2_k),
+                StoredType::Q3K => each_block(bytes, out, few_bits::q3_k),
+                StoredType::Iq2Xxs => each_block(bytes, out, few_bits::iq2_xxs),
+                StoredType::Iq2Xs => each_block(bytes, out, few_bits::iq2_xs),
+                StoredType::Iq2S => each_block(bytes, out, few_bits::iq2_s),
+                StoredType::Iq3Xxs => each_block(bytes, out, few_bits::iq3_xxs),
+                StoredType::Iq3S => each_block(bytes, out, few_bits::iq3_s),
+                StoredType::Iq1S => each_block(bytes, out, few_bits::iq1_s),
+                StoredType::Iq1M => each_block(bytes, out, few_bits::iq1_m),
+                StoredType::Iq4Nl => each_block(bytes, out, few_bits::iq4_nl),
+                StoredType::Iq4Xs => each_block(bytes, out, few_bits::iq4_xs),
             },
         );
     }

@@ -1,7 +1,9 @@
 //! Where do a model's numbers come from? Files of named tensors, read one tensor at a time.
 
 mod dequantise;
+mod few_bits;
 pub mod gguf;
+pub mod gguf_files;
 mod llama_tensors;
 pub mod safetensors;
 

@@ -31,7 +31,7 @@ pub use device::DeviceChoice;
 pub use error::DiffusionError;
 pub use generate::StepReport;
 pub use image_processor::{read_init_image, read_mask};
-pub use lora::Lora;
+pub use lora::{Lora, LoraScale};
 pub use model::{DiffusionModel, LoadOptions, ModelKind, ModelSource, WeightType, name_of};
 pub use noise::{Noise, NoiseGenerator, slerp};
 pub use spec::{GenerateSpec, NUM_IMAGES_MAX, PROMPT_BYTES_MAX, SIDE_PX_MAX};

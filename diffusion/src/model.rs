@@ -19,7 +19,7 @@ use crate::weights::ComponentWeights;
 use crate::weights::component::{is_pickle, pickle_error};
 use crate::weights::inspect::hash_of;
 use crate::weights::published::published_at;
-use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora};
+use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora, LoraScale};
 
 /// Where a model lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,7 +140,7 @@ pub struct LoadOptions {
 const HOST_LATENTS_TOGETHER: u64 = 4 * 16 * 16;
 
 /// A LoRA as it was when it was merged: file, its size and time, scale.
-type LoraKey = (PathBuf, u64, Option<SystemTime>, u64);
+type LoraKey = (PathBuf, u64, Option<SystemTime>, Vec<u64>);
 
 /// A model that draws.
 pub struct DiffusionModel {
@@ -326,13 +326,21 @@ impl DiffusionModel {
     }
 
     /// The networks with the LoRAs of a spec; those of the last spec are kept.
-    pub(crate) fn with_loras(&self, loras: &[(PathBuf, f64)]) -> Result<StableDiffusion, DiffusionError> {
+    pub(crate) fn with_loras(
+        &self,
+        loras: &[(PathBuf, LoraScale)],
+    ) -> Result<StableDiffusion, DiffusionError> {
         if loras.is_empty() {
             return Ok(self.base.clone());
         }
-        let key = |(path, scale): &(PathBuf, f64)| {
+        let key = |(path, scale): &(PathBuf, LoraScale)| {
             let metadata = std::fs::metadata(path).map_err(|source| DiffusionError::io(path, source))?;
-            Ok((path.clone(), metadata.len(), metadata.modified().ok(), scale.to_bits()))
+            Ok((
+                path.clone(),
+                metadata.len(),
+                metadata.modified().ok(),
+                scale.numbers().map(f64::to_bits).collect(),
+            ))
         };
         let keys: Vec<LoraKey> = loras.iter().map(key).collect::<Result<_, DiffusionError>>()?;
         let mut merged = self.merged.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -340,8 +348,8 @@ impl DiffusionModel {
             return Ok(model.clone());
         }
         *merged = None;
-        let opened = loras.iter().map(|(path, scale)| Ok((Lora::open(path)?, *scale)));
-        let opened: Vec<(Lora, f64)> = opened.collect::<Result<_, DiffusionError>>()?;
+        let opened = loras.iter().map(|(path, scale)| Ok((Lora::open(path)?, scale.clone())));
+        let opened: Vec<(Lora, LoraScale)> = opened.collect::<Result<_, DiffusionError>>()?;
         let model = self.base.with_loras(&opened)?;
         *merged = Some((keys, model.clone()));
         Ok(model)

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use image::{GrayImage, RgbImage};
 
-use crate::DiffusionError;
 use crate::noise::NoiseGenerator;
 use crate::prompt::{LongPrompts, PromptSyntax};
+use crate::{DiffusionError, LoraScale};
 
 /// A picture to be drawn. The same spec and model give the same pixels.
 #[derive(Debug, Clone)]
@@ -50,8 +50,8 @@ pub struct GenerateSpec {
     pub mask: Option<GrayImage>,
     /// How far to depart from the picture, 0 to 1.
     pub strength: f64,
-    /// LoRA files with their scales.
-    pub loras: Vec<(PathBuf, f64)>,
+    /// LoRA files, and how much of each.
+    pub loras: Vec<(PathBuf, LoraScale)>,
     /// How many pictures.
     pub num_images: usize,
     /// SDXL: the size that the picture pretends to have had, height first.
@@ -141,8 +141,14 @@ impl GenerateSpec {
                 return refuse(field, format!("must be at most {max}"));
             }
         }
-        if self.loras.iter().any(|(_, scale)| !(-10.0..=10.0).contains(scale)) {
-            return refuse("loras", "a scale is not within -10 to 10".into());
+        for (_, scale) in &self.loras {
+            if scale.numbers().any(|scale| !(-10.0..=10.0).contains(&scale)) {
+                return refuse("loras", "a scale is not within -10 to 10".into());
+            }
+            let (found, known) = (scale.blocks.len(), LoraScale::BLOCKS);
+            if found > 0 && !known.contains(&found) {
+                return refuse("loras", format!("{found} weights of blocks; one of {known:?} is taken"));
+            }
         }
         if self.mask.is_some() && self.init_image.is_none() {
             return refuse("mask", "needs init_image".into());
@@ -181,7 +187,7 @@ mod tests {
         check(&|spec| spec.guidance_scale = f64::NAN, "guidance_scale");
         check(&|spec| spec.strength = 1.5, "strength");
         check(&|spec| spec.prompt = "x".repeat(20_000), "prompt");
-        check(&|spec| spec.loras = vec![("x".into(), f64::INFINITY)], "loras");
+        check(&|spec| spec.loras = vec![("x".into(), f64::INFINITY.into())], "loras");
         check(&|spec| spec.mask = Some(GrayImage::new(8, 8)), "mask");
     }
 }

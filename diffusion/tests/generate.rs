@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use diffusion::pipelines::encode_prompt::PromptOptions;
 use diffusion::prompt::PromptSyntax;
 use diffusion::{
-    DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, LoadOptions, ModelSource, NoiseGenerator,
-    StepReport,
+    DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, LoadOptions, LoraScale, ModelSource,
+    NoiseGenerator, StepReport,
 };
 use image::{GrayImage, Luma, RgbImage};
 
@@ -167,16 +167,21 @@ fn a_lora_changes_the_picture_as_far_as_its_scale() {
     let model = load(ModelSource::Folder(fixture("sd15-tiny")));
     let base = GenerateSpec { prompt: "a cat".into(), steps: 3, ..model.default_spec() };
     let lora = fixture("lora/kohya.safetensors");
-    let with = |scale| draw(&model, &GenerateSpec { loras: vec![(lora.clone(), scale)], ..base.clone() });
+    let with = |scale| {
+        draw(&model, &GenerateSpec { loras: vec![(lora.clone(), LoraScale::from(scale))], ..base.clone() })
+    };
     let plain = draw(&model, &base);
     assert_eq!(with(0.0), plain);
     assert_ne!(with(1.0), plain);
     assert_eq!(draw(&model, &base), plain);
-    let missing = GenerateSpec { loras: vec![("/nonexistent.safetensors".into(), 1.0)], ..base.clone() };
+    let missing =
+        GenerateSpec { loras: vec![("/nonexistent.safetensors".into(), 1.0.into())], ..base.clone() };
     assert!(matches!(model.generate(&missing, &mut go_on), Err(DiffusionError::Io { .. })));
     let other = load(ModelSource::Folder(fixture("sdxl-tiny")));
-    let error = other
-        .generate(&GenerateSpec { loras: vec![(lora, 1.0)], steps: 3, ..other.default_spec() }, &mut go_on);
+    let error = other.generate(
+        &GenerateSpec { loras: vec![(lora, 1.0.into())], steps: 3, ..other.default_spec() },
+        &mut go_on,
+    );
     assert!(matches!(error, Err(DiffusionError::Lora { .. })), "{error:?}");
 }
 
@@ -216,4 +221,32 @@ fn a_break_begins_a_row_and_compel_pools_what_was_written() {
     let (_, pooled) = encode("a (red)1.4 cat++", PromptSyntax::Compel);
     assert!(pooled == encode("a (red)1.4 cat++", PromptSyntax::Plain).1);
     assert!(pooled != encode("a red cat", PromptSyntax::Plain).1);
+}
+
+#[test]
+fn words_change_while_a_picture_is_drawn() {
+    let model = starter();
+    let with = |prompt: &str| {
+        let spec = GenerateSpec {
+            prompt: prompt.into(),
+            prompt_syntax: PromptSyntax::A1111,
+            steps: 4,
+            ..model.default_spec()
+        };
+        draw(model, &spec)
+    };
+    let (circle, square) = (with("a red circle"), with("a blue square"));
+    let changed = with("a [red circle:blue square:0.5]");
+    assert!(changed != circle && changed != square);
+    assert!(changed == with("a [red circle:blue square:2]"), "half of four steps are two");
+    assert!(
+        with("a [red circle:blue square:0.0]") == square && with("a [red circle:blue square:1.0]") == circle
+    );
+    let turns = with("a [red circle|blue square]");
+    assert!(turns != circle && turns != square && turns != changed);
+    assert!(with("a [red circle|red circle]") == circle);
+    assert!(with("a red [circle::4]") == circle && with("a red [circle:0]") == circle);
+    // Elsewhere brackets are words.
+    let plain = GenerateSpec { prompt: "a [red:blue:0.5]".into(), steps: 4, ..model.default_spec() };
+    assert!(draw(model, &plain) != draw(model, &GenerateSpec { prompt: "a red".into(), ..plain.clone() }));
 }

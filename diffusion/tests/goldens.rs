@@ -5,6 +5,7 @@
 mod support;
 
 mod cases {
+    pub mod adapters;
     pub mod extra;
     pub mod networks;
     pub mod runs;
@@ -28,6 +29,8 @@ enum Kind {
     Loras,
     /// Checked elsewhere.
     Language,
+    /// Goldens for models that lie beside it.
+    Beside,
 }
 
 fn kind_of(folder: &Path) -> Option<Kind> {
@@ -41,6 +44,9 @@ fn kind_of(folder: &Path) -> Option<Kind> {
     };
     if says("config.json", &["CausalLM"]) || says("goldens.json", &["gguf_sha256"]) {
         return Some(Kind::Language);
+    }
+    if ["goldens.json", "goldens_sd15.json"].iter().any(|file| has(file)) {
+        return Some(Kind::Beside);
     }
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let weights = |path: PathBuf| path.extension().is_some_and(|ending| ending == "safetensors");
@@ -59,6 +65,13 @@ fn model_folders() -> Vec<PathBuf> {
             Some(Kind::Loras) => false,
             Some(Kind::Language) => {
                 say(&format!("skipped: {} is of the language crate", path.display()));
+                false
+            }
+            Some(Kind::Beside) => {
+                let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                if !BESIDE.iter().any(|(known, _)| *known == name) {
+                    say(&format!("skipped: {} is of what is not drawn here", path.display()));
+                }
                 false
             }
             None => panic!("{}: goldens of unknown kind", path.display()),
@@ -97,6 +110,28 @@ fn weighting_and_lora_agree() {
     let mut report = Report::of("weighting and lora");
     cases::extra::check(&folder, &model_folders(), &mut report);
     report.finish();
+}
+
+/// Folders of goldens for models that lie beside them, and how they are checked.
+type Check = fn(&Path, &mut Report);
+const BESIDE: [(&str, Check); 3] = [
+    ("lycoris", cases::adapters::lycoris),
+    ("fp8", cases::adapters::fp8),
+    ("zero-snr", cases::adapters::zero_snr),
+];
+
+#[test]
+fn lycoris_eight_bits_and_zero_snr_agree() {
+    for (name, check) in BESIDE {
+        let folder = goldens_folder().join(name);
+        if !folder.is_dir() {
+            say(&format!("skipped: {} is not there", folder.display()));
+            continue;
+        }
+        let mut report = Report::of(name);
+        check(&folder, &mut report);
+        report.finish();
+    }
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! Which LoRAs there are, and which file a name means: `loras/NAME.safetensors` in the models folder.
+//! Which LoRAs there are, and which file a name means: `loras/NAME.safetensors` in the models folder, also in folders
+//! within it.
 
 use std::path::{Path, PathBuf};
 
+use diffusion::LoraScale;
 use models::value_words::{Takes, is_not, shown, shown_text};
 use serde_json::Value as Json;
 
@@ -16,25 +18,66 @@ const NAME_CHARS_MAX: usize = 200;
 /// Largest scale, either way.
 pub const LORA_SCALE_MAX: f64 = 4.0;
 
+/// Folders within folders that are looked into.
+const DEPTH_MAX: usize = 4;
+/// LoRAs that are listed at most.
+const LISTED_MAX: usize = 20_000;
+
 /// A LoRA that a job names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WantedLora {
     /// Its file without the ending.
     pub name: String,
     /// How much of it; 1 is all.
-    pub scale: f64,
+    pub scale: LoraScale,
 }
 
-/// The LoRAs of a models folder, by name.
+impl WantedLora {
+    /// As a job has it: `text_scale` where the text encoders have a scale of their own, `blocks` where there are weights.
+    pub fn describe(&self) -> Json {
+        describe(&self.name, &self.scale)
+    }
+}
+
+/// A LoRA as jobs and pictures name it.
+pub(super) fn describe(name: &str, scale: &LoraScale) -> Json {
+    let mut lora = serde_json::json!({"name": name, "scale": scale.unet});
+    if scale.text != scale.unet {
+        lora["text_scale"] = scale.text.into();
+    }
+    if !scale.blocks.is_empty() {
+        lora["blocks"] = scale.blocks.clone().into();
+    }
+    lora
+}
+
+/// The LoRAs of a models folder, by name: that of the file, with the folders within before it.
 pub fn list_loras(models_dir: &Path) -> Vec<(String, PathBuf)> {
-    let entries = std::fs::read_dir(models_dir.join(LORAS_FOLDER)).into_iter().flatten().flatten();
-    let mut found: Vec<(String, PathBuf)> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.is_file() && path.extension().is_some_and(|ending| ending == "safetensors"))
-        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_string(), path)))
-        .collect();
+    let mut found = Vec::new();
+    list_within(&models_dir.join(LORAS_FOLDER), "", DEPTH_MAX, &mut found);
     found.sort();
     found
+}
+
+fn list_within(folder: &Path, before: &str, depth: usize, found: &mut Vec<(String, PathBuf)>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if found.len() >= LISTED_MAX {
+            return;
+        }
+        let is_lora = path.extension().is_some_and(|ending| ending == "safetensors");
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
+            if let Some(name) = name.filter(|_| depth > 0) {
+                list_within(&path, &format!("{before}{name}/"), depth - 1, found);
+            }
+        } else if is_lora
+            && path.is_file()
+            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
+        {
+            found.push((format!("{before}{stem}"), path.clone()));
+        }
+    }
 }
 
 /// Reads the LoRAs that a job asks for: `[{"name": "ink", "scale": 0.8}, "grain"]`; a bare name is all of it. The
@@ -68,17 +111,33 @@ pub fn read_loras(value: &Json) -> Result<Vec<WantedLora>, String> {
         if name.chars().count() > NAME_CHARS_MAX {
             return Err(format!("{}: longer than {NAME_CHARS_MAX} characters", field(".name")));
         }
-        let scale = match (wanted.is_string(), &wanted["scale"], &wanted["weight"]) {
-            (true, ..) | (_, Json::Null, Json::Null) => 1.0,
-            (_, Json::Null, scale) | (_, scale, _) => {
-                let not_a_number = || is_not(&shown(scale), Takes::Number.words());
-                scale.as_f64().ok_or_else(|| format!("{}: {}", field(".scale"), not_a_number()))?
+        let number = |member: &str| {
+            let scale = &wanted[member];
+            let not_a_number = || is_not(&shown(scale), Takes::Number.words());
+            let scale = match scale {
+                Json::Null => return Ok(None),
+                scale => scale
+                    .as_f64()
+                    .ok_or_else(|| format!("{}: {}", field(&format!(".{member}")), not_a_number()))?,
+            };
+            match (-LORA_SCALE_MAX..=LORA_SCALE_MAX).contains(&scale) {
+                true => Ok(Some(scale)),
+                false => {
+                    let limits = format!("{scale} is not within -{LORA_SCALE_MAX} to {LORA_SCALE_MAX}");
+                    Err(format!("{}: {limits}", field(&format!(".{member}"))))
+                }
             }
         };
-        if !(-LORA_SCALE_MAX..=LORA_SCALE_MAX).contains(&scale) {
-            let limits = format!("{scale} is not within -{LORA_SCALE_MAX} to {LORA_SCALE_MAX}");
-            return Err(format!("{}: {limits}", field(".scale")));
-        }
+        let scale = match wanted.is_string() {
+            true => LoraScale::from(1.0),
+            false => {
+                let unet = number("scale")?.or(number("weight")?).unwrap_or(1.0);
+                let text = number("text_scale")?.unwrap_or(unet);
+                let blocks =
+                    blocks(&wanted["blocks"]).map_err(|error| format!("{}: {error}", field(".blocks")))?;
+                LoraScale { unet, text, blocks }
+            }
+        };
         if loras.iter().any(|lora| lora.name == name) {
             return Err(format!("{}: {name:?} is given twice", field(".name")));
         }
@@ -87,27 +146,47 @@ pub fn read_loras(value: &Json) -> Result<Vec<WantedLora>, String> {
     Ok(loras)
 }
 
+/// Weights of blocks.
+fn blocks(value: &Json) -> Result<Vec<f64>, String> {
+    let list = match value {
+        Json::Null => return Ok(Vec::new()),
+        Json::Array(list) => list,
+        other => return Err(is_not(&shown(other), "a list of numbers")),
+    };
+    let weight = |weight: &Json| {
+        let within = |weight: &f64| (-LORA_SCALE_MAX..=LORA_SCALE_MAX).contains(weight);
+        weight
+            .as_f64()
+            .filter(within)
+            .ok_or_else(|| format!("{} is not a number within ±{LORA_SCALE_MAX}", shown(weight)))
+    };
+    let blocks: Vec<f64> = list.iter().map(weight).collect::<Result<_, _>>()?;
+    match blocks.is_empty() || LoraScale::BLOCKS.contains(&blocks.len()) {
+        true => Ok(blocks),
+        false => Err(format!("{} weights are given; {:?} are taken", blocks.len(), LoraScale::BLOCKS)),
+    }
+}
+
+/// How prompts begin the name of a LoRA: A1111's own word, and that of the extension for LyCORIS.
+const TAGS: [&str; 2] = ["<lora:", "<lyco:"];
+
 /// The LoRAs that a prompt names as A1111 writes them, `<lora:ink:0.8>` or `<lora:ink>`, and the prompt without them.
-/// The message says which of them cannot be read.
+/// `<lora:ink:0.8:0.5>` is 0.8 of the text encoders and 0.5 of the UNet, also as `te=0.8` and `unet=0.5`; a list of
+/// weights, `<lora:ink:1:0,0,1,…>` or `lbw=0,0,1,…`, is that of `sd-webui-lora-block-weight`. The message says which of them
+/// cannot be read.
 pub fn lora_tags(prompt: &str) -> Result<(String, Vec<WantedLora>), String> {
     let (mut words, mut loras) = (String::new(), Vec::new());
     let mut rest = prompt;
-    while let Some(at) = rest.find("<lora:") {
+    while let Some(at) = TAGS.iter().filter_map(|tag| rest.find(tag)).min() {
         let Some(end) = rest[at..].find('>') else { break };
         let tag = &rest[at..at + end + 1];
-        let inner = &tag["<lora:".len()..tag.len() - 1];
-        let (name, scale) = match inner.split_once(':') {
-            None => (inner, Some(1.0)),
-            Some((name, scale)) => (name, scale.trim().parse::<f64>().ok()),
-        };
-        let scale = scale.filter(|scale| (-LORA_SCALE_MAX..=LORA_SCALE_MAX).contains(scale));
-        let Some(scale) = scale.filter(|_| !name.trim().is_empty()) else {
-            return Err(format!("{tag} is not <lora:NAME:SCALE> with a scale within ±{LORA_SCALE_MAX}"));
-        };
+        // Both words have one length.
+        let inner = &tag[TAGS[0].len()..tag.len() - 1];
+        let lora = read_tag(inner).map_err(|reason| format!("{tag} {reason}"))?;
         if loras.len() >= LORAS_MAX {
             return Err(format!("more than {LORAS_MAX} LoRAs"));
         }
-        loras.push(WantedLora { name: name.trim().into(), scale });
+        loras.push(lora);
         words.push_str(&rest[..at]);
         rest = &rest[at + end + 1..];
         // The space before a tag and the one after it were one gap.
@@ -120,15 +199,82 @@ pub fn lora_tags(prompt: &str) -> Result<(String, Vec<WantedLora>), String> {
     Ok((words, loras))
 }
 
+/// `NAME:SCALE:SCALE:name=value…`
+fn read_tag(inner: &str) -> Result<WantedLora, String> {
+    let form = || {
+        format!(
+            "is not <lora:NAME:SCALE>, <lora:NAME:TEXT:UNET> or one with lbw=…, each scale within ±{LORA_SCALE_MAX}"
+        )
+    };
+    let mut parts = inner.split(':');
+    let name = parts.next().map(str::trim).filter(|name| !name.is_empty()).ok_or_else(form)?;
+    let (mut scales, mut text, mut unet, mut weights) = (Vec::new(), None, None, Vec::new());
+    let number = |part: &str| {
+        let number = part.trim().parse::<f64>().ok();
+        number.filter(|scale| (-LORA_SCALE_MAX..=LORA_SCALE_MAX).contains(scale)).ok_or_else(form)
+    };
+    for part in parts {
+        match part.split_once('=').map(|(key, value)| (key.trim(), value)) {
+            Some(("te", value)) => text = Some(number(value)?),
+            Some(("unet", value)) => unet = Some(number(value)?),
+            Some(("lbw", value)) => weights = block_weights(value)?,
+            Some((key, _)) => return Err(format!("asks for {key}, which is not done here")),
+            None if part.contains(',') => weights = block_weights(part)?,
+            None => scales.push(number(part)?),
+        }
+    }
+    if scales.len() > 2 {
+        return Err(form());
+    }
+    let text = text.or(scales.first().copied()).unwrap_or(1.0);
+    let unet = unet.or(scales.get(1).copied()).unwrap_or(text);
+    let blocks = blocks(&weights.into())?;
+    Ok(WantedLora { name: name.into(), scale: LoraScale { unet, text, blocks } })
+}
+
+/// Numbers, or one of the names that the extension has for lists of 17.
+fn block_weights(text: &str) -> Result<Vec<f64>, String> {
+    const NAMED: [(&str, &str); 9] = [
+        ("NONE", "00000000000000000"),
+        ("ALL", "11111111111111111"),
+        ("INS", "11100000000000000"),
+        ("IND", "10001110000000000"),
+        ("INALL", "11111110000000000"),
+        ("MIDD", "10001111111100000"),
+        ("OUTD", "10000000111100000"),
+        ("OUTS", "10000000000011111"),
+        ("OUTALL", "10000000111111111"),
+    ];
+    let text = text.trim();
+    if let Some((_, digits)) = NAMED.iter().find(|(name, _)| *name == text) {
+        return Ok(digits.chars().map(|digit| if digit == '1' { 1.0 } else { 0.0 }).collect());
+    }
+    let number = |part: &str| part.trim().parse::<f64>().ok().filter(|number| number.is_finite());
+    text.split(',').map(number).collect::<Option<_>>().ok_or_else(|| {
+        let names: Vec<&str> = NAMED.iter().map(|(name, _)| *name).collect();
+        format!("has weights of blocks that are neither numbers nor one of {}", names.join(", "))
+    })
+}
+
 /// The files behind the names. Names come from clients: only listed files are opened.
-pub fn lora_files(models_dir: &Path, wanted: &[WantedLora]) -> Result<Vec<(PathBuf, f64)>, String> {
+///
+/// A name may leave out the folders before it where only one file has it.
+pub fn lora_files(models_dir: &Path, wanted: &[WantedLora]) -> Result<Vec<(PathBuf, LoraScale)>, String> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
     let there = list_loras(models_dir);
     let file = |(place, lora): (usize, &WantedLora)| {
-        let found = there.iter().find(|(name, _)| *name == lora.name);
-        found.map(|(_, path)| (path.clone(), lora.scale)).ok_or_else(|| {
+        let stem = |name: &str| name.rsplit('/').next() == Some(lora.name.as_str());
+        let exact = there.iter().find(|(name, _)| *name == lora.name);
+        let alike: Vec<&(String, PathBuf)> = there.iter().filter(|(name, _)| stem(name)).collect();
+        if exact.is_none() && alike.len() > 1 {
+            let names: Vec<String> = alike.iter().map(|(name, _)| name.clone()).collect();
+            let names = first_names(&names);
+            return Err(format!("loras[{place}].name: {} may be {names}", shown_text(&lora.name)));
+        }
+        let found = exact.or(alike.first().copied());
+        found.map(|(_, path)| (path.clone(), lora.scale.clone())).ok_or_else(|| {
             let names: Vec<String> = there.iter().map(|(name, _)| name.clone()).collect();
             let names = match names.as_slice() {
                 [] => format!("the models folder has none in {LORAS_FOLDER}/"),
@@ -149,7 +295,7 @@ mod tests {
     fn lists_are_read_and_what_is_wrong_is_named() {
         let loras =
             read_loras(&json!([{"name": "ink", "scale": -0.5}, "grain", {"name": "dust", "weight": 2}]));
-        let loras = loras.expect("they read").into_iter().map(|lora| (lora.name, lora.scale));
+        let loras = loras.expect("they read").into_iter().map(|lora| (lora.name, lora.scale.unet));
         assert_eq!(
             loras.collect::<Vec<_>>(),
             [("ink".to_string(), -0.5), ("grain".into(), 1.0), ("dust".into(), 2.0)]
@@ -173,14 +319,78 @@ mod tests {
         let (words, loras) =
             lora_tags("<lora:a b>a cat <lora:ink:0.5> on a mat <lora:dust:-1>").expect("it reads");
         assert_eq!(words, "a cat on a mat");
-        let loras: Vec<(&str, f64)> = loras.iter().map(|lora| (lora.name.as_str(), lora.scale)).collect();
+        let loras: Vec<(&str, f64)> =
+            loras.iter().map(|lora| (lora.name.as_str(), lora.scale.unet)).collect();
         assert_eq!(loras, [("a b", 1.0), ("ink", 0.5), ("dust", -1.0)]);
         for plain in ["a <lora: cat", "5 > 3, <hypernet:x:1>", " a "] {
             assert_eq!(lora_tags(plain).expect("it reads"), (plain.to_string(), Vec::new()));
         }
-        for wrong in ["<lora:ink:much>", "<lora:ink:99>", "<lora::1>", "<lora:ink:1:2>"] {
+        for wrong in ["<lora:ink:much>", "<lora:ink:99>", "<lora::1>", "<lora:ink:1:2:3>"] {
             assert!(lora_tags(wrong).expect_err("refused").starts_with(wrong));
         }
+    }
+
+    #[test]
+    fn tags_have_scales_of_text_and_blocks() {
+        let read = |tag: &str| {
+            let (words, mut loras) = lora_tags(tag).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!((words.as_str(), loras.len()), ("", 1), "{tag}");
+            loras.remove(0)
+        };
+        let zeros = ["0"; 15].join(",");
+        for (tag, name, text, unet, blocks) in [
+            ("<lora:ink:0.8:0.5>".to_string(), "ink", 0.8, 0.5, 0),
+            ("<lyco:ink:0.8>".into(), "ink", 0.8, 0.8, 0),
+            ("<lora:a/ink:te=0.2:unet=0.4>".into(), "a/ink", 0.2, 0.4, 0),
+            ("<lora:ink:0.7:unet=0.4>".into(), "ink", 0.7, 0.4, 0),
+            (format!("<lora:ink:1:1,{zeros},1>"), "ink", 1.0, 1.0, 17),
+            (format!("<lora:ink:0.5:0.25:lbw=1,{zeros},1>"), "ink", 0.5, 0.25, 17),
+            ("<lora:ink:1:lbw=OUTALL>".into(), "ink", 1.0, 1.0, 17),
+            ("<lyco:ink:1:1,0,0,0,0,0,0,0,0,0,0,1>".into(), "ink", 1.0, 1.0, 12),
+        ] {
+            let lora = read(&tag);
+            let scale = (lora.scale.text, lora.scale.unet, lora.scale.blocks.len());
+            assert_eq!((lora.name.as_str(), scale), (name, (text, unet, blocks)), "{tag}");
+            // What a job stores means the same.
+            assert_eq!(read_loras(&json!([lora.describe()])).expect("it reads"), [lora]);
+        }
+        for (wrong, reason) in [
+            ("<lora:ink:1:1,0>", "2 weights"),
+            ("<lora:ink:1:lbw=ODD>", "OUTALL"),
+            ("<lora:ink:1:dyn=64>", "dyn"),
+            ("<lora:ink:1:start=3>", "start"),
+            ("<lyco:ink:9>", "±4"),
+        ] {
+            let error = lora_tags(wrong).expect_err("refused");
+            assert!(error.starts_with(wrong) && error.contains(reason), "{error}");
+        }
+        for (wrong, field) in [
+            (json!([{"name": "b", "text_scale": "much"}]), "loras[0].text_scale"),
+            (json!([{"name": "b", "blocks": [1, 2]}]), "loras[0].blocks"),
+            (json!([{"name": "b", "blocks": 7}]), "loras[0].blocks"),
+        ] {
+            assert!(read_loras(&wrong).expect_err("refused").starts_with(field));
+        }
+    }
+
+    #[test]
+    fn folders_within_are_looked_into_and_may_be_left_out() {
+        let folder = tempfile::tempdir().expect("a folder");
+        for path in ["loras/ink", "loras/styles/grain", "loras/styles/old/dust", "loras/other/dust"] {
+            let path = folder.path().join(format!("{path}.safetensors"));
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("a folder");
+            std::fs::write(path, b"").expect("a file");
+        }
+        let names: Vec<String> = list_loras(folder.path()).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["ink", "other/dust", "styles/grain", "styles/old/dust"]);
+        let files =
+            |name: &str| lora_files(folder.path(), &[WantedLora { name: name.into(), scale: 1.0.into() }]);
+        for name in ["ink", "grain", "styles/grain", "other/dust", "styles/old/dust"] {
+            assert_eq!(files(name).map(|files| files.len()), Ok(1), "{name}");
+        }
+        let error = files("dust").expect_err("two are called so");
+        assert!(error.contains("other/dust") && error.contains("styles/old/dust"), "{error}");
+        assert!(files("styles").is_err() && files("old/dust").is_err());
     }
 
     #[test]
@@ -189,7 +399,8 @@ mod tests {
         std::fs::create_dir(folder.path().join(LORAS_FOLDER)).expect("a folder");
         std::fs::write(folder.path().join("secret.safetensors"), b"").expect("a file");
         std::fs::write(folder.path().join("loras/ink.safetensors"), b"").expect("a file");
-        let files = |name: &str| lora_files(folder.path(), &[WantedLora { name: name.into(), scale: 1.0 }]);
+        let files =
+            |name: &str| lora_files(folder.path(), &[WantedLora { name: name.into(), scale: 1.0.into() }]);
         assert_eq!(files("ink").expect("it is there").len(), 1);
         for name in ["../secret", "ink.safetensors", "/etc/passwd", "INK", "loras/ink"] {
             let error = files(name).expect_err("refused");

@@ -7,6 +7,7 @@ use diffusion::GenerateSpec;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
 use serde_json::{Value as Json, json};
 
+use super::lora_choice::describe;
 use super::lora_hash::lora_hash;
 use super::payload::SourceHashes;
 
@@ -33,7 +34,13 @@ pub(super) struct Origin<'a> {
 pub fn infotext(spec: &GenerateSpec, seed: u64, model: &str, weights_hash: &str) -> String {
     let mut text = spec.prompt.clone();
     for lora in lora_names(spec) {
-        text.push_str(&format!(" <lora:{}:{}>", lora["name"].as_str().unwrap_or_default(), lora["scale"]));
+        let (name, unet) = (lora["name"].as_str().unwrap_or_default(), &lora["scale"]);
+        // A1111 writes that of the text encoders before that of the UNet where they differ.
+        let scale = lora.get("text_scale").map_or_else(|| unet.to_string(), |text| format!("{text}:{unet}"));
+        let weights = lora["blocks"].as_array().map(|weights| {
+            format!(":lbw={}", weights.iter().map(Json::to_string).collect::<Vec<_>>().join(","))
+        });
+        text.push_str(&format!(" <lora:{name}:{scale}{}>", weights.unwrap_or_default()));
     }
     if let Some(negative) = spec.negative_prompt.as_deref().filter(|negative| !negative.is_empty()) {
         text.push_str("\nNegative prompt: ");
@@ -75,7 +82,7 @@ pub fn infotext(spec: &GenerateSpec, seed: u64, model: &str, weights_hash: &str)
 /// The LoRAs of a spec by name, with their scales.
 pub(super) fn lora_names(spec: &GenerateSpec) -> Vec<Json> {
     let name = |path: &Path| path.file_stem().map(|name| name.to_string_lossy().into_owned());
-    spec.loras.iter().map(|(path, scale)| json!({"name": name(path), "scale": scale})).collect()
+    spec.loras.iter().map(|(path, scale)| describe(&name(path).unwrap_or_default(), scale)).collect()
 }
 
 /// A PNG with A1111's `parameters` and our own `playhouse` text. The same spec and pixels give the same bytes.
@@ -161,7 +168,7 @@ mod tests {
         let spec = GenerateSpec {
             prompt: "a red circle, flat".into(),
             prompt_syntax: diffusion::prompt::PromptSyntax::A1111,
-            loras: vec![(file, 0.5)],
+            loras: vec![(file, 0.5.into())],
             negative_prompt: Some("blue".into()),
             scheduler: Some("DPM++ 2M Karras".into()),
             width: 16,

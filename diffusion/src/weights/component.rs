@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::safetensors::{StoredType, TensorEntry, WeightFile};
+use super::safetensors::{TensorEntry, WeightFile, is_scale};
 use crate::DiffusionError;
 use crate::config::read_json;
 
@@ -123,7 +123,7 @@ impl ComponentWeights {
     pub fn from_files(component: &str, files: Vec<WeightFile>) -> Self {
         let mut tensors = BTreeMap::new();
         for (index, file) in files.iter().enumerate() {
-            for (name, entry) in &file.tensors {
+            for (name, entry) in file.tensors.iter().filter(|(name, _)| !is_scale(name)) {
                 let view = TensorView {
                     stored_as: name.clone(),
                     file: index,
@@ -171,7 +171,7 @@ impl ComponentWeights {
 
     /// Whether the numbers of one tensor are floating point.
     pub fn is_float(view: &TensorView) -> bool {
-        matches!(view.entry.dtype, StoredType::F64 | StoredType::F32 | StoredType::F16 | StoredType::BF16)
+        view.entry.dtype.is_float()
     }
 }
 

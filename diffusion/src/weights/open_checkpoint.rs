@@ -7,12 +7,12 @@ use std::sync::Arc;
 use super::checkpoint::{OriginalText, open_clip_name, original_unet_name, original_vae_name};
 use super::component::{ComponentWeights, TensorView};
 use super::published::recognise;
-use super::safetensors::WeightFile;
+use super::safetensors::{WeightFile, is_scale};
 use crate::DiffusionError;
 use crate::pipelines::stable_diffusion::{Parts, text_components};
 
 /// Leftovers of the training that published files carry.
-const BUFFERS: [&str; 15] = [
+const BUFFERS: [&str; 25] = [
     "model_ema.",
     "betas",
     "alphas_cumprod",
@@ -28,6 +28,16 @@ const BUFFERS: [&str; 15] = [
     "v_pred",
     "ztsnr",
     "global_step",
+    "epoch",
+    "pytorch-lightning_version",
+    "callbacks",
+    "optimizer_states",
+    "lr_schedulers",
+    "embedding_manager.",
+    "cond_stage_model.transformer.vision_model.",
+    "cond_stage_model.transformer.visual_projection.",
+    "cond_stage_model.transformer.text_projection.",
+    "conditioner.embedders.0.transformer.text_projection.",
 ];
 
 impl Parts {
@@ -58,7 +68,7 @@ impl Parts {
         let left: Vec<String> = file
             .tensors
             .keys()
-            .filter(|name| !used.contains(*name) && !parts.tolerated(name))
+            .filter(|name| !used.contains(*name) && !is_scale(name) && !parts.tolerated(name))
             .cloned()
             .collect();
         if !left.is_empty() && used.is_empty() {

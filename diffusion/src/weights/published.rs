@@ -162,6 +162,9 @@ pub(crate) fn recognise(file: &WeightFile) -> Result<Published, DiffusionError> 
              consistency over a plain model is",
         );
     }
+    if any("edm_vpred") || any("edm_mean") {
+        return refuse("a model of EDM's noise (edm_vpred), which is not drawn here");
+    }
     let in_channels = first.shape.get(1).copied().unwrap_or(0);
     let (prediction, is_estimated) = prediction(file, kind, in_channels)?;
     let title = file.metadata.get("modelspec.title").map(|title| title.to_lowercase());
@@ -169,7 +172,7 @@ pub(crate) fn recognise(file: &WeightFile) -> Result<Published, DiffusionError> 
         kind,
         in_channels,
         prediction,
-        zero_snr: any("ztsnr"),
+        zero_snr: any("ztsnr") || trained_with(file, "ss_zero_terminal_snr"),
         is_estimated,
         few_steps: title.and_then(|title| few_steps(&title)),
     })
@@ -189,20 +192,25 @@ fn prediction(
         Some("epsilon" | "eps") => return Ok((Epsilon, false)),
         _ => {}
     }
-    if file.tensors.contains_key("v_pred") {
+    if file.tensors.contains_key("v_pred") || trained_with(file, "ss_v_parameterization") {
         return Ok((VPrediction, false));
     }
     // Of the second kind those for inpainting predict noise, of the others all but marked ones.
     if kind != ModelKind::Sd2 || in_channels != 4 {
         return Ok((Epsilon, false));
     }
-    let step = file.tensors.get(STEP).map(|entry| file.read_number(STEP, entry)).transpose()?.flatten();
+    let step = file.tensors.get(STEP).map(|entry| file.read_number(entry)).transpose()?.flatten();
     if let Some((_, prediction)) = STEPS.into_iter().find(|(known, _)| Some(*known) == step) {
         return Ok((prediction, false));
     }
     let Some(marker) = file.tensors.get(V_MARKER) else { return Ok((Epsilon, true)) };
     let values = file.read_f32(V_MARKER, marker)?;
     Ok((if deviation(&values) > V_MARKER_DEVIATION { VPrediction } else { Epsilon }, true))
+}
+
+/// Whether kohya's scripts noted that a switch was on in the training.
+fn trained_with(file: &WeightFile, switch: &str) -> bool {
+    file.metadata.get(switch).is_some_and(|said| said.eq_ignore_ascii_case("true"))
 }
 
 fn deviation(values: &[f32]) -> f64 {

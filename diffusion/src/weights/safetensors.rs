@@ -27,16 +27,28 @@ pub enum StoredType {
     I8,
     U8,
     BOOL,
+    /// 8 bits, 4 of them exponent, without infinities.
+    #[serde(rename = "F8_E4M3")]
+    F8E4M3,
+    /// 8 bits, 5 of them exponent: the upper half of half precision.
+    #[serde(rename = "F8_E5M2")]
+    F8E5M2,
 }
 
 impl StoredType {
+    /// Whether it is floating point.
+    pub fn is_float(self) -> bool {
+        use StoredType::*;
+        matches!(self, F64 | F32 | F16 | BF16 | F8E4M3 | F8E5M2)
+    }
+
     /// Bytes of one number.
     pub fn size(self) -> usize {
         match self {
             Self::F64 | Self::I64 => 8,
             Self::F32 | Self::I32 => 4,
             Self::F16 | Self::BF16 | Self::I16 => 2,
-            Self::I8 | Self::U8 | Self::BOOL => 1,
+            Self::I8 | Self::U8 | Self::BOOL | Self::F8E4M3 | Self::F8E5M2 => 1,
         }
     }
 }
@@ -170,8 +182,11 @@ impl WeightFile {
     pub fn read_f32(&self, name: &str, entry: &TensorEntry) -> Result<Vec<f32>, DiffusionError> {
         let bytes = self.read(entry.offset, entry.length)?;
         let bad = |reason: String| DiffusionError::weights(self.name.clone(), format!("{name}: {reason}"));
-        let values = to_f32(&bytes, entry.dtype)
+        let mut values = to_f32(&bytes, entry.dtype)
             .ok_or_else(|| bad(format!("numbers of type {:?}, floating point expected", entry.dtype)))?;
+        if let Some(scale) = self.scale_of(name, entry)? {
+            values.iter_mut().for_each(|value| *value *= scale);
+        }
         // One of these would make every picture black.
         match values.iter().any(|value| !value.is_finite()) {
             true => Err(bad("holds infinities or what is not a number".into())),
@@ -180,9 +195,35 @@ impl WeightFile {
     }
 }
 
+/// Tensors beside weights of 8 bits, in files that scale them.
+const SCALES: [&str; 2] = [".scale_weight", ".weight_scale"];
+
+/// Whether a tensor says how weights of 8 bits are scaled and computed with, and is no weight itself.
+pub(crate) fn is_scale(name: &str) -> bool {
+    SCALES.iter().chain(&[".scale_input", ".input_scale"]).any(|ending| name.ends_with(ending))
+        || name.rsplit('.').next() == Some("scaled_fp8")
+}
+
 impl WeightFile {
+    /// What a weight of 8 bits is multiplied with, where the file says it.
+    fn scale_of(&self, name: &str, entry: &TensorEntry) -> Result<Option<f32>, DiffusionError> {
+        let layer = name.strip_suffix(".weight").filter(|_| entry.dtype.size() == 1);
+        let Some(layer) = layer else { return Ok(None) };
+        let named = SCALES.iter().map(|ending| format!("{layer}{ending}"));
+        let Some((scale, found)) =
+            named.into_iter().find_map(|name| Some((name.clone(), self.tensors.get(&name)?)))
+        else {
+            return Ok(None);
+        };
+        if found.shape.iter().product::<usize>() != 1 {
+            let reason = format!("{scale}: one scale for the whole weight is read, not {:?}", found.shape);
+            return Err(DiffusionError::weights(self.name.clone(), reason));
+        }
+        Ok(self.read_number(found)?.map(|scale| scale as f32))
+    }
+
     /// The first number of `entry`, which may be an integer; none if there is none or it is of no such type.
-    pub fn read_number(&self, name: &str, entry: &TensorEntry) -> Result<Option<f64>, DiffusionError> {
+    pub fn read_number(&self, entry: &TensorEntry) -> Result<Option<f64>, DiffusionError> {
         let bytes = || self.read(entry.offset, entry.length);
         let first = |bytes: Vec<u8>| bytes.first_chunk::<8>().map(|chunk| i64::from_le_bytes(*chunk));
         Ok(match entry.dtype {
@@ -191,7 +232,7 @@ impl WeightFile {
             StoredType::I16 => bytes()?.first_chunk::<2>().map(|chunk| f64::from(i16::from_le_bytes(*chunk))),
             StoredType::I8 => bytes()?.first().map(|byte| f64::from(*byte as i8)),
             StoredType::U8 => bytes()?.first().map(|byte| f64::from(*byte)),
-            _ => self.read_f32(name, entry)?.first().map(|number| f64::from(*number)),
+            _ => to_f32(&bytes()?, entry.dtype).unwrap_or_default().first().map(|number| f64::from(*number)),
         })
     }
 }
@@ -204,9 +245,25 @@ fn to_f32(bytes: &[u8], dtype: StoredType) -> Option<Vec<f32>> {
         StoredType::F32 => quads.iter().map(|&chunk| f32::from_le_bytes(chunk)).collect(),
         StoredType::F16 => pairs.iter().map(|&chunk| half::f16::from_le_bytes(chunk).to_f32()).collect(),
         StoredType::BF16 => pairs.iter().map(|&chunk| half::bf16::from_le_bytes(chunk).to_f32()).collect(),
+        StoredType::F8E4M3 => bytes.iter().map(|&byte| e4m3(byte)).collect(),
+        StoredType::F8E5M2 => {
+            bytes.iter().map(|&byte| half::f16::from_bits(u16::from(byte) << 8).to_f32()).collect()
+        }
         StoredType::F64 => eights.iter().map(|&chunk| f64::from_le_bytes(chunk) as f32).collect(),
         _ => return None,
     })
+}
+
+/// `float8_e4m3fn` (P. Micikevicius et al., "FP8 Formats for Deep Learning", 2022): bias 7, no infinities, and all ones
+/// behind the sign are not a number.
+fn e4m3(byte: u8) -> f32 {
+    let (exponent, mantissa) = (i32::from((byte >> 3) & 15), f32::from(byte & 7));
+    let magnitude = match (exponent, byte & 7) {
+        (15, 7) => f32::NAN,
+        (0, _) => mantissa / 8.0 * 2f32.powi(-6),
+        _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
+    };
+    if byte & 0x80 == 0 { magnitude } else { -magnitude }
 }
 
 fn header_length(name: &str, start: [u8; 8], file_length: u64) -> Result<usize, DiffusionError> {

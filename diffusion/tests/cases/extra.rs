@@ -213,7 +213,7 @@ fn lora(
         }
         for file in files {
             let lora = Lora::open(&goldens.folder.join("lora").join(format!("{file}.safetensors"))).unwrap();
-            let model = goldens.model.with_loras(&[(lora, scale.parse().unwrap())]).unwrap();
+            let model = goldens.model.with_loras(&[(lora, scale.parse::<f64>().unwrap().into())]).unwrap();
             check(
                 &format!("{file} at {scale}"),
                 &model,

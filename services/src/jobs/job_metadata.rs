@@ -46,7 +46,7 @@ const METADATA: [(&str, Takes); 31] = [
 /// What is read of a key frame.
 const KEYFRAME: [&str; 4] = ["prompt", "negative_prompt", "seed", "frame"];
 /// What is read of a LoRA.
-const LORA: [&str; 3] = ["name", "scale", "weight"];
+const LORA: [&str; 5] = ["name", "scale", "weight", "text_scale", "blocks"];
 /// What becomes of metadata that is not known.
 const KEPT: &str = "kept with the job, and nothing reads it";
 /// What becomes of a member of a list that is not known.

@@ -1,8 +1,8 @@
 //! The words of a job: what its owner said, what came of it, and what they are drawn with.
 
 use actors::content_rules::{self, ContentRating};
-use actors::render::{PromptSyntax, lora_tags};
-use serde_json::{Value as Json, json};
+use actors::render::{PromptSyntax, WantedLora, lora_tags};
+use serde_json::Value as Json;
 
 use crate::context::Context;
 use crate::error::ServiceError;
@@ -168,7 +168,7 @@ pub(crate) fn before(base: &str, prompt: &str) -> String {
 /// LoRAs that prompts name, as A1111 writes them.
 struct Tags {
     reads: bool,
-    found: Vec<(String, f64)>,
+    found: Vec<WantedLora>,
 }
 
 impl Tags {
@@ -179,8 +179,8 @@ impl Tags {
         }
         let (text, tags) = lora_tags(text).map_err(|reason| ServiceError::field(field, reason))?;
         for tag in tags {
-            if !self.found.iter().any(|(name, _)| *name == tag.name) {
-                self.found.push((tag.name, tag.scale));
+            if !self.found.iter().any(|found| found.name == tag.name) {
+                self.found.push(tag);
             }
         }
         Ok(text)
@@ -190,7 +190,7 @@ impl Tags {
     fn refuse_in(&self, keyframes: &Json) -> Result<(), ServiceError> {
         for (place, keyframe) in keyframes.as_array().into_iter().flatten().enumerate() {
             let text = keyframe["prompt"].as_str().unwrap_or_default();
-            if self.reads && text.contains("<lora:") {
+            if self.reads && (text.contains("<lora:") || text.contains("<lyco:")) {
                 let reason = "a LoRA belongs into the job's prompt or its loras";
                 return Err(ServiceError::field(format!("keyframes[{place}].prompt"), reason));
             }
@@ -208,7 +208,7 @@ impl Tags {
             Json::Null => Vec::new(),
             wrong => return wrong.clone(),
         };
-        all.extend(self.found.into_iter().map(|(name, scale)| json!({"name": name, "scale": scale})));
+        all.extend(self.found.iter().map(WantedLora::describe));
         Json::Array(all)
     }
 }

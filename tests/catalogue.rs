@@ -75,7 +75,12 @@ fn what_is_installed_has_rows_and_what_an_administrator_says_stays() {
         "{starter}"
     );
     assert_eq!(row(&server, "image", "small")["default_for_tasks"], json!([]));
-    assert_eq!(row(&server, "chat", "tiny")["capabilities"]["context_tokens"], 4096);
+    let tiny = row(&server, "chat", "tiny");
+    assert_eq!(
+        (&tiny["capabilities"]["context_tokens"], &tiny["model_family"], &tiny["input_defaults"]),
+        (&json!(4096), &json!("llama"), &json!({})),
+        "{tiny}"
+    );
     change(&server, &row(&server, "image", "small"), json!({"display_name": "Small", "priority": 3}));
     change(&server, &row(&server, "chat", "tiny"), json!({"is_active": false}));
     server.stop();
@@ -116,6 +121,30 @@ fn what_is_installed_has_rows_and_what_an_administrator_says_stays() {
     );
     assert_eq!(history[1]["config_data"]["old"]["display_name"], "small");
     assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_chat_model_says_of_which_family_it_is_and_the_small_one_is_asked_coolly() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let models = models(folder.path());
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/language");
+    let other = Path::new(&models).join("other");
+    copy(&fixtures.join("llama-tiny"), &other);
+    let config = std::fs::read_to_string(other.join("config.json")).expect("a config");
+    let config = config.replace("\"model_type\": \"llama\"", "\"model_type\": \"qwen2\"");
+    std::fs::write(other.join("config.json"), config).expect("a config");
+    // A model of the name that the one has which is fetched.
+    let small = language::model_name(Path::new(language::fetch::DEFAULT_CHAT_MODEL));
+    copy(&fixtures.join("llama-tiny"), &Path::new(&models).join(&small));
+    let server = start(folder.path(), &models);
+    let other = row(&server, "chat", "other");
+    assert_eq!((&other["model_family"], &other["input_defaults"]), (&json!("qwen2"), &json!({})), "{other}");
+    let small = row(&server, "chat", &small);
+    assert_eq!(
+        (&small["model_family"], &small["input_defaults"]),
+        (&json!("llama"), &json!({"temperature": 0.3})),
+        "{small}"
+    );
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The models that are installed here, as rows of the catalogue: made at the start, and kept while the server runs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use actors::catalog::installed_models::{InstalledModel, SyncInstalled};
@@ -8,6 +8,7 @@ use actors::catalog::local_provider::LOCAL;
 use actors::language::Engines;
 use actors::render::{STARTER, describe_models, list_models};
 use actors::{Actors, Refusal, rows};
+use language::fetch::DEFAULT_CHAT_MODEL;
 use models::{Claims, Value};
 use serde_json::{Map, Value as Json, json};
 use store::{Store, StoreError};
@@ -24,6 +25,9 @@ const PICTURE_TASKS: [&str; 2] = ["t2i", "i2i"];
 const VIDEO_TASKS: [&str; 4] = ["t2v", "i2v", "extend", "multi"];
 /// What a chat model can be asked for.
 const CHAT_TASKS: [&str; 3] = ["roleplay", "reasoning", "enhancement"];
+/// How freely the small chat model chooses that is fetched by default: at the temperature of larger models it invents
+/// words.
+const SMALL_MODEL_TEMPERATURE: f64 = 0.3;
 /// Pictures of one request.
 const IMAGES_MAX: u32 = 6;
 
@@ -107,7 +111,10 @@ impl Installed {
                 Some(about) => about,
                 // The one that the settings name may lie anywhere.
                 None => match language::ModelFiles::open(&entry.path) {
-                    Ok(files) => json!({"context_tokens": files.config.max_position_embeddings}),
+                    Ok(files) => json!({
+                        "context_tokens": files.config.max_position_embeddings,
+                        "architecture": files.config.model_type,
+                    }),
                     Err(_) => continue,
                 },
             };
@@ -118,15 +125,20 @@ impl Installed {
                 }
             }
             capabilities.insert("json_schema".into(), json!(true));
+            let mut input_defaults = Map::new();
+            if entry.name == language::model_name(Path::new(DEFAULT_CHAT_MODEL)) {
+                input_defaults.insert("temperature".into(), json!(SMALL_MODEL_TEMPERATURE));
+            }
             models.push(InstalledModel {
                 modality: "chat",
                 display_name: entry.name.clone(),
                 name: entry.name,
-                family: Some("llama".into()),
+                family: about["architecture"].as_str().map(str::to_string),
                 tasks: CHAT_TASKS.to_vec(),
                 is_default: false,
                 priority: self.chat_priority,
                 capabilities,
+                input_defaults,
             });
         }
         models
@@ -157,6 +169,7 @@ impl Installed {
             is_default,
             priority: PICTURE_PRIORITY,
             capabilities: capabilities.clone(),
+            input_defaults: Map::new(),
         };
         if !self.videos {
             return vec![picture];

@@ -34,6 +34,8 @@ pub struct InstalledModel {
     pub priority: i64,
     /// What is known of it.
     pub capabilities: Map<String, Json>,
+    /// What a request leaves open, where the model needs another word than others.
+    pub input_defaults: Map<String, Json>,
 }
 
 /// Brings the rows of the provider `local` to what is installed.
@@ -61,7 +63,7 @@ impl InstalledModel {
         let said = json!({
             "display_name": self.display_name, "model_family": self.family, "tasks": self.tasks,
             "default_for_tasks": defaults, "priority": self.priority, "is_active": true,
-            "capabilities": self.capabilities,
+            "capabilities": self.capabilities, "input_defaults": self.input_defaults,
         });
         said.as_object().cloned().unwrap_or_default()
     }
@@ -192,14 +194,17 @@ fn leave(transaction: &Transaction, service: &Caller, before: Row) -> Result<boo
     Ok(true)
 }
 
-/// Sets the columns, and the members of `capabilities`, of which the server says something else than the last time.
+/// Sets the columns, and the members of `capabilities` and `input_defaults`, of which the server says something else than
+/// the last time. A default that is there before the server has one of its own is an administrator's.
 fn merge(models: &TableInfo, row: &mut Row, last: &Json, said: &Map<String, Json>) {
     for (name, value) in said {
         let column = models.at(name);
-        if name == "capabilities" {
+        if name == "capabilities" || name == "input_defaults" {
             let mut members = row[column].as_json().unwrap_or_else(|| json!({}));
             for (member, value) in value.as_object().into_iter().flatten() {
-                if last["capabilities"][member] != *value && members.is_object() {
+                let before = &last[name][member];
+                let is_theirs = name == "input_defaults" && before.is_null() && !members[member].is_null();
+                if *before != *value && members.is_object() && !is_theirs {
                     members[member] = value.clone();
                 }
             }
@@ -231,6 +236,7 @@ mod tests {
                 .as_object()
                 .cloned()
                 .unwrap_or_default(),
+            input_defaults: Map::new(),
         };
         let mut row = models.default_row();
         let first = model(100, 512).said();
@@ -251,5 +257,13 @@ mod tests {
         // The setting has the last word when it changes after that.
         merge(models, &mut row, &Json::Object(second), &model(50, 768).said());
         assert_eq!(row[models.at("priority")], Value::Int(50));
+        // A default that the server has now fills what is open, and nothing that an administrator set.
+        let mut cooler = model(50, 768);
+        cooler.input_defaults =
+            json!({"temperature": 0.3, "top_p": 0.9}).as_object().cloned().unwrap_or_default();
+        row[models.at("input_defaults")] = Value::json(&json!({"top_p": 0.5}));
+        merge(models, &mut row, &Json::Object(model(50, 768).said()), &cooler.said());
+        let defaults = row[models.at("input_defaults")].as_json().expect("an object");
+        assert_eq!(defaults, json!({"temperature": 0.3, "top_p": 0.5}));
     }
 }

@@ -39,6 +39,7 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         let mut about = json!({"type": "chat", "name": language::model_name(&path)});
         if let Ok(files) = &opened {
             about["context_tokens"] = json!(files.config.max_position_embeddings);
+            about["architecture"] = json!(files.config.model_type);
         }
         let problem = opened.err();
         let problem =

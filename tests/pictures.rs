@@ -5,7 +5,7 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::Server;
-use common::jobs::{bytes_of, one, picture, queue, wait_for};
+use common::jobs::{bytes_of, one, picture, queue, result_of, wait_for};
 use serde_json::{Value as Json, json};
 
 #[test]
@@ -78,6 +78,53 @@ fn a_prompt_becomes_a_picture_that_can_be_kept() {
     assert_eq!(gone["message"], "Asset already removed");
     assert_eq!(act(&token, json!({"action": "fly"})).0, 400);
     assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_pictures_file_tells_how_to_draw_it_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("painter@example.com");
+    let asked = json!({"job_type": "sdxl_image_fast", "prompt": "a red circle", "negative_prompt": "blue", "seed": 9,
+                       "steps": 3, "guidance_scale": 2.5, "scheduler": "Euler a", "width": 48, "height": 64});
+    let job = queue(&server, &token, &asked);
+    let png = result_of(&server, &token, &job);
+    let url = format!("{}/functions/v1/png-info", server.url);
+    let bearer = format!("Bearer {token}");
+    let headers = [("authorization", bearer.as_str()), ("apikey", server.anon.as_str())];
+    let read = |file: &[u8], headers: &[(&str, &str)]| {
+        common::files::send(&url, "POST", headers, file).expect("an answer")
+    };
+    let answer = read(&png, &headers);
+    let said = answer.json();
+    assert_eq!((answer.status, &said["format"]), (200, &json!("playhouse")), "{said}");
+    for name in ["prompt", "seed", "steps", "guidance_scale", "scheduler", "width", "height"] {
+        assert_eq!(said["settings"][name], asked[name], "{name}: {said}");
+    }
+    assert!(said["texts"]["parameters"].as_str().is_some_and(|text| text.starts_with("a red circle")));
+    // What it says can be asked for, and draws the same picture; what the catalogue keeps out of pictures comes in again.
+    let mut again = said["settings"].clone();
+    assert!(again["negative_prompt"].as_str().is_some_and(|text| text.ends_with("blue")), "{said}");
+    again["negative_prompt"] = json!("blue");
+    again["job_type"] = json!("sdxl_image_fast");
+    let job = queue(&server, &token, &again);
+    let drawn = |bytes: &[u8]| image::load_from_memory(bytes).expect("a picture").to_rgb8();
+    assert!(drawn(&result_of(&server, &token, &job)) == drawn(&png), "the same picture");
+
+    let nothing = read(&preview(), &headers);
+    assert_eq!((nothing.status, nothing.json()["format"].clone()), (200, Json::Null));
+    for file in [&b"GIF89a"[..], &png[..40]] {
+        let refused = read(file, &headers);
+        assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("NO_PNG")), "{}", refused.text());
+    }
+    assert_eq!(read(&png, &headers[1..]).status, 401);
+}
+
+/// A PNG without any text.
+fn preview() -> Vec<u8> {
+    let mut bytes = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(4, 4).write_to(&mut bytes, image::ImageFormat::Png).expect("a picture");
+    bytes.into_inner()
 }
 
 #[test]

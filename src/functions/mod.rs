@@ -110,6 +110,7 @@ static FUNCTIONS: &[Function] = &[
     function!("import-chat", User, chat::import_chat::run, Some(chat::import_chat::CHAT_BYTES_MAX)),
     function!("job-callback", Signed, jobs::job_callback::run),
     function!("job-progress", User, jobs::job_progress::run),
+    function!("png-info", User, jobs::png_info::run, Some(jobs::png_info::PNG_BYTES_MAX)),
     function!("list-api-tokens", User, operators::api_tokens::list),
     function!("queue-job", User, jobs::queue_job::run),
     function!("replicate-callback", Signed, jobs::replicate_webhook::retired),

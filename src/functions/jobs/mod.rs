@@ -5,6 +5,7 @@ pub(super) mod delete_workspace_item;
 pub(super) mod generate_admin_image;
 pub(super) mod job_callback;
 pub(super) mod job_progress;
+pub(super) mod png_info;
 pub(super) mod queue_job;
 pub(super) mod replicate_image;
 pub(super) mod replicate_webhook;

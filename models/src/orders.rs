@@ -7,6 +7,7 @@
 use crate::policy::{Command, Rule};
 use crate::schema::{IndexInfo, KeyPart, TableInfo, constraint_name};
 use crate::table::IndexKind;
+use crate::value::ColumnType;
 
 /// When a row came to be, by whatever name.
 const TIMES: [&str; 2] = ["created_at", "timestamp"];
@@ -59,6 +60,33 @@ impl TableInfo {
             nulls_equal: false,
             is_own: true,
         });
+    }
+
+    /// Adds the index of the words in the columns that the table declares for it, followed by the time.
+    pub(crate) fn add_word_index(&mut self) -> Result<(), String> {
+        let table = self.table;
+        if table.searched.is_empty() {
+            return Ok(());
+        }
+        let time = TIMES.iter().find(|name| self.column(name).is_some());
+        let time = time.ok_or("searched: the table has no time")?;
+        let columns = table.searched.iter().chain([time]);
+        let parts = columns.map(|name| self.key_part(name)).collect::<Result<Vec<_>, _>>()?;
+        if let Some(part) =
+            parts[..parts.len() - 1].iter().find(|it| self.kind(it.column) != ColumnType::Text)
+        {
+            return Err(format!("searched: {} is no text", table.columns[part.column].name));
+        }
+        self.indexes.push(IndexInfo {
+            names: vec![constraint_name(table.name, "words", "idx")],
+            parts,
+            kind: IndexKind::Words,
+            filter: None,
+            unique: false,
+            nulls_equal: false,
+            is_own: true,
+        });
+        Ok(())
     }
 
     /// An index that is the beginning of another one finds nothing which that one does not find; its names go there.

@@ -118,10 +118,11 @@ impl IndexInfo {
             .collect();
         let is_document = |part: &KeyPart| table.kind(part.column) == ColumnType::Jsonb;
         // How entries of documents are written has changed once.
-        let form = if self.kind == IndexKind::Gin && self.parts.iter().any(is_document) {
-            " numbers by value"
-        } else {
-            ""
+        let form = match self.kind {
+            IndexKind::Gin if self.parts.iter().any(is_document) => " numbers by value",
+            // To be raised when words are found or shortened in another way.
+            IndexKind::Words => " stems 1",
+            _ => "",
         };
         format!("{:?} {} {:?} {}{form}", self.kind, parts.join(","), self.filter, self.unique)
     }
@@ -291,6 +292,7 @@ impl TableInfo {
         let own = info.listed_orders().into_iter().chain(info.declared_orders()?);
         own.collect::<Vec<_>>().into_iter().for_each(|parts| info.add_own_index(parts));
         info.drop_prefixes();
+        info.add_word_index()?;
         Ok(info)
     }
 

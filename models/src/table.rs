@@ -95,6 +95,8 @@ pub struct Table {
     pub own_indexes: &'static [Index],
     /// Columns that the server fills for every writer: what a client sends there is not used, and the answer says so.
     pub assigned_columns: &'static [&'static str],
+    /// Text columns in which screens search for words; they have an index of words together, newest rows first.
+    pub searched: &'static [&'static str],
     /// Who may do what.
     pub policies: Policies,
     /// Columns that only named callers may write.
@@ -132,6 +134,7 @@ pub const TABLE: Table = Table {
     listed_by: &[],
     own_indexes: &[],
     assigned_columns: &[],
+    searched: &[],
     policies: Policies { select: "never", insert: "never", update: "never", delete: "never" },
     guarded_columns: &[],
     triggers: &[],
@@ -305,6 +308,8 @@ pub enum IndexKind {
     Btree,
     /// One entry per array element or per top-level JSON member.
     Gin,
+    /// One entry per stem of the words in its text columns, in the order of its last column; our own only.
+    Words,
 }
 
 /// A declared index.

@@ -16,7 +16,7 @@ use models::{Row, TableInfo, Value};
 
 use crate::blob::BlobHash;
 use crate::catalog::TableIds;
-use crate::encode;
+use crate::{encode, words};
 
 const BLOB_TABLE: [u8; 2] = [0xff, 0xfe];
 /// Where the catalog lies.
@@ -114,14 +114,17 @@ pub(crate) fn same_fields(index: &IndexInfo, old: &Row, new: &Row) -> bool {
     index.filter.is_none() && index.parts.iter().all(|part| old[part.column] == new[part.column])
 }
 
-/// The fields of a row in an index, without the primary key: one per entry; none when the row is not indexed.
+/// The fields of a row in an index, without the primary key: one per entry, in their order; none when the row is not
+/// indexed.
 pub(crate) fn index_fields(table: &TableInfo, index: &IndexInfo, row: &Row) -> Vec<Vec<u8>> {
     debug_assert!(!table.primary_key.is_empty());
     if !is_indexed(index, row) {
         return Vec::new();
     }
-    if index.kind == IndexKind::Gin {
-        return distinct_elements(index, row);
+    match index.kind {
+        IndexKind::Gin => return distinct_elements(index, row),
+        IndexKind::Words => return words::fields(index, row),
+        IndexKind::Btree => {}
     }
     let mut bytes = Vec::with_capacity(40);
     put_fields(index, row, &mut bytes);
@@ -170,12 +173,13 @@ pub(crate) fn each_entry(
         buffer.extend_from_slice(primary_key);
         visit(buffer);
     };
-    if index.kind == IndexKind::Gin {
-        for fields in distinct_elements(index, row) {
-            put(&|bytes| bytes.extend_from_slice(&fields));
-        }
-    } else {
-        put(&|bytes| put_fields(index, row, bytes));
+    let several = match index.kind {
+        IndexKind::Btree => return put(&|bytes| put_fields(index, row, bytes)),
+        IndexKind::Gin => distinct_elements(index, row),
+        IndexKind::Words => words::fields(index, row),
+    };
+    for fields in several {
+        put(&|bytes| bytes.extend_from_slice(&fields));
     }
 }
 

@@ -51,6 +51,7 @@ mod tally;
 pub mod times;
 mod transaction;
 pub mod usage;
+mod words;
 
 use std::cell::{Cell, RefCell};
 use std::path::Path;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use models::schema::IndexInfo;
+use models::table::IndexKind;
 use models::{Command, Row, TableId, TableInfo, Value};
 
 use crate::blob::BlobStore;
@@ -205,7 +206,9 @@ impl<'a> Reads<'a> {
             }
             return Ok(());
         }
-        let leading = |index: &IndexInfo| index.filter.is_none() && index.parts[0].column == column;
+        let leading = |index: &IndexInfo| {
+            index.kind == IndexKind::Btree && index.filter.is_none() && index.parts[0].column == column
+        };
         let mut indexes = table.indexes.iter().enumerate();
         let Some((position, _)) =
             indexes.find(|(position, index)| ids.is_filled(*position) && leading(index))

@@ -318,10 +318,12 @@ impl<'s> Transaction<'s> {
             }
             let new_fields = keys::index_fields(table, index, row);
             let old_fields = old.map_or_else(Vec::new, |old| keys::index_fields(table, index, old));
-            for fields in old_fields.iter().filter(|fields| !new_fields.contains(fields)) {
+            // A row may have very many words; all lists are in their order.
+            let has = |list: &[Vec<u8>], fields: &Vec<u8>| list.binary_search(fields).is_ok();
+            for fields in old_fields.iter().filter(|fields| !has(&new_fields, fields)) {
                 self.remove_entry(table, keys::index_entry(ids, position, fields, key));
             }
-            for fields in new_fields.iter().filter(|fields| !old_fields.contains(fields)) {
+            for fields in new_fields.iter().filter(|fields| !has(&old_fields, fields)) {
                 let (entry, value) = (keys::index_entry(ids, position, fields, key), keys::index_value(key));
                 self.grow(table, (entry.len() + value.len()) as i64);
                 self.overlay.put(entry, value);

@@ -91,6 +91,7 @@ pub static CHARACTERS: Table = Table {
         index("idx_characters_user_quick_start", &["user_id", "quick_start", "is_public"]),
         index("idx_characters_project_id", &["project_id"]),
     ],
+    searched: &["name", "tagline", "description"],
     policies: Policies {
         select: "owner(user_id) | admin | public(is_public & content_rating='sfw') | (public(is_public & content_rating='nsfw') & age_verified) | owner_via(project_id→projects.user_id)",
         insert: "(owner(user_id) & (null(project_id) | owner_via(project_id→projects.user_id))) | admin",

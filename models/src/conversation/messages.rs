@@ -20,6 +20,7 @@ pub static MESSAGES: Table = Table {
     foreign_keys: &[references("conversation_id", "conversations", OnDelete::Cascade)
         .named("messages_conversation_id_fkey")],
     indexes: &[index("idx_messages_conversation", &["conversation_id", "created_at"]).doc("ours")],
+    searched: &["content"],
     policies: Policies {
         select: "parent(conversation_id→conversations.user_id)",
         insert: "parent(conversation_id→conversations.user_id)",

@@ -37,6 +37,7 @@ pub static WORKSPACE_ASSETS: Table = Table {
         index("idx_workspace_job", &["job_id", "asset_index"]),
         index("idx_workspace_user_created", &["user_id", "created_at desc"]),
     ],
+    searched: &["original_prompt"],
     policies: Policies {
         select: "owner(user_id)",
         insert: "owner(user_id)",

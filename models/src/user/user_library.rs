@@ -67,6 +67,7 @@ pub static USER_LIBRARY: Table = Table {
         index("idx_user_library_output_type", &["user_id", "character_id", "output_type"])
             .filter("character_id IS NOT NULL"),
     ],
+    searched: &["original_prompt", "custom_title"],
     policies: Policies {
         select: "owner(user_id)",
         insert: "owner(user_id)",

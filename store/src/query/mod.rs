@@ -17,6 +17,7 @@ mod sort;
 mod text_search;
 mod tree;
 mod union;
+mod word_search;
 
 use models::Command;
 

@@ -12,7 +12,8 @@ use models::table::IndexKind;
 use models::{Command, TableInfo, Value};
 
 use super::filter::{Comparison, Filter, Is, Operator, Test};
-use super::{Embed, Link, Order, OrderBy, Query, Reader, run, schema, union};
+use super::word_search::{Search, WORDS};
+use super::{Embed, Link, Order, OrderBy, Query, Reader, run, schema, union, word_search};
 use crate::encode;
 use crate::error::StoreError;
 use crate::implied::{self, Implied};
@@ -107,6 +108,7 @@ pub(super) struct Facts {
     /// `(lower, upper)`, each with whether the bound itself is included.
     pub ranges: HashMap<usize, (Bound, Bound)>,
     not_null: Vec<usize>,
+    pub searches: Vec<Search>,
     contains: Vec<(usize, Value)>,
 }
 
@@ -157,6 +159,7 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
         let prefix = keys::prefix(ids.id, ids.indexes[position]);
         let candidate = match index.kind {
             IndexKind::Gin => facts.element_candidate(index, position, prefix),
+            IndexKind::Words => facts.word_candidate(reader, query, table, position, &prefix)?,
             IndexKind::Btree => {
                 Some(facts.candidate(query, Some(position), &index.parts, index.unique, prefix))
             }
@@ -171,7 +174,7 @@ pub(crate) fn choose(reader: &Reader, query: &Query, commands: &[Command]) -> Re
         best.plan.ordered = true;
     }
     let is_served = best.plan.ordered && (query.order.is_empty() || best.plan.is_bounded());
-    if let ([command], false) = (commands, is_served || best.score >= UNIQUE)
+    if let ([command], false) = (commands, is_served || best.score >= WORDS)
         && let Some(union) = union::candidate(reader, query, &facts, table, *command)?
         && !(best.plan.is_bounded() && run::finds_few(reader, table, &best.plan.access, FEW)?)
     {
@@ -218,6 +221,7 @@ impl Facts {
     }
 
     fn learn(&mut self, filter: &Filter) {
+        self.searches.extend(word_search::search(filter));
         match filter {
             Filter::And(parts) => parts.iter().for_each(|part| self.learn(part)),
             Filter::Test(Test { field, operator }) => {

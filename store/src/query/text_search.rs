@@ -1,6 +1,6 @@
 //! Text search: PostgreSQL's four ways of writing a query, over stemmed words.
 
-use rust_stemmers::{Algorithm, Stemmer};
+use crate::words::{WORD_BYTES_MAX, words};
 
 /// Deepest nesting of a query.
 const DEPTH_MAX: usize = 32;
@@ -78,6 +78,13 @@ impl TextQuery {
         rest.is_empty().then(|| TextQuery { node: node.simplify(), stem })
     }
 
+    /// The words by which an index of stems finds what matches: for each list a match has at least one of its words.
+    /// `None` where no word must be there, or where the words are no stems.
+    pub(super) fn needs(&self) -> Option<Vec<Vec<Needed>>> {
+        let needs = self.stem.then(|| self.node.needs())?;
+        (!needs.is_empty()).then_some(needs)
+    }
+
     /// Whether a text matches.
     pub fn matches(&self, text: &str) -> bool {
         self.node.matches(&words(text, self.stem))
@@ -88,18 +95,39 @@ fn stems(config: Option<&str>) -> bool {
     config.is_none_or(|config| config != "simple")
 }
 
-fn words(text: &str, stem: bool) -> Vec<String> {
-    let stemmer = stem.then(|| Stemmer::create(Algorithm::English));
-    text.split(|character: char| !character.is_alphanumeric())
-        .filter(|word| !word.is_empty())
-        .map(|word| {
-            let lower = word.to_lowercase();
-            stemmer.as_ref().map_or(lower.clone(), |stemmer| stemmer.stem(&lower).into_owned())
-        })
-        .collect()
+/// A word that a match must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Needed {
+    pub word: String,
+    /// Or one that begins with it.
+    pub is_beginning: bool,
 }
 
 impl Node {
+    /// Lists of words of each of which a match has one; an empty list where nothing matches.
+    fn needs(&self) -> Vec<Vec<Needed>> {
+        // Longer ones stand in an index cut short.
+        let word = |text: &String, is_beginning: bool| {
+            (text.len() <= WORD_BYTES_MAX).then(|| vec![Needed { word: text.clone(), is_beginning }])
+        };
+        match self {
+            Node::Empty => vec![Vec::new()],
+            Node::Word { text, prefix } => word(text, *prefix).into_iter().collect(),
+            Node::Phrase(words) => words.iter().filter_map(|text| word(text, false)).collect(),
+            Node::And(parts) => parts.iter().flat_map(Node::needs).collect(),
+            Node::Or(parts) => {
+                // The longest of each: it is likely to be the rarest.
+                let longest = |part: &Node| {
+                    let all = part.needs().into_iter();
+                    all.max_by_key(|need| need.iter().map(|needed| needed.word.len()).min())
+                };
+                let all: Option<Vec<Vec<Needed>>> = parts.iter().map(longest).collect();
+                all.map(|all| vec![all.concat()]).unwrap_or_default()
+            }
+            Node::Not(_) => Vec::new(),
+        }
+    }
+
     fn simplify(self) -> Node {
         match self {
             Node::And(mut parts) | Node::Or(mut parts) if parts.len() == 1 => parts.remove(0),
@@ -210,5 +238,32 @@ mod tests {
         assert!(TextQuery::expression("ca:*", Some("simple")).is_some_and(|query| query.matches(text)));
         assert!(TextQuery::expression("fat cat", None).is_none());
         assert!(!TextQuery::plain("", None).matches(text));
+    }
+
+    #[test]
+    fn the_words_that_a_match_must_have_are_known() {
+        let needs = |query: Option<TextQuery>| -> Option<Vec<Vec<String>>> {
+            let shown = |needed: Needed| needed.word + if needed.is_beginning { ":*" } else { "" };
+            let needs = query.expect("a query").needs()?;
+            Some(needs.into_iter().map(|need| need.into_iter().map(shown).collect()).collect())
+        };
+        let of = |all: &[&[&str]]| {
+            Some(all.iter().map(|need| need.iter().map(|word| word.to_string()).collect()).collect())
+        };
+        assert_eq!(needs(Some(TextQuery::plain("storms early", None))), of(&[&["storm"], &["earli"]]));
+        assert_eq!(
+            needs(Some(TextQuery::web("boat or \"high storms\" -sea", None))),
+            of(&[&["boat", "storm"]])
+        );
+        assert_eq!(
+            needs(TextQuery::expression("a & (storm | sto:*) & !sea", None)),
+            of(&[&["a"], &["storm", "sto:*"]])
+        );
+        assert_eq!(needs(Some(TextQuery::plain("", None))), of(&[&[]]));
+        // Nothing that must be there, or no stems.
+        assert_eq!(needs(TextQuery::expression("!sea", None)), None);
+        assert_eq!(needs(TextQuery::expression("storm | !sea", None)), None);
+        assert_eq!(needs(Some(TextQuery::plain("storm", Some("simple")))), None);
+        assert_eq!(needs(Some(TextQuery::plain(&"x".repeat(65), None))), None);
     }
 }

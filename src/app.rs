@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use services::Services;
+use services::files::thumbnails::Thumbnails;
 
 use crate::budgets::Budgets;
 use crate::config::Config;
@@ -38,6 +39,8 @@ pub struct Shared {
     pub rates: Rates,
     /// Backups that are written by themselves.
     pub backups: Option<Arc<Backups>>,
+    /// Thumbnails on disk.
+    pub thumbnails: Arc<Thumbnails>,
     /// What is counted as it happens.
     pub metrics: Arc<Metrics>,
     /// Sockets that are open.

@@ -106,6 +106,8 @@ pub struct Config {
     pub audit_bytes: u64,
     /// Days for which what was deleted from the library can be put back; 0 for none.
     pub library_bin_days: u32,
+    /// Bytes of thumbnails that are kept on disk; 0 for none.
+    pub thumbnail_bytes: u64,
     /// Where models lie, for pictures and for words; `models` in the data folder when empty.
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
@@ -255,6 +257,7 @@ impl Default for Config {
             audit_days: 90,
             audit_bytes: 256 << 20,
             library_bin_days: 30,
+            thumbnail_bytes: 256 << 20,
             models_dir: PathBuf::new(),
             image_model: None,
             image_device: "auto".into(),

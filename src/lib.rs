@@ -71,6 +71,7 @@ use actors::{Actors, Mailbox};
 use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use services::Services;
+use services::files::thumbnails::Thumbnails;
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
@@ -166,7 +167,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let recovery = tokio::spawn(run_recovery_loop(actors.clone()));
     let deletions = tokio::spawn(finish_deletions(actors.clone()));
     let render = start_render(&actors, &config)?;
-    let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone()));
+    let thumbnails = Arc::new(Thumbnails::open(&config.data, config.thumbnail_bytes));
+    let sweeps = tokio::spawn(storage::run_sweep_loop(actors.store().clone(), thumbnails.clone()));
     let expiry = tokio::spawn(run_expiry_loop(actors.clone()));
     let emptying = tokio::spawn(run_bin_loop(actors.clone()));
     let limit = |number: u64| (number > 0).then_some(number);
@@ -227,6 +229,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         providers: Providers::default(),
         rates,
         backups,
+        thumbnails,
         metrics,
         sockets,
         welcome,

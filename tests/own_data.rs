@@ -218,6 +218,100 @@ fn what_was_said_is_found_by_words_and_only_in_ones_own_chats() {
 }
 
 #[test]
+fn pictures_and_characters_are_found_by_words_by_whoever_may_see_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (ada, token) = server.sign_up("ada@example.com");
+    let (bob, other) = server.sign_up("bob@example.com");
+    keep(&server, &ada, &token, "a.png");
+    keep(&server, &bob, &other, "b.png");
+    let find = |token: &str, table: &str, condition: &str| {
+        let path = format!("/rest/v1/{table}?or=({condition})&order=created_at.desc,id.desc");
+        let (status, found) = server.call("GET", &path, token, None);
+        assert_eq!(status, 200, "{found}");
+        found.as_array().expect("rows").clone()
+    };
+    let either = |words: &str| {
+        let words = words.replace(' ', "%20").replace('&', "%26");
+        format!("original_prompt.fts.%22{words}%22,custom_title.fts.%22{words}%22")
+    };
+    for (words, count) in
+        [("lighthouses", 1), ("dusk & (light | light:*)", 1), ("lighthouse & dawn", 0), ("nowhere", 0)]
+    {
+        for (user, token) in [(&ada, &token), (&bob, &other)] {
+            let found = find(token, "user_library", &either(words));
+            assert_eq!(found.len(), count, "{words}: {found:?}");
+            assert!(found.iter().all(|row| row["user_id"] == json!(user)), "{found:?}");
+        }
+    }
+    // A new title is found, the old one no more.
+    let row = format!("/rest/v1/user_library?user_id=eq.{ada}");
+    assert_eq!(server.call("PATCH", &row, &token, Some(&json!({"custom_title": "Breakers"}))).0, 200);
+    assert_eq!(find(&token, "user_library", "custom_title.fts.breaker").len(), 1);
+    assert_eq!(find(&token, "user_library", "custom_title.fts.dusk").len(), 0);
+
+    for (user, token, name, is_public) in
+        [(&ada, &token, "Mira", true), (&ada, &token, "Tavi", false), (&bob, &other, "Odo", false)]
+    {
+        let row = json!({"user_id": user, "name": name, "description": "Keeps the old lighthouse", "is_public": is_public});
+        assert_eq!(server.call("POST", "/rest/v1/characters", token, Some(&row)).0, 201);
+    }
+    let names = |token: &str, words: &str| {
+        let condition = format!("name.fts.{words},description.fts.{words}");
+        let found = find(token, "characters", &condition).into_iter();
+        let mut names: Vec<String> =
+            found.filter_map(|row| row["name"].as_str().map(str::to_string)).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(names(&token, "lighthouses"), ["Mira", "Tavi"]);
+    assert_eq!(names(&other, "lighthouses"), ["Mira", "Odo"]);
+    assert_eq!(names(&other, "tavi"), Vec::<String>::new());
+    assert_eq!(names(&server.anon, "lighthouses"), ["Mira"]);
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn thumbnails_are_kept_on_disk_for_those_who_may_see_the_picture() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &[]);
+    let (ada, token) = server.sign_up("ada@example.com");
+    let (_, other) = server.sign_up("bob@example.com");
+    let mut png = std::io::Cursor::new(Vec::new());
+    image::RgbImage::new(600, 300).write_to(&mut png, image::ImageFormat::Png).expect("a picture");
+    let put = files::put(&server, &token, &format!("user-library/{ada}/a.png"), "image/png", png.get_ref());
+    assert_eq!(put.status, 200, "{}", put.text());
+    let thumbnail = |server: &Server, token: &str, query: &str| {
+        files::get(server, token, &format!("/render/image/authenticated/user-library/{ada}/a.png?{query}"))
+    };
+    let kept = || {
+        let entries = std::fs::read_dir(folder.path().join("thumbnails")).expect("a folder").flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let small = thumbnail(&server, &token, "width=160&resize=contain");
+    let size = |bytes: &[u8]| {
+        let picture = image::load_from_memory(bytes).expect("a picture");
+        (picture.width(), picture.height())
+    };
+    assert_eq!((small.status, size(&small.bytes)), (200, (160, 80)));
+    assert_eq!(size(&thumbnail(&server, &token, "width=480&resize=contain").bytes), (480, 240));
+    assert_eq!(kept().len(), 2);
+    assert_eq!(size(&thumbnail(&server, &token, "width=100&resize=contain").bytes), (100, 50));
+    assert_eq!(kept().len(), 2, "other sizes are not kept");
+    server.stop();
+    // One that is damaged is made anew, one that is there is served as it is.
+    let damaged = kept().into_iter().find(|path| path.to_string_lossy().contains("-160.")).expect("one");
+    std::fs::write(&damaged, b"x").expect("damage");
+    let server = Server::start(folder.path(), &[]);
+    let again = thumbnail(&server, &token, "width=160&resize=contain");
+    assert!((again.status, &again.bytes) == (200, &small.bytes), "the same thumbnail");
+    assert!(std::fs::metadata(&damaged).is_ok_and(|about| about.len() > 1));
+    for stranger in [&other, &server.anon] {
+        assert!(thumbnail(&server, stranger, "width=160&resize=contain").status >= 400);
+    }
+}
+
+#[test]
 fn sign_up_is_open_closed_or_by_invitation_as_the_administrator_says() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = Server::start(folder.path(), &[]);

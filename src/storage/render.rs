@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use actors::file::picture::{self, PictureError, Transform};
+use actors::file::picture::{self, PictureError, Resize, Transform};
 use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::response::Response;
 use models::Claims;
+use services::files::thumbnails::WIDTHS_PX;
 use store::blob::BlobHash;
 use store::shares::Owner;
 
@@ -128,30 +129,49 @@ async fn picture(
     if let Some(found) = kept(&key) {
         return Ok(found);
     }
+    let thumbnail = thumbnail_width(&asked);
+    if let Some(width) = thumbnail {
+        let (thumbnails, blob) = (app.thumbnails.clone(), object.blob);
+        let found = tokio::task::spawn_blocking(move || thumbnails.find(&blob, width)).await?;
+        if let Some((bytes, mime_type)) = found {
+            return Ok((Bytes::from(bytes), mime_type));
+        }
+    }
     let turn = app.budgets.renders.hold(owner, 1, TURN_MAX).await;
     let Some(turn) = turn else { return Err(StorageError::too_many()) };
     // A request before this one may have made it.
     if let Some(found) = kept(&key) {
         return Ok(found);
     }
-    let store = app.services.actors.store().clone();
+    let (store, thumbnails) = (app.services.actors.store().clone(), app.thumbnails.clone());
     let made = tokio::task::spawn_blocking(move || {
         // The turn lasts as long as the work, even when it is no longer waited for.
         let _turn = turn;
         let bytes = store.blobs().read(&key.0).map_err(StorageError::internal)?;
-        picture::transform(&bytes, &asked).map_err(|error| match error {
+        let made = picture::transform(&bytes, &asked).map_err(|error| match error {
             PictureError::TooLarge { .. } => {
                 StorageError::new(422, "InvalidRequest", "ImageTooLarge", error.to_string()).plain()
             }
             PictureError::Unreadable(_) => {
                 StorageError::new(422, "InvalidRequest", "InvalidImage", error.to_string()).plain()
             }
-        })
+        })?;
+        if let Some(width) = thumbnail {
+            thumbnails.keep(&store, &key.0, width, &made.0, made.1);
+        }
+        Ok::<_, StorageError>(made)
     });
     let (bytes, mime_type) = made.await??;
     let bytes = Bytes::from(bytes);
     KEPT.lock().unwrap_or_else(PoisonError::into_inner).keep(key, bytes.clone(), mime_type);
     Ok((bytes, mime_type))
+}
+
+/// The width of a thumbnail that is kept on disk; other sizes are made each time, or found in memory.
+fn thumbnail_width(asked: &Transform) -> Option<u32> {
+    let width = asked.width.filter(|width| WIDTHS_PX.contains(width))?;
+    let usual = Transform { width: Some(width), resize: Resize::Contain, ..Transform::default() };
+    (*asked == usual).then_some(width)
 }
 
 type Key = (BlobHash, Transform);

@@ -1,7 +1,9 @@
-//! What is no longer needed: blobs without a row, uploads that were given up.
+//! What is no longer needed: blobs without a row and their thumbnails, uploads that were given up.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use services::files::thumbnails::Thumbnails;
 use store::Store;
 
 use super::unfinished::Unfinished;
@@ -13,13 +15,15 @@ const EVERY: Duration = Duration::from_secs(3600);
 const ORPHAN_AGE: Duration = Duration::from_secs(6 * 3600);
 
 /// Sweeps now and then for as long as the server runs.
-pub(crate) async fn run_sweep_loop(store: Store) {
+pub(crate) async fn run_sweep_loop(store: Store, thumbnails: Arc<Thumbnails>) {
     loop {
-        let store = store.clone();
+        let (store, thumbnails) = (store.clone(), thumbnails.clone());
         let swept = tokio::task::spawn_blocking(move || {
             Unfinished::of(store.folder()).sweep();
             ended_accounts::forget_gone(&store);
-            store.sweep(ORPHAN_AGE, false)
+            let swept = store.sweep(ORPHAN_AGE, false);
+            thumbnails.forget_gone(&store);
+            swept
         });
         match swept.await {
             Ok(Ok(swept)) if !swept.is_empty() => tracing::info!(blobs = swept.len(), "swept"),

@@ -16,7 +16,7 @@ pub fn create_private(folder: &Path) -> Result<(), StoreError> {
 }
 
 /// What a data folder holds of ours, beside which its owner may keep anything.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "acknowledged",
     "ballast",
     "blobs",
@@ -26,6 +26,7 @@ const OURS: [&str; 12] = [
     "outbox.jsonl",
     "playhouse.json",
     "server.json",
+    "thumbnails",
     "tree",
     "tree.restoring",
     "uploads",

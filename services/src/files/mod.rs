@@ -4,3 +4,4 @@ pub mod fetch_picture;
 pub mod picture_for_model;
 pub mod reference_picture;
 pub mod stored_address;
+pub mod thumbnails;

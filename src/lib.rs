@@ -72,6 +72,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, test_kill_process};
 use services::Services;
 use services::files::thumbnails::Thumbnails;
+use services::model_downloads::Downloads;
 use store::{OpenOptions, Store};
 use tokio::net::TcpListener;
 
@@ -211,6 +212,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         render,
         links: Arc::new(OwnLinks { keys: keys.clone(), config: config.clone() }),
         settings: Arc::new(config.settings()),
+        downloads: Downloads::new(&config.models_dir, config.fetch_private_addresses),
         chosen_models: Default::default(),
     };
     tasks.push(tokio::spawn(services::storyboards::film::resume(services.clone())));

@@ -19,6 +19,7 @@ pub mod ids;
 pub mod imports;
 pub mod installed;
 pub mod jobs;
+pub mod model_downloads;
 pub mod model_tests;
 pub mod pictures;
 pub mod prompts;
@@ -54,6 +55,8 @@ pub struct Services {
     pub links: Arc<dyn Links>,
     /// How the server was started, as far as it concerns use cases.
     pub settings: Arc<Settings>,
+    /// Models that are being fetched.
+    pub downloads: model_downloads::Downloads,
     /// The picture models that accounts' programs have chosen.
     pub chosen_models: ChosenModels,
 }

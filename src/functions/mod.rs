@@ -94,6 +94,7 @@ static FUNCTIONS: &[Function] = &[
     function!("moderation-queue", Admin, operators::moderation::queue),
     function!("review-picture", Admin, operators::moderation::review),
     function!("ab-test-results", Admin, operators::ab_tests::results),
+    function!("installed-models", Admin, operators::installed_models::run),
     function!("system-metrics", Admin, operators::system::metrics),
     function!("get-schema-info", Admin, schema_info),
     function!("sync-provider-balances", Admin, operators::system::sync_balances),

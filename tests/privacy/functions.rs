@@ -65,6 +65,14 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("moderation-queue", &["{}"]),
     ("review-picture", &[r#"{"picture_id": "<job>", "decision": "approved"}"#]),
     ("ab-test-results", &[r#"{"test_id": "<job>"}"#]),
+    (
+        "installed-models",
+        &[
+            r#"{"action": "list"}"#,
+            r#"{"action": "add", "url": "http://127.0.0.1:1/a.gguf"}"#,
+            r#"{"action": "remove", "name": "tiny"}"#,
+        ],
+    ),
     ("system-metrics", &["{}"]),
     ("get-schema-info", &["{}"]),
     ("sync-provider-balances", &["{}"]),

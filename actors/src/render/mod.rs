@@ -51,7 +51,7 @@ pub use diffusion::prompt::PromptSyntax;
 pub use finished::{Finished, FinishedFile};
 pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, lora_tags, read_loras};
 pub use model_advice::model_warnings;
-pub use model_change::{add_model, remove_model};
+pub use model_change::{add_model, remove_model, take_model};
 pub use model_choice::{ListedModel, NAMED_MAX, STARTER, list_models, model_named};
 pub use model_folder::{describe_models, verify_model};
 pub use options::{RenderOptions, weight_type};

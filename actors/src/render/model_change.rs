@@ -17,13 +17,42 @@ use crate::language::{is_chat_model, list_chat_models};
 /// a LoRA or a chat model to its place in the models folder, under its own name. Nothing is added unless it can be
 /// loaded, and nothing that is there is replaced.
 pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
+    let (parts, added) = looked_over(models_dir, from, false)?;
+    copy_all(models_dir, &parts)?;
+    Ok(added)
+}
+
+/// The same of a file that was made for it on the same disk, such as one that was fetched: it is moved, not copied.
+pub fn take_model(models_dir: &Path, file: &Path) -> Result<Json, String> {
+    let (parts, added) = looked_over(models_dir, file, true)?;
+    for (from, to) in &parts {
+        let folder = to.parent().unwrap_or(models_dir);
+        if to.exists() {
+            return Err(format!("{} is there already", to.display()));
+        }
+        let moved = fs::create_dir_all(folder)
+            .and_then(|()| fs::File::open(from)?.sync_all())
+            .and_then(|()| fs::rename(from, to))
+            .and_then(|()| fs::File::open(folder)?.sync_all());
+        moved.map_err(|error| format!("it cannot be moved to {}: {error}", to.display()))?;
+    }
+    Ok(added)
+}
+
+/// What is put where to add a model, and what is said of it; an error where it cannot be loaded or its name is taken.
+fn looked_over(
+    models_dir: &Path,
+    from: &Path,
+    is_working_file: bool,
+) -> Result<(Vec<(PathBuf, PathBuf)>, Json), String> {
     // What `.`, `..` and links are called where they lead.
     let path = fs::canonicalize(from).map_err(|error| match error.kind() {
         ErrorKind::NotFound => format!("there is no file or folder {}", from.display()),
         _ => format!("{}: {error}", from.display()),
     })?;
     let name = path.file_name().ok_or_else(|| format!("{} has no name", from.display()))?;
-    if fs::canonicalize(models_dir).is_ok_and(|folder| path.starts_with(folder)) {
+    let is_inside = fs::canonicalize(models_dir).is_ok_and(|folder| path.starts_with(folder));
+    if is_inside && !is_working_file {
         return Err(format!("{} lies in the models folder already", from.display()));
     }
     if is_chat_model(&path) {
@@ -33,16 +62,16 @@ pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
         if list_chat_models(models_dir).iter().any(|known| language::model_name(known) == files.name) {
             return Err(already("chat model", &files.name));
         }
-        copy_all(models_dir, &[(path.clone(), models_dir.join(name))])?;
-        return Ok(json!({"added": files.name, "type": "chat"}));
+        let parts = vec![(path.clone(), models_dir.join(name))];
+        return Ok((parts, json!({"added": files.name, "type": "chat"})));
     }
     if let Some(reason) = no_model(&path) {
         return Err(format!("{} {reason}", from.display()));
     }
     let lora = if path.is_file() { Some(Lora::open(&path)) } else { None };
     if let Some(Ok(_)) = lora {
-        copy_all(models_dir, &[(path.clone(), models_dir.join(LORAS_FOLDER).join(name))])?;
-        return Ok(json!({"added": name_of(&path).unwrap_or_default(), "type": "lora"}));
+        let parts = vec![(path.clone(), models_dir.join(LORAS_FOLDER).join(name))];
+        return Ok((parts, json!({"added": name_of(&path).unwrap_or_default(), "type": "lora"})));
     }
     let source =
         ModelSource::at(&path).map_err(|error| match (mistaken_for(&path), lora, error.to_string()) {
@@ -67,8 +96,7 @@ pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
         parts.push((config.clone(), models_dir.join(Path::new(name).with_extension(""))));
     }
     parts.push((path.clone(), models_dir.join(name)));
-    copy_all(models_dir, &parts)?;
-    Ok(json!({"added": added, "type": "image", "weights_hash": inspection.weights_hash}))
+    Ok((parts, json!({"added": added, "type": "image", "weights_hash": inspection.weights_hash})))
 }
 
 /// What is wrong with the file or folder that was named, under the name that it was given.
@@ -231,6 +259,22 @@ mod tests {
         assert!(add_model(&target, &from).unwrap_err().contains("is there already"));
         assert_eq!(remove_model(&target, "dream-v1.5").expect("it is removed")["type"], "image");
         assert_eq!(names(), ["starter"]);
+    }
+
+    #[test]
+    fn a_file_that_was_fetched_is_moved_to_its_place_if_it_is_a_model() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let target = folder.path().join("models");
+        let work = target.join(".work");
+        fs::create_dir_all(&work).expect("a folder");
+        let file = work.join("ink.safetensors");
+        fs::copy(fixture("goldens/lora/kohya.safetensors"), &file).expect("a LoRA");
+        assert!(add_model(&target, &file).unwrap_err().contains("lies in the models folder already"));
+        assert_eq!(take_model(&target, &file).expect("it is taken")["added"], "ink");
+        assert!(!file.exists() && list_loras(&target).len() == 1);
+        fs::write(&file, b"no model").expect("a file");
+        assert!(take_model(&target, &file).is_err());
+        assert!(file.exists());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Pictures that callers name: stored files and URLs.
 
 pub mod fetch_picture;
+pub mod open_address;
 pub mod picture_for_model;
 pub mod reference_picture;
 pub mod stored_address;

@@ -3,6 +3,7 @@
 pub(super) mod ab_tests;
 pub(super) mod api_tokens;
 pub(super) mod chat_workers;
+pub(super) mod installed_models;
 pub(super) mod model_tests;
 pub(super) mod moderation;
 pub(super) mod spending;

@@ -30,6 +30,8 @@ fn start(folder: &Path, listen: &str, log: &str) -> Server {
         ("PLAYHOUSE_LOG", "info"),
         ("PLAYHOUSE_CHAT_MODEL", model.as_str()),
         ("PLAYHOUSE_CHARGE_CREDITS", "false"),
+        // The page fetches a model from this machine.
+        ("PLAYHOUSE_FETCH_PRIVATE_ADDRESSES", "true"),
     ];
     Server::start_at(&folder.join("data"), listen, log.into(), &environment)
 }

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { deflateSync } from 'node:zlib'
 import { chromium } from 'playwright-core'
 
 const { PLAYHOUSE_URL, STUDIO_PICTURES, CHROMIUM = '/usr/bin/chromium' } = process.env
@@ -44,6 +45,30 @@ export async function look(page, name) {
   for (const one of violations.filter((one) => ['serious', 'critical'].includes(one.impact))) {
     complaints.push(`${name} at ${width}: ${one.id}: ${one.nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ''}`).slice(0, 3).join('; ')}`)
   }
+}
+
+/** A PNG of one pixel with a text, as programs that draw write it. */
+export function pngWith(keyword, text) {
+  const crc = (bytes) => {
+    let sum = ~0
+    for (const byte of bytes) {
+      sum ^= byte
+      for (let bit = 0; bit < 8; bit++) sum = sum & 1 ? (sum >>> 1) ^ 0xedb88320 : sum >>> 1
+    }
+    return ~sum >>> 0
+  }
+  const chunk = (kind, data) => {
+    const body = Buffer.concat([Buffer.from(kind), data])
+    const ends = [Buffer.alloc(4), Buffer.alloc(4)]
+    ends[0].writeUInt32BE(data.length)
+    ends[1].writeUInt32BE(crc(body))
+    return Buffer.concat([ends[0], body, ends[1]])
+  }
+  const header = Buffer.from([0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0])
+  return Buffer.concat([
+    Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk('IHDR', header), chunk('tEXt', Buffer.from(`${keyword}\0${text}`, 'latin1')),
+    chunk('IDAT', deflateSync(Buffer.from([0, 0]))), chunk('IEND', Buffer.alloc(0)),
+  ])
 }
 
 export async function check(name, work) {

@@ -165,6 +165,16 @@ await check('the moment is drawn', async () => {
   await button('Draw').click()
   await page.locator('figure img').waitFor()
   await look(page, 'chat-picture')
+  // It opens large, is kept, and is found again by its words.
+  await page.locator('figure').getByRole('button', { name: 'Open: a cat on a beach, sunset' }).click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Keep', exact: true }).click()
+  await page.getByText('Kept in the library.').first().waitFor()
+  const chat = page.url()
+  await to('library', 'Library')
+  await page.getByLabel('Search by words').fill('beaches cat')
+  await page.getByRole('button', { name: 'Open: a cat on a beach, sunset' }).waitFor()
+  await page.goto(chat)
+  await page.locator('figure img').waitFor()
 })
 
 await check('a chat of another program comes in', async () => {

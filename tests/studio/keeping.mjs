@@ -1,6 +1,8 @@
 // What is kept, found again, put in order and taken along: search, tags, the bin, storyboards, invitations, one's data.
 import assert from 'node:assert/strict'
-import { check, look, open, report } from './browser.mjs'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:http'
+import { check, look, open, pngWith, report } from './browser.mjs'
 
 const page = await open(1280)
 const button = (name, exact = true) => page.getByRole('button', { name, exact })
@@ -64,6 +66,31 @@ await check('a picture is tagged, deleted, and taken back out of the bin', async
   await beep.waitFor()
 })
 
+await check('the settings of a picture are taken over, and what is not is named', async () => {
+  await to('draw', 'Draw')
+  const text = 'a (tall:1.2) lighthouse <lora:nowhere:0.5>\nNegative prompt: people\nSteps: 7, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 5.5, Seed: 42, Size: 512x768, Model: elsewhere, Clip skip: 2, Hires upscale: 2'
+  const file = { name: 'theirs.png', mimeType: 'image/png', buffer: pngWith('parameters', text) }
+  await page.getByLabel('Take settings from a picture').setInputFiles(file)
+  const taken = page.getByRole('region', { name: 'From theirs.png (A1111)' })
+  await taken.waitFor()
+  const left = await taken.locator('dl').innerText()
+  for (const one of ['elsewhere', 'nowhere', 'clip skip', 'Hires upscale']) assert.ok(left.includes(one), left)
+  const value = (role, name) => page.getByRole(role, { name, exact: true }).inputValue()
+  assert.equal(await page.getByLabel('What the picture shows').inputValue(), 'a (tall:1.2) lighthouse')
+  assert.deepEqual(
+    [
+      await value('spinbutton', 'Steps'), await value('spinbutton', 'Guidance'), await value('spinbutton', 'Seed'), await value('combobox', 'Size'),
+      await value('combobox', 'Scheduler'), await value('textbox', 'What it must not show'),
+    ],
+    ['7', '5.5', '42', '512x768', 'DPM++ 2M Karras', 'people'],
+  )
+  await look(page, 'draw-taken')
+  page.forgiven.push(/status of 400 .*png-info/)
+  await page.getByLabel('Take settings from a picture').setInputFiles({ ...file, buffer: Buffer.from('GIF89a') })
+  await page.getByText('This file says nothing of how it was drawn.').waitFor()
+  await taken.waitFor({ state: 'detached' })
+})
+
 await check('a story is told in scenes, drawn and put in order', async () => {
   await to('storyboards', 'Storyboards')
   await heading('No storyboards yet').waitFor()
@@ -98,6 +125,53 @@ await check('a story is told in scenes, drawn and put in order', async () => {
   await button('Undo').click()
   await page.locator('article').nth(1).waitFor()
   assert.equal(await page.locator('article').first().getByLabel('What happens', { exact: true }).inputValue(), 'a blue cat in a forest')
+})
+
+await check('a scene gets a clip, and the story is played', async () => {
+  const scene = page.locator('article').nth(1)
+  await scene.locator('summary').getByText('Clip', { exact: true }).click()
+  await scene.getByLabel('Length of the clip').selectOption('1')
+  await scene.getByRole('button', { name: 'Make a clip of this picture' }).click()
+  await scene.getByText('The clip is being drawn.').waitFor()
+  await scene.getByLabel(/^Clip of/).waitFor({ timeout: 900_000 })
+  await scene.getByRole('button', { name: 'Keep the clip' }).click()
+  await page.getByText('Kept in the library.').first().waitFor()
+  await page.waitForFunction(() => document.querySelectorAll('article')[1].querySelector('video')?.readyState >= 2)
+  await look(page, 'storyboard-clip')
+  await button('Play it').click()
+  const film = page.getByRole('dialog', { name: 'The robot at sea' })
+  await film.locator('video').waitFor()
+  await film.getByText('1 of 1').waitFor()
+  await look(page, 'storyboard-film')
+  await page.keyboard.press('Escape')
+  await page.reload()
+  await page.locator('article').nth(1).getByLabel(/^Clip of/).waitFor()
+})
+
+await check('an administrator fetches a model, looks at it, and takes it away', async () => {
+  const model = readFileSync(new URL('../fixtures/goldens/lora/kohya.safetensors', import.meta.url))
+  const server = createServer((request, response) => response.end(request.url.endsWith('.gguf') ? 'no model' : model))
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const from = `http://127.0.0.1:${server.address().port}`
+  await to('admin', 'Admin')
+  await heading('What the server does').waitFor()
+  await page.getByRole('img', { name: /^Memory of the server: [\d.]+ MB/ }).waitFor()
+  await page.getByRole('img', { name: /^Requests: [\d.]+ \/ s/ }).waitFor()
+  await look(page, 'admin-charts')
+  await page.getByRole('tab', { name: 'Models', exact: true }).click()
+  await page.getByLabel('Address of the file').fill(`${from}/ink.safetensors`)
+  await button('Fetch it').click()
+  await page.getByText(/^Added, /).waitFor()
+  await page.getByRole('button', { name: 'Delete ink' }).waitFor()
+  await page.getByLabel('Address of the file').fill(`${from}/broken.gguf`)
+  await button('Fetch it').click()
+  await page.locator('.fetch .bad').waitFor()
+  await page.getByText('The server’s choice').first().waitFor()
+  await look(page, 'admin-models-fetched')
+  await button('Delete ink').click()
+  await page.getByRole('dialog').getByRole('button', { name: 'Delete', exact: true }).click()
+  await page.getByText('ink is deleted.').waitFor()
+  server.close()
 })
 
 await check('everything of one’s own comes along as a file', async () => {

@@ -1,6 +1,7 @@
 /** What the page asks about characters. */
 import { account } from '../state/session.svelte'
 import { call, db, headers, refusal, rows } from './client'
+import { anyOf, wordsOf } from './search'
 import type { CharacterPortraits, Characters, Conversations } from './tables'
 
 /** What a card in the gallery needs. */
@@ -16,8 +17,7 @@ export const PAGE = 48
 export function characters(mine: boolean, search: string, page: number): Promise<CharacterCard[]> {
   let query = db.from('characters').select(CARD).order('updated_at', { ascending: false }).order('id')
   query = mine ? query.eq('user_id', account.id) : query.eq('is_public', true).neq('user_id', account.id)
-  // Letters that mean something in a pattern mean themselves here.
-  if (search) query = query.ilike('name', `%${search.replace(/[\\%_*]/g, (letter) => (letter === '*' ? '' : `\\${letter}`))}%`)
+  if (wordsOf(search)) query = query.or(anyOf(['name', 'tagline', 'description'], search))
   return rows(query.range(page * PAGE, page * PAGE + PAGE - 1))
 }
 

@@ -2,6 +2,7 @@
 import { account } from '../state/session.svelte'
 import { call, db, rows } from './client'
 import type { Place } from './pictures'
+import { anyOf, wordsOf } from './search'
 import type { UserLibrary, WorkspaceAssets } from './tables'
 
 export interface Item {
@@ -51,19 +52,18 @@ export async function items(which: Which, search: string, page: number, size = P
     const { items } = await call('library-bin', { action: 'list', limit: size, offset: page * size })
     return items.map((row: UserLibrary & { expires_at: string }) => ({ ...ofLibrary(row), expires: row.expires_at }))
   }
-  const pattern = `"%${search.replace(/["\\]/g, '\\$&').replace(/[%_*]/g, '')}%"`
   const range = [page * size, page * size + size - 1] as const
   if (which === 'workspace') {
     let query = db.from('workspace_assets').select('*').eq('user_id', account.id)
-    if (search) query = query.or(`original_prompt.ilike.${pattern}`)
-    const found = await rows<WorkspaceAssets[]>(query.order('created_at', { ascending: false }).order('id').range(...range))
+    if (wordsOf(search)) query = query.textSearch('original_prompt', wordsOf(search))
+    const found = await rows<WorkspaceAssets[]>(query.order('created_at', { ascending: false }).order('id', { ascending: false }).range(...range))
     return found.map(ofWorkspace)
   }
   let query = db.from('user_library').select('*').eq('user_id', account.id).in('asset_type', ['image', 'video'])
   if (which === 'favourites') query = query.eq('is_favorite', true)
   if (tag) query = query.contains('tags', [tag])
-  if (search) query = query.or(`original_prompt.ilike.${pattern},custom_title.ilike.${pattern}`)
-  const found = await rows<UserLibrary[]>(query.order('created_at', { ascending: false }).order('id').range(...range))
+  if (wordsOf(search)) query = query.or(anyOf(['original_prompt', 'custom_title'], search))
+  const found = await rows<UserLibrary[]>(query.order('created_at', { ascending: false }).order('id', { ascending: false }).range(...range))
   return found.map(ofLibrary)
 }
 

@@ -346,3 +346,33 @@ export interface StoryboardScenes {
   title: string | null
   updated_at: string | null
 }
+
+export interface StoryboardClips {
+  id: string
+  api_model_id: string | null
+  clip_order: number
+  clip_type: string | null
+  created_at: string | null
+  duration_seconds: number | null
+  end_frame_url: string | null
+  enhanced_prompt: string | null
+  extracted_frame_url: string | null
+  extraction_percentage: number | null
+  extraction_timestamp_ms: number | null
+  generation_config: Json | null
+  generation_metadata: Json | null
+  job_id: string | null
+  model_used: string | null
+  motion_preset_id: string | null
+  parent_clip_id: string | null
+  prompt: string
+  prompt_template_id: string | null
+  reference_image_source: string | null
+  reference_image_url: string | null
+  resolved_model_id: string | null
+  scene_id: string
+  status: string | null
+  thumbnail_url: string | null
+  updated_at: string | null
+  video_url: string | null
+}

@@ -1,4 +1,5 @@
 /** One storyboard: its scenes in order, and what was drawn for each. */
+import { clips, drawClip, type Clip } from '../../server/clips'
 import { type Item } from '../../server/library'
 import {
   addScene, board, changeBoard, changeScene, deleteScene, drawScene, enrich, order, pictures, scenes, unfinished, type Board, type Scene,
@@ -11,6 +12,7 @@ export class OpenBoard {
   missing = $state(false)
   failure = $state<unknown>(null)
   scenes = $state<Scene[] | null>(null)
+  clips = $state<Clip[]>([])
   /** Pictures by job. */
   drawn = $state<Record<string, Item[]>>({})
   /** Drawings that are not done, by job. */
@@ -21,8 +23,9 @@ export class OpenBoard {
   async open(): Promise<void> {
     this.failure = null
     try {
-      const [found, all] = await Promise.all([board(this.id), scenes(this.id)])
+      const [found, all, videos] = await Promise.all([board(this.id), scenes(this.id), clips(this.id)])
       this.board = found
+      this.clips = videos
       this.missing = !found
       this.scenes = all
       await this.look()
@@ -33,7 +36,8 @@ export class OpenBoard {
 
   /** Asks what came of the drawings. */
   async look(): Promise<void> {
-    const jobs = (this.scenes ?? []).flatMap((scene) => scene.metadata?.jobs ?? [])
+    const ofClips = this.clips.flatMap((clip) => (clip.job_id ? [clip.job_id] : []))
+    const jobs = [...(this.scenes ?? []).flatMap((scene) => scene.metadata?.jobs ?? []), ...ofClips]
     if (!jobs.length) return
     try {
       const [drawn, waiting] = await Promise.all([pictures(jobs), unfinished(jobs)])
@@ -47,6 +51,33 @@ export class OpenBoard {
   /** The pictures of a scene, the oldest drawing first. */
   versions(scene: Scene): Item[] {
     return (scene.metadata?.jobs ?? []).flatMap((job) => this.drawn[job] ?? [])
+  }
+
+  /** The picture that stands for a scene: the one that was chosen, else the newest. */
+  still(scene: Scene): Item | null {
+    const all = this.versions(scene)
+    return all.find((one) => one.id === scene.metadata?.chosen) ?? all.at(-1) ?? null
+  }
+
+  /** The newest clip of a scene. */
+  clip(scene: Scene): Clip | null {
+    return this.clips.findLast((clip) => clip.scene_id === scene.id) ?? null
+  }
+
+  /** What a clip came to. */
+  video(clip: Clip): Item | null {
+    return this.drawn[clip.job_id ?? '']?.find((item) => item.video) ?? null
+  }
+
+  async makeClip(scene: Scene, begin: Item, end: Item | null, seconds: number): Promise<void> {
+    const prompt = (scene.metadata?.prompt || scene.description || begin.prompt).trim()
+    await attempt(async () => {
+      const order = this.clips.filter((clip) => clip.scene_id === scene.id).length
+      const { clip, warnings } = await drawClip(scene.id, prompt, begin, end, seconds, order, this.board?.primary_character_id ?? null)
+      for (const warning of warnings) notices.done(warning)
+      this.clips = [...this.clips, clip]
+      await this.look()
+    })
   }
 
   /** How many drawings of a scene are under way. */

@@ -18,7 +18,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "png-info takes POST"));
     }
     let uploaded = Uploaded::of(&call, &[]).await?;
-    let _turn = reading_permit(&call).await?;
+    let _turn = reading_permit(&call, uploaded.bytes.len()).await?;
     let read = run_blocking(move || {
         let texts = png_texts(&uploaded.bytes).ok_or_else(|| {
             let message = "file: is no PNG, or a damaged one; other files carry no texts that are read";

@@ -42,7 +42,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     match request.action.as_str() {
         "" => Err(FunctionError::missing_choice("action", &ACTIONS.names())),
         "list" => {
-            let _turn = reading_permit(&call).await?;
+            let _turn = reading_permit(&call, 0).await?;
             let found = run_blocking(move || Ok(describe_models(&folder))).await?;
             let models: Vec<Json> = found.into_iter().map(brief).collect();
             ok(json!({"models": models, "downloads": services.downloads.list()}))
@@ -50,7 +50,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         "verify" => {
             let name = needed(request.name)?;
             // It reads all of a file.
-            let _turn = reading_permit(&call).await?;
+            let _turn = reading_permit(&call, 0).await?;
             ok(json!({"model": run_blocking(move || verify_model(&folder, &name).map_err(refused)).await?}))
         }
         "add" => {

@@ -1,4 +1,4 @@
-//! Media of scripts: the rules of their rows, whoever writes.
+//! Media of scripts: the rules of their rows, for every writer.
 
 mod common;
 

@@ -1,4 +1,4 @@
-//! Scripts of chapters: versions, states, evaluations and who appears in them, whoever writes.
+//! Scripts of chapters: versions, states, evaluations and who appears in them, for every writer.
 
 mod common;
 mod model_server;

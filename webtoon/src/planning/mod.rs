@@ -1,0 +1,9 @@
+//! A scene becomes panels on a page.
+
+pub mod beats;
+pub mod dialogue;
+pub mod geometry;
+pub mod layout;
+pub mod panel;
+pub mod panel_count;
+pub mod panel_plan;

@@ -1,0 +1,4 @@
+//! Whether a plan is good enough.
+
+pub mod gate;
+pub mod quality;

@@ -48,6 +48,7 @@ mod token_cache;
 mod traces;
 pub mod typescript;
 mod unused_members;
+mod webtoons;
 pub mod welcome;
 pub mod worker;
 mod write_pace;

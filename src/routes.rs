@@ -22,7 +22,7 @@ use crate::caller::BadToken;
 use crate::metrics::route::{self, Taken};
 use crate::{
     answers, cors, ended_accounts, functions, gotrue, imports, metrics, openai, operate, owner, postgrest,
-    realtime, sdapi, storage, studio, traces,
+    realtime, sdapi, storage, studio, traces, webtoons,
 };
 
 /// Names a request, in both directions.
@@ -55,7 +55,7 @@ pub fn service(
         .nest("/functions/v1", functions::routes())
         .nest("/realtime/v1", realtime::routes())
         .nest("/storage/v1", storage::routes())
-        .nest("/v1", openai::routes())
+        .nest("/v1", openai::routes().merge(webtoons::routes()))
         .nest("/sdapi/v1", sdapi::routes())
         .merge(studio::routes())
         .layer(from_fn(route::note))

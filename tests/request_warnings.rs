@@ -367,7 +367,7 @@ fn refusals_of_functions_name_the_field_and_what_is_accepted() {
             "create-api-token",
             json!({"name": "x", "scopes": []}),
             400,
-            json!({"field": "scopes", "accepted": ["chat", "images", "models"]}),
+            json!({"field": "scopes", "accepted": ["chat", "images", "models", "webtoons"]}),
         ),
         (
             &token,

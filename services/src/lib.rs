@@ -30,6 +30,7 @@ pub mod seed;
 pub mod spending;
 pub mod storyboards;
 pub mod topics;
+pub mod webtoon;
 
 use std::path::PathBuf;
 use std::sync::Arc;

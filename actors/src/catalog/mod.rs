@@ -10,4 +10,5 @@ pub mod seed_catalog;
 mod starter_motions;
 mod starter_negatives;
 mod starter_storyboard;
+mod starter_styles;
 mod starter_templates;

@@ -7,6 +7,7 @@ use store::{Caller, Transaction};
 use super::starter_motions::MOTIONS;
 use super::starter_negatives::NEGATIVES;
 use super::starter_storyboard::STORYBOARD;
+use super::starter_styles::STYLES;
 use super::starter_templates::TEMPLATES;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
@@ -15,7 +16,8 @@ use crate::refusal::Refusal;
 type Rows = fn() -> Vec<(&'static TableInfo, Row)>;
 
 /// The sets, by their names; each is written once per data folder, and what is added later is a set of its own.
-const SETS: [(&str, Rows); 2] = [("starter-1", first_set), ("starter-2", second_set)];
+const SETS: [(&str, Rows); 3] =
+    [("starter-1", first_set), ("starter-2", second_set), ("starter-3", third_set)];
 
 /// Writes the starter rows, once per data folder.
 #[derive(Debug)]
@@ -84,6 +86,12 @@ fn second_set() -> Vec<(&'static TableInfo, Row)> {
     let (motions, templates) = (schema().known("motion_presets"), schema().known("prompt_templates"));
     let motions = MOTIONS.iter().map(|motion| (motions, motion.row(motions)));
     motions.chain(STORYBOARD.iter().map(|template| (templates, template.row(templates)))).collect()
+}
+
+/// The styles of webtoons.
+fn third_set() -> Vec<(&'static TableInfo, Row)> {
+    let styles = schema().known("style_presets");
+    STYLES.iter().map(|style| (styles, style.row(styles))).collect()
 }
 
 /// The four enhancement presets.

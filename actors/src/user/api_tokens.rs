@@ -11,7 +11,7 @@ use crate::user::standing::{Standing, standing};
 /// What every token begins with.
 pub const PREFIX: &str = "ph_";
 /// What a token may be for.
-pub const SCOPES: [&str; 3] = ["chat", "images", "models"];
+pub const SCOPES: [&str; 4] = ["chat", "images", "models", "webtoons"];
 /// Tokens of one account, revoked ones included; those leave first.
 const TOKENS_MAX: usize = 100;
 /// The time of the last use is that exact, in microseconds.

@@ -14,7 +14,7 @@ pub static API_TOKENS: Table = Table {
         text("name").doc("what the account calls it"),
         text("token_hash").doc("BLAKE3 of the token, hexadecimal"),
         text("hint").doc("its first characters, so that people tell their tokens apart"),
-        text_array("scopes").doc("chat, images, models"),
+        text_array("scopes").doc("chat, images, models, webtoons"),
         timestamptz("created_at").default("now()"),
         timestamptz("last_used_at").nullable(),
         timestamptz("revoked_at").nullable(),

@@ -23,7 +23,7 @@ struct New {
     scopes: Option<Vec<String>>,
 }
 
-/// Makes a token: `{name, scopes?: [chat, images, models]}`, all scopes when absent. This answer alone shows it.
+/// Makes a token: `{name, scopes?: [chat, images, models, webtoons]}`, all scopes when absent. This answer alone shows it.
 pub(crate) async fn create(call: Call) -> Outcome {
     only_post(&call)?;
     let user = call.context.user()?;

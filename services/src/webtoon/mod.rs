@@ -1,0 +1,9 @@
+//! Webtoons: projects of stories, their scenes, and what is planned and drawn of them.
+//!
+//! Rows are read and written under the caller's own rights, so that the tables' policies decide; a row that a caller
+//! may not see is not found.
+
+pub mod projects;
+pub mod records;
+pub mod stories;
+pub mod styles;

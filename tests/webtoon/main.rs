@@ -1,0 +1,46 @@
+//! Webtoons from outside: the rules of their rows, the dialect of `/v1`, and what is planned and drawn.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod projects;
+
+use common::Server;
+use serde_json::Value as Json;
+
+/// An account of a server.
+pub struct Account<'s> {
+    pub server: &'s Server,
+    pub user: String,
+    pub token: String,
+}
+
+impl Account<'_> {
+    pub fn new<'s>(server: &'s Server, email: &str) -> Account<'s> {
+        let (user, token) = server.sign_up(email);
+        Account { server, user, token }
+    }
+
+    pub fn get(&self, path: &str) -> (u16, Json) {
+        self.server.call("GET", path, &self.token, None)
+    }
+
+    pub fn post(&self, path: &str, body: &Json) -> (u16, Json) {
+        self.server.call("POST", path, &self.token, Some(body))
+    }
+
+    pub fn delete(&self, path: &str) -> (u16, Json) {
+        self.server.call("DELETE", path, &self.token, None)
+    }
+
+    /// What is made by a call that must succeed.
+    pub fn made(&self, path: &str, body: &Json) -> Json {
+        let (status, made) = self.post(path, body);
+        assert!((200..300).contains(&status), "{path}: {status} {made}");
+        made
+    }
+}
+
+/// An id in an answer.
+pub fn id(answer: &Json, name: &str) -> String {
+    answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_string()
+}

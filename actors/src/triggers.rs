@@ -6,7 +6,7 @@ use models::{Command, Row, Value};
 use store::{Event, StoreError, Transaction, Triggers};
 
 use crate::{
-    audit, catalog, character, conversation, job_scheduler, media, moderation, own_references, script,
+    audit, catalog, character, conversation, job_scheduler, media, moderation, own_references, script, story,
     storyboard, telemetry, user,
 };
 
@@ -24,12 +24,13 @@ impl Triggers for RowTriggers {
             return match (event.table.table.schema, event.table.table.name) {
                 ("public", "characters") => character::characters::before_delete(transaction, event),
                 ("public", "scripts") => script::before_write::before_delete(event),
+                ("public", "character_variants") => character::variants::before_delete(transaction, event),
+                ("public", "style_presets") => catalog::styles::before_delete(transaction, event),
                 _ => Ok(()),
             };
         };
         match (event.table.table.schema, event.table.table.name) {
             ("public", "profiles") => user::profiles::before_write(transaction, event, new)?,
-            ("public", "characters") => character::characters::before_write(transaction, event, new)?,
             ("public", "jobs") => {
                 job_scheduler::jobs::before_write(event, new)?;
                 moderation::reviewed_rows::before_write(transaction, event, new)?;
@@ -40,6 +41,20 @@ impl Triggers for RowTriggers {
                 media::before_write::piece(transaction, event, new)?
             }
             ("public", "video_generations") => media::before_write::video(event, new)?,
+            ("public", "characters") => {
+                character::canonical_codes::before_write(transaction, event, new)?;
+                character::characters::before_write(transaction, event, new)?;
+            }
+            ("public", "character_variants") => character::variants::before_write(transaction, event, new)?,
+            ("public", "character_reference_images") => {
+                character::reference_images::before_write(event, new)?;
+            }
+            ("public", "style_presets") => catalog::styles::before_write(transaction, event, new)?,
+            ("public", "artifacts") => story::artifacts::before_write(transaction, event, new)?,
+            ("public", "scenes") => story::scenes::before_write(transaction, event, new)?,
+            ("public", "stories") => story::stories::before_write(transaction, event, new)?,
+            ("public", "environment_anchors") => story::environments::before_write(event, new)?,
+            ("public", "episode_scenes") => story::episode_scenes::before_write(transaction, event, new)?,
             ("public", "api_providers") => catalog::provider_key::before_write(event, new)?,
             ("storage", "reviewed_pictures") => moderation::before_write(event, new),
             ("public", "admin_development_progress") => {
@@ -66,6 +81,11 @@ impl Triggers for RowTriggers {
             ("public", "character_scenes") => {
                 character::character_scenes::after_write(transaction, event, new)?
             }
+            ("public", "character_variants") => character::variants::after_write(transaction, event, new)?,
+            ("public", "character_reference_images") => {
+                character::reference_images::after_write(transaction, event, new)?;
+            }
+            ("public", "scenes") => story::scenes::after_write(transaction, event, new)?,
             ("public", "messages") => conversation::messages::after_write(transaction, event, new)?,
             ("public", "jobs") => {
                 job_scheduler::jobs::after_write(transaction, event, new)?;

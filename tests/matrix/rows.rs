@@ -116,6 +116,13 @@ pub fn around(table: &Table, combination: &Row, world: &World) -> Row {
         // Only what has ended is written as a row; what waits comes through the queue.
         row.insert("status".into(), json!("completed"));
     }
+    if table.name == "episode_scenes" {
+        // An episode has scenes of its own story.
+        let episode = world.rows["episodes"].iter().find(|episode| episode["id"] == row["episode_id"]);
+        let story = episode.map(|episode| episode["story_id"].clone());
+        let scene = world.rows["scenes"].iter().find(|scene| Some(&scene["story_id"]) == story.as_ref());
+        row.insert("scene_id".into(), scene.expect("a scene of the story")["id"].clone());
+    }
     for column in &table.columns {
         let name = column.name.as_str();
         if row.contains_key(name) || table.guarded.contains(name) {
@@ -145,8 +152,15 @@ pub fn around(table: &Table, combination: &Row, world: &World) -> Row {
     row
 }
 
+/// The code of a character in a project.
+fn code(number: u64) -> String {
+    let letter = |place: u32| char::from(b'A' + (number / 26u64.pow(place) % 26) as u8);
+    format!("CHAR_{}", (0..6).rev().map(letter).collect::<String>())
+}
+
 fn value(kind: &str, name: &str, number: u64) -> Json {
     match kind {
+        "text" if name == "canonical_code" => json!(code(number)),
         "text" => json!(format!("{name} {number}")),
         "uuid" => json!(uuid::Uuid::new_v4()),
         "int4" | "int8" | "numeric" | "float8" => json!(number),

@@ -3,37 +3,38 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod projects;
+mod rules;
 
 use common::Server;
 use serde_json::Value as Json;
 
 /// An account of a server.
-pub struct Account<'s> {
-    pub server: &'s Server,
-    pub user: String,
-    pub token: String,
+pub(crate) struct Account<'s> {
+    pub(crate) server: &'s Server,
+    pub(crate) user: String,
+    pub(crate) token: String,
 }
 
 impl Account<'_> {
-    pub fn new<'s>(server: &'s Server, email: &str) -> Account<'s> {
+    pub(crate) fn new<'s>(server: &'s Server, email: &str) -> Account<'s> {
         let (user, token) = server.sign_up(email);
         Account { server, user, token }
     }
 
-    pub fn get(&self, path: &str) -> (u16, Json) {
+    pub(crate) fn get(&self, path: &str) -> (u16, Json) {
         self.server.call("GET", path, &self.token, None)
     }
 
-    pub fn post(&self, path: &str, body: &Json) -> (u16, Json) {
+    pub(crate) fn post(&self, path: &str, body: &Json) -> (u16, Json) {
         self.server.call("POST", path, &self.token, Some(body))
     }
 
-    pub fn delete(&self, path: &str) -> (u16, Json) {
+    pub(crate) fn delete(&self, path: &str) -> (u16, Json) {
         self.server.call("DELETE", path, &self.token, None)
     }
 
     /// What is made by a call that must succeed.
-    pub fn made(&self, path: &str, body: &Json) -> Json {
+    pub(crate) fn made(&self, path: &str, body: &Json) -> Json {
         let (status, made) = self.post(path, body);
         assert!((200..300).contains(&status), "{path}: {status} {made}");
         made
@@ -41,6 +42,6 @@ impl Account<'_> {
 }
 
 /// An id in an answer.
-pub fn id(answer: &Json, name: &str) -> String {
+pub(crate) fn id(answer: &Json, name: &str) -> String {
     answer[name].as_str().unwrap_or_else(|| panic!("no {name} in {answer}")).to_string()
 }

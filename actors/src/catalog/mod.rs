@@ -12,3 +12,4 @@ mod starter_negatives;
 mod starter_storyboard;
 mod starter_styles;
 mod starter_templates;
+pub(crate) mod styles;

@@ -3,6 +3,7 @@
 use models::{Row, Value, schema};
 use store::{Caller, Event, StoreError, Transaction};
 
+use super::reference_images;
 use crate::refusal::{content_refused, needs_verified_age};
 use crate::script::cast;
 
@@ -19,6 +20,16 @@ pub(crate) fn before_write(
         // How many like it is for `character_likes` to say.
         let likes = table.at("likes_count");
         new[likes] = event.old.map_or(Value::Int(0), |old| old[likes].clone());
+    }
+    let approved = table.at("approved");
+    let is_approved_now = new[approved].as_bool() == Some(true)
+        && event.old.is_none_or(|old| old[approved].as_bool() != Some(true));
+    if is_approved_now
+        && new[table.at("story_role")].as_str() == Some("main")
+        && !reference_images::has_approved_face(transaction, &new[table.at("id")])?
+    {
+        let message = "characters.approved: a main character needs an approved reference picture of its face";
+        return Err(StoreError::raised("PT400", message));
     }
     if new[table.at("content_rating")].as_str() != Some("nsfw") {
         return Ok(());

@@ -217,6 +217,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         chosen_models: Default::default(),
     };
     tasks.push(tokio::spawn(services::storyboards::film::resume(services.clone())));
+    tasks.push(tokio::spawn(services::webtoon::graph::runner::run_graphs(services.clone())));
     let (sockets, rates) = (realtime::Sockets::default(), Rates::new(&config));
     let backups = Backups::of(&config).map(Arc::new);
     if let Some(backups) = &backups {

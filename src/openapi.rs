@@ -8,6 +8,7 @@ use serde_json::{Map, Value as Json, json};
 use crate::config::Config;
 use crate::functions;
 use crate::postgrest::openapi::tables;
+use crate::webtoons;
 use programs::OPERATIONS;
 
 /// An OpenAPI 2.0 document of `/rest/v1`, `/functions/v1`, `/v1` and `/sdapi/v1`.
@@ -24,6 +25,18 @@ pub fn document(config: &Config) -> Json {
             "responses": {"200": {"description": "OK"}, "default": {"description": "an error: error, code, message, details"}},
         });
         paths.insert(format!("/functions/v1/{name}"), json!({"post": operation}));
+    }
+    for (path, verb, summary) in webtoons::OPERATIONS {
+        let named = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let parameters: Vec<Json> = named
+            .map(|name| json!({"name": name, "in": "path", "required": true, "type": "string", "format": "uuid"}))
+            .collect();
+        let operation = json!({
+            "tags": ["webtoons"], "summary": summary, "parameters": parameters,
+            "responses": {"200": {"description": "OK"}, "default": {"description": "an error: {detail}"}},
+        });
+        let operations = paths.entry(format!("/v1{path}")).or_insert_with(|| json!({}));
+        operations[verb] = operation;
     }
     for asked in OPERATIONS {
         let mut parameters = Vec::new();

@@ -1,4 +1,4 @@
-//! One call: who asks, what the path names, and the body.
+//! One call: who asks, what the path and the query string name, and the body.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -34,6 +34,7 @@ pub(super) struct Call {
     pub user: Uuid,
     body: Bytes,
     path: HashMap<String, String>,
+    query: HashMap<String, String>,
     noted: Noted,
     /// The turn to take a large body apart.
     _turn: Held,
@@ -126,6 +127,8 @@ impl Call {
         request: Request,
         noted: Noted,
     ) -> Result<Call, DetailError> {
+        let query = request.uri().query().unwrap_or_default();
+        let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
         let path = path.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
         let (parts, body) = request.into_parts();
         let admitted = bearer(&parts.headers)
@@ -142,7 +145,7 @@ impl Call {
         let owner = parts.extensions.get::<Owner>().copied().unwrap_or(Owner::Account(program.user));
         let turn = app.budgets.begin_parse(owner, body.len()).await?;
         let (context, user) = (program.context(app), program.user);
-        Ok(Call { context, user, body, path, noted, _turn: turn })
+        Ok(Call { context, user, body, path, query, noted, _turn: turn })
     }
 
     /// The body as a typed request; an empty one counts as `{}`. Fields that it does not have are named in the warnings
@@ -155,5 +158,15 @@ impl Call {
     pub fn id(&self, name: &str) -> Result<Uuid, DetailError> {
         let given = self.path.get(name).map(String::as_str).unwrap_or_default();
         Uuid::parse_str(given).map_err(|_| DetailError::invalid("path", name, "is not a UUID"))
+    }
+
+    /// A member of the query string that is not empty.
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str).filter(|value| !value.is_empty())
+    }
+
+    /// Adds warnings to the answer.
+    pub fn warn(&self, warnings: impl IntoIterator<Item = String>) {
+        self.noted.notes().warnings.extend(warnings);
     }
 }

@@ -3,17 +3,34 @@
 //!
 //! A file has the routes of one group; each group is merged into [`routes`].
 
+mod artifacts;
 mod call;
+mod characters;
+mod environments;
 mod error;
+mod generate;
+mod operations;
 mod projects;
+mod scenes;
 mod shown;
 mod stories;
+mod style_presets;
 
 use axum::Router;
+
+pub(crate) use operations::OPERATIONS;
 
 use crate::app::App;
 
 /// Every route, relative to `/v1`. OpenAI's dialect lies under the same path and answers what is unknown.
 pub fn routes() -> Router<App> {
-    Router::new().merge(projects::routes()).merge(stories::routes())
+    Router::new()
+        .merge(projects::routes())
+        .merge(stories::routes())
+        .merge(scenes::routes())
+        .merge(artifacts::routes())
+        .merge(generate::routes())
+        .merge(characters::routes())
+        .merge(environments::routes())
+        .merge(style_presets::routes())
 }

@@ -2,6 +2,10 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+mod drawing;
+mod graphs;
+#[path = "../model_server/mod.rs"]
+mod model_server;
 mod projects;
 mod rules;
 

@@ -271,6 +271,8 @@ pub enum StoredPayload {
     Draw(Box<JobPayload>),
     /// A provider works on it.
     Provider(ProviderPayload),
+    /// A graph runs.
+    Graph(Json),
 }
 
 #[cfg(test)]

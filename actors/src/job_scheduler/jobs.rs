@@ -4,6 +4,7 @@ use models::{Command, Row, TableInfo, Value, schema};
 use serde_json::json;
 use store::{Caller, Event, StoreError, Transaction};
 
+use super::graph_jobs::{self, GRAPH_TYPES};
 use super::performance;
 use crate::adjust::balance;
 use crate::telemetry::{job_usage, model_tests};
@@ -45,10 +46,44 @@ fn check_attempts(event: &Event, new: &Row) -> Result<(), StoreError> {
     }
 }
 
+/// Types of jobs that clients may write, as the document lists them.
+const TYPES: [&str; 14] = [
+    "image_fast",
+    "image_high",
+    "video_fast",
+    "video_high",
+    "sdxl_image_fast",
+    "sdxl_image_high",
+    "image7b_fast_enhanced",
+    "image7b_high_enhanced",
+    "video7b_fast_enhanced",
+    "video7b_high_enhanced",
+    "wan_video_fast",
+    "wan_video_high",
+    "rv51_fast",
+    "rv51_high",
+];
+
+/// A job is of a type of the document; those of graphs are for the server to write.
+fn check_type(event: &Event, new: &Row) -> Result<(), StoreError> {
+    let column = event.table.at("job_type");
+    let kind = new[column].as_str().unwrap_or_default();
+    let stays = event.old.is_some_and(|old| old[column] == new[column]);
+    if stays
+        || new[column].is_null()
+        || TYPES.contains(&kind)
+        || event.claims.is_service() && GRAPH_TYPES.contains(&kind)
+    {
+        return Ok(());
+    }
+    Err(StoreError::Check { table: "jobs".into(), constraint: "jobs_job_type_check".into() })
+}
+
 pub(crate) fn before_write(event: &Event, new: &mut Row) -> Result<(), StoreError> {
     let table = event.table;
     let status = table.at("status");
     check_attempts(event, new)?;
+    check_type(event, new)?;
     let (Command::Update, Some(old)) = (event.command, event.old) else {
         if !event.claims.is_service() {
             // How often a job was tried is for the queue to say.
@@ -103,6 +138,11 @@ pub(crate) fn after_write(
     ended[entries.at("lease_until")] = Value::Null;
     ended[entries.at("credits")] = Value::Int(0);
     transaction.update(&service, entries, &entry, ended)?;
+    graph_jobs::follow(transaction, new)?;
+    if graph_jobs::is_graph(table, new) {
+        // It makes no picture itself; what it draws are jobs of their own.
+        return Ok(());
+    }
     let completed = new[status].as_str() == Some("completed");
     if completed {
         let logs = schema().known("usage_logs");

@@ -19,6 +19,8 @@ mod complete_job;
 mod fail_job;
 pub(crate) mod file_references;
 mod finished_asset;
+mod graph;
+mod graph_jobs;
 mod job_payload;
 mod job_rows;
 pub(crate) mod jobs;
@@ -37,6 +39,10 @@ pub use claim_job::{ClaimBeside, ClaimJob, ClaimedJob};
 pub use complete_job::CompleteJob;
 pub use fail_job::FailJob;
 pub use finished_asset::FinishedAsset;
+pub use graph::{
+    EndGraph, NODES, NodeWrite, NoteProgress, QueueGraph, RecordNode, nodes_of, queued_progress,
+};
+pub use graph_jobs::GRAPH_TYPES;
 pub use job_payload::{
     BatchKey, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload, VideoConfig,
 };
@@ -54,6 +60,8 @@ pub const IMAGE_QUEUE: &str = "sdxl_queue";
 pub const VIDEO_QUEUE: &str = "wan_queue";
 /// The queue of jobs that a remote provider works on; no worker takes from it.
 pub const PROVIDER_QUEUE: &str = "replicate";
+/// The queue of graphs: stories that are built, scenes that are planned and drawn.
+pub const GRAPH_QUEUE: &str = "webtoon_queue";
 /// The name under which this process itself runs jobs.
 pub const LOCAL_WORKER: &str = "local";
 /// Where results lie until they are kept or expire.

@@ -3,7 +3,14 @@
 //! Rows are read and written under the caller's own rights, so that the tables' policies decide; a row that a caller
 //! may not see is not found.
 
+pub mod artifacts;
+pub mod characters;
+pub mod graph;
+pub mod panels;
 pub mod projects;
 pub mod records;
+pub mod reference_pictures;
+pub mod scenes;
+pub mod staleness;
 pub mod stories;
 pub mod styles;

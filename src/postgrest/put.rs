@@ -24,7 +24,7 @@ pub async fn put(request: &Request, table: &'static TableInfo) -> Result<Respons
         PostgrestError::new(StatusCode::METHOD_NOT_ALLOWED, "PGRST105", message)
     })?;
     let rows_max = request.app.config.insert_rows_max;
-    let new = body::rows(table, body::json(request)?, &parsed, request.preferences.missing, rows_max)?;
+    let new = body::rows(table, body::written(request)?, &parsed, request.preferences.missing, rows_max)?;
     let [row] = new.rows.as_slice() else {
         return Err(PostgrestError::bad("PGRST102", "PUT takes exactly one object"));
     };

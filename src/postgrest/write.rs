@@ -30,7 +30,7 @@ const ROUNDS_MAX: usize = 3;
 pub async fn insert(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
     let parsed = RequestQuery::parse(&request.query)?;
     let rows_max = request.app.config.insert_rows_max;
-    let new = body::rows(table, body::json(request)?, &parsed, request.preferences.missing, rows_max)?;
+    let new = body::rows(table, body::written(request)?, &parsed, request.preferences.missing, rows_max)?;
     let conflict = match request.preferences.resolution {
         None => None,
         Some(resolution) => {
@@ -71,7 +71,7 @@ fn assigned(table: &TableInfo, supplied: impl Iterator<Item = usize>) -> Vec<Str
 /// Changes the rows that the filters find.
 pub async fn update(request: &Request, table: &'static TableInfo) -> Result<Response, PostgrestError> {
     let parsed = RequestQuery::parse(&request.query)?;
-    let set = body::changes(table, body::json(request)?, &parsed)?;
+    let set = body::changes(table, body::written(request)?, &parsed)?;
     demand_filter(request, &parsed, "UPDATE")?;
     let (scope, filter) = plan::write_scope(table, &parsed)?;
     // An empty object changes nothing, and touches no `updated_at` either.

@@ -5,7 +5,9 @@ use models::convert;
 use models::json::PathStep;
 use models::{ColumnType, TableInfo, Value};
 use store::StoreError;
-use store::query::{Comparison, Field, FieldSource, Filter, Is, Like, Operator, Test, TextQuery, regex};
+use store::query::{
+    Comparison, Field, FieldSource, Filter, Is, Like, Operator, Test, TextConfig, TextQuery, regex,
+};
 use syntax::operator::{IsValue, Operator as Word, Quantifier, TextSearch};
 use syntax::{Connective, FieldPath, JsonKey, LogicTree};
 
@@ -87,7 +89,12 @@ fn test(table: &TableInfo, field: &Field, test: &syntax::Test) -> Result<Filter,
             one(Operator::In(values.iter().map(|text| value(kind, text)).collect::<Result<_, _>>()?))
         }
         syntax::Test::TextSearch { kind, config, query } => {
-            let config = config.as_deref();
+            let config = TextConfig::named(config.as_deref()).map_err(|error| {
+                let StoreError::Raised { sqlstate, message, hint, .. } = error else {
+                    return PostgrestError::bad("42704", error.to_string());
+                };
+                PostgrestError::bad(sqlstate, message).hint(hint)
+            })?;
             let query = match kind {
                 TextSearch::Plain => TextQuery::plain(query, config),
                 TextSearch::Phrase => TextQuery::phrase(query, config),

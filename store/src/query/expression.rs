@@ -76,7 +76,10 @@ impl Expression {
 }
 
 fn too_complex(text: &str) -> StoreError {
-    StoreError::raised("54000", format!("the regular expression is too complex for a text of {} bytes", text.len()))
+    StoreError::raised(
+        "54000",
+        format!("the regular expression is too complex for a text of {} bytes", text.len()),
+    )
 }
 
 /// Compiles a regular expression of bounded size, as PostgreSQL writes them.
@@ -91,7 +94,9 @@ pub fn regex(pattern: &str, ignore_case: bool) -> Result<Expression, StoreError>
             .delegate_size_limit(REGEX_BYTES_MAX)
             .delegate_dfa_size_limit(REGEX_BYTES_MAX)
             .build();
-        return built.map(|regex| Expression(Engine::Trying(Arc::new(regex)))).map_err(|error| refused(&error));
+        return built
+            .map(|regex| Expression(Engine::Trying(Arc::new(regex))))
+            .map_err(|error| refused(&error));
     }
     let pattern = pattern.as_str();
     let regex = RegexBuilder::new(pattern)
@@ -231,7 +236,9 @@ mod tests {
             assert_eq!(regex.is_match(&text).expect("an answer"), found, "{pattern}");
             assert_eq!(
                 regex.is_match(&text[..100_000]).expect("an answer"),
-                ::regex::Regex::new(&translate(pattern, ignore_case).pattern).expect("one").is_match(&text[..100_000])
+                ::regex::Regex::new(&translate(pattern, ignore_case).pattern)
+                    .expect("one")
+                    .is_match(&text[..100_000])
             );
         }
         let words = "wörter ".repeat(300_000);
@@ -241,7 +248,9 @@ mod tests {
 
     #[test]
     fn expressions_mean_what_they_mean_in_postgresql() {
-        let found = |pattern: &str, text: &str| regex(pattern, false).and_then(|regex| regex.is_match(text)).expect(pattern);
+        let found = |pattern: &str, text: &str| {
+            regex(pattern, false).and_then(|regex| regex.is_match(text)).expect(pattern)
+        };
         for (pattern, text, wanted) in [
             (r"\mart\M", "the art of it", true),
             (r"\mart\M", "start", false),

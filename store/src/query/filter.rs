@@ -2,8 +2,9 @@
 
 use models::{TableInfo, Value};
 
+use super::expression::Expression;
 use super::field::{Field, FieldSource};
-use super::pattern::{Expression, Like};
+use super::pattern::Like;
 use super::reader::size;
 use super::text_search::TextQuery;
 use crate::codec::Columns;

@@ -1,28 +1,9 @@
-//! `LIKE` patterns and regular expressions.
-//!
-//! A `LIKE` pattern takes time linear in the text: between `%` each piece is looked for once, behind the one before. A
-//! regular expression may take the product of the text and its own size; where that is too much, it must do with an
-//! automaton that is made while it reads, and is refused if that would need too many states.
+//! `LIKE` patterns. They take time linear in the text: between `%` each piece is looked for once, behind the one before.
 
 use std::borrow::Cow;
-use std::sync::Arc;
-
-use regex::{Regex, RegexBuilder};
-use regex_automata::hybrid::dfa::{self, DFA};
-use regex_automata::nfa::thompson::{self, WhichCaptures};
-use regex_automata::util::syntax;
-use regex_automata::{Input, MatchErrorKind};
 
 use crate::error::StoreError;
 
-/// Size of a compiled regular expression, in bytes.
-const REGEX_BYTES_MAX: usize = 1 << 20;
-/// Deepest groups of a regular expression.
-const REGEX_DEPTH_MAX: u32 = 50;
-/// Largest product of text and expression that is tried whatever happens: some tenths of a second.
-const REGEX_STEPS_MAX: usize = 20_000_000;
-/// Memory of the automaton that is made while reading.
-const AUTOMATON_BYTES_MAX: usize = 8 << 20;
 /// Characters of a piece that holds `_` and is looked for at every place of a text.
 const WILD_CHARACTERS_MAX: usize = 256;
 /// Largest product of a text and such a piece: some tenths of a second.
@@ -171,74 +152,6 @@ fn fold(character: char, ignore_case: bool) -> impl Iterator<Item = char> {
     lower.into_iter().flatten().chain(same)
 }
 
-/// A regular expression.
-#[derive(Clone, Debug)]
-pub struct Expression {
-    regex: Regex,
-    /// The same for texts on which `regex` could take too long.
-    automaton: Arc<DFA>,
-}
-
-impl Expression {
-    /// How many steps finding out about a text may take.
-    pub(crate) fn steps(&self, text: &str) -> usize {
-        text.len().saturating_mul(self.automaton.get_nfa().states().len())
-    }
-
-    /// Whether a part of the text matches; an error where finding out could take too long.
-    pub fn is_match(&self, text: &str) -> Result<bool, StoreError> {
-        let steps = self.steps(text);
-        if steps <= REGEX_STEPS_MAX {
-            return Ok(self.regex.is_match(text));
-        }
-        let mut cache = self.automaton.create_cache();
-        match self.automaton.try_search_fwd(&mut cache, &Input::new(text).earliest(true)) {
-            Ok(found) => Ok(found.is_some()),
-            // A word's boundary between letters beyond ASCII is what the automaton does not know.
-            Err(error)
-                if matches!(error.kind(), MatchErrorKind::Quit { .. }) && steps <= REGEX_STEPS_MAX * 10 =>
-            {
-                Ok(self.regex.is_match(text))
-            }
-            Err(_) => Err(StoreError::raised(
-                "54000",
-                format!("the regular expression is too complex for a text of {} bytes", text.len()),
-            )),
-        }
-    }
-}
-
-/// Compiles a regular expression of bounded size.
-pub fn regex(pattern: &str, ignore_case: bool) -> Result<Expression, StoreError> {
-    let refused = |error: &dyn std::fmt::Display| {
-        StoreError::raised("2201B", format!("invalid regular expression: {error}"))
-    };
-    let regex = RegexBuilder::new(pattern)
-        .case_insensitive(ignore_case)
-        .size_limit(REGEX_BYTES_MAX)
-        .dfa_size_limit(REGEX_BYTES_MAX)
-        .nest_limit(REGEX_DEPTH_MAX)
-        .build()
-        .map_err(|error| refused(&error))?;
-    let nfa = thompson::NFA::compiler()
-        .syntax(syntax::Config::new().case_insensitive(ignore_case).nest_limit(REGEX_DEPTH_MAX))
-        .configure(
-            thompson::Config::new().nfa_size_limit(Some(REGEX_BYTES_MAX)).which_captures(WhichCaptures::None),
-        )
-        .build(pattern)
-        .map_err(|error| refused(&error))?;
-    // A new state takes as many steps as the expression has states, so there may be one in as many bytes.
-    let bytes_per_state = nfa.states().len().max(16);
-    let config = dfa::Config::new()
-        .cache_capacity(AUTOMATON_BYTES_MAX)
-        .skip_cache_capacity_check(true)
-        .unicode_word_boundary(true)
-        .minimum_cache_clear_count(Some(1))
-        .minimum_bytes_per_state(Some(bytes_per_state));
-    let automaton = DFA::builder().configure(config).build_from_nfa(nfa).map_err(|error| refused(&error))?;
-    Ok(Expression { regex, automaton: Arc::new(automaton) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,38 +198,5 @@ mod tests {
         let long = Like::new(&format!("%_{}%", "a".repeat(200)), false);
         assert!(long.check(&"a".repeat(1 << 20)).is_ok());
         assert_eq!(long.check(&"a".repeat(2 << 20)).map_err(|error| error.sqlstate()), Err("54000"));
-    }
-
-    #[test]
-    fn a_regular_expression_takes_seconds_at_most_on_ten_megabytes() {
-        // No two places look alike, so an automaton needs ever new states.
-        let mut seed = 1u64;
-        let letter = |_| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            if seed >> 63 == 0 { 'a' } else { 'b' }
-        };
-        let text: String = (0..10_000_000).map(letter).collect();
-        let started = std::time::Instant::now();
-        for pattern in ["[ab]*a[ab]{3000}c", "a.{1000}c", "(?s)^(.*a.{300}c)+$"] {
-            let refused = regex(pattern, false).expect("it compiles").is_match(&text);
-            assert!(matches!(refused, Err(StoreError::Raised { sqlstate: "54000", .. })), "{pattern}");
-        }
-        // Ordinary ones are answered, however long the text.
-        for (pattern, ignore_case, found) in [
-            ("a{18}b", false, true),
-            ("\\w{3}\\s", false, false),
-            ("^AB|^B|^AA", true, true),
-            ("c$", false, false),
-        ] {
-            let regex = regex(pattern, ignore_case).expect("it compiles");
-            assert_eq!(regex.is_match(&text).expect("an answer"), found, "{pattern}");
-            assert_eq!(
-                regex.is_match(&text[..100_000]).expect("an answer"),
-                regex.regex.is_match(&text[..100_000])
-            );
-        }
-        let words = "wörter ".repeat(300_000);
-        assert!(!regex(r"\bwort\b", false).expect("it compiles").is_match(&words).expect("an answer"));
-        assert!(started.elapsed() < std::time::Duration::from_secs(30), "{:?}", started.elapsed());
     }
 }

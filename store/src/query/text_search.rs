@@ -1,26 +1,111 @@
-//! Text search: PostgreSQL's four ways of writing a query, over stemmed words.
+//! Text search: PostgreSQL's four ways of writing a query, over the lexemes of a text with their positions.
+//!
+//! Stop words keep their position and are no lexemes, so that a phrase over one has a distance of two.
 
+use rust_stemmers::{Algorithm, Stemmer};
+
+use super::tokens::{Token, tokens};
+use crate::error::StoreError;
 use crate::words::{WORD_BYTES_MAX, words};
 
 /// Deepest nesting of a query.
 const DEPTH_MAX: usize = 32;
+/// Largest distance of two words in a phrase, as PostgreSQL has it.
+const DISTANCE_MAX: usize = 16_384;
+
+/// English words that say nothing of what a text is about: PostgreSQL's list for its configuration `english`.
+const STOP_WORDS: &str = "i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her \
+    hers herself it its itself they them their theirs themselves what which who whom this that these those am is are was \
+    were be been being have has had having do does did doing a an the and but if or because as until while of at by for \
+    with about against between into through during before after above below to from up down in out on off over under again \
+    further then once here there when where why how all any both each few more most other some such no nor not only own \
+    same so than too very s t can will just don should now";
+
+/// Configurations, as PostgreSQL names them, with the stemmer of each.
+const CONFIGS: [(&str, Option<Algorithm>); 19] = [
+    ("simple", None),
+    ("arabic", Some(Algorithm::Arabic)),
+    ("danish", Some(Algorithm::Danish)),
+    ("dutch", Some(Algorithm::Dutch)),
+    ("english", Some(Algorithm::English)),
+    ("finnish", Some(Algorithm::Finnish)),
+    ("french", Some(Algorithm::French)),
+    ("german", Some(Algorithm::German)),
+    ("greek", Some(Algorithm::Greek)),
+    ("hungarian", Some(Algorithm::Hungarian)),
+    ("italian", Some(Algorithm::Italian)),
+    ("norwegian", Some(Algorithm::Norwegian)),
+    ("portuguese", Some(Algorithm::Portuguese)),
+    ("romanian", Some(Algorithm::Romanian)),
+    ("russian", Some(Algorithm::Russian)),
+    ("spanish", Some(Algorithm::Spanish)),
+    ("swedish", Some(Algorithm::Swedish)),
+    ("tamil", Some(Algorithm::Tamil)),
+    ("turkish", Some(Algorithm::Turkish)),
+];
+
+/// How words become lexemes.
+#[derive(Clone, Copy, Debug)]
+pub struct TextConfig(Option<Algorithm>);
+
+impl TextConfig {
+    /// The configuration of this name; English without one. Refuses others with SQLSTATE 42704.
+    pub fn named(name: Option<&str>) -> Result<TextConfig, StoreError> {
+        let Some(name) = name else { return Ok(TextConfig(Some(Algorithm::English))) };
+        let bare = name.strip_prefix("pg_catalog.").unwrap_or(name);
+        match CONFIGS.iter().find(|(known, _)| *known == bare) {
+            Some((_, stemmer)) => Ok(TextConfig(*stemmer)),
+            None => {
+                let names: Vec<&str> = CONFIGS.iter().map(|(name, _)| *name).collect();
+                let message = format!("text search configuration \"{name}\" does not exist");
+                Err(StoreError::Raised {
+                    sqlstate: "42704",
+                    message,
+                    details: None,
+                    hint: Some(format!("accepted: {}", names.join(", "))),
+                })
+            }
+        }
+    }
+
+    fn is_english(self) -> bool {
+        matches!(self.0, Some(Algorithm::English))
+    }
+
+    /// The lexemes of a text, each with its position from 1.
+    fn lexemes(self, text: &str) -> Vec<(usize, String)> {
+        let stemmer = self.0.map(Stemmer::create);
+        let lexeme = |token: Token| match (&stemmer, token.is_word) {
+            (Some(_), true) if self.is_english() && is_stop_word(&token.text) => None,
+            (Some(stemmer), true) => Some(stemmer.stem(&token.text).into_owned()),
+            _ => Some(token.text),
+        };
+        let tokens = tokens(text).into_iter().enumerate();
+        tokens.filter_map(|(index, token)| Some((index + 1, lexeme(token)?))).collect()
+    }
+}
+
+fn is_stop_word(word: &str) -> bool {
+    STOP_WORDS.split_ascii_whitespace().any(|stop| stop == word)
+}
 
 /// A parsed text search.
 #[derive(Clone, Debug)]
 pub struct TextQuery {
     node: Node,
-    stem: bool,
+    config: TextConfig,
 }
 
 #[derive(Clone, Debug)]
 enum Node {
-    /// Matches nothing, like an empty query.
+    /// A stop word, or nothing at all: it takes no part, and alone it matches nothing.
     Empty,
     Word {
         text: String,
         prefix: bool,
     },
-    Phrase(Vec<String>),
+    /// Words, each so far behind the one before it.
+    Phrase(Vec<(usize, String, bool)>),
     And(Vec<Node>),
     Or(Vec<Node>),
     Not(Box<Node>),
@@ -28,74 +113,77 @@ enum Node {
 
 impl TextQuery {
     /// `plainto_tsquery`: all words.
-    pub fn plain(text: &str, config: Option<&str>) -> TextQuery {
-        let stem = stems(config);
-        let words = words(text, stem).into_iter().map(|text| Node::Word { text, prefix: false });
-        TextQuery { node: Node::And(words.collect()).simplify(), stem }
+    pub fn plain(text: &str, config: TextConfig) -> TextQuery {
+        let words = config.lexemes(text).into_iter().map(|(_, text)| Node::Word { text, prefix: false });
+        TextQuery { node: Node::all(words.collect()), config }
     }
 
     /// `phraseto_tsquery`: the words in a row.
-    pub fn phrase(text: &str, config: Option<&str>) -> TextQuery {
-        let stem = stems(config);
-        TextQuery { node: Node::Phrase(words(text, stem)).simplify(), stem }
+    pub fn phrase(text: &str, config: TextConfig) -> TextQuery {
+        TextQuery { node: Node::in_a_row(&config.lexemes(text), false), config }
     }
 
     /// `websearch_to_tsquery`: words, "phrases", or, -not.
-    pub fn web(text: &str, config: Option<&str>) -> TextQuery {
-        let stem = stems(config);
+    pub fn web(text: &str, config: TextConfig) -> TextQuery {
         let mut alternatives = vec![Vec::new()];
-        for (position, piece) in text.split('"').enumerate() {
-            if position % 2 == 1 {
-                if let Some(last) = alternatives.last_mut() {
-                    last.push(Node::Phrase(words(piece, stem)));
-                }
+        let mut rest = text;
+        loop {
+            rest = rest.trim_start();
+            let Some(first) = rest.chars().next() else { break };
+            let is_negated =
+                first == '-' && rest[1..].starts_with(|next: char| next == '"' || next.is_alphanumeric());
+            let from = if is_negated { &rest[1..] } else { rest };
+            let (piece, after, is_quoted) =
+                match from.strip_prefix('"').map(|inner| (inner, inner.split_once('"'))) {
+                    Some((_, Some((quoted, after)))) => (quoted, after, true),
+                    // A quotation mark that is never closed is none.
+                    Some((inner, None)) => (inner, "", false),
+                    None => {
+                        let end =
+                            from.find(|next: char| next.is_whitespace() || next == '"').unwrap_or(from.len());
+                        (&from[..end], &from[end..], false)
+                    }
+                };
+            rest = after;
+            if !is_quoted && !is_negated && piece.eq_ignore_ascii_case("or") {
+                alternatives.push(Vec::new());
                 continue;
             }
-            for word in piece.split_whitespace() {
-                if word.eq_ignore_ascii_case("or") {
-                    alternatives.push(Vec::new());
-                    continue;
-                }
-                let (negated, word) = word.strip_prefix('-').map_or((false, word), |rest| (true, rest));
-                for text in words(word, stem) {
-                    let node = Node::Word { text, prefix: false };
-                    let node = if negated { Node::Not(Box::new(node)) } else { node };
-                    if let Some(last) = alternatives.last_mut() {
-                        last.push(node);
-                    }
-                }
+            // What one word is taken apart into stands in a row, as in a phrase.
+            let node = Node::in_a_row(&config.lexemes(piece), false);
+            let node = if is_negated { Node::not(node) } else { node };
+            if let Some(last) = alternatives.last_mut() {
+                last.push(node);
             }
         }
-        let node = Node::Or(alternatives.into_iter().map(|all| Node::And(all).simplify()).collect());
-        TextQuery { node: node.simplify(), stem }
+        let node = Node::any(alternatives.into_iter().map(Node::all).collect());
+        TextQuery { node, config }
     }
 
-    /// `to_tsquery`: `&`, `|`, `!`, `<->`, parentheses, `word:*`. `None` when it does not parse.
-    pub fn expression(text: &str, config: Option<&str>) -> Option<TextQuery> {
-        let stem = stems(config);
-        let mut rest = text.trim();
-        let node = disjunction(&mut rest, stem, 0)?;
-        rest.is_empty().then(|| TextQuery { node: node.simplify(), stem })
+    /// `to_tsquery`: `&`, `|`, `!`, `<->`, `<2>`, parentheses, `word:*`. `None` when it does not parse.
+    pub fn expression(text: &str, config: TextConfig) -> Option<TextQuery> {
+        let mut parser = Parser { rest: text.trim(), config };
+        let node = parser.disjunction(0)?;
+        parser.rest.is_empty().then_some(TextQuery { node, config })
     }
 
-    /// The words by which an index of stems finds what matches: for each list a match has at least one of its words.
-    /// `None` where no word must be there, or where the words are no stems.
+    /// The words by which an index of English stems finds what matches: for each list a match has at least one of its words.
+    /// `None` where no word must be there, or where the words are no such stems.
     pub(super) fn needs(&self) -> Option<Vec<Vec<Needed>>> {
-        let needs = self.stem.then(|| self.node.needs())?;
+        let needs = self.config.is_english().then(|| self.node.needs())?;
         (!needs.is_empty()).then_some(needs)
     }
 
     /// Whether a text matches.
     pub fn matches(&self, text: &str) -> bool {
-        self.node.matches(&words(text, self.stem))
+        match self.node {
+            Node::Empty => false,
+            _ => self.node.matches(&self.config.lexemes(text)),
+        }
     }
 }
 
-fn stems(config: Option<&str>) -> bool {
-    config.is_none_or(|config| config != "simple")
-}
-
-/// A word that a match must have.
+/// A word that a match must have, as it stands in an index of words (`words.rs`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Needed {
     pub word: String,
@@ -103,17 +191,29 @@ pub(super) struct Needed {
     pub is_beginning: bool,
 }
 
+impl Needed {
+    /// What stands in the index for a lexeme; `None` for what it has in pieces or in another form.
+    fn of(lexeme: &str, is_beginning: bool) -> Option<Needed> {
+        // Longer ones stand there cut short.
+        let is_one = lexeme.len() <= WORD_BYTES_MAX && lexeme.chars().all(char::is_alphanumeric);
+        // Lexemes with digits are no stems, and the index has stems only.
+        let word = match lexeme.chars().any(|letter| letter.is_ascii_digit()) {
+            true if is_beginning => None,
+            true => words(lexeme, true).pop(),
+            false => Some(lexeme.to_string()),
+        };
+        word.filter(|_| is_one).map(|word| Needed { word, is_beginning })
+    }
+}
+
 impl Node {
     /// Lists of words of each of which a match has one; an empty list where nothing matches.
     fn needs(&self) -> Vec<Vec<Needed>> {
-        // Longer ones stand in an index cut short.
-        let word = |text: &String, is_beginning: bool| {
-            (text.len() <= WORD_BYTES_MAX).then(|| vec![Needed { word: text.clone(), is_beginning }])
-        };
+        let word = |text: &String, prefix: bool| Needed::of(text, prefix).map(|needed| vec![needed]);
         match self {
             Node::Empty => vec![Vec::new()],
             Node::Word { text, prefix } => word(text, *prefix).into_iter().collect(),
-            Node::Phrase(words) => words.iter().filter_map(|text| word(text, false)).collect(),
+            Node::Phrase(words) => words.iter().filter_map(|(_, text, prefix)| word(text, *prefix)).collect(),
             Node::And(parts) => parts.iter().flat_map(Node::needs).collect(),
             Node::Or(parts) => {
                 // The longest of each: it is likely to be the rarest.
@@ -128,94 +228,199 @@ impl Node {
         }
     }
 
-    fn simplify(self) -> Node {
-        match self {
-            Node::And(mut parts) | Node::Or(mut parts) if parts.len() == 1 => parts.remove(0),
-            Node::And(parts) | Node::Or(parts) if parts.is_empty() => Node::Empty,
-            Node::Phrase(words) if words.is_empty() => Node::Empty,
-            other => other,
+    fn all(parts: Vec<Node>) -> Node {
+        Node::of(parts, Node::And)
+    }
+
+    fn any(parts: Vec<Node>) -> Node {
+        Node::of(parts, Node::Or)
+    }
+
+    fn of(parts: Vec<Node>, join: fn(Vec<Node>) -> Node) -> Node {
+        let mut parts: Vec<Node> = parts.into_iter().filter(|part| !matches!(part, Node::Empty)).collect();
+        match parts.len() {
+            0 => Node::Empty,
+            1 => parts.remove(0),
+            _ => join(parts),
         }
     }
 
-    fn matches(&self, words: &[String]) -> bool {
+    fn not(part: Node) -> Node {
+        match part {
+            Node::Empty => Node::Empty,
+            part => Node::Not(Box::new(part)),
+        }
+    }
+
+    /// Lexemes as far from each other as they stand in their text.
+    fn in_a_row(lexemes: &[(usize, String)], prefix: bool) -> Node {
+        match lexemes {
+            [] => Node::Empty,
+            [(_, text)] => Node::Word { text: text.clone(), prefix },
+            _ => {
+                let mut before = lexemes[0].0;
+                let words = lexemes.iter().map(|(position, text)| {
+                    let distance = position - before;
+                    before = *position;
+                    (distance, text.clone(), prefix)
+                });
+                Node::Phrase(words.collect())
+            }
+        }
+    }
+
+    fn matches(&self, lexemes: &[(usize, String)]) -> bool {
         match self {
             Node::Empty => false,
-            Node::Word { text, prefix: false } => words.iter().any(|word| word == text),
-            Node::Word { text, prefix: true } => words.iter().any(|word| word.starts_with(text.as_str())),
-            Node::Phrase(phrase) => words.windows(phrase.len()).any(|window| window == phrase.as_slice()),
-            Node::And(parts) => parts.iter().all(|part| part.matches(words)),
-            Node::Or(parts) => parts.iter().any(|part| part.matches(words)),
-            Node::Not(inner) => !inner.matches(words),
+            Node::Word { text, prefix } => lexemes.iter().any(|(_, lexeme)| is_it(lexeme, text, *prefix)),
+            Node::Phrase(words) => has_phrase(words, lexemes),
+            Node::And(parts) => parts.iter().all(|part| part.matches(lexemes)),
+            Node::Or(parts) => parts.iter().any(|part| part.matches(lexemes)),
+            Node::Not(inner) => !inner.matches(lexemes),
         }
     }
 }
 
-fn take(rest: &mut &str, symbol: &str) -> bool {
-    match rest.strip_prefix(symbol) {
-        Some(after) => {
-            *rest = after.trim_start();
-            true
-        }
-        None => false,
-    }
+fn is_it(lexeme: &str, text: &str, prefix: bool) -> bool {
+    if prefix { lexeme.starts_with(text) } else { lexeme == text }
 }
 
-fn disjunction(rest: &mut &str, stem: bool, depth: usize) -> Option<Node> {
-    let mut parts = vec![conjunction(rest, stem, depth)?];
-    while take(rest, "|") {
-        parts.push(conjunction(rest, stem, depth)?);
-    }
-    Some(Node::Or(parts).simplify())
+fn has_phrase(words: &[(usize, String, bool)], lexemes: &[(usize, String)]) -> bool {
+    let Some((_, first, prefix)) = words.first() else { return false };
+    lexemes.iter().filter(|(_, lexeme)| is_it(lexeme, first, *prefix)).any(|(start, _)| {
+        let mut at = *start;
+        words[1..].iter().all(|(distance, text, prefix)| {
+            at += distance;
+            let found = lexemes.partition_point(|(position, _)| *position < at);
+            lexemes[found..]
+                .iter()
+                .take_while(|(position, _)| *position == at)
+                .any(|(_, it)| is_it(it, text, *prefix))
+        })
+    })
 }
 
-fn conjunction(rest: &mut &str, stem: bool, depth: usize) -> Option<Node> {
-    let mut parts = vec![phrase(rest, stem, depth)?];
-    while take(rest, "&") {
-        parts.push(phrase(rest, stem, depth)?);
-    }
-    Some(Node::And(parts).simplify())
+struct Parser<'t> {
+    rest: &'t str,
+    config: TextConfig,
 }
 
-fn phrase(rest: &mut &str, stem: bool, depth: usize) -> Option<Node> {
-    let first = negation(rest, stem, depth)?;
-    let Node::Word { text, prefix: false } = &first else { return Some(first) };
-    let mut phrase = vec![text.clone()];
-    while take(rest, "<->") {
-        match negation(rest, stem, depth)? {
-            Node::Word { text, prefix: false } => phrase.push(text),
-            _ => return None,
+impl Parser<'_> {
+    fn take(&mut self, symbol: &str) -> bool {
+        match self.rest.strip_prefix(symbol) {
+            Some(after) => {
+                self.rest = after.trim_start();
+                true
+            }
+            None => false,
         }
     }
-    Some(if phrase.len() == 1 { first } else { Node::Phrase(phrase) })
+
+    fn disjunction(&mut self, depth: usize) -> Option<Node> {
+        let mut parts = vec![self.conjunction(depth)?];
+        while self.take("|") {
+            parts.push(self.conjunction(depth)?);
+        }
+        Some(Node::any(parts))
+    }
+
+    fn conjunction(&mut self, depth: usize) -> Option<Node> {
+        let mut parts = vec![self.phrase(depth)?];
+        while self.take("&") {
+            parts.push(self.phrase(depth)?);
+        }
+        Some(Node::all(parts))
+    }
+
+    /// Words with `<->` or `<N>` between them; one that is a stop word adds its distance to the next.
+    fn phrase(&mut self, depth: usize) -> Option<Node> {
+        let first = self.negation(depth)?;
+        let Some(mut distance) = self.distance() else { return Some(first) };
+        let mut words = first.as_row()?;
+        loop {
+            let next = self.negation(depth)?;
+            let mut row = next.as_row()?;
+            match row.first_mut() {
+                Some(first) if words.is_empty() => first.0 = 0,
+                Some(first) => first.0 += distance,
+                None => {
+                    distance += self.distance().unwrap_or(0);
+                    if distance > DISTANCE_MAX {
+                        return None;
+                    }
+                    continue;
+                }
+            }
+            words.append(&mut row);
+            match self.distance() {
+                Some(next) => distance = next,
+                None => break,
+            }
+        }
+        Some(match words.as_slice() {
+            [] => Node::Empty,
+            [(_, text, prefix)] => Node::Word { text: text.clone(), prefix: *prefix },
+            _ => Node::Phrase(words),
+        })
+    }
+
+    fn distance(&mut self) -> Option<usize> {
+        if self.take("<->") {
+            return Some(1);
+        }
+        let (number, after) = self.rest.strip_prefix('<')?.split_once('>')?;
+        let distance = number.parse().ok().filter(|distance| *distance <= DISTANCE_MAX)?;
+        self.rest = after.trim_start();
+        Some(distance)
+    }
+
+    fn negation(&mut self, depth: usize) -> Option<Node> {
+        if depth > DEPTH_MAX {
+            return None;
+        }
+        if self.take("!") {
+            return Some(Node::not(self.negation(depth + 1)?));
+        }
+        if self.take("(") {
+            let inner = self.disjunction(depth + 1)?;
+            return self.take(")").then_some(inner);
+        }
+        let quoted = self.rest.strip_prefix('\'').and_then(|inner| inner.split_once('\''));
+        let (word, after) = match quoted {
+            Some((word, after)) => (word, after),
+            None => {
+                let ends = |next: char| next.is_whitespace() || "&|!()<:'".contains(next);
+                self.rest.split_at(self.rest.find(ends).unwrap_or(self.rest.len()))
+            }
+        };
+        if word.trim().is_empty() {
+            return None;
+        }
+        self.rest = after;
+        let mut prefix = false;
+        if let Some(after) = self.rest.strip_prefix(':') {
+            // Weights too stand there; a text has none, so they match all of it.
+            let end = after.find(|flag: char| !"*ABCDabcd".contains(flag)).unwrap_or(after.len());
+            if end == 0 {
+                return None;
+            }
+            prefix = after[..end].contains('*');
+            self.rest = &after[end..];
+        }
+        self.rest = self.rest.trim_start();
+        Some(Node::in_a_row(&self.config.lexemes(word), prefix))
+    }
 }
 
-fn negation(rest: &mut &str, stem: bool, depth: usize) -> Option<Node> {
-    if depth > DEPTH_MAX {
-        return None;
-    }
-    if take(rest, "!") {
-        return Some(Node::Not(Box::new(negation(rest, stem, depth + 1)?)));
-    }
-    if take(rest, "(") {
-        let inner = disjunction(rest, stem, depth + 1)?;
-        return take(rest, ")").then_some(inner);
-    }
-    let quoted = rest.strip_prefix('\'').and_then(|inner| inner.split_once('\''));
-    let (word, after) = match quoted {
-        Some((word, after)) => (word, after),
-        None => {
-            let end = rest.find(|c: char| !c.is_alphanumeric() && c != '-' && c != '_').unwrap_or(rest.len());
-            rest.split_at(end)
+impl Node {
+    /// As a part of a phrase; `None` for what none can have.
+    fn as_row(&self) -> Option<Vec<(usize, String, bool)>> {
+        match self {
+            Node::Empty => Some(Vec::new()),
+            Node::Word { text, prefix } => Some(vec![(0, text.clone(), *prefix)]),
+            Node::Phrase(words) => Some(words.clone()),
+            _ => None,
         }
-    };
-    *rest = after;
-    let prefix = take(rest, ":*");
-    *rest = rest.trim_start();
-    let mut words = words(word, stem && !prefix);
-    match words.len() {
-        0 => None,
-        1 => Some(Node::Word { text: words.remove(0), prefix }),
-        _ => Some(Node::Phrase(words)),
     }
 }
 
@@ -223,21 +428,95 @@ fn negation(rest: &mut &str, stem: bool, depth: usize) -> Option<Node> {
 mod tests {
     use super::*;
 
+    const TEXT: &str = "The fat cats sat on a mat";
+
+    fn english() -> TextConfig {
+        TextConfig::named(None).expect("the default")
+    }
+
+    fn expression(query: &str, text: &str) -> Option<bool> {
+        TextQuery::expression(query, english()).map(|query| query.matches(text))
+    }
+
     #[test]
     fn the_four_notations_agree_with_postgresql() {
-        let text = "The fat cats sat on a mat";
-        assert!(TextQuery::plain("fat cat", None).matches(text));
-        assert!(!TextQuery::plain("fat dog", None).matches(text));
-        assert!(TextQuery::phrase("fat cat", None).matches(text));
-        assert!(!TextQuery::phrase("cat fat", None).matches(text));
-        assert!(TextQuery::web("\"fat cat\" -dog", None).matches(text));
-        assert!(TextQuery::web("dog or mat", None).matches(text));
+        let plain = |query: &str| TextQuery::plain(query, english()).matches(TEXT);
+        assert!(plain("fat cat") && plain("the cat") && !plain("fat dog") && !plain("the") && !plain(""));
+        let phrase = |query: &str| TextQuery::phrase(query, english()).matches(TEXT);
+        assert!(phrase("fat cat") && !phrase("cat fat") && phrase("sat on a mat") && !phrase("sat mat"));
+        for (query, wanted) in [
+            ("\"fat cat\" -dog", true),
+            ("\"fat cat\" -mat", false),
+            ("dog or mat", true),
+            ("-\"fat cat\" mat", false),
+            ("-\"cat fat\" mat", true),
+            ("\"sat on the mat\"", true),
+            ("\"sat mat\"", false),
+            ("or", false),
+            ("\"fat", true),
+            ("the", false),
+            ("- cat", true),
+            ("-dog", true),
+        ] {
+            assert_eq!(TextQuery::web(query, english()).matches(TEXT), wanted, "{query}");
+        }
+        for (query, wanted) in [
+            ("fat & (cat | dog) & !cow", Some(true)),
+            ("fat cat", None),
+            ("fat <-> cat", Some(true)),
+            ("fat <2> sat", Some(true)),
+            ("fat <-> sat", Some(false)),
+            ("sat <3> mat", Some(true)),
+            ("sat <-> on <-> a <-> mat", Some(true)),
+            ("sat <-> mat", Some(false)),
+            ("ca:*", Some(true)),
+            ("c:*A", Some(true)),
+            ("the", Some(false)),
+            ("the & cat", Some(true)),
+            ("'fat cat'", Some(true)),
+            ("fat &", None),
+            ("(fat", None),
+            ("!dog", Some(true)),
+            ("fat:", None),
+            ("fat <99999> cat", None),
+            ("", None),
+        ] {
+            assert_eq!(expression(query, TEXT), wanted, "{query}");
+        }
+        let simple = TextConfig::named(Some("simple")).expect("simple");
         assert!(
-            TextQuery::expression("fat & (cat | dog) & !cow", None).is_some_and(|query| query.matches(text))
+            TextQuery::plain("the", simple).matches(TEXT) && !TextQuery::plain("cat", simple).matches(TEXT)
         );
-        assert!(TextQuery::expression("ca:*", Some("simple")).is_some_and(|query| query.matches(text)));
-        assert!(TextQuery::expression("fat cat", None).is_none());
-        assert!(!TextQuery::plain("", None).matches(text));
+    }
+
+    #[test]
+    fn addresses_and_numbers_are_lexemes_of_their_own() {
+        let text = "See https://example.com/shop?id=1 or mail ann@example.com, version 1.2.3, -5.5 degrees, a well-known e2e-test";
+        let has = |query: &str| TextQuery::plain(query, english()).matches(text);
+        for query in [
+            "example.com",
+            "example.com/shop?id=1",
+            "ann@example.com",
+            "1.2.3",
+            "-5.5",
+            "well-known",
+            "known",
+        ] {
+            assert!(has(query), "{query}");
+        }
+        for query in ["ann", "5.5", "shop"] {
+            assert!(!has(query), "{query}");
+        }
+        assert_eq!(expression("well-known", text), Some(true));
+    }
+
+    #[test]
+    fn configurations_are_known_or_refused() {
+        let german = TextConfig::named(Some("pg_catalog.german")).expect("known");
+        assert!(TextQuery::plain("Katzen", german).matches("eine Katze"));
+        let error = TextConfig::named(Some("klingon")).expect_err("unknown");
+        assert_eq!(error.sqlstate(), "42704");
+        assert!(error.to_string().contains("text search configuration \"klingon\" does not exist"));
     }
 
     #[test]
@@ -250,20 +529,22 @@ mod tests {
         let of = |all: &[&[&str]]| {
             Some(all.iter().map(|need| need.iter().map(|word| word.to_string()).collect()).collect())
         };
-        assert_eq!(needs(Some(TextQuery::plain("storms early", None))), of(&[&["storm"], &["earli"]]));
-        assert_eq!(
-            needs(Some(TextQuery::web("boat or \"high storms\" -sea", None))),
-            of(&[&["boat", "storm"]])
-        );
-        assert_eq!(
-            needs(TextQuery::expression("a & (storm | sto:*) & !sea", None)),
-            of(&[&["a"], &["storm", "sto:*"]])
-        );
-        assert_eq!(needs(Some(TextQuery::plain("", None))), of(&[&[]]));
-        // Nothing that must be there, or no stems.
-        assert_eq!(needs(TextQuery::expression("!sea", None)), None);
-        assert_eq!(needs(TextQuery::expression("storm | !sea", None)), None);
-        assert_eq!(needs(Some(TextQuery::plain("storm", Some("simple")))), None);
-        assert_eq!(needs(Some(TextQuery::plain(&"x".repeat(65), None))), None);
+        let plain = |text: &str| Some(TextQuery::plain(text, english()));
+        assert_eq!(needs(plain("the storms early")), of(&[&["storm"], &["earli"]]));
+        let web = TextQuery::web("boat or \"high storms\" -sea", english());
+        assert_eq!(needs(Some(web)), of(&[&["boat", "storm"]]));
+        let expression = |text: &str| TextQuery::expression(text, english());
+        assert_eq!(needs(expression("fox & (storm | sto:*) & !sea")), of(&[&["fox"], &["storm", "sto:*"]]));
+        assert_eq!(needs(plain("")), of(&[&[]]));
+        assert_eq!(needs(plain("well-known a.b@example.com")), of(&[&["well"], &["known"]]));
+        // The lexeme is `w10s`, and the index has its stem.
+        assert_eq!(needs(plain("w10s 5")), of(&[&["w10"], &["5"]]));
+        assert_eq!(needs(expression("w10s:*")), None);
+        // Nothing that must be there, or no English stems.
+        assert_eq!(needs(expression("!sea")), None);
+        assert_eq!(needs(expression("storm | !sea")), None);
+        let simple = TextConfig::named(Some("simple")).expect("a configuration");
+        assert_eq!(needs(Some(TextQuery::plain("storm", simple))), None);
+        assert_eq!(needs(plain(&"x".repeat(65))), None);
     }
 }

@@ -87,7 +87,9 @@ fn is_mail(piece: &str) -> bool {
 fn is_host(text: &str) -> bool {
     let text = text.split_once(':').map_or(text, |(host, _)| host);
     let parts: Vec<&str> = text.split('.').collect();
-    let fits = |part: &&str| !part.is_empty() && part.chars().all(|letter| letter.is_alphanumeric() || letter == '-');
+    let fits = |part: &&str| {
+        !part.is_empty() && part.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
+    };
     let is_last = |part: &&str| part.len() >= 2 && part.chars().all(char::is_alphabetic);
     parts.len() > 1 && parts.iter().all(|part| fits(&part)) && parts.last().is_some_and(|part| is_last(&part))
 }
@@ -99,10 +101,22 @@ mod tests {
     #[test]
     fn tokens_are_told_apart() {
         let texts = |text: &str| tokens(text).into_iter().map(|token| token.text).collect::<Vec<_>>();
-        assert_eq!(texts("The cat, (Ötzi) \"said\": it's 5!"), ["the", "cat", "ötzi", "said", "it", "s", "5"]);
-        assert_eq!(texts("a well-known e2e-test -- x"), ["a", "well-known", "well", "known", "e2e-test", "e2e", "test", "x"]);
-        assert_eq!(texts("see https://a.example.com/b?c=1."), ["see", "a.example.com/b?c=1", "a.example.com", "/b?c=1"]);
-        assert_eq!(texts("mail a.b@example.com or example.org"), ["mail", "a.b@example.com", "or", "example.org"]);
+        assert_eq!(
+            texts("The cat, (Ötzi) \"said\": it's 5!"),
+            ["the", "cat", "ötzi", "said", "it", "s", "5"]
+        );
+        assert_eq!(
+            texts("a well-known e2e-test -- x"),
+            ["a", "well-known", "well", "known", "e2e-test", "e2e", "test", "x"]
+        );
+        assert_eq!(
+            texts("see https://a.example.com/b?c=1."),
+            ["see", "a.example.com/b?c=1", "a.example.com", "/b?c=1"]
+        );
+        assert_eq!(
+            texts("mail a.b@example.com or example.org"),
+            ["mail", "a.b@example.com", "or", "example.org"]
+        );
         assert_eq!(texts("-5.5 1.2.3 +3 1.5e10 50%"), ["-5.5", "1.2.3", "+3", "1.5e10", "50"]);
         assert!(texts(" - . :: ").is_empty());
     }

@@ -10,8 +10,13 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Longest head that is looked at, in bytes; the HTTP library judges longer ones.
 const HEAD_BYTES_MAX: usize = 128 << 10;
+/// Longest request target that is answered, in bytes; a longer one is cut, so that the router refuses it in JSON. The HTTP
+/// library itself would refuse it without a body.
+pub(crate) const TARGET_BYTES_MAX: usize = 65_000;
 /// As many headers as the HTTP library takes.
 const HEADERS_MAX: usize = 100;
+/// How much longer a cut target is, with the method before it.
+const CUT_BYTES: usize = 64;
 /// Bytes taken from the connection at once while a head is awaited.
 const READ_BYTES: usize = 4096;
 
@@ -57,6 +62,13 @@ impl<S> RequestLines<S> {
     fn take_request(&mut self) {
         let (line_fixed, end, body) = match read_head(&self.incoming) {
             Head::Unfinished if self.incoming.len() < HEAD_BYTES_MAX => return,
+            Head::Unfinished if is_all_target(&self.incoming) => {
+                // What it is refused for is known, and nothing that comes after it is of use.
+                self.next = Next::Anything;
+                let line = &std::mem::take(&mut self.incoming)[..TARGET_BYTES_MAX + CUT_BYTES];
+                self.ready = [line, b" HTTP/1.1\r\nhost: cut\r\nconnection: close\r\n\r\n"].concat();
+                return;
+            }
             Head::Unfinished | Head::Unknown => {
                 self.next = Next::Anything;
                 self.ready = std::mem::take(&mut self.incoming);
@@ -112,9 +124,12 @@ fn read_head(bytes: &[u8]) -> Head {
         Err(_) => return Head::Unknown,
     };
     let target = request.path.unwrap_or_default();
-    let line = target.bytes().any(is_refused).then(|| {
+    let is_fit = target.len() <= TARGET_BYTES_MAX && !target.bytes().any(is_refused);
+    let line = (!is_fit).then(|| {
         let start = target.as_ptr() as usize - bytes.as_ptr() as usize;
-        (start..start + target.len(), encode(target))
+        let mut encoded = encode(target);
+        encoded.truncate(TARGET_BYTES_MAX + CUT_BYTES);
+        (start..start + target.len(), encoded)
     });
     Head::Whole { line, end, body: body_length(&request) }
 }
@@ -132,6 +147,16 @@ fn body_length(request: &httparse::Request<'_, '_>) -> Option<u64> {
         }
     }
     (request.method != Some("CONNECT")).then_some(length.unwrap_or(0))
+}
+
+/// Whether an unfinished head is a request line whose target has not ended yet.
+fn is_all_target(bytes: &[u8]) -> bool {
+    let is_method = |method: &[u8]| method.len() <= 10 && method.iter().all(u8::is_ascii_uppercase);
+    let mut parts = bytes.splitn(3, |byte| *byte == b' ');
+    let (method, target, version) = (parts.next(), parts.next(), parts.next());
+    method.is_some_and(is_method)
+        && version.is_none()
+        && target.is_some_and(|target| target.starts_with(b"/") && target.iter().all(u8::is_ascii_graphic))
 }
 
 fn is_refused(byte: u8) -> bool {
@@ -281,11 +306,23 @@ mod tests {
         let chunked = "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\n\r\n5\r\nGET /\r\n0\r\n\r\nGET /> HTTP/1.1\r\n\r\n";
         let second = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET />";
         let twice = "GET / HTTP/1.1\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\nGET /> HTTP/1.1\r\n\r\n";
-        let long = format!("GET /{} HTTP/1.1\r\n\r\n", ">".repeat(2 * HEAD_BYTES_MAX));
-        for sent in [chunked, second, twice, "nonsense", "GET /> HT", "", &long] {
+        for sent in [chunked, second, twice, "nonsense", "GET /> HT", ""] {
             for size in [3, 10_000] {
                 assert_eq!(through(sent.as_bytes(), size).await, sent);
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_target_that_is_too_long_is_cut_and_still_too_long() {
+        for letters in [TARGET_BYTES_MAX, TARGET_BYTES_MAX + 20_000, 2 * HEAD_BYTES_MAX] {
+            let sent = format!("GET /{} HTTP/1.1\r\norigin: x\r\n\r\n", "a".repeat(letters));
+            let read = through(sent.as_bytes(), 10_000).await;
+            let target = read.split(' ').nth(1).expect("a target");
+            assert!((TARGET_BYTES_MAX..65_534).contains(&target.len()), "{letters}: {}", target.len());
+            assert!(read.contains(" HTTP/1.1\r\n") && read.contains("\r\n\r\n"), "{letters}");
+        }
+        let fits = format!("GET /{} HTTP/1.1\r\n\r\n", "a".repeat(TARGET_BYTES_MAX - 1));
+        assert_eq!(through(fits.as_bytes(), 10_000).await, fits);
     }
 }

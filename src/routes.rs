@@ -20,6 +20,7 @@ use crate::bodies::{self, Arrival};
 use crate::budgets::client_of;
 use crate::caller::BadToken;
 use crate::metrics::route::{self, Taken};
+use crate::request_line::TARGET_BYTES_MAX;
 use crate::{
     answers, cors, ended_accounts, functions, gotrue, imports, metrics, openai, operate, owner, postgrest,
     realtime, sdapi, storage, studio, traces, webtoons,
@@ -27,9 +28,6 @@ use crate::{
 
 /// Names a request, in both directions.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-
-/// Longest request target, in bytes.
-const TARGET_BYTES_MAX: usize = 64 * 1024;
 
 /// What a browser may do with an answer that it opens as a page: nothing. The page itself has a policy of its own.
 const POLICY: &str = "default-src 'none'; frame-ancestors 'none'; sandbox";

@@ -164,6 +164,7 @@ impl WriteRows {
                     rows.push(change(transaction, &caller, table, old, &set)?);
                 }
                 settle(transaction, table)?;
+                let rows = in_order(transaction, &caller, table, self.returning.as_ref(), rows, limits)?;
                 if let Some(query) = &self.returning {
                     returned = Some(read_back(transaction, &caller, table, query, &rows, back)?);
                 }
@@ -172,6 +173,7 @@ impl WriteRows {
             Change::Delete { filter, scope } => {
                 let query = scope.filter(filter);
                 let rows = find(transaction, &caller, &query, Command::Delete, limits, found)?;
+                let rows = in_order(transaction, &caller, table, self.returning.as_ref(), rows, limits)?;
                 // What goes away is read before it goes.
                 if let Some(query) = &self.returning {
                     returned = Some(read_back(transaction, &caller, table, query, &rows, back)?);
@@ -314,6 +316,20 @@ fn find(
         Some(found) => reader.confirmed(query, command, found)?,
         None => reader.stored(query, command)?,
     })
+}
+
+/// The rows in the order in which they are to be answered.
+fn in_order(
+    transaction: &Transaction,
+    caller: &Caller,
+    table: &TableInfo,
+    returning: Option<&Query>,
+    rows: Vec<Row>,
+    limits: Limits,
+) -> Result<Vec<Row>, Refusal> {
+    let Some(query) = returning.filter(|query| !query.order.is_empty()) else { return Ok(rows) };
+    let reader = Reader::new(transaction.reads(), caller, limits);
+    Ok(reader.sorted(table, query, rows)?)
 }
 
 /// The rows as the caller may see them, in the order in which they were written.

@@ -140,9 +140,10 @@ impl PostgrestError {
             }
             StoreError::Convert(error) => base.hint(error.hint()),
             StoreError::Policy { table, command } => base.hint(policy_hint::hint(&table, command, claims)),
-            StoreError::Check { table, constraint } => {
+            StoreError::NotNull { row, .. } => base.details(failing(&row)),
+            StoreError::Check { table, constraint, row } => {
                 let accepted = accepted_by(&table, &constraint);
-                base.hint(accepted)
+                base.details(failing(&row)).hint(accepted)
             }
             StoreError::Raised { details: Some(code), .. } if code == "CONTENT_REFUSED" => {
                 PostgrestError { code, ..base }
@@ -155,6 +156,10 @@ impl PostgrestError {
             _ => base,
         }
     }
+}
+
+fn failing(row: &str) -> Option<String> {
+    (!row.is_empty()).then(|| format!("Failing row contains {row}."))
 }
 
 /// What a check takes, as the table declares it.

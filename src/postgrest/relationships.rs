@@ -26,10 +26,9 @@ pub fn resolve(
     if let Some(hint) = &embed.hint {
         found.retain(|candidate| candidate.names.iter().any(|name| name == hint));
     }
-    // A self reference by table name is the to-many side; its column names the to-one side.
-    if found.iter().any(|candidate| candidate.target.id == source.id && candidate.by_table)
-        && embed.hint.is_none()
-    {
+    // A self reference by table name is the to-many side; its column or constraint alone names the to-one side.
+    // `childs:t!parent_id(…)` is to-many too: the hint says which reference, not which way.
+    if found.iter().any(|candidate| candidate.target.id == source.id && candidate.by_table) {
         let many = |candidate: &Candidate| !matches!(candidate.link, Link::Direct { to_one: true, .. });
         if found.iter().any(many) {
             found.retain(many);

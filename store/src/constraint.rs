@@ -15,15 +15,41 @@ use crate::transaction::Transaction;
 pub(crate) fn check_row(table: &TableInfo, row: &Row) -> Result<(), StoreError> {
     for (position, column) in table.table.columns.iter().enumerate() {
         if !column.is_nullable && row[position].is_null() {
-            return Err(StoreError::NotNull { table: table.table.name.into(), column: column.name.into() });
+            return Err(StoreError::NotNull {
+                table: table.table.name.into(),
+                column: column.name.into(),
+                row: failing(table, row),
+            });
         }
     }
     for (name, check) in &table.checks {
         if check.truth(row) == Some(false) {
-            return Err(StoreError::Check { table: table.table.name.into(), constraint: name.clone() });
+            return Err(StoreError::Check {
+                table: table.table.name.into(),
+                constraint: name.clone(),
+                row: failing(table, row),
+            });
         }
     }
     Ok(())
+}
+
+/// Characters of a value that a failing row shows.
+const SHOWN_CHARS: usize = 64;
+
+/// A row as PostgreSQL shows one that is refused. What only the server may read of it is left out.
+fn failing(table: &TableInfo, row: &Row) -> String {
+    if table.table.schema != "public" {
+        return String::new();
+    }
+    let shown = row.iter().map(|value| {
+        let text = to_text(value).unwrap_or_else(|| "null".into());
+        match text.char_indices().nth(SHOWN_CHARS) {
+            Some((end, _)) => format!("{}...", &text[..end]),
+            None => text,
+        }
+    });
+    format!("({})", shown.collect::<Vec<_>>().join(", "))
 }
 
 /// The primary key and every unique key; `before` is the row before an update, with its key.

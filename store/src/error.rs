@@ -76,6 +76,8 @@ pub enum StoreError {
         table: String,
         /// The column.
         column: String,
+        /// The row, as people read it.
+        row: String,
     },
     /// SQLSTATE 23514.
     #[error("new row for relation \"{table}\" violates check constraint \"{constraint}\"")]
@@ -84,6 +86,8 @@ pub enum StoreError {
         table: String,
         /// The constraint.
         constraint: String,
+        /// The row, as people read it.
+        row: String,
     },
     /// SQLSTATE 42501.
     #[error("new row violates row-level security policy for table \"{table}\"")]

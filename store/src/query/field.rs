@@ -76,7 +76,12 @@ impl Field {
     }
 
     fn follow(&self, start: &Value) -> Value {
-        let Some(document) = start.as_json() else { return Value::Null };
+        // What is no document is taken as one, as `to_jsonb` makes it.
+        let document = match start {
+            Value::Null => return Value::Null,
+            Value::Json(_) => start.as_json().unwrap_or_default(),
+            other => models::convert::to_json(other),
+        };
         match json::follow(&document, &self.path) {
             None => Value::Null,
             Some(found) if self.as_text => json::as_text(found).map_or(Value::Null, Value::Text),

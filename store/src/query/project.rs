@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use models::convert;
-use models::{Command, TableInfo, Value};
+use models::{Command, Row, TableInfo, Value};
 
 use super::aggregate::{self, Accumulator};
 use super::plan::{self, Plan};
@@ -339,6 +339,22 @@ impl Rows {
     /// Appends one row as a JSON object.
     pub fn write_row(&self, row: &[Value], out: &mut String) {
         write_object(&self.columns, row, out);
+    }
+}
+
+impl Reader<'_> {
+    /// Rows that were found otherwise, in the order of a query.
+    pub fn sorted(&self, table: &TableInfo, query: &Query, rows: Vec<Row>) -> Result<Vec<Row>, StoreError> {
+        let mut keyed = Vec::with_capacity(rows.len());
+        for row in rows {
+            keyed.push((sort_keys(self, query, table, &row)?, row));
+        }
+        let sorted = sort::sort(self, keyed, |(a, _), (b, _)| {
+            let orders =
+                query.order.iter().zip(a.iter().zip(b)).map(|(order, (a, b))| order_values(a, b, order));
+            orders.fold(Ordering::Equal, Ordering::then)
+        })?;
+        Ok(sorted.into_iter().map(|(_, row)| row).collect())
     }
 }
 

@@ -128,6 +128,9 @@ impl From<StoreError> for AuthError {
                 "email_exists",
                 "A user with this email address has already been registered",
             ),
+            StoreError::Raised { sqlstate: "PT422", message, .. } => {
+                AuthError::new(422, "validation_failed", message.clone())
+            }
             StoreError::Convert(error) => AuthError::invalid(error.to_string()),
             StoreError::Check { .. } | StoreError::NotNull { .. } | StoreError::Limit { .. } => {
                 AuthError::invalid(error.to_string())

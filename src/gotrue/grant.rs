@@ -7,8 +7,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use models::Value;
 use models::value_words::shown_text;
+use models::{Row, Value, schema};
 use serde_json::Value as Document;
 use sha2::{Digest, Sha256};
 
@@ -107,30 +107,48 @@ async fn by_refresh_token(app: &App, headers: &HeaderMap, body: &Body) -> Result
 async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document, AuthError> {
     body.require(&["auth_code", "code_verifier"])?;
     let (code, verifier) = (body.needed("auth_code")?, body.needed("code_verifier")?);
-    let decision = RedeemOneTimeToken { proof: Proof::Link(hashed(code)), kinds: vec!["pkce".into()] };
-    let redeemed = app.services.actors.ask(&service(headers, app), decision).await?;
-    let Some(redeemed) = redeemed else {
-        return Err(AuthError::new(
-            404,
-            "flow_state_not_found",
-            "invalid flow state, no valid flow state found",
-        ));
-    };
-    let fits = redeemed.challenge.is_some_and(|(challenge, method)| {
-        if method.eq_ignore_ascii_case("s256") {
-            URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())) == challenge
-        } else {
-            verifier == challenge
-        }
-    });
-    if !fits {
+    let missing =
+        || AuthError::new(404, "flow_state_not_found", "invalid flow state, no valid flow state found");
+    // A wrong verifier leaves the code to whoever has the right one.
+    if !challenge_of(app, code)?.ok_or_else(missing)?.fits(verifier) {
         let message = "code challenge does not match previously saved code verifier";
         return Err(AuthError::new(400, "bad_code_verifier", message));
     }
+    let decision = RedeemOneTimeToken { proof: Proof::Link(hashed(code)), kinds: vec!["pkce".into()] };
+    let redeemed = app.services.actors.ask(&service(headers, app), decision).await?;
+    let redeemed = redeemed.ok_or_else(missing)?;
     let mut session = start_session(app, headers, &redeemed.user, "otp").await?;
     for (name, token) in redeemed.provider_tokens.as_ref().and_then(Document::as_object).into_iter().flatten()
     {
         session[name] = token.clone();
     }
     Ok(session)
+}
+
+/// What the verifier of a code must fit.
+struct Challenge {
+    challenge: String,
+    method: String,
+}
+
+impl Challenge {
+    fn fits(&self, verifier: &str) -> bool {
+        match self.method.eq_ignore_ascii_case("s256") {
+            true => URL_SAFE_NO_PAD.encode(Sha256::digest(verifier.as_bytes())) == self.challenge,
+            false => verifier == self.challenge,
+        }
+    }
+}
+
+/// The challenge of a code that has not been redeemed; whether it is too old is judged when it is.
+fn challenge_of(app: &App, code: &str) -> Result<Option<Challenge>, AuthError> {
+    let tokens = schema().known("auth.one_time_tokens");
+    let reads = app.services.actors.store().reads();
+    let found = reads.referring(tokens, tokens.at("token_hash"), &Value::Text(hashed(code)))?;
+    let text = |row: &Row, name: &str| row[tokens.at(name)].as_str().map(str::to_string);
+    let row = found.into_iter().find(|row| text(row, "kind").as_deref() == Some("pkce"));
+    Ok(row.map(|row| Challenge {
+        challenge: text(&row, "code_challenge").unwrap_or_default(),
+        method: text(&row, "code_challenge_method").unwrap_or_default(),
+    }))
 }

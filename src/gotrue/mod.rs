@@ -53,7 +53,7 @@ pub fn routes() -> Router<App> {
         .route("/magiclink", post(mail::magiclink))
         .route("/resend", post(mail::resend))
         .route("/reauthenticate", get(mail::reauthenticate))
-        .route("/verify", get(verify::open).post(verify::verify))
+        .route("/verify", get(verify::open).head(verify::look).post(verify::verify))
         .method_not_allowed_fallback(async || AuthError::new(405, "validation_failed", "Method not allowed"))
         .fallback(async || AuthError::new(404, "validation_failed", "404 page not found"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

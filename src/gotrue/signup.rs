@@ -3,15 +3,17 @@
 use actors::Refusal;
 use actors::user::create_account::CreateAccount;
 use actors::user::invitations::{self, CreateInvitedAccount};
+use actors::user::metadata_size;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
+use models::{Row, Value};
 use serde_json::{Value as Document, json};
 use store::StoreError;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::gotrue::account::{service, start_session, user_json, user_json_of};
+use crate::gotrue::account::{column, find, id, service, start_session, time, user_json, user_json_of};
 use crate::gotrue::after_answer::after_the_answer;
 use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
@@ -30,6 +32,7 @@ pub(crate) async fn signup(
     let given = body.text("password")?.unwrap_or_default().to_string();
     let mut user_metadata = Document::Object(body.object("data")?.unwrap_or_default());
     let invitation = invitation(&mut user_metadata)?;
+    metadata_size::check(&Value::json(&user_metadata), &Value::Null, 0)?;
     let (sign_up, _) = sign_up::current(app.services.actors.store(), app.config.signup_enabled)?;
     let is_let_in = match sign_up {
         SignUp::Open => true,
@@ -129,10 +132,24 @@ fn confirmed_later(
     challenge: Option<(String, String)>,
 ) -> Result<Json<Document>, AuthError> {
     let address = account.email.clone();
+    // Who asks a second time before confirming gets another link, for the same account; its password stays what it was.
+    let waiting =
+        address.as_ref().map(|address| find(app, "email", Value::text(address))).transpose()?.flatten();
+    let waiting = waiting.filter(|user| column(user, "email_confirmed_at").is_null());
     let account = account.rows();
     let answer = user_json_of(&account.user, &account.identities);
+    let answer = match &waiting {
+        Some(user) => as_if_it_were(answer, user),
+        None => answer,
+    };
     let asked = app.clone();
     let work = async move {
+        if let (Some(user), Some(address)) = (&waiting, &address) {
+            let redirect_to = redirect_to.as_deref();
+            let link =
+                outbox::make(&asked, &headers, user, "signup", address, redirect_to, challenge).await?;
+            return outbox::keep(&asked, user, &link).await;
+        }
         let user = match asked.services.actors.ask(&service(&headers, &asked), account).await {
             Ok(user) => user,
             Err(Refusal::Store(StoreError::Duplicate { table, .. })) if table.ends_with("users") => {
@@ -147,6 +164,20 @@ fn confirmed_later(
     };
     after_the_answer(app, "signup", work)?;
     Ok(Json(answer))
+}
+
+/// A new account's answer as that of one that waits to be confirmed: whose it is and since when, and nothing of what that
+/// one says of itself, since anybody may ask.
+fn as_if_it_were(answer: Document, waiting: &Row) -> Document {
+    let (new, known) = (answer["id"].as_str().unwrap_or_default(), id(waiting).to_string());
+    let text = answer.to_string().replace(new, &known);
+    let mut answer: Document = serde_json::from_str(&text).unwrap_or(answer);
+    for name in ["created_at", "updated_at"] {
+        if let Some(micros) = column(waiting, name).as_micros() {
+            answer[name] = json!(time(micros));
+        }
+    }
+    answer
 }
 
 /// Takes the token of an invitation out of what a new account says of itself.

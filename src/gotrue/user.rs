@@ -38,6 +38,11 @@ pub(crate) async fn change(
         ChangeAccount { user_id: id(&user), user_metadata: body.object("data")?, ..ChangeAccount::default() };
     let (email, phone) = (differs("email", body.email()?), differs("phone", body.phone()?));
     if let Some(given) = body.text("password")?.filter(|given| !given.is_empty()) {
+        let is_anonymous = column(&user, "is_anonymous").as_bool().unwrap_or(false);
+        if is_anonymous && email.is_none() && phone.is_none() {
+            let message = "Updating password of an anonymous user without an email or phone is not allowed";
+            return Err(AuthError::new(422, "validation_failed", message));
+        }
         password::acceptable(given, &app.config)?;
         let place = password::Place::of(&app.budgets.passwords, Owner::Account(id(&user))).await?;
         let stored = column(&user, "encrypted_password").as_str();

@@ -3,7 +3,7 @@
 use actors::user::one_time_token::{Proof, RedeemOneTimeToken};
 use axum::Json;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Redirect;
 use models::Row;
 use reqwest::Url;
@@ -79,9 +79,16 @@ pub(crate) async fn open(
     let decision = RedeemOneTimeToken { proof, kinds: vec![kind.to_string()] };
     let Some(redeemed) = app.services.actors.ask(&service(&headers, &app), decision).await? else {
         let error = "error=access_denied&error_code=otp_expired&error_description=Email+link+is+invalid+or+has+expired";
-        return Ok(Redirect::to(&format!("{page}#{error}")));
+        // In the query too: a page that waits for a PKCE code looks there.
+        let joint = if page.contains('?') { '&' } else { '?' };
+        return Ok(Redirect::to(&format!("{page}{joint}{error}#{error}")));
     };
     session_at(&app, &headers, &page, &redeemed.user, redeemed.challenge, "otp", Some(kind), None).await
+}
+
+/// `HEAD verify`: mail servers and messengers look at links before a person opens them; that redeems nothing.
+pub(crate) async fn look() -> StatusCode {
+    StatusCode::NO_CONTENT
 }
 
 /// The page that a link leads back to, without what stands behind its hash: the one that is named if it is a known one,

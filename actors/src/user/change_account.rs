@@ -9,6 +9,7 @@ use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 use crate::user::create_account::add_identity;
 use crate::user::delete_account::cancel_jobs;
+use crate::user::metadata_size;
 
 /// What changes; what is `None` stays.
 #[derive(Debug, Default)]
@@ -58,6 +59,12 @@ impl Decision for ChangeAccount {
             if let Some(changes) = changes {
                 user[users.at(column)] = merged(&old[users.at(column)], changes);
             }
+        }
+        let both =
+            |row: &Row| (row[users.at("user_metadata")].clone(), row[users.at("app_metadata")].clone());
+        if self.user_metadata.is_some() || self.app_metadata.is_some() {
+            let ((user_before, app_before), (user_now, app_now)) = (both(&old), both(&user));
+            metadata_size::check(&user_now, &app_now, metadata_size::bytes(&user_before, &app_before))?;
         }
         let texts = [
             ("email", &self.email),

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
+use crate::user::metadata_size;
 
 /// Makes an account; a taken address is refused as the duplicate it is.
 #[derive(Debug)]
@@ -90,7 +91,10 @@ impl Decision for NewAccount {
     fn decide(self, transaction: &Transaction) -> Result<Row, Refusal> {
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
-        let user = transaction.insert(&service, schema().known("auth.users"), self.user)?;
+        let users = schema().known("auth.users");
+        let both = ["user_metadata", "app_metadata"].map(|name| &self.user[users.at(name)]);
+        metadata_size::check(both[0], both[1], 0)?;
+        let user = transaction.insert(&service, users, self.user)?;
         for identity in self.identities {
             transaction.insert(&service, schema().known("auth.identities"), identity)?;
         }

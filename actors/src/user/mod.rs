@@ -11,6 +11,7 @@ pub mod invitations;
 pub mod left_behind;
 pub mod library_bin;
 pub mod link_identity;
+pub mod metadata_size;
 pub mod one_time_token;
 pub(crate) mod profiles;
 pub mod provider_identity;

@@ -38,7 +38,7 @@ pub enum Refreshed {
     },
     /// There is no such token, or its session has ended.
     Unknown,
-    /// It was used long ago; its session has been ended.
+    /// It was used long ago, and so was its successor; its session has been ended.
     AlreadyUsed,
     /// The account is banned.
     Banned,
@@ -75,7 +75,15 @@ impl Decision for RefreshSession {
             return Ok(Refreshed::Banned);
         }
         let reuse_micros = i64::try_from(self.reuse_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
+        // Whoever has the parent of the token that counts now never got that one: an answer was lost, however long ago.
+        let next = self.successor_hashes.first().map(Value::text);
+        let next = match next {
+            Some(hash) => reads.referring(tokens, tokens.at("token_hash"), &hash)?.pop(),
+            None => None,
+        };
+        let is_parent = next.is_some_and(|next| next[tokens.at("used_at")].is_null());
         match token[tokens.at("used_at")].as_micros() {
+            Some(_) if is_parent => {}
             // Also where the clock was set back behind the use: how long ago it was is not known then.
             Some(used) if now.abs_diff(used) > reuse_micros.unsigned_abs() => {
                 transaction.delete(&service, sessions, &session)?;

@@ -51,7 +51,7 @@ struct Walk<'w> {
     by_folder: bool,
     /// Only what comes after this name.
     after: Option<&'w str>,
-    /// In lower case; what the last part of a name must hold.
+    /// In lower case; what the last part of a name must begin with.
     search: &'w str,
     /// Stop after so many.
     entries_max: usize,
@@ -204,7 +204,7 @@ fn find(store: &Store, claims: &Claims, walk: &Walk) -> Result<Vec<Entry>, Stora
             let name = row[name_at].as_str().unwrap_or_default();
             let Some(rest) = name.strip_prefix(walk.prefix) else { return Ok(name < walk.prefix) };
             let folder = rest.split_once('/').filter(|_| walk.by_folder).map(|(folder, _)| folder);
-            let matches = folder.unwrap_or(rest).to_lowercase().contains(walk.search);
+            let matches = folder.unwrap_or(rest).to_lowercase().starts_with(walk.search);
             match folder {
                 Some(folder) => {
                     let whole = format!("{}{folder}", walk.prefix);

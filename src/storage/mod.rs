@@ -42,6 +42,8 @@ pub(crate) const RESUMABLE: &str = "/storage/v1/upload/resumable";
 pub fn routes() -> Router<App> {
     let object = get(download::with_token).post(upload::create).put(upload::replace).delete(remove::one);
     let piece = head(resumable::state).patch(resumable::go_on).delete(resumable::give_up);
+    let signed_piece =
+        head(resumable::state_signed).patch(resumable::go_on_signed).delete(resumable::give_up_signed);
     Router::new()
         .route("/bucket", get(bucket::list).post(bucket::create))
         .route("/bucket/{bucket}", get(bucket::read).put(bucket::change).delete(bucket::delete))
@@ -65,6 +67,8 @@ pub fn routes() -> Router<App> {
         .route("/render/image/sign/{bucket}/{*key}", get(render::signed))
         .route("/upload/resumable", post(resumable::create))
         .route("/upload/resumable/{id}", piece)
+        .route("/upload/resumable/sign", post(resumable::create_signed))
+        .route("/upload/resumable/sign/{id}", signed_piece)
         .method_not_allowed_fallback(async || StorageError::invalid("Method not allowed"))
         .fallback(async || StorageError::new(404, "not_found", "NoSuchRoute", "Route not found"))
         // Files are counted as they arrive, JSON bodies have a limit of their own.

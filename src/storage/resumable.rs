@@ -15,6 +15,8 @@ use uuid::Uuid;
 use super::error::StorageError;
 use super::incoming::{drain, next_piece};
 use super::request::{Place, Requester, header as header_text};
+use super::sign::stands;
+use super::ticket::{self, Opens};
 use super::unfinished::{Held, LIFE, Note, Unfinished};
 use super::upload::{admit, metadata_of, wants_upsert};
 use crate::app::App;
@@ -44,9 +46,30 @@ pub(crate) async fn create(
     Requester(claims): Requester,
     request: Request,
 ) -> Result<Response, StorageError> {
+    let upsert = wants_upsert(request.headers());
+    create_as(&app, Ok((claims, upsert)), request, "/storage/v1/upload/resumable").await
+}
+
+/// `POST upload/resumable/sign`: the same with the token of `object/upload/sign`, in `x-signature`.
+pub(crate) async fn create_signed(
+    State(app): State<App>,
+    request: Request,
+) -> Result<Response, StorageError> {
+    let asked = place_of(request.headers()).and_then(|place| signed(&app, request.headers(), &place));
+    create_as(&app, asked, request, "/storage/v1/upload/resumable/sign").await
+}
+
+/// Begins an upload with these claims, and whether a file that is there may be replaced.
+async fn create_as(
+    app: &App,
+    asked: Result<(Claims, bool), StorageError>,
+    request: Request,
+    address: &str,
+) -> Result<Response, StorageError> {
     let (parts, body) = request.into_parts();
-    let note = match begin(&app, &claims, &parts.headers) {
-        Ok(note) => note,
+    let begun = asked.and_then(|(claims, upsert)| Ok((begin(app, &claims, &parts.headers, upsert)?, claims)));
+    let (note, claims) = match begun {
+        Ok(begun) => begun,
         Err(error) => {
             drain(&mut body.into_data_stream()).await;
             return Err(error.plain());
@@ -60,17 +83,23 @@ pub(crate) async fn create(
     let (held, ..) = uploads.hold(id).map_err(StorageError::plain)?;
     // The first piece may come along.
     let offset = if header_text(&parts.headers, "content-type") == Some(PIECE_TYPE) {
-        append(&app, &uploads, id, 0, note.length, body).await.map_err(StorageError::plain)?
+        append(app, &uploads, id, 0, note.length, body).await.map_err(StorageError::plain)?
     } else {
         0
     };
     if offset == note.length {
-        finish(&app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
+        finish(app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
     }
     let mut response = answer(StatusCode::CREATED, offset);
-    set(&mut response, header::LOCATION, &format!("/storage/v1/upload/resumable/{id}"));
+    set(&mut response, header::LOCATION, &format!("{address}/{id}"));
     set_expiry(&mut response);
     Ok(response)
+}
+
+/// Who asks for an upload that is under way: the caller, or whoever has the token for its file.
+enum Asks<'h> {
+    Account(Claims),
+    Token(&'h HeaderMap),
 }
 
 /// `HEAD upload/resumable/{id}`: how much has arrived.
@@ -79,16 +108,41 @@ pub(crate) async fn state(
     Requester(claims): Requester,
     Path(id): Path<String>,
 ) -> Result<Response, StorageError> {
+    state_as(&app, Asks::Account(claims), &id).await
+}
+
+/// The same under `upload/resumable/sign`.
+pub(crate) async fn state_signed(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, StorageError> {
+    state_as(&app, Asks::Token(&headers), &id).await
+}
+
+async fn state_as(app: &App, asks: Asks<'_>, id: &str) -> Result<Response, StorageError> {
     let uploads = Unfinished::of(&app.config.data);
-    let (id, held, note, offset) = hold(&uploads, &claims, &id)?;
+    let finished = |length: u64| {
+        let mut response = answer(StatusCode::OK, length);
+        set(&mut response, HeaderName::from_static("upload-length"), &length.to_string());
+        set(&mut response, header::CACHE_CONTROL, "no-store");
+        response
+    };
+    // The answer to the last piece was lost, and the upload is whole.
+    if let (Asks::Account(claims), Ok(id)) = (&asks, Uuid::parse_str(id)) {
+        let owner = claims.user_id.filter(|_| !claims.is_service());
+        if let Some(length) = uploads.length_of_finished(id, owner) {
+            return Ok(finished(length));
+        }
+    }
+    let (id, held, note, offset, claims) = hold(app, &uploads, asks, id)?;
     let length = note.length;
     if offset == length {
         // The server died between the last byte and the row; the client would take it for done.
-        finish(&app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
+        finish(app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
     }
-    let mut response = answer(StatusCode::OK, offset);
-    set(&mut response, HeaderName::from_static("upload-length"), &length.to_string());
-    set(&mut response, header::CACHE_CONTROL, "no-store");
+    let mut response = finished(length);
+    set(&mut response, HeaderName::from_static("upload-offset"), &offset.to_string());
     Ok(response)
 }
 
@@ -99,31 +153,51 @@ pub(crate) async fn go_on(
     Path(id): Path<String>,
     request: Request,
 ) -> Result<Response, StorageError> {
-    let (parts, body) = request.into_parts();
+    go_on_as(&app, Asks::Account(claims), &id, request.headers().clone(), request.into_body()).await
+}
+
+/// The same under `upload/resumable/sign`.
+pub(crate) async fn go_on_signed(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, StorageError> {
+    let headers = request.headers().clone();
+    go_on_as(&app, Asks::Token(&headers), &id, headers.clone(), request.into_body()).await
+}
+
+async fn go_on_as(
+    app: &App,
+    asks: Asks<'_>,
+    id: &str,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, StorageError> {
     let uploads = Unfinished::of(&app.config.data);
-    let checked = hold(&uploads, &claims, &id).and_then(|(id, held, note, offset)| {
-        let said = |name: &str| header_text(&parts.headers, name);
+    let checked = hold(app, &uploads, asks, id).and_then(|found| {
+        let said = |name: &str| header_text(&headers, name);
         if said("content-type") != Some(PIECE_TYPE) {
             return Err(
                 StorageError::new(415, "invalid_mime_type", "InvalidMimeType", "Wrong content type").plain()
             );
         }
+        let offset = found.3;
         if said("upload-offset").and_then(|text| text.parse().ok()) != Some(offset) {
             let message = format!("Upload-Offset must be {offset}");
             return Err(StorageError::new(409, "conflict", "InvalidUploadOffset", message).plain());
         }
-        Ok((id, held, note, offset))
+        Ok(found)
     });
-    let (id, held, note, offset) = match checked {
+    let (id, held, note, offset, claims) = match checked {
         Ok(found) => found,
         Err(error) => {
             drain(&mut body.into_data_stream()).await;
             return Err(error);
         }
     };
-    let offset = append(&app, &uploads, id, offset, note.length, body).await.map_err(StorageError::plain)?;
+    let offset = append(app, &uploads, id, offset, note.length, body).await.map_err(StorageError::plain)?;
     if offset == note.length {
-        finish(&app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
+        finish(app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
     }
     let mut response = answer(StatusCode::NO_CONTENT, offset);
     set_expiry(&mut response);
@@ -136,32 +210,71 @@ pub(crate) async fn give_up(
     Requester(claims): Requester,
     Path(id): Path<String>,
 ) -> Result<Response, StorageError> {
+    give_up_as(&app, Asks::Account(claims), &id)
+}
+
+/// The same under `upload/resumable/sign`.
+pub(crate) async fn give_up_signed(
+    State(app): State<App>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, StorageError> {
+    give_up_as(&app, Asks::Token(&headers), &id)
+}
+
+fn give_up_as(app: &App, asks: Asks<'_>, id: &str) -> Result<Response, StorageError> {
     let uploads = Unfinished::of(&app.config.data);
-    let (id, _held, ..) = hold(&uploads, &claims, &id)?;
+    let (id, _held, ..) = hold(app, &uploads, asks, id)?;
     uploads.remove(id);
     Ok(answer(StatusCode::NO_CONTENT, 0))
 }
 
+/// The claims that the token in `x-signature` stands for, and whether it lets a file be replaced.
+fn signed(app: &App, headers: &HeaderMap, place: &Place) -> Result<(Claims, bool), StorageError> {
+    let url = format!("{}/{}", place.bucket, place.key);
+    match ticket::open(&app.keys, header_text(headers, "x-signature"), &url)? {
+        Opens::Upload { owner, upsert } => {
+            owner.map(|owner| stands(app, owner)).transpose()?;
+            // Policies are asked again, as for the account that signed.
+            Ok((owner.map_or_else(Claims::service, Claims::user), upsert))
+        }
+        Opens::Download { .. } => Err(StorageError::new(
+            400,
+            "InvalidSignature",
+            "InvalidSignature",
+            "The token is for another use",
+        )),
+    }
+}
+
+/// A member of `Upload-Metadata`.
+fn member(headers: &HeaderMap, name: &str) -> Option<String> {
+    let given = header_text(headers, "upload-metadata").unwrap_or_default();
+    let pair = given.split(',').map(str::trim).find(|pair| pair.split(' ').next() == Some(name))?;
+    let bytes = STANDARD.decode(pair.split_once(' ').map_or("", |(_, value)| value.trim())).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// Where an upload goes.
+fn place_of(headers: &HeaderMap) -> Result<Place, StorageError> {
+    let needed = |name: &str| {
+        member(headers, name)
+            .ok_or_else(|| StorageError::invalid(format!("Upload-Metadata must have {name}")))
+    };
+    Ok(Place { bucket: needed("bucketName")?, key: needed("objectName")? })
+}
+
 /// What an upload is to become, if the caller may make that.
-fn begin(app: &App, claims: &Claims, headers: &HeaderMap) -> Result<Note, StorageError> {
+fn begin(app: &App, claims: &Claims, headers: &HeaderMap, upsert: bool) -> Result<Note, StorageError> {
     if header_text(headers, "tus-resumable").is_some_and(|version| version != VERSION) {
         let message = format!("Tus-Resumable must be {VERSION}");
         return Err(StorageError::new(412, "invalid_request", "UnsupportedVersion", message));
     }
     let length = header_text(headers, "upload-length").and_then(|text| text.trim().parse::<u64>().ok());
     let length = length.ok_or_else(|| StorageError::invalid("Upload-Length must be a natural number"))?;
-    let given = header_text(headers, "upload-metadata").unwrap_or_default();
-    let member = |name: &str| -> Option<String> {
-        let pair = given.split(',').map(str::trim).find(|pair| pair.split(' ').next() == Some(name))?;
-        let bytes = STANDARD.decode(pair.split_once(' ').map_or("", |(_, value)| value.trim())).ok()?;
-        String::from_utf8(bytes).ok()
-    };
-    let needed = |name: &str| {
-        member(name).ok_or_else(|| StorageError::invalid(format!("Upload-Metadata must have {name}")))
-    };
-    let place = Place { bucket: needed("bucketName")?, key: needed("objectName")? };
+    let place = place_of(headers)?;
+    let member = |name: &str| member(headers, name);
     actors::file::key::check_key(&place.key)?;
-    let upsert = wants_upsert(headers);
     // The length of this request is not that of the file.
     let limits = admit(app, claims, &place, upsert, &HeaderMap::new())?;
     if length > limits.bytes_max {
@@ -190,15 +303,28 @@ fn begin(app: &App, claims: &Claims, headers: &HeaderMap) -> Result<Note, Storag
     })
 }
 
-/// An upload of the caller's own; another's is as good as none.
-fn hold(uploads: &Unfinished, claims: &Claims, id: &str) -> Result<(Uuid, Held, Note, u64), StorageError> {
+/// An upload of the caller's own, or for whose file they have a token; another's is as good as none. With the claims that
+/// it goes on under.
+fn hold(
+    app: &App,
+    uploads: &Unfinished,
+    asks: Asks<'_>,
+    id: &str,
+) -> Result<(Uuid, Held, Note, u64, Claims), StorageError> {
     let missing = || StorageError::new(404, "not_found", "NoSuchUpload", "The upload was not found").plain();
     let id = Uuid::parse_str(id).map_err(|_| missing())?;
     let (held, note, offset) = uploads.hold(id).map_err(StorageError::plain)?;
+    let claims = match asks {
+        Asks::Account(claims) => claims,
+        Asks::Token(headers) => {
+            let place = Place { bucket: note.bucket.clone(), key: note.key.clone() };
+            signed(app, headers, &place).map_err(StorageError::plain)?.0
+        }
+    };
     if !claims.is_service() && (claims.user_id.is_none() || claims.user_id != note.owner) {
         return Err(missing());
     }
-    Ok((id, held, note, offset))
+    Ok((id, held, note, offset, claims))
 }
 
 /// Takes a piece in. What arrived of it before the connection was lost is kept.
@@ -262,6 +388,7 @@ async fn finish(
         let uploads = uploads.clone();
         spawn_blocking(move || uploads.to_blob(id, &store)).await??
     };
+    let done = note.clone();
     let object = NewObject {
         bucket: note.bucket,
         name: note.key,
@@ -275,8 +402,10 @@ async fn finish(
     let put = app.services.actors.ask(claims, PutObject { object, upsert: note.upsert }).await;
     let refused = put.map(|_| ()).map_err(StorageError::from);
     // Whatever the store refused it would refuse again; a busy one may take it later.
-    if refused.as_ref().err().is_none_or(|error| error.status.is_client_error() && error.status != 429) {
-        uploads.remove(id);
+    match &refused {
+        Ok(()) => uploads.finished(id, &done),
+        Err(error) if error.status.is_client_error() && error.status != 429 => uploads.remove(id),
+        Err(_) => {}
     }
     drop(held);
     refused

@@ -168,7 +168,7 @@ pub(crate) async fn upload_with_token(
 }
 
 /// Whether the account that signed still stands.
-fn stands(app: &App, owner: Uuid) -> Result<(), StorageError> {
+pub(super) fn stands(app: &App, owner: Uuid) -> Result<(), StorageError> {
     let standing = app.services.actors.accounts().standing(owner, None)?;
     match standing.refusal() {
         None => Ok(()),

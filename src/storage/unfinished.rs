@@ -37,6 +37,19 @@ pub(crate) struct Note {
     pub upsert: bool,
 }
 
+/// What is left of a finished upload.
+#[derive(Debug, Deserialize, Serialize)]
+struct Done {
+    length: u64,
+    /// Tells its owner's requests from others, and names nobody.
+    owner: String,
+}
+
+fn owner_hash(id: Uuid, owner: Option<Uuid>) -> String {
+    let owner = owner.map(|owner| owner.to_string()).unwrap_or_default();
+    blake3::hash(format!("{id}/{owner}").as_bytes()).to_hex().to_string()
+}
+
 /// The folder of one server.
 #[derive(Clone, Debug)]
 pub(crate) struct Unfinished {
@@ -131,6 +144,24 @@ impl Unfinished {
             }
             writer.write(&piece[..len])?;
         }
+    }
+
+    /// Forgets an upload that is whole, but for its length: the client whose last answer was lost asks for it.
+    pub fn finished(&self, id: Uuid, note: &Note) {
+        let done = Done { length: note.length, owner: owner_hash(id, note.owner) };
+        let text = serde_json::to_vec(&done).unwrap_or_default();
+        // Without it the client is told that the upload is not known, as before.
+        if let Err(error) = fs::write(self.folder.join(format!("{id}.done")), text) {
+            tracing::warn!(%id, %error, "the length of a finished upload is not kept");
+        }
+        self.remove(id);
+    }
+
+    /// The length of an upload of this owner that is whole already.
+    pub fn length_of_finished(&self, id: Uuid, owner: Option<Uuid>) -> Option<u64> {
+        let text = fs::read(self.folder.join(format!("{id}.done"))).ok()?;
+        let done: Done = serde_json::from_slice(&text).ok()?;
+        (done.owner == owner_hash(id, owner)).then_some(done.length)
     }
 
     /// Forgets an upload.

@@ -222,7 +222,7 @@ fn a_finished_upload_says_its_length_and_a_token_opens_one() {
             "bucketName {},objectName {},contentType {}",
             encode("user-library"),
             encode(name),
-            encode("text/plain")
+            encode("image/png")
         )
     };
     let piece = |token: &str, path: &str, bytes: &str, more: &[(&str, &str)]| {

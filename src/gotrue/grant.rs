@@ -109,7 +109,7 @@ async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document
     let (code, verifier) = (body.needed("auth_code")?, body.needed("code_verifier")?);
     let missing =
         || AuthError::new(404, "flow_state_not_found", "invalid flow state, no valid flow state found");
-    // A wrong verifier leaves the code to whoever has the right one.
+    // A wrong verifier leaves the code to the client that has the right one.
     if !challenge_of(app, code)?.ok_or_else(missing)?.fits(verifier) {
         let message = "code challenge does not match previously saved code verifier";
         return Err(AuthError::new(400, "bad_code_verifier", message));

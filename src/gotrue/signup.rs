@@ -167,7 +167,7 @@ fn confirmed_later(
 }
 
 /// A new account's answer as that of one that waits to be confirmed: whose it is and since when, and nothing of what that
-/// one says of itself, since anybody may ask.
+/// one says of itself, since any client may ask.
 fn as_if_it_were(answer: Document, waiting: &Row) -> Document {
     let (new, known) = (answer["id"].as_str().unwrap_or_default(), id(waiting).to_string());
     let text = answer.to_string().replace(new, &known);

@@ -28,6 +28,7 @@ pub fn field(table: &TableInfo, path: &FieldPath) -> Result<Field, PostgrestErro
     if !path.path.is_empty()
         && let FieldSource::Column(position) = source
         && table.kind(position) != ColumnType::Jsonb
+        && !table.kind(position).is_array()
     {
         return Err(missing(table.kind(position), "->"));
     }

@@ -96,7 +96,7 @@ async fn create_as(
     Ok(response)
 }
 
-/// Who asks for an upload that is under way: the caller, or whoever has the token for its file.
+/// Who asks for an upload that is under way: the caller, or a holder of the token for its file.
 enum Asks<'h> {
     Account(Claims),
     Token(&'h HeaderMap),

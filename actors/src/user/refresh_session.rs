@@ -75,7 +75,7 @@ impl Decision for RefreshSession {
             return Ok(Refreshed::Banned);
         }
         let reuse_micros = i64::try_from(self.reuse_s.saturating_mul(1_000_000)).unwrap_or(i64::MAX);
-        // Whoever has the parent of the token that counts now never got that one: an answer was lost, however long ago.
+        // A client with the parent of the token that counts never got that one: an answer was lost, however long ago.
         let next = self.successor_hashes.first().map(Value::text);
         let next = match next {
             Some(hash) => reads.referring(tokens, tokens.at("token_hash"), &hash)?.pop(),

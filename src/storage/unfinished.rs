@@ -41,7 +41,7 @@ pub(crate) struct Note {
 #[derive(Debug, Deserialize, Serialize)]
 struct Done {
     length: u64,
-    /// Tells its owner's requests from others, and names nobody.
+    /// Tells its owner's requests from others, and names no account.
     owner: String,
 }
 

@@ -183,7 +183,7 @@ impl Fields {
             };
         }
         let names_weekday = |day: &&str| lower.len() >= 3 && day.starts_with(lower.as_str());
-        if WEEKDAYS.iter().any(|day| names_weekday(&day)) {
+        if WEEKDAYS.iter().any(names_weekday) {
             return Ok(());
         }
         self.set_zone(zone_of(word)?)
@@ -367,7 +367,7 @@ fn full_year(year: u32) -> u32 {
 
 fn month_of(name: &str) -> Option<u32> {
     let is_it = |month: &&str| *month == name || (name.len() == 3 && month.starts_with(name));
-    let position = MONTHS.iter().position(|month| is_it(&month) || (name == "sept" && *month == "september"));
+    let position = MONTHS.iter().position(|month| is_it(month) || (name == "sept" && *month == "september"));
     position.map(|position| position as u32 + 1)
 }
 

@@ -91,7 +91,7 @@ fn is_host(text: &str) -> bool {
         !part.is_empty() && part.chars().all(|letter| letter.is_alphanumeric() || letter == '-')
     };
     let is_last = |part: &&str| part.len() >= 2 && part.chars().all(char::is_alphabetic);
-    parts.len() > 1 && parts.iter().all(|part| fits(&part)) && parts.last().is_some_and(|part| is_last(&part))
+    parts.len() > 1 && parts.iter().all(fits) && parts.last().is_some_and(is_last)
 }
 
 #[cfg(test)]

@@ -81,7 +81,15 @@ fn buckets_are_made_changed_emptied_and_removed_by_operators_only() {
     let (_, listed) = server.call("GET", "/storage/v1/bucket", &token, None);
     let names: Vec<&str> =
         listed.as_array().expect("buckets").iter().filter_map(|it| it["name"].as_str()).collect();
-    let seeded = ["avatars", "reference_images", "system_assets", "user-library", "videos", "workspace-temp"];
+    let seeded = [
+        "avatars",
+        "exports",
+        "reference_images",
+        "system_assets",
+        "user-library",
+        "videos",
+        "workspace-temp",
+    ];
     assert_eq!(names, seeded);
     assert_eq!(server.call("GET", "/storage/v1/bucket", &server.anon, None), (200, json!([])));
 

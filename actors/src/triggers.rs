@@ -89,6 +89,7 @@ impl Triggers for RowTriggers {
             ("public", "messages") => conversation::messages::after_write(transaction, event, new)?,
             ("public", "jobs") => {
                 job_scheduler::jobs::after_write(transaction, event, new)?;
+                job_scheduler::exports::follow(transaction, event, new)?;
                 catalog::preset_use::rate(transaction, event, new)?;
                 moderation::reviewed_rows::after_write(transaction, event, new)?;
                 storyboard::clip_result::follow(transaction, event, new)?;

@@ -99,21 +99,21 @@ fn all(store: &Store, user: u128) -> Vec<Row> {
 
 fn agree(store: &Store) {
     let content = schema().known("messages").at("content");
-    let expression = |text: &str| TextQuery::expression(text, None).expect("a query");
+    let expression = |text: &str| TextQuery::expression(text, english()).expect("a query");
     for (query, by_words) in [
-        (TextQuery::web("storm", None), true),
-        (TextQuery::web("early boats", None), true),
-        (TextQuery::web("\"the storm\"", None), true),
-        (TextQuery::web("lighthouse or \"early boat\"", None), true),
-        (TextQuery::web("storm -boat", None), true),
-        (TextQuery::plain("nowhere", None), true),
-        (TextQuery::plain("", None), true),
+        (TextQuery::web("storm", english()), true),
+        (TextQuery::web("early boats", english()), true),
+        (TextQuery::web("\"the storm\"", english()), true),
+        (TextQuery::web("lighthouse or \"early boat\"", english()), true),
+        (TextQuery::web("storm -boat", english()), true),
+        (TextQuery::plain("nowhere", english()), true),
+        (TextQuery::plain("", english()), true),
         (expression("bo:*"), true),
         (expression("boat & (light | light:*)"), true),
         (expression("(storm | early) & !the"), true),
         (expression("!storm"), false),
         (expression("storm | !boat"), false),
-        (TextQuery::plain("storms", Some("simple")), false),
+        (TextQuery::plain("storms", TextConfig::named(Some("simple")).expect("a configuration")), false),
     ] {
         for user in [1, 2] {
             for limit in [5, 1000] {
@@ -155,7 +155,7 @@ fn an_index_finds_what_a_look_at_every_row_finds() {
         Ok(())
     });
     agree(&store);
-    let of_many = searching(&TextQuery::plain("word2999 storm", None));
+    let of_many = searching(&TextQuery::plain("word2999 storm", english()));
     assert_eq!(found(&store, 2, &of_many).0.len(), 1);
     let report = store.check().expect("a report");
     assert_eq!((report.faults, report.listed), (0, Vec::new()));
@@ -171,7 +171,7 @@ fn one_search_in_several_columns_is_one_look_up() {
     write(&store, |transaction, caller| {
         transaction.insert(caller, schema().known("auth.users"), row("auth.users", &[("id", uuid(1))]))?;
         for (number, prompt, title) in [
-            (1, "a red robot", None),
+            (1, "a red robot", english()),
             (2, "a cat", Some("Robots at sea")),
             (3, "a cat", Some("Home")),
             (4, "robot", Some("robot")),
@@ -200,7 +200,7 @@ fn one_search_in_several_columns_is_one_look_up() {
         let filter = Filter::Or(vec![test("original_prompt"), test("custom_title")]);
         Query::all(library.id).equal("user_id", uuid(1)).filter(filter).order("created_at", true)
     };
-    let (rows, plan) = found(&store, 1, &in_either(&TextQuery::plain("robot", None)));
+    let (rows, plan) = found(&store, 1, &in_either(&TextQuery::plain("robot", english())));
     let mut ids: Vec<_> =
         rows.iter().map(|row| row[library.at("id")].as_uuid().expect("an id").as_u128()).collect();
     ids.sort_unstable();
@@ -208,5 +208,5 @@ fn one_search_in_several_columns_is_one_look_up() {
         (ids, plan.as_str()),
         (vec![1, 2, 4], "index user_library_words_idx (original_prompt, custom_title)")
     );
-    assert_eq!(found(&store, 2, &in_either(&TextQuery::plain("robot", None))).0, Vec::<Row>::new());
+    assert_eq!(found(&store, 2, &in_either(&TextQuery::plain("robot", english()))).0, Vec::<Row>::new());
 }

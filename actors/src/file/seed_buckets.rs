@@ -15,8 +15,9 @@ struct Seed {
 
 const IMAGES_AND_VIDEOS: &[&str] = &["image/*", "video/mp4", "video/webm", "video/quicktime"];
 
-const SEEDS: [Seed; 6] = [
+const SEEDS: [Seed; 7] = [
     Seed { id: "avatars", public: true, mib_max: 10, mime_types: &["image/*"] },
+    Seed { id: "exports", public: false, mib_max: 2048, mime_types: &[] },
     Seed { id: "reference_images", public: false, mib_max: 50, mime_types: &["image/*"] },
     Seed { id: "system_assets", public: true, mib_max: 50, mime_types: &[] },
     Seed { id: "user-library", public: false, mib_max: 200, mime_types: IMAGES_AND_VIDEOS },

@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
+use super::export_payload::ExportPayload;
 use super::keep_portrait::KeepPortrait;
 
 /// A job as a worker is sent it.
@@ -273,6 +274,8 @@ pub enum StoredPayload {
     Provider(ProviderPayload),
     /// A graph runs.
     Graph(Json),
+    /// Pages of an export become a file, here.
+    Export(ExportPayload),
 }
 
 #[cfg(test)]

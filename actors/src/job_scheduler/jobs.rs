@@ -64,7 +64,7 @@ const TYPES: [&str; 14] = [
     "rv51_high",
 ];
 
-/// A job is of a type of the document; those of graphs are for the server to write.
+/// A job is of a type of the document; those of graphs and exports are for the server to write.
 fn check_type(event: &Event, new: &Row) -> Result<(), StoreError> {
     let column = event.table.at("job_type");
     let kind = new[column].as_str().unwrap_or_default();
@@ -72,7 +72,7 @@ fn check_type(event: &Event, new: &Row) -> Result<(), StoreError> {
     if stays
         || new[column].is_null()
         || TYPES.contains(&kind)
-        || event.claims.is_service() && GRAPH_TYPES.contains(&kind)
+        || event.claims.is_service() && (GRAPH_TYPES.contains(&kind) || kind == EXPORT_JOB)
     {
         return Ok(());
     }
@@ -158,6 +158,10 @@ pub(crate) fn after_write(
         transaction.insert(&service, logs, log)?;
     } else if credits > 0 {
         balance(transaction, &service, &new[table.at("user_id")], credits)?;
+    }
+    if new[table.at("job_type")].as_str() == Some(super::export_payload::EXPORT_JOB) {
+        // No model was called.
+        return Ok(());
     }
     job_usage::count(transaction, &service, table, new, &entry)?;
     model_tests::ended(transaction, &service, table, new)?;

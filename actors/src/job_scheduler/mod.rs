@@ -16,6 +16,8 @@
 mod asset_settings;
 mod claim_job;
 mod complete_job;
+mod export_payload;
+pub(crate) mod exports;
 mod fail_job;
 pub(crate) mod file_references;
 mod finished_asset;
@@ -37,6 +39,8 @@ pub mod workspace;
 pub use asset_settings::asset_settings;
 pub use claim_job::{ClaimBeside, ClaimJob, ClaimedJob};
 pub use complete_job::CompleteJob;
+pub use export_payload::{EXPORT_JOB, EXPORT_QUEUE, EXPORTS_BUCKET, ExportPart, ExportPayload};
+pub use exports::{CompleteExport, NoteExport, QueueExport};
 pub use fail_job::FailJob;
 pub use finished_asset::FinishedAsset;
 pub use graph::{

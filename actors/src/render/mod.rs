@@ -63,7 +63,7 @@ pub use progress::{Drawing, Progress, Step};
 pub use remote_job::RemoteJobs;
 pub use samplers::{Sampler, samplers};
 pub use video::{ClipFacts, Film, FilmForm, Transition, clip_facts, frame_at, suitable_form};
-pub use video::{FPS as VIDEO_FPS, FRAMES as VIDEO_FRAMES, check_video, frames_per_second};
+pub use video::{FPS as VIDEO_FPS, FRAMES as VIDEO_FRAMES, VideoEncoder, check_video, frames_per_second};
 pub use work::DrawError;
 
 use crate::Actors;

@@ -12,7 +12,8 @@ pub static QUEUE_ENTRIES: Table = Table {
         uuid("id").doc("the job's id"),
         uuid("user_id").doc("whose turn it takes"),
         text("queue").doc(
-            "sdxl_queue for pictures, wan_queue for videos, webtoon_queue for graphs, replicate for what a provider elsewhere draws",
+            "sdxl_queue for pictures, wan_queue for videos, webtoon_queue for graphs, export_queue for files of webtoons, \
+              replicate for what a provider elsewhere draws",
         ),
         text("state").default("'waiting'::text").doc("waiting|running|ended"),
         int4("priority").default("0").doc("among the jobs of one account, greatest first"),

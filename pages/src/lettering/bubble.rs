@@ -10,7 +10,7 @@ pub enum BubbleKind {
     Chat,
     /// Thought: #F0F8FF with a grey border, and a trail of circles as its tail.
     Thought,
-    /// Told: white text on a black rectangle, 0.6 opaque; it has no tail.
+    /// Narrated: white text on a black rectangle, 0.6 opaque; it has no tail.
     Narration,
     /// A sound: text with a stroke of 2 px and no bubble.
     Sfx,

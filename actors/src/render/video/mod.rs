@@ -7,6 +7,6 @@ mod keyframes;
 mod mp4;
 
 pub use film::{ClipFacts, Film, FilmForm, Transition, clip_facts, frame_at, suitable_form};
-pub(super) use h264::VideoEncoder;
+pub use h264::VideoEncoder;
 pub use keyframes::{FPS, FRAMES, check_video, frames_per_second};
 pub(super) use keyframes::{Keyframe, VIDEO_SIDES_PX, VideoPlan};

@@ -32,7 +32,7 @@ pub mod render;
 pub mod rows;
 pub mod rpc;
 pub mod script;
-mod story;
+pub mod story;
 pub mod storyboard;
 pub mod telemetry;
 mod triggers;

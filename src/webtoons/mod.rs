@@ -6,7 +6,9 @@
 mod artifacts;
 mod call;
 mod characters;
+mod dialogue;
 mod environments;
+mod episodes;
 mod error;
 mod generate;
 mod operations;
@@ -33,4 +35,6 @@ pub fn routes() -> Router<App> {
         .merge(characters::routes())
         .merge(environments::routes())
         .merge(style_presets::routes())
+        .merge(dialogue::routes())
+        .merge(episodes::routes())
 }

@@ -149,6 +149,47 @@ pub(super) const STYLE: Shape = Shape {
     ],
 };
 
+/// The bubbles of a scene.
+pub(super) const DIALOGUE: Shape = Shape {
+    id: "dialogue_id",
+    columns: &[("scene_id", "scene_id"), ("bubbles", "bubbles"), ("created_at", "created_at")],
+};
+
+/// A layer of a scene.
+pub(super) const LAYER: Shape = Shape {
+    id: "layer_id",
+    columns: &[
+        ("scene_id", "scene_id"),
+        ("layer_type", "layer_type"),
+        ("objects", "objects"),
+        ("created_at", "created_at"),
+    ],
+};
+
+/// An episode.
+pub(super) const EPISODE: Shape = Shape {
+    id: "episode_id",
+    columns: &[
+        ("story_id", "story_id"),
+        ("title", "title"),
+        ("default_image_style", "default_image_style"),
+        ("status", "status"),
+        ("scene_ids", "scene_ids"),
+        ("created_at", "created_at"),
+    ],
+};
+
+/// What is pinned to an episode.
+pub(super) const EPISODE_ASSET: Shape = Shape {
+    id: "episode_asset_id",
+    columns: &[
+        ("episode_id", "episode_id"),
+        ("asset_type", "asset_type"),
+        ("asset_id", "asset_id"),
+        ("created_at", "created_at"),
+    ],
+};
+
 impl Shape {
     /// One row.
     pub fn one(&self, row: &Json) -> Json {

@@ -3,7 +3,9 @@
 #[path = "../common/mod.rs"]
 mod common;
 mod drawing;
+mod drawn;
 mod graphs;
+mod lettering;
 #[path = "../model_server/mod.rs"]
 mod model_server;
 mod projects;

@@ -4,5 +4,8 @@ pub(crate) mod artifacts;
 pub(crate) mod environments;
 pub(crate) mod episode_scenes;
 pub(crate) mod scenes;
+mod set_episode_scenes;
 pub(crate) mod stories;
 pub(crate) mod style_names;
+
+pub use set_episode_scenes::SetEpisodeScenes;

@@ -5,7 +5,10 @@
 
 pub mod artifacts;
 pub mod characters;
+pub mod dialogue;
+pub mod episodes;
 pub mod graph;
+pub mod layers;
 pub mod panels;
 pub mod projects;
 pub mod records;

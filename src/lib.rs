@@ -30,6 +30,7 @@ pub mod postgrest;
 mod programs;
 mod push_jobs;
 mod rates;
+mod reader;
 pub mod realtime;
 mod receive;
 mod request_body;
@@ -218,6 +219,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     };
     tasks.push(tokio::spawn(services::storyboards::film::resume(services.clone())));
     tasks.push(tokio::spawn(services::webtoon::graph::runner::run_graphs(services.clone())));
+    tasks.push(tokio::spawn(services::webtoon::exports::worker::run(services.clone())));
     let (sockets, rates) = (realtime::Sockets::default(), Rates::new(&config));
     let backups = Backups::of(&config).map(Arc::new);
     if let Some(backups) = &backups {

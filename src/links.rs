@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use services::Links;
+use uuid::Uuid;
 
 use crate::config::Config;
 use crate::keys::Keys;
+use crate::reader;
 use crate::storage::signed_url;
 
 /// Addresses of this server, signed with its keys.
@@ -22,5 +24,9 @@ impl Links for OwnLinks {
 
     fn signed(&self, bucket: &str, path: &str, seconds: u64) -> Result<String, String> {
         signed_url(&self.keys, &self.config, bucket, path, seconds)
+    }
+
+    fn reading(&self, export: Uuid, share: Uuid) -> String {
+        format!("{}{}", self.config.url(), reader::path(&self.keys, export, share))
     }
 }

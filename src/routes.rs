@@ -23,7 +23,7 @@ use crate::metrics::route::{self, Taken};
 use crate::request_line::TARGET_BYTES_MAX;
 use crate::{
     answers, cors, ended_accounts, functions, gotrue, imports, metrics, openai, operate, owner, postgrest,
-    realtime, sdapi, storage, studio, traces, webtoons,
+    reader, realtime, sdapi, storage, studio, traces, webtoons,
 };
 
 /// Names a request, in both directions.
@@ -55,6 +55,7 @@ pub fn service(
         .nest("/storage/v1", storage::routes())
         .nest("/v1", openai::routes().merge(webtoons::routes()))
         .nest("/sdapi/v1", sdapi::routes())
+        .merge(reader::routes())
         .merge(studio::routes())
         .layer(from_fn(route::note))
         .fallback(no_route)

@@ -23,12 +23,13 @@ const POLICY: &str = "default-src 'self'; img-src 'self' blob: data:; media-src 
                       object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Below these every answer is an API's, and never the page.
-const APIS: [&str; 10] = [
+const APIS: [&str; 11] = [
     "/admin/",
     "/assets/",
     "/auth/",
     "/functions/",
     "/graphql/",
+    "/read/",
     "/realtime/",
     "/rest/",
     "/sdapi/",

@@ -17,7 +17,7 @@ const STOREYS: [(&str, &[&str]); 10] = [
     ("webtoon", &[]),
     ("store", &["models"]),
     ("actors", &["models", "store", "diffusion", "language", "cards", "webtoon"]),
-    ("services", &["models", "store", "language", "cards", "webtoon", "actors"]),
+    ("services", &["models", "store", "language", "cards", "pages", "webtoon", "actors"]),
 ];
 
 /// Libraries that belong to one storey, or to some.

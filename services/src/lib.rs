@@ -39,6 +39,7 @@ use actors::Actors;
 use actors::conversation::chat::Chat;
 use actors::job_scheduler::QueueLimits;
 use actors::render::Render;
+use uuid::Uuid;
 
 pub use error::{Kind, ServiceError};
 use pictures::chosen_models::ChosenModels;
@@ -70,6 +71,9 @@ pub trait Links: std::fmt::Debug + Send + Sync {
     /// An address by which everybody who has it may read a file for a while. No policy is asked: that is the caller's
     /// part.
     fn signed(&self, bucket: &str, path: &str, seconds: u64) -> Result<String, String>;
+
+    /// An address by which everybody who has it reads a shared export, until its share is taken back.
+    fn reading(&self, export: Uuid, share: Uuid) -> String;
 }
 
 /// How the server was started, as far as it concerns use cases.

@@ -12,6 +12,7 @@ mod episodes;
 mod error;
 mod generate;
 mod operations;
+mod exports;
 mod projects;
 mod scenes;
 mod shown;
@@ -37,4 +38,5 @@ pub fn routes() -> Router<App> {
         .merge(style_presets::routes())
         .merge(dialogue::routes())
         .merge(episodes::routes())
+        .merge(exports::routes())
 }

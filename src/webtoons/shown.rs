@@ -190,6 +190,19 @@ pub(super) const EPISODE_ASSET: Shape = Shape {
     ],
 };
 
+/// An export.
+pub(super) const EXPORT: Shape = Shape {
+    id: "export_id",
+    columns: &[
+        ("scene_id", "scene_id"),
+        ("episode_id", "episode_id"),
+        ("status", "status"),
+        ("output_url", "output_url"),
+        ("metadata", "metadata_"),
+        ("created_at", "created_at"),
+    ],
+};
+
 impl Shape {
     /// One row.
     pub fn one(&self, row: &Json) -> Json {

@@ -5,10 +5,12 @@ mod common;
 mod drawing;
 mod drawn;
 mod graphs;
+mod exports;
 mod lettering;
 #[path = "../model_server/mod.rs"]
 mod model_server;
 mod projects;
+mod reading;
 mod rules;
 
 use common::Server;

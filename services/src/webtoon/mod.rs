@@ -8,6 +8,8 @@ pub mod characters;
 pub mod dialogue;
 pub mod episodes;
 pub mod graph;
+mod blob_file;
+pub mod exports;
 pub mod layers;
 pub mod panels;
 pub mod projects;

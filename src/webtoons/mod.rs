@@ -4,15 +4,16 @@
 //! A file has the routes of one group; each group is merged into [`routes`].
 
 mod artifacts;
+mod bundles;
 mod call;
 mod characters;
 mod dialogue;
 mod environments;
 mod episodes;
 mod error;
+mod exports;
 mod generate;
 mod operations;
-mod exports;
 mod projects;
 mod scenes;
 mod shown;
@@ -39,4 +40,5 @@ pub fn routes() -> Router<App> {
         .merge(dialogue::routes())
         .merge(episodes::routes())
         .merge(exports::routes())
+        .merge(bundles::routes())
 }

@@ -1,11 +1,12 @@
 //! Webtoons from outside: the rules of their rows, the dialect of `/v1`, and what is planned and drawn.
 
+mod bundles;
 #[path = "../common/mod.rs"]
 mod common;
 mod drawing;
 mod drawn;
-mod graphs;
 mod exports;
+mod graphs;
 mod lettering;
 #[path = "../model_server/mod.rs"]
 mod model_server;

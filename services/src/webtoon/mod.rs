@@ -4,12 +4,13 @@
 //! may not see is not found.
 
 pub mod artifacts;
+mod blob_file;
+pub mod bundle;
 pub mod characters;
 pub mod dialogue;
 pub mod episodes;
-pub mod graph;
-mod blob_file;
 pub mod exports;
+pub mod graph;
 pub mod layers;
 pub mod panels;
 pub mod projects;

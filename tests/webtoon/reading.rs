@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use crate::common::{Server, files};
-use crate::drawn::{ended, render, scene, story};
+use crate::drawn::{ended, render, row, scene, story};
 use crate::{Account, id};
 
 fn has_ended(export: &Json) -> bool {
@@ -74,4 +74,18 @@ fn an_episode_is_read_behind_one_link_until_it_is_taken_back() {
     assert_eq!(ada.delete(&link).0, 204);
     assert_eq!((status(&second), status(&format!("{second}/001.jpg"))), (404, 404));
     assert_eq!(ada.delete(&link).0, 404);
+    // A picture that is reported is in no public place until it was looked at.
+    let third = id(&ada.made(&link, &json!({})), "url");
+    assert_eq!(status(&third), 200);
+    let character = json!({
+        "user_id": ada.user, "name": "Mira", "description": "A keeper.", "is_public": true, "content_rating": "sfw",
+        "image_url": format!("user-library/{}/{}-1.png", ada.user, scenes[0]),
+    });
+    let character = row(&ada, "characters", &character);
+    let report = json!({"character_id": character, "reason": "not hers"});
+    let (code, answer) = bob.post("/functions/v1/report-picture", &report);
+    assert_eq!(code, 200, "{answer}");
+    assert_eq!((status(&third), status(&format!("{third}/001.jpg"))), (404, 404));
+    let (code, answer) = ada.post(&link, &json!({}));
+    assert_eq!(code, 422, "{answer}");
 }

@@ -6,6 +6,7 @@
 use std::io::{Cursor, Read};
 
 use actors::job_scheduler::{EXPORTS_BUCKET, QueueExport};
+use actors::moderation::is_held;
 use models::{Row, Value, schema};
 use pages::image;
 use serde_json::{Map, Value as Json, json};
@@ -17,7 +18,8 @@ use uuid::Uuid;
 use super::ask::export;
 use crate::Services;
 use crate::context::Context;
-use crate::error::ServiceError;
+use crate::error::{Kind, ServiceError};
+use crate::files::stored_address::stored_path;
 use crate::ids::uuid;
 use crate::rows::table;
 
@@ -38,10 +40,45 @@ pub async fn create(context: &Context, id: Uuid) -> Result<Json, ServiceError> {
     if row[exports.at("status")].as_str() != Some("completed") {
         return Err(ServiceError::bad("export is not ready"));
     }
+    let (store, scenes) = (context.services.actors.store().clone(), metadata["scenes"].clone());
+    let base = context.services.links.base();
+    let task = tokio::task::spawn_blocking(move || held(&store, &base, &scenes));
+    let held =
+        task.await.map_err(|_| ServiceError::new(Kind::Internal, "the read failed unexpectedly"))??;
+    if let Some(scene) = held {
+        return Err(ServiceError::content_refused(format!(
+            "the picture of scene {} waits for an administrator's review, so no link shows it",
+            scene + 1
+        )));
+    }
     let share = Uuid::new_v4();
     metadata.insert("share".into(), json!({"id": share, "created_at": chrono::Utc::now().to_rfc3339()}));
     write(context, row, metadata).await?;
     Ok(json!({"export_id": id, "url": context.services.links.reading(id, share)}))
+}
+
+/// The first scene whose picture is held back from public places. Blocks.
+fn held(store: &Store, base: &str, scenes: &Json) -> Result<Option<usize>, StoreError> {
+    for (place, scene) in scenes.as_array().into_iter().flatten().enumerate() {
+        let path = scene["image_url"].as_str().and_then(|url| stored_path(base, url));
+        let Some((bucket, name)) = path.as_deref().and_then(|path| path.split_once('/')) else { continue };
+        let object = object(store, bucket, name)?;
+        if let Some(hash) = object["blob_hash"].as_str()
+            && is_held(&store.reads(), hash, false)?
+        {
+            return Ok(Some(place));
+        }
+    }
+    Ok(None)
+}
+
+/// The row of a stored file, or null.
+fn object(store: &Store, bucket: &str, name: &str) -> Result<Json, StoreError> {
+    let query = Query::all(schema().known("storage.objects").id)
+        .equal("bucket_id", Value::text(bucket))
+        .equal("name", Value::text(name))
+        .limit(1);
+    Ok(actors::rows::select(store, &query)?.pop().unwrap_or_default())
 }
 
 /// The link of an export, where it has one.
@@ -102,11 +139,11 @@ pub fn find(services: &Services, id: Uuid, share: Uuid) -> Result<Option<Shared>
     let folder = format!("{EXPORTS_BUCKET}/{}/", project["user_id"].as_str().unwrap_or_default());
     let url = export["output_url"].as_str().filter(|url| url.starts_with(&folder));
     let Some((bucket, name)) = url.and_then(|url| url.split_once('/')) else { return Ok(None) };
-    let query = Query::all(schema().known("storage.objects").id)
-        .equal("bucket_id", Value::text(bucket))
-        .equal("name", Value::text(name))
-        .limit(1);
-    let object = actors::rows::select(store, &query)?.pop().unwrap_or_default();
+    // A picture that is reported later closes the page until it was looked at.
+    if held(store, &services.links.base(), &export["metadata_"]["scenes"])?.is_some() {
+        return Ok(None);
+    }
+    let object = object(store, bucket, name)?;
     let Some(file) = object["blob_hash"].as_str().and_then(BlobHash::parse) else { return Ok(None) };
     let text = |row: &Json| row["title"].as_str().unwrap_or_default().to_string();
     Ok(Some(Shared { title: text(&episode), series: text(&story), file }))

@@ -1,7 +1,7 @@
 //! Searches for words: by an index they find the rows that a look at every row finds, whoever asks.
 
 use models::{Claims, Row, Value, schema};
-use store::query::{Field, Filter, Limits, Operator, Query, Reader, Test, TextQuery};
+use store::query::{Field, Filter, Limits, Operator, Query, Reader, Test, TextConfig, TextQuery};
 use store::{Caller, OpenOptions, Store, StoreError};
 use uuid::Uuid;
 
@@ -65,6 +65,10 @@ fn talk(store: &Store) {
         }
         Ok(())
     });
+}
+
+fn english() -> TextConfig {
+    TextConfig::named(None).expect("the default")
 }
 
 fn searching(query: &TextQuery) -> Query {

@@ -4,6 +4,7 @@ use models::{Command, Row, TableInfo, Value, schema};
 use serde_json::json;
 use store::{Caller, Event, StoreError, Transaction};
 
+use super::export_payload::EXPORT_JOB;
 use super::graph_jobs::{self, GRAPH_TYPES};
 use super::performance;
 use crate::adjust::balance;
@@ -76,7 +77,7 @@ fn check_type(event: &Event, new: &Row) -> Result<(), StoreError> {
     {
         return Ok(());
     }
-    Err(StoreError::Check { table: "jobs".into(), constraint: "jobs_job_type_check".into() })
+    Err(StoreError::Check { table: "jobs".into(), constraint: "jobs_job_type_check".into(), row: String::new() })
 }
 
 pub(crate) fn before_write(event: &Event, new: &mut Row) -> Result<(), StoreError> {
@@ -159,7 +160,7 @@ pub(crate) fn after_write(
     } else if credits > 0 {
         balance(transaction, &service, &new[table.at("user_id")], credits)?;
     }
-    if new[table.at("job_type")].as_str() == Some(super::export_payload::EXPORT_JOB) {
+    if new[table.at("job_type")].as_str() == Some(EXPORT_JOB) {
         // No model was called.
         return Ok(());
     }

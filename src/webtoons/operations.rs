@@ -1,7 +1,7 @@
 //! What the dialect answers, for the server's own description.
 
 /// Path below `/v1`, verb and what it does.
-pub(crate) const OPERATIONS: [(&str, &str, &str); 68] = [
+pub(crate) const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/projects", "post", "Makes a project: {name}"),
     ("/projects", "get", "The account's projects"),
     ("/projects/{project_id}", "delete", "Deletes a project with all that belongs to it"),
@@ -74,6 +74,35 @@ pub(crate) const OPERATIONS: [(&str, &str, &str); 68] = [
     ("/styles/image", "get", "Styles of pictures"),
     ("/jobs/{job_id}", "get", "A job of a graph"),
     ("/jobs/{job_id}/cancel", "post", "Cancels it"),
+    ("/projects/{project_id}/bundle", "post", "Writes a project with its files into one file"),
+    ("/projects/import", "post", "Takes such a file in as a new project"),
+    ("/scenes/{scene_id}/dialogue", "post", "Makes the dialogue layer of a scene: {bubbles}"),
+    ("/scenes/{scene_id}/dialogue", "get", "The bubbles of a scene"),
+    ("/scenes/{scene_id}/dialogue/suggestions", "get", "Lines that the plan proposes"),
+    ("/dialogue/{dialogue_id}", "put", "Replaces the bubbles: {bubbles}"),
+    ("/scenes/{scene_id}/layers", "post", "Adds a layer to a scene: {layer_type, objects}"),
+    ("/scenes/{scene_id}/layers", "get", "A scene's layers"),
+    ("/layers/{layer_id}", "put", "Replaces a layer's objects"),
+    ("/stories/{story_id}/episodes", "post", "Makes an episode: {title}"),
+    ("/stories/{story_id}/episodes", "get", "A story's episodes"),
+    ("/episodes/{episode_id}", "get", "An episode"),
+    ("/episodes/{episode_id}/scenes", "post", "Replaces the scenes of an episode, in order: {scene_ids}"),
+    ("/episodes/{episode_id}/scenes", "put", "The same"),
+    ("/episodes/{episode_id}/set-style", "post", "Sets an episode's style"),
+    ("/episodes/{episode_id}/generate/plan", "post", "Lists the scenes of an episode that would be planned"),
+    ("/episodes/{episode_id}/assets", "post", "Pins something to an episode: {asset_type, asset_id}"),
+    ("/episodes/{episode_id}/assets", "get", "What is pinned to an episode"),
+    ("/episodes/{episode_id}/assets/{episode_asset_id}", "delete", "Unpins it"),
+    ("/scenes/{scene_id}/export", "post", "Exports a scene"),
+    ("/episodes/{episode_id}/export", "post", "Exports an episode: {kind, format}"),
+    ("/exports/{export_id}", "get", "An export, and how far it is"),
+    ("/exports/{export_id}/finalize", "post", "Collects pictures and bubbles anew and writes the files"),
+    ("/exports/{export_id}/download", "get", "Where its files are"),
+    ("/exports/{export_id}/generate-video", "post", "Makes a film of an episode, as a job"),
+    ("/exports/{export_id}/video", "get", "How the film stands, and where it is"),
+    ("/exports/{export_id}/share", "post", "Makes a link by which an episode is read"),
+    ("/exports/{export_id}/share", "get", "That link"),
+    ("/exports/{export_id}/share", "delete", "Revokes it"),
 ];
 
 #[cfg(test)]
@@ -93,10 +122,17 @@ mod tests {
             include_str!("characters.rs"),
             include_str!("environments.rs"),
             include_str!("style_presets.rs"),
+            include_str!("dialogue.rs"),
+            include_str!("episodes.rs"),
+            include_str!("exports.rs"),
+            include_str!("bundles.rs"),
         ];
         let routed: BTreeSet<&str> = files
             .iter()
-            .flat_map(|file| file.split(".route(\"").skip(1))
+            // Long lines are broken before the path.
+            .flat_map(|file| {
+                file.split(".route(").skip(1).filter_map(|rest| rest.trim_start().strip_prefix('"'))
+            })
             .filter_map(|rest| rest.split('"').next())
             .collect();
         let described: BTreeSet<&str> = OPERATIONS.iter().map(|(path, ..)| *path).collect();

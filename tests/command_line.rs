@@ -404,7 +404,7 @@ fn a_file_that_is_no_model_is_refused_with_what_it_is_and_what_helps() {
         ),
         ("style.safetensors", tensor("emb_params"), "a textual inversion"),
         ("thing.safetensors", tensor("weight"), "neither a picture model nor a LoRA"),
-        ("hada.safetensors", tensor("lora_unet_x.hada_w1_a"), "this kind of correction is not supported"),
+        ("hada.safetensors", tensor("lora_unet_x.hada_w1_a"), "lora_unet_x lacks its other half"),
         ("none.safetensors", header("{}"), "without any tensors"),
     ] {
         let path = folder.path().join(name);

@@ -77,7 +77,11 @@ fn check_type(event: &Event, new: &Row) -> Result<(), StoreError> {
     {
         return Ok(());
     }
-    Err(StoreError::Check { table: "jobs".into(), constraint: "jobs_job_type_check".into(), row: String::new() })
+    Err(StoreError::Check {
+        table: "jobs".into(),
+        constraint: "jobs_job_type_check".into(),
+        row: String::new(),
+    })
 }
 
 pub(crate) fn before_write(event: &Event, new: &mut Row) -> Result<(), StoreError> {

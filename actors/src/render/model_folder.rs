@@ -281,7 +281,7 @@ mod tests {
             "empty file",
             "pickle",
             "tokenizer.json",
-            "directly",
+            "without LoRAs",
         ];
         for (model, reason) in models[2..].iter().zip(reasons) {
             assert!(model["problem"].as_str().is_some_and(|problem| problem.contains(reason)), "{model}");

@@ -56,6 +56,6 @@ mod tests {
     fn null_and_nothing_differ() {
         let row =
             vec![Value::Null, Value::text(""), Value::text("a,\"b\"\n"), Value::Bool(true), Value::Int(-3)];
-        assert_eq!(line(&row), ",\"\",\"a,\"\"b\"\"\n\",t,-3\n");
+        assert_eq!(line(&row), ",\"\",\"a,\"\"b\"\"\n\",true,-3\n");
     }
 }

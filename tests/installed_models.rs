@@ -22,7 +22,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// Serves files over HTTP to whoever asks; `slow` never comes to its end. The address, which ends with a slash.
+/// Serves files over HTTP without a key; `slow` never comes to its end. The address, which ends with a slash.
 fn file_server(files: Vec<(&'static str, Vec<u8>)>) -> String {
     use std::io::{Read, Write};
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("an address");

@@ -42,7 +42,7 @@ enum State {
     Done(Json),
     /// It was not added; why.
     Failed(String),
-    /// Somebody ended it.
+    /// It was ended before that.
     Cancelled,
 }
 

@@ -91,7 +91,7 @@ const ALIKE: &[(&str, &[&str])] = &[
     ),
     ("job-callback", &[r#"{"job_id": "<job>", "status": "failed", "error_message": "x"}"#]),
     ("job-progress", &[r#"{"job_id": "<job>"}"#, r#"{"job_id": "<scene_job>"}"#]),
-    // A file that is no picture; what one holds is told to whoever has it.
+    // A file that is no picture; what one holds is for all who have it.
     ("png-info", &["<file>"]),
     ("list-api-tokens", &["{}"]),
     (

@@ -66,7 +66,7 @@ fn a_scene_is_planned_drawn_approved_and_drawn_again_with_all_versions_kept() {
     assert_eq!(spec["active_char_ids"].as_array().map(Vec::len), Some(2), "{spec}");
     // The pictures are files of the account, and rows name them.
     for (_, url) in pictures(&first) {
-        let file = crate::common::files::get(&server, &ada.token, &url);
+        let file = crate::common::files::get(&server, &ada.token, &format!("/object/{url}"));
         assert_eq!((file.status, &file.bytes[1..4]), (200, &b"PNG"[..]), "{url}");
     }
     assert_eq!(ada.rows("images?generation_mode=eq.webtoon").len(), panels.len());

@@ -113,7 +113,7 @@ impl Thumbnails {
             {
                 return Some((bytes.to_vec(), mime_type));
             }
-            // Somebody removed or damaged it.
+            // It was removed or damaged meanwhile.
             self.remove(&mut self.kept(), &name);
         }
         None

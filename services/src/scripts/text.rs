@@ -89,7 +89,7 @@ fn scene_heading(line: &str) -> Option<&str> {
     let line = line.trim_start_matches(['#', '*', ' ']).trim_end_matches('*');
     let word = line.get(..5).filter(|word| word.eq_ignore_ascii_case("scene"))?;
     let rest = line[word.len()..].trim_start();
-    let rest = rest.trim_start_matches(|letter: char| letter.is_ascii_digit());
+    let rest = rest.trim_start_matches(|letter: char| letter.is_ascii_digit()).trim_start();
     let is_heading = rest.is_empty() || rest.starts_with([':', '.', '-', '–']);
     is_heading.then(|| rest.trim_start_matches([':', '.', '-', '–', ' ', '*']).trim())
 }

@@ -17,7 +17,7 @@ pub(super) fn read(text: &str) -> Taken {
         Ok((words, loras)) => {
             taken.text("prompt", &words);
             for lora in loras {
-                taken.lora(Some(&lora.name), &json!(lora.scale), "loras");
+                taken.described_lora(&lora.describe(), "loras");
             }
         }
         // It stays in the prompt, where the words of a tag do what words do.

@@ -74,7 +74,7 @@ fn own(mut said: Map<String, Json>) -> Taken {
             "guidance_scale" => taken.number(&name, &name, &value),
             "loras" => {
                 for lora in value.as_array().into_iter().flatten() {
-                    taken.lora(lora["name"].as_str(), &lora["scale"], "loras");
+                    taken.described_lora(lora, "loras");
                 }
             }
             // The pictures that it began with are not in the file.
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a1111_is_read() {
-        let text = "a (small:1.2) lighthouse <lora:ink:0.5>\nNegative prompt: people\nSteps: 20, Sampler: DPM++ 2M, \
+        let text = "a (small:1.2) lighthouse <lora:ink:0.5> <lora:fog:0.8:0.25>\nNegative prompt: people\nSteps: 20, Sampler: DPM++ 2M, \
                     Schedule type: Karras, CFG scale: 5.5, Seed: 11, Size: 512x768, Model hash: 1234, Model: dream, \
                     Clip skip: 2, Hires upscale: 2";
         let found = of("parameters", text);
@@ -104,7 +104,7 @@ mod tests {
             Json::Object(found.settings),
             json!({"prompt": "a (small:1.2) lighthouse", "negative_prompt": "people", "steps": 20, "seed": 11,
                    "scheduler": "DPM++ 2M Karras", "guidance_scale": 5.5, "width": 512, "height": 768,
-                   "model": "dream", "clip_skip": 1, "loras": [{"name": "ink", "scale": 0.5}],
+                   "model": "dream", "clip_skip": 1, "loras": [{"name": "ink", "scale": 0.5}, {"name": "fog", "scale": 0.25, "text_scale": 0.8}],
                    "prompt_syntax": "a1111"})
         );
         assert_eq!(Json::Object(found.unused), json!({"Model hash": "1234", "Hires upscale": "2"}));

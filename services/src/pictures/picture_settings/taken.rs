@@ -46,11 +46,22 @@ impl Taken {
 
     /// A LoRA with its scale; without a usable name it is unused.
     pub fn lora(&mut self, name: Option<&str>, scale: &Json, said_as: &str) {
+        self.described_lora(&json!({"name": name, "scale": scale}), said_as);
+    }
+
+    /// A LoRA as jobs have it, perhaps with a scale of its own for the text encoders (`text_scale`) and weights by block
+    /// (`blocks`); without a usable name it is unused.
+    pub fn described_lora(&mut self, described: &Json, said_as: &str) {
         // A path of another machine: the name is what the file is called.
-        let name = name.map(|name| name.rsplit(['/', '\\']).next().unwrap_or(name));
+        let name = described["name"].as_str().map(|name| name.rsplit(['/', '\\']).next().unwrap_or(name));
         let name = name.map(|name| name.trim_end_matches(".safetensors")).filter(|name| !name.is_empty());
-        let Some(name) = name else { return self.leave(said_as, scale) };
-        let lora = json!({"name": name, "scale": scale.as_f64().unwrap_or(1.0)});
+        let Some(name) = name else { return self.leave(said_as, &described["scale"]) };
+        let mut lora = json!({"name": name, "scale": described["scale"].as_f64().unwrap_or(1.0)});
+        for member in ["text_scale", "blocks"] {
+            if let Some(value) = described.get(member).filter(|value| !value.is_null()) {
+                lora[member] = value.clone();
+            }
+        }
         let loras = self.settings.entry("loras").or_insert_with(|| json!([]));
         if let Some(loras) = loras.as_array_mut() {
             loras.push(lora);

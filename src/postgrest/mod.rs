@@ -1,6 +1,6 @@
 //! `/rest/v1`: PostgREST's dialect over the declared tables.
 //!
-//! The folder is the pipeline: [`request`] → syntax → [`plan`] (with [`relationships`] and [`condition`]) → [`select`] or
+//! The folder is the pipeline: [`request`] → syntax → [`plan`] (with `relationships` and [`condition`]) → [`select`] or
 //! [`mod@write`] → [`respond`], and [`error`] for everything else.
 
 pub mod body;

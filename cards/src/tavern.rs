@@ -1,5 +1,5 @@
 //! What does SillyTavern mean by an entry? It keeps what the format has no field for in the entry's `extensions`, or in
-//! files of its own beside the keys: https://docs.sillytavern.app/usage/core-concepts/worldinfo/.
+//! files of its own beside the keys: <https://docs.sillytavern.app/usage/core-concepts/worldinfo/>.
 
 use serde_json::{Map, Value};
 

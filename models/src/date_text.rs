@@ -1,5 +1,5 @@
 //! Dates and times in the forms that PostgreSQL reads, with DateStyle `ISO, MDY` and time zone UTC:
-//! https://www.postgresql.org/docs/15/datatype-datetime.html. Years are those of the common era up to 9999.
+//! <https://www.postgresql.org/docs/15/datatype-datetime.html>. Years are those of the common era up to 9999.
 
 use chrono::{Datelike, NaiveDate, NaiveDateTime, TimeDelta, Utc};
 

@@ -3,7 +3,7 @@
 //!
 //! Before a body is parsed, [`keep`] turns numbers that parsing would change into texts that no client can send, since
 //! they begin with a NUL character, which columns refuse; where a value becomes a column's, [`kept`] tells them from
-//! other texts, and [`write`] writes a document with them as numbers again.
+//! other texts, and [`write()`] writes a document with them as numbers again.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! Searches for words: by an index they find the rows that a look at every row finds, whoever asks.
+//! Searches for words: by an index they find the rows that a look at every row finds, for every account.
 
 use models::{Claims, Row, Value, schema};
 use store::query::{Field, Filter, Limits, Operator, Query, Reader, Test, TextConfig, TextQuery};

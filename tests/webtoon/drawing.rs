@@ -99,7 +99,11 @@ fn a_scene_is_planned_drawn_approved_and_drawn_again_with_all_versions_kept() {
         "versions side by side"
     );
     for (_, url) in &urls[0] {
-        assert_eq!(crate::common::files::get(&server, &ada.token, url).status, 200, "{url}");
+        assert_eq!(
+            crate::common::files::get(&server, &ada.token, &format!("/object/{url}")).status,
+            200,
+            "{url}"
+        );
     }
 }
 

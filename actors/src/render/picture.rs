@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::lora_choice::describe;
 use super::lora_hash::lora_hash;
 use super::payload::SourceHashes;
+use super::picture_record::{KEYWORD, PictureRecord, RecordedSpec};
 
 /// Longest side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE_PX: u32 = 256;
@@ -92,26 +93,39 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
     for (lora, (path, _)) in loras.iter_mut().zip(&spec.loras) {
         lora["hash"] = json!(lora_hash(path).map(|hash| format!("blake3:{hash}")));
     }
-    let about = json!({
-        "generator": "playhouse", "version": env!("CARGO_PKG_VERSION"),
-        "model": origin.model, "weights_hash": format!("blake3:{}", origin.weights_hash),
-        "spec": {
-            "prompt": spec.prompt, "negative_prompt": spec.negative_prompt, "width": spec.width,
-            "height": spec.height, "steps": spec.steps, "guidance_scale": spec.guidance_scale,
-            "seed": origin.seed, "noise": format!("{:?}", spec.noise), "scheduler": spec.scheduler,
-            "strength": spec.init_image.as_ref().map(|_| spec.strength), "clip_skip": spec.clip_skip,
-            "prompt_syntax": spec.prompt_syntax, "loras": loras, "masked": spec.mask.is_some(),
-            "reference_hash": origin.sources.reference, "mask_hash": origin.sources.mask,
+    let about = PictureRecord {
+        generator: KEYWORD.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        model: origin.model.into(),
+        weights_hash: format!("blake3:{}", origin.weights_hash),
+        spec: RecordedSpec {
+            prompt: spec.prompt.clone(),
+            negative_prompt: spec.negative_prompt.clone(),
+            width: spec.width,
+            height: spec.height,
+            steps: u32::try_from(spec.steps).unwrap_or(u32::MAX),
+            guidance_scale: spec.guidance_scale,
+            seed: origin.seed,
+            noise: format!("{:?}", spec.noise),
+            scheduler: spec.scheduler.clone(),
+            strength: spec.init_image.as_ref().map(|_| spec.strength),
+            clip_skip: spec.clip_skip,
+            prompt_syntax: spec.prompt_syntax,
+            loras,
+            masked: spec.mask.is_some(),
+            reference_hash: origin.sources.reference.clone(),
+            mask_hash: origin.sources.mask.clone(),
         },
-        "image_index": origin.index,
-    });
+        image_index: origin.index,
+    };
+    let about = serde_json::to_string(&about).map_err(|error| format!("encoding the picture: {error}"))?;
     let text = infotext(spec, origin.seed, origin.model, origin.weights_hash);
     let mut bytes = Vec::new();
     let refused = |error: png::EncodingError| format!("encoding the picture: {error}");
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    for (keyword, text) in [("parameters", text), ("playhouse", about.to_string())] {
+    for (keyword, text) in [("parameters", text), (KEYWORD, about)] {
         // tEXt holds Latin-1 only; iTXt holds everything, and readers of one read the other.
         match text.chars().all(|character| (character as u32) < 256) {
             true => encoder.add_text_chunk(keyword.into(), text),
@@ -197,6 +211,8 @@ mod tests {
         );
         let last = parameters.lines().last().expect("a last line");
         assert!(last.starts_with("Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7.5, Seed: 7, Size: 16x8, Model hash: 0123456789, Model: starter"), "{last}");
+        let record = PictureRecord::of_png(&bytes).expect("a record");
+        assert_eq!((record.spec.seed, record.model.as_str()), (7, "starter"));
         let own = &texts.iter().find(|chunk| chunk.keyword == "playhouse").expect("our own").text;
         let own: Json = serde_json::from_str(own).expect("JSON");
         assert_eq!(own["image_index"], 2);

@@ -1,0 +1,111 @@
+//! What a picture says of how it was drawn here: the JSON text `playhouse` of its PNG file.
+
+use diffusion::prompt::PromptSyntax;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use super::png_texts::png_texts;
+
+/// The keyword of the text.
+pub(super) const KEYWORD: &str = "playhouse";
+
+/// How a picture was drawn. What an earlier version did not write is read as absent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PictureRecord {
+    /// The program, `playhouse`.
+    pub generator: String,
+    /// Its version.
+    pub version: String,
+    /// The model's name.
+    pub model: String,
+    /// `blake3:` and the hash of the model's weights, hexadecimal.
+    pub weights_hash: String,
+    /// What was asked for.
+    pub spec: RecordedSpec,
+    /// The picture's place among those of its job, from 0.
+    #[serde(default)]
+    pub image_index: usize,
+}
+
+/// The numbers and words of one picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedSpec {
+    /// The prompt that was drawn, with its weights.
+    pub prompt: String,
+    /// What must not be seen.
+    #[serde(default)]
+    pub negative_prompt: Option<String>,
+    /// Pixels across.
+    pub width: u32,
+    /// Pixels down.
+    pub height: u32,
+    /// Steps of the scheduler.
+    pub steps: u32,
+    /// How strongly the prompt was followed.
+    pub guidance_scale: f64,
+    /// The picture's own seed, not that of its job.
+    pub seed: u64,
+    /// The generator of the noise.
+    #[serde(default)]
+    pub noise: String,
+    /// The scheduler; the model's own where absent.
+    #[serde(default)]
+    pub scheduler: Option<String>,
+    /// How far it departed from the reference, 0 to 1.
+    #[serde(default)]
+    pub strength: Option<f64>,
+    /// Layers of the text encoder that were left out.
+    #[serde(default)]
+    pub clip_skip: usize,
+    /// What brackets in the prompts mean.
+    #[serde(default)]
+    pub prompt_syntax: PromptSyntax,
+    /// `[{"name", "scale", "text_scale", "blocks", "hash"}]`
+    #[serde(default)]
+    pub loras: Vec<Json>,
+    /// Whether there was a mask.
+    #[serde(default)]
+    pub masked: bool,
+    /// `blake3:` and the hash of the file that the picture began with.
+    #[serde(default)]
+    pub reference_hash: Option<String>,
+    /// The same of the mask.
+    #[serde(default)]
+    pub mask_hash: Option<String>,
+}
+
+impl PictureRecord {
+    /// Reads the record of a PNG file. The message says what is wrong with the file: that it is no PNG, that it has no
+    /// record, or which member of the record cannot be read.
+    pub fn of_png(bytes: &[u8]) -> Result<PictureRecord, String> {
+        let texts = png_texts(bytes).ok_or("it is no PNG, or a damaged one")?;
+        let text = texts.into_iter().find_map(|(keyword, text)| (keyword == KEYWORD).then_some(text));
+        let text =
+            text.ok_or("it has no record of how it was drawn here: its text `playhouse` is missing")?;
+        let record: PictureRecord = serde_json::from_str(&text)
+            .map_err(|error| format!("its record of how it was drawn cannot be read: {error}"))?;
+        match record.generator == KEYWORD {
+            true => Ok(record),
+            false => Err("its record names another program".into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_without_a_record_says_what_it_lacks() {
+        assert!(PictureRecord::of_png(b"GIF89a").is_err_and(|error| error.contains("no PNG")));
+        let mut bytes = Vec::new();
+        let mut encoder = png::Encoder::new(&mut bytes, 1, 1);
+        encoder.set_color(png::ColorType::Rgb);
+        encoder.add_text_chunk(KEYWORD.into(), r#"{"generator": "playhouse"}"#.into()).expect("a text");
+        let mut writer = encoder.write_header().expect("a header");
+        writer.write_image_data(&[0; 3]).expect("a pixel");
+        writer.finish().expect("an end");
+        let error = PictureRecord::of_png(&bytes).expect_err("it is not whole");
+        assert!(error.contains("missing field `version`"), "{error}");
+    }
+}

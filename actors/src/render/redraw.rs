@@ -1,0 +1,87 @@
+//! A recorded picture drawn again in this process, without a queue: for the command line.
+
+use std::ops::ControlFlow;
+
+use super::RenderOptions;
+use super::free_memory::refuse_too_large;
+use super::lora_choice::read_loras;
+use super::model_cache::ModelCache;
+use super::model_choice::model_named;
+use super::payload::RenderRequest;
+use super::picture::{Origin, png};
+use super::picture_record::PictureRecord;
+use crate::job_scheduler::{JobConfig, JobPayload};
+
+/// The files that a picture began with, still encoded.
+#[derive(Clone, Debug, Default)]
+pub struct RedrawSources {
+    /// The picture to begin with.
+    pub reference: Option<Vec<u8>>,
+    /// Where it may be redrawn.
+    pub mask: Option<Vec<u8>>,
+}
+
+/// Draws what a record says with the model of that name, and answers with the PNG file. `on_step` gets the step and
+/// the number of steps.
+pub fn redraw(
+    options: RenderOptions,
+    record: &PictureRecord,
+    sources: RedrawSources,
+    on_step: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<u8>, String> {
+    let listed = model_named(&options.models_dir, Some(&record.model))?;
+    let request = RenderRequest {
+        payload: payload(record),
+        reference: sources.reference,
+        mask: sources.mask,
+        last_frame: None,
+        loras: read_loras(&record.spec.loras.clone().into())?,
+        seed: record.spec.seed,
+        pixels_max: options.pixels_max,
+        models_dir: options.models_dir.clone(),
+    };
+    let drawing_bytes_max = options.drawing_bytes_max;
+    let mut models = ModelCache::new(options);
+    let model = models.take(&listed).map_err(|error| error.to_string())?;
+    let spec = request.spec(model)?;
+    refuse_too_large(model, &spec, drawing_bytes_max)?;
+    let mut step = |report: &diffusion::StepReport<'_>| {
+        on_step(report.step, report.steps);
+        ControlFlow::Continue(())
+    };
+    let drawn = model.generate_batch(std::slice::from_ref(&spec), &mut step);
+    let drawn = drawn.map_err(|error| error.to_string())?;
+    let picture = drawn.first().and_then(|pictures| pictures.first()).ok_or("nothing was drawn")?;
+    let sources = request.source_hashes();
+    let origin = Origin {
+        spec: &spec,
+        seed: spec.seed,
+        index: 0,
+        sources: &sources,
+        model: &listed.name,
+        weights_hash: model.weights_hash(),
+    };
+    png(picture, &origin)
+}
+
+/// The record as a job has it.
+fn payload(record: &PictureRecord) -> JobPayload {
+    let spec = &record.spec;
+    JobPayload {
+        prompt: spec.prompt.clone(),
+        negative_prompt: spec.negative_prompt.clone().unwrap_or_default(),
+        config: JobConfig {
+            num_inference_steps: Some(spec.steps),
+            guidance_scale: Some(spec.guidance_scale),
+            denoise_strength: spec.strength,
+            seed: Some(spec.seed),
+            width: Some(spec.width),
+            height: Some(spec.height),
+            scheduler: spec.scheduler.clone(),
+            prompt_syntax: Some(spec.prompt_syntax),
+            loras: spec.loras.clone().into(),
+            ..JobConfig::default()
+        },
+        ..JobPayload::default()
+    }
+}

@@ -9,6 +9,7 @@ mod log;
 mod output;
 mod running;
 mod users;
+mod verify_picture;
 
 use std::path::Path;
 use std::time::Duration;
@@ -40,6 +41,10 @@ pub fn run() -> Result<(), String> {
         }
         Command::Worker(worker) if cli.serve.given().iter().all(|flag| *flag == "--models-dir") => {
             let models_dir = worker.models_dir.clone().or(cli.serve.models_dir);
+            ServeFlags { models_dir, ..ServeFlags::default() }
+        }
+        Command::VerifyPicture(verify) if cli.serve.given().iter().all(|flag| *flag == "--models-dir") => {
+            let models_dir = verify.models_dir.clone().or(cli.serve.models_dir);
             ServeFlags { models_dir, ..ServeFlags::default() }
         }
         _ => {
@@ -101,6 +106,7 @@ pub fn run() -> Result<(), String> {
         Command::Export(flags) => export::run(&config, &flags),
         Command::Demo(flags) => playhouse::in_system(demo::run(config, flags)),
         Command::Worker(flags) => work(&config, flags),
+        Command::VerifyPicture(flags) => verify_picture::run(&config, &flags),
         Command::Models(models) => run_models(&config, models.command),
     }
 }

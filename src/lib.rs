@@ -382,8 +382,8 @@ fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, Stri
     Ok(Some(Render::start(actors.clone(), render_options(config)?)))
 }
 
-/// How this machine draws.
-fn render_options(config: &Config) -> Result<RenderOptions, String> {
+/// How to draw by a configuration; the message names the setting that is wrong.
+pub fn render_options(config: &Config) -> Result<RenderOptions, String> {
     Ok(RenderOptions {
         models_dir: config.models_dir.clone(),
         model: config.image_model.clone(),

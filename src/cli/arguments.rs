@@ -194,6 +194,12 @@ pub(super) enum Command {
         after_help = "Example:\n  PLAYHOUSE_CALLBACK_SECRET=… playhouse worker --server http://studio.local:54321 --draws images"
     )]
     Worker(WorkerFlags),
+    /// Draw a picture again from the record in its PNG file with this machine's models, and say whether it is the same
+    #[command(
+        after_help = "Example:\n  playhouse verify-picture tree.png | jq -r .result\n\nExit code 1 where the pictures differ \
+                            by more than another device explains."
+    )]
+    VerifyPicture(VerifyPictureFlags),
     /// List, verify, add and remove models
     #[command(
         after_help = "Example:\n  playhouse models list | jq -r '.[] | \"\\(.type) \\(.name) \\(.problem // \"\")\"'"
@@ -270,6 +276,24 @@ pub(super) struct ExportFlags {
     /// A folder to make for the stored files
     #[arg(long)]
     pub files: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct VerifyPictureFlags {
+    /// The PNG file, as it was drawn here or on another Playhouse
+    pub file: PathBuf,
+    /// The picture that it began with, where it began with one
+    #[arg(long)]
+    pub reference: Option<PathBuf>,
+    /// Where that might be redrawn, where there was a mask
+    #[arg(long)]
+    pub mask: Option<PathBuf>,
+    /// Where the picture is written that is drawn again
+    #[arg(long)]
+    pub keep: Option<PathBuf>,
+    /// Folder of model files [default: models in the data folder]
+    #[arg(long)]
+    pub models_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -112,6 +112,7 @@ static FUNCTIONS: &[Function] = &[
     function!("job-callback", Signed, jobs::job_callback::run),
     function!("job-progress", User, jobs::job_progress::run),
     function!("png-info", User, jobs::png_info::run, Some(jobs::png_info::PNG_BYTES_MAX)),
+    function!("verify-picture", User, jobs::verify_picture::run, Some(jobs::png_info::PNG_BYTES_MAX)),
     function!("list-api-tokens", User, operators::api_tokens::list),
     function!("queue-job", User, jobs::queue_job::run),
     function!("replicate-callback", Signed, jobs::replicate_webhook::retired),

@@ -93,6 +93,7 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("job-progress", &[r#"{"job_id": "<job>"}"#, r#"{"job_id": "<scene_job>"}"#]),
     // A file that is no picture; what one holds is for all who have it.
     ("png-info", &["<file>"]),
+    ("verify-picture", &["<file>"]),
     ("list-api-tokens", &["{}"]),
     (
         "queue-job",

@@ -26,7 +26,7 @@ pub(crate) async fn join(
     is_video: bool,
 ) -> Result<Option<Part>, ServiceError> {
     // A test of models draws what it says.
-    if request.member("source") == Some("run-model-tests") {
+    if request.is_whole || request.member("source") == Some("run-model-tests") {
         return Ok(None);
     }
     let open = Query::all(position("prompt_ab_tests"))

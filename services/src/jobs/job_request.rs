@@ -155,6 +155,10 @@ pub struct JobRequest {
     /// How long an enhanced prompt may be, by the preset.
     #[serde(skip)]
     pub enhancement_tokens: Option<usize>,
+    /// Whether it is drawn as it says and no other way: no defaults of the catalogue are added, and no test of prompts
+    /// changes it.
+    #[serde(skip)]
+    pub is_whole: bool,
     /// What its pictures are kept as, beside the workspace.
     #[serde(skip)]
     pub keep_portrait: Option<KeepPortrait>,

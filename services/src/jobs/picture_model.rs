@@ -90,7 +90,9 @@ pub(crate) async fn settle(
         request.model = Some(name);
     }
     limit(request, row, is_video)?;
-    fill(request, row, is_video);
+    if !request.is_whole {
+        fill(request, row, is_video);
+    }
     Ok(PictureModel { id: uuid(&row["id"]), prices: Prices::of_json(row), from_words_alone })
 }
 

@@ -215,6 +215,9 @@ async fn negative(
     if mode == Mode::ExactCopy {
         return Ok(String::new());
     }
+    if request.is_whole {
+        return Ok(request.negative_prompt.clone().unwrap_or_default());
+    }
     let base = negative_prompt(context, "sdxl", tier.name(), mode.generation_mode()).await?;
     let own = request.negative_prompt.as_deref().unwrap_or_default();
     let parts = [base.as_str(), own].into_iter().filter(|text| !text.is_empty());

@@ -8,3 +8,4 @@ pub mod moderation;
 pub mod picture_settings;
 pub mod program_picture;
 pub mod scene_picture;
+pub mod verify_picture;

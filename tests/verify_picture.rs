@@ -1,0 +1,158 @@
+//! Verifying pictures: a file that was drawn here is drawn again from its own record, and what was changed shows.
+
+mod common;
+
+use std::io::Cursor;
+use std::process::Command;
+
+use actors::render::png_texts;
+use common::Server;
+use common::files;
+use common::jobs::{queue, result_of};
+use image::RgbImage;
+use serde_json::{Value as Json, json};
+
+fn verify(server: &Server, token: &str, options: &str, file: &[u8]) -> (u16, Json) {
+    let url = format!("{}/functions/v1/verify-picture{options}", server.url);
+    let bearer = files::bearer(token);
+    let headers = [("authorization", bearer.as_str()), ("apikey", server.anon.as_str())];
+    let answer = files::send(&url, "POST", &headers, file).expect("an answer");
+    (answer.status, answer.json())
+}
+
+fn pixels(file: &[u8]) -> RgbImage {
+    image::load_from_memory(file).expect("a picture").to_rgb8()
+}
+
+/// The file with other pixels, or with another record.
+fn changed(file: &[u8], pixels: &RgbImage, record: impl FnOnce(&mut Json)) -> Vec<u8> {
+    let texts = png_texts(file).expect("texts");
+    let text = &texts.iter().find(|(keyword, _)| keyword == "playhouse").expect("a record").1;
+    let mut about: Json = serde_json::from_str(text).expect("JSON");
+    record(&mut about);
+    let mut bytes = Cursor::new(Vec::new());
+    let mut encoder = png::Encoder::new(&mut bytes, pixels.width(), pixels.height());
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.add_itxt_chunk("playhouse".into(), about.to_string()).expect("a text");
+    let mut writer = encoder.write_header().expect("a header");
+    writer.write_image_data(pixels.as_raw()).expect("pixels");
+    writer.finish().expect("an end");
+    bytes.into_inner()
+}
+
+#[test]
+fn a_picture_is_drawn_again_from_its_record_and_what_was_changed_shows() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("data"), &[]);
+    let (_, token) = server.sign_up("painter@example.com");
+    let asked = json!({"job_type": "sdxl_image_fast", "prompt": "a (red:1.2) circle", "negative_prompt": "blue", "seed": 9,
+                       "steps": 3, "scheduler": "Euler a", "width": 48, "height": 64, "prompt_syntax": "a1111",
+                       "image_count": 2});
+    let job = queue(&server, &token, &asked);
+    let file = result_of(&server, &token, &job);
+    let (status, answer) = verify(&server, &token, "", &file);
+    assert_eq!((status, &answer["result"]), (200, &json!("equal")), "{answer}");
+    assert_eq!(answer["differences"], json!([]));
+    assert_eq!(answer["distance"], json!({"mean": 0.0, "max": 0, "pixels_share": 0.0, "psnr_db": null}));
+    assert_eq!(answer["record"]["spec"]["seed"], 9);
+
+    // The same job answers for another file, and for its own account alone.
+    let again = format!("?jobId={}", answer["jobId"].as_str().expect("an id"));
+    let mut spotted = pixels(&file);
+    spotted.put_pixel(0, 0, image::Rgb(spotted.get_pixel(0, 0).0.map(|value| value ^ 4)));
+    let (status, answer) = verify(&server, &token, &again, &changed(&file, &spotted, |_| {}));
+    assert_eq!(
+        (status, &answer["result"], &answer["distance"]["max"]),
+        (200, &json!("close"), &json!(4)),
+        "{answer}"
+    );
+    let mut painted = pixels(&file);
+    painted.pixels_mut().for_each(|pixel| pixel.0 = pixel.0.map(|value| 255 - value));
+    let other_weights = changed(&file, &painted, |record| record["weights_hash"] = json!("blake3:ab"));
+    let (status, answer) = verify(&server, &token, &again, &other_weights);
+    assert_eq!((status, &answer["result"]), (200, &json!("different")), "{answer}");
+    assert_eq!(answer["differences"][0]["field"], "weights_hash");
+    let (_, stranger) = server.sign_up("stranger@example.com");
+    let (status, answer) = verify(&server, &stranger, &again, &file);
+    assert_eq!((status, &answer["details"]["field"]), (404, &json!("jobId")), "{answer}");
+
+    // Another seed is another picture; what cannot be drawn again says why.
+    let (status, answer) = verify(
+        &server,
+        &token,
+        "",
+        &changed(&file, &pixels(&file), |record| record["spec"]["seed"] = json!(10)),
+    );
+    assert_eq!((status, &answer["result"]), (200, &json!("different")), "{answer}");
+    let small = image::imageops::thumbnail(&pixels(&file), 24, 32);
+    let refused: [(Vec<u8>, &str); 5] = [
+        (b"GIF89a".to_vec(), "NO_RECORD"),
+        (changed(&file, &small, |_| {}), "CHANGED_SIZE"),
+        (changed(&file, &pixels(&file), |record| record["model"] = json!("absent")), "MODEL_MISSING"),
+        (changed(&file, &pixels(&file), |record| record["spec"]["reference_hash"] = json!("blake3:ab")), ""),
+        (changed(&file, &pixels(&file), |record| record["spec"]["steps"] = json!(100_000)), ""),
+    ];
+    for (file, code) in refused {
+        let (status, answer) = verify(&server, &token, "", &file);
+        assert_eq!(status, 400, "{code}: {answer}");
+        assert!(code.is_empty() || answer["code"] == code, "{code}: {answer}");
+    }
+    // The words of a record are judged like those of any request.
+    let minors = changed(&file, &pixels(&file), |record| {
+        record["spec"]["prompt"] = json!("explicit nude, a 12 year old child");
+    });
+    assert_eq!(verify(&server, &token, "", &minors).0, 422);
+
+    // The command line needs no server.
+    let path = folder.path().join("drawn.png");
+    std::fs::write(&path, &file).expect("a file");
+    let run = |path: &std::path::Path| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
+        command.arg("verify-picture").arg(path).arg("--keep").arg(folder.path().join("again.png"));
+        command.arg("--data").arg(folder.path().join("none")).output().expect("the binary runs")
+    };
+    let output = run(&path);
+    let said: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert!(output.status.success() && said["result"] == "equal", "{said}");
+    assert!(pixels(&std::fs::read(folder.path().join("again.png")).expect("a file")) == pixels(&file));
+    std::fs::write(&path, &other_weights).expect("a file");
+    let output = run(&path);
+    let error = String::from_utf8_lossy(&output.stderr).to_string();
+    assert!(!output.status.success() && error.contains("weights_hash"), "{error}");
+}
+
+#[test]
+fn a_picture_over_a_reference_is_verified_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (user, token) = server.sign_up("painter@example.com");
+    let reference = |colour: [u8; 3]| {
+        let mut bytes = Cursor::new(Vec::new());
+        let picture = RgbImage::from_pixel(64, 64, image::Rgb(colour));
+        picture.write_to(&mut bytes, image::ImageFormat::Png).expect("a picture");
+        bytes.into_inner()
+    };
+    for (name, colour) in [("own.png", [200, 30, 30]), ("other.png", [30, 30, 200])] {
+        let answer = files::put(
+            &server,
+            &token,
+            &format!("reference_images/{user}/{name}"),
+            "image/png",
+            &reference(colour),
+        );
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let of = |name: &str| format!("reference_images/{user}/{name}");
+    let asked = json!({"job_type": "sdxl_image_fast", "prompt": "a tree", "seed": 3, "steps": 4, "denoise_strength": 0.6,
+                       "reference_image_url": of("own.png"), "metadata": {"reference_mode": "modify"}});
+    let job = queue(&server, &token, &asked);
+    let file = result_of(&server, &token, &job);
+    let (status, answer) = verify(&server, &token, "", &file);
+    assert_eq!((status, &answer["details"]["field"]), (400, &json!("reference_image_url")), "{answer}");
+    let with = |name: &str| verify(&server, &token, &format!("?reference_image_url={}", of(name)), &file);
+    let (status, answer) = with("own.png");
+    assert_eq!((status, &answer["result"]), (200, &json!("equal")), "{answer}");
+    let (status, answer) = with("other.png");
+    assert_eq!((status, &answer["differences"][0]["field"]), (200, &json!("reference_hash")), "{answer}");
+    assert_ne!(answer["result"], "equal");
+}

@@ -130,7 +130,7 @@ fn sillytaverns_requests_are_answered() {
     let asked = json!({"prompt": "a (small:1.2) lighthouse", "negative_prompt": "people", "sampler_name": "Euler",
         "scheduler": "karras", "steps": 3, "cfg_scale": 5.5, "width": 64, "height": 32, "restore_faces": false,
         "enable_hr": false, "hr_upscaler": "Latent", "hr_scale": 2, "denoising_strength": 0.7, "clip_skip": 1,
-        "seed": 11, "override_settings": {"CLIP_stop_at_last_layers": 1}, "save_images": true, "send_images": true,
+        "seed": 11, "override_settings": {"CLIP_stop_at_last_layers": 2}, "save_images": true, "send_images": true,
         "override_settings_restore_afterwards": true, "do_not_save_grid": false, "do_not_save_samples": false});
     let answer = program.post("txt2img", &asked);
     assert_eq!(
@@ -142,8 +142,8 @@ fn sillytaverns_requests_are_answered() {
     assert_eq!(drawn.dimensions(), (64, 32));
     let said = info(&answer);
     assert_eq!(
-        (&said["seed"], &said["steps"], &said["width"]),
-        (&json!(11), &json!(3), &json!(64)),
+        (&said["seed"], &said["steps"], &said["width"], &said["clip_skip"]),
+        (&json!(11), &json!(3), &json!(64), &json!(2)),
         "{said}"
     );
     assert_eq!((&said["sd_model_name"], &said["sampler_name"]), (&json!("tiny"), &json!("Euler")), "{said}");

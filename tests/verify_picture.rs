@@ -47,14 +47,15 @@ fn a_picture_is_drawn_again_from_its_record_and_what_was_changed_shows() {
     let (_, token) = server.sign_up("painter@example.com");
     let asked = json!({"job_type": "sdxl_image_fast", "prompt": "a (red:1.2) circle", "negative_prompt": "blue", "seed": 9,
                        "steps": 3, "scheduler": "Euler a", "width": 48, "height": 64, "prompt_syntax": "a1111",
-                       "image_count": 2});
+                       "clip_skip": 1, "image_count": 2});
     let job = queue(&server, &token, &asked);
     let file = result_of(&server, &token, &job);
     let (status, answer) = verify(&server, &token, "", &file);
     assert_eq!((status, &answer["result"]), (200, &json!("equal")), "{answer}");
     assert_eq!(answer["differences"], json!([]));
     assert_eq!(answer["distance"], json!({"mean": 0.0, "max": 0, "pixels_share": 0.0, "psnr_db": null}));
-    assert_eq!(answer["record"]["spec"]["seed"], 9);
+    let spec = &answer["record"]["spec"];
+    assert_eq!((&spec["seed"], &spec["clip_skip"]), (&json!(9), &json!(1)));
 
     // The same job answers for another file, and for its own account alone.
     let again = format!("?jobId={}", answer["jobId"].as_str().expect("an id"));

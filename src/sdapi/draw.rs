@@ -146,7 +146,7 @@ fn info(drawing: &Drawing, drawn: &ProgramPictures) -> Document {
         "height": number("Size-2"), "sampler_name": said.get("Sampler"), "cfg_scale": number("CFG scale"),
         "steps": number("Steps"), "batch_size": count, "restore_faces": false, "face_restoration_model": null,
         "sd_model_name": said.get("Model"), "sd_model_hash": said.get("Model hash"), "sd_vae_name": null,
-        "denoising_strength": number("Denoising strength"), "clip_skip": 1, "extra_generation_params": {},
+        "denoising_strength": number("Denoising strength"), "clip_skip": number("Clip skip").unwrap_or(json!(1)), "extra_generation_params": {},
         "index_of_first_image": 0, "infotexts": texts, "styles": [], "is_using_inpainting_conditioning": false,
         "job_id": drawn.job,
     })

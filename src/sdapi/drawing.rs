@@ -38,6 +38,8 @@ pub(super) struct Drawing {
     pub width: Option<u32>,
     pub height: Option<u32>,
     pub denoising_strength: Option<f64>,
+    /// As A1111 counts: 1 leaves no layer of the text encoder out.
+    pub clip_skip: Option<u32>,
     pub override_settings: Option<Map<String, Json>>,
     pub send_images: Option<bool>,
     pub init_images: Option<Vec<String>>,
@@ -48,7 +50,7 @@ pub(super) struct Drawing {
 }
 
 /// Fields of the dialect that change nothing here, beside those that say where files go.
-const NOT_FOLLOWED: [&str; 30] = [
+const NOT_FOLLOWED: [&str; 29] = [
     "enable_hr",
     "restore_faces",
     "tiling",
@@ -78,7 +80,6 @@ const NOT_FOLLOWED: [&str; 30] = [
     "resize_mode",
     "inpainting_fill",
     "inpaint_full_res",
-    "clip_skip",
 ];
 /// Fields that say where files go, or only matter together with one that is not followed.
 const OF_NO_MATTER: [&str; 24] = [
@@ -185,6 +186,20 @@ impl Drawing {
         named.map(str::trim).filter(|name| !name.is_empty())
     }
 
+    /// Layers of the text encoder that are left out: `override_settings.CLIP_stop_at_last_layers` wins, as there.
+    fn clip_skip(&self) -> Result<Option<u32>, SdError> {
+        const SETTING: &str = "CLIP_stop_at_last_layers";
+        let setting = self.override_settings.as_ref().and_then(|settings| settings.get(SETTING));
+        let setting = setting.filter(|value| !value.is_null()).map(|value| {
+            let layers = value.as_u64().and_then(|layers| u32::try_from(layers).ok());
+            let field = format!("override_settings.{SETTING}");
+            layers.ok_or_else(|| SdError::field(&field, format!("{value} is not a whole number from 1")))
+        });
+        let layers = setting.transpose()?.or(self.clip_skip);
+        // 0 is what clients send that ask for nothing.
+        Ok(layers.filter(|layers| *layers > 0).map(|layers| layers - 1))
+    }
+
     /// Whether the mask says what is to stay, instead of what is to be drawn.
     pub fn inverts_mask(&self) -> bool {
         match &self.inpainting_mask_invert {
@@ -214,7 +229,10 @@ impl Drawing {
             warnings.push("styles: there are none here".into());
         }
         for (name, value) in self.override_settings.iter().flatten() {
-            if name != "sd_model_checkpoint" && asks_for_something(name, value) {
+            if name != "sd_model_checkpoint"
+                && name != "CLIP_stop_at_last_layers"
+                && asks_for_something(name, value)
+            {
                 warnings.push(format!("override_settings.{name}: not followed here"));
             }
         }
@@ -238,6 +256,7 @@ impl Drawing {
             seed: self.seed,
             steps: self.steps,
             guidance_scale: self.cfg_scale,
+            clip_skip: self.clip_skip()?,
             scheduler,
             width: self.width,
             height: self.height,
@@ -257,7 +276,7 @@ impl Drawing {
 /// Whether a value of a field that is not followed is more than what it is where nothing is asked.
 fn asks_for_something(field: &str, value: &Json) -> bool {
     match (field, value) {
-        ("clip_skip" | "CLIP_stop_at_last_layers" | "initial_noise_multiplier", Json::Number(number)) => {
+        ("initial_noise_multiplier", Json::Number(number)) => {
             number.as_f64() != Some(1.0) && number.as_f64() != Some(0.0)
         }
         ("subseed" | "seed_resize_from_h" | "seed_resize_from_w", Json::Number(number)) => {
@@ -302,6 +321,21 @@ mod tests {
         assert_eq!((job.scheduler.as_deref(), job.seed), (Some("DPM++ 2M Karras"), None));
         assert_eq!((job.width, job.height, job.image_count), (Some(64), Some(96), Some(2)));
         assert_eq!((job.prompt_syntax.as_deref(), job.denoise_strength), (Some("a1111_native"), None));
+        assert_eq!(job.clip_skip, Some(0));
+        for (body, layers) in [
+            (json!({"prompt": "x"}), None),
+            (json!({"prompt": "x", "clip_skip": 0}), None),
+            (json!({"prompt": "x", "clip_skip": 2}), Some(1)),
+            (
+                json!({"prompt": "x", "clip_skip": 2, "override_settings": {"CLIP_stop_at_last_layers": 3}}),
+                Some(2),
+            ),
+        ] {
+            assert_eq!(read(body).0.expect("a job").0.clip_skip, layers);
+        }
+        let odd = json!({"prompt": "x", "override_settings": {"CLIP_stop_at_last_layers": "two"}});
+        let error = read(odd).0.expect_err("refused").to_string();
+        assert!(error.starts_with("override_settings.CLIP_stop_at_last_layers: "), "{error}");
     }
 
     #[test]
@@ -323,13 +357,13 @@ mod tests {
     #[test]
     fn what_is_not_followed_is_said_and_what_cannot_be_is_refused() {
         let (job, noted) = read(json!({"prompt": "x", "enable_hr": true, "alwayson_scripts": {"a": 1},
-            "override_settings": {"CLIP_stop_at_last_layers": 2}, "styles": ["x"], "promt": "y"}));
+            "override_settings": {"eta_noise_seed_delta": 2}, "styles": ["x"], "promt": "y"}));
         let (_, warnings) = job.expect("a job");
         let fields = |list: Vec<String>| -> Vec<String> {
             list.iter().filter_map(|it| Some(it.split_once(": ")?.0.to_string())).collect()
         };
         assert_eq!(fields(noted), ["promt", "enable_hr", "alwayson_scripts"]);
-        assert_eq!(fields(warnings), ["styles", "override_settings.CLIP_stop_at_last_layers"]);
+        assert_eq!(fields(warnings), ["styles", "override_settings.eta_noise_seed_delta"]);
         for (body, field) in [
             (json!({}), "prompt"),
             (json!({"prompt": "x", "batch_size": 7}), "batch_size"),

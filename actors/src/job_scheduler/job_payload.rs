@@ -124,6 +124,9 @@ pub struct JobConfig {
     pub height: Option<u32>,
     /// The scheduler by A1111's or diffusers' name.
     pub scheduler: Option<String>,
+    /// Layers of the text encoder that are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_skip: Option<u32>,
     /// What brackets in the prompts mean.
     pub prompt_syntax: Option<PromptSyntax>,
     /// Where a remote worker reads the reference.
@@ -159,6 +162,7 @@ impl Default for JobConfig {
             width: None,
             height: None,
             scheduler: None,
+            clip_skip: None,
             prompt_syntax: None,
             image: None,
             image_object: None,

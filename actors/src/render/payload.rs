@@ -109,6 +109,9 @@ impl RenderRequest {
         if let Some(scheduler) = config.scheduler.as_deref().and_then(text) {
             spec.scheduler = Some(scheduler);
         }
+        if let Some(layers) = config.clip_skip {
+            spec.clip_skip = layers as usize;
+        }
         spec.num_images = config.num_images.clamp(1, IMAGES_MAX) as usize;
         (spec.width, spec.height) = size(config, &spec)?;
         if u64::from(spec.width) * u64::from(spec.height) > self.pixels_max {

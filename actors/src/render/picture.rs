@@ -109,7 +109,7 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             noise: format!("{:?}", spec.noise),
             scheduler: spec.scheduler.clone(),
             strength: spec.init_image.as_ref().map(|_| spec.strength),
-            clip_skip: spec.clip_skip,
+            clip_skip: u32::try_from(spec.clip_skip).unwrap_or(u32::MAX),
             prompt_syntax: spec.prompt_syntax,
             loras,
             masked: spec.mask.is_some(),

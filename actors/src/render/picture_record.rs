@@ -56,7 +56,7 @@ pub struct RecordedSpec {
     pub strength: Option<f64>,
     /// Layers of the text encoder that were left out.
     #[serde(default)]
-    pub clip_skip: usize,
+    pub clip_skip: u32,
     /// What brackets in the prompts mean.
     #[serde(default)]
     pub prompt_syntax: PromptSyntax,

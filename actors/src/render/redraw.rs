@@ -78,6 +78,7 @@ fn payload(record: &PictureRecord) -> JobPayload {
             width: Some(spec.width),
             height: Some(spec.height),
             scheduler: spec.scheduler.clone(),
+            clip_skip: Some(spec.clip_skip),
             prompt_syntax: Some(spec.prompt_syntax),
             loras: spec.loras.clone().into(),
             ..JobConfig::default()

@@ -10,7 +10,7 @@ use crate::error::ServiceError;
 use crate::jobs::depicted_characters::{CHARACTERS, PLACES};
 
 /// What is read of the metadata of a job, beside those that name a character or a place of one.
-const METADATA: [(&str, Takes); 31] = [
+const METADATA: [(&str, Takes); 32] = [
     ("reference_image_url", Takes::Text),
     ("start_reference_url", Takes::Text),
     ("end_reference_url", Takes::Text),
@@ -27,6 +27,7 @@ const METADATA: [(&str, Takes); 31] = [
     ("num_characters", Takes::Number),
     ("seed", Takes::Seed),
     ("steps", Takes::Whole),
+    ("clip_skip", Takes::Whole),
     ("guidance_scale", Takes::Number),
     ("negative_prompt", Takes::Text),
     ("compel_enabled", Takes::Flag),

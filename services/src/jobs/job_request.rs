@@ -32,6 +32,9 @@ pub const JOB_TYPES: [&str; 10] = [
 /// Where a job's row says that it belongs, by the check of its table.
 const DESTINATIONS: [&str; 2] = ["library", "workspace"];
 
+/// Layers of a text encoder that may be left out.
+const CLIP_SKIP_MAX: u32 = 11;
+
 /// How much a word may weigh at most.
 const WEIGHT_MAX: f64 = 5.0;
 
@@ -61,6 +64,8 @@ pub struct JobRequest {
     pub seed: Option<u64>,
     /// Steps.
     pub steps: Option<u32>,
+    /// Layers of the text encoder that are left out, counted from the last; 0 leaves out none, as A1111's 1 does.
+    pub clip_skip: Option<u32>,
     /// How closely the prompt is followed.
     pub guidance_scale: Option<f64>,
     /// How much of the reference goes.
@@ -207,6 +212,8 @@ impl JobRequest {
         self.num_images = self.num_images.or_else(|| number("num_images"));
         self.steps =
             self.steps.or_else(|| number("steps").map(|steps| u32::try_from(steps).unwrap_or(u32::MAX)));
+        self.clip_skip =
+            self.clip_skip.or_else(|| number("clip_skip").map(|it| u32::try_from(it).unwrap_or(u32::MAX)));
         self.guidance_scale = self.guidance_scale.or_else(|| given("guidance_scale").and_then(Json::as_f64));
         self.compel_enabled = self.compel_enabled.or_else(|| given("compel_enabled").and_then(Json::as_bool));
         self.compel_weights = self.compel_weights.take().or_else(|| given("compel_weights").cloned());
@@ -352,6 +359,7 @@ impl JobRequest {
         };
         within("steps", self.steps.map(f64::from), 1.0, 200.0)?;
         within("guidance_scale", self.guidance_scale, 0.0, 100.0)?;
+        within("clip_skip", self.clip_skip.map(f64::from), 0.0, f64::from(CLIP_SKIP_MAX))?;
         let settings = self.consistency_settings.as_ref().map_or(Ok(()), ConsistencySettings::check);
         settings.map_err(|(field, reason)| {
             ServiceError::field(format!("consistency_settings.{field}"), reason)

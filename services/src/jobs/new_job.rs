@@ -167,6 +167,7 @@ impl NewJob<'_> {
             width: request.width,
             height: request.height,
             scheduler: request.scheduler.clone(),
+            clip_skip: request.clip_skip,
             prompt_syntax: Some(self.syntax),
             image,
             image_object,

@@ -150,6 +150,7 @@ async fn again(
         width: Some(spec.width),
         height: Some(spec.height),
         scheduler: spec.scheduler.clone(),
+        clip_skip: Some(spec.clip_skip),
         model: Some(record.model.clone()),
         metadata,
         is_whole: true,

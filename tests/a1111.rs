@@ -273,9 +273,19 @@ fn a_picture_is_drawn_over_where_the_mask_is_white() {
     let answer = program.post(
         "txt2img",
         &json!({"prompt": "x", "steps": 1, "width": 32, "height": 32,
-        "enable_hr": true, "override_settings": {"sd_model_checkpoint": "tiny"}}),
+        "restore_faces": true, "override_settings": {"sd_model_checkpoint": "tiny"}}),
     );
-    assert_eq!(answer["warnings"], json!(["enable_hr: not followed here"]));
+    assert_eq!(answer["warnings"], json!(["restore_faces: not followed here"]));
+    // A second pass, over the enlarged picture.
+    let answer = program.post(
+        "txt2img",
+        &json!({"prompt": "x", "steps": 4, "width": 32, "height": 48, "seed": 5, "enable_hr": true, "hr_scale": 1.5,
+        "hr_upscaler": "Lanczos", "denoising_strength": 0.5, "override_settings": {"sd_model_checkpoint": "tiny"}}),
+    );
+    let (_, drawn) = picture(&answer);
+    assert_eq!((drawn.dimensions(), answer.get("warnings")), ((48, 72), None), "{answer}");
+    let said = info(&answer);
+    assert_eq!((&said["width"], &said["denoising_strength"]), (&json!(32), &json!(0.5)), "{said}");
 }
 
 #[test]

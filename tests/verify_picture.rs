@@ -73,6 +73,14 @@ fn a_picture_is_drawn_again_from_its_record_and_what_was_changed_shows() {
     let (status, answer) = verify(&server, &token, &again, &other_weights);
     assert_eq!((status, &answer["result"]), (200, &json!("different")), "{answer}");
     assert_eq!(answer["differences"][0]["field"], "weights_hash");
+    // A second pass belongs to the picture.
+    let large = json!({"job_type": "sdxl_image_fast", "prompt": "a tree", "seed": 4, "steps": 4, "width": 64, "height": 48,
+                       "hires_scale": 1.5, "hires_denoise_strength": 0.5});
+    let job = queue(&server, &token, &large);
+    let enlarged = result_of(&server, &token, &job);
+    assert_eq!(pixels(&enlarged).dimensions(), (96, 72));
+    let (status, answer) = verify(&server, &token, "", &enlarged);
+    assert_eq!((status, &answer["result"]), (200, &json!("equal")), "{answer}");
     let (_, stranger) = server.sign_up("stranger@example.com");
     let (status, answer) = verify(&server, &stranger, &again, &file);
     assert_eq!((status, &answer["details"]["field"]), (404, &json!("jobId")), "{answer}");

@@ -38,6 +38,10 @@ pub(super) struct Drawing {
     pub width: Option<u32>,
     pub height: Option<u32>,
     pub denoising_strength: Option<f64>,
+    pub enable_hr: Option<bool>,
+    pub hr_scale: Option<f64>,
+    pub hr_second_pass_steps: Option<u32>,
+    pub hr_upscaler: Option<String>,
     /// As A1111 counts: 1 leaves no layer of the text encoder out.
     pub clip_skip: Option<u32>,
     pub override_settings: Option<Map<String, Json>>,
@@ -50,8 +54,7 @@ pub(super) struct Drawing {
 }
 
 /// Fields of the dialect that change nothing here, beside those that say where files go.
-const NOT_FOLLOWED: [&str; 29] = [
-    "enable_hr",
+const NOT_FOLLOWED: [&str; 28] = [
     "restore_faces",
     "tiling",
     "subseed",
@@ -82,7 +85,7 @@ const NOT_FOLLOWED: [&str; 29] = [
     "inpaint_full_res",
 ];
 /// Fields that say where files go, or only matter together with one that is not followed.
-const OF_NO_MATTER: [&str; 24] = [
+const OF_NO_MATTER: [&str; 21] = [
     "save_images",
     "do_not_save_samples",
     "do_not_save_grid",
@@ -91,9 +94,6 @@ const OF_NO_MATTER: [&str; 24] = [
     "force_task_id",
     "firstphase_width",
     "firstphase_height",
-    "hr_scale",
-    "hr_upscaler",
-    "hr_second_pass_steps",
     "hr_resize_x",
     "hr_resize_y",
     "hr_checkpoint_name",
@@ -109,10 +109,30 @@ const OF_NO_MATTER: [&str; 24] = [
     "inpaint_full_res_padding",
 ];
 
+/// Fields of a second pass that are not followed, and matter where there is one.
+const HIRES_NOT_FOLLOWED: [&str; 12] = [
+    "firstphase_width",
+    "firstphase_height",
+    "hr_resize_x",
+    "hr_resize_y",
+    "hr_checkpoint_name",
+    "hr_sampler_name",
+    "hr_scheduler",
+    "hr_prompt",
+    "hr_negative_prompt",
+    "hr_cfg",
+    "hr_additional_modules",
+    "hr_distilled_cfg",
+];
+/// How many times longer the sides become in a second pass unless the client says, as there.
+const HIRES_SCALE: f64 = 2.0;
+/// What enlarges a picture before its second pass.
+const HIRES_UPSCALER: &str = "Lanczos";
+
 impl Drawing {
     /// Reads a JSON body; the error names the field. What is not followed is warned of where it asks for something.
     pub fn read(body: &[u8], notes: &mut Notes) -> Result<Drawing, SdError> {
-        let drawing = typed(body, notes)?;
+        let drawing: Drawing = typed(body, notes)?;
         let given: Map<String, Json> =
             serde_json::from_slice(&half_characters::mend(body)).unwrap_or_default();
         let mut warnings = notes.warnings();
@@ -120,7 +140,8 @@ impl Drawing {
             let field = warning.split_once(": ").map_or("", |(field, _)| field);
             !OF_NO_MATTER.contains(&field) && !NOT_FOLLOWED.contains(&field)
         });
-        for field in NOT_FOLLOWED {
+        let of_hires = HIRES_NOT_FOLLOWED.iter().filter(|_| drawing.enable_hr == Some(true));
+        for field in NOT_FOLLOWED.iter().chain(of_hires).copied() {
             if given.get(field).is_some_and(|value| asks_for_something(field, value)) {
                 warnings.push(format!("{field}: not followed here"));
             }
@@ -240,6 +261,18 @@ impl Drawing {
         if prompt.is_empty() {
             return Err(SdError::field("prompt", "missing: what shall the picture show?"));
         }
+        // As there, pictures that begin with one have no second pass.
+        let has_second_pass = self.enable_hr == Some(true) && reference.is_none();
+        if self.enable_hr == Some(true) && !has_second_pass {
+            warnings.push("enable_hr: only txt2img has a second pass".into());
+        }
+        let upscaler = self.hr_upscaler.as_deref().filter(|name| !name.eq_ignore_ascii_case(HIRES_UPSCALER));
+        if let Some(name) = upscaler.filter(|name| has_second_pass && !name.trim().is_empty()) {
+            let name: String = name.chars().take(64).collect();
+            warnings
+                .push(format!("hr_upscaler: {name:?} is not here; {HIRES_UPSCALER} enlarges the picture"));
+        }
+        let strength = self.denoising_strength.unwrap_or(STRENGTH);
         let mut metadata = Map::new();
         metadata.insert("contentType".into(), json!(self.content_rating.as_deref().unwrap_or("sfw")));
         metadata.insert("skip_enhancement".into(), json!(true));
@@ -260,7 +293,10 @@ impl Drawing {
             scheduler,
             width: self.width,
             height: self.height,
-            denoise_strength: reference.as_ref().map(|_| self.denoising_strength.unwrap_or(STRENGTH)),
+            denoise_strength: reference.as_ref().map(|_| strength),
+            hires_scale: has_second_pass.then(|| self.hr_scale.unwrap_or(HIRES_SCALE)),
+            hires_denoise_strength: has_second_pass.then_some(strength),
+            hires_steps: self.hr_second_pass_steps.filter(|steps| has_second_pass && *steps > 0),
             reference_image_url: reference,
             mask_image_url: mask,
             model,
@@ -285,6 +321,9 @@ fn asks_for_something(field: &str, value: &Json) -> bool {
         ("s_noise", Json::Number(number)) => number.as_f64() != Some(1.0),
         // What is drawn where is decided by the mask; how its edge is blurred is the model's part.
         ("mask_blur" | "resize_mode" | "inpainting_fill" | "inpaint_full_res", _) => false,
+        ("hr_checkpoint_name" | "hr_sampler_name" | "hr_scheduler", Json::String(name)) => {
+            !name.is_empty() && !name.starts_with("Use same")
+        }
         ("sd_vae", Json::String(name)) => !matches!(name.as_str(), "" | "Automatic" | "None"),
         (_, Json::Null | Json::Bool(false)) => false,
         (_, Json::Number(number)) => number.as_f64() != Some(0.0),
@@ -356,14 +395,24 @@ mod tests {
 
     #[test]
     fn what_is_not_followed_is_said_and_what_cannot_be_is_refused() {
-        let (job, noted) = read(json!({"prompt": "x", "enable_hr": true, "alwayson_scripts": {"a": 1},
+        let (job, noted) = read(json!({"prompt": "x", "enable_hr": false, "alwayson_scripts": {"a": 1},
             "override_settings": {"eta_noise_seed_delta": 2}, "styles": ["x"], "promt": "y"}));
         let (_, warnings) = job.expect("a job");
         let fields = |list: Vec<String>| -> Vec<String> {
             list.iter().filter_map(|it| Some(it.split_once(": ")?.0.to_string())).collect()
         };
-        assert_eq!(fields(noted), ["promt", "enable_hr", "alwayson_scripts"]);
+        assert_eq!(fields(noted), ["promt", "alwayson_scripts"]);
         assert_eq!(fields(warnings), ["styles", "override_settings.eta_noise_seed_delta"]);
+        let (job, noted) = read(
+            json!({"prompt": "x", "enable_hr": true, "hr_scale": 1.5, "hr_upscaler": "Latent",
+            "hr_second_pass_steps": 0, "denoising_strength": 0.4, "hr_prompt": "y", "hr_sampler_name": "Use same sampler"}),
+        );
+        let (job, warnings) = job.expect("a job");
+        assert_eq!((fields(warnings), fields(noted)), (vec!["hr_upscaler".into()], vec!["hr_prompt".into()]));
+        assert_eq!(
+            (job.hires_scale, job.hires_denoise_strength, job.hires_steps),
+            (Some(1.5), Some(0.4), None)
+        );
         for (body, field) in [
             (json!({}), "prompt"),
             (json!({"prompt": "x", "batch_size": 7}), "batch_size"),

@@ -127,6 +127,9 @@ pub struct JobConfig {
     /// Layers of the text encoder that are left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clip_skip: Option<u32>,
+    /// A second pass over the enlarged picture.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hires: Option<HiresPass>,
     /// What brackets in the prompts mean.
     pub prompt_syntax: Option<PromptSyntax>,
     /// Where a remote worker reads the reference.
@@ -163,6 +166,7 @@ impl Default for JobConfig {
             height: None,
             scheduler: None,
             clip_skip: None,
+            hires: None,
             prompt_syntax: None,
             image: None,
             image_object: None,
@@ -171,6 +175,28 @@ impl Default for JobConfig {
             loras: Json::Null,
             video: None,
         }
+    }
+}
+
+/// A second pass over a picture that was enlarged, as A1111's `hires fix`: large pictures keep the composition of the size
+/// that the model was trained for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HiresPass {
+    /// How many times longer the sides become; they are rounded to multiples of 8 pixels.
+    pub scale: f64,
+    /// How far the second pass departs from the enlarged picture, 0 to 1.
+    pub denoise_strength: f64,
+    /// Steps of the scheduler for the second pass, of which the share `denoise_strength` is drawn; those of the first pass
+    /// where absent.
+    #[serde(default)]
+    pub steps: Option<u32>,
+}
+
+impl HiresPass {
+    /// The size of the picture that comes of one.
+    pub fn size_px(&self, width: u32, height: u32) -> (u32, u32) {
+        let side = |side: u32| ((f64::from(side) * self.scale / 8.0).round().clamp(1.0, 8192.0) * 8.0) as u32;
+        (side(width), side(height))
     }
 }
 

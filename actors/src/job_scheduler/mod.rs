@@ -48,7 +48,8 @@ pub use graph::{
 };
 pub use graph_jobs::GRAPH_TYPES;
 pub use job_payload::{
-    BatchKey, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload, VideoConfig,
+    BatchKey, HiresPass, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload,
+    VideoConfig,
 };
 pub use jobs::is_final;
 pub use keep_portrait::{KeepPortrait, KeptPortrait, KeptPortraits};

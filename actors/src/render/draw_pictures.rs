@@ -3,11 +3,14 @@
 use std::time::Instant;
 
 use diffusion::{DiffusionModel, GenerateSpec, StepReport};
+use image::RgbImage;
 
 use super::free_memory::refuse_too_large;
+use super::hires::{second_pass, second_spec, second_steps};
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
 use super::work::{DrawError, Drawn, DrawnResult, Task, explained, unless_cancelled};
+use crate::job_scheduler::HiresPass;
 
 /// What drawing may take, in bytes.
 #[derive(Clone, Copy)]
@@ -28,8 +31,14 @@ pub(super) fn draw_pictures(
 ) -> Result<Vec<Result<Drawn, DrawError>>, DrawError> {
     let specs: Vec<Result<GenerateSpec, String>> = jobs.iter().map(|task| task.request.spec(model)).collect();
     let mut outcomes: Vec<Option<Result<Drawn, DrawError>>> = jobs.iter().map(|_| None).collect();
-    for (outcome, spec) in outcomes.iter_mut().zip(&specs) {
-        let fits = |spec| refuse_too_large(model, spec, memory.drawing_bytes_max);
+    for ((outcome, spec), task) in outcomes.iter_mut().zip(&specs).zip(jobs) {
+        let fits = |spec: &GenerateSpec| {
+            let largest = match task.request.hires() {
+                Some(hires) => &second_spec(&hires, spec, 0, None),
+                None => spec,
+            };
+            refuse_too_large(model, largest, memory.drawing_bytes_max)
+        };
         if let Err(message) = spec.as_ref().map_err(String::clone).and_then(fits) {
             *outcome = Some(Err(DrawError::Refused(message)));
         }
@@ -47,12 +56,19 @@ pub(super) fn draw_pictures(
         let together: Vec<GenerateSpec> = run.iter().map(|(_, spec)| (*spec).clone()).collect();
         let started = Instant::now();
         let mut began = None;
+        let mut first_steps = 0;
+        // Steps of a job's second pass.
+        let further = |task: &Task, spec: &GenerateSpec| {
+            task.request.hires().map_or(0, |hires| second_steps(&hires, spec))
+        };
+        let more: Vec<usize> = tasks.iter().zip(&together).map(|(task, spec)| further(task, spec)).collect();
         let mut on_step = |report: &StepReport<'_>| {
             began.get_or_insert(report.began);
             let places = places(&together, report);
+            first_steps = report.steps;
             let at = |place: usize| Step {
                 step: report.step,
-                steps: report.steps,
+                steps: report.steps + more[places[place].0],
                 image: places[place].1,
                 preview_png: None,
             };
@@ -60,7 +76,7 @@ pub(super) fn draw_pictures(
                 places.iter().enumerate().map(|(at_place, (task, ..))| (tasks[*task].job, at(at_place)));
             // Of several runs only the last ends the work.
             if outcomes.iter().filter(|outcome| outcome.is_none()).count() <= together.len() {
-                reporter.done(report.step, report.steps);
+                reporter.done(report.step, report.steps + more.iter().max().unwrap_or(&0));
             }
             reporter.step(running, &|place| report.preview_of(places[place].2).ok());
             unless_cancelled(&tasks)
@@ -79,17 +95,27 @@ pub(super) fn draw_pictures(
             // One of them cannot be followed; alone each says so for itself.
             Err(error) => return Err(error),
         };
-        let took = started.elapsed();
         for ((place, spec), pictures) in run.into_iter().zip(drawn) {
-            outcomes[place] = Some(match jobs[place].is_cancelled() {
-                true => Err(DrawError::Cancelled),
-                false => Ok(Drawn {
+            let task = &jobs[place];
+            let enlarged = match task.request.hires() {
+                Some(hires) => enlarge(model, task, &hires, spec, pictures, first_steps, reporter),
+                None => Ok(pictures),
+            };
+            let pictures = match enlarged {
+                Err(DrawError::Failed(message)) => return Err(DrawError::Failed(message)),
+                enlarged => enlarged,
+            };
+            outcomes[place] = Some(match (pictures, task.is_cancelled()) {
+                (_, true) => Err(DrawError::Cancelled),
+                (Err(error), false) => Err(error),
+                (Ok(pictures), false) => Ok(Drawn {
                     spec: spec.clone(),
                     model: name.into(),
                     weights_hash: model.weights_hash().into(),
-                    sources: jobs[place].request.source_hashes(),
+                    sources: task.request.source_hashes(),
+                    hires: task.request.hires(),
                     result: DrawnResult::Pictures(pictures),
-                    took,
+                    took: started.elapsed(),
                     taken: started,
                     began: began.unwrap_or(started),
                     gap: None,
@@ -98,6 +124,25 @@ pub(super) fn draw_pictures(
         }
     }
     Ok(outcomes.into_iter().flatten().collect())
+}
+
+/// The second pass of a job's pictures; its steps are counted on from those of the first.
+fn enlarge(
+    model: &DiffusionModel,
+    task: &Task,
+    hires: &HiresPass,
+    spec: &GenerateSpec,
+    pictures: Vec<RgbImage>,
+    first_steps: usize,
+    reporter: &mut ProgressReporter<'_>,
+) -> Result<Vec<RgbImage>, DrawError> {
+    let mut on_step = |image: usize, report: &StepReport<'_>| {
+        let (step, steps) = (first_steps + report.step, first_steps + report.steps);
+        let step = Step { step, steps, image, preview_png: None };
+        reporter.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
+        unless_cancelled(&[task])
+    };
+    second_pass(model, hires, spec, &pictures, &mut on_step).map_err(explained)
 }
 
 /// Whether one more spec can share a run.

@@ -65,6 +65,7 @@ pub(super) fn draw_video(
         model: name.into(),
         weights_hash: model.weights_hash().into(),
         sources: request.source_hashes(),
+        hires: None,
         result,
         took: started.elapsed(),
         taken: started,

@@ -43,7 +43,7 @@ pub struct FinishedFile {
 
 /// The files of what was drawn; `pipeline` is the job's.
 pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, String> {
-    let Drawn { spec, model, weights_hash, sources, result, took, .. } = drawn;
+    let Drawn { spec, model, weights_hash, sources, hires, result, took, .. } = drawn;
     let mut made_with = settings(&spec, &weights_hash);
     for (name, value) in [
         ("drawn_prompt", json!(spec.prompt)),
@@ -51,6 +51,7 @@ pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, S
         ("reference_hash", json!(sources.reference)),
         ("mask_hash", json!(sources.mask)),
         ("last_frame_hash", json!(sources.last_frame)),
+        ("hires", json!(hires)),
         ("generation_time_ms", json!(took.as_millis() as u64)),
     ] {
         made_with.insert(name.into(), value);
@@ -67,7 +68,7 @@ pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, S
             },
             seed: spec.seed,
             duration_s: None,
-            size_px: (spec.width, spec.height),
+            size_px: picture.dimensions(),
             model: model.clone(),
             made_with: made_with.clone(),
         })
@@ -82,6 +83,7 @@ pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, S
                     seed,
                     index,
                     sources: &sources,
+                    hires: hires.as_ref(),
                     model: &model,
                     weights_hash: &weights_hash,
                 };

@@ -18,6 +18,7 @@ mod draw_pictures;
 mod draw_video;
 mod finished;
 mod free_memory;
+mod hires;
 mod lora_choice;
 mod lora_hash;
 mod mistaken_file;
@@ -59,7 +60,6 @@ pub use model_choice::{ListedModel, NAMED_MAX, STARTER, list_models, model_named
 pub use model_folder::{describe_models, verify_model};
 pub use options::{RenderOptions, weight_type};
 pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
-pub use picture::infotext;
 pub use picture_comparison::{CLOSE_DB, Comparison, Difference, Distance, Verdict, check_size, compare};
 pub use picture_record::{PictureRecord, RecordedSpec};
 pub use png_texts::png_texts;

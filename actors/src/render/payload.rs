@@ -7,9 +7,10 @@ use diffusion::{DiffusionModel, GenerateSpec, read_init_image, read_mask};
 use models::value_words::is_none_of;
 use serde_json::Value as Json;
 
+use super::hires::second_spec;
 use super::lora_choice::{WantedLora, lora_files};
 use super::prompt_weights::weighted;
-use crate::job_scheduler::{JobConfig, JobPayload, Pipeline};
+use crate::job_scheduler::{HiresPass, JobConfig, JobPayload, Pipeline};
 
 /// What `resolution` is given in: the native side of the models that clients know, in pixels.
 const NOMINAL_SIDE_PX: f64 = 1024.0;
@@ -133,7 +134,21 @@ impl RenderRequest {
             }
         }
         model.check(&spec).map_err(|error| error.to_string())?;
+        if let Some(hires) = self.hires() {
+            let (width, height) = hires.size_px(spec.width, spec.height);
+            if u64::from(width) * u64::from(height) > self.pixels_max {
+                let most = self.pixels_max;
+                return Err(format!("hires_scale: {width}×{height} is more than {most} pixels"));
+            }
+            let second = second_spec(&hires, &spec, 0, None);
+            model.check(&second).map_err(|error| format!("hires_scale: {error}"))?;
+        }
         Ok(spec)
+    }
+
+    /// The second pass of a picture; videos have none.
+    pub fn hires(&self) -> Option<HiresPass> {
+        self.payload.config.hires.filter(|_| !self.is_video())
     }
 }
 

@@ -11,6 +11,7 @@ use super::lora_choice::describe;
 use super::lora_hash::lora_hash;
 use super::payload::SourceHashes;
 use super::picture_record::{KEYWORD, PictureRecord, RecordedSpec};
+use crate::job_scheduler::HiresPass;
 
 /// Longest side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE_PX: u32 = 256;
@@ -25,6 +26,8 @@ pub(super) struct Origin<'a> {
     pub index: usize,
     /// Hashes of the pictures that it began with.
     pub sources: &'a SourceHashes,
+    /// Its second pass.
+    pub hires: Option<&'a HiresPass>,
     /// The model's name.
     pub model: &'a str,
     /// BLAKE3 of its weights, hexadecimal.
@@ -32,7 +35,8 @@ pub(super) struct Origin<'a> {
 }
 
 /// The line of parameters that A1111 writes and other programs read.
-pub fn infotext(spec: &GenerateSpec, seed: u64, model: &str, weights_hash: &str) -> String {
+pub(super) fn infotext(origin: &Origin<'_>) -> String {
+    let Origin { spec, seed, model, weights_hash, hires, .. } = origin;
     let mut text = spec.prompt.clone();
     for lora in lora_names(spec) {
         let (name, unet) = (lora["name"].as_str().unwrap_or_default(), &lora["scale"]);
@@ -72,6 +76,17 @@ pub fn infotext(spec: &GenerateSpec, seed: u64, model: &str, weights_hash: &str)
     ));
     if spec.init_image.is_some() {
         text.push_str(&format!(", Denoising strength: {}", spec.strength));
+    }
+    if let Some(hires) = hires {
+        // One strength can be said; that of a reference comes first.
+        if spec.init_image.is_none() {
+            text.push_str(&format!(", Denoising strength: {}", hires.denoise_strength));
+        }
+        text.push_str(&format!(", Hires upscale: {}", hires.scale));
+        if let Some(steps) = hires.steps {
+            text.push_str(&format!(", Hires steps: {steps}"));
+        }
+        text.push_str(", Hires upscaler: Lanczos");
     }
     if spec.clip_skip > 0 {
         text.push_str(&format!(", Clip skip: {}", spec.clip_skip + 1));
@@ -115,11 +130,12 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             masked: spec.mask.is_some(),
             reference_hash: origin.sources.reference.clone(),
             mask_hash: origin.sources.mask.clone(),
+            hires: origin.hires.copied(),
         },
         image_index: origin.index,
     };
     let about = serde_json::to_string(&about).map_err(|error| format!("encoding the picture: {error}"))?;
-    let text = infotext(spec, origin.seed, origin.model, origin.weights_hash);
+    let text = infotext(origin);
     let mut bytes = Vec::new();
     let refused = |error: png::EncodingError| format!("encoding the picture: {error}");
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
@@ -195,6 +211,7 @@ mod tests {
             seed: 7,
             index: 2,
             sources: &sources,
+            hires: None,
             model: "starter",
             weights_hash: "0123456789abcdef",
         };

@@ -81,12 +81,12 @@ pub fn check_size(bytes: &[u8], record: &PictureRecord) -> Result<(), String> {
     let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let size = reader.map_err(image::ImageError::IoError).and_then(ImageReader::into_dimensions);
     let (width, height) = size.map_err(|error| error.to_string())?;
-    let spec = &record.spec;
-    match (width, height) == (spec.width, spec.height) {
+    let drawn = record.spec.size_px();
+    match (width, height) == drawn {
         true => Ok(()),
         false => Err(format!(
             "it has {width}×{height} pixels, and was drawn with {}×{}: it was scaled or cut",
-            spec.width, spec.height
+            drawn.0, drawn.1
         )),
     }
 }

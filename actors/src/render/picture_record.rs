@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::png_texts::png_texts;
+use crate::job_scheduler::HiresPass;
 
 /// The keyword of the text.
 pub(super) const KEYWORD: &str = "playhouse";
@@ -72,6 +73,17 @@ pub struct RecordedSpec {
     /// The same of the mask.
     #[serde(default)]
     pub mask_hash: Option<String>,
+    /// The second pass; `width` and `height` are those of the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hires: Option<HiresPass>,
+}
+
+impl RecordedSpec {
+    /// The size of the picture in the file.
+    pub fn size_px(&self) -> (u32, u32) {
+        let size = (self.width, self.height);
+        self.hires.map_or(size, |hires| hires.size_px(size.0, size.1))
+    }
 }
 
 impl PictureRecord {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use super::RenderOptions;
 use super::free_memory::refuse_too_large;
+use super::hires::{second_pass, second_spec};
 use super::lora_choice::read_loras;
 use super::model_cache::ModelCache;
 use super::model_choice::model_named;
@@ -44,13 +45,19 @@ pub fn redraw(
     let mut models = ModelCache::new(options);
     let model = models.take(&listed).map_err(|error| error.to_string())?;
     let spec = request.spec(model)?;
-    refuse_too_large(model, &spec, drawing_bytes_max)?;
+    let hires = request.hires();
+    let largest = hires.map(|hires| second_spec(&hires, &spec, 0, None));
+    refuse_too_large(model, largest.as_ref().unwrap_or(&spec), drawing_bytes_max)?;
     let mut step = |report: &diffusion::StepReport<'_>| {
         on_step(report.step, report.steps);
         ControlFlow::Continue(())
     };
     let drawn = model.generate_batch(std::slice::from_ref(&spec), &mut step);
-    let drawn = drawn.map_err(|error| error.to_string())?;
+    let mut drawn = drawn.map_err(|error| error.to_string())?;
+    if let (Some(hires), Some(pictures)) = (&hires, drawn.first_mut()) {
+        let enlarged = second_pass(model, hires, &spec, pictures, &mut |_, report| step(report));
+        *pictures = enlarged.map_err(|error| error.to_string())?;
+    }
     let picture = drawn.first().and_then(|pictures| pictures.first()).ok_or("nothing was drawn")?;
     let sources = request.source_hashes();
     let origin = Origin {
@@ -58,6 +65,7 @@ pub fn redraw(
         seed: spec.seed,
         index: 0,
         sources: &sources,
+        hires: hires.as_ref(),
         model: &listed.name,
         weights_hash: model.weights_hash(),
     };
@@ -79,6 +87,7 @@ fn payload(record: &PictureRecord) -> JobPayload {
             height: Some(spec.height),
             scheduler: spec.scheduler.clone(),
             clip_skip: Some(spec.clip_skip),
+            hires: spec.hires,
             prompt_syntax: Some(spec.prompt_syntax),
             loras: spec.loras.clone().into(),
             ..JobConfig::default()

@@ -13,6 +13,7 @@ use uuid::Uuid;
 
 use super::model_choice::ListedModel;
 use super::payload::{RenderRequest, SourceHashes};
+use crate::job_scheduler::HiresPass;
 
 /// Jobs for the device: one, or several whose pictures are drawn side by side.
 pub(super) struct Work {
@@ -54,6 +55,8 @@ pub(super) struct Drawn {
     pub weights_hash: String,
     /// Hashes of the pictures that it began with.
     pub sources: SourceHashes,
+    /// The second pass that its pictures had.
+    pub hires: Option<HiresPass>,
     pub result: DrawnResult,
     pub took: Duration,
     /// When the device took it up.

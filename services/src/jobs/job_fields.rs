@@ -38,7 +38,9 @@ pub(crate) async fn check_drawing(
     let asked = RequestedDrawing {
         model: request.model.clone(),
         scheduler: request.scheduler.clone(),
-        size_px: request.width.zip(request.height),
+        size_px: request.width.zip(request.height).map(|(width, height)| {
+            request.hires(is_video).map_or((width, height), |hires| hires.size_px(width, height))
+        }),
         is_video,
     };
     // It looks at the folder of models.

@@ -3,7 +3,7 @@
 use actors::character::consistency::ConsistencySettings;
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
-use actors::job_scheduler::{KeepPortrait, Quality};
+use actors::job_scheduler::{HiresPass, KeepPortrait, Quality};
 use actors::render::{PROMPT_SYNTAXES, SIDES_PX, check_side};
 use models::value_words::{Takes, seed};
 use serde::Deserialize;
@@ -34,6 +34,13 @@ const DESTINATIONS: [&str; 2] = ["library", "workspace"];
 
 /// Layers of a text encoder that may be left out.
 const CLIP_SKIP_MAX: u32 = 11;
+
+/// How many times longer the sides become in a second pass at most.
+const HIRES_SCALE_MAX: f64 = 4.0;
+
+/// How far a second pass departs from the enlarged picture where the request does not say: enough for new detail, too
+/// little for another composition.
+const HIRES_DENOISE_STRENGTH: f64 = 0.5;
 
 /// How much a word may weigh at most.
 const WEIGHT_MAX: f64 = 5.0;
@@ -66,6 +73,12 @@ pub struct JobRequest {
     pub steps: Option<u32>,
     /// Layers of the text encoder that are left out, counted from the last; 0 leaves out none, as A1111's 1 does.
     pub clip_skip: Option<u32>,
+    /// How many times longer the sides become in a second pass, 1 to 4; there is one pass without it.
+    pub hires_scale: Option<f64>,
+    /// How far the second pass departs from the enlarged picture, 0 to 1.
+    pub hires_denoise_strength: Option<f64>,
+    /// Steps of the second pass; those of the first without it.
+    pub hires_steps: Option<u32>,
     /// How closely the prompt is followed.
     pub guidance_scale: Option<f64>,
     /// How much of the reference goes.
@@ -304,6 +317,16 @@ impl JobRequest {
         Err(error.with("missing", missing))
     }
 
+    /// The second pass that is asked for; videos have none.
+    pub(crate) fn hires(&self, is_video: bool) -> Option<HiresPass> {
+        let scale = self.hires_scale.filter(|_| !is_video)?;
+        Some(HiresPass {
+            scale,
+            denoise_strength: self.hires_denoise_strength.unwrap_or(HIRES_DENOISE_STRENGTH),
+            steps: self.hires_steps,
+        })
+    }
+
     pub(crate) fn quality(&self) -> Result<Quality, ServiceError> {
         match self.quality.as_deref() {
             Some("fast") => Ok(Quality::Fast),
@@ -359,6 +382,9 @@ impl JobRequest {
         };
         within("steps", self.steps.map(f64::from), 1.0, 200.0)?;
         within("guidance_scale", self.guidance_scale, 0.0, 100.0)?;
+        within("hires_scale", self.hires_scale, 1.0, HIRES_SCALE_MAX)?;
+        within("hires_denoise_strength", self.hires_denoise_strength, 0.0, 1.0)?;
+        within("hires_steps", self.hires_steps.map(f64::from), 1.0, 200.0)?;
         within("clip_skip", self.clip_skip.map(f64::from), 0.0, f64::from(CLIP_SKIP_MAX))?;
         let settings = self.consistency_settings.as_ref().map_or(Ok(()), ConsistencySettings::check);
         settings.map_err(|(field, reason)| {

@@ -168,6 +168,7 @@ impl NewJob<'_> {
             height: request.height,
             scheduler: request.scheduler.clone(),
             clip_skip: request.clip_skip,
+            hires: request.hires(self.is_video),
             prompt_syntax: Some(self.syntax),
             image,
             image_object,

@@ -140,7 +140,11 @@ async fn queue_tidy(
         (request.idempotency_key.take(), request.priority.clamp(*PRIORITIES.start(), *PRIORITIES.end()));
     let settings = &context.services.settings;
     // Steps of the request leave nothing for the quality of a picture to do.
-    let charged = if !is_video && request.steps.is_some() { Quality::Fast } else { quality };
+    let charged = match request.hires(is_video) {
+        Some(_) => Quality::High,
+        None if !is_video && request.steps.is_some() => Quality::Fast,
+        None => quality,
+    };
     let price = price_list::credits(is_video, charged, i64::from(num_images));
     let credits = if settings.charge_credits { price } else { 0 };
     let queue = if is_video { VIDEO_QUEUE } else { IMAGE_QUEUE };

@@ -63,6 +63,18 @@ pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -
         });
     }
     warnings.extend(doubly_given(request, is_video));
+    for (field, given) in [
+        ("hires_scale", request.hires_scale.is_some()),
+        ("hires_denoise_strength", request.hires_denoise_strength.is_some()),
+        ("hires_steps", request.hires_steps.is_some()),
+    ] {
+        if given && is_video {
+            warnings.push(format!("{field}: only pictures have a second pass, so it changes nothing"));
+        } else if given && request.hires_scale.is_none() {
+            warnings
+                .push(format!("{field}: without hires_scale there is no second pass, so it changes nothing"));
+        }
+    }
     warnings.extend(unknown_values(request));
     let destination = request.member("destination");
     let draws_a_character = request.metadata.get("character_id").is_some_and(|id| !id.is_null());

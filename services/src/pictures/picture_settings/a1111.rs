@@ -46,6 +46,20 @@ pub(super) fn read(text: &str) -> Taken {
     if sampler != json!("Default") {
         taken.sampler(sampler.as_str().unwrap_or_default(), schedule.as_str().unwrap_or_default());
     }
+    let scale = take("Hires upscale");
+    if !scale.is_null() {
+        taken.number("hires_scale", "Hires upscale", &scale);
+        for (said_as, name) in
+            [("Denoising strength", "hires_denoise_strength"), ("Hires steps", "hires_steps")]
+        {
+            let value = take(said_as);
+            match (value.is_null(), name) {
+                (true, _) => {}
+                (false, "hires_steps") => taken.count(name, said_as, &value),
+                (false, _) => taken.number(name, said_as, &value),
+            }
+        }
+    }
     taken.text("model", take("Model").as_str().unwrap_or_default());
     let skipped = take("Clip skip");
     match skipped.as_str().and_then(|text| text.parse::<u64>().ok()) {

@@ -77,6 +77,19 @@ fn own(mut said: Map<String, Json>) -> Taken {
                     taken.described_lora(lora, "loras");
                 }
             }
+            "hires" if value.is_object() => {
+                for (name, said_as) in [
+                    ("hires_scale", "scale"),
+                    ("hires_denoise_strength", "denoise_strength"),
+                    ("hires_steps", "steps"),
+                ] {
+                    match &value[said_as] {
+                        Json::Null => {}
+                        steps if name == "hires_steps" => taken.count(name, said_as, steps),
+                        number => taken.number(name, said_as, number),
+                    }
+                }
+            }
             // The pictures that it began with are not in the file.
             "masked" if value == json!(false) => {}
             _ => taken.leave(&name, &value),
@@ -97,17 +110,18 @@ mod tests {
     fn a1111_is_read() {
         let text = "a (small:1.2) lighthouse <lora:ink:0.5> <lora:fog:0.8:0.25>\nNegative prompt: people\nSteps: 20, Sampler: DPM++ 2M, \
                     Schedule type: Karras, CFG scale: 5.5, Seed: 11, Size: 512x768, Model hash: 1234, Model: dream, \
-                    Clip skip: 2, Hires upscale: 2";
+                    Clip skip: 2, Denoising strength: 0.4, Hires upscale: 2, Hires steps: 9, Hires upscaler: Latent";
         let found = of("parameters", text);
         assert_eq!(found.format, Some("a1111"));
         assert_eq!(
             Json::Object(found.settings),
             json!({"prompt": "a (small:1.2) lighthouse", "negative_prompt": "people", "steps": 20, "seed": 11,
                    "scheduler": "DPM++ 2M Karras", "guidance_scale": 5.5, "width": 512, "height": 768,
+                   "hires_scale": 2.0, "hires_denoise_strength": 0.4, "hires_steps": 9,
                    "model": "dream", "clip_skip": 1, "loras": [{"name": "ink", "scale": 0.5}, {"name": "fog", "scale": 0.25, "text_scale": 0.8}],
                    "prompt_syntax": "a1111"})
         );
-        assert_eq!(Json::Object(found.unused), json!({"Model hash": "1234", "Hires upscale": "2"}));
+        assert_eq!(Json::Object(found.unused), json!({"Model hash": "1234", "Hires upscaler": "Latent"}));
         let odd = of("parameters", "a cat\nSteps: many, Sampler: Restart, CFG scale: nan, Seed: -1, Size: 5");
         assert_eq!(Json::Object(odd.settings), json!({"prompt": "a cat"}));
         assert_eq!(

@@ -304,3 +304,13 @@ fn silent_classifier_takes_dialogue_away() {
         [Some(""), Some(""), Some(""), Some("x")]
     );
 }
+
+#[test]
+fn what_two_characters_say_in_one_beat_stays_two_lines() {
+    let beats = [
+        json!({"visual_action": "They talk.", "dialogue": "You did. We did.", "dialogue_lines": ["You did.", "We did."]}),
+    ];
+    assert_eq!(beats::scene_text(&beats), "They talk. \"You did.\" \"We did.\"");
+    let plain = [json!({"visual_action": "They talk.", "dialogue": "You did."})];
+    assert_eq!(beats::scene_text(&plain), "They talk. \"You did.\"");
+}

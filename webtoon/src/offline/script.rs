@@ -56,7 +56,7 @@ fn beat(index: usize, count: usize, text: &str) -> Json {
         "closure_hint": "", "emotional_intensity": crate::planning::panel::rounded(emotion(text), 3),
         "action_complexity": 1 + moves.min(2), "dialogue_budget_words": 15,
         "visual_action": if action.is_empty() { "they talk".to_string() } else { action },
-        "dialogue": said.join(" "),
+        "dialogue": said.join(" "), "dialogue_lines": said,
         "sfx": sound.map(|sound| sound.to_uppercase()).unwrap_or_default(),
         "silence_candidate": said.is_empty(),
     })

@@ -28,6 +28,7 @@ pub fn classify_silence(beats: &mut [Json]) {
                 beat["is_silent"] = json!(true);
                 beat["silence_type"] = json!(kind);
                 beat["dialogue"] = json!("");
+                beat["dialogue_lines"] = json!([]);
             }
             None => beat["is_silent"] = json!(false),
         }
@@ -42,13 +43,19 @@ pub fn grouped(beats: &[Json], max_scenes: usize) -> Vec<&[Json]> {
     beats.chunks(beats.len().div_ceil(max_scenes.max(1))).collect()
 }
 
-/// The text of a scene: what happens, what is said in quotes, sounds in parentheses.
+/// The text of a scene: what happens, what is said in quotes, sounds in parentheses. Of a beat with `dialogue_lines`
+/// each line has quotes of its own, so that what two characters say stays two lines.
 pub fn scene_text(beats: &[Json]) -> String {
     let mut parts = Vec::new();
     for beat in beats {
         let text = |name: &str| beat[name].as_str().map(str::trim).filter(|text| !text.is_empty());
         parts.extend(text("visual_action").map(str::to_string));
-        parts.extend(text("dialogue").map(|said| format!("\"{said}\"")));
+        let lines: Vec<&str> =
+            beat["dialogue_lines"].as_array().into_iter().flatten().filter_map(Json::as_str).collect();
+        match lines.is_empty() {
+            true => parts.extend(text("dialogue").map(|said| format!("\"{said}\""))),
+            false => parts.extend(lines.iter().map(|line| format!("\"{}\"", line.trim()))),
+        }
         parts.extend(text("sfx").map(|sound| format!("({sound})")));
     }
     parts.join(" ")

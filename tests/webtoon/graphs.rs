@@ -153,6 +153,11 @@ fn full_mode_plans_every_scene_and_says_how_it_judged() {
         "qc_report",
         "dialogue_suggestions",
         "blind_test_report",
+        "transition_map",
+        "closure_plan",
+        "vertical_rhythm_map",
+        "metaphor_directions",
+        "presence_map",
     ] {
         assert_eq!(count.get(kind), Some(&4), "{kind}: {count:?}");
     }
@@ -198,6 +203,7 @@ fn a_kill_at_each_node_loses_and_doubles_nothing() {
         "webtoon_RuleLayout",
         "webtoon_LLMPanelSemantics:4",
         "webtoon_QCReport_recorded",
+        "webtoon_RhythmMetaphorsPresence:2",
         "webtoon_DialogueSuggestions:2",
         "webtoon_BlindTestRunner",
         "webtoon_BlindTestCritic_recorded",

@@ -7,3 +7,6 @@ pub mod layout;
 pub mod panel;
 pub mod panel_count;
 pub mod panel_plan;
+pub mod presence;
+pub mod rhythm;
+pub mod transitions;

@@ -1,21 +1,25 @@
 //! ScenePlanning: intent, panels, layout and what is seen in each panel, an artifact each.
 
+use pages::strip::gutter_below;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 use webtoon::drawing::prompt::color_temperature;
 use webtoon::drawing::references::names;
 use webtoon::offline;
+use webtoon::offline::metaphors::metaphor_directions;
 use webtoon::planning::dialogue::{clean_lines, name_speakers};
 use webtoon::planning::geometry::rectangles;
-use webtoon::planning::layout::{Choice, repeated};
+use webtoon::planning::layout::{Choice, Rect, repeated};
 use webtoon::planning::panel::{GRAMMARS, PURPOSES, Panel};
 use webtoon::planning::panel_count::{limit, panel_count};
 use webtoon::planning::panel_plan::{clean, derived_features, normalize, weigh};
+use webtoon::planning::presence::presence_map;
+use webtoon::planning::rhythm::vertical_rhythm_map;
 use webtoon::review::quality;
 use webtoon::text::importance::Importance;
 
 use super::ask::{self, NodeQuestion, ask};
-use super::run::{Kept, Run, Stop};
+use super::run::{Kept, Run, Stop, artifact};
 use crate::error::{Kind, ServiceError};
 
 /// What a scene is planned by.
@@ -69,19 +73,7 @@ pub async fn plan(run: &mut Run, input: &PlanInput) -> Result<Planned, Stop> {
     let intent = intent(run, input).await?;
     let art = art_direction(run, input).await?;
     let (plan, panels) = panel_plan(run, input, &intent.payload).await?;
-    let normalized = match run.kept(&input.node("RulePanelPlanNormalize")).await? {
-        Some(kept) => kept,
-        None => {
-            let mut panels = panels;
-            normalize(&mut panels);
-            let payload = json!({
-                "panels": panels, "derived_features": plan.payload["derived_features"],
-                "scene_importance": input.importance.name(),
-            });
-            let node = input.node("RulePanelPlanNormalize");
-            run.keep(&node, input.scene, "panel_plan_normalized", payload, Vec::new()).await?
-        }
-    };
+    let normalized = normalized(run, input, panels, &plan.payload["derived_features"]).await?;
     let panels = panels_in(&normalized.payload);
     let layout = layout(run, input, &panels).await?;
     let semantics = semantics(run, input, &panels, &intent.payload).await?;
@@ -101,8 +93,9 @@ pub async fn plan(run: &mut Run, input: &PlanInput) -> Result<Planned, Stop> {
             run.keep(&node, input.scene, "dialogue_suggestions", payload, Vec::new()).await?
         }
     };
+    let further = further(run, input, (&panels, &layout.payload, &seen)).await?;
     let template = layout.payload["template_id"].as_str().unwrap_or_default().to_string();
-    let artifacts = vec![
+    let mut artifacts = vec![
         ("scene_intent", intent.id),
         ("art_direction", art.id),
         ("panel_plan", plan.id),
@@ -112,7 +105,26 @@ pub async fn plan(run: &mut Run, input: &PlanInput) -> Result<Planned, Stop> {
         ("qc_report", quality.id),
         ("dialogue_suggestions", suggestions.id),
     ];
+    artifacts.extend(further);
     Ok(Planned { artifacts, template, panels, semantics: seen, report })
+}
+
+/// The panels of a plan after the rules.
+pub(super) async fn normalized(
+    run: &mut Run,
+    input: &PlanInput,
+    mut panels: Vec<Panel>,
+    features: &Json,
+) -> Result<Kept, Stop> {
+    let node = input.node("RulePanelPlanNormalize");
+    if let Some(kept) = run.kept(&node).await? {
+        return Ok(kept);
+    }
+    normalize(&mut panels);
+    let payload = json!({
+        "panels": panels, "derived_features": features, "scene_importance": input.importance.name(),
+    });
+    run.keep(&node, input.scene, "panel_plan_normalized", payload, Vec::new()).await
 }
 
 /// The panels of a plan as it is stored.
@@ -120,7 +132,7 @@ pub fn panels_in(payload: &Json) -> Vec<Panel> {
     serde_json::from_value(payload["panels"].clone()).unwrap_or_default()
 }
 
-async fn intent(run: &mut Run, input: &PlanInput) -> Result<Kept, Stop> {
+pub(super) async fn intent(run: &mut Run, input: &PlanInput) -> Result<Kept, Stop> {
     let node = input.node("LLMSceneIntent");
     if let Some(kept) = run.kept(&node).await? {
         return Ok(kept);
@@ -173,7 +185,11 @@ async fn art_direction(run: &mut Run, input: &PlanInput) -> Result<Kept, Stop> {
     run.keep(&node, input.scene, "art_direction", payload, Vec::new()).await
 }
 
-async fn panel_plan(run: &mut Run, input: &PlanInput, intent: &Json) -> Result<(Kept, Vec<Panel>), Stop> {
+pub(super) async fn panel_plan(
+    run: &mut Run,
+    input: &PlanInput,
+    intent: &Json,
+) -> Result<(Kept, Vec<Panel>), Stop> {
     let node = input.node("LLMPanelPlan");
     if let Some(kept) = run.kept(&node).await? {
         let panels = panels_in(&kept.payload);
@@ -223,7 +239,7 @@ async fn panel_plan(run: &mut Run, input: &PlanInput, intent: &Json) -> Result<(
     Ok((kept, panels))
 }
 
-async fn layout(run: &mut Run, input: &PlanInput, panels: &[Panel]) -> Result<Kept, Stop> {
+pub(super) async fn layout(run: &mut Run, input: &PlanInput, panels: &[Panel]) -> Result<Kept, Stop> {
     let node = input.node("RuleLayout");
     if let Some(kept) = run.kept(&node).await? {
         return Ok(kept);
@@ -239,7 +255,12 @@ async fn layout(run: &mut Run, input: &PlanInput, panels: &[Panel]) -> Result<Ke
     run.keep(&node, input.scene, "layout_template", payload, Vec::new()).await
 }
 
-async fn semantics(run: &mut Run, input: &PlanInput, panels: &[Panel], intent: &Json) -> Result<Kept, Stop> {
+pub(super) async fn semantics(
+    run: &mut Run,
+    input: &PlanInput,
+    panels: &[Panel],
+    intent: &Json,
+) -> Result<Kept, Stop> {
     let node = input.node("LLMPanelSemantics");
     if let Some(kept) = run.kept(&node).await? {
         return Ok(kept);
@@ -298,6 +319,33 @@ async fn semantics(run: &mut Run, input: &PlanInput, panels: &[Panel], intent: &
         }
     }
     run.keep(&node, input.scene, "panel_semantics", json!({"panels": seen}), Vec::new()).await
+}
+
+/// Rhythm, metaphors and presence, by rule: three artifacts in one commit.
+async fn further(
+    run: &mut Run,
+    input: &PlanInput,
+    (panels, layout, seen): (&[Panel], &Json, &[Json]),
+) -> Result<Vec<(&'static str, Uuid)>, Stop> {
+    const KINDS: [&str; 3] = ["vertical_rhythm_map", "metaphor_directions", "presence_map"];
+    let node = input.node("RhythmMetaphorsPresence");
+    let recorded = match run.done(&node) {
+        Some(known) => known,
+        None => {
+            let rects: Vec<Rect> = serde_json::from_value(layout["panels"].clone()).unwrap_or_default();
+            let gap = gutter_below(input.importance.name());
+            let payloads = [
+                vertical_rhythm_map(panels, &rects, seen, f64::from(gap)),
+                metaphor_directions(&input.text, panels.len()),
+                presence_map(seen, &input.characters, &input.must_show),
+            ];
+            let ids = KINDS.map(|_| Uuid::new_v4());
+            let writes = (0..KINDS.len()).map(|at| artifact(ids[at], input.scene, KINDS[at], &payloads[at]));
+            let writes = writes.collect();
+            run.record(&node, json!(ids), writes).await?
+        }
+    };
+    Ok(KINDS.into_iter().zip(super::story_persist::ids(&recorded)).collect())
 }
 
 /// What may be said in each panel.

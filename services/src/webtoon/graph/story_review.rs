@@ -5,11 +5,12 @@ use models::Value;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 use webtoon::offline;
+use webtoon::planning::transitions::{closure_plan, transition_map};
 use webtoon::review::gate::{self, Measured};
 use webtoon::text::importance::Importance;
 
 use super::ask::{self, NodeQuestion, ask};
-use super::run::{Run, Stop};
+use super::run::{Kept, Run, Stop, artifact};
 use super::scene_plan::{PlanInput, Planned, plan};
 use super::story::{RETRIES_MAX, Story};
 use super::story_persist::ids;
@@ -33,9 +34,11 @@ pub async fn plan_and_review(
     let scene_ids = ids(&bundle["scenes"]);
     let characters = scenes::character_names(&run.context, story.build.story_id).await?;
     run.progress(story.step(8), "LLMVisualPlanCompiler", "saying what each scene shows").await?;
-    let mut inputs = Vec::with_capacity(scene_ids.len());
+    let mut inputs: Vec<PlanInput> = Vec::with_capacity(scene_ids.len());
     for (place, scene) in scene_ids.iter().enumerate() {
-        inputs.push(visual_plan(run, story, (place, scene_ids.len()), *scene, &characters, round).await?);
+        let before = inputs.last().map(|input| input.text.clone());
+        let at = (place, scene_ids.len(), before.as_deref());
+        inputs.push(visual_plan(run, story, at, *scene, &characters, round).await?);
     }
     let mut planned = Vec::with_capacity(inputs.len());
     let mut templates: Vec<String> = Vec::new();
@@ -57,11 +60,12 @@ pub async fn plan_and_review(
     critic(run, (&planned, &templates, &scores), bundle, round).await
 }
 
-/// The visual plan of a scene, and its part in the story, which its row gets.
+/// The visual plan of a scene with its transitions and what a reader closes, and its part in the story, which its row
+/// gets; all in one commit.
 async fn visual_plan(
     run: &mut Run,
     story: &Story<'_>,
-    (place, count): (usize, usize),
+    (place, count, before): (usize, usize, Option<&str>),
     scene: Uuid,
     characters: &[String],
     round: u32,
@@ -98,7 +102,10 @@ async fn visual_plan(
                 id: scene,
                 values: vec![("scene_importance", Value::text(importance))],
             };
-            run.keep(&node, scene, "visual_plan", payload, vec![part]).await?
+            let map = transition_map(place, before, &text, characters);
+            let closures = artifact(Uuid::new_v4(), scene, "closure_plan", &closure_plan(&map, &text));
+            let beside = vec![part, artifact(Uuid::new_v4(), scene, "transition_map", &map), closures];
+            run.keep(&node, scene, "visual_plan", payload, beside).await?
         }
     };
     let importance = kept.payload["scene_importance"].as_str().and_then(Importance::of_stored);
@@ -144,15 +151,18 @@ async fn hero(
 
 /// The blind test's score of a scene.
 pub async fn blind_test(run: &mut Run, input: &PlanInput, scene: &Planned) -> Result<f64, Stop> {
-    let node = format!("{}/BlindTestRunner#{}", input.scene, input.round);
-    let kept = match run.kept(&node).await? {
-        Some(kept) => kept,
-        None => {
-            let report = blind_report(run, &node, &input.text, &scene.semantics, &input.characters).await?;
-            run.keep(&node, input.scene, "blind_test_report", report, Vec::new()).await?
-        }
-    };
+    let kept = blind_report_of(run, input, &scene.semantics).await?;
     Ok(kept.payload["score"].as_f64().unwrap_or(0.0))
+}
+
+/// The report on a scene's panels.
+pub async fn blind_report_of(run: &mut Run, input: &PlanInput, seen: &[Json]) -> Result<Kept, Stop> {
+    let node = format!("{}/BlindTestRunner#{}", input.scene, input.round);
+    if let Some(kept) = run.kept(&node).await? {
+        return Ok(kept);
+    }
+    let report = blind_report(run, &node, &input.text, seen, &input.characters).await?;
+    run.keep(&node, input.scene, "blind_test_report", report, Vec::new()).await
 }
 
 /// What a reader makes of panels without their text. Scores are counted by rule in any case: a model's own are not

@@ -70,6 +70,7 @@ fn a_scene_is_planned_drawn_approved_and_drawn_again_with_all_versions_kept() {
         assert_eq!((file.status, &file.bytes[1..4]), (200, &b"PNG"[..]), "{url}");
     }
     assert_eq!(ada.rows("images?generation_mode=eq.webtoon").len(), panels.len());
+    page_is_composed(ada, &first);
     let (_, status) = ada.get(&format!("{scene}/status"));
     assert_eq!((&status["planning_complete"], &status["render_complete"]), (&json!(true), &json!(true)));
 
@@ -105,6 +106,52 @@ fn a_scene_is_planned_drawn_approved_and_drawn_again_with_all_versions_kept() {
             "{url}"
         );
     }
+}
+
+fn fetched(account: &crate::Account<'_>, url: &str) -> image::RgbImage {
+    let file = crate::common::files::get(account.server, &account.token, &format!("/object/{url}"));
+    assert_eq!(file.status, 200, "{url}");
+    image::load_from_memory(&file.bytes).expect("a picture").to_rgb8()
+}
+
+/// The render's picture is the page: its panels by the geometry of the layout, with gutters between them, and a second
+/// picture has what is said over it.
+fn page_is_composed(ada: &crate::Account<'_>, result: &Json) {
+    let page = fetched(ada, &id(result, "image_url"));
+    assert_eq!(page.dimensions(), (1080, 1920));
+    let panels = result["panels"].as_array().expect("panels");
+    assert!(panels.len() > 1 && panels.iter().all(|panel| panel["image_url"] != result["image_url"]));
+    assert_eq!(ada.rows("images?generation_mode=eq.webtoon_page")[0]["id"], result["image_id"]);
+    for panel in panels {
+        let side =
+            |name: &str, of: u32| (panel["rect"][name].as_f64().expect("a side") * f64::from(of)) as u32;
+        let (left, top, right, bottom) = (side("x", 1080), side("y", 1920), side("w", 1080), side("h", 1920));
+        let (right, bottom) = (left + right, top + bottom);
+        // The middle of a panel is its picture's, as `cover` cuts it evenly.
+        let picture = fetched(ada, &id(panel, "image_url"));
+        let expected = picture.get_pixel(picture.width() / 2, picture.height() / 2).0;
+        let found = page.get_pixel((left + right) / 2, (top + bottom) / 2).0;
+        let away = found.iter().zip(expected).map(|(one, other)| one.abs_diff(other)).max();
+        assert!(away.is_some_and(|away| away < 60), "{found:?} {expected:?} {panel}");
+        // A gutter lies below each panel that another follows.
+        if bottom + 30 < 1920 && panels.iter().all(|other| other["rect"]["w"] == json!(1.0)) {
+            let white =
+                (bottom.saturating_sub(30)..bottom + 30).filter(|y| page.get_pixel(540, *y).0 == [255; 3]);
+            assert!(white.count() >= 20, "no gutter at {bottom}");
+        }
+    }
+    let lettered = fetched(ada, &id(&result["page"], "lettered_url"));
+    assert_eq!(lettered.dimensions(), (1080, 1920));
+    let lettering = &result["page"]["lettering"];
+    assert_eq!(
+        (&lettering["source"], &lettering["bubbles"]),
+        (&json!("suggestions"), &json!(1)),
+        "{lettering}"
+    );
+    let changed = page.pixels().zip(lettered.pixels());
+    let changed =
+        changed.filter(|(one, other)| one.0.iter().zip(other.0).any(|(one, it)| one.abs_diff(it) > 80));
+    assert!(changed.count() > 500, "the bubble is drawn");
 }
 
 #[test]
@@ -179,7 +226,15 @@ fn exactly_the_panels_of_an_edited_character_are_stale_and_drawn_again() {
 
 #[test]
 fn a_kill_while_panels_are_drawn_draws_none_twice() {
-    for point in ["webtoon_QCCheck_recorded", "job_committed", "webtoon_RenderPanel_recorded"] {
+    for point in [
+        "webtoon_QCCheck_recorded",
+        "job_committed",
+        "webtoon_RenderPanel_recorded",
+        "webtoon_page_written",
+        "webtoon_ComposePage",
+        "webtoon_ComposePage_recorded",
+        "webtoon_RenderResult",
+    ] {
         let folder = tempfile::tempdir().expect("a folder");
         let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", point)]);
         let (token, job) = {
@@ -204,6 +259,8 @@ fn a_kill_while_panels_are_drawn_draws_none_twice() {
             (panels, panels),
             "{point}"
         );
+        assert_eq!(ada.rows("images?generation_mode=eq.webtoon_page").len(), 1, "{point}");
+        fetched(&ada, &id(&results[0]["payload"], "image_url"));
     }
 }
 

@@ -89,3 +89,48 @@ fn an_episode_is_read_behind_one_link_until_it_is_taken_back() {
     let (code, answer) = ada.post(&link, &json!({}));
     assert_eq!(code, 422, "{answer}");
 }
+
+#[test]
+fn a_page_of_a_reported_panel_is_in_no_public_place() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (ada, bob) = (Account::new(&server, "ada@example.com"), Account::new(&server, "bob@example.com"));
+    let tale = story(&ada);
+    let scene = scene(&ada, &tale.story, "The wind turns. Rain falls.", "build");
+    let draw = json!({"offline": true, "enforce_qc": false});
+    let drawn = ada.made(&format!("/v1/scenes/{scene}/render"), &draw);
+    let episode = ada.made(&format!("/v1/stories/{}/episodes", tale.story), &json!({"title": "Salt"}));
+    let episode = id(&episode, "episode_id");
+    ada.made(&format!("/v1/episodes/{episode}/scenes"), &json!({"scene_ids": [scene]}));
+    let made = ada.made(&format!("/v1/episodes/{episode}/export"), &json!({"kind": "slices"}));
+    let export = id(&made, "export_id");
+    ended(&ada, &export, |export| export["status"] == "completed");
+    let link = format!("/v1/exports/{export}/share");
+    let url = id(&ada.made(&link, &json!({})), "url");
+    let status = |url: &str| files::send(url, "GET", &[], b"").expect("the server answers").status;
+    assert_eq!(status(&url), 200);
+    let (_, result) = ada.get(&format!("/v1/artifacts/{}", id(&drawn, "render_result")));
+    let character = json!({
+        "user_id": ada.user, "name": "Mira", "description": "A keeper.", "is_public": true, "content_rating": "sfw",
+        "image_url": result["payload"]["panels"][0]["image_url"],
+    });
+    let character = row(&ada, "characters", &character);
+    let report = json!({"character_id": character, "reason": "not hers"});
+    let (code, answer) = bob.post("/functions/v1/report-picture", &report);
+    assert_eq!(code, 200, "{answer}");
+    assert_eq!(status(&url), 404, "the page shows the panel");
+    // A page that is composed of it from then on waits as well, known by bytes of its own.
+    let page = id(&result["payload"], "image_url");
+    let place = json!({
+        "user_id": ada.user, "name": "Jo", "description": "A keeper.", "is_public": true, "content_rating": "sfw",
+        "image_url": page,
+    });
+    row(&ada, "characters", &place);
+    let seen = || files::get(&server, &bob.token, &format!("/object/{page}")).status;
+    assert_eq!(seen(), 200, "the picture of a public character");
+    let again = ada.made(&format!("/v1/scenes/{scene}/render"), &draw);
+    let (_, later) = ada.get(&format!("/v1/artifacts/{}", id(&again, "render_result")));
+    let seeds = |result: &Json| result["payload"]["panels"][0]["seed"].clone();
+    assert_eq!(seeds(&later), seeds(&result), "the same words and seed give the same picture");
+    assert_ne!(seen(), 200, "the page was composed of it again");
+}

@@ -15,6 +15,8 @@ use uuid::Uuid;
 use super::job_rows::{by_id, is_current, jobs, merged, set};
 use super::queue_job::{QueueJob, QueuedJob};
 use crate::aggregate::Decision;
+use crate::file::{NewObject, put_object_rows};
+use crate::moderation::{self, Flagged};
 use crate::refusal::Refusal;
 
 /// The member of a job's metadata that has what its nodes came to.
@@ -106,6 +108,14 @@ pub enum NodeWrite {
         table: &'static str,
         /// Its id.
         id: Uuid,
+    },
+    /// A picture whose bytes are durable, in the place of one of the same path. Where a picture that it was composed of
+    /// is held back from public places, it waits for a review as well.
+    Picture {
+        /// The file.
+        file: NewObject,
+        /// Hashes of the bytes of the pictures that it shows, hexadecimal.
+        composed_of: Vec<String>,
     },
 }
 
@@ -235,6 +245,37 @@ fn apply(transaction: &Transaction, write: NodeWrite) -> Result<(), Refusal> {
                 transaction.delete(&caller, table, &old)?;
             }
         }
+        NodeWrite::Picture { file, composed_of } => {
+            hold_back(transaction, &file, &composed_of)?;
+            put_object_rows(transaction, &caller, file, true)?;
+        }
+    }
+    Ok(())
+}
+
+/// A composed picture is known by bytes of its own, so it joins the review of the first part that is held back.
+fn hold_back(transaction: &Transaction, file: &NewObject, composed_of: &[String]) -> Result<(), Refusal> {
+    let reviewed = schema().known("storage.reviewed_pictures");
+    let service = transaction.claims.elevated();
+    for part in composed_of {
+        if !moderation::is_held(&transaction.reads(), part, false)? {
+            continue;
+        }
+        let known = moderation::find(&transaction.reads(), part)?;
+        let is_reported = known.is_some_and(|row| {
+            row[reviewed.at("reason")].as_str() == Some(moderation::Reason::Reported.name())
+        });
+        let flagged = Flagged {
+            path: format!("{}/{}", file.bucket, file.name),
+            blob_hash: file.blob.hex(),
+            user_id: file.owner,
+            job_id: None,
+            image_id: None,
+            shown_as: None,
+            reason: if is_reported { moderation::Reason::Reported } else { moderation::Reason::Nsfw },
+        };
+        moderation::flag(transaction, &Caller::new(&service), flagged)?;
+        break;
     }
     Ok(())
 }

@@ -13,6 +13,7 @@ pub mod exports;
 pub mod graph;
 pub mod layers;
 pub mod panels;
+mod pictures;
 pub mod projects;
 pub mod records;
 pub mod reference_pictures;

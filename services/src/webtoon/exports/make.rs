@@ -2,15 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::io::Write;
-use std::sync::LazyLock;
 
 use actors::render::VideoEncoder;
 use pages::PageError;
 use pages::book::{Book, BookInfo};
 use pages::encode::{PictureFormat, QUALITY, encoded};
 use pages::frames::framed;
-use pages::image::{self, RgbImage};
-use pages::lettering::{Bubble, BubbleKind, Fonts, Letterer};
+use pages::image::RgbImage;
+use pages::lettering::{Bubble, Letterer};
 use pages::output::{Archive, Output, SingleFile};
 use pages::pdf::PictureBook;
 use pages::scale::scaled;
@@ -22,17 +21,13 @@ use store::Store;
 use store::blob::BlobHash;
 
 use super::super::blob_file::BlobFile;
+use super::super::pictures::{self, FONTS};
 use super::options::Kind;
 
-/// Pixels of a scene's picture at most.
-const PIXELS_MAX: u64 = 40_000_000;
 /// Largest side of a page of a book, in pixels.
 const PAGE_WIDTH_PX: u32 = 1080;
 /// Frames of a film at most: half an hour.
 const FILM_FRAMES_MAX: u64 = 30 * 60 * FPS as u64;
-
-/// Looked for once: fonts that are installed later are found after a restart.
-static FONTS: LazyLock<Fonts> = LazyLock::new(|| Fonts::shipped().and_installed());
 
 /// A scene whose picture is there.
 #[derive(Clone, Debug)]
@@ -55,37 +50,14 @@ impl Source {
         importance: &str,
         bubbles: &[Json],
     ) -> Result<Source, String> {
-        let reader =
-            image::ImageReader::open(store.blobs().path(&picture)).and_then(|it| it.with_guessed_format());
-        let size = reader.map_err(image::ImageError::IoError).and_then(image::ImageReader::into_dimensions);
-        let (width, height) = size.map_err(|error| format!("its picture cannot be read: {error}"))?;
-        let pixels = u64::from(width) * u64::from(height);
-        if pixels == 0 || pixels > PIXELS_MAX {
-            return Err(format!("its picture has {width}×{height} pixels, and {PIXELS_MAX} are the most"));
-        }
-        let bubbles = bubbles.iter().filter_map(bubble).collect();
-        Ok(Source { picture, size_px: (width, height), bubbles, gutter: gutter_below(importance) })
+        let size_px = pictures::size_px(store, &picture)?;
+        let bubbles = bubbles.iter().filter_map(pictures::bubble).collect();
+        Ok(Source { picture, size_px, bubbles, gutter: gutter_below(importance) })
     }
 
     fn strip_scene(&self) -> StripScene {
         StripScene { size_px: self.size_px, gutter: self.gutter }
     }
-}
-
-/// A bubble as it is stored; one without text or place is none.
-fn bubble(stored: &Json) -> Option<Bubble> {
-    let pair = |of: &Json, names: [&str; 2]| {
-        let number = |name: &str| of[name].as_f64().filter(|number| (0.0..=1.0).contains(number));
-        Some((number(names[0])? as f32, number(names[1])? as f32))
-    };
-    let text = stored["text"].as_str().filter(|text| !text.trim().is_empty())?;
-    Some(Bubble {
-        kind: stored["bubble_type"].as_str().and_then(BubbleKind::named).unwrap_or_default(),
-        text: text.to_string(),
-        position: pair(&stored["position"], ["x", "y"])?,
-        size: pair(&stored["size"], ["w", "h"])?,
-        tail: pair(&stored["tail"], ["x", "y"]),
-    })
 }
 
 /// A file that was made.
@@ -127,13 +99,8 @@ impl Maker<'_> {
     /// A scene's picture without bubbles.
     fn bare(&self, scene: usize, (width, height): (u32, u32)) -> Result<RgbImage, PageError> {
         let failed = |reason: String| PageError::Picture(format!("scene {}: {reason}", scene + 1));
-        let bytes = self
-            .store
-            .blobs()
-            .read(&self.scenes[scene].picture)
-            .map_err(|error| failed(error.to_string()))?;
-        let picture = image::load_from_memory(&bytes).map_err(|error| failed(error.to_string()))?;
-        Ok(scaled(&picture.to_rgb8(), width, height))
+        let picture = pictures::pixels(self.store, &self.scenes[scene].picture).map_err(failed)?;
+        Ok(scaled(&picture, width, height))
     }
 
     fn letter(&mut self, scene: usize, picture: RgbImage, bubbles: &[Bubble]) -> Result<RgbImage, PageError> {
@@ -335,26 +302,6 @@ pub fn film(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn stored_bubbles_are_read_and_damaged_ones_are_none() {
-        let stored = json!({
-            "bubble_type": "thought", "text": "Hm", "position": {"x": 0.1, "y": 0.2}, "size": {"w": 0.3, "h": 0.4},
-            "tail": {"x": 0.5, "y": 0.9},
-        });
-        let read = bubble(&stored).expect("a bubble");
-        assert_eq!(
-            (read.kind, read.position, read.tail),
-            (BubbleKind::Thought, (0.1, 0.2), Some((0.5, 0.9)))
-        );
-        for (member, value) in
-            [("text", json!(" ")), ("position", json!({"x": 2, "y": 0})), ("size", Json::Null)]
-        {
-            let mut damaged = stored.clone();
-            damaged[member] = value;
-            assert_eq!(bubble(&damaged), None, "{member}");
-        }
-    }
 
     #[test]
     fn pages_are_as_wide_as_a_screen() {

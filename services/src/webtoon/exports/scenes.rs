@@ -22,6 +22,10 @@ pub struct SceneShown {
     pub artifact_id: Option<Uuid>,
     /// Its picture.
     pub image_url: Option<String>,
+    /// The pictures that it is composed of.
+    pub panel_urls: Vec<Json>,
+    /// Whether it has a dialogue layer, which may be empty.
+    pub has_dialogue: bool,
     /// Bubbles, as `dialogue_layers` has them.
     pub bubbles: Vec<Json>,
     /// Layers with their objects.
@@ -33,7 +37,7 @@ impl SceneShown {
     pub fn in_manifest(&self) -> Json {
         json!({
             "scene_id": self.scene_id, "image_url": self.image_url, "artifact_id": self.artifact_id,
-            "scene_importance": self.importance, "bubbles": self.bubbles, "layers": self.layers,
+            "scene_importance": self.importance, "panel_urls": self.panel_urls, "bubbles": self.bubbles, "layers": self.layers,
         })
     }
 }
@@ -65,7 +69,9 @@ pub async fn scene(context: &Context, id: Uuid) -> Result<SceneShown, ServiceErr
     let layers = Query::all(position("layers")).equal("scene_id", Value::Uuid(id)).order("created_at", false);
     let layers = records::find(context, layers).await?;
     let dialogue = Query::all(position("dialogue_layers")).equal("scene_id", Value::Uuid(id)).limit(1);
-    let bubbles = match records::find(context, dialogue).await?.into_iter().next() {
+    let dialogue = records::find(context, dialogue).await?.into_iter().next();
+    let has_dialogue = dialogue.is_some();
+    let bubbles = match dialogue {
         Some(row) => row["bubbles"].as_array().cloned().unwrap_or_default(),
         None => in_layers(&layers),
     };
@@ -75,9 +81,16 @@ pub async fn scene(context: &Context, id: Uuid) -> Result<SceneShown, ServiceErr
         importance: row["scene_importance"].as_str().unwrap_or_default().to_string(),
         artifact_id: picture.and_then(|picture| uuid(&picture["id"])),
         image_url: picture.and_then(|picture| picture["payload"]["image_url"].as_str()).map(str::to_string),
+        panel_urls: picture.map(panel_urls).unwrap_or_default(),
+        has_dialogue,
         bubbles,
         layers: layers.iter().map(kept).collect(),
     })
+}
+
+fn panel_urls(render: &Json) -> Vec<Json> {
+    let panels = render["payload"]["panels"].as_array().into_iter().flatten();
+    panels.map(|panel| panel["image_url"].clone()).filter(Json::is_string).collect()
 }
 
 /// Which render is shown: the selected one, else the newest that is approved, else the newest. They come newest first;

@@ -57,16 +57,21 @@ pub async fn create(context: &Context, id: Uuid) -> Result<Json, ServiceError> {
     Ok(json!({"export_id": id, "url": context.services.links.reading(id, share)}))
 }
 
-/// The first scene whose picture is held back from public places. Blocks.
+/// The first scene whose picture, or one that it is composed of, is held back from public places. Blocks.
 fn held(store: &Store, base: &str, scenes: &Json) -> Result<Option<usize>, StoreError> {
     for (place, scene) in scenes.as_array().into_iter().flatten().enumerate() {
-        let path = scene["image_url"].as_str().and_then(|url| stored_path(base, url));
-        let Some((bucket, name)) = path.as_deref().and_then(|path| path.split_once('/')) else { continue };
-        let object = object(store, bucket, name)?;
-        if let Some(hash) = object["blob_hash"].as_str()
-            && is_held(&store.reads(), hash, false)?
-        {
-            return Ok(Some(place));
+        let panels = scene["panel_urls"].as_array().into_iter().flatten();
+        for url in panels.chain([&scene["image_url"]]) {
+            let path = url.as_str().and_then(|url| stored_path(base, url));
+            let Some((bucket, name)) = path.as_deref().and_then(|path| path.split_once('/')) else {
+                continue;
+            };
+            let object = object(store, bucket, name)?;
+            if let Some(hash) = object["blob_hash"].as_str()
+                && is_held(&store.reads(), hash, false)?
+            {
+                return Ok(Some(place));
+            }
         }
     }
     Ok(None)

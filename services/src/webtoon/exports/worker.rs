@@ -15,11 +15,11 @@ use pages::PageError;
 use pages::book::BookInfo;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use store::blob::BlobHash;
 use store::query::Query;
 use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
+use super::super::pictures::own_blob;
 use super::super::records;
 use super::make::{Made, Source, film, make};
 use super::options::{Kind, Options};
@@ -27,7 +27,6 @@ use super::scenes::{self, SceneShown};
 use crate::Services;
 use crate::context::Context;
 use crate::error::ServiceError;
-use crate::files::stored_address::stored_path;
 use crate::ids::uuid;
 use crate::rows::position;
 
@@ -209,18 +208,8 @@ async fn sources(context: &Context, owner: Uuid, shown: &[SceneShown]) -> Result
     for (place, scene) in shown.iter().enumerate() {
         let failed = |reason: &str| Unmade::Refused(format!("scene {}: {reason}", place + 1));
         let url = scene.image_url.as_deref().ok_or_else(|| failed("render output missing"))?;
-        let path = stored_path(&context.services.links.base(), url);
         let missing = || failed("its picture is no file of the story's owner on this server");
-        let path = path.ok_or_else(missing)?;
-        let (bucket, name) = path.split_once('/').ok_or_else(missing)?;
-        let query = Query::all(position("storage.objects"))
-            .equal("bucket_id", Value::text(bucket))
-            .equal("name", Value::text(name))
-            .limit(1);
-        let object = context.rows(query).await?.pop().ok_or_else(missing)?;
-        let is_own = uuid(&object["owner"]) == Some(owner) || name.starts_with(&format!("{owner}/"));
-        let picture =
-            object["blob_hash"].as_str().and_then(BlobHash::parse).filter(|_| is_own).ok_or_else(missing)?;
+        let picture = own_blob(context, owner, url).await?.ok_or_else(missing)?;
         let (store, scene) = (context.services.actors.store().clone(), scene.clone());
         let source = tokio::task::spawn_blocking(move || {
             Source::new(&store, picture, &scene.importance, &scene.bubbles)

@@ -3,10 +3,11 @@
 //! ```text
 //! queue ─▶ runner ─▶ story_build ─▶ scene_plan     a node ends with one commit: what it made, and that it is done
 //!                ├─▶ scene_plan
-//!                └─▶ scene_render ─▶ jobs of pictures
+//!                └─▶ scene_render ─▶ jobs of pictures ─▶ compose_page
 //! ```
 
 mod ask;
+mod compose_page;
 pub mod queue;
 mod run;
 pub mod runner;

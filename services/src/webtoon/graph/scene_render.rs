@@ -1,4 +1,4 @@
-//! SceneRender: the plan of a scene becomes words for each panel, and the panels pictures.
+//! SceneRender: the plan of a scene becomes words for each panel, the panels pictures, and these its page.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use uuid::Uuid;
 use webtoon::planning::panel_plan::normalize;
 use webtoon::review::quality;
 
+use super::compose_page::compose;
 use super::run::{Kept, Run, Stop};
 use super::scene_plan::{PlanInput, panels_in, plan};
 use super::story_review::blind_test;
@@ -214,11 +215,12 @@ async fn draw(
             (None, None, None) => return Err(Stop::Ended),
         });
     }
+    let page = compose(run, scene, &drawn).await?;
     let first = drawn.first().cloned().unwrap_or_default();
     let reason = render.again.as_ref().and_then(|Again { reason, .. }| reason.clone());
     let payload = json!({
-        "image_id": first["image_id"], "image_url": first["image_url"], "mime_type": "image/png",
-        "model": first["model"], "usage": {"pictures": drawn.len()}, "prompt": spec.payload["prompt"],
+        "image_id": page["image_id"], "image_url": page["image_url"], "mime_type": page["mime_type"],
+        "page": page["page"], "model": first["model"], "usage": {"pictures": drawn.len()}, "prompt": spec.payload["prompt"],
         "prompt_sha256": spec.payload["prompt_sha256"], "approved": false, "reason": reason, "panels": drawn,
         "layout": spec.payload["layout"], "style_id": spec.payload["style_id"], "render_spec": spec.id,
     });
@@ -278,7 +280,7 @@ async fn keep_panel(
     let url = format!("{BUCKET}/{to}");
     let made = json!({
         "panel_index": panel.panel_index, "image_id": image, "image_url": url, "job_id": job,
-        "seed": asset["generation_seed"], "model": asset["model_used"], "prompt": panel.prompt,
+        "seed": asset["generation_seed"], "loras": asset["generation_settings"]["loras"], "model": asset["model_used"], "prompt": panel.prompt,
         "width": asset["width"], "height": asset["height"], "rect": panel.rect,
         "made_from": panel.made_from,
     });

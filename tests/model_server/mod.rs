@@ -18,8 +18,12 @@ pub struct ModelServer {
     state: Arc<Mutex<State>>,
 }
 
+/// Words for a request.
+type Script = Box<dyn Fn(&Json) -> String + Send>;
+
 #[derive(Default)]
 struct State {
+    script: Option<Script>,
     prompts: Vec<Json>,
     requests: Vec<Json>,
     says: Option<String>,
@@ -56,6 +60,11 @@ impl ModelServer {
     /// What it says from now on.
     pub fn say(&self, text: &str) {
         self.state.lock().expect("no panic").says = Some(text.into());
+    }
+
+    /// What it says to each request from now on.
+    pub fn script(&self, script: impl Fn(&Json) -> String + Send + 'static) {
+        self.state.lock().expect("no panic").script = Some(Box::new(script));
     }
 
     /// Which tool it calls next, once.
@@ -113,7 +122,8 @@ fn answer(stream: TcpStream, state: &Mutex<State>, pause: Duration, words: usize
         let mut state = state.lock().expect("no panic");
         state.prompts.push(request["messages"].clone());
         state.requests.push(request.clone());
-        (state.says.clone(), state.calls.take())
+        let scripted = state.script.as_ref().map(|script| script(&request));
+        (scripted.or_else(|| state.says.clone()), state.calls.take())
     };
     let mut out = stream;
     out.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").ok()?;

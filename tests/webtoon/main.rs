@@ -13,6 +13,9 @@ mod model_server;
 mod projects;
 mod reading;
 mod rules;
+#[path = "../talk/mod.rs"]
+mod talk;
+mod with_models;
 
 use common::Server;
 use serde_json::Value as Json;

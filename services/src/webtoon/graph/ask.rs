@@ -3,7 +3,7 @@
 use actors::language::Wanted;
 use serde_json::{Value as Json, json};
 
-use super::run::{Run, Stop};
+use super::run::{Run, Stop, name_of};
 use crate::error::{Kind, ServiceError};
 use crate::prompts::ask_model::{self, Question};
 
@@ -72,10 +72,18 @@ pub async fn ask(
     })?;
     let schema = object(&members);
     let mut wrong = String::new();
-    let mut user = user;
+    let (chars, read) = (user.chars().count(), ask_model::room_for(&chosen, &user).chars().count());
+    if read < chars {
+        run.warn(format!(
+            "{}: the model {} reads {read} of the {chars} characters that it is asked about",
+            name_of(node),
+            chosen.display_name
+        ));
+    }
+    let mut asked = user.clone();
     for _ in 0..2 {
-        let asked = Question::new("webtoon", system, &user, max_tokens);
-        let answer = ask_model::object(&run.context, &chosen, asked, schema.clone()).await;
+        let question = Question::new("webtoon", system, &asked, max_tokens);
+        let answer = ask_model::object(&run.context, &chosen, question, schema.clone()).await;
         let (said, reason) = match answer {
             Ok(answer) => {
                 let missing = members.iter().find(|(name, schema)| !is_like(&answer.said[*name], schema));
@@ -92,8 +100,9 @@ pub async fn ask(
             Err(error) => return Err(run.failed(node, ServiceError::new(Kind::Upstream, error.to_string()))),
         };
         let shown: String = said.chars().take(SHOWN_CHARS).collect();
-        user = format!(
-            "{user}\n\nThe answer before was not usable: {reason}.\nIt was: {shown}\nAnswer again, whole."
+        // First, since what a model does not hold is cut off at the end.
+        asked = format!(
+            "The answer before was not usable: {reason}.\nIt was: {shown}\nAnswer again, whole.\n\n{user}"
         );
         wrong = reason;
     }

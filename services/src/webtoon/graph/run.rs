@@ -1,5 +1,8 @@
 //! One graph that runs: its nodes' results, how far it has come, and what it writes.
 
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
+
 use actors::job_scheduler::{NodeWrite, NoteProgress, RecordNode};
 use models::Value;
 use serde_json::{Map, Value as Json, json};
@@ -43,8 +46,7 @@ pub struct Run {
     pub job: Uuid,
     /// Whether rules stand in for the language model.
     pub offline: bool,
-    /// What its owner should know.
-    pub warnings: Vec<String>,
+    warnings: Mutex<Vec<String>>,
     /// Jobs of pictures that it queued.
     pub pictures: Vec<Uuid>,
     attempt: i64,
@@ -78,9 +80,19 @@ impl Run {
             attempt: job.1,
             offline,
             nodes,
-            warnings: Vec::new(),
+            warnings: Mutex::default(),
             pictures: Vec::new(),
         }
+    }
+
+    /// Notes what its owner should know.
+    pub fn warn(&self, warning: String) {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
+    }
+
+    /// What its owner should know, each once.
+    pub fn warnings(&self) -> BTreeSet<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// What a node came to in this attempt or an earlier one.
@@ -144,7 +156,7 @@ impl Run {
 }
 
 /// The name of a node: `SCENE/NAME#ROUND` without the scene that it is about and the round in which it runs.
-fn name_of(node: &str) -> &str {
+pub fn name_of(node: &str) -> &str {
     let name = node.split('#').next().unwrap_or(node);
     name.rsplit('/').next().unwrap_or(name)
 }

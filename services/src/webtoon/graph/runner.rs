@@ -1,6 +1,5 @@
 //! Runs graphs that are queued: accounts in turn, some at one time.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -123,10 +122,8 @@ async fn run_graph(services: &Services, claimed: &ClaimedJob, graph: &Graph) -> 
         cancel_pictures(&run).await;
     }
     let mut result = outcome?;
-    let warnings: HashSet<String> = std::mem::take(&mut run.warnings).into_iter().collect();
+    let warnings = run.warnings();
     if !warnings.is_empty() {
-        let mut warnings: Vec<String> = warnings.into_iter().collect();
-        warnings.sort();
         result["warnings"] = json!(warnings);
     }
     Ok(result)

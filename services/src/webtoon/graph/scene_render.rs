@@ -250,8 +250,7 @@ async fn queue_panel(run: &mut Run, panel: &PanelSpec, turn: u64) -> Result<Uuid
     }
     let queued =
         queue(&run.context, run.user, request).await.map_err(|error| run.failed("RenderPanel", error))?;
-    run.warnings
-        .extend(queued.warnings.iter().map(|warning| format!("panel {}: {warning}", panel.panel_index)));
+    queued.warnings.iter().for_each(|warning| run.warn(format!("panel {}: {warning}", panel.panel_index)));
     run.pictures.push(queued.id);
     Ok(queued.id)
 }

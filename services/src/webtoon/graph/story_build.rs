@@ -175,10 +175,11 @@ async fn script(run: &mut Run, story: &Story<'_>, feedback: &[String], round: u3
             let mut beats = ask::list(beat);
             beats["minItems"] = json!(1);
             beats["maxItems"] = json!(most);
-            let mut user = format!("Genre: {}. Write at most {most} visual beats.\n\n{text}", story.genre);
+            let mut user = format!("Genre: {}. Write at most {most} visual beats.", story.genre);
             for (number, reason) in (1..).zip(feedback) {
-                user.push_str(&format!("\n\nDraft {number} was sent back: {reason}"));
+                user.push_str(&format!("\nDraft {number} was sent back: {reason}"));
             }
+            user.push_str(&format!("\n\n{text}"));
             // Every draft before is shown, so that none comes back.
             for earlier in 0..round {
                 if let Some(draft) = run.done(&format!("WebtoonScriptWriter#{earlier}")) {

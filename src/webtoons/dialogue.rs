@@ -16,6 +16,7 @@ pub(super) fn routes() -> axum::Router<App> {
         .route("/scenes/{scene_id}/dialogue", post(create).merge(get(read)))
         .route("/scenes/{scene_id}/dialogue/suggestions", get(suggestions))
         .route("/dialogue/{dialogue_id}", route(MethodFilter::PUT, replace))
+        .route("/episodes/{episode_id}/letter", post(letter))
         .route("/scenes/{scene_id}/layers", post(create_layer).merge(get(list_layers)))
         .route("/layers/{layer_id}", route(MethodFilter::PUT, replace_layer))
 }
@@ -37,6 +38,10 @@ async fn read(call: Call) -> Outcome {
 
 async fn suggestions(call: Call) -> Outcome {
     ok(dialogue::suggestions(&call.context, call.id("scene_id")?).await?)
+}
+
+async fn letter(call: Call) -> Outcome {
+    ok(dialogue::letter_episode(&call.context, call.id("episode_id")?).await?)
 }
 
 async fn replace(call: Call) -> Outcome {

@@ -79,6 +79,11 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/scenes/{scene_id}/dialogue", "post", "Makes the dialogue layer of a scene: {bubbles}"),
     ("/scenes/{scene_id}/dialogue", "get", "The bubbles of a scene"),
     ("/scenes/{scene_id}/dialogue/suggestions", "get", "Lines that the plan proposes"),
+    (
+        "/episodes/{episode_id}/letter",
+        "post",
+        "Makes dialogue layers of what the scripts of its scenes suggest",
+    ),
     ("/dialogue/{dialogue_id}", "put", "Replaces the bubbles: {bubbles}"),
     ("/scenes/{scene_id}/layers", "post", "Adds a layer to a scene: {layer_type, objects}"),
     ("/scenes/{scene_id}/layers", "get", "A scene's layers"),

@@ -15,6 +15,7 @@ mod reading;
 mod rules;
 #[path = "../talk/mod.rs"]
 mod talk;
+mod whole_story;
 mod with_models;
 
 use common::Server;

@@ -7,7 +7,7 @@ use store::query::Query;
 use uuid::Uuid;
 use webtoon::planning::dialogue::{Line, clean_lines, from_quotes, name_speakers};
 
-use super::records;
+use super::{episodes, records};
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::rows::position;
@@ -146,6 +146,28 @@ pub async fn of_scene(context: &Context, scene: Uuid) -> Result<Json, ServiceErr
 pub async fn replace(context: &Context, id: Uuid, bubbles: Vec<GivenBubble>) -> Result<Json, ServiceError> {
     let bubbles = checked(bubbles)?;
     records::update(context, "dialogue_layers", id, vec![("bubbles", bubbles)], "dialogue").await
+}
+
+/// Makes dialogue layers of what the script suggests, for those scenes of an episode that have none, all or none of them;
+/// layers that are there stay as they are.
+pub async fn letter_episode(context: &Context, episode: Uuid) -> Result<Json, ServiceError> {
+    let (mut made, mut kept, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+    records::get(context, "episodes", episode, "episode").await?;
+    for scene in episodes::scene_ids(context, episode).await? {
+        if layer(context, scene).await?.is_some() {
+            kept.push(scene);
+            continue;
+        }
+        let suggested = suggestions(context, scene).await?;
+        let bubbles: Vec<GivenBubble> = serde_json::from_value(suggested["bubbles"].clone())
+            .map_err(|error| ServiceError::bad(format!("scene {scene}: its suggestions: {error}")))?;
+        made.push((scene, bubbles.len(), suggested["source"].clone()));
+        rows.push(vec![("scene_id", Value::Uuid(scene)), ("bubbles", checked(bubbles)?)]);
+    }
+    let written = records::insert_all(context, "dialogue_layers", rows).await?;
+    let shown = |((scene, bubbles, source), row): ((Uuid, usize, Json), &Json)| json!({"scene_id": scene, "dialogue_id": row["id"], "bubbles": bubbles, "source": source});
+    let lettered: Vec<Json> = made.into_iter().zip(&written).map(shown).collect();
+    Ok(json!({"episode_id": episode, "lettered": lettered, "kept": kept}))
 }
 
 async fn layer(context: &Context, scene: Uuid) -> Result<Option<Json>, ServiceError> {

@@ -38,6 +38,7 @@ pub mod telemetry;
 mod triggers;
 pub mod user;
 pub mod write_rows;
+pub mod write_together;
 
 use std::sync::Arc;
 

@@ -13,6 +13,7 @@ mod episodes;
 mod error;
 mod exports;
 mod generate;
+mod looks;
 mod operations;
 mod projects;
 mod scenes;
@@ -35,6 +36,7 @@ pub fn routes() -> Router<App> {
         .merge(artifacts::routes())
         .merge(generate::routes())
         .merge(characters::routes())
+        .merge(looks::routes())
         .merge(environments::routes())
         .merge(style_presets::routes())
         .merge(dialogue::routes())

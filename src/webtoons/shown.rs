@@ -117,6 +117,18 @@ pub(super) const VARIANT: Shape = Shape {
     ],
 };
 
+/// A look that a story suggests.
+pub(super) const SUGGESTION: Shape = Shape {
+    id: "suggestion_id",
+    columns: &[
+        ("story_id", "story_id"),
+        ("character_id", "character_id"),
+        ("variant_type", "variant_type"),
+        ("override_attributes", "override_attributes"),
+        ("created_at", "created_at"),
+    ],
+};
+
 /// A place that scenes share.
 pub(super) const ENVIRONMENT: Shape = Shape {
     id: "environment_id",

@@ -8,6 +8,7 @@ mod drawn;
 mod exports;
 mod graphs;
 mod lettering;
+mod looks;
 #[path = "../model_server/mod.rs"]
 mod model_server;
 mod projects;

@@ -222,7 +222,7 @@ fn write_progress(
 }
 
 /// Writes under the account's own rights.
-fn apply(transaction: &Transaction, write: NodeWrite) -> Result<(), Refusal> {
+pub(crate) fn apply(transaction: &Transaction, write: NodeWrite) -> Result<(), Refusal> {
     let caller = Caller::new(transaction.claims);
     match write {
         NodeWrite::Insert { table, values } => {

@@ -46,6 +46,7 @@ pub use finished_asset::FinishedAsset;
 pub use graph::{
     EndGraph, NODES, NodeWrite, NoteProgress, QueueGraph, RecordNode, nodes_of, queued_progress,
 };
+pub(crate) use graph::apply;
 pub use graph_jobs::GRAPH_TYPES;
 pub use job_payload::{
     BatchKey, HiresPass, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload,

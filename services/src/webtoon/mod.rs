@@ -12,6 +12,7 @@ pub mod episodes;
 pub mod exports;
 pub mod graph;
 pub mod layers;
+pub mod looks;
 pub mod panels;
 mod pictures;
 pub mod projects;

@@ -2,6 +2,7 @@
 
 pub mod characters;
 pub mod critic;
+pub mod looks;
 pub mod metaphors;
 pub mod panels;
 pub mod scene;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use axum::body::Bytes;
 use axum::extract::{RawPathParams, Request, State};
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, MethodRouter, on};
 use serde::de::DeserializeOwned;
@@ -33,6 +33,7 @@ pub(super) struct Call {
     /// The account.
     pub user: Uuid,
     body: Bytes,
+    content_type: String,
     path: HashMap<String, String>,
     query: HashMap<String, String>,
     noted: Noted,
@@ -145,13 +146,30 @@ impl Call {
         let owner = parts.extensions.get::<Owner>().copied().unwrap_or(Owner::Account(program.user));
         let turn = app.budgets.begin_parse(owner, body.len()).await?;
         let (context, user) = (program.context(app), program.user);
-        Ok(Call { context, user, body, path, query, noted, _turn: turn })
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let content_type = content_type.unwrap_or_default().to_string();
+        Ok(Call { context, user, body, content_type, path, query, noted, _turn: turn })
     }
 
     /// The body as a typed request; an empty one counts as `{}`. Fields that it does not have are named in the warnings
     /// of the answer.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, DetailError> {
         Ok(request_body::typed(&self.body, &mut self.noted.notes())?)
+    }
+
+    /// The body as it came.
+    pub fn bytes(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    /// What the body is said to be.
+    pub fn content_type(&self) -> &str {
+        &self.content_type
+    }
+
+    /// Whether the path has a member.
+    pub fn has(&self, name: &str) -> bool {
+        self.path.contains_key(name)
     }
 
     /// An id in the path.

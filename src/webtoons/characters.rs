@@ -37,10 +37,10 @@ pub(super) fn routes() -> axum::Router<App> {
 
 /// What a character is; `role` is the column `story_role`.
 #[derive(Deserialize)]
-struct Profile {
-    name: Option<String>,
+pub(super) struct Profile {
+    pub name: Option<String>,
     description: Option<String>,
-    role: Option<String>,
+    pub role: Option<String>,
     gender: Option<String>,
     age_range: Option<String>,
     appearance: Option<Json>,
@@ -52,7 +52,38 @@ struct Profile {
 }
 
 impl Profile {
-    fn values(&self) -> Vec<(&'static str, Value)> {
+    /// Its members that are texts.
+    pub const MEMBERS: [&str; 10] = [
+        "name",
+        "description",
+        "role",
+        "gender",
+        "age_range",
+        "hair_description",
+        "base_outfit",
+        "identity_line",
+        "generation_prompt",
+        "default_image_style_id",
+    ];
+
+    /// What it looks like, in words; empty where nothing says so.
+    pub fn words(&self) -> Vec<String> {
+        let looks = [
+            &self.identity_line,
+            &self.description,
+            &self.hair_description,
+            &self.base_outfit,
+            &self.generation_prompt,
+        ];
+        let looks: Vec<String> =
+            looks.into_iter().flatten().filter(|text| !text.trim().is_empty()).cloned().collect();
+        match looks.is_empty() {
+            true => looks,
+            false => self.name.iter().cloned().chain(looks).collect(),
+        }
+    }
+
+    pub fn values(&self) -> Vec<(&'static str, Value)> {
         // The document's `non_binary` has a hyphen in the table.
         let gender = self.gender.as_deref().map(|gender| gender.replace('_', "-"));
         let texts = [
@@ -233,9 +264,14 @@ async fn variants(call: Call) -> Outcome {
 
 /// A look that is made is the active one of its story unless it says otherwise.
 async fn add_variant(call: Call) -> Outcome {
-    let asked: NewVariant = call.read()?;
     let id = call.id("character_id")?;
     characters::character(&call.context, id).await?;
+    new_variant(&call, id).await
+}
+
+/// Adds the look of a request to a character that the caller may see.
+pub(super) async fn new_variant(call: &Call, id: Uuid) -> Outcome {
+    let asked: NewVariant = call.read()?;
     let uuid = |id: Option<Uuid>| id.map_or(Value::Null, Value::Uuid);
     let text = |text: Option<String>| text.map_or(Value::Null, Value::Text);
     let json_of = |json: Option<Json>| Value::json(&json.unwrap_or_else(|| json!({})));

@@ -6,6 +6,7 @@
 mod artifacts;
 mod bundles;
 mod call;
+mod casting;
 mod characters;
 mod dialogue;
 mod environments;
@@ -37,6 +38,7 @@ pub fn routes() -> Router<App> {
         .merge(generate::routes())
         .merge(characters::routes())
         .merge(looks::routes())
+        .merge(casting::routes())
         .merge(environments::routes())
         .merge(style_presets::routes())
         .merge(dialogue::routes())

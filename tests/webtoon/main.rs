@@ -1,6 +1,7 @@
 //! Webtoons from outside: the rules of their rows, the dialect of `/v1`, and what is planned and drawn.
 
 mod bundles;
+mod casting;
 #[path = "../common/mod.rs"]
 mod common;
 mod drawing;

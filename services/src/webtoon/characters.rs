@@ -137,6 +137,14 @@ pub async fn library(context: &Context, user: Uuid, project: Uuid) -> Result<Vec
     Ok(found)
 }
 
+/// Characters of no project that an account has saved.
+pub async fn global_library(context: &Context, user: Uuid) -> Result<Vec<Json>, ServiceError> {
+    let query = Query::all(position("characters")).equal("user_id", Value::Uuid(user));
+    let mut found = records::find(context, query.order("created_at", false)).await?;
+    found.retain(|row| row["is_library_saved"] == Json::Bool(true) && row["project_id"].is_null());
+    Ok(found)
+}
+
 /// Saves a character to the library; it needs an approved picture.
 pub async fn save_to_library(context: &Context, id: Uuid) -> Result<Json, ServiceError> {
     character(context, id).await?;

@@ -6,6 +6,7 @@
 pub mod artifacts;
 mod blob_file;
 pub mod bundle;
+pub mod casting;
 pub mod characters;
 pub mod dialogue;
 pub mod episodes;

@@ -56,7 +56,7 @@ struct Planning {
 }
 
 #[derive(Deserialize)]
-struct Rendering {
+pub(super) struct Rendering {
     style_id: Option<String>,
     prompt_override: Option<String>,
     enforce_qc: Option<bool>,
@@ -213,9 +213,19 @@ async fn plan_later(call: Call) -> Outcome {
 
 impl Rendering {
     async fn graph(self, call: &Call, full: bool, enforce_qc: bool) -> Result<Graph, DetailError> {
+        Ok(Graph::Render(self.of_scene(call, full, enforce_qc).await?))
+    }
+
+    /// What a scene's graph is asked for.
+    pub async fn of_scene(
+        self,
+        call: &Call,
+        full: bool,
+        enforce_qc: bool,
+    ) -> Result<SceneRender, DetailError> {
         let scene_id = call.id("scene_id")?;
         scenes::scene(&call.context, scene_id).await?;
-        Ok(Graph::Render(SceneRender {
+        Ok(SceneRender {
             scene_id,
             style_id: self.style_id.filter(|style| !style.trim().is_empty()),
             prompt_override: self.prompt_override.filter(|words| !words.trim().is_empty()),
@@ -225,7 +235,7 @@ impl Rendering {
             genre: genre_of(self.genre.as_deref()),
             offline: self.offline.unwrap_or(false),
             again: None,
-        }))
+        })
     }
 }
 

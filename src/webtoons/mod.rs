@@ -8,12 +8,14 @@ mod bundles;
 mod call;
 mod casting;
 mod characters;
+mod config;
 mod dialogue;
 mod environments;
 mod episodes;
 mod error;
 mod exports;
 mod generate;
+mod internal;
 mod looks;
 mod operations;
 mod projects;
@@ -38,6 +40,8 @@ pub fn routes() -> Router<App> {
         .merge(generate::routes())
         .merge(characters::routes())
         .merge(looks::routes())
+        .merge(internal::routes())
+        .merge(config::routes())
         .merge(casting::routes())
         .merge(environments::routes())
         .merge(style_presets::routes())

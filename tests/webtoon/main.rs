@@ -12,6 +12,7 @@ mod lettering;
 mod looks;
 #[path = "../model_server/mod.rs"]
 mod model_server;
+mod nodes;
 mod projects;
 mod reading;
 mod rules;

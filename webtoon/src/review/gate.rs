@@ -9,6 +9,15 @@ const MISSING: f64 = 0.5;
 /// The share of silent panels that is best.
 const SILENCE_BEST: f64 = 0.25;
 
+/// The least mean blind score.
+pub const BLIND_MIN: f64 = 0.3;
+/// The least composite.
+pub const COMPOSITE_MIN: f64 = 0.35;
+/// The least share of silent panels.
+pub const SILENT_MIN: f64 = 0.1;
+/// The least rhythm diversity.
+pub const RHYTHM_MIN: f64 = 0.2;
+
 /// What is measured of a story; what is not known is missing.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Measured {
@@ -45,10 +54,10 @@ pub fn judge(measured: &Measured) -> Verdict {
         + 0.1 * measured.thumb_stops.unwrap_or(MISSING);
     let mut reasons = Vec::new();
     for (what, value, least) in [
-        ("mean blind score", mean, 0.3),
-        ("composite", Some(composite), 0.35),
-        ("share of silent panels", measured.silent_ratio, 0.1),
-        ("rhythm diversity", measured.rhythm_diversity, 0.2),
+        ("mean blind score", mean, BLIND_MIN),
+        ("composite", Some(composite), COMPOSITE_MIN),
+        ("share of silent panels", measured.silent_ratio, SILENT_MIN),
+        ("rhythm diversity", measured.rhythm_diversity, RHYTHM_MIN),
     ] {
         if let Some(value) = value.filter(|value| *value < least) {
             reasons.push(format!("{what} is {value:.2}, and {least} is the least"));

@@ -11,6 +11,7 @@ mod compose_page;
 pub mod queue;
 mod run;
 pub mod runner;
+pub mod scene_node;
 mod scene_plan;
 mod scene_render;
 mod story;
@@ -31,6 +32,8 @@ pub enum Graph {
     Planning(ScenePlanning),
     /// A scene is drawn.
     Render(SceneRender),
+    /// One node of a scene runs by itself.
+    Node(scene_node::SceneNode),
 }
 
 /// A text becomes scenes and characters.
@@ -114,6 +117,7 @@ impl Graph {
             Graph::Story(_) => "webtoon_story",
             Graph::Planning(_) => "webtoon_planning",
             Graph::Render(_) => "webtoon_render",
+            Graph::Node(_) => "webtoon_planning",
         }
     }
 }

@@ -37,6 +37,7 @@ pub async fn queue(
         Graph::Story(build) => (Some(build.story_id), None),
         Graph::Planning(planning) => (None, Some(planning.scene_id)),
         Graph::Render(render) => (None, Some(render.scene_id)),
+        Graph::Node(asked) => (None, Some(asked.render.scene_id)),
     };
     // Without a request's name the job's id stands for it.
     let request_id = context.claims.request_id.clone().unwrap_or_else(|| id.to_string());

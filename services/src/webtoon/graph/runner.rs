@@ -14,7 +14,7 @@ use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::run::{Run, Stop};
-use super::{Graph, scene_plan, scene_render, story_build};
+use super::{Graph, scene_node, scene_plan, scene_render, story_build};
 use crate::Services;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
@@ -114,6 +114,7 @@ async fn run_graph(services: &Services, claimed: &ClaimedJob, graph: &Graph) -> 
         Graph::Story(build) => build.offline,
         Graph::Planning(planning) => planning.offline,
         Graph::Render(render) => render.offline,
+        Graph::Node(asked) => asked.render.offline,
     };
     let at = (claimed.id, claimed.attempt);
     let mut run = Run::new(context, claimed.user_id, at, offline, nodes_of(&claimed.job));
@@ -143,6 +144,7 @@ async fn nodes(run: &mut Run, graph: &Graph) -> Result<Json, Stop> {
             Json::Object(made.collect())
         }
         Graph::Render(render) => scene_render::run(run, render).await?,
+        Graph::Node(asked) => scene_node::run(run, asked).await?,
     })
 }
 

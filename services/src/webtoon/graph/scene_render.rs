@@ -41,13 +41,23 @@ pub async fn run(run: &mut Run, render: &SceneRender) -> Result<Json, Stop> {
     }
     let spec = spec(run, render, &scene).await?;
     made.insert("render_spec".into(), json!(spec.id));
+    check(run, render, &mut made).await?;
+    let result = draw_spec(run, render, &scene, &spec).await?;
+    made.insert("render_result".into(), json!(result.id));
+    Ok(Json::Object(made))
+}
+
+/// Draws the panels of a specification.
+pub async fn draw_spec(
+    run: &mut Run,
+    render: &SceneRender,
+    scene: &Json,
+    spec: &Kept,
+) -> Result<Kept, Stop> {
     let panels: Vec<PanelSpec> = serde_json::from_value(spec.payload["panels"].clone()).map_err(|error| {
         run.failed("RenderSpec", ServiceError::bad(format!("its panels cannot be read: {error}")))
     })?;
-    check(run, render, &mut made).await?;
-    let result = draw(run, render, (&scene, &spec), &panels).await?;
-    made.insert("render_result".into(), json!(result.id));
-    Ok(Json::Object(made))
+    draw(run, render, (scene, spec), &panels).await
 }
 
 /// Plans a scene that has no plan, or that is to be planned anew.
@@ -104,7 +114,7 @@ pub async fn input(
 }
 
 /// The specification: the latest one again, or one by the latest plan.
-async fn spec(run: &mut Run, render: &SceneRender, scene: &Json) -> Result<Kept, Stop> {
+pub async fn spec(run: &mut Run, render: &SceneRender, scene: &Json) -> Result<Kept, Stop> {
     if let Some(kept) = run.kept("RenderSpec").await? {
         return Ok(kept);
     }
@@ -145,7 +155,7 @@ async fn spec(run: &mut Run, render: &SceneRender, scene: &Json) -> Result<Kept,
 }
 
 /// Quality control before anything is drawn; the report is kept either way.
-async fn check(run: &mut Run, render: &SceneRender, made: &mut Map<String, Json>) -> Result<(), Stop> {
+pub async fn check(run: &mut Run, render: &SceneRender, made: &mut Map<String, Json>) -> Result<(), Stop> {
     if render.again.is_some() {
         return Ok(());
     }

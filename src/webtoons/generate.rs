@@ -63,6 +63,7 @@ pub(super) struct Rendering {
     panel_count: Option<u64>,
     genre: Option<String>,
     offline: Option<bool>,
+    api_model_id: Option<Uuid>,
 }
 
 #[derive(Deserialize)]
@@ -234,6 +235,7 @@ impl Rendering {
             panel_count: panels(self.panel_count)?,
             genre: genre_of(self.genre.as_deref()),
             offline: self.offline.unwrap_or(false),
+            api_model_id: self.api_model_id,
             again: None,
         })
     }
@@ -292,6 +294,7 @@ fn drawn_again(scene_id: Uuid, again: Again) -> Graph {
         panel_count: 3,
         genre: genre_of(None),
         offline: true,
+        api_model_id: None,
         again: Some(again),
     })
 }

@@ -6,6 +6,7 @@ mod casting;
 mod common;
 mod drawing;
 mod drawn;
+mod elsewhere;
 mod exports;
 mod graphs;
 mod lettering;

@@ -43,10 +43,10 @@ pub use export_payload::{EXPORT_JOB, EXPORT_QUEUE, EXPORTS_BUCKET, ExportPart, E
 pub use exports::{CompleteExport, NoteExport, QueueExport};
 pub use fail_job::FailJob;
 pub use finished_asset::FinishedAsset;
+pub(crate) use graph::apply;
 pub use graph::{
     EndGraph, NODES, NodeWrite, NoteProgress, QueueGraph, RecordNode, nodes_of, queued_progress,
 };
-pub(crate) use graph::apply;
 pub use graph_jobs::GRAPH_TYPES;
 pub use job_payload::{
     BatchKey, HiresPass, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload,
@@ -54,7 +54,7 @@ pub use job_payload::{
 };
 pub use jobs::is_final;
 pub use keep_portrait::{KeepPortrait, KeptPortrait, KeptPortraits};
-pub use provider_jobs::{CancelJob, NotePrediction};
+pub use provider_jobs::{CancelJob, NotePrediction, STOPPED_BEFORE_ASKED, STOPPED_WHILE_DRAWN};
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
 pub use recover_jobs::{RecoverJobs, ReturnJobs, run_recovery_loop};
 pub use renew_lease::RenewLease;

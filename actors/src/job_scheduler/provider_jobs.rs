@@ -85,6 +85,11 @@ fn payload_of(entry: &Row) -> ProviderPayload {
     ProviderPayload::read(&entry[entries().at("payload")].as_json().unwrap_or_default())
 }
 
+/// Why a job failed whose answer went to a process that is gone; asking again costs again.
+pub const STOPPED_WHILE_DRAWN: &str = "the server stopped while the provider drew";
+/// Why a job failed of which its provider never heard.
+pub const STOPPED_BEFORE_ASKED: &str = "the server stopped before the provider was asked";
+
 /// Why a provider's job can come to nothing any more; `None` while it can.
 pub(super) fn lost(entry: &Row, at_start: bool) -> Option<&'static str> {
     let entries = entries();
@@ -94,8 +99,8 @@ pub(super) fn lost(entry: &Row, at_start: bool) -> Option<&'static str> {
     let age = entry[entries.at("created_at")].as_micros().map_or(0, |created| now - created);
     match asked {
         // The answer went to a process that is gone, and asking again would cost again.
-        true if at_start && payload.is_answered_at_once => Some("the server stopped while the provider drew"),
-        false if at_start => Some("the server stopped before the provider was asked"),
+        true if at_start && payload.is_answered_at_once => Some(STOPPED_WHILE_DRAWN),
+        false if at_start => Some(STOPPED_BEFORE_ASKED),
         false if age > UNASKED_MICROS => Some("the provider was never asked"),
         true if age > PREDICTION_MICROS => Some("the provider did not answer within an hour"),
         _ => None,

@@ -76,6 +76,17 @@ pub async fn start(
     request: &Map<String, Json>,
     metadata: &Map<String, Json>,
 ) -> Result<(Started, Vec<String>), ServiceError> {
+    start_once(context, door, user, (request, metadata), None).await
+}
+
+/// The same; a second job with the same key is the first one, and nothing is asked for again.
+pub async fn start_once(
+    context: &Context,
+    door: Door,
+    user: Uuid,
+    (request, metadata): (&Map<String, Json>, &Map<String, Json>),
+    key: Option<String>,
+) -> Result<(Started, Vec<String>), ServiceError> {
     let text = |name: &str| request.get(name).and_then(Json::as_str).filter(|text| !text.trim().is_empty());
     let (prompt, job_type) = (text("prompt"), text("job_type"));
     let (Some(prompt), Some(job_type)) = (prompt, job_type) else {
@@ -145,7 +156,11 @@ pub async fn start(
     warnings.extend(built.warnings);
     let input = built.input;
     metadata.insert("provider".into(), provider["name"].clone());
-    let job = start_job(context, user, &prompt, stored_type, family, quality, &metadata, &model, api).await?;
+    let (job, existed) =
+        start_job(context, user, &prompt, stored_type, family, quality, &metadata, &model, api, key).await?;
+    if existed {
+        return Ok((Started::Queued { job, prediction: format!("request-{job}") }, warnings));
+    }
     let asked = match api {
         Api::Replicate => predict(context, &provider, version, &input).await,
         Api::Fal => fal_queue::submit(&model, &provider, &input).await,
@@ -302,7 +317,8 @@ async fn start_job(
     metadata: &Map<String, Json>,
     model: &Json,
     api: Api,
-) -> Result<Uuid, ServiceError> {
+    idempotency_key: Option<String>,
+) -> Result<(Uuid, bool), ServiceError> {
     let jobs = table("jobs");
     let id = Uuid::new_v4();
     let mut job = jobs.default_row();
@@ -331,15 +347,15 @@ async fn start_job(
             is_answered_at_once: matches!(api, Api::OpenAi),
         }),
         priority: 0,
-        idempotency_key: None,
+        idempotency_key,
         credits: if settings.charge_credits { price_list::credits(false, quality, 1) } else { 0 },
         cost_usd: Prices::of_json(model).cost(Used { results: 1, ..Used::default() }),
         preset: None,
         ab_test: None,
         limits: settings.queue_limits,
     };
-    context.ask(decision).await?;
-    Ok(id)
+    let queued = context.ask(decision).await?;
+    Ok((queued.job[jobs.at("id")].as_uuid().unwrap_or(id), queued.existed))
 }
 
 /// Starts a prediction and answers with its id; otherwise the status to pass on and what went wrong.

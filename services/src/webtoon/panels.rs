@@ -86,8 +86,13 @@ struct Person {
 }
 
 impl Sources {
-    /// Reads them.
-    pub async fn of(context: &Context, scene: &Json, style: Option<&str>) -> Result<Sources, ServiceError> {
+    /// Reads them; `model` is a row of the catalogue that draws in place of this server's own model.
+    pub async fn of(
+        context: &Context,
+        scene: &Json,
+        style: Option<&str>,
+        model: Option<&str>,
+    ) -> Result<Sources, ServiceError> {
         let (scene_id, story) =
             (uuid(&scene["id"]).unwrap_or_default(), uuid(&scene["story_id"]).unwrap_or_default());
         let style = scenes::style_of(context, scene, style).await?;
@@ -128,7 +133,10 @@ impl Sources {
                 reference,
             });
         }
-        let model = context.services.settings.image_model.clone().unwrap_or_default();
+        let model = match model {
+            Some(model) => model.to_string(),
+            None => context.services.settings.image_model.clone().unwrap_or_default(),
+        };
         Ok(Sources { scene: scene_id, story, style, environment, people, model })
     }
 

@@ -28,7 +28,8 @@ pub async fn stale_of_scene(context: &Context, scene: &Json) -> Result<Vec<Json>
     let Some(semantics) = artifacts::latest_of(context, id, "panel_semantics").await? else {
         return Ok(Vec::new());
     };
-    let sources = Sources::of(context, scene, None).await?;
+    let model = drawn["payload"]["api_model_id"].as_str();
+    let sources = Sources::of(context, scene, None, model).await?;
     let seen = semantics["payload"]["panels"].as_array().cloned().unwrap_or_default();
     let mut stale = Vec::new();
     for panel in drawn["payload"]["panels"].as_array().into_iter().flatten() {

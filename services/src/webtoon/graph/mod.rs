@@ -8,6 +8,7 @@
 
 mod ask;
 mod compose_page;
+mod draw_panel;
 pub mod queue;
 mod run;
 pub mod runner;
@@ -95,6 +96,9 @@ pub struct SceneRender {
     pub genre: String,
     /// Whether rules stand in for the language model.
     pub offline: bool,
+    /// A row of the catalogue whose server draws the panels; the default for them where absent.
+    #[serde(default)]
+    pub api_model_id: Option<Uuid>,
     /// Draws an earlier specification again, for this reason.
     pub again: Option<Again>,
 }

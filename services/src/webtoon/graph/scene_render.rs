@@ -12,6 +12,7 @@ use webtoon::planning::panel_plan::normalize;
 use webtoon::review::quality;
 
 use super::compose_page::compose;
+use super::draw_panel::{default_model, queue_panel};
 use super::run::{Kept, Run, Stop};
 use super::scene_plan::{PlanInput, panels_in, plan};
 use super::story_review::blind_test;
@@ -20,17 +21,13 @@ use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::ids::uuid;
 use crate::jobs::await_job;
-use crate::jobs::job_request::JobRequest;
-use crate::jobs::queue_job::queue;
-use crate::webtoon::panels::{PanelSpec, Sources, aspect_ratio};
+use crate::webtoon::panels::{PanelSpec, Sources};
 use crate::webtoon::{artifacts, scenes};
 
 /// Where pictures of panels are kept.
 const BUCKET: &str = "user-library";
 /// How long a panel may wait to be drawn.
 const DRAW_MAX: Duration = Duration::from_secs(24 * 3600);
-/// How far a panel departs from the picture of its character: place and pose are the prompt's, the looks stay.
-const DENOISE: f64 = 0.7;
 
 /// Runs the graph; answers with the ids of its artifacts.
 pub async fn run(run: &mut Run, render: &SceneRender) -> Result<Json, Stop> {
@@ -48,12 +45,7 @@ pub async fn run(run: &mut Run, render: &SceneRender) -> Result<Json, Stop> {
 }
 
 /// Draws the panels of a specification.
-pub async fn draw_spec(
-    run: &mut Run,
-    render: &SceneRender,
-    scene: &Json,
-    spec: &Kept,
-) -> Result<Kept, Stop> {
+pub async fn draw_spec(run: &mut Run, render: &SceneRender, scene: &Json, spec: &Kept) -> Result<Kept, Stop> {
     let panels: Vec<PanelSpec> = serde_json::from_value(spec.payload["panels"].clone()).map_err(|error| {
         run.failed("RenderSpec", ServiceError::bad(format!("its panels cannot be read: {error}")))
     })?;
@@ -147,9 +139,21 @@ pub async fn spec(run: &mut Run, render: &SceneRender, scene: &Json) -> Result<K
         return Err(run.failed("RenderSpec", ServiceError::bad(reason)));
     }
     let art = latest("art_direction").await?.map(|artifact| artifact["payload"].clone());
-    let sources = Sources::of(&run.context, scene, render.style_id.as_deref()).await?;
+    // What is stale is drawn by the model of before, as its seeds are those of before.
+    let before = match &render.again {
+        Some(_) => latest("render_spec").await?.map(|it| it["payload"]["api_model_id"].clone()),
+        None => None,
+    };
+    let model = match (before, &render.api_model_id) {
+        (Some(before), _) => before.as_str().map(str::to_string),
+        (None, Some(model)) => Some(model.to_string()),
+        (None, None) => default_model(&run.context).await?,
+    };
+    let style = render.style_id.as_deref();
+    let sources = Sources::of(&run.context, scene, style, model.as_deref()).await?;
     let mut payload = sources.spec(layout, &seen, art.as_ref(), render.prompt_override.as_deref());
     payload["prompt_sha256"] = json!(sha256(payload["prompt"].as_str().unwrap_or_default()));
+    payload["api_model_id"] = json!(model);
     payload["plan"] = json!({"layout_template": found[0]["id"], "panel_semantics": found[1]["id"]});
     run.keep("RenderSpec", render.scene_id, "render_spec", payload, Vec::new()).await
 }
@@ -207,13 +211,18 @@ async fn draw(
         let drawn = before.as_ref()?["payload"]["panels"].as_array()?;
         drawn.iter().find(|drawn| drawn["panel_index"] == panel.panel_index).cloned()
     };
+    let model = spec.payload["api_model_id"].as_str();
     // All wait together, so that those of one kind are drawn side by side.
     let mut jobs = Vec::with_capacity(panels.len());
     for panel in panels {
         let node = format!("panel-{}/RenderPanel", panel.panel_index);
         jobs.push(match (run.done(&node), drawn_before(panel)) {
             (Some(_), _) | (None, Some(_)) => None,
-            (None, None) => Some(queue_panel(run, panel, turn).await?),
+            (None, None) => {
+                let job = queue_panel(run, panel, turn, model).await?;
+                run.pictures.push(job);
+                Some(job)
+            }
         });
     }
     let mut drawn = Vec::with_capacity(panels.len());
@@ -233,36 +242,9 @@ async fn draw(
         "page": page["page"], "model": first["model"], "usage": {"pictures": drawn.len()}, "prompt": spec.payload["prompt"],
         "prompt_sha256": spec.payload["prompt_sha256"], "approved": false, "reason": reason, "panels": drawn,
         "layout": spec.payload["layout"], "style_id": spec.payload["style_id"], "render_spec": spec.id,
+        "api_model_id": model,
     });
     run.keep("RenderResult", render.scene_id, "render_result", payload, Vec::new()).await
-}
-
-/// The job of a panel. Its key is the graph's, so that a graph that goes on finds the same job.
-async fn queue_panel(run: &mut Run, panel: &PanelSpec, turn: u64) -> Result<Uuid, Stop> {
-    let request = JobRequest {
-        job_type: "sdxl_image_fast".into(),
-        prompt: Some(panel.prompt.clone()),
-        negative_prompt: Some(panel.negative_prompt.clone()),
-        seed: Some(panel.seed.wrapping_add(turn) & (i64::MAX as u64)),
-        reference_image_url: panel.reference_image_url.clone(),
-        denoise_strength: panel.reference_image_url.is_some().then_some(DENOISE),
-        idempotency_key: Some(format!("webtoon:{}:{}", run.job, panel.panel_index)),
-        metadata: Map::from_iter([
-            ("source".into(), json!("webtoon")),
-            ("skip_enhancement".into(), json!(true)),
-            ("aspect_ratio".into(), json!(aspect_ratio(&panel.rect))),
-        ]),
-        ..JobRequest::default()
-    };
-    let mut request = request;
-    if request.reference_image_url.is_some() {
-        request.metadata.insert("reference_mode".into(), json!("modify"));
-    }
-    let queued =
-        queue(&run.context, run.user, request).await.map_err(|error| run.failed("RenderPanel", error))?;
-    queued.warnings.iter().for_each(|warning| run.warn(format!("panel {}: {warning}", panel.panel_index)));
-    run.pictures.push(queued.id);
-    Ok(queued.id)
 }
 
 /// Waits for a panel and keeps its picture where it stays.
@@ -283,7 +265,8 @@ async fn keep_panel(
     let asset = asset.ok_or_else(lost)?;
     let from = asset["temp_storage_path"].as_str().ok_or_else(lost)?.to_string();
     let scene_id = scene["id"].as_str().unwrap_or_default();
-    let to = format!("{}/webtoon/{scene_id}/{job}.png", run.user);
+    let extension = asset["mime_type"].as_str().and_then(|kind| kind.strip_prefix("image/")).unwrap_or("png");
+    let to = format!("{}/webtoon/{scene_id}/{job}.{extension}", run.user);
     copy(&run.context, from, to.clone()).await.map_err(|error| run.failed("RenderPanel", error))?;
     let image = Uuid::new_v4();
     let url = format!("{BUCKET}/{to}");

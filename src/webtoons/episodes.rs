@@ -1,5 +1,6 @@
 //! `episodes`: scenes of a story in an order, and what is pinned to them.
 
+use axum::http::StatusCode;
 use axum::routing::MethodFilter;
 use serde::Deserialize;
 use services::webtoon::episodes;
@@ -16,6 +17,7 @@ pub(super) fn routes() -> axum::Router<App> {
         .route("/episodes/{episode_id}", get(read))
         .route("/episodes/{episode_id}/scenes", post(set_scenes).merge(route(MethodFilter::PUT, set_scenes)))
         .route("/episodes/{episode_id}/set-style", post(set_style))
+        .route("/episodes/{episode_id}/restyle", post(restyle))
         .route("/episodes/{episode_id}/generate/plan", post(plan))
         .route("/episodes/{episode_id}/assets", post(add_asset).merge(get(assets)))
         .route("/episodes/{episode_id}/assets/{episode_asset_id}", route(MethodFilter::DELETE, remove_asset))
@@ -60,6 +62,21 @@ struct Style {
 async fn set_style(call: Call) -> Outcome {
     let Style { style_id } = call.read()?;
     ok(EPISODE.one(&episodes::set_style(&call.context, call.id("episode_id")?, &style_id).await?))
+}
+
+#[derive(Deserialize)]
+struct Restyling {
+    style_id: String,
+    offline: Option<bool>,
+}
+
+/// 202 with a job for each scene.
+async fn restyle(call: Call) -> Outcome {
+    let Restyling { style_id, offline } = call.read()?;
+    let (id, offline) = (call.id("episode_id")?, offline.unwrap_or(true));
+    let answer =
+        services::webtoon::restyle::episode(&call.context, call.user, id, &style_id, offline).await?;
+    Ok(Answer::Json(StatusCode::ACCEPTED, answer))
 }
 
 #[derive(Deserialize)]

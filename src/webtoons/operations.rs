@@ -179,6 +179,7 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/episodes/{episode_id}/scenes", "post", "Replaces the scenes of an episode, in order: {scene_ids}"),
     ("/episodes/{episode_id}/scenes", "put", "The same"),
     ("/episodes/{episode_id}/set-style", "post", "Sets an episode's style"),
+    ("/episodes/{episode_id}/restyle", "post", "Draws a whole episode in another style: {style_id}"),
     ("/episodes/{episode_id}/generate/plan", "post", "Lists the scenes of an episode that would be planned"),
     ("/episodes/{episode_id}/assets", "post", "Pins something to an episode: {asset_type, asset_id}"),
     ("/episodes/{episode_id}/assets", "get", "What is pinned to an episode"),

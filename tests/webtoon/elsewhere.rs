@@ -1,4 +1,4 @@
-//! Panels that a server elsewhere draws.
+//! Panels that a server elsewhere draws, and an episode in another style.
 
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::net::TcpListener;
@@ -166,4 +166,44 @@ fn a_kill_while_a_server_elsewhere_draws_loses_no_scene() {
     let completed = ada.rows("jobs?format=eq.image&status=eq.completed");
     assert_eq!((results.len(), completed.len()), (1, panels), "each panel was kept once");
     assert!(asked.lock().expect("no panic").len() < 2 * panels, "what was kept is not asked for again");
+}
+
+#[test]
+fn an_episode_is_drawn_in_another_style_with_its_plans_and_seeds() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let stage = Stage::new(&server);
+    let ada = &stage.ada;
+    let second = ada.row("scenes", json!({"story_id": stage.story, "source_text": "The wind turns."}));
+    let scenes = [stage.scene.clone(), id(&second, "id")];
+    let mut before = Vec::new();
+    for scene in &scenes {
+        let body = json!({"offline": true, "enforce_qc": false});
+        let drawn = ada.made(&format!("/v1/scenes/{scene}/render"), &body);
+        before.push(ada.get(&format!("/v1/artifacts/{}", id(&drawn, "render_result"))).1["payload"].clone());
+    }
+    let episode = ada.made(&format!("/v1/stories/{}/episodes", stage.story), &json!({"title": "One"}));
+    let episode = format!("/v1/episodes/{}", id(&episode, "episode_id"));
+    let restyle = format!("{episode}/restyle");
+    assert_eq!(ada.post(&restyle, &json!({"style_id": "noir"})).0, 400, "no scenes");
+    ada.made(&format!("{episode}/scenes"), &json!({"scene_ids": scenes}));
+    assert_eq!(ada.post(&restyle, &json!({"style_id": "glitter"})).0, 400);
+    assert_eq!(ada.post(&restyle, &json!({})).0, 422);
+    assert_eq!(ada.rows("scenes?image_style_override=not.is.null"), Vec::<Json>::new());
+    let (status, queued) = ada.post(&restyle, &json!({"style_id": "noir"}));
+    assert_eq!((status, queued["jobs"].as_array().map(Vec::len)), (202, Some(2)), "{queued}");
+    for (place, job) in queued["jobs"].as_array().expect("jobs").iter().enumerate() {
+        let job = ended(ada, &id(job, "job_id"));
+        assert_eq!(job["status"], "succeeded", "{job}");
+        let after =
+            ada.get(&format!("/v1/artifacts/{}", id(&job["result"], "render_result"))).1["payload"].clone();
+        assert_eq!((&after["style_id"], &after["layout"]), (&json!("noir"), &before[place]["layout"]));
+        let seeds = |result: &Json| -> Vec<Json> {
+            result["panels"].as_array().expect("panels").iter().map(|panel| panel["seed"].clone()).collect()
+        };
+        assert_eq!(seeds(&after), seeds(&before[place]));
+        assert_ne!(after["image_url"], before[place]["image_url"], "the version before is kept");
+    }
+    assert_eq!(ada.get(&episode).1["default_image_style"], "noir");
+    assert_eq!(ada.get(&format!("/v1/stories/{}/stale-panels", stage.story)).1, json!([]));
 }

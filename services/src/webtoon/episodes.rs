@@ -68,10 +68,15 @@ pub async fn set_scenes(context: &Context, id: Uuid, scenes: Vec<Uuid>) -> Resul
 /// Sets the style that an episode names as its own.
 pub async fn set_style(context: &Context, id: Uuid, style: &str) -> Result<Json, ServiceError> {
     let row = records::get(context, "episodes", id, "episode").await?;
-    let story = stories::story(context, uuid(&row["story_id"]).unwrap_or_default()).await?;
-    require_style(context, &story, style).await?;
+    require_known_style(context, &row, style).await?;
     let values = vec![("default_image_style", Value::text(style))];
     with_scenes(context, records::update(context, "episodes", id, values, "episode").await?).await
+}
+
+/// Refuses a style that the story of an episode does not know.
+pub async fn require_known_style(context: &Context, episode: &Json, style: &str) -> Result<(), ServiceError> {
+    let story = stories::story(context, uuid(&episode["story_id"]).unwrap_or_default()).await?;
+    require_style(context, &story, style).await
 }
 
 async fn require_style(context: &Context, story: &Json, style: &str) -> Result<(), ServiceError> {

@@ -19,6 +19,7 @@ mod pictures;
 pub mod projects;
 pub mod records;
 pub mod reference_pictures;
+pub mod restyle;
 pub mod scenes;
 pub mod staleness;
 pub mod stories;

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read, Write};
 use serde_json::{Value as Json, json};
 
 use crate::common::{Server, files};
-use crate::drawn::{fetched, render, scene, story};
+use crate::drawn::{fetched, render, row, scene, story};
 use crate::{Account, id};
 
 /// What belongs to a project, without ids and places.
@@ -122,6 +122,90 @@ fn a_project_comes_out_as_one_file_and_in_again_without_loss() {
     assert_ne!(project, tale.project);
     assert_eq!(shape(&bob, &project), shape(&ada, &tale.project));
     assert_eq!(server.check()["faults"], 0);
+}
+
+/// Rows without what is new in another project: ids, times, owners and places.
+fn plain(rows: &Json, columns: &[&str]) -> Vec<Json> {
+    let rows = rows.as_array().expect("rows").iter();
+    let mut found: Vec<Json> =
+        rows.map(|row| columns.iter().map(|column| row[*column].clone()).collect()).collect();
+    found.sort_by_key(Json::to_string);
+    found
+}
+
+#[test]
+fn suggestions_progress_default_looks_and_provenance_come_along() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let ada = Account::new(&server, "ada@example.com");
+    let tale = story(&ada);
+    let text =
+        "Mira waits at the tower. She pulls her red coat close. \"Is he back?\" asks Mira. The wind turns.";
+    let built = json!({"source_text": text, "max_scenes": 1, "planning_mode": "full", "offline": true});
+    let made = ada.made(&format!("/v1/stories/{}/generate/blueprint", tale.story), &built);
+    let (scene, mira) = (id(&made["scenes"][0], "scene_id"), id(&made["characters"][0], "character_id"));
+    ada.made(&format!("/v1/scenes/{scene}/render"), &json!({"offline": true, "enforce_qc": false}));
+    ada.made(
+        &format!("/v1/stories/{}/characters/{mira}/variant-suggestions/refresh", tale.story),
+        &json!({}),
+    );
+    let look = json!({"character_id": mira, "variant_name": "Default", "is_default": true});
+    row(&ada, "character_variants", &look);
+    let made = ada.made(&format!("/v1/projects/{}/bundle", tale.project), &json!({}));
+    let drawn = &made["manifest"]["provenance"][0];
+    let panels = drawn["panels"].as_array().expect("panels");
+    assert!(!panels.is_empty() && drawn["file"].is_string(), "{drawn}");
+    for panel in panels {
+        assert!(panel["seed"].is_u64() && panel["model"].is_string() && panel["file"].is_string(), "{panel}");
+        assert!(panel["made_from"]["style"].is_string(), "{panel}");
+    }
+    let taken = ada.made("/v1/projects/import", &json!({"file": made["file"]}));
+    assert_eq!(taken["warnings"], json!([]));
+    let project = id(&taken, "project_id");
+    let get = |path: String| {
+        let (status, rows) = ada.get(&format!("/rest/v1/{path}"));
+        assert_eq!(status, 200, "{path}: {rows}");
+        rows
+    };
+    let of = |project: &str| {
+        let story = get(format!("stories?project_id=eq.{project}"));
+        let story_id = id(&story[0], "id");
+        let scenes = get(format!("scenes?story_id=eq.{story_id}"));
+        let characters = get(format!("characters?project_id=eq.{project}&order=created_at"));
+        let artifacts = get(format!("artifacts?scene_id=eq.{}", id(&scenes[0], "id")));
+        let result = artifacts.as_array().expect("rows").iter().find(|it| it["type"] == "render_result");
+        let payload = result.expect("a render")["payload"].clone();
+        let images = get(format!("images?id=eq.{}", id(&payload, "image_id")));
+        let panel = get(format!("images?id=eq.{}", id(&payload["panels"][0], "image_id")));
+        let mut variants = Vec::new();
+        let mut suggestions = Vec::new();
+        for character in characters.as_array().expect("rows") {
+            let of = id(character, "id");
+            variants.extend(plain(
+                &get(format!("character_variants?character_id=eq.{of}")),
+                &["variant_name", "is_default"],
+            ));
+            suggestions.extend(plain(
+                &get(format!("character_variant_suggestions?character_id=eq.{of}")),
+                &["variant_type"],
+            ));
+        }
+        json!([
+            plain(
+                &story,
+                &["title", "generation_status", "generation_error", "progress", "progress_updated_at"]
+            ),
+            plain(&artifacts, &["type", "version"]),
+            variants,
+            suggestions,
+            plain(&images, &["generation_mode", "status"]),
+            plain(&panel, &["generation_mode", "seed", "prompt"]),
+        ])
+    };
+    let here = of(&tale.project);
+    assert_eq!(here[0][0][1], "completed");
+    assert!(!here[3].as_array().expect("suggestions").is_empty(), "{here}");
+    assert_eq!(of(&project), here);
 }
 
 /// The bundle with a picture that is not what the manifest says.

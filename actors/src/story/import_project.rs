@@ -17,6 +17,8 @@ pub struct ImportProject {
     pub rows: Vec<(TableId, Row)>,
     /// References to rows that come later: table, id, column, and what it is set to.
     pub later: Vec<(TableId, Uuid, usize, Value)>,
+    /// Columns of these rows that only the server writes, likewise.
+    pub servers_own: Vec<(TableId, Uuid, usize, Value)>,
 }
 
 impl Decision for ImportProject {
@@ -36,13 +38,25 @@ impl Decision for ImportProject {
         for (table, row) in self.rows {
             transaction.insert(&caller, &schema().tables[table], row)?;
         }
-        for (table, id, column, value) in self.later {
-            let table = &schema().tables[table];
-            let Some(old) = transaction.reads().get(table, &[Value::Uuid(id)])? else { continue };
-            let mut row = old.clone();
-            row[column] = value;
-            transaction.update(&caller, table, &old, row)?;
-        }
+        let service = transaction.claims.elevated();
+        let service = Caller::new(&service);
+        set(transaction, &caller, self.later)?;
+        set(transaction, &service, self.servers_own)?;
         Ok(count)
     }
+}
+
+fn set(
+    transaction: &Transaction,
+    caller: &Caller,
+    values: Vec<(TableId, Uuid, usize, Value)>,
+) -> Result<(), Refusal> {
+    for (table, id, column, value) in values {
+        let table = &schema().tables[table];
+        let Some(old) = transaction.reads().get(table, &[Value::Uuid(id)])? else { continue };
+        let mut row = old.clone();
+        row[column] = value;
+        transaction.update(caller, table, &old, row)?;
+    }
+    Ok(())
 }

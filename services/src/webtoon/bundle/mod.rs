@@ -20,7 +20,7 @@ const ROWS_MAX: usize = 100_000;
 
 /// The tables, parents before their children, with how their rows are found: the column that refers to the table of a
 /// parent. The project itself is found by its id; characters and anchors also by those that refer to them.
-const TABLES: [(&str, Option<(&str, &str)>); 15] = [
+const TABLES: [(&str, Option<(&str, &str)>); 17] = [
     ("projects", None),
     ("characters", Some(("project_id", "projects"))),
     ("style_presets", Some(("project_id", "projects"))),
@@ -28,9 +28,11 @@ const TABLES: [(&str, Option<(&str, &str)>); 15] = [
     ("stories", Some(("project_id", "projects"))),
     ("story_characters", Some(("story_id", "stories"))),
     ("character_reference_images", Some(("character_id", "characters"))),
-    ("character_variants", Some(("story_id", "stories"))),
+    ("character_variants", Some(("character_id", "characters"))),
+    ("character_variant_suggestions", Some(("story_id", "stories"))),
     ("scenes", Some(("story_id", "stories"))),
     ("artifacts", Some(("scene_id", "scenes"))),
+    ("images", None),
     ("dialogue_layers", Some(("scene_id", "scenes"))),
     ("layers", Some(("scene_id", "scenes"))),
     ("episodes", Some(("story_id", "stories"))),
@@ -44,6 +46,23 @@ const LATER: [(&str, &str); 4] = [
     ("characters", "approved"),
     ("scenes", "selected_render_artifact_id"),
     ("scenes", "planning_locked"),
+];
+
+/// Columns that only the server writes, and that an import takes over: how far the making of a story has come.
+const SERVERS_OWN: [(&str, &str); 4] = [
+    ("stories", "generation_status"),
+    ("stories", "generation_error"),
+    ("stories", "progress"),
+    ("stories", "progress_updated_at"),
+];
+
+/// Columns that name what a bundle does not have: jobs, tests and reviews stay behind.
+const LEFT_BEHIND: [(&str, &str); 5] = [
+    ("images", "job_id"),
+    ("images", "project_id"),
+    ("images", "prompt_test_id"),
+    ("images", "reviewed_by"),
+    ("images", "artifact_id"),
 ];
 
 /// Columns that the server counts itself.

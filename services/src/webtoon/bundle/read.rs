@@ -15,7 +15,7 @@ use store::query::Query;
 use uuid::Uuid;
 use zip::ZipArchive;
 
-use super::{COUNTED, FORMAT, LATER, MANIFEST, ROWS_MAX, TABLES, VERSION};
+use super::{COUNTED, FORMAT, LATER, LEFT_BEHIND, MANIFEST, ROWS_MAX, SERVERS_OWN, TABLES, VERSION};
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::ids::uuid;
@@ -50,10 +50,10 @@ pub async fn read(context: &Context, user: Uuid, file: &str) -> Result<Json, Ser
     let store = context.services.actors.store().clone();
     let task = tokio::task::spawn_blocking(move || unpacked(&store, &blob, user));
     let unpacked = task.await.map_err(|_| ServiceError::new(Kind::Internal, "reading the bundle failed"))?;
-    let Unpacked { project, files, rows, later, warnings } =
+    let Unpacked { project, files, rows, later, servers_own, warnings } =
         unpacked.map_err(|reason| ServiceError::field("file", reason))?;
     let (count, file_count) = (rows.len(), files.len());
-    context.ask(ImportProject { files, rows, later }).await?;
+    context.ask(ImportProject { files, rows, later, servers_own }).await?;
     Ok(json!({"project_id": project, "rows": count, "files": file_count, "warnings": warnings}))
 }
 
@@ -62,6 +62,7 @@ struct Unpacked {
     files: Vec<NewObject>,
     rows: Vec<(TableId, Row)>,
     later: Vec<(TableId, Uuid, usize, Value)>,
+    servers_own: Vec<(TableId, Uuid, usize, Value)>,
     warnings: Vec<String>,
 }
 
@@ -113,7 +114,7 @@ fn unpacked(store: &Store, bundle: &BlobHash, user: Uuid) -> Result<Unpacked, St
         ids.insert(former, user);
     }
     let (files, places) = files(store, &mut archive, &manifest["files"], (user, project))?;
-    let (mut rows, mut later) = (Vec::new(), Vec::new());
+    let (mut rows, mut later, mut servers_own) = (Vec::new(), Vec::new(), Vec::new());
     for (name, found) in tables {
         let table = table(name);
         for mut stored in found {
@@ -142,6 +143,19 @@ fn unpacked(store: &Store, bundle: &BlobHash, user: Uuid) -> Result<Unpacked, St
             for (_, column) in COUNTED.iter().filter(|(counted, _)| *counted == name) {
                 row[table.at(column)] = defaults[table.at(column)].clone();
             }
+            for (_, column) in LEFT_BEHIND.iter().filter(|(left, _)| *left == name) {
+                row[table.at(column)] = Value::Null;
+            }
+            if name == "stories" && is_under_way(&mut row) {
+                warnings.push("a story was being made; its job stays behind, so it is idle here".to_string());
+            }
+            for (_, column) in SERVERS_OWN.iter().filter(|(own, _)| *own == name) {
+                let column = table.at(column);
+                let value = std::mem::replace(&mut row[column], defaults[column].clone());
+                if value != defaults[column] {
+                    servers_own.push((table.id, id, column, value));
+                }
+            }
             for (_, column) in LATER.iter().filter(|(later, _)| *later == name) {
                 let column = table.at(column);
                 let value = std::mem::replace(&mut row[column], defaults[column].clone());
@@ -153,7 +167,21 @@ fn unpacked(store: &Store, bundle: &BlobHash, user: Uuid) -> Result<Unpacked, St
             rows.push((table.id, row));
         }
     }
-    Ok(Unpacked { project, files, rows, later, warnings })
+    Ok(Unpacked { project, files, rows, later, servers_own, warnings })
+}
+
+/// Whether a story's job would still have to run, in which case the story waits for nothing here.
+fn is_under_way(story: &mut Row) -> bool {
+    let stories = table("stories");
+    let defaults = stories.default_row();
+    let is_under_way =
+        matches!(story[stories.at("generation_status")].as_str(), Some("queued" | "processing"));
+    if is_under_way {
+        for (_, column) in SERVERS_OWN {
+            story[stories.at(column)] = defaults[stories.at(column)].clone();
+        }
+    }
+    is_under_way
 }
 
 /// Accounts of the other server are not here: the importer owns what any of them owned.

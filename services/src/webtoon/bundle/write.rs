@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::super::blob_file::BlobFile;
 use super::super::{projects, records};
-use super::{FORMAT, MANIFEST, ROWS_MAX, TABLES, VERSION};
+use super::{FORMAT, LEFT_BEHIND, MANIFEST, ROWS_MAX, TABLES, VERSION};
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::ids::uuid;
@@ -102,6 +102,16 @@ async fn tables(context: &Context, project: Json) -> Result<Tables, ServiceError
             }
             found.insert("environment_anchors", anchored);
         }
+        if table == "character_variants" {
+            // Looks for all stories and for those of the project; an actor may have others elsewhere.
+            let stories = &found["stories"];
+            rows.retain(|row| {
+                row["story_id"].is_null() || stories.iter().any(|story| story["id"] == row["story_id"])
+            });
+        }
+        if table == "artifacts" {
+            found.insert("images", images(context, &rows).await?);
+        }
         if rows.len() > ROWS_MAX {
             let message =
                 format!("the project has {} rows of {table}, and {ROWS_MAX} are the most", rows.len());
@@ -112,6 +122,27 @@ async fn tables(context: &Context, project: Json) -> Result<Tables, ServiceError
             (row["version"].as_i64().unwrap_or(0), row["created_at"].as_str().map(str::to_string))
         });
         found.insert(table, rows);
+    }
+    Ok(found)
+}
+
+/// Rows of pictures that artifacts name, without what stays behind.
+async fn images(context: &Context, artifacts: &[Json]) -> Result<Vec<Json>, ServiceError> {
+    let mut ids = BTreeSet::new();
+    for payload in artifacts.iter().map(|artifact| &artifact["payload"]) {
+        ids.extend(uuid(&payload["image_id"]));
+        let panels = payload["panels"].as_array().into_iter().flatten();
+        ids.extend(panels.filter_map(|panel| uuid(&panel["image_id"])));
+    }
+    let mut found = Vec::with_capacity(ids.len());
+    for id in ids {
+        let query = Query::all(position("images")).equal("id", Value::Uuid(id)).limit(1);
+        for mut row in records::find(context, query).await? {
+            for (_, column) in LEFT_BEHIND {
+                row[column] = Json::Null;
+            }
+            found.push(row);
+        }
     }
     Ok(found)
 }
@@ -202,7 +233,22 @@ async fn provenance(context: &Context, tables: &Tables, named: &[Named]) -> Resu
             let asset = context.rows(query).await?.pop().unwrap_or_default();
             settings = json!({"seed": asset["generation_seed"], "model": asset["model_used"], "settings": asset["generation_settings"]});
         }
+        let panels: Vec<Json> = payload["panels"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|panel| {
+                let base = context.services.links.base();
+                let file = panel["image_url"].as_str().and_then(|url| origin(&base, url));
+                let file = file.and_then(|origin| named.iter().find(|file| file.origin == origin));
+                json!({
+                    "panel_index": panel["panel_index"], "model": panel["model"], "seed": panel["seed"],
+                    "loras": panel["loras"], "made_from": panel["made_from"], "file": file.map(|file| file.path.clone()),
+                })
+            })
+            .collect();
         found.push(json!({
+            "panels": panels, "render_spec": payload["render_spec"], "style_id": payload["style_id"],
             "artifact_id": artifact["id"], "scene_id": artifact["scene_id"], "version": artifact["version"],
             "parent_id": artifact["parent_id"], "approved": payload["approved"], "model": payload["model"],
             "seed": payload["seed"], "loras": payload["loras"], "prompt_sha256": payload["prompt_sha256"],

@@ -111,6 +111,8 @@ fn an_episode_becomes_a_strip_slices_frames_a_book_a_pdf_and_a_film() {
     let (_, video) = ada.get(&format!("/v1/exports/{export}/video"));
     let bytes = fetched(&id(&video, "video_url"));
     assert_eq!(&bytes[4..8], b"ftyp");
+    crate::readers::film(&bytes, 270 + 34);
+    crate::readers::pages(&file(&ada, &export), 3);
     // 3 s a scene, and .2 + .7 + .04 × 6 s for the bubble.
     assert_eq!(done["metadata"]["video"]["files"][0]["frames"], 270 + 34);
     // Nothing of it is another account's.
@@ -205,7 +207,7 @@ fn an_export_that_a_crash_cuts_short_is_made_once_after_the_restart() {
 }
 
 #[test]
-fn an_export_of_another_accounts_picture_fails_and_a_cancelled_one_says_so() {
+fn an_export_of_another_accounts_picture_fails_and_says_why() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);
     let (ada, bob) = (Account::new(&server, "ada@example.com"), Account::new(&server, "bob@example.com"));
@@ -226,4 +228,55 @@ fn an_export_of_another_accounts_picture_fails_and_a_cancelled_one_says_so() {
     let (status, answer) = ada.get(&format!("/v1/exports/{export}/download"));
     assert_eq!(status, 400, "{answer}");
     assert!(answer["detail"].as_str().is_some_and(|it| it.contains("no file of")), "it says why: {answer}");
+}
+
+#[test]
+fn a_cancelled_export_stops_where_it_is_and_can_be_made_anew() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let ada = Account::new(&server, "ada@example.com");
+    let tale = story(&ada);
+    let scenes: Vec<String> = (0..24).map(|_| scene(&ada, &tale.story, "Text.", "build")).collect();
+    scenes.iter().for_each(|scene| drop(render(&ada, scene, COLOURS[0], 1, false)));
+    let made = ada.made(&format!("/v1/stories/{}/episodes", tale.story), &json!({"title": "Salt"}));
+    let episode = id(&made, "episode_id");
+    ada.made(&format!("/v1/episodes/{episode}/scenes"), &json!({"scene_ids": scenes}));
+    let export =
+        |options: Json| id(&ada.made(&format!("/v1/episodes/{episode}/export"), &options), "export_id");
+    let job_of = |export: &str| id(&ada.get(&format!("/v1/exports/{export}")).1["metadata"], "job_id");
+    let cancel = |job: &str| ada.post(&format!("/v1/jobs/{job}/cancel"), &json!({}));
+    // One that is being made, and one that waits behind it.
+    let running = export(json!({"kind": "strip", "format": "png", "width": 2048}));
+    let waiting = export(json!({"kind": "pdf"}));
+    let begun = ended(&ada, &running, |export| {
+        has_ended(export) || export["metadata"]["progress"]["done"].as_u64().is_some_and(|done| done > 0)
+    });
+    let stopped: Vec<u16> = [&running, &waiting].iter().map(|export| cancel(&job_of(export)).0).collect();
+    assert_eq!(stopped[1], 202, "what waits is cancelled");
+    for (export, status) in [(&running, stopped[0]), (&waiting, stopped[1])] {
+        let end = ended(&ada, export, has_ended);
+        if status == 202 {
+            assert_eq!(
+                (&end["status"], &end["metadata"]["error"]),
+                (&json!("failed"), &json!("cancelled")),
+                "{end}"
+            );
+            assert_eq!(end["output_url"], Json::Null);
+            let (status, answer) = ada.get(&format!("/v1/exports/{export}/download"));
+            assert_eq!(status, 400, "{answer}");
+            assert!(answer["detail"].as_str().is_some_and(|it| it.contains("cancelled")), "{answer}");
+        } else {
+            // It may have ended before; then it stays as it is.
+            assert_eq!((begun["status"].as_str(), &end["status"]), (Some("completed"), &json!("completed")));
+        }
+    }
+    // The worker goes on with others, and the same export is made anew.
+    assert_eq!(ada.post(&format!("/v1/exports/{waiting}/finalize"), &json!({})).0, 200);
+    let again = ended(&ada, &waiting, has_ended);
+    assert_eq!(
+        (&again["status"], &again["metadata"]["error"]),
+        (&json!("completed"), &Json::Null),
+        "{again}"
+    );
+    assert!(file(&ada, &waiting).starts_with(b"%PDF-1."));
 }

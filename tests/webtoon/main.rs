@@ -1,5 +1,6 @@
 //! Webtoons from outside: the rules of their rows, the dialect of `/v1`, and what is planned and drawn.
 
+mod bad_input;
 mod bundles;
 mod casting;
 #[path = "../common/mod.rs"]
@@ -15,6 +16,7 @@ mod looks;
 mod model_server;
 mod nodes;
 mod projects;
+mod readers;
 mod reading;
 mod rules;
 #[path = "../talk/mod.rs"]

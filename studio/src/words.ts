@@ -4,7 +4,7 @@ const count = (number: number, one: string, many: string) => `${number.toLocaleS
 
 export const words = {
   titles: {
-    home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards',
+    home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards', webtoons: 'Webtoons',
     jobs: 'Jobs', account: 'Account', admin: 'Admin', welcome: 'Welcome', signin: 'Sign in',
   },
   again: 'Try again', close: 'Close', undo: 'Undo', save: 'Save', cancel: 'Cancel', delete: 'Delete', more: 'Show more',

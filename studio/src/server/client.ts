@@ -36,9 +36,15 @@ export class Refused extends Error {
 export async function refusal(answer: Response): Promise<Refused> {
   const body = await answer.json().catch(() => null)
   const nested = body?.error && typeof body.error === 'object' ? body.error : body
-  const text = nested?.message ?? nested?.error ?? nested?.msg ?? answer.statusText
+  const text = nested?.message ?? nested?.error ?? nested?.msg ?? detail(nested?.detail) ?? answer.statusText
   const code = nested?.code ?? nested?.error_code ?? answer.status
   return new Refused(answer.status, String(text), String(code), body)
+}
+
+/** What the dialect of webtoons says: a sentence, or a list of fields with what is wrong with each. */
+function detail(given: unknown): string | undefined {
+  if (!Array.isArray(given)) return typeof given === 'string' ? given : undefined
+  return given.map((one) => `${one.loc?.slice(1).join('.') || one.loc}: ${one.msg}`).join('; ')
 }
 
 /** The headers of a request in the name of the account that is signed in. */

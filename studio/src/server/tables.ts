@@ -286,6 +286,31 @@ export interface ApiModels {
   cost_per_use: number | null
 }
 
+export interface Stories {
+  id: string
+  project_id: string
+  title: string
+  default_image_style: string
+  generation_status: string
+  generation_error: string | null
+  progress: Json | null
+  progress_updated_at: string | null
+  created_at: string
+  updated_at: string
+  created_by: string | null
+  updated_by: string | null
+}
+
+export interface Exports {
+  id: string
+  scene_id: string | null
+  episode_id: string | null
+  status: string
+  output_url: string | null
+  metadata_: Json
+  created_at: string
+}
+
 export interface CharacterPortraits {
   id: string
   character_id: string

@@ -1,0 +1,39 @@
+/** The texts of webtoons, which come with their screens and not with the first load. */
+
+const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
+
+export const texts = {
+  new: 'New story', emptyTitle: 'No stories yet',
+  emptyText: 'Paste a story: it becomes scenes with a cast, each scene becomes panels, and the panels become a strip that is read on a phone.',
+  import: 'Take in a project file', importing: 'The file is being taken in …', imported: (rows: number) => `The project is here: ${count(rows, 'row', 'rows')}.`, importHint: 'A ZIP file that another Playhouse wrote.',
+  gone: 'This story is not here, or not yours.', inProject: (name: string) => `in ${name}`,
+  states: { idle: 'Not begun', queued: 'Waits for its turn', processing: 'Is being made', completed: 'Scenes are there', failed: 'Stopped' } as Record<string, string>,
+  tabs: { scenes: 'Scenes', cast: 'Cast', episodes: 'Episodes', settings: 'Story' } as Record<string, string>, parts: 'Parts of the story',
+  make: {
+    title: 'New story', name: 'Title', project: 'Project', projectHint: 'Stories of one project share characters and styles.', newProject: 'A new project', text: 'The story', textHint: 'Paste it as it is. Quotation marks become speech bubbles.',
+    words: (words: number) => count(words, 'word', 'words'), style: 'Style of the pictures', scenes: 'Scenes at most', panels: 'Panels in a scene', panelsAuto: 'As the text needs',
+    by: 'Who plans it', offline: 'Rules', offlineHint: 'Within seconds, without a language model: scenes by paragraphs, speech by quotation marks.', model: 'The language model', modelHint: 'Writes a script first, and tests it. It takes minutes, and needs a model that follows instructions.',
+    noModel: 'This server has no language model; an administrator can add one.', depth: 'How far', full: 'Scenes, cast and the plan of each scene', castOnly: 'Scenes and cast; I plan each scene myself',
+    go: 'Make the scenes', estimate: 'What comes of it', estimated: (scenes: number, seconds: number) => `About ${count(scenes, 'scene', 'scenes')}, ${seconds} seconds to read.`,
+    statuses: { ok: '', too_short: 'This is short for an episode; it works all the same.', too_long: 'This is long for one episode: it is cut into at most as many scenes as you say.' } as Record<string, string>,
+    next: 'What happens next', steps: ['The text is cut into scenes, and its characters are found.', 'Each scene is planned: what its panels show, how the page is laid out, who says what.', 'You look it over, then draw. Nothing is drawn yet.'],
+    kept: 'What you write here is kept in this browser.', again: 'Add more scenes from a text', over: (most: number) => `More than ${most.toLocaleString()} characters; shorten it.`,
+  },
+  making: {
+    title: 'The story is being made', step: (at: number, of: number) => `Step ${at} of ${of}`, cancel: 'Cancel', cancelled: 'Cancelled. What was made until then is kept.', waits: 'It waits for its turn; other work runs first.',
+    close: 'You may close this page: it goes on.', failed: 'The story was not finished', failedAt: (node: string) => `It stopped at: ${node}.`, retry: 'Try again', retryOffline: 'Try again by rules', planRest: 'Plan the scenes that have no plan',
+    kept: (scenes: number) => (scenes ? `${count(scenes, 'scene', 'scenes')} are there and stay.` : 'Nothing was lost: your text is still here.'), lostText: 'The text is no longer in this browser; paste it again.',
+    gate: 'The plan could be better', gateText: 'The check of the plan was not passed, and the plan is kept. Look at the scenes, change what is unclear, or plan them again.', done: 'The scenes are there.',
+    nodes: {
+      Queued: 'waiting for its turn', ValidateStoryInputs: 'checking the request', StoryPopulator: 'reading the story', LLMCharacterExtractor: 'finding the characters',
+      LLMCharacterProfileNormalizer: 'describing the characters', WebtoonScriptWriter: 'writing the script', SceneSplitter: 'cutting the text into scenes', StudioDirector: 'cutting the script into scenes',
+      PersistStoryBundle: 'keeping scenes and characters', LLMVisualPlanCompiler: 'deciding what each scene shows', PerScenePlanningLoop: 'planning the scenes one by one',
+      BlindTestRunner: 'reading the panels without the text', BlindTestCritic: 'judging the whole', LLMSceneIntent: 'understanding the scene', LLMPanelPlan: 'planning the panels', LLMPanelSemantics: 'describing the panels',
+      RenderSpec: 'writing what is drawn', RenderPanel: 'drawing a panel', RenderResult: 'keeping the pictures', QCCheck: 'checking the plan', LoadArtifacts: 'reading the plan',
+    } as Record<string, string>,
+  },
+  settings: {
+    title: 'Title', style: 'Style of scenes without one of their own', delete: 'Delete this story', deleteTitle: 'Delete this story?', deleteText: 'Its scenes, plans, pictures of panels and episodes go for good. Characters stay with the project.',
+    bundle: 'The project as one file', bundleText: 'Everything of the project with its pictures, to be kept or taken in elsewhere.', bundleMake: 'Make the file', packing: 'Packing …',
+  },
+}

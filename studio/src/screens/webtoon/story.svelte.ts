@@ -1,5 +1,7 @@
 /** The story that is open: its row, its scenes, and what is being made of them. */
-import { cancelJob, storyJobs, type GraphJob } from '../../server/webtoon_jobs'
+import {
+  cancelJob, draw, drawStale, plan, PLAN, planned, renders, shownRender, stale, storyJobs, type Artifact, type GraphJob, type Render, type Stale,
+} from '../../server/webtoon_jobs'
 import { build, scenes, story, type Build, type Scene, type Story } from '../../server/webtoon'
 import { Refused } from '../../server/client'
 import { draft, keepDraft } from '../../state/drafts'
@@ -16,11 +18,19 @@ export class OpenStory {
   scenes = $state<Scene[] | null>(null)
   /** Jobs of graphs, the newest first. */
   jobs = $state<GraphJob[]>([])
+  /** Versions of pictures by scene, the newest first. */
+  renders = $state.raw<Record<string, Artifact<Render>[]>>({})
+  planned = $state.raw<Record<string, Set<string>>>({})
+  stale = $state.raw<Stale[]>([])
+  /** Whether rules plan, or the language model. */
+  offline = $state(true)
   missing = $state(false)
   failure = $state<unknown>(null)
   private timer = 0
 
-  constructor(readonly id: string) {}
+  constructor(readonly id: string) {
+    this.offline = draft(`webtoon.offline.${id}`, this.asked?.offline ?? true)
+  }
 
   /** Follows the story until the returned function is called. */
   follow(): () => void {
@@ -39,7 +49,12 @@ export class OpenStory {
   async look(): Promise<void> {
     try {
       const [row, all] = await Promise.all([story(this.id), scenes(this.id)])
-      this.jobs = await storyJobs(this.id, all.map((scene) => scene.scene_id))
+      const ids = all.map((scene) => scene.scene_id)
+      const [jobs, pictures, plans, old] = await Promise.all([storyJobs(this.id, ids), renders(ids), planned(ids), stale(this.id)])
+      this.jobs = jobs
+      this.renders = pictures
+      this.planned = plans
+      this.stale = old
       this.story = row
       this.scenes = all
       this.failure = null
@@ -67,6 +82,42 @@ export class OpenStory {
 
   runs(scene: string): boolean {
     return isUnderWay(this.jobOf(scene))
+  }
+
+  isPlanned(scene: string): boolean {
+    return PLAN.every((type) => this.planned[scene]?.has(type))
+  }
+
+  /** The pictures that a scene is shown with. */
+  shown(scene: Scene): Artifact<Render> | undefined {
+    return shownRender(this.renders[scene.scene_id], scene.selected_render_artifact_id)
+  }
+
+  staleOf(scene: string): Stale[] {
+    return this.stale.filter((panel) => panel.scene_id === scene)
+  }
+
+  planBy(offline: boolean): void {
+    this.offline = offline
+    keepDraft(`webtoon.offline.${this.id}`, offline)
+  }
+
+  /** Queues the planning or drawing of scenes, one job each. */
+  async queue(what: 'plan' | 'draw', wanted: Scene[]): Promise<void> {
+    await attempt(async () => {
+      try {
+        for (const scene of wanted) await (what === 'plan' ? plan : draw)(scene.scene_id, this.offline)
+      } finally {
+        await this.look()
+      }
+    })
+  }
+
+  async drawStale(): Promise<void> {
+    await attempt(async () => {
+      await drawStale(this.id, this.offline)
+      await this.look()
+    })
   }
 
   /** What was asked for last, in this browser. */

@@ -36,4 +36,36 @@ export const texts = {
     title: 'Title', style: 'Style of scenes without one of their own', delete: 'Delete this story', deleteTitle: 'Delete this story?', deleteText: 'Its scenes, plans, pictures of panels and episodes go for good. Characters stay with the project.',
     bundle: 'The project as one file', bundleText: 'Everything of the project with its pictures, to be kept or taken in elsewhere.', bundleMake: 'Make the file', packing: 'Packing …',
   },
+  scenes: {
+    scene: (number: number) => `Scene ${number}`, list: 'Scenes of this story', add: 'Add a scene', addText: 'What happens in it', more: 'More scenes from a text',
+    plan: 'Plan it', planAgain: 'Plan it again', draw: 'Draw it', drawAgain: 'Draw it again', planAll: (scenes: number) => `Plan ${count(scenes, 'scene', 'scenes')}`, drawAll: (scenes: number) => `Draw ${count(scenes, 'scene', 'scenes')}`,
+    by: 'Planned by', byRules: 'rules', byModel: 'the language model', notPlanned: 'No plan yet', notDrawn: 'Planned, not drawn', drawn: 'Drawn', approved: 'Approved', locked: 'Plan locked',
+    waits: 'waits', plansNow: 'is being planned', drawsNow: 'is being drawn', failed: (why: string) => `Failed: ${why}`, page: (name: string) => `Page of ${name}`, noPage: 'No page yet',
+    importance: 'How much it matters', noImportance: 'By the text', importances: {
+      setup: 'Setup', build: 'Build-up', climax: 'Climax', release: 'Release', cliffhanger: 'Cliffhanger', critical: 'Critical', high: 'High', medium: 'Medium', low: 'Low',
+    } as Record<string, string>,
+    text: 'What happens', style: 'Style', styleOfStory: 'As the story', lock: 'Lock the plan', lockHint: 'A locked plan stays as it is; drawing goes on.', delete: 'Delete this scene', deleteTitle: 'Delete this scene?',
+    deleteText: 'Its plan, its pictures and its bubbles go for good.', letter: 'Letter this page', previous: 'Previous scene', next: 'Next scene', gone: 'This scene is not here.', back: 'All scenes',
+    stale: (panels: number) => `${count(panels, 'panel was', 'panels were')} drawn from what has changed since`, staleDraw: (panels: number) => `Draw ${panels === 1 ? 'this panel' : `these ${panels} panels`} again`,
+    staleHint: 'The others keep their pictures, and each keeps its seed.', panelOf: (scene: number, panel: number) => `Scene ${scene}, panel ${panel}`, staleMark: (panels: number) => `${count(panels, 'panel', 'panels')} out of date`,
+    why: {
+      text: 'what it shows was changed', style: 'the style was changed', environment: 'the place was changed', model: 'another model draws now', character: (name: string) => `${name} was changed`, reference: (name: string) => `${name} has another look or picture`,
+    },
+  },
+  panels: {
+    title: 'Panels', panel: (number: number) => `Panel ${number}`, none: 'There is no plan yet: plan the scene to see its panels.', camera: 'Camera', shows: 'What it shows', who: 'Who is in it', says: 'Said in it', edit: 'Change it',
+    unlock: 'The plan is locked: unlock it to change panels.', saved: 'Kept as a new version of the plan. Panels that changed are out of date until they are drawn again.', picture: (number: number) => `Picture of panel ${number}`, seed: 'Seed', nobody: 'nobody',
+  },
+  versions: {
+    title: 'Versions', version: (number: number) => `Version ${number}`, none: 'Nothing is drawn yet.', shown: 'Shown', show: 'Show this one', approve: 'Approve', approvedMark: 'Approved', approved: 'Approved: this version is shown.',
+    again: 'Draw again with other seeds', reason: 'Why', reasons: { '': 'Simply another try', bad_faces: 'Faces are wrong', bad_mood: 'The mood is wrong', bad_composition: 'The composition is wrong' } as Record<string, string>,
+    because: (reason: string) => `drawn again: ${reason.toLowerCase()}`, stale: 'what was out of date', under: 'It is being drawn; the earlier versions stay.',
+  },
+  artifacts: {
+    title: 'All that was made of it', text: 'Every version is kept; none is changed.', version: (number: number) => `version ${number}`, of: 'comes from', first: 'the first of its kind', differences: 'Differences to the version before', same: 'No differences.',
+    lineage: 'Where it comes from', content: 'Content', types: {
+      scene_intent: 'Intent', visual_plan: 'What must be seen', panel_plan: 'Panels', panel_plan_normalized: 'Panels, made even', layout_template: 'Layout', panel_semantics: 'What panels show', art_direction: 'Light and colour',
+      dialogue_suggestions: 'Dialogue', blind_test_report: 'Reading without the text', qc_report: 'Check of the plan', render_spec: 'What is drawn', render_result: 'Pictures',
+    } as Record<string, string>,
+  },
 }

@@ -54,9 +54,10 @@ export const texts = {
   },
   panels: {
     title: 'Panels', panel: (number: number) => `Panel ${number}`, none: 'There is no plan yet: plan the scene to see its panels.', camera: 'Camera', shows: 'What it shows', who: 'Who is in it', says: 'Said in it', edit: 'Change it',
-    unlock: 'The plan is locked: unlock it to change panels.', saved: 'Kept as a new version of the plan. Panels that changed are out of date until they are drawn again.', picture: (number: number) => `Picture of panel ${number}`, seed: 'Seed', nobody: 'nobody',
+    unlock: 'The plan is locked: unlock it to change panels.', saved: 'Kept as a new version of the plan. Panels that changed are out of date until they are drawn again.', picture: (number: number) => `Picture of panel ${number}`, nobody: 'nobody',
   },
   versions: {
+    newer: 'A newer version is there.', showNewest: 'Show the newest',
     title: 'Versions', version: (number: number) => `Version ${number}`, none: 'Nothing is drawn yet.', shown: 'Shown', show: 'Show this one', approve: 'Approve', approvedMark: 'Approved', approved: 'Approved: this version is shown.',
     again: 'Draw again with other seeds', reason: 'Why', reasons: { '': 'Simply another try', bad_faces: 'Faces are wrong', bad_mood: 'The mood is wrong', bad_composition: 'The composition is wrong' } as Record<string, string>,
     because: (reason: string) => `drawn again: ${reason.toLowerCase()}`, stale: 'what was out of date', under: 'It is being drawn; the earlier versions stay.',

@@ -69,4 +69,13 @@ export const texts = {
       dialogue_suggestions: 'Dialogue', blind_test_report: 'Reading without the text', qc_report: 'Check of the plan', render_spec: 'What is drawn', render_result: 'Pictures',
     } as Record<string, string>,
   },
+  letters: {
+    title: (number: number) => `Lettering of scene ${number}`, back: 'Back to the scene', page: 'The page with its bubbles', list: 'Layers', order: 'Later ones lie over earlier ones.', none: 'Nothing is said on this page yet.',
+    kinds: { chat: 'Speech', thought: 'Thought', narration: 'Narration', sfx: 'Sound' } as Record<string, string>, add: { chat: 'Add speech', thought: 'Add a thought', narration: 'Add narration', sfx: 'Add a sound' } as Record<string, string>,
+    empty: { chat: 'Hello!', thought: 'Hm …', narration: 'Meanwhile', sfx: 'Bang!' } as Record<string, string>, suggest: 'Take the lines of the script', noSuggestions: 'The script has no lines that are not here.', suggested: (lines: number) => `${count(lines, 'line is', 'lines are')} here: put them where they belong.`,
+    hint: 'Choose a bubble. Drag it, or move it with the arrow keys (Shift: a little); Alt and arrows resize it, Ctrl and arrows move its tail; Enter edits its text, Delete removes it.',
+    bubble: (number: number, kind: string, speaker: string, text: string) => `${kind} ${number}${speaker ? `, ${speaker}` : ''}: ${text}`, chosen: 'The chosen bubble', text: 'Text', kind: 'What it is', speaker: 'Who says it', tail: 'With a tail',
+    x: 'Left, %', y: 'Top, %', w: 'Width, %', h: 'Height, %', tailX: 'Tail across, %', tailY: 'Tail down, %', higher: (number: number) => `Layer ${number} over the next`, lower: (number: number) => `Layer ${number} under the one before`,
+    tight: 'Too much text for its size: it is drawn larger.', kept: 'What you had not saved is here again.', keptOver: 'What you had not saved is here again; meanwhile the bubbles were changed elsewhere.', tooMany: (most: number) => `A page takes ${most} bubbles.`,
+  },
 }

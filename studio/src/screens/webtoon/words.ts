@@ -78,4 +78,21 @@ export const texts = {
     x: 'Left, %', y: 'Top, %', w: 'Width, %', h: 'Height, %', tailX: 'Tail across, %', tailY: 'Tail down, %', higher: (number: number) => `Layer ${number} over the next`, lower: (number: number) => `Layer ${number} under the one before`,
     tight: 'Too much text for its size: it is drawn larger.', kept: 'What you had not saved is here again.', keptOver: 'What you had not saved is here again; meanwhile the bubbles were changed elsewhere.', tooMany: (most: number) => `A page takes ${most} bubbles.`,
   },
+  episodes: {
+    emptyTitle: 'No episodes yet', emptyText: 'An episode puts drawn scenes in an order: one long strip to read, to export and to share by a link.', new: 'New episode', make: 'Make the episode', title: 'Title', name: (number: number) => `Episode ${number}`,
+    begins: (scenes: number) => (scenes ? `It begins with ${count(scenes, 'scene that is', 'scenes that are')} drawn, in the story’s order.` : 'No scene is drawn yet; you can add them later.'), scenes: (scenes: number) => count(scenes, 'scene', 'scenes'),
+    gone: 'This episode is not here.', back: 'All episodes', order: 'Scenes in order', orderHint: 'Drag them, or use the arrows.', up: (name: string) => `Move ${name} up`, down: (name: string) => `Move ${name} down`, leave: (name: string) => `Take ${name} out`,
+    take: (name: string) => `Add ${name}`, noScenes: 'No scenes in it yet.', undrawn: (names: string) => `Not drawn yet: ${names}. An export needs all pages.`, strip: 'The strip', deleteTitle: 'Delete this episode?', deleteText: 'Its exports and its link go for good. Its scenes stay.',
+  },
+  exports: {
+    title: 'Exports', kind: 'As', format: 'Format', width: 'Width, px', shape: 'Shape', make: 'Export', none: 'Nothing exported yet.', fetch: 'Download', remove: (name: string) => `Delete the export: ${name}`,
+    kinds: { strip: 'One long strip', slices: 'Slices for webtoon sites', frames: 'Pictures of one shape', cbz: 'Comic book (CBZ)', pdf: 'PDF', film: 'Film (MP4)' } as Record<string, string>,
+    hints: {
+      strip: 'One picture to scroll, with more room after scenes that matter more.', slices: '800 × 1280 pixels each, at most 2 MB, together at most 20 MB.', frames: 'One picture for each scene, for places that want squares or portraits.',
+      cbz: 'For comic readers, with a table of what it is.', pdf: 'A page for each scene.', film: '720 × 1280; bubbles come one after the other.',
+    } as Record<string, string>,
+    states: { queued: 'Waits', processing: 'Is being made', completed: 'Ready', failed: 'Failed' } as Record<string, string>,
+    link: 'Link to read it', noLink: 'A page that everybody who has its address can read, on a phone as well, without an account.', makeLink: 'Make a link', linkWaits: 'Its pictures are being made …', linkText: 'Everybody who has this address can read the episode as it was when the link was made.',
+    linkAgain: 'Link to how it is now', linked: 'The link is there.', address: 'Address', read: 'Read it', revoke: 'Take it back', revoked: 'The link opens nothing from now on.',
+  },
 }

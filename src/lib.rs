@@ -36,6 +36,7 @@ mod receive;
 mod request_body;
 mod request_line;
 mod routes;
+mod run_time;
 pub mod scheduled_backups;
 pub mod sdapi;
 mod sign_up;

@@ -1,7 +1,7 @@
-//! Backups that are written by themselves, and how many of them are kept.
+//! Backups that are written by themselves or when an administrator asks, and how many of them are kept.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use chrono::{DateTime, NaiveDateTime, Utc};
@@ -10,6 +10,7 @@ use store::Store;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
+use crate::run_time::{BACKUP_EVERY_H, BACKUPS_KEPT};
 
 /// Names of folders: what they begin with, and the time after it. Nothing else in the folder is touched.
 const PREFIX: &str = "playhouse-";
@@ -23,9 +24,20 @@ const LOOK_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Backups {
     folder: PathBuf,
-    every: Duration,
-    kept: usize,
+    every_h: u64,
+    kept: u64,
     state: Mutex<State>,
+    /// One at a time: each reads the whole store.
+    turn: Mutex<()>,
+}
+
+/// Why a backup that was asked for was not written.
+#[derive(Debug)]
+pub(crate) enum NotMade {
+    /// Another one is being written.
+    Busy,
+    /// It failed.
+    Failed(String),
 }
 
 #[derive(Debug, Default)]
@@ -39,10 +51,10 @@ impl Backups {
     /// By configuration; `None` where no folder is set.
     pub fn of(config: &Config) -> Option<Backups> {
         let folder = config.backup_dir.clone()?;
-        let every = Duration::from_secs(config.backup_every_h.saturating_mul(3600));
         let last = written(&folder).last().map(|(at, _)| *at);
         let state = Mutex::new(State { last, ..State::default() });
-        Some(Backups { folder, every, kept: config.backups_kept.max(1), state })
+        let (every_h, kept) = (config.backup_every_h, BACKUPS_KEPT.configured(config).max(1));
+        Some(Backups { folder, every_h, kept, state, turn: Mutex::new(()) })
     }
 
     /// For health.
@@ -60,39 +72,81 @@ impl Backups {
     /// Writes backups when they are due, for ever.
     pub async fn run(self: Arc<Self>, store: Store, metrics: Arc<Metrics>) {
         loop {
-            let due = self.due();
-            self.set(|state| state.next = Some(due));
             loop {
+                // Another one may have been written meanwhile, and the hours between them changed.
+                let due = self.due(&store);
+                self.set(|state| state.next = Some(due));
                 match (due - Utc::now()).to_std() {
                     Ok(left) if !left.is_zero() => tokio::time::sleep(left.min(LOOK_EVERY)).await,
                     _ => break,
                 }
             }
             let (backups, of) = (self.clone(), store.clone());
-            let written = tokio::task::spawn_blocking(move || backups.write(&of)).await;
-            let written = written.unwrap_or_else(|_| Err("it failed unexpectedly".into()));
-            metrics.backup(written.is_ok());
-            match written {
-                Ok((at, folder, pairs)) => {
-                    tracing::info!(folder = %folder.display(), pairs, "wrote a backup");
-                    self.set(|state| *state = State { last: Some(at), ..State::default() });
-                }
-                Err(error) => {
-                    tracing::error!(error, "a backup that is due could not be written");
-                    self.set(|state| state.error = Some(error));
-                    tokio::time::sleep(AGAIN).await;
-                }
+            let made = tokio::task::spawn_blocking(move || {
+                let turn = backups.turn.lock().unwrap_or_else(PoisonError::into_inner);
+                backups.write_and_note(&of, turn)
+            });
+            let made = made.await.unwrap_or_else(|_| Err("it failed unexpectedly".into()));
+            metrics.backup(made.is_ok());
+            if made.is_err() {
+                tokio::time::sleep(AGAIN).await;
             }
         }
+    }
+
+    /// Writes one now; answers with its name. Blocks.
+    pub(crate) fn make(&self, store: &Store) -> Result<String, NotMade> {
+        let turn = match self.turn.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(NotMade::Busy),
+        };
+        self.write_and_note(store, turn).map_err(NotMade::Failed)
+    }
+
+    fn write_and_note(&self, store: &Store, _turn: MutexGuard<'_, ()>) -> Result<String, String> {
+        match self.write(store) {
+            Ok((at, folder, pairs)) => {
+                tracing::info!(folder = %folder.display(), pairs, "wrote a backup");
+                self.set(|state| *state = State { last: Some(at), ..State::default() });
+                Ok(folder.file_name().unwrap_or_default().to_string_lossy().to_string())
+            }
+            Err(error) => {
+                tracing::error!(error, "a backup could not be written");
+                self.set(|state| state.error = Some(error.clone()));
+                Err(error)
+            }
+        }
+    }
+
+    /// Where they lie.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The whole ones that were written by themselves or when somebody asked, the newest first. Blocks.
+    pub(crate) fn list(&self) -> Vec<Json> {
+        let described = written(&self.folder).into_iter().rev().map(|(at, folder)| {
+            let manifest = std::fs::read(folder.join("manifest.json")).unwrap_or_default();
+            let manifest: Json = serde_json::from_slice(&manifest).unwrap_or_default();
+            json!({
+                "name": folder.file_name().unwrap_or_default().to_string_lossy(), "made_at": at.to_rfc3339(),
+                "folder": folder, "bytes": bytes_of(&folder), "commit": manifest["commit"], "pairs": manifest["pairs"],
+                "files": manifest["blobs"], "faults": manifest["faults"],
+            })
+        });
+        described.collect()
     }
 
     fn set(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn due(&self) -> DateTime<Utc> {
+    fn due(&self, store: &Store) -> DateTime<Utc> {
         let last = self.state.lock().unwrap_or_else(PoisonError::into_inner).last;
-        let every = chrono::Duration::from_std(self.every).unwrap_or(chrono::Duration::MAX);
+        let hours = BACKUP_EVERY_H.current(store, self.every_h).map_or(self.every_h, |(hours, _)| hours);
+        let every = Duration::from_secs(hours.saturating_mul(3600));
+        let every = chrono::Duration::from_std(every).unwrap_or(chrono::Duration::MAX);
         last.and_then(|last| last.checked_add_signed(every)).unwrap_or_else(Utc::now)
     }
 
@@ -100,12 +154,20 @@ impl Backups {
     fn write(&self, store: &Store) -> Result<(DateTime<Utc>, PathBuf, u64), String> {
         let said = |error: std::io::Error| format!("{}: {error}", self.folder.display());
         store::folder::create_private(&self.folder).map_err(|error| error.to_string())?;
-        let now = Utc::now();
-        let target = self.folder.join(format!("{PREFIX}{}", now.format(TIME)));
+        let (now, target) = loop {
+            let now = Utc::now();
+            let target = self.folder.join(format!("{PREFIX}{}", now.format(TIME)));
+            // Names have a second.
+            match target.exists() {
+                true => std::thread::sleep(Duration::from_millis(100)),
+                false => break (now, target),
+            }
+        };
         let target = std::path::absolute(target).map_err(said)?;
         let manifest = store.backup(&target).map_err(|error| error.to_string())?;
         let all = written(&self.folder);
-        for (_, folder) in &all[..all.len().saturating_sub(self.kept)] {
+        let kept = BACKUPS_KEPT.current(store, self.kept).map_or(self.kept, |(kept, _)| kept) as usize;
+        for (_, folder) in &all[..all.len().saturating_sub(kept)] {
             match std::fs::remove_dir_all(folder) {
                 Ok(()) => tracing::info!(folder = %folder.display(), "removed an old backup"),
                 Err(error) => tracing::error!(folder = %folder.display(), %error, "an old backup stays"),
@@ -127,6 +189,16 @@ fn written(folder: &Path) -> Vec<(DateTime<Utc>, PathBuf)> {
         .collect();
     found.sort();
     found
+}
+
+/// Bytes of all files below a folder.
+fn bytes_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.file_type() {
+        Ok(kind) if kind.is_dir() => bytes_of(&entry.path()),
+        _ => entry.metadata().map_or(0, |facts| facts.len()),
+    });
+    bytes.sum()
 }
 
 #[cfg(test)]
@@ -151,7 +223,7 @@ mod tests {
         make("monday", true);
         let config = Config { backup_dir: Some(folder.clone()), backups_kept: 2, ..Config::default() };
         let backups = Backups::of(&config).expect("a folder is set");
-        let due = backups.due();
+        let due = backups.due(&store);
         assert_eq!(due.format(TIME).to_string(), "20260103T000000Z", "a day after the last whole one");
         let (_, written, _) = backups.write(&store).expect("a backup");
         let mut left: Vec<String> = std::fs::read_dir(&folder)

@@ -389,3 +389,68 @@ fn sign_up_is_open_closed_or_by_invitation_as_the_administrator_says() {
     let (_, fourth) = run(&server, &admin, "create-invitation", json!({}));
     assert_eq!(invited(&server, "dee@example.com", fourth["token"].as_str()).0, 200);
 }
+
+#[test]
+fn an_administrator_makes_backups_and_changes_settings() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (data, backups) = (folder.path().join("data"), folder.path().join("backups"));
+    std::fs::create_dir_all(&data).expect("a folder");
+    let place = backups.display().to_string();
+    let environment = [("PLAYHOUSE_BACKUP_DIR", place.as_str()), ("PLAYHOUSE_BACKUPS_KEPT", "5")];
+    let mut server = Server::start(&data, &environment);
+    let admin = administrator(&server);
+    let (_, user) = server.sign_up("ada@example.com");
+    for (name, body) in [
+        ("backups", json!({"action": "list"})),
+        ("backups", json!({"action": "make"})),
+        ("server-settings", json!({"backupsKept": 1})),
+    ] {
+        assert_eq!(run(&server, &user, name, body).0, 403, "{name} is the administrator's");
+    }
+
+    // Every setting with its source, and those that can be changed.
+    let (_, set) = run(&server, &admin, "server-settings", json!({}));
+    assert_eq!(set["configuration"]["backups_kept"]["from"], "environment: PLAYHOUSE_BACKUPS_KEPT");
+    assert_eq!(set["configuration"]["rows_max"], json!({"value": 1000, "from": "default"}));
+    assert_eq!(set["settings"]["backupsKept"]["value"], 5, "{set}");
+    for wrong in [json!(0), json!("2"), json!(1.5)] {
+        let (status, refusal) = run(&server, &admin, "server-settings", json!({"backupsKept": wrong}));
+        assert_eq!((status, &refusal["details"]["field"]), (400, &json!("backupsKept")), "{refusal}");
+    }
+    let (_, set) = run(&server, &admin, "server-settings", json!({"backupsKept": 2, "libraryBinDays": 9}));
+    assert_eq!(set["settings"]["backupsKept"]["source"], "administrator", "{set}");
+    let (_, bin) = run(&server, &user, "library-bin", json!({"action": "list"}));
+    assert_eq!(bin["days"], 9);
+
+    // As many as that are kept, whoever wrote them; names have a second.
+    let names = |answer: &Json| {
+        let all = answer["backups"].as_array().expect("a list");
+        all.iter().map(|one| one["name"].as_str().expect("a name").to_string()).collect::<Vec<_>>()
+    };
+    let mut made = Vec::new();
+    while made.len() < 3 {
+        let (status, answer) = run(&server, &admin, "backups", json!({"action": "make"}));
+        match status {
+            200 => made.push(answer["made"].as_str().expect("a name").to_string()),
+            // The first one is written by itself.
+            409 => std::thread::sleep(std::time::Duration::from_millis(300)),
+            _ => panic!("{answer}"),
+        }
+    }
+    let (_, listed) = run(&server, &admin, "backups", json!({"action": "list"}));
+    assert_eq!(names(&listed), [made[2].clone(), made[1].clone()], "{listed}");
+    assert!(listed["backups"][0]["bytes"].as_u64() > Some(1000), "{listed}");
+    assert_eq!((&listed["kept"], &listed["folder"]), (&json!(2), &json!(place)));
+    assert!(store::backup::is_backup(&backups.join(&made[2])));
+
+    // What was set outlives the server; without a folder it says what is missing.
+    server.stop();
+    let server = Server::start(&data, &[]);
+    let (_, set) = run(&server, &admin, "server-settings", json!({"libraryBinDays": null}));
+    assert_eq!(
+        (&set["settings"]["backupsKept"]["value"], &set["settings"]["libraryBinDays"]["value"]),
+        (&json!(2), &json!(30))
+    );
+    let (status, refusal) = run(&server, &admin, "backups", json!({"action": "make"}));
+    assert_eq!((status, &refusal["code"]), (409, &json!("NO_BACKUP_DIR")), "{refusal}");
+}

@@ -11,6 +11,7 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("list-invitations", &["{}"]),
     ("revoke-invitation", &[r#"{"id": "<user>"}"#]),
     ("server-settings", &["{}"]),
+    ("backups", &[r#"{"action": "list"}"#, r#"{"action": "make"}"#]),
     ("export-my-data", &["{}"]),
     (
         "library-bin",

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use crate::functions::actions::Actions;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
+use crate::run_time::LIBRARY_BIN_DAYS;
 
 /// What can be asked for.
 const ACTIONS: Actions = Actions(&[
@@ -51,7 +52,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     match request.action.as_str() {
         "" => Err(FunctionError::missing_choice("action", &ACTIONS.names())),
         "delete" => {
-            let (ids, days) = (needed(request.ids)?, call.app.config.library_bin_days);
+            let (ids, days) = (needed(request.ids)?, days(&call)?);
             let moved = call.context.ask(BinItems { user_id, ids, days }).await?;
             if days == 0 {
                 call.context.ask(EmptyBin { user_id, ids: Some(moved.clone()) }).await?;
@@ -104,5 +105,12 @@ async fn list(call: &Call, user: Uuid, limit: Option<u64>, offset: Option<u64>) 
             item
         })
         .collect();
-    ok(json!({"items": items, "days": call.app.config.library_bin_days}))
+    ok(json!({"items": items, "days": days(call)?}))
+}
+
+/// How long something can be put back, as it is set now.
+fn days(call: &Call) -> Result<u32, FunctionError> {
+    let configured = LIBRARY_BIN_DAYS.configured(&call.app.config);
+    let (days, _) = LIBRARY_BIN_DAYS.current(call.context.services.actors.store(), configured)?;
+    Ok(days as u32)
 }

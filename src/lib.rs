@@ -33,6 +33,7 @@ mod rates;
 mod reader;
 pub mod realtime;
 mod receive;
+pub mod recent_log;
 mod request_body;
 mod request_line;
 mod routes;

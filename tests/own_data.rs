@@ -454,3 +454,21 @@ fn an_administrator_makes_backups_and_changes_settings() {
     let (status, refusal) = run(&server, &admin, "backups", json!({"action": "make"}));
     assert_eq!((status, &refusal["code"]), (409, &json!("NO_BACKUP_DIR")), "{refusal}");
 }
+
+#[test]
+fn an_administrator_reads_the_log() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_LOG", "info")]);
+    let admin = administrator(&server);
+    let (_, user) = server.sign_up("ada@example.com");
+    assert_eq!(run(&server, &user, "server-log", json!({})).0, 403);
+    let (status, log) = run(&server, &admin, "server-log", json!({"text": "serving"}));
+    assert!(status == 200 && log["lines"][0]["fields"]["listen"].is_string(), "{log}");
+    let asked = [("x-request-id", "lantern-7")];
+    server.call_with("GET", "/rest/v1/characters", &user, None, &asked);
+    let (_, log) = run(&server, &admin, "server-log", json!({"text": "lantern-7", "level": "info"}));
+    assert_eq!(log["lines"][0]["fields"]["path"], "/rest/v1/characters", "{log}");
+    let (_, log) = run(&server, &admin, "server-log", json!({"text": "lantern-7", "level": "error"}));
+    assert_eq!(log["lines"], json!([]));
+    assert_eq!(run(&server, &admin, "server-log", json!({"level": "loud"})).0, 400);
+}

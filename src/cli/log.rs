@@ -14,6 +14,7 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracerProvider};
 use playhouse::config::Config;
+use playhouse::recent_log::RecentLog;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::{EnvFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -39,8 +40,10 @@ impl Drop for Log {
 /// Writes the log to standard error: all that the server has to say, of other commands only what went wrong. Traces are the
 /// server's alone.
 pub(super) fn start(config: &Config, serves: bool) -> Result<Log, String> {
-    let filter = EnvFilter::try_from_env("PLAYHOUSE_LOG")
-        .unwrap_or_else(|_| EnvFilter::new(if serves { "info" } else { "warn" }));
+    let filter = || {
+        EnvFilter::try_from_env("PLAYHOUSE_LOG")
+            .unwrap_or_else(|_| EnvFilter::new(if serves { "info" } else { "warn" }))
+    };
     // A log that has no reader any more ends no work.
     let lines = fmt::layer().with_writer(std::io::stderr).log_internal_errors(false);
     let lines = match config.log_format.as_str() {
@@ -59,7 +62,8 @@ pub(super) fn start(config: &Config, serves: bool) -> Result<Log, String> {
             .with_filter(ours)
             .with_filter(spans)
     });
-    tracing_subscriber::registry().with(lines.with_filter(filter)).with(spans).init();
+    let recent = serves.then(|| RecentLog.with_filter(filter()));
+    tracing_subscriber::registry().with(lines.with_filter(filter())).with(recent).with(spans).init();
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for remark in playhouse::config::unknown_variables(names) {
         tracing::warn!("{remark}");

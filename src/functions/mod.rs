@@ -78,6 +78,7 @@ static FUNCTIONS: &[Function] = &[
     function!("revoke-invitation", Admin, accounts::invitations::revoke),
     function!("server-settings", Admin, accounts::server_settings::run),
     function!("backups", Admin, operators::backups::run),
+    function!("server-log", Admin, operators::server_log::run),
     function!("export-my-data", User, accounts::export_my_data::run),
     function!("library-bin", User, accounts::library_bin::run),
     function!("claim-job", Signed, jobs::claim_job::run),

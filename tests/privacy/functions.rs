@@ -12,6 +12,7 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("revoke-invitation", &[r#"{"id": "<user>"}"#]),
     ("server-settings", &["{}"]),
     ("backups", &[r#"{"action": "list"}"#, r#"{"action": "make"}"#]),
+    ("server-log", &[r#"{"text": "<user>"}"#]),
     ("export-my-data", &["{}"]),
     (
         "library-bin",

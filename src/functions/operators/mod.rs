@@ -7,5 +7,6 @@ pub(super) mod chat_workers;
 pub(super) mod installed_models;
 pub(super) mod model_tests;
 pub(super) mod moderation;
+pub(super) mod server_log;
 pub(super) mod spending;
 pub(super) mod system;

@@ -268,3 +268,35 @@ fn only_allowed_workers_are_called() {
     let (status, answer) = invoke(&server, &token, "playground-chat", body);
     assert_eq!((status, &answer["model_provider"]), (200, &json!("chat_worker")), "{answer}");
 }
+
+#[test]
+fn a_template_is_tried_before_it_counts() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 4);
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("ada@example.com");
+    let path = "/rest/v1/prompt_templates?select=id,system_prompt&limit=1";
+    let template = server.call("GET", path, &server.service, None).1[0].clone();
+    let trial = json!({"template_id": template["id"], "text": "a lighthouse"});
+    assert_eq!(invoke(&server, &token, "try-template", trial.clone()).0, 403);
+    model.become_default(&server);
+    model.say("a lighthouse at dawn");
+    let (status, tried) = invoke(&server, &server.service, "try-template", trial.clone());
+    assert_eq!((status, &tried["answer"]), (200, &json!("a lighthouse at dawn")), "{tried}");
+    assert!(model.last_request().to_string().contains("a lighthouse"));
+    // Words that are not kept yet come in place of the row's.
+    let mut own = trial;
+    own["system_prompt"] = json!("Answer as a gull.");
+    assert_eq!(invoke(&server, &server.service, "try-template", own).0, 200);
+    assert!(model.last_request().to_string().contains("Answer as a gull."));
+    for (body, field) in [
+        (json!({"text": "x"}), "template_id"),
+        (json!({"template_id": "00000000-0000-4000-8000-000000000000", "text": "x"}), "template_id"),
+        (json!({"system_prompt": "x"}), "text"),
+    ] {
+        let (status, refused) = invoke(&server, &server.service, "try-template", body);
+        assert!(status == 400 && refused.to_string().contains(field), "{refused}");
+    }
+    let path = "/rest/v1/prompt_templates?system_prompt=eq.Answer%20as%20a%20gull.";
+    assert_eq!(server.call("GET", path, &server.service, None).1, json!([]), "nothing is kept");
+}

@@ -134,6 +134,7 @@ static FUNCTIONS: &[Function] = &[
     function!("character-lorebook", User, characters::character_lorebook::run),
     function!("enhance-prompt", Token, prompts::enhance_prompt::run),
     function!("refresh-prompt-cache", Admin, prompts::refresh_prompt_cache::run),
+    function!("try-template", Admin, prompts::try_template::run),
     function!("character-portrait", User, characters::character_portrait::run),
     function!("character-suggestions", User, characters::character_suggestions::run),
     function!("scene-narrative", User, prompts::scene_narrative::run),

@@ -7,3 +7,4 @@ pub mod enhance_scene;
 pub mod negative_prompt;
 pub mod prompt_cache;
 pub mod templates;
+pub mod try_template;

@@ -7,3 +7,4 @@ pub(super) mod refresh_prompt_cache;
 pub(super) mod scene_narrative;
 pub(super) mod score_generation;
 pub(super) mod storyboard_ai_assist;
+pub(super) mod try_template;

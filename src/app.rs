@@ -8,6 +8,7 @@ use services::files::thumbnails::Thumbnails;
 
 use crate::budgets::Budgets;
 use crate::config::Config;
+use crate::data_imports::DataImports;
 use crate::gotrue::oidc::provider::Providers;
 use crate::keys::Keys;
 use crate::mail::Mailer;
@@ -43,6 +44,8 @@ pub struct Shared {
     pub thumbnails: Arc<Thumbnails>,
     /// What is counted as it happens.
     pub metrics: Arc<Metrics>,
+    /// Data of other programs that comes in for accounts.
+    pub(crate) data_imports: DataImports,
     /// Sockets that are open.
     pub sockets: Sockets,
     /// How the first administrator comes in.

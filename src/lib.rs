@@ -8,6 +8,7 @@ pub mod caller;
 pub mod config;
 mod connections;
 mod cors;
+mod data_imports;
 pub mod ended_accounts;
 pub mod functions;
 pub mod gotrue;
@@ -240,6 +241,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         thumbnails,
         metrics,
         sockets,
+        data_imports: data_imports::DataImports::default(),
         welcome,
         stopped: AtomicBool::new(false),
     });

@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{Cursor, Write};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use cards::Card;
 use common::Server;
@@ -326,5 +327,126 @@ fn archives_and_folders_of_several_users_come_to_the_accounts_that_are_named() {
         let said = String::from_utf8_lossy(&output.stderr).to_string();
         assert!(!output.status.success() && said.contains(words), "{arguments:?}: {said}");
     }
+    assert_eq!(server.check()["faults"], 0);
+}
+
+/// A ZIP file, in memory.
+fn zip_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
+    let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    for (path, bytes) in files {
+        zip.start_file(*path, zip::write::SimpleFileOptions::default()).expect("a file");
+        zip.write_all(bytes).expect("bytes");
+    }
+    zip.finish().expect("an archive").into_inner()
+}
+
+#[test]
+fn an_account_brings_its_own_data_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let (ada, token) = server.sign_up("ada@example.com");
+    let (_, eve) = server.sign_up("eve@example.com");
+    let put = |server: &Server, name: &str, bytes: &[u8]| {
+        let path = format!("/object/exports/{ada}/imports/{name}");
+        let headers =
+            [("authorization", common::files::bearer(&token)), ("content-type", "application/zip".into())];
+        let headers: Vec<(&str, &str)> =
+            headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        assert_eq!(common::files::ask(server, "POST", &path, &headers, bytes).status, 200);
+        format!("{ada}/imports/{name}")
+    };
+    let ask = |server: &Server, who: &str, body: Json| {
+        server.call("POST", "/functions/v1/import-data", who, Some(&body))
+    };
+    // Begun, and asked until it ended.
+    let run = |server: &Server, body: Json| {
+        let (status, begun) = ask(server, &token, body);
+        assert_eq!(status, 200, "{begun}");
+        let started = Instant::now();
+        loop {
+            let (_, now) = ask(server, &token, json!({"action": "state"}));
+            let state = now["import"]["state"].as_str().expect("a state");
+            if !matches!(state, "waiting" | "running") {
+                return now["import"].clone();
+            }
+            assert!(started.elapsed() < Duration::from_secs(120), "{now}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let archive = zip_of(&[
+        ("default-user/characters/Mira.png", card("Mira", json!({}))),
+        ("default-user/chats/Mira/one.jsonl", chat("Mira", 1).into_bytes()),
+        ("default-user/secrets.json", b"{\"api_key_openai\": \"sk-hidden\"}".to_vec()),
+        ("default-user/characters/Broken.png", b"x".to_vec()),
+    ]);
+    let path = put(&server, "tavern.zip", &archive);
+    let said = run(&server, json!({"action": "begin", "path": path, "dry_run": true}));
+    let names =
+        |server: &Server, who: &str| server.call("GET", "/rest/v1/characters?select=name", who, None).1;
+    assert_eq!(
+        (&said["state"], &said["dry_run"], names(&server, &token)),
+        (&json!("done"), &json!(true), json!([]))
+    );
+    assert_eq!(said["report"]["users"][0]["imported"], json!({"characters": 1, "chats": 1}), "{said}");
+
+    let did = run(&server, json!({"action": "begin", "path": path}));
+    assert_eq!(did["report"]["users"][0]["imported"], json!({"characters": 1, "chats": 1}), "{did}");
+    assert!(
+        did.to_string().contains("characters/Broken.png") && !did.to_string().contains("sk-hidden"),
+        "{did}"
+    );
+    assert_eq!((names(&server, &token), names(&server, &eve)), (json!([{"name": "Mira"}]), json!([])));
+    let again = run(&server, json!({"action": "begin", "path": path}));
+    assert_eq!(again["report"]["users"][0]["imported"], json!({}), "{again}");
+    assert_eq!(again["report"]["users"][0]["unchanged"], json!({"characters": 1, "chats": 1}));
+
+    // Another account neither reads the file nor hears of the import.
+    let (status, refused) = ask(&server, &eve, json!({"action": "begin", "path": path}));
+    assert_eq!(status, 404, "{refused}");
+    assert_eq!(ask(&server, &eve, json!({"action": "state"})).1["import"], Json::Null);
+    for (body, field) in [
+        (json!({}), "action"),
+        (json!({"action": "begin"}), "path"),
+        (json!({"action": "begin", "path": path, "from": "agnai"}), "from"),
+    ] {
+        let (status, refused) = ask(&server, &token, body);
+        assert!(status == 400 && refused.to_string().contains(field), "{refused}");
+    }
+    // What is no archive, or holds several users, says so.
+    let path = put(&server, "none.zip", b"no archive");
+    let failed = run(&server, json!({"action": "begin", "path": path}));
+    assert!(failed["problem"].as_str().is_some_and(|it| it.starts_with("no ZIP archive")), "{failed}");
+    let several = zip_of(&[
+        ("data/ada/characters/Lea.png", card("Lea", json!({}))),
+        ("data/bob/characters/Tom.png", card("Tom", json!({}))),
+    ]);
+    let path = put(&server, "several.zip", &several);
+    run(&server, json!({"action": "begin", "path": path}));
+    assert_eq!(names(&server, &token), json!([{"name": "Mira"}]), "nothing comes in unless it is said whose");
+    run(&server, json!({"action": "begin", "path": path, "folder": "ada"}));
+    let both = server.call("GET", "/rest/v1/characters?select=name&order=name", &token, None).1;
+    assert_eq!(both, json!([{"name": "Lea"}, {"name": "Mira"}]));
+    assert_eq!(server.check()["faults"], 0);
+
+    // The server dies in the middle; the same file goes on where it was.
+    let files: Vec<(String, Vec<u8>)> = (0..12)
+        .map(|number| {
+            (format!("default-user/characters/K{number}.png"), card(&format!("K{number}"), json!({})))
+        })
+        .collect();
+    let files: Vec<(&str, Vec<u8>)> =
+        files.iter().map(|(path, bytes)| (path.as_str(), bytes.clone())).collect();
+    let path = put(&server, "many.zip", &zip_of(&files));
+    server.stop();
+    let dies = [("PLAYHOUSE_LOCAL_WORKER", "false"), ("PLAYHOUSE_CRASH_AT", "imported_item:5")];
+    let mut server = Server::start(folder.path(), &dies);
+    assert_eq!(ask(&server, &token, json!({"action": "begin", "path": path})).0, 200);
+    server.wait_for_death();
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    assert_eq!(ask(&server, &token, json!({"action": "state"})).1["import"], Json::Null);
+    let rest = run(&server, json!({"action": "begin", "path": path}));
+    let user = &rest["report"]["users"][0];
+    let count = |list: &str| user[list]["characters"].as_u64().unwrap_or(0);
+    assert!(count("unchanged") >= 4 && count("imported") + count("unchanged") == 12, "{rest}");
     assert_eq!(server.check()["faults"], 0);
 }

@@ -80,6 +80,7 @@ static FUNCTIONS: &[Function] = &[
     function!("backups", Admin, operators::backups::run),
     function!("server-log", Admin, operators::server_log::run),
     function!("export-my-data", User, accounts::export_my_data::run),
+    function!("import-data", User, accounts::import_data::run),
     function!("library-bin", User, accounts::library_bin::run),
     function!("claim-job", Signed, jobs::claim_job::run),
     function!("create-api-token", User, operators::api_tokens::create),

@@ -13,6 +13,7 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("server-settings", &["{}"]),
     ("backups", &[r#"{"action": "list"}"#, r#"{"action": "make"}"#]),
     ("server-log", &[r#"{"text": "<user>"}"#]),
+    ("import-data", &[r#"{"action": "begin", "path": "<user>/imports/a.zip"}"#, r#"{"action": "state"}"#]),
     ("try-template", &[r#"{"system_prompt": "x", "text": "x"}"#]),
     ("export-my-data", &["{}"]),
     (

@@ -22,6 +22,8 @@ pub struct Source {
     pub paths: Vec<String>,
     /// What is there and is not looked at, with the reason.
     pub left_out: Vec<(String, String)>,
+    /// Bytes of all files unpacked, as far as an archive says; of a folder 0.
+    pub unpacked_bytes: u64,
     kind: Kind,
 }
 
@@ -36,8 +38,12 @@ impl Source {
         let shown = path.display();
         let facts = fs::metadata(path).map_err(|error| format!("{shown}: {error}"))?;
         if facts.is_dir() {
-            let mut source =
-                Source { paths: Vec::new(), left_out: Vec::new(), kind: Kind::Folder(path.to_path_buf()) };
+            let mut source = Source {
+                paths: Vec::new(),
+                left_out: Vec::new(),
+                unpacked_bytes: 0,
+                kind: Kind::Folder(path.to_path_buf()),
+            };
             source.walk(path, "", 0)?;
             source.paths.sort();
             return Ok(source);
@@ -75,7 +81,9 @@ impl Source {
                 false => kept.push(path),
             }
         }
-        Ok(Source { paths: kept, left_out, kind: Kind::Zip(Box::new(archive)) })
+        let unpacked_bytes =
+            archive.decompressed_size().map_or(u64::MAX, |bytes| bytes.min(u64::MAX.into()) as u64);
+        Ok(Source { paths: kept, left_out, unpacked_bytes, kind: Kind::Zip(Box::new(archive)) })
     }
 
     fn walk(&mut self, folder: &Path, prefix: &str, depth: usize) -> Result<(), String> {

@@ -8,11 +8,25 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use common::{Server, files};
 use model_server::ModelServer;
 use serde_json::{Value as Json, json};
+
+/// What a model says of a chapter, and of the script that it becomes.
+static WRITTEN: LazyLock<Json> = LazyLock::new(|| {
+    json!({
+        "scenes": [
+            {"description": "A lighthouse at night, rain on the glass.", "narration": "The storm came early.",
+                "dialogue": [{"speaker": "Mira", "line": "Who is there?"}]},
+            {"description": "The stairs.", "narration": "", "dialogue": [{"speaker": "Mira", "line": "Come up."}]},
+        ],
+        "coherence": 82, "storytelling": 74, "character_consistency": 90, "video_suitability": 66,
+        "feedback": "Clear pictures. Give the second scene more to see.",
+    })
+});
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -310,7 +324,17 @@ fn people_find_their_way_in_a_browser() {
         command.env("WELCOME_TOKEN", &token);
         command
     };
-    for name in ["journeys.mjs", "phone.mjs", "keeping.mjs", "budgets.mjs"] {
+    for name in [
+        "journeys.mjs",
+        "phone.mjs",
+        "keeping.mjs",
+        "scripts.mjs",
+        "budgets.mjs",
+    ] {
+        match name {
+            "scripts.mjs" => model.say(&WRITTEN.to_string()),
+            _ => {}
+        }
         let status = script(name).status();
         assert!(status.as_ref().is_ok_and(|status| status.success()), "{name}: {status:?}");
     }

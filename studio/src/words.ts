@@ -1,16 +1,19 @@
-/** Every text of the page, in one place, so that it can be said in another language. */
+/** Every text of the page, in one place, so that it can be said in another language; those of large screens in `words/`. */
+import { scripts } from './words/scripts'
+
 
 const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
 
 export const words = {
+  scripts,
   titles: {
-    home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards', webtoons: 'Webtoons',
+    home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards', webtoons: 'Webtoons', scripts: 'Scripts',
     jobs: 'Jobs', account: 'Account', admin: 'Admin', welcome: 'Welcome', signin: 'Sign in',
   },
   again: 'Try again', close: 'Close', undo: 'Undo', save: 'Save', cancel: 'Cancel', delete: 'Delete', more: 'Show more',
   saved: 'Saved', unsaved: 'Not saved yet', loading: 'Loading', search: 'Search', copy: 'Copy', copied: 'Copied', edit: 'Edit',
   frame: {
-    nav: 'Screens', skip: 'Skip to content', keys: 'Keys',
+    nav: 'Screens', more: 'More screens', skip: 'Skip to content', keys: 'Keys',
     away: 'The server does not answer. Nothing that you typed is lost; this page comes back by itself.',
     asking: 'Live updates are off: this page checks for news every few seconds.',
   },

@@ -67,6 +67,11 @@ impl ModelServer {
         self.state.lock().expect("no panic").script = Some(Box::new(script));
     }
 
+    /// It counts words again.
+    pub fn say_as_before(&self) {
+        self.state.lock().expect("no panic").says = None;
+    }
+
     /// Which tool it calls next, once.
     pub fn call(&self, name: &str, arguments: &str) {
         self.state.lock().expect("no panic").calls = Some((name.into(), arguments.into()));

@@ -234,6 +234,73 @@ export interface Messages {
   created_at: string
 }
 
+export interface EnhancementPresets {
+  id: string
+  preset_name: string
+  preset_description: string | null
+  enable_qwen: boolean
+  enable_compel: boolean
+  auto_enhancement: boolean
+  compel_weights: Json | null
+  qwen_settings: Json | null
+  usage_count: number | null
+  avg_quality_with_preset: number | null
+  is_recommended: boolean | null
+  created_at: string | null
+  created_by: string | null
+}
+
+export interface NegativePrompts {
+  id: string
+  model_type: string
+  content_mode: string
+  negative_prompt: string
+  is_active: boolean | null
+  priority: number | null
+  created_at: string | null
+  updated_at: string | null
+  created_by: string | null
+  description: string | null
+  generation_mode: string | null
+}
+
+export interface PromptAbTests {
+  id: string
+  test_name: string
+  test_series: string
+  baseline_config: Json
+  enhanced_config: Json
+  total_participants: number | null
+  baseline_avg_quality: number | null
+  enhanced_avg_quality: number | null
+  quality_improvement: number | null
+  confidence_level: number | null
+  is_complete: boolean | null
+  created_at: string | null
+  completed_at: string | null
+}
+
+export interface PromptTemplates {
+  id: string
+  enhancer_model: string
+  use_case: string
+  content_mode: string
+  template_name: string
+  system_prompt: string
+  token_limit: number | null
+  is_active: boolean | null
+  created_at: string | null
+  updated_at: string | null
+  created_by: string | null
+  version: number | null
+  metadata: Json | null
+  job_type: string | null
+  target_model: string | null
+  description: string | null
+  comment: string | null
+  provider: string | null
+}
+
 export interface UsageLogs {
   id: string
   user_id: string
@@ -311,6 +378,69 @@ export interface Exports {
   created_at: string
 }
 
+export interface AuditLogs {
+  id: string
+  entity_type: string
+  entity_id: string
+  action: string
+  request_id: string | null
+  old_value: Json | null
+  new_value: Json | null
+  timestamp: string
+  user_id: string | null
+}
+
+export interface Books {
+  id: string
+  user_id: string
+  title: string
+  author_name: string | null
+  description: string | null
+  cover_image_url: string | null
+  book_type: string
+  project_id: string | null
+  status: string
+  total_chapters: number
+  language: string
+  tags: string[] | null
+  created_at: string
+  updated_at: string
+}
+
+export interface Chapters {
+  id: string
+  book_id: string
+  title: string
+  content: string
+  chapter_number: number | null
+  content_type: string
+  order_index: number | null
+  summary: string | null
+  duration: number | null
+  created_at: string
+  updated_at: string
+}
+
+export interface Scripts {
+  id: string
+  chapter_id: string
+  user_id: string
+  script_style: string
+  script_name: string | null
+  script: string
+  video_style: string | null
+  version: number | null
+  status: string | null
+  evaluation_score: number | null
+  evaluation_feedback: string | null
+  character_ids: string[] | null
+  characters: Json | null
+  scene_descriptions: Json | null
+  evaluation: Json | null
+  created_at: string
+  updated_at: string
+}
+
 export interface CharacterPortraits {
   id: string
   character_id: string
@@ -324,6 +454,21 @@ export interface CharacterPortraits {
   tags: string[] | null
   thumbnail_url: string | null
   updated_at: string | null
+}
+
+export interface MotionPresets {
+  id: string
+  category: string | null
+  created_at: string | null
+  description: string | null
+  duration_seconds: number | null
+  is_active: boolean | null
+  is_builtin: boolean
+  name: string
+  thumbnail_url: string | null
+  updated_at: string | null
+  user_id: string | null
+  video_url: string
 }
 
 export interface StoryboardProjects {
@@ -400,4 +545,21 @@ export interface StoryboardClips {
   thumbnail_url: string | null
   updated_at: string | null
   video_url: string | null
+}
+
+export interface StoryboardRenders {
+  id: string
+  completed_at: string | null
+  created_at: string | null
+  error_message: string | null
+  file_size_bytes: number | null
+  include_transitions: boolean | null
+  output_duration_seconds: number | null
+  output_url: string | null
+  progress_percentage: number | null
+  project_id: string
+  render_quality: string | null
+  started_at: string | null
+  status: string | null
+  transition_style: string | null
 }

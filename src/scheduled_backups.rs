@@ -109,6 +109,8 @@ impl Backups {
             Ok((at, folder, pairs)) => {
                 tracing::info!(folder = %folder.display(), pairs, "wrote a backup");
                 self.set(|state| *state = State { last: Some(at), ..State::default() });
+                let due = self.due(store);
+                self.set(|state| state.next = Some(due));
                 Ok(folder.file_name().unwrap_or_default().to_string_lossy().to_string())
             }
             Err(error) => {

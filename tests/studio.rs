@@ -40,7 +40,9 @@ fn ask(server: &Server, path: &str, headers: &[(&str, &str)]) -> files::Answer {
 fn start(folder: &Path, listen: &str, log: &str) -> Server {
     let log = std::fs::File::create(folder.join(log)).expect("a file");
     let model = talk::tiny_model(folder);
+    let backups = folder.join("backups").display().to_string();
     let environment = [
+        ("PLAYHOUSE_BACKUP_DIR", backups.as_str()),
         ("PLAYHOUSE_LOG", "info"),
         ("PLAYHOUSE_CHAT_MODEL", model.as_str()),
         ("PLAYHOUSE_CHARGE_CREDITS", "false"),
@@ -328,6 +330,7 @@ fn people_find_their_way_in_a_browser() {
         "journeys.mjs",
         "phone.mjs",
         "keeping.mjs",
+        "upkeep.mjs",
         "scripts.mjs",
         "budgets.mjs",
     ] {

@@ -1,0 +1,104 @@
+// What administrators do beside their own work, on a desk and on a phone: backups, log, audit trail, settings, templates,
+// tests of prompts, reports.
+import assert from 'node:assert/strict'
+import { check, look, open, report } from './browser.mjs'
+
+const desk = await open(1280)
+const phone = await open(360, 740)
+const guest = await open(360, 740)
+const heading = (page, name) => page.getByRole('heading', { name, exact: true })
+const button = (page, name) => page.getByRole('button', { name, exact: true })
+const enter = async (page, email, name) => {
+  await page.goto('/')
+  await page.getByLabel('Mail address').fill(email)
+  await page.getByLabel('Password', { exact: true }).fill('correct horse')
+  await button(page, 'Sign in').click()
+  await heading(page, name).waitFor()
+}
+/** A call in the name of whoever is signed in on a page; status and answer. */
+const ask = (page, path, body, method = 'POST') =>
+  page.evaluate(async ([path, body, method]) => {
+    const session = JSON.parse(localStorage.getItem('playhouse.session'))
+    const { anon_key } = await (await fetch('/studio/config.json')).json()
+    const headers = { apikey: anon_key, Authorization: `Bearer ${session.access_token}`, 'Content-Type': 'application/json', Prefer: 'return=representation' }
+    const answer = await fetch(path, { method, headers, body: body ? JSON.stringify(body) : undefined })
+    return { status: answer.status, body: await answer.json().catch(() => null) }
+  }, [path, body, method])
+/** A tab of the admin screen on both windows, looked at. */
+const tab = async (address, name, seen) => {
+  for (const page of [phone, desk]) {
+    await page.goto('/#/home')
+    await page.goto(`/#/admin/${address}`)
+    await page.getByRole('tab', { name, exact: true, selected: true }).waitFor()
+    await seen(page)
+    await look(page, `admin-${address}`)
+  }
+}
+
+await check('an administrator and a guest are there', async () => {
+  await enter(desk, 'ada@example.com', 'Hello, Ada')
+  await enter(phone, 'ada@example.com', 'Hello, Ada')
+  await enter(guest, 'ben@example.com', 'Hello, Ben')
+})
+
+await check('a backup is made, and it is said how one comes back', async () => {
+  await tab('backups', 'Backups', (page) => heading(page, 'Bring one back').waitFor())
+  const before = await desk.getByRole('tabpanel').locator('ul li code').count()
+  await button(desk, 'Make a backup now').click()
+  await desk.getByText(/^The backup playhouse-.* is written\.$/).waitFor()
+  assert.equal(await desk.getByRole('tabpanel').locator('ul li code').count(), before + 1)
+  await desk.getByText(/playhouse restore .*playhouse-/).waitFor()
+  await desk.getByLabel(/^How many are kept/).fill('3')
+  await desk.getByLabel(/^How many are kept/).press('Tab')
+  await desk.getByText('Saved', { exact: true }).waitFor()
+  await look(desk, 'admin-backups-made')
+})
+
+await check('settings say where they come from, and what was set is taken back', async () => {
+  await tab('settings', 'Settings', (page) => page.getByLabel(/^Backups that are kept/).waitFor())
+  assert.equal(await desk.getByLabel(/^Backups that are kept/).inputValue(), '3')
+  await desk.getByLabel('Only what was set').check()
+  await desk.getByText('environment: PLAYHOUSE_CHARGE_CREDITS').waitFor()
+  await button(desk, 'As configured: Backups that are kept').click()
+  await desk.getByText('configured: 7 · set here').waitFor({ state: 'detached' })
+  assert.equal(await desk.getByLabel(/^Backups that are kept/).inputValue(), '7')
+})
+
+await check('the log is read by words and by request', async () => {
+  await tab('log', 'Log', (page) => page.getByText('wrote a backup').first().waitFor())
+  await desk.getByLabel('Search', { exact: true }).fill('functions/v1/backups')
+  const request = desk.getByRole('list', { name: 'Lines of the log' }).locator('button').first()
+  await request.waitFor()
+  const id = await request.innerText()
+  await request.click()
+  await desk.waitForFunction((id) => document.querySelector('input[type=search]').value === id, id)
+  await desk.getByText('/functions/v1/backups').first().waitFor()
+  await desk.getByLabel('Search', { exact: true }).fill('no line has these words')
+  await desk.getByText('No line of the log is like this.').waitFor()
+})
+
+await check('the audit trail says who changed what', async () => {
+  await tab('trail', 'Audit trail', (page) => page.getByRole('list', { name: 'Entries' }).locator('li summary').first().waitFor())
+  await desk.getByLabel('Table').fill('system_config')
+  await desk.getByLabel('Account', { exact: true }).fill('ada')
+  const entry = desk.getByRole('list', { name: 'Entries' }).locator('li').first()
+  await entry.getByText('system_config').waitFor()
+  await entry.locator('summary').click()
+  await entry.getByRole('cell', { name: 'config', exact: true }).waitFor()
+  await look(desk, 'admin-trail-entry')
+  await desk.getByLabel('Account', { exact: true }).fill('nobody has this name')
+  await desk.getByText('No account has this in its name.').waitFor()
+})
+
+await check('the server refuses all of it to others', async () => {
+  guest.forgiven.push(/status of 40[0-9]/)
+  for (const [name, body] of [['backups', { action: 'list' }], ['backups', { action: 'make' }], ['server-log', {}], ['server-settings', {}]]) {
+    assert.equal((await ask(guest, `/functions/v1/${name}`, body)).status, 403, name)
+  }
+  const { body } = await ask(guest, '/rest/v1/audit_logs?select=user_id', null, 'GET')
+  assert.equal(new Set(body.map((one) => one.user_id)).size <= 1, true, 'a guest reads entries of their own alone')
+  await guest.goto('/#/admin/log')
+  await heading(guest, 'Hello, Ben').waitFor()
+})
+
+report()

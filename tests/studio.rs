@@ -332,6 +332,7 @@ fn people_find_their_way_in_a_browser() {
         "keeping.mjs",
         "upkeep.mjs",
         "scripts.mjs",
+        "bringin.mjs",
         "budgets.mjs",
     ] {
         match name {

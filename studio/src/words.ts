@@ -1,4 +1,5 @@
 /** Every text of the page, in one place, so that it can be said in another language; those of large screens in `words/`. */
+import { bringin } from './words/bringin'
 import { scripts } from './words/scripts'
 import { upkeep } from './words/upkeep'
 
@@ -6,9 +7,9 @@ import { upkeep } from './words/upkeep'
 const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
 
 export const words = {
-  scripts, upkeep,
+  bringin, scripts, upkeep,
   titles: {
-    home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards', webtoons: 'Webtoons', scripts: 'Scripts',
+    home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards', webtoons: 'Webtoons', scripts: 'Scripts', bringin: 'Bring in data',
     jobs: 'Jobs', account: 'Account', admin: 'Admin', welcome: 'Welcome', signin: 'Sign in',
   },
   again: 'Try again', close: 'Close', undo: 'Undo', save: 'Save', cancel: 'Cancel', delete: 'Delete', more: 'Show more',
@@ -128,7 +129,7 @@ export const words = {
     earlier: 'Show earlier messages', regenerate: 'Another reply', edit: 'Edit', copy: 'Copy', editing: 'Edit message',
     saveAnswer: 'Save and answer', save: 'Save', version: (at: number, of: number) => `${at} of ${of}`, previous: 'Previous version',
     next: 'Next version, or a new one', answer: 'Answer', actions: 'Message',
-    incomplete: 'This reply was cut off. What was said is kept.', stopped: 'Stopped.', waiting: 'thinks',
+    hidden: 'Hidden', hiddenText: 'No model is given this line: it was hidden in the program that it comes from.', incomplete: 'This reply was cut off. What was said is kept.', stopped: 'Stopped.', waiting: 'thinks',
     queue: (place: number) => `waits for the model, ${place} before you`, reconnecting: 'The connection broke; the reply goes on at the server.',
     moment: 'Picture of this moment', momentText: 'What the picture shows. Change it as you like.', draw: 'Draw', drawing: 'Drawing the moment',
     sceneFailed: 'This picture could not be drawn.', settings: 'Chat settings', model: 'Model', modelDefault: 'The server’s choice',

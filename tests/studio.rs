@@ -332,11 +332,13 @@ fn people_find_their_way_in_a_browser() {
         "keeping.mjs",
         "upkeep.mjs",
         "scripts.mjs",
+        "boards.mjs",
         "bringin.mjs",
         "budgets.mjs",
     ] {
         match name {
             "scripts.mjs" => model.say(&WRITTEN.to_string()),
+            "boards.mjs" => model.say_as_before(),
             _ => {}
         }
         let status = script(name).status();

@@ -1,4 +1,5 @@
 /** Every text of the page, in one place, so that it can be said in another language; those of large screens in `words/`. */
+import { boards } from './words/boards'
 import { bringin } from './words/bringin'
 import { scripts } from './words/scripts'
 import { upkeep } from './words/upkeep'
@@ -7,7 +8,7 @@ import { upkeep } from './words/upkeep'
 const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
 
 export const words = {
-  bringin, scripts, upkeep,
+  boards, bringin, scripts, upkeep,
   titles: {
     home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards', webtoons: 'Webtoons', scripts: 'Scripts', bringin: 'Bring in data',
     jobs: 'Jobs', account: 'Account', admin: 'Admin', welcome: 'Welcome', signin: 'Sign in',
@@ -183,11 +184,8 @@ export const words = {
     scene: (number: number) => `Scene ${number}`, sceneTitle: (number: number) => `Title of scene ${number}`, up: (name: string) => `Move ${name} up`, down: (name: string) => `Move ${name} down`,
     deleteScene: (name: string) => `Delete ${name}`, happens: 'What happens', prompt: 'What the picture shows', promptHint: 'Empty: what happens is drawn as it stands.',
     draw: 'Draw this scene', again: 'Draw it again', enrich: 'Enrich the words', noPicture: 'No picture yet', running: (number: number) => `${count(number, 'drawing', 'drawings')} under way`,
-    clip: 'Clip', clipOf: (name: string) => `Clip of ${name}`, makeClip: 'Make a clip of this picture', clipAgain: 'Make another clip', clipRunning: 'The clip is being drawn.',
-    clipGone: 'The video of this clip is gone.', keepClip: 'Keep the clip', seconds: 'Length of the clip', secondsOf: (number: number) => count(number, 'second', 'seconds'),
-    leads: 'Ends with the next scene’s picture', play: 'Play it', sceneOf: (at: number, of: number) => `${at} of ${of}`, sceneBefore: 'Previous scene', sceneAfter: 'Next scene', pause: 'Pause', goOn: 'Play',
-    filmHint: 'Clips are played, pictures stay for a while. One file of the whole film is not made yet.',
-    nextVersion: 'Next version', choose: 'Choose this one', chosen: 'Chosen, and kept in the library.', isChosen: 'Chosen',
+    play: 'Play it', sceneOf: (at: number, of: number) => `${at} of ${of}`, sceneBefore: 'Previous scene', sceneAfter: 'Next scene', pause: 'Pause', goOn: 'Play',
+    filmHint: 'Clips are played, pictures stay for a while where a scene has none.', nextVersion: 'Next version',
   },
   jobs: {
     mine: 'Mine', all: 'Everybody’s', emptyTitle: 'Nothing to do', emptyText: 'Drawings that wait, run or are done are listed here.',

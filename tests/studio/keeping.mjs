@@ -1,4 +1,4 @@
-// What is kept, found again, put in order and taken along: search, tags, the bin, storyboards, invitations, one's data.
+// What is kept, found again, put in order and taken along: search, tags, the bin, invitations, one's data.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -89,63 +89,6 @@ await check('the settings of a picture are taken over, and what is not is named'
   await page.getByLabel('Take settings from a picture').setInputFiles({ ...file, buffer: Buffer.from('GIF89a') })
   await page.getByText('This file says nothing of how it was drawn.').waitFor()
   await taken.waitFor({ state: 'detached' })
-})
-
-await check('a story is told in scenes, drawn and put in order', async () => {
-  await to('storyboards', 'Storyboards')
-  await heading('No storyboards yet').waitFor()
-  await look(page, 'storyboards-empty')
-  await button('New storyboard').first().click()
-  await page.getByLabel('Title', { exact: true }).fill('The robot at sea')
-  await button('Make the storyboard').click()
-  await heading('The robot at sea').waitFor()
-  for (const [number, text] of [[1, 'a red robot on a beach'], [2, 'a blue cat in a forest']]) {
-    await button('Add a scene').click()
-    const scene = page.locator('article').nth(number - 1)
-    await scene.getByLabel('What happens', { exact: true }).fill(text)
-    await scene.getByLabel('What happens', { exact: true }).press('Tab')
-  }
-  const first = page.locator('article').first()
-  await first.getByRole('button', { name: 'Draw this scene' }).click()
-  await first.locator('img').waitFor()
-  await first.getByRole('button', { name: 'Choose this one' }).click()
-  await first.getByText('Chosen', { exact: true }).waitFor()
-  const ordered = page.waitForResponse((answer) => answer.url().includes('storyboard_scenes') && answer.request().method() === 'POST')
-  await button('Move Scene 2 up').click()
-  assert.ok((await ordered).ok())
-  await page.waitForFunction(() => document.querySelector('article textarea')?.value === 'a blue cat in a forest')
-  await look(page, 'storyboard')
-  await page.reload()
-  await heading('The robot at sea').waitFor()
-  assert.equal(await page.locator('article').first().getByLabel('What happens', { exact: true }).inputValue(), 'a blue cat in a forest')
-  await page.locator('article').nth(1).locator('img').waitFor()
-  await page.getByRole('button', { name: 'Delete Scene 1' }).click()
-  await page.getByText('The scene is deleted.').waitFor()
-  assert.equal(await page.locator('article').count(), 1)
-  await button('Undo').click()
-  await page.locator('article').nth(1).waitFor()
-  assert.equal(await page.locator('article').first().getByLabel('What happens', { exact: true }).inputValue(), 'a blue cat in a forest')
-})
-
-await check('a scene gets a clip, and the story is played', async () => {
-  const scene = page.locator('article').nth(1)
-  await scene.locator('summary').getByText('Clip', { exact: true }).click()
-  await scene.getByLabel('Length of the clip').selectOption('1')
-  await scene.getByRole('button', { name: 'Make a clip of this picture' }).click()
-  await scene.getByText('The clip is being drawn.').waitFor()
-  await scene.getByLabel(/^Clip of/).waitFor({ timeout: 900_000 })
-  await scene.getByRole('button', { name: 'Keep the clip' }).click()
-  await page.getByText('Kept in the library.').first().waitFor()
-  await page.waitForFunction(() => document.querySelectorAll('article')[1].querySelector('video')?.readyState >= 2)
-  await look(page, 'storyboard-clip')
-  await button('Play it').click()
-  const film = page.getByRole('dialog', { name: 'The robot at sea' })
-  await film.locator('video').waitFor()
-  await film.getByText('1 of 1').waitFor()
-  await look(page, 'storyboard-film')
-  await page.keyboard.press('Escape')
-  await page.reload()
-  await page.locator('article').nth(1).getByLabel(/^Clip of/).waitFor()
 })
 
 await check('an administrator fetches a model, looks at it, and takes it away', async () => {

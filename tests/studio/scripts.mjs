@@ -14,7 +14,7 @@ const enter = async (page, email, name) => {
   await button(page, 'Sign in').click()
   await heading(page, name).waitFor()
 }
-/** A call in the name of whoever is signed in on a page. */
+/** A call in the name of the account that is signed in on a page. */
 const ask = (page, path, body, method = 'POST') =>
   page.evaluate(async ([path, body, method]) => {
     const session = JSON.parse(localStorage.getItem('playhouse.session'))
@@ -112,7 +112,7 @@ await check('another one becomes active in its place', async () => {
   assert.equal(await desk.locator('li', { hasText: 'Cinematic 002' }).count(), 0)
 })
 
-await check('nobody else sees or changes them', async () => {
+await check('no other account sees or changes them', async () => {
   guest.forgiven.push(/status of 40[0-9]/)
   const script = (await ask(desk, '/rest/v1/scripts?select=id,chapter_id&limit=1', null, 'GET')).body[0]
   const place = desk.url().split('#')[1]

@@ -12,8 +12,18 @@ export interface SceneNotes {
   prompt?: string
   /** The drawings that were asked for it, the oldest first. */
   jobs?: string[]
-  /** The picture that was chosen, by its id. */
+  /** What came of drawings that the server brought here. */
+  pictures?: { url: string; job_id: string; seed: number | null }[]
+  /** The picture that was approved: a copy of it that stays, and where it came from. */
+  approved?: { url: string; from: string }
+  /** The approved picture, by its id in the library. */
   chosen?: string
+}
+
+/** The drawings of a scene, the oldest first. */
+export function jobsOf(scene: Scene): string[] {
+  const brought = (scene.metadata?.pictures ?? []).map((one) => one.job_id)
+  return [...new Set([...(scene.metadata?.jobs ?? []), ...brought].filter(Boolean))]
 }
 
 export const PAGE = 40
@@ -65,9 +75,26 @@ export async function order(list: Scene[]): Promise<void> {
   await rows(db.from('storyboard_scenes').upsert(places, { onConflict: 'id' }))
 }
 
-/** Queues a drawing of a scene. */
-export async function drawScene(prompt: string, characterId: string | null): Promise<{ jobId: string; warnings?: string[] }> {
-  return call('queue-job', { job_type: 'sdxl_image_fast', prompt, character_id: characterId ?? undefined })
+/** Changes what is kept with a scene, read anew: the server writes there too when a drawing is done. */
+export async function changeNotes(id: string, change: (notes: SceneNotes) => SceneNotes): Promise<Scene> {
+  const { metadata } = await rows<{ metadata: SceneNotes | null }>(db.from('storyboard_scenes').select('metadata').eq('id', id).single())
+  return changeScene(id, { metadata: change(metadata ?? {}) })
+}
+
+/** Queues a drawing of a scene, by its words and with its storyboard's character. */
+export function drawScene(sceneId: string): Promise<{ jobId: string; warnings?: string[] }> {
+  return call('draw-scene', { scene_id: sceneId })
+}
+
+/** Approves one of a scene's pictures, which is kept then; with none the approval is taken back. */
+export async function approve(sceneId: string, picture: string | null): Promise<void> {
+  await call('approve-scene-picture', { scene_id: sceneId, picture })
+}
+
+/** Has a story divided into scenes, behind those that are there; how many came. */
+export async function plan(board: Board): Promise<{ warnings: string[] }> {
+  const answer = await call('storyboard-ai-assist', { action: 'story_plan', projectId: board.id, title: board.title, description: board.description, apply: true })
+  return { warnings: answer.warnings ?? [] }
 }
 
 /** A prompt with more in it, and why it is as it was, where it is. */

@@ -1,0 +1,128 @@
+// From a storyboard's scenes to its film, on a desk and on a phone: drawn, approved, put in order, filmed, made one file.
+import assert from 'node:assert/strict'
+import { check, look, open, report } from './browser.mjs'
+
+const page = await open(1280)
+const phone = await open(360, 740)
+const guest = await open(1280)
+const heading = (name, on = page) => on.getByRole('heading', { name, exact: true })
+const button = (name, on = page) => on.getByRole('button', { name, exact: true })
+const enter = async (on, email, name) => {
+  await on.goto('/')
+  await on.getByLabel('Mail address').fill(email)
+  await on.getByLabel('Password', { exact: true }).fill('correct horse')
+  await button('Sign in', on).click()
+  await heading(name, on).waitFor()
+}
+const scene = (at) => page.locator('article').nth(at)
+const stage = (name) => page.getByRole('list', { name: 'How far it is' }).locator('li', { hasText: name })
+/** The same address on the phone, looked at. */
+const onPhone = async (name, seen) => {
+  await phone.goto('/#/home')
+  await phone.goto(page.url())
+  await seen(phone)
+  await look(phone, name)
+}
+
+await check('a story is written in scenes, drawn and put in order', async () => {
+  await enter(page, 'ada@example.com', 'Hello, Ada')
+  await enter(phone, 'ada@example.com', 'Hello, Ada')
+  await enter(guest, 'ben@example.com', 'Hello, Ben')
+  await page.goto('/#/storyboards')
+  await heading('No storyboards yet').waitFor()
+  await look(page, 'storyboards-empty')
+  await button('New storyboard').first().click()
+  await page.getByLabel('Title', { exact: true }).fill('The robot at sea')
+  await button('Make the storyboard').click()
+  await heading('The robot at sea').waitFor()
+  assert.equal(await button('Have it divided into scenes').isDisabled(), true, 'not before it is said what it is about')
+  await look(page, 'storyboard-new')
+  for (const [number, text] of [[1, 'a red robot on a beach'], [2, 'a blue cat in a forest']]) {
+    await button('Add a scene').click()
+    await scene(number - 1).getByLabel('What happens', { exact: true }).fill(text)
+    await scene(number - 1).getByLabel('What happens', { exact: true }).press('Tab')
+  }
+  await stage('Scenes').getByText('2 of 2 written').waitFor()
+  assert.equal(await button('Make the film').isDisabled(), true, 'not before there is a clip')
+  const queued = page.waitForRequest((request) => request.url().endsWith('/draw-scene'))
+  await scene(0).getByRole('button', { name: 'Draw this scene' }).click()
+  await queued
+  await scene(0).locator('img').waitFor()
+  const approved = page.waitForRequest((request) => request.url().endsWith('/approve-scene-picture'))
+  await scene(0).getByRole('button', { name: 'Approve this picture' }).click()
+  assert.match((await approved).postDataJSON().picture, /^user-library\//)
+  await scene(0).getByText('Approved', { exact: true }).waitFor()
+  await stage('Pictures').getByText('1 of 2 approved').waitFor()
+  const ordered = page.waitForResponse((answer) => answer.url().includes('storyboard_scenes') && answer.request().method() === 'POST')
+  await button('Move Scene 2 up').click()
+  assert.ok((await ordered).ok())
+  await page.waitForFunction(() => document.querySelector('article textarea')?.value === 'a blue cat in a forest')
+  await look(page, 'storyboard')
+  await page.reload()
+  await heading('The robot at sea').waitFor()
+  assert.equal(await scene(0).getByLabel('What happens', { exact: true }).inputValue(), 'a blue cat in a forest')
+  await scene(1).locator('img').waitFor()
+  await scene(1).getByText('Approved', { exact: true }).waitFor()
+  await page.getByRole('button', { name: 'Delete Scene 1' }).click()
+  await page.getByText('The scene is deleted.').waitFor()
+  assert.equal(await page.locator('article').count(), 1)
+  await button('Undo').click()
+  await scene(1).waitFor()
+  assert.equal(await scene(0).getByLabel('What happens', { exact: true }).inputValue(), 'a blue cat in a forest')
+})
+
+await check('a scene gets clips, and the story is played', async () => {
+  await scene(1).locator('summary').getByText('Clips', { exact: true }).click()
+  const kinds = await scene(1).getByLabel('Kind of clip').locator('option').allInnerTexts()
+  assert.ok(!kinds.includes('Goes on from the last clip'), 'there is none to go on from')
+  await scene(1).getByLabel('Length', { exact: true }).selectOption('1')
+  await button('Make a clip', scene(1)).click()
+  await page.getByText('Chosen because the first clip starts from a picture.').waitFor()
+  await scene(1).getByText(/^(Waits|Is being drawn)$/).waitFor()
+  await look(page, 'storyboard-clip-waits')
+  await scene(1).getByLabel(/^Clip 1 of/).waitFor({ timeout: 900_000 })
+  await page.waitForFunction(() => document.querySelectorAll('article')[1].querySelector('video')?.readyState >= 2)
+  assert.ok((await scene(1).getByLabel('Kind of clip').locator('option').allInnerTexts()).includes('Goes on from the last clip'))
+  await stage('Clips').getByText('1 of 2 filmed').waitFor()
+  await look(page, 'storyboard-clip')
+  await button('Play it').click()
+  const film = page.getByRole('dialog', { name: 'The robot at sea' })
+  await film.locator('video').waitFor()
+  await film.getByText('1 of 1').waitFor()
+  await look(page, 'storyboard-playing')
+  await page.keyboard.press('Escape')
+})
+
+await check('the clips become one film, which plays', async () => {
+  await button('Make the film').click()
+  await page.getByText(/^scene \d+ .*no finished clip, left out$/).waitFor()
+  const video = page.getByLabel('The film', { exact: true })
+  await video.waitFor({ timeout: 300_000 })
+  await page.waitForFunction(() => document.querySelector('section video')?.duration > 0.5)
+  await stage('Film').getByText('made', { exact: true }).waitFor()
+  const saved = page.waitForEvent('download')
+  await button('Download the film').click()
+  assert.equal((await saved).suggestedFilename(), 'The robot at sea.mp4')
+  await look(page, 'storyboard-film')
+  await page.reload()
+  await video.waitFor()
+  await onPhone('storyboard-film', (on) => on.getByLabel('The film', { exact: true }).waitFor())
+})
+
+await check('no other account reaches it', async () => {
+  guest.forgiven.push(/status of 40[0-9]/)
+  await guest.goto(page.url())
+  await guest.getByText('This storyboard is not here.').waitFor()
+  const id = page.url().split('/').at(-1)
+  const refused = await guest.evaluate(async (id) => {
+    const session = JSON.parse(localStorage.getItem('playhouse.session'))
+    const { anon_key } = await (await fetch('/studio/config.json')).json()
+    const headers = { apikey: anon_key, Authorization: `Bearer ${session.access_token}`, 'Content-Type': 'application/json' }
+    const film = await fetch('/functions/v1/render-storyboard', { method: 'POST', headers, body: JSON.stringify({ project_id: id }) })
+    const clips = await (await fetch('/rest/v1/storyboard_clips?select=id', { headers })).json()
+    return { film: film.status, clips }
+  }, id)
+  assert.deepEqual(refused, { film: 404, clips: [] })
+})
+
+report()

@@ -6,23 +6,22 @@
 //! may concern, not while policies and filters are tried: channels join and leave meanwhile. What the filters of one
 //! owner read is budgeted, so that they do not delay the channels of others.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use models::{Claims, Command, Row, TableId, TableInfo, schema};
-use store::guard::{self, Facts};
-use store::implied::{Implied, implied};
-use store::query::Filter;
+use models::{Claims, Command, Row, TableInfo, schema};
+use store::guard;
 use store::shares::Owner;
 use store::{Caller, Change, Commit, Removed, Store, StoreError};
 use uuid::Uuid;
 
-use super::index::{Entry, Index, Place};
 use super::listener::{Ending, Listener, ListenerId};
 use super::pace::Paces;
+pub use super::registry::Interest;
+use super::registry::{Candidate, Member, Registry, unreachable};
 use super::row_change::RowChange;
 
 /// Steps that a regular expression may take on one row: all channels wait for it.
@@ -34,19 +33,6 @@ const FILTER_STEPS_AT_ONCE: f64 = (64 << 20) as f64;
 /// Owners whose filters took steps lately and are remembered before those are forgotten whose budget is full again.
 const OWNERS_MAX: usize = 1024;
 
-/// Rows of one table that a channel wants to hear of.
-#[derive(Clone, Debug)]
-pub struct Interest {
-    /// What the channel calls it.
-    pub id: u64,
-    /// Which table.
-    pub table: TableId,
-    /// Inserts, updates, deletes.
-    pub commands: Vec<Command>,
-    /// Which rows.
-    pub filter: Filter,
-}
-
 /// What a channel learns when it begins to listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Joined {
@@ -56,41 +42,6 @@ pub struct Joined {
     pub commit: u64,
     /// Interests of which no policy lets its caller see any row.
     pub unreachable: Vec<u64>,
-}
-
-struct Member {
-    claims: Arc<Claims>,
-    /// On whose account its filters take steps.
-    owner: Owner,
-    listener: Arc<dyn Listener>,
-    interests: Arc<[Interest]>,
-    /// The commit that it was told of when it joined: it hears of those after it.
-    since: u64,
-    /// Where each interest stands in the index.
-    places: Vec<Place>,
-}
-
-#[derive(Default)]
-struct Registry {
-    members: HashMap<ListenerId, Member>,
-    by_user: HashMap<Uuid, HashSet<ListenerId>>,
-    index: Index,
-    /// What is known of accounts that listen.
-    facts: HashMap<Uuid, Facts>,
-    /// The last commit whose changes are shown, or are being shown.
-    commit: u64,
-}
-
-/// A channel that a row may concern, to be asked while the registry is not locked.
-struct Candidate {
-    id: ListenerId,
-    claims: Arc<Claims>,
-    facts: Facts,
-    owner: Owner,
-    listener: Arc<dyn Listener>,
-    interests: Arc<[Interest]>,
-    /// Which of its interests.
-    positions: Vec<usize>,
 }
 
 /// Takes commits; never waits. It is all that the store has of [`Changes`], so that neither keeps the other.
@@ -130,7 +81,7 @@ impl std::fmt::Debug for Changes {
 impl Changes {
     pub(super) fn start(store: Store, lag_max: usize) -> (Arc<Changes>, Feed) {
         let (feed, commits) = bounded(lag_max);
-        let registry = Mutex::new(Registry { commit: store.commits(), ..Registry::default() });
+        let registry = Mutex::new(Registry::new(store.commits()));
         let missed = Arc::new(AtomicU64::new(0));
         let changes = Arc::new(Changes {
             store,
@@ -345,127 +296,6 @@ fn run(commits: &Receiver<Arc<Commit>>, mut show: impl FnMut(Arc<Commit>) -> boo
         if !show(commit) {
             return;
         }
-    }
-}
-
-/// Interests all of whose tables have no rows for the caller.
-fn unreachable(interests: &[Interest], places: &[Place]) -> Vec<u64> {
-    let mut ids: Vec<u64> = interests.iter().map(|interest| interest.id).collect();
-    ids.dedup();
-    let reaches = |id: &u64| {
-        interests.iter().zip(places).any(|(interest, place)| interest.id == *id && *place != Place::Nowhere)
-    };
-    ids.retain(|id| !reaches(id));
-    ids
-}
-
-impl Registry {
-    /// Where interests belong under claims.
-    fn places(
-        &mut self,
-        store: &Store,
-        claims: &Claims,
-        interests: &[Interest],
-    ) -> Result<Vec<Place>, StoreError> {
-        let reads = store.reads();
-        let known = claims.user_id.and_then(|user| self.facts.get(&user).copied()).unwrap_or_default();
-        let caller = Caller::knowing(claims, known);
-        let place = |interest: &Interest| {
-            let table = &schema().tables[interest.table];
-            let implied: Implied = implied(&reads, &caller, table, Command::Select)?;
-            Ok(Place::of(table, &interest.filter, &implied))
-        };
-        let places = interests.iter().map(place).collect();
-        if let Some(user) = claims.user_id.filter(|_| !interests.is_empty()) {
-            self.facts.insert(user, caller.facts());
-        }
-        places
-    }
-
-    fn put(&mut self, id: ListenerId, member: Member) {
-        if let Some(user) = member.claims.user_id {
-            self.by_user.entry(user).or_default().insert(id);
-        }
-        for (position, (interest, place)) in member.interests.iter().zip(&member.places).enumerate() {
-            self.index.add(interest.table, place, (id, position));
-        }
-        self.members.insert(id, member);
-    }
-
-    fn take(&mut self, id: ListenerId) -> Option<Member> {
-        let member = self.members.remove(&id)?;
-        for (position, (interest, place)) in member.interests.iter().zip(&member.places).enumerate() {
-            self.index.remove(interest.table, place, (id, position));
-        }
-        if let Some(user) = member.claims.user_id
-            && let Some(ids) = self.by_user.get_mut(&user)
-        {
-            ids.remove(&id);
-            if ids.is_empty() {
-                self.by_user.remove(&user);
-                self.facts.remove(&user);
-            }
-        }
-        Some(member)
-    }
-
-    fn end(&mut self, id: ListenerId, why: Ending) {
-        if let Some(member) = self.take(id) {
-            member.listener.ended(why);
-        }
-    }
-
-    fn end_all(&mut self, why: &Ending) {
-        let ids: Vec<ListenerId> = self.members.keys().copied().collect();
-        for id in ids {
-            self.end(id, why.clone());
-        }
-    }
-
-    /// The listeners of an account of which other things may be true now.
-    fn forget_facts(&mut self, user: Uuid) -> Vec<(ListenerId, Arc<dyn Listener>)> {
-        self.facts.remove(&user);
-        let ids = self.by_user.get(&user).into_iter().flatten();
-        let with_listener =
-            |id: &ListenerId| self.members.get(id).map(|member| (*id, member.listener.clone()));
-        ids.filter_map(with_listener).collect()
-    }
-
-    /// Puts the interests of a channel where they belong now; after an error it stands where it stood.
-    fn place_again(&mut self, store: &Store, id: ListenerId) -> Result<(), StoreError> {
-        let Some(member) = self.members.get(&id) else { return Ok(()) };
-        let (claims, interests) = (member.claims.clone(), member.interests.clone());
-        let places = self.places(store, &claims, &interests)?;
-        if let Some(member) = self.take(id) {
-            self.put(id, Member { places, ..member });
-        }
-        Ok(())
-    }
-
-    /// Whom a change may concern.
-    fn candidates(&self, change: &RowChange) -> Vec<Candidate> {
-        let Some(row) = change.judged() else { return Vec::new() };
-        let (command, commit) = (change.command(), change.commit().number);
-        let entries = self.index.candidates(change.table().id, row);
-        let of_member = |entries: &[Entry]| {
-            let id = entries[0].0;
-            let member = self.members.get(&id).filter(|member| member.since < commit)?;
-            let wants = |position: &usize| {
-                member.interests.get(*position).is_some_and(|interest| interest.commands.contains(&command))
-            };
-            let positions: Vec<usize> = entries.iter().map(|entry| entry.1).filter(wants).collect();
-            let known = member.claims.user_id.and_then(|user| self.facts.get(&user).copied());
-            (!positions.is_empty()).then(|| Candidate {
-                id,
-                claims: member.claims.clone(),
-                facts: known.unwrap_or_default(),
-                owner: member.owner,
-                listener: member.listener.clone(),
-                interests: member.interests.clone(),
-                positions,
-            })
-        };
-        entries.chunk_by(|one, other| one.0 == other.0).filter_map(of_member).collect()
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use models::Value;
 use store::OpenOptions;
+use store::query::Filter;
 
 use super::super::listener::TopicMessage;
 use super::super::presence::PresenceDiff;

@@ -11,6 +11,7 @@ mod index;
 mod listener;
 pub mod pace;
 pub mod presence;
+mod registry;
 pub mod row_change;
 pub mod topics;
 

@@ -1,12 +1,14 @@
 //! Changed rows for those who asked: which channel hears of which, under the policies of its caller.
 //!
 //! One thread takes the commits in their order and asks for each changed row whom it may concern (the index), whether
-//! that caller may select it (the store's guard, once per account), and whether the filter holds. Listeners only
+//! they may select it (the store's guard, once for each account and before its channels are looked at), and whether the
+//! filters hold. Listeners only
 //! put what they hear into queues of their own, so that none delays another. The registry is locked to look up whom a row
 //! may concern, not while policies and filters are tried: channels join and leave meanwhile. What the filters of one
 //! owner read is budgeted, so that they do not delay the channels of others.
 
-use std::collections::HashMap;
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,12 +18,12 @@ use models::{Claims, Command, Row, TableInfo, schema};
 use store::guard;
 use store::shares::Owner;
 use store::{Caller, Change, Commit, Removed, Store, StoreError};
-use uuid::Uuid;
 
+use super::index::Viewer;
 use super::listener::{Ending, Listener, ListenerId};
 use super::pace::Paces;
 pub use super::registry::Interest;
-use super::registry::{Candidate, Member, Registry, unreachable};
+use super::registry::{Candidate, Look, Member, Registry, unreachable};
 use super::row_change::RowChange;
 
 /// Steps that a regular expression may take on one row: all channels wait for it.
@@ -181,7 +183,7 @@ impl Changes {
                 return;
             }
         }
-        let mut removed = None;
+        let removed = OnceCell::new();
         for (position, change) in commit.changes.iter().enumerate() {
             self.note_account(change);
             let table = &schema().tables[change.table];
@@ -190,12 +192,9 @@ impl Changes {
             }
             let is_gone = change.command == Command::Delete;
             let change = RowChange::new(commit.clone(), position);
-            let candidates = self.lock().candidates(&change);
-            if candidates.is_empty() {
-                continue;
-            }
-            let removed = is_gone.then(|| &*removed.get_or_insert_with(|| Removed::by(commit)));
-            self.show(&change, candidates, removed);
+            let removed = || is_gone.then(|| removed.get_or_init(|| Removed::by(commit)));
+            let admitted = self.admitted(&change, &removed);
+            self.show(&change, admitted);
         }
     }
 
@@ -226,48 +225,52 @@ impl Changes {
         }
     }
 
-    /// Shows a change to those of the candidates whom it concerns, and ends those for whom it cannot be judged.
-    fn show(&self, change: &RowChange, candidates: Vec<Candidate>, removed: Option<&Removed>) {
-        let Some(row) = change.judged() else { return };
+    /// The channels that a change may concern and whose callers may select the row. Each account is judged once, however
+    /// many channels it has; those for whom it cannot be judged are ended.
+    fn admitted<'c>(&self, change: &RowChange, removed: &dyn Fn() -> Option<&'c Removed>) -> Vec<Candidate> {
+        let Some(row) = change.judged() else { return Vec::new() };
         let table = change.table();
-        let reads = match removed {
-            Some(removed) => self.store.reads().with(removed),
-            None => self.store.reads(),
-        };
-        // Callers of one account see the same; without an account the role decides.
-        let mut verdicts: HashMap<(Option<Uuid>, bool), Option<bool>> = HashMap::new();
-        let (mut learned, mut failed) = (Vec::new(), Vec::new());
-        for candidate in candidates {
-            let claims = &*candidate.claims;
-            let verdict = verdicts.entry((claims.user_id, claims.is_service())).or_insert_with(|| {
-                let caller = Caller::knowing(claims, candidate.facts);
-                let verdict = guard::allows(&reads, &caller, table, Command::Select, row);
-                if let Some(user) = claims.user_id.filter(|_| caller.facts() != candidate.facts) {
-                    learned.push((user, caller.facts()));
+        let mut verdicts: BTreeMap<Viewer, bool> = BTreeMap::new();
+        loop {
+            let looks = {
+                let registry = self.lock();
+                let looks = registry.viewers(change, &verdicts);
+                if looks.is_empty() {
+                    // Of whom was judged: who has another token since is among the next to be judged.
+                    let admitted: Vec<Viewer> =
+                        verdicts.iter().filter(|(_, may)| **may).map(|(viewer, _)| *viewer).collect();
+                    return if admitted.is_empty() { Vec::new() } else { registry.candidates(change, &admitted) };
                 }
-                verdict.map_err(|error| tracing::error!(%error, "a change could not be judged")).ok()
-            });
-            match verdict {
-                None => failed.push((candidate.id, Ending::Missed)),
-                Some(false) => {}
-                Some(true) => match self.hit(&candidate, table, row) {
-                    Err(why) => failed.push((candidate.id, why)),
-                    Ok(ids) if ids.is_empty() => {}
-                    Ok(ids) => candidate.listener.changed(change, &ids),
-                },
+                looks
+            };
+            let reads = match removed() {
+                Some(removed) => self.store.reads().with(removed),
+                None => self.store.reads(),
+            };
+            for Look { viewer, claims, facts } in looks {
+                let caller = Caller::knowing(&claims, facts);
+                let verdict = guard::allows(&reads, &caller, table, Command::Select, row);
+                if let Some(user) = viewer.user.filter(|_| caller.facts() != facts) {
+                    self.lock().learn(user, caller.facts());
+                }
+                verdicts.insert(viewer, *verdict.as_ref().unwrap_or(&false));
+                if let Err(error) = verdict {
+                    tracing::error!(%error, "a change could not be judged");
+                    self.lock().end_viewer(change, viewer);
+                }
             }
         }
-        if learned.is_empty() && failed.is_empty() {
-            return;
-        }
-        let mut registry = self.lock();
-        for (user, facts) in learned {
-            if registry.by_user.contains_key(&user) {
-                registry.facts.insert(user, facts);
+    }
+
+    /// Shows a change to those of the channels whose filters hold, and ends those whose filters cannot be tried.
+    fn show(&self, change: &RowChange, candidates: Vec<Candidate>) {
+        let Some(row) = change.judged() else { return };
+        for candidate in candidates {
+            match self.hit(&candidate, change.table(), row) {
+                Err(why) => self.lock().end(candidate.id, why),
+                Ok(ids) if ids.is_empty() => {}
+                Ok(ids) => candidate.listener.changed(change, &ids),
             }
-        }
-        for (id, why) in failed {
-            registry.end(id, why);
         }
     }
 

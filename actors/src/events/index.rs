@@ -1,16 +1,30 @@
 //! Which interests a changed row may concern, without looking at each.
 
 use std::collections::{BTreeSet, HashMap};
+use std::ops::Bound;
 
-use models::{Row, TableId, TableInfo, Value};
+use models::{Claims, Row, TableId, TableInfo, Value};
 use store::implied::Implied;
 use store::query::Filter;
 use uuid::Uuid;
 
 use super::listener::ListenerId;
 
-/// An interest: whose, and which of theirs.
-pub(super) type Entry = (ListenerId, usize);
+/// Whom policies tell apart: an account, callers without one, the operator's key. Channels of one viewer see the same rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Viewer {
+    pub user: Option<Uuid>,
+    pub is_service: bool,
+}
+
+impl Viewer {
+    pub fn of(claims: &Claims) -> Viewer {
+        Viewer { user: claims.user_id, is_service: claims.is_service() }
+    }
+}
+
+/// An interest: who looks, on which channel, and which of its interests. Those of one viewer stand side by side.
+pub(super) type Entry = (Viewer, ListenerId, usize);
 
 /// A value that is looked up.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -117,13 +131,38 @@ impl Index {
         }
     }
 
-    /// The interests that a row may concern, those of a listener side by side and in their order.
-    pub fn candidates(&self, table: TableId, row: &Row) -> Vec<Entry> {
+    fn sets(&self, table: TableId, row: &Row) -> Vec<&BTreeSet<Entry>> {
         let Some(of_table) = self.0.get(&table) else { return Vec::new() };
-        let mut found: Vec<Entry> = of_table.any.iter().copied().collect();
-        for (column, by_value) in &of_table.by_value {
-            if let Some(entries) = Key::of(&row[*column]).and_then(|key| by_value.get(&key)) {
-                found.extend(entries);
+        let found = |(column, by_value): (&usize, _)| {
+            let by_value: &HashMap<Key, BTreeSet<Entry>> = by_value;
+            by_value.get(&Key::of(&row[*column])?)
+        };
+        of_table.by_value.iter().filter_map(found).chain([&of_table.any]).collect()
+    }
+
+    /// Whom a row may concern, each once and with one of its channels. A thousand channels of one viewer cost no more than
+    /// one.
+    pub fn viewers(&self, table: TableId, row: &Row) -> Vec<(Viewer, ListenerId)> {
+        let mut found = Vec::new();
+        for set in self.sets(table, row) {
+            let mut next = set.first();
+            while let Some((viewer, id, _)) = next {
+                found.push((*viewer, *id));
+                let last = (*viewer, ListenerId::MAX, usize::MAX);
+                next = set.range((Bound::Excluded(last), Bound::Unbounded)).next();
+            }
+        }
+        found.sort_unstable();
+        found.dedup_by_key(|(viewer, _)| *viewer);
+        found
+    }
+
+    /// The interests of these viewers that a row may concern, those of a channel side by side and in their order.
+    pub fn candidates(&self, table: TableId, row: &Row, viewers: &[Viewer]) -> Vec<Entry> {
+        let mut found = Vec::new();
+        for set in self.sets(table, row) {
+            for viewer in viewers {
+                found.extend(set.range((*viewer, 0, 0)..=(*viewer, ListenerId::MAX, usize::MAX)));
             }
         }
         found.sort_unstable();
@@ -151,15 +190,23 @@ mod tests {
         assert_eq!(Place::of(jobs, &by_key, &Implied::Nothing), Place::Nowhere);
         let mut index = Index::default();
         let places = [by_owner(own), by_owner(other), Place::Table, key, Place::Nowhere];
+        let viewer = |user| Viewer { user: Some(user), is_service: false };
         for (number, place) in places.iter().enumerate() {
-            index.add(jobs.id, place, (9 - number as u64, 0));
+            index.add(jobs.id, place, (viewer(own), 9 - number as u64, 0));
         }
-        assert_eq!(index.candidates(jobs.id, &row), [(7, 0), (9, 0)]);
-        assert!(index.candidates(jobs.id + 1, &row).is_empty());
+        index.add(jobs.id, &Place::Table, (viewer(other), 1, 3));
+        assert_eq!(index.viewers(jobs.id, &row), [(viewer(own), 7), (viewer(other), 1)]);
+        assert_eq!(
+            index.candidates(jobs.id, &row, &[viewer(own)]),
+            [(viewer(own), 7, 0), (viewer(own), 9, 0)]
+        );
+        assert_eq!(index.candidates(jobs.id, &row, &[viewer(other)]), [(viewer(other), 1, 3)]);
+        assert!(index.viewers(jobs.id + 1, &row).is_empty());
+        index.remove(jobs.id, &Place::Table, (viewer(other), 1, 3));
         for (number, place) in places.iter().enumerate() {
-            index.remove(jobs.id, place, (9 - number as u64, 0));
+            index.remove(jobs.id, place, (viewer(own), 9 - number as u64, 0));
         }
-        assert!(index.candidates(jobs.id, &row).is_empty());
+        assert!(index.viewers(jobs.id, &row).is_empty());
         assert!(index.0[&jobs.id].by_value.is_empty());
     }
 }

@@ -1,6 +1,6 @@
 //! The channels that listen: whose they are, which rows they want, and where each interest stands in the index.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use models::{Claims, Command, TableId, schema};
@@ -11,7 +11,7 @@ use store::shares::Owner;
 use store::{Caller, Store, StoreError};
 use uuid::Uuid;
 
-use super::index::{Entry, Index, Place};
+use super::index::{Entry, Index, Place, Viewer};
 use super::listener::{Ending, Listener, ListenerId};
 use super::row_change::RowChange;
 
@@ -45,19 +45,24 @@ pub(super) struct Member {
 #[derive(Default)]
 pub(super) struct Registry {
     pub members: HashMap<ListenerId, Member>,
-    pub by_user: HashMap<Uuid, HashSet<ListenerId>>,
+    by_user: HashMap<Uuid, HashSet<ListenerId>>,
     index: Index,
     /// What is known of accounts that listen.
-    pub facts: HashMap<Uuid, Facts>,
+    facts: HashMap<Uuid, Facts>,
     /// The last commit whose changes are shown, or are being shown.
     pub commit: u64,
 }
 
-/// A channel that a row may concern, to be asked while the registry is not locked.
-pub(super) struct Candidate {
-    pub id: ListenerId,
+/// A viewer whom a row may concern, to be judged while the registry is not locked.
+pub(super) struct Look {
+    pub viewer: Viewer,
     pub claims: Arc<Claims>,
     pub facts: Facts,
+}
+
+/// A channel whose caller may select a row that may concern it, to be asked while the registry is not locked.
+pub(super) struct Candidate {
+    pub id: ListenerId,
     pub owner: Owner,
     pub listener: Arc<dyn Listener>,
     pub interests: Arc<[Interest]>,
@@ -109,7 +114,7 @@ impl Registry {
             self.by_user.entry(user).or_default().insert(id);
         }
         for (position, (interest, place)) in member.interests.iter().zip(&member.places).enumerate() {
-            self.index.add(interest.table, place, (id, position));
+            self.index.add(interest.table, place, (Viewer::of(&member.claims), id, position));
         }
         self.members.insert(id, member);
     }
@@ -117,7 +122,7 @@ impl Registry {
     pub fn take(&mut self, id: ListenerId) -> Option<Member> {
         let member = self.members.remove(&id)?;
         for (position, (interest, place)) in member.interests.iter().zip(&member.places).enumerate() {
-            self.index.remove(interest.table, place, (id, position));
+            self.index.remove(interest.table, place, (Viewer::of(&member.claims), id, position));
         }
         if let Some(user) = member.claims.user_id
             && let Some(ids) = self.by_user.get_mut(&user)
@@ -153,6 +158,13 @@ impl Registry {
         ids.filter_map(with_listener).collect()
     }
 
+    /// Keeps what was looked up of an account that listens.
+    pub fn learn(&mut self, user: Uuid, facts: Facts) {
+        if self.by_user.contains_key(&user) {
+            self.facts.insert(user, facts);
+        }
+    }
+
     /// Puts the interests of a channel where they belong now; after an error it stands where it stood.
     pub fn place_again(&mut self, store: &Store, id: ListenerId) -> Result<(), StoreError> {
         let Some(member) = self.members.get(&id) else { return Ok(()) };
@@ -164,30 +176,46 @@ impl Registry {
         Ok(())
     }
 
-    /// Whom a change may concern.
-    pub fn candidates(&self, change: &RowChange) -> Vec<Candidate> {
+    /// Whom a change may concern, but for those who are known already.
+    pub fn viewers(&self, change: &RowChange, known: &BTreeMap<Viewer, bool>) -> Vec<Look> {
+        let Some(row) = change.judged() else { return Vec::new() };
+        let found = self.index.viewers(change.table().id, row).into_iter();
+        let unknown = found.filter(|(viewer, _)| !known.contains_key(viewer));
+        let look = |(viewer, id): (Viewer, ListenerId)| {
+            let claims = self.members.get(&id)?.claims.clone();
+            let known = viewer.user.and_then(|user| self.facts.get(&user).copied());
+            Some(Look { viewer, claims, facts: known.unwrap_or_default() })
+        };
+        unknown.filter_map(look).collect()
+    }
+
+    /// The channels of these viewers that a change may concern.
+    pub fn candidates(&self, change: &RowChange, viewers: &[Viewer]) -> Vec<Candidate> {
         let Some(row) = change.judged() else { return Vec::new() };
         let (command, commit) = (change.command(), change.commit().number);
-        let entries = self.index.candidates(change.table().id, row);
+        let entries = self.index.candidates(change.table().id, row, viewers);
         let of_member = |entries: &[Entry]| {
-            let id = entries[0].0;
+            let (_, id, _) = entries[0];
             let member = self.members.get(&id).filter(|member| member.since < commit)?;
             let wants = |position: &usize| {
                 member.interests.get(*position).is_some_and(|interest| interest.commands.contains(&command))
             };
-            let positions: Vec<usize> = entries.iter().map(|entry| entry.1).filter(wants).collect();
-            let known = member.claims.user_id.and_then(|user| self.facts.get(&user).copied());
+            let positions: Vec<usize> = entries.iter().map(|entry| entry.2).filter(wants).collect();
             (!positions.is_empty()).then(|| Candidate {
                 id,
-                claims: member.claims.clone(),
-                facts: known.unwrap_or_default(),
                 owner: member.owner,
                 listener: member.listener.clone(),
                 interests: member.interests.clone(),
                 positions,
             })
         };
-        entries.chunk_by(|one, other| one.0 == other.0).filter_map(of_member).collect()
+        entries.chunk_by(|one, other| one.1 == other.1).filter_map(of_member).collect()
+    }
+
+    /// The channels of a viewer that a change may concern end: it cannot be judged for them.
+    pub fn end_viewer(&mut self, change: &RowChange, viewer: Viewer) {
+        for candidate in self.candidates(change, &[viewer]) {
+            self.end(candidate.id, Ending::Missed);
+        }
     }
 }
-

@@ -89,11 +89,34 @@ fn implies(reads: &Reads, caller: &Caller, table: &TableInfo, rule: &Rule) -> Re
 
 /// One of the sets that together hold every row which the caller may touch.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Branch {
+pub struct Branch {
     /// All of these columns have these values.
     pub equal: Vec<(usize, Value)>,
     /// This column has one of these values, as keys hold them ascending.
-    pub listed: Option<(usize, Vec<Vec<u8>>)>,
+    pub(crate) listed: Option<(usize, Vec<Vec<u8>>)>,
+    /// This column is not NULL.
+    pub present: Option<usize>,
+}
+
+impl Branch {
+    /// The rows that have a value in a column.
+    pub fn with_value(column: usize, value: Value) -> Branch {
+        Branch { equal: vec![(column, value)], ..Branch::default() }
+    }
+
+    /// The rows that have any value in a column.
+    pub fn with_any(column: usize) -> Branch {
+        Branch { present: Some(column), ..Branch::default() }
+    }
+}
+
+/// How the sets are described that a chain of foreign keys leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Chains {
+    /// By the rows at its first step, as they are now.
+    Parents,
+    /// By its first column, which is set: that holds whatever becomes of other tables' rows.
+    Column,
 }
 
 /// The sets of rows that `command`'s policy admits, each as far as an index can tell; `None` where one of them may be
@@ -104,7 +127,28 @@ pub(crate) fn branches(
     table: &TableInfo,
     command: Command,
 ) -> Result<Option<Vec<Branch>>, StoreError> {
-    if caller.claims.is_service() { Ok(None) } else { branches_of(reads, caller, table, table.rule(command)) }
+    let rule = table.rule(command);
+    if caller.claims.is_service() {
+        Ok(None)
+    } else {
+        branches_of(reads, caller, table, rule, Chains::Parents)
+    }
+}
+
+/// The same as far as the row itself tells, so that it stays true while rows of other tables change; it does not when the
+/// caller becomes an administrator, verifies an age, or ceases to be either.
+pub fn lasting_branches(
+    reads: &Reads,
+    caller: &Caller,
+    table: &TableInfo,
+    command: Command,
+) -> Result<Option<Vec<Branch>>, StoreError> {
+    let rule = table.rule(command);
+    if caller.claims.is_service() {
+        Ok(None)
+    } else {
+        branches_of(reads, caller, table, rule, Chains::Column)
+    }
 }
 
 fn branches_of(
@@ -112,16 +156,15 @@ fn branches_of(
     caller: &Caller,
     table: &TableInfo,
     rule: &Rule,
+    chains: Chains,
 ) -> Result<Option<Vec<Branch>>, StoreError> {
-    let equal = |column: &str, value: Value| {
-        Some(vec![Branch { equal: vec![(table.at(column), value)], listed: None }])
-    };
+    let equal = |column: &str, value: Value| Some(vec![Branch::with_value(table.at(column), value)]);
     let fact = |truth: bool| if truth { None } else { Some(Vec::new()) };
     Ok(match rule {
         Rule::Or(parts) => {
             let mut all = Vec::new();
             for part in parts {
-                match branches_of(reads, caller, table, part)? {
+                match branches_of(reads, caller, table, part, chains)? {
                     Some(more) if all.len() + more.len() <= BRANCHES_MAX => all.extend(more),
                     _ => return Ok(None),
                 }
@@ -132,7 +175,7 @@ fn branches_of(
             let mut all: Option<Vec<Branch>> = None;
             for part in parts {
                 // What one part leaves open the others narrow down.
-                let Some(more) = branches_of(reads, caller, table, part)? else { continue };
+                let Some(more) = branches_of(reads, caller, table, part, chains)? else { continue };
                 all = Some(match all {
                     None => more,
                     Some(known) if known.len() * more.len() <= BRANCHES_MAX => both(&known, &more),
@@ -145,11 +188,15 @@ fn branches_of(
             None => Some(Vec::new()),
             Some(user) => equal(column, Value::Uuid(user)),
         },
+        Rule::Via { owner: Some(_), .. } if caller.claims.user_id.is_none() => Some(Vec::new()),
+        Rule::Via { steps, .. } if chains == Chains::Column => {
+            Some(steps.iter().take(1).map(|(column, _)| Branch::with_any(table.at(column))).collect())
+        }
         Rule::Via { steps, owner: Some(owner) } => match parents(reads, caller, steps, owner)? {
             Some(keys) if keys.is_empty() => Some(Vec::new()),
             Some(keys) => {
                 let listed = steps.first().map(|(column, _)| (table.at(column), keys));
-                Some(vec![Branch { equal: Vec::new(), listed }])
+                Some(vec![Branch { listed, ..Branch::default() }])
             }
             None => None,
         },
@@ -172,7 +219,8 @@ fn both(left: &[Branch], right: &[Branch]) -> Vec<Branch> {
         for b in right {
             let mut equal = a.equal.clone();
             equal.extend(b.equal.iter().cloned());
-            all.push(Branch { equal, listed: a.listed.clone().or_else(|| b.listed.clone()) });
+            let listed = a.listed.clone().or_else(|| b.listed.clone());
+            all.push(Branch { equal, listed, present: a.present.or(b.present) });
         }
     }
     all

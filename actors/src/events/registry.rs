@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use models::{Claims, Command, TableId, schema};
 use store::guard::Facts;
-use store::implied::{Implied, implied};
+use store::implied::lasting_branches;
 use store::query::Filter;
 use store::shares::Owner;
 use store::{Caller, Store, StoreError};
@@ -37,8 +37,8 @@ pub(super) struct Member {
     pub interests: Arc<[Interest]>,
     /// The commit that it was told of when it joined: it hears of those after it.
     pub since: u64,
-    /// Where each interest stands in the index.
-    pub places: Vec<Place>,
+    /// Where each interest stands in the index; nowhere when no row can concern it.
+    pub places: Vec<Vec<Place>>,
 }
 
 /// All channels.
@@ -71,11 +71,11 @@ pub(super) struct Candidate {
 }
 
 /// Interests all of whose tables have no rows for the caller.
-pub(super) fn unreachable(interests: &[Interest], places: &[Place]) -> Vec<u64> {
+pub(super) fn unreachable(interests: &[Interest], places: &[Vec<Place>]) -> Vec<u64> {
     let mut ids: Vec<u64> = interests.iter().map(|interest| interest.id).collect();
     ids.dedup();
     let reaches = |id: &u64| {
-        interests.iter().zip(places).any(|(interest, place)| interest.id == *id && *place != Place::Nowhere)
+        interests.iter().zip(places).any(|(interest, place)| interest.id == *id && !place.is_empty())
     };
     ids.retain(|id| !reaches(id));
     ids
@@ -93,14 +93,14 @@ impl Registry {
         store: &Store,
         claims: &Claims,
         interests: &[Interest],
-    ) -> Result<Vec<Place>, StoreError> {
+    ) -> Result<Vec<Vec<Place>>, StoreError> {
         let reads = store.reads();
         let known = claims.user_id.and_then(|user| self.facts.get(&user).copied()).unwrap_or_default();
         let caller = Caller::knowing(claims, known);
         let place = |interest: &Interest| {
             let table = &schema().tables[interest.table];
-            let implied: Implied = implied(&reads, &caller, table, Command::Select)?;
-            Ok(Place::of(table, &interest.filter, &implied))
+            let branches = lasting_branches(&reads, &caller, table, Command::Select)?;
+            Ok(Place::of(table, &interest.filter, branches.as_deref()))
         };
         let places = interests.iter().map(place).collect();
         if let Some(user) = claims.user_id.filter(|_| !interests.is_empty()) {
@@ -113,16 +113,18 @@ impl Registry {
         if let Some(user) = member.claims.user_id {
             self.by_user.entry(user).or_default().insert(id);
         }
-        for (position, (interest, place)) in member.interests.iter().zip(&member.places).enumerate() {
-            self.index.add(interest.table, place, (Viewer::of(&member.claims), id, position));
+        for (position, (interest, places)) in member.interests.iter().zip(&member.places).enumerate() {
+            let entry = (Viewer::of(&member.claims), id, position);
+            places.iter().for_each(|place| self.index.add(interest.table, place, entry));
         }
         self.members.insert(id, member);
     }
 
     pub fn take(&mut self, id: ListenerId) -> Option<Member> {
         let member = self.members.remove(&id)?;
-        for (position, (interest, place)) in member.interests.iter().zip(&member.places).enumerate() {
-            self.index.remove(interest.table, place, (Viewer::of(&member.claims), id, position));
+        for (position, (interest, places)) in member.interests.iter().zip(&member.places).enumerate() {
+            let entry = (Viewer::of(&member.claims), id, position);
+            places.iter().for_each(|place| self.index.remove(interest.table, place, entry));
         }
         if let Some(user) = member.claims.user_id
             && let Some(ids) = self.by_user.get_mut(&user)

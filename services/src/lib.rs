@@ -14,6 +14,7 @@ pub mod catalogue_view;
 pub mod context;
 pub mod conversations;
 pub mod error;
+pub mod fetch_file;
 pub mod files;
 pub mod ids;
 pub mod imports;

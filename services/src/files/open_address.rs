@@ -4,14 +4,42 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use reqwest::Url;
+use reqwest::header::HeaderName;
 
 const REDIRECTS_MAX: usize = 3;
 /// How long an address may say nothing.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
 
+/// Why an address has not answered.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// It may answer another time.
+    #[error("{0}")]
+    Lost(String),
+    /// It is not asked, or would answer the same again.
+    #[error("{0}")]
+    Refused(String),
+}
+
 /// The answer of an address, once it is one of success.
 pub async fn open_address(given: &str, private_allowed: bool) -> Result<reqwest::Response, String> {
-    let mut url = Url::parse(given).map_err(|error| error.to_string())?;
+    let response = ask_address(given, private_allowed, None, &[]).await.map_err(|error| error.to_string())?;
+    if !response.status().is_success() {
+        return Err(format!("the address answered {}", response.status().as_u16()));
+    }
+    Ok(response)
+}
+
+/// The answer of an address, whatever its status, behind its redirects. The token is for the host of the address alone: where
+/// a redirect leads to another one, that one is not sent it.
+pub async fn ask_address(
+    given: &str,
+    private_allowed: bool,
+    token: Option<&str>,
+    headers: &[(HeaderName, String)],
+) -> Result<reqwest::Response, AskError> {
+    let mut url = Url::parse(given).map_err(|error| AskError::Refused(error.to_string()))?;
+    let first = url.origin();
     for _ in 0..=REDIRECTS_MAX {
         let address = permitted(&url, private_allowed).await?;
         let host = url.host_str().unwrap_or_default().to_string();
@@ -22,35 +50,44 @@ pub async fn open_address(given: &str, private_allowed: bool) -> Result<reqwest:
             .read_timeout(SILENCE_MAX)
             .no_proxy()
             .build()
-            .map_err(|error| error.to_string())?;
-        let response =
-            client.get(url.clone()).send().await.map_err(|_| "it cannot be reached".to_string())?;
-        if response.status().is_redirection() {
-            let target = response.headers().get("location").and_then(|value| value.to_str().ok());
-            url = url.join(target.ok_or("a redirect without target")?).map_err(|error| error.to_string())?;
-            continue;
+            .map_err(|error| AskError::Refused(error.to_string()))?;
+        let mut request = client.get(url.clone());
+        for (name, value) in headers {
+            request = request.header(name, value);
         }
-        if !response.status().is_success() {
-            return Err(format!("the address answered {}", response.status().as_u16()));
+        if let Some(token) = token.filter(|_| url.origin() == first) {
+            request = request.bearer_auth(token);
         }
-        return Ok(response);
+        let response = request.send().await.map_err(|_| AskError::Lost("it cannot be reached".into()))?;
+        if !response.status().is_redirection() {
+            return Ok(response);
+        }
+        let target = response.headers().get("location").and_then(|value| value.to_str().ok());
+        let target = target.ok_or_else(|| AskError::Refused("a redirect without target".into()))?;
+        let next = url.join(target).map_err(|error| AskError::Refused(error.to_string()))?;
+        if url.scheme() == "https" && next.scheme() != "https" {
+            return Err(AskError::Refused("a redirect leaves https".into()));
+        }
+        url = next;
     }
-    Err(format!("more than {REDIRECTS_MAX} redirects"))
+    Err(AskError::Refused(format!("more than {REDIRECTS_MAX} redirects")))
 }
 
 /// The address behind a URL, if it may be asked.
-async fn permitted(url: &Url, private_allowed: bool) -> Result<std::net::SocketAddr, String> {
+async fn permitted(url: &Url, private_allowed: bool) -> Result<std::net::SocketAddr, AskError> {
+    let refused = |reason: &str| AskError::Refused(reason.into());
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(format!("{} is not fetched", url.scheme()));
+        return Err(AskError::Refused(format!("{} is not fetched", url.scheme())));
     }
-    let host = url.host_str().ok_or("no host")?.trim_matches(['[', ']']).to_string();
-    let port = url.port_or_known_default().ok_or("no port")?;
+    let host = url.host_str().ok_or_else(|| refused("no host"))?.trim_matches(['[', ']']).to_string();
+    let port = url.port_or_known_default().ok_or_else(|| refused("no port"))?;
+    let unknown = || AskError::Lost("its host is not known".into());
     let found = tokio::net::lookup_host((host.as_str(), port)).await;
-    let addresses: Vec<_> = found.map_err(|_| "its host is not known".to_string())?.collect();
+    let addresses: Vec<_> = found.map_err(|_| unknown())?.collect();
     if !private_allowed && addresses.iter().any(|address| !is_public(address.ip())) {
-        return Err("it is on a private network".into());
+        return Err(refused("it is on a private network"));
     }
-    addresses.into_iter().next().ok_or_else(|| "its host is not known".to_string())
+    addresses.into_iter().next().ok_or_else(unknown)
 }
 
 /// Whether an address is somewhere in the open Internet.

@@ -21,6 +21,7 @@ pub mod imports;
 pub mod installed;
 pub mod jobs;
 pub mod model_downloads;
+pub mod model_sources;
 pub mod model_tests;
 pub mod pictures;
 pub mod prompts;

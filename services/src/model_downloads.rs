@@ -1,35 +1,36 @@
-//! Models that are fetched from an address into the models folder, while the server runs.
+//! Models that are fetched from a hub or an address into the models folder, while the server runs or by the command line.
 //!
-//! A file arrives in a hidden folder beside the models, is looked over there, and gets its place only if it can be loaded.
-//! What a fetch leaves that was cut short is removed at the next start.
+//! Files arrive in a hidden folder beside the models, are looked over there, and get their place only if they can be loaded.
+//! What a fetch of the server leaves that was cut short is removed at its next start; what one of the command line leaves,
+//! the next one of the same source goes on from.
 
 use std::fs::{self, File};
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use actors::render::take_model;
-use futures_util::StreamExt;
 use serde_json::{Value as Json, json};
 use store::Store;
 use uuid::Uuid;
 
 use crate::error::{Kind, ServiceError};
-use crate::files::open_address::open_address;
+use crate::fetch_file::{Fetching, fetch_file};
+use crate::model_sources::{Found, Hubs, Licence, Source, last_part, taken_name};
 
 /// Fetches at one time.
 const AT_ONCE_MAX: usize = 2;
 /// Fetches that are remembered, those that ended included.
 const KEPT_MAX: usize = 20;
-/// Longest name of a file, in bytes.
-const NAME_BYTES_MAX: usize = 120;
 /// What the names of working folders begin with.
 const WORK_PREFIX: &str = ".download-";
 /// Held open and locked by the process that works in a folder.
 const WORK_LOCK: &str = "lock";
-/// Endings of the files that models are.
-const ENDINGS: [&str; 2] = ["gguf", "safetensors"];
+/// What the names of folders begin with in which the command line fetches.
+const PULL_PREFIX: &str = ".pull-";
+/// How long what a fetch of the command line left waits for the next one.
+const PULL_KEPT: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// How a fetch stands.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +55,7 @@ struct Download {
     state: State,
     bytes: u64,
     total: Option<u64>,
+    licence: Licence,
     stop: Arc<AtomicBool>,
 }
 
@@ -71,7 +73,7 @@ impl Download {
             State::Cancelled => ("cancelled", &Json::Null, None),
         };
         json!({"id": self.id, "url": self.url, "file": self.file, "state": name, "bytes": self.bytes,
-               "total": self.total, "added": added, "problem": problem})
+               "total": self.total, "licence": self.licence.json(), "added": added, "problem": problem})
     }
 }
 
@@ -88,10 +90,8 @@ impl Downloads {
     pub fn new(models_dir: &Path, private_allowed: bool) -> Downloads {
         for entry in fs::read_dir(models_dir).into_iter().flatten().flatten() {
             let is_ours = entry.file_name().to_string_lossy().starts_with(WORK_PREFIX);
-            let is_free =
-                || File::open(entry.path().join(WORK_LOCK)).is_ok_and(|lock| lock.try_lock().is_ok());
             if is_ours
-                && is_free()
+                && is_free(&entry.path())
                 && let Err(error) = fs::remove_dir_all(entry.path())
             {
                 tracing::warn!(path = %entry.path().display(), %error, "what a fetch left cannot be removed");
@@ -109,15 +109,32 @@ impl Downloads {
         self.all().iter().rev().map(Download::json).collect()
     }
 
-    /// Begins to fetch a model; its file is called as the address ends, unless a name is given.
-    pub fn start(&self, store: &Store, url: &str, name: Option<&str>) -> Result<Json, ServiceError> {
-        let file = match name {
-            Some(name) => checked_name("file_name", name)?,
-            None => checked_name("url", last_part(url))?,
+    /// Begins to fetch a model from an address or a hub ([`Source::read`]). The file of an address is called as the address
+    /// ends, unless a name is given; `sha256` is what it must have.
+    pub fn start(
+        &self,
+        store: &Store,
+        url: &str,
+        name: Option<&str>,
+        sha256: Option<&str>,
+    ) -> Result<Json, ServiceError> {
+        let source = Source::read(url).map_err(|reason| ServiceError::field("url", reason))?;
+        let file = match (&source, name) {
+            (Source::Url(_), Some(name)) => {
+                taken_name(name).map_err(|reason| ServiceError::field("file_name", reason))?
+            }
+            (Source::Url(url), None) => {
+                taken_name(last_part(url)).map_err(|reason| ServiceError::field("url", reason))?
+            }
+            (_, None) => url.to_string(),
+            (_, Some(_)) => {
+                return Err(ServiceError::field(
+                    "file_name",
+                    "is for addresses; models of hubs keep their names",
+                ));
+            }
         };
-        if !(url.starts_with("http://") || url.starts_with("https://")) {
-            return Err(ServiceError::field("url", "is no address that begins with http:// or https://"));
-        }
+        let sha256 = sha256.map(checked_sha256).transpose()?;
         let download = {
             let mut all = self.all();
             if all.iter().any(|one| one.is_open() && one.file == file) {
@@ -140,11 +157,13 @@ impl Downloads {
                 state,
                 bytes: 0,
                 total: None,
+                licence: Licence::default(),
                 stop: stop.clone(),
             });
             let (this, store, url) = (self.clone(), store.clone(), all[all.len() - 1].url.clone());
             tokio::spawn(async move {
-                let ended = match this.fetch(id, &url, &file, &store, &stop).await {
+                let wanted = Wanted { source, file, sha256 };
+                let ended = match this.fetch(id, wanted, &store, &stop).await {
                     Ok(added) => {
                         tracing::info!(%url, %added, "a model was fetched");
                         State::Done(added)
@@ -180,55 +199,32 @@ impl Downloads {
     async fn fetch(
         &self,
         id: Uuid,
-        url: &str,
-        file: &str,
+        wanted: Wanted,
         store: &Store,
         stop: &AtomicBool,
     ) -> Result<Json, String> {
-        let full = || "the disk has no room for it".to_string();
-        let response = open_address(url, self.private_allowed).await?;
-        let total = response.content_length();
-        self.change(id, |one| one.total = total);
-        if !store.has_room_for(total.unwrap_or(0)) {
-            return Err(full());
-        }
+        let Wanted { source, file, sha256 } = wanted;
+        let name = matches!(source, Source::Url(_)).then_some(file.as_str());
+        let mut found = source.find(&Hubs::from_environment(), self.private_allowed, name).await?;
+        found.expect(sha256.as_deref())?;
+        self.change(id, |one| {
+            (one.total, one.licence) = (found.bytes(), found.licence.clone());
+        });
         let work = Work::create(&self.models_dir, id)?;
-        let path = work.folder.join(file);
-        let said = |error: std::io::Error| format!("{}: {error}", path.display());
-        let mut out = File::create(&path).map_err(said)?;
-        let mut stream = response.bytes_stream();
-        let mut bytes = 0;
-        while let Some(piece) = stream.next().await {
-            if stop.load(Ordering::Relaxed) {
-                return Err("cancelled".into());
-            }
-            let piece = piece.map_err(|_| "the connection broke off".to_string())?;
-            if !store.has_room_for(piece.len() as u64) {
-                return Err(full());
-            }
-            out = tokio::task::spawn_blocking(move || {
-                out.write_all(&piece).map(|()| (out, piece.len() as u64))
-            })
-            .await
-            .map_err(|_| "writing failed unexpectedly".to_string())?
-            .map(|(out, written)| {
-                bytes += written;
-                out
-            })
-            .map_err(said)?;
-            self.change(id, |one| one.bytes = bytes);
-        }
-        if total.is_some_and(|total| total != bytes) {
-            return Err("the connection broke off".into());
-        }
-        drop(out);
+        let mut progress = |bytes, total| {
+            self.change(id, |one| (one.bytes, one.total) = (bytes, total));
+        };
+        let mut how = Fetching {
+            private_allowed: self.private_allowed,
+            stop,
+            has_room: &|bytes| store.has_room_for(bytes),
+            progress: &mut progress,
+        };
+        fetch_all(&found, &work.folder, &mut how).await?;
         self.change(id, |one| one.state = State::Checking);
         let models_dir = self.models_dir.clone();
         let taken = tokio::task::spawn_blocking(move || {
-            let taken = take_model(&models_dir, &path).map_err(|reason| {
-                // Where it lies for a moment says nothing to anybody.
-                reason.replace(&format!("{}/", work.folder.display()), "")
-            });
+            let taken = take(&found, &work.folder, &models_dir);
             drop(work);
             taken
         });
@@ -236,76 +232,138 @@ impl Downloads {
     }
 }
 
-/// A hidden folder beside the models, which goes with all that is in it.
+/// What a fetch is to bring.
+struct Wanted {
+    source: Source,
+    file: String,
+    sha256: Option<String>,
+}
+
+/// Fetches the files of a model into a folder. Progress is that of all of them.
+async fn fetch_all(found: &Found, folder: &Path, how: &mut Fetching<'_>) -> Result<(), String> {
+    let all = found.bytes();
+    if !(how.has_room)(all.unwrap_or(0)) {
+        return Err("the disk has no room for it".into());
+    }
+    let mut before = 0;
+    for file in &found.files {
+        let path = folder.join(found.folder.as_deref().unwrap_or("")).join(&file.path);
+        let mut last = 0;
+        let mut progress = |bytes, total| {
+            last = bytes;
+            let total = if found.files.len() == 1 { all.or(total) } else { all };
+            (how.progress)(before + bytes, total);
+        };
+        let mut one = Fetching {
+            private_allowed: how.private_allowed,
+            stop: how.stop,
+            has_room: how.has_room,
+            progress: &mut progress,
+        };
+        fetch_file(file, &path, &mut one).await?;
+        before += file.bytes.unwrap_or(last);
+    }
+    Ok(())
+}
+
+/// Gives a model that was fetched its place. Blocks.
+fn take(found: &Found, folder: &Path, models_dir: &Path) -> Result<Json, String> {
+    let name = found.folder.as_deref().or_else(|| found.files.first().map(|file| file.path.as_str()));
+    let path = folder.join(name.ok_or("it has no files")?);
+    take_model(models_dir, &path).map_err(|reason| {
+        // Where it lies for a moment says nothing to anybody.
+        reason.replace(&format!("{}/", folder.display()), "")
+    })
+}
+
+/// Fetches a model for the command line; what it leaves when it is cut short serves the next call for the same source.
+/// `asks` names the source, as [`Source::read`] takes it, `found` what it leads to.
+pub async fn pull(
+    asks: &str,
+    found: &Found,
+    models_dir: &Path,
+    how: &mut Fetching<'_>,
+) -> Result<Json, String> {
+    remove_old_pulls(models_dir);
+    let work =
+        Work::begin(models_dir, &format!("{PULL_PREFIX}{}", &blake3::hash(asks.as_bytes()).to_hex()[..16]))?;
+    let work = work.ok_or("another process is fetching it")?;
+    if let Err(reason) = fetch_all(found, &work.folder, how).await {
+        work.keep();
+        return Err(reason);
+    }
+    let (found, models_dir) = (found.clone(), models_dir.to_path_buf());
+    let taken = tokio::task::spawn_blocking(move || take(&found, &work.folder, &models_dir));
+    taken.await.map_err(|_| "looking it over failed unexpectedly".to_string())?
+}
+
+/// Removes what fetches of the command line have left that no further one came for.
+fn remove_old_pulls(models_dir: &Path) {
+    for entry in fs::read_dir(models_dir).into_iter().flatten().flatten() {
+        let is_pull = entry.file_name().to_string_lossy().starts_with(PULL_PREFIX);
+        let age = entry.metadata().and_then(|about| about.modified()).map(|time| time.elapsed());
+        if is_pull
+            && matches!(age, Ok(Ok(age)) if age > PULL_KEPT)
+            && is_free(&entry.path())
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::warn!(path = %entry.path().display(), %error, "what a fetch left cannot be removed");
+        }
+    }
+}
+
+/// Whether no process works in a folder.
+fn is_free(folder: &Path) -> bool {
+    File::open(folder.join(WORK_LOCK)).is_ok_and(|lock| lock.try_lock().is_ok())
+}
+
+/// A hidden folder beside the models, which goes with all that is in it unless it is kept.
 struct Work {
     folder: PathBuf,
     _lock: File,
+    is_kept: bool,
 }
 
 impl Work {
     fn create(models_dir: &Path, id: Uuid) -> Result<Work, String> {
-        let folder = models_dir.join(format!("{WORK_PREFIX}{}", id.simple()));
+        let work = Work::begin(models_dir, &format!("{WORK_PREFIX}{}", id.simple()))?;
+        work.ok_or_else(|| "its working folder is taken".into())
+    }
+
+    /// A folder of this name, with what may be in it already; `None` while another process works there.
+    fn begin(models_dir: &Path, name: &str) -> Result<Option<Work>, String> {
+        let folder = models_dir.join(name);
         let made = fs::create_dir_all(&folder).and_then(|()| {
             let lock = File::create(folder.join(WORK_LOCK))?;
-            lock.lock()?;
+            if lock.try_lock().is_err() {
+                return Ok(None);
+            }
             // What `add` says of paths is of those without links.
-            Ok(Work { folder: fs::canonicalize(&folder)?, _lock: lock })
+            Ok(Some(Work { folder: fs::canonicalize(&folder)?, _lock: lock, is_kept: false }))
         });
         made.map_err(|error| format!("{}: {error}", folder.display()))
+    }
+
+    /// What is in it stays.
+    fn keep(mut self) {
+        self.is_kept = true;
     }
 }
 
 impl Drop for Work {
     fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&self.folder) {
             tracing::warn!(path = %self.folder.display(), %error, "a working folder cannot be removed");
         }
     }
 }
 
-/// What an address ends with, without its query.
-fn last_part(url: &str) -> &str {
-    let path = url.split(['?', '#']).next().unwrap_or_default();
-    path.rsplit('/').next().unwrap_or_default()
-}
-
-/// A name that a model's file may have.
-fn checked_name(field: &str, name: &str) -> Result<String, ServiceError> {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "._-+ ()".contains(letter);
-    let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
-    let is_good = name.len() <= NAME_BYTES_MAX
-        && !name.starts_with('.')
-        && name.chars().all(plain)
-        && ENDINGS.contains(&ending);
-    match is_good {
-        true => Ok(name.to_string()),
-        false => Err(ServiceError::field(
-            field,
-            format!(
-                "names no file of a model: letters, digits and signs of ._-+ (), at most {NAME_BYTES_MAX}, with \
-                 the ending .{}",
-                ENDINGS.join(" or .")
-            ),
-        )),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_models_file_has_a_plain_name() {
-        for (url, name) in [
-            ("https://h/a/b/dream-v1.5.safetensors?download=true", Some("dream-v1.5.safetensors")),
-            ("https://h/chat.Q4_K_M.gguf#x", Some("chat.Q4_K_M.gguf")),
-            ("https://h/", None),
-            ("https://h/model.ckpt", None),
-            ("https://h/..%2f..%2fx.gguf", None),
-            ("https://h/.gguf", None),
-        ] {
-            assert_eq!(checked_name("url", last_part(url)).ok().as_deref(), name, "{url}");
-        }
-        assert!(checked_name("file_name", "../x.gguf").is_err());
-    }
+/// A SHA-256 as it is written.
+fn checked_sha256(text: &str) -> Result<String, ServiceError> {
+    let is_good = text.len() == 64 && text.chars().all(|digit| digit.is_ascii_hexdigit());
+    let reason = "is no SHA-256: 64 hexadecimal digits";
+    is_good.then(|| text.to_ascii_lowercase()).ok_or_else(|| ServiceError::field("sha256", reason))
 }

@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use diffusion::{Lora, ModelSource, name_of};
+use language::weights::gguf_files::all_parts;
 use serde_json::{Value as Json, json};
 
 use super::lora_choice::{LORAS_FOLDER, list_loras};
@@ -62,7 +63,10 @@ fn looked_over(
         if list_chat_models(models_dir).iter().any(|known| language::model_name(known) == files.name) {
             return Err(already("chat model", &files.name));
         }
-        let parts = vec![(path.clone(), models_dir.join(name))];
+        // The first part of a split model counts as one as soon as it is there, so it comes last.
+        let files_of_it = if path.is_file() { all_parts(&path) } else { vec![path.clone()] };
+        let placed = |file: PathBuf| Some((file.clone(), models_dir.join(file.file_name()?)));
+        let parts = files_of_it.into_iter().rev().filter_map(placed).collect();
         return Ok((parts, json!({"added": files.name, "type": "chat"})));
     }
     if let Some(reason) = no_model(&path) {

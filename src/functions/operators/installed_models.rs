@@ -1,6 +1,6 @@
 //! installed-models: what lies in the models folder, and what an administrator does with it while the server runs.
 //!
-//! `{action: list | verify | add | cancel | remove}`. `add` fetches a file from an address; `list` says how far it is.
+//! `{action: list | verify | add | cancel | remove}`. `add` fetches a model from an address or a hub; `list` says how far it is.
 
 use actors::render::{describe_models, remove_model, verify_model};
 use models::value_words::shown_text;
@@ -16,7 +16,7 @@ use crate::functions::uploaded::{reading_permit, run_blocking};
 const ACTIONS: Actions = Actions(&[
     ("list", &[]),
     ("verify", &["name"]),
-    ("add", &["url", "file_name"]),
+    ("add", &["url", "file_name", "sha256"]),
     ("cancel", &["id"]),
     ("remove", &["name"]),
 ]);
@@ -28,6 +28,7 @@ struct Request {
     name: Option<String>,
     url: Option<String>,
     file_name: Option<String>,
+    sha256: Option<String>,
     id: Option<Uuid>,
 }
 
@@ -56,7 +57,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
         "add" => {
             let url = request.url.ok_or_else(|| FunctionError::missing(&["url"]))?;
             let store = services.actors.store();
-            let download = services.downloads.start(store, url.trim(), request.file_name.as_deref())?;
+            let (name, sha256) = (request.file_name.as_deref(), request.sha256.as_deref());
+            let download = services.downloads.start(store, url.trim(), name, sha256)?;
             ok(json!({"success": true, "download": download}))
         }
         "cancel" => {

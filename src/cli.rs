@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod log;
 mod output;
+mod pull;
 mod running;
 mod users;
 mod verify_picture;
@@ -206,13 +207,22 @@ fn run_models(config: &Config, command: ModelsCommand) -> Result<(), String> {
     require_models_dir(config)?;
     let folder = &config.models_dir;
     match command {
-        ModelsCommand::List => print(&Json::Array(actors::render::describe_models(folder))),
+        ModelsCommand::List => {
+            let mut models = actors::render::describe_models(folder);
+            let machine = playhouse::machine_memory_bytes();
+            models.iter_mut().for_each(|model| actors::render::note_fit(model, machine));
+            print(&Json::Array(models))
+        }
         ModelsCommand::Verify { name } => {
             let found = actors::render::verify_model(folder, &name)?;
             print(&found)?;
             if found["sound"] == true { Ok(()) } else { Err(format!("{name} cannot be loaded as it is")) }
         }
         ModelsCommand::Add { path } => print(&actors::render::add_model(folder, &path)?),
+        ModelsCommand::Pull { source, sha256, file_name } => {
+            playhouse::in_system(pull::run(config.clone(), source, sha256, file_name))
+        }
+        ModelsCommand::Recommended => pull::recommended(),
         ModelsCommand::Remove { name } => {
             let removed = actors::render::remove_model(folder, &name)?;
             if config.image_model.as_ref() == Some(&name) {

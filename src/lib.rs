@@ -113,6 +113,11 @@ pub fn open(config: &Config) -> Result<Store, String> {
     Ok(store)
 }
 
+/// Memory of this machine, or of the part of it that a container lets us have, in bytes; `None` where the system does not say.
+pub fn machine_memory_bytes() -> Option<u64> {
+    machine::memory_bytes()
+}
+
 /// Runs `work` inside an actor system over a multi-thread runtime.
 pub fn in_system<T>(work: impl Future<Output = T>) -> T {
     let system = actix::System::with_tokio_rt(|| {

@@ -25,6 +25,7 @@ pub mod model_sources;
 pub mod model_tests;
 pub mod pictures;
 pub mod prompts;
+pub mod recommended;
 pub mod replicate;
 pub mod rows;
 pub mod scripts;

@@ -324,6 +324,26 @@ pub(super) enum ModelsCommand {
         /// The file or folder
         path: PathBuf,
     },
+    /// Fetch a model from a hub or an address into the models folder: goes on where it was cut short, compares the hash, and
+    /// shows the licence. Tokens are read from HF_TOKEN and CIVITAI_TOKEN
+    #[command(
+        after_help = "Examples:\n  playhouse models pull hf:OWNER/NAME\n  playhouse models pull hf:OWNER/NAME@REVISION/model.gguf\n  playhouse models pull civitai:NUMBER\n  playhouse models pull https://HOST/model.safetensors --sha256 HASH"
+    )]
+    Pull {
+        /// hf:OWNER/NAME[@REVISION][/file], civitai:NUMBER[@VERSION], or an address
+        source: String,
+        /// The SHA-256 that its one file must have
+        #[arg(long)]
+        sha256: Option<String>,
+        /// What the file of an address is called here [default: as the address ends]
+        #[arg(long)]
+        file_name: Option<String>,
+    },
+    /// List models that are worth fetching, with memory and licence, and whether this machine has the memory
+    #[command(
+        after_help = "Example:\n  playhouse models recommended | jq -r '.[] | select(.fits) | .source'"
+    )]
+    Recommended,
     /// Remove a model from the models folder
     #[command(after_help = "Example:\n  playhouse models remove loras/ink")]
     Remove {

@@ -293,7 +293,7 @@ pub fn list_chat_models(models_dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Bytes of a model's files; weights are kept in memory about as they are stored.
-fn weight_bytes(path: &Path) -> u64 {
+pub fn weight_bytes(path: &Path) -> u64 {
     let length = |path: &Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
     if path.is_file() {
         return all_parts(path).iter().map(|part| length(part)).sum();

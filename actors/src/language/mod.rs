@@ -35,7 +35,7 @@ pub use catalogue::Says;
 pub use chat_worker::{health_entry, watch_workers};
 pub use choose::Wanted;
 pub use count_usage::CallOf;
-pub use local_models::{LocalModelEntry, LocalStatus, is_chat_model, list_chat_models};
+pub use local_models::{LocalModelEntry, LocalStatus, is_chat_model, list_chat_models, weight_bytes};
 pub use no_engine::NoEngine;
 pub use worker_kind::WorkerKind;
 

@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::lora_choice::{LORAS_FOLDER, list_loras};
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models, model_named};
+use super::model_needs::{note_chat, note_picture};
 use crate::language::list_chat_models;
 
 /// What the name of an unfinished copy ends with.
@@ -26,6 +27,7 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
     for (name, path) in list_loras(models_dir) {
         let opened = Lora::open(&path);
         let mut about = json!({"type": "lora", "name": name});
+        about["file_bytes"] = json!(path.metadata().map(|file| file.len()).ok());
         if let Some(notes) = opened.as_ref().ok().map(Lora::notes).filter(|notes| !notes.is_empty()) {
             about["notes"] = json!(notes);
         }
@@ -40,6 +42,7 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         if let Ok(files) = &opened {
             about["context_tokens"] = json!(files.config.max_position_embeddings);
             about["architecture"] = json!(files.config.model_type);
+            note_chat(&mut about, &path);
         }
         let problem = opened.err();
         let problem =
@@ -70,6 +73,7 @@ pub(super) fn describe(
         Ok(found) => {
             let mut about = serde_json::to_value(&found).unwrap_or_default();
             about["sound"] = json!(found.is_sound());
+            note_picture(&mut about);
             about
         }
         Err(error) => json!({"sound": false, "problem": error.to_string()}),

@@ -2,7 +2,7 @@
 //!
 //! `{action: list | verify | add | cancel | remove}`. `add` fetches a model from an address or a hub; `list` says how far it is.
 
-use actors::render::{describe_models, remove_model, verify_model};
+use actors::render::{describe_models, note_fit, remove_model, verify_model};
 use models::value_words::shown_text;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -12,6 +12,7 @@ use crate::functions::actions::Actions;
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
 use crate::functions::uploaded::{reading_permit, run_blocking};
+use crate::machine;
 
 const ACTIONS: Actions = Actions(&[
     ("list", &[]),
@@ -81,6 +82,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
 
 /// A model without what fills pages: the words that the starter model knows, and where files lie.
 fn brief(mut model: Json) -> Json {
+    note_fit(&mut model, machine::memory_bytes());
     if let Some(members) = model.as_object_mut() {
         for name in ["words", "card", "parts"] {
             members.remove(name);

@@ -59,7 +59,7 @@ fn what_is_installed_has_rows_and_what_an_administrator_says_stays() {
     let mut server = start(folder.path(), &models);
     let (_, token) = server.sign_up("ada@example.com");
     let listed = |token: &str| {
-        let path = "/rest/v1/api_models?select=model_key,modality&order=model_key,modality";
+        let path = "/rest/v1/api_models?select=model_key,modality&is_active=eq.true&order=model_key,modality";
         server.call("GET", path, token, None).1
     };
     let all = json!([
@@ -68,6 +68,19 @@ fn what_is_installed_has_rows_and_what_an_administrator_says_stays() {
         {"model_key": "tiny", "modality": "chat"},
     ]);
     assert_eq!(listed(&token), all, "every account sees them");
+    let path = "/rest/v1/api_models?is_active=eq.false&select=modality,display_name,capabilities";
+    let missing = server.call("GET", path, &server.service, None).1;
+    let missing = missing.as_array().expect("rows");
+    assert!(
+        missing.iter().any(|row| row["modality"] == "chat")
+            && missing.iter().any(|row| row["modality"] == "image")
+    );
+    for row in missing {
+        let about = &row["capabilities"];
+        let is_named = row["display_name"].as_str().is_some_and(|name| name.ends_with("(not installed)"));
+        let is_described = about["source"].is_string() && about["licence"].is_string();
+        assert!(is_named && is_described && about["installed"] == json!(false), "{row}");
+    }
     let starter = row(&server, "image", "starter");
     assert_eq!(
         (&starter["tasks"], &starter["default_for_tasks"], &starter["capabilities"]["supports_i2i"]),

@@ -1,4 +1,5 @@
-//! The models that are installed here, as rows of the catalogue: made at the start, and kept while the server runs.
+//! The models that are installed here, and those that are recommended and could be, as rows of the catalogue: made at the
+//! start, and kept while the server runs.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use serde_json::{Map, Value as Json, json};
 use store::{Store, StoreError};
 
 use crate::ids::uuid;
+use crate::recommended::{self, Recommended};
 
 /// How often the folder of models is looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -125,6 +127,7 @@ impl Installed {
                 }
             }
             capabilities.insert("json_schema".into(), json!(true));
+            capabilities.insert("installed".into(), json!(true));
             let mut input_defaults = Map::new();
             if entry.name == language::model_name(Path::new(DEFAULT_CHAT_MODEL)) {
                 input_defaults.insert("temperature".into(), json!(SMALL_MODEL_TEMPERATURE));
@@ -136,12 +139,39 @@ impl Installed {
                 family: about["architecture"].as_str().map(str::to_string),
                 tasks: CHAT_TASKS.to_vec(),
                 is_default: false,
+                is_installed: true,
                 priority: self.chat_priority,
                 capabilities,
                 input_defaults,
             });
         }
+        let is_here = |known: &Recommended| {
+            models.iter().any(|model| model.modality == known.modality && model.name == known.name)
+        };
+        let missing: Vec<InstalledModel> = recommended::ALL
+            .iter()
+            .filter(|known| (known.modality == "chat" || self.pictures) && !is_here(known))
+            .map(|known| self.missing(known))
+            .collect();
+        models.extend(missing);
         models
+    }
+
+    /// The row of a model that is recommended and not here.
+    fn missing(&self, known: &Recommended) -> InstalledModel {
+        let is_chat = known.modality == "chat";
+        InstalledModel {
+            modality: known.modality,
+            name: known.name.into(),
+            display_name: format!("{} (not installed)", known.display_name),
+            family: None,
+            tasks: if is_chat { CHAT_TASKS.to_vec() } else { PICTURE_TASKS.to_vec() },
+            is_default: false,
+            is_installed: false,
+            priority: if is_chat { self.chat_priority } else { PICTURE_PRIORITY },
+            capabilities: known.capabilities(),
+            input_defaults: Map::new(),
+        }
     }
 
     /// The rows of a picture model: for pictures, and for the clips that it draws.
@@ -151,6 +181,7 @@ impl Installed {
         let family = about["kind"].as_str().map(str::to_string);
         let mut capabilities = Map::new();
         for (member, value) in [
+            ("installed", json!(true)),
             ("supports_i2i", json!(true)),
             ("supports_inpainting", json!(true)),
             ("max_images", json!(IMAGES_MAX)),
@@ -167,6 +198,7 @@ impl Installed {
             family,
             tasks: PICTURE_TASKS.to_vec(),
             is_default,
+            is_installed: true,
             priority: PICTURE_PRIORITY,
             capabilities: capabilities.clone(),
             input_defaults: Map::new(),

@@ -32,6 +32,8 @@ pub struct InstalledModel {
     pub is_default: bool,
     /// Where it stands among others; the lowest number comes first.
     pub priority: i64,
+    /// Whether it is here; one that is not is a row that says so, and can be asked for nothing.
+    pub is_installed: bool,
     /// What is known of it.
     pub capabilities: Map<String, Json>,
     /// What a request leaves open, where the model needs another word than others.
@@ -41,7 +43,7 @@ pub struct InstalledModel {
 /// Brings the rows of the provider `local` to what is installed.
 #[derive(Debug)]
 pub struct SyncInstalled {
-    /// Every model that is installed.
+    /// Every model that is installed, and those that could be.
     pub models: Vec<InstalledModel>,
 }
 
@@ -62,7 +64,7 @@ impl InstalledModel {
             if self.is_default && self.modality != "chat" { self.tasks.clone() } else { Vec::new() };
         let said = json!({
             "display_name": self.display_name, "model_family": self.family, "tasks": self.tasks,
-            "default_for_tasks": defaults, "priority": self.priority, "is_active": true,
+            "default_for_tasks": defaults, "priority": self.priority, "is_active": self.is_installed,
             "capabilities": self.capabilities, "input_defaults": self.input_defaults,
         });
         said.as_object().cloned().unwrap_or_default()
@@ -231,6 +233,7 @@ mod tests {
             family: Some("sd15".into()),
             tasks: vec!["t2i", "i2i"],
             is_default: true,
+            is_installed: true,
             priority,
             capabilities: json!({"trained_px": px, "supports_i2i": true})
                 .as_object()

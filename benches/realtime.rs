@@ -16,8 +16,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use common::Server;
-use load::cpu_s;
 use futures_util::{SinkExt, StreamExt};
+use load::cpu_s;
 use serde_json::{Value as Json, json};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
@@ -34,7 +34,8 @@ const COMMITS_FOR: Duration = Duration::from_secs(5);
 const WRITERS: usize = 8;
 
 fn main() {
-    let (sockets, accounts) = (count("PLAYHOUSE_BENCH_SOCKETS", 1000), count("PLAYHOUSE_BENCH_ACCOUNTS", 100));
+    let (sockets, accounts) =
+        (count("PLAYHOUSE_BENCH_SOCKETS", 1000), count("PLAYHOUSE_BENCH_ACCOUNTS", 100));
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().expect("a runtime");

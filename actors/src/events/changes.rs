@@ -239,7 +239,11 @@ impl Changes {
                     // Of whom was judged: who has another token since is among the next to be judged.
                     let admitted: Vec<Viewer> =
                         verdicts.iter().filter(|(_, may)| **may).map(|(viewer, _)| *viewer).collect();
-                    return if admitted.is_empty() { Vec::new() } else { registry.candidates(change, &admitted) };
+                    return if admitted.is_empty() {
+                        Vec::new()
+                    } else {
+                        registry.candidates(change, &admitted)
+                    };
                 }
                 looks
             };

@@ -153,7 +153,9 @@ impl Index {
         for (column, by_value) in &of_table.by_value {
             let value = &row[*column];
             sets.extend(Key::of(value).and_then(|key| by_value.get(&key)));
-            sets.extend(Some(value).filter(|value| !value.is_null()).and_then(|_| by_value.get(&Key::Present)));
+            sets.extend(
+                Some(value).filter(|value| !value.is_null()).and_then(|_| by_value.get(&Key::Present)),
+            );
         }
         sets
     }

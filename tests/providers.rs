@@ -309,6 +309,12 @@ fn operators_see_balances_queues_workers_and_the_schema() {
     assert!(info["edgeFunctions"].as_array().is_some_and(|names| names.contains(&json!("queue-job"))));
     let (status, refused) = call("get-schema-info", json!({"action": "query", "query": "select 1"}));
     assert!(status == 400 && refused["error"].to_string().contains("are not run"), "{refused}");
+    let (status, refused) = call("get-schema-info", json!({"query": "select 1"}));
+    assert_eq!(
+        (status, &refused["details"]["field"]),
+        (400, &json!("query")),
+        "not dropped in silence: {refused}"
+    );
     let (status, gone) = call("generate-content", json!({"prompt": "x"}));
     assert_eq!((status, &gone["deprecated"]), (410, &json!(true)));
 }

@@ -72,10 +72,12 @@ fn eta(waiting: usize) -> &'static str {
 pub(crate) async fn schema_info(call: Call, functions: Vec<&str>) -> Outcome {
     let body = call.read_fields(&[("action", Takes::Text), ("query", Takes::Text)])?;
     match body["action"].as_str().unwrap_or("schema") {
-        "schema" => {}
-        "query" => {
-            let message = "action: queries in words of the caller are not run here; read tables at /rest/v1";
-            return Err(FunctionError::bad(message).of_field("action").with("accepted", json!(["schema"])));
+        "schema" if body["query"].is_null() => {}
+        "schema" | "query" => {
+            let field = if body["query"].is_null() { "action" } else { "query" };
+            let message =
+                format!("{field}: queries in words of the caller are not run here; read tables at /rest/v1");
+            return Err(FunctionError::bad(message).of_field(field).with("accepted", json!(["schema"])));
         }
         other => return Err(FunctionError::none_of("action", other, &["schema"])),
     }

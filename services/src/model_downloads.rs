@@ -276,17 +276,15 @@ fn take(found: &Found, folder: &Path, models_dir: &Path) -> Result<Json, String>
     })
 }
 
-/// Fetches a model for the command line; what it leaves when it is cut short serves the next call for the same source.
-/// `asks` names the source, as [`Source::read`] takes it, `found` what it leads to.
-pub async fn pull(
-    asks: &str,
-    found: &Found,
-    models_dir: &Path,
-    how: &mut Fetching<'_>,
-) -> Result<Json, String> {
+/// Fetches a model for the command line; what it leaves when it is cut short serves the next call for the same files.
+pub async fn pull(found: &Found, models_dir: &Path, how: &mut Fetching<'_>) -> Result<Json, String> {
     remove_old_pulls(models_dir);
-    let work =
-        Work::begin(models_dir, &format!("{PULL_PREFIX}{}", &blake3::hash(asks.as_bytes()).to_hex()[..16]))?;
+    // The addresses of a hub name the commit: files of different ones never come together.
+    let mut named = blake3::Hasher::new();
+    for file in &found.files {
+        named.update(file.address.url.as_bytes()).update(b"\n").update(file.path.as_bytes()).update(b"\n");
+    }
+    let work = Work::begin(models_dir, &format!("{PULL_PREFIX}{}", &named.finalize().to_hex()[..16]))?;
     let work = work.ok_or("another process is fetching it")?;
     if let Err(reason) = fetch_all(found, &work.folder, how).await {
         work.keep();
@@ -344,9 +342,10 @@ impl Work {
         made.map_err(|error| format!("{}: {error}", folder.display()))
     }
 
-    /// What is in it stays.
+    /// What has arrived in it stays, if anything has.
     fn keep(mut self) {
-        self.is_kept = true;
+        let entries = fs::read_dir(&self.folder).into_iter().flatten().flatten();
+        self.is_kept = entries.into_iter().any(|entry| entry.file_name() != WORK_LOCK);
     }
 }
 

@@ -50,8 +50,7 @@ pub(super) async fn run(
     let stop = AtomicBool::new(false);
     let mut how =
         Fetching { private_allowed: true, stop: &stop, has_room: &has_room, progress: &mut progress };
-    let asks = format!("{source} {}", file_name.as_deref().unwrap_or_default());
-    let added = pull(&asks, &found, &config.models_dir, &mut how).await;
+    let added = pull(&found, &config.models_dir, &mut how).await;
     let added = added
         .map_err(|reason| format!("{source}: {reason} (the same command goes on where it was cut short)"))?;
     let mut answer = added;

@@ -71,7 +71,9 @@ pub use redraw::{RedrawSources, redraw};
 pub use remote_job::RemoteJobs;
 pub use samplers::{Sampler, samplers};
 pub use video::{ClipFacts, Film, FilmForm, Transition, clip_facts, frame_at, suitable_form};
-pub use video::{FPS as VIDEO_FPS, FRAMES as VIDEO_FRAMES, VideoEncoder, check_video, frames_per_second};
+pub use video::{
+    FPS as VIDEO_FPS, FRAMES as VIDEO_FRAMES, VideoEncoder, check_video, frames_per_second, with_sound,
+};
 pub use work::DrawError;
 
 use crate::Actors;

@@ -23,10 +23,13 @@ pub struct ShownFrame {
 }
 
 /// A frame of the file as it is stored.
-struct Stored {
-    offset: usize,
-    size: usize,
-    ticks: u64,
+pub(super) struct Stored {
+    /// Where it begins, in bytes.
+    pub offset: usize,
+    /// How long it is, in bytes.
+    pub size: usize,
+    /// For how many ticks of its track it is shown.
+    pub ticks: u64,
 }
 
 /// Decodes a file; `visit` gets its frames in order and may end the work with a reason. Answers with the length in seconds.
@@ -97,7 +100,7 @@ impl Clock<'_> {
 }
 
 /// The first track with pictures.
-fn video_track(file: &[u8]) -> Result<Trak, String> {
+pub(super) fn video_track(file: &[u8]) -> Result<Trak, String> {
     let mut rest = Cursor::new(file);
     loop {
         let atom = Any::decode_maybe(&mut rest).map_err(|error| format!("reading the video: {error}"))?;
@@ -117,7 +120,7 @@ fn video_track(file: &[u8]) -> Result<Trak, String> {
 }
 
 /// Where the frames lie, and how long each is shown.
-fn samples(table: &Stbl) -> Result<Vec<Stored>, String> {
+pub(super) fn samples(table: &Stbl) -> Result<Vec<Stored>, String> {
     let sizes: Vec<usize> = match &table.stsz.samples {
         StszSamples::Different { sizes } => sizes.iter().map(|size| *size as usize).collect(),
         StszSamples::Identical { count, size } => {

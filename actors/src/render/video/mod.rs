@@ -5,8 +5,10 @@ mod film;
 mod h264;
 mod keyframes;
 mod mp4;
+mod with_sound;
 
 pub use film::{ClipFacts, Film, FilmForm, Transition, clip_facts, frame_at, suitable_form};
 pub use h264::VideoEncoder;
 pub use keyframes::{FPS, FRAMES, check_video, frames_per_second};
 pub(super) use keyframes::{Keyframe, VIDEO_SIDES_PX, VideoPlan};
+pub use with_sound::with_sound;

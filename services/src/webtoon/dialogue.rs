@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use store::query::Query;
 use uuid::Uuid;
+use webtoon::planning::bubbles::{Place, places};
 use webtoon::planning::dialogue::{Line, clean_lines, from_quotes, name_speakers};
+use webtoon::planning::layout::Rect;
 
 use super::{episodes, records};
 use crate::context::Context;
@@ -209,11 +211,12 @@ pub async fn suggestions(context: &Context, scene: Uuid) -> Result<Json, Service
     };
     let names = character_names(context, &row["story_id"]).await?;
     name_speakers(panels.iter_mut().flat_map(|panel| panel.1.iter_mut()), &names);
+    let seen = latest(context, scene, "panel_semantics").await?.unwrap_or_default();
     let mut bubbles = Vec::new();
     for (panel, lines) in &panels {
-        let whole = [0.0, 0.0, 1.0, 1.0];
+        let whole = Rect { x: 0.0, y: 0.0, w: 1.0, h: 1.0 };
         let rectangle = usize::try_from(*panel - 1).ok().and_then(|place| rectangles.get(place));
-        bubbles.extend(placed(*panel, *rectangle.unwrap_or(&whole), lines));
+        bubbles.extend(placed(*panel, rectangle.unwrap_or(&whole), lines, &sides(&seen, *panel, lines)));
     }
     let shown = |(panel, lines): &(i64, Vec<Line>)| {
         let lines: Vec<Json> = lines
@@ -241,51 +244,47 @@ async fn character_names(context: &Context, story: &Json) -> Result<Vec<String>,
     Ok(names)
 }
 
-/// Panels as left, top, width and height.
-fn rectangles(panels: &Json) -> Vec<[f64; 4]> {
+/// Where panels lie.
+fn rectangles(panels: &Json) -> Vec<Rect> {
     let side = |panel: &Json, name: &str| panel[name].as_f64().unwrap_or(0.0).clamp(0.0, 1.0);
-    let read = |panel: &Json| ["x", "y", "w", "h"].map(|name| side(panel, name));
-    panels
-        .as_array()
-        .into_iter()
-        .flatten()
-        .map(read)
-        .filter(|panel| panel[2] > 0.0 && panel[3] > 0.0)
-        .collect()
+    let read = |panel: &Json| {
+        let [x, y, w, h] = ["x", "y", "w", "h"].map(|name| side(panel, name));
+        Rect { x, y, w, h }
+    };
+    let panels = panels.as_array().into_iter().flatten().map(read);
+    panels.filter(|panel| panel.w > 0.0 && panel.h > 0.0).collect()
 }
 
-/// Bubbles for the lines of a panel: speech from the top downwards, now left, now right, so that it is read in its order;
-/// captions across the top and sounds in the middle of what is left.
-fn placed(panel: i64, [x, y, w, h]: [f64; 4], lines: &[Line]) -> Vec<Json> {
-    let count = lines.len().max(1) as f64;
-    let row = h / count.max(2.0);
+/// Bubbles for the lines of a panel, as [`places`] lays them out.
+fn placed(panel: i64, rect: &Rect, lines: &[Line], sides: &[Option<&str>]) -> Vec<Json> {
     let rounded = |number: f64| (number.clamp(0.0, 1.0) * 1e4).round() / 1e4;
-    let place = |(number, line): (usize, &Line)| {
+    let point = |(x, y): (f64, f64)| json!({"x": rounded(x), "y": rounded(y)});
+    let bubble = |(line, place): (&Line, Place)| {
         let kind = match line.kind.as_str() {
             "thought" => "thought",
             "caption" => "narration",
             "sfx" => "sfx",
             _ => "chat",
         };
-        // Longer lines take more of the panel.
-        let share = (0.35 + line.text.chars().count() as f64 / 160.0).min(0.8);
-        let (wide, tall) = match kind {
-            "narration" => (w * 0.92, row * 0.6),
-            _ => (w * share, row * 0.8),
-        };
-        let left = match (kind, number % 2) {
-            ("narration", _) => x + w * 0.04,
-            (_, 0) => x + w * 0.04,
-            _ => x + w * 0.96 - wide,
-        };
-        let top = y + row * (number as f64 + 0.1);
-        let tail = matches!(kind, "chat" | "thought")
-            .then(|| json!({"x": rounded(x + w * 0.5), "y": rounded((top + tall + row * 0.35).min(y + h))}));
+        let (w, h) = place.size;
         json!({
             "panel_id": panel, "bubble_type": kind, "speaker": line.speaker, "text": line.text,
-            "position": {"x": rounded(left), "y": rounded(top)},
-            "size": {"w": rounded(wide).max(0.01), "h": rounded(tall).max(0.01)}, "tail": tail,
+            "position": point(place.position), "tail": place.tail.map(point),
+            "size": {"w": rounded(w).max(0.01), "h": rounded(h).max(0.01)},
         })
     };
-    lines.iter().enumerate().map(place).collect()
+    lines.iter().zip(places(rect, lines, sides)).map(bubble).collect()
+}
+
+/// Where the speakers of a panel's lines stand, as its semantics say.
+fn sides<'s>(seen: &'s Json, panel: i64, lines: &[Line]) -> Vec<Option<&'s str>> {
+    let place = usize::try_from(panel - 1).unwrap_or(usize::MAX);
+    let cast = seen["payload"]["panels"].get(place).and_then(|panel| panel["characters"].as_array());
+    let side = |line: &Line| {
+        let speaker = cast?
+            .iter()
+            .find(|it| it["name"].as_str().is_some_and(|name| name.eq_ignore_ascii_case(&line.speaker)));
+        speaker?["position"].as_str()
+    };
+    lines.iter().map(side).collect()
 }

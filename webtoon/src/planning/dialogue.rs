@@ -127,6 +127,14 @@ pub fn name_speakers<'l>(lines: impl Iterator<Item = &'l mut Line>, characters: 
     }
 }
 
+/// What is said in a bubble of its own: the comma before "said Tomas" is a full stop there.
+fn ended(text: &str) -> String {
+    match text.trim_end().strip_suffix(',') {
+        Some(said) => format!("{said}."),
+        None => text.to_string(),
+    }
+}
+
 /// Without a model: the quoted texts of a scene in order, three to a panel.
 pub fn from_quotes(text: &str, panels: usize) -> Vec<Vec<Line>> {
     let mut said = quoted(text).into_iter();
@@ -134,7 +142,7 @@ pub fn from_quotes(text: &str, panels: usize) -> Vec<Vec<Line>> {
         .map(|_| {
             let line = |text: String| Line {
                 kind: "speech".into(),
-                text: trim_words(&text, SPEECH_WORDS_MAX),
+                text: trim_words(&ended(&text), SPEECH_WORDS_MAX),
                 ..Line::default()
             };
             said.by_ref().take(LINES_MAX).map(line).collect()

@@ -1,6 +1,7 @@
 //! A scene becomes panels on a page.
 
 pub mod beats;
+pub mod bubbles;
 pub mod dialogue;
 pub mod geometry;
 pub mod layout;

@@ -95,8 +95,11 @@ fn unpacked(store: &Store, bundle: &BlobHash, user: Uuid) -> Result<Unpacked, St
             return Err(format!("has {} rows of {name}, and {ROWS_MAX} are the most", rows.len()));
         }
         for row in &rows {
-            let id = uuid(&row["id"]).ok_or_else(|| format!("a row of {name} has no id"))?;
-            ids.insert(id, Uuid::new_v4());
+            // Links are known by what they link.
+            if table(name).column("id").is_some() {
+                let id = uuid(&row["id"]).ok_or_else(|| format!("a row of {name} has no id"))?;
+                ids.insert(id, Uuid::new_v4());
+            }
         }
         tables.push((name, rows));
     }
@@ -138,7 +141,7 @@ fn unpacked(store: &Store, bundle: &BlobHash, user: Uuid) -> Result<Unpacked, St
             }
             owned(name, table.column("user_id"), &mut row, user);
             owned(name, table.column("creator_id"), &mut row, user);
-            let id = row[table.at("id")].as_uuid().unwrap_or_default();
+            let id = table.column("id").and_then(|column| row[column].as_uuid()).unwrap_or_default();
             let defaults = table.default_row();
             for (_, column) in COUNTED.iter().filter(|(counted, _)| *counted == name) {
                 row[table.at(column)] = defaults[table.at(column)].clone();

@@ -40,7 +40,8 @@ fn bad_input_gets_the_documented_error_and_changes_nothing() {
     let long = "x".repeat(10 << 20);
     for (what, path, body, status) in [
         ("an empty story", blueprint.clone(), json!({"source_text": " \n"}), 422),
-        ("a story of 10 MB", blueprint.clone(), json!({"source_text": long}), 422),
+        ("a story of 10 MB", blueprint.clone(), json!({"source_text": long}), 413),
+        ("a story of 1 MB", blueprint.clone(), json!({"source_text": &long[..1 << 20]}), 422),
         ("0 scenes", blueprint.clone(), json!({"source_text": "A.", "max_scenes": 0}), 422),
         ("21 scenes", blueprint.clone(), json!({"source_text": "A.", "max_scenes": 21}), 422),
         ("a text for a number", blueprint.clone(), json!({"source_text": "A.", "max_scenes": "six"}), 422),

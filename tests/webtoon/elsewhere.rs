@@ -78,7 +78,7 @@ fn add(server: &Server, base: &str, tasks: &Json) -> String {
         "api_models",
         json!({
             "provider_id": provider, "model_key": "painter", "display_name": "Painter", "modality": "image",
-            "endpoint_path": "/images/generations", "default_for_tasks": tasks,
+            "endpoint_path": "/images/generations", "tasks": tasks, "default_for_tasks": tasks,
             "capabilities": {"i2i_image_key": "image"},
         }),
     )

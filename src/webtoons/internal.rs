@@ -1,8 +1,7 @@
 //! `internal`: single nodes of a scene, each with a new version of what it makes.
 
-use services::webtoon::graph::Graph;
 use services::webtoon::graph::queue::{queue, result};
-use services::webtoon::graph::scene_node::{NodeKind, SceneNode};
+use services::webtoon::graph::{Graph, NodeKind, SceneNode};
 use services::webtoon::{scenes, styles};
 
 use super::call::{Call, Outcome, ok, post};

@@ -84,7 +84,7 @@ fn add(server: &Server, base: &str, tasks: &Json) -> String {
     )
 }
 
-/// Mira with a face, and a scene whose panels show her and nobody.
+/// Mira with a face, and a scene whose panels show her.
 fn with_mira(stage: &Stage) -> String {
     let ada = &stage.ada;
     let path = format!("user-library/{}/mira.png", ada.user);

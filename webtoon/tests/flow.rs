@@ -56,12 +56,12 @@ fn closure_plan_hints_where_a_transition_asks_for_much() {
 fn vertical_rhythm_map_counts_area_and_words() {
     let rect = |y: f64, h: f64| Rect { x: 0.0, y, w: 1.0, h };
     let seen =
-        [json!({"dialogue": []}), json!({"dialogue": [{"text": "one two three four five six seven"}]})];
+        [json!({"dialogue": []}), json!({"dialogue": [{"text": "one two three four five six seven eight"}]})];
     let panels = [Panel { must_be_large: true, ..Panel::default() }, Panel::default()];
     let map = vertical_rhythm_map(&panels, &[rect(0.0, 0.6), rect(0.62, 0.38)], &seen, 0.28);
     let beats = map["beats"].as_array().expect("a list");
     // Three seconds a page, and 3.5 words a second.
-    assert_eq!((&beats[0]["seconds"], &beats[1]["seconds"]), (&json!(1.8), &json!(3.14)));
+    assert_eq!((&beats[0]["seconds"], &beats[1]["seconds"]), (&json!(1.8), &json!(3.43)));
     assert_eq!((&beats[0]["pace"], &beats[1]["pace"]), (&json!("quick"), &json!("linger")));
     assert_eq!((&beats[0]["is_silent"], &beats[1]["is_silent"]), (&json!(true), &json!(false)));
     assert_eq!((&beats[0]["is_thumb_stop"], &map["gap_below"]), (&json!(true), &json!(0.28)));

@@ -24,7 +24,7 @@ const PLAIN: [&str; 14] =
     ["a", "an", "the", "his", "her", "their", "its", "my", "your", "our", "in", "of", "wet", "no"];
 
 /// Suggestions of looks for a character by the scenes of its story, `(id, text)` in their order. A sentence counts where
-/// it names the character alone, or follows such a one and names nobody. Each look stands once, with the scenes in which
+/// it names the character alone, or follows such a one and names none. Each look stands once, with the scenes in which
 /// it is seen: `{variant_type, override_attributes: {outfit | condition | mood, scene_ids, reason}}`.
 pub fn suggest(scenes: &[(String, String)], name: &str, characters: &[String]) -> Vec<Json> {
     let mut found: Vec<(&'static str, &'static str, String, Vec<&str>, String)> = Vec::new();

@@ -21,7 +21,7 @@ const ACTIONS: [&str; 24] = [
 ];
 
 /// The kind of the transition between two texts: another place is `scene_to_scene`, other characters are
-/// `subject_to_subject`, deeds `action_to_action`, two texts that name nobody `aspect_to_aspect`, all else
+/// `subject_to_subject`, deeds `action_to_action`, two texts that name no character `aspect_to_aspect`, all else
 /// `moment_to_moment`. A `non_sequitur` is for a person to choose: no rule does.
 pub fn kind(before: &str, after: &str, characters: &[String]) -> &'static str {
     let (was, is) = (named(before, characters), named(after, characters));

@@ -12,7 +12,7 @@ mod draw_panel;
 pub mod queue;
 mod run;
 pub mod runner;
-pub mod scene_node;
+mod scene_node;
 mod scene_plan;
 mod scene_render;
 mod story;
@@ -34,7 +34,7 @@ pub enum Graph {
     /// A scene is drawn.
     Render(SceneRender),
     /// One node of a scene runs by itself.
-    Node(scene_node::SceneNode),
+    Node(SceneNode),
 }
 
 /// A text becomes scenes and characters.
@@ -101,6 +101,39 @@ pub struct SceneRender {
     pub api_model_id: Option<Uuid>,
     /// Draws an earlier specification again, for this reason.
     pub again: Option<Again>,
+}
+
+/// Which node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum NodeKind {
+    /// What the scene is about.
+    SceneIntent,
+    /// Its panels.
+    PanelPlan,
+    /// The panels after the rules.
+    Normalize,
+    /// Where they lie.
+    Layout,
+    /// What is seen and said in them.
+    PanelSemantics,
+    /// What pictures are drawn from.
+    RenderSpec,
+    /// The pictures.
+    Render,
+    /// Quality control.
+    Quality,
+    /// What a reader makes of the panels without the text.
+    BlindTest,
+}
+
+/// One node of a scene.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SceneNode {
+    /// Which.
+    pub node: NodeKind,
+    /// The scene, and what its graphs would be asked for.
+    pub render: SceneRender,
 }
 
 /// An earlier specification is drawn again.

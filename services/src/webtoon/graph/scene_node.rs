@@ -1,50 +1,16 @@
 //! One node of a scene by itself: a new version of what it makes, from the latest versions of what it needs.
 
-use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 use webtoon::planning::panel_plan::normalize;
 
-use super::SceneRender;
 use super::run::{Kept, Run, Stop};
 use super::scene_plan::{self, panels_in};
+use super::{NodeKind, SceneNode, SceneRender};
 use super::{scene_render, story_review};
 use crate::error::ServiceError;
 use crate::ids::uuid;
 use crate::webtoon::{artifacts, scenes};
-
-/// Which node.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum NodeKind {
-    /// What the scene is about.
-    SceneIntent,
-    /// Its panels.
-    PanelPlan,
-    /// The panels after the rules.
-    Normalize,
-    /// Where they lie.
-    Layout,
-    /// What is seen and said in them.
-    PanelSemantics,
-    /// What pictures are drawn from.
-    RenderSpec,
-    /// The pictures.
-    Render,
-    /// Quality control.
-    Quality,
-    /// What a reader makes of the panels without the text.
-    BlindTest,
-}
-
-/// One node of a scene.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct SceneNode {
-    /// Which.
-    pub node: NodeKind,
-    /// The scene, and what its graphs would be asked for.
-    pub render: SceneRender,
-}
 
 /// Runs the node; `{artifact_id}`.
 pub async fn run(run: &mut Run, asked: &SceneNode) -> Result<Json, Stop> {

@@ -69,6 +69,7 @@ pub(super) struct Rendering {
 #[derive(Deserialize)]
 struct Regenerating {
     reason: Option<String>,
+    panels: Option<Vec<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -263,9 +264,10 @@ async fn full_later(call: Call) -> Outcome {
     accepted(&call, &graph).await
 }
 
-/// Draws the latest specification again: the same words, other seeds, a new version.
+/// Draws the latest specification again: the same words, other seeds, a new version. Of `panels`, where they are named,
+/// these alone; the others keep their pictures.
 async fn regenerate(call: Call) -> Outcome {
-    let Regenerating { reason } = call.read()?;
+    let Regenerating { reason, panels } = call.read()?;
     if let Some(reason) = reason.as_deref().filter(|reason| !REASONS.contains(reason)) {
         let shown: String = reason.chars().take(60).collect();
         return Err(DetailError::invalid(
@@ -276,10 +278,16 @@ async fn regenerate(call: Call) -> Outcome {
     }
     let scene_id = call.id("scene_id")?;
     scenes::scene(&call.context, scene_id).await?;
-    if artifacts::latest_of(&call.context, scene_id, "render_spec").await?.is_none() {
+    let Some(spec) = artifacts::latest_of(&call.context, scene_id, "render_spec").await? else {
         return Err(ServiceError::bad("the scene has no render_spec: render it first").into());
+    };
+    let panels = panels.unwrap_or_default();
+    let known = spec["payload"]["panels"].as_array().map_or(0, Vec::len) as u64;
+    if let Some(wrong) = panels.iter().find(|panel| !(1..=known).contains(panel)) {
+        let reason = format!("{wrong} is none of the scene's {known} panels, which count from 1");
+        return Err(DetailError::invalid("body", "panels", reason));
     }
-    let again = Again { reason, keep_seeds: false, panels: Vec::new() };
+    let again = Again { reason, keep_seeds: false, panels };
     let job = queue(&call.context, call.user, &drawn_again(scene_id, again), None).await?;
     ok(result(&call.context, job).await?)
 }

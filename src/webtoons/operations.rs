@@ -38,7 +38,11 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/scenes/{scene_id}/artifacts", "get", "What was made of a scene; of one type by ?type="),
     ("/scenes/{scene_id}/missing-artifacts", "get", "What its plan lacks"),
     ("/scenes/{scene_id}/review/approve", "post", "Approves a picture: {artifact_id}"),
-    ("/scenes/{scene_id}/review/regenerate", "post", "Draws the latest specification again: {reason}"),
+    (
+        "/scenes/{scene_id}/review/regenerate",
+        "post",
+        "Draws the latest specification again, or panels of it: {reason, panels}",
+    ),
     ("/artifacts/{artifact_id}", "get", "An artifact"),
     ("/artifacts/{artifact_id}/lineage", "get", "An artifact and what it came from"),
     ("/characters/{character_id}", "get", "A character"),

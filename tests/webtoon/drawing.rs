@@ -155,6 +155,28 @@ fn page_is_composed(ada: &crate::Account<'_>, result: &Json) {
 }
 
 #[test]
+fn one_panel_is_drawn_again_and_the_others_keep_their_pictures() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let stage = Stage::new(&server);
+    let first = result(&stage, &drawn(&stage));
+    let count = pictures(&first).len() as u64;
+    assert!(count > 1, "{first}");
+    let path = format!("/v1/scenes/{}/review/regenerate", stage.scene);
+    for wrong in [0, count + 1] {
+        let (status, refused) = stage.ada.post(&path, &json!({"panels": [wrong]}));
+        assert_eq!(status, 422, "{refused}");
+        assert_eq!(refused["detail"][0]["loc"], json!(["body", "panels"]), "{refused}");
+    }
+    let again = stage.ada.made(&path, &json!({"reason": "bad_faces", "panels": [2]}));
+    let second = result(&stage, &again);
+    for (old, new) in pictures(&first).iter().zip(&pictures(&second)) {
+        assert_eq!(old.1 != new.1, old.0 == 2, "{old:?} {new:?}");
+    }
+    assert_ne!(first["panels"][1]["seed"], second["panels"][1]["seed"]);
+}
+
+#[test]
 fn a_plan_that_fails_quality_control_is_reported_and_not_drawn() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);

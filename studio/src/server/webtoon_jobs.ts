@@ -99,8 +99,8 @@ export const REASONS = ['bad_faces', 'bad_mood', 'bad_composition'] as const
 
 export const plan = (scene: string, offline: boolean): Promise<{ job_id: string }> => v1('POST', `scenes/${scene}/plan_async`, { offline })
 export const draw = (scene: string, offline: boolean): Promise<{ job_id: string }> => v1('POST', `scenes/${scene}/generate/render_async`, { offline, enforce_qc: false })
-/** Draws the latest specification again with other seeds; answers when it is drawn. */
-export const regenerate = (scene: string, reason: string | null): Promise<unknown> => v1('POST', `scenes/${scene}/review/regenerate`, { reason })
+/** Draws the latest specification again with other seeds, or some panels of it alone; answers when it is drawn. */
+export const regenerate = (scene: string, reason: string | null, panels?: number[]): Promise<unknown> => v1('POST', `scenes/${scene}/review/regenerate`, { reason, panels })
 export const approve = (scene: string, artifact: string): Promise<Artifact<Render>> => v1('POST', `scenes/${scene}/review/approve`, { artifact_id: artifact })
 export const stale = (story: string): Promise<Stale[]> => v1('GET', `stories/${story}/stale-panels`)
 export const drawStale = (story: string, offline: boolean): Promise<{ panels: Stale[]; jobs: string[] }> => v1('POST', `stories/${story}/render-stale`, { offline })

@@ -12,8 +12,8 @@ export const texts = {
   make: {
     title: 'New story', name: 'Title', project: 'Project', projectHint: 'Stories of one project share characters and styles.', newProject: 'A new project', text: 'The story', textHint: 'Paste it as it is. Quotation marks become speech bubbles.',
     words: (words: number) => count(words, 'word', 'words'), style: 'Style of the pictures', scenes: 'Scenes at most', panels: 'Panels in a scene', panelsAuto: 'As the text needs',
-    by: 'Who plans it', offline: 'Rules', offlineHint: 'Within seconds, without a language model: scenes by paragraphs, speech by quotation marks.', model: 'The language model', modelHint: 'Writes a script first, and tests it. It takes minutes, and needs a model that follows instructions.',
-    noModel: 'This server has no language model; an administrator can add one.', depth: 'How far', full: 'Scenes, cast and the plan of each scene', castOnly: 'Scenes and cast; I plan each scene myself',
+    by: 'Who plans it', offline: 'Rules', offlineHint: 'Within seconds, without a language model: scenes by paragraphs, speech by quotation marks.', model: 'The language model', modelHint: 'Writes a script first, and tests it. It takes minutes, and needs a model that follows instructions; where none does, you are told and can go on by rules.',
+    depth: 'How far', full: 'Scenes, cast and the plan of each scene', castOnly: 'Scenes and cast; I plan each scene myself',
     go: 'Make the scenes', estimate: 'What comes of it', estimated: (scenes: number, seconds: number) => `About ${count(scenes, 'scene', 'scenes')}, ${seconds} seconds to read.`,
     statuses: { ok: '', too_short: 'This is short for an episode; it works all the same.', too_long: 'This is long for one episode: it is cut into at most as many scenes as you say.' } as Record<string, string>,
     next: 'What happens next', steps: ['The text is cut into scenes, and its characters are found.', 'Each scene is planned: what its panels show, how the page is laid out, who says what.', 'You look it over, then draw. Nothing is drawn yet.'],
@@ -47,13 +47,16 @@ export const texts = {
     text: 'What happens', style: 'Style', styleOfStory: 'As the story', lock: 'Lock the plan', lockHint: 'A locked plan stays as it is; drawing goes on.', delete: 'Delete this scene', deleteTitle: 'Delete this scene?',
     deleteText: 'Its plan, its pictures and its bubbles go for good.', letter: 'Letter this page', previous: 'Previous scene', next: 'Next scene', gone: 'This scene is not here.', back: 'All scenes',
     stale: (panels: number) => `${count(panels, 'panel was', 'panels were')} drawn from what has changed since`, staleDraw: (panels: number) => `Draw ${panels === 1 ? 'this panel' : `these ${panels} panels`} again`,
+    staleDrawAll: (panels: number) => `Draw all ${panels} of the story again`,
     staleHint: 'The others keep their pictures, and each keeps its seed.', panelOf: (scene: number, panel: number) => `Scene ${scene}, panel ${panel}`, staleMark: (panels: number) => `${count(panels, 'panel', 'panels')} out of date`,
+    check: 'What the check of the plan noticed', checkText: 'It is drawn all the same; change the panels or plan the scene again to better it.', hint: (hint: string) => `Try this: ${hint}.`,
+    blind: (share: number) => `Who reads only the panels understands ${share} % of the scene.`,
     why: {
       text: 'what it shows was changed', style: 'the style was changed', environment: 'the place was changed', model: 'another model draws now', character: (name: string) => `${name} was changed`, reference: (name: string) => `${name} has another look or picture`,
     },
   },
   panels: {
-    title: 'Panels', panel: (number: number) => `Panel ${number}`, none: 'There is no plan yet: plan the scene to see its panels.', camera: 'Camera', shows: 'What it shows', who: 'Who is in it', says: 'Said in it', edit: 'Change it',
+    title: 'Panels', panel: (number: number) => `Panel ${number}`, none: 'There is no plan yet: plan the scene to see its panels.', camera: 'Camera', shows: 'What it shows', who: 'Who is in it', says: 'Said in it', edit: 'Change it', again: 'Draw it with another seed',
     unlock: 'The plan is locked: unlock it to change panels.', saved: 'Kept as a new version of the plan. Panels that changed are out of date until they are drawn again.', picture: (number: number) => `Picture of panel ${number}`, nobody: 'nobody',
   },
   versions: {
@@ -66,7 +69,7 @@ export const texts = {
     title: 'All that was made of it', text: 'Every version is kept; none is changed.', version: (number: number) => `version ${number}`, of: 'comes from', first: 'the first of its kind', differences: 'Differences to the version before', same: 'No differences.',
     lineage: 'Where it comes from', content: 'Content', types: {
       scene_intent: 'Intent', visual_plan: 'What must be seen', panel_plan: 'Panels', panel_plan_normalized: 'Panels, made even', layout_template: 'Layout', panel_semantics: 'What panels show', art_direction: 'Light and colour',
-      dialogue_suggestions: 'Dialogue', blind_test_report: 'Reading without the text', qc_report: 'Check of the plan', render_spec: 'What is drawn', render_result: 'Pictures',
+      dialogue_suggestions: 'Dialogue', transition_map: 'Transitions', closure_plan: 'What is left to the reader', vertical_rhythm_map: 'Rhythm', metaphor_directions: 'Metaphors', presence_map: 'Who is present', blind_test_report: 'Reading without the text', qc_report: 'Check of the plan', render_spec: 'What is drawn', render_result: 'Pictures',
     } as Record<string, string>,
   },
   letters: {

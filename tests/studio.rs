@@ -346,18 +346,47 @@ fn people_find_their_way_in_a_browser() {
     }
 
     // In mid-reply and in mid-drawing the server is gone, and comes back at the same address.
-    let mut cut = script("cut.mjs").stdout(Stdio::piped()).spawn().expect("node runs");
+    let restart = |listen: &str| start(folder.path(), listen, "again");
+    assert!(walk(script("cut.mjs"), &mut server, restart), "a draft or a reply was lost");
+    let faults: Json = server.check()["faults"].clone();
+    assert_eq!(faults, 0);
+}
+
+/// Runs a script that says when the server shall be killed and when it shall come back; whether the script succeeded.
+fn walk(mut script: Command, server: &mut Server, restart: impl Fn(&str) -> Server) -> bool {
+    let mut running = script.stdout(Stdio::piped()).spawn().expect("node runs");
     let listen = server.url.trim_start_matches("http://").to_string();
-    let said = BufReader::new(cut.stdout.take().expect("its output"));
+    let said = BufReader::new(running.stdout.take().expect("its output"));
     for line in said.lines().map_while(Result::ok) {
         println!("{line}");
         match line.as_str() {
             "CUT" => server.kill(),
-            "AWAY" => server = start(folder.path(), &listen, "again"),
+            "AWAY" => *server = restart(&listen),
             _ => {}
         }
     }
-    assert!(cut.wait().is_ok_and(|status| status.success()), "a draft or a reply was lost");
-    let faults: Json = server.check()["faults"].clone();
-    assert_eq!(faults, 0);
+    running.wait().is_ok_and(|status| status.success())
+}
+
+#[test]
+fn a_pasted_story_becomes_a_lettered_strip_in_a_browser() {
+    if !is_there("chromium", "webtoons in a browser") || !is_there("node", "webtoons in a browser") {
+        return;
+    }
+    let tests = root().join("tests/studio");
+    bash("bash install.sh", &tests);
+    let pictures = root().join("target/studio-pictures");
+    std::fs::create_dir_all(&pictures).expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    // Without a chat model: rules do all, and who asks for the model is told why it cannot be.
+    let begin = |listen: &str| {
+        let environment = [("PLAYHOUSE_LOG", "warn"), ("PLAYHOUSE_CHARGE_CREDITS", "false")];
+        Server::start_at(&folder.path().join("data"), listen, Stdio::inherit(), &environment)
+    };
+    let mut server = begin("127.0.0.1:0");
+    let mut script = Command::new("node");
+    script.arg("webtoon.mjs").current_dir(&tests);
+    script.env("PLAYHOUSE_URL", &server.url).env("STUDIO_PICTURES", &pictures);
+    assert!(walk(script, &mut server, begin), "the way from a text to a strip is broken");
+    assert_eq!(server.check()["faults"], 0);
 }

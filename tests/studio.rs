@@ -378,7 +378,7 @@ fn a_pasted_story_becomes_a_lettered_strip_in_a_browser() {
     let pictures = root().join("target/studio-pictures");
     std::fs::create_dir_all(&pictures).expect("a folder");
     let folder = tempfile::tempdir().expect("a folder");
-    // Without a chat model: rules do all, and who asks for the model is told why it cannot be.
+    // Without a chat model: rules do all, and a request for the model says why it fails.
     let begin = |listen: &str| {
         let environment = [("PLAYHOUSE_LOG", "warn"), ("PLAYHOUSE_CHARGE_CREDITS", "false")];
         Server::start_at(&folder.path().join("data"), listen, Stdio::inherit(), &environment)

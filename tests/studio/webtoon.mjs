@@ -56,7 +56,7 @@ await check('the scenes are made by rules, though the server dies meanwhile', as
   await look(page, 'webtoon-scenes-planned')
 })
 
-await check('who asks for a model that is not there is told so, and goes on by rules', async () => {
+await check('a story that asks for a missing model says so, and goes on by rules', async () => {
   await page.goto('/#/webtoons/new')
   await page.getByLabel('Title').fill('A short one')
   await page.getByRole('textbox', { name: /^The story/ }).fill('Ben finds a key. "Whose is it?" asks Ada. Nobody knows.')

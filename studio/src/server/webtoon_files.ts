@@ -11,7 +11,7 @@ export async function takeIn(file: File): Promise<{ project_id: string; rows: nu
   try {
     return await v1('POST', 'projects/import', { file: `exports/${path}` })
   } finally {
-    // It was taken in or declined: nobody asks for it again.
+    // Taken in or declined, it is not needed again.
     void db.storage.from('exports').remove([path])
   }
 }

@@ -12,7 +12,7 @@ export const texts = {
   make: {
     title: 'New story', name: 'Title', project: 'Project', projectHint: 'Stories of one project share characters and styles.', newProject: 'A new project', text: 'The story', textHint: 'Paste it as it is. Quotation marks become speech bubbles.',
     words: (words: number) => count(words, 'word', 'words'), style: 'Style of the pictures', scenes: 'Scenes at most', panels: 'Panels in a scene', panelsAuto: 'As the text needs',
-    by: 'Who plans it', offline: 'Rules', offlineHint: 'Within seconds, without a language model: scenes by paragraphs, speech by quotation marks.', model: 'The language model', modelHint: 'Writes a script first, and tests it. It takes minutes, and needs a model that follows instructions; where none does, you are told and can go on by rules.',
+    by: 'Who plans it', offline: 'Rules', offlineHint: 'Within seconds, without a language model: scenes by paragraphs, speech by quotation marks.', model: 'The language model', modelHint: 'Writes a script first, and tests it. It takes minutes, and needs a model that follows instructions; where none does, the page says so and you can go on by rules.',
     depth: 'How far', full: 'Scenes, cast and the plan of each scene', castOnly: 'Scenes and cast; I plan each scene myself',
     go: 'Make the scenes', estimate: 'What comes of it', estimated: (scenes: number, seconds: number) => `About ${count(scenes, 'scene', 'scenes')}, ${seconds} seconds to read.`,
     statuses: { ok: '', too_short: 'This is short for an episode; it works all the same.', too_long: 'This is long for one episode: it is cut into at most as many scenes as you say.' } as Record<string, string>,
@@ -34,7 +34,7 @@ export const texts = {
   },
   settings: {
     title: 'Title', style: 'Style of scenes without one of their own', delete: 'Delete this story', deleteTitle: 'Delete this story?', deleteText: 'Its scenes, plans, pictures of panels and episodes go for good. Characters stay with the project.',
-    bundle: 'The project as one file', bundleText: 'Everything of the project with its pictures, to be kept or taken in elsewhere.', bundleMake: 'Make the file', packing: 'Packing …',
+    bundle: 'The project as one file', bundleText: 'Everything of the project with its pictures, to be kept, or taken in by another server.', bundleMake: 'Make the file', packing: 'Packing …',
   },
   scenes: {
     scene: (number: number) => `Scene ${number}`, list: 'Scenes of this story', add: 'Add a scene', addText: 'What happens in it', more: 'More scenes from a text',
@@ -57,7 +57,7 @@ export const texts = {
   },
   panels: {
     title: 'Panels', panel: (number: number) => `Panel ${number}`, none: 'There is no plan yet: plan the scene to see its panels.', camera: 'Camera', shows: 'What it shows', who: 'Who is in it', says: 'Said in it', edit: 'Change it', again: 'Draw it with another seed',
-    unlock: 'The plan is locked: unlock it to change panels.', saved: 'Kept as a new version of the plan. Panels that changed are out of date until they are drawn again.', picture: (number: number) => `Picture of panel ${number}`, nobody: 'nobody',
+    unlock: 'The plan is locked: unlock it to change panels.', saved: 'Kept as a new version of the plan. Panels that changed are out of date until they are drawn again.', picture: (number: number) => `Picture of panel ${number}`, noCharacter: 'no character',
   },
   versions: {
     newer: 'A newer version is there.', showNewest: 'Show the newest',
@@ -79,7 +79,7 @@ export const texts = {
     hint: 'Choose a bubble. Drag it, or move it with the arrow keys (Shift: a little); Alt and arrows resize it, Ctrl and arrows move its tail; Enter edits its text, Delete removes it.',
     bubble: (number: number, kind: string, speaker: string, text: string) => `${kind} ${number}${speaker ? `, ${speaker}` : ''}: ${text}`, chosen: 'The chosen bubble', text: 'Text', kind: 'What it is', speaker: 'Who says it', tail: 'With a tail',
     x: 'Left, %', y: 'Top, %', w: 'Width, %', h: 'Height, %', tailX: 'Tail across, %', tailY: 'Tail down, %', higher: (number: number) => `Layer ${number} over the next`, lower: (number: number) => `Layer ${number} under the one before`,
-    tight: 'Too much text for its size: it is drawn larger.', kept: 'What you had not saved is here again.', keptOver: 'What you had not saved is here again; meanwhile the bubbles were changed elsewhere.', tooMany: (most: number) => `A page takes ${most} bubbles.`,
+    tight: 'Too much text for its size: it is drawn larger.', kept: 'What you had not saved is here again.', keptOver: 'What you had not saved is here again; meanwhile the bubbles were changed in another window.', tooMany: (most: number) => `A page takes ${most} bubbles.`,
   },
   episodes: {
     emptyTitle: 'No episodes yet', emptyText: 'An episode puts drawn scenes in an order: one long strip to read, to export and to share by a link.', new: 'New episode', make: 'Make the episode', title: 'Title', name: (number: number) => `Episode ${number}`,

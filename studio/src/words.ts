@@ -1,6 +1,8 @@
 /** Every text of the page, in one place, so that it can be said in another language; those of large screens in `words/`. */
 import { boards } from './words/boards'
 import { bringin } from './words/bringin'
+import { moderation } from './words/moderation'
+import { prompts } from './words/prompts'
 import { scripts } from './words/scripts'
 import { upkeep } from './words/upkeep'
 
@@ -8,7 +10,7 @@ import { upkeep } from './words/upkeep'
 const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
 
 export const words = {
-  boards, bringin, scripts, upkeep,
+  boards, bringin, moderation, prompts, scripts, upkeep,
   titles: {
     home: 'Home', characters: 'Characters', character: 'Character', chats: 'Chats', draw: 'Draw', library: 'Library', storyboards: 'Storyboards', webtoons: 'Webtoons', scripts: 'Scripts', bringin: 'Bring in data',
     jobs: 'Jobs', account: 'Account', admin: 'Admin', welcome: 'Welcome', signin: 'Sign in',
@@ -203,7 +205,10 @@ export const words = {
     out: 'Sign out', outAll: 'Sign out everywhere', address: 'Address for programs',
   },
   admin: {
-    tabs: { overview: 'Overview', users: 'Accounts', models: 'Models', providers: 'Model servers', signup: 'Sign-up', backups: 'Backups', log: 'Log', trail: 'Audit trail', settings: 'Settings' } as Record<string, string>,
+    tabs: {
+      overview: 'Overview', users: 'Accounts', models: 'Models', providers: 'Model servers', signup: 'Sign-up', moderation: 'Moderation', templates: 'Templates', tests: 'A/B tests',
+      workers: 'Workers', backups: 'Backups', log: 'Log', trail: 'Audit trail', settings: 'Settings',
+    } as Record<string, string>,
     state: 'State', ok: 'All is well', degraded: 'Something needs attention', version: 'Version', commits: 'Commits', memory: 'Memory of requests', chat: 'Chat model',
     actors: 'Actors', decided: 'Decisions', panicked: 'Failures', integrity: 'Data', disk: 'The disk is full', stats: 'The last 30 days', signUp: 'Sign-up',
     modes: { open: 'Open to everybody who reaches this server', invitation: 'By invitation', closed: 'Closed' } as Record<string, string>, notOpen: 'Not open to everybody',

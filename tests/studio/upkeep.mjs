@@ -15,7 +15,7 @@ const enter = async (page, email, name) => {
   await button(page, 'Sign in').click()
   await heading(page, name).waitFor()
 }
-/** A call in the name of whoever is signed in on a page; status and answer. */
+/** A call in the name of the account that is signed in on a page; status and answer. */
 const ask = (page, path, body, method = 'POST') =>
   page.evaluate(async ([path, body, method]) => {
     const session = JSON.parse(localStorage.getItem('playhouse.session'))
@@ -86,14 +86,84 @@ await check('the audit trail says who changed what', async () => {
   await entry.locator('summary').click()
   await entry.getByRole('cell', { name: 'config', exact: true }).waitFor()
   await look(desk, 'admin-trail-entry')
-  await desk.getByLabel('Account', { exact: true }).fill('nobody has this name')
+  await desk.getByLabel('Account', { exact: true }).fill('no such name')
   await desk.getByText('No account has this in its name.').waitFor()
+})
+
+await check('a template is changed and tried', async () => {
+  const { body } = await ask(desk, '/rest/v1/api_models?model_key=eq.slow', { tasks: ['roleplay', 'vision', 'enhancement', 'reasoning'], default_for_tasks: ['roleplay', 'enhancement', 'reasoning'] }, 'PATCH')
+  assert.equal(body.length, 1)
+  await tab('templates', 'Templates', (page) => page.getByRole('list', { name: 'Templates' }).locator('li').first().waitFor())
+  await button(desk, 'New template').click()
+  await desk.getByLabel('Name', { exact: true }).fill('Gulls')
+  await desk.getByLabel('Used for').fill('general')
+  await desk.getByLabel('Instructions for the model').fill('Answer as a gull.')
+  await desk.getByLabel('A text for it').fill('Good morning')
+  await button(desk, 'Try it out').click()
+  await heading(desk, 'The answer').waitFor()
+  await look(desk, 'admin-template')
+  await button(desk, 'Save').click()
+  await desk.getByLabel('Search templates').fill('gulls')
+  await desk.getByRole('list', { name: 'Templates' }).getByRole('button', { name: /^Gulls/ }).click()
+  await button(desk, 'Delete').click()
+  await desk.getByRole('dialog').getByRole('button', { name: 'Delete' }).click()
+  await desk.getByText('The template is deleted.').waitFor()
+  await button(desk, 'Write the cache anew').click()
+  await desk.getByText(/templates are in the cache\.$/).waitFor()
+})
+
+await check('a machine that draws is looked at before it is used', async () => {
+  desk.forgiven.push(/status of 400.*update-worker-url/)
+  await tab('workers', 'Workers', (page) => heading(page, 'Videos').waitFor())
+  const videos = desk.locator('form', { hasText: 'Videos' })
+  await videos.getByLabel('Address').fill('http://127.0.0.1:9/none')
+  await videos.getByRole('button', { name: 'Use this one' }).click()
+  await desk.getByText('Worker URL is not responding').waitFor()
+  await videos.getByText('No machine of this kind.').waitFor()
+})
+
+await check('two configurations are tested against each other', async () => {
+  await tab('tests', 'A/B tests', (page) => button(page, 'New test').waitFor())
+  await button(desk, 'New test').click()
+  await desk.getByLabel('Name', { exact: true }).fill('More steps')
+  await desk.getByLabel('Steps').nth(1).fill('8')
+  await look(desk, 'admin-test-new')
+  await button(desk, 'Begin the test').click()
+  await heading(desk, 'More steps').waitFor()
+  await desk.getByText('steps: 8').waitFor()
+  await look(desk, 'admin-tests')
+  await button(desk, 'End the test').click()
+  await desk.getByText('Ended', { exact: true }).waitFor()
+})
+
+await check('a guest reports a picture, and an administrator decides', async () => {
+  // A character of Ada's own that everybody sees, with the picture that was drawn for it before.
+  const found = await ask(desk, '/rest/v1/characters?select=id,name&image_url=not.is.null&limit=1', null, 'GET')
+  const { id, name } = found.body[0]
+  assert.equal((await ask(desk, `/rest/v1/characters?id=eq.${id}`, { is_public: true }, 'PATCH')).status, 200)
+  await guest.goto(`/#/character/${id}`)
+  await heading(guest, name).waitFor()
+  await button(guest, 'Report this picture').click()
+  await guest.getByLabel('What is wrong with it').fill('Not what it says.')
+  await look(guest, 'report')
+  await button(guest, 'Report').click()
+  await guest.getByText('Reported. An administrator looks at it.').waitFor()
+  await tab('moderation', 'Moderation', (page) => page.getByText('Not what it says.').waitFor())
+  await desk.getByLabel(/^Note/).fill('Fine.')
+  await button(desk, 'May be shown').click()
+  await desk.getByText('No picture waits.').waitFor()
+  await desk.getByLabel('Approved').check()
+  await desk.getByText(/^decided .*: Fine\.$/).waitFor()
+  assert.equal((await ask(desk, `/rest/v1/characters?id=eq.${id}`, { is_public: false }, 'PATCH')).status, 200)
 })
 
 await check('the server refuses all of it to others', async () => {
   guest.forgiven.push(/status of 40[0-9]/)
-  for (const [name, body] of [['backups', { action: 'list' }], ['backups', { action: 'make' }], ['server-log', {}], ['server-settings', {}]]) {
+  for (const [name, body] of [['backups', { action: 'list' }], ['backups', { action: 'make' }], ['server-log', {}], ['server-settings', {}], ['moderation-queue', {}], ['try-template', { system_prompt: 'x', text: 'x' }], ['refresh-prompt-cache', {}]]) {
     assert.equal((await ask(guest, `/functions/v1/${name}`, body)).status, 403, name)
+  }
+  for (const table of ['prompt_templates', 'negative_prompts', 'prompt_ab_tests']) {
+    assert.deepEqual((await ask(guest, `/rest/v1/${table}?select=id`, null, 'GET')).body, [], table)
   }
   const { body } = await ask(guest, '/rest/v1/audit_logs?select=user_id', null, 'GET')
   assert.equal(new Set(body.map((one) => one.user_id)).size <= 1, true, 'a guest reads entries of their own alone')

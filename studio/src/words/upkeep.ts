@@ -23,6 +23,10 @@ export const upkeep = {
     none: 'No entry is like this.', server: 'the server', gone: 'an account that is gone', before: 'Before', after: 'Afterwards', column: 'Column', clear: 'Show all', entries: 'Entries',
     noAccount: 'No account has this in its name.', changed: (number: number) => count(number, 'column', 'columns'), showRequest: 'All of this request',
   },
+  workers: {
+    title: 'Workers', text: 'Other machines can talk, draw and film for this server. An address that you use here is trusted from then on.', program: 'The same program on another machine fetches its work by itself, without an address here:',
+    kinds: { chat: 'Chats', sdxl: 'Pictures', wan: 'Videos' } as Record<string, string>, none: 'No machine of this kind.', well: 'answers', ill: 'does not answer', answers: (ms: number) => `in ${ms} ms`, address: 'Address', use: 'Use this one', looking: 'Looks at it …', set: 'It is used from now on.',
+  },
   settings: {
     title: 'Settings', now: 'Changed while the server runs', nowText: 'What is set here counts at once, and stays until it is taken back.', back: 'As configured', set: 'set here', asConfigured: (value: string) => `configured: ${value}`,
     names: { backupsKept: 'Backups that are kept', backupEveryH: 'Hours between two backups', libraryBinDays: 'Days in the bin of the library' } as Record<string, string>,

@@ -73,7 +73,7 @@ export const words = {
     queue: (jobs: number) => `${count(jobs, 'drawing', 'drawings')} under way`,
   },
   characters: {
-    new: 'New character', import: 'Import cards', mine: 'Mine', public: 'Public', search: 'Search by words',
+    new: 'New character', import: 'Import cards', mine: 'Mine', public: 'Public', liked: 'Liked', likedEmpty: 'Nothing yet: the heart on a character’s page puts it here.', like: 'I like it', search: 'Search by words',
     emptyTitle: 'No characters yet',
     emptyText: 'A character has a face, a way of talking and a story. Drop cards of other programs here (PNG, JSON, CHARX), or write one.',
     noneFound: 'No character with this name.', publicEmpty: 'No character is shared yet.',
@@ -135,6 +135,8 @@ export const words = {
     hidden: 'Hidden', hiddenText: 'No model is given this line: it was hidden in the program that it comes from.', incomplete: 'This reply was cut off. What was said is kept.', stopped: 'Stopped.', waiting: 'thinks',
     queue: (place: number) => `waits for the model, ${place} before you`, reconnecting: 'The connection broke; the reply goes on at the server.',
     moment: 'Picture of this moment', momentText: 'What the picture shows. Change it as you like.', draw: 'Draw', drawing: 'Drawing the moment',
+    viewsOf: 'Begin with', views: { last: 'The last message', story: 'The story so far', face: 'The face', me: 'You', place: 'The place' },
+    viewWords: { face: (name: string) => `${name}, portrait, face, looking at the viewer`, me: 'The person who speaks with the character, seen from the front', place: 'The place of the story, wide view, no people' },
     sceneFailed: 'This picture could not be drawn.', settings: 'Chat settings', model: 'Model', modelDefault: 'The server’s choice',
     title: 'Title', persona: 'You play', personaNone: 'Yourself', export: 'Export chat', delete: 'Delete chat', deleted: 'The chat is deleted.',
     deleteTitle: 'Delete this chat?', deleteText: 'All that was said in it goes for good. Pictures stay in the library.',

@@ -21,6 +21,22 @@ export function characters(mine: boolean, search: string, page: number): Promise
   return rows(query.range(page * PAGE, page * PAGE + PAGE - 1))
 }
 
+/** A page of characters that the account likes. */
+export function liked(search: string, page: number): Promise<CharacterCard[]> {
+  let query = db.from('characters').select(`${CARD},character_likes!inner(user_id)`).eq('character_likes.user_id', account.id)
+  if (wordsOf(search)) query = query.or(anyOf(['name', 'tagline', 'description'], search))
+  return rows(query.order('updated_at', { ascending: false }).order('id').range(page * PAGE, page * PAGE + PAGE - 1))
+}
+
+export async function isLiked(id: string): Promise<boolean> {
+  return (await rows<unknown[]>(db.from('character_likes').select('id').eq('character_id', id).eq('user_id', account.id))).length > 0
+}
+
+export async function like(id: string, likes: boolean): Promise<void> {
+  if (likes) await rows(db.from('character_likes').insert({ character_id: id, user_id: account.id }))
+  else await rows(db.from('character_likes').delete().eq('character_id', id).eq('user_id', account.id))
+}
+
 export function character(id: string): Promise<Characters | null> {
   return rows(db.from('characters').select('*').eq('id', id).maybeSingle())
 }

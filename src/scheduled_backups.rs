@@ -126,7 +126,7 @@ impl Backups {
         &self.folder
     }
 
-    /// The whole ones that were written by themselves or when somebody asked, the newest first. Blocks.
+    /// The whole ones that were written by themselves or on request, the newest first. Blocks.
     pub(crate) fn list(&self) -> Vec<Json> {
         let described = written(&self.folder).into_iter().rev().map(|(at, folder)| {
             let manifest = std::fs::read(folder.join("manifest.json")).unwrap_or_default();

@@ -87,6 +87,10 @@ fn an_administrator_fetches_models_and_takes_them_away() {
         download(id)
     };
     assert_eq!(run(&stranger, json!({"action": "list"})).0, 403);
+    let there = listed()["models"].clone();
+    let starter = there.as_array().expect("a list").iter().find(|model| model["name"] == "starter");
+    let bytes = starter.expect("the starter model")["memory_bytes"].as_u64();
+    assert!(bytes > Some(1_000_000), "what it takes in memory is said: {there}");
     let ink = ended(&add("ink.safetensors?download=true"));
     assert_eq!(ink["state"], "failed", "the address has no such file: {ink}");
     let ink = ended(&add("ink.safetensors"));

@@ -422,7 +422,7 @@ fn an_administrator_makes_backups_and_changes_settings() {
     let (_, bin) = run(&server, &user, "library-bin", json!({"action": "list"}));
     assert_eq!(bin["days"], 9);
 
-    // As many as that are kept, whoever wrote them; names have a second.
+    // As many as that are kept, however they came about; names have a second.
     let names = |answer: &Json| {
         let all = answer["backups"].as_array().expect("a list");
         all.iter().map(|one| one["name"].as_str().expect("a name").to_string()).collect::<Vec<_>>()

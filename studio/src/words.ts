@@ -237,7 +237,7 @@ export const words = {
       } as Record<string, (bytes: string, total: string) => string>,
       kinds: { chat: 'To talk', image: 'To draw', lora: 'LoRAs' } as Record<string, string>, isDefault: 'The server’s choice', makeDefault: 'Make it the server’s choice', active: 'In use',
       verify: 'Verify', verifying: 'Reads it …', sound: (name: string) => `${name} is whole.`, unsound: 'parts are missing', remove: (name: string) => `Delete ${name}`, removed: (name: string) => `${name} is deleted.`,
-      removeText: 'Its files go from this server for good.', useless: 'What else lies there', tokens: (number: number) => `${number.toLocaleString()} tokens of context`,
+      removeText: 'Its files go from this server for good.', useless: 'What else lies there', memory: (size: string) => `${size} of memory while it is loaded`, tokens: (number: number) => `${number.toLocaleString()} tokens of context`,
       advice: 'The small model that comes with the server is a toy. With 4 GB of memory take Qwen2.5 1.5B Instruct, with 6 GB Llama 3.2 3B Instruct, with 10 GB one of 7B, each as a GGUF file in Q4_K_M.',
       hint: 'Files that are copied into the models folder of the server, or added with `playhouse models add PATH`, are listed here within half a minute.',
     },

@@ -12,6 +12,8 @@ export interface Installed {
   context_tokens?: number
   trained_px?: number
   file_bytes?: number
+  /** What its weights take in memory while it is loaded. */
+  memory_bytes?: number | null
   parameters?: number
 }
 

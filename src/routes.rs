@@ -175,6 +175,7 @@ async fn handled(
     is_file: bool,
 ) -> Result<Response, Infallible> {
     let only_reads = owner::only_reads(request.method(), request.uri().path());
+    let leaves = gotrue::is_deletion_of_oneself(request.method(), request.uri().path());
     let (request, arrival) = bodies::watch(request, &app.budgets.bodies, owner, is_file);
     let answered = async {
         match postgrest::is_below(request.uri().path()) {
@@ -182,7 +183,11 @@ async fn handled(
             false => routes.call(request).await,
         }
     };
-    let response = ended_accounts::end_with(app, owner, answered).await?;
+    let response = match leaves {
+        // The end of the account is what was asked for.
+        true => answered.await?,
+        false => ended_accounts::end_with(app, owner, answered).await?,
+    };
     // Of a caller that may not ask the body is only read to be thrown away.
     let heard = response.status() != StatusCode::UNAUTHORIZED;
     let unfinished = arrival.filter(|_| heard).and_then(|arrival| unfinished(&arrival));

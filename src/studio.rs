@@ -86,6 +86,7 @@ async fn configuration(State(app): State<App>) -> Response {
         "first_start": app.welcome.is_expected(),
         "credits": app.config.charges_credits(),
         "realtime": true,
+        "mail": app.mailer.is_some(),
         "version": env!("CARGO_PKG_VERSION"),
     });
     ([(header::CACHE_CONTROL, "no-store")], Json(known)).into_response()

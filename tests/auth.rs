@@ -327,3 +327,31 @@ fn refusals_say_what_is_missing() {
     let (status, refused) = auth(&server, "POST", "otp", &server.anon, &json!({"phone": "+4912345678"}));
     assert_eq!((status, &refused["error_code"]), (400, &json!("phone_provider_disabled")), "{refused}");
 }
+
+#[test]
+fn an_account_deletes_itself_with_its_password() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (ada, token) = server.sign_up("ada@example.com");
+    let (bob, other) = server.sign_up("bob@example.com");
+    let row = json!({"user_id": ada, "name": "Mira", "description": "x"});
+    assert_eq!(server.call("POST", "/rest/v1/characters", &token, Some(&row)).0, 201);
+    let delete = |token: &str, body: Json| server.call("DELETE", "/auth/v1/user", token, Some(&body));
+    assert_eq!(delete(&token, json!({})).0, 400, "a session that was left open is not enough");
+    assert_eq!(delete(&token, json!({"password": "wrong horse"})).0, 403);
+    assert_eq!(delete(&server.anon, json!({"password": "correct horse"})).0, 403);
+    let role = json!({"user_id": ada, "role": "admin"});
+    assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
+    let (status, refused) = delete(&token, json!({"password": "correct horse"}));
+    assert_eq!((status, &refused["error_code"]), (409, &json!("last_administrator")), "{refused}");
+    let role = json!({"user_id": bob, "role": "admin"});
+    assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
+    let (status, gone) = delete(&token, json!({"password": "correct horse"}));
+    assert_eq!(status, 200, "{gone}");
+    assert!(server.call("GET", "/auth/v1/user", &token, None).0 >= 400);
+    let rows = |table: &str| server.call("GET", &format!("/rest/v1/{table}"), &server.service, None).1;
+    assert_eq!(rows("characters"), json!([]));
+    assert_eq!(rows("profiles?select=id"), json!([{ "id": bob }]));
+    assert_eq!(server.call("GET", "/auth/v1/user", &other, None).0, 200);
+    assert_eq!(server.check()["faults"], 0);
+}

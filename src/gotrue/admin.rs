@@ -232,20 +232,31 @@ pub(crate) async fn delete(
     let user_id = id(&user);
     if keeps_rows {
         app.services.actors.ask(&claims, EndAccount { user_id, keeps_rows }).await?;
+        forget(&app, &user).await?;
     } else {
-        // It goes on when the caller leaves, and with the next start when the process ends.
-        let actors = app.services.actors.clone();
-        let deletion = tokio::spawn(async move { delete_account(&actors, &claims, user_id).await });
-        deletion.await.map_err(AuthError::internal)??;
+        remove(&app, claims, &user).await?;
     }
-    for of in [column(&user, "email").as_str(), column(&user, "phone").as_str(), Some(&user_id.to_string())] {
+    Ok(Json(json!({})))
+}
+
+/// Deletes an account with everything that is its own, in the name of `claims`.
+pub(super) async fn remove(app: &App, claims: Claims, user: &Row) -> Result<(), AuthError> {
+    // It goes on when the caller leaves, and with the next start when the process ends.
+    let (actors, user_id) = (app.services.actors.clone(), id(user));
+    let deletion = tokio::spawn(async move { delete_account(&actors, &claims, user_id).await });
+    deletion.await.map_err(AuthError::internal)??;
+    forget(app, user).await
+}
+
+/// What is not in the store goes with an account too; if this is cut short, the sweep after the next start does it.
+async fn forget(app: &App, user: &Row) -> Result<(), AuthError> {
+    let user_id = id(user).to_string();
+    for of in [column(user, "email").as_str(), column(user, "phone").as_str(), Some(&user_id)] {
         of.into_iter().for_each(|of| app.pace.forget(of));
     }
-    // What is not in the store goes too; if this is cut short, the sweep after the next start does it.
     let store = app.services.actors.store().clone();
     let forgotten = tokio::task::spawn_blocking(move || ended_accounts::forget_gone(&store)).await;
-    forgotten.map_err(AuthError::internal)?;
-    Ok(Json(json!({})))
+    forgotten.map_err(AuthError::internal)
 }
 
 pub(crate) async fn invite(

@@ -11,6 +11,7 @@ mod logout;
 mod mail;
 pub(crate) mod oidc;
 pub(crate) mod outbox;
+mod own_account;
 mod password;
 mod settings;
 mod signup;
@@ -19,6 +20,7 @@ mod verify;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::Method;
 use axum::middleware::from_fn;
 use axum::routing::{delete, get, post};
 
@@ -29,6 +31,11 @@ use error::AuthError;
 /// Largest body, in bytes.
 const BODY_BYTES_MAX: usize = 1 << 20;
 
+/// Whether a request asks for the end of the account that asks.
+pub(crate) fn is_deletion_of_oneself(method: &Method, path: &str) -> bool {
+    method == Method::DELETE && path == "/auth/v1/user"
+}
+
 /// Every route, relative to `/auth/v1`.
 pub fn routes() -> Router<App> {
     Router::new()
@@ -37,7 +44,7 @@ pub fn routes() -> Router<App> {
         .route("/authorize", get(oidc::authorize))
         .route("/callback", get(oidc::callback))
         .route("/token", post(grant::token))
-        .route("/user", get(user::read).put(user::change))
+        .route("/user", get(user::read).put(user::change).delete(own_account::delete))
         .route("/user/identities/authorize", get(oidc::linking::authorize))
         .route("/user/identities/{id}", delete(oidc::linking::unlink))
         .route("/logout", post(logout::logout))

@@ -54,6 +54,7 @@ export const words = {
     show: 'Show password', hide: 'Hide password', least: (chars: number) => `At least ${chars} characters.`,
     toUp: 'New here? Make an account', toIn: 'Have an account? Sign in',
     forgot: 'Forgotten your password?', forgotText: 'The administrator of this server can give you a new one.',
+    forgotMail: 'Mail address of your account', sendLink: 'Send me a link', linkSent: 'If there is such an account, a link is on its way: it leads here, and you choose a new password.', fromLink: 'You are signed in. Choose a new password below.', badLink: 'This link no longer works. Ask for a new one.',
     first: 'Just started this server? Its log shows an address with a token: open it to become the administrator.',
     closed: 'The administrator of this server makes new accounts.',
     wrong: 'Mail address or password is wrong.', invited: 'You are invited: make your account here.',
@@ -204,6 +205,10 @@ export const words = {
     tokensText: 'A token lets another program use /v1 in your name: SillyTavern, Open WebUI, OpenAI’s libraries.', tokenName: 'What it is for', makeToken: 'Make a token',
     tokenOnce: 'Copy it now: it is shown only once.', revoke: 'Revoke', revoked: 'The token no longer works.', noTokens: 'No tokens yet.', used: 'Used', never: 'never used',
     data: 'My data', dataText: 'All that is yours here as one ZIP file: characters, chats and settings as JSON, pictures and videos as they are.', download: 'Download my data', packing: 'Packing …',
+    leave: {
+      title: 'Leave', text: 'Take your data along first, if you want to keep it.', button: 'Delete my account', ask: 'Delete your account?', done: 'Your account is deleted.',
+      forGood: 'Your characters, chats, pictures and everything else that is yours go for good. This cannot be undone.',
+    },
     out: 'Sign out', outAll: 'Sign out everywhere', address: 'Address for programs',
   },
   admin: {

@@ -1,8 +1,9 @@
 //! Making the first administrator: for the operator who started the server, while no account has that role.
 
-use models::{Aggregate, Claims, Row, Value, schema};
+use models::{Aggregate, Claims, Command, Row, Value, schema};
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Reads, StoreError, Transaction};
+use uuid::Uuid;
 
 use super::create_account::CreateAccount;
 use crate::aggregate::Decision;
@@ -52,4 +53,13 @@ pub fn has_administrator(reads: Reads<'_>) -> Result<bool, StoreError> {
     let query = Query::all(schema().known("user_roles").id).equal("role", Value::text("admin")).limit(1);
     let found = Reader::new(reads, &caller, Limits::default()).select(&query, false)?;
     Ok(!found.rows.is_empty())
+}
+
+/// Whether an account is the only administrator.
+pub fn is_last_administrator(reads: Reads<'_>, user: Uuid) -> Result<bool, StoreError> {
+    let (service, roles) = (Claims::service(), schema().known("user_roles"));
+    let caller = Caller::new(&service);
+    let query = Query::all(roles.id).equal("role", Value::text("admin")).limit(2);
+    let found = Reader::new(reads, &caller, Limits::default()).stored(&query, Command::Select)?;
+    Ok(found.len() == 1 && found[0][roles.at("user_id")].as_uuid() == Some(user))
 }

@@ -7,3 +7,13 @@ export async function exportMyData(): Promise<Blob> {
   if (!answer.ok) throw await refusal(answer)
   return answer.blob()
 }
+
+/** Deletes the account that is signed in, with everything that is its own. */
+export async function deleteMyAccount(password: string): Promise<void> {
+  const answer = await fetch('/auth/v1/user', {
+    method: 'DELETE',
+    headers: await headers({ 'Content-Type': 'application/json' }),
+    body: JSON.stringify({ password }),
+  })
+  if (!answer.ok) throw await refusal(answer)
+}

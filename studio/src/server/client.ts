@@ -9,6 +9,8 @@ export interface Settings {
   first_start: boolean
   credits: boolean
   realtime: boolean
+  /** Whether links are mailed; otherwise an administrator hands them out. */
+  mail: boolean
   version: string
 }
 

@@ -233,7 +233,11 @@ fn deleting_a_parent_tells_of_its_children_to_those_who_saw_them() {
     other.listen("other", Some(&stage.bob.1), &both);
     let path = format!("conversations?id=eq.{}", talk["id"].as_str().expect("an id"));
     stage.change("DELETE", &stage.alice.1, &path, None);
-    let (_, data) = own.change();
+    // A channel may yet hear of what was written just before it joined: it is told so by the commit's number.
+    let (_, mut data) = own.change();
+    if data["type"] == "INSERT" {
+        data = own.change().1;
+    }
     assert_eq!((&data["type"], &data["old_record"]), (&json!("DELETE"), &json!({"id": rows[0]["id"]})));
     stage.insert(&stage.bob, "conversations", json!({"title": "mine"}));
     assert_eq!(other.change().1["record"]["title"], "mine", "nothing came before");

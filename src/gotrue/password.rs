@@ -1,4 +1,5 @@
-//! Passwords: argon2id, computed away from the threads that answer requests, a few at a time.
+//! Passwords: argon2id, computed away from the threads that answer requests, a few at a time. Those that came in from
+//! Supabase are bcrypt's until they are changed.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -20,6 +21,8 @@ static RUNNING: Semaphore = Semaphore::const_new(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What the password of an unknown account is checked against, so that it takes as long.
 static UNKNOWN_ACCOUNT: OnceCell<String> = OnceCell::const_new();
+/// Highest cost of bcrypt that is computed: 2 to the power of it rounds, some seconds.
+const BCRYPT_COST_MAX: u32 = 16;
 /// Longest password, in bytes.
 const PASSWORD_BYTES_MAX: usize = 1024;
 
@@ -84,11 +87,20 @@ pub(crate) async fn fits(password: &str, stored: Option<&str>, place: &Place) ->
     };
     let password = password.to_string();
     let fits = compute(place, move || {
+        if let Some(cost) = bcrypt_cost(&stored) {
+            // A hash that is damaged fits nothing.
+            return Ok(cost <= BCRYPT_COST_MAX && bcrypt::verify(&password, &stored).unwrap_or(false));
+        }
         let hash = PasswordHash::new(&stored).map_err(|error| error.to_string())?;
         Ok(Argon2::default().verify_password(password.as_bytes(), &hash).is_ok())
     })
     .await?;
     Ok(fits && known)
+}
+
+/// The cost of a hash of bcrypt, `$2b$10$…`; `None` for another kind.
+fn bcrypt_cost(stored: &str) -> Option<u32> {
+    stored.strip_prefix("$2")?.split('$').nth(1)?.parse().ok()
 }
 
 async fn compute<T: Send + 'static>(
@@ -102,4 +114,19 @@ async fn compute<T: Send + 'static>(
         work()
     });
     task.await.map_err(AuthError::internal)?.map_err(AuthError::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_of_bcrypt_is_known_by_its_form() {
+        // Of crypt_blowfish's test vectors, in the form that Supabase's `auth.users` has.
+        let stored = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW";
+        assert_eq!(bcrypt_cost(stored), Some(5));
+        assert!(bcrypt::verify("U*U", stored).expect("a hash"));
+        assert!(!bcrypt::verify("U*V", stored).expect("a hash"));
+        assert_eq!(bcrypt_cost("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA"), None);
+    }
 }

@@ -7,8 +7,10 @@ mod export;
 mod import;
 mod log;
 mod output;
+mod postgres;
 mod pull;
 mod running;
+mod steps;
 mod users;
 mod verify_picture;
 

@@ -3,10 +3,10 @@
 mod common;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
 
+use common::postgres::Postgres;
 use common::{Server, files};
 use rusqlite::Connection;
 use serde_json::{Value as Json, json};
@@ -140,112 +140,10 @@ fn sqlite_and_csv_have_every_row_and_the_files() {
     }
 }
 
-/// A PostgreSQL of our own on loopback, in a folder that goes with the test.
-struct Postgres {
-    child: Child,
-    port: u16,
-}
-
-/// Where Debian's package keeps the programs.
-fn programs() -> Option<PathBuf> {
-    let versions = fs::read_dir("/usr/lib/postgresql").ok()?.flatten().map(|entry| entry.path().join("bin"));
-    versions.filter(|bin| bin.join("initdb").is_file()).max()
-}
-
-impl Postgres {
-    fn start(folder: &Path) -> Option<Postgres> {
-        let bin = programs()?;
-        // It refuses to run as root: then it runs as the account that the package made.
-        let is_root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-        let data = folder.join("postgres");
-        fs::create_dir_all(&data).ok()?;
-        let run = |program: &str, arguments: &[&str]| {
-            let program = bin.join(program);
-            let mut command = match is_root {
-                true => {
-                    let mut command = Command::new("setpriv");
-                    command.args(["--reuid=postgres", "--regid=postgres", "--clear-groups"]).arg(program);
-                    command
-                }
-                false => Command::new(program),
-            };
-            command.args(arguments).current_dir("/").stdin(Stdio::null());
-            command
-        };
-        if is_root {
-            Command::new("chmod").args(["711"]).arg(folder).status().ok()?;
-            Command::new("chown").args(["postgres:postgres"]).arg(&data).status().ok()?;
-        }
-        let place = data.to_str()?;
-        let made = run(
-            "initdb",
-            &["-D", place, "-U", "postgres", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C"],
-        );
-        let made = { made }.output().ok()?;
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let port = std::net::TcpListener::bind("127.0.0.1:0").ok()?.local_addr().ok()?.port();
-        let text = port.to_string();
-        let options = ["-D", place, "-p", &text, "-h", "127.0.0.1", "-k", place, "-F"];
-        let child = run("postgres", &options).stdout(Stdio::null()).stderr(Stdio::null()).spawn().ok()?;
-        let postgres = Postgres { child, port };
-        let started = Instant::now();
-        while !postgres.psql(&["-c", "SELECT 1"]).status.success() {
-            assert!(started.elapsed() < Duration::from_secs(60), "PostgreSQL does not start");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        Some(postgres)
-    }
-
-    fn psql(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new("psql");
-        command.args([
-            "-h",
-            "127.0.0.1",
-            "-U",
-            "postgres",
-            "-p",
-            &self.port.to_string(),
-            "-X",
-            "-q",
-            "-A",
-            "-t",
-        ]);
-        command.args(["-v", "ON_ERROR_STOP=1"]).args(arguments).output().expect("psql runs")
-    }
-
-    fn ask(&self, sql: &str) -> String {
-        let output = self.psql(&["-c", sql]);
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8_lossy(&output.stdout).trim().to_string()
-    }
-
-    /// What an account sees, or a client without one.
-    fn ask_as(&self, user: Option<&str>, sql: &str) -> Result<String, String> {
-        let role = if user.is_some() { "authenticated" } else { "anon" };
-        let claims = json!({"sub": user}).to_string();
-        let script = format!("SET ROLE {role}; SET request.jwt.claims = '{claims}'; {sql}");
-        let output = self.psql(&["-c", &script]);
-        match output.status.success() {
-            true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_string()),
-            false => Err(String::from_utf8_lossy(&output.stderr).to_string()),
-        }
-    }
-}
-
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let _ = Command::new("bash").args(["-c", &format!("kill -INT {}", self.child.id())]).status();
-        let _ = self.child.wait();
-    }
-}
-
 #[test]
 fn postgresql_takes_every_row_and_its_policies_answer_alike() {
     let folder = tempfile::tempdir().expect("a folder");
-    let Some(postgres) = Postgres::start(folder.path()) else {
-        eprintln!("PostgreSQL is not installed: the file was not read by it");
-        return;
-    };
+    let Some(postgres) = Postgres::start(folder.path()) else { return };
     let data = folder.path().join("data");
     fs::create_dir_all(&data).expect("a folder");
     let server = Server::start(&data, &[("PLAYHOUSE_LOCAL_WORKER", "false")]);

@@ -271,7 +271,7 @@ pub(super) struct ExportFlags {
     /// The form: sqlite, csv or postgres
     #[arg(long)]
     pub to: String,
-    /// The file or the folder to make
+    /// The file or the folder to make; for postgres also the address of a database, such as postgres://me@db.local/studio
     pub target: PathBuf,
     /// A folder to make for the stored files
     #[arg(long)]

@@ -18,6 +18,7 @@ use store::Store;
 use super::arguments::ExportFlags;
 use super::configuration::require_store;
 use super::output::print;
+use super::postgres as postgres_server;
 use super::running;
 
 /// The forms.
@@ -28,13 +29,21 @@ pub(super) fn run(config: &Config, flags: &ExportFlags) -> Result<(), String> {
     if !FORMS.contains(&flags.to.as_str()) {
         return Err(format!("--to: {:?} is none of {}", flags.to, FORMS.join(", ")));
     }
+    let address = flags.target.to_str().filter(|target| postgres_server::is_address(target));
+    if address.is_some() && flags.to != "postgres" {
+        return Err(format!(
+            "--to {}: it is written into a file or folder, and not into a database",
+            flags.to
+        ));
+    }
     for target in [Some(&flags.target), flags.files.as_ref()].into_iter().flatten() {
         if target.exists() {
             return Err(format!("{} is there already", target.display()));
         }
     }
     require_store(&config.data)?;
-    let apart = tempfile::tempdir_in(parent(&flags.target)).map_err(|error| error.to_string())?;
+    let beside = if address.is_some() { &config.data } else { &flags.target };
+    let apart = tempfile::tempdir_in(parent(beside)).map_err(|error| error.to_string())?;
     let backup = apart.path().join("backup");
     let asked = json!({"target": std::path::absolute(&backup).map_err(|error| error.to_string())?});
     let running = playhouse::in_system(running::ask(config, "/admin/v1/backup", &asked))?;
@@ -52,7 +61,9 @@ pub(super) fn run(config: &Config, flags: &ExportFlags) -> Result<(), String> {
         Some(folder) => Some(files::write(&store, folder)?),
         None => None,
     };
-    print(&json!({"exported": flags.target, "to": flags.to, "rows": counts, "files": files}))
+    let exported =
+        address.map_or_else(|| json!(flags.target), |address| json!(postgres_server::shown(address)));
+    print(&json!({"exported": exported, "to": flags.to, "rows": counts, "files": files}))
 }
 
 fn export(store: &Store, flags: &ExportFlags) -> Result<Json, String> {

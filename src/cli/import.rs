@@ -1,7 +1,6 @@
 //! Data of other programs, into accounts of the server that runs or of one for the while.
 
 use std::collections::HashMap;
-use std::io::{IsTerminal, Write};
 
 use playhouse::config::Config;
 use serde_json::{Value as Json, json};
@@ -9,9 +8,7 @@ use serde_json::{Value as Json, json};
 use super::arguments::ImportFlags;
 use super::output::print;
 use super::running::{ask_lines, with_server};
-
-/// Width of the bar, in characters.
-const BAR: usize = 30;
+use super::steps::Steps;
 
 /// Imports, and prints the report.
 pub(super) async fn run(config: Config, flags: ImportFlags) -> Result<(), String> {
@@ -24,7 +21,7 @@ pub(super) async fn run(config: Config, flags: ImportFlags) -> Result<(), String
     let asked = json!({
         "from": flags.from, "path": path, "account": flags.account, "folders": folders, "dry_run": flags.dry_run,
     });
-    let shows = std::io::stderr().is_terminal();
+    let mut steps = Steps::new();
     let report = with_server(&config, async {
         let mut report = None;
         ask_lines(&config, "/admin/v1/import", &asked, &mut |line: Json| {
@@ -33,7 +30,11 @@ pub(super) async fn run(config: Config, flags: ImportFlags) -> Result<(), String
             }
             match line.get("report") {
                 Some(found) => report = Some(found.clone()),
-                None => show(&line, shows),
+                None => {
+                    let count = |name: &str| line[name].as_u64().unwrap_or(0);
+                    let what = format!("files: {}", line["path"].as_str().unwrap_or_default());
+                    steps.show(count("done"), count("total"), &what);
+                }
             }
             Ok(())
         })
@@ -41,22 +42,6 @@ pub(super) async fn run(config: Config, flags: ImportFlags) -> Result<(), String
         report.ok_or_else(|| "the server stopped meanwhile; run the same command again".to_string())
     });
     let report = report.await?;
-    if shows {
-        let _ = writeln!(std::io::stderr());
-    }
+    steps.end();
     print(&report)
-}
-
-/// Shows how far it is: a bar on a terminal, else a line.
-fn show(line: &Json, is_terminal: bool) {
-    let (done, total) = (line["done"].as_u64().unwrap_or(0), line["total"].as_u64().unwrap_or(1).max(1));
-    let mut out = std::io::stderr();
-    let _ = match is_terminal {
-        true => {
-            let full = (done as usize * BAR / total as usize).min(BAR);
-            write!(out, "\r[{}{}] {done} of {total}", "#".repeat(full), " ".repeat(BAR - full))
-        }
-        false => writeln!(out, "{done} of {total} files: {}", line["path"].as_str().unwrap_or_default()),
-    };
-    let _ = out.flush();
 }

@@ -5,6 +5,7 @@
 
 pub mod files;
 pub mod jobs;
+pub mod postgres;
 pub mod webhooks;
 
 use std::path::{Path, PathBuf};

@@ -1,9 +1,10 @@
 //! SQL that makes every table in an empty PostgreSQL database, or one of Supabase's: types, tables, rows, keys, indexes, row
-//! policies. `psql -v ON_ERROR_STOP=1 -f FILE` runs it, in one transaction.
+//! policies. `psql -v ON_ERROR_STOP=1 -f FILE` runs it, in one transaction; given the address of a database, it is run there
+//! at once.
+
+mod sink;
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use models::convert::to_text;
@@ -15,6 +16,8 @@ use store::Store;
 
 use super::policies::Policies;
 use super::rows;
+use crate::cli::steps::Steps;
+use sink::{Database, Script, Sink};
 
 /// What every policy asks for, where Supabase has not made it already.
 const PRELUDE: &str = r#"
@@ -33,36 +36,44 @@ DO $uid$ BEGIN
 END $uid$;
 "#;
 
-/// Writes the file.
-pub(super) fn write(store: &Store, path: &Path) -> Result<Json, String> {
-    let failed = |error: std::io::Error| format!("{}: {error}", path.display());
-    let mut file = BufWriter::new(File::create_new(path).map_err(failed)?);
-    let mut put = |text: &str| file.write_all(text.as_bytes()).map_err(failed);
-    put("BEGIN;\nSET client_encoding = 'UTF8';\nSET check_function_bodies = false;\n")?;
-    put(PRELUDE)?;
+/// Writes a file, or into a database.
+pub(super) fn write(store: &Store, target: &Path) -> Result<Json, String> {
+    let address = target.to_str().filter(|target| crate::cli::postgres::is_address(target));
+    let mut sink: Box<dyn Sink> = match address {
+        Some(address) => Box::new(Database::connect(address)?),
+        None => Box::new(Script::create(target)?),
+    };
+    sink.run("SET client_encoding = 'UTF8';\nSET check_function_bodies = false;\n")?;
+    sink.run(PRELUDE)?;
     for name in schemas() {
-        put(&format!("CREATE SCHEMA IF NOT EXISTS {name};\n"))?;
+        sink.run(&format!("CREATE SCHEMA IF NOT EXISTS {name};\n"))?;
     }
     for (name, values) in enumerations() {
         let values: Vec<String> = values.iter().map(|value| literal(value)).collect();
-        put(&format!("CREATE TYPE public.{name} AS ENUM ({});\n", values.join(", ")))?;
+        sink.run(&format!("CREATE TYPE public.{name} AS ENUM ({});\n", values.join(", ")))?;
     }
-    let mut counts = Map::new();
-    for table in tables() {
-        put(&definition(table))?;
-        put(&format!("COPY {} ({}) FROM stdin;\n", name(table), columns(table)))?;
-        let count = rows::each(store, table, &mut |row| put(&copied(row)))?;
-        put("\\.\n")?;
+    let (mut counts, mut steps) = (Map::new(), Steps::new());
+    let total = tables().count() as u64;
+    for (done, table) in (1..).zip(tables()) {
+        sink.run(&definition(table))?;
+        let statement = format!("COPY {} ({}) FROM stdin", name(table), columns(table));
+        let count = sink.copy(&statement, &mut |into| {
+            rows::each(store, table, &mut |row| {
+                into.write_all(copied(row).as_bytes()).map_err(|error| format!("{}: {error}", table.name()))
+            })
+        })?;
+        steps.show(done, total, &format!("tables: {} has {count} rows", table.name()));
         counts.insert(table.name(), count.into());
+        store::crash::point("exported_table");
     }
+    steps.end();
     for table in tables() {
-        put(&keys(table))?;
-        put(&indexes(table))?;
+        sink.run(&keys(table))?;
+        sink.run(&indexes(table))?;
     }
-    put(&policies())?;
-    put("COMMIT;\n")?;
-    file.flush().map_err(failed)?;
-    file.get_ref().sync_all().map_err(failed)?;
+    sink.run(&policies())?;
+    sink.run("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA playhouse TO anon, authenticated, service_role;\n")?;
+    sink.commit()?;
     Ok(Json::Object(counts))
 }
 
@@ -259,9 +270,6 @@ fn policies() -> String {
     policies.functions().iter().for_each(|function| all.push_str(&format!("{function}\n")));
     all.push_str(&script);
     all.push_str("GRANT USAGE ON SCHEMA public, auth, playhouse TO anon, authenticated, service_role;\n");
-    all.push_str(
-        "GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA playhouse TO anon, authenticated, service_role;\n",
-    );
     for table in public() {
         all.push_str(&format!("GRANT ALL ON {} TO anon, authenticated, service_role;\n", name(table)));
     }

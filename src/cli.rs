@@ -11,6 +11,7 @@ mod postgres;
 mod pull;
 mod running;
 mod steps;
+mod storage;
 mod users;
 mod verify_picture;
 

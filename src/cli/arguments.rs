@@ -273,9 +273,10 @@ pub(super) struct ExportFlags {
     pub to: String,
     /// The file or the folder to make; for postgres also the address of a database, such as postgres://me@db.local/studio
     pub target: PathBuf,
-    /// A folder to make for the stored files
+    /// A folder to make for the stored files; or the address of a storage of Supabase, whose service key is in
+    /// PLAYHOUSE_STORAGE_KEY
     #[arg(long)]
-    pub files: Option<PathBuf>,
+    pub files: Option<String>,
 }
 
 #[derive(Args)]

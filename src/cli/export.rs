@@ -3,7 +3,7 @@
 //! Of a server that runs, a backup is written first, so that what is exported is one moment.
 
 mod csv;
-mod files;
+pub(super) mod files;
 mod policies;
 mod postgres;
 mod rows;
@@ -20,6 +20,7 @@ use super::configuration::require_store;
 use super::output::print;
 use super::postgres as postgres_server;
 use super::running;
+use files::Files;
 
 /// The forms.
 const FORMS: [&str; 3] = ["sqlite", "csv", "postgres"];
@@ -36,11 +37,11 @@ pub(super) fn run(config: &Config, flags: &ExportFlags) -> Result<(), String> {
             flags.to
         ));
     }
-    for target in [Some(&flags.target), flags.files.as_ref()].into_iter().flatten() {
-        if target.exists() {
-            return Err(format!("{} is there already", target.display()));
-        }
+    let targets = [flags.target.to_str(), flags.files.as_deref()];
+    if let Some(target) = targets.into_iter().flatten().find(|target| Path::new(target).exists()) {
+        return Err(format!("{target} is there already"));
     }
+    let files = flags.files.as_deref().map(Files::open).transpose()?;
     require_store(&config.data)?;
     let beside = if address.is_some() { &config.data } else { &flags.target };
     let apart = tempfile::tempdir_in(parent(beside)).map_err(|error| error.to_string())?;
@@ -57,10 +58,7 @@ pub(super) fn run(config: &Config, flags: &ExportFlags) -> Result<(), String> {
         None => playhouse::open(config)?,
     };
     let counts = export(&store, flags)?;
-    let files = match &flags.files {
-        Some(folder) => Some(files::write(&store, folder)?),
-        None => None,
-    };
+    let files = files.map(|files| files.write(&store)).transpose()?;
     let exported =
         address.map_or_else(|| json!(flags.target), |address| json!(postgres_server::shown(address)));
     print(&json!({"exported": exported, "to": flags.to, "rows": counts, "files": files}))

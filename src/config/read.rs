@@ -53,9 +53,9 @@ fn defaults() -> Map<String, Json> {
     }
 }
 
-/// Variables that are no settings of [`Config`]: where the configuration lies, the log, a worker's key, and where tests
-/// end the process.
-const OTHER_VARIABLES: [&str; 4] = ["CONFIG", "LOG", "CHAT_WORKER_KEY", "CRASH_AT"];
+/// Variables that are no settings of [`Config`]: where the configuration lies, the log, a worker's key, that of a storage
+/// which files go to or come from, and where tests end the process.
+const OTHER_VARIABLES: [&str; 5] = ["CONFIG", "LOG", "CHAT_WORKER_KEY", "STORAGE_KEY", "CRASH_AT"];
 
 /// Names each variable that sets nothing but looks like `PLAYHOUSE_*`, and what it may mean.
 pub fn unknown_variables(environment: impl Iterator<Item = String>) -> Vec<String> {

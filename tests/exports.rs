@@ -208,9 +208,10 @@ fn postgresql_takes_every_row_and_its_policies_answer_alike() {
     assert!(postgres.ask_as(ada, scene).is_ok());
     assert_eq!(postgres.ask("SELECT count(*) FROM public.storyboard_scenes WHERE title = 'mine'"), "1");
     // A second active script is refused there, too.
-    let active = "UPDATE public.scripts SET status = 'active'";
+    // Behind the back of the triggers, which refuse it earlier.
+    let active = "SET session_replication_role = replica; UPDATE public.scripts SET status = 'active'";
     assert!(postgres.psql(&["-c", active]).status.success());
-    let copy = "INSERT INTO public.scripts (chapter_id, user_id, script_style, script, status) \
+    let copy = "SET session_replication_role = replica; INSERT INTO public.scripts (chapter_id, user_id, script_style, script, status) \
                 SELECT chapter_id, user_id, script_style, script, status FROM public.scripts";
     let output = postgres.psql(&["-c", copy]);
     assert!(String::from_utf8_lossy(&output.stderr).contains("scripts_one_active"));

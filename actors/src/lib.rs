@@ -26,7 +26,7 @@ pub mod keeper;
 pub mod language;
 pub mod media;
 pub mod moderation;
-mod own_references;
+pub mod own_references;
 mod refusal;
 pub mod render;
 pub mod rows;

@@ -40,13 +40,23 @@ struct Checks {
 }
 
 /// A column that names a row of an account.
-struct Reference {
-    column: usize,
-    target: TableId,
-    target_column: usize,
-    constraint: String,
+#[derive(Debug)]
+pub struct Reference {
+    /// The column's position.
+    pub column: usize,
+    /// The table that it names a row of.
+    pub target: TableId,
+    /// By which of its columns.
+    pub target_column: usize,
+    /// The constraint that a refusal names.
+    pub constraint: String,
     /// Whether a foreign key refuses what does not exist.
-    declared: bool,
+    pub declared: bool,
+}
+
+/// The columns of a table that may only name what the author may read.
+pub fn references(table: &TableInfo) -> &'static [Reference] {
+    &CHECKS[table.id].rows
 }
 
 static CHECKS: LazyLock<Vec<Checks>> = LazyLock::new(|| schema().tables.iter().map(checks_of).collect());

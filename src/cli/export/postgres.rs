@@ -2,6 +2,7 @@
 //! policies. `psql -v ON_ERROR_STOP=1 -f FILE` runs it, in one transaction; given the address of a database, it is run there
 //! at once.
 
+mod behaviour;
 mod sink;
 
 use std::collections::BTreeMap;
@@ -72,6 +73,7 @@ pub(super) fn write(store: &Store, target: &Path) -> Result<Json, String> {
         sink.run(&indexes(table))?;
     }
     sink.run(&policies())?;
+    sink.run(&behaviour::script())?;
     sink.run("GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA playhouse TO anon, authenticated, service_role;\n")?;
     sink.commit()?;
     Ok(Json::Object(counts))

@@ -26,7 +26,9 @@ use serde_json::{Value as Json, json};
 use store::check::Contents;
 
 use arguments::{Cli, Command, Drawn, ModelsCommand, ServeFlags, UserCommand, WorkerFlags};
-use configuration::{refuse_backup, refuse_mistakes, require_models_dir, require_store};
+use configuration::{
+    refuse_backup, refuse_mistakes, refuse_unfinished_import, require_models_dir, require_store,
+};
 use output::{print, report_progress};
 use running::keys;
 
@@ -73,6 +75,7 @@ pub fn run() -> Result<(), String> {
         Command::Serve(_) => {
             refuse_mistakes(&config)?;
             refuse_backup(&config.data)?;
+            refuse_unfinished_import(&config.data)?;
             playhouse::in_system(async {
                 let served = playhouse::serve(config, stop_signal()).await;
                 end_soon(served.is_ok());
@@ -106,6 +109,7 @@ pub fn run() -> Result<(), String> {
         Command::Salvage { from, to } => salvage(&from, &to),
         Command::Check { quick } => check(&config, quick),
         Command::Compact => compact(&config),
+        Command::Import(flags) if flags.from == "postgres" => import::postgres::run(&config, &flags),
         Command::Import(flags) => playhouse::in_system(import::run(config, flags)),
         Command::Export(flags) => export::run(&config, &flags),
         Command::Demo(flags) => playhouse::in_system(demo::run(config, flags)),

@@ -162,7 +162,8 @@ pub(super) enum Command {
         /// The folder to make
         to: PathBuf,
     },
-    /// Take in the data of another program: SillyTavern's characters, chats, groups, worlds, personas and backgrounds
+    /// Take in the data of another program: SillyTavern's characters, chats, groups, worlds, personas and backgrounds, or a
+    /// PostgreSQL database of the documented schema with its accounts and files
     #[command(
         after_help = "Example:\n  playhouse import --from sillytavern SillyTavern/data/default-user --account me@example.com --dry-run"
     )]
@@ -250,10 +251,10 @@ pub(super) enum Drawn {
 
 #[derive(Args)]
 pub(super) struct ImportFlags {
-    /// The program that wrote the data: sillytavern
+    /// Where the data was: sillytavern, or postgres for a database of the documented schema, such as Supabase's
     #[arg(long)]
     pub from: String,
-    /// Its folder, of one user or of all, or a ZIP file of it
+    /// SillyTavern's folder, of one user or of all, or a ZIP file of it; the address of a database, or a plain dump of one
     pub path: PathBuf,
     /// The address of the account that one user's data comes to
     #[arg(long)]
@@ -261,6 +262,10 @@ pub(super) struct ImportFlags {
     /// The account of a user's folder, as FOLDER=EMAIL; once for each
     #[arg(long = "as", value_name = "FOLDER=EMAIL")]
     pub folders: Vec<String>,
+    /// The stored files of a database: a folder, or the address of a storage, whose service key is in
+    /// PLAYHOUSE_STORAGE_KEY
+    #[arg(long)]
+    pub files: Option<String>,
     /// Say what would come in, and write nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -112,6 +112,22 @@ pub(super) fn refuse_backup(folder: &Path) -> Result<(), String> {
     if is_backup(folder) && !Store::exists(folder) { Err(restore_it(folder)) } else { Ok(()) }
 }
 
+/// The mark of an import that has not come to its end.
+pub(super) const IMPORT_MARK: &str = "importing.json";
+
+/// Refuses a data folder in which an import was cut short: a server would take half of the data for all of it.
+pub(super) fn refuse_unfinished_import(data: &Path) -> Result<(), String> {
+    let mark = data.join(IMPORT_MARK);
+    let Ok(text) = std::fs::read(&mark) else { return Ok(()) };
+    let from = serde_json::from_slice::<Json>(&text).unwrap_or_default();
+    Err(format!(
+        "{}: an import from {} was cut short; run the same command again, or restore a backup made before it and remove {}",
+        data.display(),
+        from["from"].as_str().unwrap_or("PostgreSQL"),
+        mark.display()
+    ))
+}
+
 fn restore_it(backup: &Path) -> String {
     let backup = backup.display();
     format!(

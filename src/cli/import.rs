@@ -1,5 +1,7 @@
 //! Data of other programs, into accounts of the server that runs or of one for the while.
 
+pub(super) mod postgres;
+
 use std::collections::HashMap;
 
 use playhouse::config::Config;
@@ -12,6 +14,12 @@ use super::steps::Steps;
 
 /// Imports, and prints the report.
 pub(super) async fn run(config: Config, flags: ImportFlags) -> Result<(), String> {
+    if flags.from != "sillytavern" {
+        return Err(format!("--from: {:?} is none of sillytavern, postgres", flags.from));
+    }
+    if flags.files.is_some() {
+        return Err("--files: SillyTavern's files lie in its folder".into());
+    }
     let path = std::path::absolute(&flags.path).map_err(|error| error.to_string())?;
     let mut folders = HashMap::new();
     for pair in &flags.folders {

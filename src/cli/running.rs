@@ -7,7 +7,7 @@ use playhouse::keys::Keys;
 use reqwest::Method;
 use serde_json::Value as Json;
 
-use super::configuration::require_store;
+use super::configuration::{refuse_unfinished_import, require_store};
 
 /// The keys of a data folder.
 pub(super) fn keys(config: &Config) -> Result<Keys, String> {
@@ -104,6 +104,7 @@ pub(super) async fn with_server<T>(
     work: impl Future<Output = Result<T, String>>,
 ) -> Result<T, String> {
     require_store(&config.data)?;
+    refuse_unfinished_import(&config.data)?;
     if get(config, "/auth/v1/health").await?.is_some() {
         return work.await;
     }

@@ -1,4 +1,4 @@
-//! The storage dialect of Supabase, as a client: files of an export go into it.
+//! The storage dialect of Supabase, as a client: files of an export into it, files of an import out of it.
 
 use std::time::Duration;
 
@@ -40,6 +40,17 @@ impl Storage {
         Ok(Storage { address: format!("{address}/storage/v1"), key, client, runtime })
     }
 
+    /// The bytes of a file.
+    pub fn download(&self, bucket: &str, name: &str) -> Result<Vec<u8>, String> {
+        let path = format!("object/{}", encoded(bucket, name));
+        self.runtime.block_on(async {
+            let response = self.send(Method::GET, &path, &Content::Nothing).await?;
+            let response = checked(response).await.map_err(|reason| format!("{bucket}/{name}: {reason}"))?;
+            let bytes = response.bytes().await.map_err(|error| format!("{bucket}/{name}: {error}"))?;
+            Ok(bytes.to_vec())
+        })
+    }
+
     /// Makes a bucket where there is none of its name.
     pub fn make_bucket(&self, bucket: &Json) -> Result<(), String> {
         self.runtime.block_on(async {
@@ -71,6 +82,7 @@ impl Storage {
             let request = self.client.request(method.clone(), &address).bearer_auth(&self.key);
             let request = request.header("apikey", &self.key);
             let request = match content {
+                Content::Nothing => request,
                 Content::Document(document) => request.json(document),
                 Content::File(kind, bytes) => {
                     request.header("x-upsert", "true").header("content-type", *kind).body(bytes.clone())
@@ -93,6 +105,7 @@ impl Storage {
 
 /// What a request brings.
 enum Content<'c> {
+    Nothing,
     Document(&'c Json),
     /// A file with its type.
     File(&'c str, Vec<u8>),

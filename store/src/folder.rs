@@ -119,7 +119,7 @@ pub(crate) fn sync_all_below(folder: &Path) -> Result<(), StoreError> {
 }
 
 /// Writes a file for its owner alone under a name that it has only once it is durable, whatever had it before.
-pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
     let mut name = path.file_name().unwrap_or_default().to_os_string();
     name.push(".new");
     let beside = path.with_file_name(name);

@@ -8,6 +8,7 @@ mod common;
 mod document;
 mod foreign_names;
 mod policy;
+mod postgres;
 mod reads;
 mod realtime;
 mod rows;
@@ -41,11 +42,7 @@ struct Stage {
 fn every_table_obeys_the_document_for_every_role_and_verb() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);
-    let account = |name: &'static str| {
-        let (id, token) = server.sign_up(&format!("{}@example.com", name.replace(' ', "")));
-        Who { name, token, user: Some(id), admin: false, adult: false, service: false }
-    };
-    let accounts = ["other user", "owner", "third", "adult user", "admin"].map(account);
+    let accounts = accounts(&server);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {
         let (stage, mut world) = set(&server, accounts).await;
@@ -82,6 +79,14 @@ fn every_table_obeys_the_document_for_every_role_and_verb() {
         assert!(checked > 5000, "only {checked} requests");
     });
     assert_eq!(server.check()["faults"], 0);
+}
+
+/// Whoever has an account.
+fn accounts(server: &Server) -> [Who; 5] {
+    ["other user", "owner", "third", "adult user", "admin"].map(|name| {
+        let (id, token) = server.sign_up(&format!("{}@example.com", name.replace(' ', "")));
+        Who { name, token, user: Some(id), admin: false, adult: false, service: false }
+    })
 }
 
 /// The people and the rules.

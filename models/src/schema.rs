@@ -121,7 +121,7 @@ impl IndexInfo {
         let form = match self.kind {
             IndexKind::Gin if self.parts.iter().any(is_document) => " numbers by value",
             // To be raised when words are found or shortened in another way.
-            IndexKind::Words => " stems 1",
+            IndexKind::Words => " stems 2",
             _ => "",
         };
         format!("{:?} {} {:?} {}{form}", self.kind, parts.join(","), self.filter, self.unique)

@@ -5,7 +5,7 @@ use store::query::{Field, Filter, Limits, Operator, Query, Reader, Test, TextCon
 use store::{Caller, OpenOptions, Store, StoreError};
 use uuid::Uuid;
 
-const WORDS: [&str; 8] = ["storm", "storms", "lighthouse", "early", "boat", "Boats", "the", "a"];
+const WORDS: [&str; 8] = ["storm", "storms", "lighthouse", "early", "boat", "Boats", "the", "over-the-top"];
 
 fn uuid(number: u128) -> Value {
     Value::Uuid(Uuid::from_u128(number))
@@ -113,6 +113,8 @@ fn agree(store: &Store) {
         (TextQuery::plain("nowhere", english()), true),
         (TextQuery::plain("", english()), true),
         (expression("bo:*"), true),
+        (expression("ov:*"), true),
+        (TextQuery::plain("the", english()), true),
         (expression("boat & (light | light:*)"), true),
         (expression("(storm | early) & !the"), true),
         (expression("!storm"), false),

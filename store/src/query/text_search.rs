@@ -6,20 +6,12 @@ use rust_stemmers::{Algorithm, Stemmer};
 
 use super::tokens::{Token, tokens};
 use crate::error::StoreError;
-use crate::words::{WORD_BYTES_MAX, words};
+use crate::words::{WORD_BYTES_MAX, is_stop_word, words};
 
 /// Deepest nesting of a query.
 const DEPTH_MAX: usize = 32;
 /// Largest distance of two words in a phrase, as PostgreSQL has it.
 const DISTANCE_MAX: usize = 16_384;
-
-/// English words that say nothing of what a text is about: PostgreSQL's list for its configuration `english`.
-const STOP_WORDS: &str = "i me my myself we our ours ourselves you your yours yourself yourselves he him his himself she her \
-    hers herself it its itself they them their theirs themselves what which who whom this that these those am is are was \
-    were be been being have has had having do does did doing a an the and but if or because as until while of at by for \
-    with about against between into through during before after above below to from up down in out on off over under again \
-    further then once here there when where why how all any both each few more most other some such no nor not only own \
-    same so than too very s t can will just don should now";
 
 /// Configurations, as PostgreSQL names them, with the stemmer of each.
 const CONFIGS: [(&str, Option<Algorithm>); 19] = [
@@ -83,10 +75,6 @@ impl TextConfig {
         let tokens = tokens(text).into_iter().enumerate();
         tokens.filter_map(|(index, token)| Some((index + 1, lexeme(token)?))).collect()
     }
-}
-
-fn is_stop_word(word: &str) -> bool {
-    STOP_WORDS.split_ascii_whitespace().any(|stop| stop == word)
 }
 
 /// A parsed text search.

@@ -1,6 +1,8 @@
 //! Which tokens does a text have? As PostgreSQL's default parser tells them apart: words, words with hyphens and their
 //! parts, numbers, mail and web addresses.
 
+use crate::words::pieces;
+
 /// A piece of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token {
@@ -23,9 +25,7 @@ impl Token {
 /// The tokens of a text in their order.
 pub(crate) fn tokens(text: &str) -> Vec<Token> {
     let mut tokens = Vec::new();
-    for piece in text.split(|letter: char| letter.is_whitespace() || "\"'`,;()[]{}<>!|*".contains(letter)) {
-        add(piece, &mut tokens);
-    }
+    pieces(text).for_each(|piece| add(piece, &mut tokens));
     tokens
 }
 

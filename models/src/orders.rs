@@ -4,6 +4,7 @@
 //! policy there is an index that begins with its columns and goes on with the time, so that a list reads the rows that it
 //! shows and no others, and lists of several parts are merged.
 
+use crate::expr::Expr;
 use crate::policy::{Command, Rule};
 use crate::schema::{IndexInfo, KeyPart, TableInfo, constraint_name};
 use crate::table::IndexKind;
@@ -89,6 +90,23 @@ impl TableInfo {
         Ok(())
     }
 
+    /// Leaves rows that refer to nothing out of the indexes which begin with a reference: most references of a new row are
+    /// NULL, and each such entry is a pair to write and to keep. Indexes that the policy of reading asks for owners or for
+    /// NULL, and unique ones, have all rows.
+    pub(crate) fn leave_out_null_references(&mut self) {
+        let mut kept = Vec::new();
+        bound_or_null(self.rule(Command::Select), &mut |name| kept.extend(self.column(name)));
+        let relations = &self.relations;
+        let is_reference = |column: usize| relations.iter().any(|relation| relation.column == column);
+        for index in self.indexes.iter_mut().filter(|index| index.kind == IndexKind::Btree && !index.unique) {
+            let KeyPart { column, null_as_empty, .. } = index.parts[0];
+            let may_be_null = self.table.columns[column].is_nullable && !null_as_empty;
+            if may_be_null && is_reference(column) && !kept.contains(&column) && index.filter.is_none() {
+                index.filter = Some(not_null(column));
+            }
+        }
+    }
+
     /// An index that is the beginning of another one finds nothing which that one does not find; its names go there.
     pub(crate) fn drop_prefixes(&mut self) {
         let is_plain = |index: &IndexInfo| index.kind == IndexKind::Btree && index.filter.is_none();
@@ -109,6 +127,27 @@ impl TableInfo {
                 None => position += 1,
             }
         }
+    }
+}
+
+impl IndexInfo {
+    /// Whether every row stands in it that has a value in its first column.
+    pub fn has_all_values(&self) -> bool {
+        self.filter.as_ref().is_none_or(|filter| *filter == not_null(self.parts[0].column))
+    }
+}
+
+fn not_null(column: usize) -> Expr {
+    Expr::Not(Box::new(Expr::IsNull(Box::new(Expr::Column(column)))))
+}
+
+/// Columns of which a rule says whose row it is, or that they are NULL.
+fn bound_or_null(rule: &Rule, found: &mut dyn FnMut(&str)) {
+    match rule {
+        Rule::Or(parts) | Rule::And(parts) => parts.iter().for_each(|part| bound_or_null(part, found)),
+        Rule::Not(inner) => bound_or_null(inner, found),
+        Rule::Owner(column) | Rule::Null(column) => found(column),
+        _ => {}
     }
 }
 

@@ -292,6 +292,7 @@ impl TableInfo {
         let own = info.listed_orders().into_iter().chain(info.declared_orders()?);
         own.collect::<Vec<_>>().into_iter().for_each(|parts| info.add_own_index(parts));
         info.drop_prefixes();
+        info.leave_out_null_references();
         info.add_word_index()?;
         Ok(info)
     }

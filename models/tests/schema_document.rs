@@ -44,7 +44,7 @@ fn every_foreign_key_has_an_index() {
                 || table
                     .indexes
                     .iter()
-                    .any(|index| index.parts[0].column == relation.column && index.filter.is_none());
+                    .any(|index| index.parts[0].column == relation.column && index.has_all_values());
             assert!(leads, "{}.{}", table.name(), relation.name);
         }
     }
@@ -78,6 +78,33 @@ fn every_table_with_an_owner_and_a_time_lists_the_newest_of_one_owner_by_an_inde
         assert!(table.indexes.iter().any(serves), "{}", table.name());
     }
     assert!(owned > 20, "{owned}");
+}
+
+/// A row that refers to nothing has no entry in the index of that reference, unless a policy asks for owners or for NULL.
+#[test]
+fn an_index_of_a_reference_leaves_rows_out_that_refer_to_nothing() {
+    let index_of = |table: &str, column: &str| {
+        let table = models::schema().known(table);
+        let leads = |index: &&models::schema::IndexInfo| index.parts[0].column == table.at(column);
+        table.indexes.iter().find(leads).expect("an index")
+    };
+    for (table, column, leaves_out) in [
+        ("characters", "project_id", true),
+        ("characters", "creator_id", true),
+        ("jobs", "image_id", true),
+        ("characters", "user_id", false),
+        ("messages", "conversation_id", false),
+        ("jobs", "created_at", false),
+    ] {
+        let index = index_of(table, column);
+        assert_eq!(index.filter.is_some(), leaves_out, "{table}.{column}");
+        assert!(index.has_all_values(), "{table}.{column}");
+    }
+    for table in &models::schema().tables {
+        for index in table.indexes.iter().filter(|index| index.unique && index.has_all_values()) {
+            assert!(index.filter.is_none(), "{:?} is unique", index.names);
+        }
+    }
 }
 
 /// What one index finds, another that begins with it finds as well, so it costs writes for nothing.

@@ -244,7 +244,7 @@ fn parents(
         let leads = |index: &models::schema::IndexInfo| {
             let first = &index.parts[0];
             index.kind == IndexKind::Btree
-                && index.filter.is_none()
+                && index.has_all_values()
                 && first.column == position
                 && !first.null_as_empty
         };

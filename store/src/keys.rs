@@ -111,7 +111,7 @@ pub(crate) fn prefix(table: u16, index: u16) -> Vec<u8> {
 
 /// Whether two versions of a row surely have the same fields in an index.
 pub(crate) fn same_fields(index: &IndexInfo, old: &Row, new: &Row) -> bool {
-    index.filter.is_none() && index.parts.iter().all(|part| old[part.column] == new[part.column])
+    index.has_all_values() && index.parts.iter().all(|part| old[part.column] == new[part.column])
 }
 
 /// The fields of a row in an index, without the primary key: one per entry, in their order; none when the row is not

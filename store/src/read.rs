@@ -207,13 +207,15 @@ impl<'a> Reads<'a> {
             return Ok(());
         }
         let leading = |index: &IndexInfo| {
-            index.kind == IndexKind::Btree && index.filter.is_none() && index.parts[0].column == column
+            index.kind == IndexKind::Btree
+                && (index.filter.is_none() || (index.has_all_values() && !value.is_null()))
+                && index.parts[0].column == column
         };
         let mut indexes = table.indexes.iter().enumerate();
         let Some((position, _)) =
             indexes.find(|(position, index)| ids.is_filled(*position) && leading(index))
         else {
-            // There was no room for the index.
+            // There was no room for the index, or it leaves out what is NULL.
             let rows = keys::prefix(ids.id, 0);
             for pair in self.source.range(rows.clone(), encode::after_prefix(&rows), false) {
                 let row = StoredRow::new(pair?.1, table, ids, self.blobs)?;

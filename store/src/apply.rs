@@ -51,8 +51,10 @@ fn write(core: &Core, layer: &Pairs) -> Result<(), Failure> {
             None => batch.remove(key),
         }
     }
+    let changing = core.counts.changing(layer.pairs.keys());
     crate::crash::point("before_apply");
     live.tree.apply_batch(batch).map_err(|error| failed(live.noted(error)))?;
+    drop(changing);
     core.commits.store(layer.number, Ordering::Relaxed);
     core.tally.add(layer.grown.iter().map(|(table, bytes)| (*table, *bytes)));
     crate::crash::point("after_apply");

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::ahead::Ahead;
 use crate::catalog::TableIds;
+use crate::counts::Counts;
 use crate::digest::{self, Digest};
 use crate::engine::{Engine, Live, opening_bytes};
 use crate::error::StoreError;
@@ -60,6 +61,8 @@ pub(crate) struct Core {
     pub options: OpenOptions,
     /// How much is kept.
     pub tally: Tally,
+    /// How many entries ranges of indexes have.
+    pub counts: Counts,
     /// Held while the store is compacted.
     pub compacting: Mutex<()>,
     failure: Mutex<Option<Failure>>,
@@ -87,6 +90,7 @@ impl Core {
             data: data.to_path_buf(),
             options: options.clone(),
             tally: Tally::default(),
+            counts: Counts::new(),
             compacting: Mutex::default(),
             failure: Mutex::default(),
         };
@@ -149,6 +153,7 @@ impl Core {
     pub fn resume(&self, live: Arc<Live>, head: &mut MutexGuard<'_, Head>, new: Head) {
         self.commits.store(new.number, Ordering::Relaxed);
         **head = new;
+        self.counts.forget();
         self.engine.put(live);
         *self.failure.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }

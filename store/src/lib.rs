@@ -15,6 +15,7 @@ mod commit;
 pub mod compact;
 mod constraint;
 mod core;
+mod counts;
 pub mod crash;
 mod digest;
 mod encode;
@@ -111,8 +112,8 @@ impl Store {
     /// Reads of the store as it is.
     pub fn reads(&self) -> Reads<'_> {
         let source = source::Origin::Engine(self.inner.core.engine.live());
-        let Inner { ids, blobs, texts, .. } = &*self.inner;
-        Reads { ids, blobs, texts, source, removed: None }
+        let Inner { core, ids, blobs, texts, .. } = &*self.inner;
+        Reads { ids, blobs, texts, counts: Some(&core.counts), source, removed: None }
     }
 
     /// The blobs.

@@ -12,6 +12,7 @@ use crate::blob::BlobStore;
 use crate::catalog::TableIds;
 use crate::codec::{Columns, StoredRow};
 use crate::commit::Commit;
+use crate::counts::Counts;
 use crate::error::StoreError;
 use crate::row_texts::RowTexts;
 use crate::source::{Origin, Source};
@@ -23,6 +24,8 @@ pub struct Reads<'a> {
     pub(crate) blobs: &'a BlobStore,
     /// The JSON of rows that are asked for often.
     pub(crate) texts: &'a RowTexts,
+    /// How many entries ranges have; absent in a transaction, which sees more than the engine has.
+    pub(crate) counts: Option<&'a Counts>,
     pub(crate) source: Origin<'a>,
     /// Rows that count as if they were still there.
     pub(crate) removed: Option<&'a Removed>,

@@ -72,6 +72,7 @@ impl<'s> Transaction<'s> {
             ids: &self.inner.ids,
             blobs: &self.inner.blobs,
             texts: &self.inner.texts,
+            counts: None,
             source: Origin::Overlay(&self.overlay),
             removed: None,
         }
@@ -83,6 +84,7 @@ impl<'s> Transaction<'s> {
             ids: &self.inner.ids,
             blobs: &self.inner.blobs,
             texts: &self.inner.texts,
+            counts: None,
             source: Origin::Base(&self.overlay.base),
             removed: None,
         }

@@ -8,10 +8,12 @@ use models::convert;
 use models::{Command, Row, TableInfo, Value};
 
 use super::aggregate::{self, Accumulator};
-use super::plan::{self, Plan};
+use super::plan::{self, Access, Plan};
 use super::sort::{self, Held, Sorted, order_values};
 use super::{Embed, Item, Name, OrderBy, Query, Reader, Rows, reader, run, schema};
 use crate::codec::{Columns, StoredRow};
+use crate::counts::Counting;
+use crate::encode;
 use crate::error::StoreError;
 
 /// Runs a query.
@@ -69,15 +71,21 @@ pub(crate) fn page<'a>(
     let commands = &[Command::Select];
     if plan.ordered {
         let is_wanted = || seen.get() >= query.offset && shown.get() < limit;
+        let counting = if count { counting(reader, plan) } else { None };
+        let known = counting.as_ref().and_then(|counting| counting.known);
+        let walks_on = count && known.is_none();
         run::each_wanted(reader, query, commands, plan, &is_wanted, &mut |row| {
             if let Some(row) = row.filter(|_| is_wanted()) {
                 show(row)?;
                 shown.set(shown.get() + 1);
             }
             seen.set(seen.get() + 1);
-            Ok(count || seen.get() < query.offset.saturating_add(limit))
+            Ok(walks_on || seen.get() < query.offset.saturating_add(limit))
         })?;
-        return Ok(seen.get());
+        if let (Some(counting), true) = (counting, walks_on) {
+            counting.keep(seen.get());
+        }
+        return Ok(known.unwrap_or(seen.get()));
     }
     let table = &schema().tables[query.table];
     let wanted = usize::try_from(query.offset.saturating_add(limit)).unwrap_or(usize::MAX);
@@ -90,6 +98,15 @@ pub(crate) fn page<'a>(
     let window = sorted.finish()?.into_iter().skip(query.offset as usize).take(limit as usize);
     window.into_iter().try_for_each(show)?;
     Ok(seen.get())
+}
+
+/// The count of a plan whose results are the entries of one range, all that begin alike.
+fn counting<'a>(reader: &Reader<'a>, plan: &Plan) -> Option<Counting<'a>> {
+    let Access::Ranges { index: Some(_), ranges, merged: None, .. } = &plan.access else { return None };
+    match &ranges[..] {
+        [(from, to)] if plan.covered && *to == encode::after_prefix(from) => reader.reads.counts?.of(from),
+        _ => None,
+    }
 }
 
 fn grouped(reader: &Reader, query: &Query, count: bool) -> Result<Rows, StoreError> {

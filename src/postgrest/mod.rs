@@ -66,7 +66,7 @@ pub async fn answer(app: App, request: axum::extract::Request, asks: Result<Clai
     let Ok(name) = percent_decode_str(name).decode_utf8() else { return invalid_path().into_response() };
     let answer = if is_function {
         let name = name.to_string();
-        function(app, request, asks, &name).await
+        Box::pin(function(app, request, asks, &name)).await
     } else {
         let known = known_table(&name).ok_or_else(|| name.to_string());
         table(app, request, asks, known).await
@@ -106,13 +106,14 @@ async fn table(
     table: Result<&'static TableInfo, String>,
 ) -> Result<Response, Response> {
     let request = Request::read(app, request, asks).await?;
+    // What waits for the answer is moved a few times on its way: the steps of a write, boxed, do not go along with a read.
     let answer = match (table, &request.method) {
         (Err(name), _) => Err(PostgrestError::unknown_table(&name)),
         (Ok(table), &Method::GET | &Method::HEAD) => select::select(&request, table).await,
-        (Ok(table), &Method::POST) => write::insert(&request, table).await,
-        (Ok(table), &Method::PUT) => put::put(&request, table).await,
-        (Ok(table), &Method::PATCH) => write::update(&request, table).await,
-        (Ok(table), &Method::DELETE) => write::delete(&request, table).await,
+        (Ok(table), &Method::POST) => Box::pin(write::insert(&request, table)).await,
+        (Ok(table), &Method::PUT) => Box::pin(put::put(&request, table)).await,
+        (Ok(table), &Method::PATCH) => Box::pin(write::update(&request, table)).await,
+        (Ok(table), &Method::DELETE) => Box::pin(write::delete(&request, table)).await,
         (Ok(_), other) => Err(unsupported(other)),
     };
     answer.map_err(IntoResponse::into_response)

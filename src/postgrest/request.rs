@@ -79,12 +79,13 @@ impl Request {
             Ok(understood) => understood,
             Err(error) => {
                 // A client that sends first and listens then hears why it was refused.
-                drain(&mut request.into_body().into_data_stream()).await;
+                Box::pin(async { drain(&mut request.into_body().into_data_stream()).await }).await;
                 return Err(error.into_response());
             }
         };
         if has_body {
-            understood.body = Bytes::from_request(request, &()).await.map_err(IntoResponse::into_response)?;
+            let body = Box::pin(Bytes::from_request(request, &())).await;
+            understood.body = body.map_err(IntoResponse::into_response)?;
         }
         let turn = understood.app.budgets.begin_parse(owner, understood.body.len()).await;
         let turn =

@@ -53,7 +53,7 @@ async fn read(
     let counted = request.preferences.count.is_some();
     let (found, held) = match view {
         None => run(request, query, counted).await?,
-        Some(view) => run_redacted(request, query, counted, view).await?,
+        Some(view) => Box::pin(run_redacted(request, query, counted, view)).await?,
     };
     let (returned, total) = match &found {
         Found::Json(rows) => (rows.rows, rows.total),
@@ -108,17 +108,16 @@ async fn run(
     if let Some(rows) = found.map_err(refused)? {
         return Ok((rows, None));
     }
-    request
-        .read_blocking(move |reader| {
-            if as_json && let Some(rows) = reader.select_json(&query, counted)? {
-                let held = reader.keep_bytes(rows.bytes());
-                return Ok((Found::Json(rows), held));
-            }
-            let rows = reader.select(&query, counted)?;
-            let held = reader.keep(&rows);
-            Ok((Found::Rows(rows), held))
-        })
-        .await
+    Box::pin(request.read_blocking(move |reader| {
+        if as_json && let Some(rows) = reader.select_json(&query, counted)? {
+            let held = reader.keep_bytes(rows.bytes());
+            return Ok((Found::Json(rows), held));
+        }
+        let rows = reader.select(&query, counted)?;
+        let held = reader.keep(&rows);
+        Ok((Found::Rows(rows), held))
+    }))
+    .await
 }
 
 /// Rows of a table that is shown in part: read with the server's rights, and shown as the view says.

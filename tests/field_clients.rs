@@ -65,6 +65,16 @@ fn values_are_read_as_postgresql_reads_them() {
         answer.text()
     );
     assert!(answer.text().contains("100"), "{}", answer.text());
+    // Also where a path leads into it, in lists, texts, casts and orders.
+    let parts = "select=a:media_defaults-%3Ea,b:media_defaults-%3Eb,t:media_defaults-%3E%3Ea";
+    let answer = ask(&server, &token, "GET", &format!("{path}&{parts}"), "", &[]);
+    let shown = r#""a":12345678901234567890.50,"b":[1.10,100],"t":"12345678901234567890.50""#;
+    assert!(answer.text().contains(shown), "{}", answer.text());
+    for (filter, found) in [("gt.12345678901234567890.4", 1), ("gt.12345678901234567890.5", 0)] {
+        let filter = format!("media_defaults-%3Ea={filter}");
+        let answer = ask(&server, &token, "GET", &format!("{path}&select=id&{filter}"), "", &[]);
+        assert_eq!(answer.json().as_array().map(Vec::len), Some(found), "{filter}: {}", answer.text());
+    }
     // Numbers beyond a column are out of range, not unreadable.
     let answer = patch(r#"{"likes_count":123456789012345678901234567890}"#);
     assert_eq!(answer.json()["code"], json!("22003"), "{}", answer.text());

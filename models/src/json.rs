@@ -1,8 +1,11 @@
 //! Comparing and walking JSON the way PostgreSQL's `jsonb` does.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use serde_json::Value as Json;
+
+use crate::number_digits;
 
 /// One step of a JSON path.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -11,6 +14,11 @@ pub enum PathStep {
     Key(String),
     /// An element of an array; negative counts from the end.
     Index(i64),
+}
+
+/// A stored document, whose numbers keep their digits as [`number_digits`] has it; `None` for what is no JSON.
+pub fn parse(text: &str) -> Option<Json> {
+    serde_json::from_slice(&number_digits::keep(text.as_bytes())).ok()
 }
 
 /// Follows `path`, `None` when a step is missing.
@@ -34,14 +42,24 @@ pub fn follow<'a>(document: &'a Json, path: &[PathStep]) -> Option<&'a Json> {
 pub fn as_text(document: &Json) -> Option<String> {
     match document {
         Json::Null => None,
-        Json::String(text) => Some(text.clone()),
-        other => Some(other.to_string()),
+        Json::String(text) if number_digits::kept(text).is_none() => Some(text.clone()),
+        other => Some(number_digits::write(&other.to_string()).into_owned()),
+    }
+}
+
+/// A number as it is written.
+fn number(document: &Json) -> Option<Cow<'_, str>> {
+    match document {
+        Json::Number(number) => Some(number.to_string().into()),
+        Json::String(text) => number_digits::kept(text).map(Cow::Borrowed),
+        _ => None,
     }
 }
 
 fn rank(document: &Json) -> u8 {
     match document {
         Json::Null => 0,
+        Json::String(text) if number_digits::kept(text).is_some() => 2,
         Json::String(_) => 1,
         Json::Number(_) => 2,
         Json::Bool(_) => 3,
@@ -60,11 +78,17 @@ pub fn nearest_float(number: &serde_json::Number) -> f64 {
 pub fn compare(a: &Json, b: &Json) -> Ordering {
     match (a, b) {
         (Json::Null, Json::Null) => Ordering::Equal,
-        (Json::String(a), Json::String(b)) => a.cmp(b),
         (Json::Number(a), Json::Number(b)) => match (a.as_i128(), b.as_i128()) {
             (Some(a), Some(b)) => a.cmp(&b),
             _ => nearest_float(a).total_cmp(&nearest_float(b)),
         },
+        (Json::String(_), Json::Number(_) | Json::String(_)) | (Json::Number(_), Json::String(_)) => {
+            match (number(a), number(b)) {
+                (Some(a), Some(b)) => number_digits::compare(&a, &b),
+                (None, None) => a.as_str().cmp(&b.as_str()),
+                _ => rank(a).cmp(&rank(b)),
+            }
+        }
         (Json::Bool(a), Json::Bool(b)) => a.cmp(b),
         (Json::Array(a), Json::Array(b)) => a.len().cmp(&b.len()).then_with(|| {
             a.iter().zip(b).map(|(a, b)| compare(a, b)).find(|order| order.is_ne()).unwrap_or(Ordering::Equal)
@@ -104,7 +128,7 @@ pub fn compare_text(a: &str, b: &str) -> Option<Ordering> {
     if a == b {
         return Some(Ordering::Equal);
     }
-    Some(compare_documents(&serde_json::from_str(a).ok()?, &serde_json::from_str(b).ok()?))
+    Some(compare_documents(&parse(a)?, &parse(b)?))
 }
 
 /// `jsonb @>`: whether `whole` contains `part`.
@@ -192,6 +216,12 @@ mod tests {
         }
         assert_eq!(compare_text("9007199254740993", "9007199254740992"), Some(Ordering::Greater));
         assert_eq!(compare_text("-1", "-0.0"), Some(Ordering::Less));
+        let (small, large) = ("12345678901234567890.1", "12345678901234567890.2");
+        assert_eq!(compare_text(small, large), Some(Ordering::Less));
+        assert_eq!(compare_text("\"a\"", small), Some(Ordering::Less));
+        assert_eq!(compare_text(small, "true"), Some(Ordering::Less));
+        assert_eq!(compare_text("5", small), Some(Ordering::Less));
+        assert_eq!(compare_text("1.50", "1.5"), Some(Ordering::Equal));
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! other texts, and [`write()`] writes a document with them as numbers again.
 
 use std::borrow::Cow;
+use std::cmp::Ordering;
 
 /// What such a text begins with, as JSON writes it.
 const MARK: &str = "\\u0000#";
@@ -83,6 +84,42 @@ fn is_number(text: &str) -> bool {
 /// The number that a parsed text stands for.
 pub fn kept(text: &str) -> Option<&str> {
     text.strip_prefix("\0#").filter(|number| is_number(number))
+}
+
+/// Order of two numbers as JSON writes them, by their values, with every digit.
+pub fn compare(a: &str, b: &str) -> Ordering {
+    let (a, b) = (Decimal::of(a), Decimal::of(b));
+    let magnitudes = || a.point.cmp(&b.point).then_with(|| a.digits.cmp(&b.digits));
+    a.sign.cmp(&b.sign).then_with(|| if a.sign < 0 { magnitudes().reverse() } else { magnitudes() })
+}
+
+/// sign · 0.digits · 10^point, with digits that neither begin nor end with a zero; zero has none.
+struct Decimal {
+    sign: i8,
+    digits: String,
+    point: i64,
+}
+
+impl Decimal {
+    fn of(number: &str) -> Decimal {
+        let (mantissa, exponent) = number.split_once(['e', 'E']).unwrap_or((number, "0"));
+        let far = if exponent.starts_with('-') { i64::MIN / 4 } else { i64::MAX / 4 };
+        let exponent =
+            exponent.parse().map_or(far, |exponent: i64| exponent.clamp(i64::MIN / 4, i64::MAX / 4));
+        let unsigned = mantissa.trim_start_matches('-');
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let all = format!("{whole}{fraction}");
+        let digits = all.trim_start_matches('0');
+        if digits.is_empty() {
+            return Decimal { sign: 0, digits: String::new(), point: 0 };
+        }
+        let leading = (all.len() - digits.len()) as i64;
+        Decimal {
+            sign: if mantissa.starts_with('-') { -1 } else { 1 },
+            digits: digits.trim_end_matches('0').to_string(),
+            point: whole.len() as i64 - leading + exponent,
+        }
+    }
 }
 
 /// A document that was written as JSON, with its numbers as they came: `numeric` has no exponent, so `1e2` is `100`.
@@ -165,5 +202,31 @@ mod tests {
         }
         assert!(matches!(keep(br#"{"a":1,"b":2.5,"c":"x"}"#), Cow::Borrowed(_)));
         assert_eq!((kept("\0#1.50"), kept("\0#x"), kept("1.50")), (Some("1.50"), None, None));
+    }
+
+    #[test]
+    fn numbers_are_ordered_by_every_digit() {
+        let ascending = [
+            "-1e400",
+            "-12345678901234567890.2",
+            "-12345678901234567890.1",
+            "-0.10",
+            "-1e-9",
+            "0",
+            "0.00000001",
+            "0.1",
+            "9.99",
+            "12345678901234567890.1",
+            "12345678901234567890.20",
+            "1e400",
+        ];
+        for (place, a) in ascending.iter().enumerate() {
+            for (other, b) in ascending.iter().enumerate() {
+                assert_eq!(compare(a, b), place.cmp(&other), "{a} {b}");
+            }
+        }
+        for (a, b) in [("1.50", "1.5"), ("1e2", "100.0"), ("-0.0", "0"), ("0.05e1", "5e-1")] {
+            assert_eq!(compare(a, b), Ordering::Equal, "{a} {b}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use models::cast::cast;
 use models::json::{self, PathStep};
 use models::table::Formula;
-use models::{ColumnType, Row, TableInfo, Value};
+use models::{ColumnType, Row, TableInfo, Value, number_digits};
 
 use crate::codec::Columns;
 use crate::error::StoreError;
@@ -79,13 +79,13 @@ impl Field {
         // What is no document is taken as one, as `to_jsonb` makes it.
         let document = match start {
             Value::Null => return Value::Null,
-            Value::Json(_) => start.as_json().unwrap_or_default(),
+            Value::Json(text) => json::parse(text).unwrap_or_default(),
             other => models::convert::to_json(other),
         };
         match json::follow(&document, &self.path) {
             None => Value::Null,
             Some(found) if self.as_text => json::as_text(found).map_or(Value::Null, Value::Text),
-            Some(found) => Value::json(found),
+            Some(found) => Value::Json(number_digits::write(&found.to_string()).into_owned()),
         }
     }
 }

@@ -330,7 +330,9 @@ fn contains(whole: &Value, part: &Value) -> Option<bool> {
         (Value::UuidArray(whole), Value::UuidArray(part)) => {
             Some(part.iter().all(|element| element.is_some() && whole.contains(element)))
         }
-        (Value::Json(_), Value::Json(_)) => Some(models::json::contains(&whole.as_json()?, &part.as_json()?)),
+        (Value::Json(whole), Value::Json(part)) => {
+            Some(models::json::contains(&models::json::parse(whole)?, &models::json::parse(part)?))
+        }
         _ => None,
     }
 }

@@ -78,7 +78,7 @@ fn a_sign_up_is_confirmed_by_the_link_in_the_outbox() {
 }
 
 #[test]
-fn an_address_changes_when_the_new_one_is_confirmed() {
+fn an_address_changes_when_both_agree() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = careful(folder.path());
     for name in ["old", "taken"] {
@@ -100,6 +100,24 @@ fn an_address_changes_when_the_new_one_is_confirmed() {
     assert_eq!(auth(&server, "PUT", "user", token, &json!({"email": "newer@example.com"})).0, 200);
     assert_eq!(verify(&server, "email_change", "new@example.com", &first).0, 403);
     let second = code(folder.path(), "email_change", "newer@example.com");
+    let (status, half) = verify(&server, "email_change", "newer@example.com", &second);
+    assert_eq!(
+        (status, half["msg"].as_str().map(|it| it.contains("other email"))),
+        (200, Some(true)),
+        "{half}"
+    );
+    assert!(half["access_token"].is_null(), "{half}");
+    // What one side agreed to counts for that request only: sent again, both are asked anew.
+    let again = json!({"type": "email_change", "email": "old@example.com"});
+    assert_eq!(auth(&server, "POST", "resend", &server.anon, &again).0, 200);
+    links(folder.path(), 6);
+    let current = code(folder.path(), "email_change_current", "old@example.com");
+    let (status, half) = verify(&server, "email_change", "old@example.com", &current);
+    assert_eq!((status, half["access_token"].is_null()), (200, true), "{half}");
+    let (_, user) = server.call("GET", "/auth/v1/user", token, None);
+    assert_eq!(user["email"], "old@example.com");
+    assert!(user["email_change_sent_at"].is_string(), "{user}");
+    let second = code(folder.path(), "email_change", "newer@example.com");
     let (status, session) = verify(&server, "email_change", "newer@example.com", &second);
     assert_eq!((status, &session["user"]["email"]), (200, &json!("newer@example.com")), "{session}");
     assert_eq!(session["user"]["identities"][0]["identity_data"]["email"], "newer@example.com");
@@ -117,7 +135,8 @@ fn a_link_makes_an_account_only_where_that_is_wanted() {
     let body = json!({"email": "new@example.com", "create_user": true, "data": {"username": "Newt"}});
     assert_eq!(auth(&server, "POST", "otp", &server.anon, &body), (200, json!({})));
     links(folder.path(), 1);
-    let code = code(folder.path(), "magiclink", "new@example.com");
+    // The first link to an address confirms it.
+    let code = code(folder.path(), "signup", "new@example.com");
     let (status, session) = verify(&server, "email", "new@example.com", &code);
     assert_eq!((status, &session["user"]["user_metadata"]["username"]), (200, &json!("Newt")), "{session}");
     let (_, page) = server.call("GET", "/auth/v1/admin/users", &server.service, None);
@@ -307,11 +326,96 @@ fn an_operator_can_make_the_link_that_changes_an_address() {
         (200, &json!("email_change_new"), &json!("new@example.com")),
         "{made}"
     );
-    let body = json!({"type": "email_change", "token_hash": made["hashed_token"]});
-    let (status, session) = auth(&server, "POST", "verify", &server.anon, &body);
+    let body =
+        json!({"type": "email_change_current", "email": "old@example.com", "new_email": "new@example.com"});
+    let (status, current) = auth(&server, "POST", "admin/generate_link", &server.service, &body);
+    assert_eq!((status, &current["verification_type"]), (200, &json!("email_change_current")), "{current}");
+    let agree = |link: &Json| {
+        let body = json!({"type": "email_change", "token_hash": link["hashed_token"]});
+        auth(&server, "POST", "verify", &server.anon, &body)
+    };
+    let (status, half) = agree(&current);
+    assert_eq!((status, half["access_token"].is_null()), (200, true), "{half}");
+    let (status, session) = agree(&made);
     assert_eq!((status, &session["user"]["email"]), (200, &json!("new@example.com")), "{session}");
     assert!(session["user"]["identities"][0]["last_sign_in_at"].is_string(), "{session}");
     assert_eq!(sign_in(&server, "new@example.com").0, 200);
+}
+
+#[test]
+fn an_account_shows_when_it_was_asked_and_how_it_signs_in() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = json!({"autoconfirm": false, "anonymous_enabled": true}).to_string();
+    std::fs::write(folder.path().join("playhouse.json"), settings).expect("a file");
+    let server = Server::start(folder.path(), &[]);
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let (_, user) = auth(&server, "POST", "signup", &server.anon, &body);
+    assert!(user["confirmation_sent_at"].is_string(), "{user}");
+    assert_eq!(user["identities"][0]["identity_data"]["email_verified"], false, "{user}");
+    links(folder.path(), 1);
+    let signup = code(folder.path(), "signup", "ada@example.com");
+    let (_, session) = verify(&server, "signup", "ada@example.com", &signup);
+    let user = &session["user"];
+    assert!(user["confirmation_sent_at"].is_string() && user["recovery_sent_at"].is_null(), "{user}");
+    assert_eq!(user["identities"][0]["identity_data"]["email_verified"], true, "{user}");
+    assert_eq!(user["app_metadata"]["provider"], "email", "{user}");
+    // Upstream keeps one token for a magic link and a recovery.
+    assert_eq!(auth(&server, "POST", "recover", &server.anon, &json!({"email": "ada@example.com"})).0, 200);
+    links(folder.path(), 2);
+    let recovery = code(folder.path(), "recovery", "ada@example.com");
+    let (status, session) = verify(&server, "magiclink", "ada@example.com", &recovery);
+    assert_eq!((status, session["user"]["recovery_sent_at"].is_string()), (200, true), "{session}");
+
+    // An account without an address gets a provider with its first one, which alone has to agree.
+    let (_, refused) = auth(&server, "POST", "signup", &server.anon, &json!({"password": PASSWORD}));
+    assert_eq!(
+        (&refused["code"], &refused["error_code"]),
+        (&json!(422), &json!("validation_failed")),
+        "{refused}"
+    );
+    let (_, session) = auth(&server, "POST", "signup", &server.anon, &json!({"data": {"a": 1}}));
+    let token = session["access_token"].as_str().expect("a token");
+    assert_eq!(session["user"]["app_metadata"], json!({}), "{session}");
+    let (_, refused) = server.call("GET", "/auth/v1/reauthenticate", token, None);
+    assert_eq!(refused["error_code"], "validation_failed", "{refused}");
+    let (_, refused) = auth(&server, "PUT", "user", token, &json!({"password": PASSWORD}));
+    assert_eq!(
+        (&refused["code"], &refused["error_code"]),
+        (&json!(422), &json!("validation_failed")),
+        "{refused}"
+    );
+    assert_eq!(auth(&server, "PUT", "user", token, &json!({"email": "bea@example.com"})).0, 200);
+    let change = code(folder.path(), "email_change", "bea@example.com");
+    let (_, session) = verify(&server, "email_change", "bea@example.com", &change);
+    let user = &session["user"];
+    assert_eq!((&user["email"], &user["is_anonymous"]), (&json!("bea@example.com"), &json!(false)), "{user}");
+    assert_eq!(user["app_metadata"], json!({"provider": "email", "providers": ["email"]}), "{user}");
+    assert_eq!(user["identities"][0]["provider"], "email", "{user}");
+}
+
+#[test]
+fn a_link_of_a_banned_account_opens_nothing_and_stays() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = careful(folder.path());
+    let body = json!({"email": "ada@example.com", "password": PASSWORD, "email_confirm": true});
+    let (_, user) = auth(&server, "POST", "admin/users", &server.service, &body);
+    let ban = |duration: &str| {
+        let path = format!("admin/users/{}", user["id"].as_str().expect("an id"));
+        auth(&server, "PUT", &path, &server.service, &json!({"ban_duration": duration})).0
+    };
+    let body = json!({"type": "magiclink", "email": "ada@example.com"});
+    let (_, link) = auth(&server, "POST", "admin/generate_link", &server.service, &body);
+    assert_eq!(ban("24h"), 200);
+    let open = json!({"type": "magiclink", "token_hash": link["hashed_token"]});
+    let (status, refused) = auth(&server, "POST", "verify", &server.anon, &open);
+    assert_eq!((status, &refused["error_code"]), (403, &json!("user_banned")), "{refused}");
+    assert_eq!(sign_in(&server, "ada@example.com").1["error_code"], "user_banned");
+    assert_eq!(ban("none"), 200);
+    let (status, session) = auth(&server, "POST", "verify", &server.anon, &open);
+    assert_eq!((status, session["access_token"].is_string()), (200, true), "{session}");
+    let (status, refused) = auth(&server, "POST", "verify", &server.anon, &open);
+    assert_eq!((status, &refused["error_code"]), (403, &json!("otp_expired")), "{refused}");
+    assert_eq!(refused["msg"], "Email link is invalid or has expired");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use actors::user::change_account::ChangeAccount;
 use actors::user::create_account::CreateAccount;
 use actors::user::delete_account::{EndAccount, delete_account};
+use actors::user::one_time_token::EMAIL_CHANGE_CURRENT;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderName};
@@ -271,7 +272,7 @@ pub(crate) async fn invite(
     let redirect_to = query.get("redirect_to");
     let link = outbox::make(&app, &headers, &user, "invite", &address, redirect_to, None).await?;
     outbox::keep(&app, &user, &link).await?;
-    Ok(Json(user_json(&app, &user)?))
+    Ok(Json(user_json(&app, &link.user)?))
 }
 
 /// The address that an account is to have instead of its own.
@@ -311,7 +312,13 @@ pub(crate) async fn generate_link(
             wanted = Some(new_address(&app, &body)?);
             let change =
                 ChangeAccount { user_id: id(&user), new_email: wanted.clone(), ..ChangeAccount::default() };
-            ("email_change", app.services.actors.ask(&claims, change).await?.ok_or_else(not_found)?)
+            let user = app.services.actors.ask(&claims, change).await?.ok_or_else(not_found)?;
+            if body.needed("type")? == EMAIL_CHANGE_CURRENT {
+                wanted = None;
+                (EMAIL_CHANGE_CURRENT, user)
+            } else {
+                ("email_change", user)
+            }
         }
         ("recovery" | "email_change_current" | "email_change_new", None) => return Err(not_found()),
         (other, _) => return Err(AuthError::invalid(format!("Invalid email action link type {other:?}"))),
@@ -319,7 +326,7 @@ pub(crate) async fn generate_link(
     // Opening the link proves that the new address is the account's.
     let address = wanted.unwrap_or(address);
     let link = outbox::make(&app, &headers, &user, kind, &address, redirect_to, None).await?;
-    let mut answer = user_json(&app, &user)?;
+    let mut answer = user_json(&app, &link.user)?;
     answer["action_link"] = link.action_link.into();
     answer["email_otp"] = link.code.into();
     answer["hashed_token"] = link.token_hash.into();

@@ -1,6 +1,6 @@
 //! `POST token?grant_type=`: a session for a password, a refresh token or a PKCE code.
 
-use actors::user::one_time_token::{Proof, RedeemOneTimeToken};
+use actors::user::one_time_token::{Proof, RedeemOneTimeToken, Redemption};
 use actors::user::refresh_session::{RefreshSession, Refreshed};
 use axum::Json;
 use axum::extract::State;
@@ -110,13 +110,22 @@ async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document
     let missing =
         || AuthError::new(404, "flow_state_not_found", "invalid flow state, no valid flow state found");
     // A wrong verifier leaves the code to the client that has the right one.
-    if !challenge_of(app, code)?.ok_or_else(missing)?.fits(verifier) {
+    let challenge = challenge_of(app, code)?.ok_or_else(missing)?;
+    if challenge.is_over {
+        let message = "invalid flow state, flow state has expired";
+        return Err(AuthError::new(403, "flow_state_expired", message));
+    }
+    if !challenge.fits(verifier) {
         let message = "code challenge does not match previously saved code verifier";
         return Err(AuthError::new(400, "bad_code_verifier", message));
     }
-    let decision = RedeemOneTimeToken { proof: Proof::Link(hashed(code)), kinds: vec!["pkce".into()] };
-    let redeemed = app.services.actors.ask(&service(headers, app), decision).await?;
-    let redeemed = redeemed.ok_or_else(missing)?;
+    let decision =
+        RedeemOneTimeToken { proof: Proof::Link(hashed(code)), kinds: vec!["pkce".into()], asks_both: false };
+    let redeemed = match app.services.actors.ask(&service(headers, app), decision).await? {
+        Redemption::Done(redeemed) => *redeemed,
+        Redemption::Banned => return Err(AuthError::new(400, "user_banned", "User is banned")),
+        Redemption::Unknown | Redemption::HalfDone { .. } => return Err(missing()),
+    };
     let mut session = start_session(app, headers, &redeemed.user, "otp").await?;
     for (name, token) in redeemed.provider_tokens.as_ref().and_then(Document::as_object).into_iter().flatten()
     {
@@ -129,6 +138,8 @@ async fn by_code(app: &App, headers: &HeaderMap, body: &Body) -> Result<Document
 struct Challenge {
     challenge: String,
     method: String,
+    /// Whether its code is too old.
+    is_over: bool,
 }
 
 impl Challenge {
@@ -140,14 +151,16 @@ impl Challenge {
     }
 }
 
-/// The challenge of a code that has not been redeemed; whether it is too old is judged when it is.
+/// The challenge of a code that has not been redeemed.
 fn challenge_of(app: &App, code: &str) -> Result<Option<Challenge>, AuthError> {
     let tokens = schema().known("auth.one_time_tokens");
     let reads = app.services.actors.store().reads();
     let found = reads.referring(tokens, tokens.at("token_hash"), &Value::Text(hashed(code)))?;
     let text = |row: &Row, name: &str| row[tokens.at(name)].as_str().map(str::to_string);
     let row = found.into_iter().find(|row| text(row, "kind").as_deref() == Some("pkce"));
+    let now = chrono::Utc::now().timestamp_micros();
     Ok(row.map(|row| Challenge {
+        is_over: row[tokens.at("expires_at")].as_micros().is_none_or(|ends| ends <= now),
         challenge: text(&row, "code_challenge").unwrap_or_default(),
         method: text(&row, "code_challenge_method").unwrap_or_default(),
     }))

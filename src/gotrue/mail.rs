@@ -3,7 +3,9 @@
 //! The answer is the same whether the account exists or not, and comes before the work.
 
 use actors::Refusal;
+use actors::user::change_account::ChangeAccount;
 use actors::user::create_account::CreateAccount;
+use actors::user::one_time_token::EMAIL_CHANGE_CURRENT;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -13,7 +15,7 @@ use store::StoreError;
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::gotrue::account::{column, current, find, service};
+use crate::gotrue::account::{column, current, find, id, service};
 use crate::gotrue::after_answer::after_the_answer;
 use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
@@ -70,18 +72,17 @@ impl MailRequest {
             user = self.create(metadata).await?;
         }
         let Some(user) = user else { return Ok(()) };
-        let address = match self.kind {
-            "signup" if !column(&user, "email_confirmed_at").is_null() => return Ok(()),
-            // Known by the address that it has; the link goes to the one that it wants.
-            "email_change" => match column(&user, "new_email").as_str() {
-                Some(wanted) => wanted.to_string(),
-                None => return Ok(()),
-            },
-            _ => self.address.clone(),
-        };
         let (app, redirect_to) = (&self.app, self.redirect_to.as_deref());
-        let link =
-            outbox::make(app, &self.headers, &user, self.kind, &address, redirect_to, self.challenge).await?;
+        let is_confirmed = !column(&user, "email_confirmed_at").is_null();
+        let kind = match self.kind {
+            "signup" if is_confirmed => return Ok(()),
+            "email_change" => return change_again(app, &self.headers, user, redirect_to).await,
+            // The first link to an address confirms it.
+            "magiclink" if !is_confirmed && !app.config.autoconfirm => "signup",
+            kind => kind,
+        };
+        let (address, challenge) = (&self.address, self.challenge);
+        let link = outbox::make(app, &self.headers, &user, kind, address, redirect_to, challenge).await?;
         outbox::keep(app, &user, &link).await
     }
 
@@ -105,6 +106,42 @@ impl MailRequest {
             Err(refusal) => Err(refusal.into()),
         }
     }
+}
+
+/// Sends the links of a change of address once more, where an account waits for one. What one of both addresses has agreed
+/// to before counts no more.
+async fn change_again(
+    app: &App,
+    headers: &HeaderMap,
+    user: Row,
+    redirect_to: Option<&str>,
+) -> Result<(), AuthError> {
+    let Some(wanted) = column(&user, "new_email").as_str() else { return Ok(()) };
+    let change =
+        ChangeAccount { user_id: id(&user), new_email: Some(wanted.to_string()), ..ChangeAccount::default() };
+    if let Some(user) = app.services.actors.ask(&service(headers, app), change).await? {
+        confirm_change(app, headers, user, redirect_to, None).await?;
+    }
+    Ok(())
+}
+
+/// Asks the address that an account wants to have, and the one that it has, to agree to the change. The account as it is
+/// then.
+pub(crate) async fn confirm_change(
+    app: &App,
+    headers: &HeaderMap,
+    mut user: Row,
+    redirect_to: Option<&str>,
+    challenge: Option<(String, String)>,
+) -> Result<Row, AuthError> {
+    let addresses = [("email_change", "new_email"), (EMAIL_CHANGE_CURRENT, "email")];
+    for (kind, name) in addresses {
+        let Some(address) = column(&user, name).as_str().map(str::to_string) else { continue };
+        let link = outbox::make(app, headers, &user, kind, &address, redirect_to, challenge.clone()).await?;
+        outbox::keep(app, &user, &link).await?;
+        user = link.user;
+    }
+    Ok(user)
 }
 
 pub(crate) async fn recover(
@@ -166,10 +203,12 @@ pub(crate) async fn reauthenticate(
     headers: HeaderMap,
 ) -> Answer {
     let (_, user) = current(&headers, &app)?;
-    if let Some(address) = column(&user, "email").as_str() {
-        app.pace.may_mail(&app.config, address, from)?;
-        let link = outbox::make(&app, &headers, &user, "reauthentication", address, None, None).await?;
-        outbox::keep(&app, &user, &link).await?;
-    }
+    let Some(address) = column(&user, "email").as_str() else {
+        let message = "Reauthentication requires the user to have an email or a phone number";
+        return Err(AuthError::new(422, "validation_failed", message));
+    };
+    app.pace.may_mail(&app.config, address, from)?;
+    let link = outbox::make(&app, &headers, &user, "reauthentication", address, None, None).await?;
+    outbox::keep(&app, &user, &link).await?;
     Ok(Json(json!({})))
 }

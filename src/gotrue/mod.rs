@@ -13,6 +13,7 @@ pub(crate) mod oidc;
 pub(crate) mod outbox;
 mod own_account;
 mod password;
+mod refused;
 mod settings;
 mod signup;
 mod user;

@@ -5,7 +5,7 @@ use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use actors::user::one_time_token::MakeOneTimeToken;
+use actors::user::one_time_token::{EMAIL_CHANGE_CURRENT, MakeOneTimeToken};
 use axum::http::HeaderMap;
 use models::Row;
 use percent::encode;
@@ -20,6 +20,8 @@ use crate::mail::Letter;
 
 /// Life of a link, in seconds.
 const LIFE_S: i64 = 3600;
+/// Life of a PKCE code, in seconds, as upstream has it: a page redeems it at once.
+const CODE_LIFE_S: i64 = 300;
 /// Largest outbox, in bytes; then it begins anew.
 const OUTBOX_BYTES_MAX: u64 = 8 << 20;
 /// The outbox in the data folder, and the one before it.
@@ -29,6 +31,8 @@ static WRITING: Mutex<()> = Mutex::new(());
 
 /// A link with its code.
 pub(crate) struct Link {
+    /// The account, which knows when the link was made.
+    pub user: Row,
     pub action_link: String,
     pub code: String,
     pub token_hash: String,
@@ -64,12 +68,14 @@ pub(crate) async fn make(
         provider_tokens: None,
         life_s: LIFE_S,
     };
-    app.services.actors.ask(&service(headers, app), decision).await?;
+    let user = app.services.actors.ask(&service(headers, app), decision).await?;
+    let user = user.ok_or_else(|| AuthError::new(404, "user_not_found", "User not found"))?;
     let url = app.config.url();
+    let shown = if kind == EMAIL_CHANGE_CURRENT { "email_change" } else { kind };
     let redirect_to = redirect_to.unwrap_or(&url).to_string();
     let action_link =
-        format!("{url}/auth/v1/verify?token={token_hash}&type={kind}&redirect_to={}", encode(&redirect_to));
-    Ok(Link { action_link, code, token_hash, kind, address: address.to_string(), redirect_to })
+        format!("{url}/auth/v1/verify?token={token_hash}&type={shown}&redirect_to={}", encode(&redirect_to));
+    Ok(Link { user, action_link, code, token_hash, kind, address: address.to_string(), redirect_to })
 }
 
 /// Makes a PKCE code for the session of an account, with what a provider gave along.
@@ -90,7 +96,7 @@ pub(crate) async fn make_code(
         relates_to: column(user, "email").as_str().unwrap_or_default().to_string(),
         challenge: Some(challenge),
         provider_tokens,
-        life_s: LIFE_S,
+        life_s: CODE_LIFE_S,
     };
     app.services.actors.ask(&service(headers, app), decision).await?;
     Ok(code)

@@ -54,7 +54,8 @@ pub(crate) async fn signup(
         return Err(AuthError::new(422, "anonymous_provider_disabled", message));
     }
     if anonymous && !given.is_empty() {
-        return Err(AuthError::invalid("To signup, please provide your email"));
+        let message = "To signup with a password, please provide your email";
+        return Err(AuthError::new(422, "validation_failed", message));
     }
     if email.is_some() && phone.is_some() {
         return Err(AuthError::invalid(
@@ -118,6 +119,7 @@ pub(crate) async fn signup(
         let (redirect_to, challenge) = (query.get("redirect_to"), body.challenge()?);
         let link = outbox::make(&app, &headers, &user, "signup", address, redirect_to, challenge).await?;
         outbox::keep(&app, &user, &link).await?;
+        return Ok(Json(user_json(&app, &link.user)?));
     }
     Ok(Json(user_json(&app, &user)?))
 }
@@ -138,10 +140,13 @@ fn confirmed_later(
     let waiting = waiting.filter(|user| column(user, "email_confirmed_at").is_null());
     let account = account.rows();
     let answer = user_json_of(&account.user, &account.identities);
-    let answer = match &waiting {
+    let mut answer = match &waiting {
         Some(user) => as_if_it_were(answer, user),
         None => answer,
     };
+    if address.is_some() {
+        answer["confirmation_sent_at"] = json!(time(chrono::Utc::now().timestamp_micros()));
+    }
     let asked = app.clone();
     let work = async move {
         if let (Some(user), Some(address)) = (&waiting, &address) {

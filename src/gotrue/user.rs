@@ -12,7 +12,7 @@ use crate::app::App;
 use crate::gotrue::account::{column, current, find, id, user_json};
 use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
-use crate::gotrue::outbox;
+use crate::gotrue::mail::confirm_change;
 use crate::gotrue::password;
 
 pub(crate) async fn read(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, AuthError> {
@@ -74,15 +74,13 @@ pub(crate) async fn change(
         }
         change.new_email = email;
     }
-    let wanted = change.new_email.clone();
+    let changes_address = change.new_email.is_some();
+    let challenge = body.challenge()?;
     let service = Claims::elevated(&claims);
     let user = app.services.actors.ask(&service, change).await?;
-    let user = user.ok_or_else(|| AuthError::new(404, "user_not_found", "User not found"))?;
-    if let Some(address) = wanted {
-        let (redirect_to, challenge) = (query.get("redirect_to"), body.challenge()?);
-        let link =
-            outbox::make(&app, &headers, &user, "email_change", &address, redirect_to, challenge).await?;
-        outbox::keep(&app, &user, &link).await?;
+    let mut user = user.ok_or_else(|| AuthError::new(404, "user_not_found", "User not found"))?;
+    if changes_address {
+        user = confirm_change(&app, &headers, user, query.get("redirect_to"), challenge).await?;
     }
     Ok(Json(user_json(&app, &user)?))
 }

@@ -1,50 +1,69 @@
 //! `POST verify`, `GET verify`: a session for a link or code.
 
-use actors::user::one_time_token::{Proof, RedeemOneTimeToken};
+use actors::user::one_time_token::{EMAIL_CHANGE_CURRENT, Proof, RedeemOneTimeToken, Redeemed, Redemption};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
-use axum::response::Redirect;
+use axum::response::{IntoResponse, Redirect, Response};
 use models::Row;
 use reqwest::Url;
-use serde_json::Value as Document;
+use serde_json::{Value as Document, json};
 
 use crate::app::App;
 use crate::gotrue::account::{hashed, service, start_session};
 use crate::gotrue::body::{Body, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::outbox::{code_hash, make_code};
+use crate::gotrue::refused::Refused;
+
+/// What one of both addresses hears when it agrees to a change first.
+const HALF_DONE: &str = "Confirmation link accepted. Please proceed to confirm link sent to the other email";
+
+/// The kinds of links that a type of a request opens. Upstream keeps one token for confirming an account and one for
+/// signing in to it, so that clients may name a neighbour; the first link to a new address is one of `signup`.
+fn kinds(of: &str) -> Result<Vec<String>, AuthError> {
+    let kinds: &[&str] = match of {
+        "email" => &["signup", "invite", "magiclink", "recovery"],
+        "signup" | "invite" => &["signup", "invite"],
+        "magiclink" => &["magiclink", "recovery", "signup"],
+        "recovery" => &["recovery", "magiclink"],
+        "email_change" => &["email_change", EMAIL_CHANGE_CURRENT],
+        _ => return Err(AuthError::invalid("Verify requires a verification type")),
+    };
+    Ok(kinds.iter().map(ToString::to_string).collect())
+}
 
 pub(crate) async fn verify(
     State(app): State<App>,
     headers: HeaderMap,
     body: Body,
-) -> Result<Json<Document>, AuthError> {
-    let kinds: &[&str] = match body.needed("type")? {
-        "email" => &["signup", "magiclink"],
-        "signup" => &["signup"],
-        "magiclink" => &["magiclink"],
-        "recovery" => &["recovery"],
-        "invite" => &["invite"],
-        "email_change" => &["email_change"],
-        _ => return Err(AuthError::invalid("Verify requires a verification type")),
-    };
+) -> Result<Response, AuthError> {
+    let kinds = kinds(body.needed("type")?)?;
+    let mut unknown = "Token has expired or is invalid";
     let proof = match body.text("token_hash")?.filter(|hash| !hash.is_empty()) {
-        Some(hash) => Proof::Link(hashed(hash)),
+        Some(hash) => {
+            unknown = INVALID_LINK;
+            Proof::Link(hashed(hash))
+        }
         None => {
             let address = body.email()?.ok_or_else(|| AuthError::invalid("email is required"))?;
             let hash = code_hash(&address, body.needed("token")?);
             Proof::Code(address, hash)
         }
     };
-    let kinds = kinds.iter().map(ToString::to_string).collect();
-    let redeemed =
-        app.services.actors.ask(&service(&headers, &app), RedeemOneTimeToken { proof, kinds }).await?;
-    let Some(redeemed) = redeemed else {
-        return Err(AuthError::new(403, "otp_expired", "Token has expired or is invalid"));
-    };
-    start_session(&app, &headers, &redeemed.user, "otp").await.map(Json)
+    let decision = RedeemOneTimeToken { proof, kinds, asks_both: !app.config.autoconfirm };
+    match app.services.actors.ask(&service(&headers, &app), decision).await? {
+        Redemption::Done(redeemed) => {
+            let session = start_session(&app, &headers, &redeemed.user, "otp").await?;
+            Ok(Json(session).into_response())
+        }
+        Redemption::HalfDone { .. } => Ok(Json(json!({"msg": HALF_DONE, "code": "200"})).into_response()),
+        Redemption::Unknown => Err(AuthError::new(403, "otp_expired", unknown)),
+        Redemption::Banned => Err(AuthError::new(403, "user_banned", "User is banned")),
+    }
 }
+
+const INVALID_LINK: &str = "Email link is invalid or has expired";
 
 /// Whether a page is at a known address or below it. An address without a port stands for every port.
 fn is_below(page: &str, known: &str) -> bool {
@@ -71,19 +90,30 @@ pub(crate) async fn open(
 ) -> Result<Redirect, AuthError> {
     let given = |name: &str| query.get(name).unwrap_or_default();
     let kind = given("type");
-    if !["signup", "magiclink", "recovery", "invite", "email_change"].contains(&kind) {
-        return Err(AuthError::invalid("Verify requires a verification type"));
-    }
+    let kinds = kinds(kind).and_then(|kinds| match kind {
+        "email" => Err(AuthError::invalid("Verify requires a verification type")),
+        _ => Ok(kinds),
+    })?;
     let page = known_page(&app, given("redirect_to"));
-    let proof = Proof::Link(hashed(given("token")));
-    let decision = RedeemOneTimeToken { proof, kinds: vec![kind.to_string()] };
-    let Some(redeemed) = app.services.actors.ask(&service(&headers, &app), decision).await? else {
-        let error = "error=access_denied&error_code=otp_expired&error_description=Email+link+is+invalid+or+has+expired";
-        // In the query too: a page that waits for a PKCE code looks there.
-        let joint = if page.contains('?') { '&' } else { '?' };
-        return Ok(Redirect::to(&format!("{page}{joint}{error}#{error}")));
-    };
-    session_at(&app, &headers, &page, &redeemed.user, redeemed.challenge, "otp", Some(kind), None).await
+    let token = Some(given("token")).filter(|token| !token.is_empty()).unwrap_or(given("token_hash"));
+    let proof = Proof::Link(hashed(token));
+    let decision = RedeemOneTimeToken { proof, kinds, asks_both: !app.config.autoconfirm };
+    let refused = |code: &'static str, description: &str| Ok(Refused::new(code, description).at(&page));
+    match app.services.actors.ask(&service(&headers, &app), decision).await? {
+        Redemption::Done(redeemed) => {
+            let Redeemed { user, challenge, .. } = *redeemed;
+            session_at(&app, &headers, &page, &user, challenge, "otp", Some(kind), None).await
+        }
+        Redemption::HalfDone { is_pkce } => {
+            let message =
+                form_urlencoded::Serializer::new(String::new()).append_pair("message", HALF_DONE).finish();
+            let joint = if page.contains('?') { '&' } else { '?' };
+            let query = if is_pkce { format!("{joint}{message}") } else { String::new() };
+            Ok(Redirect::to(&format!("{page}{query}#{message}")))
+        }
+        Redemption::Unknown => refused("otp_expired", INVALID_LINK),
+        Redemption::Banned => refused("user_banned", "User is banned"),
+    }
 }
 
 /// `HEAD verify`: mail servers and messengers look at links before a person opens them; that redeems nothing.

@@ -1,5 +1,7 @@
 //! What mails say, as plain text and as simple HTML.
 
+use actors::user::one_time_token::EMAIL_CHANGE_CURRENT;
+
 /// A mail with a link, a code, or both.
 #[derive(Clone, Debug)]
 pub(crate) struct Letter {
@@ -33,10 +35,10 @@ impl Letter {
             }
             "recovery" => words(
                 "Set a new password",
-                "somebody asked for a new password for the account with this address.",
+                "a new password was requested for the account with this address.",
                 "Sign in and set a new password",
             ),
-            "magiclink" => words("Sign in", "somebody asked to sign in with this address.", "Sign in"),
+            "magiclink" => words("Sign in", "a link to sign in with this address was requested.", "Sign in"),
             "invite" => {
                 words("You are invited", "you are invited to make an account.", "Take the invitation")
             }
@@ -45,9 +47,14 @@ impl Letter {
                 "an account is to have this address from now on.",
                 "Confirm the address",
             ),
+            EMAIL_CHANGE_CURRENT => words(
+                "Confirm that your address changes",
+                "the account with this address is to have another one from now on.",
+                "Agree to the change",
+            ),
             _ => Words {
                 subject: "Your code",
-                reason: "somebody who is signed in with this address is to prove it.",
+                reason: "a session with this address asks for proof that it is yours.",
                 action: None,
             },
         }
@@ -100,7 +107,15 @@ mod tests {
 
     #[test]
     fn every_kind_has_words_and_a_page_shows_no_markup_of_others() {
-        for kind in ["signup", "recovery", "magiclink", "invite", "email_change", "reauthentication"] {
+        for kind in [
+            "signup",
+            "recovery",
+            "magiclink",
+            "invite",
+            "email_change",
+            EMAIL_CHANGE_CURRENT,
+            "reauthentication",
+        ] {
             let letter = Letter {
                 to: "ada@example.com".into(),
                 kind,

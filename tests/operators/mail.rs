@@ -75,6 +75,10 @@ fn accounts_are_confirmed_and_recovered_by_mail() {
     until("the new address is asked", || {
         mail.mails().iter().any(|mail| mail.contains("To: ada@new.example.com"))
     });
+    until("the one that it has is asked too", || {
+        let subject = "Subject: Confirm that your address changes";
+        mail.mails().iter().any(|mail| mail.contains("To: ada@example.com") && mail.contains(subject))
+    });
     assert_eq!(outbox(&data), "", "nothing is left for the operator to send");
 }
 

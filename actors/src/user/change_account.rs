@@ -10,6 +10,7 @@ use crate::refusal::Refusal;
 use crate::user::create_account::add_identity;
 use crate::user::delete_account::cancel_jobs;
 use crate::user::metadata_size;
+use crate::user::provider_identity::with_provider;
 
 /// What changes; what is `None` stays.
 #[derive(Debug, Default)]
@@ -80,6 +81,14 @@ impl Decision for ChangeAccount {
         if self.email.is_some() {
             user[users.at("new_email")] = Value::Null;
         }
+        if self.email.is_some() || self.new_email.is_some() {
+            user[users.at("email_change_confirm_status")] = Value::Int(0);
+        }
+        let addresses = [("email", &self.email), ("phone", &self.phone)];
+        for (provider, _) in addresses.iter().filter(|(_, address)| address.is_some()) {
+            let known = users.at("app_metadata");
+            user[known] = with_provider(&user[known], provider);
+        }
         if self.email.is_some() || self.phone.is_some() {
             user[users.at("is_anonymous")] = Value::Bool(false);
         }
@@ -97,9 +106,10 @@ impl Decision for ChangeAccount {
             }
         }
         let user = transaction.update(&service, users, &old, user)?;
-        for (provider, address) in [("email", &self.email), ("phone", &self.phone)] {
+        for (provider, address) in addresses {
             if let Some(address) = address {
-                add_identity(transaction, &service, self.user_id, provider, address)?;
+                let proved = !user[users.at(&format!("{provider}_confirmed_at"))].is_null();
+                add_identity(transaction, &service, self.user_id, provider, address, proved)?;
             }
         }
         if let Some(kept) = self.end_sessions_but {

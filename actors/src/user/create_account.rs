@@ -59,9 +59,13 @@ impl CreateAccount {
         set("email_confirmed_at", when(self.email_confirmed && self.email.is_some()));
         set("phone_confirmed_at", when(self.phone_confirmed && self.phone.is_some()));
         set("invited_at", when(self.invited));
-        let addresses = [("email", &self.email), ("phone", &self.phone)].into_iter();
+        let addresses =
+            [("email", &self.email, self.email_confirmed), ("phone", &self.phone, self.phone_confirmed)];
         let identities = addresses
-            .filter_map(|(provider, address)| Some(identity(self.user_id, provider, address.as_deref()?)))
+            .into_iter()
+            .filter_map(|(provider, address, proved)| {
+                Some(identity(self.user_id, provider, address.as_deref()?, proved))
+            })
             .collect();
         NewAccount { user, identities }
     }
@@ -102,30 +106,37 @@ impl Decision for NewAccount {
     }
 }
 
-fn identity_data(user_id: Uuid, provider: &str, address: &str) -> Value {
-    let data = json!({ "sub": user_id, provider: address, "email_verified": false, "phone_verified": false });
-    Value::json(&data)
+fn identity_data(user_id: Uuid, provider: &str, address: &str, proved: bool) -> Value {
+    let verified = |of: &str| proved && of == provider;
+    Value::json(&json!({
+        "sub": user_id,
+        provider: address,
+        "email_verified": verified("email"),
+        "phone_verified": verified("phone"),
+    }))
 }
 
-fn identity(user_id: Uuid, provider: &str, address: &str) -> Row {
+fn identity(user_id: Uuid, provider: &str, address: &str, proved: bool) -> Row {
     let identities = schema().known("auth.identities");
     let mut row = identities.default_row();
     let mut set = |column: &str, value: Value| row[identities.at(column)] = value;
     set("user_id", Value::Uuid(user_id));
     set("provider", Value::text(provider));
     set("provider_id", Value::text(user_id.to_string()));
-    set("identity_data", identity_data(user_id, provider, address));
+    set("identity_data", identity_data(user_id, provider, address, proved));
     set("last_sign_in_at", Value::now());
     row
 }
 
-/// Adds a way of signing in, or brings the address of the one there is up to date.
+/// Adds a way of signing in, or brings the address of the one there is up to date; `proved` says whether the account has
+/// proved that the address is its own.
 pub(crate) fn add_identity(
     transaction: &Transaction,
     service: &Caller,
     user_id: Uuid,
     provider: &str,
     address: &str,
+    proved: bool,
 ) -> Result<(), Refusal> {
     let identities = schema().known("auth.identities");
     let of_user =
@@ -133,10 +144,10 @@ pub(crate) fn add_identity(
     let same = |row: &&Row| row[identities.at("provider")].as_str() == Some(provider);
     if let Some(old) = of_user.iter().find(same) {
         let mut row = old.clone();
-        row[identities.at("identity_data")] = identity_data(user_id, provider, address);
+        row[identities.at("identity_data")] = identity_data(user_id, provider, address, proved);
         transaction.update(service, identities, old, row)?;
         return Ok(());
     }
-    transaction.insert(service, identities, identity(user_id, provider, address))?;
+    transaction.insert(service, identities, identity(user_id, provider, address, proved))?;
     Ok(())
 }

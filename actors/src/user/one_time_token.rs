@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
 use crate::user::create_account::add_identity;
+use crate::user::provider_identity::with_provider;
 
 /// Wrong codes after which a code no longer works; its link still does.
 const ATTEMPTS_MAX: i64 = 5;
@@ -16,13 +17,15 @@ const ATTEMPTS_MAX: i64 = 5;
 const ATTEMPTS_IN_ALL_MAX: i64 = 20;
 /// How long wrong codes are counted, in microseconds.
 const COUNTED_MICROS: i64 = 3_600_000_000;
+/// The kind of a link that goes to the address that an account is about to give up.
+pub const EMAIL_CHANGE_CURRENT: &str = "email_change_current";
 
 /// Makes a link and code; an earlier one of the same kind no longer works.
 #[derive(Debug)]
 pub struct MakeOneTimeToken {
     /// For whom.
     pub user_id: Uuid,
-    /// `signup`, `recovery`, `magiclink`, `invite`, `email_change`, `reauthentication`, `pkce`.
+    /// `signup`, `recovery`, `magiclink`, `invite`, `email_change`, `email_change_current`, `reauthentication`, `pkce`.
     pub kind: String,
     /// BLAKE3 of the link token.
     pub token_hash: String,
@@ -38,18 +41,42 @@ pub struct MakeOneTimeToken {
     pub life_s: i64,
 }
 
+/// The column of an account that says when a link of a kind was last sent.
+fn sent_at(kind: &str) -> Option<&'static str> {
+    Some(match kind {
+        "signup" | "invite" => "confirmation_sent_at",
+        "recovery" | "magiclink" => "recovery_sent_at",
+        "email_change" | EMAIL_CHANGE_CURRENT => "email_change_sent_at",
+        "reauthentication" => "reauthentication_sent_at",
+        _ => return None,
+    })
+}
+
 impl Decision for MakeOneTimeToken {
-    type Answer = ();
+    /// The account, which knows when a link was last sent to it; `None` when it is gone.
+    type Answer = Option<Row>;
 
     fn owner(&self) -> Aggregate {
         Aggregate::User
     }
 
-    fn decide(self, transaction: &Transaction) -> Result<(), Refusal> {
+    fn decide(self, transaction: &Transaction) -> Result<Option<Row>, Refusal> {
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
         let tokens = schema().known("auth.one_time_tokens");
+        let users = schema().known("auth.users");
         let user = Value::Uuid(self.user_id);
+        let Some(account) = transaction.reads().get(users, std::slice::from_ref(&user))? else {
+            return Ok(None);
+        };
+        let account = match sent_at(&self.kind) {
+            Some(column) => {
+                let mut sent = account.clone();
+                sent[users.at(column)] = Value::now();
+                transaction.update(&service, users, &account, sent)?
+            }
+            None => account,
+        };
         let now = chrono::Utc::now().timestamp_micros();
         let (mut failed_before, mut failed_since) = (0, Value::Null);
         for row in transaction.reads().referring(tokens, tokens.at("user_id"), &user)? {
@@ -78,7 +105,7 @@ impl Decision for MakeOneTimeToken {
         set("failed_since", failed_since);
         set("provider_tokens", self.provider_tokens.as_ref().map_or(Value::Null, Value::json));
         transaction.insert(&service, tokens, row)?;
-        Ok(())
+        Ok(Some(account))
     }
 }
 
@@ -108,6 +135,24 @@ pub struct RedeemOneTimeToken {
     pub proof: Proof,
     /// Kinds that count.
     pub kinds: Vec<String>,
+    /// Whether a change of address counts once the address that the account has agrees too.
+    pub asks_both: bool,
+}
+
+/// What came of showing a link or code.
+#[derive(Debug)]
+pub enum Redemption {
+    /// It was good.
+    Done(Box<Redeemed>),
+    /// One of both addresses has agreed to a change; the other one has not yet.
+    HalfDone {
+        /// Whether it was asked for with a PKCE challenge.
+        is_pkce: bool,
+    },
+    /// There is no such link or code, or no longer.
+    Unknown,
+    /// The account is banned; the link or code stays.
+    Banned,
 }
 
 /// What a link or code was good for.
@@ -124,14 +169,13 @@ pub struct Redeemed {
 }
 
 impl Decision for RedeemOneTimeToken {
-    /// `None` when it is unknown, used, or too old.
-    type Answer = Option<Redeemed>;
+    type Answer = Redemption;
 
     fn owner(&self) -> Aggregate {
         Aggregate::User
     }
 
-    fn decide(self, transaction: &Transaction) -> Result<Option<Redeemed>, Refusal> {
+    fn decide(self, transaction: &Transaction) -> Result<Redemption, Refusal> {
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
         let tokens = schema().known("auth.one_time_tokens");
@@ -168,41 +212,59 @@ impl Decision for RedeemOneTimeToken {
                 Proof::Link(_) => good = Some(row),
             }
         }
-        let Some(token) = good else { return Ok(None) };
-        transaction.delete(&service, tokens, &token)?;
+        let Some(token) = good else { return Ok(Redemption::Unknown) };
         let users = schema().known("auth.users");
         let id = token[tokens.at("user_id")].clone();
-        let Some(old) = transaction.reads().get(users, std::slice::from_ref(&id))? else { return Ok(None) };
+        let Some(old) = transaction.reads().get(users, std::slice::from_ref(&id))? else {
+            return Ok(Redemption::Unknown);
+        };
+        if old[users.at("banned_until")].as_micros().is_some_and(|until| until > now) {
+            return Ok(Redemption::Banned);
+        }
+        transaction.delete(&service, tokens, &token)?;
         let text = |column: &str| token[tokens.at(column)].as_str().map(str::to_string);
         let kind = text("kind").unwrap_or_default();
-        let mut user = old.clone();
+        let is_change = kind == "email_change" || kind == EMAIL_CHANGE_CURRENT;
+        let (email, new_email) = (users.at("email"), users.at("new_email"));
         // A link to an address that the account has given up is worth nothing.
-        let proved = if kind == "email_change" { "new_email" } else { "email" };
-        let address = &old[users.at(proved)];
+        let address = &old[if kind == "email_change" { new_email } else { email }];
         let is_none = kind == "pkce" && address.is_null() && text("relates_to").as_deref() == Some("");
-        if *address != token[tokens.at("relates_to")] && !is_none {
-            return Ok(None);
+        if (*address != token[tokens.at("relates_to")] && !is_none) || (is_change && old[new_email].is_null())
+        {
+            return Ok(Redemption::Unknown);
         }
-        if kind == "email_change" {
+        let challenge = text("code_challenge").zip(text("code_challenge_method"));
+        let agreed = users.at("email_change_confirm_status");
+        let mut user = old.clone();
+        if is_change && self.asks_both && !old[email].is_null() && old[agreed].as_i64() != Some(1) {
+            user[agreed] = Value::Int(1);
+            transaction.update(&service, users, &old, user)?;
+            return Ok(Redemption::HalfDone { is_pkce: challenge.is_some() });
+        }
+        if is_change {
             // Another account may have taken the address meanwhile: then the unique key refuses.
-            user[users.at("email")] = token[tokens.at("relates_to")].clone();
-            user[users.at("new_email")] = Value::Null;
+            user[email] = old[new_email].clone();
+            user[new_email] = Value::Null;
+            user[agreed] = Value::Int(0);
             user[users.at("is_anonymous")] = Value::Bool(false);
+            let known = users.at("app_metadata");
+            user[known] = with_provider(&user[known], "email");
         }
-        if user[users.at("email_confirmed_at")].is_null() && !user[users.at("email")].is_null() {
+        let is_proved_now = is_change || old[users.at("email_confirmed_at")].is_null();
+        if user[users.at("email_confirmed_at")].is_null() && !user[email].is_null() {
             user[users.at("email_confirmed_at")] = Value::now();
         }
         let user = if user == old { old } else { transaction.update(&service, users, &old, user)? };
-        if let (Some(id), Some(address), "email_change") =
-            (id.as_uuid(), user[users.at("email")].as_str(), kind.as_str())
+        if let (Some(id), Some(address)) = (id.as_uuid(), user[email].as_str())
+            && is_proved_now
         {
-            add_identity(transaction, &service, id, "email", address)?;
+            add_identity(transaction, &service, id, "email", address, true)?;
         }
-        Ok(Some(Redeemed {
+        Ok(Redemption::Done(Box::new(Redeemed {
             user,
             kind,
-            challenge: text("code_challenge").zip(text("code_challenge_method")),
+            challenge,
             provider_tokens: token[tokens.at("provider_tokens")].as_json(),
-        }))
+        })))
     }
 }

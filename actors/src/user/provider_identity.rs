@@ -69,17 +69,22 @@ impl ProviderIdentity {
 
     /// What operators know of an account, which may be signed in to with the provider too from now on.
     pub(crate) fn with_provider(&self, known: &Value) -> Value {
-        let mut known = match known.as_json() {
-            Some(Json::Object(known)) => known,
-            _ => Map::new(),
-        };
-        let mut providers = known.get("providers").and_then(Json::as_array).cloned().unwrap_or_default();
-        let own = json!(self.provider);
-        if !providers.contains(&own) {
-            providers.push(own.clone());
-        }
-        known.entry("provider").or_insert(own);
-        known.insert("providers".into(), Json::Array(providers));
-        Value::json(&Json::Object(known))
+        with_provider(known, &self.provider)
     }
+}
+
+/// `app_metadata` of an account that may be signed in to with `provider` too: the first one stays `provider`.
+pub(crate) fn with_provider(known: &Value, provider: &str) -> Value {
+    let mut known = match known.as_json() {
+        Some(Json::Object(known)) => known,
+        _ => Map::new(),
+    };
+    let mut providers = known.get("providers").and_then(Json::as_array).cloned().unwrap_or_default();
+    let own = json!(provider);
+    if !providers.contains(&own) {
+        providers.push(own.clone());
+    }
+    known.entry("provider").or_insert(own);
+    known.insert("providers".into(), Json::Array(providers));
+    Value::json(&Json::Object(known))
 }

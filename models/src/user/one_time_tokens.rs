@@ -11,7 +11,9 @@ pub static ONE_TIME_TOKENS: Table = Table {
     columns: &[
         uuid("id").default("gen_random_uuid()"),
         uuid("user_id"),
-        text("kind").doc("signup, recovery, magiclink, invite, email_change, reauthentication"),
+        text("kind").doc(
+            "signup, recovery, magiclink, invite, email_change, email_change_current, reauthentication, pkce",
+        ),
         text("token_hash").doc("BLAKE3 of the link token, hexadecimal"),
         text("code_hash").doc("BLAKE3 of address and six-digit code, hexadecimal"),
         text("relates_to").doc("the address or number it was made for"),

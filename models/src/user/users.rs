@@ -27,6 +27,13 @@ pub static USERS: Table = Table {
         timestamptz("updated_at").default("now()"),
         timestamptz("invited_at").nullable(),
         text("new_email").nullable().doc("address asked for and not yet confirmed"),
+        timestamptz("confirmation_sent_at").nullable(),
+        timestamptz("recovery_sent_at").nullable(),
+        timestamptz("email_change_sent_at").nullable(),
+        timestamptz("reauthentication_sent_at").nullable(),
+        int4("email_change_confirm_status")
+            .default("0")
+            .doc("1 once one of both addresses has agreed to a change"),
     ],
     unique: &[&["email"], &["phone"]],
     indexes: &[index("users_created_at_idx", &["created_at"])],

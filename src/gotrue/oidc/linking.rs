@@ -12,11 +12,11 @@ use serde_json::{Value as Document, json};
 use uuid::Uuid;
 
 use super::begin::{Begun, begin};
-use super::refused::Refused;
 use crate::app::App;
 use crate::gotrue::account::{current, id, service};
 use crate::gotrue::body::Parameters;
 use crate::gotrue::error::AuthError;
+use crate::gotrue::refused::Refused;
 
 fn check_allowed(app: &App) -> Result<(), AuthError> {
     match app.config.manual_linking {

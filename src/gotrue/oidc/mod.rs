@@ -5,7 +5,6 @@ mod begin;
 pub(crate) mod linking;
 mod pending;
 pub(crate) mod provider;
-mod refused;
 
 use actors::user::provider_identity::ProviderIdentity;
 use actors::user::sign_in_with_provider::{SignInWithProvider, SignedIn};
@@ -17,15 +16,15 @@ use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::app::App;
-use crate::gotrue::account::service;
+use crate::gotrue::account::{not_banned, service};
 use crate::gotrue::body::{Parameters, address};
 use crate::gotrue::error::AuthError;
+use crate::gotrue::refused::Refused;
 use crate::gotrue::verify::{known_page, session_at};
 use crate::sign_up;
 use begin::{Begun, begin, callback_url};
 use pending::Pending;
 use provider::Person;
-use refused::Refused;
 
 /// `GET authorize?provider=…`: to the provider, with what brings the browser back to the page that asked.
 pub(crate) async fn authorize(State(app): State<App>, query: Parameters) -> Result<Response, AuthError> {
@@ -56,7 +55,12 @@ pub(crate) async fn callback(
         return Ok(refused.at(&app.config.url()).into_response());
     };
     let page = known_page(&app, &pending.page);
-    let answer = match signed_in(&app, &query, &headers, &pending).await {
+    let signed_in = signed_in(&app, &query, &headers, &pending).await;
+    let standing = signed_in.and_then(|(user, tokens)| {
+        not_banned(&user)?;
+        Ok((user, tokens))
+    });
+    let answer = match standing {
         Ok((user, tokens)) => {
             let tokens = Some(Json::Object(tokens)).filter(|tokens| *tokens != json!({}));
             session_at(&app, &headers, &page, &user, pending.challenge.clone(), "oauth", None, tokens).await

@@ -1,11 +1,11 @@
-//! Why a browser that came back from a provider gets no session.
+//! Why a browser that comes with a link or from a provider gets no session.
 
 use axum::response::Redirect;
 
 use crate::gotrue::error::AuthError;
 
-/// Why a browser that came back from a provider gets no session.
-pub(super) struct Refused {
+/// Why a browser that comes with a link or from a provider gets no session.
+pub(crate) struct Refused {
     pub error: &'static str,
     pub code: &'static str,
     pub description: String,

@@ -288,6 +288,10 @@ fn a_finished_upload_says_its_length_and_a_token_opens_one() {
     let place = place[place.find("/storage").expect("a path")..].to_string();
     assert_eq!(piece(&server.anon, &place, "world", &[]).status, 400, "without the token it is nobody's");
     assert_eq!(piece(&server.anon, &place, "world", &[("x-signature", ticket)]).status, 204);
+    // The answer was lost: who holds the token is told that it is whole, others are not.
+    let state = ask(&server, &server.anon, "HEAD", &place, "", &[("x-signature", ticket)]);
+    assert_eq!((state.status, state.header("upload-length")), (200, "5"));
+    assert_ne!(ask(&server, &server.anon, "HEAD", &place, "", &[]).status, 200);
     let file = ask(
         &server,
         &token,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use common::Server;
 use common::files::{Answer, ask, bearer, get, put, refusal, refused};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 fn post(server: &Server, token: &str, path: &str, body: &serde_json::Value) -> Answer {
     let auth = bearer(token);
@@ -253,4 +253,112 @@ fn listings_jump_over_what_lies_deeper_and_an_account_takes_its_files_along() {
         (&json!(0), Some(1)),
         "{report}"
     );
+}
+
+#[test]
+fn the_length_of_an_upload_may_come_later() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut server = Server::start(folder.path(), &[]);
+    let (owner, token) = server.sign_up("owner@example.com");
+    let encode = |text: &str| base64::Engine::encode(&base64::engine::general_purpose::STANDARD, text);
+    let described = |key: &str| {
+        format!(
+            "bucketName {},objectName {},contentType {}",
+            encode("user-library"),
+            encode(key),
+            encode("image/png")
+        )
+    };
+    let auth = bearer(&token);
+    let begin = |server: &Server, key: &str, more: &[(&str, &str)]| {
+        let metadata = described(key);
+        let mut headers = vec![("authorization", auth.as_str()), ("upload-metadata", metadata.as_str())];
+        headers.extend_from_slice(more);
+        ask(server, "POST", "/upload/resumable", &headers, b"")
+    };
+    let key = format!("{owner}/notes.txt");
+    for odd in
+        [&[("upload-defer-length", "2")][..], &[("upload-defer-length", "1"), ("upload-length", "5")], &[]]
+    {
+        assert_eq!(begin(&server, &key, odd).status, 400, "{odd:?}");
+    }
+    let begun = begin(&server, &key, &[("upload-defer-length", "1")]);
+    assert_eq!(begun.status, 201, "{}", begun.text());
+    let location = begun.header("location").strip_prefix("/storage/v1").expect("a path").to_string();
+    let piece = |server: &Server, offset: &str, bytes: &[u8], more: &[(&str, &str)]| {
+        let mut headers = vec![
+            ("authorization", auth.as_str()),
+            ("upload-offset", offset),
+            ("content-type", "application/offset+octet-stream"),
+        ];
+        headers.extend_from_slice(more);
+        ask(server, "PATCH", &location, &headers, bytes)
+    };
+    assert_eq!(piece(&server, "0", b"hel", &[]).status, 204);
+    server.kill();
+    let server = Server::start(folder.path(), &[]);
+    let head = |server: &Server| ask(server, "HEAD", &location, &[("authorization", auth.as_str())], b"");
+    let state = head(&server);
+    let shown =
+        ["upload-offset", "upload-defer-length", "upload-length"].map(|name| state.header(name).to_string());
+    assert_eq!((state.status, shown), (200, ["3".into(), "1".into(), String::new()]));
+    for (length, status) in [("2", 400), ("many", 400), ("999999999999", 413)] {
+        assert_eq!(piece(&server, "3", b"", &[("upload-length", length)]).status, status, "{length}");
+    }
+    assert_eq!(piece(&server, "3", b"l", &[("upload-length", "5")]).status, 204);
+    assert_eq!(head(&server).header("upload-length"), "5");
+    assert_eq!(piece(&server, "4", b"o", &[("upload-length", "6")]).status, 400, "it does not change");
+    assert_eq!(piece(&server, "4", b"oo", &[]).status, 413);
+    let state = head(&server).header("upload-offset").to_string();
+    assert_eq!(piece(&server, &state, &b"o"[..usize::from(state == "4")], &[]).status, 204);
+    let whole = get(&server, &token, &format!("/object/user-library/{key}"));
+    assert_eq!((whole.status, whole.text().as_str()), (200, "hello"));
+    assert_eq!(head(&server).header("upload-length"), "5");
+    let options = ask(&server, "OPTIONS", "/upload/resumable", &[], b"");
+    assert!(options.header("tus-extension").contains("creation-defer-length"), "{:?}", options.headers);
+}
+
+#[test]
+fn pages_of_a_list_come_in_any_order() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (owner, token) = server.sign_up("owner@example.com");
+    for name in ["b.txt", "a.txt", "sub/x.txt", "c.txt"] {
+        assert_eq!(
+            put(&server, &token, &format!("user-library/{owner}/{name}"), "image/png", b"x").status,
+            200
+        );
+    }
+    let page = |sort: Json, cursor: &Json| {
+        let body = json!({"prefix": format!("{owner}/"), "limit": 2, "with_delimiter": true, "sortBy": sort,
+            "cursor": cursor});
+        server.call("POST", "/storage/v1/object/list-v2/user-library", &token, Some(&body))
+    };
+    for (sort, expected) in [
+        (json!({"column": "name", "order": "desc"}), ["sub/", "c.txt", "b.txt", "a.txt"]),
+        (json!({"column": "created_at", "order": "asc"}), ["sub/", "b.txt", "a.txt", "c.txt"]),
+        (json!({"column": "created_at", "order": "desc"}), ["c.txt", "a.txt", "b.txt", "sub/"]),
+        (json!({"column": "name"}), ["a.txt", "b.txt", "c.txt", "sub/"]),
+    ] {
+        let (mut names, mut cursor) = (Vec::new(), Json::Null);
+        for place in 0..2 {
+            let (status, answer) = page(sort.clone(), &cursor);
+            assert_eq!((status, &answer["hasNext"]), (200, &json!(place == 0)), "{sort}: {answer}");
+            let listed =
+                ["objects", "folders"].iter().flat_map(|kind| answer[*kind].as_array().expect("a list"));
+            let short =
+                |entry: &Json| entry["name"].as_str().expect("a name").replace(&format!("{owner}/"), "");
+            let mut found: Vec<String> = listed.map(short).collect();
+            found.sort();
+            names.push(found);
+            cursor = answer["nextCursor"].clone();
+        }
+        let mut halves = [expected[..2].to_vec(), expected[2..].to_vec()];
+        halves.iter_mut().for_each(|half| half.sort_unstable());
+        assert_eq!(names, halves, "{sort}");
+    }
+    let (_, first) = page(json!({"column": "created_at"}), &Json::Null);
+    let (status, refused) = page(json!({"column": "updated_at"}), &first["nextCursor"]);
+    assert_eq!((status, &refused["statusCode"]), (400, &json!("400")), "{refused}");
+    assert_eq!(page(json!({"column": "size"}), &Json::Null).0, 400);
 }

@@ -4,8 +4,11 @@ use std::time::{Duration, Instant};
 
 use axum::Json;
 use axum::extract::State;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use models::convert::format_timestamp;
 use models::{Claims, Command, Value, schema};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value as Document, json};
 use store::query::{Comparison, Filter, Limits, Query, Reader};
 use store::{Caller, Store, StoreError};
@@ -38,6 +41,16 @@ impl Entry {
         match self {
             Entry::Folder(name) => name,
             Entry::File(object) => &object.name,
+        }
+    }
+
+    /// What an order by `column` compares before names; none for folders and names.
+    fn time(&self, column: &str) -> Option<i64> {
+        match (self, column) {
+            (Entry::Folder(_), _) | (_, "name") => None,
+            (Entry::File(object), "updated_at") => Some(object.updated_at),
+            (Entry::File(object), "created_at") => Some(object.created_at),
+            (Entry::File(object), _) => object.last_accessed_at,
         }
     }
 }
@@ -90,7 +103,32 @@ pub(crate) async fn list(
     Ok(Json(Document::Array(entries.await??)))
 }
 
-/// Pages by name, with a cursor.
+/// Where a page ends in an order by something other than ascending names.
+#[derive(Debug, Deserialize, Serialize)]
+struct Cursor {
+    column: String,
+    descending: bool,
+    /// Microseconds of the last entry's time.
+    time: Option<i64>,
+    name: String,
+}
+
+impl Cursor {
+    fn at(entry: &Entry, column: &str, descending: bool) -> String {
+        let (column, name) = (column.to_string(), entry.name().to_string());
+        let cursor = Cursor { time: entry.time(&column), column, descending, name };
+        URL_SAFE_NO_PAD.encode(json!(cursor).to_string())
+    }
+
+    fn read(text: &str, column: &str, descending: bool) -> Result<Cursor, StorageError> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).unwrap_or_default();
+        let cursor: Option<Cursor> = serde_json::from_slice(&bytes).ok();
+        let cursor = cursor.filter(|cursor| cursor.column == column && cursor.descending == descending);
+        cursor.ok_or_else(|| StorageError::invalid("body/cursor is of a list in another order"))
+    }
+}
+
+/// Pages with a cursor.
 pub(crate) async fn list_v2(
     State(app): State<App>,
     Requester(claims): Requester,
@@ -102,18 +140,31 @@ pub(crate) async fn list_v2(
     let prefix = short(&body, "prefix")?.to_string();
     let cursor = short(&body, "cursor")?.to_string();
     let by_folder = body.flag("with_delimiter")?.unwrap_or(false);
-    let sort = body.get("sortBy").unwrap_or(&Document::Null);
-    let is = |name: &str, only: &str| sort[name].as_str().is_none_or(|given| given == only);
-    order(sort)?;
-    if !is("column", "name") || !is("order", "asc") {
-        return Err(StorageError::invalid("body/sortBy: pages come by ascending name only"));
-    }
+    let (column, descending) = order(body.get("sortBy").unwrap_or(&Document::Null))?;
+    let in_order = column == "name" && !descending;
     let answer = tokio::task::spawn_blocking(move || {
         bucket(&store, &id)?;
-        let after = (!cursor.is_empty()).then_some(cursor.as_str());
-        let walk =
-            Walk { bucket: &id, prefix: &prefix, by_folder, after, search: "", entries_max: limit + 1 };
+        let cursor = (!cursor.is_empty()).then_some(cursor.as_str());
+        let walk = Walk {
+            bucket: &id,
+            prefix: &prefix,
+            by_folder,
+            after: cursor.filter(|_| in_order),
+            search: "",
+            entries_max: if in_order { limit + 1 } else { SORTED_MAX },
+        };
         let mut entries = find(&store, &claims, &walk)?;
+        if !in_order {
+            sort_by(&mut entries, &column, descending);
+            if let Some(cursor) = cursor {
+                let last = Cursor::read(cursor, &column, descending)?;
+                let is_after = |entry: &Entry| {
+                    let order = (entry.time(&column), entry.name()).cmp(&(last.time, last.name.as_str()));
+                    if descending { order.is_lt() } else { order.is_gt() }
+                };
+                entries.retain(is_after);
+            }
+        }
         let has_next = entries.len() > limit;
         entries.truncate(limit);
         let (mut folders, mut objects) = (Vec::new(), Vec::new());
@@ -126,6 +177,7 @@ pub(crate) async fn list_v2(
             }
         }
         let next = entries.last().filter(|_| has_next).map(|last| match last {
+            last if !in_order => Cursor::at(last, &column, descending),
             Entry::Folder(name) => format!("{name}/"),
             Entry::File(object) => object.name.clone(),
         });
@@ -258,17 +310,8 @@ fn end_of(folder: &str) -> String {
 }
 
 fn sort_by(entries: &mut [Entry], column: &str, descending: bool) {
-    let time = |entry: &Entry| match (entry, column) {
-        (Entry::Folder(_), _) => None,
-        (Entry::File(object), "updated_at") => Some(object.updated_at),
-        (Entry::File(object), "created_at") => Some(object.created_at),
-        (Entry::File(object), _) => object.last_accessed_at,
-    };
     entries.sort_by(|a, b| {
-        let order = match column {
-            "name" => a.name().cmp(b.name()),
-            _ => time(a).cmp(&time(b)),
-        };
+        let order = (a.time(column), a.name()).cmp(&(b.time(column), b.name()));
         if descending { order.reverse() } else { order }
     });
 }

@@ -19,6 +19,7 @@ mod transform;
 mod unfinished;
 mod upkeep;
 mod upload;
+mod upload_note;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

@@ -5,8 +5,6 @@ use axum::body::Body;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use models::Claims;
 use store::StoreError;
 use tokio::task::spawn_blocking;
@@ -18,11 +16,11 @@ use super::request::{Place, Requester, header as header_text};
 use super::sign::stands;
 use super::ticket::{self, Opens};
 use super::unfinished::{Held, LIFE, Note, Unfinished};
-use super::upload::{admit, metadata_of, wants_upsert};
+use super::upload::wants_upsert;
+use super::upload_note::{DEFER_LENGTH, LENGTH, VERSION, begin, place_of, with_length};
 use crate::app::App;
 
-const VERSION: &str = "1.0.0";
-const EXTENSIONS: &str = "creation,creation-with-upload,termination,expiration";
+const EXTENSIONS: &str = "creation,creation-defer-length,creation-with-upload,termination,expiration";
 const PIECE_TYPE: &str = "application/offset+octet-stream";
 /// Bytes gathered before a thread writes them.
 const GATHERED_BYTES: usize = 256 << 10;
@@ -67,8 +65,11 @@ async fn create_as(
     address: &str,
 ) -> Result<Response, StorageError> {
     let (parts, body) = request.into_parts();
-    let begun = asked.and_then(|(claims, upsert)| Ok((begin(app, &claims, &parts.headers, upsert)?, claims)));
-    let (note, claims) = match begun {
+    let begun = asked.and_then(|(claims, upsert)| {
+        let (note, bytes_max) = begin(app, &claims, &parts.headers, upsert)?;
+        Ok((note, bytes_max, claims))
+    });
+    let (note, bytes_max, claims) = match begun {
         Ok(begun) => begun,
         Err(error) => {
             drain(&mut body.into_data_stream()).await;
@@ -83,11 +84,13 @@ async fn create_as(
     let (held, ..) = uploads.hold(id).map_err(StorageError::plain)?;
     // The first piece may come along.
     let offset = if header_text(&parts.headers, "content-type") == Some(PIECE_TYPE) {
-        append(app, &uploads, id, 0, note.length, body).await.map_err(StorageError::plain)?
+        append(app, &uploads, id, 0, note.length.unwrap_or(bytes_max), body)
+            .await
+            .map_err(StorageError::plain)?
     } else {
         0
     };
-    if offset == note.length {
+    if note.length == Some(offset) {
         finish(app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
     }
     let mut response = answer(StatusCode::CREATED, offset);
@@ -124,19 +127,33 @@ async fn state_as(app: &App, asks: Asks<'_>, id: &str) -> Result<Response, Stora
     let uploads = Unfinished::of(&app.config.data);
     let finished = |length: u64| {
         let mut response = answer(StatusCode::OK, length);
-        set(&mut response, HeaderName::from_static("upload-length"), &length.to_string());
+        set(&mut response, LENGTH, &length.to_string());
         set(&mut response, header::CACHE_CONTROL, "no-store");
         response
     };
     // The answer to the last piece was lost, and the upload is whole.
-    if let (Asks::Account(claims), Ok(id)) = (&asks, Uuid::parse_str(id)) {
-        let owner = claims.user_id.filter(|_| !claims.is_service());
-        if let Some(length) = uploads.length_of_finished(id, owner) {
+    if let Ok(id) = Uuid::parse_str(id) {
+        let length = match &asks {
+            Asks::Account(claims) => {
+                uploads.length_of_finished(id, claims.user_id.filter(|_| !claims.is_service()))
+            }
+            // What the token is for is asked for below where the upload is not whole.
+            Asks::Token(headers) => ticket::open_any(&app.keys, header_text(headers, "x-signature"))
+                .ok()
+                .filter(|(_, opens)| matches!(opens, Opens::Upload { .. }))
+                .and_then(|(place, _)| uploads.length_of_finished_at(id, &place)),
+        };
+        if let Some(length) = length {
             return Ok(finished(length));
         }
     }
     let (id, held, note, offset, claims) = hold(app, &uploads, asks, id)?;
-    let length = note.length;
+    let Some(length) = note.length else {
+        let mut response = answer(StatusCode::OK, offset);
+        set(&mut response, DEFER_LENGTH, "1");
+        set(&mut response, header::CACHE_CONTROL, "no-store");
+        return Ok(response);
+    };
     if offset == length {
         // The server died between the last byte and the row; the client would take it for done.
         finish(app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
@@ -186,17 +203,20 @@ async fn go_on_as(
             let message = format!("Upload-Offset must be {offset}");
             return Err(StorageError::new(409, "conflict", "InvalidUploadOffset", message).plain());
         }
-        Ok(found)
+        let (id, held, note, offset, claims) = found;
+        let (note, bytes_max) =
+            with_length(app, &uploads, id, &claims, note, offset, &headers).map_err(StorageError::plain)?;
+        Ok((id, held, note, offset, claims, bytes_max))
     });
-    let (id, held, note, offset, claims) = match checked {
+    let (id, held, note, offset, claims, bytes_max) = match checked {
         Ok(found) => found,
         Err(error) => {
             drain(&mut body.into_data_stream()).await;
             return Err(error);
         }
     };
-    let offset = append(app, &uploads, id, offset, note.length, body).await.map_err(StorageError::plain)?;
-    if offset == note.length {
+    let offset = append(app, &uploads, id, offset, bytes_max, body).await.map_err(StorageError::plain)?;
+    if note.length == Some(offset) {
         finish(app, &claims, &uploads, id, held, note).await.map_err(StorageError::plain)?;
     }
     let mut response = answer(StatusCode::NO_CONTENT, offset);
@@ -247,62 +267,6 @@ fn signed(app: &App, headers: &HeaderMap, place: &Place) -> Result<(Claims, bool
     }
 }
 
-/// A member of `Upload-Metadata`.
-fn member(headers: &HeaderMap, name: &str) -> Option<String> {
-    let given = header_text(headers, "upload-metadata").unwrap_or_default();
-    let pair = given.split(',').map(str::trim).find(|pair| pair.split(' ').next() == Some(name))?;
-    let bytes = STANDARD.decode(pair.split_once(' ').map_or("", |(_, value)| value.trim())).ok()?;
-    String::from_utf8(bytes).ok()
-}
-
-/// Where an upload goes.
-fn place_of(headers: &HeaderMap) -> Result<Place, StorageError> {
-    let needed = |name: &str| {
-        member(headers, name)
-            .ok_or_else(|| StorageError::invalid(format!("Upload-Metadata must have {name}")))
-    };
-    Ok(Place { bucket: needed("bucketName")?, key: needed("objectName")? })
-}
-
-/// What an upload is to become, if the caller may make that.
-fn begin(app: &App, claims: &Claims, headers: &HeaderMap, upsert: bool) -> Result<Note, StorageError> {
-    if header_text(headers, "tus-resumable").is_some_and(|version| version != VERSION) {
-        let message = format!("Tus-Resumable must be {VERSION}");
-        return Err(StorageError::new(412, "invalid_request", "UnsupportedVersion", message));
-    }
-    let length = header_text(headers, "upload-length").and_then(|text| text.trim().parse::<u64>().ok());
-    let length = length.ok_or_else(|| StorageError::invalid("Upload-Length must be a natural number"))?;
-    let place = place_of(headers)?;
-    let member = |name: &str| member(headers, name);
-    actors::file::key::check_key(&place.key)?;
-    // The length of this request is not that of the file.
-    let limits = admit(app, claims, &place, upsert, &HeaderMap::new())?;
-    if length > limits.bytes_max {
-        return Err(actors::file::FileRefusal::TooLarge { bytes_max: limits.bytes_max }.into());
-    }
-    let mime_type = member("contentType").unwrap_or_else(|| "application/octet-stream".into());
-    actors::file::buckets::check_fits(&limits.bucket, length, &mime_type)?;
-    if !app.services.actors.store().has_room_for(length) {
-        return Err(StoreError::DiskFull.into());
-    }
-    let cache_control = member("cacheControl").filter(|text| text.len() <= 256).map(|text| {
-        let is_seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        if is_seconds { format!("max-age={text}") } else { text }
-    });
-    let metadata = member("metadata").map(|text| metadata_of(text.as_bytes())).transpose()?;
-    let owner = claims.user_id.filter(|_| !claims.is_service());
-    Ok(Note {
-        bucket: place.bucket,
-        key: place.key,
-        owner,
-        length,
-        mime_type,
-        cache_control,
-        metadata,
-        upsert,
-    })
-}
-
 /// An upload of the caller's own, or for whose file they have a token; another's is as good as none. With the claims that
 /// it goes on under.
 fn hold(
@@ -327,7 +291,7 @@ fn hold(
     Ok((id, held, note, offset, claims))
 }
 
-/// Takes a piece in. What arrived of it before the connection was lost is kept.
+/// Takes a piece in, up to `length` bytes in all. What arrived of it before the connection was lost is kept.
 async fn append(
     app: &App,
     uploads: &Unfinished,
@@ -389,12 +353,13 @@ async fn finish(
         spawn_blocking(move || uploads.to_blob(id, &store)).await??
     };
     let done = note.clone();
+    let length = note.length.unwrap_or_default();
     let object = NewObject {
         bucket: note.bucket,
         name: note.key,
         owner: note.owner,
         blob,
-        size: note.length,
+        size: length,
         mime_type: note.mime_type,
         cache_control: note.cache_control,
         user_metadata: note.metadata,
@@ -403,7 +368,7 @@ async fn finish(
     let refused = put.map(|_| ()).map_err(StorageError::from);
     // Whatever the store refused it would refuse again; a busy one may take it later.
     match &refused {
-        Ok(()) => uploads.finished(id, &done),
+        Ok(()) => uploads.finished(id, &done, length),
         Err(error) if error.status.is_client_error() && error.status != 429 => uploads.remove(id),
         Err(_) => {}
     }

@@ -55,6 +55,20 @@ pub(crate) fn sign(keys: &Keys, url: &str, opens: Opens, expires_in_s: u64) -> R
 
 /// What a token opens, if it is ours, still counts, and is for `bucket/key`.
 pub(crate) fn open(keys: &Keys, token: Option<&str>, url: &str) -> Result<Opens, StorageError> {
+    let (found, opens) = open_any(keys, token)?;
+    if found != url {
+        return Err(StorageError::new(
+            400,
+            "InvalidSignature",
+            "InvalidSignature",
+            "The token is for another file",
+        ));
+    }
+    Ok(opens)
+}
+
+/// The file, `bucket/key`, and what a token opens there, if it is ours and still counts.
+pub(crate) fn open_any(keys: &Keys, token: Option<&str>) -> Result<(String, Opens), StorageError> {
     let bad = |message: &str| StorageError::new(400, "InvalidJWT", "InvalidJWT", message);
     let token = token.filter(|token| !token.is_empty() && token.len() <= TOKEN_BYTES_MAX);
     let token = token.ok_or_else(|| bad("querystring must have required property 'token'"))?;
@@ -66,15 +80,7 @@ pub(crate) fn open(keys: &Keys, token: Option<&str>, url: &str) -> Result<Opens,
         ErrorKind::InvalidSignature => bad("signature verification failed"),
         _ => bad("invalid token"),
     })?;
-    if claims.claims.url != url {
-        return Err(StorageError::new(
-            400,
-            "InvalidSignature",
-            "InvalidSignature",
-            "The token is for another file",
-        ));
-    }
-    Ok(claims.claims.opens)
+    Ok((claims.claims.url, claims.claims.opens))
 }
 
 /// A key of its own, so that no access token passes for one of these, nor the reverse.

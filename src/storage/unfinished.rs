@@ -30,7 +30,8 @@ pub(crate) struct Note {
     pub key: String,
     /// Its owner; absent for the service.
     pub owner: Option<Uuid>,
-    pub length: u64,
+    /// Absent until the client says it.
+    pub length: Option<u64>,
     pub mime_type: String,
     pub cache_control: Option<String>,
     pub metadata: Option<serde_json::Value>,
@@ -43,6 +44,13 @@ struct Done {
     length: u64,
     /// Tells its owner's requests from others, and names no account.
     owner: String,
+    /// Tells the requests of a token for its file from others, and names no file.
+    #[serde(default)]
+    place: String,
+}
+
+fn place_hash(id: Uuid, place: &str) -> String {
+    blake3::hash(format!("{id}/{place}").as_bytes()).to_hex().to_string()
 }
 
 fn owner_hash(id: Uuid, owner: Option<Uuid>) -> String {
@@ -85,18 +93,23 @@ impl Unfinished {
             return Err(StorageError::too_many());
         }
         let id = Uuid::new_v4();
+        // The note comes last: with it the upload exists.
+        File::create_new(self.bytes_path(id)).map_err(StorageError::internal)?;
+        self.write_note(id, note)?;
+        Ok(id)
+    }
+
+    /// Writes the note of an upload, whole or not at all.
+    pub fn write_note(&self, id: Uuid, note: &Note) -> Result<(), StorageError> {
         let text = serde_json::to_vec(note).map_err(StorageError::internal)?;
-        let written = File::create_new(self.bytes_path(id)).and_then(|_| {
-            let beside = self.folder.join(format!("{id}.new"));
-            let mut file = File::create_new(&beside)?;
+        let beside = self.folder.join(format!("{id}.new"));
+        let written = File::create(&beside).and_then(|mut file| {
             file.write_all(&text)?;
             file.sync_all()?;
-            // The note comes last: with it the upload exists.
             fs::rename(&beside, self.note_path(id))?;
             File::open(&self.folder)?.sync_all()
         });
-        written.map_err(StorageError::internal)?;
-        Ok(id)
+        written.map_err(StorageError::internal)
     }
 
     /// Takes an upload for oneself; another request at it is an error of its own.
@@ -147,8 +160,9 @@ impl Unfinished {
     }
 
     /// Forgets an upload that is whole, but for its length: the client whose last answer was lost asks for it.
-    pub fn finished(&self, id: Uuid, note: &Note) {
-        let done = Done { length: note.length, owner: owner_hash(id, note.owner) };
+    pub fn finished(&self, id: Uuid, note: &Note, length: u64) {
+        let place = place_hash(id, &format!("{}/{}", note.bucket, note.key));
+        let done = Done { length, owner: owner_hash(id, note.owner), place };
         let text = serde_json::to_vec(&done).unwrap_or_default();
         // Without it the client is told that the upload is not known, as before.
         if let Err(error) = fs::write(self.folder.join(format!("{id}.done")), text) {
@@ -159,9 +173,16 @@ impl Unfinished {
 
     /// The length of an upload of this owner that is whole already.
     pub fn length_of_finished(&self, id: Uuid, owner: Option<Uuid>) -> Option<u64> {
-        let text = fs::read(self.folder.join(format!("{id}.done"))).ok()?;
-        let done: Done = serde_json::from_slice(&text).ok()?;
-        (done.owner == owner_hash(id, owner)).then_some(done.length)
+        self.done(id).filter(|done| done.owner == owner_hash(id, owner)).map(|done| done.length)
+    }
+
+    /// The length of an upload to a file, `bucket/key`, that is whole already.
+    pub fn length_of_finished_at(&self, id: Uuid, place: &str) -> Option<u64> {
+        self.done(id).filter(|done| done.place == place_hash(id, place)).map(|done| done.length)
+    }
+
+    fn done(&self, id: Uuid) -> Option<Done> {
+        serde_json::from_slice(&fs::read(self.folder.join(format!("{id}.done"))).ok()?).ok()
     }
 
     /// Forgets an upload.
@@ -252,7 +273,7 @@ mod tests {
             bucket: "b".into(),
             key: "k".into(),
             owner: Some(Uuid::nil()),
-            length: 5,
+            length: Some(5),
             mime_type: "text/plain".into(),
             cache_control: None,
             metadata: None,

@@ -14,6 +14,7 @@ use models::{Claims, Command, Row, Value, schema};
 use serde_json::{Value as Document, json};
 use store::shares::{Held, Owner};
 use store::{Caller, Store, StoreError, guard};
+use syntax::half_characters;
 
 use super::error::StorageError;
 use super::incoming::{Incoming, drain, next_piece};
@@ -24,7 +25,7 @@ use crate::app::App;
 /// Longest `cacheControl` of a form, in bytes.
 const CACHE_CONTROL_BYTES_MAX: usize = 256;
 /// Longest metadata, in bytes of JSON.
-const METADATA_BYTES_MAX: usize = 64 << 10;
+const METADATA_BYTES_MAX: usize = 1 << 20;
 /// What the parts of a form may take beside the file.
 const FORM_BYTES: u64 = (METADATA_BYTES_MAX as u64) + (16 << 10);
 const UNKNOWN_TYPE: &str = "application/octet-stream";
@@ -205,9 +206,7 @@ async fn form(app: &App, limits: &Admitted, held: Held, request: Request) -> Res
             match (field.name().unwrap_or_default(), field.file_name().is_some()) {
                 ("cacheControl", false) => {
                     let text = text_of(field, CACHE_CONTROL_BYTES_MAX).await?;
-                    let text = String::from_utf8_lossy(&text).trim().to_string();
-                    let is_seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-                    cache_control = Some(if is_seconds { format!("max-age={text}") } else { text });
+                    cache_control = Some(super::upload::cache_control(&String::from_utf8_lossy(&text))?);
                 }
                 ("metadata", false) => {
                     metadata = Some(metadata_of(&text_of(field, METADATA_BYTES_MAX).await?)?);
@@ -267,19 +266,34 @@ async fn text_of(field: Field<'_>, bytes_max: usize) -> Result<Vec<u8>, StorageE
     let mut field = Box::pin(field);
     while let Some(bytes) = next_piece(&mut field).await? {
         if text.len() + bytes.len() > bytes_max {
-            return Err(StorageError::invalid("a field of the form is too long"));
+            return Err(too_large("a field of the form", bytes_max));
         }
         text.extend_from_slice(&bytes);
     }
     Ok(text)
 }
 
+fn too_large(what: &str, bytes_max: usize) -> StorageError {
+    let message = format!("{what} has more than {bytes_max} bytes");
+    StorageError::new(413, "Payload too large", "EntityTooLarge", message)
+}
+
+/// What an uploader says of how long a file may be kept: seconds, or the text of a header.
+pub(crate) fn cache_control(text: &str) -> Result<String, StorageError> {
+    let text = text.trim();
+    if text.len() > CACHE_CONTROL_BYTES_MAX {
+        return Err(too_large("cacheControl", CACHE_CONTROL_BYTES_MAX));
+    }
+    let is_seconds = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    Ok(if is_seconds { format!("max-age={text}") } else { text.to_string() })
+}
+
 /// What an uploader says of a file: a JSON object.
 pub(crate) fn metadata_of(text: &[u8]) -> Result<Document, StorageError> {
     if text.len() > METADATA_BYTES_MAX {
-        return Err(StorageError::invalid("metadata is too large"));
+        return Err(too_large("metadata", METADATA_BYTES_MAX));
     }
-    match serde_json::from_slice(text) {
+    match serde_json::from_slice(&half_characters::mend(text)) {
         Ok(document @ Document::Object(_)) => {
             models::convert::from_json(models::ColumnType::Jsonb, &document)
                 .map_err(|error| StorageError::invalid(format!("metadata: {error}")))?;

@@ -14,7 +14,7 @@ const STOREYS: [(&str, &[&str]); 11] = [
     ("pages", &[]),
     ("sound", &[]),
     ("diffusion", &[]),
-    ("language", &[]),
+    ("language", &["syntax"]),
     ("webtoon", &[]),
     ("store", &["models"]),
     ("actors", &["models", "store", "diffusion", "language", "cards", "sound", "webtoon"]),

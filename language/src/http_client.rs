@@ -2,6 +2,9 @@
 
 use std::sync::Once;
 
+use serde_json::Value;
+use syntax::half_characters;
+
 /// What every client of another server begins with.
 ///
 /// The cryptography of TLS is `ring`: it builds in a fraction of the time that the default takes, and without cmake. The
@@ -14,6 +17,11 @@ pub fn http_client() -> reqwest::ClientBuilder {
         }
     });
     reqwest::Client::builder()
+}
+
+/// The JSON of an answer, where halves of characters are U+FFFD; none for what is no JSON or breaks off.
+pub async fn json_answer(response: reqwest::Response) -> Option<Value> {
+    serde_json::from_slice(&half_characters::mend(&response.bytes().await.ok()?)).ok()
 }
 
 #[cfg(test)]

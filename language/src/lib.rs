@@ -29,7 +29,7 @@ pub use engine::{
 pub use engine_thread::{EngineLimits, EngineLoad};
 pub use error::LanguageError;
 pub use fetch::{FetchProgress, fetch_default_chat_model};
-pub use http_client::http_client;
+pub use http_client::{http_client, json_answer};
 pub use local::{LocalDevice, LocalEngine};
 pub use model_files::{ModelDescription, ModelFiles, describe_model, model_name};
 pub use priority::give_way;

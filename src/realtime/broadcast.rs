@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use services::context::Context;
 use services::topics::access;
 use store::shares::Owner;
+use syntax::half_characters;
 use syntax::phoenix::{self, Body, Broadcast, NAME_BYTES_MAX};
 
 use super::connect::owner_of;
@@ -57,6 +58,7 @@ pub(super) async fn several(
         Ok(known) => known,
         Err(refused) => return *refused,
     };
+    let body = half_characters::mend(&body);
     let mut deserializer = serde_json::Deserializer::from_slice(&body);
     let read: Result<Messages, _> = serde_path_to_error::deserialize(&mut deserializer);
     let messages = match read {

@@ -8,6 +8,8 @@ use std::borrow::Cow;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
+use crate::half_characters;
+
 /// Longest topic, event, key of a binary header, in bytes: their length is one byte.
 pub const NAME_BYTES_MAX: usize = 255;
 /// Longest reference, in bytes.
@@ -189,18 +191,20 @@ struct Object {
 pub fn read_text(version: Version, text: &str) -> Result<Message, FrameError> {
     let wrong =
         |error: serde_json::Error| FrameError::Text { version: version.name(), reason: error.to_string() };
+    // What is forwarded is text that every client reads.
+    let text = half_characters::mend(text.as_bytes());
     let (join_ref, reference, topic, event, payload) = match version {
         // The library would take an array for the fields of an object.
-        Version::One if !text.trim_start().starts_with('{') => {
+        Version::One if !text.trim_ascii_start().starts_with(b"{") => {
             let reason = "it is no object".to_owned();
             return Err(FrameError::Text { version: version.name(), reason });
         }
         Version::One => {
-            let object: Object = serde_json::from_str(text).map_err(wrong)?;
+            let object: Object = serde_json::from_slice(&text).map_err(wrong)?;
             (object.join_ref, object.reference, object.topic, object.event, object.payload)
         }
         Version::Two => {
-            serde_json::from_str::<(Reference, Reference, String, String, Option<Box<RawValue>>)>(text)
+            serde_json::from_slice::<(Reference, Reference, String, String, Option<Box<RawValue>>)>(&text)
                 .map_err(wrong)?
         }
     };
@@ -256,8 +260,8 @@ pub fn read_binary(version: Version, bytes: &[u8]) -> Result<Message, FrameError
 
 /// JSON that may be forwarded.
 pub fn json(bytes: &[u8]) -> Result<Box<RawValue>, FrameError> {
-    let raw: Box<RawValue> =
-        serde_json::from_slice(bytes).map_err(|error| FrameError::Payload(format!("not JSON: {error}")))?;
+    let raw: Box<RawValue> = serde_json::from_slice(&half_characters::mend(bytes))
+        .map_err(|error| FrameError::Payload(format!("not JSON: {error}")))?;
     check_depth(&raw)?;
     Ok(raw)
 }
@@ -368,6 +372,24 @@ mod tests {
         names.iter().for_each(|name| bytes.extend_from_slice(name.as_bytes()));
         bytes.extend_from_slice(body);
         bytes
+    }
+
+    #[test]
+    fn halves_of_characters_are_replaced_and_pairs_stay() {
+        for (version, text) in [
+            (
+                Version::One,
+                r#"{"topic":"realtime:a\ud83d","event":"broadcast","payload":{"x":"\ud83d\ude00\ude00"},"ref":"1"}"#,
+            ),
+            (Version::Two, r#"[null,"1","realtime:a\ud83d","broadcast",{"x":"\ud83d\ude00\ude00"}]"#),
+        ] {
+            let message = read_text(version, text).expect("a frame");
+            assert_eq!(message.topic, "realtime:a\u{fffd}");
+            let Payload::Json(payload) = message.payload else { panic!("JSON") };
+            let read: serde_json::Value = serde_json::from_str(payload.get()).expect("JSON");
+            assert_eq!(read["x"], "\u{1f600}\u{fffd}");
+        }
+        assert_eq!(json(br#""\ude00""#).expect("JSON").get(), r#""\ufffd""#);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! How do servers elsewhere answer? Any that speak the OpenAI dialect, tried in order.
+//! How do remote servers answer? Any that speak the OpenAI dialect, tried in order.
 
 mod admission;
 mod called_tools;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value};
+use syntax::half_characters;
 
 /// Fields without which a request still means the same, more or less. Others, such as the conversation, a schema or
 /// tools, are never left out.
@@ -75,7 +76,8 @@ impl RefusedFields {
 }
 
 fn refused_field(answer: &str, sent: &Value) -> Option<&'static str> {
-    let json: Value = serde_json::from_str(answer).unwrap_or(Value::Null);
+    let json: Value =
+        serde_json::from_slice(&half_characters::mend(answer.as_bytes())).unwrap_or(Value::Null);
     let code = json["error"]["code"].as_str().unwrap_or_default();
     if code.contains("context_length") {
         return None;

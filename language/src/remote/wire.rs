@@ -2,6 +2,7 @@
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use syntax::half_characters;
 
 use crate::engine::{Beginning, ChatMessage, ChatRequest, FinishReason, Usage};
 use crate::sampling::Sampling;
@@ -117,7 +118,8 @@ pub(super) struct CalledFunction {
 
 /// Reads one event's data, or a whole reply. What a server leaves out, or says as null, is as if it said nothing.
 pub(super) fn parse_chunk(data: &str) -> Result<ReplyChunk, String> {
-    let chunk: Value = serde_json::from_str(data).map_err(|error| format!("unreadable event: {error}"))?;
+    let chunk: Value = serde_json::from_slice(&half_characters::mend(data.as_bytes()))
+        .map_err(|error| format!("unreadable event: {error}"))?;
     if !chunk.is_object() {
         return Err("unreadable event: an object is needed".into());
     }
@@ -245,6 +247,7 @@ mod tests {
             ),
             (r#"{"choices":[{"message":{"content":"whole"},"finish_reason":"stop"}]}"#, "whole"),
             (r#"{"choices":[{"text":"plain"}]}"#, "plain"),
+            (r#"{"choices":[{"delta":{"content":"a\ud83d"}}]}"#, "a\u{fffd}"),
         ] {
             assert_eq!(parse_chunk(data).unwrap().text, text, "{data}");
         }

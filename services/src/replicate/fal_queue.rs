@@ -59,8 +59,9 @@ pub(super) async fn submit(model: &Json, provider: &Json, input: &Json) -> Resul
     let request = request.header("authorization", format!("Key {}", secret.unwrap_or_default()));
     let response = request.send().await.map_err(|_| (502, "the provider cannot be reached".to_string()))?;
     let status = response.status().as_u16();
-    let answer: Json =
-        response.json().await.map_err(|_| (502, "the provider's answer is not JSON".to_string()))?;
+    let answer: Json = language::json_answer(response)
+        .await
+        .ok_or_else(|| (502, "the provider's answer is not JSON".to_string()))?;
     if !(200..300).contains(&status) {
         return Err((status, detail(&answer)));
     }
@@ -79,8 +80,9 @@ pub(super) async fn fare(model: &Json, provider: &Json, id: &str) -> Result<Json
         let request = client.get(url).header("authorization", key.as_str()).timeout(TIMEOUT);
         let response = request.send().await.map_err(|_| "the provider cannot be reached".to_string())?;
         let status = response.status().as_u16();
-        let answer: Json =
-            response.json().await.map_err(|_| "the provider's answer is not JSON".to_string())?;
+        let answer: Json = language::json_answer(response)
+            .await
+            .ok_or_else(|| "the provider's answer is not JSON".to_string())?;
         Ok::<_, String>((status, answer))
     };
     let (status, answer) = read(format!("{of_request}/status")).await?;

@@ -58,8 +58,9 @@ pub async fn status_of(
     let request = client.get(format!("{base}/predictions/{prediction}")).bearer_auth(secret);
     let response = request.timeout(TIMEOUT).send().await;
     let response = response.map_err(|_| unavailable("the provider cannot be reached".into()))?;
-    let mut answer: Json =
-        response.json().await.map_err(|_| unavailable("the provider's answer is not JSON".into()))?;
+    let mut answer: Json = language::json_answer(response)
+        .await
+        .ok_or_else(|| unavailable("the provider's answer is not JSON".into()))?;
     take(context, &job, &answer).await?;
     answer["output"] = json!(urls(&answer["output"]));
     Ok(answer)

@@ -379,8 +379,9 @@ async fn predict(
     let response = request.timeout(TIMEOUT).json(&body).send().await;
     let response = response.map_err(|_| (502, "the provider cannot be reached".to_string()))?;
     let status = response.status().as_u16();
-    let answer: Json =
-        response.json().await.map_err(|_| (502, "the provider's answer is not JSON".to_string()))?;
+    let answer: Json = language::json_answer(response)
+        .await
+        .ok_or_else(|| (502, "the provider's answer is not JSON".to_string()))?;
     if !(200..300).contains(&status) {
         let detail = answer["detail"].as_str().or(answer["title"].as_str()).unwrap_or("the provider refused");
         return Err((status, detail.chars().take(500).collect()));

@@ -8,6 +8,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value as Json};
+use syntax::half_characters;
 use tokio::sync::Mutex;
 
 use crate::config::OauthProvider;
@@ -265,9 +266,10 @@ async fn fetch<T: DeserializeOwned>(request: reqwest::RequestBuilder) -> Result<
         body.extend_from_slice(&part);
     }
     if !status.is_success() {
-        let said: Json = serde_json::from_slice(&body).unwrap_or_default();
+        let said: Json = serde_json::from_slice(&half_characters::mend(&body)).unwrap_or_default();
         let said = said["error_description"].as_str().or(said["error"].as_str()).unwrap_or_default();
         return Err(format!("it answers {status} {}", said.chars().take(200).collect::<String>()));
     }
-    serde_json::from_slice(&body).map_err(|error| format!("its answer cannot be read: {error}"))
+    serde_json::from_slice(&half_characters::mend(&body))
+        .map_err(|error| format!("its answer cannot be read: {error}"))
 }

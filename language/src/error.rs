@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use formats::FormatError;
+
 /// Why a model could not be loaded or a reply could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum LanguageError {
@@ -129,6 +131,18 @@ pub enum LanguageError {
         /// Seconds until it is tried again.
         seconds: u64,
     },
+}
+
+impl From<FormatError> for LanguageError {
+    fn from(error: FormatError) -> LanguageError {
+        match error {
+            FormatError::Io { name, source } => LanguageError::Io { path: name.into(), source },
+            FormatError::Malformed { what, detail } => LanguageError::Malformed { what, detail },
+            FormatError::Unsupported { what, detail } => LanguageError::Unsupported { what, detail },
+            FormatError::Template(reason) => LanguageError::Template(reason),
+            FormatError::Messages(reason) => LanguageError::InvalidRequest { field: "messages", reason },
+        }
+    }
 }
 
 impl LanguageError {

@@ -1,7 +1,6 @@
 //! How words are made: local chat models and remote OpenAI-compatible ones.
 
 pub mod causal_lm;
-pub mod chat_template;
 pub mod cpu;
 pub mod engine;
 mod engine_thread;
@@ -29,6 +28,7 @@ pub use engine::{
 pub use engine_thread::{EngineLimits, EngineLoad};
 pub use error::LanguageError;
 pub use fetch::{FetchProgress, fetch_default_chat_model};
+pub use formats::chat_template;
 pub use http_client::{http_client, json_answer};
 pub use local::{LocalDevice, LocalEngine};
 pub use model_files::{ModelDescription, ModelFiles, describe_model, model_name};

@@ -182,7 +182,7 @@ fn template(source: Option<&str>, tokenizer: &Tokenizer) -> Result<ChatTemplate,
             .unwrap_or_default()
     };
     let end = tokenizer.eos().or_else(|| tokenizer.ends().first().copied());
-    ChatTemplate::new(source.unwrap_or(CHATML), &text(tokenizer.bos()), &text(end))
+    Ok(ChatTemplate::new(source.unwrap_or(CHATML), &text(tokenizer.bos()), &text(end))?)
 }
 
 /// `chat_template.jinja`, or the template within `tokenizer_config.json`, alone or named `default`.

@@ -6,65 +6,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 use std::sync::Mutex;
 
-use serde::Deserialize;
+pub use formats::safetensors::{StoredType, TensorEntry};
+use formats::safetensors::{header, header_length};
 
 use crate::DiffusionError;
-
-/// Headers of real models stay far below this.
-const HEADER_BYTES_MAX: u64 = 64 << 20;
-
-/// How the numbers of a tensor are stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[allow(missing_docs)]
-pub enum StoredType {
-    F64,
-    F32,
-    F16,
-    BF16,
-    I64,
-    I32,
-    I16,
-    I8,
-    U8,
-    BOOL,
-    /// 8 bits, 4 of them exponent, without infinities.
-    #[serde(rename = "F8_E4M3")]
-    F8E4M3,
-    /// 8 bits, 5 of them exponent: the upper half of half precision.
-    #[serde(rename = "F8_E5M2")]
-    F8E5M2,
-}
-
-impl StoredType {
-    /// Whether it is floating point.
-    pub fn is_float(self) -> bool {
-        use StoredType::*;
-        matches!(self, F64 | F32 | F16 | BF16 | F8E4M3 | F8E5M2)
-    }
-
-    /// Bytes of one number.
-    pub fn size(self) -> usize {
-        match self {
-            Self::F64 | Self::I64 => 8,
-            Self::F32 | Self::I32 => 4,
-            Self::F16 | Self::BF16 | Self::I16 => 2,
-            Self::I8 | Self::U8 | Self::BOOL | Self::F8E4M3 | Self::F8E5M2 => 1,
-        }
-    }
-}
-
-/// Where one tensor lies in its file.
-#[derive(Debug, Clone, PartialEq)]
-pub struct TensorEntry {
-    /// How its numbers are stored.
-    pub dtype: StoredType,
-    /// Its sizes.
-    pub shape: Vec<usize>,
-    /// Offset of its first byte in the file.
-    pub offset: u64,
-    /// Its length in bytes.
-    pub length: usize,
-}
 
 #[derive(Debug)]
 enum Content {
@@ -88,13 +33,6 @@ pub struct WeightFile {
     length: u64,
 }
 
-#[derive(Deserialize)]
-struct RawEntry {
-    dtype: String,
-    shape: Vec<u64>,
-    data_offsets: [u64; 2],
-}
-
 impl WeightFile {
     /// Opens a file and reads its header.
     pub fn open(path: &Path) -> Result<Self, DiffusionError> {
@@ -108,8 +46,8 @@ impl WeightFile {
             return Err(DiffusionError::weights(name, reason));
         }
         file.read_exact(&mut start).map_err(io)?;
-        let header_length = header_length(&name, start, length)?;
-        let mut header = vec![0u8; header_length];
+        let bad = |reason| DiffusionError::weights(name.clone(), reason);
+        let mut header = vec![0u8; header_length(start, length).map_err(bad)?];
         file.read_exact(&mut header).map_err(io)?;
         Self::parse(name, &header, length, Content::File(Mutex::new(file)))
     }
@@ -118,32 +56,15 @@ impl WeightFile {
     pub fn from_static(name: &str, bytes: &'static [u8]) -> Result<Self, DiffusionError> {
         let short = || DiffusionError::weights(name, "too short to be a safetensors file");
         let start = bytes.first_chunk::<8>().ok_or_else(short)?;
-        let header_length = header_length(name, *start, bytes.len() as u64)?;
+        let header_length = header_length(*start, bytes.len() as u64)
+            .map_err(|reason| DiffusionError::weights(name, reason))?;
         let header = bytes.get(8..8 + header_length).ok_or_else(short)?;
         Self::parse(name.into(), header, bytes.len() as u64, Content::Static(bytes))
     }
 
-    fn parse(name: String, header: &[u8], length: u64, content: Content) -> Result<Self, DiffusionError> {
-        let bad = |reason: String| DiffusionError::weights(name.clone(), reason);
-        let raw: BTreeMap<String, serde_json::Value> = serde_json::from_slice(header).map_err(|error| {
-            bad(format!("no safetensors file, or a damaged one: its header is no JSON ({error}); {AGAIN}"))
-        })?;
-        let data_start = 8 + header.len() as u64;
-        let mut tensors = BTreeMap::new();
-        let mut metadata = BTreeMap::new();
-        for (tensor, value) in raw {
-            if tensor == "__metadata__" {
-                metadata =
-                    serde_json::from_value(value).map_err(|error| bad(format!("__metadata__: {error}")))?;
-                continue;
-            }
-            let entry: RawEntry =
-                serde_json::from_value(value).map_err(|error| bad(format!("{tensor}: {error}")))?;
-            let entry =
-                check_entry(entry, data_start, length).map_err(|why| bad(format!("{tensor}: {why}")))?;
-            tensors.insert(tensor, entry);
-        }
-        Ok(Self { name, tensors, metadata, content, length })
+    fn parse(name: String, bytes: &[u8], length: u64, content: Content) -> Result<Self, DiffusionError> {
+        let found = header(bytes, length).map_err(|reason| DiffusionError::weights(name.clone(), reason))?;
+        Ok(Self { name, tensors: found.tensors, metadata: found.metadata, content, length })
     }
 
     /// Reads `length` bytes at `offset`, both from a checked entry.
@@ -264,46 +185,4 @@ fn e4m3(byte: u8) -> f32 {
         _ => (1.0 + mantissa / 8.0) * 2f32.powi(exponent - 7),
     };
     if byte & 0x80 == 0 { magnitude } else { -magnitude }
-}
-
-fn header_length(name: &str, start: [u8; 8], file_length: u64) -> Result<usize, DiffusionError> {
-    let bad = |reason: String| Err(DiffusionError::weights(name, reason));
-    if start.starts_with(b"PK\x03\x04") || (start[0] == 0x80 && (2..=5).contains(&start[1])) {
-        return bad("a pickle, which may run code when opened; only safetensors are read".into());
-    }
-    let length = u64::from_le_bytes(start);
-    if length > HEADER_BYTES_MAX {
-        return bad(format!("no safetensors file: it would begin with a header of {length} bytes"));
-    }
-    if length > file_length - 8 {
-        return bad(format!(
-            "truncated, or no safetensors file: a header of {length} bytes in a file of {file_length}; {AGAIN}"
-        ));
-    }
-    Ok(length as usize)
-}
-
-fn check_entry(entry: RawEntry, data_start: u64, file_length: u64) -> Result<TensorEntry, String> {
-    let dtype: StoredType = serde_json::from_value(entry.dtype.clone().into()).map_err(|_| {
-        format!("numbers of unknown type {:?}", entry.dtype.chars().take(16).collect::<String>())
-    })?;
-    let [begin, end] = entry.data_offsets;
-    let length = end.checked_sub(begin).ok_or("ends before it begins")?;
-    let last = data_start.checked_add(end).ok_or("offset out of range")?;
-    if last > file_length {
-        return Err(format!("truncated: it ends at byte {last}, the file at {file_length}; {AGAIN}"));
-    }
-    if entry.shape.len() > 8 {
-        return Err(format!("{} dimensions", entry.shape.len()));
-    }
-    let size = entry
-        .shape
-        .iter()
-        .try_fold(dtype.size() as u64, |size, &dim| size.checked_mul(dim))
-        .ok_or_else(|| format!("shape {:?} is too large", entry.shape))?;
-    if size != length {
-        return Err(format!("shape {:?} needs {size} bytes, {length} are given", entry.shape));
-    }
-    let shape = entry.shape.iter().map(|&dim| dim as usize).collect();
-    Ok(TensorEntry { dtype, shape, offset: data_start + begin, length: length as usize })
 }

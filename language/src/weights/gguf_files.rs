@@ -71,26 +71,15 @@ pub fn no_chat_model(path: &Path) -> Option<String> {
         // What cannot be read is refused where it is loaded.
         let _ = file.take(BEGINNING_BYTES).read_to_end(&mut beginning);
     }
+    let text = |key: &[u8]| formats::gguf::text_in_beginning(&beginning, key);
     let picture_encoder = "a picture encoder (mmproj), no chat model";
-    match (text_of(&beginning, ARCHITECTURE).as_deref(), text_of(&beginning, KIND).as_deref()) {
+    match (text(ARCHITECTURE).as_deref(), text(KIND).as_deref()) {
         (Some("clip"), _) | (_, Some("mmproj")) => Some(picture_encoder.into()),
         (_, Some("adapter")) => Some("an adapter (LoRA) for a chat model, no model".into()),
         (_, Some("imatrix")) => Some("a table for quantising, no chat model".into()),
         _ if name.contains("mmproj") => Some(picture_encoder.into()),
         _ => None,
     }
-}
-
-/// The text of a key among the first bytes of a file.
-fn text_of(bytes: &[u8], key: &[u8]) -> Option<String> {
-    if !bytes.starts_with(b"GGUF") {
-        return None;
-    }
-    let at = bytes.windows(key.len()).position(|window| window == key)? + key.len();
-    let kind = u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?);
-    let length = usize::try_from(u64::from_le_bytes(*bytes.get(at + 4..)?.first_chunk()?)).ok()?;
-    let text = bytes.get(at + 12..at.checked_add(12)?.checked_add(length)?)?;
-    (kind == 8).then(|| String::from_utf8_lossy(text).into_owned())
 }
 
 #[cfg(test)]

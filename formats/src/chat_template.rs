@@ -16,7 +16,7 @@ use serde_json::ser::{Formatter, PrettyFormatter};
 
 pub use accepted_messages::AcceptedMessages;
 
-use crate::error::LanguageError;
+use crate::error::FormatError;
 
 /// Real templates have a few kilobytes.
 const TEMPLATE_BYTES_MAX: usize = 256 << 10;
@@ -59,9 +59,9 @@ pub struct ChatTemplate {
 impl ChatTemplate {
     /// Compiles `source`, and finds out which messages it takes; the two texts are what the template knows as `bos_token`
     /// and `eos_token`.
-    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<ChatTemplate, LanguageError> {
+    pub fn new(source: &str, bos_token: &str, eos_token: &str) -> Result<ChatTemplate, FormatError> {
         if source.len() > TEMPLATE_BYTES_MAX {
-            return Err(LanguageError::Template(format!("{} bytes of source", source.len())));
+            return Err(FormatError::Template(format!("{} bytes of source", source.len())));
         }
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
@@ -95,7 +95,7 @@ impl ChatTemplate {
         &self,
         messages: &[TemplateMessage<'_>],
         add_generation_prompt: bool,
-    ) -> Result<String, LanguageError> {
+    ) -> Result<String, FormatError> {
         let fitted = match self.accepted.takes_all() {
             true => Cow::Borrowed(messages),
             false => Cow::Owned(self.accepted.fit(messages)),
@@ -114,9 +114,8 @@ impl ChatTemplate {
 
     /// The text for `messages`, the last of which is the assistant's, ending where that one does, so that the reply goes
     /// on with it.
-    pub fn render_unfinished(&self, messages: &[TemplateMessage<'_>]) -> Result<String, LanguageError> {
-        let refused =
-            |reason: &str| LanguageError::InvalidRequest { field: "messages", reason: reason.into() };
+    pub fn render_unfinished(&self, messages: &[TemplateMessage<'_>]) -> Result<String, FormatError> {
+        let refused = |reason: &str| FormatError::Messages(reason.into());
         let mut messages = messages.to_vec();
         let last = messages.last_mut().filter(|last| last.role == "assistant");
         let last =
@@ -138,7 +137,7 @@ impl ChatTemplate {
         &self,
         messages: &[TemplateMessage<'_>],
         add_generation_prompt: bool,
-    ) -> Result<String, LanguageError> {
+    ) -> Result<String, FormatError> {
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(FUEL_BASE + FUEL_PER_MESSAGE * messages.len() as u64));
         let template = environment.get_template(NAME).map_err(failed)?;
@@ -157,7 +156,7 @@ impl ChatTemplate {
                 &mut text,
             )
             .map_err(failed)?;
-        String::from_utf8(text.0).map_err(|error| LanguageError::Template(error.to_string()))
+        String::from_utf8(text.0).map_err(|error| FormatError::Template(error.to_string()))
     }
 }
 
@@ -212,10 +211,10 @@ impl Formatter for Spaced {
     }
 }
 
-fn failed(error: Error) -> LanguageError {
+fn failed(error: Error) -> FormatError {
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let line = error.line().map(|line| format!(" in line {line}")).unwrap_or_default();
-    LanguageError::Template(format!("{}{detail}{line}", error.kind()))
+    FormatError::Template(format!("{}{detail}{line}", error.kind()))
 }
 
 /// A text that refuses to grow without end.
@@ -244,7 +243,7 @@ mod tests {
         TemplateMessage { role: "user", content: Cow::Borrowed("Hi") },
     ];
 
-    fn render(source: &str) -> Result<String, LanguageError> {
+    fn render(source: &str) -> Result<String, FormatError> {
         ChatTemplate::new(source, "<s>", "</s>")?.render(&MESSAGES, true)
     }
 

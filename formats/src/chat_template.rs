@@ -9,7 +9,7 @@ use std::io::Write;
 use chrono::format::{Item, StrftimeItems};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
-use minijinja::{Environment, Error, ErrorKind, Value, context};
+use minijinja::{Environment, Error, ErrorKind, State, Value, context};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{Formatter, PrettyFormatter};
@@ -21,9 +21,15 @@ use crate::error::FormatError;
 /// Real templates have a few kilobytes.
 const TEMPLATE_BYTES_MAX: usize = 256 << 10;
 const RENDERED_BYTES_MAX: usize = 16 << 20;
-/// Steps of the template's virtual machine: a fixed part and one per message.
+/// What a template may take of time and memory: a step of its virtual machine costs one, and so do 64 bytes of what it
+/// makes. A fixed part, one per message, and one for each byte that was said; at most 256 MiB in all.
 const FUEL_BASE: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
+const FUEL_MAX: u64 = 4_000_000;
+/// Of JSON, which takes longer to write than to copy: as minijinja's own filter has it.
+const JSON_BYTES_PER_FUEL: usize = 4;
+/// Longest format of a time, in bytes.
+const TIME_FORMAT_BYTES_MAX: usize = 256;
 const NAME: &str = "chat_template";
 /// Written behind a text that is to be continued, to find its end in what the template makes of it. Private characters,
 /// which no template looks for.
@@ -139,7 +145,9 @@ impl ChatTemplate {
         add_generation_prompt: bool,
     ) -> Result<String, FormatError> {
         let mut environment = self.environment.clone();
-        environment.set_fuel(Some(FUEL_BASE + FUEL_PER_MESSAGE * messages.len() as u64));
+        let said: usize = messages.iter().map(|message| message.content.len()).sum();
+        let fuel = FUEL_BASE + FUEL_PER_MESSAGE * messages.len() as u64 + said as u64;
+        environment.set_fuel(Some(fuel.min(FUEL_MAX)));
         let template = environment.get_template(NAME).map_err(failed)?;
         let mut text = Bounded(Vec::new());
         template
@@ -169,19 +177,22 @@ fn has_instructions(text: &str, messages: &[TemplateMessage<'_>]) -> bool {
 
 /// The local time in a format of `strftime`; one that is not known is refused.
 fn strftime_now(format: &str) -> Result<String, Error> {
+    let refused = |reason: String| Err(Error::new(ErrorKind::InvalidOperation, reason));
+    if format.len() > TIME_FORMAT_BYTES_MAX {
+        return refused(format!("strftime_now: a format of {} bytes", format.len()));
+    }
     let items: Vec<Item<'_>> = StrftimeItems::new(format).collect();
     if items.contains(&Item::Error) {
-        let reason = format!("strftime_now: {format:?} is no format");
-        return Err(Error::new(ErrorKind::InvalidOperation, reason));
+        return refused(format!("strftime_now: {format:?} is no format"));
     }
     Ok(chrono::Local::now().format_with_items(items.iter()).to_string())
 }
 
 /// Python's `json.dumps`, which is what transformers offers: blanks after separators, characters as they are.
-fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
+fn to_json(state: &State, value: Value, options: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = options.get("indent")?;
     // Python's other options, such as ensure_ascii, have no meaning here.
-    let mut json = Vec::new();
+    let mut json = Paid { state, bytes: Vec::new(), unpaid: 0 };
     let written = match indent {
         Some(width) => {
             let indent = " ".repeat(width.min(16));
@@ -192,7 +203,29 @@ fn to_json(value: Value, options: Kwargs) -> Result<String, Error> {
     };
     let wrong = |reason: String| Error::new(ErrorKind::BadSerialization, reason);
     written.map_err(|error| wrong(error.to_string()))?;
-    String::from_utf8(json).map_err(|error| wrong(error.to_string()))
+    String::from_utf8(json.bytes).map_err(|error| wrong(error.to_string()))
+}
+
+/// A text that costs fuel as it grows: a small list that holds itself twice, and again, is a large text.
+struct Paid<'s, 'e, 't> {
+    state: &'s State<'e, 't>,
+    bytes: Vec<u8>,
+    unpaid: usize,
+}
+
+impl Write for Paid<'_, '_, '_> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.unpaid += bytes.len();
+        let fuel = self.unpaid / JSON_BYTES_PER_FUEL;
+        self.unpaid %= JSON_BYTES_PER_FUEL;
+        self.state.consume_fuel(fuel as u64).map_err(std::io::Error::other)?;
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 struct Spaced;
@@ -265,6 +298,31 @@ mod tests {
         let cyclic = "{% include 'chat_template' %}";
         let parent = "{% extends 'chat_template' %}";
         let large = "{% for a in range(9999) %}{{ 'xxxxxxxxxxxxxxxx' * 10000 }}{% endfor %}";
+        // Texts and lists that double: what is made counts, wherever it is kept.
+        let again = |step: &str| {
+            format!("{{% set ns = namespace(s='x', l=[1]) %}}{{% for i in range(99) %}}{step}{{% endfor %}}")
+        };
+        let doubled = [
+            again("{% set ns.s = ns.s ~ ns.s %}"),
+            again("{% set ns.s = ns.s + ns.s %}"),
+            again("{% set ns.s = ns.s * 64 %}"),
+            again("{% set ns.s = [ns.s, ns.s] | join(ns.s) %}"),
+            again("{% set ns.s = ns.s | replace('x', ns.s ~ 'x') %}"),
+            again("{% set ns.s = ns.s.replace('x', 'xx') %}"),
+            again("{% set ns.s = ns.s.join([ns.s, ns.s]) %}"),
+            again("{% set ns.s %}{{ ns.s }}{{ ns.s }}{% endset %}"),
+            again("{% set ns.l = ns.l + ns.l | list %}"),
+            again("{% set ns.l = [ns.l, ns.l] %}") + "{{ ns.l | tojson | length }}",
+            again("{% set ns.l = [ns.l, ns.l] %}") + "{% set ns.s = ns.l ~ '' %}",
+            "{% set s = '%999999999d' | format(1) %}".into(),
+            "{% set s = 'x'.center(999999999) %}".into(),
+            "{% set s = 'x' | indent(999999999, true) %}".into(),
+            "{{ range(99999999) | list | length }}".into(),
+            "{{ strftime_now('%c' * 1000) }}".into(),
+        ];
+        for source in &doubled {
+            assert!(render(source).is_err(), "{source}");
+        }
         for source in [endless, recursive, cyclic, parent, large, "{% for %}", "{{ messages[", "{{ none() }}"]
         {
             assert!(render(source).is_err(), "{source}");

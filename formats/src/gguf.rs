@@ -56,13 +56,20 @@ impl Metadata {
         }
     }
 
-    /// A whole number that fits a `usize`, if the key is there.
+    /// A whole number that fits a `usize`, if the key is there; some files write one as a float, or once for each layer.
     pub fn count(&self, key: &str) -> Result<Option<usize>, FormatError> {
         match self.values.get(key) {
             None => Ok(None),
             Some(MetadataValue::Integer(number)) => usize::try_from(*number)
                 .map(Some)
                 .map_err(|_| FormatError::malformed(key, format!("{number} is not a count"))),
+            Some(MetadataValue::Float(number)) if (0.0..1e15).contains(number) && number.fract() == 0.0 => {
+                Ok(Some(*number as usize))
+            }
+            Some(MetadataValue::Integers(layers)) if layers.windows(2).all(|pair| pair[0] == pair[1]) => {
+                let number = layers.first().copied().map(usize::try_from).transpose();
+                number.map_err(|_| FormatError::malformed(key, format!("{} is not a count", layers[0])))
+            }
             Some(other) => Err(wrong_type(key, "a whole number", other)),
         }
     }
@@ -82,6 +89,7 @@ impl Metadata {
         match self.values.get(key) {
             None => Ok(None),
             Some(MetadataValue::Bool(flag)) => Ok(Some(*flag)),
+            Some(MetadataValue::Integer(number @ 0..=1)) => Ok(Some(*number == 1)),
             Some(other) => Err(wrong_type(key, "a boolean", other)),
         }
     }
@@ -393,10 +401,19 @@ mod tests {
             ("general.architecture", 8, text("llama")),
             ("a.flags", 9, array(7, 2, &[1, 0])),
             ("a.count", 10, 7_u64.to_le_bytes().to_vec()),
+            ("a.float", 12, 4096.0_f64.to_le_bytes().to_vec()),
+            ("a.layers", 9, array(4, 2, &[8, 0, 0, 0, 8, 0, 0, 0])),
+            ("a.unlike", 9, array(4, 2, &[8, 0, 0, 0, 9, 0, 0, 0])),
+            ("a.half", 12, 0.5_f64.to_le_bytes().to_vec()),
+            ("a.flag", 0, vec![1]),
         ]);
         let header = read(&sound[..], "x.gguf", sound.len() as u64).expect("a header");
         assert_eq!(header.metadata.text("general.architecture").unwrap(), Some("llama"));
-        assert_eq!(header.metadata.count("a.count").unwrap(), Some(7));
+        for (key, count) in [("a.count", 7), ("a.float", 4096), ("a.layers", 8)] {
+            assert_eq!(header.metadata.count(key).unwrap(), Some(count), "{key}");
+        }
+        assert!(header.metadata.count("a.unlike").is_err() && header.metadata.count("a.half").is_err());
+        assert_eq!(header.metadata.flag("a.flag").unwrap(), Some(true));
         assert_eq!((header.tensors[0].shape.as_slice(), header.tensors[0].kind), (&[4, 32][..], 8));
         assert_eq!(header.data_start % 32, 0);
         assert_eq!(text_in_beginning(&sound, b"general.architecture").as_deref(), Some("llama"));

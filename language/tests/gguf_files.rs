@@ -43,6 +43,19 @@ fn the_end_of_a_text_is_the_files_own_and_what_looks_like_an_end_is_one() {
 }
 
 #[test]
+fn a_number_that_no_token_has_is_none() {
+    let file = with_tokens(&[("<|im_end|>", 3), ("x", 1)]);
+    for bytes in [99_u32.to_le_bytes(), (-1_i32).to_le_bytes()] {
+        for kind in [4, 5] {
+            let odd = file.clone().raw_key("tokenizer.ggml.eos_token_id", kind, &bytes);
+            let tokenizer = tokenizer_of(&odd.raw_key("tokenizer.ggml.bos_token_id", kind, &bytes));
+            assert_eq!((tokenizer.eos(), tokenizer.bos()), (None, None));
+            assert!(tokenizer.is_end(27) && !tokenizer.is_end(28));
+        }
+    }
+}
+
+#[test]
 fn the_beginning_of_a_text_is_there_once_where_the_file_asks_for_it() {
     let file = |pre: &str, says: Option<bool>| {
         let file = with_tokens(&[("<s>", 3)])

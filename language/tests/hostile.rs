@@ -96,10 +96,6 @@ fn impossible_values_are_refused() {
         ("half a block", tiny("").tensor("x", &[4, 8], 3, Some(0))),
         ("a tensor twice", tiny("").tensor("token_embd.weight", &[28, 8], 0, Some(0))),
         ("a wrong shape", tiny("output_norm.weight").tensor("output_norm.weight", &[9], 0, None)),
-        (
-            "an end beyond the vocabulary",
-            tiny("tokenizer.ggml.eos_token_id").key_number("tokenizer.ggml.eos_token_id", 99),
-        ),
         ("a huge template", tiny("").key_text("tokenizer.chat_template", &"x".repeat(1 << 20))),
         ("a broken template", tiny("").key_text("tokenizer.chat_template", "{% for %}")),
         ("a vocabulary larger than the matrix", {

@@ -9,7 +9,7 @@ use tokenizers::{AddedToken, NormalizerWrapper};
 use super::pre_tokenizers::PreTokenizer;
 use super::{Marks, Spelling, Tokenizer};
 use crate::error::LanguageError;
-use crate::weights::gguf::Metadata;
+use crate::weights::gguf::{Metadata, MetadataValue};
 
 const CONTROL: i64 = 3;
 const USER_DEFINED: i64 = 4;
@@ -51,14 +51,17 @@ pub(super) fn build(metadata: &Metadata) -> Result<Tokenizer, LanguageError> {
     };
     inner.add_special_tokens(added(CONTROL, true)).map_err(refused)?;
     inner.add_tokens(added(USER_DEFINED, false)).map_err(refused)?;
-    let id = |key: &str| {
-        let id = metadata.count(key)?;
-        match id {
-            Some(id) if id >= tokens.len() => {
-                Err(LanguageError::malformed(key, format!("{id} of {} tokens", tokens.len())))
-            }
-            other => Ok(other.map(|id| id as u32)),
+    // Files without such a token say so by a number that no token has, such as -1; llama.cpp goes on without it too.
+    let id = |key: &str| -> Result<Option<u32>, LanguageError> {
+        let said = match metadata.get(key) {
+            Some(MetadataValue::Integer(number)) => *number,
+            _ => metadata.count(key)?.map_or(-1, |count| count as i128),
+        };
+        let id = u32::try_from(said).ok().filter(|id| (*id as usize) < tokens.len());
+        if id.is_none() && metadata.get(key).is_some() {
+            tracing::warn!(key, id = %said, tokens = tokens.len(), "no token has this number; it is left out");
         }
+        Ok(id)
     };
     let mut ends = BTreeSet::new();
     for key in ["tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id", "tokenizer.ggml.eom_token_id"] {
@@ -108,9 +111,9 @@ fn words(metadata: &Metadata) -> Result<PreTokenizer, LanguageError> {
 
 /// SentencePiece's merges are implicit: two pieces merge when their join is a piece, best score first.
 fn sentence_piece(metadata: &Metadata, tokens: &[String]) -> Result<tokenizers::Tokenizer, LanguageError> {
-    let scores = metadata
-        .floats("tokenizer.ggml.scores")?
-        .ok_or_else(|| LanguageError::malformed("tokenizer.ggml.scores", "is missing"))?;
+    // Without scores pieces merge in the order of their numbers, as in llama.cpp.
+    let none = vec![0.0; tokens.len()];
+    let scores = metadata.floats("tokenizer.ggml.scores")?.unwrap_or(&none);
     if scores.len() != tokens.len() {
         return Err(LanguageError::malformed(
             "tokenizer.ggml.scores",

@@ -4,5 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/../fuzz"
 for target in $(cargo fuzz list); do
-  cargo fuzz run "$target" --sanitizer none -- -max_total_time="${1:-60}" -timeout=10 -rss_limit_mb=512 -verbosity=0 -print_final_stats=1
+  mkdir -p "corpus/$target" "seeds/$target"
+  # What is found goes to the first folder.
+  cargo fuzz run "$target" "corpus/$target" "seeds/$target" --sanitizer none -- -max_total_time="${1:-60}" -timeout=10 -rss_limit_mb=512 -verbosity=0 -print_final_stats=1
 done

@@ -120,6 +120,7 @@ fn html(status: StatusCode, text: &str) -> Response {
     response
 }
 
+const ICON: &str = "<link rel=\"icon\" href=\"/icon.svg\" type=\"image/svg+xml\">\n";
 const STYLE: &str = "body{margin:0;background:#111;color:#eee;font:16px/1.5 system-ui,sans-serif}\
     header,footer{max-width:800px;margin:0 auto;padding:16px;box-sizing:border-box}h1{font-size:1.3rem;margin:0}\
     p{margin:0;color:#aaa}main{max-width:800px;margin:0 auto;background:#fff}img{display:block;width:100%;height:auto}";
@@ -146,7 +147,7 @@ fn document(shared: &Shared, slices: &[(String, u32, u32)], address: &str) -> St
     });
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>{title}</title>\n{ICON}\
          <meta property=\"og:type\" content=\"article\">\n<meta property=\"og:title\" content=\"{title}\">\n\
          <meta property=\"og:site_name\" content=\"{series}\">\n<meta property=\"og:url\" content=\"{address}\">\n{}\
          <style>{STYLE}</style>\n</head>\n<body>\n<header><h1>{title}</h1><p>{series}</p></header>\n<main>\n{pictures}</main>\n\
@@ -158,7 +159,7 @@ fn document(shared: &Shared, slices: &[(String, u32, u32)], address: &str) -> St
 fn gone() -> String {
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Not here</title>\n<style>{STYLE}</style>\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<title>Not here</title>\n{ICON}<style>{STYLE}</style>\n\
          </head>\n<body>\n<header><h1>Nothing to read here</h1><p>The link is not right, or it was taken back.</p></header>\n\
          </body>\n</html>\n"
     )

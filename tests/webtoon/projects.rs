@@ -74,3 +74,20 @@ fn errors_are_worded_as_detail_with_the_documented_status() {
     let (status, answer) = ada.get("/v1/nothing-here");
     assert_eq!((status, &answer["error"]["code"]), (404, &json!("unknown_url")));
 }
+
+#[test]
+fn who_plays_in_a_story_goes_out_and_comes_in_with_its_project() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let ada = Account::new(&server, "ada@example.com");
+    let project = id(&ada.made("/v1/projects", &json!({"name": "Tides"})), "project_id");
+    let story = ada.made(&format!("/v1/projects/{project}/stories"), &json!({"title": "The storm"}));
+    let cast = format!("/v1/stories/{}/characters", id(&story, "story_id"));
+    ada.made(&cast, &json!({"name": "Mira", "description": "a keeper"}));
+    let bundle = ada.made(&format!("/v1/projects/{project}/bundle"), &json!({}));
+    let taken = ada.made("/v1/projects/import", &json!({"file": bundle["file"]}));
+    let (_, stories) = ada.get(&format!("/v1/projects/{}/stories", id(&taken, "project_id")));
+    let (_, found) = ada.get(&format!("/v1/stories/{}/characters", id(&stories[0], "story_id")));
+    assert_eq!((&found[0]["name"], &found[0]["project_id"]), (&json!("Mira"), &taken["project_id"]));
+    assert_eq!(server.check()["faults"], 0);
+}

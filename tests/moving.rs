@@ -305,7 +305,7 @@ fn a_database_takes_an_export_whole_or_not_at_all_and_behaves_as_the_server() {
     // Nothing hidden is named.
     let other = postgres.ask("SELECT id FROM public.profiles WHERE username = 'ada2'");
     let theirs = postgres.ask(&format!(
-        "INSERT INTO public.characters (user_id, name, description) VALUES ('{other}', 'T', 'x') RETURNING id"
+        "INSERT INTO public.characters (user_id, name, description, is_public) VALUES ('{other}', 'T', 'x', false) RETURNING id"
     ));
     let names = format!(
         "INSERT INTO public.conversations (user_id, character_id, title) VALUES ('{ada}', '{theirs}', 'T')"

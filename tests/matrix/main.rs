@@ -81,7 +81,7 @@ fn every_table_obeys_the_document_for_every_role_and_verb() {
     assert_eq!(server.check()["faults"], 0);
 }
 
-/// Whoever has an account.
+/// The accounts, by the parts that they play.
 fn accounts(server: &Server) -> [Who; 5] {
     ["other user", "owner", "third", "adult user", "admin"].map(|name| {
         let (id, token) = server.sign_up(&format!("{}@example.com", name.replace(' ', "")));

@@ -19,7 +19,7 @@ use tokio_rustls::rustls::{ClientConfig, DigitallySignedStruct, Error, Signature
 /// Whose certificates are taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Trust {
-    /// Anybody's, as `sslmode=require` means it: against listeners, not against impostors.
+    /// Any, as `sslmode=require` means it: against listeners, not against impostors.
     Any,
     /// Those of the authorities that this machine trusts, for the host's own name.
     Authorities,

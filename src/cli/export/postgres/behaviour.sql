@@ -1,6 +1,6 @@
 -- What the server does when rows change, as triggers. They are made after the rows are in, which come as they are.
 
--- Whether an account asks, or somebody without one: what the server does itself, and the role that serves, may do more.
+-- Whether an account asks, or a client without one: what the server does itself, and the role that serves, may do more.
 CREATE FUNCTION playhouse.is_account() RETURNS boolean LANGUAGE sql STABLE SET search_path = '' AS
   $f$ SELECT current_user IN ('anon', 'authenticated') $f$;
 
@@ -77,7 +77,7 @@ BEGIN
   RETURN NULL;
 END $f$;
 
--- Whether somebody born on a day has had the eighteenth birthday.
+-- Whether a person born on a day has had the eighteenth birthday.
 CREATE FUNCTION playhouse.is_adult(born date) RETURNS boolean LANGUAGE sql STABLE SET search_path = '' AS $f$
   SELECT coalesce(extract(year FROM today) - extract(year FROM born)
     - CASE WHEN to_char(today, 'MMDD') >= to_char(born, 'MMDD') THEN 0 ELSE 1 END >= 18, false)

@@ -59,6 +59,17 @@ impl Usage {
     pub fn is_wasteful(&self) -> bool {
         self.live_bytes.is_some_and(|live| self.used_bytes > live / 4 * 7 + SLACK_BYTES)
     }
+
+    /// Whether it takes so much that a compaction is due also soon after the last one. Then what is copied is still less
+    /// than what was written since.
+    fn is_pressing(&self) -> bool {
+        self.live_bytes.is_some_and(|live| self.used_bytes > live / 5 * 11 + SLACK_BYTES)
+    }
+
+    /// Whether a compaction is due; `rests` soon after the last one, which may have `failed`.
+    fn is_due(&self, rests: bool, failed: bool) -> bool {
+        self.is_wasteful() && (!rests || (self.is_pressing() && !failed))
+    }
 }
 
 impl Store {
@@ -130,17 +141,19 @@ impl Store {
 }
 
 fn watch(store: &Weak<Inner>) {
-    let mut rests_until = Instant::now();
+    let (mut rests_until, mut failed) = (Instant::now(), false);
     loop {
         std::thread::sleep(LOOK_EVERY);
         let Some(inner) = store.upgrade() else { return };
         let store = Store { inner };
         let usage = store.usage();
-        if Instant::now() < rests_until || !usage.is_wasteful() {
+        if !usage.is_due(Instant::now() < rests_until, failed) {
             continue;
         }
         let started = Instant::now();
-        match store.compact(&mut |_| {}) {
+        let result = store.compact(&mut |_| {});
+        failed = result.is_err();
+        match result {
             Ok(done) => {
                 rests_until = Instant::now() + started.elapsed() * REST_FACTOR;
                 tracing::info!(
@@ -200,4 +213,22 @@ fn read_back(
         return Ok(());
     }
     Err(StoreError::Corrupt(format!("it is not compacted: {}", faults.join("; "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_grows_fast_is_not_left_to_grow_while_a_compaction_rests() {
+        let live = 500 << 20;
+        let usage = |used_bytes: u64| Usage { used_bytes, live_bytes: Some(live) };
+        let due =
+            |used: u64| [(false, false), (true, false), (true, true)].map(|(r, f)| usage(used).is_due(r, f));
+        assert_eq!(due(live * 3 / 2), [false, false, false]);
+        assert_eq!(due(live * 2), [true, false, false]);
+        assert_eq!(due(live * 5 / 2), [true, true, false]);
+        // What is kept is not known before everything was read once.
+        assert!(!Usage { used_bytes: live * 9, live_bytes: None }.is_due(false, false));
+    }
 }

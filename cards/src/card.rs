@@ -65,10 +65,8 @@ impl Card {
     /// Reads a card from parsed JSON of any version. Fields of odd types are coerced or left out, which
     /// [`Card::warnings`] tells; refused is only what has no name, or nothing of a card.
     pub fn from_value(value: Value) -> Result<Card, CardError> {
-        let Value::Object(raw) = value else {
-            return Err(CardError::field("card", format!("an object is needed, found {}", kind_of(&value))));
-        };
         let mut notes = Notes::default();
+        let raw = unwrapped(value, &mut notes)?;
         let version = version_of(&raw, &mut notes)?;
         let form = if version == CardVersion::V1 { Form::of(&raw) } else { Form::Card };
         let mapped = form.mapped(&raw, &mut notes);
@@ -302,8 +300,8 @@ impl Card {
         }
         self.read = card_fields::read(&|field| self.get(field).cloned(), place, &mut notes);
         if self.name().trim().is_empty() {
-            let elsewhere = [self.raw.get("name"), self.raw.get("char_name"), self.get("nickname")];
-            let name = elsewhere.into_iter().flatten().filter_map(Value::as_str);
+            let others = [self.raw.get("name"), self.raw.get("char_name"), self.get("nickname")];
+            let name = others.into_iter().flatten().filter_map(Value::as_str);
             let Some(name) = name.map(str::trim).find(|name| !name.is_empty()).map(str::to_string) else {
                 let detail = if self.get("name").is_some() { "is empty" } else { "is missing" };
                 return Err(CardError::field(format!("{place}name"), detail));
@@ -319,6 +317,48 @@ impl Card {
         self.notes = notes.all();
         Ok(())
     }
+}
+
+/// What programs put a character in, beside a list of one.
+const WRAPPINGS: [&str; 4] = ["character", "char", "card", "definition"];
+
+/// The card itself, out of what it came in: a list of one, a member of an object, or JSON within a text.
+fn unwrapped(value: Value, notes: &mut Notes) -> Result<Map<String, Value>, CardError> {
+    let wrong = |found: &str| CardError::field("card", format!("an object is needed, found {found}"));
+    let mut raw = match value {
+        Value::Object(raw) => raw,
+        Value::Array(mut items) => match (items.pop(), items.len()) {
+            (Some(Value::Object(raw)), 0) => {
+                notes.add("card", "it is the one element of a list");
+                raw
+            }
+            (None, _) => return Err(wrong("an empty list")),
+            (_, others) => return Err(wrong(&format!("a list of {}; save each one alone", others + 1))),
+        },
+        other => return Err(wrong(kind_of(&other))),
+    };
+    let is_card =
+        ["spec", "data", "name", "char_name", "persona"].iter().any(|member| raw.contains_key(*member));
+    let within = WRAPPINGS.iter().find(|member| {
+        let inner = raw.get(**member).and_then(Value::as_object);
+        inner.is_some_and(|inner| ["name", "char_name", "data"].iter().any(|name| inner.contains_key(*name)))
+    });
+    if let Some(member) = within.filter(|_| !is_card)
+        && let Some(Value::Object(inner)) = raw.remove(*member)
+    {
+        notes.add(
+            "card",
+            &format!("it was read from the member {member}; what stands beside it is kept in the file alone"),
+        );
+        raw = inner;
+    }
+    if let Some(Value::String(text)) = raw.get("data")
+        && let Ok(data @ Value::Object(_)) = serde_json::from_str(text)
+    {
+        notes.add("data", "a text was read as the JSON in it");
+        raw.insert("data".into(), data);
+    }
+    Ok(raw)
 }
 
 /// Which version the file says it is, as far as its content bears that out.

@@ -50,6 +50,13 @@ pub(crate) fn read(
     }
     for field in ["extensions", "creator_notes_multilingual", "character_book"] {
         let Some(value) = get(field).filter(|value| !value.is_null() && !value.is_object()) else { continue };
+        if let Some(text) = value.as_str()
+            && let Ok(within @ Value::Object(_)) = serde_json::from_str(text)
+        {
+            notes.add(&path(field), "a text was read as the JSON in it");
+            read.insert(field.into(), within);
+            continue;
+        }
         let entries =
             value.as_array().filter(|items| !items.is_empty() && items.iter().all(Value::is_object));
         match entries.filter(|_| field == "character_book") {

@@ -307,3 +307,32 @@ fn hostile_json_is_refused() {
         Err(CardError::NoCard(_))
     ));
 }
+
+#[test]
+fn what_programs_put_a_card_in_is_taken_off() {
+    let card = json!({"name": "Mira", "description": "calm", "first_mes": "Hi"});
+    let data = json!({"name": "Mira", "description": "calm", "first_mes": "Hi",
+        "extensions": "{\"x\": 1}", "character_book": "{\"entries\": [{\"keys\": [\"a\"], \"content\": \"b\"}]}"});
+    for (file, field) in [
+        (json!([card]), "card"),
+        (json!({"character": card, "other": 1}), "card"),
+        (json!({"card": {"spec": "chara_card_v2", "data": data}}), "card"),
+        (json!({"spec": "chara_card_v2", "spec_version": "2.0", "data": data.to_string()}), "data"),
+        (json!({"spec": "chara_card_v2", "spec_version": "2.0", "data": data}), "data.extensions"),
+    ] {
+        let read = Card::from_value(file.clone()).expect("a card");
+        assert_eq!((read.name(), read.text("first_mes")), ("Mira", "Hi"), "{file}");
+        let warnings = read.warnings();
+        assert!(
+            warnings.iter().any(|warning| warning.starts_with(&format!("{field}: "))),
+            "{file}: {warnings:?}"
+        );
+        if read.version() != CardVersion::V1 {
+            assert_eq!(read.lorebook().expect("a book").expect("a book").entries[0].content, "b");
+            assert_eq!(read.get("extensions"), Some(&json!({"x": 1})));
+        }
+    }
+    for file in [json!([]), json!([card, card]), json!({"character": "Mira"}), json!([[card]])] {
+        assert!(Card::from_value(file.clone()).is_err(), "{file}");
+    }
+}

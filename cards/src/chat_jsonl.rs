@@ -9,6 +9,7 @@ use syntax::half_characters;
 use crate::chat_fields::{Fields, LineValue, Plain};
 use crate::error::CardError;
 use crate::json_text;
+use crate::lenient_json;
 
 /// Largest chat file that is read.
 pub const CHAT_BYTES_MAX: usize = 256 << 20;
@@ -26,6 +27,8 @@ pub struct ChatLine {
     fields: Box<Fields>,
     /// Whether a person has hidden it.
     pub(crate) is_hidden: bool,
+    /// Whether its text is not JSON as the format has it.
+    is_mended: bool,
 }
 
 /// A line as it came: a part of its file, which lines share. It is UTF-8.
@@ -175,12 +178,12 @@ impl ChatLine {
             ..Fields::default()
         };
         let text = LineText(Value::Object(raw).to_string().into());
-        ChatLine { text, fields: Box::new(fields), is_hidden: false }
+        ChatLine { text, fields: Box::new(fields), is_hidden: false, is_mended: false }
     }
 
     /// The line's JSON, taken apart anew.
     pub fn raw(&self) -> Map<String, Value> {
-        serde_json::from_slice(&half_characters::mend(&self.text.0)).unwrap_or_default()
+        lenient_json::read(&half_characters::mend(&self.text.0)).unwrap_or_default().0
     }
 
     /// Who spoke.
@@ -268,6 +271,9 @@ impl ChatLine {
         if matches!(half_characters::mend(&self.text.0), Cow::Owned(_)) {
             note("text", "half of a character (a lone surrogate) was read as U+FFFD".into());
         }
+        if self.is_mended {
+            note("text", lenient_json::NOTE.into());
+        }
         if !matches!(fields.mes, Plain::Text(_)) {
             note("mes", format!("{} was found; the text of an alternative was read", fields.mes.kind()));
         }
@@ -348,7 +354,8 @@ fn read_line(line: &Bytes, number: usize, is_first: bool) -> Result<Read, CardEr
         detail: error.to_string(),
     };
     let whole = half_characters::mend(line);
-    let fields = match serde_json::from_slice(&whole).map_err(broken)? {
+    let (value, is_mended) = lenient_json::read(&whole).map_err(broken)?;
+    let fields = match value {
         LineValue::Object(fields) => fields,
         LineValue::Other(kind) => {
             let reason = format!("an object is needed, found {kind}");
@@ -357,11 +364,11 @@ fn read_line(line: &Bytes, number: usize, is_first: bool) -> Result<Read, CardEr
     };
     if is_first && fields.mes == Plain::Absent {
         CardError::check_size(&format!("line {number}"), line.len(), HEADER_BYTES_MAX)?;
-        return serde_json::from_slice(&whole).map(Read::Header).map_err(broken);
+        return lenient_json::read(&whole).map(|(header, _)| Read::Header(header)).map_err(broken);
     }
     check(&fields, number)?;
     let text = LineText::of(line.slice_ref(line.trim_ascii()));
-    Ok(Read::Message(ChatLine { text, fields, is_hidden: false }))
+    Ok(Read::Message(ChatLine { text, fields, is_hidden: false, is_mended }))
 }
 
 /// Refuses a line without any text; what else is odd is read as far as it goes.

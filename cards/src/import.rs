@@ -49,6 +49,11 @@ pub fn import(bytes: &[u8]) -> Result<ImportedCard, CardError> {
     if charx::is_zip(bytes) || bytes.starts_with(b"\xff\xd8\xff") || charx::has_zip_end(bytes) {
         return archive(bytes, of);
     }
+    if let Some(kind) = other_kind(bytes) {
+        return Err(CardError::NoCard(format!(
+            "this is {kind}; characters are read from PNG pictures, CHARX and BYAF archives, and JSON"
+        )));
+    }
     if let Some(yaml) = yaml_of(bytes) {
         return Err(CardError::NoCard(format!(
             "this looks like YAML ({yaml}); save the character as JSON or as a card and import that"
@@ -65,6 +70,27 @@ fn archive(
         true => Ok(of(CardFormat::Byaf, byaf::read(bytes)?)),
         false => Ok(of(CardFormat::Charx, charx::read(bytes)?)),
     }
+}
+
+/// What a file is that people take for a character, by its first bytes.
+fn other_kind(bytes: &[u8]) -> Option<&'static str> {
+    if bytes.starts_with(b"RIFF") && bytes.get(8..12) == Some(b"WEBP") {
+        return Some("a WebP picture, which holds no card");
+    }
+    let text = bytes.trim_ascii_start();
+    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|head| head.eq_ignore_ascii_case(word));
+    if begins(b"<!doctype html") || begins(b"<html") {
+        return Some("a page of a web site, as downloads end in where one has to sign in");
+    }
+    let kinds: [(&[u8], &str); 6] = [
+        (b"GIF8", "a GIF picture, which holds no card"),
+        (b"\x1f\x8b", "a gzip file; unpack it first"),
+        (b"Rar!", "a RAR archive; unpack it first"),
+        (b"7z\xbc\xaf", "a 7z archive; unpack it first"),
+        (b"%PDF", "a PDF document"),
+        (b"SQLite format 3", "a database of SQLite"),
+    ];
+    kinds.iter().find(|(magic, _)| bytes.starts_with(magic)).map(|(_, kind)| *kind)
 }
 
 /// The member of a YAML file that text-generation-webui writes characters in, if this is one.
@@ -93,6 +119,17 @@ mod tests {
             [b"MZ a program that unpacks itself".to_vec(), charx::write(&card, &[]).unwrap()].concat();
         assert_eq!(import(&behind).unwrap().card, card);
         assert!(import(b"name: Orla\ngreeting: Hi\n").unwrap_err().to_string().contains("YAML"));
+        let others: [(&[u8], &str); 6] = [
+            (b"RIFF\x10\0\0\0WEBPVP8 ", "WebP"),
+            (b"GIF89a", "GIF"),
+            (b"\n<!DOCTYPE html><html>", "web site"),
+            (b"\x1f\x8b\x08", "gzip"),
+            (b"7z\xbc\xaf\x27\x1c", "7z"),
+            (b"SQLite format 3\0", "SQLite"),
+        ];
+        for (file, kind) in others {
+            assert!(import(file).unwrap_err().to_string().contains(kind), "{kind}");
+        }
         for junk in [&b""[..], b"\x89PNG\r\n\x1a\n", b"PK\x03\x04", b"GIF89a", b"\xff\xd8\xff"] {
             assert!(import(junk).is_err());
         }

@@ -6,6 +6,7 @@ use serde_json::Value;
 use syntax::half_characters;
 
 use crate::error::CardError;
+use crate::lenient_json;
 
 /// The text as UTF-8, without its byte order mark; and what had to be done for that.
 pub(crate) fn decode(bytes: &[u8]) -> (Cow<'_, [u8]>, Option<&'static str>) {
@@ -38,7 +39,8 @@ pub(crate) fn parse(what: &str, bytes: &[u8], limit: usize) -> Result<(Value, Ve
     if matches!(whole, Cow::Owned(_)) {
         notes.push(format!("{what}: half of a character (a lone surrogate) was read as U+FFFD"));
     }
-    let value = serde_json::from_slice(&whole).map_err(|error| CardError::json(what, &error))?;
+    let (value, is_mended) = lenient_json::read(&whole).map_err(|error| CardError::json(what, &error))?;
+    notes.extend(is_mended.then(|| format!("{what}: {}", lenient_json::NOTE)));
     Ok((value, notes))
 }
 

@@ -18,6 +18,7 @@ pub mod import;
 mod json_text;
 mod key_pattern;
 mod keys;
+mod lenient_json;
 pub mod lorebook;
 pub mod macros;
 mod odd_values;

@@ -104,6 +104,15 @@ impl Lorebook {
 
     /// The same from parsed JSON; `place` is how errors call a book without a wrapping.
     pub fn from_file(value: &Value, place: &str) -> Result<Lorebook, CardError> {
+        // KoboldAI's world info is a list of entries.
+        if let Value::Array(items) = value
+            && !items.is_empty()
+            && items.iter().all(Value::is_object)
+        {
+            let mut book = Lorebook::from_value(&json!({ "entries": items }), place)?;
+            book.warnings.insert(0, format!("{place}: a list was read as the entries of a book"));
+            return Ok(book);
+        }
         match value.get("spec") {
             Some(Value::String(spec)) if spec.starts_with("lorebook_v") => {
                 Lorebook::from_value(value.get("data").unwrap_or(&Value::Null), "data")
@@ -136,11 +145,19 @@ impl Lorebook {
         if list.len() > ENTRIES_MAX {
             return Err(CardError::field(format!("{place}.entries"), format!("{} entries", list.len())));
         }
+        // NovelAI's keys are patterns where they are written as such.
+        let is_slashed = raw.contains_key("lorebookVersion");
         let mut entries = Vec::with_capacity(list.len());
         for (index, entry) in list.into_iter().enumerate() {
             let place = format!("{place}.entries[{index}]");
             match entry.as_object() {
-                Some(object) => entries.push(read_entry(object, &place, index, &mut notes)?),
+                Some(object) => {
+                    let mut entry = read_entry(object, &place, index, &mut notes)?;
+                    if is_slashed {
+                        entry.key_form = KeyForm::Slashed;
+                    }
+                    entries.push(entry);
+                }
                 None => notes.skipped(&place, entry, "an object"),
             }
         }
@@ -440,5 +457,17 @@ mod tests {
             );
             assert!(read.warnings().is_empty(), "{:?}", read.warnings());
         }
+        let novel = json!({"lorebookVersion": 5, "entries": [{"text": "x", "keys": ["/be+l/i", "a (b)"]}]});
+        assert_eq!(
+            Lorebook::from_file(&novel, "book").expect("a book").entries[0].key_form,
+            KeyForm::Slashed
+        );
+        let world = json!([{"key": "bell, clapper", "content": "cracked", "constant": false}]);
+        let read = Lorebook::from_file(&world, "book").expect("a book");
+        assert_eq!((read.entries[0].keys.len(), read.warnings().len()), (2, 1), "{:?}", read.warnings());
+        assert!(
+            Lorebook::from_file(&json!([]), "book").is_err()
+                && Lorebook::from_file(&json!([1]), "book").is_err()
+        );
     }
 }

@@ -291,6 +291,29 @@ fn odd_chats_come_in_and_go_out() {
 }
 
 #[test]
+fn chats_of_other_programs_become_lines() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("ann@example.com");
+    let authorization = bearer(&token);
+    let url = format!("{}/functions/v1/import-chat", server.url);
+    let headers = [("authorization", authorization.as_str()), ("content-type", "application/jsonl")];
+    let risu = json!({"type": "risuChat", "ver": 1, "data": {"message": [
+        {"role": "char", "data": "The bell is cracked."}, {"role": "user", "data": "Since when?"}]}});
+    let answer = send(&url, "POST", &headers, risu.to_string().as_bytes()).expect("an answer");
+    let chat = answer.json();
+    assert_eq!((answer.status, &chat["messages"]), (200, &json!(2)), "{chat}");
+    assert!(chat["warnings"].to_string().contains("RisuAI"), "{chat}");
+    let body = json!({"conversationId": chat["conversationId"]}).to_string();
+    let out = call(&server, &token, "export-chat", body.as_bytes());
+    assert_eq!(out.text(), risu.to_string(), "while nothing was said it goes out as it came");
+    // What has no message of a known form is refused, never an empty conversation.
+    let other = json!({"actions": ["x"], "prompt": "y"}).to_string();
+    let refused = send(&url, "POST", &headers, other.as_bytes()).expect("an answer");
+    assert_eq!((refused.status, &refused.json()["code"]), (400, &json!("NO_MESSAGES")), "{}", refused.text());
+}
+
+#[test]
 fn half_of_a_character_is_read_in_every_dialect_but_rest() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[]);

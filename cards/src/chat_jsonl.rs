@@ -10,6 +10,7 @@ use crate::chat_fields::{Fields, LineValue, Plain};
 use crate::error::CardError;
 use crate::json_text;
 use crate::lenient_json;
+use crate::other_chats;
 
 /// Largest chat file that is read.
 pub const CHAT_BYTES_MAX: usize = 256 << 20;
@@ -95,6 +96,14 @@ impl ChatFile {
         let file = match text {
             Cow::Borrowed(same) => file.slice_ref(same),
             Cow::Owned(text) => Bytes::from(text),
+        };
+        // One value over several lines, or one line that is no message.
+        let file = match other_chats::read(&file) {
+            Some(other) => {
+                chat.warnings.push(format!("chat: {}", other.note));
+                Bytes::from(other.lines)
+            }
+            None => file,
         };
         let bytes = &file[..];
         for (index, line) in bytes.split(|byte| *byte == b'\n').enumerate() {

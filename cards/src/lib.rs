@@ -22,6 +22,7 @@ mod lenient_json;
 pub mod lorebook;
 pub mod macros;
 mod odd_values;
+mod other_chats;
 mod other_forms;
 mod pattern_syntax;
 pub mod png;

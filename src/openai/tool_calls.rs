@@ -123,7 +123,7 @@ impl Offer {
             let parameters = match &tool["parameters"] {
                 Json::Null => json!({"type": "object", "properties": {}, "additionalProperties": false}),
                 given if given.to_string().contains("\"$ref\"") => {
-                    let reason = "a schema with $ref can be followed by servers elsewhere only";
+                    let reason = "a schema with $ref can be followed by remote servers only";
                     return Err(OpenAiError::param("tools", reason));
                 }
                 given => given.clone(),

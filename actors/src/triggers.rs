@@ -93,6 +93,7 @@ impl Triggers for RowTriggers {
                 catalog::preset_use::rate(transaction, event, new)?;
                 moderation::reviewed_rows::after_write(transaction, event, new)?;
                 storyboard::clip_result::follow(transaction, event, new)?;
+                media::queue::follow(transaction, event, new)?;
             }
             ("public", "images") => moderation::reviewed_rows::after_write(transaction, event, new)?,
             ("public", "api_models" | "api_providers") => {
@@ -104,6 +105,9 @@ impl Triggers for RowTriggers {
             }
             ("public", "character_anchors" | "character_canon") => {
                 character::primaries::after_write(transaction, event, new)?
+            }
+            ("public", "image_generations" | "audio_generations" | "video_generations") => {
+                media::files::after_delete(transaction, event, new)?
             }
             ("public", "character_likes") => character::likes::after_write(transaction, event, new)?,
             ("queue", "entries") => job_scheduler::jobs::after_entry_write(transaction, event, new)?,

@@ -4,7 +4,7 @@ use models::Aggregate;
 use store::Transaction;
 
 use crate::aggregate::Decision;
-use crate::job_scheduler::{NodeWrite, apply};
+use crate::job_scheduler::{NodeWrite, apply_write};
 use crate::refusal::Refusal;
 
 /// Writes rows and files in one commit, in their order.
@@ -24,6 +24,6 @@ impl Decision for WriteTogether {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<(), Refusal> {
-        self.writes.into_iter().try_for_each(|write| apply(transaction, write))
+        self.writes.into_iter().try_for_each(|write| apply_write(transaction, write))
     }
 }

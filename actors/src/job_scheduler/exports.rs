@@ -9,7 +9,7 @@ use store::{Caller, Event, StoreError, Transaction};
 use uuid::Uuid;
 
 use super::export_payload::{EXPORT_JOB, ExportPart, ExportPayload};
-use super::job_rows::{by_id, is_current, jobs, merged, set};
+use super::job_rows::{by_id, current_job, jobs, merged, set};
 use super::jobs::is_final;
 use super::queue_job::{QueueJob, QueuedJob};
 use crate::aggregate::Decision;
@@ -92,8 +92,7 @@ impl Decision for NoteExport {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<bool, Refusal> {
-        let Some(job) = by_id(transaction, jobs(), self.job)? else { return Ok(false) };
-        if !is_current(&job, Some(self.attempt)) {
+        if current_job(transaction, self.job, self.attempt)?.is_none() {
             return Ok(false);
         }
         let Some(export) = by_id(transaction, exports(), self.payload.export_id)? else { return Ok(false) };
@@ -128,10 +127,7 @@ impl Decision for CompleteExport {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<bool, Refusal> {
-        let Some(job) = by_id(transaction, jobs(), self.job)? else { return Ok(false) };
-        if !is_current(&job, Some(self.attempt)) {
-            return Ok(false);
-        }
+        let Some(job) = current_job(transaction, self.job, self.attempt)? else { return Ok(false) };
         let Some(export) = by_id(transaction, exports(), self.payload.export_id)? else { return Ok(false) };
         let service = transaction.claims.elevated();
         let url = format!("{}/{}", self.object.bucket, self.object.name);

@@ -7,6 +7,8 @@ use uuid::Uuid;
 
 use super::job_rows::{by_id, entries, in_micros, is_current, jobs, merged, set};
 use crate::aggregate::Decision;
+use crate::media::jobs::AUTO_RETRIES;
+use crate::media::steps::delay_s;
 use crate::refusal::Refusal;
 
 /// The second attempt waits so long, each later one four times as long, in microseconds.
@@ -47,22 +49,32 @@ impl Decision for FailJob {
         let job = match self.metadata.is_empty() {
             true => job,
             false => {
-                let metadata = merged(&job, self.metadata);
+                let metadata = merged(&job, self.metadata.clone());
                 set(transaction, jobs, &job, &[("metadata", metadata)])?
             }
         };
         let message: String = self.message.chars().take(MESSAGE_CHARS_MAX).collect();
-        give_back(transaction, self.id, &job, message, self.retry).map(Some)
+        // What is made of a script waits as long as its contract says.
+        let waits = match self.metadata.get(AUTO_RETRIES).and_then(Json::as_u64) {
+            Some(tries) => {
+                let tries = u32::try_from(tries.saturating_sub(1)).unwrap_or(u32::MAX);
+                Some(i64::try_from(delay_s(tries)).unwrap_or(i64::MAX).saturating_mul(1_000_000))
+            }
+            None => None,
+        };
+        give_back(transaction, self.id, &job, message, self.retry, waits).map(Some)
     }
 }
 
-/// Puts a job back into the queue while attempts are left, else fails it.
+/// Puts a job back into the queue while attempts are left, else fails it. `waits` says for how many microseconds it waits,
+/// where that is not for its attempts to say.
 pub(super) fn give_back(
     transaction: &Transaction,
     id: Uuid,
     job: &Row,
     message: String,
     retry: bool,
+    waits: Option<i64>,
 ) -> Result<Row, Refusal> {
     let (jobs, entries) = (jobs(), entries());
     let attempts = job[jobs.at("attempts")].as_i64().unwrap_or(0);
@@ -70,7 +82,7 @@ pub(super) fn give_back(
     let entry = by_id(transaction, entries, id)?;
     match entry {
         Some(entry) if retry && attempts < attempts_max => {
-            let wait = BACK_OFF_MICROS << (2 * (attempts - 1).clamp(0, 8));
+            let wait = waits.unwrap_or(BACK_OFF_MICROS << (2 * (attempts - 1).clamp(0, 8)));
             set(
                 transaction,
                 entries,

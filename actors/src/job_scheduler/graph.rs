@@ -12,7 +12,7 @@ use serde_json::{Map, Value as Json, json};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
-use super::job_rows::{by_id, is_current, jobs, merged, set};
+use super::job_rows::{by_id, current_job, jobs, merged, set};
 use super::queue_job::{QueueJob, QueuedJob};
 use crate::aggregate::Decision;
 use crate::file::{NewObject, put_object_rows};
@@ -74,8 +74,7 @@ impl Decision for NoteProgress {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<bool, Refusal> {
-        let Some(job) = by_id(transaction, jobs(), self.job)? else { return Ok(false) };
-        if !is_current(&job, Some(self.attempt)) {
+        if current_job(transaction, self.job, self.attempt)?.is_none() {
             return Ok(false);
         }
         write_progress(transaction, self.story, "processing", &self.progress)?;
@@ -102,6 +101,8 @@ pub enum NodeWrite {
         /// Its columns.
         values: Vec<(&'static str, Value)>,
     },
+    /// A file whose bytes are durable; one of that name is replaced.
+    File(Box<NewObject>),
     /// A row goes, with what belongs to it.
     Delete {
         /// Of this table.
@@ -143,16 +144,13 @@ impl Decision for RecordNode {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<Option<Json>, Refusal> {
-        let Some(job) = by_id(transaction, jobs(), self.job)? else { return Ok(None) };
-        if !is_current(&job, Some(self.attempt)) {
-            return Ok(None);
-        }
+        let Some(job) = current_job(transaction, self.job, self.attempt)? else { return Ok(None) };
         let mut nodes = nodes_of(&job);
         if let Some(known) = nodes.get(&self.node) {
             return Ok(Some(known.clone()));
         }
         for write in self.writes {
-            apply(transaction, write)?;
+            apply_write(transaction, write)?;
         }
         nodes.insert(self.node, self.result.clone());
         let metadata = merged(&job, Map::from_iter([(NODES.to_string(), Json::Object(nodes))]));
@@ -181,10 +179,7 @@ impl Decision for EndGraph {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<bool, Refusal> {
-        let Some(job) = by_id(transaction, jobs(), self.job)? else { return Ok(false) };
-        if !is_current(&job, Some(self.attempt)) {
-            return Ok(false);
-        }
+        let Some(job) = current_job(transaction, self.job, self.attempt)? else { return Ok(false) };
         let metadata = merged(&job, Map::from_iter([("result".to_string(), self.result)]));
         let ended = [
             ("status", Value::text("completed")),
@@ -222,7 +217,7 @@ fn write_progress(
 }
 
 /// Writes under the account's own rights.
-pub(crate) fn apply(transaction: &Transaction, write: NodeWrite) -> Result<(), Refusal> {
+pub(crate) fn apply_write(transaction: &Transaction, write: NodeWrite) -> Result<(), Refusal> {
     let caller = Caller::new(transaction.claims);
     match write {
         NodeWrite::Insert { table, values } => {
@@ -238,6 +233,10 @@ pub(crate) fn apply(transaction: &Transaction, write: NodeWrite) -> Result<(), R
                 values.into_iter().for_each(|(column, value)| row[table.at(column)] = value);
                 transaction.update(&caller, table, &old, row)?;
             }
+        }
+        NodeWrite::File(object) => {
+            let service = transaction.claims.elevated();
+            put_object_rows(transaction, &Caller::new(&service), *object, true)?;
         }
         NodeWrite::Delete { table, id } => {
             let table = schema().known(table);

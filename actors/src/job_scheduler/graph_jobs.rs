@@ -4,8 +4,11 @@ use models::{Claims, Command, Row, TableInfo, Value, schema};
 use store::{Caller, StoreError, Transaction, guard};
 use uuid::Uuid;
 
+use crate::media::jobs::MEDIA_JOBS;
+
 /// Types of jobs that run graphs; only the server writes them.
-pub const GRAPH_TYPES: [&str; 3] = ["webtoon_story", "webtoon_planning", "webtoon_render"];
+pub const GRAPH_TYPES: [&str; 5] =
+    ["webtoon_story", "webtoon_planning", "webtoon_render", MEDIA_JOBS[0], MEDIA_JOBS[1]];
 
 /// Whether a job runs a graph.
 pub(super) fn is_graph(table: &TableInfo, job: &Row) -> bool {

@@ -73,6 +73,11 @@ pub(super) fn is_current(job: &Row, attempt: Option<i64>) -> bool {
     }
 }
 
+/// The job of an attempt, while it is still that attempt's: neither ended nor claimed anew.
+pub(super) fn current_job(transaction: &Transaction, id: Uuid, attempt: i64) -> Result<Option<Row>, Refusal> {
+    Ok(by_id(transaction, jobs(), id)?.filter(|job| is_current(job, Some(attempt))))
+}
+
 /// A job's metadata with some members set.
 pub(super) fn merged(job: &Row, members: Map<String, Json>) -> Value {
     let mut metadata = match job[jobs().at("metadata")].as_json() {

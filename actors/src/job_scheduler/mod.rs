@@ -43,7 +43,7 @@ pub use export_payload::{EXPORT_JOB, EXPORT_QUEUE, EXPORTS_BUCKET, ExportPart, E
 pub use exports::{CompleteExport, NoteExport, QueueExport};
 pub use fail_job::FailJob;
 pub use finished_asset::FinishedAsset;
-pub(crate) use graph::apply;
+pub(crate) use graph::apply_write;
 pub use graph::{
     EndGraph, NODES, NodeWrite, NoteProgress, QueueGraph, RecordNode, nodes_of, queued_progress,
 };

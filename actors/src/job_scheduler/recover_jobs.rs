@@ -66,7 +66,7 @@ impl Decision for RecoverJobs {
             } else {
                 format!("the worker fell silent during attempt {attempts} of this job")
             };
-            give_back(transaction, id, &job, message, true)?;
+            give_back(transaction, id, &job, message, true, None)?;
             taken += 1;
         }
         for entry in in_state(transaction, "waiting")? {
@@ -79,7 +79,7 @@ impl Decision for RecoverJobs {
             };
             let Some(job) = by_id(transaction, jobs, id)? else { continue };
             if !super::jobs::is_final(job[jobs.at("status")].as_str()) {
-                give_back(transaction, id, &job, reason.to_string(), false)?;
+                give_back(transaction, id, &job, reason.to_string(), false, None)?;
                 taken += 1;
             }
         }

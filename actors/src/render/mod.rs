@@ -70,7 +70,9 @@ pub use progress::{Drawing, Progress, Step};
 pub use redraw::{RedrawSources, redraw};
 pub use remote_job::RemoteJobs;
 pub use samplers::{Sampler, samplers};
-pub use video::{ClipFacts, Film, FilmForm, Transition, clip_facts, frame_at, suitable_form};
+pub use video::{
+    ClipFacts, Film, FilmForm, Movement, Still, Transition, clip_facts, frame_at, suitable_form,
+};
 pub use video::{
     FPS as VIDEO_FPS, FRAMES as VIDEO_FRAMES, VideoEncoder, check_video, frames_per_second, with_sound,
 };

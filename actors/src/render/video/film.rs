@@ -7,6 +7,7 @@ use image::imageops::{FilterType, overlay, resize};
 
 use super::decode::{ShownFrame, each_frame};
 use super::h264::VideoEncoder;
+use super::movement::{Movement, Still};
 use super::{FPS, VIDEO_SIDES_PX};
 
 /// Seconds for which two clips are seen together.
@@ -143,6 +144,22 @@ impl Film {
         // A clip that is shorter than the time for which two are seen ends the one before.
         if met < melted {
             self.tail.clear();
+        }
+        Ok(())
+    }
+
+    /// Adds a picture that is seen for some frames, while the view moves slowly into it or out of it.
+    pub fn add_still(
+        &mut self,
+        picture: &Still,
+        frames: u64,
+        movement: Movement,
+        goes_on: &mut dyn FnMut() -> Result<(), String>,
+    ) -> Result<(), String> {
+        for number in 0..frames {
+            goes_on()?;
+            let part = number as f64 / (frames - 1).max(1) as f64;
+            self.push(&movement.view(picture, part, self.form.size))?;
         }
         Ok(())
     }

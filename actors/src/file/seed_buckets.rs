@@ -15,12 +15,15 @@ struct Seed {
 
 const IMAGES_AND_VIDEOS: &[&str] = &["image/*", "video/mp4", "video/webm", "video/quicktime"];
 
+/// The library takes sound too: music and effects of films.
+const PICTURES_AND_SOUND: &[&str] = &["image/*", "audio/*", "video/mp4", "video/webm", "video/quicktime"];
+
 const SEEDS: [Seed; 7] = [
     Seed { id: "avatars", public: true, mib_max: 10, mime_types: &["image/*"] },
     Seed { id: "exports", public: false, mib_max: 2048, mime_types: &[] },
     Seed { id: "reference_images", public: false, mib_max: 50, mime_types: &["image/*"] },
     Seed { id: "system_assets", public: true, mib_max: 50, mime_types: &[] },
-    Seed { id: "user-library", public: false, mib_max: 200, mime_types: IMAGES_AND_VIDEOS },
+    Seed { id: "user-library", public: false, mib_max: 200, mime_types: PICTURES_AND_SOUND },
     Seed { id: "videos", public: true, mib_max: 200, mime_types: &["video/*"] },
     Seed { id: "workspace-temp", public: false, mib_max: 200, mime_types: IMAGES_AND_VIDEOS },
 ];
@@ -39,7 +42,17 @@ impl Decision for SeedBuckets {
     fn decide(self, transaction: &Transaction) -> Result<(), Refusal> {
         let buckets = schema().known("storage.buckets");
         for seed in &SEEDS {
-            if transaction.reads().get(buckets, &[Value::text(seed.id)])?.is_some() {
+            let types = |types: &[&str]| {
+                Value::TextArray(types.iter().map(|pattern| Some((*pattern).to_string())).collect())
+            };
+            if let Some(old) = transaction.reads().get(buckets, &[Value::text(seed.id)])? {
+                // One that has what an earlier version gave it gets what this one gives.
+                let column = buckets.at("allowed_mime_types");
+                if seed.id == "user-library" && old[column] == types(IMAGES_AND_VIDEOS) {
+                    let mut row = old.clone();
+                    row[column] = types(seed.mime_types);
+                    transaction.update(&Caller::new(transaction.claims), buckets, &old, row)?;
+                }
                 continue;
             }
             let mut row = buckets.default_row();
@@ -49,8 +62,7 @@ impl Decision for SeedBuckets {
             set("public", Value::Bool(seed.public));
             set("file_size_limit", Value::Int(seed.mib_max << 20));
             if !seed.mime_types.is_empty() {
-                let patterns = seed.mime_types.iter().map(|pattern| Some(pattern.to_string())).collect();
-                set("allowed_mime_types", Value::TextArray(patterns));
+                set("allowed_mime_types", types(seed.mime_types));
             }
             transaction.insert(&Caller::new(transaction.claims), buckets, row)?;
         }

@@ -228,6 +228,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     tasks.push(tokio::spawn(services::storyboards::film::resume(services.clone())));
     tasks.push(tokio::spawn(services::webtoon::graph::runner::run_graphs(services.clone())));
     tasks.push(tokio::spawn(services::webtoon::exports::worker::run(services.clone())));
+    tasks.push(tokio::spawn(services::media::worker::run(services.clone())));
     let (sockets, rates) = (realtime::Sockets::default(), Rates::new(&config));
     let backups = Backups::of(&config).map(Arc::new);
     if let Some(backups) = &backups {

@@ -20,6 +20,7 @@ pub mod ids;
 pub mod imports;
 pub mod installed;
 pub mod jobs;
+pub mod media;
 pub mod model_downloads;
 pub mod model_sources;
 pub mod model_tests;

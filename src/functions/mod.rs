@@ -7,6 +7,7 @@ mod chat;
 pub mod error;
 pub mod http_call;
 mod jobs;
+mod media;
 mod operators;
 mod prompts;
 mod scripts;
@@ -145,6 +146,10 @@ static FUNCTIONS: &[Function] = &[
     function!("list-scripts", User, scripts::list_scripts::run),
     function!("compare-scripts", User, scripts::compare_scripts::run),
     function!("delete-script", User, scripts::delete_script::run),
+    function!("generate-video", User, media::generate_video::run),
+    function!("retry-video", User, media::retry_video::run),
+    function!("generate-media", User, media::generate_media::run),
+    function!("delete-media", User, media::delete_media::run),
     function!("order-scenes", User, storyboards::order_scenes::run),
     function!("draw-scene", User, storyboards::draw_scene::run),
     function!("approve-scene-picture", User, storyboards::approve_scene_picture::run),

@@ -254,6 +254,17 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("render-storyboard", &[r#"{"project_id": "<storyboard>"}"#]),
     ("delete-script", &[r#"{"script_id": "<script>", "force": true}"#]),
     (
+        "generate-video",
+        &[
+            r#"{"script_id": "<script>"}"#,
+            r#"{"script_id": "<own:script>", "music_url": "<file>"}"#,
+            r#"{"script_id": "<own:script>", "effects": [{"scene": 1, "url": "<file>"}]}"#,
+        ],
+    ),
+    ("retry-video", &[r#"{"video_generation_id": "<script_video>"}"#]),
+    ("generate-media", &[r#"{"images": ["<script_image>"]}"#, r#"{"audio": ["<script_sound>"]}"#]),
+    ("delete-media", &[r#"{"ids": ["<script_video>", "<script_image>", "<script_sound>"]}"#]),
+    (
         "storyboard-ai-assist",
         &[
             r#"{"action": "recommend_clip_type", "projectId": "<storyboard>", "characterId": "<character>"}"#,

@@ -76,6 +76,13 @@ impl Life {
         self.child(server, "chapter", "chapters", chapter);
         let script = json!({"chapter_id": self.thing("chapter"), "script_style": word, "script": word, "script_name": word});
         self.row(server, "script", "scripts", script);
+        let video = json!({"chapter_id": self.thing("chapter"), "script_id": self.thing("script"), "error_message": word});
+        self.row(server, "script_video", "video_generations", video);
+        let image = json!({"image_prompt": word, "script_id": self.thing("script")});
+        self.row(server, "script_image", "image_generations", image);
+        let sound =
+            json!({"text_content": word, "audio_type": "narrator", "script_id": self.thing("script")});
+        self.row(server, "script_sound", "audio_generations", sound);
         self.row(
             server,
             "playground_prompt",

@@ -1,0 +1,157 @@
+//! Mouths that move with the speech: by a worker elsewhere that the catalogue lists, or skipped with the reason.
+//!
+//! Such a worker is an active model with `capabilities.lip_sync` true. It gets `POST` at its provider's `base_url` and its
+//! own `endpoint_path`: `{model, video_url, audio_url}`, two addresses that are open for an hour, and answers with the video
+//! or with `{video_url}`.
+
+use std::time::Duration;
+
+use actors::job_scheduler::{LIBRARY_BUCKET, NodeWrite};
+use actors::render::{clip_facts, with_sound};
+use futures_util::StreamExt;
+use models::Value;
+use serde_json::{Value as Json, json};
+use store::query::Query;
+use uuid::Uuid;
+
+use super::run::{Run, Stop, internal, url};
+use crate::error::{Kind, ServiceError};
+use crate::files::open_address::open_address;
+use crate::ids::uuid;
+use crate::replicate::provider_api::{Api, connection};
+use crate::rows::position;
+
+/// How long a worker may take.
+const TIME_MAX: Duration = Duration::from_secs(1800);
+/// How long a file that it names may take.
+const FETCH_MAX: Duration = Duration::from_secs(300);
+/// Largest video, in bytes.
+const BYTES_MAX: usize = 1 << 30;
+/// For how many seconds a worker may read what it is given.
+const LINK_S: u64 = 3600;
+
+/// Does it, or says why not; then the video is completed.
+pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
+    let video = run.video(id).await?;
+    let before = video["merge_data"]["url"].as_str().unwrap_or_default().to_string();
+    let (data, object) = match worker(run).await? {
+        None => {
+            let reason = "no active model of the catalogue has capabilities.lip_sync";
+            (json!({"status": "skipped", "reason": reason}), None)
+        }
+        Some((model, provider)) => {
+            let moved = ask(run, &model, &provider, &before).await?;
+            let sounding = run.read(&before).await?;
+            let bytes = combine(moved, sounding).await?;
+            let tries = video["retry_count"].as_i64().unwrap_or(0);
+            let object = run.keep(run.place(id, &format!("lipsync-{tries}.mp4")), bytes, "video/mp4").await?;
+            let data = json!({"status": "completed", "url": url(&object), "model": model["model_key"]});
+            (data, Some(object))
+        }
+    };
+    let video = run.video(id).await?;
+    let address = object.as_ref().map_or(before, url);
+    let values = vec![
+        ("generation_status", Value::text("completed")),
+        ("lipsync_data", Value::json(&data)),
+        ("video_url", Value::text(address)),
+        ("error_message", Value::Null),
+    ];
+    let mut writes: Vec<NodeWrite> = object.into_iter().map(|it| NodeWrite::File(Box::new(it))).collect();
+    writes.extend(run.of_video(&video, values, ("lip_sync", 1, 1)));
+    run.record(&format!("lip_sync/{}", video["retry_count"]), writes).await
+}
+
+/// The worker, with its provider.
+async fn worker(run: &Run) -> Result<Option<(Json, Json)>, Stop> {
+    let query = Query::all(position("api_models"))
+        .equal("is_active", Value::Bool(true))
+        .order("is_default", true)
+        .order("priority", false);
+    for model in run.context.rows(query).await? {
+        if model["capabilities"]["lip_sync"] != true {
+            continue;
+        }
+        let Some(provider) = uuid(&model["provider_id"]) else { continue };
+        let provider = run.context.row("api_providers", provider).await?;
+        if let Some(provider) = provider.filter(|provider| provider["is_active"] == true) {
+            return Ok(Some((model, provider)));
+        }
+    }
+    Ok(None)
+}
+
+/// Asks a worker; the video as it sends it.
+async fn ask(run: &Run, model: &Json, provider: &Json, film: &str) -> Result<Vec<u8>, Stop> {
+    let upstream = |message: String| ServiceError::new(Kind::Upstream, message);
+    let (base, secret) = connection(Api::OpenAi, provider).map_err(upstream)?;
+    let path = film.strip_prefix(LIBRARY_BUCKET).map_or(film, |path| path.trim_start_matches('/'));
+    let link = run.context.services.links.signed(LIBRARY_BUCKET, path, LINK_S).map_err(upstream)?;
+    // The film has both, and a worker takes the sound out of it.
+    let body = json!({"model": model["model_key"], "video_url": link, "audio_url": link});
+    let endpoint = model["endpoint_path"].as_str().unwrap_or_default().trim_start_matches('/').to_string();
+    let client = language::http_client().build().map_err(|error| upstream(error.to_string()))?;
+    let request = client.post(format!("{base}/{endpoint}")).json(&body).timeout(TIME_MAX);
+    let request = match secret {
+        Some(secret) => request.bearer_auth(secret),
+        None => request,
+    };
+    let broken = |error: reqwest::Error| match error.is_timeout() {
+        true => ServiceError::new(Kind::Timeout, "the lip sync worker timed out"),
+        false => upstream("the connection to the lip sync worker failed".into()),
+    };
+    let response = request.send().await.map_err(broken)?;
+    let status = response.status().as_u16();
+    let kind = response.headers().get("content-type").and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let is_video = kind.starts_with("video/");
+    let bytes = body_of(response).await.map_err(upstream)?;
+    if !(200..300).contains(&status) {
+        let said: String = String::from_utf8_lossy(&bytes).chars().take(300).collect();
+        return Err(upstream(format!("the lip sync worker answered {status}: {said}")).into());
+    }
+    if is_video {
+        return Ok(bytes);
+    }
+    let answer: Json = serde_json::from_slice(&bytes).unwrap_or_default();
+    let address = answer["video_url"].as_str();
+    let address = address
+        .ok_or_else(|| upstream("the lip sync worker's answer has neither a video nor video_url".into()))?;
+    // What is made and cannot be fetched can be fetched later.
+    let unfetched =
+        |reason: String| Stop::Unfetched(upstream(format!("the lip sync worker's video: {reason}")));
+    let fetch = async {
+        let private = run.context.services.settings.fetch_private_addresses;
+        body_of(open_address(address, private).await?).await
+    };
+    match tokio::time::timeout(FETCH_MAX, fetch).await {
+        Ok(fetched) => fetched.map_err(unfetched),
+        Err(_) => Err(unfetched("the download timed out".into())),
+    }
+}
+
+async fn body_of(response: reqwest::Response) -> Result<Vec<u8>, String> {
+    let (mut bytes, mut stream) = (Vec::new(), response.bytes_stream());
+    while let Some(piece) = stream.next().await {
+        bytes.extend_from_slice(&piece.map_err(|_| "the connection broke off".to_string())?);
+        if bytes.len() > BYTES_MAX {
+            return Err(format!("more than {BYTES_MAX} bytes"));
+        }
+    }
+    Ok(bytes)
+}
+
+/// The worker's pictures with our sound, where they can be put together; else its file as it is.
+async fn combine(moved: Vec<u8>, sounding: Vec<u8>) -> Result<Vec<u8>, Stop> {
+    let task = tokio::task::spawn_blocking(move || {
+        if clip_facts(&moved).is_err() {
+            return match moved.get(4..8) {
+                Some(b"ftyp") => Ok(moved),
+                _ => Err("the lip sync worker's file is no MP4 file".to_string()),
+            };
+        }
+        let track = sound::decode(&sounding)?;
+        with_sound(&moved, &sound::encode(&track)?)
+    });
+    let combined = task.await.map_err(|_| internal("combining sound and pictures failed unexpectedly"))?;
+    Ok(combined.map_err(ServiceError::bad)?)
+}

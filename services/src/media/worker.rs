@@ -1,0 +1,141 @@
+//! Takes jobs of media from the queue for as long as the process runs, accounts in turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actors::job_scheduler::{ClaimJob, ClaimedJob, EndGraph, FailJob, LOCAL_WORKER};
+use actors::media::failure::FailureCode;
+use actors::media::jobs::{AUTO_RETRIES, FAILURE, MEDIA_QUEUE, RETRIEVAL};
+use models::Claims;
+use serde_json::{Map, Value as Json, json};
+use tokio::sync::Semaphore;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::pieces::{Piece, make};
+use super::run::{Run, Stop};
+use super::steps;
+use crate::Services;
+use crate::context::Context;
+use crate::error::{Kind, ServiceError};
+use crate::ids::uuid;
+use crate::rows::table;
+
+/// Jobs at one time: most of their time they wait for speech and pictures.
+const RUNNING_MAX: usize = 4;
+/// How long to wait before looking again when nothing happens.
+const IDLE: Duration = Duration::from_secs(2);
+/// How often the server tries again by itself.
+const AUTO_RETRIES_MAX: u64 = 2;
+
+/// Runs for as long as the process. What an earlier process was running must be back in the queue.
+pub async fn run(services: Services) {
+    let slots = Arc::new(Semaphore::new(RUNNING_MAX));
+    let mut commits = services.actors.events().subscribe();
+    let queued = table("queue.entries").id;
+    loop {
+        let Ok(slot) = slots.clone().acquire_owned().await else { return };
+        let claim = ClaimJob {
+            queues: vec![MEDIA_QUEUE.into()],
+            worker: LOCAL_WORKER.into(),
+            lease_s: None,
+            beside: None,
+        };
+        match services.actors.ask(&Claims::service(), claim).await {
+            Ok(Some(claimed)) => {
+                store::crash::point("media_claimed");
+                let services = services.clone();
+                tokio::spawn(async move {
+                    work(&services, claimed).await;
+                    drop(slot);
+                });
+                continue;
+            }
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "could not claim a job of media"),
+        }
+        drop(slot);
+        let heard = tokio::time::timeout(IDLE, async {
+            loop {
+                match commits.recv().await {
+                    Ok(commit) if commit.changes.iter().any(|change| change.table == queued) => return true,
+                    Ok(_) => {}
+                    Err(RecvError::Lagged(_)) => return true,
+                    Err(RecvError::Closed) => return false,
+                }
+            }
+        });
+        if matches!(heard.await, Ok(false)) {
+            return;
+        }
+    }
+}
+
+/// Runs one job to its end.
+async fn work(services: &Services, claimed: ClaimedJob) {
+    let (id, attempt) = (claimed.id, claimed.attempt);
+    let metadata = claimed.job[table("jobs").at("metadata")].as_json().unwrap_or_default();
+    let context = Context::new(services.clone(), Claims::user(claimed.user_id));
+    let outcome = make_all(context, &claimed, &metadata).await;
+    let service = Claims::service();
+    let (error, kind) = match outcome {
+        Ok(result) => {
+            store::crash::point("media_ending");
+            let ended = services.actors.ask(&service, EndGraph { job: id, attempt, result }).await;
+            return match ended {
+                Ok(_) => {}
+                Err(error) => {
+                    tracing::error!(job = %id, %error, "the end of a job of media could not be recorded")
+                }
+            };
+        }
+        Err(Stop::Ended) => return tracing::info!(job = %id, "a job of media ended before it was done"),
+        Err(Stop::Failed(error)) => (error, None),
+        Err(Stop::Unfetched(error)) => (error, Some(RETRIEVAL)),
+    };
+    let message = error.to_string();
+    tracing::warn!(job = %id, attempt, message, "a job of media failed");
+    let tries = metadata[AUTO_RETRIES].as_u64().unwrap_or(0);
+    // A piece was tried again already; the rest is what passes by itself, and what is there and was not fetched.
+    let may_help = kind.is_some()
+        || matches!(error.kind(), Kind::Internal | Kind::Busy)
+        || FailureCode::of(&message).is_passing();
+    let retry = may_help && tries < AUTO_RETRIES_MAX;
+    let mut facts = Map::from_iter([(FAILURE.to_string(), json!(kind))]);
+    if retry {
+        facts.insert(AUTO_RETRIES.into(), json!(tries + 1));
+    }
+    let fail = FailJob { id, attempt: Some(attempt), message, retry, metadata: facts };
+    if let Err(error) = services.actors.ask(&service, fail).await {
+        tracing::error!(job = %id, %error, "the failure of a job of media could not be recorded");
+    }
+}
+
+/// Makes what a job is for.
+async fn make_all(context: Context, claimed: &ClaimedJob, metadata: &Json) -> Result<Json, Stop> {
+    let at = (claimed.id, claimed.attempt);
+    if let Some(video) = uuid(&claimed.payload["video_generation_id"]) {
+        let run = Run::new(context, claimed.user_id, at, Some(video));
+        return steps::run(&run, video).await;
+    }
+    let run = Run::new(context, claimed.user_id, at, None);
+    let (mut made, mut failed) = (0, Vec::new());
+    for (member, kind) in [("audio", Piece::Audio), ("images", Piece::Image)] {
+        for id in metadata[member].as_array().into_iter().flatten().filter_map(uuid) {
+            let Some(row) = run.context.row(kind.table(), id).await? else { continue };
+            if uuid(&row["user_id"]) != Some(run.user) {
+                continue;
+            }
+            match make(&run, kind, &row, Vec::new()).await {
+                Ok(()) => made += 1,
+                // One that failed says so in its row; the others are made all the same.
+                Err(Stop::Failed(error)) => failed.push(format!("{id}: {error}")),
+                Err(stop) => return Err(stop),
+            }
+        }
+    }
+    if made == 0 && !failed.is_empty() {
+        // Each was tried as often as that may help.
+        return Err(ServiceError::bad(failed.join("; ")).into());
+    }
+    Ok(json!({"made": made, "failed": failed}))
+}

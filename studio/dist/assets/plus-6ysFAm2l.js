@@ -1,1 +1,0 @@
-import{m as e,p as t}from"./errors-C50yVpiw.js";import{f as n}from"./index-BdymBw5i.js";var r=new Set([`$$slots`,`$$events`,`$$legacy`]);function i(i,a){let o=t(a,r),s={name:`plus`,size:24,node:[[`path`,{d:`M5 12h14`}],[`path`,{d:`M12 5v14`}]]};n(i,e(()=>o,{get icon(){return s}}))}export{i as t};

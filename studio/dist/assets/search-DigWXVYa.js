@@ -1,0 +1,1 @@
+function e(e){let t=e.match(/[\p{L}\p{N}]+/gu)??[];return t.map((e,n)=>n<t.length-1?e:`(${e} | ${e}:*)`).join(` & `)}function t(t,n){return t.map(t=>`${t}.fts."${e(n)}"`).join(`,`)}export{e as n,t};

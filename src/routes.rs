@@ -246,7 +246,8 @@ fn new_request_id() -> HeaderValue {
     let mut buffer = uuid::Uuid::encode_buffer();
     // In the order of time, so that the audit trail's index by requests grows at its end. The rest is from the thread's own
     // generator: the system's costs a call into the kernel each time.
-    let millis = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
+    let millis =
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_millis();
     let id = uuid::Builder::from_unix_timestamp_millis(millis as u64, &rand::random()).into_uuid();
     let text = id.hyphenated().encode_lower(&mut buffer);
     HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unnamed"))

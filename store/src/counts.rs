@@ -160,8 +160,7 @@ mod tests {
 
     fn write(store: &Store, decide: impl FnOnce(&Transaction, &Caller) -> Result<(), StoreError>) {
         let claims = Claims::service();
-        let decided =
-            store.transact(&claims, |transaction| decide(transaction, &Caller::new(&claims)));
+        let decided = store.transact(&claims, |transaction| decide(transaction, &Caller::new(&claims)));
         decided.expect("the rows fit").1.wait_blocking().expect("durable");
     }
 
@@ -192,7 +191,8 @@ mod tests {
         let total = |owner: u128| {
             let claims = Claims::user(Uuid::from_u128(owner));
             let caller = Caller::new(&claims);
-            let query = Query::all(projects.id).equal("user_id", id(owner)).order("created_at", true).limit(5);
+            let query =
+                Query::all(projects.id).equal("user_id", id(owner)).order("created_at", true).limit(5);
             let reader = Reader::new(store.reads(), &caller, Limits::default());
             let page = reader.select(&query, true).expect("rows");
             (page.rows.len(), page.total)

@@ -16,7 +16,7 @@ use std::path::Path;
 
 use models::{Row, TableInfo, Value};
 use playhouse::config::Config;
-use serde_json::{Value as Json, json};
+use serde_json::json;
 use store::Store;
 use store::blob::BlobHash;
 

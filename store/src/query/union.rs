@@ -106,8 +106,7 @@ fn walk<'t>(
     let mut best: Option<Walk> = None;
     let is_null = |column: usize| equal.iter().any(|(bound, value)| *bound == column && value.is_null());
     let plain = |index: &IndexInfo| {
-        let has_all =
-            index.filter.is_none() || (index.has_all_values() && !is_null(index.parts[0].column));
+        let has_all = index.filter.is_none() || (index.has_all_values() && !is_null(index.parts[0].column));
         index.kind == IndexKind::Btree && has_all
     };
     for (position, index) in table.indexes.iter().enumerate().filter(|(_, index)| plain(index)) {

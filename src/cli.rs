@@ -6,6 +6,7 @@ mod demo;
 mod export;
 mod import;
 mod log;
+mod migrate;
 mod output;
 mod postgres;
 mod pull;
@@ -110,6 +111,7 @@ pub fn run() -> Result<(), String> {
         Command::Check { quick } => check(&config, quick),
         Command::Compact => compact(&config),
         Command::Import(flags) if flags.from == "postgres" => import::postgres::run(&config, &flags),
+        Command::Migrate(flags) => migrate::run(&config, &flags),
         Command::Import(flags) => playhouse::in_system(import::run(config, flags)),
         Command::Export(flags) => export::run(&config, &flags),
         Command::Demo(flags) => playhouse::in_system(demo::run(config, flags)),

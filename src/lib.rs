@@ -150,6 +150,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let keep = Box::new(move |line: &serde_json::Value| gotrue::outbox::append(&outbox, line));
     let mailer = Mailer::of(&config, metrics.clone(), keep)?;
     let store = open(&config)?;
+    migrate(&store)?;
     let keys = Keys::load_or_create(&config.data, &config)?;
     store.check_in_background();
     store.renew_rows_in_background();
@@ -326,6 +327,26 @@ async fn mend_scenes(actors: &Actors) -> Result<(), String> {
         tracing::warn!(rows, "gave scenes of earlier versions back to the conversations they belong to");
     }
     Ok(())
+}
+
+/// Takes an older data folder to the newest migration, before triggers and writers are there.
+fn migrate(store: &Store) -> Result<(), String> {
+    match actors::migrations::migrate(store, actors::migrations::MIGRATIONS.len()) {
+        Ok(done) => {
+            for it in done.iter().filter(|it| it.rows > 0) {
+                tracing::warn!(
+                    number = it.number,
+                    name = it.name,
+                    rows = it.rows,
+                    "migrated the data folder"
+                );
+            }
+            Ok(())
+        }
+        // It serves what there is, and the next start with room goes on.
+        Err(store::StoreError::DiskFull) => Ok(()),
+        Err(error) => Err(format!("the data folder cannot be migrated: {error}")),
+    }
 }
 
 /// Once per data folder: of several active scripts of one chapter, account and style the newest stays.

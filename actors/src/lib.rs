@@ -25,6 +25,7 @@ pub mod job_scheduler;
 pub mod keeper;
 pub mod language;
 pub mod media;
+pub mod migrations;
 pub mod moderation;
 pub mod own_references;
 mod refusal;

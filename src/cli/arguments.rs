@@ -187,6 +187,12 @@ pub(super) enum Command {
                             more than two fifths of the files are of no use."
     )]
     Compact,
+    /// List the migrations of a data folder, or take it to one of them while no server runs, after a backup
+    #[command(
+        after_help = "Example:\n  playhouse migrate\n  playhouse migrate --to 1\n\nA server takes its folder to the newest \
+                            migration when it starts; 0 is before the first."
+    )]
+    Migrate(MigrateFlags),
     /// Play a newcomer's first hour on a server of its own, and leave the card, the chat and the pictures in a folder
     #[command(after_help = "Example:\n  playhouse demo --out first-hour")]
     Demo(DemoFlags),
@@ -300,6 +306,16 @@ pub(super) struct VerifyPictureFlags {
     /// Folder of model files [default: models in the data folder]
     #[arg(long)]
     pub models_dir: Option<PathBuf>,
+}
+
+#[derive(Args)]
+pub(super) struct MigrateFlags {
+    /// The migration to go to, up or back
+    #[arg(long)]
+    pub to: Option<usize>,
+    /// The folder to make for the backup [default: one beside the data folder]
+    #[arg(long)]
+    pub backup: Option<PathBuf>,
 }
 
 #[derive(Args)]

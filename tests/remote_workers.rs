@@ -178,6 +178,30 @@ fn a_job_whose_worker_was_killed_is_drawn_by_another_one() {
 }
 
 #[test]
+fn what_a_worker_uploaded_and_never_reported_goes_with_the_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("server"), &ONLY_WORKERS);
+    let (user, token) = server.sign_up("director@example.com");
+    let job = queue(&server, &token, &picture("a castle on a hill"));
+    let files = |attempt: &str| {
+        let body = json!({"prefix": format!("{user}/{job}/{attempt}")});
+        let path = "/storage/v1/object/list/workspace-temp";
+        let (status, listed) = server.call("POST", path, &server.service, Some(&body));
+        assert_eq!(status, 200, "{listed}");
+        listed.as_array().map_or(0, Vec::len)
+    };
+    let dying = [("PLAYHOUSE_CRASH_AT", "worker_uploaded")];
+    let mut killed = Worker::start(folder.path(), "killed", &server.url, &dying);
+    assert!(!killed.child.wait().expect("it ends").success(), "{}", killed.log());
+    assert!(files("1") > 0, "it uploaded before it died");
+    let _other = Worker::start(folder.path(), "other", &server.url, &[]);
+    let row = wait_for(&server, &token, &job, &["completed", "failed"]);
+    assert_eq!((&row["status"], &row["attempts"]), (&json!("completed"), &json!(2)), "{row}");
+    assert_eq!((files("1"), files("2")), (0, 2));
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
 fn a_worker_outlives_its_server_and_gives_up_what_was_cancelled() {
     let folder = tempfile::tempdir().expect("a folder");
     let data = folder.path().join("server");

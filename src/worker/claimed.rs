@@ -127,6 +127,7 @@ impl Claimed<'_> {
                 "model": model, "duration_seconds": duration_s, "metadata": metadata,
             }));
         }
+        store::crash::point("worker_uploaded");
         let report = json!({
             "job_id": job["job_id"], "attempt": job["attempt"], "status": "completed", "assets": assets,
         });

@@ -6,6 +6,7 @@ use store::{Caller, Event, StoreError, Transaction};
 
 use super::export_payload::EXPORT_JOB;
 use super::graph_jobs::{self, GRAPH_TYPES};
+use super::left_files;
 use super::performance;
 use crate::adjust::balance;
 use crate::telemetry::{job_usage, model_tests};
@@ -143,6 +144,7 @@ pub(crate) fn after_write(
     ended[entries.at("lease_until")] = Value::Null;
     ended[entries.at("credits")] = Value::Int(0);
     transaction.update(&service, entries, &entry, ended)?;
+    left_files::remove(transaction, &service, new)?;
     graph_jobs::follow(transaction, new)?;
     if graph_jobs::is_graph(table, new) {
         // It makes no picture itself; what it draws are jobs of their own.

@@ -27,6 +27,7 @@ mod job_payload;
 mod job_rows;
 pub(crate) mod jobs;
 mod keep_portrait;
+mod left_files;
 mod performance;
 mod provider_jobs;
 mod queue_job;

@@ -289,3 +289,32 @@ fn scenes_look_like_their_character() {
     );
     assert_eq!(server.check()["faults"], 0);
 }
+
+#[test]
+fn an_anchor_is_the_reference_of_a_character_that_names_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let (ada, token) = server.sign_up("ada@example.com");
+    let row = |table: &str, row: Json| {
+        let (status, rows) = server.call("POST", &format!("/rest/v1/{table}"), &token, Some(&row));
+        assert_eq!(status, 201, "{rows}");
+        rows[0].clone()
+    };
+    let mira =
+        row("characters", json!({"user_id": ada, "name": "Mira", "description": "x", "is_public": true}));
+    let path = reference(&server, &ada, &token);
+    let metadata = |token: &str| {
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": "a woman on a beach",
+            "metadata": {"character_id": mira["id"]}});
+        let job = common::jobs::queue(&server, token, &body);
+        one(&server, token, &format!("/rest/v1/jobs?id=eq.{job}"))["metadata"].clone()
+    };
+    assert_eq!(metadata(&token)["consistency"]["over_reference"], false, "{}", metadata(&token));
+    // The primary one is taken, not the newest.
+    row("character_anchors", json!({"character_id": mira["id"], "image_url": path, "is_primary": true}));
+    row("character_anchors", json!({"character_id": mira["id"], "image_url": "user-library/none.png"}));
+    assert_eq!(metadata(&token)["consistency"]["over_reference"], true, "{}", metadata(&token));
+    // Anchors are their owner's: who draws a public character gets nothing of them.
+    let (_, stranger) = server.sign_up("bob@example.com");
+    assert_eq!(metadata(&stranger)["consistency"]["over_reference"], false);
+}

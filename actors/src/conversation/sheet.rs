@@ -64,6 +64,14 @@ impl Sheet {
         Some(Sheet { id, name, row })
     }
 
+    /// The same with a picture to draw from, where it names none itself.
+    pub fn with_reference(mut self, address: &str) -> Sheet {
+        if self.text("reference_image_url").is_empty() {
+            self.row["reference_image_url"] = Json::from(address);
+        }
+        self
+    }
+
     /// A column's text; empty without one.
     pub fn text(&self, column: &str) -> &str {
         self.row[column].as_str().unwrap_or_default().trim()

@@ -56,6 +56,7 @@ pub(crate) async fn steer(
         }
         return Ok(steering);
     };
+    let character = anchored(context, user, character).await?;
     let Consistency { method, base_prompt, seed, reference_image_url, denoise_strength, warnings } =
         Consistency::of(&character, &request.consistency());
     steering.warnings.extend(warnings);
@@ -93,6 +94,24 @@ pub(crate) async fn steer(
     }));
     steering.base_prompt = base_prompt;
     Ok(steering)
+}
+
+/// A character of the account that names no picture to draw from is drawn from its primary anchor, or its newest one.
+async fn anchored(context: &Context, user: Uuid, character: Sheet) -> Result<Sheet, ServiceError> {
+    let is_own = character.user_id().and_then(|id| Uuid::parse_str(id).ok()) == Some(user);
+    if !is_own || !character.text("reference_image_url").is_empty() {
+        return Ok(character);
+    }
+    let anchors = Query::all(position("character_anchors"))
+        .equal("character_id", Value::Uuid(character.id))
+        .order("is_primary", true)
+        .order("created_at", true)
+        .limit(1);
+    let anchor = context.rows(anchors).await?.pop();
+    Ok(match anchor.as_ref().and_then(|anchor| anchor["image_url"].as_str()) {
+        Some(address) => character.with_reference(address),
+        None => character,
+    })
 }
 
 /// A character that is described but not stored has no id.

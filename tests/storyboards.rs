@@ -167,6 +167,35 @@ fn one_anchor_is_primary_and_one_canonical_output_of_each_type() {
 }
 
 #[test]
+fn a_template_of_the_catalogue_becomes_a_character() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
+    let ada = Director::new(&server, "ada");
+    let template = json!({"template_key": "keeper", "name": "Keeper", "description": "keeps a light",
+        "default_data": {"traits": "quiet", "likes_count": 900, "hat": "old", "appearance_tags": ["grey hair"]}});
+    let (status, rows) =
+        server.call("POST", "/rest/v1/character_templates", &server.service, Some(&template));
+    assert_eq!(status, 201, "{rows}");
+    let make = |key: &str| {
+        let character = json!({"name": "Mira", "user_id": "00000000-0000-4000-8000-000000000000"});
+        ada.function("character-from-template", json!({"template_key": key, "character": character}))
+    };
+    let (status, made) = make("keeper");
+    assert_eq!(status, 200, "{made}");
+    let row = ada.get(&format!("characters?id=eq.{}", text(&made["character"]["id"])));
+    assert_eq!(
+        [&row["name"], &row["description"], &row["traits"], &row["user_id"]],
+        [&json!("Mira"), &json!("keeps a light"), &json!("quiet"), &json!(ada.id)]
+    );
+    assert_eq!((&row["appearance_tags"], &row["likes_count"]), (&json!(["grey hair"]), &json!(0)));
+    let warnings = made["warnings"].to_string();
+    assert!(["hat", "likes_count", "user_id"].iter().all(|name| warnings.contains(name)), "{made}");
+    let path = format!("/rest/v1/character_templates?id=eq.{}", text(&rows[0]["id"]));
+    assert_eq!(server.call("PATCH", &path, &server.service, Some(&json!({"is_active": false}))).0, 200);
+    assert_eq!(make("keeper").0, 404);
+}
+
+#[test]
 fn what_a_model_proposes_is_written_where_that_is_asked_for() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);

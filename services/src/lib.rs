@@ -11,6 +11,7 @@ pub mod accounts;
 pub mod age_gate;
 pub mod balances;
 pub mod catalogue_view;
+pub mod characters;
 pub mod context;
 pub mod conversations;
 pub mod error;

@@ -138,6 +138,7 @@ static FUNCTIONS: &[Function] = &[
     function!("refresh-prompt-cache", Admin, prompts::refresh_prompt_cache::run),
     function!("try-template", Admin, prompts::try_template::run),
     function!("character-portrait", User, characters::character_portrait::run),
+    function!("character-from-template", User, characters::character_from_template::run),
     function!("character-suggestions", User, characters::character_suggestions::run),
     function!("scene-narrative", User, prompts::scene_narrative::run),
     function!("generate-script", User, scripts::generate_script::run),

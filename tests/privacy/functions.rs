@@ -211,6 +211,10 @@ const ALIKE: &[(&str, &[&str])] = &[
             r#"{"characterData": {"name": "X"}, "referenceImageUrl": "<file>"}"#,
         ],
     ),
+    (
+        "character-from-template",
+        &[r#"{"template_key": "none", "character": {"name": "X", "image_url": "<file>"}}"#],
+    ),
     ("character-suggestions", &[r#"{"type": "traits", "characterName": "X", "characterId": "<character>"}"#]),
     ("scene-narrative", &[r#"{"sceneContext": {"setting": "x"}, "characterId": "<character>"}"#]),
     (

@@ -1,5 +1,6 @@
 //! Characters: cards, lorebooks, portraits, ideas.
 
+pub(super) mod character_from_template;
 pub(super) mod character_lorebook;
 pub(super) mod character_portrait;
 pub(super) mod character_suggestions;

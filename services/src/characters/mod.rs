@@ -1,0 +1,3 @@
+//! Characters: what is more than a row that is written.
+
+pub mod from_template;

@@ -48,7 +48,7 @@ pub fn run() -> Result<(), String> {
         }
         Command::Worker(worker) if cli.serve.given().iter().all(|flag| *flag == "--models-dir") => {
             let models_dir = worker.models_dir.clone().or(cli.serve.models_dir);
-            ServeFlags { models_dir, ..ServeFlags::default() }
+            ServeFlags { models_dir, chat_model: worker.chat_model.clone(), ..ServeFlags::default() }
         }
         Command::VerifyPicture(verify) if cli.serve.given().iter().all(|flag| *flag == "--models-dir") => {
             let models_dir = verify.models_dir.clone().or(cli.serve.models_dir);
@@ -135,6 +135,7 @@ fn work(config: &Config, flags: WorkerFlags) -> Result<(), String> {
         name: flags.name.unwrap_or_else(|| format!("{machine}:{}", std::process::id())),
         images: flags.draws.contains(&Drawn::Images),
         videos: flags.draws.contains(&Drawn::Videos),
+        chats: flags.chats,
         lease_s: flags.lease_seconds,
     };
     playhouse::in_system(async {

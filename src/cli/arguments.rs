@@ -240,6 +240,12 @@ pub(super) struct WorkerFlags {
     /// What it draws
     #[arg(long, value_delimiter = ',', default_values = ["images", "videos"])]
     pub draws: Vec<Drawn>,
+    /// Address and port at which it answers chats of the server with this machine's chat model; its key is the token
+    #[arg(long, value_parser = playhouse::parse_listen)]
+    pub chats: Option<SocketAddr>,
+    /// The chat model: a GGUF file or a Hugging Face folder, or its name in the models folder
+    #[arg(long)]
+    pub chat_model: Option<PathBuf>,
     /// Seconds without a report after which the server gives a job to another worker
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(i64).range(10..=86_400))]
     pub lease_seconds: i64,
@@ -253,6 +259,8 @@ pub(super) struct WorkerFlags {
 pub(super) enum Drawn {
     Images,
     Videos,
+    /// Neither, where it answers chats alone
+    Nothing,
 }
 
 #[derive(Args)]

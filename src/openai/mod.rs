@@ -7,6 +7,7 @@ mod chat_reply;
 mod chat_request;
 mod completions;
 mod embeddings;
+pub(crate) mod engine_reply;
 mod error;
 mod image_edits;
 mod image_job;

@@ -13,6 +13,8 @@ pub struct WorkerOptions {
     pub images: bool,
     /// Whether it draws videos.
     pub videos: bool,
+    /// Where it answers chats with this machine's chat model, if it does.
+    pub chats: Option<std::net::SocketAddr>,
     /// After so many seconds without a report the server gives a job to another one.
     pub lease_s: i64,
 }

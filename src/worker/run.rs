@@ -1,6 +1,7 @@
 //! Claiming, one job after the other.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use actors::job_scheduler::{IMAGE_QUEUE, VIDEO_QUEUE};
@@ -37,6 +38,11 @@ pub async fn run(
         .into_iter()
         .filter_map(|(draws, queue)| draws.then_some(queue))
         .collect();
+    let mut answering =
+        tokio::spawn(chats(options.chats, options.secret.clone(), config.clone(), stopping.clone()));
+    if queues.is_empty() && options.chats.is_none() {
+        return Err("--draws nothing and no --chats: there is nothing to do".into());
+    }
     tracing::info!(server = server.url(), name = options.name, ?queues, "waiting for jobs");
     let mut pause = PAUSE_MIN;
     let mut was_answered = false;
@@ -71,8 +77,36 @@ pub async fn run(
         tokio::select! {
             () = tokio::time::sleep(rest) => {}
             _ = stopping.changed() => {}
+            ended = &mut answering => match ended {
+                Ok(Ok(())) => break,
+                Ok(Err(message)) => return Err(message),
+                Err(_) => return Err("answering chats failed unexpectedly".into()),
+            },
         }
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Answers chats until the worker stops, if it is to.
+async fn chats(
+    address: Option<SocketAddr>,
+    secret: String,
+    config: Config,
+    mut stopping: watch::Receiver<bool>,
+) -> Result<(), String> {
+    let stop = async move {
+        while !*stopping.borrow() {
+            if stopping.changed().await.is_err() {
+                return;
+            }
+        }
+    };
+    match address {
+        Some(address) => super::chats::serve(address, secret, &config, stop).await,
+        None => {
+            stop.await;
+            Ok(())
+        }
+    }
 }

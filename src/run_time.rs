@@ -16,7 +16,10 @@ pub(crate) struct Setting {
     /// Its name in the configuration.
     pub configured_as: &'static str,
     /// The smallest value.
-    pub least: u64,
+    least: u64,
+    /// Whether what the configuration says is the smallest: what the operator wants at least is not an administrator's to
+    /// take away.
+    is_floor: bool,
     /// The largest.
     pub most: u64,
     configured: fn(&Config) -> u64,
@@ -27,6 +30,7 @@ pub(crate) static BACKUPS_KEPT: Setting = Setting {
     name: "backupsKept",
     configured_as: "backups_kept",
     least: 1,
+    is_floor: true,
     most: 1000,
     configured: |config| config.backups_kept as u64,
 };
@@ -35,6 +39,7 @@ pub(crate) static BACKUP_EVERY_H: Setting = Setting {
     name: "backupEveryH",
     configured_as: "backup_every_h",
     least: 1,
+    is_floor: false,
     most: 8760,
     configured: |config| config.backup_every_h,
 };
@@ -43,6 +48,7 @@ pub(crate) static LIBRARY_BIN_DAYS: Setting = Setting {
     name: "libraryBinDays",
     configured_as: "library_bin_days",
     least: 0,
+    is_floor: false,
     most: 3650,
     configured: |config| config.library_bin_days.into(),
 };
@@ -56,6 +62,11 @@ impl Setting {
         (self.configured)(config)
     }
 
+    /// The smallest value beside what the configuration says.
+    pub fn least(&self, configured: u64) -> u64 {
+        if self.is_floor { configured.clamp(self.least, self.most) } else { self.least }
+    }
+
     /// The value that counts now, and whether an administrator set it.
     pub fn current(&self, store: &Store, configured: u64) -> Result<(u64, bool), StoreError> {
         let table = schema().known("system_config");
@@ -66,7 +77,7 @@ impl Setting {
 
     fn effective(&self, configured: u64, stored: &Json) -> (u64, bool) {
         // What no version here writes changes nothing.
-        match stored.as_u64().filter(|value| (self.least..=self.most).contains(value)) {
+        match stored.as_u64().filter(|value| (self.least(configured)..=self.most).contains(value)) {
             Some(value) => (value, true),
             None => (configured, false),
         }
@@ -80,7 +91,9 @@ mod tests {
 
     #[test]
     fn only_numbers_within_the_limits_count() {
-        assert_eq!(BACKUPS_KEPT.effective(7, &json!(3)), (3, true));
+        assert_eq!(BACKUPS_KEPT.effective(2, &json!(3)), (3, true));
+        assert_eq!(BACKUPS_KEPT.effective(7, &json!(3)), (7, false), "fewer than the operator wants");
+        assert_eq!(LIBRARY_BIN_DAYS.effective(30, &json!(3)), (3, true));
         for other in [json!(0), json!(1001), json!("3"), json!(2.5), json!(-1), Json::Null] {
             assert_eq!(BACKUPS_KEPT.effective(7, &other), (7, false), "{other}");
         }

@@ -14,6 +14,8 @@ use crate::run_time::{BACKUP_EVERY_H, BACKUPS_KEPT};
 
 /// Names of folders: what they begin with, and the time after it. Nothing else in the folder is touched.
 const PREFIX: &str = "playhouse-";
+/// The same of those that an administrator asks for: however many, they push out none that was written by itself.
+const REQUESTED: &str = "playhouse-requested-";
 const TIME: &str = "%Y%m%dT%H%M%SZ";
 /// When a backup that failed is tried again.
 const AGAIN: Duration = Duration::from_secs(600);
@@ -51,7 +53,7 @@ impl Backups {
     /// By configuration; `None` where no folder is set.
     pub fn of(config: &Config) -> Option<Backups> {
         let folder = config.backup_dir.clone()?;
-        let last = written(&folder).last().map(|(at, _)| *at);
+        let last = all_written(&folder).last().map(|(at, _)| *at);
         let state = Mutex::new(State { last, ..State::default() });
         let (every_h, kept) = (config.backup_every_h, BACKUPS_KEPT.configured(config).max(1));
         Some(Backups { folder, every_h, kept, state, turn: Mutex::new(()) })
@@ -84,10 +86,14 @@ impl Backups {
             let (backups, of) = (self.clone(), store.clone());
             let made = tokio::task::spawn_blocking(move || {
                 let turn = backups.turn.lock().unwrap_or_else(PoisonError::into_inner);
-                backups.write_and_note(&of, turn)
+                // One that was made on request while this one waited is enough.
+                let is_due = backups.due(&of) <= Utc::now();
+                is_due.then(|| backups.write_and_note(&of, PREFIX, turn)).transpose()
             });
             let made = made.await.unwrap_or_else(|_| Err("it failed unexpectedly".into()));
-            metrics.backup(made.is_ok());
+            if let Some(is_well) = made.as_ref().map_or(Some(false), |made| made.as_ref().map(|_| true)) {
+                metrics.backup(is_well);
+            }
             if made.is_err() {
                 tokio::time::sleep(AGAIN).await;
             }
@@ -101,11 +107,16 @@ impl Backups {
             Err(TryLockError::Poisoned(turn)) => turn.into_inner(),
             Err(TryLockError::WouldBlock) => return Err(NotMade::Busy),
         };
-        self.write_and_note(store, turn).map_err(NotMade::Failed)
+        self.write_and_note(store, REQUESTED, turn).map_err(NotMade::Failed)
     }
 
-    fn write_and_note(&self, store: &Store, _turn: MutexGuard<'_, ()>) -> Result<String, String> {
-        match self.write(store) {
+    fn write_and_note(
+        &self,
+        store: &Store,
+        prefix: &str,
+        _turn: MutexGuard<'_, ()>,
+    ) -> Result<String, String> {
+        match self.write(store, prefix) {
             Ok((at, folder, pairs)) => {
                 tracing::info!(folder = %folder.display(), pairs, "wrote a backup");
                 self.set(|state| *state = State { last: Some(at), ..State::default() });
@@ -128,7 +139,7 @@ impl Backups {
 
     /// The whole ones that were written by themselves or on request, the newest first. Blocks.
     pub(crate) fn list(&self) -> Vec<Json> {
-        let described = written(&self.folder).into_iter().rev().map(|(at, folder)| {
+        let described = all_written(&self.folder).into_iter().rev().map(|(at, folder)| {
             let manifest = std::fs::read(folder.join("manifest.json")).unwrap_or_default();
             let manifest: Json = serde_json::from_slice(&manifest).unwrap_or_default();
             json!({
@@ -146,19 +157,25 @@ impl Backups {
 
     fn due(&self, store: &Store) -> DateTime<Utc> {
         let last = self.state.lock().unwrap_or_else(PoisonError::into_inner).last;
-        let hours = BACKUP_EVERY_H.current(store, self.every_h).map_or(self.every_h, |(hours, _)| hours);
+        let hours = match BACKUP_EVERY_H.current(store, self.every_h) {
+            Ok((hours, _)) => hours,
+            Err(error) => {
+                tracing::error!(%error, "the hours between backups cannot be read, so the configured ones count");
+                self.every_h
+            }
+        };
         let every = Duration::from_secs(hours.saturating_mul(3600));
         let every = chrono::Duration::from_std(every).unwrap_or(chrono::Duration::MAX);
         last.and_then(|last| last.checked_add_signed(every)).unwrap_or_else(Utc::now)
     }
 
-    /// Writes one, and removes the oldest that are too many. Blocks.
-    fn write(&self, store: &Store) -> Result<(DateTime<Utc>, PathBuf, u64), String> {
+    /// Writes one, and removes the oldest of its kind that are too many. Blocks.
+    fn write(&self, store: &Store, prefix: &str) -> Result<(DateTime<Utc>, PathBuf, u64), String> {
         let said = |error: std::io::Error| format!("{}: {error}", self.folder.display());
         store::folder::create_private(&self.folder).map_err(|error| error.to_string())?;
         let (now, target) = loop {
             let now = Utc::now();
-            let target = self.folder.join(format!("{PREFIX}{}", now.format(TIME)));
+            let target = self.folder.join(format!("{prefix}{}", now.format(TIME)));
             // Names have a second.
             match target.exists() {
                 true => std::thread::sleep(Duration::from_millis(100)),
@@ -167,8 +184,14 @@ impl Backups {
         };
         let target = std::path::absolute(target).map_err(said)?;
         let manifest = store.backup(&target).map_err(|error| error.to_string())?;
-        let all = written(&self.folder);
-        let kept = BACKUPS_KEPT.current(store, self.kept).map_or(self.kept, |(kept, _)| kept) as usize;
+        let all = written(&self.folder, prefix);
+        let kept = match BACKUPS_KEPT.current(store, self.kept) {
+            Ok((kept, _)) => usize::try_from(kept).unwrap_or(usize::MAX),
+            Err(error) => {
+                tracing::error!(%error, "how many backups are kept cannot be read, so none is removed");
+                usize::MAX
+            }
+        };
         for (_, folder) in &all[..all.len().saturating_sub(kept)] {
             match std::fs::remove_dir_all(folder) {
                 Ok(()) => tracing::info!(folder = %folder.display(), "removed an old backup"),
@@ -179,13 +202,21 @@ impl Backups {
     }
 }
 
-/// Whole backups of a folder that were written by themselves, the oldest first.
-fn written(folder: &Path) -> Vec<(DateTime<Utc>, PathBuf)> {
+/// Whole backups of a folder of both kinds, the oldest first.
+fn all_written(folder: &Path) -> Vec<(DateTime<Utc>, PathBuf)> {
+    let mut all = written(folder, PREFIX);
+    all.extend(written(folder, REQUESTED));
+    all.sort();
+    all
+}
+
+/// Whole backups of one kind, the oldest first.
+fn written(folder: &Path, prefix: &str) -> Vec<(DateTime<Utc>, PathBuf)> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut found: Vec<_> = entries
         .filter_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let at = NaiveDateTime::parse_from_str(name.strip_prefix(PREFIX)?, TIME).ok()?.and_utc();
+            let at = NaiveDateTime::parse_from_str(name.strip_prefix(prefix)?, TIME).ok()?.and_utc();
             entry.path().join("manifest.json").is_file().then(|| (at, entry.path()))
         })
         .collect();
@@ -227,7 +258,7 @@ mod tests {
         let backups = Backups::of(&config).expect("a folder is set");
         let due = backups.due(&store);
         assert_eq!(due.format(TIME).to_string(), "20260103T000000Z", "a day after the last whole one");
-        let (_, written, _) = backups.write(&store).expect("a backup");
+        let (_, written, _) = backups.write(&store, PREFIX).expect("a backup");
         let mut left: Vec<String> = std::fs::read_dir(&folder)
             .expect("a folder")
             .map(|entry| entry.expect("an entry").file_name().to_string_lossy().to_string())

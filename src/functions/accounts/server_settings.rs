@@ -27,7 +27,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     }
     for setting in SETTINGS {
         let Some(value) = given.get(setting.name) else { continue };
-        let (least, most) = (setting.least, setting.most);
+        let (least, most) = (setting.least(setting.configured(config)), setting.most);
         let is_within = value.as_u64().is_some_and(|value| (least..=most).contains(&value));
         if !value.is_null() && !is_within {
             let name = setting.name;
@@ -50,7 +50,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
         let configured = setting.configured(config);
         let (value, is_stored) = setting.current(store, configured)?;
         settings[setting.name] = json!({
-            "value": value, "source": source(is_stored), "configured": configured, "least": setting.least,
+            "value": value, "source": source(is_stored), "configured": configured, "least": setting.least(configured),
             "most": setting.most, "configured_as": setting.configured_as,
         });
     }

@@ -1,7 +1,7 @@
 //! backups: which there are, and one more now.
 //!
-//! `{action: list | make}`. They lie in `backup_dir`; what is made here counts among those of which the last ones are
-//! kept. No file of a backup goes over the wire: it holds the keys of the server and everybody's rows.
+//! `{action: list | make}`. They lie in `backup_dir`; of what is made here as many are kept as of those
+//! that are written by themselves, which it pushes out none of. No file of a backup goes over the wire: it holds the keys of the server and everybody's rows.
 
 use axum::http::StatusCode;
 use models::value_words::shown_text;

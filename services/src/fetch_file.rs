@@ -112,10 +112,11 @@ enum Ended {
 /// Brings a file to `path`. What has arrived of one that is cut short stays beside it, under names that end with `.partial`
 /// and `.begun`, and the next call goes on from there.
 pub async fn fetch_file(file: &SourceFile, path: &Path, how: &mut Fetching<'_>) -> Result<(), String> {
-    if path.exists() {
-        return Ok(());
-    }
     let (partial, note) = (beside(path, "partial"), beside(path, "begun"));
+    if path.exists() {
+        // An earlier call may have known no hash, or another one.
+        return check(file, path, &note).await;
+    }
     let said = |error: std::io::Error| format!("{}: {error}", path.display());
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder).await.map_err(said)?;

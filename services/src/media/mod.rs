@@ -9,6 +9,7 @@
 
 pub mod alone;
 mod audio_piece;
+mod counted_call;
 pub mod delete;
 mod image_piece;
 mod lip_sync;

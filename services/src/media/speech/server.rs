@@ -1,14 +1,13 @@
 //! Speech by a server that speaks OpenAI's dialect: `POST /audio/speech` answers with the file.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use actors::telemetry::log_usage::{Called, LogUsage};
 use serde_json::{Value as Json, json};
 
 use super::Spoken;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
-use crate::ids::uuid;
+use crate::media::counted_call::MediaCall;
 use crate::replicate::provider_api::{Api, connection};
 
 /// How long it may take.
@@ -18,7 +17,7 @@ const BYTES_MAX: usize = 64 << 20;
 /// The voice where neither the caller nor the model names one.
 const VOICE: &str = "alloy";
 
-/// Speaks a text, and counts the call.
+/// Speaks a text, and counts the call; its characters are counted as tokens of a prompt, as such servers price them.
 pub(super) async fn speak(
     context: &Context,
     model: &Json,
@@ -27,29 +26,9 @@ pub(super) async fn speak(
     voice: Option<&str>,
 ) -> Result<Spoken, ServiceError> {
     let key = model["model_key"].as_str().unwrap_or_default().to_string();
-    let begun = Instant::now();
-    let asked = ask(model, provider, &key, text, voice).await;
-    if let (Some(provider_id), Some(model_id)) = (uuid(&provider["id"]), uuid(&model["id"])) {
-        let log = LogUsage {
-            called: Called::Catalogued { provider_id, model_id },
-            model: key.clone(),
-            engine: None,
-            user_id: context.claims.user_id,
-            // The table of the document knows chat, image and video.
-            request_type: "chat",
-            purpose: "speech".into(),
-            tokens_input: None,
-            tokens_output: None,
-            tokens_cached: None,
-            response_time_ms: i64::try_from(begun.elapsed().as_millis()).unwrap_or(i64::MAX),
-            error: asked.as_ref().err().map(ToString::to_string),
-            reservation: None,
-        };
-        if let Err(error) = context.ask_elevated(log).await {
-            tracing::warn!(%error, "a call of a speech model is not counted");
-        }
-    }
-    let bytes = asked?;
+    let characters = i64::try_from(text.chars().count()).unwrap_or(i64::MAX);
+    let call = MediaCall { model, provider, request_type: "chat", purpose: "speech", units: characters };
+    let bytes = call.counted(context, ask(model, provider, &key, text, voice)).await?;
     let (mime_type, extension) = kind(&bytes).ok_or_else(|| {
         ServiceError::new(
             Kind::Upstream,

@@ -163,7 +163,15 @@ impl Downloads {
             let (this, store, url) = (self.clone(), store.clone(), all[all.len() - 1].url.clone());
             tokio::spawn(async move {
                 let wanted = Wanted { source, file, sha256 };
-                let ended = match this.fetch(id, wanted, &store, &stop).await {
+                let fetching = {
+                    let (this, stop) = (this.clone(), stop.clone());
+                    tokio::spawn(async move { this.fetch(id, wanted, &store, &stop).await })
+                };
+                let fetched = fetching.await.unwrap_or_else(|error| {
+                    tracing::error!(%url, %error, "the fetch of a model panicked");
+                    Err("the fetch ended unexpectedly".into())
+                });
+                let ended = match fetched {
                     Ok(added) => {
                         tracing::info!(%url, %added, "a model was fetched");
                         State::Done(added)
@@ -206,7 +214,7 @@ impl Downloads {
         let Wanted { source, file, sha256 } = wanted;
         let name = matches!(source, Source::Url(_)).then_some(file.as_str());
         let mut found = source.find(&Hubs::from_environment(), self.private_allowed, name).await?;
-        found.expect(sha256.as_deref())?;
+        found.require_sha256(sha256.as_deref())?;
         self.change(id, |one| {
             (one.total, one.licence) = (found.bytes(), found.licence.clone());
         });

@@ -30,7 +30,7 @@ pub(super) async fn run(
         .map_err(|error| format!("{}: {error}", config.models_dir.display()))?;
     // The person at this machine may ask whatever it reaches.
     let mut found = asked.find(&Hubs::from_environment(), true, file_name.as_deref()).await?;
-    found.expect(sha256.map(|sha256| sha256.to_ascii_lowercase()).as_deref())?;
+    found.require_sha256(sha256.map(|sha256| sha256.to_ascii_lowercase()).as_deref())?;
     say_terms(&found);
     if found.files.iter().any(|file| file.sha256.is_none() && !file.path.ends_with(".json")) {
         say("its source says no sha256, so it is only looked over, not compared; --sha256 names one");

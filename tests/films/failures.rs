@@ -1,5 +1,7 @@
 //! What fails on the way to a film, what is tried again, and how a film goes on.
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -7,6 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value as Json, json};
 
 use crate::common::Server;
+use crate::common::jobs::wait_for;
 use crate::speech::{Speaker, tone};
 use crate::{Author, lengths, text};
 
@@ -38,7 +41,7 @@ fn speech_is_tried_again_and_a_film_goes_on_where_it_failed() {
     speaker.register(&server, false);
     let ada = Author::new(&server, "ada", "SCENE 1: A pier.\nNARRATOR: Dusk.");
     // Once too many requests: the clip counts the try, and the film is made.
-    speaker.be_ill(1, 429);
+    speaker.fail_next(1, 429);
     let film = ada.film(json!({}));
     assert_eq!(ada.ended(&film)["generation_status"], "completed");
     let clip = ada.rows(&format!("audio_generations?video_generation_id=eq.{film}")).remove(0);
@@ -46,7 +49,7 @@ fn speech_is_tried_again_and_a_film_goes_on_where_it_failed() {
     assert_eq!(clip["audio_metadata"]["error_code"], "RATE_LIMIT_ERROR");
     assert_eq!((&clip["status"], &clip["error_message"]), (&json!("completed"), &Json::Null));
     // What no other try mends ends it, and says why.
-    speaker.be_ill(1, 400);
+    speaker.fail_next(1, 400);
     let film = ada.film(json!({}));
     let row = ada.ended(&film);
     assert_eq!((&row["generation_status"], &row["can_resume"]), (&json!("failed"), &json!(true)), "{row}");
@@ -98,6 +101,77 @@ fn a_worker_moves_lips_and_the_film_keeps_its_sound() {
     let (shown, heard) = lengths(&ada.file(&text(&row["video_url"])));
     assert!((shown - heard).abs() < 0.1, "{shown} {heard}");
     assert_eq!(lips.asked().len(), 1);
+    assert_eq!(row["lipsync_data"]["sound"], Json::Null, "{row}");
+    // The owner may write what was merged; a worker is given no link to a file of another account for it.
+    let (other, _) = server.sign_up("bob@example.com");
+    let foreign = json!({"generation_status": "failed", "lipsync_data": {},
+        "merge_data": {"url": format!("user-library/{other}/film.mp4")}});
+    let path = format!("/rest/v1/video_generations?id=eq.{film}");
+    let (status, answer) = server.call("PATCH", &path, &ada.token, Some(&foreign));
+    assert_eq!(status, 200, "{answer}");
+    let (status, answer) = ada.function("retry-video", json!({"video_generation_id": film}));
+    assert_eq!((status, &answer["step"]), (200, &json!("lip_sync")), "{answer}");
+    let row = ada.ended(&film);
+    assert_ne!(row["generation_status"], "completed", "{row}");
+    assert_eq!(lips.asked().len(), 1, "the worker is not asked");
+}
+
+/// Waits for one request, runs `meanwhile` and answers with an MP4 file.
+fn answer_once(listener: &TcpListener, file: &[u8], meanwhile: impl FnOnce()) {
+    listener.set_nonblocking(true).expect("a listener that does not block");
+    let started = Instant::now();
+    let mut stream = loop {
+        match listener.accept() {
+            Ok((stream, _)) => break stream,
+            Err(error) => assert!(started.elapsed() < Duration::from_secs(240), "no request came: {error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    stream.set_nonblocking(false).expect("a stream that blocks");
+    let mut reader = BufReader::new(stream.try_clone().expect("a stream"));
+    let (mut length, mut line) = (0, String::new());
+    while reader.read_line(&mut line).expect("a line") > 2 {
+        if let Some(value) = line.to_lowercase().strip_prefix("content-length:") {
+            length = value.trim().parse().expect("a length");
+        }
+        line.clear();
+    }
+    reader.read_exact(&mut vec![0; length]).expect("a body");
+    meanwhile();
+    let length = file.len();
+    let head = format!(
+        "HTTP/1.1 200 X\r\ncontent-type: video/mp4\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(&[head.as_bytes(), file].concat()).expect("an answer");
+}
+
+#[test]
+fn a_film_whose_row_is_emptied_meanwhile_fails_and_says_so() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (voices, mut lips) = (Speaker::start(), Speaker::start());
+    voices.register(&server, false);
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    lips.url = format!("http://{}/v1", listener.local_addr().expect("an address"));
+    lips.register_as(&server, "lips", true);
+    let ada = Author::new(&server, "ada", "SCENE 1: A pier.\nMIRA: Good evening to you.");
+    let film = ada.film(json!({}));
+    let path = format!("/rest/v1/video_generations?id=eq.{film}");
+    // An MP4 file without a track: no sound can be put into it.
+    answer_once(&listener, b"\0\0\0\x14ftypisom\0\0\0\0isom", || {
+        let (status, answer) = server.call("PATCH", &path, &ada.token, Some(&json!({"video_data": {}})));
+        assert_eq!(status, 200, "{answer}");
+    });
+    let row = ada.rows(&format!("video_generations?id=eq.{film}")).remove(0);
+    wait_for(&server, &ada.token, &text(&row["task_meta"]["job_id"]), &["failed"]);
+    let row = ada.rows(&format!("video_generations?id=eq.{film}")).remove(0);
+    assert_eq!((&row["generation_status"], &row["can_resume"]), (&json!("failed"), &json!(true)), "{row}");
+    let message = text(&row["error_message"]);
+    assert!(message.contains(&film) && message.contains("changed while the film was made"), "{message}");
+    // The worker's file was used as it is, and the row says so.
+    let data = &row["lipsync_data"];
+    assert_eq!((&data["status"], &data["sound"]), (&json!("completed"), &json!("worker")), "{row}");
+    assert!(!text(&data["reason"]).is_empty(), "{row}");
 }
 
 #[test]

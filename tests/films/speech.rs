@@ -1,4 +1,4 @@
-//! A server elsewhere that speaks (`/v1/audio/speech`) and moves mouths (`/v1/lipsync`), as ill as a test wants it.
+//! A remote server that speaks (`/v1/audio/speech`) and moves mouths (`/v1/lipsync`), and fails when a test says so.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,8 +17,8 @@ pub struct Speaker {
 #[derive(Default)]
 struct State {
     asked: Vec<Json>,
-    /// How often it answers with a status before it is well again.
-    ill: (usize, u16),
+    /// How many of the next requests fail, and with which status.
+    failing: (usize, u16),
 }
 
 impl Speaker {
@@ -57,9 +57,9 @@ impl Speaker {
         assert_eq!(status, 201, "{rows}");
     }
 
-    /// Answers so often with a status before it is well again.
-    pub fn be_ill(&self, times: usize, status: u16) {
-        self.state.lock().expect("no panic").ill = (times, status);
+    /// Fails so many of the next requests with a status.
+    pub fn fail_next(&self, times: usize, status: u16) {
+        self.state.lock().expect("no panic").failing = (times, status);
     }
 
     /// What it was asked.
@@ -87,14 +87,14 @@ fn answer(stream: TcpStream, state: &Mutex<State>) -> Option<()> {
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let request: Json = serde_json::from_slice(&body).ok()?;
-    let ill = {
+    let failure = {
         let mut state = state.lock().expect("no panic");
         state.asked.push(request.clone());
-        let ill = (state.ill.0 > 0).then_some(state.ill.1);
-        state.ill.0 = state.ill.0.saturating_sub(1);
-        ill
+        let failure = (state.failing.0 > 0).then_some(state.failing.1);
+        state.failing.0 = state.failing.0.saturating_sub(1);
+        failure
     };
-    let (status, kind, bytes) = match ill {
+    let (status, kind, bytes) = match failure {
         Some(status) => (status, "application/json", br#"{"error": {"message": "not now"}}"#.to_vec()),
         None if first.contains("/lipsync") => (200, "video/mp4", fetch(request["video_url"].as_str()?)),
         None => (200, "audio/wav", tone(request["input"].as_str()?.chars().count() as f64 * 0.05)),

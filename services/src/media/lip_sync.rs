@@ -1,4 +1,4 @@
-//! Mouths that move with the speech: by a worker elsewhere that the catalogue lists, or skipped with the reason.
+//! Lip sync: by a worker that the catalogue lists, or skipped with the reason.
 //!
 //! Such a worker is an active model with `capabilities.lip_sync` true. It gets `POST` at its provider's `base_url` and its
 //! own `endpoint_path`: `{model, video_url, audio_url}`, two addresses that are open for an hour, and answers with the video
@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use actors::file::own_path;
 use actors::job_scheduler::{LIBRARY_BUCKET, NodeWrite};
 use actors::render::{clip_facts, with_sound};
 use futures_util::StreamExt;
@@ -14,6 +15,7 @@ use serde_json::{Value as Json, json};
 use store::query::Query;
 use uuid::Uuid;
 
+use super::counted_call::MediaCall;
 use super::run::{Run, Stop, internal, url};
 use crate::error::{Kind, ServiceError};
 use crate::files::open_address::open_address;
@@ -40,12 +42,27 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
             (json!({"status": "skipped", "reason": reason}), None)
         }
         Some((model, provider)) => {
-            let moved = ask(run, &model, &provider, &before).await?;
+            // Whose file the row names is judged before a worker is given a link to it.
             let sounding = run.read(&before).await?;
-            let bytes = combine(moved, sounding).await?;
+            let call = MediaCall {
+                model: &model,
+                provider: &provider,
+                request_type: "video",
+                purpose: "lip_sync",
+                units: 0,
+            };
+            let moved = match call.counted(&run.context, ask(run, &model, &provider, &before)).await? {
+                Answer::Video(bytes) => bytes,
+                Answer::Address(address) => fetch(run, &address).await?,
+            };
+            let (bytes, unmixed) = combine(moved, sounding).await?;
             let tries = video["retry_count"].as_i64().unwrap_or(0);
             let object = run.keep(run.place(id, &format!("lipsync-{tries}.mp4")), bytes, "video/mp4").await?;
-            let data = json!({"status": "completed", "url": url(&object), "model": model["model_key"]});
+            let mut data = json!({"status": "completed", "url": url(&object), "model": model["model_key"]});
+            if let Some(reason) = unmixed {
+                data["sound"] = json!("worker");
+                data["reason"] = json!(reason);
+            }
             (data, Some(object))
         }
     };
@@ -81,11 +98,23 @@ async fn worker(run: &Run) -> Result<Option<(Json, Json)>, Stop> {
     Ok(None)
 }
 
-/// Asks a worker; the video as it sends it.
-async fn ask(run: &Run, model: &Json, provider: &Json, film: &str) -> Result<Vec<u8>, Stop> {
-    let upstream = |message: String| ServiceError::new(Kind::Upstream, message);
+/// What a worker answers.
+enum Answer {
+    /// The video.
+    Video(Vec<u8>),
+    /// Where it lies.
+    Address(String),
+}
+
+fn upstream(message: String) -> ServiceError {
+    ServiceError::new(Kind::Upstream, message)
+}
+
+/// Asks a worker.
+async fn ask(run: &Run, model: &Json, provider: &Json, film: &str) -> Result<Answer, ServiceError> {
     let (base, secret) = connection(Api::OpenAi, provider).map_err(upstream)?;
-    let path = film.strip_prefix(LIBRARY_BUCKET).map_or(film, |path| path.trim_start_matches('/'));
+    let foreign = || ServiceError::not_found("the film lies outside its account's folder");
+    let path = own_path(run.user, LIBRARY_BUCKET, film).ok_or_else(foreign)?;
     let link = run.context.services.links.signed(LIBRARY_BUCKET, path, LINK_S).map_err(upstream)?;
     // The film has both, and a worker takes the sound out of it.
     let body = json!({"model": model["model_key"], "video_url": link, "audio_url": link});
@@ -106,16 +135,23 @@ async fn ask(run: &Run, model: &Json, provider: &Json, film: &str) -> Result<Vec
     let is_video = kind.starts_with("video/");
     let bytes = body_of(response).await.map_err(upstream)?;
     if !(200..300).contains(&status) {
-        let said: String = String::from_utf8_lossy(&bytes).chars().take(300).collect();
-        return Err(upstream(format!("the lip sync worker answered {status}: {said}")).into());
+        // Rows show it; a link that the worker repeats opens the file for everyone who reads it.
+        let said = String::from_utf8_lossy(&bytes).replace(link.as_str(), "(the link)");
+        let said: String = said.chars().take(300).collect();
+        return Err(upstream(format!("the lip sync worker answered {status}: {said}")));
     }
     if is_video {
-        return Ok(bytes);
+        return Ok(Answer::Video(bytes));
     }
     let answer: Json = serde_json::from_slice(&bytes).unwrap_or_default();
     let address = answer["video_url"].as_str();
     let address = address
         .ok_or_else(|| upstream("the lip sync worker's answer has neither a video nor video_url".into()))?;
+    Ok(Answer::Address(address.to_string()))
+}
+
+/// The video that a worker's answer names.
+async fn fetch(run: &Run, address: &str) -> Result<Vec<u8>, Stop> {
     // What is made and cannot be fetched can be fetched later.
     let unfetched =
         |reason: String| Stop::Unfetched(upstream(format!("the lip sync worker's video: {reason}")));
@@ -140,17 +176,17 @@ async fn body_of(response: reqwest::Response) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
-/// The worker's pictures with our sound, where they can be put together; else its file as it is.
-async fn combine(moved: Vec<u8>, sounding: Vec<u8>) -> Result<Vec<u8>, Stop> {
+/// The worker's pictures with our sound, where they can be put together; else its file as it is, and why.
+async fn combine(moved: Vec<u8>, sounding: Vec<u8>) -> Result<(Vec<u8>, Option<String>), Stop> {
     let task = tokio::task::spawn_blocking(move || {
-        if clip_facts(&moved).is_err() {
+        if let Err(reason) = clip_facts(&moved) {
             return match moved.get(4..8) {
-                Some(b"ftyp") => Ok(moved),
+                Some(b"ftyp") => Ok((moved, Some(reason))),
                 _ => Err("the lip sync worker's file is no MP4 file".to_string()),
             };
         }
         let track = sound::decode(&sounding)?;
-        with_sound(&moved, &sound::encode(&track)?)
+        Ok((with_sound(&moved, &sound::encode(&track)?)?, None))
     });
     let combined = task.await.map_err(|_| internal("combining sound and pictures failed unexpectedly"))?;
     Ok(combined.map_err(ServiceError::bad)?)

@@ -75,7 +75,8 @@ pub async fn order(context: &Context, asked: Order) -> Result<Ordered, ServiceEr
     let user = context.user()?;
     let script = find::script(context, asked.script_id)?;
     if uuid(&script["user_id"]) != Some(user) {
-        return Err(ServiceError::forbidden("the script is another account's"));
+        // One that the caller may see without owning it is answered like what is missing.
+        return Err(ServiceError::not_found("Script not found"));
     }
     let words = script["script"].as_str().unwrap_or_default();
     check_long(asked.rating, "the script", words)?;

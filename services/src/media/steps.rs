@@ -13,11 +13,20 @@ use crate::error::{Kind, ServiceError};
 
 /// Runs what is left to do of a video.
 pub(super) async fn run(run: &Run, id: Uuid) -> Result<Json, Stop> {
+    let mut recorded: Vec<Step> = Vec::new();
     loop {
         let video = run.video(id).await?;
         let Some(step) = first_incomplete(&video) else {
             return Ok(json!({"video_generation_id": id, "video_url": video["video_url"]}));
         };
+        if recorded.contains(&step) {
+            // Its column was emptied by another writer; a job records each step once and would come here for ever.
+            let message = format!(
+                "video_generations {id}: {} is empty again; the row was changed while the film was made",
+                step.column()
+            );
+            return Err(ServiceError::new(Kind::Conflict, message).into());
+        }
         if video["generation_status"] != step.status() {
             let begun =
                 vec![("generation_status", Value::text(step.status())), ("error_message", Value::Null)];
@@ -32,6 +41,7 @@ pub(super) async fn run(run: &Run, id: Uuid) -> Result<Json, Stop> {
             Step::Merge => merge::make(run, id).await?,
             Step::LipSync => lip_sync::make(run, id).await?,
         }
+        recorded.push(step);
     }
 }
 

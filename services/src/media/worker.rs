@@ -12,7 +12,7 @@ use tokio::sync::Semaphore;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::pieces::{Piece, make};
-use super::run::{Run, Stop};
+use super::run::{Run, Stop, internal};
 use super::steps;
 use crate::Services;
 use crate::context::Context;
@@ -75,7 +75,19 @@ async fn work(services: &Services, claimed: ClaimedJob) {
     let (id, attempt) = (claimed.id, claimed.attempt);
     let metadata = claimed.job[table("jobs").at("metadata")].as_json().unwrap_or_default();
     let context = Context::new(services.clone(), Claims::user(claimed.user_id));
-    let outcome = make_all(context, &claimed, &metadata).await;
+    let making = {
+        let metadata = metadata.clone();
+        tokio::spawn(async move { make_all(context, &claimed, &metadata).await })
+    };
+    let outcome = match making.await {
+        Ok(outcome) => outcome,
+        // The process is ending; the next one puts the job back into the queue.
+        Err(error) if error.is_cancelled() => Err(Stop::Ended),
+        Err(error) => {
+            tracing::error!(job = %id, %error, "a job of media panicked");
+            Err(Stop::Failed(internal("the job ended unexpectedly")))
+        }
+    };
     let service = Claims::service();
     let (error, kind) = match outcome {
         Ok(result) => {

@@ -58,8 +58,8 @@ impl Found {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
-    /// Names the hash that its one file must have.
-    pub fn expect(&mut self, sha256: Option<&str>) -> Result<(), String> {
+    /// Names the hash that its one file must have; an error where the source says another, or has several files.
+    pub fn require_sha256(&mut self, sha256: Option<&str>) -> Result<(), String> {
         match (sha256, self.files.as_mut_slice()) {
             (None, _) => Ok(()),
             (Some(sha256), [file]) => {

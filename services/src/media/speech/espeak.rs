@@ -1,7 +1,7 @@
 //! Speech by `espeak-ng`, a program of its own that is asked by standard input and answers with a WAV file.
 
 use std::io::{ErrorKind, Read, Write};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Spoken;
@@ -11,6 +11,8 @@ use crate::error::{Kind, ServiceError};
 pub const PROGRAM: &str = "espeak-ng";
 /// How long it may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
+/// How long after its start it may still run once its output was closed, or cut off at [`BYTES_MAX`].
+const CLOSED_MAX: Duration = Duration::from_secs(30);
 /// Largest file, in bytes: ten minutes of what it makes.
 const BYTES_MAX: u64 = 32 << 20;
 /// Words a minute.
@@ -51,43 +53,52 @@ pub(super) fn speak(text: &str, voice: Option<&str>) -> Result<Spoken, ServiceEr
         let read = output.map(|output| output.take(BYTES_MAX + 1).read_to_end(&mut bytes));
         read.map(|read| read.map(|_| bytes))
     });
-    let sayer = std::thread::spawn(move || {
+    let stderr_reader = std::thread::spawn(move || {
         let mut said = String::new();
         let _ = errors.map(|errors| errors.take(2000).read_to_string(&mut said));
         said
     });
     let begun = Instant::now();
-    let status = loop {
-        match child.try_wait() {
-            Ok(Some(status)) => break Some(status),
-            Ok(None)
-                if begun.elapsed() < TIME_MAX
-                    && !(reader.is_finished() && begun.elapsed() > TIME_MAX / 2) =>
-            {
+    let ended = loop {
+        let error = match child.try_wait() {
+            Ok(Some(status)) => break Ok(status),
+            Ok(None) if begun.elapsed() >= TIME_MAX => {
+                let message = format!("{PROGRAM}: timed out after {} s", TIME_MAX.as_secs());
+                ServiceError::new(Kind::Timeout, message)
+            }
+            Ok(None) if reader.is_finished() && begun.elapsed() > CLOSED_MAX => {
+                failed(format!("it still runs after {} s without an open output", CLOSED_MAX.as_secs()))
+            }
+            Ok(None) => {
                 std::thread::sleep(Duration::from_millis(5));
+                continue;
             }
-            _ => {
-                // Its pipes close with it, and so end the threads.
-                let _ = child.kill();
-                let _ = child.wait();
-                break None;
-            }
-        }
+            Err(error) => failed(format!("its state cannot be read: {error}")),
+        };
+        // Its pipes close with it, and so end the threads.
+        let _ = child.kill();
+        let _ = child.wait();
+        break Err(error);
     };
     let _ = writer.join();
-    let bytes = reader.join().ok().flatten().and_then(Result::ok).unwrap_or_default();
-    let said = sayer.join().unwrap_or_default();
-    match status {
-        None => Err(ServiceError::new(
-            Kind::Timeout,
-            format!("{PROGRAM}: timed out after {} s", TIME_MAX.as_secs()),
-        )),
-        Some(_) if bytes.len() as u64 > BYTES_MAX => Err(failed("its sound is too long".into())),
-        Some(status) if !status.success() || bytes.len() < 44 => {
-            let said = said.lines().next().unwrap_or_default().trim();
-            Err(failed(if said.is_empty() { format!("it ended with {status}") } else { said.to_string() }))
-        }
-        Some(_) => Ok(Spoken {
+    let read = match reader.join() {
+        Ok(Some(read)) => read.map_err(|error| format!("its output cannot be read: {error}")),
+        Ok(None) => Err("it has no output".to_string()),
+        Err(_) => Err("reading its output failed unexpectedly".to_string()),
+    };
+    let said = stderr_reader.join().unwrap_or_default();
+    let why = |status: ExitStatus| {
+        let said = said.lines().next().unwrap_or_default().trim();
+        failed(if said.is_empty() { format!("it ended with {status}") } else { said.to_string() })
+    };
+    match (ended, read) {
+        (_, Ok(bytes)) if bytes.len() as u64 > BYTES_MAX => Err(failed("its sound is too long".into())),
+        // What became of its output follows from its failure.
+        (Ok(status), _) if !status.success() => Err(why(status)),
+        (_, Err(reason)) => Err(failed(reason)),
+        (Err(error), Ok(_)) => Err(error),
+        (Ok(status), Ok(bytes)) if bytes.len() < 44 => Err(why(status)),
+        (Ok(_), Ok(bytes)) => Ok(Spoken {
             bytes: with_lengths(bytes),
             mime_type: "audio/wav",
             extension: "wav",

@@ -1,4 +1,4 @@
-//! JSON as hands and careless programs write it: `NaN` of Python, commas before a closing bracket, line ends within texts,
+//! Malformed JSON that is still read: `NaN` of Python, commas before a closing bracket, line ends within texts,
 //! zeros behind the end. It is tried only where the text is not JSON as it stands.
 
 use std::borrow::Cow;

@@ -1,13 +1,11 @@
 /** Every text of the page, in one place, so that it can be said in another language; those of large screens in `words/`. */
 import { boards } from './words/boards'
 import { bringin } from './words/bringin'
+import { count } from './words/count'
 import { moderation } from './words/moderation'
 import { prompts } from './words/prompts'
 import { scripts } from './words/scripts'
 import { upkeep } from './words/upkeep'
-
-
-const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
 
 export const words = {
   boards, bringin, moderation, prompts, scripts, upkeep,
@@ -219,7 +217,7 @@ export const words = {
     state: 'State', ok: 'All is well', degraded: 'Something needs attention', version: 'Version', commits: 'Commits', memory: 'Memory of requests', chat: 'Chat model',
     actors: 'Actors', decided: 'Decisions', panicked: 'Failures', integrity: 'Data', disk: 'The disk is full', stats: 'The last 30 days', signUp: 'Sign-up',
     modes: { open: 'Open to everybody who reaches this server', invitation: 'By invitation', closed: 'Closed' } as Record<string, string>, notOpen: 'Not open to everybody',
-    signUpHint: 'The configuration (signup_enabled) keeps it from being open to everybody.', whoMay: 'Who may make an account', invite: 'Invite somebody',
+    signUpHint: 'The configuration (signup_enabled) keeps it from being open to everybody.', whoMay: 'Who may make an account', invite: 'Invite someone',
     inviteText: 'The link is good for one account. Send it to the one who shall have it.', for: 'For whom', days: 'Days that it is good for', makeLink: 'Make a link', link: 'Link',
     linkOnce: 'Copy it now: it is shown only once.', invitations: 'Invitations', noNote: 'Invitation', usedUp: (when: string) => `used ${when}`, goodUntil: (when: string) => `ends ${when}`, tooOld: 'too old',
     revoke: 'Revoke', revoked: 'The invitation is gone.',

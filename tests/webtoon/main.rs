@@ -7,7 +7,6 @@ mod casting;
 mod common;
 mod drawing;
 mod drawn;
-mod elsewhere;
 mod exports;
 mod graphs;
 mod lettering;
@@ -18,6 +17,7 @@ mod nodes;
 mod projects;
 mod readers;
 mod reading;
+mod remote_panels;
 mod rules;
 #[path = "../talk/mod.rs"]
 mod talk;

@@ -1,4 +1,4 @@
-//! Panels that a server elsewhere draws, and an episode in another style.
+//! Panels that a remote server draws, and an episode in another style.
 
 use std::io::{BufRead, BufReader, Cursor, Read, Write};
 use std::net::TcpListener;
@@ -142,7 +142,7 @@ fn panels_are_drawn_by_the_server_that_a_model_row_names_with_the_characters_pic
 }
 
 #[test]
-fn a_kill_while_a_server_elsewhere_draws_loses_no_scene() {
+fn a_kill_while_a_remote_server_draws_loses_no_scene() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut server = Server::start(folder.path(), &[("PLAYHOUSE_CRASH_AT", "webtoon_RenderPanel_recorded")]);
     let (base, asked) = painter();

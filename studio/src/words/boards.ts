@@ -1,5 +1,5 @@
 /** Texts of the way from scenes to a film. */
-const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
+import { count } from './count'
 
 export const boards = {
   stages: 'How far it is', stage: { scenes: 'Scenes', pictures: 'Pictures', clips: 'Clips', film: 'Film' } as Record<string, string>,

@@ -1,5 +1,5 @@
 /** Texts of bringing in what was made with other programs. */
-const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
+import { count } from './count'
 
 export const bringin = {
   open: 'Bring in data of SillyTavern', text: 'Characters, chats, group chats, worlds, personas, backgrounds and pictures of SillyTavern, all at once. Everything stays private to you.',

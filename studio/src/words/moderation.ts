@@ -1,5 +1,5 @@
 /** Texts of reports, and of what administrators decide about them. */
-const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
+import { count } from './count'
 
 export const moderation = {
   title: 'Moderation', text: 'Pictures that were reported, or are for adults and public: their owners alone see them until an administrator has decided.',

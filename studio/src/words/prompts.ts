@@ -1,5 +1,5 @@
 /** Texts of what goes before every prompt: templates, negative prompts, and tests of two configurations. */
-const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
+import { count } from './count'
 
 export const prompts = {
   templates: {

@@ -1,5 +1,5 @@
 /** Texts of books, chapters and the scripts that are made of them. */
-const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
+import { count } from './count'
 
 export const scripts = {
   books: 'Books', newBook: 'New book', bookTitle: 'Title', about: 'What it is about', kind: 'Kind', kinds: { novel: 'Novel', 'short-story': 'Short story', script: 'Play or screenplay', other: 'Something else' } as Record<string, string>,

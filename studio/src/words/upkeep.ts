@@ -1,5 +1,5 @@
-/** Texts of what keeps the server well: backups, log, audit trail, settings. */
-const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
+/** Texts of maintenance: backups, log, audit trail, settings. */
+import { count } from './count'
 
 export const upkeep = {
   backups: {

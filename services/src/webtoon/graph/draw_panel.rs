@@ -1,4 +1,4 @@
-//! The job of one panel: here, or at a server elsewhere that takes the picture of a character to begin with.
+//! The job of one panel: here, or at a remote server that takes the picture of a character to begin with.
 
 use actors::job_scheduler::{STOPPED_BEFORE_ASKED, STOPPED_WHILE_DRAWN};
 use models::Value;
@@ -18,7 +18,7 @@ use crate::webtoon::panels::{PanelSpec, aspect_ratio};
 
 /// How far a panel departs from the picture of its character: place and pose are the prompt's, the looks stay.
 const DENOISE: f64 = 0.7;
-/// How often a panel is asked for elsewhere whose answer a stop of this process lost.
+/// How often a panel is asked of a remote server whose answer a stop of this process lost.
 const LOST_MAX: u32 = 5;
 /// The task of a model of the catalogue that draws all panels.
 const TASK: &str = "webtoon";
@@ -42,8 +42,8 @@ pub async fn queue_panel(run: &Run, panel: &PanelSpec, turn: u64, model: Option<
         None => here(run, panel, seed, None).await,
         Some(model) => match catalogued(&run.context, Door::Replicate, Some(model)).await {
             Ok((.., Api::Local)) => here(run, panel, seed, Some(model)).await,
-            Ok(_) => elsewhere(run, panel, seed, (Door::Replicate, model)).await,
-            Err(_) => elsewhere(run, panel, seed, (Door::Fal, model)).await,
+            Ok(_) => draw_remotely(run, panel, seed, (Door::Replicate, model)).await,
+            Err(_) => draw_remotely(run, panel, seed, (Door::Fal, model)).await,
         },
     };
     let (job, warnings) = queued.map_err(|error| run.failed("RenderPanel", error))?;
@@ -98,8 +98,8 @@ fn sides_px(panel: &PanelSpec) -> (u32, u32) {
     }
 }
 
-/// Asks a server elsewhere. What a stop of this process lost is asked for once more; a picture that came is not.
-async fn elsewhere(
+/// Asks a remote server. What a stop of this process lost is asked for once more; a picture that came is not.
+async fn draw_remotely(
     run: &Run,
     panel: &PanelSpec,
     seed: u64,

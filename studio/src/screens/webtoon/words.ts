@@ -1,6 +1,5 @@
 /** The texts of webtoons, which come with their screens and not with the first load. */
-
-const count = (number: number, one: string, many: string) => `${number.toLocaleString()} ${number === 1 ? one : many}`
+import { count } from '../../words/count'
 
 export const texts = {
   new: 'New story', emptyTitle: 'No stories yet',

@@ -1,1 +1,0 @@
-import{m as e,p as t}from"./errors-BOU5o_er.js";import{p as n}from"./index-Do8i0n2q.js";var r=new Set([`$$slots`,`$$events`,`$$legacy`]);function i(i,a){let o=t(a,r),s={name:`check`,size:24,node:[[`path`,{d:`M20 6 9 17l-5-5`}]]};n(i,e(()=>o,{get icon(){return s}}))}export{i as t};

@@ -4,6 +4,7 @@ use actors::job_scheduler::NodeWrite;
 use actors::render::{Film, FilmForm, Movement, Still, Transition};
 use models::Value;
 use serde_json::{Value as Json, json};
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use super::run::{Run, Stop, internal, url};
@@ -61,20 +62,19 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
         video["quality_tier"].as_str().unwrap_or_default(),
         video["task_meta"]["aspect_ratio"].as_str().unwrap_or_default(),
     );
-    let mut scenes: Vec<(String, Vec<Vec<u8>>, f64)> = Vec::new();
+    let mut scenes: Vec<(String, Vec<String>, f64)> = Vec::new();
     for picture in &pictures {
         let scene = picture["scene_id"].as_str().unwrap_or_default().to_string();
-        let address = picture["image_url"].as_str().unwrap_or_default();
-        let bytes = run.read(address).await?;
+        let address = picture["image_url"].as_str().unwrap_or_default().to_string();
         match scenes.iter_mut().find(|(known, ..)| *known == scene) {
-            Some((_, shots, _)) => shots.push(bytes),
+            Some((_, shots, _)) => shots.push(address),
             None => {
                 let spoken =
                     clips.iter().filter(|clip| is_spoken(clip) && clip["scene_id"] == scene.as_str());
                 let lengths: Vec<f64> =
                     spoken.map(|clip| clip["duration_seconds"].as_f64().unwrap_or(0.0)).collect();
                 let seconds = timing(&lengths).seconds;
-                scenes.push((scene, vec![bytes], seconds));
+                scenes.push((scene, vec![address], seconds));
             }
         }
     }
@@ -89,11 +89,16 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
         let message = format!("the video would last {now:.0} s; at most {} s are made", sound::SECONDS_MAX);
         return Err(ServiceError::bad(message).into());
     }
+    let addresses = scenes.iter().flat_map(|(_, shots, _)| shots.clone()).collect();
+    // One file is in memory while the next is fetched.
+    let (files, waiting) = mpsc::channel::<Vec<u8>>(1);
     let task = tokio::task::spawn_blocking(move || {
         language::give_way();
-        film(&scenes, form)
+        film(&scenes, form, waiting)
     });
-    let made = task.await.map_err(|_| internal("making the film failed unexpectedly"))?;
+    let (fed, made) = tokio::join!(run.feed(addresses, files), task);
+    fed?;
+    let made = made.map_err(|_| internal("making the film failed unexpectedly"))?;
     let (bytes, seconds) = made.map_err(ServiceError::bad)?;
     let made = video["retry_count"].as_i64().unwrap_or(0);
     let object = run.keep(run.place(id, &format!("pictures-{made}.mp4")), bytes, "video/mp4").await?;
@@ -109,15 +114,21 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
     run.record(&format!("video/{made}"), writes).await
 }
 
-/// The film of scenes, each with its pictures and its length. Blocks.
-fn film(scenes: &[(String, Vec<Vec<u8>>, f64)], form: FilmForm) -> Result<(Vec<u8>, f64), String> {
+/// The film of scenes, each with its pictures and its length; the files of the pictures come in their order. Blocks.
+fn film(
+    scenes: &[(String, Vec<String>, f64)],
+    form: FilmForm,
+    mut files: mpsc::Receiver<Vec<u8>>,
+) -> Result<(Vec<u8>, f64), String> {
     let mut film = Film::new(form)?;
     for (place, (scene, shots, seconds)) in scenes.iter().enumerate() {
         let frames = (seconds * form.fps as f64).round().max(1.0) as u64;
         let count = shots.len() as u64;
-        for (shot, bytes) in (0..).zip(shots) {
-            let picture =
-                Still::read(bytes).map_err(|reason| format!("the picture of scene {scene}: {reason}"))?;
+        for shot in 0..count {
+            let named = |reason: String| format!("the picture of scene {scene}: {reason}");
+            let file = files.blocking_recv().ok_or_else(|| named("its file did not come".into()))?;
+            let picture = Still::read(&file).map_err(named)?;
+            drop(file);
             let share = frames * (shot + 1) / count - frames * shot / count;
             film.add_still(&picture, share, Movement::of(place), &mut || Ok(()))?;
         }

@@ -8,11 +8,22 @@ use actors::media::files::FOLDER;
 use models::Value;
 use serde_json::{Value as Json, json};
 use store::blob::BlobHash;
+use tokio::sync::mpsc;
 use uuid::Uuid;
 
+use super::pieces::Piece;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::rows::table;
+use crate::storyboards::owned;
+
+/// Clips of sound of a video at most: what an order can have, 400 lines, 100 effects and the music. Rows can also be
+/// inserted by themselves.
+const SOUNDS_MAX: usize = 501;
+/// Pictures of a video at most: an order has at most 60 scenes with one each; a scene may get more.
+const PICTURES_MAX: usize = 240;
+/// Largest film that is read, in bytes: ten minutes of it may have more than a piece may.
+const FILM_BYTES_MAX: i64 = 1 << 30;
 
 /// Why a job does not go on.
 #[derive(Debug)]
@@ -69,13 +80,20 @@ impl Run {
         Ok(row.ok_or_else(|| ServiceError::not_found("the video was deleted"))?)
     }
 
-    /// The rows of a table that belong to the video, in order.
+    /// The rows of a table that belong to the video, in order. More than a video may have are refused.
     pub async fn pieces(&self, name: &'static str, id: Uuid) -> Result<Vec<Json>, Stop> {
+        let most = if name == Piece::Image.table() { PICTURES_MAX } else { SOUNDS_MAX };
         let query = store::query::Query::all(table(name).id)
             .equal("video_generation_id", Value::Uuid(id))
             .equal("user_id", Value::Uuid(self.user))
-            .order("sequence_order", false);
-        Ok(self.context.rows(query).await?)
+            .order("sequence_order", false)
+            .limit(most as u64 + 1);
+        let rows = self.context.rows(query).await?;
+        if rows.len() > most {
+            let message = format!("the video has more than {most} rows of {name}; at most {most} are made");
+            return Err(ServiceError::new(Kind::Conflict, message).into());
+        }
+        Ok(rows)
     }
 
     /// The change of the video's row, with how far the job is: `done` of `total` in a step.
@@ -110,11 +128,24 @@ impl Run {
         Ok(kept.map_err(ServiceError::from)?)
     }
 
-    /// The bytes of a kept file.
+    /// The bytes of a kept film.
     pub async fn read(&self, address: &str) -> Result<Vec<u8>, Stop> {
         let user = self.user.to_string();
-        let read = crate::storyboards::owned::file(&self.context, &user, address).await;
+        let read = owned::file_up_to(&self.context, &user, address, FILM_BYTES_MAX).await;
         read.map_err(Stop::Unfetched)
+    }
+
+    /// Gives the bytes of kept pieces, one after the other, so that few of them are in memory at once. Ends early where nobody
+    /// takes them any more; whoever took them says why.
+    pub async fn feed(&self, addresses: Vec<String>, files: mpsc::Sender<Vec<u8>>) -> Result<(), Stop> {
+        let user = self.user.to_string();
+        for address in addresses {
+            let read = owned::file(&self.context, &user, &address).await;
+            if files.send(read.map_err(Stop::Unfetched)?).await.is_err() {
+                break;
+            }
+        }
+        Ok(())
     }
 
     /// Waits, unless the job ends meanwhile.

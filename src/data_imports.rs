@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value as Json, json};
@@ -22,6 +23,8 @@ use crate::long_work;
 const FILES_MAX: usize = 50_000;
 /// Bytes of one archive when it is unpacked, at most.
 const UNPACKED_BYTES_MAX: u64 = 16 << 30;
+/// Hours that one import may take: others wait for it.
+const HOURS_MAX: u64 = 6;
 
 /// Imports take a core and the disk for a while: they wait for each other.
 static ONE_AT_A_TIME: Semaphore = Semaphore::const_new(1);
@@ -94,7 +97,14 @@ impl DataImports {
         let (imports, services, user) = (self.clone(), services.clone(), *user);
         tokio::spawn(async move {
             let Ok(_turn) = ONE_AT_A_TIME.acquire().await else { return };
-            let outcome = imports.run(&services, wanted, id).await;
+            let running = {
+                let imports = imports.clone();
+                tokio::spawn(async move { imports.run(&services, wanted, id).await })
+            };
+            let outcome = running.await.unwrap_or_else(|error| {
+                tracing::error!(import = %id, %error, "an import panicked");
+                Err("the import ended unexpectedly".into())
+            });
             imports.note(user, id, outcome.map_or_else(State::Failed, State::Done));
         });
         true
@@ -113,7 +123,7 @@ impl DataImports {
         let opened = long_work::spawn(move || Source::open(&place));
         let opened = opened.await.map_err(|_| "opening the file failed unexpectedly".to_string())?;
         // Where the file lies on the server's disk is not for clients.
-        let source = opened.map_err(|reason| {
+        let mut source = opened.map_err(|reason| {
             reason
                 .rsplit_once(": no ZIP")
                 .map_or("the file cannot be read".to_string(), |(_, why)| format!("no ZIP{why}"))
@@ -125,6 +135,8 @@ impl DataImports {
         if bytes > UNPACKED_BYTES_MAX {
             return Err(format!("larger than {} GiB when it is unpacked", UNPACKED_BYTES_MAX >> 30));
         }
+        // An archive may say less than it holds, so what is read is counted as well.
+        source.read_bytes_max = UNPACKED_BYTES_MAX;
         let accounts = match folder {
             Some(folder) => Accounts { by_folder: HashMap::from([(folder, user)]), otherwise: None },
             None => Accounts { otherwise: Some(user), ..Accounts::default() },
@@ -133,8 +145,13 @@ impl DataImports {
             let Step { done, total, path } = step;
             self.note(user, id, State::Runs { done, total, path });
         };
-        let outcome = sillytavern::import(services, source, &accounts, is_dry, &mut progress).await;
-        outcome.map_err(|error| error.to_string())
+        let importing = sillytavern::import(services, source, &accounts, is_dry, &mut progress);
+        match tokio::time::timeout(Duration::from_secs(HOURS_MAX * 3600), importing).await {
+            Ok(outcome) => outcome.map_err(|error| error.to_string()),
+            Err(_) => Err(format!(
+                "it took longer than {HOURS_MAX} hours; what came in stays, and the same import goes on from there"
+            )),
+        }
     }
 
     /// The last import of an account; null where there was none since the start.

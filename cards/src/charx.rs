@@ -5,6 +5,7 @@ use std::io::{Cursor, Read, Write};
 use zip::write::SimpleFileOptions;
 use zip::{CompressionMethod, ZipArchive, ZipWriter};
 
+use crate::archive_entries::check_entries;
 use crate::card::{CARD_JSON_BYTES_MAX, Card};
 use crate::error::CardError;
 
@@ -49,6 +50,7 @@ pub(crate) struct Unpacked {
 pub(crate) fn unpack(what: &str, bytes: &[u8]) -> Result<Unpacked, CardError> {
     CardError::check_size(what, bytes.len(), CHARX_BYTES_MAX)?;
     let damaged = |error: zip::result::ZipError| CardError::damaged(what, error.to_string());
+    check_entries(&mut Cursor::new(bytes), FILES_MAX).map_err(|reason| CardError::damaged(what, reason))?;
     let mut archive = ZipArchive::new(Cursor::new(bytes)).map_err(damaged)?;
     if archive.len() > FILES_MAX {
         return Err(CardError::damaged(what, format!("{} files; at most {FILES_MAX}", archive.len())));

@@ -4,6 +4,7 @@
 //! which are not known here come out as they went in.
 
 pub mod activation;
+pub mod archive_entries;
 mod backtrack;
 pub mod byaf;
 pub mod card;

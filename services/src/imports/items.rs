@@ -13,9 +13,11 @@ use serde_json::{Value as Json, json};
 use store::blob::BlobHash;
 use uuid::Uuid;
 
+use super::files::Files;
 use super::picture;
 use super::read_chat::{ChatRules, NotRead, conversation_of, read_chat};
 use super::report::UserReport;
+use super::source::FILE_BYTES_MAX;
 use crate::age_gate;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
@@ -23,6 +25,24 @@ use crate::rows::table;
 
 /// What ids are made from.
 const NAMESPACE: Uuid = Uuid::from_u128(0x9d1c_6a1e_52f4_4c0b_8f3e_7a61_0c2b_d4e5);
+
+/// Largest file of JSON that is read, in bytes: parsed, it may take many times of it.
+pub(super) const JSON_BYTES_MAX: u64 = 32 << 20;
+
+/// The book of a world's file.
+pub(super) fn book_of(bytes: &[u8]) -> Result<cards::Lorebook, cards::CardError> {
+    cards::Lorebook::from_json(bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes))
+}
+
+/// What chats and pictures need of a character. The texts of all characters would not fit into memory.
+fn gist_of(row: &Row) -> Row {
+    let characters = table("characters");
+    let mut gist = characters.default_row();
+    for column in ["id", "content_rating", "age_range"] {
+        gist[characters.at(column)] = row[characters.at(column)].clone();
+    }
+    gist
+}
 
 /// One account's import, while it runs.
 pub(super) struct Importer<'i> {
@@ -34,7 +54,9 @@ pub(super) struct Importer<'i> {
     pub is_dry: bool,
     /// What becomes of it.
     pub report: &'i mut UserReport,
-    /// Characters by the stems of their cards.
+    /// The user's files.
+    pub files: Files,
+    /// What chats and pictures need of characters, by the stems of their cards.
     pub characters: HashMap<String, Row>,
 }
 
@@ -66,13 +88,14 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// A card. One that brings no book gets the one of `worlds` that it names; answers with that name.
+    /// A card. One that brings no book gets the one that it names of `worlds`, which are paths by their names; answers
+    /// with that name.
     pub async fn card(
         &mut self,
         path: &str,
         stem: &str,
         bytes: Vec<u8>,
-        worlds: &BTreeMap<String, Json>,
+        worlds: &BTreeMap<String, String>,
     ) -> Result<Option<String>, ServiceError> {
         let id = self.id("card", path);
         let there = self.there("characters", id)?;
@@ -91,7 +114,7 @@ impl Importer<'_> {
         let named = imported.card.get("extensions").and_then(|it| it["world"].as_str());
         let named = named.filter(|name| !name.is_empty()).map(str::to_string);
         if let Some(row) = there {
-            self.characters.insert(stem.to_string(), row);
+            self.characters.insert(stem.to_string(), gist_of(&row));
             self.found("characters", path, Some(("cards.files", id)), &bytes)?;
             return Ok(named);
         }
@@ -113,13 +136,21 @@ impl Importer<'_> {
                 self.report.note(path, reason);
                 None
             }
-            Some(name) => {
-                let book = worlds.get(name).cloned();
-                if book.is_none() {
+            Some(name) => match worlds.get(name) {
+                Some(_) if self.is_dry => None,
+                Some(world) => match self.book(world).await? {
+                    Ok(book) => Some(book),
+                    Err(reason) => {
+                        // Without its book it would count as imported the next time.
+                        self.report.skipped(path, format!("its world {world} cannot be read: {reason}"));
+                        return Ok(named);
+                    }
+                },
+                None => {
                     self.report.note(path, format!("names the world {name:?}, which is not there"));
+                    None
                 }
-                book
-            }
+            },
             None => None,
         };
         let row = match self.is_dry {
@@ -149,9 +180,16 @@ impl Importer<'_> {
                 self.context.ask(decision).await?
             }
         };
-        self.characters.insert(stem.to_string(), row);
+        self.characters.insert(stem.to_string(), gist_of(&row));
         self.report.imported("characters");
         Ok(named)
+    }
+
+    /// The book of a world, which was found sound before.
+    async fn book(&self, world: &str) -> Result<Result<Json, String>, ServiceError> {
+        let read = self.files.read(world, JSON_BYTES_MAX).await?;
+        let book = read.and_then(|bytes| book_of(&bytes).map_err(|error| error.to_string()));
+        Ok(book.map(|book| Json::Object(book.raw().clone())))
     }
 
     /// A chat; of a group, where it has no character.
@@ -203,13 +241,13 @@ impl Importer<'_> {
         Ok(())
     }
 
-    /// A persona: who the person plays.
+    /// A persona: who the person plays, with its picture where that is there.
     pub async fn persona(
         &mut self,
         avatar: &str,
         name: &str,
         description: &str,
-        picture: Option<Vec<u8>>,
+        has_picture: bool,
     ) -> Result<(), ServiceError> {
         let path = format!("User Avatars/{avatar}");
         let id = self.id("persona", &path);
@@ -228,8 +266,15 @@ impl Importer<'_> {
         set("description", Value::Text(plain(description)));
         set("role", Value::text("user"));
         set("is_public", Value::Bool(false));
+        let picture = match has_picture {
+            true => Some(self.files.read(&path, FILE_BYTES_MAX).await?),
+            false => None,
+        };
         let mut files = Vec::new();
-        if let Some(bytes) = picture {
+        if let Some(Err(reason)) = &picture {
+            self.report.skipped(&path, reason.clone());
+        }
+        if let Some(Ok(bytes)) = picture {
             match picture::kind_of(&bytes) {
                 Some(kind) if !self.is_dry => {
                     let file = self.file("personas", bytes, kind).await?;

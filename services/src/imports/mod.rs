@@ -1,5 +1,6 @@
 //! Years of work from other programs: what is there, what can come in, and a report of what did.
 
+mod files;
 mod items;
 mod layout;
 mod picture;

@@ -6,6 +6,8 @@ use serde_json::{Value as Json, json};
 
 /// Paths with a reason that one list of a report has at most; the rest is counted.
 const LISTED_MAX: usize = 2000;
+/// Characters of a path or of a reason that are kept at most: both come from the files.
+const LISTED_CHARS_MAX: usize = 1000;
 
 /// What became of one user's files.
 #[derive(Clone, Debug, Default)]
@@ -32,7 +34,10 @@ struct Listed {
 impl Listed {
     fn add(&mut self, path: &str, reason: String) {
         match self.list.len() < LISTED_MAX {
-            true => self.list.push((path.into(), reason)),
+            true => {
+                let shortened = |text: &str| text.chars().take(LISTED_CHARS_MAX).collect::<String>();
+                self.list.push((shortened(path), shortened(&reason)));
+            }
             false => self.more += 1,
         }
     }

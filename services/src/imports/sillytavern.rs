@@ -3,16 +3,18 @@
 //! What cannot come in is named with the reason and ends nothing. A run that is cut short is taken up by the next one: each
 //! thing is there whole or not at all, and its id comes from where it lies.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
 
 use models::{Claims, Value};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
-use super::items::Importer;
+use super::files::Files;
+use super::items::{Importer, JSON_BYTES_MAX, book_of};
 use super::layout::{FileKind, UserFolder, stem, users_of};
 use super::report::UserReport;
-use super::source::Source;
+use super::source::{FILE_BYTES_MAX, Source};
 use crate::Services;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
@@ -22,6 +24,8 @@ use store::query::Query;
 
 /// Paths that are left out of a report's own list.
 const LISTED_MAX: usize = 200;
+/// Characters of a group's name that are kept, which is the title of its chats.
+const GROUP_CHARS_MAX: usize = 200;
 
 /// To whom the users' folders come.
 #[derive(Clone, Debug, Default)]
@@ -74,7 +78,7 @@ pub async fn import(
     left_out.extend(beside.iter().map(|(path, reason)| json!({"path": path, "reason": reason})));
     let surplus = left_out.len().saturating_sub(LISTED_MAX);
     left_out.truncate(LISTED_MAX);
-    let (mut reports, mut done, mut source) = (Vec::new(), 0, source);
+    let (mut reports, mut done, source) = (Vec::new(), 0, Arc::new(Mutex::new(source)));
     for user in &users {
         let mut report = UserReport::of(user.root.trim_end_matches('/'));
         let account = accounts.by_folder.get(user.handle()).copied();
@@ -86,10 +90,11 @@ pub async fn import(
                     user: account,
                     is_dry,
                     report: &mut report,
+                    files: Files::below(&source, &user.root),
                     characters: HashMap::new(),
                 };
                 let mut steps = Steps { done: &mut done, total, root: &user.root, progress: &mut *progress };
-                source = of_user(importer, user, source, &mut steps).await?;
+                of_user(importer, user, &mut steps).await?;
             }
             None => {
                 done += user.files.len();
@@ -118,26 +123,23 @@ impl Steps<'_> {
     }
 }
 
-/// Reads a file on a thread that may block.
-async fn read(mut source: Source, path: String) -> Result<(Source, Result<Vec<u8>, String>), ServiceError> {
-    let work = tokio::task::spawn_blocking(move || {
-        let bytes = source.read(&path);
-        (source, bytes)
-    });
-    work.await.map_err(|_| ServiceError::new(Kind::Internal, "reading the source failed unexpectedly"))
-}
-
-/// One user's folder: settings and books first, then cards, and chats at last, since they name cards.
+/// One user's folder: settings and books first, then cards, and chats at last, since they name cards. Of books and of
+/// pictures of personas only the paths are kept until their turn comes.
 async fn of_user(
     mut importer: Importer<'_>,
     user: &UserFolder,
-    mut source: Source,
     steps: &mut Steps<'_>,
-) -> Result<Source, ServiceError> {
+) -> Result<(), ServiceError> {
     let mut settings = Json::Null;
-    let mut worlds: BTreeMap<String, Json> = BTreeMap::new();
+    let mut worlds: BTreeMap<String, String> = BTreeMap::new();
     let mut groups: HashMap<String, String> = HashMap::new();
-    let mut avatars: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    let mut avatars: BTreeSet<String> = BTreeSet::new();
+    let group_chats: HashSet<&str> = user
+        .files
+        .iter()
+        .filter(|(_, kind)| **kind == FileKind::GroupChat)
+        .map(|(path, _)| stem(path))
+        .collect();
     for (path, kind) in &user.files {
         match kind {
             FileKind::Other(reason) => {
@@ -145,22 +147,21 @@ async fn of_user(
                 importer.report.skipped(path, *reason);
                 continue;
             }
-            FileKind::Settings | FileKind::World | FileKind::Group | FileKind::Avatar => steps.at(path),
+            FileKind::Avatar => {
+                steps.at(path);
+                avatars.insert(path["User Avatars/".len()..].to_string());
+                continue;
+            }
+            FileKind::Settings | FileKind::World | FileKind::Group => steps.at(path),
             _ => continue,
         }
-        let (back, bytes) = read(source, format!("{}{path}", user.root)).await?;
-        source = back;
-        let bytes = match bytes {
+        let bytes = match importer.files.read(path, JSON_BYTES_MAX).await? {
             Ok(bytes) => bytes,
             Err(reason) => {
                 importer.report.skipped(path, reason);
                 continue;
             }
         };
-        if *kind == FileKind::Avatar {
-            avatars.insert(path["User Avatars/".len()..].to_string(), bytes);
-            continue;
-        }
         let text = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&bytes);
         let value: Json = match serde_json::from_slice(text) {
             Ok(value) => value,
@@ -171,18 +172,20 @@ async fn of_user(
         };
         match kind {
             FileKind::Settings => settings = value,
-            FileKind::World => match cards::Lorebook::from_json(text) {
+            FileKind::World => match book_of(&bytes) {
                 Ok(book) => {
                     book.warnings().into_iter().for_each(|warning| importer.report.note(path, warning));
-                    worlds.insert(stem(path).to_string(), Json::Object(book.raw().clone()));
+                    worlds.insert(stem(path).to_string(), path.clone());
                 }
                 Err(error) => importer.report.skipped(path, error.to_string()),
             },
             _ => {
-                let name = value["name"].as_str().unwrap_or("Group").to_string();
+                let name = value["name"].as_str().unwrap_or("Group");
+                let name: String = name.chars().take(GROUP_CHARS_MAX).collect();
                 let named =
                     value["chats"].as_array().into_iter().flatten().chain([&value["chat_id"], &value["id"]]);
-                groups.extend(named.filter_map(Json::as_str).map(|id| (id.to_string(), name.clone())));
+                let named = named.filter_map(Json::as_str).filter(|id| group_chats.contains(*id));
+                groups.extend(named.map(|id| (id.to_string(), name.clone())));
                 importer.report.note(
                     path,
                     format!("{name}: its chats come in as conversations with the names of who speaks"),
@@ -190,7 +193,7 @@ async fn of_user(
             }
         }
     }
-    personas(&mut importer, &settings, avatars).await?;
+    personas(&mut importer, settings, avatars).await?;
     let mut used = BTreeSet::new();
     for pass in [Pass::Cards, Pass::Others] {
         for (path, kind) in &user.files {
@@ -198,9 +201,7 @@ async fn of_user(
                 continue;
             }
             steps.at(path);
-            let (back, bytes) = read(source, format!("{}{path}", user.root)).await?;
-            source = back;
-            let bytes = match bytes {
+            let bytes = match importer.files.read(path, FILE_BYTES_MAX).await? {
                 Ok(bytes) => bytes,
                 Err(reason) => {
                     importer.report.skipped(path, reason);
@@ -210,7 +211,7 @@ async fn of_user(
             let outcome = match kind {
                 FileKind::Card => {
                     let named = importer.card(path, stem(path), bytes, &worlds).await;
-                    named.map(|name| used.extend(name))
+                    named.map(|name| used.extend(name.filter(|name| worlds.contains_key(name))))
                 }
                 FileKind::Chat(name) => {
                     let character = importer.characters.get(name).cloned();
@@ -246,7 +247,7 @@ async fn of_user(
         let reason = "no card names this book; give it to a character with character-lorebook";
         importer.report.skipped(&format!("worlds/{name}.json"), reason);
     }
-    Ok(source)
+    Ok(())
 }
 
 /// In which turn a file is looked at.
@@ -273,8 +274,8 @@ impl Pass {
 /// Personas of the settings, and avatars that are no persona's.
 async fn personas(
     importer: &mut Importer<'_>,
-    settings: &Json,
-    mut avatars: BTreeMap<String, Vec<u8>>,
+    settings: Json,
+    mut avatars: BTreeSet<String>,
 ) -> Result<(), ServiceError> {
     let user = &settings["power_user"];
     for (avatar, name) in user["personas"].as_object().into_iter().flatten() {
@@ -284,15 +285,15 @@ async fn personas(
         };
         let described = &user["persona_descriptions"][avatar];
         let description = described.as_str().or(described["description"].as_str()).unwrap_or_default();
-        let picture = avatars.remove(avatar);
-        if picture.is_none() {
+        let has_picture = avatars.remove(avatar);
+        if !has_picture {
             importer
                 .report
                 .note(&format!("User Avatars/{avatar}"), "the picture of the persona is not there");
         }
-        importer.persona(avatar, name, description, picture).await?;
+        importer.persona(avatar, name, description, has_picture).await?;
     }
-    for avatar in avatars.keys() {
+    for avatar in &avatars {
         importer.report.skipped(&format!("User Avatars/{avatar}"), "a picture that belongs to no persona");
     }
     Ok(())

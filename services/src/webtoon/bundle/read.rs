@@ -7,6 +7,7 @@ use std::io::Read;
 
 use actors::file::{NewObject, StoredAddress};
 use actors::story::ImportProject;
+use cards::archive_entries::check_entries;
 use models::{Row, TableId, Value, convert};
 use serde_json::{Map, Value as Json, json};
 use store::Store;
@@ -67,7 +68,9 @@ struct Unpacked {
 }
 
 fn unpacked(store: &Store, bundle: &BlobHash, user: Uuid) -> Result<Unpacked, String> {
-    let file = File::open(store.blobs().path(bundle)).map_err(|error| error.to_string())?;
+    let mut file = File::open(store.blobs().path(bundle)).map_err(|error| error.to_string())?;
+    // Beside the files a bundle has one of each table.
+    check_entries(&mut file, 2 * FILES_MAX)?;
     let mut archive = ZipArchive::new(file).map_err(|error| format!("is no ZIP archive: {error}"))?;
     let manifest: Json = serde_json::from_slice(&text(&mut archive, MANIFEST)?)
         .map_err(|error| format!("{MANIFEST} is no JSON: {error}"))?;

@@ -150,7 +150,9 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
     let keep = Box::new(move |line: &serde_json::Value| gotrue::outbox::append(&outbox, line));
     let mailer = Mailer::of(&config, metrics.clone(), keep)?;
     let store = open(&config)?;
-    migrate(&store)?;
+    let of = store.clone();
+    let migrated = tokio::task::spawn_blocking(move || migrate(&of)).await;
+    migrated.unwrap_or_else(|_| Err("migrating the data folder failed unexpectedly".into()))?;
     let keys = Keys::load_or_create(&config.data, &config)?;
     store.check_in_background();
     store.renew_rows_in_background();
@@ -329,7 +331,7 @@ async fn mend_scenes(actors: &Actors) -> Result<(), String> {
     Ok(())
 }
 
-/// Takes an older data folder to the newest migration, before triggers and writers are there.
+/// Takes an older data folder to the newest migration, before triggers and writers are there. Blocks.
 fn migrate(store: &Store) -> Result<(), String> {
     match actors::migrations::migrate(store, actors::migrations::MIGRATIONS.len()) {
         Ok(done) => {

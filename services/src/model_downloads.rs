@@ -77,6 +77,21 @@ impl Download {
     }
 }
 
+/// An address without what may open it: the account before the host, and the query.
+fn without_secrets(address: &str) -> String {
+    let Ok(mut url) = reqwest::Url::parse(address) else { return address.to_string() };
+    if url.cannot_be_a_base() {
+        return address.to_string();
+    }
+    let has_query = url.query().is_some();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Only addresses without a host refuse these.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    if has_query { format!("{url}?…") } else { url.to_string() }
+}
+
 /// All fetches of a server. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Downloads {
@@ -149,7 +164,8 @@ impl Downloads {
                 all.remove(ended);
             }
             let (id, stop) = (Uuid::new_v4(), Arc::new(AtomicBool::new(false)));
-            let (url, state) = (url.to_string(), State::Fetching);
+            // It is listed and logged; what opens the file is not to be read there.
+            let (url, state) = (without_secrets(url), State::Fetching);
             all.push(Download {
                 id,
                 url,
@@ -373,4 +389,21 @@ fn checked_sha256(text: &str) -> Result<String, ServiceError> {
     let is_good = text.len() == 64 && text.chars().all(|digit| digit.is_ascii_hexdigit());
     let reason = "is no SHA-256: 64 hexadecimal digits";
     is_good.then(|| text.to_ascii_lowercase()).ok_or_else(|| ServiceError::field("sha256", reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_opens_it() {
+        for (given, shown) in [
+            ("https://me:secret@models.example/a.gguf?token=abc#x", "https://models.example/a.gguf?…"),
+            ("https://models.example/a.gguf", "https://models.example/a.gguf"),
+            ("hf:someone/model@main", "hf:someone/model@main"),
+            ("civitai:123", "civitai:123"),
+        ] {
+            assert_eq!(without_secrets(given), shown);
+        }
+    }
 }

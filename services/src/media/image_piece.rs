@@ -72,7 +72,6 @@ fn request(piece: &Json, id: Uuid, tries: u64) -> Result<JobRequest, ServiceErro
     fields.entry("job_type").or_insert(json!("sdxl_image_fast"));
     fields.insert("prompt".into(), json!(prompt));
     let made = piece["meta"]["made"].as_u64().unwrap_or(0);
-    fields.insert("idempotency_key".into(), json!(format!("script:{id}:{made}:{tries}")));
     if piece["character_id"].is_string() && !fields.contains_key("character_id") {
         fields.insert("character_id".into(), piece["character_id"].clone());
     }
@@ -89,6 +88,9 @@ fn request(piece: &Json, id: Uuid, tries: u64) -> Result<JobRequest, ServiceErro
             metadata[name] = column.clone();
         }
     }
-    serde_json::from_value(Json::Object(fields))
-        .map_err(|error| ServiceError::field("image_options", error.to_string()))
+    let mut request: JobRequest = serde_json::from_value(Json::Object(fields))
+        .map_err(|error| ServiceError::field("image_options", error.to_string()))?;
+    // No client names it in a document.
+    request.idempotency_key = Some(format!("script:{id}:{made}:{tries}"));
+    Ok(request)
 }

@@ -93,8 +93,9 @@ fn a_worker_answers_the_chats_of_a_server_and_others_stand_in_while_it_is_gone()
         let body =
             json!({"conversation_id": chat, "message": "Good evening", "model_provider": "chat_worker"});
         let (status, answer): (u16, Json) = invoke(&server, &token, "playground-chat", body);
-        assert_eq!(status, 200, "{answer}");
-        answer["model_provider"] == provider
+        // Until the next probe finds it gone a turn fails, and says with whom.
+        assert!(status == 200 || answer["code"] == "PROVIDER_FAILED", "{status}: {answer}");
+        status == 200 && answer["model_provider"] == provider
     };
     assert!(answers("chat_worker"));
     drop(worker);

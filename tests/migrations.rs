@@ -78,7 +78,7 @@ fn a_folder_goes_back_and_forth_and_loses_no_script() {
     assert_eq!(report(&migrate(&data, &[], None))["at"], 0);
 
     // Up again by hand, killed on the way: the next one goes on, and nothing is counted twice.
-    for point in ["migration_changed:2", "migration_step", "migration_marked:3"] {
+    for point in ["migration_step", "migration_changed:2", "migration_marked:3"] {
         let killed = migrate(&data, &["--to", "4"], Some(point));
         assert!(!killed.status.success(), "{point}");
     }

@@ -193,8 +193,9 @@ fn a_full_disk_ends_writes_and_nothing_else() {
 /// One question as an earlier version answered it.
 fn asked(server: &Server, answer: &Json, tokens: &dyn Fn(&str) -> String) -> Result<(), String> {
     let text = |name: &str| answer[name].as_str().unwrap_or_default();
-    // A start makes rows for the models that are installed, which earlier versions did not.
-    let made = if text("path").starts_with("/rest/v1/api_models?") { "&model_key=neq.starter" } else { "" };
+    // A start makes rows for the models that are installed or could be, which earlier versions did not.
+    let is_of_models = text("path").starts_with("/rest/v1/api_models?");
+    let made = if is_of_models { "&model_key=neq.starter&is_active=is.true" } else { "" };
     let url = format!("{}{}{made}", server.url, text("path"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async {

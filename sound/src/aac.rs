@@ -42,7 +42,7 @@ pub fn encode(sound: &Sound) -> Result<Aac, String> {
         encoder.feed(&[&left, &right], &mut keep).map_err(failed)?;
     }
     let info = encoder.finish(&mut keep).map_err(failed)?;
-    Ok(Aac { config, packets, priming: u64::from(info.priming), samples: sound.samples.len() as u64 })
+    Ok(Aac { config, packets, priming: info.priming, samples: sound.samples.len() as u64 })
 }
 
 #[cfg(test)]

@@ -54,7 +54,7 @@ fn postgresql_answers_as_the_document_says_and_gives_everything_back() {
     let odd = "a \"quoted\", tab\there \\N \\. and\nanother line, 雨 🌧";
     for (table, change) in [
         ("characters", json!({"name": odd, "appearance_tags": ["a,b", "\"q\"", "NULL", "", "{}", null]})),
-        ("storyboard_projects", json!({"target_duration_seconds": 1234567890.125_000_1})),
+        ("storyboard_projects", json!({"target_duration_seconds": 1234567890.125})),
         ("storyboard_scenes", json!({"metadata": {"b": [1.10, 1e2, null, odd], "a": {}}})),
         ("workspace_assets", json!({"expires_at": "infinity"})),
     ] {

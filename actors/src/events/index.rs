@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(key, [Place::Value(jobs.at("id"), Value::Uuid(own))], "the key is what fewest rows have");
         assert_eq!(Place::of(jobs, &by_key, Some(&[])), []);
         assert_eq!(Place::of(jobs, &Filter::All, None), [Place::Table]);
-        let linked = Branch::with_any(jobs.at("character_id"));
+        let linked = Branch::with_any(jobs.at("project_id"));
         let either = Place::of(jobs, &Filter::All, Some(&[owned(own), linked.clone()]));
         assert_eq!(either.len(), 2, "in the places of both sets");
         assert_eq!(Place::of(jobs, &Filter::All, Some(&[linked, Branch::default()])), [Place::Table]);

@@ -101,6 +101,6 @@ mod tests {
         assert_eq!(of("version"), [1, 2, 1, 3].map(Value::Int));
         assert_eq!(of("status"), ["draft", "active", "active", "draft"].map(Value::text));
         assert!(number_scripts(table, &rows).is_empty());
-        assert_eq!(forget_versions(table, &rows).len(), 4);
+        assert_eq!(forget_versions(table, &rows).len(), 3, "the first is as it was before");
     }
 }

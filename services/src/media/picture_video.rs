@@ -154,7 +154,7 @@ mod tests {
         for tier in ["free", "basic", "standard", "standard_2", "pro", "master"] {
             for shape in ["16:9", "9:16", "1:1", ""] {
                 let form = form(tier, shape);
-                assert!(form.size.0 % 2 == 0 && form.size.1 % 2 == 0, "{tier} {shape}");
+                assert!(form.size.0.is_multiple_of(2) && form.size.1.is_multiple_of(2), "{tier} {shape}");
             }
         }
         assert_eq!(form("free", "9:16").size, (360, 640));

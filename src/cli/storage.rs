@@ -7,6 +7,8 @@ use reqwest::{Client, Method, Response, StatusCode};
 use serde_json::{Value as Json, json};
 use tokio::runtime::Runtime;
 
+/// Where bytes lie in a folder that are no stored file's, by their hash: cards and chat files as they came in.
+pub const BESIDE: &str = ".blobs";
 /// The environment variable with the service key.
 const KEY: &str = "PLAYHOUSE_STORAGE_KEY";
 /// How long one file may take.

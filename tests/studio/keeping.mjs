@@ -74,7 +74,7 @@ await check('the settings of a picture are taken over, and what is not is named'
   const taken = page.getByRole('region', { name: 'From theirs.png (A1111)' })
   await taken.waitFor()
   const left = await taken.locator('dl').innerText()
-  for (const one of ['elsewhere', 'nowhere', 'clip skip', 'Hires upscale']) assert.ok(left.includes(one), left)
+  for (const one of ['elsewhere', 'nowhere', 'clip skip', 'second pass']) assert.ok(left.includes(one), left)
   const value = (role, name) => page.getByRole(role, { name, exact: true }).inputValue()
   assert.equal(await page.getByLabel('What the picture shows').inputValue(), 'a (tall:1.2) lighthouse')
   assert.deepEqual(

@@ -12,10 +12,7 @@ use store::blob::BlobHash;
 
 use super::rows;
 use crate::cli::steps::Steps;
-use crate::cli::storage::Storage;
-
-/// Where bytes lie in a folder that are no stored file's, by their hash: cards and chat files as they came in.
-pub(in crate::cli) const BESIDE: &str = ".blobs";
+use crate::cli::storage::{BESIDE, Storage};
 
 /// Where files go.
 pub(in crate::cli) enum Files {

@@ -111,7 +111,7 @@ fn failed(reason: String) -> ServiceError {
     ServiceError::new(Kind::Bad, format!("{PROGRAM}: {reason}"))
 }
 
-/// A WAV file that was written to a pipe says not how long it is: nobody knew.
+/// A WAV file that was written to a pipe does not say how long it is: that was not known yet.
 fn with_lengths(mut file: Vec<u8>) -> Vec<u8> {
     let length = u32::try_from(file.len()).unwrap_or(u32::MAX);
     let data = file.windows(4).take(200).position(|four| four == b"data");

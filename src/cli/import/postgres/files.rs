@@ -3,8 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use crate::cli::export::files::BESIDE;
-use crate::cli::storage::Storage;
+use crate::cli::storage::{BESIDE, Storage};
 
 /// Where files come from.
 pub(super) enum Files {

@@ -48,7 +48,7 @@ await check('a backup is made, and it is said how one comes back', async () => {
   await desk.getByText(/^The backup playhouse-.* is written\.$/).waitFor()
   assert.equal(await desk.getByRole('tabpanel').locator('ul li code').count(), before + 1)
   await desk.getByText(/playhouse restore .*playhouse-/).waitFor()
-  await desk.getByLabel(/^How many are kept/).fill('3')
+  await desk.getByLabel(/^How many are kept/).fill('9')
   await desk.getByLabel(/^How many are kept/).press('Tab')
   await desk.getByText('Saved', { exact: true }).waitFor()
   await look(desk, 'admin-backups-made')
@@ -56,7 +56,7 @@ await check('a backup is made, and it is said how one comes back', async () => {
 
 await check('settings say where they come from, and what was set is taken back', async () => {
   await tab('settings', 'Settings', (page) => page.getByLabel(/^Backups that are kept/).waitFor())
-  assert.equal(await desk.getByLabel(/^Backups that are kept/).inputValue(), '3')
+  assert.equal(await desk.getByLabel(/^Backups that are kept/).inputValue(), '9')
   await desk.getByLabel('Only what was set').check()
   await desk.getByText('environment: PLAYHOUSE_CHARGE_CREDITS').waitFor()
   await button(desk, 'As configured: Backups that are kept').click()

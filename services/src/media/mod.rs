@@ -16,6 +16,7 @@ mod lip_sync;
 mod merge;
 pub mod order;
 mod picture_video;
+mod piece;
 pub mod pieces;
 pub mod retry;
 mod run;

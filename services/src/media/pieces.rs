@@ -7,53 +7,11 @@ use actors::media::failure::{FailureCode, RETRIES_MAX};
 use models::Value;
 use serde_json::{Value as Json, json};
 
+pub use super::piece::Piece;
 use super::run::{Run, Stop};
 use super::{audio_piece, image_piece};
 use crate::error::ServiceError;
 use crate::ids::uuid;
-
-/// The kinds of pieces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Piece {
-    /// A clip of sound.
-    Audio,
-    /// A picture.
-    Image,
-}
-
-impl Piece {
-    /// The table of its rows.
-    pub fn table(self) -> &'static str {
-        match self {
-            Piece::Audio => "audio_generations",
-            Piece::Image => "image_generations",
-        }
-    }
-
-    /// The column in which notes about it stand.
-    pub fn notes(self) -> &'static str {
-        match self {
-            Piece::Audio => "audio_metadata",
-            Piece::Image => "meta",
-        }
-    }
-
-    /// The column that names its file.
-    pub fn file(self) -> &'static str {
-        match self {
-            Piece::Audio => "audio_url",
-            Piece::Image => "image_url",
-        }
-    }
-
-    /// What its steps are called.
-    fn node(self) -> &'static str {
-        match self {
-            Piece::Audio => "speech",
-            Piece::Image => "picture",
-        }
-    }
-}
 
 /// Makes a piece, unless it is there. `more` is written with it.
 pub(super) async fn make(run: &Run, kind: Piece, piece: &Json, more: Vec<NodeWrite>) -> Result<(), Stop> {

@@ -11,7 +11,7 @@ use store::blob::BlobHash;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
-use super::pieces::Piece;
+use super::piece::Piece;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::rows::table;
@@ -135,8 +135,8 @@ impl Run {
         read.map_err(Stop::Unfetched)
     }
 
-    /// Gives the bytes of kept pieces, one after the other, so that few of them are in memory at once. Ends early where nobody
-    /// takes them any more; whoever took them says why.
+    /// Gives the bytes of kept pieces, one after the other, so that few of them are in memory at once. Ends early where the
+    /// receiver is gone; its side says why.
     pub async fn feed(&self, addresses: Vec<String>, files: mpsc::Sender<Vec<u8>>) -> Result<(), Stop> {
         let user = self.user.to_string();
         for address in addresses {

@@ -15,7 +15,7 @@ use crate::cli::steps::Steps;
 use crate::cli::storage::{BESIDE, Storage};
 
 /// Where files go.
-pub(in crate::cli) enum Files {
+pub enum Files {
     /// A folder to make.
     Folder(PathBuf),
     /// A storage.

@@ -35,7 +35,7 @@ use source::Source;
 const BCRYPT_COST_MAX: u32 = 16;
 
 /// Imports, and prints the report.
-pub(in crate::cli) fn run(config: &Config, flags: &ImportFlags) -> Result<(), String> {
+pub fn run(config: &Config, flags: &ImportFlags) -> Result<(), String> {
     if flags.account.is_some() || !flags.folders.is_empty() {
         return Err("--account and --as: accounts come along with the data".into());
     }

@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use super::Spoken;
+use super::spoken::Spoken;
 use crate::error::{Kind, ServiceError};
 
 /// The program.

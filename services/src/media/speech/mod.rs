@@ -3,10 +3,13 @@
 
 mod espeak;
 mod server;
+mod spoken;
 
 use models::Value;
 use serde_json::Value as Json;
 use store::query::Query;
+
+pub use spoken::Spoken;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
@@ -15,19 +18,6 @@ use crate::rows::position;
 
 /// Longest text that is spoken at once, in characters: what OpenAI's dialect takes.
 pub const CHARS_MAX: usize = 4096;
-
-/// Speech as a file.
-#[derive(Debug)]
-pub struct Spoken {
-    /// The file.
-    pub bytes: Vec<u8>,
-    /// What it is.
-    pub mime_type: &'static str,
-    /// How its name ends.
-    pub extension: &'static str,
-    /// Who spoke: a model's key, or `espeak-ng`.
-    pub model: String,
-}
 
 /// Speaks a text. Without a voice it is the model's own (`input_defaults.voice`), or English.
 pub async fn speak(

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::Spoken;
+use super::spoken::Spoken;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::media::counted_call::MediaCall;

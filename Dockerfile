@@ -16,7 +16,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,targe
     cargo build --profile dist --locked --bin playhouse && cp target/dist/playhouse /playhouse
 
 FROM debian:bookworm-slim
-# Certificates for servers elsewhere, curl for the health check, pip for the small chat model of the first start.
+# Certificates for remote servers, curl for the health check, pip for the small chat model of the first start.
 RUN apt-get update -qq \
     && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends ca-certificates curl python3-pip \
     && rm -rf /var/lib/apt/lists/* \

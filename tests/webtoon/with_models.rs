@@ -1,4 +1,4 @@
-//! Graphs whose nodes ask a language model: one elsewhere that a test scripts, and the tiny local one, whose answers are
+//! Graphs whose nodes ask a language model: a remote one that a test scripts, and the tiny local one, whose answers are
 //! held to their schema.
 
 use std::collections::BTreeMap;

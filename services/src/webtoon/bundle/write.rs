@@ -103,7 +103,7 @@ async fn tables(context: &Context, project: Json) -> Result<Tables, ServiceError
             found.insert("environment_anchors", anchored);
         }
         if table == "character_variants" {
-            // Looks for all stories and for those of the project; an actor may have others elsewhere.
+            // Looks for all stories and for those of the project; an actor may have looks in other projects.
             let stories = &found["stories"];
             rows.retain(|row| {
                 row["story_id"].is_null() || stories.iter().any(|story| story["id"] == row["story_id"])

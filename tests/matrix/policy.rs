@@ -2,6 +2,8 @@
 //! may touch a row, which shares nothing with the server's.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use serde_json::{Map, Value as Json};
 
@@ -110,6 +112,8 @@ impl Verb {
 pub struct World {
     pub rules: HashMap<String, HashMap<&'static str, Rule>>,
     pub rows: HashMap<String, Vec<Row>>,
+    /// Rows that were made, so that tests beside each other number theirs alike in every run.
+    pub made: Arc<AtomicU64>,
 }
 
 impl World {

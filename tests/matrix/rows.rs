@@ -1,13 +1,11 @@
 //! Valid rows for every table, made from its declaration: one for each combination of what its rules look at.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value as Json, json};
 
 use crate::document::Table;
 use crate::policy::{Row, Rule, Verb, Who, World};
-
-static NUMBER: AtomicU64 = AtomicU64::new(1);
 
 /// Combinations of a table at most; the document's rules stay below.
 const COMBINATIONS_MAX: usize = 64;
@@ -107,7 +105,7 @@ fn choices(table: &Table, column: &str) -> Vec<String> {
 
 /// A whole row around a combination.
 pub fn around(table: &Table, combination: &Row, world: &World) -> Row {
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let number = world.made.fetch_add(1, Ordering::Relaxed);
     let mut row = combination.clone();
     if table.primary_key == ["id"] {
         row.entry("id").or_insert_with(|| value(&table.column("id").kind, "id", number));
@@ -134,7 +132,11 @@ pub fn around(table: &Table, combination: &Row, world: &World) -> Row {
                 check.contains("NOT NULL")
                     && check.split(|c: char| c != '_' && !c.is_alphanumeric()).any(|it| it == name)
             });
-        let needed = !column.nullable && !column.has_default;
+        // A reference may fall on the same parent twice: a number beside it in a key tells its rows apart.
+        let is_numbered = column.kind == "int4"
+            && table.unique.iter().any(|key| key.len() > 1 && key.contains(&column.name))
+            && table.checks.iter().all(|(of, _)| of != name);
+        let needed = (!column.nullable && !column.has_default) || is_numbered;
         if let Some(target) = table.target(name) {
             // Any parent at all, a different one each time: what embeds reveal depends on it.
             let rows = world.rows.get(target).map(Vec::as_slice).unwrap_or_default();

@@ -12,11 +12,7 @@ use model_server::ModelServer;
 #[test]
 fn the_official_client_streams_a_roleplay() {
     let folder = tempfile::tempdir().expect("a folder");
-    let install = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/install.sh");
-    assert!(
-        Command::new("bash").arg(install).status().is_ok_and(|status| status.success()),
-        "the client installs"
-    );
+    common::install::install("clients");
     let model = ModelServer::start(Duration::from_millis(20), 8);
     let server = Server::start(folder.path(), &[]);
     model.become_default(&server);

@@ -26,11 +26,7 @@ fn run(server: &Server, program: &str, script: &str) {
 #[test]
 fn the_official_clients_work_unmodified() {
     let folder = tempfile::tempdir().expect("a folder");
-    let install = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/install.sh");
-    assert!(
-        Command::new("bash").arg(install).status().is_ok_and(|status| status.success()),
-        "the clients install"
-    );
+    common::install::install("clients");
     let server = Server::start(folder.path(), &[]);
     run(&server, "node", "rest_auth.mjs");
     run(&server, ".venv/bin/python", "rest_auth.py");

@@ -22,11 +22,7 @@ fn run(server: &Server, has_chat: bool) {
 
 #[test]
 fn the_official_openai_client_works_unmodified() {
-    let install = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/install.sh");
-    assert!(
-        Command::new("bash").arg(install).status().is_ok_and(|status| status.success()),
-        "the clients install"
-    );
+    common::install::install("clients");
     let folder = tempfile::tempdir().expect("a folder");
     run(&Server::start(folder.path(), &[]), false);
     let folder = tempfile::tempdir().expect("a folder");

@@ -246,7 +246,7 @@ fn the_worker_of_the_operators_guide_claims_a_job_and_reports() {
 /// The programs of `examples/` beside the clients that the tests install.
 fn examples(newcomer: &Newcomer) -> PathBuf {
     let clients = root().join("tests/clients");
-    newcomer.run(Path::new("sh"), &[clients.join("install.sh").to_str().expect("a path")]);
+    common::install::install("clients");
     let copy = newcomer.folder.path().join("examples");
     for language in ["javascript", "python", "curl"] {
         std::fs::create_dir_all(copy.join(language)).expect("a folder");

@@ -319,7 +319,7 @@ fn people_find_their_way_in_a_browser() {
         return;
     }
     let tests = root().join("tests/studio");
-    bash("bash install.sh", &tests);
+    common::install::install("studio");
     let pictures = root().join("target/studio-pictures");
     std::fs::create_dir_all(&pictures).expect("a folder");
     let folder = tempfile::tempdir().expect("a folder");
@@ -387,7 +387,7 @@ fn a_pasted_story_becomes_a_lettered_strip_in_a_browser() {
         return;
     }
     let tests = root().join("tests/studio");
-    bash("bash install.sh", &tests);
+    common::install::install("studio");
     let pictures = root().join("target/studio-pictures");
     std::fs::create_dir_all(&pictures).expect("a folder");
     let folder = tempfile::tempdir().expect("a folder");

@@ -4,6 +4,7 @@
 #![allow(dead_code)]
 
 pub mod files;
+pub mod install;
 pub mod jobs;
 pub mod postgres;
 pub mod webhooks;

@@ -13,6 +13,9 @@ export const browser = await chromium.launch({ executablePath: CHROMIUM, args: [
 /** What went wrong in any page, and may not. */
 export const complaints = []
 
+/** What a browser says of a server that was killed, wherever its requests and its socket stood. */
+export const SERVER_GONE = /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|ERR_SOCKET|Failed to fetch|network error|WebSocket connection to/i
+
 /** A window of its own, with a session of its own. */
 export async function open(width, height = 820, colorScheme = 'dark') {
   const context = await browser.newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true, baseURL: PLAYHOUSE_URL })

@@ -1,10 +1,10 @@
 // The server is killed in mid-reply and in mid-drawing and comes back: the page says so, shows what was kept or draws
 // it, and loses no draft.
 import assert from 'node:assert/strict'
-import { check, look, open, report } from './browser.mjs'
+import { SERVER_GONE, check, look, open, report } from './browser.mjs'
 
 const page = await open(1280)
-page.forgiven.push(/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|Failed to fetch|network error/i)
+page.forgiven.push(SERVER_GONE)
 
 await check('the server may die in mid-reply', async () => {
   await page.goto('/')

@@ -2,14 +2,14 @@
 // comes with the server. The server is killed while a story is being made and while bubbles are not saved yet.
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { check, look, open, report } from './browser.mjs'
+import { SERVER_GONE, check, look, open, report } from './browser.mjs'
 
 const STORY = readFileSync(new URL('../webtoon/story.txt', import.meta.url), 'utf8')
 /** Drawing on a busy machine takes its time. */
 const DRAWN = { timeout: 900_000 }
 
 const page = await open(1280)
-page.forgiven.push(/ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|Failed to fetch|network error/i)
+page.forgiven.push(SERVER_GONE)
 const button = (name, exact = true) => page.getByRole('button', { name, exact })
 const heading = (name, on = page) => on.getByRole('heading', { name, exact: true })
 const tab = (name, on = page) => on.getByRole('navigation', { name: 'Parts of the story' }).getByRole('link', { name, exact: true })
@@ -202,6 +202,7 @@ await check('an episode is put in order, seen as a strip, exported and read by a
   await button('Make the episode').click()
   await heading('The strip').waitFor()
   const order = async () => (await page.locator('li[draggable=true] strong').allInnerTexts()).join(', ')
+  await page.locator('li[draggable=true]').nth(2).waitFor()
   assert.equal(await order(), 'Scene 1, Scene 2, Scene 3')
   await button('Move Scene 1 down').focus()
   await page.keyboard.press('Enter')
@@ -209,7 +210,7 @@ await check('an episode is put in order, seen as a strip, exported and read by a
   await page.locator('li[draggable=true]').nth(1).dragTo(page.locator('li[draggable=true]').first())
   await page.waitForFunction(() => document.querySelector('li[draggable=true] strong')?.textContent === 'Scene 1')
   await page.reload()
-  await heading('The strip').waitFor()
+  await page.locator('li[draggable=true]').nth(2).waitFor()
   assert.equal(await order(), 'Scene 1, Scene 2, Scene 3', 'the server has the order')
   await page.locator('.strip').getByText('He never comes home this late.').waitFor()
   await button('Export').click()

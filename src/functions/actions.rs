@@ -1,7 +1,8 @@
 //! Functions that do one of several things: fields of a request that the thing it asks for does not use.
 
 use models::field_names::is_same_name;
-use serde_json::{Map, Value as Json};
+use models::value_words::shown_text;
+use serde_json::{Map, Value as Json, json};
 
 use super::error::FunctionError;
 use super::http_call::Call;
@@ -14,6 +15,13 @@ impl Actions {
     /// The names of all actions.
     pub fn names(&self) -> Vec<&'static str> {
         self.0.iter().map(|(name, _)| *name).collect()
+    }
+
+    /// What is answered to an action that is none of them.
+    pub fn refuse(&self, action: &str) -> FunctionError {
+        let (accepted, action) = (self.names(), shown_text(action));
+        let message = format!("Invalid action: {action} is not one of {}", accepted.join(", "));
+        FunctionError::bad(message).with("details", json!({"field": "action", "accepted": accepted}))
     }
 
     /// Fields that are given, that some action uses and this one does not, as the function spells them. An action that is
@@ -54,7 +62,6 @@ impl Actions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
 
     const ACTIONS: Actions =
         Actions(&[("save", &["assetId", "title"]), ("clear", &["title"]), ("clear_job", &["jobId"])]);

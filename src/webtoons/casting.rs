@@ -7,6 +7,7 @@ use axum::routing::MethodFilter;
 use models::Value;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
+use services::files::picture_kind::still_picture_type;
 use services::files::reference_picture;
 use services::webtoon::casting::{self, NewActor};
 use services::webtoon::looks::{self, NewLook};
@@ -93,7 +94,7 @@ async fn import(call: Call) -> Outcome {
 async fn import_file(call: Call) -> Outcome {
     let (fields, file) = form(&call).await?;
     let bytes = file.ok_or_else(|| DetailError::invalid("body", "file", "is missing"))?;
-    let kind = picture_kind(&bytes)
+    let kind = still_picture_type(&bytes)
         .ok_or_else(|| DetailError::invalid("body", "file", "is neither PNG, JPEG nor WebP"))?;
     let profile = profile_of(&call, fields)?;
     let image_url =
@@ -236,14 +237,4 @@ async fn form(call: &Call) -> Result<(Map<String, Json>, Option<Bytes>), DetailE
         fields.insert(name, json!(text));
     }
     Ok((fields, file))
-}
-
-/// What a picture is, by how it begins.
-fn picture_kind(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
-        _ => None,
-    }
 }

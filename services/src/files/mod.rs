@@ -3,6 +3,7 @@
 pub mod fetch_picture;
 pub mod open_address;
 pub mod picture_for_model;
+pub mod picture_kind;
 pub mod reference_picture;
 pub mod stored_address;
 pub mod thumbnails;

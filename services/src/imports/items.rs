@@ -14,13 +14,13 @@ use store::blob::BlobHash;
 use uuid::Uuid;
 
 use super::files::Files;
-use super::picture;
 use super::read_chat::{ChatRules, NotRead, conversation_of, read_chat};
 use super::report::UserReport;
 use super::source::FILE_BYTES_MAX;
 use crate::age_gate;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::files::picture_kind::picture_kind;
 use crate::rows::table;
 
 /// What ids are made from.
@@ -275,7 +275,7 @@ impl Importer<'_> {
             self.report.skipped(&path, reason.clone());
         }
         if let Some(Ok(bytes)) = picture {
-            match picture::kind_of(&bytes) {
+            match picture_kind(&bytes) {
                 Some(kind) if !self.is_dry => {
                     let file = self.file("personas", bytes, kind).await?;
                     set("image_url", Value::text(format!("{LIBRARY_BUCKET}/{}", file.name)));
@@ -303,7 +303,7 @@ impl Importer<'_> {
             self.report.unchanged(kind);
             return Ok(());
         }
-        let Some(format) = picture::kind_of(&bytes) else {
+        let Some(format) = picture_kind(&bytes) else {
             self.report.skipped(path, "not a picture that can be shown");
             return Ok(());
         };

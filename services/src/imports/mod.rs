@@ -3,7 +3,6 @@
 mod files;
 mod items;
 mod layout;
-mod picture;
 pub mod read_chat;
 pub mod report;
 pub mod sillytavern;

@@ -17,6 +17,7 @@ mod new_job;
 pub(crate) mod picture_model;
 pub(crate) mod price_list;
 pub mod queue_job;
+pub(crate) mod run_queue;
 pub(crate) mod selected_model;
 mod video_duration;
 mod without_effect;

@@ -1,15 +1,10 @@
 //! Takes jobs of media from the queue for as long as the process runs, accounts in turn.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use actors::job_scheduler::{ClaimJob, ClaimedJob, EndGraph, FailJob, LOCAL_WORKER};
+use actors::job_scheduler::{ClaimedJob, EndGraph, FailJob};
 use actors::media::failure::FailureCode;
 use actors::media::jobs::{AUTO_RETRIES, FAILURE, MEDIA_QUEUE, RETRIEVAL};
 use models::Claims;
 use serde_json::{Map, Value as Json, json};
-use tokio::sync::Semaphore;
-use tokio::sync::broadcast::error::RecvError;
 
 use super::pieces::{Piece, make};
 use super::run::{Run, Stop, internal};
@@ -18,56 +13,21 @@ use crate::Services;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::ids::uuid;
+use crate::jobs::run_queue::run_queue;
 use crate::rows::table;
 
 /// Jobs at one time: most of their time they wait for speech and pictures.
 const RUNNING_MAX: usize = 4;
-/// How long to wait before looking again when nothing happens.
-const IDLE: Duration = Duration::from_secs(2);
 /// How often the server tries again by itself.
 const AUTO_RETRIES_MAX: u64 = 2;
 
 /// Runs for as long as the process. What an earlier process was running must be back in the queue.
 pub async fn run(services: Services) {
-    let slots = Arc::new(Semaphore::new(RUNNING_MAX));
-    let mut commits = services.actors.events().subscribe();
-    let queued = table("queue.entries").id;
-    loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        let claim = ClaimJob {
-            queues: vec![MEDIA_QUEUE.into()],
-            worker: LOCAL_WORKER.into(),
-            lease_s: None,
-            beside: None,
-        };
-        match services.actors.ask(&Claims::service(), claim).await {
-            Ok(Some(claimed)) => {
-                store::crash::point("media_claimed");
-                let services = services.clone();
-                tokio::spawn(async move {
-                    work(&services, claimed).await;
-                    drop(slot);
-                });
-                continue;
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "could not claim a job of media"),
-        }
-        drop(slot);
-        let heard = tokio::time::timeout(IDLE, async {
-            loop {
-                match commits.recv().await {
-                    Ok(commit) if commit.changes.iter().any(|change| change.table == queued) => return true,
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => return true,
-                    Err(RecvError::Closed) => return false,
-                }
-            }
-        });
-        if matches!(heard.await, Ok(false)) {
-            return;
-        }
-    }
+    run_queue(services, MEDIA_QUEUE, RUNNING_MAX, |services, claimed| async move {
+        store::crash::point("media_claimed");
+        work(&services, claimed).await;
+    })
+    .await;
 }
 
 /// Runs one job to its end.

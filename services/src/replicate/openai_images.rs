@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::context::Context;
 use crate::files::fetch_picture::download;
+use crate::files::picture_kind::still_picture_type;
 use crate::replicate::provider_api::{Api, connection};
 
 /// How long a picture may take.
@@ -104,21 +105,12 @@ pub(super) async fn draw(
     let picture = &answer["data"][0];
     if let Some(encoded) = picture["b64_json"].as_str() {
         let bytes = STANDARD.decode(encoded).map_err(|_| "the provider's picture is not base64")?;
-        let kind = image_kind(&bytes).ok_or("the provider's picture is neither PNG, JPEG nor WebP")?;
+        let kind =
+            still_picture_type(&bytes).ok_or("the provider's picture is neither PNG, JPEG nor WebP")?;
         return Ok((bytes, kind.to_string()));
     }
     let url = picture["url"].as_str().ok_or("the provider's answer has no picture")?;
     download(url, context.services.settings.fetch_private_addresses).await
-}
-
-/// What bytes are, by how they begin.
-fn image_kind(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
-        _ => None,
-    }
 }
 
 /// The fields and the picture as a form.
@@ -134,7 +126,7 @@ fn form(boundary: &str, body: &Json, reference: &Reference) -> Vec<u8> {
                 .as_bytes(),
         );
     }
-    let kind = image_kind(&reference.bytes).unwrap_or("application/octet-stream");
+    let kind = still_picture_type(&reference.bytes).unwrap_or("application/octet-stream");
     let name: String = reference
         .name
         .chars()

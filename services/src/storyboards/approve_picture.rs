@@ -7,6 +7,7 @@ use uuid::Uuid;
 use super::owned;
 use crate::context::Context;
 use crate::error::ServiceError;
+use crate::files::picture_kind::still_picture_type;
 use crate::files::reference_picture::keep;
 use crate::rows::update;
 
@@ -22,8 +23,8 @@ pub async fn approve(context: &Context, scene_id: Uuid, picture: Option<&str>) -
         Some(address) => {
             let bytes = owned::file(context, &user.to_string(), address).await;
             let bytes = bytes.map_err(|error| ServiceError::field("picture", error.to_string()))?;
-            let kind =
-                mime_type(&bytes).ok_or_else(|| ServiceError::field("picture", "the file is no picture"))?;
+            let kind = still_picture_type(&bytes)
+                .ok_or_else(|| ServiceError::field("picture", "the file is no picture"))?;
             let kept = keep(context, user, "storyboards", bytes, kind.into()).await?;
             notes["approved"] = json!({"url": kept, "from": address});
             "approved"
@@ -38,14 +39,4 @@ pub async fn approve(context: &Context, scene_id: Uuid, picture: Option<&str>) -
     let values = vec![("metadata", Value::json(&notes)), ("status", Value::text(status))];
     update(context, "storyboard_scenes", scene_id, values).await?;
     owned::row(context, "storyboard_scenes", "Scene", scene_id)
-}
-
-/// What a picture is, by its first bytes.
-fn mime_type(bytes: &[u8]) -> Option<&'static str> {
-    match bytes {
-        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
-        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
-        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P', ..] => Some("image/webp"),
-        _ => None,
-    }
 }

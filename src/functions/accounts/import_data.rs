@@ -6,7 +6,6 @@
 
 use axum::http::{Method, StatusCode};
 use models::Value;
-use models::value_words::shown_text;
 use serde::Deserialize;
 use serde_json::json;
 use services::rows::position;
@@ -59,14 +58,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
                 return Err(FunctionError::new(StatusCode::CONFLICT, message).with("code", "UNDER_WAY"));
             }
         }
-        other => {
-            let accepted = ACTIONS.names();
-            let other = shown_text(other);
-            let message = format!("Invalid action: {other} is not one of {}", accepted.join(", "));
-            return Err(
-                FunctionError::bad(message).with("details", json!({"field": "action", "accepted": accepted}))
-            );
-        }
+        other => return Err(ACTIONS.refuse(other)),
     }
     ok(json!({"success": true, "bucket": BUCKET, "import": call.app.data_imports.json(user)}))
 }

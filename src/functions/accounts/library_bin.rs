@@ -6,7 +6,6 @@
 use actors::user::library_bin::{BinItems, EmptyBin, ITEMS_MAX, RestoreItems};
 use axum::http::{Method, StatusCode};
 use models::Value;
-use models::value_words::shown_text;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use services::rows::position;
@@ -76,12 +75,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
             ok(json!({"success": true, "removed": removed}))
         }
         "list" => list(&call, user_id, request.limit, request.offset).await,
-        other => {
-            let accepted = ACTIONS.names();
-            let other = shown_text(other);
-            let message = format!("Invalid action: {other} is not one of {}", accepted.join(", "));
-            Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": accepted})))
-        }
+        other => Err(ACTIONS.refuse(other)),
     }
 }
 

@@ -3,7 +3,6 @@
 use actors::job_scheduler::workspace::{CopyToWorkspace, DiscardAsset, SaveAsset, SavedAsset};
 use axum::http::{Method, StatusCode};
 use models::Value;
-use models::value_words::shown_text;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use services::rows::position;
@@ -103,12 +102,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
                 if existed { "Asset is in the workspace already" } else { "Asset copied to workspace" };
             ok(json!({"success": true, "workspaceAssetId": id, "message": message}))
         }
-        other => {
-            let accepted = ACTIONS.names();
-            let other = shown_text(other);
-            let message = format!("Invalid action: {other} is not one of {}", accepted.join(", "));
-            Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": accepted})))
-        }
+        other => Err(ACTIONS.refuse(other)),
     }
 }
 

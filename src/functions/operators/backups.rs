@@ -4,7 +4,6 @@
 //! that are written by themselves, which it pushes out none of. No file of a backup goes over the wire: it holds the keys of the server and everybody's rows.
 
 use axum::http::StatusCode;
-use models::value_words::shown_text;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -53,12 +52,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
             answer["made"] = json!(name);
             ok(answer)
         }
-        other => {
-            let accepted = ACTIONS.names();
-            let other = shown_text(other);
-            let message = format!("Invalid action: {other} is not one of {}", accepted.join(", "));
-            Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": accepted})))
-        }
+        other => Err(ACTIONS.refuse(other)),
     }
 }
 

@@ -3,7 +3,6 @@
 //! `{action: list | verify | add | cancel | remove}`. `add` fetches a model from an address or a hub; `list` says how far it is.
 
 use actors::render::{describe_models, note_fit, remove_model, verify_model};
-use models::value_words::shown_text;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -71,12 +70,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
             let removed = run_blocking(move || remove_model(&folder, &name).map_err(refused)).await?;
             ok(json!({"success": true, "removed": removed["removed"], "type": removed["type"]}))
         }
-        other => {
-            let accepted = ACTIONS.names();
-            let other = shown_text(other);
-            let message = format!("Invalid action: {other} is not one of {}", accepted.join(", "));
-            Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": accepted})))
-        }
+        other => Err(ACTIONS.refuse(other)),
     }
 }
 

@@ -3,20 +3,16 @@
 //! What a crash cuts short is begun anew by the next attempt: the file and the rows that name it land in one commit, so
 //! that nothing of an attempt is left but bytes that no row names, which the sweep of blobs takes.
 
-use std::time::Duration;
-
 use actors::file::NewObject;
 use actors::job_scheduler::{
-    ClaimJob, ClaimedJob, CompleteExport, EXPORT_QUEUE, EXPORTS_BUCKET, ExportPart, ExportPayload, FailJob,
-    LOCAL_WORKER, NoteExport,
+    ClaimedJob, CompleteExport, EXPORT_QUEUE, EXPORTS_BUCKET, ExportPart, ExportPayload, FailJob, NoteExport,
 };
-use models::{Claims, Value, schema};
+use models::{Claims, Value};
 use pages::PageError;
 use pages::book::BookInfo;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use store::query::Query;
-use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::super::pictures::own_blob;
@@ -28,50 +24,16 @@ use crate::Services;
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::ids::uuid;
+use crate::jobs::run_queue::run_queue;
 use crate::rows::position;
-
-/// How long to wait before looking again when nothing happens.
-const IDLE: Duration = Duration::from_secs(5);
 
 /// Runs for as long as the process.
 pub async fn run(services: Services) {
-    let mut commits = services.actors.events().subscribe();
-    let jobs = schema().known("jobs");
-    let context = Context::new(services, Claims::service());
-    loop {
-        let claim = ClaimJob {
-            queues: vec![EXPORT_QUEUE.into()],
-            worker: LOCAL_WORKER.into(),
-            lease_s: None,
-            beside: None,
-        };
-        match context.ask(claim).await {
-            Ok(Some(claimed)) => {
-                store::crash::point("export_claimed");
-                work(&context, &claimed).await;
-                continue;
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "could not claim an export"),
-        }
-        // Until a job is queued, or one that failed is due again.
-        let queued = async {
-            loop {
-                match commits.recv().await {
-                    Ok(commit) => {
-                        let is_queued = |row: &models::Row| row[jobs.at("status")].as_str() == Some("queued");
-                        let mut changes = commit.changes.iter().filter(|change| change.table == jobs.id);
-                        if changes.any(|change| change.new.as_ref().is_some_and(|row| is_queued(row))) {
-                            return;
-                        }
-                    }
-                    Err(RecvError::Lagged(_)) => return,
-                    Err(RecvError::Closed) => std::future::pending().await,
-                }
-            }
-        };
-        let _ = tokio::time::timeout(IDLE, queued).await;
-    }
+    run_queue(services, EXPORT_QUEUE, 1, |services, claimed| async move {
+        store::crash::point("export_claimed");
+        work(&Context::new(services, Claims::service()), &claimed).await;
+    })
+    .await;
 }
 
 /// Why there is no file.

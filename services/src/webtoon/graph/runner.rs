@@ -1,16 +1,9 @@
 //! Runs graphs that are queued: accounts in turn, some at one time.
 
-use std::sync::Arc;
-use std::time::Duration;
-
-use actors::job_scheduler::{
-    CancelJob, ClaimJob, ClaimedJob, EndGraph, FailJob, GRAPH_QUEUE, LOCAL_WORKER, nodes_of,
-};
+use actors::job_scheduler::{CancelJob, ClaimedJob, EndGraph, FailJob, GRAPH_QUEUE, nodes_of};
 use models::Claims;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
-use tokio::sync::Semaphore;
-use tokio::sync::broadcast::error::RecvError;
 use uuid::Uuid;
 
 use super::run::{Run, Stop};
@@ -18,56 +11,20 @@ use super::{Graph, scene_node, scene_plan, scene_render, story_build};
 use crate::Services;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::jobs::run_queue::run_queue;
 use crate::rows::table;
 use crate::webtoon::{artifacts, scenes};
 
 /// Graphs at one time; most of their time they wait for models and pictures.
 const RUNNING_MAX: usize = 8;
-/// How long to wait before looking again when nothing happens.
-const IDLE: Duration = Duration::from_secs(1);
 
 /// Runs for as long as the process. What an earlier process was running must be back in the queue.
 pub async fn run_graphs(services: Services) {
-    let slots = Arc::new(Semaphore::new(RUNNING_MAX));
-    let mut commits = services.actors.events().subscribe();
-    let queued = table("queue.entries").id;
-    loop {
-        let Ok(slot) = slots.clone().acquire_owned().await else { return };
-        let claim = ClaimJob {
-            queues: vec![GRAPH_QUEUE.into()],
-            worker: LOCAL_WORKER.into(),
-            lease_s: None,
-            beside: None,
-        };
-        match services.actors.ask(&Claims::service(), claim).await {
-            Ok(Some(claimed)) => {
-                store::crash::point("webtoon_claimed");
-                let services = services.clone();
-                tokio::spawn(async move {
-                    run_job(&services, claimed).await;
-                    drop(slot);
-                });
-                continue;
-            }
-            Ok(None) => {}
-            Err(error) => tracing::error!(%error, "could not claim a graph"),
-        }
-        drop(slot);
-        // A new entry wakes it; one that waits for its time is found when that has come.
-        let heard = tokio::time::timeout(IDLE, async {
-            loop {
-                match commits.recv().await {
-                    Ok(commit) if commit.changes.iter().any(|change| change.table == queued) => return true,
-                    Ok(_) => {}
-                    Err(RecvError::Lagged(_)) => return true,
-                    Err(RecvError::Closed) => return false,
-                }
-            }
-        });
-        if matches!(heard.await, Ok(false)) {
-            return;
-        }
-    }
+    run_queue(services, GRAPH_QUEUE, RUNNING_MAX, |services, claimed| async move {
+        store::crash::point("webtoon_claimed");
+        run_job(&services, claimed).await;
+    })
+    .await;
 }
 
 /// Runs one job to its end.

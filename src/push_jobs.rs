@@ -79,7 +79,13 @@ impl Push {
         if !busy.map_err(|error| words(&error))?.map_err(|error| words(&error))?.is_empty() {
             return Ok(());
         }
-        let claim = ClaimJob { queues: vec![queue.into()], worker, lease_s: Some(LEASE_S), beside: None };
+        let claim = ClaimJob {
+            queues: vec![queue.into()],
+            worker,
+            lease_s: Some(LEASE_S),
+            beside: None,
+            except: Vec::new(),
+        };
         let claimed = actors.ask(&Claims::service(), claim).await.map_err(|error| words(&error))?;
         let Some(claimed) = claimed else { return Ok(()) };
         let mut payload = claimed.payload;

@@ -28,6 +28,8 @@ pub struct ClaimJob {
     pub lease_s: Option<i64>,
     /// What the next in turn must be like to be claimed beside others that are under way.
     pub beside: Option<ClaimBeside>,
+    /// Accounts that wait although it is their turn, since they have their share already.
+    pub except: Vec<Uuid>,
 }
 
 /// What a job must be like to be claimed beside others. It never failed, whichever it is.
@@ -147,6 +149,9 @@ impl ClaimJob {
                 .as_str()
                 .is_some_and(|queue| self.queues.iter().any(|it| it == queue));
             let Some(user) = entry[entries.at("user_id")].as_uuid().filter(|_| due && here) else { continue };
+            if self.except.contains(&user) {
+                continue;
+            }
             match best.get(&user) {
                 Some((_, chosen)) if priority(chosen) >= priority(&entry) => {}
                 // The account keeps the place of its oldest job.

@@ -105,7 +105,8 @@ impl Dispatch {
         if self.options.videos {
             queues.push(VIDEO_QUEUE.into());
         }
-        let claim = ClaimJob { queues, worker: LOCAL_WORKER.into(), lease_s: None, beside };
+        let claim =
+            ClaimJob { queues, worker: LOCAL_WORKER.into(), lease_s: None, beside, except: Vec::new() };
         self.actors.ask(&Claims::service(), claim).await
     }
 

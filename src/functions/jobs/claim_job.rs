@@ -66,8 +66,10 @@ async fn claim(call: &Call) -> Outcome {
         return Err(FunctionError::bad(message).of_field("worker"));
     }
     let lease_s = Some(check_lease(request.lease_seconds.unwrap_or(LEASE_S))?);
-    let claimed =
-        call.context.ask_elevated(ClaimJob { queues: vec![queue], worker, lease_s, beside: None }).await?;
+    let claimed = call
+        .context
+        .ask_elevated(ClaimJob { queues: vec![queue], worker, lease_s, beside: None, except: Vec::new() })
+        .await?;
     let job = claimed.map(|claimed| {
         let mut payload = claimed.payload;
         payload["attempt"] = json!(claimed.attempt);

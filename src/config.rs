@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use actors::job_scheduler::QueueLimits;
+use language::cpu::KvNumbers;
 use language::{EngineLimits, RemoteLimits};
 use serde::{Deserialize, Serialize};
 use services::Settings;
@@ -159,6 +160,13 @@ pub struct Config {
     pub chat_waiting_max: usize,
     /// Memory of the local model for conversations that are not being continued right now, in bytes.
     pub chat_cache_bytes: usize,
+    /// Longest conversation of a local chat model with its reply, in tokens; 0 for what the model was trained for.
+    pub chat_context_tokens: usize,
+    /// Memory for the conversations that the local model is continuing, in bytes: no context is longer than fits
+    /// `chat_replies_max` times.
+    pub chat_context_bytes: usize,
+    /// How the local model remembers a conversation on the processor: `f16`, or `f32` for twice the memory.
+    pub chat_kv_cache: KvNumbers,
     /// Replies at one time from each server elsewhere; others wait.
     pub remote_chat_replies_max: usize,
     /// Requests that may wait for each server elsewhere.
@@ -282,6 +290,9 @@ impl Default for Config {
             chat_replies_max: 4,
             chat_waiting_max: 64,
             chat_cache_bytes: 256 << 20,
+            chat_context_tokens: 0,
+            chat_context_bytes: 1 << 30,
+            chat_kv_cache: KvNumbers::F16,
             remote_chat_replies_max: 64,
             remote_chat_waiting_max: 256,
             chat_memory_bytes: 8 << 30,
@@ -366,7 +377,9 @@ impl Config {
                 active_max: self.chat_replies_max,
                 waiting_max: self.chat_waiting_max,
                 cache_bytes_max: self.chat_cache_bytes,
-                ..EngineLimits::default()
+                context_tokens_max: self.chat_context_tokens,
+                context_bytes_max: self.chat_context_bytes,
+                kv_numbers: self.chat_kv_cache,
             },
             remote: RemoteLimits {
                 active_max: self.remote_chat_replies_max,

@@ -36,6 +36,8 @@ pub trait CausalLm: Send + 'static {
     fn cache_bytes(&self, cache: &Self::Cache) -> usize;
     /// Forgets everything from position `len` on, also what a failed step half wrote.
     fn truncate(&self, cache: &mut Self::Cache, len: usize);
+    /// Another memory of the first `len` positions.
+    fn copy(&self, cache: &Self::Cache, len: usize) -> Self::Cache;
     /// Tokens in the vocabulary.
     fn vocab_size(&self) -> usize;
     /// Longest sequence.

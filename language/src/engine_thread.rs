@@ -11,6 +11,7 @@ use crossbeam::channel::{Receiver, Sender, bounded};
 
 use crate::causal_lm::{CausalLm, Scores, Step};
 use crate::engine::{ChatEvent, FinishReason};
+use crate::engine_limits::EngineLimits;
 use crate::error::LanguageError;
 use crate::fair_queue::FairQueue;
 use crate::generation::{Generation, Job};
@@ -20,25 +21,8 @@ use crate::tokenizer::Tokenizer;
 
 /// Prompt tokens read between two turns; others wait that long for their next token.
 const PROMPT_TOKENS_PER_TURN: usize = 128;
-
-/// How much an engine may take on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct EngineLimits {
-    /// Replies made at the same time.
-    pub active_max: usize,
-    /// Requests that may wait.
-    pub waiting_max: usize,
-    /// Longest conversation with its reply; the model's own limit holds as well.
-    pub context_tokens_max: usize,
-    /// Memory for conversations that are not being continued right now.
-    pub cache_bytes_max: usize,
-}
-
-impl Default for EngineLimits {
-    fn default() -> EngineLimits {
-        EngineLimits { active_max: 4, waiting_max: 64, context_tokens_max: 4096, cache_bytes_max: 256 << 20 }
-    }
-}
+/// Fewer tokens are sooner read than copied from another conversation.
+const SHARED_TOKENS_MIN: usize = 16;
 
 /// What an engine is busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +92,10 @@ impl EngineThread {
     ) -> Result<EngineThread, LanguageError> {
         let (inbox, outbox) = bounded(limits.waiting_max.max(1));
         let counters = Arc::new(Counters::default());
-        let context_tokens = limits.context_tokens_max.min(model.context_tokens());
+        let context_tokens = match limits.context_tokens_max {
+            0 => model.context_tokens(),
+            tokens => tokens.min(model.context_tokens()),
+        };
         let turns = Turns {
             name: name.to_string(),
             model,
@@ -235,8 +222,14 @@ impl<M: CausalLm> Turns<M> {
             let Some(job) = self.queue.pop() else { break };
             self.counters.leave(&job.user);
             let remembered = job.cache_key.as_ref().and_then(|key| self.remembered.take(key, &job.prompt));
-            let (mut cache, cached) = remembered.unwrap_or_else(|| (self.model.new_cache(), 0));
+            let (mut cache, mut cached) = remembered.unwrap_or_else(|| (self.model.new_cache(), 0));
             self.model.truncate(&mut cache, cached);
+            // Another conversation with the same character begins with the same instructions.
+            if let Some((similar, shared)) = self.remembered.similar(&job.user, &job.prompt)
+                && shared >= cached + SHARED_TOKENS_MIN
+            {
+                (cache, cached) = (self.model.copy(similar, shared), shared);
+            }
             self.active.push(Generation::new(*job, cache, cached));
         }
         self.counters.active.store(self.active.len(), Ordering::Relaxed);
@@ -330,7 +323,8 @@ impl<M: CausalLm> Turns<M> {
                 if let Some(key) = generation.job.cache_key.take() {
                     generation.tokens.truncate(generation.read);
                     let bytes = self.model.cache_bytes(&generation.cache);
-                    self.remembered.put(&key, generation.tokens, generation.cache, bytes);
+                    let user = &generation.job.user;
+                    self.remembered.put(&key, user, generation.tokens, generation.cache, bytes);
                 }
             }
             // Its memory may be half written, so it is dropped.

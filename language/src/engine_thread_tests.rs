@@ -40,6 +40,10 @@ impl CausalLm for Counting {
         cache.truncate(len);
     }
 
+    fn copy(&self, cache: &Vec<u32>, len: usize) -> Vec<u32> {
+        cache[..len].to_vec()
+    }
+
     fn vocab_size(&self) -> usize {
         VOCAB
     }
@@ -227,6 +231,25 @@ fn a_known_conversation_is_not_read_again() {
     assert_eq!(talk(&[1, 2, 99]).usage.cached_prompt_tokens, 2);
     let last: Vec<u32> = bench.log.try_iter().last().unwrap().concat();
     assert_eq!(last.len(), 1);
+}
+
+#[test]
+fn what_two_conversations_of_a_person_begin_with_is_read_once() {
+    let bench = bench(false, EngineLimits::default());
+    let talk = |user: &str, key: &str, prompt: &[u32]| {
+        let (mut talk, reply) = job(prompt, 2);
+        talk.cache_key = Some(key.into());
+        talk.user = user.into();
+        bench.thread.submit(talk).unwrap();
+        outcome(reply).usage.cached_prompt_tokens
+    };
+    let instructions: Vec<u32> = (1..60).collect();
+    let and = |more: &[u32]| [&instructions, more].concat();
+    assert_eq!(talk("ada", "one", &and(&[70, 71])), 0);
+    assert_eq!(talk("ada", "two", &and(&[80, 81])), 59);
+    assert_eq!(talk("ada", "one", &and(&[70, 71, 72, 90])), 62, "the first one is still remembered");
+    assert_eq!(talk("ben", "three", &and(&[70, 71])), 0, "what another person said is not told by a count");
+    assert_eq!(talk("ada", "four", &[1, 2, 3, 90]), 0, "few tokens are not worth a copy");
 }
 
 #[test]

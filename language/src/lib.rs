@@ -3,6 +3,7 @@
 pub mod causal_lm;
 pub mod cpu;
 pub mod engine;
+mod engine_limits;
 mod engine_thread;
 pub mod error;
 mod fair_queue;
@@ -25,7 +26,8 @@ pub use engine::{
     Beginning, ChatEngine, ChatEvent, ChatMessage, ChatOutcome, ChatRequest, ChatStream, FinishReason,
     QueuePlace, Role, Tools, Usage,
 };
-pub use engine_thread::{EngineLimits, EngineLoad};
+pub use engine_limits::EngineLimits;
+pub use engine_thread::EngineLoad;
 pub use error::LanguageError;
 pub use fetch::{FetchProgress, fetch_default_chat_model};
 pub use formats::chat_template;

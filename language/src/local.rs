@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use crate::chat_template::{AcceptedMessages, ChatTemplate, TemplateMessage};
 use crate::engine::{Beginning, ChatEngine, ChatRequest, ChatStream, QueuePlace};
-use crate::engine_thread::{EngineLimits, EngineLoad, EngineThread};
+use crate::engine_limits::EngineLimits;
+use crate::engine_thread::{EngineLoad, EngineThread};
 use crate::error::LanguageError;
 use crate::generation::Job;
 use crate::grammar::GrammarFactory;
@@ -46,10 +47,11 @@ impl LocalEngine {
         let tokenizer_name = files.name.clone();
         match device {
             LocalDevice::Cpu => {
-                let model = files.load_cpu()?;
+                let mut model = files.load_cpu()?;
+                model.keep_as(limits.kv_numbers);
                 LocalEngine::start(
                     files,
-                    |tokenizer| EngineThread::start(&tokenizer_name, model, tokenizer, limits),
+                    |tokenizer, limits| EngineThread::start(&tokenizer_name, model, tokenizer, limits),
                     limits,
                 )
             }
@@ -57,7 +59,7 @@ impl LocalEngine {
                 let model = files.load_on(device)?;
                 LocalEngine::start(
                     files,
-                    |tokenizer| EngineThread::start(&tokenizer_name, model, tokenizer, limits),
+                    |tokenizer, limits| EngineThread::start(&tokenizer_name, model, tokenizer, limits),
                     limits,
                 )
             }
@@ -66,16 +68,25 @@ impl LocalEngine {
 
     fn start(
         files: ModelFiles,
-        thread: impl FnOnce(Arc<Tokenizer>) -> Result<EngineThread, LanguageError>,
+        thread: impl FnOnce(Arc<Tokenizer>, EngineLimits) -> Result<EngineThread, LanguageError>,
         limits: EngineLimits,
     ) -> Result<LocalEngine, LanguageError> {
         let ModelFiles { name, config, tokenizer, template, .. } = files;
+        let context_tokens = limits.context_tokens(&config);
+        let bytes = context_tokens * limits.token_bytes(&config);
+        tracing::info!(
+            model = name,
+            context_tokens,
+            trained = config.max_position_embeddings,
+            conversation_bytes_max = bytes,
+            "a chat model's context"
+        );
         let tokenizer = Arc::new(tokenizer);
         mention_fitting(&name, template.accepted());
         Ok(LocalEngine {
             grammars: GrammarFactory::new(&tokenizer, config.vocab_size)?,
-            context_tokens: limits.context_tokens_max.min(config.max_position_embeddings),
-            thread: thread(tokenizer.clone())?,
+            context_tokens,
+            thread: thread(tokenizer.clone(), EngineLimits { context_tokens_max: context_tokens, ..limits })?,
             name,
             config,
             tokenizer,

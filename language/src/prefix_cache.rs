@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 /// A memory and the tokens it holds.
 struct Entry<C> {
+    user: String,
     tokens: Vec<u32>,
     cache: C,
     bytes: usize,
@@ -29,13 +30,20 @@ impl<C> PrefixCache<C> {
     pub fn take(&mut self, key: &str, prompt: &[u32]) -> Option<(C, usize)> {
         let entry = self.entries.remove(key)?;
         self.held_bytes -= entry.bytes;
-        let shared = entry.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
-        Some((entry.cache, shared.min(prompt.len().saturating_sub(1))))
+        let shared = shared(&entry.tokens, prompt);
+        Some((entry.cache, shared))
+    }
+
+    /// The memory of another conversation of the same person that begins most like `prompt`, with the number of tokens
+    /// that both begin with. Those of others are not looked at: how fast a prompt is read would tell what they say.
+    pub fn similar(&self, user: &str, prompt: &[u32]) -> Option<(&C, usize)> {
+        let own = self.entries.values().filter(|entry| entry.user == user);
+        own.map(|entry| (&entry.cache, shared(&entry.tokens, prompt))).max_by_key(|(_, shared)| *shared)
     }
 
     /// Puts a conversation's memory back, forgetting others where the budget asks for it.
-    pub fn put(&mut self, key: &str, tokens: Vec<u32>, cache: C, bytes: usize) {
-        let bytes = bytes + tokens.len() * size_of::<u32>() + key.len();
+    pub fn put(&mut self, key: &str, user: &str, tokens: Vec<u32>, cache: C, bytes: usize) {
+        let bytes = bytes + tokens.len() * size_of::<u32>() + key.len() + user.len();
         if let Some(old) = self.entries.remove(key) {
             self.held_bytes -= old.bytes;
         }
@@ -51,7 +59,8 @@ impl<C> PrefixCache<C> {
         }
         self.clock += 1;
         self.held_bytes += bytes;
-        self.entries.insert(key.to_string(), Entry { tokens, cache, bytes, used: self.clock });
+        let entry = Entry { user: user.to_string(), tokens, cache, bytes, used: self.clock };
+        self.entries.insert(key.to_string(), entry);
     }
 
     /// Memory held.
@@ -66,6 +75,12 @@ impl<C> PrefixCache<C> {
     }
 }
 
+/// How many tokens a prompt begins with that are remembered; one is always left to be read.
+fn shared(tokens: &[u32], prompt: &[u32]) -> usize {
+    let shared = tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+    shared.min(prompt.len().saturating_sub(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -73,10 +88,10 @@ mod tests {
     #[test]
     fn the_shared_beginning_counts() {
         let mut cache = PrefixCache::new(1000);
-        cache.put("a", vec![1, 2, 3], "memory", 10);
+        cache.put("a", "ada", vec![1, 2, 3], "memory", 10);
         assert_eq!(cache.take("a", &[1, 2, 4, 5]), Some(("memory", 2)));
         assert_eq!(cache.take("a", &[1, 2]), None);
-        cache.put("a", vec![1, 2, 3], "memory", 10);
+        cache.put("a", "ada", vec![1, 2, 3], "memory", 10);
         assert_eq!(cache.take("a", &[1, 2, 3]), Some(("memory", 2)), "one token is left to read");
         assert_eq!(cache.held_bytes(), 0);
     }
@@ -85,14 +100,14 @@ mod tests {
     fn the_least_recently_used_goes_first() {
         let mut cache = PrefixCache::new(350);
         for key in ["a", "b", "c"] {
-            cache.put(key, vec![1], (), 100);
+            cache.put(key, "ada", vec![1], (), 100);
         }
         let (memory, _) = cache.take("a", &[1]).unwrap();
-        cache.put("a", vec![1], memory, 100);
-        cache.put("d", vec![1], (), 100);
+        cache.put("a", "ada", vec![1], memory, 100);
+        cache.put("d", "ada", vec![1], (), 100);
         assert!(cache.take("b", &[1]).is_none());
         assert!(cache.held_bytes() <= 350);
-        cache.put("huge", vec![1], (), 1000);
+        cache.put("huge", "ada", vec![1], (), 1000);
         assert!(cache.take("huge", &[1]).is_none());
         assert_eq!(cache.len(), 3);
     }

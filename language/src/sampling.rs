@@ -1,5 +1,6 @@
 //! Which token comes next, given its scores?
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 
 use rand::{Rng, SeedableRng};
@@ -124,44 +125,104 @@ impl Sampler {
 
     fn draw(&mut self, scores: &[f32], best: u32) -> u32 {
         let top = scores[best as usize];
-        let temperature = self.sampling.temperature;
-        // Tokens 40 below the best after temperature have less than one chance in 10^17.
-        let mut candidates: Vec<(u32, f64)> = scores
-            .iter()
-            .enumerate()
-            .map(|(token, score)| (token as u32, f64::from((score - top) / temperature)))
-            .filter(|(_, score)| *score > -40.0)
-            .collect();
         let sampling = &self.sampling;
-        candidates.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        if sampling.top_k > 0 {
+        // Tokens 40 below the best after temperature have less than one chance in 10^17. Where nothing else counts them,
+        // those that min_p refuses need no weight; a little below it, for rounding.
+        let refused = sampling.min_p.max(f32::MIN_POSITIVE).ln() - 0.01;
+        let below = if sampling.top_p >= 1.0 { refused.max(-40.0) } else { -40.0 };
+        let lowest = below * sampling.temperature;
+        let mut candidates: Vec<Candidate> = Vec::new();
+        for (token, score) in scores.iter().enumerate() {
+            if score - top > lowest {
+                candidates.push((token as u32, f64::from((score - top) / sampling.temperature)));
+            }
+        }
+        if sampling.top_k > 0 && sampling.top_k < candidates.len() {
+            candidates.select_nth_unstable_by(sampling.top_k, better_first);
             candidates.truncate(sampling.top_k);
         }
         for candidate in &mut candidates {
             candidate.1 = candidate.1.exp();
         }
+        let mut candidates = BestFirst::new(candidates);
         if sampling.top_p < 1.0 {
-            let total: f64 = candidates.iter().map(|candidate| candidate.1).sum();
-            let mut sum = 0.0;
-            let kept = candidates.iter().take_while(|candidate| {
-                let before = sum;
-                sum += candidate.1;
-                before < f64::from(sampling.top_p) * total
-            });
-            let kept = kept.count().max(1);
+            let enough = f64::from(sampling.top_p) * candidates.total();
+            let (mut sum, mut kept) = (0.0, 0);
+            while let Some((_, weight)) = candidates.get(kept).filter(|_| kept == 0 || sum < enough) {
+                sum += weight;
+                kept += 1;
+            }
             candidates.truncate(kept);
         }
         // The best candidate's weight is 1, so min_p compares with it directly.
-        candidates.retain(|candidate| candidate.1 >= f64::from(sampling.min_p));
-        let total: f64 = candidates.iter().map(|candidate| candidate.1).sum();
-        let mut rest = self.rng.random::<f64>() * total;
-        for (token, weight) in &candidates {
+        let min_p = f64::from(sampling.min_p);
+        let mut rest = self.rng.random::<f64>() * candidates.total_from(min_p);
+        let mut last = best;
+        let mut place = 0;
+        while let Some((token, weight)) = candidates.get(place).filter(|(_, weight)| *weight >= min_p) {
             rest -= weight;
+            last = token;
             if rest < 0.0 {
-                return *token;
+                break;
             }
+            place += 1;
         }
-        candidates.last().map_or(best, |candidate| candidate.0)
+        last
+    }
+}
+
+/// A token and its score below the best, or its weight.
+type Candidate = (u32, f64);
+
+/// The better one first, of equals the one with the smaller number.
+fn better_first(a: &Candidate, b: &Candidate) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+/// Candidates of which only as many of the best are put in order as are looked at: a draw mostly ends among the first
+/// few of tens of thousands.
+struct BestFirst {
+    candidates: Vec<Candidate>,
+    /// How many at the beginning are the best ones, in order.
+    ordered: usize,
+}
+
+impl BestFirst {
+    /// How many are put in order at first; each further time eight times as many.
+    const FIRST: usize = 64;
+
+    fn new(candidates: Vec<Candidate>) -> BestFirst {
+        BestFirst { candidates, ordered: 0 }
+    }
+
+    /// The candidate at a place, the best at 0.
+    fn get(&mut self, place: usize) -> Option<Candidate> {
+        while self.ordered <= place && self.ordered < self.candidates.len() {
+            let rest = &mut self.candidates[self.ordered..];
+            let next = (self.ordered * 8).max(BestFirst::FIRST).min(rest.len());
+            if next < rest.len() {
+                rest.select_nth_unstable_by(next, better_first);
+            }
+            rest[..next].sort_unstable_by(better_first);
+            self.ordered += next;
+        }
+        self.candidates.get(place).copied()
+    }
+
+    /// Keeps only so many of the best, all of which were looked at.
+    fn truncate(&mut self, count: usize) {
+        self.candidates.truncate(count);
+        self.ordered = self.ordered.min(count);
+    }
+
+    /// The sum of all weights.
+    fn total(&self) -> f64 {
+        self.candidates.iter().map(|candidate| candidate.1).sum()
+    }
+
+    /// The sum of the weights that reach a threshold.
+    fn total_from(&self, least: f64) -> f64 {
+        self.candidates.iter().map(|candidate| candidate.1).filter(|weight| *weight >= least).sum()
     }
 }
 
@@ -215,6 +276,51 @@ mod tests {
         }
         let certain = shares(Sampling { top_p: 0.0, ..Sampling::default() }, &scores);
         assert!((certain[2] - 1.0).abs() < 1e-9, "{certain:?}");
+    }
+
+    /// What `draw` says in few words: everything is put in order.
+    fn drawn_of_all(sampling: &Sampling, scores: &[f32], random: f64) -> u32 {
+        let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        let weight = |score: f32| f64::from((score - top) / sampling.temperature).exp();
+        let mut all: Vec<Candidate> =
+            scores.iter().enumerate().map(|(token, score)| (token as u32, weight(*score))).collect();
+        all.sort_by(better_first);
+        if sampling.top_k > 0 {
+            all.truncate(sampling.top_k);
+        }
+        let total: f64 = all.iter().map(|one| one.1).sum();
+        let mut sum = 0.0;
+        all.retain(|one| {
+            let is_kept = sum == 0.0 || sum < f64::from(sampling.top_p) * total;
+            sum += one.1;
+            is_kept
+        });
+        all.retain(|one| one.1 >= f64::from(sampling.min_p));
+        let mut rest = random * all.iter().map(|one| one.1).sum::<f64>();
+        let found = all.iter().find(|one| {
+            rest -= one.1;
+            rest < 0.0
+        });
+        found.or(all.last()).expect("the best is never refused").0
+    }
+
+    #[test]
+    fn a_draw_that_orders_few_is_the_draw_that_orders_all() {
+        let mut noise = ChaCha8Rng::seed_from_u64(3);
+        for round in 0..300 {
+            let scores: Vec<f32> = (0..2000).map(|_| noise.random::<f32>() * 24.0).collect();
+            let sampling = Sampling {
+                temperature: [0.3, 1.0, 4.0][round % 3],
+                top_p: [1.0, 0.95, 0.5, 0.0][round % 4],
+                min_p: [0.0, 0.05, 0.9][round / 3 % 3],
+                top_k: [0, 0, 1, 40, 5000][round % 5],
+                ..Sampling::default()
+            };
+            let random = ChaCha8Rng::seed_from_u64(round as u64).random::<f64>();
+            let mut sampler = Sampler::new(sampling.clone(), round as u64, &[]);
+            let token = sampler.choose(&mut scores.clone(), None).unwrap();
+            assert_eq!(token, drawn_of_all(&sampling, &scores, random), "{sampling:?}");
+        }
     }
 
     #[test]

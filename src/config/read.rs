@@ -148,6 +148,7 @@ fn expected(name: &str) -> String {
         }
         ("trusted_proxies", _) => "a list of addresses, such as [\"127.0.0.1\"]".into(),
         ("charge_credits", _) | (_, Some(Json::Bool(_))) => "true or false".into(),
+        ("chat_kv_cache", _) => "f16 or f32".into(),
         ("image_batch_max", _) => "a whole number, such as 4".into(),
         (_, Some(Json::Number(default))) => format!("a whole number, such as {default}"),
         _ => "text".into(),

@@ -92,17 +92,24 @@ pub(super) fn attend(sequences: &[Queries<'_>], heads: Heads, mut queries: &[f32
 
 /// Attention of one head of one row.
 fn one_head(task: Task<'_>, head: usize, heads: Heads) {
-    let positions = task.first + 1;
-    let (keys, values) = task.cache.head(heads.layer, head / heads.group, positions);
+    let (positions, at) = (task.first + 1, (heads.layer, head / heads.group));
+    let tiles = || (0..positions).step_by(TILE_KEYS).map(|tile| tile..positions.min(tile + TILE_KEYS));
+    let mut room = Vec::new();
     let mut shares = vec![0.0; positions];
-    row_products(keys, task.queries, heads.head_dim, 1, &mut shares);
+    for tile in tiles() {
+        let keys = task.cache.keys(at, tile.clone(), &mut room);
+        row_products(keys, task.queries, heads.head_dim, 1, &mut shares[tile]);
+    }
     let scale = heads.scale();
     for share in &mut shares {
         *share *= scale;
     }
     softmax(&mut shares);
     task.out.fill(0.0);
-    weighted_sum(&shares, values, task.out);
+    for tile in tiles() {
+        let values = task.cache.values(at, tile.clone(), &mut room);
+        weighted_sum(&shares[tile], values, task.out);
+    }
 }
 
 /// Attention of all heads of a block of rows: those that share keys and values are one matrix of queries.
@@ -111,15 +118,18 @@ fn block(task: Task<'_>, heads: Heads) {
     let rows = task.queries.len() / width;
     let end = task.first + rows;
     let mut gathered = Gathered::new(rows * group, head_dim);
+    let mut room = (Vec::new(), Vec::new());
     for shared in 0..heads.count / group {
         let own = shared * group * head_dim..(shared + 1) * group * head_dim;
         gathered
             .begin(task.queries.chunks_exact(width).flat_map(|row| row[own.clone()].chunks_exact(head_dim)));
-        let (keys, values) = task.cache.head(heads.layer, shared, end);
+        let at = (heads.layer, shared);
         for tile in (0..end).step_by(TILE_KEYS) {
-            let numbers = tile * head_dim..(end.min(tile + TILE_KEYS)) * head_dim;
+            let positions = tile..end.min(tile + TILE_KEYS);
+            let keys = task.cache.keys(at, positions.clone(), &mut room.0);
+            let values = task.cache.values(at, positions, &mut room.1);
             let is_hidden = |key: usize, row: usize| tile + key > task.first + row / group;
-            gathered.add_tile(&keys[numbers.clone()], &values[numbers], heads.scale(), is_hidden);
+            gathered.add_tile(keys, values, heads.scale(), is_hidden);
         }
         let heads_out = task.out.chunks_exact_mut(width);
         gathered.end(heads_out.flat_map(|row| row[own.clone()].chunks_exact_mut(head_dim)));
@@ -223,6 +233,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::cpu::KvNumbers;
     use crate::models::configuration_llama::LlamaConfig;
 
     /// A wave of its own for every number, with now and then a large one, so that the largest score moves.
@@ -240,16 +251,35 @@ mod tests {
             "num_hidden_layers": 1, "num_attention_heads": 6, "num_key_value_heads": 2
         }))
         .unwrap();
-        let mut cache = KvCache::new(&config);
-        for position in 0..600 {
-            cache.push(0, &numbers(16, position), &numbers(16, 7 * position + 3));
+        let mut exact = KvCache::new(&config, KvNumbers::F32);
+        let mut halves = KvCache::new(&config, KvNumbers::F16);
+        for cache in [&mut exact, &mut halves] {
+            for position in 0..600 {
+                cache.push(0, &numbers(16, position), &numbers(16, 7 * position + 3));
+            }
         }
+        assert_eq!(halves.bytes() * 2, exact.bytes());
+        for cache in [&exact, &halves] {
+            agree(cache, heads);
+        }
+        // Rounded keys move scores by a thousandth of their size; waves that cancel out leave some hundredths.
+        let queries = numbers(heads.width(), 1);
+        let [mut rounded, mut plain] = [vec![0.0; queries.len()], vec![0.0; queries.len()]];
+        attend(&[Queries { cache: &halves, first: 599, rows: 1 }], heads, &queries, &mut rounded);
+        attend(&[Queries { cache: &exact, first: 599, rows: 1 }], heads, &queries, &mut plain);
+        for (rounded, plain) in rounded.iter().zip(&plain) {
+            assert!((rounded - plain).abs() < 0.05, "{rounded} {plain}");
+        }
+        assert_ne!(rounded, plain);
+    }
+
+    /// Whether blocks of rows and single rows see the same.
+    fn agree(cache: &KvCache, heads: Heads) {
         for (first, rows) in [(0, 4), (0, 600), (5, 33), (250, 8), (255, 300), (511, 32), (512, 65)] {
             let queries = numbers(rows * heads.width(), first + 1);
             let mut together = vec![f32::NAN; queries.len()];
-            attend(&[Queries { cache: &cache, first, rows }], heads, &queries, &mut together);
-            let alone: Vec<_> =
-                (0..rows).map(|row| Queries { cache: &cache, first: first + row, rows: 1 }).collect();
+            attend(&[Queries { cache, first, rows }], heads, &queries, &mut together);
+            let alone: Vec<_> = (0..rows).map(|row| Queries { cache, first: first + row, rows: 1 }).collect();
             let mut each = vec![f32::NAN; queries.len()];
             attend(&alone, heads, &queries, &mut each);
             for (together, each) in together.iter().zip(&each) {

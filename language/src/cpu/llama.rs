@@ -2,10 +2,10 @@
 
 use rayon::prelude::*;
 
-use super::KvCache;
 use super::attention::{Heads, Queries, attend};
 use super::kernels::{rms_norm, silu_times};
 use super::linear::Linear;
+use super::{KvCache, KvNumbers};
 use crate::causal_lm::{CausalLm, Scores, Step};
 use crate::error::LanguageError;
 use crate::models::configuration_llama::LlamaConfig;
@@ -34,6 +34,7 @@ pub struct CpuLlama {
     /// Absent where the embeddings serve.
     lm_head: Option<Linear>,
     rope: Rope,
+    kv_numbers: KvNumbers,
 }
 
 impl CpuLlama {
@@ -66,7 +67,12 @@ impl CpuLlama {
         let norm = tensors.norm()?;
         let lm_head = tensors.lm_head()?.map(|weight| Linear::new(vec![weight], None));
         let rope = Rope::new(&config);
-        Ok(CpuLlama { config, embed_tokens, layers, norm, lm_head, rope })
+        Ok(CpuLlama { config, embed_tokens, layers, norm, lm_head, rope, kv_numbers: KvNumbers::F32 })
+    }
+
+    /// Has memories from now on keep their numbers like this; they are exact otherwise.
+    pub fn keep_as(&mut self, numbers: KvNumbers) {
+        self.kv_numbers = numbers;
     }
 
     /// The model's shape.
@@ -82,7 +88,7 @@ impl CpuLlama {
     /// The residual stream after the embeddings and after each layer, the last one normed, of a whole sequence; as
     /// transformers' `output_hidden_states`.
     pub fn hidden_states(&mut self, tokens: &[u32]) -> Result<Vec<Vec<f32>>, LanguageError> {
-        let mut cache = KvCache::new(&self.config);
+        let mut cache = self.new_cache();
         let mut states = Vec::new();
         let mut steps = [Step { tokens, cache: &mut cache, scores: Scores::None }];
         let hidden = self.run(&mut steps, &mut |state| states.push(state.to_vec()))?;
@@ -187,7 +193,7 @@ impl CausalLm for CpuLlama {
     type Cache = KvCache;
 
     fn new_cache(&self) -> KvCache {
-        KvCache::new(&self.config)
+        KvCache::new(&self.config, self.kv_numbers)
     }
 
     fn cache_len(&self, cache: &KvCache) -> usize {
@@ -200,6 +206,10 @@ impl CausalLm for CpuLlama {
 
     fn truncate(&self, cache: &mut KvCache, len: usize) {
         cache.truncate(len);
+    }
+
+    fn copy(&self, cache: &KvCache, len: usize) -> KvCache {
+        cache.beginning(len)
     }
 
     fn vocab_size(&self) -> usize {

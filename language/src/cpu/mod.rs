@@ -12,5 +12,5 @@ pub mod llama;
 mod matrix_product;
 mod packed_products;
 
-pub use kv_cache::KvCache;
+pub use kv_cache::{KvCache, KvNumbers};
 pub use llama::CpuLlama;

@@ -179,6 +179,12 @@ impl CausalLm for TensorLlama {
         }
     }
 
+    fn copy(&self, cache: &TensorCache, len: usize) -> TensorCache {
+        let mut copy = cache.clone();
+        self.truncate(&mut copy, len);
+        copy
+    }
+
     fn vocab_size(&self) -> usize {
         self.config.vocab_size
     }

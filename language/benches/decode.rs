@@ -38,6 +38,27 @@ fn peak_megabytes() -> Option<u64> {
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
 }
 
+/// What template, sampling and streaming leave of the model's own speed, in turns.
+fn through_the_engine(engine: &LocalEngine, model: &mut CpuLlama) {
+    let mut shares: Vec<f64> = Vec::new();
+    for seed in 0..5 {
+        let mut request = ChatRequest::new(vec![ChatMessage::new(Role::User, "Tell me of the sea.")]);
+        request.sampling = Sampling { temperature: 0.9, top_p: 0.95, ..Sampling::default() };
+        request.max_tokens = REPLY_TOKENS;
+        request.seed = Some(seed);
+        let reply = engine.submit(request).expect("the request is accepted");
+        let (_, outcome) = reply.blocking_collect().expect("the reply completes");
+        let mut caches = vec![model.new_cache()];
+        let prompt: Vec<u32> = (0..outcome.usage.prompt_tokens as u32).map(|i| 1000 + i).collect();
+        step(model, &mut caches, &prompt);
+        let tokens = outcome.usage.completion_tokens.max(2) - 1;
+        let seconds: f64 = (0..tokens).map(|_| step(model, &mut caches, &[1234])).sum();
+        shares.push(outcome.tokens_per_second / (tokens as f64 / seconds));
+    }
+    shares.sort_by(f64::total_cmp);
+    println!("write through the engine, sampled, against the model alone {:.2}", shares[shares.len() / 2]);
+}
+
 fn main() {
     let path = model_path();
     let started = Instant::now();
@@ -52,7 +73,7 @@ fn main() {
     let again = step(&mut model, &mut caches, &prompt);
     println!("read {PROMPT_TOKENS} tokens again {:7.1} tokens/s", PROMPT_TOKENS as f64 / again);
 
-    for (conversations, context) in [(1, 16), (1, PROMPT_TOKENS), (2, 16), (4, 16)] {
+    for (conversations, context) in [(1, 16), (1, PROMPT_TOKENS), (2, 16), (4, 16), (8, 16)] {
         let mut caches: Vec<_> = (0..conversations).map(|_| model.new_cache()).collect();
         step(&mut model, &mut caches, &prompt[..context]);
         let mut speeds: Vec<f64> = (0..3)
@@ -69,10 +90,12 @@ fn main() {
     let seconds = step(&mut model, &mut caches, &conversation);
     println!("first token after {CONVERSATION_TOKENS} tokens {seconds:8.3} s");
     drop(caches);
-    drop(model);
 
     let engine =
         LocalEngine::open(&path, &LocalDevice::Cpu, EngineLimits::default()).expect("the engine starts");
+    through_the_engine(&engine, &mut model);
+    drop(model);
+
     let mut messages = vec![ChatMessage::new(Role::System, "You are a patient librarian.")];
     let count = |messages: &[ChatMessage]| engine.count_tokens(&ChatRequest::new(messages.to_vec()));
     while count(&messages).expect("it counts") < CONVERSATION_TOKENS {

@@ -178,9 +178,24 @@ impl ClipTextModel {
     /// Encodes rows of ids of one length. Where `hidden` is given, no token looks at a position that it
     /// marks true, as Compel wants for words that count less.
     pub fn forward(&self, ids: &[Vec<u32>], hidden: Option<&[Vec<bool>]>, device: &Device) -> ClipTextOutput {
+        self.forward_embedded(self.token_embeddings(ids, device), ids, hidden, device)
+    }
+
+    /// The vectors of ids without their positions, `[batch, n, width]`.
+    pub(crate) fn token_embeddings(&self, ids: &[Vec<u32>], device: &Device) -> Tensor<3> {
+        self.text_model.embeddings.token_embedding.forward(int_rows(ids, device))
+    }
+
+    /// [`forward`](Self::forward) with vectors in the place of tokens; `ids` say where the text ends.
+    pub(crate) fn forward_embedded(
+        &self,
+        tokens: Tensor<3>,
+        ids: &[Vec<u32>],
+        hidden: Option<&[Vec<bool>]>,
+        device: &Device,
+    ) -> ClipTextOutput {
         let (batch, length) = (ids.len(), ids.first().map_or(0, Vec::len));
         let embeddings = &self.text_model.embeddings;
-        let tokens = embeddings.token_embedding.forward(int_rows(ids, device));
         let positions = embeddings.position_embedding.weight.val().narrow(0, 0, length);
         let mut x = tokens + positions.unsqueeze::<3>();
 

@@ -134,7 +134,7 @@ impl DiffusionModel {
             compatible(first, spec)?;
         }
         guarded(|| {
-            let model = self.with_loras(&first.loras)?;
+            let model = self.adapted(first)?;
             let mut pictures = Vec::new();
             for spec in specs {
                 let texts = self.texts(&model, spec)?;
@@ -168,7 +168,7 @@ impl DiffusionModel {
         self.check(to)?;
         compatible(from, to)?;
         guarded(|| {
-            let model = self.with_loras(&from.loras)?;
+            let model = self.adapted(from)?;
             let (from_texts, to_texts) = (self.texts(&model, from)?, self.texts(&model, to)?);
             if from_texts.len() > 1 || to_texts.len() > 1 {
                 let reason =
@@ -224,8 +224,8 @@ impl DiffusionModel {
                 Some(prompt) => model.encode_prompt(prompt, second, options),
                 None => model.encode_absent_negative(options),
             };
-            // LoRAs change what words mean.
-            match spec.loras.is_empty() {
+            // LoRAs and embeddings change what words mean.
+            match spec.loras.is_empty() && spec.embeddings.is_empty() {
                 true => self.prompt_embedding_cache.get(prompt, second, options, encode),
                 false => encode(),
             }
@@ -455,6 +455,7 @@ fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), Diffusio
         ("init_image", first.init_image.is_some() != other.init_image.is_some()),
         ("mask", first.mask.is_some() != other.mask.is_some()),
         ("loras", first.loras != other.loras),
+        ("embeddings", first.embeddings != other.embeddings),
         ("clip_skip", first.clip_skip != other.clip_skip),
     ];
     match differs.iter().find(|(_, differs)| *differs) {

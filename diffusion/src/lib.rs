@@ -23,6 +23,7 @@ mod prompt_embedding_cache;
 pub mod schedulers;
 mod spec;
 mod starter;
+mod textual_inversion;
 pub mod weights;
 
 pub use clip_text_model::{ClipTextConfig, ClipTextModel, ClipTextOutput};
@@ -36,3 +37,4 @@ pub use model::{DiffusionModel, LoadOptions, ModelKind, ModelSource, WeightType,
 pub use noise::{Noise, NoiseGenerator, slerp};
 pub use spec::{GenerateSpec, NUM_IMAGES_MAX, PROMPT_BYTES_MAX, SIDE_PX_MAX};
 pub use starter::{ModelAbout, starter_about, starter_model_card};
+pub use textual_inversion::{LearnedWords, TextualInversion};

@@ -19,7 +19,7 @@ use crate::weights::ComponentWeights;
 use crate::weights::component::{is_pickle, pickle_error};
 use crate::weights::inspect::hash_of;
 use crate::weights::published::published_at;
-use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora, LoraScale};
+use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora, LoraScale, TextualInversion};
 
 /// Where a model lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -323,6 +323,16 @@ impl DiffusionModel {
             scheduler: Some(own.name),
             ..GenerateSpec::default()
         }
+    }
+
+    /// The networks as a spec wants them: with its LoRAs, and with the words of its embeddings.
+    pub(crate) fn adapted(&self, spec: &GenerateSpec) -> Result<StableDiffusion, DiffusionError> {
+        let model = self.with_loras(&spec.loras)?;
+        if spec.embeddings.is_empty() {
+            return Ok(model);
+        }
+        let opened = spec.embeddings.iter().map(|path| TextualInversion::open(path));
+        model.with_learned_words(&opened.collect::<Result<Vec<_>, DiffusionError>>()?)
     }
 
     /// The networks with the LoRAs of a spec; those of the last spec are kept.

@@ -52,6 +52,8 @@ pub struct GenerateSpec {
     pub strength: f64,
     /// LoRA files, and how much of each.
     pub loras: Vec<(PathBuf, LoraScale)>,
+    /// Files of textual-inversion embeddings, whose words the prompts may have.
+    pub embeddings: Vec<PathBuf>,
     /// How many pictures.
     pub num_images: usize,
     /// SDXL: the size that the picture pretends to have had, height first.
@@ -85,6 +87,7 @@ impl Default for GenerateSpec {
             mask: None,
             strength: 0.75,
             loras: Vec::new(),
+            embeddings: Vec::new(),
             num_images: 1,
             original_size: None,
             crop_top_left: (0, 0),
@@ -136,6 +139,7 @@ impl GenerateSpec {
             ("num_images", self.num_images, NUM_IMAGES_MAX),
             ("clip_skip", self.clip_skip + 1, 13),
             ("loras", self.loras.len() + 1, 17),
+            ("embeddings", self.embeddings.len() + 1, 65),
         ] {
             if !(1..=max).contains(&value) {
                 return refuse(field, format!("must be at most {max}"));

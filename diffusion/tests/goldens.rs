@@ -7,6 +7,7 @@ mod support;
 mod cases {
     pub mod adapters;
     pub mod extra;
+    pub mod learned_words;
     pub mod networks;
     pub mod runs;
     pub mod starter;
@@ -114,15 +115,15 @@ fn weighting_and_lora_agree() {
 
 /// Folders of goldens for models that lie beside them, and how they are checked.
 type Check = fn(&Path, &mut Report);
-const BESIDE: [(&str, Check); 3] = [
+const BESIDE: [(&str, Check); 4] = [
     ("lycoris", cases::adapters::lycoris),
     ("fp8", cases::adapters::fp8),
     ("zero-snr", cases::adapters::zero_snr),
+    ("textual-inversion", cases::learned_words::check),
 ];
 
-#[test]
-fn lycoris_eight_bits_and_zero_snr_agree() {
-    for (name, check) in BESIDE {
+fn check_beside(wanted: &[&str]) {
+    for (name, check) in BESIDE.into_iter().filter(|(name, _)| wanted.contains(name)) {
         let folder = goldens_folder().join(name);
         if !folder.is_dir() {
             say(&format!("skipped: {} is not there", folder.display()));
@@ -132,6 +133,16 @@ fn lycoris_eight_bits_and_zero_snr_agree() {
         check(&folder, &mut report);
         report.finish();
     }
+}
+
+#[test]
+fn lycoris_eight_bits_and_zero_snr_agree() {
+    check_beside(&["lycoris", "fp8", "zero-snr"]);
+}
+
+#[test]
+fn learned_words_agree() {
+    check_beside(&["textual-inversion"]);
 }
 
 #[test]

@@ -53,8 +53,13 @@ pub(super) fn describe(name: &str, scale: &LoraScale) -> Json {
 
 /// The LoRAs of a models folder, by name: that of the file, with the folders within before it.
 pub fn list_loras(models_dir: &Path) -> Vec<(String, PathBuf)> {
+    list_safetensors(&models_dir.join(LORAS_FOLDER))
+}
+
+/// The safetensors files of a folder and those within it, by name without the ending.
+pub(super) fn list_safetensors(folder: &Path) -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
-    list_within(&models_dir.join(LORAS_FOLDER), "", DEPTH_MAX, &mut found);
+    list_within(folder, "", DEPTH_MAX, &mut found);
     found.sort();
     found
 }

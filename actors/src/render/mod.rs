@@ -16,6 +16,7 @@ mod device_thread;
 mod dispatch;
 mod draw_pictures;
 mod draw_video;
+mod embedding_choice;
 mod finished;
 mod free_memory;
 mod hires;
@@ -53,6 +54,7 @@ pub use check_request::{RequestedDrawing, SIDE_STEP_PX, SIDES_PX, UnfitDrawing, 
 pub use diffusion::DeviceChoice;
 pub use diffusion::DiffusionError as DeviceError;
 pub use diffusion::prompt::PromptSyntax;
+pub use embedding_choice::{EMBEDDINGS_FOLDER, list_embeddings};
 pub use finished::{Finished, FinishedFile};
 pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, lora_tags, read_loras};
 pub use model_advice::model_warnings;

@@ -3,10 +3,11 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use diffusion::{Lora, ModelSource, starter_about};
+use diffusion::{Lora, ModelSource, TextualInversion, starter_about};
 use language::weights::gguf_files::no_chat_model;
 use serde_json::{Value as Json, json};
 
+use super::embedding_choice::{EMBEDDINGS_FOLDER, list_embeddings};
 use super::lora_choice::{LORAS_FOLDER, list_loras};
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models, model_named};
@@ -30,6 +31,19 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         about["file_bytes"] = json!(path.metadata().map(|file| file.len()).ok());
         if let Some(notes) = opened.as_ref().ok().map(Lora::notes).filter(|notes| !notes.is_empty()) {
             about["notes"] = json!(notes);
+        }
+        let problem = opened.err();
+        let problem =
+            problem.map(|error| mistaken_for(&path).map_or_else(|| error.to_string(), str::to_string));
+        all.push(with_problem(about, problem));
+    }
+    for (name, path) in list_embeddings(models_dir) {
+        let opened = TextualInversion::open(&path);
+        let mut about = json!({"type": "embedding", "name": name});
+        about["file_bytes"] = json!(path.metadata().map(|file| file.len()).ok());
+        if let Ok(learned) = &opened {
+            about["widths"] = json!(learned.widths());
+            about["words"] = json!(learned.triggers());
         }
         let problem = opened.err();
         let problem =
@@ -125,6 +139,7 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
         }
     }
     used.extend(list_loras(models_dir).into_iter().map(|(_, path)| path));
+    used.insert(models_dir.join(EMBEDDINGS_FOLDER));
     used.extend(list_chat_models(models_dir));
     let loras = models_dir.join(LORAS_FOLDER);
     let entries = |folder: &Path| {

@@ -7,6 +7,7 @@ use diffusion::{DiffusionModel, GenerateSpec, read_init_image, read_mask};
 use models::value_words::is_none_of;
 use serde_json::Value as Json;
 
+use super::embedding_choice::embeddings_in;
 use super::hires::second_spec;
 use super::lora_choice::{WantedLora, lora_files};
 use super::prompt_weights::weighted;
@@ -122,6 +123,7 @@ impl RenderRequest {
             ));
         }
         spec.loras = lora_files(&self.models_dir, &self.loras)?;
+        spec.embeddings = self.embeddings(&spec)?;
         if (self.reference.is_some() || self.last_frame.is_some())
             && let Some(strength) = number("denoise_strength", config.denoise_strength)?
         {
@@ -144,6 +146,17 @@ impl RenderRequest {
             model.check(&second).map_err(|error| format!("hires_scale: {error}"))?;
         }
         Ok(spec)
+    }
+
+    /// The files of embeddings that its prompts name, those of key frames too.
+    fn embeddings(&self, spec: &GenerateSpec) -> Result<Vec<PathBuf>, String> {
+        let keyframes = self.payload.config.video.as_ref().map_or(&Json::Null, |video| &video.keyframes);
+        let of_frames = keyframes.as_array().into_iter().flatten().flat_map(|keyframe| {
+            ["prompt", "negative_prompt"].map(|name| keyframe[name].as_str().unwrap_or_default())
+        });
+        let own = [spec.prompt.as_str(), spec.negative_prompt.as_deref().unwrap_or_default()];
+        let texts: Vec<&str> = own.into_iter().chain(of_frames).collect();
+        embeddings_in(&self.models_dir, &texts)
     }
 
     /// The second pass of a picture; videos have none.

@@ -1,7 +1,7 @@
 //! Pixels to files: a PNG that tells how it was made, and a thumbnail.
 
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use diffusion::GenerateSpec;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
@@ -101,6 +101,15 @@ pub(super) fn lora_names(spec: &GenerateSpec) -> Vec<Json> {
     spec.loras.iter().map(|(path, scale)| describe(&name(path).unwrap_or_default(), scale)).collect()
 }
 
+/// The embeddings of a spec by name, with the hashes of their files.
+fn embedding_hashes(spec: &GenerateSpec) -> Vec<Json> {
+    let about = |path: &PathBuf| {
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+        json!({"name": name, "hash": lora_hash(path).map(|hash| format!("blake3:{hash}"))})
+    };
+    spec.embeddings.iter().map(about).collect()
+}
+
 /// A PNG with A1111's `parameters` and our own `playhouse` text. The same spec and pixels give the same bytes.
 pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String> {
     let spec = origin.spec;
@@ -127,6 +136,7 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             clip_skip: u32::try_from(spec.clip_skip).unwrap_or(u32::MAX),
             prompt_syntax: spec.prompt_syntax,
             loras,
+            embeddings: embedding_hashes(spec),
             masked: spec.mask.is_some(),
             reference_hash: origin.sources.reference.clone(),
             mask_hash: origin.sources.mask.clone(),

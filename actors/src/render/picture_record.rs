@@ -64,6 +64,9 @@ pub struct RecordedSpec {
     /// `[{"name", "scale", "text_scale", "blocks", "hash"}]`
     #[serde(default)]
     pub loras: Vec<Json>,
+    /// `[{"name", "hash"}]` of the embeddings that the prompts name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub embeddings: Vec<Json>,
     /// Whether there was a mask.
     #[serde(default)]
     pub masked: bool,

@@ -12,7 +12,7 @@ use crate::models::autoencoders::autoencoder_kl::{AutoencoderKL, AutoencoderKLCo
 use crate::models::unets::unet_2d_condition::UNet2DConditionModel;
 use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
 use crate::weights::{ComponentWeights, load::load};
-use crate::{ClipTextConfig, ClipTextModel, ClipTokenizer, DiffusionError};
+use crate::{ClipTextConfig, ClipTextModel, ClipTokenizer, DiffusionError, LearnedWords};
 
 /// A text encoder with its tokenizer.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct TextEncoder {
     pub tokenizer: Arc<ClipTokenizer>,
     /// Ids to states.
     pub model: ClipTextModel,
+    /// Words that files of embeddings bring along.
+    pub learned: LearnedWords,
 }
 
 /// Everything that draws, whole. A copy shares the weights.
@@ -197,7 +199,11 @@ impl Parts {
         for ((config, tokenizer), weights) in self.text.into_iter().zip(text_weights) {
             let model = config.init(&format!("{}/config.json", weights.component), device)?;
             let model = load(model, weights, device, dtype)?;
-            text_encoders.push(TextEncoder { tokenizer: Arc::new(tokenizer), model });
+            text_encoders.push(TextEncoder {
+                tokenizer: Arc::new(tokenizer),
+                model,
+                learned: LearnedWords::default(),
+            });
         }
         Ok(StableDiffusion {
             unet,

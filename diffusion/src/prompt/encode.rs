@@ -43,7 +43,7 @@ pub fn encode_text(
         }
     };
     let pooled = match encoder.model.projects() {
-        true => context.encode(&[encoder.tokenizer.encode_row(&words)?], None).1,
+        true => context.encode(&[encoder.encode_row(&words)?], None).1,
         false => None,
     };
     Ok((states, pooled))
@@ -107,7 +107,7 @@ struct HostStates {
 
 impl Context<'_> {
     fn encode(&self, ids: &[Vec<u32>], hidden: Option<&[Vec<bool>]>) -> (Tensor<3>, Option<Tensor<2>>) {
-        let output = self.encoder.model.forward(ids, hidden, self.device);
+        let output = self.encoder.forward(ids, hidden, self.device);
         (self.encoder.states(&output, self.xl, self.options.clip_skip), output.text_embeds)
     }
 
@@ -187,7 +187,7 @@ impl Context<'_> {
             let reason = format!("more than {LESSENED_MAX} passages weigh less than 1");
             return Err(DiffusionError::spec("prompt", reason));
         }
-        let rows = token_rows(&self.encoder.tokenizer, fragments, self.options.long_prompts)?;
+        let rows = token_rows(self.encoder, fragments, self.options.long_prompts)?;
         let whole = self.moved(&rows, None)?;
         let width = whole.width;
         let mut sum: Vec<f64> = whole.values.iter().map(|&value| f64::from(value)).collect();
@@ -229,7 +229,7 @@ impl Context<'_> {
     }
 
     fn native(&self, fragments: &[Fragment]) -> Result<Tensor<3>, DiffusionError> {
-        let rows = token_rows(&self.encoder.tokenizer, fragments, self.options.long_prompts)?;
+        let rows = token_rows(self.encoder, fragments, self.options.long_prompts)?;
         let mut states = self.host(&rows.ids, None)?;
         let mean = |values: &[f32]| values.iter().map(|&v| f64::from(v)).sum::<f64>() / values.len() as f64;
         let length = self.encoder.tokenizer.max_length * states.width;

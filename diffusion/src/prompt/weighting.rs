@@ -1,6 +1,7 @@
 //! Tokens of weighted words, cut into rows.
 
 use super::{Fragment, LongPrompts};
+use crate::pipelines::stable_diffusion::TextEncoder;
 use crate::{ClipTokenizer, DiffusionError};
 
 /// A prompt never takes more rows than this.
@@ -22,15 +23,16 @@ type Token = (u32, f64, usize);
 
 /// Lays the tokens of `fragments` out in rows.
 pub fn token_rows(
-    tokenizer: &ClipTokenizer,
+    encoder: &TextEncoder,
     fragments: &[Fragment],
     long_prompts: LongPrompts,
 ) -> Result<TokenRows, DiffusionError> {
+    let tokenizer = &encoder.tokenizer;
     let mut rows = TokenRows { ids: Vec::new(), weights: Vec::new(), fragment: Vec::new() };
     // What follows a break never shares a row with what was before it.
     let mut passages: Vec<Vec<Token>> = vec![Vec::new()];
     for (index, fragment) in fragments.iter().enumerate() {
-        let mut ids = tokenizer.encode(&fragment.text)?;
+        let mut ids = encoder.encode(&fragment.text)?;
         if long_prompts == LongPrompts::Truncate {
             ids.truncate(tokenizer.chunk_length());
         } else if fragment.begins_row {

@@ -18,7 +18,7 @@ use super::runs::check_run;
 use crate::support::{Golden, Goldens, Report, build, read_json, read_tensors};
 
 /// Goldens of `folder`, with a model that lies beside it.
-fn open(folder: &Path, model: &str) -> Goldens {
+pub fn open(folder: &Path, model: &str) -> Goldens {
     Goldens {
         name: folder.file_name().unwrap().to_string_lossy().into_owned(),
         folder: folder.into(),

@@ -11,6 +11,7 @@ use crate::image_processor::{latent_mask, to_mask, to_picture, to_values};
 use crate::noise::{Noise, slerp};
 use crate::pipelines::denoise::{Job, Keep, Progress, TextEdit};
 use crate::pipelines::encode_prompt::{PromptOptions, TextConditions};
+use crate::pipelines::guides::Guides;
 use crate::pipelines::stable_diffusion::StableDiffusion;
 use crate::preview::{PreviewFit, preview};
 use crate::prompt::prompt_of_steps;
@@ -400,6 +401,7 @@ fn run(
         guidance_rescale: spec.guidance_rescale,
         keep: (!keep.mask.is_empty()).then_some(keep),
         extra_channels: (!extra.is_empty()).then_some(extra),
+        guides: Guides::default(),
     };
     let mut calls = 0;
     let mut noise = |_| batch.iter_mut().flat_map(|picture| picture.draw(sample)).collect();

@@ -6,6 +6,7 @@ mod support;
 
 mod cases {
     pub mod adapters;
+    pub mod controlled;
     pub mod extra;
     pub mod learned_words;
     pub mod networks;
@@ -115,10 +116,11 @@ fn weighting_and_lora_agree() {
 
 /// Folders of goldens for models that lie beside them, and how they are checked.
 type Check = fn(&Path, &mut Report);
-const BESIDE: [(&str, Check); 4] = [
+const BESIDE: [(&str, Check); 5] = [
     ("lycoris", cases::adapters::lycoris),
     ("fp8", cases::adapters::fp8),
     ("zero-snr", cases::adapters::zero_snr),
+    ("controlnet", cases::controlled::check),
     ("textual-inversion", cases::learned_words::check),
 ];
 
@@ -143,6 +145,11 @@ fn lycoris_eight_bits_and_zero_snr_agree() {
 #[test]
 fn learned_words_agree() {
     check_beside(&["textual-inversion"]);
+}
+
+#[test]
+fn controlnets_agree() {
+    check_beside(&["controlnet"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
+use crate::models::attention_context::AttentionContext;
 use crate::models::attention_processor::{Attention, AttentionConfig};
 use crate::ops;
 
@@ -74,10 +75,13 @@ impl FeedForward {
 }
 
 impl BasicTransformerBlock {
-    /// `hidden`: `[batch, n, dim]`, `context`: `[batch, m, text]` → `[batch, n, dim]`.
-    pub fn forward(&self, hidden: Tensor<3>, context: Tensor<3>) -> Tensor<3> {
-        let hidden = self.attn1.forward(self.norm1.forward(hidden.clone()), None) + hidden;
-        let hidden = self.attn2.forward(self.norm2.forward(hidden.clone()), Some(context)) + hidden;
+    /// `hidden`: `[batch, n, dim]` → `[batch, n, dim]`.
+    pub fn forward(&self, hidden: Tensor<3>, context: &AttentionContext) -> Tensor<3> {
+        let block = context.next_block();
+        let normed = self.norm1.forward(hidden.clone());
+        let hidden = context.attend_self(&self.attn1, normed, block) + hidden;
+        let normed = self.norm2.forward(hidden.clone());
+        let hidden = context.attend_cross(&self.attn2, normed, block) + hidden;
         self.ff.forward(self.norm3.forward(hidden.clone())) + hidden
     }
 }

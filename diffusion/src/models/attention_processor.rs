@@ -5,6 +5,7 @@ use burn::module::Module;
 use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
+use crate::models::attention_context::ImageKeys;
 use crate::ops;
 
 /// Shape of an [`Attention`].
@@ -58,11 +59,25 @@ impl AttentionConfig {
 impl Attention {
     /// `hidden`: `[batch, n, query]`, `context`: `[batch, m, context]` → `[batch, n, query]`.
     pub fn forward(&self, hidden: Tensor<3>, context: Option<Tensor<3>>) -> Tensor<3> {
+        self.forward_adding(hidden, context, std::iter::empty())
+    }
+
+    /// [`forward`](Self::forward) that adds what the queries find in pictures, each by its scale, before the way out.
+    pub(super) fn forward_adding<'a>(
+        &self,
+        hidden: Tensor<3>,
+        context: Option<Tensor<3>>,
+        images: impl Iterator<Item = &'a ImageKeys>,
+    ) -> Tensor<3> {
         let context = context.unwrap_or_else(|| hidden.clone());
         let query = self.to_q.forward(hidden);
         let key = self.to_k.forward(context.clone());
         let value = self.to_v.forward(context);
-        let mut x = ops::attention(query, key, value, self.heads);
+        let mut x = ops::attention(query.clone(), key, value, self.heads);
+        for image in images {
+            let found = ops::attention(query.clone(), image.key.clone(), image.value.clone(), self.heads);
+            x = x + found * image.scale;
+        }
         for layer in &self.to_out {
             x = layer.forward(x);
         }

@@ -1,8 +1,10 @@
 //! The networks, module by module after diffusers; fields carry the checkpoints' key names.
 
 pub mod attention;
+pub mod attention_context;
 pub mod attention_processor;
 pub mod autoencoders;
+pub mod controlnet;
 pub mod downsampling;
 pub mod embeddings;
 pub mod resnet;

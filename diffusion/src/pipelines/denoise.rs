@@ -7,8 +7,10 @@ use burn::tensor::Tensor;
 
 use super::encode_prompt::TextConditions;
 use super::guidance::guide;
+use super::guides::Guides;
 use super::stable_diffusion::{StableDiffusion, download};
 use crate::DiffusionError;
+use crate::models::attention_context::AttentionContext;
 use crate::models::unets::unet_2d_condition::AddedConditions;
 use crate::schedulers::Scheduler;
 
@@ -38,6 +40,8 @@ pub struct Job {
     pub keep: Option<Keep>,
     /// Mask and masked latents for UNets made for inpainting, `[batch, 1 + latent, height, width]`.
     pub extra_channels: Option<Vec<f64>>,
+    /// What leads it beside the texts.
+    pub guides: Guides,
 }
 
 /// Texts that take the place of others while a batch is on its way.
@@ -86,6 +90,7 @@ impl StableDiffusion {
     ) -> Result<Vec<f64>, DiffusionError> {
         let timesteps = job.scheduler.timesteps().to_vec();
         let calls = timesteps.len() - job.begin.min(timesteps.len());
+        job.guides.widen(job.shape[0]);
         let mut context = self.context(&job);
         let mut added = self.added(&job);
         let mut edits = std::mem::take(&mut job.edits).into_iter().peekable();
@@ -96,7 +101,8 @@ impl StableDiffusion {
                 context = self.context(&job);
                 added = self.added(&job);
             }
-            let output = self.predict(&job, index, timesteps[index], &context, added.as_ref())?;
+            let call = (index, calls);
+            let output = self.predict(&mut job, call, timesteps[index], &context, added.as_ref())?;
             let noise = job.scheduler.wants_noise(index).then(|| draw(index));
             let before = std::mem::take(&mut job.latents);
             job.latents = job.scheduler.step(index, &output, &before, noise.as_deref());
@@ -129,7 +135,7 @@ impl StableDiffusion {
     /// Negative texts before positive ones, as diffusers has them.
     fn context(&self, job: &Job) -> Tensor<3> {
         let rows = job.negative.iter().chain(&job.positive);
-        Tensor::cat(rows.map(|text| text.embeds.clone()).collect(), 0)
+        Tensor::cat(rows.map(|text| text.embeds.clone()).collect(), 0).cast(self.unet.dtype())
     }
 
     fn added(&self, job: &Job) -> Option<AddedConditions> {
@@ -144,25 +150,24 @@ impl StableDiffusion {
 
     fn predict(
         &self,
-        job: &Job,
-        index: usize,
+        job: &mut Job,
+        (index, calls): (usize, usize),
         timestep: f64,
         context: &Tensor<3>,
         added: Option<&AddedConditions>,
     ) -> Result<Vec<f64>, DiffusionError> {
         let scale = job.scheduler.input_scale(index);
         let scaled: Vec<f64> = job.latents.iter().map(|latent| latent * scale).collect();
-        let mut input = self.upload(&scaled, job.shape);
-        let [batch, _, height, width] = job.shape;
-        if let Some(extra) = &job.extra_channels {
-            let channels = extra.len() / (batch * height * width);
-            input = Tensor::cat(vec![input, self.upload(extra, [batch, channels, height, width])], 1);
-        }
+        let input = self.input(job, &scaled);
+        let [batch, ..] = job.shape;
         let guided = !job.negative.is_empty();
-        if guided {
-            input = Tensor::cat(vec![input.clone(), input], 0);
-        }
-        let output = download(self.unet.forward(input, timestep, context.clone(), added))?;
+        let control = self.residuals(job, (index - job.begin, calls), &input, timestep, context, added);
+        let reference = self.reference_mode(job, index, timestep, context, added);
+        let attended =
+            AttentionContext::of(context.clone()).with_images(&job.guides.images).with_reference(reference);
+        let unet = &self.unet;
+        let output = unet.forward_guided(input, timestep, &attended, added, control.as_ref(), &mut |_, _| {});
+        let output = download(output)?;
         let output: Vec<f64> = output.into_iter().map(f64::from).collect();
         if !guided {
             return Ok(output);

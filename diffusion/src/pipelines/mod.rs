@@ -3,4 +3,5 @@
 pub mod denoise;
 pub mod encode_prompt;
 pub mod guidance;
+pub mod guides;
 pub mod stable_diffusion;

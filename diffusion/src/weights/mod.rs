@@ -2,6 +2,7 @@
 
 pub mod checkpoint;
 pub mod component;
+pub mod controlnet_file;
 pub mod inspect;
 pub mod load;
 mod open_checkpoint;

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 
 use diffusion::pipelines::denoise::{Job, Keep};
 use diffusion::pipelines::encode_prompt::PromptOptions;
+use diffusion::pipelines::guides::Guides;
 use diffusion::pipelines::stable_diffusion::mended_scheduler;
 use diffusion::schedulers::{SchedulerClass, SchedulerConfig, schedule};
 use serde_json::Value;
@@ -25,6 +26,11 @@ pub fn check(goldens: &Goldens, report: &mut Report) {
 }
 
 pub fn check_run(goldens: &Goldens, name: &str, run: &Value, report: &mut Report) {
+    check_run_with(goldens, name, run, Guides::default(), report);
+}
+
+/// A run with what leads it beside the texts.
+pub fn check_run_with(goldens: &Goldens, name: &str, run: &Value, guides: Guides, report: &mut Report) {
     let model = &goldens.model;
     let class_name = run["scheduler"].as_str().unwrap_or_default();
     let Some(class) = SchedulerClass::named(class_name) else {
@@ -135,6 +141,7 @@ pub fn check_run(goldens: &Goldens, name: &str, run: &Value, report: &mut Report
         guidance_rescale: number("guidance_rescale", 0.0),
         keep,
         extra_channels: None,
+        guides,
     };
     let size: usize = shape.iter().product();
     let step_noise = optional("step_noise").map(|golden| golden.values.clone()).unwrap_or_default();
@@ -159,6 +166,9 @@ pub fn check_run(goldens: &Goldens, name: &str, run: &Value, report: &mut Report
     judge(goldens, report, &key("latents"), &trajectory);
     if optional("model_output").is_some() {
         judge(goldens, report, &key("model_output"), &outputs);
+    }
+    if optional("image").is_none() {
+        return;
     }
     let image: Vec<f64> = model
         .decode(&last, shape)

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use diffusion::pipelines::denoise::Job;
 use diffusion::pipelines::encode_prompt::PromptOptions;
+use diffusion::pipelines::guides::Guides;
 use diffusion::schedulers::{SchedulerClass, SchedulerConfig, schedule};
 use serde_json::Value;
 
@@ -60,6 +61,7 @@ pub fn check(report: &mut Report) {
             guidance_rescale: 0.0,
             keep: None,
             extra_channels: None,
+            guides: Guides::default(),
         };
         let last = model
             .denoise(job, &mut |_| panic!("no noise is drawn"), &mut |progress| {

@@ -7,6 +7,7 @@ use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
 use burn::tensor::{Device, Tensor};
 
 use crate::models::attention::{BasicTransformerBlock, BasicTransformerBlockConfig};
+use crate::models::attention_context::AttentionContext;
 use crate::models::resnet::conv1x1;
 use crate::ops::group_norm;
 
@@ -66,8 +67,13 @@ impl Transformer2DModelConfig {
 }
 
 impl Transformer2DModel {
-    /// `hidden`: `[batch, channels, height, width]`, `context`: `[batch, m, text]` → as `hidden`.
-    pub fn forward(&self, hidden: Tensor<4>, context: Tensor<3>) -> Tensor<4> {
+    /// How many blocks it has.
+    pub fn blocks(&self) -> usize {
+        self.transformer_blocks.len()
+    }
+
+    /// `hidden`: `[batch, channels, height, width]` → the same.
+    pub fn forward(&self, hidden: Tensor<4>, context: &AttentionContext) -> Tensor<4> {
         let [batch, channels, height, width] = hidden.dims();
         let to_rows = |x: Tensor<4>| x.reshape([batch, channels, height * width]).swap_dims(1, 2);
         let to_picture = |x: Tensor<3>| x.swap_dims(1, 2).reshape([batch, channels, height, width]);
@@ -78,7 +84,7 @@ impl Transformer2DModel {
             Projection::Conv(conv) => to_rows(conv.forward(x)),
         };
         for block in &self.transformer_blocks {
-            x = block.forward(x, context.clone());
+            x = block.forward(x, context);
         }
         let x = match &self.proj_out {
             Projection::Linear(linear) => to_picture(linear.forward(x)),

@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::unet_2d_config::UNetLevel;
+use crate::models::attention_context::AttentionContext;
 use crate::models::attention_processor::{Attention, AttentionConfig};
 use crate::models::downsampling::{Downsample2D, Downsample2DConfig};
 use crate::models::resnet::{ResnetBlock2D, ResnetBlock2DConfig};
@@ -74,6 +75,11 @@ impl BlockShape {
 }
 
 impl CrossAttnDownBlock2D {
+    /// Transformer blocks of each of its transformers.
+    pub(super) fn transformers(&self) -> Vec<usize> {
+        self.attentions.iter().map(Transformer2DModel::blocks).collect()
+    }
+
     /// A level that takes `channels_in` and, unless it is the last, halves the size.
     pub fn new(
         shape: BlockShape,
@@ -101,13 +107,13 @@ impl CrossAttnDownBlock2D {
         &self,
         mut hidden: Tensor<4>,
         temb: &Tensor<2>,
-        context: &Tensor<3>,
+        context: &AttentionContext,
         skips: &mut Vec<Tensor<4>>,
     ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             hidden = resnet.forward(hidden, Some(temb.clone()));
             if let Some(attention) = self.attentions.get(i) {
-                hidden = attention.forward(hidden, context.clone());
+                hidden = attention.forward(hidden, context);
             }
             skips.push(hidden.clone());
         }
@@ -120,6 +126,11 @@ impl CrossAttnDownBlock2D {
 }
 
 impl UNetMidBlock2DCrossAttn {
+    /// Transformer blocks of each of its transformers.
+    pub(super) fn transformers(&self) -> Vec<usize> {
+        self.attentions.iter().map(Transformer2DModel::blocks).collect()
+    }
+
     /// The bottom, as wide as the last level.
     pub fn new(shape: BlockShape, level: &UNetLevel, device: &Device) -> Self {
         let resnet = || shape.resnet(level.channels, level.channels, device);
@@ -127,11 +138,11 @@ impl UNetMidBlock2DCrossAttn {
     }
 
     /// `hidden`: `[batch, channels, height, width]` → the same.
-    pub fn forward(&self, mut hidden: Tensor<4>, temb: &Tensor<2>, context: &Tensor<3>) -> Tensor<4> {
+    pub fn forward(&self, mut hidden: Tensor<4>, temb: &Tensor<2>, context: &AttentionContext) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
             hidden = resnet.forward(hidden, Some(temb.clone()));
             if let Some(attention) = self.attentions.get(i) {
-                hidden = attention.forward(hidden, context.clone());
+                hidden = attention.forward(hidden, context);
             }
         }
         hidden
@@ -139,6 +150,11 @@ impl UNetMidBlock2DCrossAttn {
 }
 
 impl CrossAttnUpBlock2D {
+    /// Transformer blocks of each of its transformers.
+    pub(super) fn transformers(&self) -> Vec<usize> {
+        self.attentions.iter().map(Transformer2DModel::blocks).collect()
+    }
+
     /// A level that takes `channels_in` from below and skips whose first layer has `skip_last` channels
     /// at the end of the level.
     pub fn new(
@@ -172,7 +188,7 @@ impl CrossAttnUpBlock2D {
         &self,
         mut hidden: Tensor<4>,
         temb: &Tensor<2>,
-        context: &Tensor<3>,
+        context: &AttentionContext,
         skips: &mut Vec<Tensor<4>>,
     ) -> Tensor<4> {
         for (i, resnet) in self.resnets.iter().enumerate() {
@@ -181,7 +197,7 @@ impl CrossAttnUpBlock2D {
             }
             hidden = resnet.forward(hidden, Some(temb.clone()));
             if let Some(attention) = self.attentions.get(i) {
-                hidden = attention.forward(hidden, context.clone());
+                hidden = attention.forward(hidden, context);
             }
         }
         for upsampler in &self.upsamplers {

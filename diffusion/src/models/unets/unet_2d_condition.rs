@@ -3,11 +3,13 @@
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, GroupNormConfig};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::unet_2d_blocks::{BlockShape, CrossAttnDownBlock2D, CrossAttnUpBlock2D, UNetMidBlock2DCrossAttn};
 use super::unet_2d_config::UNet2DConditionConfig;
 use crate::DiffusionError;
+use crate::models::attention_context::AttentionContext;
+use crate::models::controlnet::ControlResiduals;
 use crate::models::embeddings::{TimestepEmbedding, Timesteps};
 use crate::models::resnet::conv3x3;
 use crate::ops::{conv2d, group_norm_silu};
@@ -36,6 +38,28 @@ pub struct AddedConditions {
     pub text_embeds: Tensor<2>,
     /// Per row: original height and width, top and left crop, target height and width.
     pub time_ids: Vec<Vec<f64>>,
+}
+
+/// A part of the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UNetPart {
+    /// A level on the way down, from the largest picture.
+    Down(usize),
+    /// The bottom.
+    Mid,
+    /// A level on the way up, from the smallest picture.
+    Up(usize),
+}
+
+/// Where a transformer stands in the network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TransformerPlace {
+    /// The level that it belongs to.
+    pub part: UNetPart,
+    /// Its place among the transformers of that level.
+    pub attention: usize,
+    /// How many blocks it has.
+    pub blocks: usize,
 }
 
 impl UNet2DConditionConfig {
@@ -120,28 +144,70 @@ impl UNet2DConditionModel {
         added: Option<&AddedConditions>,
         observe: &mut dyn FnMut(&str, &Tensor<4>),
     ) -> Tensor<4> {
+        let context = AttentionContext::of(context.cast(self.dtype()));
+        self.forward_guided(sample, timestep, &context, added, None, observe)
+    }
+
+    /// The type of its numbers, which what it attends to must have.
+    pub fn dtype(&self) -> DType {
+        self.conv_in.weight.val().dtype()
+    }
+
+    /// Its transformers in the order in which they run.
+    pub fn transformers(&self) -> Vec<TransformerPlace> {
+        let mut places = Vec::new();
+        let mut add = |part: UNetPart, blocks: Vec<usize>| {
+            let place = |(attention, blocks)| TransformerPlace { part, attention, blocks };
+            places.extend(blocks.into_iter().enumerate().map(place));
+        };
+        for (level, block) in self.down_blocks.iter().enumerate() {
+            add(UNetPart::Down(level), block.transformers());
+        }
+        add(UNetPart::Mid, self.mid_block.as_ref().map(|mid| mid.transformers()).unwrap_or_default());
+        for (level, block) in self.up_blocks.iter().enumerate() {
+            add(UNetPart::Up(level), block.transformers());
+        }
+        places
+    }
+
+    /// [`forward`](Self::forward) with all that may lead it: what is attended to beside the picture, and residuals of
+    /// ControlNets that are added to the skips and to the bottom.
+    pub fn forward_guided(
+        &self,
+        sample: Tensor<4>,
+        timestep: f64,
+        context: &AttentionContext,
+        added: Option<&AddedConditions>,
+        control: Option<&ControlResiduals>,
+        observe: &mut dyn FnMut(&str, &Tensor<4>),
+    ) -> Tensor<4> {
         let device = sample.device();
         let batch = sample.dims()[0];
-        let dtype = self.conv_in.weight.val().dtype();
+        let dtype = self.dtype();
         let (_, mut temb) = self.time_embedding(&vec![timestep; batch], &device);
         if let Some(embedding) = self.added_embedding(added, dtype, &device) {
             observe("add_embedding", &embedding.clone().unsqueeze_dims::<4>(&[2, 3]));
             temb = temb + embedding;
         }
-        let context = context.cast(dtype);
         let mut hidden = conv2d(&self.conv_in, sample.cast(dtype));
         observe("conv_in", &hidden);
         let mut skips = vec![hidden.clone()];
         for (i, block) in self.down_blocks.iter().enumerate() {
-            hidden = block.forward(hidden, &temb, &context, &mut skips);
+            hidden = block.forward(hidden, &temb, context, &mut skips);
             observe(&format!("down{i}"), &hidden);
         }
         if let Some(block) = &self.mid_block {
-            hidden = block.forward(hidden, &temb, &context);
+            hidden = block.forward(hidden, &temb, context);
             observe("mid", &hidden);
         }
+        if let Some(control) = control {
+            for (skip, residual) in skips.iter_mut().zip(&control.down) {
+                *skip = skip.clone() + residual.clone();
+            }
+            hidden = hidden + control.mid.clone();
+        }
         for (i, block) in self.up_blocks.iter().enumerate() {
-            hidden = block.forward(hidden, &temb, &context, &mut skips);
+            hidden = block.forward(hidden, &temb, context, &mut skips);
             observe(&format!("up{i}"), &hidden);
         }
         conv2d(&self.conv_out, group_norm_silu(&self.conv_norm_out, hidden))
@@ -150,16 +216,27 @@ impl UNet2DConditionModel {
     fn added_embedding(
         &self,
         added: Option<&AddedConditions>,
-        dtype: burn::tensor::DType,
+        dtype: DType,
         device: &Device,
     ) -> Option<Tensor<2>> {
-        let (embedding, sinusoids, added) =
-            (self.add_embedding.as_ref()?, self.add_time_proj.as_ref()?, added?);
-        let batch = added.time_ids.len();
-        let flat: Vec<f64> = added.time_ids.iter().flatten().copied().collect();
+        let sinusoids = self.add_time_proj.as_ref()?;
+        Some(added?.embedded(self.add_embedding.as_ref()?, sinusoids, dtype, device))
+    }
+}
+
+impl AddedConditions {
+    /// What `embedding` makes of pooled text and sizes, `[batch, width]`.
+    pub(crate) fn embedded(
+        &self,
+        embedding: &TimestepEmbedding,
+        sinusoids: &Timesteps,
+        dtype: DType,
+        device: &Device,
+    ) -> Tensor<2> {
+        let batch = self.time_ids.len();
+        let flat: Vec<f64> = self.time_ids.iter().flatten().copied().collect();
         let ids_per_row = flat.len() / batch.max(1);
         let times = sinusoids.forward(&flat, device).reshape([batch, ids_per_row * sinusoids.channels]);
-        let joined = Tensor::cat(vec![added.text_embeds.clone().cast(dtype), times.cast(dtype)], 1);
-        Some(embedding.forward(joined))
+        embedding.forward(Tensor::cat(vec![self.text_embeds.clone().cast(dtype), times.cast(dtype)], 1))
     }
 }

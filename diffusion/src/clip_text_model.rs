@@ -139,22 +139,12 @@ impl ClipTextConfig {
         self.check(file)?;
         let width = self.hidden_size;
         let norm = || LayerNormConfig::new(width).with_epsilon(self.layer_norm_eps).init(device);
-        let linear = |from, to| LinearConfig::new(from, to).init(device);
-        let layer = || ClipEncoderLayer {
-            layer_norm1: norm(),
-            self_attn: ClipAttention {
-                q_proj: linear(width, width),
-                k_proj: linear(width, width),
-                v_proj: linear(width, width),
-                out_proj: linear(width, width),
-                heads: self.num_attention_heads,
-            },
-            layer_norm2: norm(),
-            mlp: ClipMlp {
-                fc1: linear(width, self.intermediate_size),
-                fc2: linear(self.intermediate_size, width),
-                quick: self.hidden_act == "quick_gelu",
-            },
+        let layer = LayerShape {
+            width,
+            inner: self.intermediate_size,
+            heads: self.num_attention_heads,
+            eps: self.layer_norm_eps,
+            quick: self.hidden_act == "quick_gelu",
         };
         let projects = self.architectures.iter().any(|name| name == "CLIPTextModelWithProjection");
         Ok(ClipTextModel {
@@ -164,7 +154,9 @@ impl ClipTextConfig {
                     position_embedding: EmbeddingConfig::new(self.max_position_embeddings, width)
                         .init(device),
                 },
-                encoder: ClipEncoder { layers: (0..self.num_hidden_layers).map(|_| layer()).collect() },
+                encoder: ClipEncoder {
+                    layers: (0..self.num_hidden_layers).map(|_| layer.init(device)).collect(),
+                },
                 final_layer_norm: norm(),
             },
             text_projection: projects
@@ -202,7 +194,7 @@ impl ClipTextModel {
         let mask = attention_mask(batch, length, hidden, device);
         let mut hidden_states = vec![x.clone()];
         for layer in &self.text_model.encoder.layers {
-            x = layer.forward(x, mask.clone());
+            x = layer.forward(x, Some(mask.clone()));
             hidden_states.push(x.clone());
         }
         let last_hidden_state = self.final_layer_norm(x);
@@ -251,17 +243,53 @@ impl ClipTextModel {
     }
 }
 
+/// Shape of a [`ClipEncoderLayer`], of texts as of pictures.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct LayerShape {
+    pub width: usize,
+    pub inner: usize,
+    pub heads: usize,
+    pub eps: f64,
+    /// Whether GELU is approximated as CLIP's first models did.
+    pub quick: bool,
+}
+
+impl LayerShape {
+    /// A layer whose weights are still to be loaded.
+    pub fn init(&self, device: &Device) -> ClipEncoderLayer {
+        let width = self.width;
+        let norm = || LayerNormConfig::new(width).with_epsilon(self.eps).init(device);
+        let linear = |from, to| LinearConfig::new(from, to).init(device);
+        ClipEncoderLayer {
+            layer_norm1: norm(),
+            self_attn: ClipAttention {
+                q_proj: linear(width, width),
+                k_proj: linear(width, width),
+                v_proj: linear(width, width),
+                out_proj: linear(width, width),
+                heads: self.heads,
+            },
+            layer_norm2: norm(),
+            mlp: ClipMlp {
+                fc1: linear(width, self.inner),
+                fc2: linear(self.inner, width),
+                quick: self.quick,
+            },
+        }
+    }
+}
+
 impl ClipEncoderLayer {
-    fn forward(&self, hidden: Tensor<3>, mask: Tensor<4, Bool>) -> Tensor<3> {
+    /// `[batch, n, width]` → the same; where `mask` is true nothing is looked at.
+    pub(crate) fn forward(&self, hidden: Tensor<3>, mask: Option<Tensor<4, Bool>>) -> Tensor<3> {
         let x = self.layer_norm1.forward(hidden.clone());
         let attention = &self.self_attn;
-        let x = ops::masked_attention(
-            attention.q_proj.forward(x.clone()),
-            attention.k_proj.forward(x.clone()),
-            attention.v_proj.forward(x),
-            attention.heads,
-            Some(mask),
-        );
+        let (query, key) = (attention.q_proj.forward(x.clone()), attention.k_proj.forward(x.clone()));
+        let value = attention.v_proj.forward(x);
+        let x = match mask {
+            Some(mask) => ops::masked_attention(query, key, value, attention.heads, Some(mask)),
+            None => ops::attention(query, key, value, attention.heads),
+        };
         let hidden = attention.out_proj.forward(x) + hidden;
         let x = self.mlp.fc1.forward(self.layer_norm2.forward(hidden.clone()));
         let x = if self.mlp.quick { ops::quick_gelu(x) } else { ops::gelu(x) };

@@ -5,6 +5,7 @@
 
 mod clip_text_model;
 mod clip_tokenizer;
+mod clip_vision_model;
 mod clip_vocabulary;
 mod config;
 mod device;
@@ -16,6 +17,7 @@ mod model;
 pub mod models;
 mod noise;
 pub mod ops;
+mod pillow_resize;
 pub mod pipelines;
 mod preview;
 pub mod prompt;
@@ -28,6 +30,9 @@ pub mod weights;
 
 pub use clip_text_model::{ClipTextConfig, ClipTextModel, ClipTextOutput};
 pub use clip_tokenizer::{ClipTokenizer, TokenizerFiles};
+pub use clip_vision_model::{
+    ClipImageProcessor, ClipVisionConfig, ClipVisionModel, ClipVisionOutput, ImageEncoder,
+};
 pub use device::DeviceChoice;
 pub use error::DiffusionError;
 pub use generate::StepReport;

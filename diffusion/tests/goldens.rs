@@ -10,6 +10,7 @@ mod cases {
     pub mod extra;
     pub mod learned_words;
     pub mod networks;
+    pub mod pictured;
     pub mod runs;
     pub mod starter;
 }
@@ -116,11 +117,12 @@ fn weighting_and_lora_agree() {
 
 /// Folders of goldens for models that lie beside them, and how they are checked.
 type Check = fn(&Path, &mut Report);
-const BESIDE: [(&str, Check); 5] = [
+const BESIDE: [(&str, Check); 6] = [
     ("lycoris", cases::adapters::lycoris),
     ("fp8", cases::adapters::fp8),
     ("zero-snr", cases::adapters::zero_snr),
     ("controlnet", cases::controlled::check),
+    ("ip-adapter", cases::pictured::check),
     ("textual-inversion", cases::learned_words::check),
 ];
 
@@ -150,6 +152,11 @@ fn learned_words_agree() {
 #[test]
 fn controlnets_agree() {
     check_beside(&["controlnet"]);
+}
+
+#[test]
+fn ip_adapters_agree() {
+    check_beside(&["ip-adapter"]);
 }
 
 #[test]

@@ -7,6 +7,7 @@ pub mod autoencoders;
 pub mod controlnet;
 pub mod downsampling;
 pub mod embeddings;
+pub mod ip_adapter;
 pub mod resnet;
 pub mod transformers;
 pub mod unets;

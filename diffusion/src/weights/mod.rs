@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod component;
 pub mod controlnet_file;
 pub mod inspect;
+pub mod ip_adapter_file;
 pub mod load;
 mod open_checkpoint;
 pub mod published;

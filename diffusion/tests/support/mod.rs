@@ -38,6 +38,7 @@ pub fn read_tensors(path: &Path) -> BTreeMap<String, Golden> {
         let fours = view.data().as_chunks::<4>().0.iter();
         match view.dtype() {
             Dtype::F32 => fours.map(|&chunk| f64::from(f32::from_le_bytes(chunk))).collect(),
+            Dtype::U8 => view.data().iter().map(|&byte| f64::from(byte)).collect(),
             Dtype::I32 => fours.map(|&chunk| f64::from(i32::from_le_bytes(chunk))).collect(),
             other => panic!("{}: golden of type {other:?}", path.display()),
         }

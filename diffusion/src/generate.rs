@@ -60,6 +60,7 @@ pub type OnStep<'a> = &'a mut dyn FnMut(&StepReport<'_>) -> ControlFlow<()>;
 /// One picture to be drawn: its spec, its noise and what its texts mean.
 struct Picture<'a> {
     spec: &'a GenerateSpec,
+    seed: u64,
     noise: Noise,
     /// A second stream, and how far towards it.
     towards: Option<(Noise, f64)>,
@@ -140,9 +141,11 @@ impl DiffusionModel {
             for spec in specs {
                 let texts = self.texts(&model, spec)?;
                 for i in 0..spec.num_images {
+                    let seed = spec.seed.wrapping_add(i as u64);
                     pictures.push(Picture {
                         spec,
-                        noise: Noise::new(spec.noise, spec.seed.wrapping_add(i as u64)),
+                        seed,
+                        noise: Noise::new(spec.noise, seed),
                         towards: None,
                         texts: texts.clone(),
                     });
@@ -192,6 +195,7 @@ impl DiffusionModel {
                 Texts { positive: both(positive, positive_to)?, negative: both(negative, negative_to)? };
             let picture = Picture {
                 spec: from,
+                seed: from.seed,
                 noise: Noise::new(from.noise, from.seed),
                 towards: (from.seed != to.seed).then(|| (Noise::new(to.noise, to.seed), t)),
                 texts,
@@ -300,7 +304,14 @@ impl DiffusionModel {
                     draw: &draw,
                 })
             };
-            let calls = run(model, &mut batch, &mut drawn, &mut report)?;
+            let guides = match batch[0].spec.guides.is_empty() {
+                true => Guides::default(),
+                false => {
+                    let seeds: Vec<u64> = batch.iter().map(|picture| picture.seed).collect();
+                    self.guide_networks.guides(model, batch[0].spec, &seeds)?
+                }
+            };
+            let calls = run(model, &mut batch, guides, &mut drawn, &mut report)?;
             stepped += calls;
         }
         Ok(drawn)
@@ -311,6 +322,7 @@ impl DiffusionModel {
 fn run(
     model: &StableDiffusion,
     batch: &mut [Picture<'_>],
+    guides: Guides,
     drawn: &mut Vec<RgbImage>,
     report: &mut dyn FnMut(&Progress<'_>, [usize; 4]) -> ControlFlow<()>,
 ) -> Result<usize, DiffusionError> {
@@ -401,7 +413,7 @@ fn run(
         guidance_rescale: spec.guidance_rescale,
         keep: (!keep.mask.is_empty()).then_some(keep),
         extra_channels: (!extra.is_empty()).then_some(extra),
-        guides: Guides::default(),
+        guides,
     };
     let mut calls = 0;
     let mut noise = |_| batch.iter_mut().flat_map(|picture| picture.draw(sample)).collect();
@@ -457,6 +469,7 @@ fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), Diffusio
         ("init_image", first.init_image.is_some() != other.init_image.is_some()),
         ("mask", first.mask.is_some() != other.mask.is_some()),
         ("loras", first.loras != other.loras),
+        ("guides", first.guides != other.guides),
         ("embeddings", first.embeddings != other.embeddings),
         ("clip_skip", first.clip_skip != other.clip_skip),
     ];

@@ -9,8 +9,10 @@ mod clip_vision_model;
 mod clip_vocabulary;
 mod config;
 mod device;
+mod edge_lines;
 mod error;
 mod generate;
+mod guide_spec;
 mod image_processor;
 mod lora;
 mod model;
@@ -36,6 +38,7 @@ pub use clip_vision_model::{
 pub use device::DeviceChoice;
 pub use error::DiffusionError;
 pub use generate::StepReport;
+pub use guide_spec::{ControlSpec, GuideSpec, ImagePromptSpec, ReferenceSpec};
 pub use image_processor::{read_init_image, read_mask};
 pub use lora::{Lora, LoraScale};
 pub use model::{DiffusionModel, LoadOptions, ModelKind, ModelSource, WeightType, name_of};

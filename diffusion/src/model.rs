@@ -8,6 +8,7 @@ use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
 use crate::generate::{BATCH_LATENTS_MAX, guarded};
+use crate::guide_spec::GuideNetworks;
 use crate::models::autoencoders::autoencoder_kl::AutoencoderKLConfig;
 use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
@@ -151,6 +152,7 @@ pub struct DiffusionModel {
     starter: bool,
     pub(crate) fit: OnceLock<PreviewFit>,
     pub(crate) prompt_embedding_cache: PromptEmbeddingCache,
+    pub(crate) guide_networks: GuideNetworks,
     merged: Mutex<Option<(Vec<LoraKey>, StableDiffusion)>>,
 }
 
@@ -239,6 +241,7 @@ impl DiffusionModel {
             starter: *source == ModelSource::Starter,
             fit: OnceLock::new(),
             prompt_embedding_cache: PromptEmbeddingCache::default(),
+            guide_networks: GuideNetworks::default(),
             merged: Mutex::new(None),
         })
     }
@@ -263,7 +266,9 @@ impl DiffusionModel {
         let first = self.base.vae_config.block_out_channels.first().copied().unwrap_or(0) as u64;
         let vae = pixels * first * 2 * 6 * 4;
         let loras = if spec.loras.is_empty() { 0 } else { self.memory_bytes };
-        unet.max(vae) + loras
+        // The reference's states stand beside those of the drawing.
+        let unet = if spec.guides.reference.is_some() { unet * 2 } else { unet };
+        unet.max(vae) + loras + spec.guides.memory_bytes(&self.base)
     }
 
     /// Whether it draws on the processor, with the machine's own memory.

@@ -6,7 +6,7 @@ use image::{GrayImage, RgbImage};
 
 use crate::noise::NoiseGenerator;
 use crate::prompt::{LongPrompts, PromptSyntax};
-use crate::{DiffusionError, LoraScale};
+use crate::{DiffusionError, GuideSpec, LoraScale};
 
 /// A picture to be drawn. The same spec and model give the same pixels.
 #[derive(Debug, Clone)]
@@ -54,6 +54,8 @@ pub struct GenerateSpec {
     pub loras: Vec<(PathBuf, LoraScale)>,
     /// Files of textual-inversion embeddings, whose words the prompts may have.
     pub embeddings: Vec<PathBuf>,
+    /// What leads it beside the prompts.
+    pub guides: GuideSpec,
     /// How many pictures.
     pub num_images: usize,
     /// SDXL: the size that the picture pretends to have had, height first.
@@ -88,6 +90,7 @@ impl Default for GenerateSpec {
             strength: 0.75,
             loras: Vec::new(),
             embeddings: Vec::new(),
+            guides: GuideSpec::default(),
             num_images: 1,
             original_size: None,
             crop_top_left: (0, 0),
@@ -154,6 +157,7 @@ impl GenerateSpec {
                 return refuse("loras", format!("{found} weights of blocks; one of {known:?} is taken"));
             }
         }
+        self.guides.validate()?;
         if self.mask.is_some() && self.init_image.is_none() {
             return refuse("mask", "needs init_image".into());
         }

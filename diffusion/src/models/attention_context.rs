@@ -40,7 +40,8 @@ pub enum ReferenceMode {
 
 /// States of a reference picture, after the formula of diffusers' community pipeline `stable_diffusion_reference`
 /// (<https://github.com/huggingface/diffusers/blob/main/examples/community/stable_diffusion_reference.py>), itself after
-/// `reference_only` of sd-webui-controlnet.
+/// `reference_only` of sd-webui-controlnet; the reference alone, as `emphasis` takes it, after M. Cao et al., "MasaCtrl:
+/// Tuning-Free Mutual Self-Attention Control", 2023.
 #[derive(Debug, Clone)]
 pub struct ReferenceStates {
     /// `[batch, n, width]` for each block in the order in which they run.
@@ -50,6 +51,8 @@ pub struct ReferenceStates {
     /// 0 to 1: how far the rows without guidance keep to the picture itself, which makes guidance lead towards the
     /// reference.
     pub fidelity: f64,
+    /// 0 to 1: how far the picture attends to the reference alone rather than to both.
+    pub emphasis: f64,
     /// How many rows are the negative half, from the first.
     pub negative_rows: usize,
 }
@@ -112,13 +115,22 @@ impl AttentionContext {
 }
 
 impl ReferenceStates {
-    /// With h the states of the picture and r those of the reference, a(q, k) the attention of q to k, f the fidelity:
-    /// a(h, [h, r]) where guidance leads to; (1 − f) · a(h, [h, r]) + f · a(h, h) in the negative half.
+    /// With h the states of the picture and r those of the reference, a(q, k) the attention of q to k, e the emphasis and f
+    /// the fidelity: w = (1 − e) · a(h, [h, r]) + e · a(h, r) where guidance leads to; (1 − f) · w + f · a(h, h) in the
+    /// negative half.
     fn attend(&self, layer: &Attention, hidden: Tensor<3>, block: usize) -> Tensor<3> {
         let states = self.states.get(block).filter(|_| self.takes_part.get(block) == Some(&true));
         let Some(states) = states else { return layer.forward(hidden, None) };
-        let both = Tensor::cat(vec![hidden.clone(), states.clone()], 1);
-        let with = layer.forward(hidden.clone(), Some(both));
+        let both = || {
+            let both = Tensor::cat(vec![hidden.clone(), states.clone()], 1);
+            layer.forward(hidden.clone(), Some(both))
+        };
+        let alone = || layer.forward(hidden.clone(), Some(states.clone()));
+        let with = match self.emphasis {
+            e if e <= 0.0 => both(),
+            e if e >= 1.0 => alone(),
+            e => both() * (1.0 - e) + alone() * e,
+        };
         let negative = self.negative_rows;
         if self.fidelity <= 0.0 || negative == 0 {
             return with;

@@ -53,6 +53,8 @@ pub struct Reference {
     pub noise: Vec<Noise>,
     /// See [`ReferenceStates::fidelity`].
     pub fidelity: f64,
+    /// See [`ReferenceStates::emphasis`].
+    pub emphasis: f64,
     /// 0 to 1: the share of the transformer blocks that take part, the widest first.
     pub share: f64,
 }
@@ -131,6 +133,7 @@ impl StableDiffusion {
             states: writing.kept(),
             takes_part: self.blocks_taking_part(reference.share),
             fidelity: reference.fidelity,
+            emphasis: reference.emphasis,
             negative_rows: job.negative.len(),
         };
         job.guides.reference = Some(reference);

@@ -131,12 +131,17 @@ pub(crate) fn recognise(file: &WeightFile) -> Result<Published, DiffusionError> 
             () if any("model.diffusion_model.") || any("double_blocks.") || any("transformer_blocks.") => {
                 "a model that is none of Stable Diffusion 1.x, 2.x and XL, which alone are drawn here"
             }
-            () if any("control_model.") || any("controlnet_") => "a ControlNet, no model",
+            () if any("control_model.") || any("controlnet_") => {
+                "a ControlNet, no model: it belongs into the folder controlnet"
+            }
+            () if any("image_proj.") || any("ip_adapter.") => {
+                "an IP-Adapter, no model: it belongs into the folder ip_adapter"
+            }
             () if any("down_blocks.") || any("encoder.") || any("decoder.") => {
                 "one network alone; a model is a folder as diffusers writes it, or a file with all networks"
             }
             () if any("emb_params") || any("string_to_param") || any("clip_l") || any("clip_g") => {
-                "a textual inversion, which is not read"
+                "a textual inversion, no model: it belongs into the folder embeddings"
             }
             () if file.tensors.is_empty() => "a file without any tensors",
             () => {

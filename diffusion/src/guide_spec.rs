@@ -1,0 +1,329 @@
+//! What leads a drawing beside its prompts: files and pictures, and how they become part of a run.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
+
+use burn::tensor::{DType, Tensor, TensorData};
+use image::RgbImage;
+use serde_json::Value;
+
+use crate::edge_lines::lines_of;
+use crate::image_processor::to_values;
+use crate::models::attention_context::ImageAttention;
+use crate::models::controlnet::ControlNetModel;
+use crate::models::ip_adapter::{IpAdapter, block_scales};
+use crate::noise::{Noise, NoiseGenerator};
+use crate::pipelines::guides::{Control, Guides, Reference};
+use crate::pipelines::stable_diffusion::StableDiffusion;
+use crate::weights::controlnet_file::ControlNetFile;
+use crate::weights::ip_adapter_file::IpAdapterFile;
+use crate::{DiffusionError, GenerateSpec, ImageEncoder};
+
+/// ControlNets, or IP-Adapters, of one drawing at most.
+const EACH_MAX: usize = 8;
+/// Pictures of one IP-Adapter at most.
+const PICTURES_MAX: usize = 8;
+/// Largest scale.
+const SCALE_MAX: f64 = 4.0;
+/// Parts the noise of a reference from that of the drawing, which stays what it is without one.
+const REFERENCE_STREAM: u64 = 0x7265_6665_7265_6e63;
+
+/// What leads a drawing beside its prompts.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GuideSpec {
+    /// Pictures of poses, depths or lines.
+    pub controls: Vec<ControlSpec>,
+    /// Pictures that are told like words.
+    pub image_prompts: Vec<ImagePromptSpec>,
+    /// A picture that the drawing is to look like, without a model for it.
+    pub reference: Option<ReferenceSpec>,
+}
+
+/// A ControlNet and its picture.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ControlSpec {
+    /// A diffusers folder or a safetensors file.
+    pub file: PathBuf,
+    /// The picture, which is stretched to the size of the drawing.
+    pub picture: Arc<RgbImage>,
+    /// Whether the picture's lines are found first, by Canny's rule.
+    pub finds_lines: bool,
+    /// How much of it, 0 to 4; 1 is all.
+    pub scale: f64,
+    /// The share of the run at which it begins, 0 to 1.
+    pub start: f64,
+    /// The share at which it ends.
+    pub end: f64,
+}
+
+/// An IP-Adapter and its pictures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ImagePromptSpec {
+    /// A safetensors file.
+    pub file: PathBuf,
+    /// The folder of the picture encoder that it was trained with.
+    pub encoder: PathBuf,
+    /// Their tokens stand side by side.
+    pub pictures: Vec<Arc<RgbImage>>,
+    /// A number, or an object of numbers for layers, see [`block_scales`].
+    pub scale: Value,
+}
+
+/// A picture whose states self-attention looks at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ReferenceSpec {
+    /// The picture.
+    pub picture: Arc<RgbImage>,
+    /// 0 to 1: how far the negative half keeps to the drawing itself; guidance then leads towards the reference.
+    pub fidelity: f64,
+    /// 0 to 1: how far the drawing looks at the reference alone rather than at both.
+    pub emphasis: f64,
+    /// 0 to 1: the share of the transformer blocks that look at it, the widest first.
+    pub share: f64,
+}
+
+impl GuideSpec {
+    /// Whether nothing leads.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Checks what does not depend on a model; errors name the field.
+    pub(crate) fn validate(&self) -> Result<(), DiffusionError> {
+        let refuse = |field, reason: String| Err(DiffusionError::spec(field, reason));
+        for (field, count) in [("controls", self.controls.len()), ("image_prompts", self.image_prompts.len())]
+        {
+            if count > EACH_MAX {
+                return refuse(field, format!("{count} are given; {EACH_MAX} are taken at most"));
+            }
+        }
+        for control in &self.controls {
+            if !(0.0..=SCALE_MAX).contains(&control.scale) {
+                return refuse("controls", format!("scale {} is not within 0 to {SCALE_MAX}", control.scale));
+            }
+            if !(0.0 <= control.start && control.start <= control.end && control.end <= 1.0) {
+                let (start, end) = (control.start, control.end);
+                return refuse("controls", format!("{start} to {end} is no range within 0 to 1"));
+            }
+        }
+        for prompt in &self.image_prompts {
+            if !(1..=PICTURES_MAX).contains(&prompt.pictures.len()) {
+                let count = prompt.pictures.len();
+                return refuse("image_prompts", format!("{count} pictures; 1 to {PICTURES_MAX} are taken"));
+            }
+        }
+        if let Some(reference) = &self.reference {
+            for (what, number) in [
+                ("fidelity", reference.fidelity),
+                ("emphasis", reference.emphasis),
+                ("share", reference.share),
+            ] {
+                if !(0.0..=1.0).contains(&number) {
+                    return refuse("reference", format!("{what} {number} is not within 0 to 1"));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A file as it was when it was read.
+type Key = (PathBuf, u64, Option<SystemTime>);
+
+fn key(path: &Path) -> Result<Key, DiffusionError> {
+    let about = std::fs::metadata(path).map_err(|source| DiffusionError::io(path, source))?;
+    Ok((path.into(), about.len(), about.modified().ok()))
+}
+
+/// Networks that lead; those of the last spec are kept.
+#[derive(Default)]
+pub(crate) struct GuideNetworks {
+    controls: Mutex<Vec<(Key, Arc<ControlNetModel>)>>,
+    adapters: Mutex<Vec<(Key, Arc<IpAdapter>)>>,
+    encoders: Mutex<Vec<(Key, Arc<ImageEncoder>)>>,
+}
+
+/// What is kept under a key, read if it is not there.
+fn kept<T>(
+    all: &Mutex<Vec<(Key, Arc<T>)>>,
+    path: &Path,
+    read: impl FnOnce() -> Result<T, DiffusionError>,
+) -> Result<Arc<T>, DiffusionError> {
+    let key = key(path)?;
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, known)) = all.iter().find(|(known, _)| *known == key) {
+        return Ok(known.clone());
+    }
+    let made = Arc::new(read()?);
+    all.push((key, made.clone()));
+    Ok(made)
+}
+
+impl GuideNetworks {
+    /// Forgets what a spec has no use for.
+    fn keep_only(&self, spec: &GuideSpec) {
+        fn retain<T>(all: &Mutex<Vec<(Key, Arc<T>)>>, named: &[&PathBuf]) {
+            let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+            all.retain(|((path, ..), _)| named.contains(&path));
+        }
+        retain(&self.controls, &spec.controls.iter().map(|it| &it.file).collect::<Vec<_>>());
+        retain(&self.adapters, &spec.image_prompts.iter().map(|it| &it.file).collect::<Vec<_>>());
+        retain(&self.encoders, &spec.image_prompts.iter().map(|it| &it.encoder).collect::<Vec<_>>());
+    }
+
+    /// Makes all that leads `count` pictures of a spec ready; `seeds` are those of the pictures.
+    pub fn guides(
+        &self,
+        model: &StableDiffusion,
+        spec: &GenerateSpec,
+        seeds: &[u64],
+    ) -> Result<Guides, DiffusionError> {
+        self.keep_only(&spec.guides);
+        let controls = spec.guides.controls.iter().map(|control| self.control(model, spec, control));
+        let images = spec.guides.image_prompts.iter();
+        Ok(Guides {
+            controls: controls.collect::<Result<_, _>>()?,
+            images: images.map(|prompt| self.image_prompt(model, spec, prompt)).collect::<Result<_, _>>()?,
+            reference: match &spec.guides.reference {
+                Some(reference) => Some(reference_of(model, spec, reference, seeds)?),
+                None => None,
+            },
+        })
+    }
+
+    fn control(
+        &self,
+        model: &StableDiffusion,
+        spec: &GenerateSpec,
+        control: &ControlSpec,
+    ) -> Result<Control, DiffusionError> {
+        let net = kept(&self.controls, &control.file, || {
+            let file = ControlNetFile::open(&control.file, &model.unet_config)?;
+            let (own, factor) = (file.factor(), model.vae_config.scale_factor());
+            if own != factor {
+                let reason = format!("reads {own} pixels for each latent; the model has {factor}");
+                return Err(DiffusionError::weights(control.file.display().to_string(), reason));
+            }
+            file.load(&model.device, model.unet.dtype())
+        })?;
+        let lines;
+        let picture = match control.finds_lines {
+            true => {
+                lines = lines_of(&control.picture, spec.width, spec.height);
+                &lines
+            }
+            false => &*control.picture,
+        };
+        let values = to_values(picture, spec.width, spec.height);
+        let values: Vec<f64> = values.into_iter().map(|value| (value + 1.0) / 2.0).collect();
+        let picture = model.upload(&values, [1, 3, spec.height as usize, spec.width as usize]);
+        Ok(Control {
+            hint: net.embed_picture(picture),
+            net,
+            scale: control.scale,
+            start: control.start,
+            end: control.end,
+            guesses: false,
+        })
+    }
+
+    fn image_prompt(
+        &self,
+        model: &StableDiffusion,
+        spec: &GenerateSpec,
+        prompt: &ImagePromptSpec,
+    ) -> Result<ImageAttention, DiffusionError> {
+        let (dtype, config) = (model.unet.dtype(), &model.unet_config);
+        let places = model.unet.transformers();
+        let encoder = kept(&self.encoders, &prompt.encoder, || {
+            ImageEncoder::open(&prompt.encoder, &model.device, DType::F32)
+        })?;
+        let adapter = kept(&self.adapters, &prompt.file, || {
+            let file = IpAdapterFile::open(&prompt.file, config)?;
+            file.check(config, &places, &encoder.config)?;
+            file.load(config, &places, &model.device, dtype)
+        })?;
+        let scales = block_scales(&prompt.scale, &places)
+            .map_err(|reason| DiffusionError::spec("image_prompts", format!("scale: {reason}")))?;
+        if let Some(scale) = scales.iter().find(|scale| !(0.0..=SCALE_MAX).contains(*scale)) {
+            let reason = format!("scale: {scale} is not within 0 to {SCALE_MAX}");
+            return Err(DiffusionError::spec("image_prompts", reason));
+        }
+        let side = encoder.config.image_size;
+        let see = |values: Vec<f32>| {
+            let data = TensorData::new(values, [1, 3, side, side]);
+            adapter
+                .encoder_embeds(&encoder.model.forward(Tensor::from_data(data, (&model.device, DType::F32))))
+        };
+        let tokens = |embeds: Vec<Tensor<3>>| {
+            let tokens = embeds.into_iter().map(|embeds| adapter.tokens(embeds.cast(dtype)));
+            Tensor::cat(tokens.collect(), 1)
+        };
+        let seen: Vec<Tensor<3>> =
+            prompt.pictures.iter().map(|picture| see(encoder.processor.pixel_values(picture))).collect();
+        let mut rows = tokens(seen.clone());
+        if spec.guidance_scale > 1.0 {
+            let negative = match adapter.sees_patches() {
+                true => vec![see(vec![0.0; 3 * side * side]); seen.len()],
+                false => seen.iter().map(Tensor::zeros_like).collect(),
+            };
+            rows = Tensor::cat(vec![tokens(negative), rows], 0);
+        }
+        Ok(adapter.attention(&rows, &places, &scales))
+    }
+}
+
+/// The latents of a reference at its own shape, with about as many pixels as the drawing.
+fn reference_of(
+    model: &StableDiffusion,
+    spec: &GenerateSpec,
+    reference: &ReferenceSpec,
+    seeds: &[u64],
+) -> Result<Reference, DiffusionError> {
+    if model.unet_config.in_channels > model.vae_config.latent_channels {
+        return Err(DiffusionError::spec("reference", "a model that only inpaints takes none"));
+    }
+    let factor = model.vae_config.scale_factor();
+    let step = factor << (model.unet_config.block_out_channels.len() - 1);
+    let (width, height) = reference.picture.dimensions();
+    let area = f64::from(spec.width) * f64::from(spec.height);
+    let by = (area / (f64::from(width) * f64::from(height)).max(1.0)).sqrt();
+    let side = |side: u32| ((f64::from(side) * by / step as f64).round().max(1.0) as usize * step).min(4096);
+    let (width, height) = (side(width), side(height));
+    let pixels = to_values(&reference.picture, width as u32, height as u32);
+    let shape = [seeds.len(), model.vae_config.latent_channels, height / factor, width / factor];
+    let sample: usize = shape[1..].iter().product();
+    let latents = model.sample_latents(&pixels, [1, 3, height, width], &vec![0.0; sample])?;
+    Ok(Reference {
+        latents: latents.repeat(seeds.len()),
+        shape,
+        noise: seeds.iter().map(|seed| noise_of(spec.noise, *seed)).collect(),
+        fidelity: reference.fidelity,
+        emphasis: reference.emphasis,
+        share: reference.share,
+    })
+}
+
+fn noise_of(generator: NoiseGenerator, seed: u64) -> Noise {
+    Noise::new(generator, seed ^ REFERENCE_STREAM)
+}
+
+impl GuideSpec {
+    /// About how many bytes it takes beside the model: the weights of its networks.
+    pub(crate) fn memory_bytes(&self, model: &StableDiffusion) -> u64 {
+        let (dtype, config) = (model.unet.dtype(), &model.unet_config);
+        let controls =
+            self.controls.iter().filter_map(|control| ControlNetFile::open(&control.file, config).ok());
+        let adapters =
+            self.image_prompts.iter().filter_map(|prompt| IpAdapterFile::open(&prompt.file, config).ok());
+        let encoders = self.image_prompts.iter().filter_map(|prompt| {
+            let entries = std::fs::read_dir(&prompt.encoder).ok()?.flatten();
+            // Published encoders are kept with 2 bytes a number.
+            Some(entries.filter_map(|entry| entry.metadata().ok()).map(|about| about.len() * 2).sum::<u64>())
+        });
+        controls.map(|file| file.memory_bytes(dtype)).sum::<u64>()
+            + adapters.map(|file| file.memory_bytes(dtype)).sum::<u64>()
+            + encoders.sum::<u64>()
+    }
+}

@@ -1,11 +1,13 @@
-//! What leads a drawing beside its prompts: learned words.
+//! What leads a drawing beside its prompts: learned words, ControlNets, IP-Adapters.
 
 mod common;
 
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use common::Server;
-use common::jobs::{drawn, queue, result_of, wait_for};
+use common::files;
+use common::jobs::{drawn, queue, refused, result_of, wait_for};
 use image::RgbImage;
 use serde_json::{Value as Json, json};
 use tempfile::TempDir;
@@ -31,6 +33,7 @@ struct Studio {
     server: Server,
     models: TempDir,
     _data: TempDir,
+    user: String,
     token: String,
 }
 
@@ -44,8 +47,18 @@ impl Studio {
         let models_dir = models.path().to_string_lossy().into_owned();
         let settings = [("PLAYHOUSE_MODELS_DIR", &*models_dir), ("PLAYHOUSE_CHARGE_CREDITS", "false")];
         let server = Server::start(data.path(), &settings);
-        let (_, token) = server.sign_up("painter@example.com");
-        Studio { server, models, _data: data, token }
+        let (user, token) = server.sign_up("painter@example.com");
+        Studio { server, models, _data: data, user, token }
+    }
+
+    /// Uploads a picture; its `bucket/path`.
+    fn upload(&self, name: &str, picture: RgbImage) -> String {
+        let mut bytes = Cursor::new(Vec::new());
+        picture.write_to(&mut bytes, image::ImageFormat::Png).expect("a PNG");
+        let path = format!("user-library/{}/{name}.png", self.user);
+        let answer = files::put(&self.server, &self.token, &path, "image/png", &bytes.into_inner());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        path
     }
 
     fn drawn(&self, body: &Json) -> RgbImage {
@@ -70,10 +83,22 @@ impl Studio {
         assert!(!message.contains(&*self.models.path().to_string_lossy()), "{message}");
         message
     }
+
+    fn refused(&self, body: &Json, words: &str) {
+        refused(&self.server, &self.token, body, 400, words);
+    }
+}
+
+fn square() -> RgbImage {
+    RgbImage::from_fn(64, 64, |x, y| {
+        let inside = (16..48).contains(&x) && (16..48).contains(&y);
+        image::Rgb(if inside { [240, 80, 30] } else { [10, 20, 90] })
+    })
 }
 
 fn job(changes: Json) -> Json {
-    let mut body = json!({"job_type": "sdxl_image_fast", "prompt": "a red car", "seed": 7, "steps": 3, "model": "tiny"});
+    let mut body =
+        json!({"job_type": "sdxl_image_fast", "prompt": "a red car", "seed": 7, "steps": 3, "model": "tiny"});
     for (name, value) in changes.as_object().expect("an object") {
         body[name] = value.clone();
     }
@@ -96,9 +121,8 @@ fn learned_words_stand_for_their_vectors() {
         assert_eq!(named, studio.drawn(&prompt(&format!("a photo of {other}, fog"))), "{other}");
     }
     assert_ne!(named, studio.drawn(&prompt("a photo of zebrahats, fog")), "another word");
-    let weighted = |syntax: &str, prompt: &str| {
-        studio.drawn(&job(json!({"prompt": prompt, "prompt_syntax": syntax})))
-    };
+    let weighted =
+        |syntax: &str, prompt: &str| studio.drawn(&job(json!({"prompt": prompt, "prompt_syntax": syntax})));
     assert_eq!(weighted("a1111", "a (zebrahat:1.4)"), weighted("compel", "a (zebrahat)1.4"));
     assert_ne!(weighted("a1111", "a (zebrahat:1.4)"), weighted("a1111", "a zebrahat"));
     let negative = job(json!({"negative_prompt": "zebrahat"}));
@@ -120,7 +144,122 @@ fn learned_words_stand_for_their_vectors() {
         let message = studio.failed(&body);
         assert!(message.contains(words) && message.contains("embeddings/"), "{message}");
     }
-    std::fs::write(studio.models.path().join("embeddings/broken.safetensors"), b"no tensors").expect("a file");
+    std::fs::write(studio.models.path().join("embeddings/broken.safetensors"), b"no tensors")
+        .expect("a file");
     assert!(studio.failed(&prompt("a broken car")).contains("embeddings/broken.safetensors"));
     assert_eq!(named, studio.drawn(&prompt("a photo of zebrahat, fog")), "the next one is drawn");
+}
+
+#[test]
+fn controlnets_lead_by_their_pictures() {
+    let studio = Studio::with(&[
+        ("controlnet/sd15-base", "tiny"),
+        ("controlnet/sd15-controlnet-a", "controlnet/depth"),
+        ("controlnet/sd15-controlnet-a-original.safetensors", "controlnet/original.safetensors"),
+        ("controlnet/sd15-controlnet-b", "controlnet/poses/pose"),
+        ("controlnet/sdxl-controlnet-a", "controlnet/xl"),
+    ]);
+    let address = studio.upload("square", square());
+    let sized = |changes: Json| {
+        let mut body = job(changes);
+        (body["width"], body["height"]) = (json!(64), json!(64));
+        body
+    };
+    let control = |changes: Json| {
+        let mut control = json!({"model": "depth", "image_url": address});
+        for (name, value) in changes.as_object().expect("an object") {
+            control[name] = value.clone();
+        }
+        control
+    };
+    let led = |controls: Json| studio.drawn(&sized(json!({"controls": controls})));
+    let plain = studio.drawn(&sized(json!({})));
+    let whole = led(json!([control(json!({}))]));
+    assert_ne!(plain, whole);
+    assert_eq!(plain, led(json!([control(json!({"scale": 0}))])), "nothing of it");
+    assert_eq!(whole, led(json!([control(json!({"model": "original"}))])), "the original names");
+    let late = led(json!([control(json!({"start": 0.5}))]));
+    assert!(late != plain && late != whole, "only a share of the run");
+    let lines = led(json!([control(json!({"preprocess": "canny"}))]));
+    assert!(lines != plain && lines != whole, "its lines");
+    let two = led(json!([control(json!({"scale": 0.7})), control(json!({"model": "pose", "scale": 0.4}))]));
+    assert!(two != whole && two != plain);
+    let record = studio.record(&sized(json!({"controls": [control(json!({"end": 0.8}))]})));
+    let guide = &record["guides"]["controls"][0];
+    assert_eq!((&guide["model"], &guide["end"]), (&json!("depth"), &json!(0.8)), "{record}");
+    assert!(record["guides"]["pictures"][0].as_str().is_some_and(|it| it.starts_with("blake3:")), "{record}");
+
+    for (controls, words) in [
+        (json!([control(json!({"model": "edges"}))]), "controls[0].model: there is no \"edges\" here"),
+        (json!([{"model": "depth"}]), "controls[0].image_url: missing"),
+        (json!([control(json!({"scale": 9}))]), "controls[0].scale: 9 is not within 0 to 2"),
+        (json!([control(json!({"start": 0.8, "end": 0.2}))]), "controls[0].start"),
+        (json!([control(json!({"preprocess": "depth"}))]), "controls[0].preprocess"),
+        (json!({"model": "depth"}), "controls: an object is not a list"),
+        (json!(vec![control(json!({})); 5]), "controls: 5 are given"),
+    ] {
+        studio.refused(&sized(json!({"controls": controls})), words);
+    }
+    let (_, stranger) = studio.server.sign_up("other@example.com");
+    let body = sized(json!({"controls": [control(json!({}))]}));
+    refused(&studio.server, &stranger, &body, 403, "no such file that this account may read");
+    let other = studio.failed(&sized(json!({"controls": [control(json!({"model": "xl"}))]})));
+    assert!(other.contains("addition_embed_type") && other.contains("SDXL"), "{other}");
+    // A file that lacks a tensor is refused by its name.
+    let mut bytes =
+        std::fs::read(fixture("controlnet/sd15-controlnet-a-original.safetensors")).expect("a file");
+    let at = bytes.windows(18).position(|it| it == b"middle_block_out.0").expect("a name");
+    bytes[at..at + 18].copy_from_slice(b"middle_block_oxt.0");
+    std::fs::write(studio.models.path().join("controlnet/odd.safetensors"), bytes).expect("a file");
+    let odd = studio.failed(&sized(json!({"controls": [control(json!({"model": "odd"}))]})));
+    assert!(odd.contains("controlnet_mid_block"), "{odd}");
+    assert_eq!(whole, led(json!([control(json!({}))])), "the next one is drawn");
+    assert_eq!(studio.server.check()["faults"], 0);
+}
+
+#[test]
+fn ip_adapters_lead_by_pictures() {
+    let studio = Studio::with(&[
+        ("sd15-tiny", "tiny"),
+        ("ip-adapter/ip-adapter_sd15.safetensors", "ip_adapter/standard.safetensors"),
+        ("ip-adapter/ip-adapter-plus_sd15.safetensors", "ip_adapter/plus.safetensors"),
+        ("ip-adapter/ip-adapter_sdxl.safetensors", "ip_adapter/xl.safetensors"),
+        ("ip-adapter/image_encoder", "ip_adapter/image_encoder"),
+    ]);
+    let (first, second) = (studio.upload("square", square()), studio.upload("black", RgbImage::new(40, 60)));
+    let adapter = |changes: Json| {
+        let mut adapter = json!({"model": "standard", "image_url": first});
+        for (name, value) in changes.as_object().expect("an object") {
+            adapter[name] = value.clone();
+        }
+        adapter
+    };
+    let led = |adapters: Json| studio.drawn(&job(json!({"ip_adapters": adapters})));
+    let plain = studio.drawn(&job(json!({})));
+    let standard = led(json!([adapter(json!({}))]));
+    assert_ne!(plain, standard);
+    assert_eq!(plain, led(json!([adapter(json!({"scale": 0}))])), "nothing of it");
+    assert_eq!(standard, led(json!([adapter(json!({"scale": 0.6}))])), "what it is without a word");
+    let plus = led(json!([adapter(json!({"model": "plus"}))]));
+    assert!(plus != plain && plus != standard);
+    assert_ne!(standard, led(json!([adapter(json!({"image_url": second}))])), "another picture");
+    assert_ne!(standard, led(json!([adapter(json!({"image_urls": [second]}))])), "two pictures");
+    let style = json!({"up": {"block_1": [0.0, 1.0, 0.0]}});
+    assert_ne!(plain, led(json!([adapter(json!({"scale": style}))])));
+    assert_ne!(plus, led(json!([adapter(json!({})), adapter(json!({"model": "plus"}))])), "both");
+
+    for (adapters, words) in [
+        (json!([adapter(json!({"model": "face"}))]), "ip_adapters[0].model: there is no \"face\" here"),
+        (json!([{"model": "plus"}]), "ip_adapters[0].image_url: missing"),
+        (json!([adapter(json!({"scale": -1}))]), "ip_adapters[0].scale"),
+        (json!([adapter(json!({"image_urls": [7]}))]), "ip_adapters[0].image_urls"),
+    ] {
+        studio.refused(&job(json!({"ip_adapters": adapters})), words);
+    }
+    let layers =
+        studio.failed(&job(json!({"ip_adapters": [adapter(json!({"scale": {"up": {"block_0": 1}}}))]})));
+    assert!(layers.contains("up.block_0") && layers.contains("0 layers"), "{layers}");
+    let other = studio.failed(&job(json!({"ip_adapters": [adapter(json!({"model": "xl"}))]})));
+    assert!(other.contains("image_proj") || other.contains("ip_adapter."), "{other}");
+    assert_eq!(studio.server.check()["faults"], 0);
 }

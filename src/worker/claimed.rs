@@ -1,5 +1,6 @@
 //! One claimed job: fetched, drawn, uploaded, reported.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -99,7 +100,14 @@ impl Claimed<'_> {
     async fn sources(&self, payload: &JobPayload) -> Result<SourcePictures, DrawError> {
         let video = payload.config.video.clone().unwrap_or_default();
         let first = video.first_frame.or(payload.config.image.clone());
+        let mut guides = BTreeMap::new();
+        for (field, picture) in payload.config.guides.pictures() {
+            if let Some(bytes) = self.source(&field, Some(picture.image.clone())).await? {
+                guides.insert(picture.image_object.clone(), bytes);
+            }
+        }
         Ok(SourcePictures {
+            guides,
             reference: self.source("image", first).await?,
             mask: self.source("mask", payload.config.mask.clone()).await?,
             last_frame: self.source("last_frame", video.last_frame).await?,

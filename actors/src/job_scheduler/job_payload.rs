@@ -7,6 +7,7 @@ use serde_json::{Map, Value as Json};
 use uuid::Uuid;
 
 use super::export_payload::ExportPayload;
+use super::guide_config::GuideConfig;
 use super::keep_portrait::KeepPortrait;
 
 /// A job as a worker is sent it.
@@ -144,6 +145,9 @@ pub struct JobConfig {
     /// The same as `bucket/path`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask_object: Option<String>,
+    /// What leads it beside the prompts.
+    #[serde(skip_serializing_if = "GuideConfig::is_empty")]
+    pub guides: GuideConfig,
     /// LoRAs as the client lists them; `read_loras` reads them.
     #[serde(skip_serializing_if = "Json::is_null")]
     pub loras: Json,
@@ -172,6 +176,7 @@ impl Default for JobConfig {
             image_object: None,
             mask: None,
             mask_object: None,
+            guides: GuideConfig::default(),
             loras: Json::Null,
             video: None,
         }

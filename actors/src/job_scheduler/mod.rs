@@ -23,6 +23,7 @@ pub(crate) mod file_references;
 mod finished_asset;
 mod graph;
 mod graph_jobs;
+mod guide_config;
 mod job_payload;
 mod job_rows;
 pub(crate) mod jobs;
@@ -49,6 +50,7 @@ pub use graph::{
     EndGraph, NODES, NodeWrite, NoteProgress, QueueGraph, RecordNode, nodes_of, queued_progress,
 };
 pub use graph_jobs::GRAPH_TYPES;
+pub use guide_config::{ControlConfig, GuideConfig, GuidePicture, IpAdapterConfig, LikenessConfig};
 pub use job_payload::{
     BatchKey, HiresPass, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload,
     VideoConfig,

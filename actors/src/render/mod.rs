@@ -19,6 +19,7 @@ mod draw_video;
 mod embedding_choice;
 mod finished;
 mod free_memory;
+mod guide_choice;
 mod hires;
 mod lora_choice;
 mod lora_hash;
@@ -56,6 +57,10 @@ pub use diffusion::DiffusionError as DeviceError;
 pub use diffusion::prompt::PromptSyntax;
 pub use embedding_choice::{EMBEDDINGS_FOLDER, list_embeddings};
 pub use finished::{Finished, FinishedFile};
+pub use guide_choice::{
+    CANNY, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER, guide_file, list_controlnets, list_image_encoders,
+    list_ip_adapters,
+};
 pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, lora_tags, read_loras};
 pub use model_advice::model_warnings;
 pub use model_change::{add_model, remove_model, take_model};
@@ -65,7 +70,7 @@ pub use model_needs::note_fit;
 pub use options::{RenderOptions, weight_type};
 pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
 pub use picture_comparison::{CLOSE_DB, Comparison, Difference, Distance, Verdict, check_size, compare};
-pub use picture_record::{PictureRecord, RecordedSpec};
+pub use picture_record::{LED_BY_PICTURES, PictureRecord, RecordedSpec};
 pub use png_texts::png_texts;
 pub use prepare::SourcePictures;
 pub use progress::{Drawing, Progress, Step};

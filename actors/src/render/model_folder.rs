@@ -3,11 +3,14 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use diffusion::weights::ComponentWeights;
+use diffusion::weights::safetensors::WeightFile;
 use diffusion::{Lora, ModelSource, TextualInversion, starter_about};
 use language::weights::gguf_files::no_chat_model;
 use serde_json::{Value as Json, json};
 
 use super::embedding_choice::{EMBEDDINGS_FOLDER, list_embeddings};
+use super::guide_choice::{CONTROLNET_FOLDER, IP_ADAPTER_FOLDER, list_controlnets, list_ip_adapters};
 use super::lora_choice::{LORAS_FOLDER, list_loras};
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models, model_named};
@@ -49,6 +52,18 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         let problem =
             problem.map(|error| mistaken_for(&path).map_or_else(|| error.to_string(), str::to_string));
         all.push(with_problem(about, problem));
+    }
+    let guides = list_controlnets(models_dir).into_iter().map(|found| ("controlnet", found));
+    let guides = guides.chain(list_ip_adapters(models_dir).into_iter().map(|found| ("ip_adapter", found)));
+    for (kind, (name, path)) in guides {
+        let mut about = json!({"type": kind, "name": name});
+        about["file_bytes"] = json!(path.metadata().ok().filter(|it| it.is_file()).map(|it| it.len()));
+        // Whether it fits is said when a model draws with it; here, whether it can be read.
+        let problem = match path.is_dir() {
+            true => ComponentWeights::open(&path, "").err(),
+            false => WeightFile::open(&path).err(),
+        };
+        all.push(with_problem(about, problem.map(|error| error.to_string())));
     }
     for path in list_chat_models(models_dir) {
         let opened = language::ModelFiles::open(&path);
@@ -139,7 +154,7 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
         }
     }
     used.extend(list_loras(models_dir).into_iter().map(|(_, path)| path));
-    used.insert(models_dir.join(EMBEDDINGS_FOLDER));
+    used.extend([EMBEDDINGS_FOLDER, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER].map(|name| models_dir.join(name)));
     used.extend(list_chat_models(models_dir));
     let loras = models_dir.join(LORAS_FOLDER);
     let entries = |folder: &Path| {

@@ -1,5 +1,6 @@
 //! What a job's payload asks the device for.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use diffusion::prompt::PromptSyntax;
@@ -8,6 +9,7 @@ use models::value_words::is_none_of;
 use serde_json::Value as Json;
 
 use super::embedding_choice::embeddings_in;
+use super::guide_choice::guide_spec;
 use super::hires::second_spec;
 use super::lora_choice::{WantedLora, lora_files};
 use super::prompt_weights::weighted;
@@ -24,6 +26,8 @@ pub(super) struct SourceHashes {
     pub reference: Option<String>,
     pub mask: Option<String>,
     pub last_frame: Option<String>,
+    /// Of what leads it beside the prompts, in the order in which the job names them.
+    pub guides: Vec<String>,
 }
 
 /// One job, ready to be drawn.
@@ -43,6 +47,8 @@ pub(super) struct RenderRequest {
     pub seed: u64,
     /// Largest picture, in pixels.
     pub pixels_max: u64,
+    /// What leads it beside the prompts, still encoded, by `bucket/path`.
+    pub guides: BTreeMap<String, Vec<u8>>,
     /// Where LoRAs lie.
     pub models_dir: PathBuf,
 }
@@ -75,6 +81,14 @@ impl RenderRequest {
             reference: hash(&self.reference),
             mask: hash(&self.mask),
             last_frame: hash(&self.last_frame),
+            guides: self
+                .payload
+                .config
+                .guides
+                .pictures()
+                .filter_map(|(_, picture)| self.guides.get(&picture.image_object))
+                .map(|bytes| format!("blake3:{}", blake3::hash(bytes).to_hex()))
+                .collect(),
         }
     }
 
@@ -123,6 +137,7 @@ impl RenderRequest {
             ));
         }
         spec.loras = lora_files(&self.models_dir, &self.loras)?;
+        spec.guides = guide_spec(&self.models_dir, model, &config.guides, &self.guides)?;
         spec.embeddings = self.embeddings(&spec)?;
         if (self.reference.is_some() || self.last_frame.is_some())
             && let Some(strength) = number("denoise_strength", config.denoise_strength)?

@@ -3,10 +3,11 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use diffusion::GenerateSpec;
+use diffusion::{ControlSpec, GenerateSpec, ImagePromptSpec};
 use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
 use serde_json::{Value as Json, json};
 
+use super::guide_choice::CANNY;
 use super::lora_choice::describe;
 use super::lora_hash::lora_hash;
 use super::payload::SourceHashes;
@@ -101,6 +102,37 @@ pub(super) fn lora_names(spec: &GenerateSpec) -> Vec<Json> {
     spec.loras.iter().map(|(path, scale)| describe(&name(path).unwrap_or_default(), scale)).collect()
 }
 
+/// What led a picture beside its prompts; `pictures` are the hashes of what was sent.
+fn guides(spec: &GenerateSpec, pictures: &[String]) -> Json {
+    let guides = &spec.guides;
+    if guides.is_empty() {
+        return Json::Null;
+    }
+    let file = |path: &PathBuf| {
+        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
+        json!({"model": name, "hash": lora_hash(path).map(|hash| format!("blake3:{hash}"))})
+    };
+    let control = |control: &ControlSpec| {
+        let mut about = file(&control.file);
+        about["scale"] = json!(control.scale);
+        (about["start"], about["end"]) = (json!(control.start), json!(control.end));
+        about["preprocess"] = if control.finds_lines { json!(CANNY) } else { Json::Null };
+        about
+    };
+    let adapter = |prompt: &ImagePromptSpec| {
+        let mut about = file(&prompt.file);
+        about["scale"] = prompt.scale.clone();
+        about
+    };
+    let reference = guides.reference.as_ref();
+    json!({
+        "controls": guides.controls.iter().map(control).collect::<Vec<_>>(),
+        "ip_adapters": guides.image_prompts.iter().map(adapter).collect::<Vec<_>>(),
+        "reference": reference.map(|it| json!({"share": it.share, "fidelity": it.fidelity})),
+        "pictures": pictures,
+    })
+}
+
 /// The embeddings of a spec by name, with the hashes of their files.
 fn embedding_hashes(spec: &GenerateSpec) -> Vec<Json> {
     let about = |path: &PathBuf| {
@@ -137,6 +169,7 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             prompt_syntax: spec.prompt_syntax,
             loras,
             embeddings: embedding_hashes(spec),
+            guides: guides(spec, &origin.sources.guides),
             masked: spec.mask.is_some(),
             reference_hash: origin.sources.reference.clone(),
             mask_hash: origin.sources.mask.clone(),

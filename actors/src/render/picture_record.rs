@@ -67,6 +67,10 @@ pub struct RecordedSpec {
     /// `[{"name", "hash"}]` of the embeddings that the prompts name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<Json>,
+    /// `{"controls", "ip_adapters", "reference", "pictures"}`: what led it beside the prompts, with the hashes of the files
+    /// and pictures.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub guides: Json,
     /// Whether there was a mask.
     #[serde(default)]
     pub masked: bool,
@@ -88,6 +92,10 @@ impl RecordedSpec {
         self.hires.map_or(size, |hires| hires.size_px(size.0, size.1))
     }
 }
+
+/// Why a picture that other pictures led cannot be drawn again from its record.
+pub const LED_BY_PICTURES: &str = "it was led by pictures (controls, ip_adapters or the looks of a character), which its record names by hash alone, so \
+     it cannot be drawn again";
 
 impl PictureRecord {
     /// Reads the record of a PNG file. The message says what is wrong with the file: that it is no PNG, that it has no

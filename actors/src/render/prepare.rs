@@ -1,5 +1,7 @@
 //! A job with everything that drawing it needs.
 
+use std::collections::BTreeMap;
+
 use uuid::Uuid;
 
 use super::RenderOptions;
@@ -18,6 +20,8 @@ pub struct SourcePictures {
     pub mask: Option<Vec<u8>>,
     /// What a video ends at.
     pub last_frame: Option<Vec<u8>>,
+    /// What leads it beside the prompts, by `bucket/path`.
+    pub guides: BTreeMap<String, Vec<u8>>,
 }
 
 /// The job as the device takes it, its pictures read from storage; the message names the field that cannot be followed.
@@ -29,7 +33,14 @@ pub(super) async fn prepare(
     let config = &payload.config;
     let video = config.video.clone().unwrap_or_default();
     let first = video.first_frame_object.as_ref().or(config.image_object.as_ref());
+    let mut guides = BTreeMap::new();
+    for (field, picture) in config.guides.pictures() {
+        if let Some(bytes) = stored(actors, &field, Some(&picture.image_object)).await? {
+            guides.insert(picture.image_object.clone(), bytes);
+        }
+    }
     let sources = SourcePictures {
+        guides,
         reference: stored(actors, "image", first).await?,
         last_frame: stored(actors, "end_reference_url", video.last_frame_object.as_ref()).await?,
         mask: stored(actors, "mask", config.mask_object.as_ref()).await?,
@@ -46,9 +57,9 @@ pub(super) fn request(
     // The job's own id, so that another attempt draws the same picture.
     let seed = payload.config.seed.unwrap_or(job.as_u64_pair().1 & 0x7fff_ffff);
     let loras = read_loras(&payload.config.loras)?;
-    let SourcePictures { reference, mask, last_frame } = sources;
+    let SourcePictures { reference, mask, last_frame, guides } = sources;
     let (pixels_max, models_dir) = (options.pixels_max, options.models_dir.clone());
-    Ok(RenderRequest { payload, reference, mask, last_frame, loras, seed, pixels_max, models_dir })
+    Ok(RenderRequest { payload, reference, mask, last_frame, loras, seed, pixels_max, guides, models_dir })
 }
 
 /// The bytes of a stored file that a payload names as `bucket/path`.

@@ -1,5 +1,6 @@
 //! A recorded picture drawn again in this process, without a queue: for the command line.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 use super::RenderOptions;
@@ -10,7 +11,7 @@ use super::model_cache::ModelCache;
 use super::model_choice::model_named;
 use super::payload::RenderRequest;
 use super::picture::{Origin, png};
-use super::picture_record::PictureRecord;
+use super::picture_record::{LED_BY_PICTURES, PictureRecord};
 use crate::job_scheduler::{JobConfig, JobPayload};
 
 /// The files that a picture began with, still encoded.
@@ -30,12 +31,16 @@ pub fn redraw(
     sources: RedrawSources,
     on_step: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<u8>, String> {
+    if !record.spec.guides.is_null() {
+        return Err(LED_BY_PICTURES.into());
+    }
     let listed = model_named(&options.models_dir, Some(&record.model))?;
     let request = RenderRequest {
         payload: payload(record),
         reference: sources.reference,
         mask: sources.mask,
         last_frame: None,
+        guides: BTreeMap::new(),
         loras: read_loras(&record.spec.loras.clone().into())?,
         seed: record.spec.seed,
         pixels_max: options.pixels_max,

@@ -48,6 +48,10 @@ const METADATA: [(&str, Takes); 32] = [
 const KEYFRAME: [&str; 4] = ["prompt", "negative_prompt", "seed", "frame"];
 /// What is read of a LoRA.
 const LORA: [&str; 5] = ["name", "scale", "weight", "text_scale", "blocks"];
+/// What is read of a ControlNet.
+const CONTROL: [&str; 6] = ["model", "image_url", "scale", "start", "end", "preprocess"];
+/// What is read of an IP-Adapter.
+const IP_ADAPTER: [&str; 4] = ["model", "image_url", "image_urls", "scale"];
 /// What becomes of metadata that is not known.
 const KEPT: &str = "kept with the job, and nothing reads it";
 /// What becomes of a member of a list that is not known.
@@ -79,7 +83,12 @@ pub(crate) fn settle_metadata(metadata: &mut Map<String, Json>) -> Result<Vec<St
 
 /// The same for a list of objects: `keyframes`, `loras`. What is no list of objects is left to those who read it.
 pub(crate) fn settle_list(field: &str, list: &mut Json) -> Vec<String> {
-    let names: &[&str] = if field == "loras" { &LORA } else { &KEYFRAME };
+    let names: &[&str] = match field {
+        "loras" => &LORA,
+        "controls" => &CONTROL,
+        "ip_adapters" => &IP_ADAPTER,
+        _ => &KEYFRAME,
+    };
     let (names, mut warned) = (KnownNames::of(names.iter().copied()), Named::default());
     for (number, item) in list.as_array_mut().into_iter().flatten().enumerate() {
         if let Json::Object(members) = item {

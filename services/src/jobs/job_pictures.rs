@@ -1,6 +1,6 @@
 //! The pictures that a job begins with, checked and resolved before anything is queued.
 
-use actors::job_scheduler::VideoConfig;
+use actors::job_scheduler::{GuideConfig, VideoConfig};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
@@ -8,6 +8,7 @@ use crate::context::Context;
 use crate::error::ServiceError;
 use crate::files::reference_picture::{self, Reference};
 use crate::jobs::job_fields::{VideoFields, reference};
+use crate::jobs::job_guides;
 use crate::jobs::job_prompts::{Mode, before};
 use crate::jobs::job_request::JobRequest;
 
@@ -19,6 +20,8 @@ pub(crate) struct JobPictures {
     pub mask: Option<Reference>,
     /// What only videos have.
     pub video: Option<VideoConfig>,
+    /// What leads the drawing beside the prompts.
+    pub guides: GuideConfig,
 }
 
 impl JobPictures {
@@ -38,7 +41,7 @@ impl JobPictures {
             let Some(given) = given else { continue };
             reference_picture::check_owner(context, user, given).map_err(|error| error.of_field(field))?;
         }
-        Ok(())
+        job_guides::check_owners(context, user, request)
     }
 
     /// Resolves the pictures of a request; URLs are fetched.
@@ -59,6 +62,7 @@ impl JobPictures {
             return Err(ServiceError::field("mask_image_url", needs));
         }
         let mask = reference(context, user, "mask_image_url", mask).await?;
+        let guides = job_guides::resolve(context, user, request).await?;
         let keyframes = keyframes(&request.keyframes, base_prompt);
         let of_video = VideoFields {
             num_frames: request.num_frames,
@@ -69,10 +73,10 @@ impl JobPictures {
         };
         if !is_video {
             of_video.refuse()?;
-            return Ok(JobPictures { reference: image, mask, video: None });
+            return Ok(JobPictures { reference: image, mask, video: None, guides });
         }
         let (image, video) = of_video.config(context, user, given).await?;
-        Ok(JobPictures { reference: image, mask, video: Some(video) })
+        Ok(JobPictures { reference: image, mask, video: Some(video), guides })
     }
 }
 

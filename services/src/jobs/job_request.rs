@@ -97,6 +97,12 @@ pub struct JobRequest {
     /// `[{"name", "scale"}]`, from the server's models folder.
     #[serde(default)]
     pub loras: Json,
+    /// `[{"model", "image_url", "scale", "start", "end", "preprocess"}]`: ControlNets with their pictures.
+    #[serde(default)]
+    pub controls: Json,
+    /// `[{"model", "image_url" or "image_urls", "scale"}]`: IP-Adapters with theirs.
+    #[serde(default)]
+    pub ip_adapters: Json,
     /// Frames of a video.
     #[serde(alias = "frame_num")]
     pub num_frames: Option<u64>,
@@ -155,6 +161,9 @@ pub struct JobRequest {
     /// The character where it is known already, or is not stored.
     #[serde(skip)]
     pub character: Option<Sheet>,
+    /// The character's reference, `bucket/path`, where the drawing is to look like it, and how strongly.
+    #[serde(skip)]
+    pub likeness: Option<(String, Option<f64>)>,
     /// How much of the character's reference goes where neither the request nor the character says.
     #[serde(skip)]
     pub character_denoise: Option<f64>,
@@ -192,6 +201,8 @@ impl JobRequest {
         let mut warnings = settle_metadata(&mut self.metadata)?;
         warnings.extend(settle_list("keyframes", &mut self.keyframes));
         warnings.extend(settle_list("loras", &mut self.loras));
+        warnings.extend(settle_list("controls", &mut self.controls));
+        warnings.extend(settle_list("ip_adapters", &mut self.ip_adapters));
         for text in [
             &mut self.prompt,
             &mut self.original_prompt,

@@ -174,6 +174,7 @@ impl NewJob<'_> {
             image_object,
             mask,
             mask_object,
+            guides: self.pictures.guides.clone(),
             loras: if loras.as_array().is_none_or(Vec::is_empty) { Json::Null } else { loras.clone() },
             video: self.pictures.video.clone(),
         }

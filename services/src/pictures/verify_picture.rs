@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use actors::file::read_object;
 use actors::job_scheduler::WORKSPACE_BUCKET;
-use actors::render::{Comparison, PictureRecord, check_size, compare, list_models};
+use actors::render::{Comparison, LED_BY_PICTURES, PictureRecord, check_size, compare, list_models};
 use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -104,6 +104,9 @@ async fn again(
     request: &VerifyRequest,
 ) -> Result<JobRequest, ServiceError> {
     check_model(context, record).await?;
+    if !record.spec.guides.is_null() {
+        return Err(ServiceError::field("file", LED_BY_PICTURES).with("code", "LED_BY_PICTURES"));
+    }
     let spec = &record.spec;
     let text = |given: &Option<String>| given.clone().filter(|text| !text.trim().is_empty());
     let (reference, mask) = (text(&request.reference_image_url), text(&request.mask_image_url));

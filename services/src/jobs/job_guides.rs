@@ -1,0 +1,198 @@
+//! ControlNets and IP-Adapters of a job: checked and resolved before anything is queued.
+
+use actors::job_scheduler::{ControlConfig, GuideConfig, GuidePicture, IpAdapterConfig, LikenessConfig};
+use actors::render::{
+    CANNY, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER, NAMED_MAX, guide_file, list_controlnets, list_ip_adapters,
+};
+use models::value_words::{Takes, is_not, shown};
+use serde_json::Value as Json;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::{Kind, ServiceError};
+use crate::files::reference_picture::{self, Reference};
+use crate::jobs::job_fields::reference;
+use crate::jobs::job_request::JobRequest;
+
+/// ControlNets, or IP-Adapters, of one job at most.
+const EACH_MAX: usize = 4;
+/// Pictures of one IP-Adapter at most.
+const PICTURES_MAX: usize = 4;
+/// Largest scale.
+const SCALE_MAX: f64 = 2.0;
+
+/// An object of a list, with the field that names it.
+struct Item<'a> {
+    field: String,
+    members: &'a Json,
+}
+
+impl Item<'_> {
+    fn refuse<T>(&self, member: &str, reason: impl Into<String>) -> Result<T, ServiceError> {
+        Err(ServiceError::field(format!("{}.{member}", self.field), reason))
+    }
+
+    fn text(&self, member: &str) -> Result<Option<&str>, ServiceError> {
+        let value = &self.members[member];
+        match Takes::Text.check(value) {
+            Ok(()) => Ok(value.as_str().filter(|text| !text.trim().is_empty())),
+            Err(reason) => self.refuse(member, reason),
+        }
+    }
+
+    fn needed(&self, member: &str) -> Result<&str, ServiceError> {
+        match self.text(member)? {
+            Some(text) => Ok(text),
+            None => self.refuse(member, "missing"),
+        }
+    }
+
+    fn within(&self, member: &str, default: f64, max: f64) -> Result<f64, ServiceError> {
+        let value = &self.members[member];
+        if let Err(reason) = Takes::Number.check(value) {
+            return self.refuse(member, reason);
+        }
+        match value.as_f64().unwrap_or(default) {
+            number if (0.0..=max).contains(&number) => Ok(number),
+            number => self.refuse(member, format!("{number} is not within 0 to {max}")),
+        }
+    }
+}
+
+fn items<'a>(field: &str, list: &'a Json) -> Result<Vec<Item<'a>>, ServiceError> {
+    let items = match list {
+        Json::Null => return Ok(Vec::new()),
+        Json::Array(items) => items,
+        other => return Err(ServiceError::field(field, is_not(&shown(other), "a list of objects"))),
+    };
+    if items.len() > EACH_MAX {
+        let reason = format!("{} are given; a job takes {EACH_MAX} at most", items.len());
+        return Err(ServiceError::field(field, reason));
+    }
+    let item = |(place, members): (usize, &'a Json)| {
+        let field = format!("{field}[{place}]");
+        match members.is_object() {
+            true => Ok(Item { field, members }),
+            false => Err(ServiceError::field(field, is_not(&shown(members), "an object"))),
+        }
+    };
+    items.iter().enumerate().map(item).collect()
+}
+
+/// Addresses of the pictures of an IP-Adapter.
+fn addresses<'a>(item: &'a Item<'_>) -> Result<Vec<&'a str>, ServiceError> {
+    let mut all: Vec<&str> = item.text("image_url")?.into_iter().collect();
+    match &item.members["image_urls"] {
+        Json::Null => {}
+        Json::Array(urls) => {
+            for url in urls {
+                match url.as_str().filter(|url| !url.trim().is_empty()) {
+                    Some(url) => all.push(url),
+                    None => return item.refuse("image_urls", is_not(&shown(url), "an address")),
+                }
+            }
+        }
+        other => return item.refuse("image_urls", is_not(&shown(other), "a list of addresses")),
+    }
+    match all.len() {
+        0 => item.refuse("image_url", "missing"),
+        1..=PICTURES_MAX => Ok(all),
+        count => item.refuse("image_urls", format!("{count} pictures; {PICTURES_MAX} are taken at most")),
+    }
+}
+
+/// Refuses other accounts' files.
+pub(crate) fn check_owners(context: &Context, user: Uuid, request: &JobRequest) -> Result<(), ServiceError> {
+    for (field, list) in [("controls", &request.controls), ("ip_adapters", &request.ip_adapters)] {
+        for item in items(field, list)? {
+            let urls = item.members["image_urls"].as_array().into_iter().flatten();
+            for given in urls.chain([&item.members["image_url"]]).filter_map(Json::as_str) {
+                reference_picture::check_owner(context, user, given)
+                    .map_err(|error| error.of_field(format!("{}.image_url", item.field)))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads what leads a drawing beside its prompts; URLs are fetched, and models that are not there refused.
+pub(crate) async fn resolve(
+    context: &Context,
+    user: Uuid,
+    request: &JobRequest,
+) -> Result<GuideConfig, ServiceError> {
+    let mut guides = GuideConfig::default();
+    for item in items("controls", &request.controls)? {
+        let preprocess = item.text("preprocess")?.map(str::to_string);
+        if let Some(other) = preprocess.as_deref().filter(|given| *given != CANNY) {
+            return Err(ServiceError::none_of(&format!("{}.preprocess", item.field), other, &[CANNY]));
+        }
+        let (start, end) = (item.within("start", 0.0, 1.0)?, item.within("end", 1.0, 1.0)?);
+        if start > end {
+            return item.refuse("start", format!("{start} is behind the end, {end}"));
+        }
+        let (model, address) = (item.needed("model")?.to_string(), item.needed("image_url")?);
+        let scale = item.within("scale", 1.0, SCALE_MAX)?;
+        let picture = picture(context, user, &format!("{}.image_url", item.field), address).await?;
+        guides.controls.push(ControlConfig { model, picture, preprocess, scale, start, end });
+    }
+    for item in items("ip_adapters", &request.ip_adapters)? {
+        let scale = &item.members["scale"];
+        let scale = match scale.is_object() {
+            // Which layers there are is the model's to say.
+            true => scale.clone(),
+            false => item.within("scale", 0.6, SCALE_MAX)?.into(),
+        };
+        let model = item.needed("model")?.to_string();
+        let mut pictures = Vec::new();
+        for address in addresses(&item)? {
+            pictures.push(picture(context, user, &format!("{}.image_url", item.field), address).await?);
+        }
+        guides.ip_adapters.push(IpAdapterConfig { model, pictures, scale });
+    }
+    if let Some((object, strength)) = &request.likeness {
+        let picture = picture(context, user, "reference_image_url", object).await?;
+        guides.likeness = Some(LikenessConfig { picture, strength: *strength });
+    }
+    check_files(context, &guides).await?;
+    Ok(guides)
+}
+
+async fn picture(
+    context: &Context,
+    user: Uuid,
+    field: &str,
+    address: &str,
+) -> Result<GuidePicture, ServiceError> {
+    let found = reference(context, user, field, Some(address)).await?;
+    let (image, image_object) = found.map(Reference::into_parts).unwrap_or_default();
+    Ok(GuidePicture { image, image_object })
+}
+
+/// Refuses models that are not there. Remote workers have files of their own.
+async fn check_files(context: &Context, guides: &GuideConfig) -> Result<(), ServiceError> {
+    let named = |models: Vec<&String>| models.into_iter().cloned().collect::<Vec<String>>();
+    let controls = named(guides.controls.iter().map(|control| &control.model).collect());
+    let adapters = named(guides.ip_adapters.iter().map(|adapter| &adapter.model).collect());
+    if context.services.render.is_none() || (controls.is_empty() && adapters.is_empty()) {
+        return Ok(());
+    }
+    let folder = context.services.settings.models_dir.clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        for (field, names, there, within) in [
+            ("controls", controls, list_controlnets(&folder), CONTROLNET_FOLDER),
+            ("ip_adapters", adapters, list_ip_adapters(&folder), IP_ADAPTER_FOLDER),
+        ] {
+            for (place, name) in names.iter().enumerate() {
+                let field = format!("{field}[{place}].model");
+                guide_file(&field, name, there.clone(), within).map_err(|message| {
+                    let names = there.iter().map(|(name, _)| name.clone()).take(NAMED_MAX);
+                    ServiceError::worded(Kind::Bad, message).with("accepted", names.collect::<Vec<_>>())
+                })?;
+            }
+        }
+        Ok(())
+    });
+    let unread = |_| Err(ServiceError::worded(Kind::Bad, "controls: the models folder cannot be read"));
+    checked.await.unwrap_or_else(unread)
+}

@@ -147,13 +147,13 @@ fn an_answer_with_a_greeting_says_what_its_scene_leaves_out() {
     let folder = tempfile::tempdir().expect("a folder");
     let (_, server, id, token) = stage(folder.path());
     let mira = greeter(&server, &id, &token);
-    let settings = json!({"method": "ip_adapter"});
+    let settings = json!({"method": "photo_maker"});
     let body = json!({"character_id": mira, "scene_generation": true, "selected_image_model": "brush",
         "consistency_settings": settings});
     let (status, opened) = invoke(&server, &token, "roleplay-chat", body.clone());
     assert_eq!((status, &opened["greeting"]), (200, &json!(0)), "{opened}");
     let said = opened["warnings"].to_string();
-    assert!(said.contains("ip_adapter") && said.contains("selected_image_model: there is no"), "{opened}");
+    assert!(said.contains("photo_maker") && said.contains("selected_image_model: there is no"), "{opened}");
     // A turn says the same.
     let mut turn = body;
     turn["conversation_id"] = opened["conversation_id"].clone();
@@ -161,7 +161,7 @@ fn an_answer_with_a_greeting_says_what_its_scene_leaves_out() {
     let (status, answer) = invoke(&server, &token, "roleplay-chat", turn);
     assert_eq!(status, 200, "{answer}");
     let said = answer["warnings"].to_string();
-    assert!(said.contains("ip_adapter") && said.contains("selected_image_model: there is no"), "{answer}");
+    assert!(said.contains("photo_maker") && said.contains("selected_image_model: there is no"), "{answer}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What leads a drawing beside its prompts: learned words, ControlNets, IP-Adapters.
+//! What leads a drawing beside its prompts: learned words, ControlNets, IP-Adapters, and the looks of a character.
 
 mod common;
 
@@ -261,5 +261,18 @@ fn ip_adapters_lead_by_pictures() {
     assert!(layers.contains("up.block_0") && layers.contains("0 layers"), "{layers}");
     let other = studio.failed(&job(json!({"ip_adapters": [adapter(json!({"model": "xl"}))]})));
     assert!(other.contains("image_proj") || other.contains("ip_adapter."), "{other}");
+
+    // The looks of a character lead by the adapter that fits; the first by name does.
+    let columns = json!({"user_id": studio.user, "name": "Mira", "description": "x",
+        "reference_image_url": first, "consistency_method": "ip_adapter"});
+    let (status, rows) = studio.server.call("POST", "/rest/v1/characters", &studio.token, Some(&columns));
+    assert_eq!(status, 201, "{rows}");
+    let record = studio.record(&job(json!({"character_id": rows[0]["id"]})));
+    assert_eq!(record["guides"]["ip_adapters"][0]["model"], "plus", "{record}");
+    assert_eq!(record["guides"]["ip_adapters"][0]["scale"], 0.6, "{record}");
+    // Another model has none that fits, and looks at the reference itself.
+    let record = studio.record(&job(json!({"character_id": rows[0]["id"], "model": "starter"})));
+    assert_eq!(record["guides"]["ip_adapters"], json!([]), "{record}");
+    assert_eq!(record["guides"]["reference"]["share"], 1.0, "{record}");
     assert_eq!(studio.server.check()["faults"], 0);
 }

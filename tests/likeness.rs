@@ -143,19 +143,27 @@ fn a_character_looks_like_itself_wherever_it_is_drawn() {
     assert_eq!(chosen.asset["generation_seed"], 5);
     assert!(chosen.to_sunny() > nearer.to_sunny() * 2.0);
 
-    // The methods: a seed alone, nothing at all, and one that is not there yet.
+    // The methods: a seed alone, nothing at all, its looks alone, and one that is unknown.
     change(&server, &token, &mira, json!({"consistency_method": "seed_locked"}));
     let (answer, seed_only) = queued(json!({}));
-    assert_eq!((seed_only.bytes, about_her(&answer)), (job.bytes, None));
+    assert_eq!((&seed_only.bytes, about_her(&answer)), (&job.bytes, None));
     let (_, none) = queued(json!({"consistency_settings": {"method": "none"}}));
     assert_eq!(none.prompt(), "a woman on a beach");
     change(&server, &token, &mira, json!({"consistency_method": "ip_adapter"}));
+    let (answer, led) = queued(json!({}));
+    assert_eq!(about_her(&answer), None, "{answer}");
+    let about = &led.job["metadata"]["consistency"];
+    assert_eq!((&about["over_reference"], &about["takes_looks"]), (&json!(false), &json!(true)), "{about}");
+    assert!(led.picture() != seed_only.picture() && led.picture() != nearer.picture());
+    assert!(led.to_sunny() < seed_only.to_sunny(), "{} and {}", led.to_sunny(), seed_only.to_sunny());
+    assert_eq!(led.bytes, queued(json!({})).1.bytes, "the same job, the same bytes");
+    change(&server, &token, &mira, json!({"consistency_method": "photo_maker"}));
     let (answer, fallen_back) = queued(json!({}));
     assert_eq!(fallen_back.picture(), nearer.picture(), "drawn over the reference in its place");
-    assert!(answer["warnings"].to_string().contains("ip_adapter"), "{answer}");
+    assert!(answer["warnings"].to_string().contains("photo_maker"), "{answer}");
     assert_eq!(fallen_back.job["metadata"]["warnings"], answer["warnings"]);
     let (answer, _) = portrait(json!({}));
-    assert!(answer["warnings"].to_string().contains("ip_adapter"), "{answer}");
+    assert!(answer["warnings"].to_string().contains("photo_maker"), "{answer}");
     let (status, refused) = invoke(
         &server,
         &token,
@@ -178,7 +186,10 @@ fn a_character_looks_like_itself_wherever_it_is_drawn() {
     let (status, answer) = server.call("POST", "/v1/images/generations", key, Some(&body));
     assert_eq!(status, 200, "{answer}");
     let drawn = Drawn::of(&server, &token, answer["job_id"].as_str().expect("an id"));
-    assert_eq!(drawn.picture(), nearer.picture());
+    let about = &drawn.job["metadata"]["consistency"];
+    assert_eq!((&about["over_reference"], &about["takes_looks"]), (&json!(true), &json!(true)), "{about}");
+    assert!(drawn.to_sunny() * 2.0 < far.to_sunny(), "{} and {}", drawn.to_sunny(), far.to_sunny());
+    assert_ne!(drawn.picture(), nearer.picture(), "its looks lead beside");
 
     // A reference that is gone is said, and the picture is drawn without it.
     change(&server, &token, &mira, json!({"reference_image_url": format!("user-library/{user}/gone.png")}));
@@ -270,12 +281,12 @@ fn scenes_look_like_their_character() {
     let (_, _, far) = scene(json!({"method": "seed_locked"}), &chat());
     assert!(drawn.to_sunny() < far.to_sunny(), "{} and {}", drawn.to_sunny(), far.to_sunny());
     let talk = chat();
-    let near = json!({"method": "ip_adapter", "reference_strength": 0.9, "seed_value": 4});
+    let near = json!({"method": "photo_maker", "reference_strength": 0.9, "seed_value": 4});
     let (answer, row, near) = scene(near, &talk);
     assert!(near.to_sunny() < drawn.to_sunny(), "{} and {}", near.to_sunny(), drawn.to_sunny());
     assert_eq!(near.asset["generation_seed"], 4);
-    assert!(answer["warnings"].to_string().contains("ip_adapter"), "{answer}");
-    assert!(row["generation_metadata"]["warnings"].to_string().contains("ip_adapter"), "{row}");
+    assert!(answer["warnings"].to_string().contains("photo_maker"), "{answer}");
+    assert!(row["generation_metadata"]["warnings"].to_string().contains("photo_maker"), "{row}");
 
     // The next scene of a conversation goes on from the one before.
     let (_, next, _) = scene(json!({"reference_strength": 0.9}), &talk);

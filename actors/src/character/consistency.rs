@@ -15,7 +15,10 @@ pub enum Method {
     I2iReference,
     /// Drawn from the character's seed, without its reference picture.
     SeedLocked,
-    /// Both.
+    /// Drawn from the words with the looks of its reference: by the IP-Adapter that fits the model, or, where there is
+    /// none, by self-attention that looks at the reference.
+    IpAdapter,
+    /// All of them: the seed, over the reference, with its looks.
     Hybrid,
     /// Nothing of the character bears on the drawing.
     None,
@@ -23,9 +26,10 @@ pub enum Method {
 
 impl Method {
     /// All of them by name.
-    const NAMES: [(&'static str, Method); 4] = [
+    const NAMES: [(&'static str, Method); 5] = [
         ("i2i_reference", Method::I2iReference),
         ("seed_locked", Method::SeedLocked),
+        ("ip_adapter", Method::IpAdapter),
         ("hybrid", Method::Hybrid),
         ("none", Method::None),
     ];
@@ -34,13 +38,23 @@ impl Method {
         let found = Method::NAMES.iter().find(|(known, _)| *known == name.trim());
         found.map(|(_, method)| *method)
     }
+
+    /// Whether the picture is drawn over the reference.
+    pub fn draws_over(self) -> bool {
+        matches!(self, Method::I2iReference | Method::Hybrid)
+    }
+
+    /// Whether the looks of the reference lead the drawing.
+    pub fn takes_looks(self) -> bool {
+        matches!(self, Method::IpAdapter | Method::Hybrid)
+    }
 }
 
 /// `consistency_settings` of a chat: what it says wins over the character's row.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ConsistencySettings {
-    /// `i2i_reference`, `seed_locked`, `hybrid` or `none`.
+    /// `i2i_reference`, `seed_locked`, `ip_adapter`, `hybrid` or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// The field that named the method where it was another one than `consistency_settings.method`.
@@ -90,7 +104,7 @@ pub struct Consistency {
     pub base_prompt: Option<String>,
     /// The seed.
     pub seed: Option<u64>,
-    /// The picture to draw over, as the row names it. It may be one that the account must not read.
+    /// The picture to draw over, or whose looks lead, as the row names it. It may be one that the account must not read.
     pub reference_image_url: Option<String>,
     /// How much of that goes, 0 to 1.
     pub denoise_strength: Option<f64>,
@@ -113,7 +127,7 @@ impl Consistency {
             let known = Method::NAMES.map(|(name, _)| name).join(", ");
             let asked = asked.unwrap_or_default();
             warnings.push(format!(
-                "{field}: {asked:?} is not there yet, so i2i_reference is followed; there are {known}"
+                "{field}: {asked:?} is unknown, so i2i_reference is followed; there are {known}"
             ));
             Method::I2iReference
         });
@@ -128,9 +142,9 @@ impl Consistency {
             warnings.push("consistency_method: it locks a seed, and the character has no seed_locked".into());
         }
         let reference = text("reference_image_url").filter(|_| method != Method::SeedLocked);
-        if reference.is_none() && method == Method::Hybrid {
+        if reference.is_none() && method.takes_looks() {
             warnings.push(
-                "consistency_method: it draws over a reference, and the character has no reference_image_url"
+                "consistency_method: it needs a reference, and the character has no reference_image_url"
                     .into(),
             );
         }
@@ -204,7 +218,8 @@ mod tests {
             (json!("hybrid"), Some(11), true, true, 0),
             (json!("seed_locked"), Some(11), false, true, 0),
             (json!("none"), None, false, false, 0),
-            (json!("ip_adapter"), Some(11), true, true, 1),
+            (json!("ip_adapter"), Some(11), true, true, 0),
+            (json!("photo_maker"), Some(11), true, true, 1),
         ] {
             let found = Consistency::of(
                 &character(json!({"consistency_method": method})),

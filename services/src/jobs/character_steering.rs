@@ -1,5 +1,5 @@
 //! Lets what is known of a character bear on a job that draws it: its base prompt comes first, its seed is locked, and
-//! its reference picture is what the drawing begins with. Whatever the request says itself wins.
+//! its reference picture is what the drawing begins with, or whose looks lead it. Whatever the request says itself wins.
 
 use actors::character::consistency::{Consistency, ConsistencySettings, Method};
 use actors::content_rules::{self, ContentRating};
@@ -19,7 +19,7 @@ use crate::rows::position;
 
 /// How far a drawing departs from the character's reference unless something says otherwise: the pose and the place are
 /// the prompt's, the looks stay.
-const DENOISE: f64 = 0.65;
+pub(crate) const DENOISE: f64 = 0.65;
 
 /// What a character adds to a job.
 #[derive(Debug, Default)]
@@ -70,12 +70,15 @@ pub(crate) async fn steer(
     request.seed = request.seed.or(seed);
     let has_frames =
         ["start_reference_url", "end_reference_url"].iter().any(|name| request.member(name).is_some());
-    if let Some(given) = reference_image_url
-        && request.reference_image_url.is_none()
-        && !has_frames
-    {
+    let draws_over = method.draws_over() && request.reference_image_url.is_none() && !has_frames;
+    if let Some(given) = reference_image_url.filter(|_| draws_over || method.takes_looks()) {
         match readable(context, user, &given).await {
+            Ok(object) if !draws_over => {
+                let strength = denoise_strength.map(|denoise| 1.0 - denoise);
+                request.likeness = Some((object, request.reference_strength.or(strength)));
+            }
             Ok(object) => {
+                request.likeness = method.takes_looks().then(|| (object.clone(), None));
                 request.reference_image_url = Some(object);
                 steering.over_character = true;
                 if request.denoise_strength.is_none() && request.reference_strength.is_none() {
@@ -90,7 +93,7 @@ pub(crate) async fn steer(
     }
     steering.about = Some(json!({
         "method": method, "character_id": known(&character), "base_prompt": base_prompt.is_some(),
-        "seed": request.seed, "over_reference": steering.over_character,
+        "seed": request.seed, "over_reference": steering.over_character, "takes_looks": request.likeness.is_some(),
     }));
     steering.base_prompt = base_prompt;
     Ok(steering)
@@ -175,11 +178,11 @@ pub(crate) fn foresee(
     character: &Sheet,
     settings: &ConsistencySettings,
 ) -> Foreseen {
-    let Consistency { reference_image_url, mut warnings, .. } = Consistency::of(character, settings);
+    let Consistency { method, reference_image_url, mut warnings, .. } = Consistency::of(character, settings);
     let over_reference = match reference_image_url {
         None => false,
         Some(given) => match reference_picture::check_owner(context, user, &given) {
-            Ok(()) => true,
+            Ok(()) => method.draws_over(),
             Err(error) => {
                 warnings.push(not_used(&error.to_string()));
                 false

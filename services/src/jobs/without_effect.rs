@@ -36,7 +36,7 @@ pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -
         ("denoise_strength", request.denoise_strength.is_some()),
         ("reference_strength", request.reference_strength.is_some()),
     ] {
-        if given && !is_drawn_over {
+        if given && !is_drawn_over && request.likeness.is_none() {
             warnings.push(format!("{field}: there is no reference picture, so it changes nothing"));
         }
     }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::ids;
-use crate::jobs::character_steering::steer;
+use crate::jobs::character_steering::{DENOISE, steer};
 use crate::jobs::job_request::JobRequest;
 
 /// A request with what its character adds.
@@ -59,6 +59,14 @@ impl Likeness {
             }
         }
         let mut reference = job.reference_image_url;
+        if let (None, Some((object, strength))) = (&reference, job.likeness) {
+            reference = Some(object);
+            job.denoise_strength = Some(strength.map_or(DENOISE, |strength| 1.0 - strength));
+            warnings.push(
+                "consistency_method: ip_adapter is for models that draw here, so i2i_reference is followed"
+                    .into(),
+            );
+        }
         if own.is_none() && reference.is_some() {
             if takes_pictures(model) {
                 // How far to depart from a picture is the provider's `strength`.

@@ -53,6 +53,9 @@ fn rgb() -> String {
     "rgb".into()
 }
 
+/// What a key of the configuration says of a level.
+type Fact = (&'static str, fn(&UNetLevel) -> usize);
+
 /// `ControlNetConditioningEmbedding`: a picture becomes as small as its latents.
 #[derive(Module, Debug)]
 pub struct ControlNetConditioningEmbedding {
@@ -129,7 +132,7 @@ impl ControlNetConfig {
             return refuse("addition_embed_type", format!("it is for {own}, the model is of {model}"));
         }
         let (own, model) = (self.levels()?, base.levels()?);
-        let facts: [(&str, fn(&UNetLevel) -> usize); 3] = [
+        let facts: [Fact; 3] = [
             ("block_out_channels", |level| level.channels),
             ("layers_per_block", |level| level.layers),
             ("cross_attention_dim", |level| level.cross_attention_dim),

@@ -28,6 +28,7 @@ pub mod schedulers;
 mod spec;
 mod starter;
 mod textual_inversion;
+pub mod training;
 pub mod weights;
 
 pub use clip_text_model::{ClipTextConfig, ClipTextModel, ClipTextOutput};

@@ -298,6 +298,11 @@ impl DiffusionModel {
         &self.hash
     }
 
+    /// Whether it is the small model in the program.
+    pub(crate) fn is_starter(&self) -> bool {
+        self.starter
+    }
+
     /// The networks themselves.
     pub fn networks(&self) -> &StableDiffusion {
         &self.base

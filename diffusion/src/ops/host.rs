@@ -2,9 +2,10 @@
 
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-/// Whether the numbers of a tensor lie in this process in single precision.
+/// Whether the numbers of a tensor lie in this process in single precision, and nothing asks for their gradients: our
+/// loops have none.
 pub(super) fn is_host<const D: usize>(x: &Tensor<D>) -> bool {
-    x.dtype() == DType::F32 && x.device() == Device::flex()
+    x.dtype() == DType::F32 && x.device() == Device::flex() && !x.is_autodiff()
 }
 
 /// The numbers in row order; not copied where there is no other holder.

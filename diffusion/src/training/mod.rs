@@ -16,6 +16,8 @@ mod adapted;
 mod examples;
 mod factors;
 mod files;
+#[cfg(test)]
+mod gradients_tests;
 mod objective;
 mod run;
 mod settings;

@@ -222,6 +222,11 @@ impl ClipTextModel {
         self.text_model.final_layer_norm.gamma.dims()[0]
     }
 
+    /// How many layers it has.
+    pub fn layers(&self) -> usize {
+        self.text_model.encoder.layers.len()
+    }
+
     /// How many tokens fit, with those for start and end.
     pub fn max_length(&self) -> usize {
         self.text_model.embeddings.position_embedding.weight.dims()[0]

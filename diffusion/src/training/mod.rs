@@ -18,6 +18,7 @@ mod factors;
 mod files;
 #[cfg(test)]
 mod gradients_tests;
+mod memory;
 mod objective;
 mod run;
 mod settings;

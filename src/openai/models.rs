@@ -1,6 +1,6 @@
 //! `models`: what may be named as a model: the caller's characters, chat models, picture models.
 
-use actors::render::{list_loras, list_models};
+use actors::render::{list_models, loras_of};
 use axum::Json;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::HeaderMap;
@@ -35,7 +35,7 @@ pub(super) async fn list(
     let kind = parameters.find(|(name, _)| name == "kind").map(|(_, kind)| kind.into_owned());
     let data = match kind.as_deref() {
         None => all(&app, &requester).await?,
-        Some("lora") => loras(&app).await?,
+        Some("lora") => loras(&app, requester.user).await?,
         Some(kind) if KINDS.contains(&kind) => {
             let mut models = all(&app, &requester).await?;
             models.retain(|model| model["kind"] == json!(kind));
@@ -49,10 +49,10 @@ pub(super) async fn list(
     Ok(Json(json!({"object": "list", "data": data})))
 }
 
-/// The LoRAs that pictures may be drawn with.
-async fn loras(app: &App) -> Result<Vec<Document>, OpenAiError> {
+/// The LoRAs that the account's pictures may be drawn with.
+async fn loras(app: &App, user: Uuid) -> Result<Vec<Document>, OpenAiError> {
     let folder = app.config.models_dir.clone();
-    let read = tokio::task::spawn_blocking(move || list_loras(&folder)).await;
+    let read = tokio::task::spawn_blocking(move || loras_of(&folder, Some(user))).await;
     let found = read.map_err(|_| OpenAiError::new(500, "server_error", "the LoRAs could not be read"))?;
     Ok(found.iter().map(|(name, _)| model_json(name, 0, "playhouse", "lora")).collect())
 }

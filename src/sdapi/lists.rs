@@ -1,6 +1,6 @@
 //! What there is to choose from: models, LoRAs, samplers, schedules.
 
-use actors::render::{list_loras, list_models, samplers};
+use actors::render::{list_models, loras_of, samplers};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -24,9 +24,10 @@ pub(super) async fn models(State(app): State<App>, headers: HeaderMap) -> Result
 
 /// `GET loras`
 pub(super) async fn loras(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, SdError> {
-    authenticate(&app, &headers)?;
+    let user = authenticate(&app, &headers)?.user;
     let folder = app.config.models_dir.clone();
-    let loras = tokio::task::spawn_blocking(move || list_loras(&folder)).await.map_err(|_| unread())?;
+    let loras =
+        tokio::task::spawn_blocking(move || loras_of(&folder, Some(user))).await.map_err(|_| unread())?;
     let lora = |(name, _)| json!({"name": name, "alias": name, "path": format!("{name}.safetensors"), "metadata": {}});
     Ok(Json(loras.into_iter().map(lora).collect()))
 }

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use diffusion::LoraScale;
 use models::value_words::{Takes, is_not, shown, shown_text};
 use serde_json::Value as Json;
+use uuid::Uuid;
 
 use super::model_choice::first_names;
 
 /// The folder of LoRAs within the models folder.
 pub const LORAS_FOLDER: &str = "loras";
+/// The folder within it whose folders belong to the accounts after which they are named.
+const ACCOUNTS: &str = "accounts";
 /// LoRAs of one job at most.
 pub const LORAS_MAX: usize = 8;
 /// Longest name of one, in characters.
@@ -51,7 +54,7 @@ pub(super) fn describe(name: &str, scale: &LoraScale) -> Json {
     lora
 }
 
-/// The LoRAs of a models folder, by name: that of the file, with the folders within before it.
+/// The LoRAs of a models folder, by name: that of the file, with the folders within before it. Those of all accounts.
 pub fn list_loras(models_dir: &Path) -> Vec<(String, PathBuf)> {
     list_safetensors(&models_dir.join(LORAS_FOLDER))
 }
@@ -62,6 +65,17 @@ pub(super) fn list_safetensors(folder: &Path) -> Vec<(String, PathBuf)> {
     list_within(folder, "", DEPTH_MAX, &mut found);
     found.sort();
     found
+}
+
+/// The LoRAs that an account may know of and draw with: those outside of accounts, and its own.
+pub fn loras_of(models_dir: &Path, account: Option<Uuid>) -> Vec<(String, PathBuf)> {
+    let own = account.map(|account| format!("{ACCOUNTS}/{account}/"));
+    let mut loras = list_loras(models_dir);
+    loras.retain(|(name, _)| {
+        let belongs = name.split('/').next() == Some(ACCOUNTS);
+        !belongs || own.as_ref().is_some_and(|own| name.starts_with(own))
+    });
+    loras
 }
 
 fn list_within(folder: &Path, before: &str, depth: usize, found: &mut Vec<(String, PathBuf)>) {
@@ -261,14 +275,18 @@ fn block_weights(text: &str) -> Result<Vec<f64>, String> {
     })
 }
 
-/// The files behind the names. Names come from clients: only listed files are opened.
+/// The files behind the names, as far as `account` may use them. Names come from clients: only listed files are opened.
 ///
 /// A name may leave out the folders before it where only one file has it.
-pub fn lora_files(models_dir: &Path, wanted: &[WantedLora]) -> Result<Vec<(PathBuf, LoraScale)>, String> {
+pub fn lora_files(
+    models_dir: &Path,
+    account: Option<Uuid>,
+    wanted: &[WantedLora],
+) -> Result<Vec<(PathBuf, LoraScale)>, String> {
     if wanted.is_empty() {
         return Ok(Vec::new());
     }
-    let there = list_loras(models_dir);
+    let there = loras_of(models_dir, account);
     let file = |(place, lora): (usize, &WantedLora)| {
         let stem = |name: &str| name.rsplit('/').next() == Some(lora.name.as_str());
         let exact = there.iter().find(|(name, _)| *name == lora.name);
@@ -388,8 +406,9 @@ mod tests {
         }
         let names: Vec<String> = list_loras(folder.path()).into_iter().map(|(name, _)| name).collect();
         assert_eq!(names, ["ink", "other/dust", "styles/grain", "styles/old/dust"]);
-        let files =
-            |name: &str| lora_files(folder.path(), &[WantedLora { name: name.into(), scale: 1.0.into() }]);
+        let files = |name: &str| {
+            lora_files(folder.path(), None, &[WantedLora { name: name.into(), scale: 1.0.into() }])
+        };
         for name in ["ink", "grain", "styles/grain", "other/dust", "styles/old/dust"] {
             assert_eq!(files(name).map(|files| files.len()), Ok(1), "{name}");
         }
@@ -404,12 +423,38 @@ mod tests {
         std::fs::create_dir(folder.path().join(LORAS_FOLDER)).expect("a folder");
         std::fs::write(folder.path().join("secret.safetensors"), b"").expect("a file");
         std::fs::write(folder.path().join("loras/ink.safetensors"), b"").expect("a file");
-        let files =
-            |name: &str| lora_files(folder.path(), &[WantedLora { name: name.into(), scale: 1.0.into() }]);
+        let files = |name: &str| {
+            lora_files(folder.path(), None, &[WantedLora { name: name.into(), scale: 1.0.into() }])
+        };
         assert_eq!(files("ink").expect("it is there").len(), 1);
         for name in ["../secret", "ink.safetensors", "/etc/passwd", "INK", "loras/ink"] {
             let error = files(name).expect_err("refused");
             assert!(error.starts_with("loras[0].name") && error.ends_with("there is ink"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_lora_of_an_account_is_for_that_account_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (owner, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        for name in ["ink".to_string(), format!("accounts/{owner}/zum"), "accounts/lost".into()] {
+            let path = folder.path().join("loras").join(format!("{name}.safetensors"));
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+            std::fs::write(path, b"").expect("a file");
+        }
+        let whole = format!("accounts/{owner}/zum");
+        let names =
+            |account| loras_of(folder.path(), account).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(names(Some(owner)), [whole.clone(), "ink".into()]);
+        assert_eq!(names(Some(other)), ["ink"]);
+        assert_eq!(names(None), ["ink"]);
+        for name in ["zum", whole.as_str()] {
+            let of = |account| {
+                lora_files(folder.path(), account, &[WantedLora { name: name.into(), scale: 1.0.into() }])
+            };
+            assert_eq!(of(Some(owner)).expect("its own").len(), 1);
+            assert!(of(Some(other)).expect_err("refused").ends_with("there is ink"));
+            assert!(of(None).is_err());
         }
     }
 }

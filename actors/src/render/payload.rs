@@ -136,7 +136,7 @@ impl RenderRequest {
                 spec.width, spec.height, self.pixels_max
             ));
         }
-        spec.loras = lora_files(&self.models_dir, &self.loras)?;
+        spec.loras = lora_files(&self.models_dir, Some(self.payload.user_id), &self.loras)?;
         spec.guides = guide_spec(&self.models_dir, model, &config.guides, &self.guides)?;
         spec.embeddings = self.embeddings(&spec)?;
         if (self.reference.is_some() || self.last_frame.is_some())

@@ -3,7 +3,7 @@
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::VideoConfig;
 use actors::render::{
-    NAMED_MAX, RequestedDrawing, UnfitDrawing, check_video, list_loras, lora_files, read_loras,
+    NAMED_MAX, RequestedDrawing, UnfitDrawing, check_video, lora_files, loras_of, read_loras,
 };
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -50,16 +50,16 @@ pub(crate) async fn check_drawing(
     checked.unwrap_or_else(|_| Err(unread())).map_err(ServiceError::from)
 }
 
-/// Refuses LoRAs whose files are not there. Remote workers have files of their own.
-pub(crate) async fn check_loras(context: &Context, loras: &Json) -> Result<(), ServiceError> {
+/// Refuses LoRAs whose files are not there, or another account's. Remote workers have files of their own.
+pub(crate) async fn check_loras(context: &Context, user: Uuid, loras: &Json) -> Result<(), ServiceError> {
     let wanted = read_loras(loras).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
     if wanted.is_empty() || context.services.render.is_none() {
         return Ok(());
     }
     let folder = context.services.settings.models_dir.clone();
     let found = tokio::task::spawn_blocking(move || {
-        lora_files(&folder, &wanted).map(|_| ()).map_err(|message| {
-            let names = list_loras(&folder).into_iter().map(|(name, _)| name).take(NAMED_MAX);
+        lora_files(&folder, Some(user), &wanted).map(|_| ()).map_err(|message| {
+            let names = loras_of(&folder, Some(user)).into_iter().map(|(name, _)| name).take(NAMED_MAX);
             ServiceError::worded(Kind::Bad, message).with("accepted", names.collect::<Vec<_>>())
         })
     });

@@ -130,4 +130,5 @@ pub static TABLES: &[&Table] = &[
     &file::reviewed_pictures::REVIEWED_PICTURES,
     &file::picture_reports::PICTURE_REPORTS,
     &telemetry::spending_reservations::SPENDING_RESERVATIONS,
+    &character::character_loras::CHARACTER_LORAS,
 ];

@@ -8,6 +8,7 @@ use super::export_payload::EXPORT_JOB;
 use super::graph_jobs::{self, GRAPH_TYPES};
 use super::left_files;
 use super::performance;
+use super::training_job::TRAINING_JOB;
 use crate::adjust::balance;
 use crate::telemetry::{job_usage, model_tests};
 
@@ -74,7 +75,8 @@ fn check_type(event: &Event, new: &Row) -> Result<(), StoreError> {
     if stays
         || new[column].is_null()
         || TYPES.contains(&kind)
-        || event.claims.is_service() && (GRAPH_TYPES.contains(&kind) || kind == EXPORT_JOB)
+        || event.claims.is_service()
+            && (GRAPH_TYPES.contains(&kind) || [EXPORT_JOB, TRAINING_JOB].contains(&kind))
     {
         return Ok(());
     }
@@ -166,8 +168,8 @@ pub(crate) fn after_write(
     } else if credits > 0 {
         balance(transaction, &service, &new[table.at("user_id")], credits)?;
     }
-    if new[table.at("job_type")].as_str() == Some(EXPORT_JOB) {
-        // No model was called.
+    if new[table.at("job_type")].as_str().is_some_and(|kind| [EXPORT_JOB, TRAINING_JOB].contains(&kind)) {
+        // No model was called, or it made no picture.
         return Ok(());
     }
     job_usage::count(transaction, &service, table, new, &entry)?;

@@ -36,6 +36,7 @@ mod recover_jobs;
 mod renew_lease;
 mod scene_and_portrait;
 mod tally;
+mod training_job;
 pub mod workspace;
 
 pub use asset_settings::asset_settings;
@@ -62,6 +63,9 @@ pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
 pub use recover_jobs::{RecoverJobs, ReturnJobs, run_recovery_loop};
 pub use renew_lease::RenewLease;
 pub use tally::{JobTally, StateAndKind};
+pub use training_job::{
+    CompleteTraining, TRAINING_JOB, TRAINING_QUEUE, TrainedFile, TrainingPayload, TrainingSource,
+};
 
 /// The queue of pictures.
 pub const IMAGE_QUEUE: &str = "sdxl_queue";

@@ -14,6 +14,7 @@ use super::model_cache::ModelCache;
 use super::model_choice::ListedModel;
 use super::progress::Progress;
 use super::progress_reporter::ProgressReporter;
+use super::train::{InHand, SliceEnd, TrainingOrder, TrainingSlice};
 use super::work::{BatchSlots, DrawError, Drawn, Task, Work, explained};
 
 /// Pictures drawn side by side at most, unless a setting says otherwise.
@@ -70,7 +71,15 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
     let models_dir = format!("{}/", options.models_dir.display());
     let mut models = ModelCache::new(options);
     let mut last_end: Option<Instant> = None;
-    for Work { model, mut jobs, slots, ending } in work {
+    let mut in_hand = InHand::default();
+    for Work { model, mut jobs, training, slots, ending } in work {
+        if let Some(TrainingSlice { order, reply }) = training {
+            let mut reporter = ProgressReporter::new(progress, ending);
+            let end = train(&mut models, &mut in_hand, &model, &order, &mut reporter);
+            let _ = reply.send(end.map_err(|error| without_folder(error, &models_dir)));
+            last_end = None;
+            continue;
+        }
         if let (Some(BatchSlots { free, tasks }), Some(first)) = (slots, jobs.first()) {
             let count = catch_unwind(AssertUnwindSafe(|| free_slots(&mut models, &model, first)));
             let count = count.unwrap_or(0);
@@ -89,16 +98,42 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
                     tracing::debug!(job = %task.job, ?waited, ?made_ready, "between two jobs");
                     drawn.gap = Some(drawn.began.saturating_duration_since(before));
                 }
-                // Clients need not know where the server keeps its models.
-                (Err(DrawError::Refused(message) | DrawError::Failed(message)), _) => {
-                    *message = message.replace(&models_dir, "");
-                }
                 _ => {}
             }
-            let _ = task.reply.send(outcome);
+            let _ = task.reply.send(outcome.map_err(|error| without_folder(error, &models_dir)));
         }
         last_end = Some(end);
     }
+}
+
+/// Clients need not know where the server keeps its models.
+fn without_folder(error: DrawError, models_dir: &str) -> DrawError {
+    match error {
+        DrawError::Refused(message) => DrawError::Refused(message.replace(models_dir, "")),
+        DrawError::Failed(message) => DrawError::Failed(message.replace(models_dir, "")),
+        DrawError::Cancelled => DrawError::Cancelled,
+    }
+}
+
+/// A slice of a training. What failed may have hurt the model and what was in hand: both are read again.
+fn train(
+    models: &mut ModelCache,
+    in_hand: &mut InHand,
+    listed: &ListedModel,
+    order: &TrainingOrder,
+    reporter: &mut ProgressReporter<'_>,
+) -> Result<SliceEnd, DrawError> {
+    let drawing_bytes_max = models.drawing_bytes_max();
+    let trained = catch_unwind(AssertUnwindSafe(|| {
+        let model = models.take(listed).map_err(explained)?;
+        in_hand.slice(model, order, drawing_bytes_max, reporter)
+    }));
+    let end = trained.unwrap_or_else(|_| Err(DrawError::Failed("the device failed while training".into())));
+    if matches!(end, Err(DrawError::Failed(_))) {
+        models.drop_model(listed);
+        *in_hand = InHand::default();
+    }
+    end
 }
 
 /// How many jobs like this one may be drawn beside it.
@@ -193,7 +228,7 @@ mod tests {
         device.sender = Some(dead);
         let (tell, ending) = oneshot::channel();
         let model = model_named(std::path::Path::new("nowhere"), None).expect("the starter");
-        let work = Work { model, jobs: Vec::new(), slots: None, ending: Some(tell) };
+        let work = Work { model, jobs: Vec::new(), training: None, slots: None, ending: Some(tell) };
         device.send(work).expect("another thread takes it");
         // The work was taken and ended: what it held is gone.
         assert!(ending.blocking_recv().is_err());

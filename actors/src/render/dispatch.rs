@@ -1,6 +1,7 @@
 //! From the queue to the device and from the device to the rows.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,11 +18,13 @@ use super::model_choice::{ListedModel, model_named};
 use super::payload::RenderRequest;
 use super::prepare::prepare;
 use super::progress::Progress;
+use super::training_turns::{Held, is_training, remove_file};
 use super::work::{BatchSlots, DrawError, Drawn, Task, Work};
 use crate::Actors;
 use crate::job_scheduler::jobs::is_final;
 use crate::job_scheduler::{
-    BatchKey, ClaimBeside, ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, JobPayload, LOCAL_WORKER, VIDEO_QUEUE,
+    BatchKey, ClaimBeside, ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, JobPayload, LOCAL_WORKER,
+    TRAINING_QUEUE, VIDEO_QUEUE,
 };
 use crate::refusal::Refusal;
 
@@ -29,25 +32,34 @@ use crate::refusal::Refusal;
 const IDLE: Duration = Duration::from_secs(1);
 
 /// Jobs on the device and how to stop them.
-type Cancellations = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
+pub(super) type Cancellations = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
 
 /// Runs for as long as the process.
 pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Progress>) {
     let (cancellations, wake) = (Cancellations::default(), Arc::new(Notify::new()));
-    tokio::spawn(follow(actors.clone(), cancellations.clone(), wake.clone()));
+    tokio::spawn(follow(actors.clone(), options.models_dir.clone(), cancellations.clone(), wake.clone()));
     let device = DeviceThread::new(options.clone(), progress);
-    let mut dispatch = Dispatch { actors, options, cancellations, device, last: None };
+    let mut dispatch = Dispatch { actors, options, cancellations, device, last: None, training: None };
     let mut ahead: Option<Handed> = None;
     loop {
         let mut handed = match ahead.take() {
             Some(handed) => handed,
             None => match dispatch.claim(None).await {
+                Ok(Some(claimed)) if is_training(&claimed) => {
+                    store::crash::point("training_claimed");
+                    dispatch.hold(claimed).await;
+                    continue;
+                }
                 Ok(Some(claimed)) => {
                     store::crash::point("job_claimed");
                     match dispatch.hand_over(claimed).await {
                         Some(handed) => handed,
                         None => continue,
                     }
+                }
+                Ok(None) if dispatch.training.is_some() => {
+                    dispatch.train().await;
+                    continue;
                 }
                 Ok(None) => {
                     let _ = tokio::time::timeout(IDLE, wake.notified()).await;
@@ -61,8 +73,9 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
             },
         };
         dispatch.fill_batch(&mut handed).await;
-        // The next one is made ready while the device ends this one: it need not wait for the disk then.
-        if handed.ending.await.is_ok() && handed.is_fresh {
+        // The next one is made ready while the device ends this one: it need not wait for the disk then. A training takes
+        // its turn before the next one.
+        if handed.ending.await.is_ok() && handed.is_fresh && dispatch.training.is_none() {
             ahead = dispatch.claim_ahead().await;
         }
         for (claimed, drawing) in handed.drawings {
@@ -71,6 +84,8 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
             // Files and rows are written while the next picture begins.
             tokio::spawn(finish(dispatch.actors.clone(), dispatch.cancellations.clone(), claimed, drawn));
         }
+        // A training goes on however many pictures wait.
+        dispatch.train().await;
     }
 }
 
@@ -96,6 +111,8 @@ struct Dispatch {
     device: DeviceThread,
     /// What the last job was like, and how many slots were free beside it.
     last: Option<(BatchKey, usize)>,
+    /// The training that the device comes back to between pictures.
+    training: Option<Held>,
 }
 
 impl Dispatch {
@@ -105,9 +122,33 @@ impl Dispatch {
         if self.options.videos {
             queues.push(VIDEO_QUEUE.into());
         }
+        // One training at a time, and none beside a batch of pictures.
+        if self.training.is_none() && beside.is_none() {
+            queues.push(TRAINING_QUEUE.into());
+        }
         let claim =
             ClaimJob { queues, worker: LOCAL_WORKER.into(), lease_s: None, beside, except: Vec::new() };
         self.actors.ask(&Claims::service(), claim).await
+    }
+
+    /// Takes up a training.
+    async fn hold(&mut self, claimed: ClaimedJob) {
+        self.training = Held::of(&self.actors, &self.options, &self.cancellations, claimed).await;
+    }
+
+    /// Gives the training under way the device for a slice.
+    async fn train(&mut self) {
+        let Some(mut held) = self.training.take() else { return };
+        let (work, end) = held.slice();
+        let end = match self.device.send(work) {
+            Ok(()) => end.await.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into()))),
+            Err(error) => Err(DrawError::Failed(error)),
+        };
+        if held.took(&self.actors, &self.options, end).await {
+            self.training = Some(held);
+        } else {
+            self.cancellations.lock().unwrap_or_else(PoisonError::into_inner).remove(&held.job());
+        }
     }
 
     /// The next job, claimed before the one under way has ended. Only jobs that never failed are: if the one under way
@@ -145,7 +186,9 @@ impl Dispatch {
             }
         }
         let (tell_ending, ending) = oneshot::channel();
-        if let Err(error) = self.device.send(Work { model, jobs, slots, ending: Some(tell_ending) }) {
+        if let Err(error) =
+            self.device.send(Work { model, jobs, training: None, slots, ending: Some(tell_ending) })
+        {
             for (claimed, _) in drawings {
                 report_failure(&self.actors, &claimed, error.clone(), true).await;
             }
@@ -221,7 +264,7 @@ impl Dispatch {
     }
 }
 
-fn still_processing(actors: &Actors, id: Uuid) -> bool {
+pub(super) fn still_processing(actors: &Actors, id: Uuid) -> bool {
     let jobs = schema().known("jobs");
     let job = actors.store().reads().get(jobs, &[Value::Uuid(id)]);
     job.ok().flatten().is_some_and(|job| job[jobs.at("status")].as_str() == Some("processing"))
@@ -246,7 +289,7 @@ async fn finish(
     cancellations.lock().unwrap_or_else(PoisonError::into_inner).remove(&claimed.id);
 }
 
-async fn report_failure(actors: &Actors, claimed: &ClaimedJob, message: String, retry: bool) {
+pub(super) async fn report_failure(actors: &Actors, claimed: &ClaimedJob, message: String, retry: bool) {
     tracing::warn!(job = %claimed.id, attempt = claimed.attempt, message, "a job failed");
     let attempt = Some(claimed.attempt);
     let report = FailJob { id: claimed.id, attempt, message, retry, metadata: serde_json::Map::new() };
@@ -256,12 +299,17 @@ async fn report_failure(actors: &Actors, claimed: &ClaimedJob, message: String, 
 }
 
 /// Wakes the loop for new jobs and stops drawings whose job has ended meanwhile, however that came, or was deleted.
-async fn follow(actors: Actors, cancellations: Cancellations, wake: Arc<Notify>) {
-    let jobs = schema().known("jobs");
+async fn follow(actors: Actors, models_dir: PathBuf, cancellations: Cancellations, wake: Arc<Notify>) {
+    let (jobs, loras) = (schema().known("jobs"), schema().known("character_loras"));
     let mut commits = actors.events().subscribe();
     loop {
         match commits.recv().await {
             Ok(commit) => {
+                for change in commit.changes.iter().filter(|change| change.table == loras.id) {
+                    if let (Some(old), None) = (&change.old, &change.new) {
+                        remove_file(&models_dir, old);
+                    }
+                }
                 for change in commit.changes.iter().filter(|change| change.table == jobs.id) {
                     let row = change.new.as_ref().or(change.old.as_ref());
                     let id = row.and_then(|row| row[jobs.at("id")].as_uuid());

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use diffusion::training::LoraTraining;
 use diffusion::{DiffusionModel, GenerateSpec};
 
 /// Refuses a drawing that would take more memory than there is; the message names the fields.
@@ -10,7 +11,33 @@ pub(super) fn refuse_too_large(
     spec: &GenerateSpec,
     setting: Option<u64>,
 ) -> Result<(), String> {
-    let needed = model.drawing_bytes(spec);
+    refuse_beyond(model, model.drawing_bytes(spec), setting, |needed, limit| {
+        format!(
+            "width, height: drawing {}×{} takes about {needed} MiB of memory; {limit} MiB are to spare",
+            spec.width, spec.height
+        )
+    })
+}
+
+/// Refuses a training that would take more memory than there is; the message names the fields.
+pub(super) fn refuse_training(
+    model: &DiffusionModel,
+    settings: &LoraTraining,
+    setting: Option<u64>,
+) -> Result<(), String> {
+    refuse_beyond(model, model.training_bytes(settings), setting, |needed, limit| {
+        let side = settings.resolution;
+        format!("resolution: training at {side} takes about {needed} MiB of memory; {limit} MiB are to spare")
+    })
+}
+
+/// Refuses what needs more bytes than there are; `say` words it, in mebibytes.
+fn refuse_beyond(
+    model: &DiffusionModel,
+    needed: u64,
+    setting: Option<u64>,
+    say: impl FnOnce(u64, u64) -> String,
+) -> Result<(), String> {
     // What a graphics card has to spare is known to its driver alone; its limit is the setting.
     let spare = if model.draws_on_host() { spare_bytes() } else { None };
     let limit = match (setting, spare) {
@@ -24,13 +51,7 @@ pub(super) fn refuse_too_large(
         return Ok(());
     }
     let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    Err(format!(
-        "width, height: drawing {}×{} takes about {} MiB of memory; {} MiB are to spare",
-        spec.width,
-        spec.height,
-        mebibytes(needed),
-        mebibytes(limit)
-    ))
+    Err(say(mebibytes(needed), mebibytes(limit)))
 }
 
 /// Bytes that the machine, or the group of processes that this one belongs to, has to spare; `None` where the system does not say.

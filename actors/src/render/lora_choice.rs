@@ -78,6 +78,13 @@ pub fn loras_of(models_dir: &Path, account: Option<Uuid>) -> Vec<(String, PathBu
     loras
 }
 
+/// What an account's LoRA is called, and where it lies; `name` has no slash.
+pub(crate) fn own_lora(models_dir: &Path, account: Uuid, name: &str) -> (String, PathBuf) {
+    let name = format!("{ACCOUNTS}/{account}/{name}");
+    let path = models_dir.join(LORAS_FOLDER).join(format!("{name}.safetensors"));
+    (name, path)
+}
+
 fn list_within(folder: &Path, before: &str, depth: usize, found: &mut Vec<(String, PathBuf)>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

@@ -43,6 +43,9 @@ mod prompt_weights;
 mod redraw;
 mod remote_job;
 mod samplers;
+mod train;
+mod training_settings;
+mod training_turns;
 mod video;
 mod work;
 
@@ -77,6 +80,7 @@ pub use progress::{Drawing, Progress, Step};
 pub use redraw::{RedrawSources, redraw};
 pub use remote_job::RemoteJobs;
 pub use samplers::{Sampler, samplers};
+pub use training_settings::{TRAINING_PICTURES, training_settings};
 pub use video::{
     ClipFacts, Film, FilmForm, Movement, Still, Transition, clip_facts, frame_at, suitable_form,
 };

@@ -45,6 +45,11 @@ impl ProgressReporter<'_> {
         }
     }
 
+    /// A picture that is ready to be shown to those who follow a job.
+    pub fn show(&mut self, job: Uuid, step: Step) {
+        self.progress.tell(job, step);
+    }
+
     /// A step of each job. `preview` is asked for a job by its place among them.
     pub fn step(
         &mut self,

@@ -54,8 +54,13 @@ impl RemoteJobs {
         let (job, pipeline) = (payload.job_id, json!(payload.config.pipeline));
         let request = request(&self.options, (job, payload), sources).map_err(DrawError::Refused)?;
         let (reply, drawing) = oneshot::channel();
-        let work =
-            Work { model, jobs: vec![Task { job, request, cancel, reply }], slots: None, ending: None };
+        let work = Work {
+            model,
+            jobs: vec![Task { job, request, cancel, reply }],
+            training: None,
+            slots: None,
+            ending: None,
+        };
         self.device.send(work).map_err(DrawError::Failed)?;
         let gone = |_| DrawError::Failed("the device takes no work".into());
         let drawn = drawing.await.map_err(gone)??;

@@ -13,12 +13,15 @@ use uuid::Uuid;
 
 use super::model_choice::ListedModel;
 use super::payload::{RenderRequest, SourceHashes};
+use super::train::TrainingSlice;
 use crate::job_scheduler::HiresPass;
 
 /// Jobs for the device: one, or several whose pictures are drawn side by side.
 pub(super) struct Work {
     pub model: ListedModel,
     pub jobs: Vec<Task>,
+    /// A slice of a training, in place of jobs.
+    pub training: Option<TrainingSlice>,
     /// A way to draw others beside the only one.
     pub slots: Option<BatchSlots>,
     /// Gets a message when the work is nearly done.

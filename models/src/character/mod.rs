@@ -4,6 +4,7 @@ pub mod card_files;
 pub mod character_anchors;
 pub mod character_canon;
 pub mod character_likes;
+pub mod character_loras;
 pub mod character_portraits;
 pub mod character_reference_images;
 pub mod character_scenes;

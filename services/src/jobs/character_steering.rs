@@ -14,6 +14,7 @@ use crate::conversations::participants;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
 use crate::ids::uuid;
+use crate::jobs::character_lora;
 use crate::jobs::job_request::JobRequest;
 use crate::rows::position;
 
@@ -47,6 +48,7 @@ pub(crate) async fn steer(
             ("consistency_settings", request.consistency_settings.is_some()),
             ("consistency_method", request.consistency_method.is_some()),
             ("metadata.consistency_method", request.member("consistency_method").is_some()),
+            ("metadata.character_lora", request.member("character_lora").is_some()),
         ] {
             if given {
                 steering
@@ -60,10 +62,24 @@ pub(crate) async fn steer(
     let Consistency { method, base_prompt, seed, reference_image_url, denoise_strength, warnings } =
         Consistency::of(&character, &request.consistency());
     steering.warnings.extend(warnings);
-    if method == Method::None {
-        steering.about = Some(json!({"method": method, "character_id": known(&character)}));
+    let is_steered = method != Method::None;
+    let lora = match known(&character) {
+        Some(id) => character_lora::choose(context, user, id, is_steered, request).await?,
+        None => None,
+    };
+    let trigger_word = lora.as_ref().map(|lora| lora.trigger_word.as_str());
+    let lora_about = lora.as_ref().map(|lora| &lora.about);
+    if !is_steered {
+        steering.about =
+            Some(with_lora(json!({"method": method, "character_id": known(&character)}), lora_about));
+        steering.base_prompt = trigger_word.map(str::to_string);
         return Ok(steering);
     }
+    let base_prompt = match (trigger_word, base_prompt) {
+        (Some(trigger), Some(words)) => Some(format!("{trigger}, {words}")),
+        (Some(trigger), None) => Some(trigger.to_string()),
+        (None, words) => words,
+    };
     if let Some(words) = &base_prompt {
         content_rules::check(tier, "base_prompt of the character", words)?;
     }
@@ -91,12 +107,21 @@ pub(crate) async fn steer(
             Err(reason) => steering.warnings.push(not_used(&reason)),
         }
     }
-    steering.about = Some(json!({
+    let about = json!({
         "method": method, "character_id": known(&character), "base_prompt": base_prompt.is_some(),
         "seed": request.seed, "over_reference": steering.over_character, "takes_looks": request.likeness.is_some(),
-    }));
+    });
+    steering.about = Some(with_lora(about, lora_about));
     steering.base_prompt = base_prompt;
     Ok(steering)
+}
+
+/// What is said of a character's part, with its LoRA where there is one.
+fn with_lora(mut about: Json, lora: Option<&Json>) -> Json {
+    if let Some(lora) = lora {
+        about["lora"] = lora.clone();
+    }
+    about
 }
 
 /// A character of the account that names no picture to draw from is drawn from its primary anchor, or its newest one.

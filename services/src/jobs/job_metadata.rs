@@ -10,7 +10,7 @@ use crate::error::ServiceError;
 use crate::jobs::depicted_characters::{CHARACTERS, PLACES};
 
 /// What is read of the metadata of a job, beside those that name a character or a place of one.
-const METADATA: [(&str, Takes); 32] = [
+const METADATA: [(&str, Takes); 33] = [
     ("reference_image_url", Takes::Text),
     ("start_reference_url", Takes::Text),
     ("end_reference_url", Takes::Text),
@@ -35,6 +35,7 @@ const METADATA: [(&str, Takes); 32] = [
     ("compel_config", Takes::Text),
     ("enhancement_preset", Takes::Text),
     ("consistency_method", Takes::Text),
+    ("character_lora", Takes::Text),
     ("destination", Takes::Text),
     ("source", Takes::Text),
     ("provider", Takes::Text),

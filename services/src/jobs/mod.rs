@@ -2,6 +2,7 @@
 
 mod ab_test;
 pub mod await_job;
+mod character_lora;
 pub(crate) mod character_steering;
 pub mod depicted_characters;
 mod enhance_for_job;

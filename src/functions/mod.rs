@@ -119,6 +119,7 @@ static FUNCTIONS: &[Function] = &[
     function!("verify-picture", User, jobs::verify_picture::run, Some(jobs::png_info::PNG_BYTES_MAX)),
     function!("list-api-tokens", User, operators::api_tokens::list),
     function!("queue-job", User, jobs::queue_job::run),
+    function!("train-lora", User, jobs::train_lora::run),
     function!("replicate-callback", Signed, jobs::replicate_webhook::retired),
     function!("replicate-image", User, jobs::replicate_image::run),
     function!("replicate-webhook", Signed, jobs::replicate_webhook::run),

@@ -112,6 +112,13 @@ const ALIKE: &[(&str, &[&str])] = &[
             r#"{"job_type": "video_fast", "prompt": "x", "metadata": {"start_reference_url": "<file>"}}"#,
         ],
     ),
+    (
+        "train-lora",
+        &[
+            r#"{"character_id": "<character>"}"#,
+            r#"{"character_id": "<own:character>", "pictures": ["<file>", "<file>", "<file>", "<file>", "<file>"]}"#,
+        ],
+    ),
     ("replicate-callback", &[r#"{"id": "<job>"}"#]),
     (
         "replicate-image",

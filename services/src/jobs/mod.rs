@@ -21,5 +21,6 @@ pub(crate) mod price_list;
 pub mod queue_job;
 pub(crate) mod run_queue;
 pub(crate) mod selected_model;
+pub mod train_lora;
 mod video_duration;
 mod without_effect;

@@ -13,6 +13,11 @@ pub(crate) fn credits(is_video: bool, quality: Quality, results: i64) -> i64 {
     one * results.max(1)
 }
 
+/// Credits of a training that goes so often over a picture: five, and one for each fifty.
+pub(crate) fn training_credits(pictures: i64) -> i64 {
+    5 + (pictures.max(0) + 49) / 50
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

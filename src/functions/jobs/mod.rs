@@ -10,6 +10,7 @@ pub(super) mod queue_job;
 pub(super) mod replicate_image;
 pub(super) mod replicate_webhook;
 pub(super) mod signature;
+pub(super) mod train_lora;
 pub(super) mod verify_picture;
 pub(super) mod workspace_actions;
 

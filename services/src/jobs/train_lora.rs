@@ -1,0 +1,292 @@
+//! A LoRA of a character is asked for: pictures and captions are gathered, and the training is queued.
+
+use actors::content_rules::{self, ContentRating};
+use actors::job_scheduler::{
+    QueueJob, StoredPayload, TRAINING_JOB, TRAINING_QUEUE, TrainingPayload, TrainingSource,
+};
+use actors::render::{TRAINING_PICTURES, training_settings};
+use models::Value;
+use serde_json::{Map, Value as Json, json};
+use store::query::Query;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::{Kind, ServiceError};
+use crate::files::reference_picture;
+use crate::jobs::price_list;
+use crate::rows::{position, table};
+
+/// How often a training may begin again; each time it goes on where it stopped.
+const ATTEMPTS_MAX: i64 = 10;
+/// Longest caption, in characters.
+const CAPTION_CHARS_MAX: usize = 1000;
+/// Longest name and trigger word, in characters.
+const NAME_CHARS_MAX: usize = 60;
+
+/// What is asked for.
+#[derive(Debug)]
+pub struct TrainingRequest {
+    /// Whom the pictures show.
+    pub character_id: Uuid,
+    /// Pictures with their captions, where there are any; those that are kept of the character if empty.
+    pub pictures: Vec<(String, Option<String>)>,
+    /// The LoRA's name; made of the character's without one.
+    pub name: Option<String>,
+    /// What prompts say for the character to appear; made of the character's name without one.
+    pub trigger_word: Option<String>,
+    /// The picture model; the server's own choice without one.
+    pub model: Option<String>,
+    /// Settings of the training by name; those that are not given suit the model.
+    pub settings: Map<String, Json>,
+    /// Whether pictures of the character are drawn with it from then on.
+    pub is_default: bool,
+    /// A second request with the same key is the first one.
+    pub idempotency_key: Option<String>,
+    /// The rating of the captions.
+    pub rating: ContentRating,
+}
+
+/// A training in the queue.
+#[derive(Debug)]
+pub struct QueuedTraining {
+    /// The job.
+    pub job: Uuid,
+    /// Whether its key was known.
+    pub existed: bool,
+    /// What it will be made from.
+    pub payload: TrainingPayload,
+    /// The model that it is trained on.
+    pub model: String,
+    /// Credits that are reserved for it.
+    pub credits: i64,
+    /// What its owner should know.
+    pub warnings: Vec<String>,
+}
+
+/// Queues a training.
+pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTraining, ServiceError> {
+    let user = context.user()?;
+    if context.services.render.is_none() {
+        return Err(ServiceError::bad(
+            "this server draws nothing itself (draw is off), and only there LoRAs are trained",
+        ));
+    }
+    let character = context.row("characters", asked.character_id).await?;
+    let own = character.filter(|character| character["user_id"] == user.to_string());
+    let character = own.ok_or_else(|| {
+        ServiceError::not_found("the account has no such character").of_field("character_id")
+    })?;
+    let mut warnings = Vec::new();
+    let trigger = match &asked.trigger_word {
+        Some(word) => simple("trigger_word", word)?,
+        None => slug(character["name"].as_str().unwrap_or_default()),
+    };
+    let name = match &asked.name {
+        Some(name) => simple("name", name)?,
+        None => trigger.clone(),
+    };
+    check_name(context, user, asked.character_id, &name, &mut warnings).await?;
+    let (folder, model, given) =
+        (context.services.settings.models_dir.clone(), asked.model.clone(), asked.settings.clone());
+    let wanted = model.clone().or_else(|| context.services.settings.image_model.clone());
+    let settled = tokio::task::spawn_blocking(move || training_settings(&folder, wanted.as_deref(), &given));
+    let unread = |_| Err("model: the models folder cannot be read".to_string());
+    let (model, settings) =
+        settled.await.unwrap_or_else(unread).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
+    let given = match asked.pictures.is_empty() {
+        false => asked.pictures,
+        true => kept_pictures(context, asked.character_id).await?,
+    };
+    if !TRAINING_PICTURES.contains(&given.len()) {
+        let (min, max) = (TRAINING_PICTURES.start(), TRAINING_PICTURES.end());
+        let reason = format!("{} are there; {min} to {max} are taken", given.len());
+        return Err(ServiceError::field("pictures", reason));
+    }
+    let tags = tags(&character);
+    let mut pictures = Vec::with_capacity(given.len());
+    for (place, (url, caption)) in given.into_iter().enumerate() {
+        let field = format!("pictures[{place}]");
+        let caption = caption.filter(|caption| !caption.trim().is_empty());
+        let words = caption.as_deref().unwrap_or(&tags).trim();
+        if words.chars().count() > CAPTION_CHARS_MAX {
+            let reason = format!("longer than {CAPTION_CHARS_MAX} characters");
+            return Err(ServiceError::field(format!("{field}.caption"), reason));
+        }
+        content_rules::check(asked.rating, &format!("{field}.caption"), words)?;
+        let reference = reference_picture::resolve(context, user, &url).await;
+        let object = reference.map_err(|error| error.of_field(format!("{field}.url")))?.object;
+        if !exists(context, &object).await? {
+            return Err(ServiceError::field(format!("{field}.url"), "there is no such file"));
+        }
+        pictures.push(TrainingSource { object, caption: with_trigger(&trigger, words) });
+    }
+    if pictures.iter().all(|picture| picture.caption == pictures[0].caption) {
+        warnings.push(
+            "pictures: all have the same caption, so that what they show beside the character is learned with it".into(),
+        );
+    }
+    let payload = TrainingPayload {
+        character_id: asked.character_id,
+        name,
+        sample_prompt: with_trigger(&trigger, &tags),
+        trigger_word: trigger,
+        model: Some(model.clone()),
+        pictures,
+        settings,
+        is_default: asked.is_default,
+    };
+    let steps = (payload.settings.steps * payload.settings.batch_size) as i64;
+    let free = !context.services.settings.charge_credits || context.is_admin()?;
+    let credits = if free { 0 } else { price_list::training_credits(steps) };
+    let job_id = Uuid::new_v4();
+    let decision = QueueJob {
+        job: row(user, job_id, &payload, &warnings),
+        queue: TRAINING_QUEUE,
+        payload: StoredPayload::Graph(json!(payload)),
+        priority: 0,
+        idempotency_key: asked.idempotency_key,
+        credits,
+        cost_usd: None,
+        preset: None,
+        ab_test: None,
+        limits: context.services.settings.queue_limits,
+    };
+    let queued = context.ask(decision).await?;
+    let job = queued.job[table("jobs").at("id")].as_uuid().unwrap_or(job_id);
+    Ok(QueuedTraining { job, existed: queued.existed, payload, model, credits, warnings })
+}
+
+/// The row of `jobs`.
+fn row(user: Uuid, id: Uuid, payload: &TrainingPayload, warnings: &[String]) -> models::Row {
+    let jobs = table("jobs");
+    let mut job = jobs.default_row();
+    let mut set = |column: &str, value: Value| job[jobs.at(column)] = value;
+    let metadata = json!({
+        "character_id": payload.character_id, "name": payload.name, "trigger_word": payload.trigger_word,
+        "model": payload.model, "pictures": payload.pictures.len(), "settings": payload.settings,
+        "warnings": warnings,
+    });
+    set("id", Value::Uuid(id));
+    set("user_id", Value::Uuid(user));
+    set("job_type", Value::text(TRAINING_JOB));
+    set("max_attempts", Value::Int(ATTEMPTS_MAX));
+    set("metadata", Value::json(&metadata));
+    job
+}
+
+/// A word that is one in a file's name and in a prompt.
+fn simple(field: &str, text: &str) -> Result<String, ServiceError> {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    let count = text.chars().count();
+    if count == 0 || count > NAME_CHARS_MAX || !text.chars().all(fits) {
+        let reason = format!("1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores are taken");
+        return Err(ServiceError::field(field, reason));
+    }
+    Ok(text.to_string())
+}
+
+/// A word like that of any name.
+fn slug(name: &str) -> String {
+    let kept = name
+        .to_lowercase()
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' })
+        .collect::<String>();
+    let word = kept.split_whitespace().collect::<Vec<_>>().join("_");
+    match word.chars().take(NAME_CHARS_MAX).collect::<String>() {
+        empty if empty.is_empty() => "character".into(),
+        word => word,
+    }
+}
+
+/// The caption with the trigger word in it, in front where it is not there.
+fn with_trigger(trigger: &str, words: &str) -> String {
+    let has = words.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').any(|word| word == trigger);
+    match (has, words.is_empty()) {
+        (true, _) => words.to_string(),
+        (false, true) => trigger.to_string(),
+        (false, false) => format!("{trigger}, {words}"),
+    }
+}
+
+/// What is known of the character's looks, as tags.
+fn tags(character: &Json) -> String {
+    let tags = character["appearance_tags"].as_array().into_iter().flatten().filter_map(Json::as_str);
+    tags.map(str::trim).filter(|tag| !tag.is_empty()).collect::<Vec<_>>().join(", ")
+}
+
+/// Pictures that are kept of a character: references, anchors and portraits, the newest first.
+pub async fn kept_pictures(
+    context: &Context,
+    character: Uuid,
+) -> Result<Vec<(String, Option<String>)>, ServiceError> {
+    let mut found: Vec<(String, Option<String>)> = Vec::new();
+    for name in ["character_reference_images", "character_anchors", "character_portraits"] {
+        let rows = Query::all(position(name))
+            .equal("character_id", Value::Uuid(character))
+            .order("created_at", true)
+            .limit(*TRAINING_PICTURES.end() as u64);
+        for row in context.rows(rows).await? {
+            let Some(url) = row["image_url"].as_str().filter(|url| !url.is_empty()) else { continue };
+            if found.iter().all(|(known, _)| known != url) {
+                found.push((url.to_string(), row["prompt"].as_str().map(str::to_string)));
+            }
+        }
+    }
+    found.truncate(*TRAINING_PICTURES.end());
+    Ok(found)
+}
+
+/// Whether `bucket/path` is a file.
+async fn exists(context: &Context, object: &str) -> Result<bool, ServiceError> {
+    let (bucket, path) = object.split_once('/').unwrap_or_default();
+    let file = Query::all(position("storage.objects"))
+        .equal("bucket_id", Value::text(bucket))
+        .equal("name", Value::text(path))
+        .limit(1);
+    Ok(!context.rows(file).await?.is_empty())
+}
+
+/// A LoRA of that name may be trained again, but not by pictures of another character.
+async fn check_name(
+    context: &Context,
+    user: Uuid,
+    character: Uuid,
+    name: &str,
+    warnings: &mut Vec<String>,
+) -> Result<(), ServiceError> {
+    let same = Query::all(position("character_loras"))
+        .equal("name", Value::text(format!("accounts/{user}/{name}")))
+        .limit(1);
+    let Some(known) = context.rows(same).await?.pop() else { return Ok(()) };
+    if known["character_id"] != character.to_string() {
+        let reason = format!("{name} is the LoRA of another character; give another name");
+        return Err(ServiceError::new(Kind::Conflict, reason).of_field("name"));
+    }
+    warnings.push(format!(
+        "name: {name} is there already; it stays until this training ends and takes its place"
+    ));
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captions_have_the_trigger_word_once() {
+        assert_eq!(with_trigger("zum", "on a beach"), "zum, on a beach");
+        assert_eq!(with_trigger("zum", "a photo of zum, smiling"), "a photo of zum, smiling");
+        assert_eq!(with_trigger("zum", "zumba"), "zum, zumba");
+        assert_eq!(with_trigger("zum", ""), "zum");
+    }
+
+    #[test]
+    fn names_become_words() {
+        assert_eq!(slug("Mira of the Lighthouse"), "mira_of_the_lighthouse");
+        assert_eq!(slug("猫"), "character");
+        assert!(
+            simple("name", "../x").is_err() && simple("name", "").is_err() && simple("name", "a_b-1").is_ok()
+        );
+    }
+}

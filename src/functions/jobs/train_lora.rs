@@ -1,0 +1,135 @@
+//! train-lora: a LoRA is trained on pictures of a character.
+
+use actors::content_rules::ContentRating;
+use actors::render::TRAINING_PICTURES;
+use axum::http::{Method, StatusCode};
+use models::value_words::{Takes, is_not, shown};
+use serde_json::{Map, Value as Json, json};
+use services::age_gate;
+use services::files::picture_for_model;
+use services::ids::uuid;
+use services::jobs::train_lora::{TrainingRequest, kept_pictures, train};
+use uuid::Uuid;
+
+use crate::functions::error::FunctionError;
+use crate::functions::http_call::{Call, Outcome, ok};
+use crate::functions::prompts::describe_image;
+use crate::receive::idempotency_key;
+use crate::request_body::Field;
+
+/// Settings of the training, by the names that it has for them.
+const SETTINGS: [(&str, Takes); 10] = [
+    ("rank", Takes::Whole),
+    ("alpha", Takes::Number),
+    ("steps", Takes::Whole),
+    ("batch_size", Takes::Whole),
+    ("learning_rate", Takes::Number),
+    ("weight_decay", Takes::Number),
+    ("resolution", Takes::Whole),
+    ("seed", Takes::Whole),
+    ("min_snr_gamma", Takes::Number),
+    ("train_text_encoder", Takes::Flag),
+];
+/// All else.
+const FIELDS: [Field<'static>; 8] = [
+    ("character_id", Takes::Uuid),
+    ("pictures", Takes::List),
+    ("captions", Takes::Text),
+    ("name", Takes::Text),
+    ("trigger_word", Takes::Text),
+    ("model", Takes::Text),
+    ("is_default", Takes::Flag),
+    ("content_mode", Takes::Text),
+];
+/// What captions that are not given are made of.
+const CAPTIONS: [&str; 2] = ["tags", "describe-image"];
+/// What a picture has.
+const PICTURE: [Field<'static>; 2] = [("url", Takes::Text), ("caption", Takes::Text)];
+
+/// Runs the function.
+pub(crate) async fn run(call: Call) -> Outcome {
+    if call.method != Method::POST {
+        return Err(FunctionError::new(StatusCode::METHOD_NOT_ALLOWED, "train-lora takes POST"));
+    }
+    let fields: Vec<Field<'static>> = FIELDS.into_iter().chain(SETTINGS).collect();
+    let body = call.read_fields(&fields)?;
+    let character_id =
+        uuid(&body["character_id"]).ok_or_else(|| FunctionError::missing(&["character_id"]))?;
+    let text =
+        |name: &str| body[name].as_str().map(str::trim).filter(|text| !text.is_empty()).map(str::to_string);
+    let given = |(name, _): &(&str, Takes)| {
+        Some((name.to_string(), body.get(name).filter(|it| !it.is_null())?.clone()))
+    };
+    let settings: Map<String, Json> = SETTINGS.iter().filter_map(given).collect();
+    let rating = age_gate::rating(&call.context, "content_mode", body["content_mode"].as_str())?;
+    let mut pictures = pictures(&call, &body["pictures"])?;
+    match text("captions").as_deref() {
+        None | Some("tags") => {}
+        Some("describe-image") => describe(&call, character_id, &mut pictures, rating).await?,
+        Some(other) => return Err(FunctionError::none_of("captions", other, &CAPTIONS)),
+    }
+    let request = TrainingRequest {
+        character_id,
+        pictures,
+        name: text("name"),
+        trigger_word: text("trigger_word"),
+        model: text("model"),
+        settings,
+        is_default: body["is_default"].as_bool().unwrap_or(true),
+        idempotency_key: idempotency_key(&call.headers)?,
+        rating,
+    };
+    let queued = train(&call.context, request).await?;
+    call.warnings.extend(queued.warnings);
+    ok(json!({
+        "success": true, "jobId": queued.job, "existed": queued.existed, "model": queued.model,
+        "name": queued.payload.name, "triggerWord": queued.payload.trigger_word,
+        "pictures": queued.payload.pictures.len(), "settings": queued.payload.settings, "credits": queued.credits,
+    }))
+}
+
+/// Gives pictures without a caption one by a model that looks at them.
+async fn describe(
+    call: &Call,
+    character: Uuid,
+    pictures: &mut Vec<(String, Option<String>)>,
+    rating: ContentRating,
+) -> Result<(), FunctionError> {
+    if pictures.is_empty() {
+        *pictures = kept_pictures(&call.context, character).await?;
+    }
+    if pictures.len() > *TRAINING_PICTURES.end() {
+        // They are refused for their number, and none of them need be looked at.
+        return Ok(());
+    }
+    let chosen = call.context.services.chat.engines().choose_vision(None).await?;
+    for (url, caption) in pictures.iter_mut().filter(|(_, caption)| caption.is_none()) {
+        let image = picture_for_model::address(&call.context, url).await?;
+        let answer = describe_image::look(call, &chosen, image, "caption", "", rating).await?;
+        *caption = answer.said["text"].as_str().map(str::to_string);
+    }
+    Ok(())
+}
+
+/// `["URL", {"url", "caption"}]`
+fn pictures(call: &Call, given: &Json) -> Result<Vec<(String, Option<String>)>, FunctionError> {
+    let mut pictures = Vec::new();
+    for (place, picture) in given.as_array().into_iter().flatten().enumerate() {
+        let field = format!("pictures[{place}]");
+        if let Some(url) = picture.as_str() {
+            pictures.push((url.to_string(), None));
+            continue;
+        }
+        if !picture.is_object() {
+            let reason = is_not(&shown(picture), "an address, or an object with url and caption");
+            return Err(FunctionError::bad(format!("{field}: {reason}")).of_field(&field));
+        }
+        let read = call.read_fields_at(&field, picture, &PICTURE)?;
+        let url = read["url"].as_str().filter(|url| !url.is_empty());
+        let missing =
+            || FunctionError::bad(format!("{field}.url: missing")).of_field(&format!("{field}.url"));
+        let url = url.ok_or_else(missing)?;
+        pictures.push((url.to_string(), read["caption"].as_str().map(str::to_string)));
+    }
+    Ok(pictures)
+}

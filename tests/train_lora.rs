@@ -1,0 +1,263 @@
+//! Training LoRAs: a training goes on where a stop or a kill cut it, its LoRA is its owner's alone, and pictures of the
+//! character are drawn with it.
+
+mod common;
+
+use std::io::Cursor;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use common::Server;
+use common::files;
+use common::jobs::{one, queue, refused, wait_for};
+use image::{Rgb, RgbImage};
+use serde_json::{Value as Json, json};
+
+/// A character of an account.
+fn character(server: &Server, token: &str, user: &str) -> String {
+    let row = json!({"user_id": user, "name": "Zum", "description": "a ball", "appearance_tags": ["blue ball", "one eye"]});
+    let (status, rows) = server.call("POST", "/rest/v1/characters", token, Some(&row));
+    assert_eq!(status, 201, "{rows}");
+    rows[0]["id"].as_str().expect("an id").to_string()
+}
+
+/// Pictures of it in the account's folder, by their addresses.
+fn pictures(server: &Server, token: &str, user: &str, count: u32) -> Vec<Json> {
+    let picture = |number: u32| {
+        let picture = RgbImage::from_fn(72, 64, |x, y| {
+            let far = (x as i32 - 36).pow(2) + (y as i32 - 30).pow(2);
+            match far {
+                0..30 => Rgb([250, 250, 250]),
+                30..300 => Rgb([40, 80, 220]),
+                _ => Rgb([(number * 40) as u8, 200, 90]),
+            }
+        });
+        let mut png = Cursor::new(Vec::new());
+        picture.write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
+        let path = format!("user-library/{user}/zum/{number}.png");
+        let answer = files::put(server, token, &path, "image/png", &png.into_inner());
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        match number {
+            0 => json!(path),
+            _ => json!({"url": path, "caption": format!("zum at place {number}")}),
+        }
+    };
+    (0..count).map(picture).collect()
+}
+
+fn train(server: &Server, token: &str, body: &Json) -> (u16, Json) {
+    server.call("POST", "/functions/v1/train-lora", token, Some(body))
+}
+
+fn files_of(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries.map(|entry| entry.path()).collect()
+}
+
+/// The numbers of a safetensors file, without its header.
+fn numbers(path: &Path) -> Vec<u8> {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let header = u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
+    bytes[8 + header..].to_vec()
+}
+
+/// Waits until the job says that it has done more than so many steps; none where it has ended before.
+fn wait_for_step(server: &Server, token: &str, job: &str, more_than: u64) -> Option<u64> {
+    let started = Instant::now();
+    loop {
+        let row = one(server, token, &format!("/rest/v1/jobs?id=eq.{job}"));
+        let step = row["metadata"]["progress"]["step"].as_u64().unwrap_or(0);
+        if step > more_than {
+            return Some(step);
+        }
+        match row["status"].as_str().unwrap_or_default() {
+            "queued" | "processing" => {}
+            "completed" => return None,
+            _ => panic!("{row}"),
+        }
+        assert!(started.elapsed() < Duration::from_secs(600), "no step after {more_than}: {row}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// The row of a training that has ended.
+fn ended(server: &Server, token: &str, job: &str) -> Json {
+    // No step is beyond all.
+    while wait_for_step(server, token, job, u64::MAX).is_some() {}
+    one(server, token, &format!("/rest/v1/jobs?id=eq.{job}"))
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let started = Instant::now();
+    while !is_so() {
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_training_outlives_stops_and_kills_and_its_lora_is_its_owners_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let free = [("PLAYHOUSE_CHARGE_CREDITS", "false")];
+    let mut server = Server::start(&data, &free);
+    let (user, token) = server.sign_up("trainer@example.com");
+    let (_, other) = server.sign_up("other@example.com");
+    let zum = character(&server, &token, &user);
+    let pictures = pictures(&server, &token, &user, 6);
+    let asked = json!({
+        "character_id": zum, "pictures": pictures, "name": "zum", "rank": 2, "steps": 40, "batch_size": 1, "seed": 3,
+    });
+    let (status, answer) = train(&server, &token, &asked);
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(
+        (&answer["triggerWord"], &answer["settings"]["alpha"]),
+        (&json!("zum"), &json!(2.0)),
+        "{answer}"
+    );
+    let job = answer["jobId"].as_str().expect("an id").to_string();
+
+    // Stopped in order, then killed: it goes on, and says so.
+    let step = wait_for_step(&server, &token, &job, 0).expect("it takes more than a turn");
+    server.stop();
+    server = Server::start(&data, &free);
+    if wait_for_step(&server, &token, &job, step).is_some() {
+        server.kill();
+        server = Server::start(&data, &free);
+    }
+    let done = ended(&server, &token, &job);
+    assert_eq!(done["status"], "completed", "{done}");
+    let result = &done["metadata"]["training"];
+    let name = format!("accounts/{user}/zum");
+    assert_eq!(result["lora"], json!(name));
+    assert_eq!(result["loss_curve"].as_array().map(Vec::len), Some(40), "{result}");
+    assert_eq!(result["samples"].as_array().map(Vec::len), Some(4), "{result}");
+    let models = data.join("models");
+    let file = models.join("loras").join(format!("{name}.safetensors"));
+    assert!(files_of(&models.join(".training")).is_empty(), "what was kept of it is gone");
+
+    // Without a break the numbers are the same.
+    let mut again = asked.clone();
+    again["name"] = json!("zum_again");
+    again["is_default"] = json!(false);
+    let (status, answer) = train(&server, &token, &again);
+    assert_eq!(status, 200, "{answer}");
+    let second = answer["jobId"].as_str().expect("an id").to_string();
+    let second = ended(&server, &token, &second);
+    assert_eq!(second["status"], "completed", "{second}");
+    assert!(
+        numbers(&file) == numbers(&file.with_file_name("zum_again.safetensors")),
+        "it was not the same training"
+    );
+
+    // The row is its owner's, and so is the LoRA.
+    let row = one(&server, &token, "/rest/v1/character_loras?name=like.*/zum");
+    assert_eq!(
+        (&row["is_default"], &row["base_model"], &row["trigger_word"]),
+        (&json!(true), &json!("starter"), &json!("zum"))
+    );
+    let sample = row["sample_urls"][3].as_str().expect("an address");
+    assert_eq!(files::get(&server, &token, &format!("/object/{sample}")).status, 200);
+    let (_, seen) = server.call("GET", "/rest/v1/character_loras", &other, None);
+    assert_eq!(seen, json!([]));
+    let drawing = |more: Json| {
+        let mut body = json!({"job_type": "sdxl_image_fast", "prompt": "a beach", "seed": 1, "steps": 1});
+        body.as_object_mut().expect("an object").extend(more.as_object().cloned().expect("an object"));
+        body
+    };
+    for known in [name.as_str(), "zum"] {
+        let body = drawing(json!({"loras": [{"name": known}]}));
+        refused(&server, &other, &body, 400, "loras[0].name");
+        let drawn = queue(&server, &token, &body);
+        assert_eq!(wait_for(&server, &token, &drawn, &["completed", "failed"])["status"], "completed");
+    }
+    let stolen = json!({"name": format!("accounts/{user}/stolen")});
+    let id = row["id"].as_str().expect("an id");
+    let (status, _) =
+        server.call("PATCH", &format!("/rest/v1/character_loras?id=eq.{id}"), &token, Some(&stolen));
+    assert_eq!(status, 403, "what a training made is not changed");
+
+    // Pictures of the character are drawn with it, by default and by choice.
+    let lora_of = |more: Json| {
+        let job = queue(&server, &token, &drawing(json!({"metadata": more})));
+        let row = wait_for(&server, &token, &job, &["completed", "failed"]);
+        assert_eq!(row["status"], "completed", "{row}");
+        row["metadata"]["consistency"]["lora"]["name"].clone()
+    };
+    assert_eq!(lora_of(json!({"character_id": zum})), json!(name));
+    assert_eq!(lora_of(json!({"character_id": zum, "character_lora": "none"})), Json::Null);
+    let chosen = lora_of(json!({"character_id": zum, "character_lora": "zum_again"}));
+    assert_eq!(chosen, json!(format!("accounts/{user}/zum_again")));
+    let unknown = drawing(json!({"metadata": {"character_id": zum, "character_lora": "zam"}}));
+    refused(&server, &token, &unknown, 400, "character_lora");
+
+    // With its row goes the file.
+    let (status, _) = server.call("DELETE", &format!("/rest/v1/character_loras?id=eq.{id}"), &token, None);
+    assert!([200, 204].contains(&status), "{status}");
+    wait_until("the file stays", || !file.exists());
+}
+
+#[test]
+fn a_training_is_refused_by_field_costs_credits_and_can_be_cancelled() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &[]);
+    let (user, token) = server.sign_up("trainer@example.com");
+    let (_, other) = server.sign_up("other@example.com");
+    let zum = character(&server, &token, &user);
+    let pictures = pictures(&server, &token, &user, 5);
+    let asked = json!({"character_id": zum, "pictures": pictures, "steps": 5000, "batch_size": 1, "rank": 2});
+    let with = |name: &str, value: Json| {
+        let mut body = asked.clone();
+        body[name] = value;
+        body
+    };
+    for (name, value, field) in [
+        ("pictures", json!(pictures[..4]), "pictures"),
+        ("pictures", json!([]), "pictures"),
+        ("pictures", json!([1, 2, 3, 4, 5]), "pictures[0]"),
+        ("pictures", json!(vec!["user-library/unknown/x.png"; 5]), "pictures[0].url"),
+        ("rank", json!(0), "rank"),
+        ("steps", json!(1_000_000), "steps"),
+        ("learning_rate", json!(5), "learning_rate"),
+        ("resolution", json!(7), "resolution"),
+        ("name", json!("../zum"), "name"),
+        ("trigger_word", json!("two words"), "trigger_word"),
+        ("model", json!("nothing"), "model"),
+        ("character_id", json!("8a2f0c0e-0000-4000-8000-000000000000"), "character_id"),
+    ] {
+        let (status, answer) = train(&server, &token, &with(name, value));
+        assert!([400, 403, 404].contains(&status), "{name}: {status} {answer}");
+        assert!(answer.to_string().contains(field), "{name}: {answer}");
+    }
+    // Another account has neither the character nor the pictures.
+    assert_eq!(train(&server, &other, &asked).0, 404);
+
+    let balance = |server: &Server| {
+        one(server, &token, &format!("/rest/v1/profiles?id=eq.{user}"))["token_balance"]
+            .as_i64()
+            .expect("a number")
+    };
+    let rich = json!({"token_balance": 1000});
+    let (status, _) =
+        server.call("PATCH", &format!("/rest/v1/profiles?id=eq.{user}"), &server.service, Some(&rich));
+    assert_eq!(status, 200);
+    let (status, answer) = train(&server, &token, &asked);
+    assert_eq!((status, &answer["credits"]), (200, &json!(105)), "{answer}");
+    assert_eq!(balance(&server), 895);
+    let job = answer["jobId"].as_str().expect("an id").to_string();
+    wait_for_step(&server, &token, &job, 0);
+    // Pictures are drawn between its steps.
+    let drawn = queue(&server, &token, &common::jobs::picture("a cat"));
+    assert_eq!(wait_for(&server, &token, &drawn, &["completed", "failed"])["status"], "completed");
+    let still = one(&server, &token, &format!("/rest/v1/jobs?id=eq.{job}"));
+    assert_eq!(still["status"], "processing", "{still}");
+    let cancel = json!({"status": "cancelled"});
+    let before = balance(&server);
+    let (status, rows) = server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{job}"), &token, Some(&cancel));
+    assert_eq!(status, 200, "{rows}");
+    assert_eq!(balance(&server), before + 105, "what was reserved is back");
+    wait_until("what was kept of it stays", || files_of(&data.join("models/.training")).is_empty());
+    let (_, loras) = server.call("GET", "/rest/v1/character_loras", &token, None);
+    assert_eq!(loras, json!([]));
+}

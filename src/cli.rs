@@ -13,6 +13,7 @@ mod pull;
 mod running;
 mod steps;
 mod storage;
+mod train_lora;
 mod users;
 mod verify_picture;
 
@@ -49,6 +50,10 @@ pub fn run() -> Result<(), String> {
         Command::Worker(worker) if cli.serve.given().iter().all(|flag| *flag == "--models-dir") => {
             let models_dir = worker.models_dir.clone().or(cli.serve.models_dir);
             ServeFlags { models_dir, chat_model: worker.chat_model.clone(), ..ServeFlags::default() }
+        }
+        Command::TrainLora(training) if cli.serve.given().iter().all(|flag| *flag == "--models-dir") => {
+            let models_dir = training.models_dir.clone().or(cli.serve.models_dir);
+            ServeFlags { models_dir, ..ServeFlags::default() }
         }
         Command::VerifyPicture(verify) if cli.serve.given().iter().all(|flag| *flag == "--models-dir") => {
             let models_dir = verify.models_dir.clone().or(cli.serve.models_dir);
@@ -116,6 +121,7 @@ pub fn run() -> Result<(), String> {
         Command::Export(flags) => export::run(&config, &flags),
         Command::Demo(flags) => playhouse::in_system(demo::run(config, flags)),
         Command::Worker(flags) => work(&config, flags),
+        Command::TrainLora(flags) => train_lora::run(&config, &flags),
         Command::VerifyPicture(flags) => verify_picture::run(&config, &flags),
         Command::Models(models) => run_models(&config, models.command),
     }

@@ -261,3 +261,33 @@ fn a_training_is_refused_by_field_costs_credits_and_can_be_cancelled() {
     let (_, loras) = server.call("GET", "/rest/v1/character_loras", &token, None);
     assert_eq!(loras, json!([]));
 }
+
+#[test]
+fn the_command_trains_on_a_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let pictures = folder.path().join("zum");
+    std::fs::create_dir(&pictures).expect("a folder");
+    for number in 0..5u8 {
+        let picture = RgbImage::from_pixel(64, 64, Rgb([number * 40, 90, 200]));
+        picture.save(pictures.join(format!("{number}.png"))).expect("a file");
+        std::fs::write(pictures.join(format!("{number}.txt")), format!("zum {number}")).expect("a file");
+    }
+    let models = folder.path().join("models");
+    let train = |more: &[&str]| {
+        let mut command = std::process::Command::new(common::binary());
+        command.arg("train-lora").arg(&pictures).arg("--models-dir").arg(&models);
+        command.args(["--set", "rank=1", "--set", "batch_size=1"]).args(more);
+        command.env("PLAYHOUSE_DATA", folder.path().join("data"));
+        command.output().expect("it runs")
+    };
+    let refused = train(&["--set", "steps=0"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("steps"), "{refused:?}");
+    let done = train(&["--set", "steps=3"]);
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let answer: Json = serde_json::from_slice(&done.stdout).expect("JSON");
+    let file = models.join("loras/zum.safetensors");
+    assert_eq!(answer["file"], json!(file), "{answer}");
+    assert!(file.is_file() && files_of(&models.join(".training")).is_empty());
+    assert!(!train(&["--set", "steps=3"]).status.success(), "what is there is not written over");
+}

@@ -207,11 +207,38 @@ pub(super) enum Command {
                             by more than another device explains."
     )]
     VerifyPicture(VerifyPictureFlags),
+    /// Train a LoRA on a folder of pictures with this machine's models; one that was stopped goes on where it was
+    #[command(
+        after_help = "Example:\n  playhouse train-lora pictures/mira --trigger-word mira --set steps=800 --set rank=8\n\nThe \
+                            settings are those of the function train-lora (docs/api/functions.md)."
+    )]
+    TrainLora(TrainLoraFlags),
     /// List, verify, add and remove models
     #[command(
         after_help = "Example:\n  playhouse models list | jq -r '.[] | \"\\(.type) \\(.name) \\(.problem // \"\")\"'"
     )]
     Models(ModelsFlags),
+}
+
+#[derive(Args)]
+pub(super) struct TrainLoraFlags {
+    /// 5 to 40 pictures, each with its caption in a text file of the same name beside it
+    pub folder: PathBuf,
+    /// The LoRA's name, in the models folder's loras [default: the folder's]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// What prompts say for the character to appear, and the caption of pictures without one [default: the name]
+    #[arg(long)]
+    pub trigger_word: Option<String>,
+    /// The picture model [default: the setting image_model]
+    #[arg(long)]
+    pub model: Option<String>,
+    /// A setting of the training, such as steps=800; may be given several times
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Folder of model files [default: models in the data folder]
+    #[arg(long)]
+    pub models_dir: Option<PathBuf>,
 }
 
 #[derive(Args)]

@@ -44,6 +44,7 @@ mod redraw;
 mod remote_job;
 mod samplers;
 mod train;
+mod train_here;
 mod training_settings;
 mod training_turns;
 mod video;
@@ -80,6 +81,7 @@ pub use progress::{Drawing, Progress, Step};
 pub use redraw::{RedrawSources, redraw};
 pub use remote_job::RemoteJobs;
 pub use samplers::{Sampler, samplers};
+pub use train_here::{FolderTraining, TrainingStand, train_here};
 pub use training_settings::{TRAINING_PICTURES, training_settings};
 pub use video::{
     ClipFacts, Film, FilmForm, Movement, Still, Transition, clip_facts, frame_at, suitable_form,

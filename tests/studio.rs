@@ -9,6 +9,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use common::{Server, files};
@@ -323,8 +324,8 @@ fn people_find_their_way_in_a_browser() {
     let pictures = root().join("target/studio-pictures");
     std::fs::create_dir_all(&pictures).expect("a folder");
     let folder = tempfile::tempdir().expect("a folder");
-    let model = ModelServer::start(Duration::from_millis(60), 40);
-    let mut server = start(folder.path(), "127.0.0.1:0", "log");
+    let model = ModelServer::start(Duration::from_millis(100), 40);
+    let mut server = start(folder.path(), &lasting_address(), "log");
     let token = token_in(&folder.path().join("log")).expect("an address in the log");
     model.become_default(&server);
     let script = |name: &str| {
@@ -365,6 +366,18 @@ fn people_find_their_way_in_a_browser() {
     assert_eq!(faults, 0);
 }
 
+/// An address that stays free while its server is away: outside of the ports that other connections are given.
+fn lasting_address() -> String {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let begin = 20_000 + u16::try_from(std::process::id() % 5_000).expect("small") * 2;
+    loop {
+        let port = begin + NEXT.fetch_add(1, Ordering::Relaxed);
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
+}
+
 /// Runs a script that says when the server shall be killed and when it shall come back; whether the script succeeded.
 fn walk(mut script: Command, server: &mut Server, restart: impl Fn(&str) -> Server) -> bool {
     let mut running = script.stdout(Stdio::piped()).spawn().expect("node runs");
@@ -396,7 +409,7 @@ fn a_pasted_story_becomes_a_lettered_strip_in_a_browser() {
         let environment = [("PLAYHOUSE_LOG", "warn"), ("PLAYHOUSE_CHARGE_CREDITS", "false")];
         Server::start_at(&folder.path().join("data"), listen, Stdio::inherit(), &environment)
     };
-    let mut server = begin("127.0.0.1:0");
+    let mut server = begin(&lasting_address());
     let mut script = Command::new("node");
     script.arg("webtoon.mjs").current_dir(&tests);
     script.env("PLAYHOUSE_URL", &server.url).env("STUDIO_PICTURES", &pictures);

@@ -12,11 +12,15 @@ use serde_json::{Value as Json, json};
 
 use crate::common::Server;
 
-/// Speaks the OpenAI dialect: counts words, one at a time, and ends with what it heard last.
+/// Speaks the OpenAI dialect: counts words, one at a time, and ends with what it heard last. Asked to answer slowly it
+/// pauses so much longer that a test can do something meanwhile on any machine.
 pub struct ModelServer {
     pub url: String,
     state: Arc<Mutex<State>>,
 }
+
+/// How many times longer a pause becomes.
+const SLOWLY: u32 = 20;
 
 /// Words for a request.
 type Script = Box<dyn Fn(&Json) -> String + Send>;
@@ -130,6 +134,7 @@ fn answer(stream: TcpStream, state: &Mutex<State>, pause: Duration, words: usize
         let scripted = state.script.as_ref().map(|script| script(&request));
         (scripted.or_else(|| state.says.clone()), state.calls.take())
     };
+    let pause = if heard.contains("slowly") { pause * SLOWLY } else { pause };
     let mut out = stream;
     out.write_all(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n").ok()?;
     if let Some((name, arguments)) = calls {

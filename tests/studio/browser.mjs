@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { basename } from 'node:path'
 import { deflateSync } from 'node:zlib'
 import { chromium } from 'playwright-core'
 
@@ -10,15 +11,15 @@ const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.mi
 
 export const browser = await chromium.launch({ executablePath: CHROMIUM, args: ['--no-sandbox', '--disable-gpu'] })
 
+/** What a browser says of requests and sockets whose server was killed. */
+export const LOST = /net::ERR_|Failed to fetch|network error|WebSocket/i
+
 /** What went wrong in any page, and may not. */
 export const complaints = []
 
-/** What a browser says of a server that was killed, wherever its requests and its socket stood. */
-export const SERVER_GONE = /ERR_CONNECTION|ERR_INCOMPLETE|ERR_EMPTY_RESPONSE|ERR_SOCKET|Failed to fetch|network error|WebSocket connection to/i
-
-/** A window of its own, with a session of its own. */
+/** A window of its own, with a session of its own, where nothing is looked at in mid-transition. */
 export async function open(width, height = 820, colorScheme = 'dark') {
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme, acceptDownloads: true, baseURL: PLAYHOUSE_URL })
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme, reducedMotion: 'reduce', acceptDownloads: true, baseURL: PLAYHOUSE_URL })
   const page = await context.newPage()
   page.setDefaultTimeout(180_000)
   page.forgiven = []
@@ -38,6 +39,7 @@ export async function open(width, height = 820, colorScheme = 'dark') {
 /** A picture of a screen, and what axe-core and the width of the window say about it. */
 export async function look(page, name) {
   const width = page.viewportSize().width
+  await page.evaluate(() => document.fonts.ready.then(() => {}))
   await page.waitForTimeout(150)
   if (STUDIO_PICTURES) await page.screenshot({ path: `${STUDIO_PICTURES}/${name}-${width}.png` })
   const sideways = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth)
@@ -48,6 +50,14 @@ export async function look(page, name) {
   for (const one of violations.filter((one) => ['serious', 'critical'].includes(one.impact))) {
     complaints.push(`${name} at ${width}: ${one.id}: ${one.nodes.map((node) => `${node.target} ${node.any[0]?.message ?? ''}`).slice(0, 3).join('; ')}`)
   }
+}
+
+/** Does something that writes to a table or function, and waits until the server has answered well. */
+export async function kept(page, name, work) {
+  const answered = page.waitForResponse((answer) => answer.url().includes(`/${name}`) && answer.request().method() !== 'GET')
+  await work()
+  const answer = await answered
+  assert.ok(answer.ok(), `${name}: ${answer.status()}`)
 }
 
 /** A PNG of one pixel with a text, as programs that draw write it. */
@@ -80,10 +90,13 @@ export async function check(name, work) {
     await work()
     console.log(`ok ${name} (${Date.now() - started} ms)`)
   } catch (error) {
-    console.log(`FAILED ${name}`)
+    // The reason comes first: reports of other machines are cut off at some length.
+    console.log(`FAILED ${name}: ${error.message}`)
     for (const [at, context] of browser.contexts().entries()) {
       const page = context.pages()[0]
-      if (STUDIO_PICTURES) await page?.screenshot({ path: `${STUDIO_PICTURES}/failed-${at}.png` }).catch(() => {})
+      const seen = await page?.evaluate(() => document.body.innerText.replace(/\s+/g, ' ').slice(0, 1500)).catch(() => '')
+      console.log(`window ${at} shows ${page?.url()}: ${seen}`)
+      if (STUDIO_PICTURES) await page?.screenshot({ path: `${STUDIO_PICTURES}/failed-${basename(process.argv[1], '.mjs')}-${at}.png` }).catch(() => {})
     }
     console.log(complaints.join('\n'))
     await browser.close()

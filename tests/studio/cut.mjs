@@ -1,10 +1,10 @@
 // The server is killed in mid-reply and in mid-drawing and comes back: the page says so, shows what was kept or draws
 // it, and loses no draft.
 import assert from 'node:assert/strict'
-import { SERVER_GONE, check, look, open, report } from './browser.mjs'
+import { check, look, LOST, open, report } from './browser.mjs'
 
 const page = await open(1280)
-page.forgiven.push(SERVER_GONE)
+page.forgiven.push(LOST)
 
 await check('the server may die in mid-reply', async () => {
   await page.goto('/')
@@ -15,7 +15,7 @@ await check('the server may die in mid-reply', async () => {
   await page.goto('/#/chats')
   await page.getByRole('link', { name: /The storm/ }).click()
   const composer = page.getByRole('textbox', { name: /^Say something/ })
-  await composer.fill('Do you hear that?')
+  await composer.fill('Do you hear that? Answer slowly.')
   await composer.press('Enter')
   await page.locator('.coming').getByText('word 5').waitFor()
   await composer.fill('a thought that must not be lost')
@@ -24,7 +24,7 @@ await check('the server may die in mid-reply', async () => {
   await look(page, 'away')
   console.log('AWAY')
   await page.getByText(/The server does not answer/).first().waitFor({ state: 'detached' })
-  await page.getByText('Do you hear that?').waitFor()
+  await page.getByText('Do you hear that? Answer slowly.').waitFor()
   await page.getByText('This reply was cut off. What was said is kept.').waitFor()
   assert.equal(await composer.inputValue(), 'a thought that must not be lost')
   assert.ok((await page.locator('article').last().innerText()).includes('word 1'))

@@ -1,6 +1,6 @@
 // From the first start to a kept picture, on a desk: every screen, and what a newcomer does on it.
 import assert from 'node:assert/strict'
-import { check, look, open, report } from './browser.mjs'
+import { check, kept as written, look, open, report } from './browser.mjs'
 
 const page = await open(1280)
 const button = (name, exact = true) => page.getByRole('button', { name, exact })
@@ -221,6 +221,8 @@ await check('a picture is drawn from the first screen, kept, found, and drawn ag
   await page.getByText('How much of it stays', { exact: false }).waitFor()
   assert.equal(await page.getByLabel('What it must not show').inputValue(), '', 'what the server adds is not taken for mine')
   await button('Paint what may change').click()
+  // The sheet has its size once the picture under it is there.
+  await page.waitForFunction(() => document.querySelector('dialog canvas')?.width >= 512)
   const sheet = await page.locator('dialog canvas').boundingBox()
   await page.mouse.move(sheet.x + 20, sheet.y + 20)
   await page.mouse.down()
@@ -232,7 +234,7 @@ await check('a picture is drawn from the first screen, kept, found, and drawn ag
   const queued = page.waitForRequest((request) => request.url().endsWith('/queue-job'))
   await button('Draw').click()
   assert.match((await queued).postDataJSON().mask_image_url, /^reference_images\//)
-  await page.locator('.running li').waitFor()
+  await results.getByRole('button', { name: 'Open: a red robot waving in a forest' }).nth(1).waitFor()
   await page.locator('.running li').waitFor({ state: 'detached' })
   assert.equal(await results.getByRole('button', { name: 'Open: a red robot waving in a forest' }).count(), 2)
   await results.getByRole('button', { name: 'Open: a red robot waving in a forest' }).first().click()
@@ -247,7 +249,7 @@ await check('a picture is drawn from the first screen, kept, found, and drawn ag
   await kept.click()
   await button('Favourite').click()
   await page.getByLabel('Title', { exact: true }).fill('Beep')
-  await page.getByLabel('Title', { exact: true }).press('Tab')
+  await written(page, 'user_library', () => page.getByLabel('Title', { exact: true }).press('Tab'))
   await look(page, 'library-picture')
   await page.keyboard.press('Escape')
   await page.getByRole('tab', { name: 'Favourites' }).click()

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
-import { check, look, open, pngWith, report } from './browser.mjs'
+import { check, kept, look, open, pngWith, report } from './browser.mjs'
 
 const page = await open(1280)
 const button = (name, exact = true) => page.getByRole('button', { name, exact })
@@ -38,7 +38,7 @@ await check('a picture is tagged, deleted, and taken back out of the bin', async
   await to('library', 'Library')
   await page.getByRole('button', { name: 'Open: Beep' }).click()
   await page.getByLabel(/^Tags/).fill('robots, forest')
-  await page.getByLabel(/^Tags/).press('Tab')
+  await kept(page, 'user_library', () => page.getByLabel(/^Tags/).press('Tab'))
   await page.keyboard.press('Escape')
   await page.reload()
   await page.getByLabel('Tag', { exact: true }).selectOption('forest')
@@ -156,7 +156,7 @@ await check('the administrator closes the door and lets one in', async () => {
   await page.getByText('All is well').waitFor()
   await page.getByRole('tab', { name: 'Sign-up' }).click()
   await page.getByText(/^used/).waitFor()
-  await page.getByLabel('Open to everybody who reaches this server').check()
+  await kept(page, 'server-settings', () => page.getByLabel('Open to everybody who reaches this server').check())
 })
 
 await check('two accounts at once see nothing of each other', async () => {

@@ -62,7 +62,7 @@ await check('cards come in, and a broken one says why', async () => {
 await check('a chat is had with one hand', async () => {
   await page.getByRole('link', { name: 'Talk', exact: true }).click()
   await page.getByText('Mind the springs!').waitFor()
-  await composer.fill('What time is it?')
+  await composer.fill('What time is it? Answer slowly.')
   await button('Send').click()
   await page.locator('.coming').getByText('word 1').waitFor()
   await look(page, 'chat-streaming')

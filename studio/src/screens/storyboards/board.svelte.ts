@@ -171,6 +171,9 @@ export class OpenBoard {
     })
   }
 
+  /** The last order that was sent, which the next one waits for. */
+  private turn: Promise<unknown> = Promise.resolve()
+
   /** Puts a scene at another place; where the server declines, it goes back. */
   async move(from: number, to: number): Promise<void> {
     const before = this.scenes!
@@ -178,8 +181,9 @@ export class OpenBoard {
     const next = [...before]
     next.splice(to, 0, ...next.splice(from, 1))
     this.scenes = next.map((scene, at) => ({ ...scene, scene_order: at + 1 }))
-    const done = await attempt(async () => { await order(next); return true })
-    if (!done) this.scenes = before
+    const mine = this.turn.then(() => attempt(async () => { await order(next); return true }))
+    this.turn = mine
+    if (!(await mine)) this.scenes = before
   }
 
   /** Changes what is kept with a scene. */

@@ -459,3 +459,36 @@ fn an_account_deletes_itself_with_its_password() {
     assert_eq!(server.call("GET", "/auth/v1/user", &other, None).0, 200);
     assert_eq!(server.check()["faults"], 0);
 }
+
+#[test]
+fn an_account_ends_its_sessions_one_by_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (_, first) = server.sign_up("ada@example.com");
+    let (_, stranger) = server.sign_up("bob@example.com");
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let (_, second) = server.call("POST", "/auth/v1/token?grant_type=password", &server.anon, Some(&body));
+    let second = second["access_token"].as_str().expect("a token").to_string();
+    let ask = |token: &str, body: Json| server.call("POST", "/functions/v1/sessions", token, Some(&body));
+    let (status, listed) = ask(&first, json!({"action": "list"}));
+    let all = listed["sessions"].as_array().expect("sessions").clone();
+    assert_eq!((status, all.len()), (200, 2), "{listed}");
+    let other = all.iter().find(|one| one["is_current"] == json!(false)).expect("another")["id"].clone();
+    // Those of others are as good as not there.
+    let end = json!({"action": "end", "id": other});
+    assert_eq!(ask(&stranger, end.clone()).0, 404);
+    assert_eq!(server.call("GET", "/auth/v1/user", &second, None).0, 200);
+    let (status, left) = ask(&first, end.clone());
+    assert_eq!((status, left["sessions"].as_array().map(Vec::len)), (200, Some(1)), "{left}");
+    assert_eq!(left["sessions"][0]["is_current"], true);
+    assert!(matches!(server.call("GET", "/auth/v1/user", &second, None).0, 401 | 403));
+    assert!(matches!(server.call("GET", "/rest/v1/profiles", &second, None).0, 401 | 403));
+    assert_eq!(server.call("GET", "/auth/v1/user", &first, None).0, 200);
+    assert_eq!(ask(&first, end).0, 404);
+    for (wrong, field) in
+        [(json!({"action": "end"}), "id"), (json!({}), "action"), (json!({"action": "x"}), "action")]
+    {
+        let (status, answer) = ask(&first, wrong);
+        assert!(status == 400 && answer.to_string().contains(field), "{status} {answer}");
+    }
+}

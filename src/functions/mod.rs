@@ -77,6 +77,7 @@ static FUNCTIONS: &[Function] = &[
     function!("create-invitation", Admin, accounts::invitations::create),
     function!("list-invitations", Admin, accounts::invitations::list),
     function!("revoke-invitation", Admin, accounts::invitations::revoke),
+    function!("sessions", User, accounts::sessions::run),
     function!("server-settings", Admin, accounts::server_settings::run),
     function!("backups", Admin, operators::backups::run),
     function!("server-log", Admin, operators::server_log::run),

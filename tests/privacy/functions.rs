@@ -11,6 +11,7 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("list-invitations", &["{}"]),
     ("revoke-invitation", &[r#"{"id": "<user>"}"#]),
     ("server-settings", &["{}"]),
+    ("sessions", &[r#"{"action": "end", "id": "<job>"}"#]),
     ("backups", &[r#"{"action": "list"}"#, r#"{"action": "make"}"#]),
     ("server-log", &[r#"{"text": "<user>"}"#]),
     ("import-data", &[r#"{"action": "begin", "path": "<user>/imports/a.zip"}"#, r#"{"action": "state"}"#]),

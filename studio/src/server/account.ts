@@ -1,5 +1,19 @@
 /** What an account does with all that is its own. */
-import { headers, refusal } from './client'
+import { call, headers, refusal } from './client'
+
+/** Where the account is signed in. */
+export interface SignedIn {
+  id: string
+  user_agent: string | null
+  amr_method: string
+  refreshed_at: string | null
+  created_at: string
+  is_current: boolean
+}
+
+export const sessions = async (): Promise<SignedIn[]> => (await call('sessions', { action: 'list' })).sessions
+/** Signs out somewhere; what is left then. */
+export const endSession = async (id: string): Promise<SignedIn[]> => (await call('sessions', { action: 'end', id })).sessions
 
 /** Everything of one's own as a ZIP file. */
 export async function exportMyData(): Promise<Blob> {

@@ -1,6 +1,6 @@
 /** Who is signed in. */
 import type { Session } from '@supabase/supabase-js'
-import { db, rows } from '../server/client'
+import { db, Refused, rows } from '../server/client'
 import type { Profiles } from '../server/tables'
 
 class Account {
@@ -56,7 +56,9 @@ class Account {
       if (id !== this.id) return
       this.profile = profile
       this.roles = roles.map((row) => row.role)
-    } catch {
+    } catch (error) {
+      // A session that was ended somewhere else opens nothing: what is left of it here goes too.
+      if (error instanceof Refused && error.status === 401 && id === this.id) await db.auth.signOut({ scope: 'local' })
       // A server that is away for a moment does not end the session; screens say what they miss.
     }
   }

@@ -231,9 +231,34 @@ fn long_conversations_are_summed_up_with_their_sources() {
             .iter()
             .any(|prompt| prompt[0]["content"].to_string().contains(&format!("Earlier: {text}")))
     );
+    // People may word it otherwise, which the next prompt has.
+    let change = |body: Json| {
+        let mut whole = json!({"conversation_id": chat});
+        whole.as_object_mut().expect("it").extend(body.as_object().expect("it").clone());
+        invoke(&server, &token, "conversation-memory", whole)
+    };
+    let (status, answer) = change(
+        json!({"action": "edit_summary", "summary_id": summary["id"], "text": " The lamp went out. "}),
+    );
+    assert_eq!((status, &answer["summaries"][0]["text"]), (200, &json!("The lamp went out.")), "{answer}");
+    assert_eq!(answer["summaries"][0]["message_ids"], summary["message_ids"]);
+    assert_eq!(say(&server, &token, &chat, "And the lamp?").0, 200);
+    assert!(model.last_prompt()[0]["content"].to_string().contains("Earlier: The lamp went out."));
+    for (wrong, status, field) in [
+        (json!({"action": "edit_summary", "summary_id": summary["id"], "text": " "}), 400, "text"),
+        (json!({"action": "edit_summary", "text": "x"}), 400, "summary_id"),
+        (json!({"action": "forget_summary", "summary_id": "none"}), 404, "summary"),
+    ] {
+        let (found, answer) = change(wrong);
+        assert!(found == status && answer.to_string().contains(field), "{found} {answer}");
+    }
     let edit = json!({"message_id": oldest[4], "content": "something else", "reply": false});
     assert_eq!(invoke(&server, &token, "edit-message", edit).0, 200);
     assert_eq!(memory()["summaries"], json!([]));
+    let kept = json!({"memory_data": {"summaries": [{"id": "mine", "text": "Then it rained."}]}});
+    server.call("PATCH", &format!("/rest/v1/conversations?id=eq.{chat}"), &token, Some(&kept));
+    let (status, answer) = change(json!({"action": "forget_summary", "summary_id": "mine"}));
+    assert_eq!((status, &answer["summaries"]), (200, &json!([])), "{answer}");
 }
 
 #[test]

@@ -176,11 +176,31 @@ pub fn edit(data: &mut Json, id: &str, text: Option<&str>) -> bool {
 
 /// Removes a pinned fact by its id; says whether it was there.
 pub fn unpin(data: &mut Json, id: &str) -> bool {
-    let Some(all) = data["key_facts"].as_array() else { return false };
+    remove(data, "key_facts", id)
+}
+
+/// Removes a summary by its id, whose messages may then be summed up anew; says whether it was there.
+pub fn forget_summary(data: &mut Json, id: &str) -> bool {
+    remove(data, "summaries", id)
+}
+
+fn remove(data: &mut Json, member: &str, id: &str) -> bool {
+    let Some(all) = data[member].as_array() else { return false };
     let kept: Vec<&Json> = all.iter().filter(|entry| entry["id"].as_str() != Some(id)).collect();
     let found = kept.len() < all.len();
-    data["key_facts"] = json!(kept);
+    data[member] = json!(kept);
     found
+}
+
+/// Rewords a summary, which stays the one of its messages; says whether it was there.
+pub fn reword_summary(data: &mut Json, id: &str, text: &str) -> bool {
+    let summaries = data["summaries"].as_array_mut().into_iter().flatten();
+    let Some(Json::Object(summary)) = summaries.into_iter().find(|entry| entry["id"].as_str() == Some(id))
+    else {
+        return false;
+    };
+    summary.insert("text".into(), json!(text.chars().take(TEXT_CHARS_MAX).collect::<String>()));
+    true
 }
 
 /// Adds a summary of messages.

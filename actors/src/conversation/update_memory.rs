@@ -20,6 +20,10 @@ pub enum MemoryChange {
     Edit(String, Option<String>),
     /// A fact is removed.
     Unpin(String),
+    /// A summary gets other words.
+    RewordSummary(String, String),
+    /// A summary is removed.
+    ForgetSummary(String),
     /// The model found facts, each with its message.
     Learn(Vec<(String, Uuid)>),
     /// Messages are summed up.
@@ -67,6 +71,10 @@ impl Decision for UpdateMemory {
             }
             MemoryChange::Unpin(id) => memory::unpin(&mut data, &id).then_some(id),
             MemoryChange::Edit(id, text) => memory::edit(&mut data, &id, text.as_deref()).then_some(id),
+            MemoryChange::RewordSummary(id, text) => {
+                memory::reword_summary(&mut data, &id, &text).then_some(id)
+            }
+            MemoryChange::ForgetSummary(id) => memory::forget_summary(&mut data, &id).then_some(id),
             MemoryChange::Learn(found) => {
                 // An edit may have overtaken them.
                 let mut stand = Vec::new();

@@ -2,7 +2,8 @@
 //!
 //! `{conversation_id}` shows it; `action: "pin"` with `text` (or a `message_id` whose text is pinned) adds a fact;
 //! `action: "pin"` with a `fact_id` alone pins one that the model found, and `"edit"` with `text` rewords any;
-//! `action: "unpin"` with `fact_id` removes one.
+//! `action: "unpin"` with `fact_id` removes one; `action: "edit_summary"` with `summary_id` and `text` rewords a summary, and
+//! `"forget_summary"` removes it, so that its messages are summed up anew when there is need.
 
 use actors::content_rules::{self, ContentRating};
 use actors::conversation::update_memory::{MemoryChange, UpdateMemory};
@@ -20,6 +21,8 @@ use crate::request_body;
 
 /// Longest fact, in characters.
 const FACT_CHARS_MAX: usize = 1000;
+/// Longest summary, in characters.
+const SUMMARY_CHARS_MAX: usize = actors::conversation::memory::TEXT_CHARS_MAX;
 
 /// What can be asked for.
 const ACTIONS: Actions = Actions(&[
@@ -27,6 +30,8 @@ const ACTIONS: Actions = Actions(&[
     ("pin", &["text", "message_id", "fact_id"]),
     ("edit", &["fact_id", "text"]),
     ("unpin", &["fact_id"]),
+    ("edit_summary", &["summary_id", "text"]),
+    ("forget_summary", &["summary_id"]),
 ]);
 
 #[derive(Debug, Default, Deserialize)]
@@ -37,6 +42,7 @@ struct Request {
     text: Option<String>,
     message_id: Option<Uuid>,
     fact_id: Option<String>,
+    summary_id: Option<String>,
 }
 
 /// Runs the function.
@@ -79,6 +85,18 @@ pub(crate) async fn run(call: Call) -> Outcome {
             let fact = request.fact_id.ok_or_else(|| FunctionError::missing(&["fact_id"]))?;
             Some(MemoryChange::Unpin(fact))
         }
+        Some("edit_summary") => {
+            ServiceError::require(&[
+                ("summary_id", request.summary_id.is_some()),
+                ("text", request.text.is_some()),
+            ])?;
+            let text = remembered(&call, request.text.as_deref().unwrap_or_default(), SUMMARY_CHARS_MAX)?;
+            Some(MemoryChange::RewordSummary(request.summary_id.clone().unwrap_or_default(), text))
+        }
+        Some("forget_summary") => {
+            let id = request.summary_id.clone().ok_or_else(|| FunctionError::missing(&["summary_id"]))?;
+            Some(MemoryChange::ForgetSummary(id))
+        }
         Some(other) => {
             return Err(FunctionError::none_of("action", other, &ACTIONS.names()));
         }
@@ -88,7 +106,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
         let update = UpdateMemory { conversation_id: id, user_id, change };
         fact_id = call.context.ask(update).await?;
         if fact_id.is_none() {
-            return Err(FunctionError::not_found("there is no such fact"));
+            let what = if request.summary_id.is_some() { "summary" } else { "fact" };
+            return Err(FunctionError::not_found(format!("there is no such {what}")));
         }
     }
     let mut memory = participants::conversation(&call.context, id).await?["memory_data"].take();
@@ -113,11 +132,17 @@ async fn fact(call: &Call, request: &Request) -> Result<String, FunctionError> {
         }
         (None, None) => return Err(FunctionError::missing_one_of(&["text", "message_id"])),
     };
-    if text.is_empty() || text.chars().count() > FACT_CHARS_MAX {
-        return Err(FunctionError::bad(format!("text: 1 to {FACT_CHARS_MAX} characters")).of_field("text"));
+    remembered(call, &text, FACT_CHARS_MAX)
+}
+
+/// A text that may be remembered.
+fn remembered(call: &Call, text: &str, chars_max: usize) -> Result<String, FunctionError> {
+    let text = text.trim();
+    if text.is_empty() || text.chars().count() > chars_max {
+        return Err(FunctionError::bad(format!("text: 1 to {chars_max} characters")).of_field("text"));
     }
     if !call.context.may_have_nsfw()? {
-        content_rules::check(ContentRating::Sfw, "the fact", &text)?;
+        content_rules::check(ContentRating::Sfw, "what is remembered", text)?;
     }
-    Ok(text)
+    Ok(text.to_string())
 }

@@ -262,6 +262,42 @@ fn long_conversations_are_summed_up_with_their_sources() {
 }
 
 #[test]
+fn a_character_goes_on_after_its_own_words() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 3);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let mira = character(&server, &id, &token, json!({}));
+    let (status, begun) = invoke(
+        &server,
+        &token,
+        "roleplay-chat",
+        json!({"character_id": mira, "message": "Is the light on?"}),
+    );
+    assert_eq!(status, 200, "{begun}");
+    let chat = begun["conversation_id"].as_str().expect("an id");
+    let go_on = json!({"conversation_id": chat, "go_on": true});
+    let (status, answer) = invoke(&server, &token, "roleplay-chat", go_on);
+    assert_eq!(status, 200, "{answer}");
+    let asked = model.last_prompt();
+    let asked = asked.as_array().and_then(|all| all.last()).expect("a message");
+    assert!(
+        asked["content"].as_str().is_some_and(|text| text.contains("Go on from where Mira stopped")),
+        "{asked}"
+    );
+    // Nothing was said by the person in between, and another version of it can be made.
+    let senders =
+        |chat: &str| messages_of(&server, &token, chat).into_iter().map(|(who, _)| who).collect::<Vec<_>>();
+    assert_eq!(senders(chat), ["user", "assistant", "assistant"]);
+    assert_eq!(invoke(&server, &token, "regenerate-reply", json!({"conversation_id": chat})).0, 200);
+    assert_eq!(senders(chat), ["user", "assistant", "assistant"]);
+    let both = json!({"conversation_id": chat, "go_on": true, "message": "And now?"});
+    let (status, answer) = invoke(&server, &token, "roleplay-chat", both);
+    assert!(status == 400 && answer.to_string().contains("go_on"), "{status} {answer}");
+}
+
+#[test]
 fn facts_that_the_model_finds_cite_their_messages_and_go_with_them() {
     let folder = tempfile::tempdir().expect("a folder");
     let model = ModelServer::start(Duration::ZERO, 6);

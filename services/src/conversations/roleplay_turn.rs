@@ -14,8 +14,8 @@ use uuid::Uuid;
 use crate::age_gate;
 use crate::context::Context;
 use crate::conversations::opening::{self, Chosen, Opening};
-use crate::conversations::participants;
 use crate::conversations::turn::{PreparedTurn, TurnFacts, checked, memory_tier, or_default, sampling};
+use crate::conversations::participants;
 use crate::error::ServiceError;
 use crate::ids::uuid;
 use crate::jobs::character_steering::foresee;
@@ -30,6 +30,8 @@ const STARTERS_MAX: usize = 5;
 
 const KICKOFF: &str =
     "(Open the scene: describe where {{char}} and {{user}} are, and let {{char}} speak first.)";
+const GO_ON: &str =
+    "(Go on from where {{char}} stopped, without repeating anything and without answering for {{user}}.)";
 
 /// What is asked for.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -55,6 +57,9 @@ pub struct Request {
     /// Whether the character opens the scene.
     #[serde(deserialize_with = "or_default")]
     pub kickoff: bool,
+    /// Whether the character goes on after its own last words, without anything said in between.
+    #[serde(deserialize_with = "or_default")]
+    pub go_on: bool,
     /// Whether a picture of the scene is drawn after the reply.
     #[serde(deserialize_with = "or_default")]
     pub scene_generation: bool,
@@ -220,8 +225,11 @@ pub async fn prepare_in(
     let id = uuid(&conversation["id"]).ok_or_else(|| missing("conversation_id"))?;
     let character = character_id(&request, conversation)?;
     let memory = asked_memory_tier(&request)?.unwrap_or_else(|| memory_tier(conversation));
-    if !request.says_something() && !request.kickoff {
+    if !request.says_something() && !request.kickoff && !request.go_on {
         return Err(missing("message"));
+    }
+    if request.go_on && request.says_something() && !request.message_stored {
+        return Err(ServiceError::field("go_on", "given with message: one of both is asked for"));
     }
     request.check_consistency()?;
     let user_id = participants::owner(conversation)?;
@@ -231,7 +239,10 @@ pub async fn prepare_in(
     let mut setting = Setting {
         user_name: participants::user_name(context, user_id)?,
         scene: scene(&request, conversation),
-        kickoff: request.kickoff.then(|| KICKOFF.to_string()),
+        kickoff: match (request.go_on, request.kickoff) {
+            (true, _) => Some(GO_ON.to_string()),
+            (_, opens) => opens.then(|| KICKOFF.to_string()),
+        },
         ..Setting::default()
     };
     participants::enter(context, &mut setting, character)?;

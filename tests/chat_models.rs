@@ -8,9 +8,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use common::Server;
+use common::files::{bearer, send};
 use model_server::ModelServer;
 use serde_json::{Value as Json, json};
-use talk::{conversation, invoke, start, start_with, until};
+use talk::{character, conversation, invoke, messages_of, start, start_with, until};
 
 fn ask(server: &Server, token: &str, chat: &str, model: Option<&str>) -> (u16, Json) {
     let body = json!({"conversation_id": chat, "message": "Hello", "model_provider": model, "max_tokens": 8, "seed": 1});
@@ -187,4 +188,64 @@ fn a_chat_worker_drops_out_when_it_is_ill_and_comes_back() {
         until("the worker is looked at", || answers(provider));
         until("what was found is kept", || kept() == json!(!is_ill));
     }
+}
+
+#[test]
+fn pictures_of_messages_go_to_models_that_see() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 3);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (id, token) = server.sign_up("ada@example.com");
+    let (_, other) = server.sign_up("bob@example.com");
+    let mira = character(&server, &id, &token, json!({"is_public": true}));
+    let path = format!("reference_images/{id}/door.png");
+    let bytes =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/studio/public/icon.png")).expect("a picture");
+    let url = format!("{}/storage/v1/object/{path}", server.url);
+    let authorization = bearer(&token);
+    let headers = [("authorization", authorization.as_str()), ("content-type", "image/png")];
+    assert_eq!(send(&url, "POST", &headers, &bytes).expect("an answer").status, 200);
+    let turn = |token: &str, chat: Option<&Json>, message: &str| {
+        let body = json!({"character_id": mira, "conversation_id": chat, "message": message});
+        invoke(&server, token, "roleplay-chat", body)
+    };
+    let with_picture = format!("What is this? ![a door]({path})");
+    let (status, begun) = turn(&token, None, &with_picture);
+    assert_eq!((status, &begun["warnings"]), (200, &Json::Null), "{begun}");
+    let seen = |asked: &Json| {
+        let all = asked.as_array().expect("messages").iter();
+        let pictures = all.filter_map(|one| one["content"].as_array()).flatten();
+        pictures
+            .filter(|part| {
+                part["image_url"]["url"].as_str().is_some_and(|it| it.starts_with("data:image/png"))
+            })
+            .count()
+    };
+    let asked = model.last_prompt();
+    assert_eq!(seen(&asked), 1, "{asked}");
+    assert_eq!(
+        asked.as_array().and_then(|all| all.last()).expect("it")["content"][0]["text"],
+        "What is this? [picture: a door]"
+    );
+    // It stays with its message, and the model sees it in later turns and other versions too.
+    let chat = &begun["conversation_id"];
+    assert_eq!(messages_of(&server, &token, chat.as_str().expect("an id"))[0].1, with_picture);
+    assert_eq!(turn(&token, Some(chat), "And its colour?").0, 200);
+    assert_eq!(seen(&model.last_prompt()), 1);
+    assert_eq!(invoke(&server, &token, "regenerate-reply", json!({"conversation_id": chat})).0, 200);
+    assert_eq!(seen(&model.last_prompt()), 1);
+    // What is another account's, or not there, is no picture of a message.
+    assert_eq!(turn(&other, None, &with_picture).0, 404);
+    assert_eq!(turn(&token, Some(chat), &format!("![](reference_images/{id}/none.png)")).0, 404);
+    assert_eq!(turn(&token, Some(chat), &with_picture.repeat(2).replace("door.png", "other.png")).0, 404);
+    // Other hosts' pictures are words.
+    assert_eq!(turn(&token, Some(chat), "![x](https://example.com/a.png)").0, 200);
+    // A model that does not see reads that there is one, and the answer says so.
+    let blind = json!({"tasks": ["roleplay"]});
+    server.call("PATCH", "/rest/v1/api_models?model_key=eq.slow", &server.service, Some(&blind));
+    let (status, answer) = turn(&token, Some(chat), &with_picture);
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["warnings"].to_string().contains("sees no pictures"), "{answer}");
+    assert_eq!(seen(&model.last_prompt()), 0);
 }

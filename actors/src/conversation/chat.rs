@@ -19,6 +19,7 @@ use super::history::{History, MemoryTier};
 use super::lore_memory::LoreMemory;
 use super::make_reply::ReplyTask;
 use super::memory;
+use super::pictures::Seen;
 use super::prompt::{Prompt, Said, TooLong};
 use super::recover_replies::RecoverReplies;
 use super::setting::Setting;
@@ -82,6 +83,8 @@ pub struct Turn {
     pub is_short: bool,
     /// The character that takes over the conversation.
     pub takes_over: Option<Uuid>,
+    /// Pictures of the conversation that the model may see.
+    pub pictures: Seen,
     /// What was asked for, so that another version can be made.
     pub asked: Json,
 }
@@ -342,6 +345,7 @@ impl Chat {
             for (tier, what, text) in lines.chain(others).chain(added) {
                 content_rules::check(tier, what, text)?;
             }
+            material.pictures = turn.pictures.clone();
             material.max_tokens = turn.max_tokens;
             material.context_tokens = turn.chosen.context_tokens;
             let prompt = material.assemble(&count)?;

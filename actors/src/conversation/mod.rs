@@ -17,6 +17,7 @@ mod make_reply;
 pub mod memory;
 pub(crate) mod messages;
 pub mod open_conversation;
+pub mod pictures;
 pub mod prompt;
 pub mod recover_replies;
 pub mod reply_handle;

@@ -6,6 +6,8 @@ use language::{ChatMessage, Role};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
+use super::pictures::{self, Seen};
+
 /// Tokens that a message costs beside its text, in any chat template we know.
 const MESSAGE_TOKENS: usize = 16;
 /// The share of a prompt that instructions may take, in percent.
@@ -75,6 +77,8 @@ pub struct Material {
     pub interjections: Vec<Interjection>,
     /// What was said, the oldest first; the last one is what is answered.
     pub history: Vec<Said>,
+    /// Pictures that the model may see, by the addresses in messages.
+    pub pictures: Seen,
     /// Longest reply that is wanted.
     pub max_tokens: usize,
     /// What the model holds.
@@ -107,7 +111,9 @@ impl Material {
     pub fn assemble(self, count: &dyn Fn(&str) -> usize) -> Result<Prompt, TooLong> {
         let reply = self.max_tokens.min((self.context_tokens / 4).max(REPLY_TOKENS_MIN));
         let budget = self.context_tokens.saturating_sub(reply + MESSAGE_TOKENS);
-        let latest = self.history.last().map_or(0, |said| count(&said.text) + MESSAGE_TOKENS);
+        let pictures = self.pictures;
+        let cost_of = |said: &Said| count(&said.text) + MESSAGE_TOKENS + pictures::tokens(said, &pictures);
+        let latest = self.history.last().map_or(0, cost_of);
         let room = budget.saturating_sub(budget / 4);
         if latest > room {
             return Err(TooLong { tokens: latest, room });
@@ -120,7 +126,7 @@ impl Material {
         let mut kept_lines: Vec<Said> = Vec::new();
         let mut forgotten = 0;
         for said in self.history.into_iter().rev() {
-            let cost = count(&said.text) + MESSAGE_TOKENS;
+            let cost = cost_of(&said);
             if forgotten > 0 || used + cost > budget {
                 forgotten += 1;
                 continue;
@@ -131,7 +137,8 @@ impl Material {
         kept_lines.reverse();
         let ids: Vec<Json> = kept_lines.iter().map(|said| json!(said.id)).collect();
         let mut messages: Vec<ChatMessage> =
-            kept_lines.into_iter().map(|said| ChatMessage::new(said.role, said.text)).collect();
+            kept_lines.into_iter().map(|said| pictures::message(said, &pictures)).collect();
+        let shown: usize = messages.iter().map(|message| message.images.len()).sum();
         let mut placed = Vec::new();
         let mut added = Vec::new();
         for add in self.interjections {
@@ -160,7 +167,7 @@ impl Material {
             max_tokens: reply,
             inspect: json!({
                 "sections": sections, "left_out": left_out, "interjections": placed,
-                "history": {"message_ids": ids, "left_out": forgotten, "tokens": used - system_tokens},
+                "history": {"message_ids": ids, "left_out": forgotten, "tokens": used - system_tokens, "pictures": shown},
                 "tokens": {
                     "system": system_tokens, "prompt_estimate": used, "budget": budget, "reply_max": reply,
                     "context": self.context_tokens,
@@ -254,6 +261,7 @@ mod tests {
             ],
             interjections: Vec::new(),
             history: (0..20).map(|number| said(number, "one two three four")).collect(),
+            pictures: Seen::default(),
             max_tokens: 64,
             context_tokens,
         }

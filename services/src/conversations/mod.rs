@@ -6,5 +6,6 @@ pub mod participants;
 pub mod playground_turn;
 pub mod repeat_turn;
 pub mod roleplay_turn;
+pub mod shown_pictures;
 pub mod turn;
 pub mod turn_warnings;

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use crate::age_gate;
 use crate::context::Context;
-use crate::conversations::participants;
 use crate::conversations::turn::{PreparedTurn, TurnFacts, checked, memory_tier, or_default, sampling};
+use crate::conversations::{participants, shown_pictures};
 use crate::error::ServiceError;
 use crate::ids::uuid;
 use crate::prompts::templates::{self, Template};
@@ -127,6 +127,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
         context.services.chat.engines().choose(Wanted { name, task: "roleplay", strict: false }).await?;
     let limit = if request.long_response { 4096 } else { 2048 };
     let max_tokens = request.max_tokens.or(chosen.says.max_tokens).unwrap_or(limit).clamp(1, limit);
+    let shown = shown_pictures::read(context, id, said.as_deref(), &chosen).await?;
     let turn = Turn {
         claims: context.claims.clone(),
         user_id,
@@ -143,11 +144,15 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
         memory_tier: memory_tier(&conversation),
         is_short: false,
         takes_over: setting.character.as_ref().map(|character| character.id),
+        pictures: shown.pictures,
         chosen,
         setting,
         asked: json!({"function": "playground-chat", "body": request}),
     };
-    Ok(PreparedTurn { turn, facts: TurnFacts::Playground { context_type, template: Box::new(template) } })
+    Ok(PreparedTurn {
+        turn,
+        facts: TurnFacts::Playground { context_type, template: Box::new(template), warnings: shown.warnings },
+    })
 }
 
 /// What the turn is about: a character makes it a roleplay, some words ask for a picture's prompt.

@@ -15,7 +15,7 @@ use crate::age_gate;
 use crate::context::Context;
 use crate::conversations::opening::{self, Chosen, Opening};
 use crate::conversations::turn::{PreparedTurn, TurnFacts, checked, memory_tier, or_default, sampling};
-use crate::conversations::participants;
+use crate::conversations::{participants, shown_pictures};
 use crate::error::ServiceError;
 use crate::ids::uuid;
 use crate::jobs::character_steering::foresee;
@@ -258,12 +258,11 @@ pub async fn prepare_in(
     setting.template_source = template.describe();
     setting.style = vec![format!("Answer in at most 150 words. {}", setting.speaker_style())];
     let stored_character = uuid(&conversation["character_id"]);
-    let warnings = match &setting.character {
-        Some(character) if request.scene_generation => {
-            foresee(context, user_id, character, &request.consistency_settings).warnings
-        }
-        _ => Vec::new(),
-    };
+    let shown = shown_pictures::read(context, id, said.as_deref(), &chosen).await?;
+    let mut warnings = shown.warnings;
+    if let Some(character) = setting.character.as_ref().filter(|_| request.scene_generation) {
+        warnings.extend(foresee(context, user_id, character, &request.consistency_settings).warnings);
+    }
     let turn = Turn {
         claims: context.claims.clone(),
         user_id,
@@ -280,6 +279,7 @@ pub async fn prepare_in(
         memory_tier: memory,
         is_short: true,
         takes_over: Some(character).filter(|id| Some(*id) != stored_character),
+        pictures: shown.pictures,
         chosen,
         setting,
         asked: json!({"function": "roleplay-chat", "body": request}),

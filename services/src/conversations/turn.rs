@@ -29,12 +29,14 @@ pub enum TurnFacts {
         context_type: String,
         /// The template of its prompt.
         template: Box<Template>,
+        /// What of the request does not bear on the reply, and why.
+        warnings: Vec<String>,
     },
     /// Of a turn of a roleplay.
     Roleplay {
         /// Whether a picture of the scene follows.
         draws_scene: bool,
-        /// What of the request or the character will not bear on that picture, and why.
+        /// What of the request or the character will not bear on the reply or that picture, and why.
         warnings: Vec<String>,
     },
 }

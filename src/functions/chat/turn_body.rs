@@ -13,8 +13,8 @@ use super::chat_answer::Body;
 /// How a turn is answered.
 pub(crate) fn of(prepared: &PreparedTurn) -> Body {
     let body = match &prepared.facts {
-        TurnFacts::Playground { context_type, template } => {
-            of_playground(&prepared.turn, context_type, template)
+        TurnFacts::Playground { context_type, template, warnings } => {
+            of_playground(&prepared.turn, context_type, template, warnings.clone())
         }
         TurnFacts::Roleplay { draws_scene, warnings } => {
             of_roleplay(&prepared.turn, *draws_scene, warnings.clone())
@@ -35,7 +35,7 @@ fn rated(tier: ContentRating, body: Body) -> Body {
     })
 }
 
-fn of_playground(turn: &Turn, context_type: &str, template: &Template) -> Body {
+fn of_playground(turn: &Turn, context_type: &str, template: &Template, warnings: Vec<String>) -> Body {
     let started = std::time::Instant::now();
     let (context_type, template) = (context_type.to_string(), template.clone());
     let (conversation, tier) = (turn.conversation_id, turn.tier);
@@ -43,7 +43,7 @@ fn of_playground(turn: &Turn, context_type: &str, template: &Template) -> Body {
     let fell_back = turn.chosen.fell_back;
     Box::new(move |ended: &ReplyOutcome| {
         let used = used(ended, &provider, &model);
-        json!({
+        let mut body = json!({
             "success": true,
             "response": ended.response,
             "content": ended.response,
@@ -58,7 +58,11 @@ fn of_playground(turn: &Turn, context_type: &str, template: &Template) -> Body {
             "model_provider": provider,
             "usedFallback": fell_back || used != model,
             "model_used": used,
-        })
+        });
+        if !warnings.is_empty() {
+            body["warnings"] = json!(warnings);
+        }
+        body
     })
 }
 

@@ -1,0 +1,104 @@
+//! Pictures in messages: Markdown whose address is a file of this server, `![a red door](reference_images/…/door.png)`.
+//!
+//! Pure: what a model that sees gets beside the words, and what one that does not reads in their place.
+
+use std::collections::BTreeMap;
+
+use language::{ChatMessage, Role};
+
+use super::prompt::Said;
+
+/// Tokens that a picture is counted with; models that see differ, and none says it beforehand.
+pub const PICTURE_TOKENS: usize = 800;
+
+/// Pictures by the addresses that messages name them with, each as a `data:` address.
+pub type Seen = BTreeMap<String, String>;
+
+/// The words of a message with `[picture: …]` where a picture stands, and the addresses of its pictures.
+pub fn apart(text: &str) -> (String, Vec<&str>) {
+    let (mut words, mut addresses, mut rest) = (String::new(), Vec::new(), text);
+    while let Some(start) = rest.find("![") {
+        let (before, mark) = rest.split_at(start);
+        words.push_str(before);
+        let Some((name, address, after)) = picture(mark) else {
+            words.push_str("![");
+            rest = &mark[2..];
+            continue;
+        };
+        match name.trim() {
+            "" => words.push_str("[picture]"),
+            name => words.push_str(&format!("[picture: {name}]")),
+        }
+        addresses.push(address);
+        rest = after;
+    }
+    words.push_str(rest);
+    (words, addresses)
+}
+
+/// The name and address of a picture that a text begins with, and what follows; other hosts' pictures are words.
+fn picture(mark: &str) -> Option<(&str, &str, &str)> {
+    let (name, rest) = mark.strip_prefix("![")?.split_once("](")?;
+    let (address, after) = rest.split_once(')')?;
+    let is_line = !name.contains(['\n', '[', ']']) && !address.contains(char::is_whitespace);
+    let (bucket, path) = address.split_once('/')?;
+    let is_ours = !bucket.is_empty() && !path.is_empty() && !address.contains(':') && !address.contains("..");
+    (is_line && is_ours).then_some((name, address, after))
+}
+
+/// What a message costs beside its words.
+pub(super) fn tokens(said: &Said, seen: &Seen) -> usize {
+    if said.role != Role::User || seen.is_empty() {
+        return 0;
+    }
+    apart(&said.text).1.iter().filter(|address| seen.contains_key(**address)).count() * PICTURE_TOKENS
+}
+
+/// A message for a model, with the pictures that it may see.
+pub(super) fn message(said: Said, seen: &Seen) -> ChatMessage {
+    if said.role != Role::User || !said.text.contains("![") {
+        return ChatMessage::new(said.role, said.text);
+    }
+    let (words, addresses) = apart(&said.text);
+    let images = addresses.iter().filter_map(|address| seen.get(*address).cloned()).collect();
+    ChatMessage { images, ..ChatMessage::new(said.role, words) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_of_this_server_are_told_from_words() {
+        let text = "Look: ![a red door](reference_images/u/door.png) and ![](user-library/u/b.png)!";
+        let (words, addresses) = apart(text);
+        assert_eq!(words, "Look: [picture: a red door] and [picture]!");
+        assert_eq!(addresses, ["reference_images/u/door.png", "user-library/u/b.png"]);
+        for other in [
+            "![x](https://example.com/a.png)",
+            "![x](data:image/png;base64,AA==)",
+            "![x](a.png)",
+            "![x](a/../b)",
+            "![x",
+            "![x](",
+            "!(a/b)",
+            "![a [b](c/d)",
+            "![x](a b/c)",
+            "wow![",
+        ] {
+            assert_eq!(apart(other), (other.to_string(), Vec::new()), "{other}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_be_seen_goes_along() {
+        let seen =
+            Seen::from([("reference_images/u/a.png".to_string(), "data:image/png;base64,AA==".to_string())]);
+        let said = |role, text: &str| Said { id: None, role, text: text.into() };
+        let both = "![](reference_images/u/a.png) ![](reference_images/u/b.png)";
+        let made = message(said(Role::User, both), &seen);
+        assert_eq!((made.content.as_str(), made.images.len()), ("[picture] [picture]", 1));
+        assert_eq!(tokens(&said(Role::User, both), &seen), PICTURE_TOKENS);
+        assert_eq!(message(said(Role::Assistant, both), &seen).images.len(), 0);
+    }
+}

@@ -1,0 +1,85 @@
+//! The pictures of a conversation that its model may see: files that messages of the person name.
+
+use actors::conversation::pictures::{self, Seen};
+use actors::language::Chosen;
+use models::Value;
+use store::query::Query;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::ServiceError;
+use crate::files::picture_for_model;
+use crate::rows::{position, table};
+
+/// Pictures of one prompt, the latest ones.
+const PICTURES_MAX: usize = 4;
+/// Messages that are looked through for them.
+const MESSAGES_MAX: u64 = 30;
+
+/// What goes along with a turn, and what the caller is to know of it.
+#[derive(Debug, Default)]
+pub struct Shown {
+    /// The pictures.
+    pub pictures: Seen,
+    /// Why some are not seen.
+    pub warnings: Vec<String>,
+}
+
+/// Reads the pictures of what is said now and of what was said before. One that is said now has to be there, and to be one
+/// that the caller may see; of those before, what is gone since stays words.
+pub async fn read(
+    context: &Context,
+    conversation: Uuid,
+    said: Option<&str>,
+    chosen: &Chosen,
+) -> Result<Shown, ServiceError> {
+    let now: Vec<String> = said.map_or_else(Vec::new, |text| addresses(text));
+    if now.len() > PICTURES_MAX {
+        return Err(ServiceError::field("message", format!("at most {PICTURES_MAX} pictures")));
+    }
+    let mut shown = Shown::default();
+    for address in &now {
+        // Whether or not the model sees it: what cannot be read is no picture of this message.
+        let picture = picture_for_model::address(context, address).await?;
+        shown.pictures.insert(address.clone(), picture);
+    }
+    if !sees(context, chosen)? {
+        if !now.is_empty() {
+            let model = &chosen.display_name;
+            shown.warnings.push(format!("message: {model} sees no pictures; it reads that there is one"));
+        }
+        shown.pictures.clear();
+        return Ok(shown);
+    }
+    let before = Query::all(position("messages"))
+        .equal("conversation_id", Value::Uuid(conversation))
+        .equal("sender", Value::text("user"))
+        .order("created_at", true)
+        .limit(MESSAGES_MAX);
+    for message in context.rows(before).await? {
+        let mut earlier = addresses(message["content"].as_str().unwrap_or_default());
+        earlier.reverse();
+        for address in earlier {
+            if shown.pictures.len() >= PICTURES_MAX {
+                return Ok(shown);
+            }
+            if let Ok(picture) = picture_for_model::address(context, &address).await {
+                shown.pictures.insert(address, picture);
+            }
+        }
+    }
+    Ok(shown)
+}
+
+fn addresses(text: &str) -> Vec<String> {
+    pictures::apart(text).1.into_iter().map(str::to_string).collect()
+}
+
+/// Whether the catalogue says that a model sees; models of this machine do not.
+fn sees(context: &Context, chosen: &Chosen) -> Result<bool, ServiceError> {
+    let Some((model, _)) = chosen.catalogued.filter(|_| chosen.provider != "local") else { return Ok(false) };
+    let catalogue = table("api_models");
+    let row = context.services.actors.store().reads().get(catalogue, &[Value::Uuid(model)])?;
+    let tasks = row.map(|row| models::convert::to_json(&row[catalogue.at("tasks")])).unwrap_or_default();
+    Ok(tasks.as_array().is_some_and(|tasks| tasks.iter().any(|task| task == "vision")))
+}

@@ -1,19 +1,12 @@
 // From a storyboard's scenes to its film, on a desk and on a phone: drawn, approved, put in order, filmed, made one file.
 import assert from 'node:assert/strict'
-import { check, look, open, report } from './browser.mjs'
+import { check, enter, look, open, report } from './browser.mjs'
 
 const page = await open(1280)
 const phone = await open(360, 740)
 const guest = await open(1280)
 const heading = (name, on = page) => on.getByRole('heading', { name, exact: true })
 const button = (name, on = page) => on.getByRole('button', { name, exact: true })
-const enter = async (on, email, name) => {
-  await on.goto('/')
-  await on.getByLabel('Mail address').fill(email)
-  await on.getByLabel('Password', { exact: true }).fill('correct horse')
-  await button('Sign in', on).click()
-  await heading(name, on).waitFor()
-}
 const scene = (at) => page.locator('article').nth(at)
 const stage = (name) => page.getByRole('list', { name: 'How far it is' }).locator('li', { hasText: name })
 /** The same address on the phone, looked at. */

@@ -1,19 +1,12 @@
 // Data of another program, brought in by its owner: looked through, taken in, and the same again without change.
 import assert from 'node:assert/strict'
 import { crc32, deflateRawSync } from 'node:zlib'
-import { check, look, open, report } from './browser.mjs'
+import { check, enter, look, open, report } from './browser.mjs'
 
 const phone = await open(360, 740)
 const desk = await open(1280)
 const heading = (name, on) => on.getByRole('heading', { name, exact: true })
 const button = (name, on) => on.getByRole('button', { name, exact: true })
-const enter = async (on, email, name) => {
-  await on.goto('/')
-  await on.getByLabel('Mail address').fill(email)
-  await on.getByLabel('Password', { exact: true }).fill('correct horse')
-  await button('Sign in', on).click()
-  await heading(name, on).waitFor()
-}
 /** A ZIP file. */
 function zip(files) {
   const parts = [], list = []

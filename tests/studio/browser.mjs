@@ -60,6 +60,25 @@ export async function kept(page, name, work) {
   assert.ok(answer.ok(), `${name}: ${answer.status()}`)
 }
 
+/** Signs in to an account, whose first screen greets it. */
+export async function enter(page, email, name, password = 'correct horse') {
+  await page.goto('/')
+  await page.getByLabel('Mail address').fill(email)
+  await page.getByLabel('Password', { exact: true }).fill(password)
+  await page.getByRole('button', { name: 'Sign in', exact: true }).click()
+  await page.getByRole('heading', { name, exact: true }).waitFor()
+}
+
+/** A call in the name of the account that is signed in on a page; status and answer. `<me>` in a body is its id. */
+export const ask = (page, path, body, method = 'POST') =>
+  page.evaluate(async ([path, body, method]) => {
+    const session = JSON.parse(localStorage.getItem('playhouse.session'))
+    const { anon_key } = await (await fetch('/studio/config.json')).json()
+    const headers = { apikey: anon_key, Authorization: `Bearer ${session.access_token}`, 'Content-Type': 'application/json', Prefer: 'return=representation' }
+    const answer = await fetch(path, { method, headers, body: body ? JSON.stringify(body).replaceAll('<me>', session.user.id) : undefined })
+    return { status: answer.status, body: await answer.json().catch(() => null) }
+  }, [path, body, method])
+
 /** A PNG of one pixel with a text, as programs that draw write it. */
 export function pngWith(keyword, text) {
   const crc = (bytes) => {

@@ -1,28 +1,12 @@
 // From a chapter to an active script, on a desk and on a phone: written by a model, judged, approved, changed, compared.
 import assert from 'node:assert/strict'
-import { check, look, open, report } from './browser.mjs'
+import { ask, check, enter, look, open, report } from './browser.mjs'
 
 const desk = await open(1280)
 const phone = await open(360, 740)
 const guest = await open(1280)
 const heading = (page, name) => page.getByRole('heading', { name, exact: true })
 const button = (page, name) => page.getByRole('button', { name, exact: true })
-const enter = async (page, email, name) => {
-  await page.goto('/')
-  await page.getByLabel('Mail address').fill(email)
-  await page.getByLabel('Password', { exact: true }).fill('correct horse')
-  await button(page, 'Sign in').click()
-  await heading(page, name).waitFor()
-}
-/** A call in the name of the account that is signed in on a page. */
-const ask = (page, path, body, method = 'POST') =>
-  page.evaluate(async ([path, body, method]) => {
-    const session = JSON.parse(localStorage.getItem('playhouse.session'))
-    const { anon_key } = await (await fetch('/studio/config.json')).json()
-    const headers = { apikey: anon_key, Authorization: `Bearer ${session.access_token}`, 'Content-Type': 'application/json', Prefer: 'return=representation' }
-    const answer = await fetch(path, { method, headers, body: body ? JSON.stringify(body) : undefined })
-    return { status: answer.status, body: await answer.json().catch(() => null) }
-  }, [path, body, method])
 /** The same address on the phone, looked at. */
 const onPhone = async (name, seen) => {
   await phone.goto(desk.url())

@@ -366,6 +366,41 @@ fn people_find_their_way_in_a_browser() {
     assert_eq!(faults, 0);
 }
 
+#[test]
+fn pictures_memories_and_sessions_are_kept_in_a_browser() {
+    if !is_there("chromium", "the page in a browser") || !is_there("node", "the page in a browser") {
+        return;
+    }
+    let tests = root().join("tests/studio");
+    bash("bash install.sh", &tests);
+    let pictures = root().join("target/studio-pictures");
+    std::fs::create_dir_all(&pictures).expect("a folder");
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::from_millis(10), 40);
+    let server = start(folder.path(), "127.0.0.1:0", "log");
+    let token = token_in(&folder.path().join("log")).expect("an address in the log");
+    model.become_default(&server);
+    for name in ["talking.mjs"] {
+        let mut script = Command::new("node");
+        script.arg(name).current_dir(&tests).env("WELCOME_TOKEN", &token);
+        script.env("PLAYHOUSE_URL", &server.url).env("STUDIO_PICTURES", &pictures);
+        let status = script.status();
+        assert!(status.as_ref().is_ok_and(|status| status.success()), "{name}: {status:?}");
+        if name == "talking.mjs" {
+            // What the model saw, and with which words.
+            let shown: Vec<Json> = model
+                .prompts()
+                .into_iter()
+                .filter(|prompt| prompt.to_string().contains("data:image/png"))
+                .collect();
+            let first =
+                shown.first().and_then(Json::as_array).and_then(|prompt| prompt.last()).expect("a picture");
+            assert_eq!(first["content"][0]["text"], "What is on it?\n\n[picture: red door]");
+        }
+    }
+    assert_eq!(server.check()["faults"], 0);
+}
+
 /// An address that stays free while its server is away: outside of the ports that other connections are given.
 fn lasting_address() -> String {
     static NEXT: AtomicU16 = AtomicU16::new(0);

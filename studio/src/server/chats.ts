@@ -1,6 +1,7 @@
 /** What the page asks about chats. */
 import { account } from '../state/session.svelte'
 import { call, db, headers, refusal, rows } from './client'
+import { place, type Place } from './pictures'
 import type { CharacterScenes, Conversations, Messages } from './tables'
 
 export interface ChatEntry {
@@ -128,12 +129,52 @@ export async function inspect(messageId: string): Promise<Inspected> {
 export interface Fact {
   id: string
   text: string
-  pinned?: boolean
+  /** `model` where nobody pinned or worded it. */
+  by?: string
 }
 
-export async function facts(id: string): Promise<Fact[]> {
+/** What a chat model wrote of messages that no longer fit into a prompt. */
+export interface Summary {
+  id: string
+  text: string
+  message_ids: string[]
+  created_at: string
+}
+
+/** What a chat remembers: facts, and summaries of what was said earlier. */
+export async function memory(id: string): Promise<{ facts: Fact[]; summaries: Summary[] }> {
   const answer = await call('conversation-memory', { conversation_id: id })
-  return answer.key_facts ?? []
+  return { facts: answer.key_facts ?? [], summaries: answer.summaries ?? [] }
+}
+
+/** Pictures of one message, as many as the server shows to a model. */
+export const PICTURES_MAX = 4
+
+/** A picture of a message: where it lies, and what it is called. */
+export interface Attached {
+  path: string
+  name: string
+}
+
+/** A message with its pictures, as it is kept: Markdown whose addresses are files of one's own. */
+export const withPictures = (text: string, pictures: Attached[]): string =>
+  [text, ...pictures.map((one) => `![${one.name.replace(/[[\]\n]/g, ' ').trim()}](${one.path})`)].filter(Boolean).join('\n\n')
+
+/** The words and the pictures of a message apart. */
+export function apart(content: string): { text: string; pictures: { at: Place; name: string }[] } {
+  const pictures: { at: Place; name: string }[] = []
+  const text = content.replace(/!\[([^[\]\n]*)\]\(([^\s():]+)\)/g, (whole, name: string, path: string) => {
+    const at = place(path)
+    if (!at) return whole
+    pictures.push({ at, name })
+    return ''
+  })
+  return { text: text.trim(), pictures }
+}
+
+/** Says something in the character's name; no model is asked. */
+export async function sayAs(id: string, content: string): Promise<void> {
+  await rows(db.from('messages').insert({ conversation_id: id, sender: 'assistant', content, message_type: 'text' }))
 }
 
 /** The chat in SillyTavern's form. */

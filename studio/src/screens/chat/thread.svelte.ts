@@ -1,5 +1,5 @@
 /** One chat: what was said, what is being said, and what can be done about it. */
-import { chat, messages, messagesFrom, MESSAGES, scenes, inspect, type Chat, type Inspected } from '../../server/chats'
+import { chat, messages, messagesFrom, MESSAGES, sayAs, scenes, inspect, type Chat, type Inspected } from '../../server/chats'
 import { call, follow, Refused } from '../../server/client'
 import type { CharacterScenes, Messages } from '../../server/tables'
 import { draft } from '../../state/drafts'
@@ -159,6 +159,18 @@ export class Thread {
     return arrived
   }
 
+  /** Has the character go on after its last words. */
+  async goOn(): Promise<void> {
+    await this.run('roleplay-chat', { conversation_id: this.id, character_id: this.chat!.character_id, go_on: true, stream: true, ...this.model }, null)
+  }
+
+  /** Says something in the character's name; false where it did not reach the server. */
+  async sayAs(text: string): Promise<boolean> {
+    const said = await attempt(async () => { await sayAs(this.id, text); return true })
+    await this.refresh()
+    return !!said
+  }
+
   /** Another version of a reply, or an answer to what has none. */
   regenerate(message: Messages): Promise<boolean> {
     const replaces = message.sender === 'assistant' ? message.id : null
@@ -222,6 +234,7 @@ export class Thread {
           throw new Refused(502, data.error ?? '', data.code ?? 'REPLY', data)
         } else {
           arrived = true
+          for (const warning of data?.warnings ?? []) notices.done(warning)
         }
       }
     } catch (error) {

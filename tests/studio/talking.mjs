@@ -85,6 +85,25 @@ await check('the character goes on, and is spoken for', async () => {
   await composer().waitFor()
 })
 
+await check('another wording begins a branch, and the first one is walked back to', async () => {
+  const count = await page.locator('article').count()
+  const mine = page.locator('article.mine').first()
+  await mine.hover()
+  await mine.getByRole('button', { name: 'Edit' }).click()
+  await page.getByLabel('Edit message').fill('What colour is the door?')
+  await button('Save and answer').click()
+  await page.getByText('heard What colour is the door?').waitFor()
+  await button('Send').waitFor()
+  await mine.getByRole('button', { name: 'Other versions of this message' }).click()
+  const versions = page.getByRole('list', { name: 'Other versions of this message' })
+  await versions.locator('li').nth(1).waitFor()
+  await look(page, 'chat-branches')
+  await button('Go there: version 1').click()
+  await page.locator('article.mine').first().getByText('What is on it?').waitFor()
+  await page.waitForFunction((count) => document.querySelectorAll('article').length === count, count)
+  await mine.getByRole('img', { name: 'red door' }).waitFor()
+})
+
 await check('what is remembered is read, reworded and forgotten', async () => {
   await button('Chat settings').click()
   await page.getByText('Everything still fits into the prompt, so nothing is summed up yet.').waitFor()

@@ -23,6 +23,9 @@ export interface Item {
   /** How it was drawn, as far as is known. */
   settings: Record<string, any>
   jobId: string | null
+  collection: string | null
+  /** Whom it shows, where that is known. */
+  character: string | null
 }
 
 export const PAGE = 60
@@ -33,6 +36,7 @@ export function ofLibrary(row: UserLibrary): Item {
     id: row.id, kept: true, video: row.asset_type === 'video', at: { bucket: 'user-library', path: row.storage_path }, title: row.custom_title ?? '',
     prompt: row.original_prompt, model: row.model_used, seed: row.generation_seed, width: row.width, height: row.height, made: row.created_at ?? '',
     expires: null, favourite: !!row.is_favorite, tags: row.tags ?? [], settings: about.settings ?? about, jobId: about.job_id ?? null,
+    collection: row.collection_id, character: row.character_id,
   }
 }
 
@@ -41,13 +45,33 @@ export function ofWorkspace(row: WorkspaceAssets): Item {
     id: row.id, kept: false, video: row.asset_type === 'video', at: { bucket: 'workspace-temp', path: row.temp_storage_path }, title: '',
     prompt: row.original_prompt, model: row.model_used, seed: row.generation_seed, width: row.width, height: row.height, made: row.created_at ?? '',
     expires: row.expires_at, favourite: false, tags: [], settings: row.generation_settings ?? {}, jobId: row.job_id,
+    collection: null, character: null,
   }
 }
 
 export type Which = 'kept' | 'workspace' | 'favourites' | 'bin'
 
+/** What narrows a list down; what is empty does not. */
+export interface Only {
+  tag?: string
+  /** An id, or `none`. */
+  collection?: string
+  model?: string
+  /** Days as `2024-12-31`, both within, by the clock of this browser. */
+  since?: string
+  until?: string
+}
+
 /** A page of pictures, the newest first. */
-export async function items(which: Which, search: string, page: number, size = PAGE, tag = ''): Promise<Item[]> {
+export async function items(which: Which, search: string, page: number, size = PAGE, only: Only = {}): Promise<Item[]> {
+  const { tag, collection, model } = only
+  const since = only.since && new Date(`${only.since}T00:00`).toISOString()
+  const until = only.until && new Date(new Date(`${only.until}T00:00`).getTime() + 24 * 3600 * 1000).toISOString()
+  const within = <Q extends { gte: any; lt: any; eq: any }>(query: Q): Q => {
+    if (since) query = query.gte('created_at', since)
+    if (until) query = query.lt('created_at', until)
+    return model ? query.eq('model_used', model) : query
+  }
   if (which === 'bin') {
     const { items } = await call('library-bin', { action: 'list', limit: size, offset: page * size })
     return items.map((row: UserLibrary & { expires_at: string }) => ({ ...ofLibrary(row), expires: row.expires_at }))
@@ -56,13 +80,16 @@ export async function items(which: Which, search: string, page: number, size = P
   if (which === 'workspace') {
     let query = db.from('workspace_assets').select('*').eq('user_id', account.id)
     if (wordsOf(search)) query = query.textSearch('original_prompt', wordsOf(search))
+    query = within(query)
     const found = await rows<WorkspaceAssets[]>(query.order('created_at', { ascending: false }).order('id', { ascending: false }).range(...range))
     return found.map(ofWorkspace)
   }
   let query = db.from('user_library').select('*').eq('user_id', account.id).in('asset_type', ['image', 'video'])
   if (which === 'favourites') query = query.eq('is_favorite', true)
   if (tag) query = query.contains('tags', [tag])
+  if (collection) query = collection === 'none' ? query.is('collection_id', null) : query.eq('collection_id', collection)
   if (wordsOf(search)) query = query.or(anyOf(['original_prompt', 'custom_title'], search))
+  query = within(query)
   const found = await rows<UserLibrary[]>(query.order('created_at', { ascending: false }).order('id', { ascending: false }).range(...range))
   return found.map(ofLibrary)
 }
@@ -94,12 +121,17 @@ export async function empty(items?: Item[]): Promise<void> {
   for (let at = 0; at < items.length; at += BIN_MAX) await call('library-bin', { action: 'empty', ids: items.slice(at, at + BIN_MAX).map((item) => item.id) })
 }
 
-/** The tags of the pictures that were kept last, the most used first. */
-export async function tags(): Promise<string[]> {
-  const query = db.from('user_library').select('tags').eq('user_id', account.id).neq('tags', '{}').order('created_at', { ascending: false }).limit(1000)
-  const counts = new Map<string, number>()
-  for (const row of await rows<{ tags: string[] | null }[]>(query)) for (const tag of row.tags ?? []) counts.set(tag, (counts.get(tag) ?? 0) + 1)
-  return [...counts].sort((a, b) => b[1] - a[1]).map(([tag]) => tag).slice(0, 40)
+/** The tags and models of the pictures that were kept last, the most used first. */
+export async function known(): Promise<{ tags: string[]; models: string[] }> {
+  const query = db.from('user_library').select('tags,model_used').eq('user_id', account.id).order('created_at', { ascending: false }).limit(1000)
+  const [tags, models] = [new Map<string, number>(), new Map<string, number>()]
+  const add = (counts: Map<string, number>, name: string) => counts.set(name, (counts.get(name) ?? 0) + 1)
+  for (const row of await rows<{ tags: string[] | null; model_used: string }[]>(query)) {
+    for (const tag of row.tags ?? []) add(tags, tag)
+    if (row.model_used) add(models, row.model_used)
+  }
+  const used = (counts: Map<string, number>) => [...counts].sort((a, b) => b[1] - a[1]).map(([name]) => name).slice(0, 40)
+  return { tags: used(tags), models: used(models) }
 }
 
 export async function change(item: Item, columns: Partial<UserLibrary>): Promise<void> {

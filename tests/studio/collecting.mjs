@@ -1,0 +1,138 @@
+// Collections, choosing by a rectangle, where pictures come from, and the sessions of an account.
+import assert from 'node:assert/strict'
+import { ask, check, enter, look, open, report } from './browser.mjs'
+
+const page = await open(1280)
+const phone = await open(360, 740)
+const button = (name, on = page) => on.getByRole('button', { name, exact: true })
+const heading = (name, on = page) => on.getByRole('heading', { name, exact: true })
+const tile = (name, on = page) => on.getByRole('button', { name, exact: true })
+const PROMPTS = ['a red robot', 'a blue cat', 'a green boat']
+
+await check('three pictures are kept', async () => {
+  await enter(page, 'ada@example.com', 'Hello, Ada')
+  const { body: [{ id }] } = await ask(page, '/rest/v1/characters?select=id&name=eq.Tock', null, 'GET')
+  for (const prompt of PROMPTS) {
+    const queued = await ask(page, '/functions/v1/queue-job', { job_type: 'sdxl_image_fast', prompt, steps: 2, character_id: id, metadata: { character_id: id, skip_enhancement: true } })
+    assert.equal(queued.status, 200, JSON.stringify(queued.body))
+  }
+  const drawn = async () => (await ask(page, '/rest/v1/workspace_assets?select=id', null, 'GET')).body
+  while ((await drawn()).length < PROMPTS.length) await page.waitForTimeout(500)
+  for (const one of await drawn()) assert.equal((await ask(page, '/functions/v1/workspace-actions', { action: 'clear_asset', assetId: one.id })).status, 200)
+  await page.goto('/#/library')
+  for (const prompt of PROMPTS) await tile(`Open: ${prompt}`).waitFor()
+})
+
+await check('a rectangle chooses what it touches, and it is collected and tagged', async () => {
+  await button('Collections').click()
+  await page.getByLabel('New collection').fill('Toys')
+  await button('Make the collection').click()
+  await page.getByLabel('Rename: Toys').waitFor()
+  await look(page, 'library-collections')
+  await page.keyboard.press('Escape')
+  // In one row, in whatever order they were kept.
+  const boxes = await Promise.all(PROMPTS.map((prompt) => tile(`Open: ${prompt}`).boundingBox()))
+  const [first, , last] = boxes.sort((a, b) => a.x - b.x)
+  await page.mouse.move(first.x + 12, first.y + 12)
+  await page.mouse.down()
+  await page.mouse.move(last.x + last.width / 2, last.y + last.height / 2, { steps: 8 })
+  await page.mouse.up()
+  await page.getByText('3 chosen').waitFor()
+  await look(page, 'library-lasso')
+  await tile(`Choose ${PROMPTS[0]}`).click()
+  await page.getByText('2 chosen').waitFor()
+  await page.getByLabel('Into a collection').selectOption({ label: 'Toys' })
+  await page.getByText('In “Toys” now.').waitFor()
+  await page.getByLabel('Collection', { exact: true }).selectOption({ label: 'Toys' })
+  await page.waitForFunction(() => document.querySelectorAll('.tile').length === 2)
+  await button('Choose several').click()
+  await tile(`Choose ${PROMPTS[1]}`).click()
+  await page.getByLabel('Add a tag').fill('pets')
+  await page.getByLabel('Add a tag').press('Enter')
+  await page.getByText('Tagged “pets”.').waitFor()
+  const { body } = await ask(page, '/rest/v1/user_library?select=original_prompt&tags=cs.{pets}', null, 'GET')
+  assert.deepEqual(body, [{ original_prompt: PROMPTS[1] }])
+  await page.getByLabel('Collection', { exact: true }).selectOption('none')
+  await page.waitForFunction(() => document.querySelectorAll('.tile').length === 1)
+  await tile(`Open: ${PROMPTS[0]}`).waitFor()
+})
+
+await check('pictures are found by model and day', async () => {
+  await page.getByLabel('Collection', { exact: true }).selectOption('')
+  await page.getByText('More filters').click()
+  const tiles = (number) => page.waitForFunction((number) => document.querySelectorAll('.tile').length === number, number)
+  await tiles(3)
+  await page.getByRole('combobox', { name: 'Model', exact: true }).selectOption({ index: 1 })
+  await tiles(3)
+  await page.getByLabel('Made until').fill('2020-01-01')
+  await page.getByText('No picture with these words.').waitFor()
+  await page.getByLabel('Made until').fill('')
+  await page.getByLabel('Made since').fill('2020-01-01')
+  await tiles(3)
+  await look(page, 'library-filters')
+})
+
+await check('a picture says where it comes from', async () => {
+  await tile(`Open: ${PROMPTS[0]}`).click()
+  const dialog = page.getByRole('dialog')
+  await dialog.getByText('Where it comes from').click()
+  await dialog.getByText('sdxl_image_fast').waitFor()
+  await look(page, 'library-lineage')
+  await dialog.getByRole('button', { name: 'Zoom', exact: true }).click()
+  await page.waitForFunction(() => { const view = document.querySelector('dialog[open] .zoomed'); return view && view.scrollWidth > view.clientWidth * 2 })
+  await look(page, 'library-zoomed')
+  await dialog.getByRole('button', { name: 'Zoom', exact: true }).click()
+  await dialog.getByRole('combobox', { name: 'Collection', exact: true }).selectOption({ label: 'Toys' })
+  await page.waitForTimeout(300)
+  await dialog.getByRole('link', { name: 'Tock' }).click()
+  await heading('Tock').waitFor()
+})
+
+await check('it fits a phone', async () => {
+  await enter(phone, 'ada@example.com', 'Hello, Ada')
+  await phone.goto('/#/library')
+  await phone.getByLabel('Collection', { exact: true }).selectOption({ label: 'Toys' })
+  await tile(`Open: ${PROMPTS[0]}`, phone).waitFor()
+  await button('Choose several', phone).click()
+  await tile(`Choose ${PROMPTS[0]}`, phone).click()
+  await look(phone, 'library-choosing')
+  await button('Cancel', phone).click()
+  await tile(`Open: ${PROMPTS[0]}`, phone).click()
+  await phone.getByRole('dialog').getByText('Where it comes from').click()
+  await phone.getByRole('dialog').getByText('sdxl_image_fast').waitFor()
+  await look(phone, 'library-lineage')
+  await phone.keyboard.press('Escape')
+})
+
+await check('a session is ended from another one', async () => {
+  await page.goto('/#/account')
+  const list = page.getByRole('list', { name: 'Where you are signed in' })
+  await list.getByText('this one').waitFor()
+  await look(page, 'account-sessions')
+  await phone.goto('/#/account')
+  await phone.getByRole('list', { name: 'Where you are signed in' }).getByText('this one').waitFor()
+  await look(phone, 'account-sessions')
+  while (await list.locator('li').count() > 1) {
+    const before = await list.locator('li').count()
+    await list.locator('li').filter({ hasNotText: 'this one' }).first().getByRole('button').click()
+    await page.waitForFunction((before) => document.querySelectorAll('ul[aria-label="Where you are signed in"] li').length < before, before)
+  }
+  phone.forgiven.push(/status of 40[0-9]/, /WebSocket/)
+  assert.ok([401, 403].includes((await ask(phone, '/auth/v1/user', null, 'GET')).status))
+  await phone.reload()
+  await heading('Sign in', phone).waitFor()
+  assert.equal((await ask(page, '/functions/v1/sessions', { action: 'list' })).body.sessions.length, 1)
+  page.forgiven.push(/status of 404/)
+  assert.equal((await ask(page, '/functions/v1/sessions', { action: 'end', id: '00000000-0000-4000-8000-000000000000' })).status, 404)
+})
+
+await check('a collection goes, and its pictures stay', async () => {
+  await page.goto('/#/library')
+  await button('Collections').click()
+  await button('Delete the collection Toys').click()
+  await page.getByText('No collections yet.').waitFor()
+  await page.keyboard.press('Escape')
+  for (const prompt of PROMPTS) await tile(`Open: ${prompt}`).waitFor()
+})
+
+await report()

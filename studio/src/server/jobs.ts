@@ -22,11 +22,17 @@ export interface DrawForm {
   mask: string
   prompt_syntax: string
   loras: { name: string; scale: number }[]
+  /** Layers of the text encoder that are left out. */
+  clip_skip: string
+  /** How many times as large a second pass draws it; how much it may change there, and in how many steps. */
+  hires_scale: string
+  hires_denoise_strength: string
+  hires_steps: string
 }
 
 export const EMPTY: DrawForm = {
   prompt: '', negative_prompt: '', model: '', size: '', steps: '', guidance_scale: '', scheduler: '', seed: '', locked: false, count: 1,
-  character_id: '', reference: '', strength: 0.5, mask: '', prompt_syntax: 'plain', loras: [],
+  character_id: '', reference: '', strength: 0.5, mask: '', prompt_syntax: 'plain', loras: [], clip_skip: '', hires_scale: '', hires_denoise_strength: '', hires_steps: '',
 }
 
 export const SCHEDULERS = [
@@ -45,6 +51,8 @@ export async function draw(form: DrawForm): Promise<{ jobId: string; warnings?: 
     seed: form.locked ? number(form.seed) : undefined, image_count: form.count, character_id: form.character_id || undefined,
     reference_image_url: form.reference || undefined, reference_strength: form.reference ? form.strength : undefined,
     mask_image_url: (form.reference && form.mask) || undefined, prompt_syntax: form.prompt_syntax, loras: form.loras.length ? form.loras : undefined,
+    clip_skip: number(form.clip_skip), hires_scale: number(form.hires_scale),
+    ...(form.hires_scale ? { hires_denoise_strength: number(form.hires_denoise_strength), hires_steps: number(form.hires_steps) } : {}),
     // Words with a reference change it; without them it would be copied.
     ...(form.reference ? { metadata: { reference_mode: 'modify', skip_enhancement: true } } : {}),
   })
@@ -73,6 +81,7 @@ export function formOf(settings: Record<string, any>, prompt: string, seed: numb
   return {
     prompt, negative_prompt: ownNegative(text('negative_prompt')), model: model === 'sdxl' ? '' : model, size: width && height ? `${width}x${height}` : '',
     steps: text('steps', 'num_inference_steps'), guidance_scale: text('guidance_scale'), scheduler: text('scheduler'), seed: seed === null ? '' : String(seed), locked: seed !== null,
+    clip_skip: text('clip_skip').replace(/^0$/, ''), hires_scale: text('hires_scale'), hires_denoise_strength: text('hires_denoise_strength'), hires_steps: text('hires_steps'),
     loras: (Array.isArray(settings.loras) ? settings.loras : []).filter((lora: any) => lora?.name).map((lora: any) => ({ name: lora.name, scale: Number(lora.scale ?? 1) })),
   }
 }

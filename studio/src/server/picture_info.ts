@@ -35,13 +35,11 @@ async function info(file: File): Promise<PictureInfo | null> {
 /** The settings that a file tells; null where it tells none. */
 export async function takeOver(file: File): Promise<TakenOver | null> {
   const [found, models, loras] = await Promise.all([info(file), modelNames('image'), modelNames('lora'), askBaseNegative()])
-  const { prompt, seed, model, clip_skip, hires_scale, hires_denoise_strength, hires_steps, ...settings } = found?.settings ?? {}
+  const { prompt, seed, model, ...settings } = found?.settings ?? {}
   if (!found?.format || !prompt) return null
   const left: [string, string][] = []
   const isHere = !model || models.includes(model)
   if (!isHere) left.push(['model', model])
-  if (clip_skip) left.push(['clip skip', String(clip_skip)])
-  if (hires_scale) left.push(['second pass', [`${hires_scale}×`, hires_denoise_strength, hires_steps].filter(Boolean).join(', ')])
   const missing = (settings.loras ?? []).filter((lora: any) => !loras.includes(lora.name))
   for (const lora of missing) left.push(['LoRA', `${lora.name}: ${lora.scale}`])
   settings.loras = (settings.loras ?? []).filter((lora: any) => !missing.includes(lora))

@@ -6,8 +6,6 @@ use std::collections::BTreeMap;
 
 use language::{ChatMessage, Role};
 
-use super::prompt::Said;
-
 /// Tokens that a picture is counted with; models that see differ, and none says it beforehand.
 pub const PICTURE_TOKENS: usize = 800;
 
@@ -47,21 +45,21 @@ fn picture(mark: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// What a message costs beside its words.
-pub(super) fn tokens(said: &Said, seen: &Seen) -> usize {
-    if said.role != Role::User || seen.is_empty() {
+pub(super) fn tokens(role: Role, text: &str, seen: &Seen) -> usize {
+    if role != Role::User || seen.is_empty() {
         return 0;
     }
-    apart(&said.text).1.iter().filter(|address| seen.contains_key(**address)).count() * PICTURE_TOKENS
+    apart(text).1.iter().filter(|address| seen.contains_key(**address)).count() * PICTURE_TOKENS
 }
 
 /// A message for a model, with the pictures that it may see.
-pub(super) fn message(said: Said, seen: &Seen) -> ChatMessage {
-    if said.role != Role::User || !said.text.contains("![") {
-        return ChatMessage::new(said.role, said.text);
+pub(super) fn message(role: Role, text: String, seen: &Seen) -> ChatMessage {
+    if role != Role::User || !text.contains("![") {
+        return ChatMessage::new(role, text);
     }
-    let (words, addresses) = apart(&said.text);
+    let (words, addresses) = apart(&text);
     let images = addresses.iter().filter_map(|address| seen.get(*address).cloned()).collect();
-    ChatMessage { images, ..ChatMessage::new(said.role, words) }
+    ChatMessage { images, ..ChatMessage::new(role, words) }
 }
 
 #[cfg(test)]
@@ -94,11 +92,10 @@ mod tests {
     fn only_what_may_be_seen_goes_along() {
         let seen =
             Seen::from([("reference_images/u/a.png".to_string(), "data:image/png;base64,AA==".to_string())]);
-        let said = |role, text: &str| Said { id: None, role, text: text.into() };
         let both = "![](reference_images/u/a.png) ![](reference_images/u/b.png)";
-        let made = message(said(Role::User, both), &seen);
+        let made = message(Role::User, both.into(), &seen);
         assert_eq!((made.content.as_str(), made.images.len()), ("[picture] [picture]", 1));
-        assert_eq!(tokens(&said(Role::User, both), &seen), PICTURE_TOKENS);
-        assert_eq!(message(said(Role::Assistant, both), &seen).images.len(), 0);
+        assert_eq!(tokens(Role::User, both, &seen), PICTURE_TOKENS);
+        assert_eq!(message(Role::Assistant, both.into(), &seen).images.len(), 0);
     }
 }

@@ -112,7 +112,9 @@ impl Material {
         let reply = self.max_tokens.min((self.context_tokens / 4).max(REPLY_TOKENS_MIN));
         let budget = self.context_tokens.saturating_sub(reply + MESSAGE_TOKENS);
         let pictures = self.pictures;
-        let cost_of = |said: &Said| count(&said.text) + MESSAGE_TOKENS + pictures::tokens(said, &pictures);
+        let cost_of = |said: &Said| {
+            count(&said.text) + MESSAGE_TOKENS + pictures::tokens(said.role, &said.text, &pictures)
+        };
         let latest = self.history.last().map_or(0, cost_of);
         let room = budget.saturating_sub(budget / 4);
         if latest > room {
@@ -137,7 +139,7 @@ impl Material {
         kept_lines.reverse();
         let ids: Vec<Json> = kept_lines.iter().map(|said| json!(said.id)).collect();
         let mut messages: Vec<ChatMessage> =
-            kept_lines.into_iter().map(|said| pictures::message(said, &pictures)).collect();
+            kept_lines.into_iter().map(|said| pictures::message(said.role, said.text, &pictures)).collect();
         let shown: usize = messages.iter().map(|message| message.images.len()).sum();
         let mut placed = Vec::new();
         let mut added = Vec::new();

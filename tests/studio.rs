@@ -449,5 +449,9 @@ fn a_pasted_story_becomes_a_lettered_strip_in_a_browser() {
     script.arg("webtoon.mjs").current_dir(&tests);
     script.env("PLAYHOUSE_URL", &server.url).env("STUDIO_PICTURES", &pictures);
     assert!(walk(script, &mut server, begin), "the way from a text to a strip is broken");
+    let mut script = Command::new("node");
+    script.arg("places.mjs").current_dir(&tests);
+    script.env("PLAYHOUSE_URL", &server.url).env("STUDIO_PICTURES", &pictures);
+    assert!(walk(script, &mut server, begin), "places, styles or actors are broken");
     assert_eq!(server.check()["faults"], 0);
 }

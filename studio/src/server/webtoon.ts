@@ -30,6 +30,7 @@ export interface Scene {
   scene_importance: string | null
   planning_locked: boolean
   image_style_override: string | null
+  environment_id: string | null
   selected_render_artifact_id: string | null
   created_at: string
 }

@@ -53,6 +53,9 @@ export const makeEpisode = (story: string, title: string): Promise<Episode> => v
 /** Replaces the scenes of an episode as a whole. */
 export const setScenes = (episode: string, scene_ids: string[]): Promise<Episode> => v1('PUT', `episodes/${episode}/scenes`, { scene_ids })
 
+/** Sets the style of an episode and its scenes, and draws each of them in it, by its plan and with its seeds. */
+export const restyle = (episode: string, style_id: string, offline: boolean): Promise<{ jobs?: string[] }> => v1('POST', `episodes/${episode}/restyle`, { style_id, offline })
+
 export async function renameEpisode(id: string, title: string): Promise<void> {
   await rows(db.from('episodes').update({ title }).eq('id', id))
 }

@@ -7,7 +7,7 @@ export const texts = {
   import: 'Take in a project file', importing: 'The file is being taken in …', imported: (rows: number) => `The project is here: ${count(rows, 'row', 'rows')}.`, importHint: 'A ZIP file that another Playhouse wrote.',
   gone: 'This story is not here, or not yours.', inProject: (name: string) => `in ${name}`,
   states: { idle: 'Not begun', queued: 'Waits for its turn', processing: 'Is being made', completed: 'Scenes are there', failed: 'Stopped' } as Record<string, string>,
-  tabs: { scenes: 'Scenes', cast: 'Cast', episodes: 'Episodes', settings: 'Story' } as Record<string, string>, parts: 'Parts of the story',
+  tabs: { scenes: 'Scenes', cast: 'Cast', places: 'Places', episodes: 'Episodes', settings: 'Story' } as Record<string, string>, parts: 'Parts of the story',
   make: {
     title: 'New story', name: 'Title', project: 'Project', projectHint: 'Stories of one project share characters and styles.', newProject: 'A new project', text: 'The story', textHint: 'Paste it as it is. Quotation marks become speech bubbles.',
     words: (words: number) => count(words, 'word', 'words'), style: 'Style of the pictures', scenes: 'Scenes at most', panels: 'Panels in a scene', panelsAuto: 'As the text needs',

@@ -17,6 +17,7 @@ use crate::pace::Pace;
 use crate::rates::Rates;
 use crate::realtime::Sockets;
 use crate::scheduled_backups::Backups;
+use crate::store_checks::StoreChecks;
 use crate::welcome::Welcome;
 
 /// Shared by all handlers.
@@ -46,6 +47,8 @@ pub struct Shared {
     pub metrics: Arc<Metrics>,
     /// Data of other programs that comes in for accounts.
     pub(crate) data_imports: DataImports,
+    /// Looking the store over.
+    pub(crate) store_checks: StoreChecks,
     /// Sockets that are open.
     pub sockets: Sockets,
     /// How the first administrator comes in.

@@ -44,6 +44,7 @@ pub mod sdapi;
 mod sign_up;
 mod start_log;
 pub mod storage;
+mod store_checks;
 mod studio;
 mod taken;
 mod tls;
@@ -251,6 +252,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         metrics,
         sockets,
         data_imports: data_imports::DataImports::default(),
+        store_checks: store_checks::StoreChecks::default(),
         welcome,
         stopped: AtomicBool::new(false),
     });

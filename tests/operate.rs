@@ -253,3 +253,29 @@ fn a_folder_of_an_earlier_version_answers_as_it_did() {
         server.stop();
     }
 }
+
+#[test]
+fn the_store_is_looked_over_by_a_function_once_at_a_time() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let (_, user) = server.sign_up("ada@example.com");
+    let ask = |token: &str, body: Json| server.call("POST", "/functions/v1/check-store", token, Some(&body));
+    assert_eq!(ask(&user, json!({"action": "state"})).0, 403);
+    let (status, none) = ask(&server.service, json!({"action": "state"}));
+    assert_eq!((status, &none["check"]), (200, &Json::Null), "{none}");
+    let (status, begun) = ask(&server.service, json!({"action": "begin", "quick": true}));
+    assert_eq!((status, &begun["check"]["quick"]), (200, &json!(true)), "{begun}");
+    let ended = loop {
+        let (_, answer) = ask(&server.service, json!({"action": "state"}));
+        if answer["check"]["state"] != "running" {
+            break answer["check"].clone();
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert_eq!((&ended["state"], &ended["report"]["faults"]), (&json!("done"), &json!(0)), "{ended}");
+    assert!(ended["report"]["rows"].as_u64().is_some_and(|rows| rows > 0), "{ended}");
+    for (wrong, field) in [(json!({}), "action"), (json!({"action": "x"}), "action")] {
+        let (status, answer) = ask(&server.service, wrong);
+        assert!(status == 400 && answer.to_string().contains(field), "{status} {answer}");
+    }
+}

@@ -78,6 +78,7 @@ static FUNCTIONS: &[Function] = &[
     function!("list-invitations", Admin, accounts::invitations::list),
     function!("revoke-invitation", Admin, accounts::invitations::revoke),
     function!("sessions", User, accounts::sessions::run),
+    function!("check-store", Admin, operators::check_store::run),
     function!("server-settings", Admin, accounts::server_settings::run),
     function!("backups", Admin, operators::backups::run),
     function!("server-log", Admin, operators::server_log::run),

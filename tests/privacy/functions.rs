@@ -12,6 +12,7 @@ const ALIKE: &[(&str, &[&str])] = &[
     ("revoke-invitation", &[r#"{"id": "<user>"}"#]),
     ("server-settings", &["{}"]),
     ("sessions", &[r#"{"action": "end", "id": "<job>"}"#]),
+    ("check-store", &[r#"{"action": "state"}"#, r#"{"action": "begin", "quick": true}"#]),
     ("backups", &[r#"{"action": "list"}"#, r#"{"action": "make"}"#]),
     ("server-log", &[r#"{"text": "<user>"}"#]),
     ("import-data", &[r#"{"action": "begin", "path": "<user>/imports/a.zip"}"#, r#"{"action": "state"}"#]),

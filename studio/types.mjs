@@ -1,6 +1,6 @@
 // Writes the row types of the tables that the page uses: playhouse schema | node types.mjs > src/server/tables.ts
 const used = [
-  'api_models', 'api_providers', 'audit_logs', 'books', 'chapters', 'character_portraits', 'character_scenes', 'characters', 'conversations', 'enhancement_presets', 'exports', 'jobs',
+  'api_models', 'api_provider_balances', 'api_providers', 'audit_logs', 'books', 'chapters', 'character_portraits', 'character_scenes', 'characters', 'conversations', 'enhancement_presets', 'exports', 'jobs',
   'messages', 'motion_presets', 'negative_prompts', 'profiles', 'prompt_ab_tests', 'prompt_templates', 'scripts', 'stories', 'storyboard_clips', 'storyboard_projects', 'storyboard_renders', 'storyboard_scenes', 'usage_logs', 'user_collections', 'user_library', 'user_roles', 'workspace_assets',
 ]
 let text = ''

@@ -211,7 +211,7 @@ export const words = {
   },
   admin: {
     tabs: {
-      overview: 'Overview', users: 'Accounts', models: 'Models', providers: 'Model servers', signup: 'Sign-up', moderation: 'Moderation', templates: 'Templates', tests: 'A/B tests',
+      overview: 'Overview', users: 'Accounts', models: 'Models', providers: 'Model servers', signup: 'Sign-up', moderation: 'Moderation', templates: 'Templates', presets: 'Presets', tests: 'A/B tests',
       workers: 'Workers', backups: 'Backups', log: 'Log', trail: 'Audit trail', settings: 'Settings',
     } as Record<string, string>,
     state: 'State', ok: 'All is well', degraded: 'Something needs attention', version: 'Version', commits: 'Commits', memory: 'Memory of requests', chat: 'Chat model',

@@ -456,6 +456,20 @@ export interface CharacterPortraits {
   updated_at: string | null
 }
 
+export interface ApiProviderBalances {
+  id: string
+  balance_credits: number | null
+  balance_metadata: Json | null
+  balance_usd: number | null
+  currency: string | null
+  last_synced_at: string | null
+  provider_id: string
+  sync_error: string | null
+  sync_method: string | null
+  sync_status: string | null
+  updated_at: string
+}
+
 export interface MotionPresets {
   id: string
   category: string | null

@@ -164,44 +164,65 @@ mod tests {
         decided.expect("the rows fit").1.wait_blocking().expect("durable");
     }
 
+    fn id(number: u128) -> Value {
+        Value::Uuid(Uuid::from_u128(number))
+    }
+
+    fn insert(
+        transaction: &Transaction,
+        caller: &Caller,
+        number: u128,
+        owner: u128,
+    ) -> Result<(), StoreError> {
+        let projects = schema().known("projects");
+        let mut row = projects.default_row();
+        (row[projects.at("id")], row[projects.at("user_id")]) = (id(number), id(owner));
+        row[projects.at("media_type")] = Value::text("image");
+        row[projects.at("original_prompt")] = Value::text("fog");
+        transaction.insert(caller, projects, row).map(|_| ())
+    }
+
+    /// A store in which the first of two accounts has so many projects.
+    fn filled(folder: &std::path::Path, projects: u128) -> Store {
+        let store = Store::open(folder, schema(), &OpenOptions::default()).expect("a store").0;
+        write(&store, |transaction, caller| {
+            for number in [1, 2] {
+                for name in ["auth.users", "profiles"] {
+                    let table = schema().known(name);
+                    let mut row = table.default_row();
+                    row[table.at("id")] = id(number);
+                    transaction.insert(caller, table, row)?;
+                }
+            }
+            (100..100 + projects).try_for_each(|number| insert(transaction, caller, number, 1))
+        });
+        store
+    }
+
+    /// The newest of an owner, read as that owner.
+    fn newest<T>(store: &Store, owner: u128, read: impl FnOnce(&Reader, &Query) -> T) -> T {
+        let claims = Claims::user(Uuid::from_u128(owner));
+        let caller = Caller::new(&claims);
+        let query = Query::all(schema().known("projects").id).equal("user_id", id(owner));
+        let reader = Reader::new(store.reads(), &caller, Limits::default());
+        read(&reader, &query.order("created_at", true).limit(5))
+    }
+
+    fn total(store: &Store, owner: u128) -> (usize, Option<u64>) {
+        let page = newest(store, owner, |reader, query| reader.select(query, true)).expect("rows");
+        (page.rows.len(), page.total)
+    }
+
     #[test]
     fn a_total_follows_rows_that_come_and_go() {
         let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::open(folder.path(), schema(), &OpenOptions::default()).expect("a store").0;
-        let (users, projects) = (schema().known("auth.users"), schema().known("projects"));
-        let id = |number: u128| Value::Uuid(Uuid::from_u128(number));
-        let insert = |transaction: &Transaction, caller: &Caller, number: u128, owner: u128| {
-            let mut row = projects.default_row();
-            (row[projects.at("id")], row[projects.at("user_id")]) = (id(number), id(owner));
-            row[projects.at("media_type")] = Value::text("image");
-            row[projects.at("original_prompt")] = Value::text("fog");
-            transaction.insert(caller, projects, row).map(|_| ())
-        };
-        write(&store, |transaction, caller| {
-            for number in [1, 2] {
-                let mut user = users.default_row();
-                user[users.at("id")] = id(number);
-                transaction.insert(caller, users, user)?;
-                let mut profile = schema().known("profiles").default_row();
-                profile[schema().known("profiles").at("id")] = id(number);
-                transaction.insert(caller, schema().known("profiles"), profile)?;
-            }
-            (100..140).try_for_each(|number| insert(transaction, caller, number, 1))
-        });
-        let total = |owner: u128| {
-            let claims = Claims::user(Uuid::from_u128(owner));
-            let caller = Caller::new(&claims);
-            let query =
-                Query::all(projects.id).equal("user_id", id(owner)).order("created_at", true).limit(5);
-            let reader = Reader::new(store.reads(), &caller, Limits::default());
-            let page = reader.select(&query, true).expect("rows");
-            (page.rows.len(), page.total)
-        };
-        assert_eq!(total(1), (5, Some(40)));
+        let store = filled(folder.path(), 40);
+        assert_eq!(total(&store, 1), (5, Some(40)));
         assert_eq!(store.inner.core.counts.kept().len(), 1);
-        assert_eq!(total(1), (5, Some(40)));
+        assert_eq!(total(&store, 1), (5, Some(40)));
         write(&store, |transaction, caller| insert(transaction, caller, 200, 1));
-        assert_eq!(total(1), (5, Some(41)));
+        assert_eq!(total(&store, 1), (5, Some(41)));
+        let projects = schema().known("projects");
         write(&store, |transaction, caller| {
             for number in [100, 200] {
                 let row = transaction.reads().get(projects, &[id(number)])?.expect("the row");
@@ -209,6 +230,29 @@ mod tests {
             }
             insert(transaction, caller, 300, 2)
         });
-        assert_eq!((total(1), total(2)), ((5, Some(39)), (1, Some(1))));
+        assert_eq!((total(&store, 1), total(&store, 2)), ((5, Some(39)), (1, Some(1))));
+    }
+
+    #[test]
+    fn a_short_page_is_read_at_once_where_its_total_is_known_or_small() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = filled(folder.path(), 600);
+        let short = |owner| {
+            let page = newest(&store, owner, |reader, query| reader.select_short_json(query, true));
+            page.expect("no error").map(|page| (page.rows, page.total))
+        };
+        assert_eq!(short(1), None, "too many to be counted in between");
+        assert_eq!(short(2), Some((0, Some(0))));
+        assert_eq!(total(&store, 1), (5, Some(600)));
+        assert_eq!(short(1), Some((5, Some(600))));
+        write(&store, |transaction, caller| {
+            (1000..1020).try_for_each(|number| insert(transaction, caller, number, 2))?;
+            insert(transaction, caller, 2000, 1)
+        });
+        assert_eq!(short(1), None, "the number that was kept is of before");
+        assert_eq!(short(2), Some((5, Some(20))));
+        assert_eq!(store.inner.core.counts.kept().len(), 2, "what was counted at once is kept too");
+        assert_eq!(total(&store, 1), (5, Some(601)));
+        assert_eq!(short(1), Some((5, Some(601))));
     }
 }

@@ -15,6 +15,8 @@ use crate::error::StoreError;
 const PIECE_BYTES: usize = 64 << 10;
 /// So few rows are read at once.
 const SHORT_ROWS: u64 = 50;
+/// So few entries of an index are counted at once.
+const SHORT_COUNT: usize = 512;
 const RESULT: &str = "size of the result in bytes";
 
 /// Rows as JSON.
@@ -187,21 +189,30 @@ impl Reader<'_> {
     }
 
     /// The same where only the few rows of the answer are looked at and nothing is embedded, as long as the text is
-    /// short and no value lies in a blob; else `None`.
+    /// short and no value lies in a blob; else `None`. A number of rows that is asked for must be known, or come from few
+    /// entries of an index.
     pub fn select_short_json(&self, query: &Query, count: bool) -> Result<Option<JsonRows>, StoreError> {
         if !query.embeds.is_empty() || !query.is_flat() {
             return Ok(None);
         }
         let plan = plan::choose(self, query, &[models::Command::Select])?;
         let looks_at = query.limit.and_then(|limit| limit.checked_add(query.offset));
-        let is_short =
-            plan.covered && plan.ordered && !count && looks_at.is_some_and(|rows| rows <= SHORT_ROWS);
+        let is_short = plan.covered && plan.ordered && looks_at.is_some_and(|rows| rows <= SHORT_ROWS);
         if !is_short && !plan.is_point() {
             return Ok(None);
         }
-        self.without_blobs(|| match rows(self, query, count, &plan, PIECE_BYTES) {
+        // Once the number is known the walk ends with the page.
+        let total = match count && !plan.is_point() {
+            true => match project::total_below(self, query, &plan, SHORT_COUNT)? {
+                None => return Ok(None),
+                total => total,
+            },
+            false => None,
+        };
+        let counts = count && total.is_none();
+        self.without_blobs(|| match rows(self, query, counts, &plan, PIECE_BYTES) {
             Err(StoreError::Limit { what: RESULT, .. }) => Ok(None),
-            short => short.map(Some),
+            short => short.map(|rows| Some(JsonRows { total: total.or(rows.total), ..rows })),
         })
     }
 }

@@ -100,6 +100,28 @@ pub(crate) fn page<'a>(
     Ok(seen.get())
 }
 
+/// How many results a plan has, where that is known or the index shows that they are fewer than so many; it reads no row.
+pub(crate) fn total_below(
+    reader: &Reader,
+    query: &Query,
+    plan: &Plan,
+    few: usize,
+) -> Result<Option<u64>, StoreError> {
+    if !plan.covered {
+        return Ok(None);
+    }
+    let counting = counting(reader, plan);
+    if let Some(known) = counting.as_ref().and_then(|counting| counting.known) {
+        return Ok(Some(known));
+    }
+    let total = run::count_below(reader, &schema().tables[query.table], &plan.access, few)?;
+    let total = total.map(|total| total as u64);
+    if let (Some(counting), Some(total)) = (counting, total) {
+        counting.keep(total);
+    }
+    Ok(total)
+}
+
 /// The count of a plan whose results are the entries of one range, all that begin alike.
 fn counting<'a>(reader: &Reader<'a>, plan: &Plan) -> Option<Counting<'a>> {
     let Access::Ranges { index: Some(_), ranges, merged: None, .. } = &plan.access else { return None };

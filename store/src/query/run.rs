@@ -62,12 +62,22 @@ pub(crate) fn finds_few(
     access: &Access,
     few: usize,
 ) -> Result<bool, StoreError> {
+    count_below(reader, table, access, few).map(|found| found.is_some())
+}
+
+/// How many pairs an access finds, if they are fewer than so many.
+pub(crate) fn count_below(
+    reader: &Reader,
+    table: &'static TableInfo,
+    access: &Access,
+    few: usize,
+) -> Result<Option<usize>, StoreError> {
     let mut found = 0;
     walk(reader, table, access, &mut |_| {
         found += 1;
         reader.worked(1).map(|()| found < few)
     })?;
-    Ok(found < few)
+    Ok((found < few).then_some(found))
 }
 
 /// A column of the rows of a query if an index shows that they are few; `None` when more than `max` would have to be

@@ -1,40 +1,92 @@
-//! How fast do durable commits get when writers share a flush? Against appending the same bytes to a file and
-//! syncing it, one after the other.
+//! How fast do durable commits get when writers share a flush, what does each take of processor time, and how many flushes
+//! are there? Against appending the same bytes to a file and syncing it, one after the other.
 //!
-//! `cargo bench -p store --bench commit`
+//! A commit is a character of about 1 KB and its entry of the audit trail, as a create by the server makes them.
+//!
+//! `cargo bench -p store --bench commit`; `PLAYHOUSE_BENCH_WRITERS` sets how many write at one time (`1,16,64,256`).
 
 use std::io::Write;
 use std::time::Instant;
 
 use models::{Claims, Value, schema};
-use store::{Caller, OpenOptions, Store, StoreError};
+use store::{Caller, OpenOptions, Store, StoreError, Transaction};
 
-const PAIRS: usize = 5;
-/// Commits of each writer in one measurement.
-const COMMITS_EACH: u64 = 100;
+const PAIRS: usize = 3;
+/// Commits of one measurement, and of each writer.
+const COMMITS: u64 = 3_200;
+const COMMITS_EACH_MIN: u64 = 25;
+const APPENDS: u64 = 200;
 
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_unstable_by(f64::total_cmp);
     numbers[numbers.len() / 2]
 }
 
-/// Durable single-row commits a second.
-fn commits(store: &Store, writers: usize) -> f64 {
-    let started = Instant::now();
+/// Processor time of this process so far, in seconds.
+fn cpu_s() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("readable");
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    let ticks: u64 = [11, 12].iter().map(|field| fields[*field].parse::<u64>().expect("a number")).sum();
+    ticks as f64 / 100.0
+}
+
+fn insert(
+    transaction: &Transaction,
+    caller: &Caller,
+    name: &str,
+    values: &[(&str, Value)],
+) -> Result<(), StoreError> {
+    let table = schema().known(name);
+    let mut row = table.default_row();
+    values.iter().for_each(|(column, value)| row[table.at(column)] = value.clone());
+    transaction.insert(caller, table, row).map(|_| ())
+}
+
+fn create(transaction: &Transaction, caller: &Caller) -> Result<(), StoreError> {
+    let (id, user) = (uuid::Uuid::new_v4(), Value::Uuid(uuid::Uuid::nil()));
+    let persona = "Calm, exact, a little tired; speaks of the sea as of an old friend. ".repeat(4);
+    let backstory = "Born in the tower, she has never seen the town by day. ".repeat(6);
+    let description = "Keeps the \"light\" of the harbour and counts the ships that pass.";
+    let whole = serde_json::json!({"persona": persona, "backstory": backstory, "description": description});
+    let character = [
+        ("id", Value::Uuid(id)),
+        ("user_id", user.clone()),
+        ("name", Value::text("Mira of the harbour")),
+        ("description", Value::text(description)),
+        ("persona", Value::Text(persona)),
+        ("backstory", Value::Text(backstory)),
+    ];
+    insert(transaction, caller, "characters", &character)?;
+    let entry = [
+        ("id", Value::Uuid(uuid::Uuid::now_v7())),
+        ("entity_type", Value::text("characters")),
+        ("entity_id", Value::Uuid(id)),
+        ("action", Value::text("create")),
+        ("request_id", Value::Text(uuid::Uuid::new_v4().to_string())),
+        ("new_value", Value::json(&whole)),
+        ("user_id", user),
+    ];
+    insert(transaction, caller, "audit_logs", &entry)
+}
+
+/// What commits cost.
+struct Cost {
+    per_s: f64,
+    cpu_micros: f64,
+    flushes: f64,
+}
+
+/// Durable commits by so many writers.
+fn commits(store: &Store, writers: usize) -> Cost {
+    let (started, cpu, flushes) = (Instant::now(), cpu_s(), store.flushes());
+    let each = (COMMITS / writers as u64).max(COMMITS_EACH_MIN);
     std::thread::scope(|scope| {
         for _ in 0..writers {
             scope.spawn(|| {
                 let claims = Claims::service();
-                let table = schema().known("projects");
-                for _ in 0..COMMITS_EACH {
+                for _ in 0..each {
                     let (_, durable) = store
-                        .transact(&claims, |transaction| {
-                            let mut row = table.default_row();
-                            row[table.at("user_id")] = Value::Uuid(uuid::Uuid::nil());
-                            row[table.at("original_prompt")] = Value::text("a lighthouse in the fog");
-                            row[table.at("media_type")] = Value::text("image");
-                            transaction.insert(&Caller::new(&claims), table, row).map(|_| ())
-                        })
+                        .transact(&claims, |transaction| create(transaction, &Caller::new(&claims)))
                         .map_err(|error: StoreError| error.to_string())
                         .expect("the row fits");
                     durable.wait_blocking().expect("durable");
@@ -42,7 +94,12 @@ fn commits(store: &Store, writers: usize) -> f64 {
             });
         }
     });
-    (writers as u64 * COMMITS_EACH) as f64 / started.elapsed().as_secs_f64()
+    let commits = (writers as u64 * each) as f64;
+    Cost {
+        per_s: commits / started.elapsed().as_secs_f64(),
+        cpu_micros: (cpu_s() - cpu) * 1e6 / commits,
+        flushes: (store.flushes() - flushes) as f64 / commits,
+    }
 }
 
 /// Synced appends a second.
@@ -50,10 +107,10 @@ fn appends(folder: &std::path::Path) -> f64 {
     let mut file =
         std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a file");
     let started = Instant::now();
-    for _ in 0..COMMITS_EACH {
+    for _ in 0..APPENDS {
         file.write_all(&[0; 512]).and_then(|()| file.sync_data()).expect("an append");
     }
-    COMMITS_EACH as f64 / started.elapsed().as_secs_f64()
+    APPENDS as f64 / started.elapsed().as_secs_f64()
 }
 
 fn main() {
@@ -73,15 +130,25 @@ fn main() {
         })
         .expect("an account");
     durable.wait_blocking().expect("durable");
-    commits(&store, 16);
-    println!("{:>8} {:>14} {:>16} {:>8}", "writers", "commits/s", "synced appends/s", "ratio");
-    for writers in [1, 16, 64, 256] {
+    commits(&store, 64);
+    println!(
+        "{:>8} {:>10} {:>17} {:>6} {:>14} {:>17}",
+        "writers", "commits/s", "synced appends/s", "ratio", "CPU µs/commit", "flushes/commit"
+    );
+    let writers = std::env::var("PLAYHOUSE_BENCH_WRITERS").unwrap_or_else(|_| "1,16,64,256".into());
+    for writers in writers.split(',').map(|text| text.trim().parse().expect("a number of writers")) {
         let (mut ours, mut yardstick) = (Vec::new(), Vec::new());
         for _ in 0..PAIRS {
             ours.push(commits(&store, writers));
             yardstick.push(appends(folder.path()));
         }
-        let (ours, yardstick) = (median(ours), median(yardstick));
-        println!("{writers:>8} {ours:>14.0} {yardstick:>16.0} {:>8.2}", ours / yardstick);
+        let of = |what: fn(&Cost) -> f64| median(ours.iter().map(what).collect());
+        let (per_s, yardstick) = (of(|cost| cost.per_s), median(yardstick));
+        println!(
+            "{writers:>8} {per_s:>10.0} {yardstick:>17.0} {:>6.2} {:>14.0} {:>17.3}",
+            per_s / yardstick,
+            of(|cost| cost.cpu_micros),
+            of(|cost| cost.flushes),
+        );
     }
 }

@@ -1,15 +1,18 @@
 //! How does a list of messages become the text that a model was trained to continue?
 
 mod accepted_messages;
+mod bounded_syntax;
 mod generation_tags;
+mod value_bounds;
 
 use std::borrow::Cow;
 use std::io::Write;
 
 use chrono::format::{Item, StrftimeItems};
+use minijinja::machinery::{CodeGenerator, eval, make_string_output};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde};
-use minijinja::{Environment, Error, ErrorKind, State, Value, context};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value, context};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::{Formatter, PrettyFormatter};
@@ -22,8 +25,8 @@ use crate::error::FormatError;
 const TEMPLATE_BYTES_MAX: usize = 256 << 10;
 const RENDERED_BYTES_MAX: usize = 16 << 20;
 /// What a template may take of time and memory: a step of its virtual machine costs one, and so do 64 bytes of what it
-/// makes. A fixed part, one per message, and one for each byte that was said; at most 256 MiB in all. What the engine pays
-/// for only afterwards is a list that holds itself twice, and again, and is then written as text by `~`.
+/// makes. A fixed part, one per message, and one for each byte that was said; at most 256 MiB in all. Lists pay for all
+/// that they hold, and one of them is bounded too: see [`value_bounds`].
 const FUEL_BASE: u64 = 200_000;
 const FUEL_PER_MESSAGE: u64 = 2_000;
 const FUEL_MAX: u64 = 4_000_000;
@@ -58,6 +61,8 @@ impl<'a> TemplateMessage<'a> {
 /// A compiled Jinja template with the extras that transformers offers to templates.
 pub struct ChatTemplate {
     environment: Environment<'static>,
+    syntax: SyntaxConfig,
+    source: String,
     bos_token: String,
     eos_token: String,
     accepted: AcceptedMessages,
@@ -72,7 +77,6 @@ impl ChatTemplate {
         }
         let mut environment = Environment::new();
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
-        environment.set_syntax(syntax);
         environment.set_recursion_limit(64);
         environment.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
         environment.add_function("raise_exception", |message: String| -> Result<Value, Error> {
@@ -80,9 +84,13 @@ impl ChatTemplate {
         });
         environment.add_function("strftime_now", strftime_now);
         environment.add_filter("tojson", to_json);
-        environment.add_template_owned(NAME, generation_tags::as_scopes(source)).map_err(failed)?;
+        value_bounds::add_to(&mut environment);
+        let source = generation_tags::as_scopes(source);
+        bounded_syntax::parse_bounded(&source, NAME, &syntax).map_err(failed)?;
         let mut template = ChatTemplate {
             environment,
+            syntax,
+            source,
             bos_token: bos_token.into(),
             eos_token: eos_token.into(),
             accepted: AcceptedMessages::STRICT,
@@ -149,23 +157,27 @@ impl ChatTemplate {
         let said: usize = messages.iter().map(|message| message.content.len()).sum();
         let fuel = FUEL_BASE + FUEL_PER_MESSAGE * messages.len() as u64 + said as u64;
         environment.set_fuel(Some(fuel.min(FUEL_MAX)));
-        let template = environment.get_template(NAME).map_err(failed)?;
-        let mut text = Bounded(Vec::new());
-        template
-            .render_captured_to(
-                context! {
-                    messages => Value::from(Serde(messages)),
-                    add_generation_prompt => add_generation_prompt,
-                    bos_token => self.bos_token.as_str(),
-                    eos_token => self.eos_token.as_str(),
-                    // As transformers, which gives all templates these.
-                    tools => Value::from(()),
-                    documents => Value::from(()),
-                },
-                &mut text,
-            )
-            .map_err(failed)?;
-        String::from_utf8(text.0).map_err(|error| FormatError::Template(error.to_string()))
+        // The tree borrows from the source, so it is built for each text; templates are short.
+        let tree = bounded_syntax::parse_bounded(&self.source, NAME, &self.syntax).map_err(failed)?;
+        let mut generator = CodeGenerator::new(NAME, &self.source);
+        generator.compile_stmt(&tree);
+        let (instructions, blocks) = generator.finish();
+        let known = context! {
+            messages => Value::from(Serde(messages)),
+            add_generation_prompt => add_generation_prompt,
+            bos_token => self.bos_token.as_str(),
+            eos_token => self.eos_token.as_str(),
+            // As transformers, which gives all templates these.
+            tools => Value::from(()),
+            documents => Value::from(()),
+        };
+        let mut text = String::new();
+        let mut out = make_string_output(&mut text);
+        eval(&environment, &instructions, known, &blocks, &mut out, AutoEscape::None).map_err(failed)?;
+        match text.len() > RENDERED_BYTES_MAX {
+            true => Err(FormatError::Template("the rendered prompt exceeds 16 MiB".into())),
+            false => Ok(text),
+        }
     }
 }
 
@@ -249,23 +261,6 @@ fn failed(error: Error) -> FormatError {
     let detail = error.detail().map(|detail| format!(": {detail}")).unwrap_or_default();
     let line = error.line().map(|line| format!(" in line {line}")).unwrap_or_default();
     FormatError::Template(format!("{}{detail}{line}", error.kind()))
-}
-
-/// A text that refuses to grow without end.
-struct Bounded(Vec<u8>);
-
-impl Write for Bounded {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        if self.0.len() + bytes.len() > RENDERED_BYTES_MAX {
-            return Err(std::io::Error::other("the rendered prompt exceeds 16 MiB"));
-        }
-        self.0.extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Accounts as the dialect shows them, and the sessions it answers with.
 
 use actors::user::standing::Standing;
-use actors::user::start_session::StartSession;
+use actors::user::start_session::{RenewedPassword, StartSession};
 use axum::http::{HeaderMap, header};
 use models::{Claims, Role, Row, Value, convert, schema};
 use serde_json::{Map, Value as Json, json};
@@ -136,6 +136,17 @@ pub(crate) async fn start_session(
     user: &Row,
     method: &str,
 ) -> Result<Json, AuthError> {
+    start_session_keeping(app, headers, user, method, None).await
+}
+
+/// Signs an account in, and keeps its password in another way from now on.
+pub(crate) async fn start_session_keeping(
+    app: &App,
+    headers: &HeaderMap,
+    user: &Row,
+    method: &str,
+    renewed_password: Option<RenewedPassword>,
+) -> Result<Json, AuthError> {
     not_banned(user)?;
     let session_id = Uuid::new_v4();
     let refresh_token = keys::random();
@@ -146,6 +157,7 @@ pub(crate) async fn start_session(
         method: method.to_string(),
         user_agent: agent.map(|agent| agent.chars().take(256).collect()),
         token_hash: hashed(&refresh_token),
+        renewed_password,
     };
     let user = app
         .services

@@ -2,6 +2,7 @@
 
 use actors::user::one_time_token::{Proof, RedeemOneTimeToken, Redemption};
 use actors::user::refresh_session::{RefreshSession, Refreshed};
+use actors::user::start_session::RenewedPassword;
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -13,7 +14,9 @@ use serde_json::Value as Document;
 use sha2::{Digest, Sha256};
 
 use crate::app::App;
-use crate::gotrue::account::{column, find, hashed, not_banned, service, session_json, start_session};
+use crate::gotrue::account::{
+    column, find, hashed, not_banned, service, session_json, start_session, start_session_keeping,
+};
 use crate::gotrue::body::{Body, Client, Parameters};
 use crate::gotrue::error::AuthError;
 use crate::gotrue::password;
@@ -62,11 +65,13 @@ async fn by_password(
     let account = email.as_deref().or(phone.as_deref()).unwrap_or_default();
     app.pace.may_try(&app.config, account, from)?;
     let place = password::Place::from(&app.budgets.passwords, account, from).await?;
-    if !password::fits(given, stored, &place).await? {
+    let has_imported = password::has_imported(app.services.actors.store(), &place).await?;
+    if !password::fits_alike(given, stored, has_imported, &place).await? {
         app.pace.failed(&app.config, account, from);
         return Err(AuthError::credentials());
     }
     app.pace.fitted(account, from);
+    let imported = stored.filter(|stored| password::is_imported(stored)).map(str::to_string);
     let user = user.ok_or_else(AuthError::credentials)?;
     not_banned(&user)?;
     if email.is_some() && column(&user, "email_confirmed_at").is_null() {
@@ -75,7 +80,13 @@ async fn by_password(
     if phone.is_some() && column(&user, "phone_confirmed_at").is_null() {
         return Err(AuthError::new(400, "phone_not_confirmed", "Phone not confirmed"));
     }
-    start_session(app, headers, &user, "password").await
+    let renewed = match imported {
+        Some(kept_as) => {
+            Some(RenewedPassword { kept_as, password_hash: password::hash(given, &place).await? })
+        }
+        None => None,
+    };
+    start_session_keeping(app, headers, &user, "password", renewed).await
 }
 
 /// How many refreshes ahead a token may be found that races others.

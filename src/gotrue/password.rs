@@ -1,5 +1,5 @@
 //! Passwords: argon2id, computed away from the threads that answer requests, a few at a time. Those that came in from
-//! Supabase are bcrypt's until they are changed.
+//! Supabase are bcrypt's until their accounts sign in.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use argon2::password_hash::SaltString;
 use argon2::{Argon2, PasswordHash, PasswordHasher, PasswordVerifier};
+use models::{Claims, Command, schema};
+use store::query::{Limits, Query, Reader};
 use store::shares::{Held, Owner, Shares};
+use store::{Caller, Store, StoreError};
 use tokio::sync::{OnceCell, Semaphore};
 use uuid::Uuid;
 
@@ -21,6 +24,11 @@ static RUNNING: Semaphore = Semaphore::const_new(2);
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What the password of an unknown account is checked against, so that it takes as long.
 static UNKNOWN_ACCOUNT: OnceCell<String> = OnceCell::const_new();
+/// Whether passwords of bcrypt came in with an import. Imports have the data folder to themselves, so that this process
+/// finds the answer once.
+static HAS_IMPORTED: OnceCell<bool> = OnceCell::const_new();
+/// What Supabase makes hashes of bcrypt with.
+const BCRYPT_COST: u32 = 10;
 /// Highest cost of bcrypt that is computed: 2 to the power of it rounds, some seconds.
 const BCRYPT_COST_MAX: u32 = 16;
 /// Longest password, in bytes.
@@ -96,6 +104,76 @@ pub(crate) async fn fits(password: &str, stored: Option<&str>, place: &Place) ->
     })
     .await?;
     Ok(fits && known)
+}
+
+/// As [`fits`], where passwords are kept in two ways: the work of both is done for every account and for none, so that the
+/// time of an answer does not say which accounts were imported.
+pub(crate) async fn fits_alike(
+    password: &str,
+    stored: Option<&str>,
+    has_imported: bool,
+    place: &Place,
+) -> Result<bool, AuthError> {
+    if password.len() > PASSWORD_BYTES_MAX {
+        return Ok(false);
+    }
+    let fits_stored = fits(password, stored, place).await?;
+    if !has_imported {
+        return Ok(fits_stored);
+    }
+    match stored.and_then(bcrypt_cost) {
+        Some(cost) => {
+            fits(password, None, place).await?;
+            burn(password, cost, place).await?;
+        }
+        None => burn(password, 0, place).await?,
+    }
+    Ok(fits_stored)
+}
+
+/// Does what is left of bcrypt's usual work after a hash of `cost`, 0 where there was none.
+async fn burn(password: &str, cost: u32, place: &Place) -> Result<(), AuthError> {
+    let password = password.to_string();
+    compute(place, move || {
+        // 2^c + 2^c + 2^(c+1) + … + 2^9 = 2^10.
+        let costs = if cost == 0 { BCRYPT_COST..=BCRYPT_COST } else { cost..=BCRYPT_COST - 1 };
+        for cost in costs {
+            // What it makes of a password that it refuses is no matter: its account has none.
+            let _ = bcrypt::hash_with_salt(&password, cost, [0; 16]);
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Whether a hash came in from Supabase, and is to be made anew.
+pub(crate) fn is_imported(stored: &str) -> bool {
+    bcrypt_cost(stored).is_some()
+}
+
+/// Whether any account had an imported password when this process first asked.
+pub(crate) async fn has_imported(store: &Store, place: &Place) -> Result<bool, AuthError> {
+    let look = || {
+        let store = store.clone();
+        compute(place, move || any_imported(&store).map_err(|error| error.to_string()))
+    };
+    HAS_IMPORTED.get_or_try_init(look).await.copied()
+}
+
+fn any_imported(store: &Store) -> Result<bool, StoreError> {
+    let (service, users) = (Claims::service(), schema().known("auth.users"));
+    let caller = Caller::new(&service);
+    let limits = Limits { duration_max: Duration::from_secs(600), ..Limits::default() };
+    let (password, mut found) = (users.at("encrypted_password"), false);
+    Reader::new(store.reads(), &caller, limits).each_stored(
+        &Query::all(users.id),
+        Command::Select,
+        &mut |user| {
+            found = user[password].as_str().is_some_and(is_imported);
+            Ok(!found)
+        },
+    )?;
+    Ok(found)
 }
 
 /// The cost of a hash of bcrypt, `$2b$10$…`; `None` for another kind.

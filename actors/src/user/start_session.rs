@@ -24,6 +24,17 @@ pub struct StartSession {
     pub user_agent: Option<String>,
     /// BLAKE3 of the first refresh token.
     pub token_hash: String,
+    /// What the password is kept as from now on, where it was kept otherwise.
+    pub renewed_password: Option<RenewedPassword>,
+}
+
+/// A password that is kept in another way than before.
+#[derive(Debug)]
+pub struct RenewedPassword {
+    /// What it was kept as; where that has changed meanwhile, the password has, and stays.
+    pub kept_as: String,
+    /// PHC string.
+    pub password_hash: String,
 }
 
 impl Decision for StartSession {
@@ -45,6 +56,12 @@ impl Decision for StartSession {
         let Some(old) = transaction.reads().get(users, std::slice::from_ref(&id))? else { return Ok(None) };
         let mut user = old.clone();
         user[users.at("last_sign_in_at")] = Value::now();
+        let password = users.at("encrypted_password");
+        if let Some(renewed) = self.renewed_password
+            && old[password].as_str() == Some(&renewed.kept_as)
+        {
+            user[password] = Value::Text(renewed.password_hash);
+        }
         let user = transaction.update(&service, users, &old, user)?;
 
         let sessions = schema().known("auth.sessions");

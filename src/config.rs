@@ -52,6 +52,8 @@ pub struct Config {
     /// How long a used refresh token still works, because tabs of one browser race, in seconds. After that it is taken
     /// for stolen, and its session ends.
     pub refresh_token_reuse_s: u64,
+    /// Seconds for which signing in lets an account without a password delete itself; after that it needs a code.
+    pub fresh_session_s: u64,
     /// Shortest password, in characters.
     pub password_chars_min: usize,
     /// Wrong passwords for one account from one address before each further one has to wait twice as long.
@@ -239,6 +241,7 @@ impl Default for Config {
             keyless_anon: true,
             access_token_s: 3600,
             refresh_token_reuse_s: 10,
+            fresh_session_s: 600,
             password_chars_min: 8,
             sign_in_failures_max: 5,
             mails_per_account_max: 20,

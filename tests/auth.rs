@@ -2,62 +2,9 @@
 
 mod common;
 
-use std::path::Path;
-
 use common::Server;
+use common::accounts::{PASSWORD, auth, careful, code, links, outbox, refresh, sign_in, verify};
 use serde_json::{Value as Json, json};
-
-const PASSWORD: &str = "correct horse";
-
-fn outbox(data: &Path) -> Vec<Json> {
-    let text = std::fs::read_to_string(data.join("outbox.jsonl")).unwrap_or_default();
-    text.lines().map(|line| serde_json::from_str(line).expect("a line of JSON")).collect()
-}
-
-/// The outbox once it has so many links: they are made after the answer.
-fn links(data: &Path, count: usize) -> Vec<Json> {
-    let started = std::time::Instant::now();
-    loop {
-        let links = outbox(data);
-        if links.len() >= count {
-            return links;
-        }
-        assert!(started.elapsed().as_secs() < 60, "the outbox has {} of {count} links", links.len());
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-}
-
-/// The code of the newest link of a kind to an address.
-fn code(data: &Path, kind: &str, address: &str) -> String {
-    let line = outbox(data).into_iter().rev().find(|line| line["kind"] == kind && line["email"] == address);
-    let line = line.unwrap_or_else(|| panic!("no {kind} for {address} in the outbox"));
-    line["email_otp"].as_str().expect("a code").to_string()
-}
-
-/// A server that waits for addresses to be confirmed.
-fn careful(data: &Path) -> Server {
-    std::fs::create_dir_all(data).expect("a folder");
-    std::fs::write(data.join("playhouse.json"), json!({"autoconfirm": false}).to_string()).expect("a file");
-    Server::start(data, &[])
-}
-
-fn auth(server: &Server, method: &str, path: &str, token: &str, body: &Json) -> (u16, Json) {
-    server.call(method, &format!("/auth/v1/{path}"), token, Some(body))
-}
-
-fn verify(server: &Server, kind: &str, address: &str, code: &str) -> (u16, Json) {
-    auth(server, "POST", "verify", &server.anon, &json!({"type": kind, "email": address, "token": code}))
-}
-
-fn sign_in(server: &Server, address: &str) -> (u16, Json) {
-    let body = json!({"email": address, "password": PASSWORD});
-    auth(server, "POST", "token?grant_type=password", &server.anon, &body)
-}
-
-fn refresh(server: &Server, session: &Json) -> (u16, Json) {
-    let body = json!({"refresh_token": session["refresh_token"]});
-    auth(server, "POST", "token?grant_type=refresh_token", &server.anon, &body)
-}
 
 #[test]
 fn a_sign_up_is_confirmed_by_the_link_in_the_outbox() {
@@ -75,6 +22,23 @@ fn a_sign_up_is_confirmed_by_the_link_in_the_outbox() {
     assert_eq!((status, &session["user"]["id"]), (200, &user["id"]), "{session}");
     assert!(session["user"]["email_confirmed_at"].is_string());
     assert_eq!(sign_in(&server, "ada@example.com").0, 200);
+}
+
+#[test]
+fn a_second_sign_up_sends_again_and_shows_the_same_account() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = careful(folder.path());
+    let body = json!({"email": "ada@example.com", "password": PASSWORD});
+    let (status, first) = auth(&server, "POST", "signup", &server.anon, &body);
+    assert_eq!(status, 200, "{first}");
+    links(folder.path(), 1);
+    let (status, second) = auth(&server, "POST", "signup", &server.anon, &body);
+    assert_eq!((status, &second["id"]), (200, &first["id"]), "{second}");
+    let sent = links(folder.path(), 2);
+    assert_eq!((&sent[1]["email"], &sent[1]["kind"]), (&json!("ada@example.com"), &json!("signup")));
+    let newest = code(folder.path(), "signup", "ada@example.com");
+    let (status, session) = verify(&server, "signup", "ada@example.com", &newest);
+    assert_eq!((status, &session["user"]["id"]), (200, &first["id"]), "{session}");
 }
 
 #[test]
@@ -430,34 +394,6 @@ fn refusals_say_what_is_missing() {
     assert_eq!((status, &somebody["error_code"]), (403, &json!("not_admin")), "{somebody}");
     let (status, refused) = auth(&server, "POST", "otp", &server.anon, &json!({"phone": "+4912345678"}));
     assert_eq!((status, &refused["error_code"]), (400, &json!("phone_provider_disabled")), "{refused}");
-}
-
-#[test]
-fn an_account_deletes_itself_with_its_password() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let server = Server::start(folder.path(), &[]);
-    let (ada, token) = server.sign_up("ada@example.com");
-    let (bob, other) = server.sign_up("bob@example.com");
-    let row = json!({"user_id": ada, "name": "Mira", "description": "x"});
-    assert_eq!(server.call("POST", "/rest/v1/characters", &token, Some(&row)).0, 201);
-    let delete = |token: &str, body: Json| server.call("DELETE", "/auth/v1/user", token, Some(&body));
-    assert_eq!(delete(&token, json!({})).0, 400, "a session that was left open is not enough");
-    assert_eq!(delete(&token, json!({"password": "wrong horse"})).0, 403);
-    assert_eq!(delete(&server.anon, json!({"password": "correct horse"})).0, 403);
-    let role = json!({"user_id": ada, "role": "admin"});
-    assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
-    let (status, refused) = delete(&token, json!({"password": "correct horse"}));
-    assert_eq!((status, &refused["error_code"]), (409, &json!("last_administrator")), "{refused}");
-    let role = json!({"user_id": bob, "role": "admin"});
-    assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
-    let (status, gone) = delete(&token, json!({"password": "correct horse"}));
-    assert_eq!(status, 200, "{gone}");
-    assert!(server.call("GET", "/auth/v1/user", &token, None).0 >= 400);
-    let rows = |table: &str| server.call("GET", &format!("/rest/v1/{table}"), &server.service, None).1;
-    assert_eq!(rows("characters"), json!([]));
-    assert_eq!(rows("profiles?select=id"), json!([{ "id": bob }]));
-    assert_eq!(server.call("GET", "/auth/v1/user", &other, None).0, 200);
-    assert_eq!(server.check()["faults"], 0);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use actors::user::change_account::ChangeAccount;
 use actors::user::create_account::CreateAccount;
-use actors::user::delete_account::{EndAccount, delete_account};
+use actors::user::delete_account::{EndAccount, delete_account, delete_own_account};
 use actors::user::one_time_token::EMAIL_CHANGE_CURRENT;
 use axum::Json;
 use axum::extract::{Path, State};
@@ -232,7 +232,10 @@ pub(crate) async fn delete(
     let keeps_rows = body.flag("should_soft_delete")?;
     let user_id = id(&user);
     if keeps_rows {
-        app.services.actors.ask(&claims, EndAccount { user_id, keeps_rows }).await?;
+        app.services
+            .actors
+            .ask(&claims, EndAccount { user_id, keeps_rows, spares_last_administrator: false })
+            .await?;
         forget(&app, &user).await?;
     } else {
         remove(&app, claims, &user).await?;
@@ -240,11 +243,17 @@ pub(crate) async fn delete(
     Ok(Json(json!({})))
 }
 
-/// Deletes an account with everything that is its own, in the name of `claims`.
+/// Deletes an account with everything that is its own, in the name of `claims`. The last administrator does not delete
+/// itself.
 pub(super) async fn remove(app: &App, claims: Claims, user: &Row) -> Result<(), AuthError> {
     // It goes on when the caller leaves, and with the next start when the process ends.
     let (actors, user_id) = (app.services.actors.clone(), id(user));
-    let deletion = tokio::spawn(async move { delete_account(&actors, &claims, user_id).await });
+    let deletion = tokio::spawn(async move {
+        match claims.user_id == Some(user_id) {
+            true => delete_own_account(&actors, &claims, user_id).await,
+            false => delete_account(&actors, &claims, user_id).await,
+        }
+    });
     deletion.await.map_err(AuthError::internal)??;
     forget(app, user).await
 }

@@ -1,6 +1,7 @@
 //! Errors of the auth dialect, in both of its wordings.
 
 use actors::Refusal;
+use actors::user::delete_account::LAST_ADMINISTRATOR;
 use actors::user::standing::Standing;
 use axum::Json;
 use axum::extract::Request;
@@ -94,6 +95,9 @@ impl From<Refusal> for AuthError {
             }
             Refusal::Store(error) if error.sqlstate() == "PT401" => {
                 AuthError::new(403, "user_not_found", error.to_string())
+            }
+            Refusal::Store(error) if error.sqlstate() == LAST_ADMINISTRATOR => {
+                AuthError::new(409, "last_administrator", error.to_string())
             }
             Refusal::Store(error) => error.into(),
             other => AuthError::internal(other),

@@ -3,6 +3,7 @@
 // Each test binary uses a part of it.
 #![allow(dead_code)]
 
+pub mod accounts;
 pub mod files;
 pub mod install;
 pub mod jobs;

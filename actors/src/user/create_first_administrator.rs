@@ -55,11 +55,22 @@ pub fn has_administrator(reads: Reads<'_>) -> Result<bool, StoreError> {
     Ok(!found.rows.is_empty())
 }
 
-/// Whether an account is the only administrator.
-pub fn is_last_administrator(reads: Reads<'_>, user: Uuid) -> Result<bool, StoreError> {
+/// Whether an account is the only administrator that stands: one that has ended keeps its role until its rows are gone.
+pub(crate) fn is_last_administrator(transaction: &Transaction, user: Uuid) -> Result<bool, StoreError> {
     let (service, roles) = (Claims::service(), schema().known("user_roles"));
-    let caller = Caller::new(&service);
-    let query = Query::all(roles.id).equal("role", Value::text("admin")).limit(2);
-    let found = Reader::new(reads, &caller, Limits::default()).stored(&query, Command::Select)?;
-    Ok(found.len() == 1 && found[0][roles.at("user_id")].as_uuid() == Some(user))
+    let (caller, users) = (Caller::new(&service), schema().known("auth.users"));
+    let query = Query::all(roles.id).equal("role", Value::text("admin"));
+    let found =
+        Reader::new(transaction.reads(), &caller, Limits::default()).stored(&query, Command::Select)?;
+    let (mut is_one, mut others) = (false, false);
+    for role in found {
+        let id = &role[roles.at("user_id")];
+        let account = transaction.reads().get(users, std::slice::from_ref(id))?;
+        let stands = account.is_some_and(|account| account[users.at("deleted_at")].is_null());
+        match id.as_uuid() == Some(user) {
+            true => is_one = true,
+            false => others |= stands,
+        }
+    }
+    Ok(is_one && !others)
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use crate::Actors;
 use crate::aggregate::Decision;
 use crate::refusal::Refusal;
+use crate::user::create_first_administrator::is_last_administrator;
 
 /// Rows that go with the account they name; no foreign key leads from these to it.
 pub(crate) const GOES: &[(&str, &str)] = &[("conversations", "user_id"), ("storage.objects", "owner")];
@@ -30,12 +31,32 @@ const UNDER_WAY: &str = "deletion_under_way";
 
 /// Deletes an account whole. Rows that refuse to lose what they refer to give the reference up, or go too.
 pub async fn delete_account(actors: &Actors, claims: &Claims, user_id: Uuid) -> Result<(), Refusal> {
+    delete_in_steps(
+        actors,
+        claims,
+        EndAccount { user_id, keeps_rows: false, spares_last_administrator: false },
+    )
+    .await
+}
+
+/// As [`delete_account`], for an account that deletes itself: the last administrator may not.
+pub async fn delete_own_account(actors: &Actors, claims: &Claims, user_id: Uuid) -> Result<(), Refusal> {
+    delete_in_steps(
+        actors,
+        claims,
+        EndAccount { user_id, keeps_rows: false, spares_last_administrator: true },
+    )
+    .await
+}
+
+async fn delete_in_steps(actors: &Actors, claims: &Claims, end: EndAccount) -> Result<(), Refusal> {
+    let user_id = end.user_id;
     // An operator may delete their own account, in whose name nothing is decided from the first commit on.
     let claims = match claims.user_id == Some(user_id) {
         true => Claims { request_id: claims.request_id.clone(), ..Claims::service() },
         false => claims.clone(),
     };
-    actors.ask(&claims, EndAccount { user_id, keeps_rows: false }).await?;
+    actors.ask(&claims, end).await?;
     while actors.ask(&claims, RemoveSome { user_id }).await? {}
     Ok(())
 }
@@ -78,7 +99,13 @@ pub struct EndAccount {
     pub user_id: Uuid,
     /// Whether its rows stay; else they are to be removed, which goes on until they are.
     pub keeps_rows: bool,
+    /// Whether the last administrator is refused, with [`LAST_ADMINISTRATOR`]. Asked within the commit: two of them may
+    /// end at once.
+    pub spares_last_administrator: bool,
 }
+
+/// The SQLSTATE of the refusal to end the last administrator.
+pub const LAST_ADMINISTRATOR: &str = "PT409";
 
 impl Decision for EndAccount {
     /// Whether there was such an account.
@@ -92,6 +119,10 @@ impl Decision for EndAccount {
         let users = schema().known("auth.users");
         let id = Value::Uuid(self.user_id);
         let Some(user) = transaction.reads().get(users, std::slice::from_ref(&id))? else { return Ok(false) };
+        if self.spares_last_administrator && is_last_administrator(transaction, self.user_id)? {
+            let reason = "This is the last administrator: make another account one first";
+            return Err(Refusal::raised(LAST_ADMINISTRATOR, reason));
+        }
         let service = transaction.claims.elevated();
         let service = Caller::new(&service);
         cancel_jobs(transaction, &service, &id, "the account has ended")?;

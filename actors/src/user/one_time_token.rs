@@ -19,6 +19,10 @@ const ATTEMPTS_IN_ALL_MAX: i64 = 20;
 const COUNTED_MICROS: i64 = 3_600_000_000;
 /// The kind of a link that goes to the address that an account is about to give up.
 pub const EMAIL_CHANGE_CURRENT: &str = "email_change_current";
+/// What `email_change_confirm_status` of an account says once its new address has agreed to the change, or the one that it
+/// has; 0 while neither has.
+const NEW_AGREED: i64 = 1;
+const CURRENT_AGREED: i64 = 2;
 
 /// Makes a link and code; an earlier one of the same kind no longer works.
 #[derive(Debug)]
@@ -236,8 +240,11 @@ impl Decision for RedeemOneTimeToken {
         let challenge = text("code_challenge").zip(text("code_challenge_method"));
         let agreed = users.at("email_change_confirm_status");
         let mut user = old.clone();
-        if is_change && self.asks_both && !old[email].is_null() && old[agreed].as_i64() != Some(1) {
-            user[agreed] = Value::Int(1);
+        // Which of both, so that one address never speaks for the other.
+        let side = if kind == EMAIL_CHANGE_CURRENT { CURRENT_AGREED } else { NEW_AGREED };
+        let has_other = old[agreed].as_i64().is_some_and(|before| before != 0 && before != side);
+        if is_change && self.asks_both && !old[email].is_null() && !has_other {
+            user[agreed] = Value::Int(side);
             transaction.update(&service, users, &old, user)?;
             return Ok(Redemption::HalfDone { is_pkce: challenge.is_some() });
         }

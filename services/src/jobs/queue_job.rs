@@ -17,7 +17,7 @@ use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::new_job::NewJob;
 use crate::jobs::selected_model::select_model;
-use crate::jobs::without_effect::{PRIORITIES, without_effect};
+use crate::jobs::without_effect::{PRIORITIES, joined_prompts, without_effect};
 use crate::jobs::{
     ab_test, depicted_characters, enhancement_preset, job_fields, picture_model, price_list, video_duration,
 };
@@ -133,6 +133,7 @@ async fn queue_tidy(
     model.check_reference(&steering)?;
     let num_images = request.num_images(is_video);
     warnings.extend(without_effect(&request, mode, is_video));
+    warnings.extend(joined_prompts(&prompts.sent, syntax));
     warnings.extend(model_warnings_of(context, &request, mode, &prompts));
     steering.warnings = warnings;
     let job_id = Uuid::new_v4();

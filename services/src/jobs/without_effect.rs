@@ -2,6 +2,7 @@
 
 use std::ops::RangeInclusive;
 
+use actors::render::PromptSyntax;
 use models::value_words::is_none_of;
 
 use crate::jobs::job_prompts::Mode;
@@ -98,6 +99,15 @@ pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -
     warnings
 }
 
+/// What A1111's `AND` between prompts would do: it draws each with a weight of its own. Here they are one prompt.
+pub(crate) fn joined_prompts(prompt: &str, syntax: PromptSyntax) -> Option<String> {
+    let mut words = prompt.split(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    (syntax.is_a1111() && words.any(|word| word == "AND")).then(|| {
+        "prompt: AND is read as a word; prompts are not joined by weights as in A1111, BREAK begins a part of its own"
+            .to_string()
+    })
+}
+
 /// What another field of the request decides.
 fn doubly_given(request: &JobRequest, is_video: bool) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -163,6 +173,22 @@ fn unknown_values(request: &JobRequest) -> Vec<String> {
 mod tests {
     use super::*;
     use serde_json::{Value as Json, json};
+
+    #[test]
+    fn prompts_joined_as_in_a1111_are_warned_of() {
+        for (prompt, is_joined) in [
+            ("a cat AND a dog", true),
+            ("a cat:1.2 AND a dog :0.5", true),
+            ("a cat\nAND\na dog", true),
+            ("a cat and a dog", false),
+            ("SAND, BRAND_AND_NAME", false),
+        ] {
+            for syntax in [PromptSyntax::A1111, PromptSyntax::A1111Native] {
+                assert_eq!(joined_prompts(prompt, syntax).is_some(), is_joined, "{prompt}");
+            }
+            assert!(joined_prompts(prompt, PromptSyntax::Compel).is_none());
+        }
+    }
 
     #[test]
     fn what_changes_nothing_is_said() {

@@ -149,6 +149,21 @@ fn published_single_files_need_nothing_beside_them() {
     let found = outline(&ModelSource::at(&path).unwrap()).unwrap();
     assert!(found.is_sound(), "{:?} {:?}", found.problem, found.components);
 
+    // As files of 2022 name the text encoder, with what their training left behind.
+    let older = folder.path().join("older.safetensors");
+    let (before, after) = ("cond_stage_model.transformer.text_model.", "cond_stage_model.transformer.");
+    let mut renamed = shapes("sd1");
+    for name in renamed.keys().cloned().collect::<Vec<_>>() {
+        if let Some(shape) = renamed.remove(&name) {
+            renamed.insert(name.replacen(before, after, 1), shape);
+        }
+    }
+    renamed.insert("embedding_manager.string_to_param_dict.*".into(), vec![1, 768]);
+    renamed.insert(STEP.into(), vec![]);
+    write(&older, &renamed, json!({}), &[]);
+    let found = outline(&ModelSource::at(&older).unwrap()).unwrap();
+    assert!(found.is_sound(), "{:?} {:?}", found.problem, found.components);
+
     // Another shape than the published one is named.
     tensors.insert("model.diffusion_model.out.2.bias".into(), vec![5]);
     write(&path, &tensors, json!({}), &[]);

@@ -125,7 +125,7 @@ pub(crate) async fn resolve(
     for item in items("controls", &request.controls)? {
         let preprocess = item.text("preprocess")?.map(str::to_string);
         if let Some(other) = preprocess.as_deref().filter(|given| *given != CANNY) {
-            return Err(ServiceError::none_of(&format!("{}.preprocess", item.field), other, &[CANNY]));
+            return Err(ServiceError::none_of(format!("{}.preprocess", item.field), other, &[CANNY]));
         }
         let (start, end) = (item.within("start", 0.0, 1.0)?, item.within("end", 1.0, 1.0)?);
         if start > end {

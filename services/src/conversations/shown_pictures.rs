@@ -33,7 +33,7 @@ pub async fn read(
     said: Option<&str>,
     chosen: &Chosen,
 ) -> Result<Shown, ServiceError> {
-    let now: Vec<String> = said.map_or_else(Vec::new, |text| addresses(text));
+    let now: Vec<String> = said.map_or_else(Vec::new, addresses);
     if now.len() > PICTURES_MAX {
         return Err(ServiceError::field("message", format!("at most {PICTURES_MAX} pictures")));
     }

@@ -266,7 +266,9 @@ async fn text_of(field: Field<'_>, bytes_max: usize) -> Result<Vec<u8>, StorageE
     let mut field = Box::pin(field);
     while let Some(bytes) = next_piece(&mut field).await? {
         if text.len() + bytes.len() > bytes_max {
-            return Err(too_large("a field of the form", bytes_max));
+            // Names are the client's own, of any length.
+            let name: String = field.name().unwrap_or_default().chars().take(64).collect();
+            return Err(too_large(&format!("the form's field {name:?}"), bytes_max));
         }
         text.extend_from_slice(&bytes);
     }

@@ -273,7 +273,7 @@ impl Bounder {
                 filtered(HELD, Expr::Slice(spanned(built, node)))
             }
             Expr::UnaryOp(node) => {
-                let op = match node.op {
+                let op = match &node.op {
                     ast::UnaryOpKind::Not => ast::UnaryOpKind::Not,
                     ast::UnaryOpKind::Neg => ast::UnaryOpKind::Neg,
                 };

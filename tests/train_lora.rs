@@ -131,7 +131,9 @@ fn a_training_outlives_stops_and_kills_and_its_lora_is_its_owners_alone() {
     let name = format!("accounts/{user}/zum");
     assert_eq!(result["lora"], json!(name));
     assert_eq!(result["loss_curve"].as_array().map(Vec::len), Some(40), "{result}");
-    assert_eq!(result["samples"].as_array().map(Vec::len), Some(4), "{result}");
+    // A turn that passes two quarters draws one picture.
+    let samples = result["samples"].as_array().map_or(0, Vec::len);
+    assert!((1..=4).contains(&samples), "{result}");
     let models = data.join("models");
     let file = models.join("loras").join(format!("{name}.safetensors"));
     assert!(files_of(&models.join(".training")).is_empty(), "what was kept of it is gone");
@@ -156,7 +158,7 @@ fn a_training_outlives_stops_and_kills_and_its_lora_is_its_owners_alone() {
         (&row["is_default"], &row["base_model"], &row["trigger_word"]),
         (&json!(true), &json!("starter"), &json!("zum"))
     );
-    let sample = row["sample_urls"][3].as_str().expect("an address");
+    let sample = row["sample_urls"][samples - 1].as_str().expect("an address");
     assert_eq!(files::get(&server, &token, &format!("/object/{sample}")).status, 200);
     let (_, seen) = server.call("GET", "/rest/v1/character_loras", &other, None);
     assert_eq!(seen, json!([]));

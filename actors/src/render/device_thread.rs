@@ -91,14 +91,11 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
         let outcomes = outcomes(&mut models, &mut reporter, &model, &jobs);
         let end = Instant::now();
         for (task, mut outcome) in jobs.into_iter().zip(outcomes) {
-            match (&mut outcome, last_end) {
-                (Ok(drawn), Some(before)) => {
-                    let waited = drawn.taken.saturating_duration_since(before);
-                    let made_ready = drawn.began.saturating_duration_since(drawn.taken);
-                    tracing::debug!(job = %task.job, ?waited, ?made_ready, "between two jobs");
-                    drawn.gap = Some(drawn.began.saturating_duration_since(before));
-                }
-                _ => {}
+            if let (Ok(drawn), Some(before)) = (&mut outcome, last_end) {
+                let waited = drawn.taken.saturating_duration_since(before);
+                let made_ready = drawn.began.saturating_duration_since(drawn.taken);
+                tracing::debug!(job = %task.job, ?waited, ?made_ready, "between two jobs");
+                drawn.gap = Some(drawn.began.saturating_duration_since(before));
             }
             let _ = task.reply.send(outcome.map_err(|error| without_folder(error, &models_dir)));
         }

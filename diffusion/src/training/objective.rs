@@ -81,10 +81,11 @@ mod tests {
             let sample = objective("sample", None).noised(&clean, &noise, timestep);
             assert_eq!((&epsilon.target, &sample.target), (&noise, &clean));
             let alpha: f64 = objective("epsilon", None).alphas_cumprod[timestep];
-            for i in 0..2 {
+            for (place, clean) in clean.iter().enumerate() {
                 // x0 = √ᾱ x − √(1 − ᾱ) v.
-                let back = alpha.sqrt() * velocity.sample[i] - (1.0 - alpha).sqrt() * velocity.target[i];
-                assert!((back - clean[i]).abs() < 1e-12);
+                let (sample, said) = (velocity.sample[place], velocity.target[place]);
+                let back = alpha.sqrt() * sample - (1.0 - alpha).sqrt() * said;
+                assert!((back - clean).abs() < 1e-12);
             }
         }
     }

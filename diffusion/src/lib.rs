@@ -29,6 +29,8 @@ mod spec;
 mod starter;
 mod textual_inversion;
 pub mod training;
+mod tiles;
+mod upscaler;
 pub mod weights;
 
 pub use clip_text_model::{ClipTextConfig, ClipTextModel, ClipTextOutput};
@@ -47,3 +49,5 @@ pub use noise::{Noise, NoiseGenerator, slerp};
 pub use spec::{GenerateSpec, NUM_IMAGES_MAX, PROMPT_BYTES_MAX, SIDE_PX_MAX};
 pub use starter::{ModelAbout, starter_about, starter_model_card};
 pub use textual_inversion::{LearnedWords, TextualInversion};
+pub use tiles::{Tile, Tiling};
+pub use upscaler::{TilesDone, Upscaler, UpscalerAbout};

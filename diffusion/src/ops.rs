@@ -49,6 +49,14 @@ pub fn geglu(projected: Tensor<3>) -> Tensor<3> {
     projected.clone().narrow(2, 0, half) * gelu(projected.narrow(2, half, half))
 }
 
+/// `x` above zero, `slope · x` below.
+pub fn leaky_relu<const D: usize>(x: Tensor<D>, slope: f64) -> Tensor<D> {
+    match host::is_host(&x) {
+        true => host::edit(x, |values| elementwise::leaky_relu(values, slope as f32)),
+        false => activation::leaky_relu(x, slope),
+    }
+}
+
 /// Group normalisation.
 pub fn group_norm(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
     match host::is_host(&x) {
@@ -134,6 +142,8 @@ mod tests {
         assert!(
             distance(quick_gelu(x.clone()), x.clone() * activation::sigmoid(x.clone() * 1.702)) < ROUNDING
         );
+        let leaky = activation::leaky_relu(x.clone(), 0.2);
+        assert!(distance(leaky_relu(x.clone(), 0.2), leaky) < ROUNDING);
         let halves = (x.clone().narrow(2, 0, 35), x.clone().narrow(2, 35, 35));
         assert!(distance(geglu(x), halves.0 * activation::gelu(halves.1)) < ROUNDING);
 

@@ -12,3 +12,4 @@ pub mod resnet;
 pub mod transformers;
 pub mod unets;
 pub mod upsampling;
+pub mod upscalers;

@@ -38,6 +38,15 @@ pub(super) fn gelu(values: &mut [f32]) {
     each(values, exponential::gelu);
 }
 
+/// `x` above zero, `slope · x` below.
+pub(super) fn leaky_relu(values: &mut [f32], slope: f32) {
+    each(
+        values,
+        #[inline(always)]
+        |x| if x < 0.0 { slope * x } else { x },
+    );
+}
+
 /// The first half of every row times the gelu of the second.
 pub(super) fn geglu(values: Vec<f32>, half: usize) -> Vec<f32> {
     let arch = Arch::new();

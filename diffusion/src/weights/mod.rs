@@ -9,6 +9,7 @@ pub mod load;
 mod open_checkpoint;
 pub mod published;
 pub mod safetensors;
+pub mod upscaler_file;
 
 pub use component::ComponentWeights;
 pub use inspect::{Inspection, inspect, memory_bytes, outline, verify};

@@ -116,7 +116,7 @@ fn sillytaverns_requests_are_answered() {
         let list = list.as_array().expect("a list").iter();
         list.map(|it| it[name].as_str().expect("a name").to_string()).collect()
     };
-    assert_eq!(names(program.get("upscalers"), "name"), Vec::<String>::new());
+    assert_eq!(names(program.get("upscalers"), "name"), ["Lanczos"]);
     assert_eq!(program.get("latent-upscale-modes"), json!([]));
     assert_eq!(program.get("sd-vae"), json!([]));
     assert_eq!(program.get("loras"), json!([]));

@@ -140,6 +140,12 @@ pub(super) const OPERATIONS: &[Operation] = &[
     get("sdapi/v1", "/loras", "LoRAs"),
     get("sdapi/v1", "/samplers", "Samplers"),
     get("sdapi/v1", "/schedulers", "Schedules of steps"),
-    get("sdapi/v1", "/upscalers", "None"),
+    get("sdapi/v1", "/upscalers", "What makes pictures larger"),
+    post(
+        "sdapi/v1",
+        "/extra-single-image",
+        "A picture made larger",
+        &[("image", "string"), ("upscaling_resize", "number"), ("upscaler_1", "string")],
+    ),
     get("sdapi/v1", "/latent-upscale-modes", "None"),
 ];

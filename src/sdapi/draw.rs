@@ -62,7 +62,7 @@ async fn answer(app: &App, request: Request, begins: bool) -> Result<Json<Docume
 async fn drawn(
     app: &App,
     program: &Program,
-    drawing: Drawing,
+    mut drawing: Drawing,
     begins: bool,
     key: Option<String>,
     mut given: Document,
@@ -72,6 +72,9 @@ async fn drawn(
         Some(name) => Some(lists::model_named(app, "override_settings.sd_model_checkpoint", name).await?),
         None => context.services.chosen_models.of(program.user),
     };
+    if drawing.enable_hr == Some(true) {
+        drawing.upscalers = lists::upscaler_names(app).await?;
+    }
     // What cannot be drawn is not kept either.
     drawing.job(None, None, None)?;
     let (reference, mask) = match begins {

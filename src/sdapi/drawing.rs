@@ -1,6 +1,6 @@
 //! What is asked of a picture, in A1111's words and in ours.
 
-use actors::render::{Sampler, samplers};
+use actors::render::{LANCZOS, Sampler, samplers};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use services::jobs::job_request::JobRequest;
@@ -49,6 +49,9 @@ pub(super) struct Drawing {
     pub init_images: Option<Vec<String>>,
     pub mask: Option<String>,
     pub inpainting_mask_invert: Option<Json>,
+    /// Names of upscalers that there are, Lanczos among them.
+    #[serde(skip)]
+    pub upscalers: Vec<String>,
     /// Ours: `sfw` or `nsfw`.
     pub content_rating: Option<String>,
 }
@@ -126,8 +129,6 @@ const HIRES_NOT_FOLLOWED: [&str; 12] = [
 ];
 /// How many times longer the sides become in a second pass unless the client says, as there.
 const HIRES_SCALE: f64 = 2.0;
-/// What enlarges a picture before its second pass.
-const HIRES_UPSCALER: &str = "Lanczos";
 
 impl Drawing {
     /// Reads a JSON body; the error names the field. What is not followed is warned of where it asks for something.
@@ -266,11 +267,12 @@ impl Drawing {
         if self.enable_hr == Some(true) && !has_second_pass {
             warnings.push("enable_hr: only txt2img has a second pass".into());
         }
-        let upscaler = self.hr_upscaler.as_deref().filter(|name| !name.eq_ignore_ascii_case(HIRES_UPSCALER));
-        if let Some(name) = upscaler.filter(|name| has_second_pass && !name.trim().is_empty()) {
+        let upscaler =
+            self.hr_upscaler.as_deref().map(str::trim).filter(|name| has_second_pass && !name.is_empty());
+        let known = upscaler.and_then(|name| self.upscalers.iter().find(|it| it.eq_ignore_ascii_case(name)));
+        if let (Some(name), None) = (upscaler.filter(|name| !name.eq_ignore_ascii_case(LANCZOS)), known) {
             let name: String = name.chars().take(64).collect();
-            warnings
-                .push(format!("hr_upscaler: {name:?} is not here; {HIRES_UPSCALER} enlarges the picture"));
+            warnings.push(format!("hr_upscaler: {name:?} is not here; {LANCZOS} enlarges the picture"));
         }
         let strength = self.denoising_strength.unwrap_or(STRENGTH);
         let mut metadata = Map::new();
@@ -296,6 +298,7 @@ impl Drawing {
             denoise_strength: reference.as_ref().map(|_| strength),
             hires_scale: has_second_pass.then(|| self.hr_scale.unwrap_or(HIRES_SCALE)),
             hires_denoise_strength: has_second_pass.then_some(strength),
+            hires_upscaler: known.filter(|name| *name != LANCZOS).cloned(),
             hires_steps: self.hr_second_pass_steps.filter(|steps| has_second_pass && *steps > 0),
             reference_image_url: reference,
             mask_image_url: mask,

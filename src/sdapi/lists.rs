@@ -1,6 +1,7 @@
 //! What there is to choose from: models, LoRAs, samplers, schedules.
 
 use actors::render::{list_models, loras_of, samplers};
+use actors::render::{list_loras, list_models, samplers, upscaler_names as names_of_upscalers};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -55,7 +56,20 @@ pub(super) async fn schedulers(
     Ok(Json(SCHEDULES.into_iter().map(schedule).collect()))
 }
 
-/// `GET sd-vae`, `upscalers`, `latent-upscale-modes`: there are none beside what models bring along.
+/// `GET upscalers`
+pub(super) async fn upscalers(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, SdError> {
+    authenticate(&app, &headers)?;
+    let upscaler = |name: String| json!({"name": name, "model_name": name, "model_path": null, "model_url": null, "scale": 4});
+    Ok(Json(upscaler_names(&app).await?.into_iter().map(upscaler).collect()))
+}
+
+/// The names of all upscalers, Lanczos first.
+pub(super) async fn upscaler_names(app: &App) -> Result<Vec<String>, SdError> {
+    let folder = app.config.models_dir.clone();
+    tokio::task::spawn_blocking(move || names_of_upscalers(&folder)).await.map_err(|_| unread())
+}
+
+/// `GET sd-vae`, `latent-upscale-modes`: there are none beside what models bring along.
 pub(super) async fn none(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, SdError> {
     authenticate(&app, &headers)?;
     Ok(Json(json!([])))

@@ -5,6 +5,7 @@ mod authenticate;
 mod draw;
 mod drawing;
 mod error;
+mod extras;
 mod lists;
 mod options;
 mod png_info;
@@ -31,7 +32,8 @@ pub fn routes() -> Router<App> {
         .route("/loras", get(lists::loras))
         .route("/samplers", get(lists::samplers_list))
         .route("/schedulers", get(lists::schedulers))
-        .route("/upscalers", get(lists::none))
+        .route("/upscalers", get(lists::upscalers))
+        .route("/extra-single-image", post(extras::single))
         .route("/latent-upscale-modes", get(lists::none))
         .method_not_allowed_fallback(async || SdError::new(405, "MethodNotAllowed", "Method not allowed"))
         .fallback(async || SdError::new(404, "NotFound", "Not Found"))

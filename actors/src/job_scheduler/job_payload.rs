@@ -98,6 +98,8 @@ pub enum Pipeline {
     Img2img,
     /// Prompts, and perhaps pictures to pass through.
     Video,
+    /// A picture that becomes larger; nothing is drawn.
+    Upscale,
 }
 
 /// The numbers and pictures that a job is drawn with; what is absent is the model's choice.
@@ -131,6 +133,9 @@ pub struct JobConfig {
     /// A second pass over the enlarged picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresPass>,
+    /// How a picture becomes larger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub upscale: Option<UpscaleWork>,
     /// What brackets in the prompts mean.
     pub prompt_syntax: Option<PromptSyntax>,
     /// Where a remote worker reads the reference.
@@ -171,6 +176,7 @@ impl Default for JobConfig {
             scheduler: None,
             clip_skip: None,
             hires: None,
+            upscale: None,
             prompt_syntax: None,
             image: None,
             image_object: None,
@@ -185,7 +191,7 @@ impl Default for JobConfig {
 
 /// A second pass over a picture that was enlarged, as A1111's `hires fix`: large pictures keep the composition of the size
 /// that the model was trained for.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HiresPass {
     /// How many times longer the sides become; they are rounded to multiples of 8 pixels.
     pub scale: f64,
@@ -195,6 +201,9 @@ pub struct HiresPass {
     /// where absent.
     #[serde(default)]
     pub steps: Option<u32>,
+    /// What enlarges the picture in between: a file of `upscalers` by its name, Lanczos where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upscaler: Option<String>,
 }
 
 impl HiresPass {
@@ -202,6 +211,29 @@ impl HiresPass {
     pub fn size_px(&self, width: u32, height: u32) -> (u32, u32) {
         let side = |side: u32| ((f64::from(side) * self.scale / 8.0).round().clamp(1.0, 8192.0) * 8.0) as u32;
         (side(width), side(height))
+    }
+}
+
+/// How a picture becomes larger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct UpscaleWork {
+    /// How many times longer its sides become.
+    pub scale: f64,
+    /// A file of `upscalers` by its name, Lanczos where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upscaler: Option<String>,
+}
+
+impl Default for UpscaleWork {
+    fn default() -> UpscaleWork {
+        UpscaleWork { scale: 2.0, upscaler: None }
+    }
+}
+
+impl UpscaleWork {
+    /// The size of what comes of a picture of this size, in pixels.
+    pub fn size_px(&self, width: u32, height: u32) -> [u32; 2] {
+        [width, height].map(|side| (f64::from(side) * self.scale).round().clamp(1.0, 65_535.0) as u32)
     }
 }
 

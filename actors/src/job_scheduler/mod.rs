@@ -54,7 +54,7 @@ pub use graph_jobs::GRAPH_TYPES;
 pub use guide_config::{ControlConfig, GuideConfig, GuidePicture, IpAdapterConfig, LikenessConfig};
 pub use job_payload::{
     BatchKey, HiresPass, JobConfig, JobPayload, Pipeline, ProviderPayload, Quality, StoredPayload,
-    VideoConfig,
+    UpscaleWork, VideoConfig,
 };
 pub use jobs::is_final;
 pub use keep_portrait::{KeepPortrait, KeptPortrait, KeptPortraits};

@@ -15,6 +15,7 @@ use super::model_choice::ListedModel;
 use super::progress::Progress;
 use super::progress_reporter::ProgressReporter;
 use super::train::{InHand, SliceEnd, TrainingOrder, TrainingSlice};
+use super::upscale::{UpscalerCache, upscale_picture};
 use super::work::{BatchSlots, DrawError, Drawn, Task, Work, explained};
 
 /// Pictures drawn side by side at most, unless a setting says otherwise.
@@ -69,6 +70,7 @@ fn start(options: RenderOptions, progress: Arc<Progress>) -> Result<Sender<Work>
 
 fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
     let models_dir = format!("{}/", options.models_dir.display());
+    let mut upscalers = UpscalerCache::new(options.device);
     let mut models = ModelCache::new(options);
     let mut last_end: Option<Instant> = None;
     let mut in_hand = InHand::default();
@@ -88,7 +90,7 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
             }
         }
         let mut reporter = ProgressReporter::new(progress, ending);
-        let outcomes = outcomes(&mut models, &mut reporter, &model, &jobs);
+        let outcomes = outcomes(&mut models, &mut upscalers, &mut reporter, &model, &jobs);
         let end = Instant::now();
         for (task, mut outcome) in jobs.into_iter().zip(outcomes) {
             if let (Ok(drawn), Some(before)) = (&mut outcome, last_end) {
@@ -135,7 +137,7 @@ fn train(
 
 /// How many jobs like this one may be drawn beside it.
 fn free_slots(models: &mut ModelCache, listed: &ListedModel, task: &Task) -> usize {
-    if task.request.is_video() {
+    if task.request.is_video() || task.request.is_upscale() {
         return 0;
     }
     let limit = models.batch_max();
@@ -151,11 +153,12 @@ type Outcome = Result<Drawn, DrawError>;
 /// What comes of each job. When several fail together each is drawn again alone: only one of them need be at fault.
 fn outcomes(
     models: &mut ModelCache,
+    upscalers: &mut UpscalerCache,
     reporter: &mut ProgressReporter<'_>,
     model: &ListedModel,
     jobs: &[Task],
 ) -> Vec<Outcome> {
-    let drawn = catch_unwind(AssertUnwindSafe(|| draw(models, reporter, model, jobs)));
+    let drawn = catch_unwind(AssertUnwindSafe(|| draw(models, upscalers, reporter, model, jobs)));
     let error = match drawn {
         Ok(Ok(outcomes)) => return outcomes,
         Ok(Err(error)) => error,
@@ -168,13 +171,14 @@ fn outcomes(
         [_] => vec![Err(error)],
         _ => jobs
             .iter()
-            .flat_map(|task| outcomes(models, reporter, model, std::slice::from_ref(task)))
+            .flat_map(|task| outcomes(models, upscalers, reporter, model, std::slice::from_ref(task)))
             .collect(),
     }
 }
 
 fn draw(
     models: &mut ModelCache,
+    upscalers: &mut UpscalerCache,
     reporter: &mut ProgressReporter<'_>,
     listed: &ListedModel,
     jobs: &[Task],
@@ -183,6 +187,15 @@ fn draw(
         return Ok(jobs.iter().map(|_| Err(DrawError::Cancelled)).collect());
     }
     let (bytes_max, drawing_bytes_max) = (models.bytes_max(), models.drawing_bytes_max());
+    if let [task] = jobs
+        && task.request.is_upscale()
+    {
+        // It takes no picture model.
+        return match upscale_picture(upscalers, task, drawing_bytes_max, reporter) {
+            Err(DrawError::Failed(message)) => Err(DrawError::Failed(message)),
+            outcome => Ok(vec![outcome]),
+        };
+    }
     let model = models.take(listed).map_err(explained)?;
     let drawn = match jobs {
         [task] if task.request.is_video() => {
@@ -190,7 +203,7 @@ fn draw(
         }
         _ => {
             let memory = Memory { bytes_max, drawing_bytes_max };
-            draw_pictures(model, &listed.name, jobs, memory, reporter)?
+            draw_pictures(model, upscalers, &listed.name, jobs, memory, reporter)?
         }
     };
     match drawn.as_slice() {

@@ -9,6 +9,8 @@ use super::free_memory::refuse_too_large;
 use super::hires::{second_pass, second_spec, second_steps};
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
+use super::upscale::UpscalerCache;
+use super::upscaler_choice::upscaler_named;
 use super::work::{DrawError, Drawn, DrawnResult, Task, explained, unless_cancelled};
 use crate::job_scheduler::HiresPass;
 
@@ -24,6 +26,7 @@ pub(super) struct Memory {
 /// One outcome per job. A failure of the device is an error for all that were in the run.
 pub(super) fn draw_pictures(
     model: &DiffusionModel,
+    upscalers: &mut UpscalerCache,
     name: &str,
     jobs: &[Task],
     memory: Memory,
@@ -98,7 +101,9 @@ pub(super) fn draw_pictures(
         for ((place, spec), pictures) in run.into_iter().zip(drawn) {
             let task = &jobs[place];
             let enlarged = match task.request.hires() {
-                Some(hires) => enlarge(model, task, &hires, spec, pictures, first_steps, reporter),
+                Some(hires) => {
+                    enlarge((model, &mut *upscalers), (task, &hires), spec, pictures, first_steps, reporter)
+                }
                 None => Ok(pictures),
             };
             let pictures = match enlarged {
@@ -128,9 +133,8 @@ pub(super) fn draw_pictures(
 
 /// The second pass of a job's pictures; its steps are counted on from those of the first.
 fn enlarge(
-    model: &DiffusionModel,
-    task: &Task,
-    hires: &HiresPass,
+    (model, upscalers): (&DiffusionModel, &mut UpscalerCache),
+    (task, hires): (&Task, &HiresPass),
     spec: &GenerateSpec,
     pictures: Vec<RgbImage>,
     first_steps: usize,
@@ -142,7 +146,15 @@ fn enlarge(
         reporter.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
         unless_cancelled(&[task])
     };
-    second_pass(model, hires, spec, &pictures, &mut on_step).map_err(explained)
+    let path = match hires.upscaler.as_deref() {
+        Some(name) => upscaler_named(&task.request.models_dir, name)
+            .map_err(|reason| DrawError::Refused(format!("hires_upscaler: {reason}")))?,
+        None => None,
+    };
+    let mut larger = |picture: &RgbImage, size: [u32; 2]| {
+        upscalers.enlarge(path.as_deref(), picture, size, &mut |_| unless_cancelled(&[task]))
+    };
+    second_pass(model, hires, spec, &pictures, &mut larger, &mut on_step).map_err(explained)
 }
 
 /// Whether one more spec can share a run.

@@ -4,7 +4,7 @@ use diffusion::GenerateSpec;
 use image::RgbImage;
 use serde_json::{Map, Value as Json, json};
 
-use super::picture::{Origin, lora_names, png, thumbnail_webp};
+use super::picture::{Origin, lora_names, png, png_with_texts, thumbnail_webp};
 use super::work::{Drawn, DrawnResult};
 
 /// One result of a job.
@@ -95,6 +95,18 @@ pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, S
                 results.push(result);
             }
             Ok(results)
+        }
+        DrawnResult::Upscaled { picture, scale, parameters } => {
+            let bytes = png_with_texts(&picture, vec![("parameters", parameters)])?;
+            let file = FinishedFile { name: "0.png".into(), mime_type: "image/png", bytes };
+            let mut result = whole(0, "image", file, &picture)?;
+            // It was not drawn: only what was done counts.
+            let kept =
+                ["pipeline", "reference_hash", "generation_time_ms", "width", "height", "weights_hash"];
+            result.made_with.retain(|name, _| kept.contains(&name.as_str()));
+            result.made_with.insert("upscaler".into(), json!(result.model));
+            result.made_with.insert("upscale_scale".into(), json!(scale));
+            Ok(vec![result])
         }
         DrawnResult::Video { mp4, first, frames, fps, seconds } => {
             let file = FinishedFile { name: "0.mp4".into(), mime_type: "video/mp4", bytes: mp4 };

@@ -11,12 +11,9 @@ pub(super) fn refuse_too_large(
     spec: &GenerateSpec,
     setting: Option<u64>,
 ) -> Result<(), String> {
-    refuse_beyond(model, model.drawing_bytes(spec), setting, |needed, limit| {
-        format!(
-            "width, height: drawing {}×{} takes about {needed} MiB of memory; {limit} MiB are to spare",
-            spec.width, spec.height
-        )
-    })
+    let needed = model.drawing_bytes(spec);
+    let what = format!("width, height: drawing {}×{}", spec.width, spec.height);
+    refuse_more_than(&what, needed, model.draws_on_host(), setting)
 }
 
 /// Refuses a training that would take more memory than there is; the message names the fields.
@@ -25,21 +22,18 @@ pub(super) fn refuse_training(
     settings: &LoraTraining,
     setting: Option<u64>,
 ) -> Result<(), String> {
-    refuse_beyond(model, model.training_bytes(settings), setting, |needed, limit| {
-        let side = settings.resolution;
-        format!("resolution: training at {side} takes about {needed} MiB of memory; {limit} MiB are to spare")
-    })
+    let what = format!("resolution: training at {}", settings.resolution);
+    refuse_more_than(&what, model.training_bytes(settings), model.draws_on_host(), setting)
 }
 
-/// Refuses what needs more bytes than there are; `say` words it, in mebibytes.
-fn refuse_beyond(
-    model: &DiffusionModel,
-    needed: u64,
-    setting: Option<u64>,
-    say: impl FnOnce(u64, u64) -> String,
-) -> Result<(), String> {
+/// Refuses work on the machine's own memory that would take more than there is; `what` begins with the field.
+pub(super) fn refuse_more_than_spare(what: &str, needed: u64, setting: Option<u64>) -> Result<(), String> {
+    refuse_more_than(what, needed, true, setting)
+}
+
+fn refuse_more_than(what: &str, needed: u64, is_on_host: bool, setting: Option<u64>) -> Result<(), String> {
     // What a graphics card has to spare is known to its driver alone; its limit is the setting.
-    let spare = if model.draws_on_host() { spare_bytes() } else { None };
+    let spare = if is_on_host { spare_bytes() } else { None };
     let limit = match (setting, spare) {
         (Some(setting), Some(spare)) => setting.min(spare),
         (limit, None) | (None, limit) => match limit {
@@ -51,7 +45,11 @@ fn refuse_beyond(
         return Ok(());
     }
     let mebibytes = |bytes: u64| bytes.div_ceil(1 << 20);
-    Err(say(mebibytes(needed), mebibytes(limit)))
+    Err(format!(
+        "{what} takes about {} MiB of memory; {} MiB are to spare",
+        mebibytes(needed),
+        mebibytes(limit)
+    ))
 }
 
 /// Bytes that the machine, or the group of processes that this one belongs to, has to spare; `None` where the system does not say.

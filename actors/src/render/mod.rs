@@ -47,6 +47,8 @@ mod train;
 mod train_here;
 mod training_settings;
 mod training_turns;
+mod upscale;
+mod upscaler_choice;
 mod video;
 mod work;
 
@@ -83,6 +85,7 @@ pub use remote_job::RemoteJobs;
 pub use samplers::{Sampler, samplers};
 pub use train_here::{FolderTraining, TrainingStand, train_here};
 pub use training_settings::{TRAINING_PICTURES, training_settings};
+pub use upscaler_choice::{LANCZOS, UPSCALERS_FOLDER, list_upscalers, upscaler_named, upscaler_names};
 pub use video::{
     ClipFacts, Film, FilmForm, Movement, Still, Transition, clip_facts, frame_at, suitable_form,
 };

@@ -15,6 +15,7 @@ use super::lora_choice::{LORAS_FOLDER, list_loras};
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models, model_named};
 use super::model_needs::{note_chat, note_picture};
+use super::upscaler_choice::{UPSCALERS_FOLDER, describe_upscalers, list_upscalers};
 use crate::language::list_chat_models;
 
 /// What the name of an unfinished copy ends with.
@@ -65,6 +66,7 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         };
         all.push(with_problem(about, problem.map(|error| error.to_string())));
     }
+    all.extend(describe_upscalers(models_dir));
     for path in list_chat_models(models_dir) {
         let opened = language::ModelFiles::open(&path);
         let mut about = json!({"type": "chat", "name": language::model_name(&path)});
@@ -155,14 +157,17 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
     }
     used.extend(list_loras(models_dir).into_iter().map(|(_, path)| path));
     used.extend([EMBEDDINGS_FOLDER, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER].map(|name| models_dir.join(name)));
+    used.extend(list_upscalers(models_dir).into_iter().map(|(_, path)| path));
     used.extend(list_chat_models(models_dir));
+    let upscalers = models_dir.join(UPSCALERS_FOLDER);
     let loras = models_dir.join(LORAS_FOLDER);
     let entries = |folder: &Path| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect::<Vec<_>>()
     };
     let mut found = Vec::new();
-    for path in entries(models_dir).into_iter().filter(|path| *path != loras).chain(entries(&loras)) {
+    let outer = entries(models_dir).into_iter().filter(|path| ![&loras, &upscalers].contains(&path));
+    for path in outer.chain(entries(&loras)).chain(entries(&upscalers)) {
         let name = path.strip_prefix(models_dir).unwrap_or(&path).to_string_lossy().into_owned();
         let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if used.contains(&path) || is_hidden {
@@ -175,6 +180,9 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
                 continue;
             }
             Some(parent) if parent == loras => no_lora(&path),
+            Some(parent) if parent == upscalers => {
+                Some("is no .safetensors file, which upscalers are".into())
+            }
             _ => no_model(&path)
                 .or_else(|| mistaken_for(&path).map(str::to_string))
                 .or_else(|| ModelSource::at(&path).err().map(|error| error.to_string())),
@@ -280,6 +288,7 @@ mod tests {
         std::fs::write(folder.path().join("old.ckpt"), b"x").expect("a file");
         std::fs::write(folder.path().join("chat.gguf"), b"x").expect("a file");
         std::fs::create_dir_all(folder.path().join("loras/more")).expect("a folder");
+        std::fs::create_dir(folder.path().join("upscalers")).expect("a folder");
         std::fs::create_dir(folder.path().join("half")).expect("a folder");
         for (file, text) in [
             ("UPPER.SafeTensors", "x"),
@@ -287,6 +296,7 @@ mod tests {
             ("loras/ink.pt", "x"),
             ("net.onnx", "x"),
             ("none.safetensors", ""),
+            ("upscalers/old.pth", "x"),
             (".hidden", "x"),
         ] {
             std::fs::write(folder.path().join(file), text).expect("a file");
@@ -304,6 +314,7 @@ mod tests {
                 (&json!("file"), &json!("net.onnx"), &json!(false)),
                 (&json!("file"), &json!("none.safetensors"), &json!(false)),
                 (&json!("file"), &json!("old.ckpt"), &json!(false)),
+                (&json!("file"), &json!("upscalers/old.pth"), &json!(false)),
                 (&json!("folder"), &json!("half"), &json!(false)),
                 (&json!("folder"), &json!("loras/more"), &json!(false)),
             ]
@@ -314,6 +325,7 @@ mod tests {
             "not .onnx",
             "empty file",
             "pickle",
+            "which upscalers are",
             "tokenizer.json",
             "without LoRAs",
         ];

@@ -97,6 +97,11 @@ impl RenderRequest {
         self.payload.config.pipeline == Pipeline::Video
     }
 
+    /// Whether a picture is to become larger, and nothing is drawn.
+    pub fn is_upscale(&self) -> bool {
+        self.payload.config.pipeline == Pipeline::Upscale
+    }
+
     /// The spec for a model. Explicit `width` and `height` are taken as they are; a `resolution` names a shape, drawn
     /// with as many pixels as the model was trained for. The message names the field that cannot be followed.
     pub fn spec(&self, model: &DiffusionModel) -> Result<GenerateSpec, String> {
@@ -176,7 +181,7 @@ impl RenderRequest {
 
     /// The second pass of a picture; videos have none.
     pub fn hires(&self) -> Option<HiresPass> {
-        self.payload.config.hires.filter(|_| !self.is_video())
+        self.payload.config.hires.clone().filter(|_| !self.is_video())
     }
 }
 

@@ -12,6 +12,7 @@ use super::lora_choice::describe;
 use super::lora_hash::lora_hash;
 use super::payload::SourceHashes;
 use super::picture_record::{KEYWORD, PictureRecord, RecordedSpec};
+use super::upscaler_choice::LANCZOS;
 use crate::job_scheduler::HiresPass;
 
 /// Longest side of a thumbnail, in pixels.
@@ -87,7 +88,7 @@ pub(super) fn infotext(origin: &Origin<'_>) -> String {
         if let Some(steps) = hires.steps {
             text.push_str(&format!(", Hires steps: {steps}"));
         }
-        text.push_str(", Hires upscaler: Lanczos");
+        text.push_str(&format!(", Hires upscaler: {}", quoted(hires.upscaler.as_deref().unwrap_or(LANCZOS))));
     }
     if spec.clip_skip > 0 {
         text.push_str(&format!(", Clip skip: {}", spec.clip_skip + 1));
@@ -173,18 +174,22 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             masked: spec.mask.is_some(),
             reference_hash: origin.sources.reference.clone(),
             mask_hash: origin.sources.mask.clone(),
-            hires: origin.hires.copied(),
+            hires: origin.hires.cloned(),
         },
         image_index: origin.index,
     };
     let about = serde_json::to_string(&about).map_err(|error| format!("encoding the picture: {error}"))?;
-    let text = infotext(origin);
+    png_with_texts(picture, vec![("parameters", infotext(origin)), (KEYWORD, about)])
+}
+
+/// A PNG with texts by keyword.
+pub(super) fn png_with_texts(picture: &RgbImage, texts: Vec<(&str, String)>) -> Result<Vec<u8>, String> {
     let mut bytes = Vec::new();
     let refused = |error: png::EncodingError| format!("encoding the picture: {error}");
     let mut encoder = png::Encoder::new(&mut bytes, picture.width(), picture.height());
     encoder.set_color(png::ColorType::Rgb);
     encoder.set_depth(png::BitDepth::Eight);
-    for (keyword, text) in [("parameters", text), (KEYWORD, about)] {
+    for (keyword, text) in texts {
         // tEXt holds Latin-1 only; iTXt holds everything, and readers of one read the other.
         match text.chars().all(|character| (character as u32) < 256) {
             true => encoder.add_text_chunk(keyword.into(), text),

@@ -89,7 +89,7 @@ impl RecordedSpec {
     /// The size of the picture in the file.
     pub fn size_px(&self) -> (u32, u32) {
         let size = (self.width, self.height);
-        self.hires.map_or(size, |hires| hires.size_px(size.0, size.1))
+        self.hires.as_ref().map_or(size, |hires| hires.size_px(size.0, size.1))
     }
 }
 

@@ -12,6 +12,8 @@ use super::model_choice::model_named;
 use super::payload::RenderRequest;
 use super::picture::{Origin, png};
 use super::picture_record::{LED_BY_PICTURES, PictureRecord};
+use super::upscale::UpscalerCache;
+use super::upscaler_choice::upscaler_named;
 use crate::job_scheduler::{JobConfig, JobPayload};
 
 /// The files that a picture began with, still encoded.
@@ -46,12 +48,13 @@ pub fn redraw(
         pixels_max: options.pixels_max,
         models_dir: options.models_dir.clone(),
     };
-    let drawing_bytes_max = options.drawing_bytes_max;
+    let (drawing_bytes_max, models_dir) = (options.drawing_bytes_max, options.models_dir.clone());
+    let mut upscalers = UpscalerCache::new(options.device);
     let mut models = ModelCache::new(options);
     let model = models.take(&listed).map_err(|error| error.to_string())?;
     let spec = request.spec(model)?;
     let hires = request.hires();
-    let largest = hires.map(|hires| second_spec(&hires, &spec, 0, None));
+    let largest = hires.as_ref().map(|hires| second_spec(hires, &spec, 0, None));
     refuse_too_large(model, largest.as_ref().unwrap_or(&spec), drawing_bytes_max)?;
     let mut step = |report: &diffusion::StepReport<'_>| {
         on_step(report.step, report.steps);
@@ -60,7 +63,16 @@ pub fn redraw(
     let drawn = model.generate_batch(std::slice::from_ref(&spec), &mut step);
     let mut drawn = drawn.map_err(|error| error.to_string())?;
     if let (Some(hires), Some(pictures)) = (&hires, drawn.first_mut()) {
-        let enlarged = second_pass(model, hires, &spec, pictures, &mut |_, report| step(report));
+        let path = match hires.upscaler.as_deref() {
+            Some(name) => upscaler_named(&models_dir, name)
+                .map_err(|reason| format!("the upscaler of its second pass: {reason}"))?,
+            None => None,
+        };
+        let mut enlarge = |picture: &image::RgbImage, size: [u32; 2]| {
+            upscalers.enlarge(path.as_deref(), picture, size, &mut |_| ControlFlow::Continue(()))
+        };
+        let enlarged =
+            second_pass(model, hires, &spec, pictures, &mut enlarge, &mut |_, report| step(report));
         *pictures = enlarged.map_err(|error| error.to_string())?;
     }
     let picture = drawn.first().and_then(|pictures| pictures.first()).ok_or("nothing was drawn")?;
@@ -92,7 +104,7 @@ fn payload(record: &PictureRecord) -> JobPayload {
             height: Some(spec.height),
             scheduler: spec.scheduler.clone(),
             clip_skip: Some(spec.clip_skip),
-            hires: spec.hires,
+            hires: spec.hires.clone(),
             prompt_syntax: Some(spec.prompt_syntax),
             loras: spec.loras.clone().into(),
             ..JobConfig::default()

@@ -75,6 +75,15 @@ pub(super) struct Drawn {
 pub(super) enum DrawnResult {
     /// Pictures; the first has the spec's seed, each later one the next.
     Pictures(Vec<RgbImage>),
+    /// A picture that was made larger.
+    Upscaled {
+        /// It.
+        picture: RgbImage,
+        /// How many times longer its sides became.
+        scale: f64,
+        /// A1111's text of the picture before, if it had one, and of this.
+        parameters: String,
+    },
     /// A video.
     Video {
         /// The file.

@@ -25,6 +25,8 @@ pub(crate) enum Mode {
     Modify,
     /// Drawn from the words, over the picture of the character that they are about.
     OverCharacter,
+    /// Made larger; nothing is drawn.
+    Upscale,
     /// There is none, or nothing to do with it.
     FromText,
 }
@@ -32,6 +34,9 @@ pub(crate) enum Mode {
 impl Mode {
     /// The mode of a request.
     pub(crate) fn of(request: &JobRequest) -> Mode {
+        if request.upscale_scale.is_some() {
+            return Mode::Upscale;
+        }
         if request.reference_image_url.is_none() {
             return Mode::FromText;
         }
@@ -63,6 +68,7 @@ impl Mode {
         let given = request.steps.or(of_model);
         let steps = |own: u32| given.or(Some(own * steps_factor));
         match self {
+            Mode::Upscale => (None, None, None),
             Mode::ExactCopy => (denoise.or(Some(0.05)), Some(1.0), steps(15)),
             Mode::Modify => {
                 let denoise = denoise.or(request.model_denoise).or(Some(0.20));
@@ -110,6 +116,7 @@ impl JobPrompts {
         let prompt = tags.take("prompt", &original)?;
         let known = request.member("originalEnhancedPrompt");
         let made = match (mode, &request.enhanced_prompt) {
+            (Mode::Upscale, _) => Made::default(),
             (_, Some(enhanced)) => Made::given(enhanced),
             (Mode::ExactCopy, None) => Made::named(None, "exact_copy_skip_enhance"),
             (Mode::Modify, None) if prompt.trim().is_empty() || request.flag("skip_enhancement") => {

@@ -38,6 +38,9 @@ const CLIP_SKIP_MAX: u32 = 11;
 /// How many times longer the sides become in a second pass at most.
 const HIRES_SCALE_MAX: f64 = 4.0;
 
+/// How many times longer the sides of a picture become at most.
+const UPSCALE_MAX: f64 = 8.0;
+
 /// How far a second pass departs from the enlarged picture where the request does not say: enough for new detail, too
 /// little for another composition.
 const HIRES_DENOISE_STRENGTH: f64 = 0.5;
@@ -79,6 +82,12 @@ pub struct JobRequest {
     pub hires_denoise_strength: Option<f64>,
     /// Steps of the second pass; those of the first without it.
     pub hires_steps: Option<u32>,
+    /// What enlarges the picture before the second pass: a file of `upscalers`, or Lanczos, which it is without it.
+    pub hires_upscaler: Option<String>,
+    /// How many times longer the sides of `reference_image_url` become, 1 to 8; nothing is drawn then.
+    pub upscale_scale: Option<f64>,
+    /// What makes it larger: a file of `upscalers`, or Lanczos; without it the first by name.
+    pub upscaler: Option<String>,
     /// How closely the prompt is followed.
     pub guidance_scale: Option<f64>,
     /// How much of the reference goes.
@@ -215,6 +224,8 @@ impl JobRequest {
             &mut self.prompt_syntax,
             &mut self.destination,
             &mut self.scheduler,
+            &mut self.hires_upscaler,
+            &mut self.upscaler,
             &mut self.model,
             &mut self.compel_config,
             &mut self.enhancement_preset,
@@ -335,6 +346,7 @@ impl JobRequest {
             scale,
             denoise_strength: self.hires_denoise_strength.unwrap_or(HIRES_DENOISE_STRENGTH),
             steps: self.hires_steps,
+            upscaler: self.hires_upscaler.clone(),
         })
     }
 
@@ -396,6 +408,7 @@ impl JobRequest {
         within("hires_scale", self.hires_scale, 1.0, HIRES_SCALE_MAX)?;
         within("hires_denoise_strength", self.hires_denoise_strength, 0.0, 1.0)?;
         within("hires_steps", self.hires_steps.map(f64::from), 1.0, 200.0)?;
+        within("upscale_scale", self.upscale_scale, 1.0, UPSCALE_MAX)?;
         within("clip_skip", self.clip_skip.map(f64::from), 0.0, f64::from(CLIP_SKIP_MAX))?;
         let settings = self.consistency_settings.as_ref().map_or(Ok(()), ConsistencySettings::check);
         settings.map_err(|(field, reason)| {

@@ -22,5 +22,6 @@ pub mod queue_job;
 pub(crate) mod run_queue;
 pub(crate) mod selected_model;
 pub mod train_lora;
+mod upscaling;
 mod video_duration;
 mod without_effect;

@@ -1,7 +1,7 @@
 //! A job as it is stored, and as a worker is sent it.
 
 use actors::content_rules::ContentRating;
-use actors::job_scheduler::{JobConfig, JobPayload, Pipeline, Quality};
+use actors::job_scheduler::{JobConfig, JobPayload, Pipeline, Quality, UpscaleWork};
 use actors::render::PromptSyntax;
 use actors::telemetry::ab_tests::Part;
 use models::{Row, Value};
@@ -33,6 +33,7 @@ pub(crate) struct NewJob<'a> {
     pub steering: &'a Steering,
     pub negative: &'a str,
     pub num_images: u32,
+    pub upscale: Option<UpscaleWork>,
     pub model: &'a PictureModel,
     pub workspace_session: Option<Uuid>,
     pub ab_test: Option<Part>,
@@ -150,6 +151,7 @@ impl NewJob<'_> {
         let pipeline = match (self.is_video, self.mode) {
             (true, _) => Pipeline::Video,
             (false, Mode::FromText) => Pipeline::Txt2img,
+            (false, Mode::Upscale) => Pipeline::Upscale,
             (false, _) => Pipeline::Img2img,
         };
         let (denoise, guidance, steps) = self.numbers();
@@ -169,6 +171,7 @@ impl NewJob<'_> {
             scheduler: request.scheduler.clone(),
             clip_skip: request.clip_skip,
             hires: request.hires(self.is_video),
+            upscale: self.upscale.clone(),
             prompt_syntax: Some(self.syntax),
             image,
             image_object,

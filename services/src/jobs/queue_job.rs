@@ -16,10 +16,12 @@ use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::new_job::NewJob;
+use crate::jobs::picture_model::PictureModel;
 use crate::jobs::selected_model::select_model;
 use crate::jobs::without_effect::{PRIORITIES, joined_prompts, without_effect};
 use crate::jobs::{
-    ab_test, depicted_characters, enhancement_preset, job_fields, picture_model, price_list, video_duration,
+    ab_test, depicted_characters, enhancement_preset, job_fields, picture_model, price_list, upscaling,
+    video_duration,
 };
 use crate::prompts::negative_prompt::negative_prompt;
 use crate::rows::{position, table};
@@ -103,8 +105,13 @@ async fn queue_tidy(
     } else if request.duration_seconds.is_some() {
         warnings.push("duration_seconds: only videos have it, so it changes nothing".into());
     }
-    let model = picture_model::settle(context, &mut request, is_video).await?;
+    let model = match request.upscale_scale {
+        // No picture model has a part in it.
+        Some(_) => PictureModel::default(),
+        None => picture_model::settle(context, &mut request, is_video).await?,
+    };
     job_fields::check_drawing(context, &request, is_video).await?;
+    let upscale = upscaling::settle(context, &mut request, is_video, &mut warnings).await?;
     let preset = enhancement_preset::apply(context, &mut request).await?;
     let syntax = prompt_syntax(request.prompt_syntax.as_deref(), request.reads_compel());
     let syntax = syntax.map_err(|message| ServiceError::worded(Kind::Bad, message))?;
@@ -116,7 +123,8 @@ async fn queue_tidy(
     let mut steering = steer(context, user, &mut request, tier).await?;
     warnings.append(&mut steering.warnings);
 
-    let mode = if steering.over_character { Mode::OverCharacter } else { Mode::of(&request) };
+    let mode =
+        if steering.over_character && upscale.is_none() { Mode::OverCharacter } else { Mode::of(&request) };
     let prompts = JobPrompts::of(context, &request, mode, syntax, steering.base_prompt.as_deref()).await?;
     prompts.check(tier, &request.keyframes)?;
     depicted_characters::refuse_minors(context, tier, &[&request.metadata]).await?;
@@ -163,6 +171,7 @@ async fn queue_tidy(
         steering: &steering,
         negative: &negative,
         num_images,
+        upscale,
         model: &model,
         workspace_session: workspace_session(context, user).await?,
         ab_test,
@@ -203,7 +212,7 @@ fn model_warnings_of(
     mode: Mode,
     prompts: &JobPrompts,
 ) -> Vec<String> {
-    if context.services.render.is_none() || mode == Mode::ExactCopy {
+    if context.services.render.is_none() || matches!(mode, Mode::ExactCopy | Mode::Upscale) {
         return Vec::new();
     }
     let model = request.model.as_deref().or(context.services.settings.image_model.as_deref());
@@ -217,7 +226,7 @@ async fn negative(
     mode: Mode,
     tier: ContentRating,
 ) -> Result<String, ServiceError> {
-    if mode == Mode::ExactCopy {
+    if matches!(mode, Mode::ExactCopy | Mode::Upscale) {
         return Ok(String::new());
     }
     if request.is_whole {

@@ -68,6 +68,7 @@ pub(crate) fn without_effect(request: &JobRequest, mode: Mode, is_video: bool) -
         ("hires_scale", request.hires_scale.is_some()),
         ("hires_denoise_strength", request.hires_denoise_strength.is_some()),
         ("hires_steps", request.hires_steps.is_some()),
+        ("hires_upscaler", request.hires_upscaler.is_some()),
     ] {
         if given && is_video {
             warnings.push(format!("{field}: only pictures have a second pass, so it changes nothing"));

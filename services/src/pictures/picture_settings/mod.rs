@@ -89,6 +89,7 @@ fn own(mut said: Map<String, Json>) -> Taken {
                         number => taken.number(name, said_as, number),
                     }
                 }
+                taken.text("hires_upscaler", value["upscaler"].as_str().unwrap_or_default());
             }
             // The pictures that it began with are not in the file.
             "masked" if value == json!(false) => {}

@@ -124,6 +124,9 @@ pub struct Config {
     /// Memory that one drawing may take beside the weights, in bytes; on the processor never more than the machine has
     /// to spare, which is the limit when absent.
     pub image_drawing_bytes: Option<u64>,
+    /// Side of the tiles in which large pictures are encoded and decoded, in pixels; 0 for never. When absent tiles of
+    /// 384 pixels for pictures of more than 768 × 768.
+    pub image_vae_tile_px: Option<u32>,
     /// Largest picture, in pixels.
     pub image_pixels_max: u64,
     /// Pictures of several jobs that may be drawn side by side, if they agree in all but prompt, seed and number; 1 for
@@ -275,6 +278,7 @@ impl Default for Config {
             image_weights: "f32".into(),
             image_memory_bytes: 8 << 30,
             image_drawing_bytes: None,
+            image_vae_tile_px: None,
             image_pixels_max: 2048 * 2048,
             image_batch_max: None,
             local_worker: true,

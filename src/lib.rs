@@ -430,6 +430,7 @@ pub fn render_options(config: &Config) -> Result<RenderOptions, String> {
             .map_err(|error| config.sources.blame("image_weights", error))?,
         memory_bytes_max: config.image_memory_bytes,
         drawing_bytes_max: config.image_drawing_bytes,
+        vae_tile_px: config.image_vae_tile_px,
         pixels_max: config.image_pixels_max,
         batch_max: config.image_batch_max,
         videos: config.local_videos,

@@ -32,8 +32,12 @@ fn main() {
         _ => WeightType::F32,
     };
     let begin = Instant::now();
-    let model =
-        DiffusionModel::load(&source, DeviceChoice::Cpu, LoadOptions { weight_type }).expect("it loads");
+    let model = DiffusionModel::load(
+        &source,
+        DeviceChoice::Cpu,
+        LoadOptions { weight_type, ..LoadOptions::default() },
+    )
+    .expect("it loads");
     let (now, most) = resident_gb();
     println!(
         "peak_memory: loaded as {weight_type:?} in {:.1} s: {now:.2} GB resident, {most:.2} GB at most",

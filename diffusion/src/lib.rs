@@ -46,6 +46,7 @@ pub use image_processor::{read_init_image, read_mask};
 pub use lora::{Lora, LoraScale};
 pub use model::{DiffusionModel, LoadOptions, ModelKind, ModelSource, WeightType, name_of};
 pub use noise::{Noise, NoiseGenerator, slerp};
+pub use pipelines::vae_tiles::VaeTiles;
 pub use spec::{GenerateSpec, NUM_IMAGES_MAX, PROMPT_BYTES_MAX, SIDE_PX_MAX};
 pub use starter::{ModelAbout, starter_about, starter_model_card};
 pub use textual_inversion::{LearnedWords, TextualInversion};

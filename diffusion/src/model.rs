@@ -12,6 +12,7 @@ use crate::guide_spec::GuideNetworks;
 use crate::models::autoencoders::autoencoder_kl::AutoencoderKLConfig;
 use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
+use crate::pipelines::vae_tiles::VaeTiles;
 use crate::preview::PreviewFit;
 use crate::prompt_embedding_cache::PromptEmbeddingCache;
 use crate::schedulers::{OwnScheduler, own_scheduler};
@@ -135,6 +136,8 @@ pub fn name_of(path: &Path) -> Option<String> {
 pub struct LoadOptions {
     /// How numbers are kept.
     pub weight_type: WeightType,
+    /// When the VAE works in tiles.
+    pub vae_tiles: VaeTiles,
 }
 
 /// Latents that the processor works on at a time with profit; measured by `benches/starter_picture`.
@@ -232,7 +235,8 @@ impl DiffusionModel {
         let hash = hash_of(&parts.weights)?;
         let memory_bytes = parts.memory_bytes(options.weight_type);
         let kind = parts.kind()?;
-        let base = guarded(|| parts.build(&device, dtype))?;
+        let mut base = guarded(|| parts.build(&device, dtype))?;
+        base.vae_tiles = options.vae_tiles;
         Ok(Self {
             base,
             hash,
@@ -264,7 +268,9 @@ impl DiffusionModel {
         let unet = rows * together * cells * widest(&self.base.unet_config.block_out_channels) * 16 * 4;
         // The decoder holds its first channels at full size: input, output and two intermediates.
         let first = self.base.vae_config.block_out_channels.first().copied().unwrap_or(0) as u64;
-        let vae = pixels * first * 2 * 6 * 4;
+        let sides = [spec.width as usize, spec.height as usize];
+        let at_once = self.base.vae_tiles.pixels_at_once(sides, factor as usize) as u64;
+        let vae = at_once * first * 2 * 6 * 4 + pixels * 3 * 4;
         let loras = if spec.loras.is_empty() { 0 } else { self.memory_bytes };
         // The reference's states stand beside those of the drawing.
         let unet = if spec.guides.reference.is_some() { unet * 2 } else { unet };

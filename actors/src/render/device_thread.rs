@@ -229,6 +229,7 @@ mod tests {
             weight_type: diffusion::WeightType::F32,
             memory_bytes_max: 1 << 30,
             drawing_bytes_max: None,
+            vae_tile_px: None,
             pixels_max: 1 << 20,
             batch_max: None,
             videos: false,

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use diffusion::{DiffusionError, DiffusionModel, LoadOptions};
+use diffusion::{DiffusionError, DiffusionModel, LoadOptions, VaeTiles};
 
 use super::RenderOptions;
 use super::model_choice::ListedModel;
@@ -47,7 +47,10 @@ impl ModelCache {
                 tracing::info!(model = left.name, "left memory for another model");
             }
             let started = Instant::now();
-            let options = LoadOptions { weight_type: self.options.weight_type };
+            let options = LoadOptions {
+                weight_type: self.options.weight_type,
+                vae_tiles: VaeTiles::of_side(self.options.vae_tile_px),
+            };
             let model = DiffusionModel::load(&wanted.source, self.options.device, options)?;
             let ms = started.elapsed().as_millis() as u64;
             tracing::info!(model = wanted.name, bytes = model.memory_bytes(), ms, "loaded a picture model");

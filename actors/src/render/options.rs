@@ -20,6 +20,8 @@ pub struct RenderOptions {
     /// Memory that one drawing may take beside the weights, in bytes; on the processor never more than the machine
     /// has to spare.
     pub drawing_bytes_max: Option<u64>,
+    /// Side of the tiles in which the VAE works, in pixels; 0 for never, absent for the choice by size.
+    pub vae_tile_px: Option<u32>,
     /// Largest picture, in pixels.
     pub pixels_max: u64,
     /// How many pictures of several jobs may be drawn side by side. When absent as many as gain by it without a

@@ -5,3 +5,5 @@ pub mod encode_prompt;
 pub mod guidance;
 pub mod guides;
 pub mod stable_diffusion;
+pub mod vae_tiles;
+mod vae_tiling;

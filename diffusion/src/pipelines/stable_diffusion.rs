@@ -7,6 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::vae_tiles::VaeTiles;
 use crate::config::read_json;
 use crate::models::autoencoders::autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig};
 use crate::models::unets::unet_2d_condition::UNet2DConditionModel;
@@ -44,6 +45,8 @@ pub struct StableDiffusion {
     pub xl: bool,
     /// Whether SDXL takes zeros for a negative prompt that is not given.
     pub force_zeros_for_empty_prompt: bool,
+    /// When the VAE works in tiles.
+    pub vae_tiles: VaeTiles,
     /// Where it runs.
     pub device: Device,
 }
@@ -214,6 +217,7 @@ impl Parts {
             scheduler: mended_scheduler(self.scheduler, xl),
             xl,
             force_zeros_for_empty_prompt: self.index.force_zeros_for_empty_prompt,
+            vae_tiles: VaeTiles::default(),
             device: device.clone(),
         })
     }
@@ -235,17 +239,37 @@ impl StableDiffusion {
         Tensor::from_data(TensorData::new(values, shape), (&self.device, DType::F32))
     }
 
-    /// Latents, one after another, to pictures in −1 to 1.
+    /// Latents, one after another, to pictures in −1 to 1; in tiles where they are large.
     pub fn decode(&self, latents: &[f64], shape: [usize; 4]) -> Result<Vec<f32>, DiffusionError> {
+        let [_, _, height, width] = shape;
+        match self.vae_tiles.tiling([height, width], self.vae_config.scale_factor()) {
+            Some(tiling) => self.decode_tiled(latents, shape, tiling),
+            None => self.decode_whole(latents, shape),
+        }
+    }
+
+    /// [`decode`](Self::decode) of the whole at once.
+    pub(crate) fn decode_whole(
+        &self,
+        latents: &[f64],
+        shape: [usize; 4],
+    ) -> Result<Vec<f32>, DiffusionError> {
         let scaled: Vec<f64> = latents.iter().map(|value| value / self.vae_config.scaling_factor).collect();
         download(self.vae.decode(self.upload(&scaled, shape)))
     }
 
-    /// Mean and deviation of the latents of a picture in −1 to 1, before the scaling factor.
+    /// Mean and deviation of the latents of a picture in −1 to 1, before the scaling factor; in tiles where it is large.
     pub fn encode(&self, picture: &[f64], shape: [usize; 4]) -> Result<(Vec<f32>, Vec<f32>), DiffusionError> {
-        let (mean, log_variance) = self.vae.encode(self.upload(picture, shape));
-        let deviation = download(log_variance)?.into_iter().map(|value| (value * 0.5).exp()).collect();
-        Ok((download(mean)?, deviation))
+        let factor = self.vae_config.scale_factor();
+        let [_, _, height, width] = shape;
+        let (mean, log_variance) = match self.vae_tiles.tiling([height / factor, width / factor], factor) {
+            Some(tiling) => self.encode_tiled(picture, shape, tiling)?,
+            None => {
+                let (mean, log_variance) = self.vae.encode(self.upload(picture, shape));
+                (download(mean)?, download(log_variance)?)
+            }
+        };
+        Ok((mean, log_variance.into_iter().map(|value| (value * 0.5).exp()).collect()))
     }
 
     /// One sample of the latents of a picture, scaled as the UNet wants them.

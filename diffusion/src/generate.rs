@@ -137,6 +137,7 @@ impl DiffusionModel {
         }
         guarded(|| {
             let model = self.adapted(first)?;
+            let model = self.with_vae(self.with_loras(&first.loras)?, first.vae.as_deref())?;
             let mut pictures = Vec::new();
             for spec in specs {
                 let texts = self.texts(&model, spec)?;
@@ -173,6 +174,7 @@ impl DiffusionModel {
         compatible(from, to)?;
         guarded(|| {
             let model = self.adapted(from)?;
+            let model = self.with_vae(self.with_loras(&from.loras)?, from.vae.as_deref())?;
             let (from_texts, to_texts) = (self.texts(&model, from)?, self.texts(&model, to)?);
             if from_texts.len() > 1 || to_texts.len() > 1 {
                 let reason =
@@ -293,7 +295,7 @@ impl DiffusionModel {
                 let draw = |at: usize| {
                     let original = (progress.original)();
                     let latents = &original[at * sample..(at + 1) * sample];
-                    preview(model, fit, latents, [shape[1], shape[2], shape[3]])
+                    preview(model, self.preview_vae.as_ref(), fit, latents, [shape[1], shape[2], shape[3]])
                 };
                 on_step(&StepReport {
                     step: stepped + progress.call,
@@ -471,6 +473,7 @@ fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), Diffusio
         ("loras", first.loras != other.loras),
         ("guides", first.guides != other.guides),
         ("embeddings", first.embeddings != other.embeddings),
+        ("vae", first.vae != other.vae),
         ("clip_skip", first.clip_skip != other.clip_skip),
     ];
     match differs.iter().find(|(_, differs)| *differs) {

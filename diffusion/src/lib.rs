@@ -31,6 +31,7 @@ mod textual_inversion;
 pub mod training;
 mod tiles;
 mod upscaler;
+mod vae_choice;
 pub mod weights;
 
 pub use clip_text_model::{ClipTextConfig, ClipTextModel, ClipTextOutput};

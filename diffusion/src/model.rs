@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::generate::{BATCH_LATENTS_MAX, guarded};
 use crate::guide_spec::GuideNetworks;
 use crate::models::autoencoders::autoencoder_kl::AutoencoderKLConfig;
+use crate::models::autoencoders::autoencoder_tiny::AutoencoderTiny;
 use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use crate::pipelines::vae_tiles::VaeTiles;
@@ -17,10 +18,12 @@ use crate::preview::PreviewFit;
 use crate::prompt_embedding_cache::PromptEmbeddingCache;
 use crate::schedulers::{OwnScheduler, own_scheduler};
 use crate::starter::starter_parts;
+use crate::vae_choice::VaeKey;
 use crate::weights::ComponentWeights;
 use crate::weights::component::{is_pickle, pickle_error};
 use crate::weights::inspect::hash_of;
 use crate::weights::published::published_at;
+use crate::weights::vae_file::LoadedVae;
 use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora, LoraScale, TextualInversion};
 
 /// Where a model lies.
@@ -157,6 +160,8 @@ pub struct DiffusionModel {
     pub(crate) prompt_embedding_cache: PromptEmbeddingCache,
     pub(crate) guide_networks: GuideNetworks,
     merged: Mutex<Option<(Vec<LoraKey>, StableDiffusion)>>,
+    pub(crate) other_vae: Mutex<Option<(VaeKey, LoadedVae)>>,
+    pub(crate) preview_vae: Option<AutoencoderTiny>,
 }
 
 impl std::fmt::Debug for DiffusionModel {
@@ -247,6 +252,8 @@ impl DiffusionModel {
             prompt_embedding_cache: PromptEmbeddingCache::default(),
             guide_networks: GuideNetworks::default(),
             merged: Mutex::new(None),
+            other_vae: Mutex::new(None),
+            preview_vae: None,
         })
     }
 

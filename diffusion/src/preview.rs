@@ -3,11 +3,14 @@
 use image::RgbImage;
 
 use crate::DiffusionError;
+use crate::models::autoencoders::autoencoder_tiny::AutoencoderTiny;
 use crate::noise::{Noise, NoiseGenerator};
-use crate::pipelines::stable_diffusion::StableDiffusion;
+use crate::pipelines::stable_diffusion::{StableDiffusion, download};
 
 /// Latents up to this many are decoded in full; it takes no longer than a step.
 const DECODED_LATENTS_MAX: usize = 1024;
+/// Up to this many TAESD makes a preview of, where it is there: what lies beyond takes it too much memory.
+const TINY_LATENTS_MAX: usize = 96 * 96;
 /// Side and number of the patches that the fit is made on.
 const PATCH: usize = 8;
 const PATCHES: usize = 4;
@@ -87,15 +90,24 @@ fn solve(mut rows: Vec<Vec<f64>>, unknowns: usize) -> [Vec<f64>; 3] {
 /// A small picture of one sample's latents.
 pub(crate) fn preview(
     model: &StableDiffusion,
+    tiny: Option<&AutoencoderTiny>,
     fit: impl FnOnce() -> Result<PreviewFit, DiffusionError>,
     latents: &[f64],
     [channels, height, width]: [usize; 3],
 ) -> Result<RgbImage, DiffusionError> {
-    if width * height <= DECODED_LATENTS_MAX {
-        let values = model.decode(latents, [1, channels, height, width])?;
+    let small = |values: Vec<f32>| {
         let factor = model.vae_config.scale_factor();
         let side = |side: usize| (side * factor) as u32;
-        return Ok(crate::image_processor::to_picture(&values, side(width), side(height)));
+        crate::image_processor::to_picture(&values, side(width), side(height))
+    };
+    let shape = [1, channels, height, width];
+    if width * height <= DECODED_LATENTS_MAX {
+        return Ok(small(model.decode(latents, shape)?));
+    }
+    if width * height <= TINY_LATENTS_MAX
+        && let Some(decoded) = tiny.and_then(|tiny| tiny.decode(model.upload(latents, shape)))
+    {
+        return Ok(small(download(decoded)?));
     }
     Ok(fit()?.draw(latents, width, height))
 }

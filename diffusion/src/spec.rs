@@ -56,6 +56,8 @@ pub struct GenerateSpec {
     pub embeddings: Vec<PathBuf>,
     /// What leads it beside the prompts.
     pub guides: GuideSpec,
+    /// A file with the autoencoder that takes the place of the model's own: one of its shape, or TAESD.
+    pub vae: Option<PathBuf>,
     /// How many pictures.
     pub num_images: usize,
     /// SDXL: the size that the picture pretends to have had, height first.
@@ -91,6 +93,7 @@ impl Default for GenerateSpec {
             loras: Vec::new(),
             embeddings: Vec::new(),
             guides: GuideSpec::default(),
+            vae: None,
             num_images: 1,
             original_size: None,
             crop_top_left: (0, 0),

@@ -40,6 +40,7 @@ pub(super) struct ImageRequest {
     pub compel: Option<bool>,
     pub prompt_syntax: Option<String>,
     pub loras: Json,
+    pub vae: Option<String>,
 }
 
 /// How the answer carries pictures.
@@ -134,6 +135,7 @@ impl ImageRequest {
             compel_enabled: self.compel,
             prompt_syntax: self.prompt_syntax.clone(),
             loras: self.loras.clone(),
+            vae: self.vae.clone(),
             metadata,
             ..JobRequest::default()
         })

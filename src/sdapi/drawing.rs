@@ -222,6 +222,12 @@ impl Drawing {
         Ok(layers.filter(|layers| *layers > 0).map(|layers| layers - 1))
     }
 
+    /// The VAE that the request names for itself: `Automatic` leaves it to the model.
+    fn vae(&self) -> Option<String> {
+        let named = self.override_settings.as_ref()?.get("sd_vae")?.as_str()?.trim();
+        (!matches!(named, "" | "Automatic")).then(|| named.to_string())
+    }
+
     /// Whether the mask says what is to stay, instead of what is to be drawn.
     pub fn inverts_mask(&self) -> bool {
         match &self.inpainting_mask_invert {
@@ -252,7 +258,7 @@ impl Drawing {
         }
         for (name, value) in self.override_settings.iter().flatten() {
             if name != "sd_model_checkpoint"
-                && name != "CLIP_stop_at_last_layers"
+                && !["CLIP_stop_at_last_layers", "sd_vae"].contains(&name.as_str())
                 && asks_for_something(name, value)
             {
                 warnings.push(format!("override_settings.{name}: not followed here"));
@@ -298,6 +304,7 @@ impl Drawing {
             denoise_strength: reference.as_ref().map(|_| strength),
             hires_scale: has_second_pass.then(|| self.hr_scale.unwrap_or(HIRES_SCALE)),
             hires_denoise_strength: has_second_pass.then_some(strength),
+            vae: self.vae(),
             hires_upscaler: known.filter(|name| *name != LANCZOS).cloned(),
             hires_steps: self.hr_second_pass_steps.filter(|steps| has_second_pass && *steps > 0),
             reference_image_url: reference,
@@ -327,7 +334,6 @@ fn asks_for_something(field: &str, value: &Json) -> bool {
         ("hr_checkpoint_name" | "hr_sampler_name" | "hr_scheduler", Json::String(name)) => {
             !name.is_empty() && !name.starts_with("Use same")
         }
-        ("sd_vae", Json::String(name)) => !matches!(name.as_str(), "" | "Automatic" | "None"),
         (_, Json::Null | Json::Bool(false)) => false,
         (_, Json::Number(number)) => number.as_f64() != Some(0.0),
         (_, Json::String(text)) => !text.trim().is_empty(),

@@ -79,6 +79,7 @@ fn own_field(field: &str) -> &str {
         "image_count" => "batch_size",
         "scheduler" => "sampler_name",
         "model" => "override_settings.sd_model_checkpoint",
+        "vae" => "override_settings.sd_vae",
         "reference_image_url" => "init_images",
         "mask_image_url" => "mask",
         other => other,

@@ -1,7 +1,6 @@
 //! What there is to choose from: models, LoRAs, samplers, schedules.
 
-use actors::render::{list_models, loras_of, samplers};
-use actors::render::{list_loras, list_models, samplers, upscaler_names as names_of_upscalers};
+use actors::render::{list_models, list_vaes, loras_of, samplers, upscaler_names as names_of_upscalers};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -69,7 +68,16 @@ pub(super) async fn upscaler_names(app: &App) -> Result<Vec<String>, SdError> {
     tokio::task::spawn_blocking(move || names_of_upscalers(&folder)).await.map_err(|_| unread())
 }
 
-/// `GET sd-vae`, `latent-upscale-modes`: there are none beside what models bring along.
+/// `GET sd-vae`
+pub(super) async fn vaes(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, SdError> {
+    authenticate(&app, &headers)?;
+    let folder = app.config.models_dir.clone();
+    let vaes = tokio::task::spawn_blocking(move || list_vaes(&folder)).await.map_err(|_| unread())?;
+    let vae = |(name, _)| json!({"model_name": name, "filename": name});
+    Ok(Json(vaes.into_iter().map(vae).collect()))
+}
+
+/// `GET latent-upscale-modes`: there are none.
 pub(super) async fn none(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, SdError> {
     authenticate(&app, &headers)?;
     Ok(Json(json!([])))

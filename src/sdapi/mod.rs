@@ -28,7 +28,7 @@ pub fn routes() -> Router<App> {
         .route("/interrupt", post(progress::interrupt))
         .route("/options", get(options::read).post(options::set))
         .route("/sd-models", get(lists::models))
-        .route("/sd-vae", get(lists::none))
+        .route("/sd-vae", get(lists::vaes))
         .route("/loras", get(lists::loras))
         .route("/samplers", get(lists::samplers_list))
         .route("/schedulers", get(lists::schedulers))

@@ -133,6 +133,9 @@ pub struct JobConfig {
     /// A second pass over the enlarged picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresPass>,
+    /// The autoencoder in the place of the model's own: a file of `vae` by its name, or `none`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vae: Option<String>,
     /// How a picture becomes larger.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upscale: Option<UpscaleWork>,
@@ -177,6 +180,7 @@ impl Default for JobConfig {
             clip_skip: None,
             hires: None,
             upscale: None,
+            vae: None,
             prompt_syntax: None,
             image: None,
             image_object: None,

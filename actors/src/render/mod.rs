@@ -49,6 +49,7 @@ mod training_settings;
 mod training_turns;
 mod upscale;
 mod upscaler_choice;
+mod vae_choice;
 mod video;
 mod work;
 
@@ -86,6 +87,7 @@ pub use samplers::{Sampler, samplers};
 pub use train_here::{FolderTraining, TrainingStand, train_here};
 pub use training_settings::{TRAINING_PICTURES, training_settings};
 pub use upscaler_choice::{LANCZOS, UPSCALERS_FOLDER, list_upscalers, upscaler_named, upscaler_names};
+pub use vae_choice::{OWN_VAE, VAES_FOLDER, list_vaes, vae_named};
 pub use video::{
     ClipFacts, Film, FilmForm, Movement, Still, Transition, clip_facts, frame_at, suitable_form,
 };

@@ -6,6 +6,7 @@ use diffusion::{DiffusionError, DiffusionModel, LoadOptions, VaeTiles};
 
 use super::RenderOptions;
 use super::model_choice::ListedModel;
+use super::vae_choice::preview_vae;
 
 /// Loaded models, the one used longest ago first.
 pub(super) struct ModelCache {
@@ -51,7 +52,12 @@ impl ModelCache {
                 weight_type: self.options.weight_type,
                 vae_tiles: VaeTiles::of_side(self.options.vae_tile_px),
             };
-            let model = DiffusionModel::load(&wanted.source, self.options.device, options)?;
+            let mut model = DiffusionModel::load(&wanted.source, self.options.device, options)?;
+            if let Some(path) = preview_vae(&self.options.models_dir, model.kind())
+                && let Err(error) = model.preview_with(&path)
+            {
+                tracing::warn!(%error, "previews are drawn without TAESD");
+            }
             let ms = started.elapsed().as_millis() as u64;
             tracing::info!(model = wanted.name, bytes = model.memory_bytes(), ms, "loaded a picture model");
             self.loaded.push((wanted.clone(), model));

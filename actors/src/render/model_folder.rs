@@ -16,6 +16,7 @@ use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models, model_named};
 use super::model_needs::{note_chat, note_picture};
 use super::upscaler_choice::{UPSCALERS_FOLDER, describe_upscalers, list_upscalers};
+use super::vae_choice::{VAES_FOLDER, list_vaes};
 use crate::language::list_chat_models;
 
 /// What the name of an unfinished copy ends with.
@@ -67,6 +68,11 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         all.push(with_problem(about, problem.map(|error| error.to_string())));
     }
     all.extend(describe_upscalers(models_dir));
+    for (name, path) in list_vaes(models_dir) {
+        let file_bytes = path.metadata().map(|file| file.len()).ok();
+        let about = json!({"type": "vae", "name": name, "file_bytes": file_bytes});
+        all.push(with_problem(about, mistaken_for(&path).map(str::to_string)));
+    }
     for path in list_chat_models(models_dir) {
         let opened = language::ModelFiles::open(&path);
         let mut about = json!({"type": "chat", "name": language::model_name(&path)});
@@ -159,15 +165,16 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
     used.extend([EMBEDDINGS_FOLDER, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER].map(|name| models_dir.join(name)));
     used.extend(list_upscalers(models_dir).into_iter().map(|(_, path)| path));
     used.extend(list_chat_models(models_dir));
-    let upscalers = models_dir.join(UPSCALERS_FOLDER);
+    used.extend(list_vaes(models_dir).into_iter().map(|(_, path)| path));
+    let (upscalers, vaes) = (models_dir.join(UPSCALERS_FOLDER), models_dir.join(VAES_FOLDER));
     let loras = models_dir.join(LORAS_FOLDER);
     let entries = |folder: &Path| {
         let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect::<Vec<_>>()
     };
     let mut found = Vec::new();
-    let outer = entries(models_dir).into_iter().filter(|path| ![&loras, &upscalers].contains(&path));
-    for path in outer.chain(entries(&loras)).chain(entries(&upscalers)) {
+    let outer = entries(models_dir).into_iter().filter(|path| ![&loras, &upscalers, &vaes].contains(&path));
+    for path in outer.chain(entries(&loras)).chain(entries(&upscalers)).chain(entries(&vaes)) {
         let name = path.strip_prefix(models_dir).unwrap_or(&path).to_string_lossy().into_owned();
         let is_hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         if used.contains(&path) || is_hidden {
@@ -183,6 +190,7 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
             Some(parent) if parent == upscalers => {
                 Some("is no .safetensors file, which upscalers are".into())
             }
+            Some(parent) if parent == vaes => Some("is no .safetensors file, which VAEs are".into()),
             _ => no_model(&path)
                 .or_else(|| mistaken_for(&path).map(str::to_string))
                 .or_else(|| ModelSource::at(&path).err().map(|error| error.to_string())),

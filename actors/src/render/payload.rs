@@ -41,6 +41,8 @@ pub(super) struct RenderRequest {
     pub mask: Option<Vec<u8>>,
     /// What a video ends at, still encoded.
     pub last_frame: Option<Vec<u8>>,
+    /// The autoencoder in the place of the model's own.
+    pub vae: Option<PathBuf>,
     /// Corrections to the model.
     pub loras: Vec<WantedLora>,
     /// The first picture's seed.
@@ -141,6 +143,7 @@ impl RenderRequest {
                 spec.width, spec.height, self.pixels_max
             ));
         }
+        spec.vae = self.vae.clone();
         spec.loras = lora_files(&self.models_dir, Some(self.payload.user_id), &self.loras)?;
         spec.guides = guide_spec(&self.models_dir, model, &config.guides, &self.guides)?;
         spec.embeddings = self.embeddings(&spec)?;

@@ -90,6 +90,9 @@ pub(super) fn infotext(origin: &Origin<'_>) -> String {
         }
         text.push_str(&format!(", Hires upscaler: {}", quoted(hires.upscaler.as_deref().unwrap_or(LANCZOS))));
     }
+    if let Some(vae) = spec.vae.as_deref().and_then(stem) {
+        text.push_str(&format!(", VAE: {}", quoted(&vae)));
+    }
     if spec.clip_skip > 0 {
         text.push_str(&format!(", Clip skip: {}", spec.clip_skip + 1));
     }
@@ -99,8 +102,12 @@ pub(super) fn infotext(origin: &Origin<'_>) -> String {
 
 /// The LoRAs of a spec by name, with their scales.
 pub(super) fn lora_names(spec: &GenerateSpec) -> Vec<Json> {
-    let name = |path: &Path| path.file_stem().map(|name| name.to_string_lossy().into_owned());
-    spec.loras.iter().map(|(path, scale)| describe(&name(path).unwrap_or_default(), scale)).collect()
+    spec.loras.iter().map(|(path, scale)| describe(&stem(path).unwrap_or_default(), scale)).collect()
+}
+
+/// What a file is called, without its ending.
+fn stem(path: &Path) -> Option<String> {
+    path.file_stem().map(|name| name.to_string_lossy().into_owned())
 }
 
 /// What led a picture beside its prompts; `pictures` are the hashes of what was sent.
@@ -171,6 +178,9 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             loras,
             embeddings: embedding_hashes(spec),
             guides: guides(spec, &origin.sources.guides),
+            vae: spec.vae.as_deref().map(|path| {
+                json!({"name": stem(path), "hash": lora_hash(path).map(|hash| format!("blake3:{hash}"))})
+            }),
             masked: spec.mask.is_some(),
             reference_hash: origin.sources.reference.clone(),
             mask_hash: origin.sources.mask.clone(),

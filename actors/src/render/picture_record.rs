@@ -71,6 +71,9 @@ pub struct RecordedSpec {
     /// and pictures.
     #[serde(default, skip_serializing_if = "Json::is_null")]
     pub guides: Json,
+    /// `{"name", "hash"}` of the autoencoder in the place of the model's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vae: Option<Json>,
     /// Whether there was a mask.
     #[serde(default)]
     pub masked: bool,

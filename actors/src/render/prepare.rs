@@ -6,7 +6,9 @@ use uuid::Uuid;
 
 use super::RenderOptions;
 use super::lora_choice::read_loras;
+use super::model_choice::STARTER;
 use super::payload::RenderRequest;
+use super::vae_choice::vae_of;
 use crate::Actors;
 use crate::file::read_object;
 use crate::job_scheduler::JobPayload;
@@ -58,8 +60,10 @@ pub(super) fn request(
     let seed = payload.config.seed.unwrap_or(job.as_u64_pair().1 & 0x7fff_ffff);
     let loras = read_loras(&payload.config.loras)?;
     let SourcePictures { reference, mask, last_frame, guides } = sources;
+    let model = payload.model.as_deref().or(options.model.as_deref()).unwrap_or(STARTER);
+    let vae = vae_of(&options.models_dir, payload.config.vae.as_deref(), model)?;
     let (pixels_max, models_dir) = (options.pixels_max, options.models_dir.clone());
-    Ok(RenderRequest { payload, reference, mask, last_frame, loras, seed, pixels_max, guides, models_dir })
+    Ok(RenderRequest { payload, reference, mask, last_frame, vae, loras, seed, pixels_max, guides, models_dir })
 }
 
 /// The bytes of a stored file that a payload names as `bucket/path`.

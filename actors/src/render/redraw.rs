@@ -14,6 +14,7 @@ use super::picture::{Origin, png};
 use super::picture_record::{LED_BY_PICTURES, PictureRecord};
 use super::upscale::UpscalerCache;
 use super::upscaler_choice::upscaler_named;
+use super::vae_choice::vae_named;
 use crate::job_scheduler::{JobConfig, JobPayload};
 
 /// The files that a picture began with, still encoded.
@@ -43,6 +44,11 @@ pub fn redraw(
         mask: sources.mask,
         last_frame: None,
         guides: BTreeMap::new(),
+        vae: match record.spec.vae.as_ref().and_then(|vae| vae["name"].as_str()) {
+            Some(name) => vae_named(&options.models_dir, name)
+                .map_err(|reason| format!("the record's VAE: {reason}"))?,
+            None => None,
+        },
         loras: read_loras(&record.spec.loras.clone().into())?,
         seed: record.spec.seed,
         pixels_max: options.pixels_max,

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::vae_tiles::VaeTiles;
 use crate::config::read_json;
 use crate::models::autoencoders::autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig};
+use crate::models::autoencoders::autoencoder_tiny::AutoencoderTiny;
 use crate::models::unets::unet_2d_condition::UNet2DConditionModel;
 use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
 use crate::weights::{ComponentWeights, load::load};
@@ -35,6 +36,8 @@ pub struct StableDiffusion {
     pub unet_config: UNet2DConditionConfig,
     /// Latents and pictures.
     pub vae: AutoencoderKL,
+    /// TAESD in the place of the VAE, whose shape stays that of the latents.
+    pub tiny_vae: Option<AutoencoderTiny>,
     /// The VAE's shape.
     pub vae_config: AutoencoderKLConfig,
     /// One, or two for SDXL.
@@ -212,6 +215,7 @@ impl Parts {
             unet,
             unet_config: self.unet_config,
             vae,
+            tiny_vae: None,
             vae_config: self.vae_config,
             text_encoders,
             scheduler: mended_scheduler(self.scheduler, xl),
@@ -222,6 +226,9 @@ impl Parts {
         })
     }
 }
+
+/// The log variance, below zero, of what is known for sure: as small as the VAE's ever gets.
+const LOG_VARIANCE_NONE: f64 = 30.0;
 
 /// A scheduler's configuration as diffusers' pipelines of SD 1 and 2 use it: they mend what was written before 2023.
 pub fn mended_scheduler(mut scheduler: Value, xl: bool) -> Value {
@@ -254,6 +261,10 @@ impl StableDiffusion {
         latents: &[f64],
         shape: [usize; 4],
     ) -> Result<Vec<f32>, DiffusionError> {
+        if let Some(tiny) = &self.tiny_vae {
+            let lacks = || DiffusionError::spec("vae", "the file has no decoder");
+            return download(tiny.decode(self.upload(latents, shape)).ok_or_else(lacks)?);
+        }
         let scaled: Vec<f64> = latents.iter().map(|value| value / self.vae_config.scaling_factor).collect();
         download(self.vae.decode(self.upload(&scaled, shape)))
     }
@@ -265,11 +276,21 @@ impl StableDiffusion {
         let (mean, log_variance) = match self.vae_tiles.tiling([height / factor, width / factor], factor) {
             Some(tiling) => self.encode_tiled(picture, shape, tiling)?,
             None => {
-                let (mean, log_variance) = self.vae.encode(self.upload(picture, shape));
+                let (mean, log_variance) = self.encode_whole(self.upload(picture, shape))?;
                 (download(mean)?, download(log_variance)?)
             }
         };
         Ok((mean, log_variance.into_iter().map(|value| (value * 0.5).exp()).collect()))
+    }
+
+    /// Mean and log variance of latents on the device, before the scaling factor. TAESD knows a mean alone.
+    pub(crate) fn encode_whole(&self, picture: Tensor<4>) -> Result<(Tensor<4>, Tensor<4>), DiffusionError> {
+        let Some(tiny) = &self.tiny_vae else { return Ok(self.vae.encode(picture)) };
+        let lacks =
+            || DiffusionError::spec("vae", "the file has no encoder, and there is a picture to begin with");
+        let mean = tiny.encode(picture).ok_or_else(lacks)? / self.vae_config.scaling_factor;
+        let none = mean.zeros_like() - LOG_VARIANCE_NONE;
+        Ok((mean, none))
     }
 
     /// One sample of the latents of a picture, scaled as the UNet wants them.

@@ -58,7 +58,7 @@ impl StableDiffusion {
                 };
                 let part = cut(picture, [colours, height, width], pixels);
                 let shape = [1, colours, pixels.height, pixels.width];
-                let (mean, log_variance) = self.vae.encode(self.upload(&part, shape));
+                let (mean, log_variance) = self.encode_whole(self.upload(&part, shape))?;
                 download(Tensor::cat(vec![mean, log_variance], 1))
             };
             let mut row = |y: usize, lines: &[f32]| {

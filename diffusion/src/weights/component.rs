@@ -193,7 +193,7 @@ fn variant_index(stem: &str) -> String {
 }
 
 /// The VAE's attention had other names until 2023.
-fn current_name(component: &str, name: &str) -> String {
+pub(crate) fn current_name(component: &str, name: &str) -> String {
     if component != "vae" || !name.contains(".attentions.") {
         return name.into();
     }

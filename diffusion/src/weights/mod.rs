@@ -10,6 +10,7 @@ mod open_checkpoint;
 pub mod published;
 pub mod safetensors;
 pub mod upscaler_file;
+pub mod vae_file;
 
 pub use component::ComponentWeights;
 pub use inspect::{Inspection, inspect, memory_bytes, outline, verify};

@@ -4,6 +4,8 @@ use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::VideoConfig;
 use actors::render::{
     NAMED_MAX, RequestedDrawing, UnfitDrawing, check_video, lora_files, loras_of, read_loras,
+    NAMED_MAX, OWN_VAE, RequestedDrawing, UnfitDrawing, check_video, list_loras, list_vaes, lora_files,
+    read_loras, vae_named,
 };
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -64,6 +66,23 @@ pub(crate) async fn check_loras(context: &Context, user: Uuid, loras: &Json) -> 
         })
     });
     let unread = |_| Err(ServiceError::worded(Kind::Bad, "loras: the models folder cannot be read"));
+    found.await.unwrap_or_else(unread)
+}
+
+/// Refuses a VAE whose file is not there. Remote workers have files of their own.
+pub(crate) async fn check_vae(context: &Context, vae: Option<&str>) -> Result<(), ServiceError> {
+    let Some(name) = vae.map(str::to_string).filter(|_| context.services.render.is_some()) else {
+        return Ok(());
+    };
+    let folder = context.services.settings.models_dir.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        vae_named(&folder, &name).map(|_| ()).map_err(|reason| {
+            let names = list_vaes(&folder).into_iter().map(|(name, _)| name);
+            let names = std::iter::once(OWN_VAE.to_string()).chain(names).take(NAMED_MAX);
+            ServiceError::field("vae", reason).with("accepted", names.collect::<Vec<_>>())
+        })
+    });
+    let unread = |_| Err(ServiceError::field("vae", "the models folder cannot be read"));
     found.await.unwrap_or_else(unread)
 }
 

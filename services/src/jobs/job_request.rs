@@ -84,6 +84,9 @@ pub struct JobRequest {
     pub hires_steps: Option<u32>,
     /// What enlarges the picture before the second pass: a file of `upscalers`, or Lanczos, which it is without it.
     pub hires_upscaler: Option<String>,
+    /// The autoencoder in the place of the model's own: a file of `vae` by its name, or `none`; without it the one that is
+    /// called as the model, if there is one.
+    pub vae: Option<String>,
     /// How many times longer the sides of `reference_image_url` become, 1 to 8; nothing is drawn then.
     pub upscale_scale: Option<f64>,
     /// What makes it larger: a file of `upscalers`, or Lanczos; without it the first by name.
@@ -225,6 +228,7 @@ impl JobRequest {
             &mut self.destination,
             &mut self.scheduler,
             &mut self.hires_upscaler,
+            &mut self.vae,
             &mut self.upscaler,
             &mut self.model,
             &mut self.compel_config,

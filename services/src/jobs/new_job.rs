@@ -172,6 +172,7 @@ impl NewJob<'_> {
             clip_skip: request.clip_skip,
             hires: request.hires(self.is_video),
             upscale: self.upscale.clone(),
+            vae: request.vae.clone(),
             prompt_syntax: Some(self.syntax),
             image,
             image_object,

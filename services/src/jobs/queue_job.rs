@@ -129,6 +129,7 @@ async fn queue_tidy(
     prompts.check(tier, &request.keyframes)?;
     depicted_characters::refuse_minors(context, tier, &[&request.metadata]).await?;
     job_fields::check_loras(context, user, &prompts.loras).await?;
+    job_fields::check_vae(context, request.vae.as_deref()).await?;
     let pictures =
         JobPictures::of(context, user, &request, mode, is_video, steering.base_prompt.as_deref()).await?;
     let negative = negative(context, &request, mode, tier).await?;

@@ -46,6 +46,7 @@ pub(crate) async fn settle(
         ("mask_image_url", request.mask_image_url.take().is_some()),
         ("hires_scale", request.hires_scale.take().is_some()),
         ("loras", !request.loras.is_null()),
+        ("vae", request.vae.take().is_some()),
         ("denoise_strength", request.denoise_strength.take().is_some()),
         ("reference_strength", request.reference_strength.take().is_some()),
         ("steps", request.steps.take().is_some()),

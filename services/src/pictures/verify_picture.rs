@@ -5,6 +5,7 @@ use std::time::Duration;
 use actors::file::read_object;
 use actors::job_scheduler::WORKSPACE_BUCKET;
 use actors::render::{Comparison, LED_BY_PICTURES, PictureRecord, check_size, compare, list_models};
+use actors::render::{Comparison, OWN_VAE, PictureRecord, check_size, compare, list_models};
 use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
@@ -135,6 +136,7 @@ async fn again(
         }
         lora
     });
+    let vae = spec.vae.as_ref().and_then(|vae| vae["name"].as_str());
     let syntax = serde_json::to_value(spec.prompt_syntax).unwrap_or_default();
     Ok(JobRequest {
         job_type: "image_fast".into(),
@@ -158,6 +160,7 @@ async fn again(
         hires_denoise_strength: spec.hires.as_ref().map(|hires| hires.denoise_strength),
         hires_steps: spec.hires.as_ref().and_then(|hires| hires.steps),
         hires_upscaler: spec.hires.as_ref().and_then(|hires| hires.upscaler.clone()),
+        vae: Some(vae.unwrap_or(OWN_VAE).to_string()),
         model: Some(record.model.clone()),
         metadata,
         is_whole: true,

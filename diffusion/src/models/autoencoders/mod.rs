@@ -1,4 +1,5 @@
 //! Pictures to latents and back.
 
 pub mod autoencoder_kl;
+pub mod autoencoder_tiny;
 pub mod vae;

@@ -61,6 +61,7 @@ pub(super) fn read(text: &str) -> Taken {
         }
     }
     taken.text("model", take("Model").as_str().unwrap_or_default());
+    taken.text("vae", take("VAE").as_str().unwrap_or_default());
     let skipped = take("Clip skip");
     match skipped.as_str().and_then(|text| text.parse::<u64>().ok()) {
         // A1111 counts from the last layer.

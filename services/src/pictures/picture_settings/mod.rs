@@ -91,6 +91,7 @@ fn own(mut said: Map<String, Json>) -> Taken {
                 }
                 taken.text("hires_upscaler", value["upscaler"].as_str().unwrap_or_default());
             }
+            "vae" => taken.text("vae", value["name"].as_str().unwrap_or_default()),
             // The pictures that it began with are not in the file.
             "masked" if value == json!(false) => {}
             _ => taken.leave(&name, &value),

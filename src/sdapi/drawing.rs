@@ -49,6 +49,10 @@ pub(super) struct Drawing {
     pub init_images: Option<Vec<String>>,
     pub mask: Option<String>,
     pub inpainting_mask_invert: Option<Json>,
+    /// Whether the masked part alone is drawn and put back.
+    pub inpaint_full_res: Option<Json>,
+    pub inpaint_full_res_padding: Option<u32>,
+    pub mask_blur: Option<u32>,
     /// Names of upscalers that there are, Lanczos among them.
     #[serde(skip)]
     pub upscalers: Vec<String>,
@@ -57,7 +61,7 @@ pub(super) struct Drawing {
 }
 
 /// Fields of the dialect that change nothing here, beside those that say where files go.
-const NOT_FOLLOWED: [&str; 28] = [
+const NOT_FOLLOWED: [&str; 26] = [
     "restore_faces",
     "tiling",
     "subseed",
@@ -82,13 +86,11 @@ const NOT_FOLLOWED: [&str; 28] = [
     "image_cfg_scale",
     "initial_noise_multiplier",
     "latent_mask",
-    "mask_blur",
     "resize_mode",
     "inpainting_fill",
-    "inpaint_full_res",
 ];
 /// Fields that say where files go, or only matter together with one that is not followed.
-const OF_NO_MATTER: [&str; 21] = [
+const OF_NO_MATTER: [&str; 20] = [
     "save_images",
     "do_not_save_samples",
     "do_not_save_grid",
@@ -109,7 +111,6 @@ const OF_NO_MATTER: [&str; 21] = [
     "hr_distilled_cfg",
     "mask_blur_x",
     "mask_blur_y",
-    "inpaint_full_res_padding",
 ];
 
 /// Fields of a second pass that are not followed, and matter where there is one.
@@ -230,11 +231,7 @@ impl Drawing {
 
     /// Whether the mask says what is to stay, instead of what is to be drawn.
     pub fn inverts_mask(&self) -> bool {
-        match &self.inpainting_mask_invert {
-            Some(Json::Bool(inverts)) => *inverts,
-            Some(Json::Number(number)) => number.as_f64().is_some_and(|number| number != 0.0),
-            _ => false,
-        }
+        is_on(self.inpainting_mask_invert.as_ref())
     }
 
     /// The job that is asked for, and what of the request is not followed.
@@ -280,6 +277,7 @@ impl Drawing {
             let name: String = name.chars().take(64).collect();
             warnings.push(format!("hr_upscaler: {name:?} is not here; {LANCZOS} enlarges the picture"));
         }
+        let masked_only = mask.is_some() && is_on(self.inpaint_full_res.as_ref());
         let strength = self.denoising_strength.unwrap_or(STRENGTH);
         let mut metadata = Map::new();
         metadata.insert("contentType".into(), json!(self.content_rating.as_deref().unwrap_or("sfw")));
@@ -304,6 +302,9 @@ impl Drawing {
             denoise_strength: reference.as_ref().map(|_| strength),
             hires_scale: has_second_pass.then(|| self.hr_scale.unwrap_or(HIRES_SCALE)),
             hires_denoise_strength: has_second_pass.then_some(strength),
+            inpaint_area: masked_only.then(|| "masked".to_string()),
+            inpaint_padding: self.inpaint_full_res_padding.filter(|_| masked_only),
+            mask_feather: self.mask_blur.filter(|_| masked_only),
             vae: self.vae(),
             hires_upscaler: known.filter(|name| *name != LANCZOS).cloned(),
             hires_steps: self.hr_second_pass_steps.filter(|steps| has_second_pass && *steps > 0),
@@ -319,6 +320,15 @@ impl Drawing {
     }
 }
 
+/// Whether a switch is on, which clients send as a truth value or a number.
+fn is_on(switch: Option<&Json>) -> bool {
+    match switch {
+        Some(Json::Bool(is_on)) => *is_on,
+        Some(Json::Number(number)) => number.as_f64().is_some_and(|number| number != 0.0),
+        _ => false,
+    }
+}
+
 /// Whether a value of a field that is not followed is more than what it is where nothing is asked.
 fn asks_for_something(field: &str, value: &Json) -> bool {
     match (field, value) {
@@ -330,7 +340,7 @@ fn asks_for_something(field: &str, value: &Json) -> bool {
         }
         ("s_noise", Json::Number(number)) => number.as_f64() != Some(1.0),
         // What is drawn where is decided by the mask; how its edge is blurred is the model's part.
-        ("mask_blur" | "resize_mode" | "inpainting_fill" | "inpaint_full_res", _) => false,
+        ("resize_mode" | "inpainting_fill", _) => false,
         ("hr_checkpoint_name" | "hr_sampler_name" | "hr_scheduler", Json::String(name)) => {
             !name.is_empty() && !name.starts_with("Use same")
         }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::export_payload::ExportPayload;
 use super::guide_config::GuideConfig;
 use super::keep_portrait::KeepPortrait;
+use super::paste_work::PasteWork;
 
 /// A job as a worker is sent it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -133,6 +134,9 @@ pub struct JobConfig {
     /// A second pass over the enlarged picture.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresPass>,
+    /// The part that is drawn, where it is put back into a whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paste: Option<PasteWork>,
     /// The autoencoder in the place of the model's own: a file of `vae` by its name, or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae: Option<String>,
@@ -181,6 +185,7 @@ impl Default for JobConfig {
             hires: None,
             upscale: None,
             vae: None,
+            paste: None,
             prompt_syntax: None,
             image: None,
             image_object: None,

@@ -29,6 +29,7 @@ mod job_rows;
 pub(crate) mod jobs;
 mod keep_portrait;
 mod left_files;
+mod paste_work;
 mod performance;
 mod provider_jobs;
 mod queue_job;
@@ -58,6 +59,7 @@ pub use job_payload::{
 };
 pub use jobs::is_final;
 pub use keep_portrait::{KeepPortrait, KeptPortrait, KeptPortraits};
+pub use paste_work::{Outpaint, OutpaintFill, PasteWork};
 pub use provider_jobs::{CancelJob, NotePrediction, STOPPED_BEFORE_ASKED, STOPPED_WHILE_DRAWN};
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
 pub use recover_jobs::{RecoverJobs, ReturnJobs, run_recovery_loop};

@@ -106,6 +106,7 @@ pub(super) fn draw_pictures(
                 }
                 None => Ok(pictures),
             };
+            let enlarged = enlarged.and_then(|pictures| put_back(task, spec, pictures));
             let pictures = match enlarged {
                 Err(DrawError::Failed(message)) => return Err(DrawError::Failed(message)),
                 enlarged => enlarged,
@@ -119,6 +120,7 @@ pub(super) fn draw_pictures(
                     weights_hash: model.weights_hash().into(),
                     sources: task.request.source_hashes(),
                     hires: task.request.hires(),
+                    paste: task.request.payload.config.paste.clone(),
                     result: DrawnResult::Pictures(pictures),
                     took: started.elapsed(),
                     taken: started,
@@ -129,6 +131,15 @@ pub(super) fn draw_pictures(
         }
     }
     Ok(outcomes.into_iter().flatten().collect())
+}
+
+/// What was drawn of a part alone, in its whole.
+fn put_back(task: &Task, spec: &GenerateSpec, pictures: Vec<RgbImage>) -> Result<Vec<RgbImage>, DrawError> {
+    let part = task.request.part((spec.width, spec.height)).map_err(DrawError::Refused)?;
+    Ok(match part {
+        Some(part) => pictures.iter().map(|drawn| part.put_back(drawn)).collect(),
+        None => pictures,
+    })
 }
 
 /// The second pass of a job's pictures; its steps are counted on from those of the first.

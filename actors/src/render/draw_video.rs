@@ -66,6 +66,7 @@ pub(super) fn draw_video(
         weights_hash: model.weights_hash().into(),
         sources: request.source_hashes(),
         hires: None,
+        paste: None,
         result,
         took: started.elapsed(),
         taken: started,

@@ -31,6 +31,7 @@ mod model_choice;
 mod model_folder;
 mod model_needs;
 mod options;
+mod paste;
 mod payload;
 mod picture;
 mod picture_comparison;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use diffusion::prompt::PromptSyntax;
-use diffusion::{DiffusionModel, GenerateSpec, read_init_image, read_mask};
+use diffusion::{DiffusionError, DiffusionModel, GenerateSpec, read_init_image, read_mask};
 use models::value_words::is_none_of;
 use serde_json::Value as Json;
 
@@ -12,6 +12,7 @@ use super::embedding_choice::embeddings_in;
 use super::guide_choice::guide_spec;
 use super::hires::second_spec;
 use super::lora_choice::{WantedLora, lora_files};
+use super::paste::Part;
 use super::prompt_weights::weighted;
 use crate::job_scheduler::{HiresPass, JobConfig, JobPayload, Pipeline};
 
@@ -152,7 +153,13 @@ impl RenderRequest {
         {
             spec.strength = strength;
         }
-        if let Some(bytes) = &self.reference {
+        if let Some(part) = self.part((spec.width, spec.height))? {
+            if config.paste.as_ref().is_some_and(|paste| paste.padding_px.is_none()) {
+                // All of the canvas is drawn.
+                (spec.width, spec.height) = part.init_image.dimensions();
+            }
+            (spec.init_image, spec.mask) = (Some(part.init_image), Some(part.mask));
+        } else if let Some(bytes) = &self.reference {
             spec.init_image = Some(read_init_image(bytes).map_err(|error| error.to_string())?);
             if let Some(bytes) = &self.mask {
                 spec.mask = Some(read_mask(bytes).map_err(|error| error.to_string())?);
@@ -180,6 +187,23 @@ impl RenderRequest {
         let own = [spec.prompt.as_str(), spec.negative_prompt.as_deref().unwrap_or_default()];
         let texts: Vec<&str> = own.into_iter().chain(of_frames).collect();
         embeddings_in(&self.models_dir, &texts)
+    /// The part of the reference that is drawn by itself, at a size in pixels, where the job says so.
+    pub fn part(&self, size_px: (u32, u32)) -> Result<Option<Part>, String> {
+        let (Some(work), Some(bytes)) = (&self.payload.config.paste, &self.reference) else {
+            return Ok(None);
+        };
+        let said = |error: DiffusionError| error.to_string();
+        let picture = read_init_image(bytes).map_err(said)?;
+        let (width, height) = picture.dimensions();
+        let (width, height) =
+            work.outpaint.map_or((width, height), |outpaint| outpaint.size_px(width, height));
+        if u64::from(width) * u64::from(height) > self.pixels_max {
+            let (field, most) =
+                (if work.outpaint.is_some() { "outpaint" } else { "reference_image_url" }, self.pixels_max);
+            return Err(format!("{field}: {width}×{height} is more than {most} pixels"));
+        }
+        let mask = self.mask.as_ref().map(|bytes| read_mask(bytes)).transpose().map_err(said)?;
+        Part::of(work, picture, mask, size_px).map(Some)
     }
 
     /// The second pass of a picture; videos have none.

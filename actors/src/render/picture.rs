@@ -13,7 +13,7 @@ use super::lora_hash::lora_hash;
 use super::payload::SourceHashes;
 use super::picture_record::{KEYWORD, PictureRecord, RecordedSpec};
 use super::upscaler_choice::LANCZOS;
-use crate::job_scheduler::HiresPass;
+use crate::job_scheduler::{HiresPass, PasteWork};
 
 /// Longest side of a thumbnail, in pixels.
 const THUMBNAIL_SIDE_PX: u32 = 256;
@@ -30,6 +30,8 @@ pub(super) struct Origin<'a> {
     pub sources: &'a SourceHashes,
     /// Its second pass.
     pub hires: Option<&'a HiresPass>,
+    /// The part that was drawn, where it was put back into a whole.
+    pub paste: Option<&'a PasteWork>,
     /// The model's name.
     pub model: &'a str,
     /// BLAKE3 of its weights, hexadecimal.
@@ -185,6 +187,8 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             reference_hash: origin.sources.reference.clone(),
             mask_hash: origin.sources.mask.clone(),
             hires: origin.hires.cloned(),
+            paste: origin.paste.cloned(),
+            whole_px: origin.paste.map(|_| picture.dimensions()),
         },
         image_index: origin.index,
     };
@@ -270,6 +274,7 @@ mod tests {
             index: 2,
             sources: &sources,
             hires: None,
+            paste: None,
             model: "starter",
             weights_hash: "0123456789abcdef",
         };

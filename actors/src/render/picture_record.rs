@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::png_texts::png_texts;
-use crate::job_scheduler::HiresPass;
+use crate::job_scheduler::{HiresPass, PasteWork};
 
 /// The keyword of the text.
 pub(super) const KEYWORD: &str = "playhouse";
@@ -86,12 +86,18 @@ pub struct RecordedSpec {
     /// The second pass; `width` and `height` are those of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresPass>,
+    /// The part that was drawn, and how it was put back; `width` and `height` are those of the part.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paste: Option<PasteWork>,
+    /// The size of the whole that it was put back into.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub whole_px: Option<(u32, u32)>,
 }
 
 impl RecordedSpec {
     /// The size of the picture in the file.
     pub fn size_px(&self) -> (u32, u32) {
-        let size = (self.width, self.height);
+        let size = self.whole_px.unwrap_or((self.width, self.height));
         self.hires.as_ref().map_or(size, |hires| hires.size_px(size.0, size.1))
     }
 }

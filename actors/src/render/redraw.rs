@@ -82,6 +82,9 @@ pub fn redraw(
         *pictures = enlarged.map_err(|error| error.to_string())?;
     }
     let picture = drawn.first().and_then(|pictures| pictures.first()).ok_or("nothing was drawn")?;
+    let part = request.part((spec.width, spec.height))?;
+    let whole = part.map(|part| part.put_back(picture));
+    let picture = whole.as_ref().unwrap_or(picture);
     let sources = request.source_hashes();
     let origin = Origin {
         spec: &spec,
@@ -89,6 +92,7 @@ pub fn redraw(
         index: 0,
         sources: &sources,
         hires: hires.as_ref(),
+        paste: record.spec.paste.as_ref(),
         model: &listed.name,
         weights_hash: model.weights_hash(),
     };
@@ -111,6 +115,7 @@ fn payload(record: &PictureRecord) -> JobPayload {
             scheduler: spec.scheduler.clone(),
             clip_skip: Some(spec.clip_skip),
             hires: spec.hires.clone(),
+            paste: spec.paste.clone(),
             prompt_syntax: Some(spec.prompt_syntax),
             loras: spec.loras.clone().into(),
             ..JobConfig::default()

@@ -133,6 +133,7 @@ pub(super) fn upscale_picture(
         weights_hash: upscalers.hash(path.as_deref()).map_err(explained)?,
         sources: task.request.source_hashes(),
         hires: None,
+        paste: None,
         result: DrawnResult::Upscaled { picture: larger, scale: asked.scale, parameters },
         took: started.elapsed(),
         taken: started,

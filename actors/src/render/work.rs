@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::model_choice::ListedModel;
 use super::payload::{RenderRequest, SourceHashes};
 use super::train::TrainingSlice;
-use crate::job_scheduler::HiresPass;
+use crate::job_scheduler::{HiresPass, PasteWork};
 
 /// Jobs for the device: one, or several whose pictures are drawn side by side.
 pub(super) struct Work {
@@ -60,6 +60,8 @@ pub(super) struct Drawn {
     pub sources: SourceHashes,
     /// The second pass that its pictures had.
     pub hires: Option<HiresPass>,
+    /// The part that was drawn, where it was put back into a whole.
+    pub paste: Option<PasteWork>,
     pub result: DrawnResult,
     pub took: Duration,
     /// When the device took it up.

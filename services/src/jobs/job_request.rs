@@ -84,6 +84,15 @@ pub struct JobRequest {
     pub hires_steps: Option<u32>,
     /// What enlarges the picture before the second pass: a file of `upscalers`, or Lanczos, which it is without it.
     pub hires_upscaler: Option<String>,
+    /// `masked` where the masked part alone is drawn, at the job's size, and put back; `whole` is the default.
+    pub inpaint_area: Option<String>,
+    /// How far that part reaches beyond the mask, in pixels of the reference.
+    pub inpaint_padding: Option<u32>,
+    /// Over how many pixels what was drawn fades into what was there, within the mask.
+    pub mask_feather: Option<u32>,
+    /// Pixels that are added to the reference and drawn: `{"left", "top", "right", "bottom", "fill"}`.
+    #[serde(default)]
+    pub outpaint: Json,
     /// The autoencoder in the place of the model's own: a file of `vae` by its name, or `none`; without it the one that is
     /// called as the model, if there is one.
     pub vae: Option<String>,
@@ -229,6 +238,7 @@ impl JobRequest {
             &mut self.scheduler,
             &mut self.hires_upscaler,
             &mut self.vae,
+            &mut self.inpaint_area,
             &mut self.upscaler,
             &mut self.model,
             &mut self.compel_config,

@@ -14,6 +14,7 @@ use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::jobs::await_job;
 use crate::jobs::job_request::JobRequest;
+use crate::jobs::painted_part::MASKED;
 use crate::jobs::queue_job::queue;
 
 /// What the metadata of such jobs say of where they come from.
@@ -136,6 +137,7 @@ async fn again(
         }
         lora
     });
+    let paste = spec.paste.clone().unwrap_or_default();
     let vae = spec.vae.as_ref().and_then(|vae| vae["name"].as_str());
     let syntax = serde_json::to_value(spec.prompt_syntax).unwrap_or_default();
     Ok(JobRequest {
@@ -160,6 +162,10 @@ async fn again(
         hires_denoise_strength: spec.hires.as_ref().map(|hires| hires.denoise_strength),
         hires_steps: spec.hires.as_ref().and_then(|hires| hires.steps),
         hires_upscaler: spec.hires.as_ref().and_then(|hires| hires.upscaler.clone()),
+        inpaint_area: paste.padding_px.map(|_| MASKED.to_string()),
+        inpaint_padding: paste.padding_px,
+        mask_feather: spec.paste.as_ref().map(|paste| paste.feather_px),
+        outpaint: json!(paste.outpaint),
         vae: Some(vae.unwrap_or(OWN_VAE).to_string()),
         model: Some(record.model.clone()),
         metadata,

@@ -1,4 +1,4 @@
-//! Parts of models beside the models: VAEs of their own, and TAESD for previews.
+//! Parts of models beside the models: VAEs of their own, TAESD for previews, and a refiner for the last steps.
 
 mod common;
 
@@ -80,4 +80,48 @@ fn a_vae_takes_the_place_of_a_models_own() {
     assert_eq!(drawn(&server, &token, &request(json!({"model": "twin"}))), with_other);
     assert_eq!(drawn(&server, &token, &request(json!({"model": "twin", "vae": "none"}))), own);
     assert_eq!(drawn(&server, &token, &request(json!({}))), own);
+}
+
+#[test]
+fn a_refiner_draws_the_last_steps() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let models = folder.path().join("models");
+    let base = fixture("tests/fixtures/goldens/sdxl-tiny");
+    copy(&base, &models.join("tiny"));
+    for part in ["vae", "text_encoder_2", "tokenizer_2", "scheduler"] {
+        copy(&base.join(part), &models.join("refiner").join(part));
+    }
+    let own = |name: &str| fixture("diffusion/tests/fixtures/refiner").join(name);
+    place(&own("model_index.json"), models.join("refiner/model_index.json"));
+    place(&own("unet.json"), models.join("refiner/unet/config.json"));
+    place(&own("unet.safetensors"), models.join("refiner/unet/diffusion_pytorch_model.safetensors"));
+    let server = Server::start(folder.path(), &[]);
+    let (_, token) = server.sign_up("ada@example.com");
+    let asked = |changes: Json| {
+        let mut body = request(changes);
+        body["steps"] = 5.into();
+        body
+    };
+    let plain = drawn(&server, &token, &asked(json!({})));
+    let job = queue(&server, &token, &asked(json!({"refiner": "refiner", "refiner_switch_at": 0.5})));
+    let file = result_of(&server, &token, &job);
+    let refined = image::load_from_memory(&file).expect("a picture").to_rgb8();
+    assert_ne!(refined, plain);
+    assert!(String::from_utf8_lossy(&file).contains("Refiner: refiner, Refiner switch at: 0.5"));
+    let answer = verified(&server, &token, &file);
+    assert_eq!(answer["result"], "equal", "{answer}");
+    let never = asked(json!({"refiner": "refiner", "refiner_switch_at": 1.0}));
+    assert_eq!(drawn(&server, &token, &never), plain);
+    refused(&server, &token, &asked(json!({"refiner": "x"})), 400, "refiner: there is no");
+    refused(
+        &server,
+        &token,
+        &asked(json!({"refiner": "refiner", "refiner_switch_at": 2})),
+        400,
+        "refiner_switch_at",
+    );
+    // Other latents.
+    let job = queue(&server, &token, &asked(json!({"refiner": "starter"})));
+    let row = common::jobs::wait_for(&server, &token, &job, &["completed", "failed"]);
+    assert!(row["error_message"].to_string().contains("refiner: its latents"), "{row}");
 }

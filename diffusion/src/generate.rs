@@ -15,6 +15,7 @@ use crate::pipelines::guides::Guides;
 use crate::pipelines::stable_diffusion::StableDiffusion;
 use crate::preview::{PreviewFit, preview};
 use crate::prompt::prompt_of_steps;
+use crate::refiner::{Refiner, at_once};
 use crate::schedulers::{SchedulerConfig, schedule, scheduler_named};
 use crate::{DiffusionError, DiffusionModel, GenerateSpec};
 
@@ -65,10 +66,12 @@ struct Picture<'a> {
     /// A second stream, and how far towards it.
     towards: Option<(Noise, f64)>,
     texts: Texts,
+    /// What they mean to a refiner.
+    refined: Texts,
 }
 
 /// What its texts mean, step by step; the last of a shorter list counts for all further steps.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 struct Texts {
     positive: Vec<TextConditions>,
     /// Empty without guidance.
@@ -130,10 +133,23 @@ impl DiffusionModel {
         specs: &[GenerateSpec],
         on_step: OnStep<'_>,
     ) -> Result<Vec<Vec<RgbImage>>, DiffusionError> {
+        self.generate_refined(specs, None, on_step)
+    }
+
+    /// [`generate_batch`](Self::generate_batch) whose last steps another model draws, where there is one.
+    pub fn generate_refined(
+        &self,
+        specs: &[GenerateSpec],
+        refiner: Option<Refiner<'_>>,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<Vec<RgbImage>>, DiffusionError> {
         let Some(first) = specs.first() else { return Ok(Vec::new()) };
         for spec in specs {
             self.check(spec)?;
             compatible(first, spec)?;
+        }
+        if let Some(refiner) = &refiner {
+            refiner.check(self)?;
         }
         guarded(|| {
             let model = self.adapted(first)?;
@@ -141,6 +157,8 @@ impl DiffusionModel {
             let mut pictures = Vec::new();
             for spec in specs {
                 let texts = self.texts(&model, spec)?;
+                let refined = refiner.as_ref().map(|it| it.model.texts(it.model.networks(), &at_once(spec)));
+                let refined = refined.transpose()?.unwrap_or_default();
                 for i in 0..spec.num_images {
                     let seed = spec.seed.wrapping_add(i as u64);
                     pictures.push(Picture {
@@ -149,10 +167,11 @@ impl DiffusionModel {
                         noise: Noise::new(spec.noise, seed),
                         towards: None,
                         texts: texts.clone(),
+                        refined: refined.clone(),
                     });
                 }
             }
-            let mut drawn = self.draw(&model, pictures, on_step)?.into_iter();
+            let mut drawn = self.draw(&model, pictures, refiner, on_step)?.into_iter();
             Ok(specs.iter().map(|spec| drawn.by_ref().take(spec.num_images).collect()).collect())
         })
     }
@@ -201,8 +220,9 @@ impl DiffusionModel {
                 noise: Noise::new(from.noise, from.seed),
                 towards: (from.seed != to.seed).then(|| (Noise::new(to.noise, to.seed), t)),
                 texts,
+                refined: Texts::default(),
             };
-            let drawn = self.draw(&model, vec![picture], on_step)?;
+            let drawn = self.draw(&model, vec![picture], None, on_step)?;
             drawn.into_iter().next().ok_or_else(|| DiffusionError::Backend("drew nothing".into()))
         })
     }
@@ -271,6 +291,7 @@ impl DiffusionModel {
         &self,
         model: &StableDiffusion,
         mut pictures: Vec<Picture<'_>>,
+        refiner: Option<Refiner<'_>>,
         on_step: OnStep<'_>,
     ) -> Result<Vec<RgbImage>, DiffusionError> {
         let count = pictures.len();
@@ -314,6 +335,7 @@ impl DiffusionModel {
                 }
             };
             let calls = run(model, &mut batch, guides, &mut drawn, &mut report)?;
+            let calls = run((model, refiner), &mut batch, &mut drawn, &mut report)?;
             stepped += calls;
         }
         Ok(drawn)
@@ -322,7 +344,7 @@ impl DiffusionModel {
 
 /// Draws one batch and says how many calls it took.
 fn run(
-    model: &StableDiffusion,
+    (model, refiner): (&StableDiffusion, Option<Refiner<'_>>),
     batch: &mut [Picture<'_>],
     guides: Guides,
     drawn: &mut Vec<RgbImage>,
@@ -416,6 +438,7 @@ fn run(
         keep: (!keep.mask.is_empty()).then_some(keep),
         extra_channels: (!extra.is_empty()).then_some(extra),
         guides,
+        refine: refiner.map(|refiner| refiner.of(batch.iter().map(|picture| picture.refined.at(0)))),
     };
     let mut calls = 0;
     let mut noise = |_| batch.iter_mut().flat_map(|picture| picture.draw(sample)).collect();

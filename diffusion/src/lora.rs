@@ -103,7 +103,7 @@ impl StableDiffusion {
             }
         }
         for (i, encoder) in self.text_encoders.iter().enumerate() {
-            let component = text_components(self.xl)[i].0;
+            let component = text_components(self.xl, self.refines)[i].0;
             let kohya = match (self.xl, i) {
                 (false, _) => vec!["lora_te", "lora_te1"],
                 (true, 0) => vec!["lora_te1"],

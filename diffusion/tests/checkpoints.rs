@@ -43,6 +43,7 @@ fn shapes(kind: &str) -> Shapes {
     let encoders: &[(&str, &str, bool)] = match kind {
         "sd1" => &[("text_encoder", "cond_stage_model", false)],
         "sd2" => &[("text_encoder", "cond_stage_model", true)],
+        "sdxl_refiner" => &[("text_encoder_2", "conditioner.embedders.0", true)],
         _ => &[
             ("text_encoder", "conditioner.embedders.0", false),
             ("text_encoder_2", "conditioner.embedders.1", true),
@@ -141,6 +142,14 @@ fn published_single_files_need_nothing_beside_them() {
         ModelSource::within(folder.path()).unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(listed, ["sd1", "sd2", "sdxl"], "a file that is dropped in is a model");
 
+    // The refiner of XL has the second text encoder alone.
+    let path = folder.path().join("finer.safetensors");
+    write(&path, &shapes("sdxl_refiner"), json!({}), &[]);
+    let found = outline(&ModelSource::at(&path).unwrap()).unwrap();
+    assert!(found.is_sound(), "{:?} {:?}", found.problem, found.components);
+    assert_eq!(found.class_name, "StableDiffusionXLImg2ImgPipeline");
+    assert!(published_at(&path).unwrap().refines);
+
     // A model for inpainting takes more channels.
     let path = folder.path().join("inpainting.safetensors");
     let mut tensors = shapes("sd1");
@@ -237,7 +246,7 @@ fn what_is_no_model_says_what_it_is() {
         ("control", vec![("control_model.input_blocks.0.0.weight", vec![4])], "ControlNet"),
         ("vae", vec![("decoder.conv_in.weight", vec![4])], "one network alone"),
         ("unet", vec![unet.clone()], "text encoder"),
-        ("refiner", vec![unet.clone(), ("conditioner.embedders.0.model.ln_final.bias", vec![4])], "refiner"),
+        ("refiner", vec![unet.clone(), ("conditioner.embedders.0.model.ln_final.bias", vec![4])], "VAE"),
         ("no_vae", vec![unet.clone(), ("cond_stage_model.transformer.x", vec![4])], "VAE"),
         ("other", vec![("wte.weight", vec![4])], "none of its tensors"),
         (

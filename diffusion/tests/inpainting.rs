@@ -90,6 +90,7 @@ fn a_run_agrees_with_diffusers() {
         guidance_rescale: 0.0,
         keep: None,
         extra_channels: Some(extra),
+        refine: None,
     };
     let shape = job.shape;
     let mut seen = Vec::new();

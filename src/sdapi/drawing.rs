@@ -53,6 +53,8 @@ pub(super) struct Drawing {
     pub inpaint_full_res: Option<Json>,
     pub inpaint_full_res_padding: Option<u32>,
     pub mask_blur: Option<u32>,
+    pub refiner_checkpoint: Option<String>,
+    pub refiner_switch_at: Option<f64>,
     /// Names of upscalers that there are, Lanczos among them.
     #[serde(skip)]
     pub upscalers: Vec<String>,
@@ -61,7 +63,7 @@ pub(super) struct Drawing {
 }
 
 /// Fields of the dialect that change nothing here, beside those that say where files go.
-const NOT_FOLLOWED: [&str; 26] = [
+const NOT_FOLLOWED: [&str; 24] = [
     "restore_faces",
     "tiling",
     "subseed",
@@ -74,8 +76,6 @@ const NOT_FOLLOWED: [&str; 26] = [
     "s_tmin",
     "s_noise",
     "s_min_uncond",
-    "refiner_checkpoint",
-    "refiner_switch_at",
     "disable_extra_networks",
     "firstpass_image",
     "comments",
@@ -278,6 +278,8 @@ impl Drawing {
             warnings.push(format!("hr_upscaler: {name:?} is not here; {LANCZOS} enlarges the picture"));
         }
         let masked_only = mask.is_some() && is_on(self.inpaint_full_res.as_ref());
+        let refiner = self.refiner_checkpoint.as_deref().map(str::trim);
+        let refiner = refiner.filter(|name| !matches!(*name, "" | "None")).map(str::to_string);
         let strength = self.denoising_strength.unwrap_or(STRENGTH);
         let mut metadata = Map::new();
         metadata.insert("contentType".into(), json!(self.content_rating.as_deref().unwrap_or("sfw")));
@@ -305,6 +307,8 @@ impl Drawing {
             inpaint_area: masked_only.then(|| "masked".to_string()),
             inpaint_padding: self.inpaint_full_res_padding.filter(|_| masked_only),
             mask_feather: self.mask_blur.filter(|_| masked_only),
+            refiner: refiner.clone(),
+            refiner_switch_at: self.refiner_switch_at.filter(|_| refiner.is_some()),
             vae: self.vae(),
             hires_upscaler: known.filter(|name| *name != LANCZOS).cloned(),
             hires_steps: self.hr_second_pass_steps.filter(|steps| has_second_pass && *steps > 0),

@@ -80,6 +80,7 @@ fn own_field(field: &str) -> &str {
         "scheduler" => "sampler_name",
         "model" => "override_settings.sd_model_checkpoint",
         "vae" => "override_settings.sd_vae",
+        "refiner" => "refiner_checkpoint",
         "reference_image_url" => "init_images",
         "mask_image_url" => "mask",
         other => other,

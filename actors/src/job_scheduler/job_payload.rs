@@ -10,6 +10,7 @@ use super::export_payload::ExportPayload;
 use super::guide_config::GuideConfig;
 use super::keep_portrait::KeepPortrait;
 use super::paste_work::PasteWork;
+use super::refiner_work::RefinerWork;
 
 /// A job as a worker is sent it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -137,6 +138,9 @@ pub struct JobConfig {
     /// The part that is drawn, where it is put back into a whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub paste: Option<PasteWork>,
+    /// The model that draws the last steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refiner: Option<RefinerWork>,
     /// The autoencoder in the place of the model's own: a file of `vae` by its name, or `none`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vae: Option<String>,
@@ -185,6 +189,7 @@ impl Default for JobConfig {
             hires: None,
             upscale: None,
             vae: None,
+            refiner: None,
             paste: None,
             prompt_syntax: None,
             image: None,

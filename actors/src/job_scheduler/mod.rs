@@ -34,6 +34,7 @@ mod performance;
 mod provider_jobs;
 mod queue_job;
 mod recover_jobs;
+mod refiner_work;
 mod renew_lease;
 mod scene_and_portrait;
 mod tally;
@@ -63,6 +64,7 @@ pub use paste_work::{Outpaint, OutpaintFill, PasteWork};
 pub use provider_jobs::{CancelJob, NotePrediction, STOPPED_BEFORE_ASKED, STOPPED_WHILE_DRAWN};
 pub use queue_job::{QueueJob, QueueLimits, QueuedJob};
 pub use recover_jobs::{RecoverJobs, ReturnJobs, run_recovery_loop};
+pub use refiner_work::RefinerWork;
 pub use renew_lease::RenewLease;
 pub use tally::{JobTally, StateAndKind};
 pub use training_job::{

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
+use diffusion::Refiner;
 use language::give_way;
 
 use super::RenderOptions;
 use super::draw_pictures::{Memory, draw_pictures};
 use super::draw_video::draw_video;
 use super::model_cache::ModelCache;
-use super::model_choice::ListedModel;
+use super::model_choice::{ListedModel, model_named};
 use super::progress::Progress;
 use super::progress_reporter::ProgressReporter;
 use super::train::{InHand, SliceEnd, TrainingOrder, TrainingSlice};
@@ -196,14 +197,23 @@ fn draw(
             outcome => Ok(vec![outcome]),
         };
     }
-    let model = models.take(listed).map_err(explained)?;
+    let second = jobs.first().and_then(|task| task.request.payload.config.refiner.clone());
+    let (model, refiner) = match (second, jobs.first()) {
+        (Some(work), Some(task)) => {
+            let named = model_named(&task.request.models_dir, Some(&work.model));
+            let second = named.map_err(|message| DrawError::Refused(format!("refiner: {message}")))?;
+            let (model, refiner) = models.take_both(listed, &second).map_err(explained)?;
+            (model, Some(Refiner { model: refiner, from: work.switch_at }))
+        }
+        _ => (models.take(listed).map_err(explained)?, None),
+    };
     let drawn = match jobs {
         [task] if task.request.is_video() => {
             vec![draw_video(model, &listed.name, task, drawing_bytes_max, reporter)]
         }
         _ => {
             let memory = Memory { bytes_max, drawing_bytes_max };
-            draw_pictures(model, upscalers, &listed.name, jobs, memory, reporter)?
+            draw_pictures((model, refiner), upscalers, &listed.name, jobs, memory, reporter)?
         }
     };
     match drawn.as_slice() {
@@ -218,7 +228,6 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::render::model_choice::model_named;
 
     #[test]
     fn a_thread_that_died_is_replaced() {

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use diffusion::{DiffusionModel, GenerateSpec, StepReport};
+use diffusion::{DiffusionModel, GenerateSpec, Refiner, StepReport};
 use image::RgbImage;
 
 use super::free_memory::refuse_too_large;
 use super::hires::{second_pass, second_spec, second_steps};
+use super::picture_record::RecordedRefiner;
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
 use super::upscale::UpscalerCache;
@@ -25,7 +26,7 @@ pub(super) struct Memory {
 
 /// One outcome per job. A failure of the device is an error for all that were in the run.
 pub(super) fn draw_pictures(
-    model: &DiffusionModel,
+    (model, refiner): (&DiffusionModel, Option<Refiner<'_>>),
     upscalers: &mut UpscalerCache,
     name: &str,
     jobs: &[Task],
@@ -84,7 +85,7 @@ pub(super) fn draw_pictures(
             reporter.step(running, &|place| report.preview_of(places[place].2).ok());
             unless_cancelled(&tasks)
         };
-        let drawn = match model.generate_batch(&together, &mut on_step).map_err(explained) {
+        let drawn = match model.generate_refined(&together, refiner, &mut on_step).map_err(explained) {
             Ok(drawn) => drawn,
             Err(DrawError::Failed(message)) => return Err(DrawError::Failed(message)),
             Err(error) if tasks.len() == 1 => {
@@ -121,6 +122,12 @@ pub(super) fn draw_pictures(
                     sources: task.request.source_hashes(),
                     hires: task.request.hires(),
                     paste: task.request.payload.config.paste.clone(),
+                    refiner: refiner.zip(task.request.payload.config.refiner.clone()).map(
+                        |(refiner, work)| RecordedRefiner {
+                            weights_hash: format!("blake3:{}", refiner.model.weights_hash()),
+                            work,
+                        },
+                    ),
                     result: DrawnResult::Pictures(pictures),
                     took: started.elapsed(),
                     taken: started,

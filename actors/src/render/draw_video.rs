@@ -67,6 +67,7 @@ pub(super) fn draw_video(
         sources: request.source_hashes(),
         hires: None,
         paste: None,
+        refiner: None,
         result,
         took: started.elapsed(),
         taken: started,

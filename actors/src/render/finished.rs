@@ -43,7 +43,7 @@ pub struct FinishedFile {
 
 /// The files of what was drawn; `pipeline` is the job's.
 pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, String> {
-    let Drawn { spec, model, weights_hash, sources, hires, paste, result, took, .. } = drawn;
+    let Drawn { spec, model, weights_hash, sources, hires, paste, refiner, result, took, .. } = drawn;
     let mut made_with = settings(&spec, &weights_hash);
     for (name, value) in [
         ("drawn_prompt", json!(spec.prompt)),
@@ -53,6 +53,7 @@ pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, S
         ("last_frame_hash", json!(sources.last_frame)),
         ("hires", json!(hires)),
         ("paste", json!(paste)),
+        ("refiner", json!(refiner)),
         ("generation_time_ms", json!(took.as_millis() as u64)),
     ] {
         made_with.insert(name.into(), value);
@@ -86,6 +87,7 @@ pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, S
                     sources: &sources,
                     hires: hires.as_ref(),
                     paste: paste.as_ref(),
+                    refiner: refiner.as_ref(),
                     model: &model,
                     weights_hash: &weights_hash,
                 };

@@ -68,6 +68,30 @@ impl ModelCache {
         }
     }
 
+    /// Two models at once, the second beside the first.
+    pub fn take_both(
+        &mut self,
+        first: &ListedModel,
+        second: &ListedModel,
+    ) -> Result<(&DiffusionModel, &DiffusionModel), DiffusionError> {
+        self.take(first)?;
+        self.take(second)?;
+        let of = |wanted: &ListedModel| self.loaded.iter().find(|(model, _)| model == wanted);
+        match (of(first), of(second)) {
+            (Some((_, first)), Some((_, second))) => Ok((first, second)),
+            _ => {
+                let most = self.options.memory_bytes_max;
+                Err(DiffusionError::Device {
+                    choice: "refiner".into(),
+                    reason: format!(
+                        "{} and {} do not fit into {most} bytes together",
+                        first.name, second.name
+                    ),
+                })
+            }
+        }
+    }
+
     /// Forgets a model that failed in a way that may have hurt it.
     pub fn drop_model(&mut self, failed: &ListedModel) {
         self.loaded.retain(|(model, _)| model != failed);

@@ -11,7 +11,7 @@ use super::guide_choice::CANNY;
 use super::lora_choice::describe;
 use super::lora_hash::lora_hash;
 use super::payload::SourceHashes;
-use super::picture_record::{KEYWORD, PictureRecord, RecordedSpec};
+use super::picture_record::{KEYWORD, PictureRecord, RecordedRefiner, RecordedSpec};
 use super::upscaler_choice::LANCZOS;
 use crate::job_scheduler::{HiresPass, PasteWork};
 
@@ -32,6 +32,8 @@ pub(super) struct Origin<'a> {
     pub hires: Option<&'a HiresPass>,
     /// The part that was drawn, where it was put back into a whole.
     pub paste: Option<&'a PasteWork>,
+    /// The model that drew the last steps.
+    pub refiner: Option<&'a RecordedRefiner>,
     /// The model's name.
     pub model: &'a str,
     /// BLAKE3 of its weights, hexadecimal.
@@ -91,6 +93,10 @@ pub(super) fn infotext(origin: &Origin<'_>) -> String {
             text.push_str(&format!(", Hires steps: {steps}"));
         }
         text.push_str(&format!(", Hires upscaler: {}", quoted(hires.upscaler.as_deref().unwrap_or(LANCZOS))));
+    }
+    if let Some(refiner) = origin.refiner {
+        let (model, at) = (quoted(&refiner.work.model), refiner.work.switch_at);
+        text.push_str(&format!(", Refiner: {model}, Refiner switch at: {at}"));
     }
     if let Some(vae) = spec.vae.as_deref().and_then(stem) {
         text.push_str(&format!(", VAE: {}", quoted(&vae)));
@@ -188,6 +194,7 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             mask_hash: origin.sources.mask.clone(),
             hires: origin.hires.cloned(),
             paste: origin.paste.cloned(),
+            refiner: origin.refiner.cloned(),
             whole_px: origin.paste.map(|_| picture.dimensions()),
         },
         image_index: origin.index,
@@ -275,6 +282,7 @@ mod tests {
             sources: &sources,
             hires: None,
             paste: None,
+            refiner: None,
             model: "starter",
             weights_hash: "0123456789abcdef",
         };

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::png_texts::png_texts;
-use crate::job_scheduler::{HiresPass, PasteWork};
+use crate::job_scheduler::{HiresPass, PasteWork, RefinerWork};
 
 /// The keyword of the text.
 pub(super) const KEYWORD: &str = "playhouse";
@@ -89,9 +89,22 @@ pub struct RecordedSpec {
     /// The part that was drawn, and how it was put back; `width` and `height` are those of the part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paste: Option<PasteWork>,
+    /// The model that drew the last steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refiner: Option<RecordedRefiner>,
     /// The size of the whole that it was put back into.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub whole_px: Option<(u32, u32)>,
+}
+
+/// The model that drew the last steps of a picture.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RecordedRefiner {
+    /// Which, and from when on.
+    #[serde(flatten)]
+    pub work: RefinerWork,
+    /// `blake3:` and the hash of its weights.
+    pub weights_hash: String,
 }
 
 impl RecordedSpec {

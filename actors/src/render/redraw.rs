@@ -57,7 +57,17 @@ pub fn redraw(
     let (drawing_bytes_max, models_dir) = (options.drawing_bytes_max, options.models_dir.clone());
     let mut upscalers = UpscalerCache::new(options.device);
     let mut models = ModelCache::new(options);
-    let model = models.take(&listed).map_err(|error| error.to_string())?;
+    let said = |error: diffusion::DiffusionError| error.to_string();
+    let second = record.spec.refiner.as_ref();
+    let second = second
+        .map(|second| model_named(&request.models_dir, Some(&second.work.model)).map(|it| (it, second)));
+    let (model, refiner) = match second.transpose()? {
+        Some((listed_second, second)) => {
+            let (model, refiner) = models.take_both(&listed, &listed_second).map_err(said)?;
+            (model, Some(diffusion::Refiner { model: refiner, from: second.work.switch_at }))
+        }
+        None => (models.take(&listed).map_err(said)?, None),
+    };
     let spec = request.spec(model)?;
     let hires = request.hires();
     let largest = hires.as_ref().map(|hires| second_spec(hires, &spec, 0, None));
@@ -66,7 +76,7 @@ pub fn redraw(
         on_step(report.step, report.steps);
         ControlFlow::Continue(())
     };
-    let drawn = model.generate_batch(std::slice::from_ref(&spec), &mut step);
+    let drawn = model.generate_refined(std::slice::from_ref(&spec), refiner, &mut step);
     let mut drawn = drawn.map_err(|error| error.to_string())?;
     if let (Some(hires), Some(pictures)) = (&hires, drawn.first_mut()) {
         let path = match hires.upscaler.as_deref() {
@@ -93,6 +103,7 @@ pub fn redraw(
         sources: &sources,
         hires: hires.as_ref(),
         paste: record.spec.paste.as_ref(),
+        refiner: record.spec.refiner.as_ref(),
         model: &listed.name,
         weights_hash: model.weights_hash(),
     };

@@ -134,6 +134,7 @@ pub(super) fn upscale_picture(
         sources: task.request.source_hashes(),
         hires: None,
         paste: None,
+        refiner: None,
         result: DrawnResult::Upscaled { picture: larger, scale: asked.scale, parameters },
         took: started.elapsed(),
         taken: started,

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::model_choice::ListedModel;
 use super::payload::{RenderRequest, SourceHashes};
 use super::train::TrainingSlice;
+use super::picture_record::RecordedRefiner;
 use crate::job_scheduler::{HiresPass, PasteWork};
 
 /// Jobs for the device: one, or several whose pictures are drawn side by side.
@@ -62,6 +63,8 @@ pub(super) struct Drawn {
     pub hires: Option<HiresPass>,
     /// The part that was drawn, where it was put back into a whole.
     pub paste: Option<PasteWork>,
+    /// The model that drew the last steps.
+    pub refiner: Option<RecordedRefiner>,
     pub result: DrawnResult,
     pub took: Duration,
     /// When the device took it up.

@@ -8,6 +8,7 @@ use burn::tensor::Tensor;
 use super::encode_prompt::TextConditions;
 use super::guidance::guide;
 use super::guides::Guides;
+use super::refine::{Refine, refined_sizes};
 use super::stable_diffusion::{StableDiffusion, download};
 use crate::DiffusionError;
 use crate::models::attention_context::AttentionContext;
@@ -42,6 +43,8 @@ pub struct Job {
     pub extra_channels: Option<Vec<f64>>,
     /// What leads it beside the texts.
     pub guides: Guides,
+    /// The model that draws the last steps.
+    pub refine: Option<Refine>,
 }
 
 /// Texts that take the place of others while a batch is on its way.
@@ -94,15 +97,28 @@ impl StableDiffusion {
         let mut context = self.context(&job);
         let mut added = self.added(&job);
         let mut edits = std::mem::take(&mut job.edits).into_iter().peekable();
+        let mut refine = job.refine.take();
+        let mut refiner: Option<StableDiffusion> = None;
         for index in job.begin..timesteps.len() {
             let began = Instant::now();
-            if let Some(edit) = edits.next_if(|edit| edit.call <= index) {
+            if let Some(second) = refine.take_if(|second| second.begins_at(timesteps[index])) {
+                (job.positive, job.negative) = (second.positive, second.negative);
+                context = second.networks.context(&job);
+                added = second.networks.added(&job);
+                // It knows nothing of masks.
+                job.extra_channels = None;
+                refiner = Some(second.networks);
+            } else if refiner.is_some() {
+                // Words that change are those of the first model.
+            } else if let Some(edit) = edits.next_if(|edit| edit.call <= index) {
                 (job.positive, job.negative) = (edit.positive, edit.negative);
                 context = self.context(&job);
                 added = self.added(&job);
             }
             let call = (index, calls);
             let output = self.predict(&mut job, call, timesteps[index], &context, added.as_ref())?;
+            let networks = refiner.as_ref().unwrap_or(self);
+            let output = networks.predict(&job, index, timesteps[index], &context, added.as_ref())?;
             let noise = job.scheduler.wants_noise(index).then(|| draw(index));
             let before = std::mem::take(&mut job.latents);
             job.latents = job.scheduler.step(index, &output, &before, noise.as_deref());
@@ -144,7 +160,10 @@ impl StableDiffusion {
         let times = if job.negative.is_empty() { 1 } else { 2 };
         pooled.filter(|_| self.xl).map(|pooled| AddedConditions {
             text_embeds: Tensor::cat(pooled, 0),
-            time_ids: std::iter::repeat_n(&job.time_ids, times).flatten().cloned().collect(),
+            time_ids: match self.refines {
+                true => refined_sizes(&job.time_ids, job.negative.is_empty()),
+                false => std::iter::repeat_n(&job.time_ids, times).flatten().cloned().collect(),
+            },
         })
     }
 

@@ -46,6 +46,8 @@ pub struct StableDiffusion {
     pub scheduler: Value,
     /// Whether this is SDXL.
     pub xl: bool,
+    /// Whether this is a refiner of SDXL: one text encoder, and a score of beauty in the place of the last size.
+    pub refines: bool,
     /// Whether SDXL takes zeros for a negative prompt that is not given.
     pub force_zeros_for_empty_prompt: bool,
     /// When the VAE works in tiles.
@@ -79,6 +81,9 @@ pub struct ModelIndex {
     /// See [`StableDiffusion::force_zeros_for_empty_prompt`].
     #[serde(default = "yes")]
     pub force_zeros_for_empty_prompt: bool,
+    /// Whether the model is a refiner of SDXL.
+    #[serde(default)]
+    pub requires_aesthetics_score: bool,
 }
 
 fn yes() -> bool {
@@ -106,9 +111,10 @@ impl ModelIndex {
     }
 }
 
-/// Names of the text encoders and tokenizers.
-pub(crate) fn text_components(xl: bool) -> &'static [(&'static str, &'static str)] {
+/// Names of the text encoders and tokenizers; a refiner has the second alone.
+pub(crate) fn text_components(xl: bool, refines: bool) -> &'static [(&'static str, &'static str)] {
     match xl {
+        true if refines => &[("text_encoder_2", "tokenizer_2")],
         true => &[("text_encoder", "tokenizer"), ("text_encoder_2", "tokenizer_2")],
         false => &[("text_encoder", "tokenizer")],
     }
@@ -118,7 +124,9 @@ impl Parts {
     /// Reads a diffusers folder; the weights are opened but not read.
     pub fn open(folder: &Path) -> Result<Self, DiffusionError> {
         let mut parts = Self::configured(folder)?;
-        let encoders = text_components(parts.index.is_xl()?).iter().map(|(encoder, _)| *encoder);
+        let encoders = text_components(parts.index.is_xl()?, parts.index.requires_aesthetics_score)
+            .iter()
+            .map(|(encoder, _)| *encoder);
         parts.weights = ["unet", "vae"]
             .into_iter()
             .chain(encoders)
@@ -131,7 +139,7 @@ impl Parts {
     pub(crate) fn configured(folder: &Path) -> Result<Self, DiffusionError> {
         let index: ModelIndex = read_json(&folder.join("model_index.json"), "model_index.json")?;
         let mut text = Vec::new();
-        for (encoder, tokenizer) in text_components(index.is_xl()?) {
+        for (encoder, tokenizer) in text_components(index.is_xl()?, index.requires_aesthetics_score) {
             let name = format!("{encoder}/config.json");
             let config: ClipTextConfig = read_json(&folder.join(&name), &name)?;
             text.push((config, ClipTokenizer::open(&folder.join(tokenizer))?));
@@ -171,14 +179,17 @@ impl Parts {
         }
         if xl {
             let pooled = self.text.last().map_or(0, |(config, _)| config.projection_dim);
-            let sizes = 6 * self.unet_config.addition_time_embed_dim.unwrap_or(0);
+            let numbers = if self.index.requires_aesthetics_score { 5 } else { 6 };
+            let sizes = numbers * self.unet_config.addition_time_embed_dim.unwrap_or(0);
             let given = self.unet_config.projection_class_embeddings_input_dim.unwrap_or(0);
             if given != pooled + sizes {
                 let reason = format!("{given}, but {pooled} + {sizes} come in");
                 return unet("projection_class_embeddings_input_dim", reason);
             }
         }
-        for ((config, tokenizer), (encoder, name)) in self.text.iter().zip(text_components(xl)) {
+        for ((config, tokenizer), (encoder, name)) in
+            self.text.iter().zip(text_components(xl, self.index.requires_aesthetics_score))
+        {
             let reason = if tokenizer.largest_id as usize >= config.vocab_size {
                 format!("knows ids that the {encoder} does not")
             } else if tokenizer.max_length > config.max_position_embeddings {
@@ -220,6 +231,7 @@ impl Parts {
             text_encoders,
             scheduler: mended_scheduler(self.scheduler, xl),
             xl,
+            refines: self.index.requires_aesthetics_score,
             force_zeros_for_empty_prompt: self.index.force_zeros_for_empty_prompt,
             vae_tiles: VaeTiles::default(),
             device: device.clone(),

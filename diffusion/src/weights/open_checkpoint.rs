@@ -50,8 +50,8 @@ impl Parts {
             None => recognise(&file)?.parts(&path.with_extension(""))?,
         };
         let xl = parts.index.is_xl()?;
-        let names =
-            ["unet", "vae"].into_iter().chain(text_components(xl).iter().map(|(encoder, _)| *encoder));
+        let text = text_components(xl, parts.index.requires_aesthetics_score);
+        let names = ["unet", "vae"].into_iter().chain(text.iter().map(|(encoder, _)| *encoder));
         parts.weights = names.map(empty).collect();
         let expected = parts.expected()?;
         let mut used = BTreeSet::new();

@@ -47,6 +47,8 @@ const FEW_STEPS: [&str; 6] = ["turbo", "lightning", "lcm", "hyper-sd", "hypersd"
 pub struct Published {
     /// The family.
     pub kind: ModelKind,
+    /// Whether it is a refiner of Stable Diffusion XL.
+    pub refines: bool,
     /// Channels that the UNet takes: 4, or 9 of a model for inpainting.
     pub in_channels: usize,
     /// What it was trained to predict.
@@ -151,9 +153,8 @@ pub(crate) fn recognise(file: &WeightFile) -> Result<Published, DiffusionError> 
     };
     let kind = match () {
         () if any("conditioner.embedders.1.") => ModelKind::Sdxl,
-        () if any("conditioner.embedders.") => {
-            return refuse("the refiner of Stable Diffusion XL, which is not drawn here");
-        }
+        // The refiner has the second text encoder alone.
+        () if any("conditioner.embedders.0.model.") => ModelKind::Sdxl,
         () if any("cond_stage_model.model.") => ModelKind::Sd2,
         () if any("cond_stage_model.transformer.") => ModelKind::Sd1,
         () => return refuse("lacks a text encoder: a UNet alone is no model"),
@@ -175,6 +176,7 @@ pub(crate) fn recognise(file: &WeightFile) -> Result<Published, DiffusionError> 
     let title = file.metadata.get("modelspec.title").map(|title| title.to_lowercase());
     Ok(Published {
         kind,
+        refines: kind == ModelKind::Sdxl && !any("conditioner.embedders.1."),
         in_channels,
         prediction,
         zero_snr: any("ztsnr") || trained_with(file, "ss_zero_terminal_snr"),
@@ -239,6 +241,7 @@ impl Published {
         let (name, text) = match self.kind {
             ModelKind::Sd1 => ("sd1.json", published!("sd1")),
             ModelKind::Sd2 => ("sd2.json", published!("sd2")),
+            ModelKind::Sdxl if self.refines => ("sdxl_refiner.json", published!("sdxl_refiner")),
             ModelKind::Sdxl => ("sdxl.json", published!("sdxl")),
         };
         let broken = |error: serde_json::Error| DiffusionError::config(name, "json", error.to_string());

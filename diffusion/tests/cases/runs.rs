@@ -142,6 +142,7 @@ pub fn check_run_with(goldens: &Goldens, name: &str, run: &Value, guides: Guides
         keep,
         extra_channels: None,
         guides,
+        refine: None,
     };
     let size: usize = shape.iter().product();
     let step_noise = optional("step_noise").map(|golden| golden.values.clone()).unwrap_or_default();

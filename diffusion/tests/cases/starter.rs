@@ -62,6 +62,7 @@ pub fn check(report: &mut Report) {
             keep: None,
             extra_channels: None,
             guides: Guides::default(),
+            refine: None,
         };
         let last = model
             .denoise(job, &mut |_| panic!("no noise is drawn"), &mut |progress| {

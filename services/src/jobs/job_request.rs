@@ -84,6 +84,10 @@ pub struct JobRequest {
     pub hires_steps: Option<u32>,
     /// What enlarges the picture before the second pass: a file of `upscalers`, or Lanczos, which it is without it.
     pub hires_upscaler: Option<String>,
+    /// A model of this server that draws the last steps, such as SDXL's refiner.
+    pub refiner: Option<String>,
+    /// From which share of the steps on it draws, 0 to 1; 0.8 without it.
+    pub refiner_switch_at: Option<f64>,
     /// `masked` where the masked part alone is drawn, at the job's size, and put back; `whole` is the default.
     pub inpaint_area: Option<String>,
     /// How far that part reaches beyond the mask, in pixels of the reference.
@@ -238,6 +242,7 @@ impl JobRequest {
             &mut self.scheduler,
             &mut self.hires_upscaler,
             &mut self.vae,
+            &mut self.refiner,
             &mut self.inpaint_area,
             &mut self.upscaler,
             &mut self.model,
@@ -423,6 +428,7 @@ impl JobRequest {
         within("hires_denoise_strength", self.hires_denoise_strength, 0.0, 1.0)?;
         within("hires_steps", self.hires_steps.map(f64::from), 1.0, 200.0)?;
         within("upscale_scale", self.upscale_scale, 1.0, UPSCALE_MAX)?;
+        within("refiner_switch_at", self.refiner_switch_at, 0.0, 1.0)?;
         within("clip_skip", self.clip_skip.map(f64::from), 0.0, f64::from(CLIP_SKIP_MAX))?;
         let settings = self.consistency_settings.as_ref().map_or(Ok(()), ConsistencySettings::check);
         settings.map_err(|(field, reason)| {

@@ -21,6 +21,7 @@ pub(crate) mod picture_model;
 pub(crate) mod price_list;
 pub mod queue_job;
 pub(crate) mod run_queue;
+mod refining;
 pub(crate) mod selected_model;
 pub mod train_lora;
 mod upscaling;

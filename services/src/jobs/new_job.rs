@@ -1,7 +1,7 @@
 //! A job as it is stored, and as a worker is sent it.
 
 use actors::content_rules::ContentRating;
-use actors::job_scheduler::{JobConfig, JobPayload, PasteWork, Pipeline, Quality, UpscaleWork};
+use actors::job_scheduler::{JobConfig, JobPayload, PasteWork, Pipeline, Quality, RefinerWork, UpscaleWork};
 use actors::render::PromptSyntax;
 use actors::telemetry::ab_tests::Part;
 use models::{Row, Value};
@@ -35,6 +35,7 @@ pub(crate) struct NewJob<'a> {
     pub num_images: u32,
     pub upscale: Option<UpscaleWork>,
     pub paste: Option<PasteWork>,
+    pub refiner: Option<RefinerWork>,
     pub model: &'a PictureModel,
     pub workspace_session: Option<Uuid>,
     pub ab_test: Option<Part>,
@@ -174,6 +175,7 @@ impl NewJob<'_> {
             hires: request.hires(self.is_video),
             upscale: self.upscale.clone(),
             vae: request.vae.clone(),
+            refiner: self.refiner.clone(),
             paste: self.paste.clone(),
             prompt_syntax: Some(self.syntax),
             image,

@@ -21,7 +21,7 @@ use crate::jobs::selected_model::select_model;
 use crate::jobs::without_effect::{PRIORITIES, joined_prompts, without_effect};
 use crate::jobs::{
     ab_test, depicted_characters, enhancement_preset, job_fields, painted_part, picture_model, price_list,
-    upscaling, video_duration,
+    refining, upscaling, video_duration,
 };
 use crate::prompts::negative_prompt::negative_prompt;
 use crate::rows::{position, table};
@@ -111,6 +111,7 @@ async fn queue_tidy(
         None => picture_model::settle(context, &mut request, is_video).await?,
     };
     job_fields::check_drawing(context, &request, is_video).await?;
+    let refiner = refining::settle(context, &request, is_video, &mut warnings).await?;
     let paste = painted_part::settle(&mut request, is_video, &mut warnings)?;
     let upscale = upscaling::settle(context, &mut request, is_video, &mut warnings).await?;
     let preset = enhancement_preset::apply(context, &mut request).await?;
@@ -175,6 +176,7 @@ async fn queue_tidy(
         num_images,
         upscale,
         paste,
+        refiner,
         model: &model,
         workspace_session: workspace_session(context, user).await?,
         ab_test,

@@ -166,6 +166,8 @@ async fn again(
         inpaint_padding: paste.padding_px,
         mask_feather: spec.paste.as_ref().map(|paste| paste.feather_px),
         outpaint: json!(paste.outpaint),
+        refiner: spec.refiner.as_ref().map(|refiner| refiner.work.model.clone()),
+        refiner_switch_at: spec.refiner.as_ref().map(|refiner| refiner.work.switch_at),
         vae: Some(vae.unwrap_or(OWN_VAE).to_string()),
         model: Some(record.model.clone()),
         metadata,

@@ -1,0 +1,158 @@
+//! A base model and a refiner after it give diffusers' numbers.
+
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+
+use diffusion::pipelines::denoise::Job;
+use diffusion::pipelines::encode_prompt::PromptOptions;
+use diffusion::pipelines::refine::Refine;
+use diffusion::pipelines::stable_diffusion::Parts;
+use diffusion::schedulers::{SchedulerClass, SchedulerConfig, schedule};
+use diffusion::{DeviceChoice, DiffusionModel, GenerateSpec, LoadOptions, ModelSource, Refiner};
+use image::{Rgb, RgbImage};
+use safetensors::SafeTensors;
+use serde_json::json;
+
+fn own(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/refiner").join(name)
+}
+
+fn base_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/goldens/sdxl-tiny")
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap().flatten() {
+        let target = to.join(entry.file_name());
+        match entry.path().is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(std::fs::copy(entry.path(), target).unwrap()),
+        }
+    }
+}
+
+/// A diffusers folder of the refiner.
+fn refiner_folder(folder: &Path) {
+    for part in ["vae", "text_encoder_2", "tokenizer_2", "scheduler"] {
+        copy(&base_folder().join(part), &folder.join(part));
+    }
+    std::fs::create_dir_all(folder.join("unet")).unwrap();
+    std::fs::copy(own("model_index.json"), folder.join("model_index.json")).unwrap();
+    std::fs::copy(own("unet.json"), folder.join("unet/config.json")).unwrap();
+    std::fs::copy(own("unet.safetensors"), folder.join("unet/diffusion_pytorch_model.safetensors")).unwrap();
+}
+
+#[test]
+fn a_run_of_both_agrees_with_diffusers() {
+    let folder = tempfile::tempdir().unwrap();
+    refiner_folder(folder.path());
+    let device = DeviceChoice::Cpu.open().unwrap();
+    let build =
+        |folder: &Path| Parts::open(folder).unwrap().build(&device, burn::tensor::DType::F32).unwrap();
+    let (base, refiner) = (build(&base_folder()), build(folder.path()));
+    assert!(refiner.refines && !base.refines && refiner.text_encoders.len() == 1);
+    let bytes = std::fs::read(own("goldens.safetensors")).unwrap();
+    let goldens = SafeTensors::deserialize(&bytes).unwrap();
+    let golden = |name: &str| {
+        let view = goldens.tensor(name).unwrap();
+        let values = view.data().as_chunks::<4>().0.iter();
+        (values.map(|it| f64::from(f32::from_le_bytes(*it))).collect::<Vec<f64>>(), view.shape().to_vec())
+    };
+    let (noise, shape) = golden("noise");
+    let steps = golden("latents").1[0];
+    let class = SchedulerClass::named("EulerDiscreteScheduler").unwrap();
+    let scheduler =
+        schedule(&SchedulerConfig::resolve(class, &base.scheduler, &json!({})).unwrap(), steps, 0.0).unwrap();
+    let side = (shape[2] * base.vae_config.scale_factor()) as f64;
+    let options = PromptOptions::default();
+    let job = Job {
+        latents: noise.iter().map(|value| value * scheduler.init_noise_sigma()).collect(),
+        scheduler,
+        begin: 0,
+        shape: shape.as_slice().try_into().unwrap(),
+        positive: vec![base.encode_prompt("a red hat", None, options).unwrap()],
+        negative: vec![base.encode_prompt("blurry", None, options).unwrap()],
+        edits: Vec::new(),
+        time_ids: vec![vec![side, side, 0.0, 0.0, side, side]],
+        guidance_scale: 5.0,
+        guidance_rescale: 0.0,
+        keep: None,
+        extra_channels: None,
+        refine: Some(Refine {
+            positive: vec![refiner.encode_prompt("a red hat", None, options).unwrap()],
+            negative: vec![refiner.encode_prompt("blurry", None, options).unwrap()],
+            networks: refiner,
+            from: 0.6,
+        }),
+    };
+    let shape = job.shape;
+    let mut seen = Vec::new();
+    let last = base
+        .denoise(job, &mut |_| Vec::new(), &mut |progress| {
+            seen.extend_from_slice(progress.latents);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    let far = |found: &[f64], wanted: &[f64]| {
+        assert_eq!(found.len(), wanted.len());
+        found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
+    };
+    let distance = far(&seen, &golden("latents").0);
+    assert!(distance < 2e-3, "latents: {distance}");
+    let image: Vec<f64> = base
+        .decode(&last, shape)
+        .unwrap()
+        .into_iter()
+        .map(|value| (f64::from(value) / 2.0 + 0.5).clamp(0.0, 1.0))
+        .collect();
+    let distance = far(&image, &golden("image").0);
+    assert!(distance < 2e-3, "picture: {distance}");
+}
+
+#[test]
+fn the_last_steps_are_the_refiners() {
+    let folder = tempfile::tempdir().unwrap();
+    refiner_folder(folder.path());
+    let load = |source: ModelSource| {
+        DiffusionModel::load(&source, DeviceChoice::Cpu, LoadOptions::default()).unwrap()
+    };
+    let base = load(ModelSource::Folder(base_folder()));
+    let refiner = load(ModelSource::Folder(folder.path().into()));
+    let spec = GenerateSpec {
+        prompt: "a red hat".into(),
+        width: 32,
+        height: 32,
+        steps: 5,
+        scheduler: Some("Euler".into()),
+        num_images: 2,
+        ..base.default_spec()
+    };
+    let mut go_on = |_: &diffusion::StepReport<'_>| ControlFlow::Continue(());
+    let mut with = |from: f64| {
+        let second = Refiner { model: &refiner, from };
+        base.generate_refined(std::slice::from_ref(&spec), Some(second), &mut go_on)
+    };
+    let (late, early) = (with(0.8).unwrap(), with(0.2).unwrap());
+    assert_ne!(late, early);
+    let plain = base.generate_batch(std::slice::from_ref(&spec), &mut go_on).unwrap();
+    assert_ne!(late, plain);
+    let never = base.generate_refined(
+        std::slice::from_ref(&spec),
+        Some(Refiner { model: &refiner, from: 1.0 }),
+        &mut go_on,
+    );
+    assert_eq!(never.unwrap(), plain);
+    // It draws over a picture by itself, too.
+    let over = GenerateSpec {
+        init_image: Some(RgbImage::from_fn(32, 32, |x, y| Rgb([(x * 8) as u8, (y * 8) as u8, 99]))),
+        strength: 0.4,
+        num_images: 1,
+        ..spec.clone()
+    };
+    assert_eq!(refiner.generate(&over, &mut go_on).unwrap().len(), 1);
+    let starter = load(ModelSource::Starter);
+    let second = Refiner { model: &starter, from: 0.8 };
+    let error = base.generate_refined(&[spec], Some(second), &mut go_on).unwrap_err().to_string();
+    assert!(error.starts_with("refiner: "), "{error}");
+}

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::time::Instant;
 
 use image::RgbImage;
 
@@ -17,46 +16,11 @@ use crate::preview::{PreviewFit, preview};
 use crate::prompt::prompt_of_steps;
 use crate::refiner::{Refiner, at_once};
 use crate::schedulers::{SchedulerConfig, schedule, scheduler_named};
+use crate::step_report::{OnStep, StepReport};
 use crate::{DiffusionError, DiffusionModel, GenerateSpec};
 
 /// How many latents go through the UNet together: four pictures of 512 × 512.
 pub(crate) const BATCH_LATENTS_MAX: usize = 4 * 64 * 64;
-
-/// Where a run stands.
-pub struct StepReport<'a> {
-    /// Steps done, from 1.
-    pub step: usize,
-    /// Steps in all; twice as many for Heun.
-    pub steps: usize,
-    /// Index of the first picture that is being drawn.
-    pub image: usize,
-    /// How many pictures are being drawn side by side.
-    pub together: usize,
-    /// When the step began.
-    pub began: Instant,
-    draw: &'a dyn Fn(usize) -> Result<RgbImage, DiffusionError>,
-}
-
-impl StepReport<'_> {
-    /// A small picture of what the first of the pictures is becoming, made only when asked for.
-    pub fn preview(&self) -> Result<RgbImage, DiffusionError> {
-        (self.draw)(0)
-    }
-
-    /// The same of another of the pictures that are being drawn, by its index among all of the run.
-    pub fn preview_of(&self, image: usize) -> Result<RgbImage, DiffusionError> {
-        (self.draw)(image.saturating_sub(self.image).min(self.together.saturating_sub(1)))
-    }
-}
-
-impl std::fmt::Debug for StepReport<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "step {} of {}", self.step, self.steps)
-    }
-}
-
-/// Is asked after every step whether to go on.
-pub type OnStep<'a> = &'a mut dyn FnMut(&StepReport<'_>) -> ControlFlow<()>;
 
 /// One picture to be drawn: its spec, its noise and what its texts mean.
 struct Picture<'a> {
@@ -152,8 +116,7 @@ impl DiffusionModel {
             refiner.check(self)?;
         }
         guarded(|| {
-            let model = self.adapted(first)?;
-            let model = self.with_vae(self.with_loras(&first.loras)?, first.vae.as_deref())?;
+            let model = self.with_vae(self.adapted(first)?, first.vae.as_deref())?;
             let mut pictures = Vec::new();
             for spec in specs {
                 let texts = self.texts(&model, spec)?;
@@ -192,8 +155,7 @@ impl DiffusionModel {
         self.check(to)?;
         compatible(from, to)?;
         guarded(|| {
-            let model = self.adapted(from)?;
-            let model = self.with_vae(self.with_loras(&from.loras)?, from.vae.as_deref())?;
+            let model = self.with_vae(self.adapted(from)?, from.vae.as_deref())?;
             let (from_texts, to_texts) = (self.texts(&model, from)?, self.texts(&model, to)?);
             if from_texts.len() > 1 || to_texts.len() > 1 {
                 let reason =
@@ -334,8 +296,7 @@ impl DiffusionModel {
                     self.guide_networks.guides(model, batch[0].spec, &seeds)?
                 }
             };
-            let calls = run(model, &mut batch, guides, &mut drawn, &mut report)?;
-            let calls = run((model, refiner), &mut batch, &mut drawn, &mut report)?;
+            let calls = run((model, refiner), &mut batch, guides, &mut drawn, &mut report)?;
             stepped += calls;
         }
         Ok(drawn)

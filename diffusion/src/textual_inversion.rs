@@ -141,7 +141,8 @@ impl StableDiffusion {
         let mut model = self.clone();
         let count = model.text_encoders.len();
         for (index, encoder) in model.text_encoders.iter_mut().enumerate() {
-            let component = text_components(self.xl).get(index).map_or("text_encoder", |names| names.0);
+            let component =
+                text_components(self.xl, self.refines).get(index).map_or("text_encoder", |names| names.0);
             let width = encoder.model.hidden_size();
             let word = |learned: &TextualInversion| {
                 let vectors = learned.vectors((index, count, component), width)?;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use diffusion::pipelines::denoise::Job;
 use diffusion::pipelines::encode_prompt::PromptOptions;
+use diffusion::pipelines::guides::Guides;
 use diffusion::pipelines::stable_diffusion::{Parts, mended_scheduler};
 use diffusion::schedulers::{SchedulerClass, SchedulerConfig, schedule};
 use diffusion::{DeviceChoice, DiffusionModel, GenerateSpec, LoadOptions, ModelSource};
@@ -90,6 +91,7 @@ fn a_run_agrees_with_diffusers() {
         guidance_rescale: 0.0,
         keep: None,
         extra_channels: Some(extra),
+        guides: Guides::default(),
         refine: None,
     };
     let shape = job.shape;

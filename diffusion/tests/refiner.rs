@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use diffusion::pipelines::denoise::Job;
 use diffusion::pipelines::encode_prompt::PromptOptions;
+use diffusion::pipelines::guides::Guides;
 use diffusion::pipelines::refine::Refine;
 use diffusion::pipelines::stable_diffusion::Parts;
 use diffusion::schedulers::{SchedulerClass, SchedulerConfig, schedule};
@@ -79,6 +80,7 @@ fn a_run_of_both_agrees_with_diffusers() {
         guidance_rescale: 0.0,
         keep: None,
         extra_channels: None,
+        guides: Guides::default(),
         refine: Some(Refine {
             positive: vec![refiner.encode_prompt("a red hat", None, options).unwrap()],
             negative: vec![refiner.encode_prompt("blurry", None, options).unwrap()],

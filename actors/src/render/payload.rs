@@ -187,6 +187,8 @@ impl RenderRequest {
         let own = [spec.prompt.as_str(), spec.negative_prompt.as_deref().unwrap_or_default()];
         let texts: Vec<&str> = own.into_iter().chain(of_frames).collect();
         embeddings_in(&self.models_dir, &texts)
+    }
+
     /// The part of the reference that is drawn by itself, at a size in pixels, where the job says so.
     pub fn part(&self, size_px: (u32, u32)) -> Result<Option<Part>, String> {
         let (Some(work), Some(bytes)) = (&self.payload.config.paste, &self.reference) else {

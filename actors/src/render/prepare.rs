@@ -63,7 +63,18 @@ pub(super) fn request(
     let model = payload.model.as_deref().or(options.model.as_deref()).unwrap_or(STARTER);
     let vae = vae_of(&options.models_dir, payload.config.vae.as_deref(), model)?;
     let (pixels_max, models_dir) = (options.pixels_max, options.models_dir.clone());
-    Ok(RenderRequest { payload, reference, mask, last_frame, vae, loras, seed, pixels_max, guides, models_dir })
+    Ok(RenderRequest {
+        payload,
+        reference,
+        mask,
+        last_frame,
+        vae,
+        loras,
+        seed,
+        pixels_max,
+        guides,
+        models_dir,
+    })
 }
 
 /// The bytes of a stored file that a payload names as `bucket/path`.

@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::model_choice::ListedModel;
 use super::payload::{RenderRequest, SourceHashes};
-use super::train::TrainingSlice;
 use super::picture_record::RecordedRefiner;
+use super::train::TrainingSlice;
 use crate::job_scheduler::{HiresPass, PasteWork};
 
 /// Jobs for the device: one, or several whose pictures are drawn side by side.

@@ -105,8 +105,9 @@ impl StableDiffusion {
                 (job.positive, job.negative) = (second.positive, second.negative);
                 context = second.networks.context(&job);
                 added = second.networks.added(&job);
-                // It knows nothing of masks.
+                // It knows nothing of masks, and what leads the first model does not fit its shape.
                 job.extra_channels = None;
+                job.guides = Guides::default();
                 refiner = Some(second.networks);
             } else if refiner.is_some() {
                 // Words that change are those of the first model.
@@ -116,9 +117,8 @@ impl StableDiffusion {
                 added = self.added(&job);
             }
             let call = (index, calls);
-            let output = self.predict(&mut job, call, timesteps[index], &context, added.as_ref())?;
             let networks = refiner.as_ref().unwrap_or(self);
-            let output = networks.predict(&job, index, timesteps[index], &context, added.as_ref())?;
+            let output = networks.predict(&mut job, call, timesteps[index], &context, added.as_ref())?;
             let noise = job.scheduler.wants_noise(index).then(|| draw(index));
             let before = std::mem::take(&mut job.latents);
             job.latents = job.scheduler.step(index, &output, &before, noise.as_deref());

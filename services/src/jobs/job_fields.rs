@@ -3,8 +3,7 @@
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::VideoConfig;
 use actors::render::{
-    NAMED_MAX, RequestedDrawing, UnfitDrawing, check_video, lora_files, loras_of, read_loras,
-    NAMED_MAX, OWN_VAE, RequestedDrawing, UnfitDrawing, check_video, list_loras, list_vaes, lora_files,
+    NAMED_MAX, OWN_VAE, RequestedDrawing, UnfitDrawing, check_video, list_vaes, lora_files, loras_of,
     read_loras, vae_named,
 };
 use serde_json::Value as Json;

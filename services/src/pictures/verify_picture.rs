@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use actors::file::read_object;
 use actors::job_scheduler::WORKSPACE_BUCKET;
-use actors::render::{Comparison, LED_BY_PICTURES, PictureRecord, check_size, compare, list_models};
-use actors::render::{Comparison, OWN_VAE, PictureRecord, check_size, compare, list_models};
+use actors::render::{Comparison, LED_BY_PICTURES, OWN_VAE, PictureRecord, check_size, compare, list_models};
 use bytes::Bytes;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;

@@ -11,7 +11,7 @@ use crate::jobs::job_request::JobRequest;
 use crate::jobs::{enhance_for_job, job_fields};
 
 /// Longest prompt, in characters.
-const PROMPT_CHARS_MAX: usize = 10_000;
+pub(crate) const PROMPT_CHARS_MAX: usize = 10_000;
 
 /// Steps of a drawing at most.
 const STEPS_MAX: u32 = 200;

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
+use crate::jobs::job_prompts::PROMPT_CHARS_MAX;
 use crate::jobs::price_list;
 use crate::rows::{position, table};
 
@@ -103,6 +104,7 @@ pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTr
         return Err(ServiceError::field("pictures", reason));
     }
     let tags = tags(&character);
+    let sample_prompt = sample_prompt(asked.rating, &trigger, &name, &tags)?;
     let mut pictures = Vec::with_capacity(given.len());
     for (place, (url, caption)) in given.into_iter().enumerate() {
         let field = format!("pictures[{place}]");
@@ -112,13 +114,14 @@ pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTr
             let reason = format!("longer than {CAPTION_CHARS_MAX} characters");
             return Err(ServiceError::field(format!("{field}.caption"), reason));
         }
-        content_rules::check(asked.rating, &format!("{field}.caption"), words)?;
+        let caption = with_trigger(&trigger, words);
+        content_rules::check(asked.rating, &format!("{field}.caption"), &caption)?;
         let reference = reference_picture::resolve(context, user, &url).await;
         let object = reference.map_err(|error| error.of_field(format!("{field}.url")))?.object;
         if !exists(context, &object).await? {
             return Err(ServiceError::field(format!("{field}.url"), "there is no such file"));
         }
-        pictures.push(TrainingSource { object, caption: with_trigger(&trigger, words) });
+        pictures.push(TrainingSource { object, caption });
     }
     if pictures.iter().all(|picture| picture.caption == pictures[0].caption) {
         warnings.push(
@@ -128,7 +131,7 @@ pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTr
     let payload = TrainingPayload {
         character_id: asked.character_id,
         name,
-        sample_prompt: with_trigger(&trigger, &tags),
+        sample_prompt,
         trigger_word: trigger,
         model: Some(model.clone()),
         pictures,
@@ -209,6 +212,26 @@ fn with_trigger(trigger: &str, words: &str) -> String {
     }
 }
 
+/// What sample pictures are drawn of. It is a prompt, so that the rules of prompts hold for it, whatever captions there
+/// are; the name and the trigger word stand in later prompts.
+fn sample_prompt(
+    rating: ContentRating,
+    trigger: &str,
+    name: &str,
+    tags: &str,
+) -> Result<String, ServiceError> {
+    for (field, words) in [("name", name), ("trigger_word", trigger)] {
+        content_rules::check(rating, field, words)?;
+    }
+    let prompt = with_trigger(trigger, tags);
+    if prompt.chars().count() > PROMPT_CHARS_MAX {
+        let reason = format!("those of the character are longer than {PROMPT_CHARS_MAX} characters");
+        return Err(ServiceError::field("appearance_tags", reason));
+    }
+    content_rules::check(rating, "appearance_tags of the character", &prompt)?;
+    Ok(prompt)
+}
+
 /// What is known of the character's looks, as tags.
 fn tags(character: &Json) -> String {
     let tags = character["appearance_tags"].as_array().into_iter().flatten().filter_map(Json::as_str);
@@ -279,6 +302,19 @@ mod tests {
         assert_eq!(with_trigger("zum", "a photo of zum, smiling"), "a photo of zum, smiling");
         assert_eq!(with_trigger("zum", "zumba"), "zum, zumba");
         assert_eq!(with_trigger("zum", ""), "zum");
+    }
+
+    #[test]
+    fn sample_pictures_are_drawn_by_the_rules_of_prompts() {
+        let of = |rating, trigger: &str, name: &str, tags: &str| sample_prompt(rating, trigger, name, tags);
+        let (sfw, nsfw) = (ContentRating::Sfw, ContentRating::Nsfw);
+        assert_eq!(of(sfw, "zum", "zum", "blue ball").ok().as_deref(), Some("zum, blue ball"));
+        assert!(of(sfw, "zum", "zum", "completely naked").is_err());
+        assert!(of(nsfw, "zum", "zum", "naked").is_ok());
+        assert!(of(nsfw, "zum", "zum", "a child").is_err());
+        assert!(of(ContentRating::Lowered, "zum", "zum", "a child").is_err());
+        assert!(of(sfw, "naked", "zum", "").is_err() && of(sfw, "zum", "naked_zum", "").is_err());
+        assert!(of(sfw, "zum", "zum", &"ball ".repeat(PROMPT_CHARS_MAX)).is_err());
     }
 
     #[test]

@@ -293,3 +293,43 @@ fn the_command_trains_on_a_folder() {
     assert!(file.is_file() && files_of(&models.join(".training")).is_empty());
     assert!(!train(&["--set", "steps=3"]).status.success(), "what is there is not written over");
 }
+
+#[test]
+fn a_lora_of_a_minor_is_in_no_nsfw_job_and_none_is_trained_for_one() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("data");
+    let server = Server::start(&data, &[]);
+    let (user, token) = server.sign_up("adult@example.com");
+    let verified = json!({"birth_date": "1990-01-01", "age_verified": true});
+    let profile = format!("/rest/v1/profiles?id=eq.{user}");
+    assert_eq!(server.call("PATCH", &profile, &server.service, Some(&verified)).0, 200);
+    let zum = character(&server, &token, &user);
+    let change = json!({"age_range": "teen"});
+    let (status, rows) =
+        server.call("PATCH", &format!("/rest/v1/characters?id=eq.{zum}"), &token, Some(&change));
+    assert_eq!(status, 200, "{rows}");
+    let own = data.join("models/loras/accounts").join(&user);
+    std::fs::create_dir_all(&own).expect("a folder");
+    for name in ["zum", "unknown"] {
+        std::fs::write(own.join(format!("{name}.safetensors")), b"").expect("a file");
+    }
+    let row = json!({
+        "user_id": user, "character_id": zum, "name": format!("accounts/{user}/zum"), "trigger_word": "zum",
+        "base_model": "starter",
+    });
+    let (status, rows) = server.call("POST", "/rest/v1/character_loras", &server.service, Some(&row));
+    assert_eq!(status, 201, "{rows}");
+    let nsfw = json!({"contentType": "nsfw"});
+    for (name, words) in [("zum", "minor"), ("unknown", "sfw jobs")] {
+        let plain = json!({"job_type": "sdxl_image_fast", "prompt": "a beach", "metadata": nsfw});
+        let mut body = plain.clone();
+        body["loras"] = json!([{"name": name}]);
+        refused(&server, &token, &body, if name == "zum" { 422 } else { 400 }, words);
+        let mut body = plain.clone();
+        body["prompt"] = json!(format!("a beach <lora:{name}:1>"));
+        refused(&server, &token, &body, if name == "zum" { 422 } else { 400 }, words);
+    }
+    let asked = json!({"character_id": zum, "content_mode": "nsfw"});
+    let (status, answer) = train(&server, &token, &asked);
+    assert_eq!(status, 422, "{answer}");
+}

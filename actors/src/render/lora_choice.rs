@@ -85,6 +85,13 @@ pub(crate) fn own_lora(models_dir: &Path, account: Uuid, name: &str) -> (String,
     (name, path)
 }
 
+/// The name of the LoRA in a file of [`lora_files`], if it belongs to an account: `accounts/ACCOUNT/NAME`.
+pub fn account_lora(models_dir: &Path, file: &Path) -> Option<String> {
+    let within = file.strip_prefix(models_dir.join(LORAS_FOLDER)).ok()?.with_extension("");
+    let parts: Option<Vec<&str>> = within.iter().map(|part| part.to_str()).collect();
+    parts.filter(|parts| parts.first() == Some(&ACCOUNTS)).map(|parts| parts.join("/"))
+}
+
 fn list_within(folder: &Path, before: &str, depth: usize, found: &mut Vec<(String, PathBuf)>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -401,6 +408,15 @@ mod tests {
         ] {
             assert!(read_loras(&wrong).expect_err("refused").starts_with(field));
         }
+    }
+
+    #[test]
+    fn files_of_accounts_are_known_by_their_place() {
+        let folder = Path::new("models");
+        let (name, path) = own_lora(folder, Uuid::from_u128(7), "zum.v2");
+        assert_eq!(account_lora(folder, &path), Some(name));
+        assert_eq!(account_lora(folder, &folder.join("loras/styles/ink.safetensors")), None);
+        assert_eq!(account_lora(folder, Path::new("other/accounts/a/b.safetensors")), None);
     }
 
     #[test]

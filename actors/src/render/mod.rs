@@ -69,7 +69,9 @@ pub use guide_choice::{
     CANNY, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER, guide_file, list_controlnets, list_image_encoders,
     list_ip_adapters,
 };
-pub use lora_choice::{LORAS_FOLDER, WantedLora, list_loras, lora_files, lora_tags, loras_of, read_loras};
+pub use lora_choice::{
+    LORAS_FOLDER, WantedLora, account_lora, list_loras, lora_files, lora_tags, loras_of, read_loras,
+};
 pub use model_advice::model_warnings;
 pub use model_change::{add_model, remove_model, take_model};
 pub use model_choice::{ListedModel, NAMED_MAX, STARTER, list_models, model_named};

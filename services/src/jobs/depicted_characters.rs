@@ -51,7 +51,8 @@ const WORDS: [&str; 9] = [
     "scenario",
 ];
 
-/// Refuses an nsfw job in which a minor is; `said` is what the caller said of it.
+/// Refuses an nsfw job in which a minor is; `said` is what names its characters: what the caller said of it, and whom its
+/// LoRAs were trained on.
 pub(crate) async fn refuse_minors(
     context: &Context,
     tier: ContentRating,

@@ -5,14 +5,19 @@ use actors::job_scheduler::VideoConfig;
 use actors::render::{
     NAMED_MAX, OWN_VAE, RequestedDrawing, UnfitDrawing, check_video, list_vaes, lora_files, loras_of,
     read_loras, vae_named,
+    NAMED_MAX, RequestedDrawing, UnfitDrawing, account_lora, check_video, lora_files, loras_of, read_loras,
 };
+use models::Value;
 use serde_json::Value as Json;
+use store::query::Query;
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture::{self, Reference};
+use crate::ids::uuid;
 use crate::jobs::job_request::JobRequest;
+use crate::rows::position;
 
 /// Resolves a picture that a field names; a refusal names the field.
 pub(crate) async fn reference(
@@ -51,21 +56,42 @@ pub(crate) async fn check_drawing(
     checked.unwrap_or_else(|_| Err(unread())).map_err(ServiceError::from)
 }
 
-/// Refuses LoRAs whose files are not there, or another account's. Remote workers have files of their own.
-pub(crate) async fn check_loras(context: &Context, user: Uuid, loras: &Json) -> Result<(), ServiceError> {
+/// Refuses LoRAs whose files are not there, or another account's, and answers with the characters that the others were trained
+/// on. Of a file in an account's folder that no training made the character is unknown, so that only `sfw` jobs take it.
+pub(crate) async fn check_loras(
+    context: &Context,
+    user: Uuid,
+    loras: &Json,
+    tier: ContentRating,
+) -> Result<Vec<Uuid>, ServiceError> {
     let wanted = read_loras(loras).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
     if wanted.is_empty() || context.services.render.is_none() {
-        return Ok(());
+        return Ok(Vec::new());
     }
     let folder = context.services.settings.models_dir.clone();
     let found = tokio::task::spawn_blocking(move || {
-        lora_files(&folder, Some(user), &wanted).map(|_| ()).map_err(|message| {
+        let files = lora_files(&folder, Some(user), &wanted).map_err(|message| {
             let names = loras_of(&folder, Some(user)).into_iter().map(|(name, _)| name).take(NAMED_MAX);
             ServiceError::worded(Kind::Bad, message).with("accepted", names.collect::<Vec<_>>())
-        })
+        })?;
+        Ok(files.iter().map(|(path, _)| account_lora(&folder, path)).collect::<Vec<_>>())
     });
     let unread = |_| Err(ServiceError::worded(Kind::Bad, "loras: the models folder cannot be read"));
-    found.await.unwrap_or_else(unread)
+    let mut characters = Vec::new();
+    for (place, name) in found.await.unwrap_or_else(unread)?.into_iter().enumerate() {
+        let Some(name) = name else { continue };
+        let row = Query::all(position("character_loras")).equal("name", Value::text(&*name)).limit(1);
+        let row = context.rows(row).await?.pop();
+        match row.and_then(|row| uuid(&row["character_id"])) {
+            Some(character) => characters.push(character),
+            None if tier == ContentRating::Sfw => {}
+            None => {
+                let reason = format!("of {name} it is not known whom it shows, so that only sfw jobs take it");
+                return Err(ServiceError::field(format!("loras[{place}].name"), reason));
+            }
+        }
+    }
+    Ok(characters)
 }
 
 /// Refuses a VAE whose file is not there. Remote workers have files of their own.

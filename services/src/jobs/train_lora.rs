@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
 use crate::jobs::job_prompts::PROMPT_CHARS_MAX;
-use crate::jobs::price_list;
+use crate::jobs::{depicted_characters, price_list};
 use crate::rows::{position, table};
 
 /// How often a training may begin again; each time it goes on where it stopped.
@@ -77,6 +77,8 @@ pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTr
     let character = own.ok_or_else(|| {
         ServiceError::not_found("the account has no such character").of_field("character_id")
     })?;
+    let shown = Map::from_iter([("character_id".to_string(), json!(asked.character_id))]);
+    depicted_characters::refuse_minors(context, asked.rating, &[&shown]).await?;
     let mut warnings = Vec::new();
     let trigger = match &asked.trigger_word {
         Some(word) => simple("trigger_word", word)?,

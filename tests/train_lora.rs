@@ -45,6 +45,21 @@ fn pictures(server: &Server, token: &str, user: &str, count: u32) -> Vec<Json> {
     (0..count).map(picture).collect()
 }
 
+/// A PNG whose header says 13000 by 13000 pixels.
+fn huge_header() -> Vec<u8> {
+    let mut png = Cursor::new(Vec::new());
+    RgbImage::new(8, 8).write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
+    let mut png = png.into_inner();
+    png[16..20].copy_from_slice(&13_000_u32.to_be_bytes());
+    png[20..24].copy_from_slice(&13_000_u32.to_be_bytes());
+    let checksum = !png[12..29].iter().fold(!0u32, |sum, byte| {
+        let bit = |sum: u32, _| if sum & 1 == 1 { sum >> 1 ^ 0xedb8_8320 } else { sum >> 1 };
+        (0..8).fold(sum ^ u32::from(*byte), bit)
+    });
+    png[29..33].copy_from_slice(&checksum.to_be_bytes());
+    png
+}
+
 fn train(server: &Server, token: &str, body: &Json) -> (u16, Json) {
     server.call("POST", "/functions/v1/train-lora", token, Some(body))
 }
@@ -214,7 +229,16 @@ fn a_training_is_refused_by_field_costs_credits_and_can_be_cancelled() {
         body[name] = value;
         body
     };
+    let mut doubled = pictures.clone();
+    doubled[4] = pictures[1].clone();
+    let huge = format!("user-library/{user}/zum/huge.png");
+    let answer = files::put(&server, &token, &huge, "image/png", &huge_header());
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let mut with_huge = pictures.clone();
+    with_huge[3] = json!(huge);
     for (name, value, field) in [
+        ("pictures", json!(doubled), "pictures[4].url"),
+        ("pictures", json!(with_huge), "pictures[3].url"),
         ("pictures", json!(pictures[..4]), "pictures"),
         ("pictures", json!([]), "pictures"),
         ("pictures", json!([1, 2, 3, 4, 5]), "pictures[0]"),

@@ -11,27 +11,48 @@ use crate::spec::SIDE_PX_MAX;
 /// Most bytes that a decoder may take for a picture.
 const DECODED_BYTES_MAX: u64 = 512 << 20;
 
-/// Decodes a picture of `field` that may come from anyone. Sizes are checked before pixels are read.
-fn decode(field: &'static str, bytes: &[u8]) -> Result<DynamicImage, DiffusionError> {
+/// Decodes a picture of `field` that may come from anyone, within `bytes_max` of memory. Sizes are checked before pixels
+/// are read.
+pub(crate) fn decode(
+    field: &'static str,
+    bytes: &[u8],
+    bytes_max: u64,
+) -> Result<DynamicImage, DiffusionError> {
     let refused = |error: &dyn std::fmt::Display| DiffusionError::spec(field, error.to_string());
     let mut reader =
         ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| refused(&error))?;
     let mut limits = Limits::default();
     limits.max_image_width = Some(4 * SIDE_PX_MAX);
     limits.max_image_height = Some(4 * SIDE_PX_MAX);
-    limits.max_alloc = Some(DECODED_BYTES_MAX);
+    limits.max_alloc = Some(bytes_max);
     reader.limits(limits);
     reader.decode().map_err(|error| refused(&error))
 }
 
+/// Refuses a picture whose header says that [`decode`] would refuse it for its size, at three bytes a pixel.
+pub(crate) fn check_size(field: &'static str, bytes: &[u8], bytes_max: u64) -> Result<(), DiffusionError> {
+    let refused = |error: &dyn std::fmt::Display| DiffusionError::spec(field, error.to_string());
+    let reader =
+        ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(|error| refused(&error))?;
+    let (width, height) = reader.into_dimensions().map_err(|error| refused(&error))?;
+    let pixels_max = bytes_max / 3;
+    if width.max(height) > 4 * SIDE_PX_MAX || u64::from(width) * u64::from(height) > pixels_max {
+        let side = 4 * SIDE_PX_MAX;
+        let reason =
+            format!("{width}×{height} is more than {pixels_max} pixels, or a side is longer than {side}");
+        return Err(DiffusionError::spec(field, reason));
+    }
+    Ok(())
+}
+
 /// Reads a PNG, JPEG, WebP or GIF for [`crate::GenerateSpec::init_image`]; errors name the field.
 pub fn read_init_image(bytes: &[u8]) -> Result<RgbImage, DiffusionError> {
-    decode("init_image", bytes).map(|picture| picture.to_rgb8())
+    decode("init_image", bytes, DECODED_BYTES_MAX).map(|picture| picture.to_rgb8())
 }
 
 /// Reads one for [`crate::GenerateSpec::mask`].
 pub fn read_mask(bytes: &[u8]) -> Result<GrayImage, DiffusionError> {
-    decode("mask", bytes).map(|picture| picture.to_luma8())
+    decode("mask", bytes, DECODED_BYTES_MAX).map(|picture| picture.to_luma8())
 }
 
 /// A picture as −1 to 1, channel by channel, sized to fit.
@@ -90,6 +111,19 @@ mod tests {
             assert!(matches!(error, DiffusionError::Spec { field: "mask", .. }), "{error}");
             assert!(read_init_image(bytes).is_err());
         }
+    }
+
+    #[test]
+    fn a_header_tells_that_a_picture_is_too_large() {
+        let mut png = Cursor::new(Vec::new());
+        RgbImage::new(40, 30).write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let png = png.into_inner();
+        assert!(check_size("pictures", &png, 3600).is_ok());
+        assert!(decode("pictures", &png, 3600).is_ok());
+        for error in [check_size("pictures", &png, 3599), decode("pictures", &png, 3599).map(|_| ())] {
+            assert!(matches!(error, Err(DiffusionError::Spec { field: "pictures", .. })), "{error:?}");
+        }
+        assert!(check_size("pictures", b"not a picture", 3600).is_err());
     }
 
     #[test]

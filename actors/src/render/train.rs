@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use diffusion::training::{LoraTrainer, TrainingPicture};
-use diffusion::{DiffusionError, DiffusionModel, GenerateSpec, read_init_image};
+use diffusion::{DiffusionError, DiffusionModel, GenerateSpec};
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -30,13 +30,23 @@ const CHECKPOINT: &str = "checkpoint.safetensors";
 /// The LoRA as it is, in its folder.
 const SO_FAR: &str = "so_far.safetensors";
 
+/// Reads a picture, still encoded, by its place in the payload. The message says why it cannot. They are read one after
+/// the other, so that memory never holds all of them.
+pub(super) struct ReadPicture(pub Box<dyn Fn(usize) -> Result<Vec<u8>, String> + Send + Sync>);
+
+impl std::fmt::Debug for ReadPicture {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("ReadPicture")
+    }
+}
+
 /// What is to be trained.
 #[derive(Debug)]
 pub(super) struct TrainingOrder {
     pub job: Uuid,
     pub payload: TrainingPayload,
-    /// The pictures, still encoded, in the order of the payload's.
-    pub pictures: Vec<Vec<u8>>,
+    /// The pictures of the payload.
+    pub pictures: ReadPicture,
     /// Where it keeps how far it has come.
     pub folder: PathBuf,
     pub cancel: Arc<AtomicBool>,
@@ -158,15 +168,19 @@ impl InHand {
 
 /// Reads the pictures, and goes on where an earlier process stopped.
 fn begin(model: &DiffusionModel, order: &TrainingOrder) -> Result<LoraTrainer, DrawError> {
-    let mut pictures = Vec::with_capacity(order.pictures.len());
-    for (place, (bytes, source)) in order.pictures.iter().zip(&order.payload.pictures).enumerate() {
-        let picture = read_init_image(bytes);
-        let picture = picture.map_err(|error| DrawError::Refused(format!("pictures[{place}]: {error}")))?;
-        pictures.push(TrainingPicture { picture, caption: source.caption.clone() });
+    let settings = &order.payload.settings;
+    let mut pictures = Vec::with_capacity(order.payload.pictures.len());
+    for (place, source) in order.payload.pictures.iter().enumerate() {
+        if order.cancel.load(Ordering::Relaxed) {
+            return Err(DrawError::Cancelled);
+        }
+        let refused = |error: &dyn std::fmt::Display| DrawError::Refused(format!("pictures[{place}]: {error}"));
+        let bytes = (order.pictures.0)(place).map_err(|error| refused(&error))?;
+        let picture = TrainingPicture::read(&bytes, settings.resolution, source.caption.clone());
+        pictures.push(picture.map_err(|error| refused(&error))?);
     }
     let checkpoint = order.folder.join(CHECKPOINT);
     let resume = checkpoint.is_file().then_some(checkpoint.as_path());
-    let settings = &order.payload.settings;
     match model.begin_training(settings, &pictures, resume) {
         // A checkpoint that cannot be read costs what it held, not the training.
         Err(error @ (DiffusionError::WeightFile { .. } | DiffusionError::Io { .. })) if resume.is_some() => {

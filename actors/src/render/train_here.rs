@@ -14,7 +14,7 @@ use super::model_cache::ModelCache;
 use super::model_choice::model_named;
 use super::progress::Progress;
 use super::progress_reporter::ProgressReporter;
-use super::train::{InHand, TrainingOrder, write_whole};
+use super::train::{InHand, ReadPicture, TrainingOrder, write_whole};
 use super::training_settings::training_settings;
 use super::work::DrawError;
 use crate::job_scheduler::{TrainingPayload, TrainingSource};
@@ -71,6 +71,8 @@ pub fn train_here(
     };
     let folder = options.models_dir.join(".training").join(&training.name);
     let cancel = Arc::new(AtomicBool::new(false));
+    let read = move |place: usize| pictures.get(place).cloned().ok_or_else(|| "is gone".to_string());
+    let pictures = ReadPicture(Box::new(read));
     let order = TrainingOrder { job: Uuid::nil(), payload, pictures, folder, cancel };
     let drawing_bytes_max = options.drawing_bytes_max;
     let mut models = ModelCache::new(options);

@@ -3,13 +3,21 @@
 use std::ops::RangeInclusive;
 use std::path::Path;
 
-use diffusion::training::{LoraTraining, PICTURES_MAX, PICTURES_MIN, suited};
+use diffusion::training::{LoraTraining, PICTURES_MAX, PICTURES_MIN, TrainingPicture, suited};
 use serde_json::{Map, Value as Json, json};
 
 use super::model_choice::model_named;
 
 /// How many pictures a training takes.
 pub const TRAINING_PICTURES: RangeInclusive<usize> = PICTURES_MIN..=PICTURES_MAX;
+
+/// Refuses a file whose header says that no training takes it. The message says why.
+pub fn check_training_picture(bytes: &[u8]) -> Result<(), String> {
+    TrainingPicture::check(bytes).map_err(|error| match error {
+        diffusion::DiffusionError::Spec { reason, .. } => reason,
+        other => other.to_string(),
+    })
+}
 
 /// The model's name and the settings. Opens the model's files without reading its weights. The message names the field.
 pub fn training_settings(

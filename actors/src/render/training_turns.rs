@@ -14,7 +14,7 @@ use super::dispatch::{Cancellations, report_failure, still_processing};
 use super::lora_choice::own_lora;
 use super::model_choice::{ListedModel, model_named};
 use super::options::RenderOptions;
-use super::train::{FinishedLora, SliceEnd, TrainingOrder, TrainingSlice, write_whole};
+use super::train::{FinishedLora, ReadPicture, SliceEnd, TrainingOrder, TrainingSlice, write_whole};
 use super::work::{DrawError, Work};
 use crate::Actors;
 use crate::file::{NewObject, read_object};
@@ -53,8 +53,7 @@ impl Held {
         cancellations: &Cancellations,
         claimed: ClaimedJob,
     ) -> Option<Held> {
-        let ready = ready(actors, options, &claimed).await;
-        let (model, payload, pictures) = match ready {
+        let (model, payload, pictures) = match ready(actors, options, &claimed) {
             Ok(ready) => ready,
             Err(message) => {
                 report_failure(actors, &claimed, message, false).await;
@@ -189,27 +188,23 @@ impl Held {
     }
 }
 
-async fn ready(
+fn ready(
     actors: &Actors,
     options: &RenderOptions,
     claimed: &ClaimedJob,
-) -> Result<(ListedModel, TrainingPayload, Vec<Vec<u8>>), String> {
+) -> Result<(ListedModel, TrainingPayload, ReadPicture), String> {
     let payload = TrainingPayload::read(&claimed.payload)?;
     let name = payload.model.as_deref().or(options.model.as_deref());
     let model = model_named(&options.models_dir, name)?;
     let (store, sources) = (actors.store().clone(), payload.pictures.clone());
-    let read = tokio::task::spawn_blocking(move || {
-        let mut pictures = Vec::with_capacity(sources.len());
-        for (place, source) in sources.iter().enumerate() {
-            let gone = || format!("pictures[{place}]: {} is gone", source.object);
-            let (bucket, path) = source.object.split_once('/').ok_or_else(gone)?;
-            let bytes = read_object(&store, bucket, path).map_err(|error| error.to_string())?;
-            pictures.push(bytes.ok_or_else(gone)?);
-        }
-        Ok::<_, String>(pictures)
-    });
-    let pictures = read.await.map_err(|_| "pictures: reading them failed".to_string())??;
-    Ok((model, payload, pictures))
+    let read = move |place: usize| {
+        let object = sources.get(place).map(|source| source.object.as_str()).unwrap_or_default();
+        let gone = || format!("{object} is gone");
+        let (bucket, path) = object.split_once('/').ok_or_else(gone)?;
+        let bytes = read_object(&store, bucket, path).map_err(|error| error.to_string())?;
+        bytes.ok_or_else(gone)
+    };
+    Ok((model, payload, ReadPicture(Box::new(read))))
 }
 
 /// Removes the file of a LoRA whose row is gone.

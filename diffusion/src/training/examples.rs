@@ -5,18 +5,51 @@ use image::RgbImage;
 use image::imageops::{self, FilterType};
 
 use crate::DiffusionError;
-use crate::image_processor::to_values;
+use crate::image_processor::{check_size, decode, to_values};
 use crate::models::unets::unet_2d_condition::AddedConditions;
 use crate::pipelines::stable_diffusion::StableDiffusion;
 
-/// A picture to learn from.
+/// A picture to learn from: the middle square of a larger one, which need not stay in memory.
 #[derive(Debug, Clone)]
 pub struct TrainingPicture {
-    /// The picture; its middle square is used.
-    pub picture: RgbImage,
-    /// What is to be seen in it. Words beyond one row of the text encoder are left out.
-    pub caption: String,
+    square: RgbImage,
+    caption: String,
+    /// Height and width of the picture that it was cut from, top and left of the cut at the size of the square.
+    frame: [f64; 4],
 }
+
+impl TrainingPicture {
+    /// The middle of a picture as a square of `side` pixels, the training's `resolution`. Words of the caption beyond one
+    /// row of the text encoder are left out.
+    pub fn cut(picture: &RgbImage, side: u32, caption: String) -> Self {
+        let (width, height) = picture.dimensions();
+        let (square, [top, left]) = middle_square(picture, side);
+        Self { square, caption, frame: [f64::from(height), f64::from(width), top, left] }
+    }
+
+    /// Reads a PNG, JPEG, WebP or GIF and cuts it so. Errors name the field `pictures`.
+    pub fn read(bytes: &[u8], side: u32, caption: String) -> Result<Self, DiffusionError> {
+        Ok(Self::cut(&decode("pictures", bytes, PICTURE_BYTES_MAX)?.to_rgb8(), side, caption))
+    }
+
+    /// Refuses a file that [`TrainingPicture::read`] would refuse for its kind or size, without reading its pixels.
+    pub fn check(bytes: &[u8]) -> Result<(), DiffusionError> {
+        check_size("pictures", bytes, PICTURE_BYTES_MAX)
+    }
+
+    /// The square.
+    pub fn picture(&self) -> &RgbImage {
+        &self.square
+    }
+
+    /// What is to be seen in it.
+    pub fn caption(&self) -> &str {
+        &self.caption
+    }
+}
+
+/// Most bytes that the pixels of one picture may take while it is read: about 44 million pixels of three bytes.
+const PICTURE_BYTES_MAX: u64 = 128 << 20;
 
 /// A picture in latents and a caption in ids.
 #[derive(Debug, Clone)]
@@ -54,20 +87,24 @@ fn middle_square(picture: &RgbImage, side: u32) -> (RgbImage, [f64; 2]) {
 
 impl Example {
     pub fn new(model: &StableDiffusion, from: &TrainingPicture, side: u32) -> Result<Self, DiffusionError> {
-        let (width, height) = from.picture.dimensions();
-        let (square, [top, left]) = middle_square(&from.picture, side);
-        let pixels = to_values(&square, side, side);
+        if from.square.dimensions() != (side, side) {
+            let (width, height) = from.square.dimensions();
+            let reason = format!("one is cut to {width}×{height}, not to the resolution of {side}");
+            return Err(DiffusionError::spec("pictures", reason));
+        }
+        let pixels = to_values(&from.square, side, side);
         let (mean, deviation) = model.encode(&pixels, [1, 3, side as usize, side as usize])?;
         let row = |encoder: &crate::pipelines::stable_diffusion::TextEncoder| {
             encoder.tokenizer.encode_row(&from.caption)
         };
+        let [height, width, top, left] = from.frame;
         let side = f64::from(side);
         Ok(Self {
             mean,
             deviation,
             scale: model.vae_config.scaling_factor,
             ids: model.text_encoders.iter().map(row).collect::<Result<_, _>>()?,
-            time_ids: vec![f64::from(height), f64::from(width), top, left, side, side],
+            time_ids: vec![height, width, top, left, side, side],
         })
     }
 

@@ -163,7 +163,7 @@ impl DiffusionModel {
             ModelKind::Sdxl => ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora"),
         };
         let mut tags: BTreeMap<&str, usize> = BTreeMap::new();
-        let words = pictures.iter().flat_map(|picture| picture.caption.split(','));
+        let words = pictures.iter().flat_map(|picture| picture.caption().split(','));
         for tag in words.map(str::trim).filter(|tag| !tag.is_empty()) {
             *tags.entry(tag).or_default() += 1;
         }

@@ -58,9 +58,9 @@ fn picture(place: usize, variant: u32) -> RgbImage {
 /// Twelve pictures of it with captions.
 pub fn pictures() -> Vec<TrainingPicture> {
     let of = |place: usize| {
-        [0, 2].map(|variant| TrainingPicture {
-            picture: picture(place, (variant + place as u32) % 3),
-            caption: format!("{NAME}, {NAME} {}", PLACES[place].0),
+        [0, 2].map(|variant| {
+            let picture = picture(place, (variant + place as u32) % 3);
+            TrainingPicture::cut(&picture, SIDE, format!("{NAME}, {NAME} {}", PLACES[place].0))
         })
     };
     (0..PLACES.len()).flat_map(of).collect()
@@ -73,7 +73,7 @@ pub fn distance(found: &RgbImage) -> f64 {
     };
     let found = small(found);
     let far = |known: TrainingPicture| {
-        let known = small(&known.picture);
+        let known = small(known.picture());
         let squares = known.iter().zip(&found).map(|(&a, &b)| (f64::from(a) - f64::from(b)).powi(2));
         (squares.sum::<f64>() / known.len() as f64).sqrt()
     };

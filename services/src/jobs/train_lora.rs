@@ -4,9 +4,10 @@ use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::{
     QueueJob, StoredPayload, TRAINING_JOB, TRAINING_QUEUE, TrainingPayload, TrainingSource,
 };
-use actors::render::{TRAINING_PICTURES, training_settings};
+use actors::render::{TRAINING_PICTURES, check_training_picture, training_settings};
 use models::Value;
 use serde_json::{Map, Value as Json, json};
+use store::blob::BlobHash;
 use store::query::Query;
 use uuid::Uuid;
 
@@ -21,6 +22,8 @@ use crate::rows::{position, table};
 const ATTEMPTS_MAX: i64 = 10;
 /// Longest caption, in characters.
 const CAPTION_CHARS_MAX: usize = 1000;
+/// Largest file of a picture, in bytes.
+const PICTURE_BYTES_MAX: i64 = 20 << 20;
 /// Longest name and trigger word, in characters.
 const NAME_CHARS_MAX: usize = 60;
 
@@ -107,7 +110,7 @@ pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTr
     }
     let tags = tags(&character);
     let sample_prompt = sample_prompt(asked.rating, &trigger, &name, &tags)?;
-    let mut pictures = Vec::with_capacity(given.len());
+    let mut pictures: Vec<TrainingSource> = Vec::with_capacity(given.len());
     for (place, (url, caption)) in given.into_iter().enumerate() {
         let field = format!("pictures[{place}]");
         let caption = caption.filter(|caption| !caption.trim().is_empty());
@@ -120,9 +123,11 @@ pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTr
         content_rules::check(asked.rating, &format!("{field}.caption"), &caption)?;
         let reference = reference_picture::resolve(context, user, &url).await;
         let object = reference.map_err(|error| error.of_field(format!("{field}.url")))?.object;
-        if !exists(context, &object).await? {
-            return Err(ServiceError::field(format!("{field}.url"), "there is no such file"));
+        if let Some(first) = pictures.iter().position(|known| known.object == object) {
+            let reason = format!("the same file as pictures[{first}]; each is taken once");
+            return Err(ServiceError::field(format!("{field}.url"), reason));
         }
+        check_file(context, &object).await.map_err(|reason| ServiceError::field(format!("{field}.url"), reason))?;
         pictures.push(TrainingSource { object, caption });
     }
     if pictures.iter().all(|picture| picture.caption == pictures[0].caption) {
@@ -262,14 +267,25 @@ pub async fn kept_pictures(
     Ok(found)
 }
 
-/// Whether `bucket/path` is a file.
-async fn exists(context: &Context, object: &str) -> Result<bool, ServiceError> {
+/// Whether `bucket/path` is a picture that a training reads; the message says why it is not. Its pixels are left alone.
+async fn check_file(context: &Context, object: &str) -> Result<(), String> {
+    let missing = || "there is no such file".to_string();
     let (bucket, path) = object.split_once('/').unwrap_or_default();
     let file = Query::all(position("storage.objects"))
         .equal("bucket_id", Value::text(bucket))
         .equal("name", Value::text(path))
         .limit(1);
-    Ok(!context.rows(file).await?.is_empty())
+    let file = context.rows(file).await.map_err(|error| error.to_string())?.pop().ok_or_else(missing)?;
+    if file["size"].as_i64().is_none_or(|size| size > PICTURE_BYTES_MAX) {
+        return Err(format!("larger than {PICTURE_BYTES_MAX} bytes"));
+    }
+    let hash = file["blob_hash"].as_str().and_then(BlobHash::parse).ok_or_else(missing)?;
+    let store = context.services.actors.store().clone();
+    let checked = tokio::task::spawn_blocking(move || {
+        let bytes = store.blobs().read(&hash).map_err(|error| error.to_string())?;
+        check_training_picture(&bytes)
+    });
+    checked.await.unwrap_or_else(|_| Err("it cannot be read".into()))
 }
 
 /// A LoRA of that name may be trained again, but not by pictures of another character.

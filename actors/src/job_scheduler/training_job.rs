@@ -109,11 +109,16 @@ impl Decision for CompleteTraining {
         let mut row = loras.default_row();
         row[loras.at("name")] = Value::text(&*self.file.name);
         let old = transaction.conflicting(loras, &[loras.at("name")], &row)?;
+        let character = Value::Uuid(self.payload.character_id);
+        if old.as_ref().is_some_and(|old| old[loras.at("character_id")] != character) {
+            let message = format!("name: {} is meanwhile the LoRA of another character", self.payload.name);
+            return Err(Refusal::raised("PT409", message));
+        }
         let mut row = old.clone().unwrap_or(row);
         let settings = json!(self.payload.settings);
         let values = [
             ("user_id", user),
-            ("character_id", Value::Uuid(self.payload.character_id)),
+            ("character_id", character),
             ("trigger_word", Value::text(&*self.payload.trigger_word)),
             ("base_model", Value::text(&*self.file.base_model)),
             ("is_default", Value::Bool(self.payload.is_default)),

@@ -1,7 +1,7 @@
 //! From the queue to the device and from the device to the rows.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -18,13 +18,14 @@ use super::model_choice::{ListedModel, model_named};
 use super::payload::RenderRequest;
 use super::prepare::prepare;
 use super::progress::Progress;
-use super::training_turns::{Held, is_training, remove_file};
+use super::training_files::{folder_of, forget, reconcile, remove_file};
+use super::training_turns::{Held, is_training};
 use super::work::{BatchSlots, DrawError, Drawn, Task, Work};
 use crate::Actors;
 use crate::job_scheduler::jobs::is_final;
 use crate::job_scheduler::{
     BatchKey, ClaimBeside, ClaimJob, ClaimedJob, FailJob, IMAGE_QUEUE, JobPayload, LOCAL_WORKER,
-    TRAINING_QUEUE, VIDEO_QUEUE,
+    TRAINING_JOB, TRAINING_QUEUE, VIDEO_QUEUE,
 };
 use crate::refusal::Refusal;
 
@@ -38,6 +39,7 @@ pub(super) type Cancellations = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
 pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Progress>) {
     let (cancellations, wake) = (Cancellations::default(), Arc::new(Notify::new()));
     tokio::spawn(follow(actors.clone(), options.models_dir.clone(), cancellations.clone(), wake.clone()));
+    reconcile_files(&actors, &options.models_dir).await;
     let device = DeviceThread::new(options.clone(), progress);
     let mut dispatch = Dispatch { actors, options, cancellations, device, last: None, training: None };
     let mut ahead: Option<Handed> = None;
@@ -298,6 +300,14 @@ pub(super) async fn report_failure(actors: &Actors, claimed: &ClaimedJob, messag
     }
 }
 
+/// Compares files of trainings and LoRAs with their rows.
+async fn reconcile_files(actors: &Actors, models_dir: &Path) {
+    let (store, models_dir) = (actors.store().clone(), models_dir.to_path_buf());
+    if tokio::task::spawn_blocking(move || reconcile(&store, &models_dir)).await.is_err() {
+        tracing::error!("comparing the files of LoRAs with their rows failed");
+    }
+}
+
 /// Wakes the loop for new jobs and stops drawings whose job has ended meanwhile, however that came, or was deleted.
 async fn follow(actors: Actors, models_dir: PathBuf, cancellations: Cancellations, wake: Arc<Notify>) {
     let (jobs, loras) = (schema().known("jobs"), schema().known("character_loras"));
@@ -318,8 +328,15 @@ async fn follow(actors: Actors, models_dir: PathBuf, cancellations: Cancellation
                         (Some("queued"), _) => wake.notify_one(),
                         (status, Some(id)) if status.is_none() || is_final(status) => {
                             let cancellations = cancellations.lock().unwrap_or_else(PoisonError::into_inner);
-                            if let Some(cancel) = cancellations.get(&id) {
-                                cancel.store(true, Ordering::Relaxed);
+                            let job_type = row.and_then(|row| row[jobs.at("job_type")].as_str());
+                            match cancellations.get(&id) {
+                                Some(cancel) => cancel.store(true, Ordering::Relaxed),
+                                // One that was put back: nothing else holds what was kept of it.
+                                None if job_type == Some(TRAINING_JOB) && status != Some("completed") => {
+                                    let folder = folder_of(&models_dir, id);
+                                    tokio::task::spawn_blocking(move || forget(&folder));
+                                }
+                                None => {}
                             }
                         }
                         _ => {}
@@ -328,6 +345,7 @@ async fn follow(actors: Actors, models_dir: PathBuf, cancellations: Cancellation
             }
             Err(RecvError::Lagged(_)) => {
                 wake.notify_one();
+                reconcile_files(&actors, &models_dir).await;
                 let all: Vec<_> = {
                     let cancellations = cancellations.lock().unwrap_or_else(PoisonError::into_inner);
                     cancellations.iter().map(|(id, cancel)| (*id, cancel.clone())).collect()

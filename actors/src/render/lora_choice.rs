@@ -92,6 +92,15 @@ pub fn account_lora(models_dir: &Path, file: &Path) -> Option<String> {
     parts.filter(|parts| parts.first() == Some(&ACCOUNTS)).map(|parts| parts.join("/"))
 }
 
+/// The LoRAs that belong to accounts: account, name, file.
+pub(super) fn owned_loras(models_dir: &Path) -> Vec<(Uuid, String, PathBuf)> {
+    let owned = |(name, path): (String, PathBuf)| {
+        let (account, _) = name.strip_prefix(ACCOUNTS)?.strip_prefix('/')?.split_once('/')?;
+        Some((Uuid::parse_str(account).ok()?, name, path))
+    };
+    list_loras(models_dir).into_iter().filter_map(owned).collect()
+}
+
 fn list_within(folder: &Path, before: &str, depth: usize, found: &mut Vec<(String, PathBuf)>) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();

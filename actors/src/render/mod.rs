@@ -46,6 +46,7 @@ mod remote_job;
 mod samplers;
 mod train;
 mod train_here;
+mod training_files;
 mod training_settings;
 mod training_turns;
 mod upscale;

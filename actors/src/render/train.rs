@@ -18,6 +18,7 @@ use super::free_memory::refuse_training;
 use super::picture::preview_png;
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
+use super::training_files::ACCOUNT;
 use super::work::{DrawError, explained};
 use crate::job_scheduler::TrainingPayload;
 
@@ -44,6 +45,8 @@ impl std::fmt::Debug for ReadPicture {
 #[derive(Debug)]
 pub(super) struct TrainingOrder {
     pub job: Uuid,
+    /// Whose the LoRA will be; without a server it is for all accounts.
+    pub account: Option<Uuid>,
     pub payload: TrainingPayload,
     /// The pictures of the payload.
     pub pictures: ReadPicture,
@@ -193,7 +196,7 @@ fn begin(model: &DiffusionModel, order: &TrainingOrder) -> Result<LoraTrainer, D
 
 fn finished(order: &TrainingOrder, trainer: &LoraTrainer) -> Result<FinishedLora, DrawError> {
     let payload = &order.payload;
-    let more = BTreeMap::from(
+    let mut more = BTreeMap::from(
         [
             ("ss_output_name", payload.name.clone()),
             ("ss_sd_model_name", payload.model.clone().unwrap_or_else(|| super::STARTER.into())),
@@ -202,6 +205,9 @@ fn finished(order: &TrainingOrder, trainer: &LoraTrainer) -> Result<FinishedLora
         ]
         .map(|(name, value)| (name.to_string(), value)),
     );
+    if let Some(account) = order.account {
+        more.insert(ACCOUNT.to_string(), account.to_string());
+    }
     let mut samples = Vec::new();
     for entry in std::fs::read_dir(&order.folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();

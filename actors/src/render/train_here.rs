@@ -73,7 +73,7 @@ pub fn train_here(
     let cancel = Arc::new(AtomicBool::new(false));
     let read = move |place: usize| pictures.get(place).cloned().ok_or_else(|| "is gone".to_string());
     let pictures = ReadPicture(Box::new(read));
-    let order = TrainingOrder { job: Uuid::nil(), payload, pictures, folder, cancel };
+    let order = TrainingOrder { job: Uuid::nil(), account: None, payload, pictures, folder, cancel };
     let drawing_bytes_max = options.drawing_bytes_max;
     let mut models = ModelCache::new(options);
     let model = models.take(&listed).map_err(|error| error.to_string())?;

@@ -1,11 +1,10 @@
 //! The training under way: claimed like any job, and given the device between pictures.
 
-use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
-use models::{Claims, Row, schema};
+use models::{Claims, schema};
 use serde_json::{Map, json};
 use tokio::sync::oneshot;
 use uuid::Uuid;
@@ -15,17 +14,17 @@ use super::lora_choice::own_lora;
 use super::model_choice::{ListedModel, model_named};
 use super::options::RenderOptions;
 use super::train::{FinishedLora, ReadPicture, SliceEnd, TrainingOrder, TrainingSlice, write_whole};
+use super::training_files::{FINISHED, folder_of, forget, goes_on, put_in_place, status};
 use super::work::{DrawError, Work};
 use crate::Actors;
 use crate::file::{NewObject, read_object};
 use crate::job_scheduler::{
     ClaimedJob, CompleteTraining, LIBRARY_BUCKET, RenewLease, TRAINING_JOB, TrainedFile, TrainingPayload,
 };
+use crate::refusal::Refusal;
 
 /// How often a job's row says how far its training is.
 const NOTE_EVERY: Duration = Duration::from_secs(10);
-/// Where half-done trainings lie within the models folder.
-const FOLDER: &str = ".training";
 
 /// A training that the device comes back to.
 pub(super) struct Held {
@@ -39,10 +38,6 @@ pub(super) struct Held {
 pub(super) fn is_training(claimed: &ClaimedJob) -> bool {
     let jobs = schema().known("jobs");
     claimed.job[jobs.at("job_type")].as_str() == Some(TRAINING_JOB)
-}
-
-fn folder_of(models_dir: &Path, job: Uuid) -> PathBuf {
-    models_dir.join(FOLDER).join(job.to_string())
 }
 
 impl Held {
@@ -66,7 +61,8 @@ impl Held {
             cancel.store(true, std::sync::atomic::Ordering::Relaxed);
         }
         let folder = folder_of(&options.models_dir, claimed.id);
-        let order = TrainingOrder { job: claimed.id, payload, pictures, folder, cancel };
+        let account = Some(claimed.user_id);
+        let order = TrainingOrder { job: claimed.id, account, payload, pictures, folder, cancel };
         Some(Held { claimed, model, order: Arc::new(order), noted: None })
     }
 
@@ -92,33 +88,18 @@ impl Held {
         end: Result<SliceEnd, DrawError>,
     ) -> bool {
         let end = match end {
-            Ok(end) => end,
-            Err(error) => {
-                match error {
-                    DrawError::Cancelled => {
-                        tracing::info!(job = %self.claimed.id, "cancelled while training");
-                        self.forget();
-                    }
-                    DrawError::Refused(message) => {
-                        self.forget();
-                        report_failure(actors, &self.claimed, message, false).await;
-                    }
-                    // What was learned stays for the next attempt.
-                    DrawError::Failed(message) => {
-                        report_failure(actors, &self.claimed, message, true).await;
-                    }
+            Ok(SliceEnd { finished: Some(finished), .. }) => {
+                if let Err(error) = self.deliver(actors, options, finished).await {
+                    self.failed(actors, error).await;
                 }
                 return false;
             }
-        };
-        if let Some(finished) = end.finished {
-            if let Err(message) = self.deliver(actors, options, finished).await {
-                report_failure(actors, &self.claimed, message, true).await;
+            Ok(end) => end,
+            Err(error) => {
+                self.failed(actors, error).await;
                 return false;
             }
-            self.forget();
-            return false;
-        }
+        };
         if self.noted.is_none_or(|noted| noted.elapsed() >= NOTE_EVERY) {
             self.noted = Some(Instant::now());
             let progress = json!({"step": end.step, "steps": end.steps, "loss": end.loss});
@@ -128,7 +109,7 @@ impl Held {
             match actors.ask(&Claims::service(), note).await {
                 Ok(Some(_)) => {}
                 Ok(None) => {
-                    self.forget();
+                    forget(&self.order.folder);
                     return false;
                 }
                 Err(error) => tracing::error!(job = %id, %error, "could not note how far a training is"),
@@ -137,49 +118,77 @@ impl Held {
         true
     }
 
+    /// Reports what ended a training, and keeps what was learned where another attempt will go on with it.
+    async fn failed(&self, actors: &Actors, error: DrawError) {
+        let job = self.claimed.id;
+        match error {
+            DrawError::Cancelled => tracing::info!(%job, "cancelled while training"),
+            DrawError::Refused(message) => report_failure(actors, &self.claimed, message, false).await,
+            DrawError::Failed(message) => report_failure(actors, &self.claimed, message, true).await,
+        }
+        match status(actors.store(), job) {
+            Ok(status) if goes_on(status.as_deref()) => {}
+            Ok(_) => forget(&self.order.folder),
+            Err(error) => tracing::error!(%job, %error, "could not look whether a training goes on"),
+        }
+    }
+
+    /// Ends the training with its LoRA: the file comes to its place when the training counts.
     async fn deliver(
         &self,
         actors: &Actors,
         options: &RenderOptions,
         finished: FinishedLora,
-    ) -> Result<(), String> {
+    ) -> Result<(), DrawError> {
         let payload = self.order.payload.clone();
         let user = self.claimed.user_id;
-        let (name, path) = own_lora(&options.models_dir, user, &payload.name);
-        let (store, folder) = (actors.store().clone(), format!("{user}/loras/{}", payload.name));
+        let (name, _) = own_lora(&options.models_dir, user, &payload.name);
+        let (store, samples_in) = (actors.store().clone(), format!("{user}/loras/{}", payload.name));
         let hash = blake3::hash(&finished.file).to_hex().to_string();
         let loss_curve = finished.loss_curve;
+        let path = self.order.folder.join(FINISHED);
         let written = tokio::task::spawn_blocking(move || {
             write_whole(&path, &finished.file)
                 .map_err(|error| format!("the LoRA cannot be kept: {error}"))?;
             store::crash::point("training_file_written");
             let sample = |(step, png): (usize, Vec<u8>)| {
-                let name = |_: &_| format!("{folder}/step-{step}.png");
+                let name = |_: &_| format!("{samples_in}/step-{step}.png");
                 let object = NewObject::write(&store, LIBRARY_BUCKET, name, user, &png, "image/png");
                 object.map_err(|error| error.to_string())
             };
             finished.samples.into_iter().map(sample).collect::<Result<Vec<NewObject>, String>>()
         });
-        let samples = written.await.map_err(|_| "writing the LoRA failed".to_string())??;
+        let failed = |_| Err("writing the LoRA failed".to_string());
+        let samples = written.await.unwrap_or_else(failed).map_err(DrawError::Failed)?;
         let (job, attempt) = (self.claimed.id, self.claimed.attempt);
         let file = TrainedFile { name, base_model: self.model.name.clone(), hash, loss_curve };
+        let own_name = payload.name.clone();
         let complete = CompleteTraining { job, attempt, payload, file, samples };
-        let counted = actors.ask(&Claims::service(), complete).await.map_err(|error| error.to_string())?;
-        match counted {
-            true => tracing::info!(%job, "trained a LoRA"),
-            false => tracing::info!(%job, "a training's end came too late and was dropped"),
+        let counted = actors.ask(&Claims::service(), complete).await.map_err(|error| match error {
+            // The character is gone, or the name taken: another attempt would end the same way.
+            Refusal::Store(store::StoreError::Raised { .. }) => DrawError::Refused(error.to_string()),
+            error => DrawError::Failed(error.to_string()),
+        })?;
+        if !counted {
+            tracing::info!(%job, "a training's end came too late and was dropped");
+            forget(&self.order.folder);
+            return Ok(());
+        }
+        store::crash::point("training_counted");
+        let (store, models_dir, folder) =
+            (actors.store().clone(), options.models_dir.clone(), self.order.folder.clone());
+        let placed = tokio::task::spawn_blocking(move || {
+            put_in_place(&store, &models_dir, &folder, user, &own_name)?;
+            forget(&folder);
+            Ok::<_, std::io::Error>(())
+        });
+        match placed.await {
+            Ok(Ok(())) => tracing::info!(%job, "trained a LoRA"),
+            // What the next start finds comes to its place then.
+            Ok(Err(error)) => tracing::error!(%job, %error, "a LoRA does not come to its place"),
+            Err(error) => tracing::error!(%job, %error, "a LoRA does not come to its place"),
         }
         Ok(())
-    }
-
-    /// Removes what was kept of a training that goes on no more.
-    fn forget(&self) {
-        let folder = &self.order.folder;
-        if let Err(error) = std::fs::remove_dir_all(folder)
-            && error.kind() != std::io::ErrorKind::NotFound
-        {
-            tracing::warn!(folder = %folder.display(), %error, "a training's folder stays");
-        }
     }
 
     /// The job.
@@ -205,25 +214,4 @@ fn ready(
         bytes.ok_or_else(gone)
     };
     Ok((model, payload, ReadPicture(Box::new(read))))
-}
-
-/// Removes the file of a LoRA whose row is gone.
-pub(super) fn remove_file(models_dir: &Path, row: &Row) {
-    let loras = schema().known("character_loras");
-    let (name, user) = (row[loras.at("name")].as_str(), row[loras.at("user_id")].as_uuid());
-    let Some((name, user)) = name.zip(user) else { return };
-    let own = name.rsplit('/').next().unwrap_or_default();
-    let (known, path) = own_lora(models_dir, user, own);
-    if known != name {
-        return;
-    }
-    match std::fs::remove_file(&path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            tracing::warn!(path = %path.display(), %error, "the file of a LoRA stays");
-        }
-        _ => {
-            // A folder goes with the last file in it, and is left where there are others.
-            let _ = path.ancestors().skip(1).take(2).all(|folder| std::fs::remove_dir(folder).is_ok());
-        }
-    }
 }

@@ -54,6 +54,11 @@ impl LoraFactors {
     }
 }
 
+/// What the writer of a LoRA noted in it.
+pub fn lora_metadata(path: &Path) -> Result<BTreeMap<String, String>, DiffusionError> {
+    Ok(WeightFile::open(path)?.metadata)
+}
+
 /// A training as far as it has come.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Checkpoint {

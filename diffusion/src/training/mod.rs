@@ -24,6 +24,6 @@ mod run;
 mod settings;
 
 pub use examples::TrainingPicture;
-pub use files::Checkpoint;
+pub use files::{Checkpoint, lora_metadata};
 pub use run::{LoraTrainer, TrainingStep, suited};
 pub use settings::{LoraTraining, PICTURES_MAX, PICTURES_MIN};

@@ -269,8 +269,18 @@ fn a_training_is_refused_by_field_costs_credits_and_can_be_cancelled() {
     let (status, _) =
         server.call("PATCH", &format!("/rest/v1/profiles?id=eq.{user}"), &server.service, Some(&rich));
     assert_eq!(status, 200);
-    let (status, answer) = train(&server, &token, &asked);
+    let keyed = |body: &Json| {
+        let headers = [("idempotency-key", "once")];
+        server.call_with("POST", "/functions/v1/train-lora", &token, Some(body), &headers)
+    };
+    let (status, answer) = keyed(&asked);
     assert_eq!((status, &answer["credits"]), (200, &json!(105)), "{answer}");
+    assert_eq!(balance(&server), 895);
+    // The key is looked at before anything else, and the answer is of what was queued then.
+    let other_request = json!({"character_id": zum, "steps": 3, "captions": "describe-image"});
+    let (status, again) = keyed(&other_request);
+    assert_eq!((status, &again["existed"], &again["jobId"]), (200, &json!(true), &answer["jobId"]), "{again}");
+    assert_eq!((&again["settings"], &again["credits"]), (&answer["settings"], &json!(105)), "{again}");
     assert_eq!(balance(&server), 895);
     let job = answer["jobId"].as_str().expect("an id").to_string();
     wait_for_step(&server, &token, &job, 0);

@@ -54,6 +54,16 @@ impl TrainingPayload {
     }
 }
 
+/// The caption with the trigger word in it, in front where it is not there.
+pub fn with_trigger(trigger: &str, words: &str) -> String {
+    let has = words.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').any(|word| word == trigger);
+    match (has, words.is_empty()) {
+        (true, _) => words.to_string(),
+        (false, true) => trigger.to_string(),
+        (false, false) => format!("{trigger}, {words}"),
+    }
+}
+
 /// A LoRA that lies in the models folder.
 #[derive(Clone, Debug)]
 pub struct TrainedFile {
@@ -164,4 +174,17 @@ fn end_other_defaults(transaction: &Transaction, service: &Caller, new: &Row) ->
         transaction.update(service, loras, &other, row)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn captions_have_the_trigger_word_once() {
+        assert_eq!(with_trigger("zum", "on a beach"), "zum, on a beach");
+        assert_eq!(with_trigger("zum", "a photo of zum, smiling"), "a photo of zum, smiling");
+        assert_eq!(with_trigger("zum", "zumba"), "zum, zumba");
+        assert_eq!(with_trigger("zum", ""), "zum");
+    }
 }

@@ -64,6 +64,7 @@ pub use check_request::{RequestedDrawing, SIDE_STEP_PX, SIDES_PX, UnfitDrawing, 
 pub use diffusion::DeviceChoice;
 pub use diffusion::DiffusionError as DeviceError;
 pub use diffusion::prompt::PromptSyntax;
+pub use diffusion::training::LoraTraining;
 pub use embedding_choice::{EMBEDDINGS_FOLDER, list_embeddings};
 pub use finished::{Finished, FinishedFile};
 pub use guide_choice::{

@@ -17,7 +17,7 @@ use super::progress_reporter::ProgressReporter;
 use super::train::{InHand, ReadPicture, TrainingOrder, write_whole};
 use super::training_settings::training_settings;
 use super::work::DrawError;
-use crate::job_scheduler::{TrainingPayload, TrainingSource};
+use crate::job_scheduler::{TrainingPayload, TrainingSource, with_trigger};
 
 /// What is to be trained.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ pub struct FolderTraining {
     pub trigger_word: String,
     /// The picture model; the one that the options name without one.
     pub model: Option<String>,
-    /// Pictures, still encoded, with their captions.
+    /// Pictures, still encoded, with their captions; the trigger word is put in front where one lacks it.
     pub pictures: Vec<(Vec<u8>, String)>,
     /// Settings by name; those that are not given suit the model.
     pub settings: Map<String, Json>,
@@ -58,7 +58,11 @@ pub fn train_here(
         return Err(format!("name: {} is there already", file.display()));
     }
     let (pictures, captions): (Vec<Vec<u8>>, Vec<String>) = training.pictures.into_iter().unzip();
-    let source = |caption: String| TrainingSource { object: String::new(), caption };
+    let trigger = training.trigger_word.clone();
+    let source = |caption: String| TrainingSource {
+        object: String::new(),
+        caption: with_trigger(&trigger, caption.trim()),
+    };
     let payload = TrainingPayload {
         character_id: Uuid::nil(),
         sample_prompt: training.trigger_word.clone(),

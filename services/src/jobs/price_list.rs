@@ -1,6 +1,7 @@
 //! What a job costs, in credits: the price list of the front end.
 
 use actors::job_scheduler::Quality;
+use actors::render::LoraTraining;
 
 /// Credits of a job with so many results. What takes twice the steps costs twice.
 pub(crate) fn credits(is_video: bool, quality: Quality, results: i64) -> i64 {
@@ -13,9 +14,10 @@ pub(crate) fn credits(is_video: bool, quality: Quality, results: i64) -> i64 {
     one * results.max(1)
 }
 
-/// Credits of a training that goes so often over a picture: five, and one for each fifty.
-pub(crate) fn training_credits(pictures: i64) -> i64 {
-    5 + (pictures.max(0) + 49) / 50
+/// Credits of a training: five, and one for each fifty pictures that its steps go over.
+pub(crate) fn training_credits(settings: &LoraTraining) -> i64 {
+    let pictures = settings.steps.saturating_mul(settings.batch_size);
+    5 + i64::try_from(pictures.div_ceil(50)).unwrap_or(i64::MAX - 5)
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! A LoRA of a character is asked for: pictures and captions are gathered, and the training is queued.
 
+use std::path::Path;
+
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::{
-    QueueJob, StoredPayload, TRAINING_JOB, TRAINING_QUEUE, TrainingPayload, TrainingSource,
+    QueueJob, StoredPayload, TRAINING_JOB, TRAINING_QUEUE, TrainingPayload, TrainingSource, with_trigger,
 };
-use actors::render::{TRAINING_PICTURES, check_training_picture, training_settings};
+use actors::render::{
+    LoraTraining, STARTER, TRAINING_PICTURES, check_training_picture, loras_of, training_settings,
+};
 use models::Value;
 use serde_json::{Map, Value as Json, json};
 use store::blob::BlobHash;
@@ -14,6 +18,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
+use crate::ids::uuid;
 use crate::jobs::job_prompts::PROMPT_CHARS_MAX;
 use crate::jobs::{depicted_characters, price_list};
 use crate::rows::{position, table};
@@ -24,6 +29,10 @@ const ATTEMPTS_MAX: i64 = 10;
 const CAPTION_CHARS_MAX: usize = 1000;
 /// Largest file of a picture, in bytes.
 const PICTURE_BYTES_MAX: i64 = 20 << 20;
+/// Most LoRAs of an account, with those that are being trained.
+const LORAS_MAX: usize = 100;
+/// An account whose LoRAs take so many bytes trains no more.
+const LORAS_BYTES_MAX: u64 = 8 << 30;
 /// Longest name and trigger word, in characters.
 const NAME_CHARS_MAX: usize = 60;
 
@@ -67,8 +76,54 @@ pub struct QueuedTraining {
     pub warnings: Vec<String>,
 }
 
-/// Queues a training.
-pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTraining, ServiceError> {
+/// A training that was checked as far as can be without captions.
+#[derive(Debug)]
+pub struct TrainingPlan {
+    user: Uuid,
+    asked: TrainingRequest,
+    name: String,
+    trigger: String,
+    tags: String,
+    model: String,
+    settings: LoraTraining,
+    sample_prompt: String,
+    /// The files, as `bucket/path`, with the captions that there are.
+    pictures: Vec<(String, Option<String>)>,
+    warnings: Vec<String>,
+}
+
+/// The training that an earlier request with the same key has queued, as it was queued.
+pub async fn known_training(
+    context: &Context,
+    key: Option<&str>,
+) -> Result<Option<QueuedTraining>, ServiceError> {
+    let (user, Some(key)) = (context.user()?, key) else { return Ok(None) };
+    let entry = Query::all(position("queue.entries"))
+        .equal("user_id", Value::Uuid(user))
+        .equal("idempotency_key", Value::text(key))
+        .limit(1);
+    let Some(entry) = context.rows(entry).await?.pop() else { return Ok(None) };
+    let Some(id) = uuid(&entry["id"]) else { return Ok(None) };
+    let Some(job) = context.row("jobs", id).await? else { return Ok(None) };
+    if job["job_type"] != TRAINING_JOB {
+        let reason = "Idempotency-Key: a job that is no training has it";
+        return Err(ServiceError::worded(Kind::Conflict, reason));
+    }
+    let payload = TrainingPayload::read(&entry["payload"]);
+    let payload = payload.map_err(|message| ServiceError::new(Kind::Internal, message))?;
+    let warnings = job["metadata"]["warnings"].as_array().into_iter().flatten();
+    Ok(Some(QueuedTraining {
+        job: id,
+        existed: true,
+        model: payload.model.clone().unwrap_or_else(|| STARTER.into()),
+        payload,
+        credits: entry["credits"].as_i64().unwrap_or_default(),
+        warnings: warnings.filter_map(Json::as_str).map(str::to_string).collect(),
+    }))
+}
+
+/// Checks what is asked for. Nothing is queued or spent.
+pub async fn plan_training(context: &Context, asked: TrainingRequest) -> Result<TrainingPlan, ServiceError> {
     let user = context.user()?;
     if context.services.render.is_none() {
         return Err(ServiceError::bad(
@@ -85,85 +140,152 @@ pub async fn train(context: &Context, asked: TrainingRequest) -> Result<QueuedTr
     let mut warnings = Vec::new();
     let trigger = match &asked.trigger_word {
         Some(word) => simple("trigger_word", word)?,
-        None => slug(character["name"].as_str().unwrap_or_default()),
+        None => slug(character["name"].as_str().unwrap_or_default()).unwrap_or_else(|| {
+            // Unlike that of another character of such a name.
+            let id = asked.character_id.simple().to_string();
+            let word = format!("character_{}", &id[..8]);
+            warnings.push(format!(
+                "trigger_word: the character's name has no letter of a to z and no digit, so that prompts say {word} \
+                 for it"
+            ));
+            word
+        }),
     };
     let name = match &asked.name {
         Some(name) => simple("name", name)?,
         None => trigger.clone(),
     };
     check_name(context, user, asked.character_id, &name, &mut warnings).await?;
+    check_room(context, user, &name).await?;
     let (folder, model, given) =
         (context.services.settings.models_dir.clone(), asked.model.clone(), asked.settings.clone());
-    let wanted = model.clone().or_else(|| context.services.settings.image_model.clone());
+    let wanted = model.or_else(|| context.services.settings.image_model.clone());
     let settled = tokio::task::spawn_blocking(move || training_settings(&folder, wanted.as_deref(), &given));
     let unread = |_| Err("model: the models folder cannot be read".to_string());
     let (model, settings) =
         settled.await.unwrap_or_else(unread).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
     let given = match asked.pictures.is_empty() {
-        false => asked.pictures,
+        false => asked.pictures.clone(),
         true => kept_pictures(context, asked.character_id).await?,
     };
-    if !TRAINING_PICTURES.contains(&given.len()) {
-        let (min, max) = (TRAINING_PICTURES.start(), TRAINING_PICTURES.end());
-        let reason = format!("{} are there; {min} to {max} are taken", given.len());
-        return Err(ServiceError::field("pictures", reason));
-    }
+    check_count(given.len())?;
     let tags = tags(&character);
     let sample_prompt = sample_prompt(asked.rating, &trigger, &name, &tags)?;
-    let mut pictures: Vec<TrainingSource> = Vec::with_capacity(given.len());
+    let mut pictures: Vec<(String, Option<String>)> = Vec::with_capacity(given.len());
     for (place, (url, caption)) in given.into_iter().enumerate() {
-        let field = format!("pictures[{place}]");
+        let field = format!("pictures[{place}].url");
         let caption = caption.filter(|caption| !caption.trim().is_empty());
-        let words = caption.as_deref().unwrap_or(&tags).trim();
-        if words.chars().count() > CAPTION_CHARS_MAX {
-            let reason = format!("longer than {CAPTION_CHARS_MAX} characters");
-            return Err(ServiceError::field(format!("{field}.caption"), reason));
+        if let Some(caption) = &caption {
+            check_caption(asked.rating, place, &trigger, caption)?;
         }
-        let caption = with_trigger(&trigger, words);
-        content_rules::check(asked.rating, &format!("{field}.caption"), &caption)?;
         let reference = reference_picture::resolve(context, user, &url).await;
-        let object = reference.map_err(|error| error.of_field(format!("{field}.url")))?.object;
-        if let Some(first) = pictures.iter().position(|known| known.object == object) {
+        let object = reference.map_err(|error| error.of_field(&*field))?.object;
+        if let Some(first) = pictures.iter().position(|(known, _)| *known == object) {
+            // Of those that are kept of a character one may be there under two addresses.
+            if asked.pictures.is_empty() {
+                continue;
+            }
             let reason = format!("the same file as pictures[{first}]; each is taken once");
-            return Err(ServiceError::field(format!("{field}.url"), reason));
+            return Err(ServiceError::field(field, reason));
         }
-        check_file(context, &object).await.map_err(|reason| ServiceError::field(format!("{field}.url"), reason))?;
-        pictures.push(TrainingSource { object, caption });
+        check_file(context, &object).await.map_err(|reason| ServiceError::field(&*field, reason))?;
+        pictures.push((object, caption));
     }
-    if pictures.iter().all(|picture| picture.caption == pictures[0].caption) {
-        warnings.push(
-            "pictures: all have the same caption, so that what they show beside the character is learned with it".into(),
-        );
+    check_count(pictures.len())?;
+    Ok(TrainingPlan { user, asked, name, trigger, tags, model, settings, sample_prompt, pictures, warnings })
+}
+
+fn check_count(pictures: usize) -> Result<(), ServiceError> {
+    if TRAINING_PICTURES.contains(&pictures) {
+        return Ok(());
     }
-    let payload = TrainingPayload {
-        character_id: asked.character_id,
-        name,
-        sample_prompt,
-        trigger_word: trigger,
-        model: Some(model.clone()),
-        pictures,
-        settings,
-        is_default: asked.is_default,
-    };
-    let steps = (payload.settings.steps * payload.settings.batch_size) as i64;
-    let free = !context.services.settings.charge_credits || context.is_admin()?;
-    let credits = if free { 0 } else { price_list::training_credits(steps) };
-    let job_id = Uuid::new_v4();
-    let decision = QueueJob {
-        job: row(user, job_id, &payload, &warnings),
-        queue: TRAINING_QUEUE,
-        payload: StoredPayload::Graph(json!(payload)),
-        priority: 0,
-        idempotency_key: asked.idempotency_key,
-        credits,
-        cost_usd: None,
-        preset: None,
-        ab_test: None,
-        limits: context.services.settings.queue_limits,
-    };
-    let queued = context.ask(decision).await?;
-    let job = queued.job[table("jobs").at("id")].as_uuid().unwrap_or(job_id);
-    Ok(QueuedTraining { job, existed: queued.existed, payload, model, credits, warnings })
+    let (min, max) = (TRAINING_PICTURES.start(), TRAINING_PICTURES.end());
+    Err(ServiceError::field("pictures", format!("{pictures} are there; {min} to {max} are taken")))
+}
+
+/// What a picture's training says of it, by the rules.
+fn check_caption(
+    rating: ContentRating,
+    place: usize,
+    trigger: &str,
+    words: &str,
+) -> Result<String, ServiceError> {
+    let field = format!("pictures[{place}].caption");
+    let words = words.trim();
+    if words.chars().count() > CAPTION_CHARS_MAX {
+        return Err(ServiceError::field(field, format!("longer than {CAPTION_CHARS_MAX} characters")));
+    }
+    let caption = with_trigger(trigger, words);
+    content_rules::check(rating, &field, &caption)?;
+    Ok(caption)
+}
+
+impl TrainingPlan {
+    /// The files without a caption, as `bucket/path`, by their places.
+    pub fn uncaptioned(&self) -> Vec<(usize, String)> {
+        let without = |(_, (_, caption)): &(usize, &(String, Option<String>))| caption.is_none();
+        let all = self.pictures.iter().enumerate();
+        all.filter(without).map(|(place, (object, _))| (place, object.clone())).collect()
+    }
+
+    /// Gives a picture its caption.
+    pub fn caption(&mut self, place: usize, caption: String) {
+        if let Some((_, known)) = self.pictures.get_mut(place) {
+            *known = Some(caption).filter(|caption| !caption.trim().is_empty());
+        }
+    }
+
+    /// Queues the training. Pictures that still have no caption have the character's tags.
+    pub async fn queue(self, context: &Context) -> Result<QueuedTraining, ServiceError> {
+        let TrainingPlan { user, asked, name, trigger, tags, model, settings, sample_prompt, .. } = self;
+        let mut warnings = self.warnings;
+        let mut pictures = Vec::with_capacity(self.pictures.len());
+        for (place, (object, caption)) in self.pictures.into_iter().enumerate() {
+            let words = caption.as_deref().unwrap_or(&tags);
+            let caption = check_caption(asked.rating, place, &trigger, words)?;
+            pictures.push(TrainingSource { object, caption });
+        }
+        if pictures.iter().all(|picture| picture.caption == pictures[0].caption) {
+            warnings.push(
+                "pictures: all have the same caption, so that what they show beside the character is learned with it"
+                    .into(),
+            );
+        }
+        let payload = TrainingPayload {
+            character_id: asked.character_id,
+            name,
+            sample_prompt,
+            trigger_word: trigger,
+            model: Some(model.clone()),
+            pictures,
+            settings,
+            is_default: asked.is_default,
+        };
+        let free = !context.services.settings.charge_credits || context.is_admin()?;
+        let credits = if free { 0 } else { price_list::training_credits(&payload.settings) };
+        let job_id = Uuid::new_v4();
+        let key = asked.idempotency_key;
+        let decision = QueueJob {
+            job: row(user, job_id, &payload, &warnings),
+            queue: TRAINING_QUEUE,
+            payload: StoredPayload::Graph(json!(payload)),
+            priority: 0,
+            idempotency_key: key.clone(),
+            credits,
+            cost_usd: None,
+            preset: None,
+            ab_test: None,
+            limits: context.services.settings.queue_limits,
+        };
+        let queued = context.ask(decision).await?;
+        if queued.existed
+            && let Some(known) = known_training(context, key.as_deref()).await?
+        {
+            return Ok(known);
+        }
+        let job = queued.job[table("jobs").at("id")].as_uuid().unwrap_or(job_id);
+        Ok(QueuedTraining { job, existed: queued.existed, payload, model, credits, warnings })
+    }
 }
 
 /// The row of `jobs`.
@@ -195,28 +317,15 @@ fn simple(field: &str, text: &str) -> Result<String, ServiceError> {
     Ok(text.to_string())
 }
 
-/// A word like that of any name.
-fn slug(name: &str) -> String {
+/// A word like that of a name; none where it has neither a letter of a to z nor a digit.
+fn slug(name: &str) -> Option<String> {
     let kept = name
         .to_lowercase()
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' })
         .collect::<String>();
     let word = kept.split_whitespace().collect::<Vec<_>>().join("_");
-    match word.chars().take(NAME_CHARS_MAX).collect::<String>() {
-        empty if empty.is_empty() => "character".into(),
-        word => word,
-    }
-}
-
-/// The caption with the trigger word in it, in front where it is not there.
-fn with_trigger(trigger: &str, words: &str) -> String {
-    let has = words.split(|c: char| !c.is_alphanumeric() && c != '_' && c != '-').any(|word| word == trigger);
-    match (has, words.is_empty()) {
-        (true, _) => words.to_string(),
-        (false, true) => trigger.to_string(),
-        (false, false) => format!("{trigger}, {words}"),
-    }
+    Some(word.chars().take(NAME_CHARS_MAX).collect::<String>()).filter(|word| !word.is_empty())
 }
 
 /// What sample pictures are drawn of. It is a prompt, so that the rules of prompts hold for it, whatever captions there
@@ -246,7 +355,7 @@ fn tags(character: &Json) -> String {
 }
 
 /// Pictures that are kept of a character: references, anchors and portraits, the newest first.
-pub async fn kept_pictures(
+async fn kept_pictures(
     context: &Context,
     character: Uuid,
 ) -> Result<Vec<(String, Option<String>)>, ServiceError> {
@@ -310,17 +419,46 @@ async fn check_name(
     Ok(())
 }
 
+/// What an account's LoRAs may be, with the trainings that wait.
+async fn check_room(context: &Context, user: Uuid, name: &str) -> Result<(), ServiceError> {
+    let (folder, own) = (context.services.settings.models_dir.clone(), format!("accounts/{user}/{name}"));
+    let sizes = tokio::task::spawn_blocking(move || {
+        let size = |path: &Path| path.metadata().map_or(0, |file| file.len());
+        let loras = loras_of(&folder, Some(user)).into_iter();
+        let of_user = loras.filter(|(name, _)| name.starts_with("accounts/") && *name != own);
+        of_user.map(|(_, path)| size(&path)).collect::<Vec<u64>>()
+    });
+    let sizes = sizes.await.unwrap_or_default();
+    let mut waiting = 0;
+    for status in ["queued", "processing"] {
+        let jobs = Query::all(position("jobs"))
+            .equal("user_id", Value::Uuid(user))
+            .equal("job_type", Value::text(TRAINING_JOB))
+            .equal("status", Value::text(status))
+            .limit(LORAS_MAX as u64);
+        waiting += context.rows(jobs).await?.len();
+    }
+    if sizes.len() + waiting >= LORAS_MAX {
+        let reason = format!(
+            "the account has {} LoRAs and {waiting} trainings under way; {LORAS_MAX} are the most. Deleting a row of \
+             character_loras makes room",
+            sizes.len()
+        );
+        return Err(ServiceError::worded(Kind::Conflict, reason));
+    }
+    if sizes.iter().sum::<u64>() >= LORAS_BYTES_MAX {
+        let reason = format!(
+            "the account's LoRAs take {} MiB and more, which is the most. Deleting a row of character_loras makes room",
+            LORAS_BYTES_MAX >> 20
+        );
+        return Err(ServiceError::worded(Kind::Conflict, reason));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn captions_have_the_trigger_word_once() {
-        assert_eq!(with_trigger("zum", "on a beach"), "zum, on a beach");
-        assert_eq!(with_trigger("zum", "a photo of zum, smiling"), "a photo of zum, smiling");
-        assert_eq!(with_trigger("zum", "zumba"), "zum, zumba");
-        assert_eq!(with_trigger("zum", ""), "zum");
-    }
 
     #[test]
     fn sample_pictures_are_drawn_by_the_rules_of_prompts() {
@@ -337,8 +475,8 @@ mod tests {
 
     #[test]
     fn names_become_words() {
-        assert_eq!(slug("Mira of the Lighthouse"), "mira_of_the_lighthouse");
-        assert_eq!(slug("猫"), "character");
+        assert_eq!(slug("Mira of the Lighthouse").as_deref(), Some("mira_of_the_lighthouse"));
+        assert_eq!(slug("猫"), None);
         assert!(
             simple("name", "../x").is_err() && simple("name", "").is_err() && simple("name", "a_b-1").is_ok()
         );

@@ -1,15 +1,13 @@
 //! train-lora: a LoRA is trained on pictures of a character.
 
 use actors::content_rules::ContentRating;
-use actors::render::TRAINING_PICTURES;
 use axum::http::{Method, StatusCode};
 use models::value_words::{Takes, is_not, shown};
 use serde_json::{Map, Value as Json, json};
 use services::age_gate;
 use services::files::picture_for_model;
 use services::ids::uuid;
-use services::jobs::train_lora::{TrainingRequest, kept_pictures, train};
-use uuid::Uuid;
+use services::jobs::train_lora::{TrainingPlan, TrainingRequest, known_training, plan_training};
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
@@ -61,25 +59,33 @@ pub(crate) async fn run(call: Call) -> Outcome {
         Some((name.to_string(), body.get(name).filter(|it| !it.is_null())?.clone()))
     };
     let settings: Map<String, Json> = SETTINGS.iter().filter_map(given).collect();
-    let rating = age_gate::rating(&call.context, "content_mode", body["content_mode"].as_str())?;
-    let mut pictures = pictures(&call, &body["pictures"])?;
-    match text("captions").as_deref() {
-        None | Some("tags") => {}
-        Some("describe-image") => describe(&call, character_id, &mut pictures, rating).await?,
-        Some(other) => return Err(FunctionError::none_of("captions", other, &CAPTIONS)),
-    }
-    let request = TrainingRequest {
-        character_id,
-        pictures,
-        name: text("name"),
-        trigger_word: text("trigger_word"),
-        model: text("model"),
-        settings,
-        is_default: body["is_default"].as_bool().unwrap_or(true),
-        idempotency_key: idempotency_key(&call.headers)?,
-        rating,
+    let key = idempotency_key(&call.headers)?;
+    let queued = match known_training(&call.context, key.as_deref()).await? {
+        Some(known) => known,
+        None => {
+            let captions = text("captions");
+            if let Some(other) = captions.as_deref().filter(|captions| !CAPTIONS.contains(captions)) {
+                return Err(FunctionError::none_of("captions", other, &CAPTIONS));
+            }
+            let rating = age_gate::rating(&call.context, "content_mode", body["content_mode"].as_str())?;
+            let request = TrainingRequest {
+                character_id,
+                pictures: pictures(&call, &body["pictures"])?,
+                name: text("name"),
+                trigger_word: text("trigger_word"),
+                model: text("model"),
+                settings,
+                is_default: body["is_default"].as_bool().unwrap_or(true),
+                idempotency_key: key,
+                rating,
+            };
+            let mut plan = plan_training(&call.context, request).await?;
+            if captions.as_deref() == Some("describe-image") {
+                describe(&call, &mut plan, rating).await?;
+            }
+            plan.queue(&call.context).await?
+        }
     };
-    let queued = train(&call.context, request).await?;
     call.warnings.extend(queued.warnings);
     ok(json!({
         "success": true, "jobId": queued.job, "existed": queued.existed, "model": queued.model,
@@ -89,24 +95,16 @@ pub(crate) async fn run(call: Call) -> Outcome {
 }
 
 /// Gives pictures without a caption one by a model that looks at them.
-async fn describe(
-    call: &Call,
-    character: Uuid,
-    pictures: &mut Vec<(String, Option<String>)>,
-    rating: ContentRating,
-) -> Result<(), FunctionError> {
-    if pictures.is_empty() {
-        *pictures = kept_pictures(&call.context, character).await?;
-    }
-    if pictures.len() > *TRAINING_PICTURES.end() {
-        // They are refused for their number, and none of them need be looked at.
+async fn describe(call: &Call, plan: &mut TrainingPlan, rating: ContentRating) -> Result<(), FunctionError> {
+    let uncaptioned = plan.uncaptioned();
+    if uncaptioned.is_empty() {
         return Ok(());
     }
     let chosen = call.context.services.chat.engines().choose_vision(None).await?;
-    for (url, caption) in pictures.iter_mut().filter(|(_, caption)| caption.is_none()) {
-        let image = picture_for_model::address(&call.context, url).await?;
+    for (place, object) in uncaptioned {
+        let image = picture_for_model::address(&call.context, &object).await?;
         let answer = describe_image::look(call, &chosen, image, "caption", "", rating).await?;
-        *caption = answer.said["text"].as_str().map(str::to_string);
+        plan.caption(place, answer.said["text"].as_str().unwrap_or_default().to_string());
     }
     Ok(())
 }

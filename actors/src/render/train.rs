@@ -106,7 +106,8 @@ impl InHand {
             }
         };
         let (started, before) = (Instant::now(), trainer.checkpoint().step());
-        let ran = trainer.run(model, &mut |report| {
+        let is_cancelled = || order.cancel.load(Ordering::Relaxed);
+        let ran = trainer.run_unless(model, &is_cancelled, &mut |report| {
             let step = Step { step: report.step, steps: report.steps, image: 0, preview_png: None };
             reporter.step(std::iter::once((order.job, step)), &|_| None);
             store::crash::point("training_step");

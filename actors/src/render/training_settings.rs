@@ -27,6 +27,7 @@ pub fn training_settings(
 ) -> Result<(String, LoraTraining), String> {
     let listed = model_named(models_dir, model)?;
     let own = suited(&listed.source).map_err(|error| format!("model: {error}"))?;
+    let trained_px = own.resolution;
     let mut settings = json!(own);
     for (name, value) in given {
         settings[name] = value.clone();
@@ -38,6 +39,10 @@ pub fn training_settings(
     let settings: LoraTraining = serde_path_to_error::deserialize(settings)
         .map_err(|error| format!("{}: {}", error.path(), error.inner()))?;
     settings.validate().map_err(|error| error.to_string())?;
+    if settings.resolution > trained_px {
+        let given = settings.resolution;
+        return Err(format!("resolution: {given} is more than {trained_px}, at which the model was trained"));
+    }
     Ok((listed.name, settings))
 }
 
@@ -57,6 +62,7 @@ mod tests {
         assert_eq!((given.rank, given.alpha, given.seed, given.steps), (4, 4.0, 9, own.steps));
         for (wrong, field) in [
             (json!({"rank": 0}), "rank: "),
+            (json!({"resolution": 128}), "resolution: "),
             (json!({"rank": -1}), "rank: "),
             (json!({"learning_rate": 9}), "learning_rate: "),
             (json!({"steps": 1e9}), "steps: "),

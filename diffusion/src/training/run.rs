@@ -100,6 +100,11 @@ impl DiffusionModel {
             let reason = format!("{pictures} are given; {PICTURES_MIN} to {PICTURES_MAX} are taken");
             return Err(DiffusionError::spec("pictures", reason));
         }
+        let trained = self.default_spec().width;
+        if settings.resolution > trained {
+            let reason = format!("{} is more than {trained}, at which the model was trained", settings.resolution);
+            return Err(DiffusionError::spec("resolution", reason));
+        }
         let model = self.networks();
         if model.unet_config.in_channels > model.vae_config.latent_channels {
             return Err(DiffusionError::spec("model", "a model that only inpaints is not trained"));
@@ -234,10 +239,20 @@ impl LoraTrainer {
         model: &DiffusionModel,
         on_step: &mut dyn FnMut(&TrainingStep<'_>) -> ControlFlow<()>,
     ) -> Result<(), DiffusionError> {
+        self.run_unless(model, &|| false, on_step)
+    }
+
+    /// Like [`LoraTrainer::run`], and asks `is_cancelled` after each picture of a step. A step that is cut leaves nothing.
+    pub fn run_unless(
+        &mut self,
+        model: &DiffusionModel,
+        is_cancelled: &dyn Fn() -> bool,
+        on_step: &mut dyn FnMut(&TrainingStep<'_>) -> ControlFlow<()>,
+    ) -> Result<(), DiffusionError> {
         guarded(|| {
-            let model = model.trainable();
+            let trainable = model.trainable();
             while self.state.step < self.settings.steps {
-                let (loss, gradients) = self.gradients_of_step(&model)?;
+                let (loss, gradients) = self.gradients_of_step(&trainable, is_cancelled)?;
                 self.apply(loss, gradients);
                 let (step, steps) = (self.state.step, self.settings.steps);
                 if on_step(&TrainingStep { step, steps, loss, state: &self.state }).is_break() {
@@ -275,6 +290,7 @@ impl LoraTrainer {
     fn gradients_of_step(
         &self,
         model: &StableDiffusion,
+        is_cancelled: &dyn Fn() -> bool,
     ) -> Result<(f64, Vec<FactorGradient>), DiffusionError> {
         let (step, batch) = (self.state.step, self.settings.batch_size);
         let mut random = ChaCha8Rng::seed_from_u64(self.settings.seed);
@@ -283,6 +299,9 @@ impl LoraTrainer {
         let mut total = 0.0;
         // One picture at a time: the activations of one are all that memory must hold.
         for place in 0..batch {
+            if is_cancelled() {
+                return Err(DiffusionError::Cancelled { step });
+            }
             let example = self.turn(step * batch + place);
             let (timestep, seed) = (random.next_u64(), random.next_u64());
             let timestep = (timestep % self.objective.timesteps() as u64) as usize;

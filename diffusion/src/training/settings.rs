@@ -30,6 +30,8 @@ pub struct LoraTraining {
     pub train_text_encoder: bool,
 }
 
+/// Most pixels that the steps of a training go over: 20,000 pictures of 1024 by 1024.
+const PIXELS_MAX: u64 = 20_000 << 20;
 /// Most pictures of one training.
 pub const PICTURES_MAX: usize = 40;
 /// Fewest pictures of one training.
@@ -66,6 +68,17 @@ impl LoraTraining {
                 return Err(DiffusionError::spec(field, format!("{value} is not within {min} to {max}")));
             }
         }
+        let pixels = self.pictures().saturating_mul(u64::from(self.resolution).pow(2));
+        if pixels > PIXELS_MAX {
+            let most = PIXELS_MAX / u64::from(self.resolution).pow(2);
+            let reason = format!(
+                "with batch_size {} they go over {} pictures; {most} of {2}×{2} pixels are the most",
+                self.batch_size,
+                self.pictures(),
+                self.resolution
+            );
+            return Err(DiffusionError::spec("steps", reason));
+        }
         let numbers = [
             ("alpha", self.alpha, 0.01, 1024.0),
             ("learning_rate", self.learning_rate, 1e-7, 0.1),
@@ -80,9 +93,19 @@ impl LoraTraining {
         Ok(())
     }
 
+    /// How often its steps go over a picture.
+    pub fn pictures(&self) -> u64 {
+        (self.steps as u64).saturating_mul(self.batch_size as u64)
+    }
+
+    /// Steps over which the step size rises.
+    pub(super) fn rising_steps(&self) -> usize {
+        (self.steps / 20).max(1)
+    }
+
     /// AdamW's step size at a step, from 0.
     pub fn learning_rate_at(&self, step: usize) -> f64 {
-        let rising = (self.steps / 20).max(1);
+        let rising = self.rising_steps();
         if step < rising {
             return self.learning_rate * (step + 1) as f64 / rising as f64;
         }
@@ -112,6 +135,8 @@ mod tests {
         check(&|it| it.learning_rate = 5.0, "learning_rate");
         check(&|it| it.weight_decay = -1.0, "weight_decay");
         check(&|it| it.resolution = 8, "resolution");
+        // Each number fits, and all together are weeks.
+        check(&|it| (it.steps, it.batch_size, it.resolution) = (20_000, 16, 1024), "steps");
         check(&|it| it.min_snr_gamma = Some(0.0), "min_snr_gamma");
     }
 

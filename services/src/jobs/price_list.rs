@@ -14,15 +14,28 @@ pub(crate) fn credits(is_video: bool, quality: Quality, results: i64) -> i64 {
     one * results.max(1)
 }
 
-/// Credits of a training: five, and one for each fifty pictures that its steps go over.
+/// Credits of a training: five, and one for each fifty pictures that its steps go over. Pictures of more than 512 by 512
+/// pixels count by their area.
 pub(crate) fn training_credits(settings: &LoraTraining) -> i64 {
-    let pictures = settings.steps.saturating_mul(settings.batch_size);
+    let area = u64::from(settings.resolution.max(512)).pow(2);
+    let pictures = settings.pictures().saturating_mul(area).div_ceil(512 * 512);
     5 + i64::try_from(pictures.div_ceil(50)).unwrap_or(i64::MAX - 5)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_training_costs_by_its_pixels() {
+        let of = |steps, batch_size, resolution| {
+            training_credits(&LoraTraining { steps, batch_size, resolution, ..LoraTraining::default() })
+        };
+        assert_eq!(of(1200, 1, 512), 29);
+        assert_eq!(of(300, 4, 64), 29);
+        assert_eq!(of(1200, 1, 1024), 101);
+        assert_eq!(of(1, 1, 64), 6);
+    }
 
     #[test]
     fn prices_follow_the_list() {

@@ -71,7 +71,25 @@ fn a_training_that_stopped_goes_on_to_the_same_bytes() {
 
     // A checkpoint of another training is none of this one's.
     let other = LoraTraining { learning_rate: 1e-3, ..settings };
-    assert_eq!(go_on(&mut begin(&other, Some(&path))), [1, 2, 3, 4, 5, 6]);
+    let mut anew = begin(&other, Some(&path));
+    assert!(anew.left_checkpoint_out() && !resumed.left_checkpoint_out());
+    assert_eq!(go_on(&mut anew), [1, 2, 3, 4, 5, 6]);
+}
+
+#[test]
+fn a_step_that_is_cancelled_between_two_pictures_leaves_nothing() {
+    let settings = LoraTraining { batch_size: 3, ..short() };
+    let mut trainer = begin(&settings, None);
+    let asked = std::cell::Cell::new(0);
+    let cancels = || {
+        asked.set(asked.get() + 1);
+        asked.get() > 5
+    };
+    let cut = trainer.run_unless(&STARTER, &cancels, &mut |_| ControlFlow::Continue(()));
+    assert!(matches!(cut, Err(DiffusionError::Cancelled { step: 1 })), "{cut:?}");
+    assert_eq!((trainer.losses().len(), trainer.checkpoint().step()), (1, 1));
+    assert_eq!(go_on(&mut trainer), [2, 3, 4, 5, 6]);
+    assert!(file(&trainer) == file(&train(&settings)), "a cut step has left something");
 }
 
 #[test]
@@ -93,6 +111,7 @@ fn the_file_is_in_kohyas_form_and_says_how_it_was_made() {
         ("ss_seed", "7"),
         ("ss_steps", "1"),
         ("ss_num_train_images", "12"),
+        ("ss_lr_warmup_steps", "1"),
         ("ss_base_model_version", "sd_v1"),
         ("ss_output_name", "zum"),
     ] {
@@ -133,7 +152,8 @@ fn what_cannot_be_trained_is_refused_by_field() {
     };
     assert_eq!(refused(&short(), 4), "pictures");
     assert_eq!(refused(&short(), 41), "pictures");
-    assert_eq!(refused(&LoraTraining { resolution: 65, ..short() }, 5), "resolution");
+    assert_eq!(refused(&LoraTraining { resolution: 63, ..short() }, 5), "resolution");
+    assert_eq!(refused(&LoraTraining { resolution: 128, ..short() }, 5), "resolution");
     assert_eq!(refused(&LoraTraining { rank: 1000, ..short() }, 5), "rank");
 }
 

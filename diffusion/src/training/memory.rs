@@ -17,7 +17,7 @@ const OF_WEIGHTS: u64 = 3;
 
 impl DiffusionModel {
     /// About how many bytes a training takes beyond the model's weights: what one picture leaves on its way through the
-    /// networks for the way back, and copies of the weights that are corrected.
+    /// networks for the way back, copies of the weights that are corrected, and of all weights in half precision.
     pub fn training_bytes(&self, settings: &LoraTraining) -> u64 {
         let model = self.networks();
         let side = u64::from(settings.resolution) / model.vae_config.scale_factor().max(1) as u64;
@@ -48,6 +48,6 @@ impl DiffusionModel {
         let factors = corrected.iter().map(|(_, _, _, [out, inner])| (out + inner) as u64).sum::<u64>();
         // Values, two moments and a gradient.
         let factors = factors * settings.rank as u64 * 4;
-        (numbers + weights * OF_WEIGHTS + factors) * NUMBER
+        (numbers + weights * OF_WEIGHTS + factors) * NUMBER + self.widened_bytes()
     }
 }

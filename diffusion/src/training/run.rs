@@ -19,6 +19,7 @@ use crate::generate::guarded;
 use crate::model::{ModelKind, open_parts};
 use crate::noise::{Noise, NoiseGenerator};
 use crate::pipelines::stable_diffusion::{StableDiffusion, download};
+use crate::schedulers::{PredictionType, SchedulerConfig};
 use crate::{DiffusionError, DiffusionModel, ModelSource};
 
 /// The gradient of a step is no longer than this.
@@ -47,7 +48,8 @@ impl TrainingStep<'_> {
     }
 }
 
-/// A training between its first step and its last. It holds no weights: these come with each call.
+/// A training between its first step and its last. It holds no weights but the single-precision copy of a model of half
+/// precision: the model comes with each call.
 #[derive(Debug)]
 pub struct LoraTrainer {
     settings: LoraTraining,
@@ -57,6 +59,9 @@ pub struct LoraTrainer {
     captions: Vec<Caption>,
     state: Checkpoint,
     metadata: BTreeMap<String, String>,
+    /// The networks in single precision, where the model has them in half.
+    widened: Option<StableDiffusion>,
+    left_out: bool,
 }
 
 fn loss_curve(losses: &[f64]) -> Vec<f64> {
@@ -102,7 +107,8 @@ impl DiffusionModel {
         }
         let trained = self.default_spec().width;
         if settings.resolution > trained {
-            let reason = format!("{} is more than {trained}, at which the model was trained", settings.resolution);
+            let reason =
+                format!("{} is more than {trained}, at which the model was trained", settings.resolution);
             return Err(DiffusionError::spec("resolution", reason));
         }
         let model = self.networks();
@@ -143,10 +149,13 @@ impl DiffusionModel {
                 Some(path) => Checkpoint::read_into(path, &of, &fresh)?,
                 None => None,
             };
+            let left_out = resume.is_some() && found.is_none();
             let fresh = || Checkpoint { of, step: 0, losses: Vec::new(), factors: fresh };
             let state = found.filter(|found| found.step <= settings.steps).unwrap_or_else(fresh);
             let metadata = self.metadata(settings, pictures);
-            Ok(LoraTrainer { settings: settings.clone(), objective, examples, captions, state, metadata })
+            let settings = settings.clone();
+            let widened = None;
+            Ok(LoraTrainer { settings, objective, examples, captions, state, metadata, widened, left_out })
         })
     }
 
@@ -160,11 +169,37 @@ impl DiffusionModel {
         model
     }
 
+    fn predicts_velocity(&self) -> bool {
+        let config = SchedulerConfig::from_json(&self.networks().scheduler);
+        config.is_ok_and(|config| config.prediction_type == PredictionType::VPrediction)
+    }
+
+    /// Bytes of the single-precision copies that a training makes of weights in half precision.
+    pub(super) fn widened_bytes(&self) -> u64 {
+        struct Halves(u64);
+        impl burn::module::ModuleVisitor for Halves {
+            fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
+                let value = param.val();
+                if matches!(value.dtype(), DType::F16 | DType::BF16) {
+                    self.0 += value.shape().num_elements() as u64 * 4;
+                }
+            }
+        }
+        let (model, mut halves) = (self.networks(), Halves(0));
+        burn::module::Module::visit(&model.unet, &mut halves);
+        model
+            .text_encoders
+            .iter()
+            .for_each(|encoder| burn::module::Module::visit(&encoder.model, &mut halves));
+        halves.0
+    }
+
     /// What kohya's scripts say of a training. Without times, so that the same training gives the same file.
     fn metadata(&self, settings: &LoraTraining, pictures: &[TrainingPicture]) -> BTreeMap<String, String> {
         let base = match self.kind() {
             ModelKind::Sd1 => ("sd_v1", "stable-diffusion-v1/lora"),
-            ModelKind::Sd2 => ("sd_v2", "stable-diffusion-v2-768-v/lora"),
+            ModelKind::Sd2 if self.predicts_velocity() => ("sd_v2_v", "stable-diffusion-v2-768-v/lora"),
+            ModelKind::Sd2 => ("sd_v2", "stable-diffusion-v2-512/lora"),
             ModelKind::Sdxl => ("sdxl_base_v1-0", "stable-diffusion-xl-v1-base/lora"),
         };
         let mut tags: BTreeMap<&str, usize> = BTreeMap::new();
@@ -183,6 +218,7 @@ impl DiffusionModel {
             ("ss_text_encoder_lr", of_text.to_string()),
             ("ss_optimizer", format!("AdamW(weight_decay={})", settings.weight_decay)),
             ("ss_lr_scheduler", "cosine".into()),
+            ("ss_lr_warmup_steps", settings.rising_steps().to_string()),
             ("ss_max_train_steps", settings.steps.to_string()),
             ("ss_steps", settings.steps.to_string()),
             ("ss_batch_size_per_device", settings.batch_size.to_string()),
@@ -250,17 +286,40 @@ impl LoraTrainer {
         on_step: &mut dyn FnMut(&TrainingStep<'_>) -> ControlFlow<()>,
     ) -> Result<(), DiffusionError> {
         guarded(|| {
-            let trainable = model.trainable();
-            while self.state.step < self.settings.steps {
-                let (loss, gradients) = self.gradients_of_step(&trainable, is_cancelled)?;
-                self.apply(loss, gradients);
-                let (step, steps) = (self.state.step, self.settings.steps);
-                if on_step(&TrainingStep { step, steps, loss, state: &self.state }).is_break() {
-                    return Err(DiffusionError::Cancelled { step });
-                }
+            let trainable = self.widened.take().unwrap_or_else(|| model.trainable());
+            let ended = self.steps(&trainable, is_cancelled, on_step);
+            if model.widened_bytes() > 0 {
+                self.widened = Some(trainable);
             }
-            Ok(())
+            ended
         })
+    }
+
+    fn steps(
+        &mut self,
+        trainable: &StableDiffusion,
+        is_cancelled: &dyn Fn() -> bool,
+        on_step: &mut dyn FnMut(&TrainingStep<'_>) -> ControlFlow<()>,
+    ) -> Result<(), DiffusionError> {
+        while self.state.step < self.settings.steps {
+            let (loss, gradients) = self.gradients_of_step(trainable, is_cancelled)?;
+            self.apply(loss, gradients);
+            let (step, steps) = (self.state.step, self.settings.steps);
+            if on_step(&TrainingStep { step, steps, loss, state: &self.state }).is_break() {
+                return Err(DiffusionError::Cancelled { step });
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets go of the single-precision copy of the model; the next call makes it anew.
+    pub fn rest(&mut self) {
+        self.widened = None;
+    }
+
+    /// Whether the checkpoint to go on from was one of another training, and this one began anew.
+    pub fn left_checkpoint_out(&self) -> bool {
+        self.left_out
     }
 
     /// All that it takes to go on from here.
@@ -411,7 +470,8 @@ impl LoraTrainer {
         factors: LoraFactors,
     ) -> Self {
         let state = Checkpoint { of: String::new(), step: 0, losses: Vec::new(), factors };
-        Self { settings, objective, examples: vec![example], captions, state, metadata: BTreeMap::new() }
+        let (examples, metadata) = (vec![example], BTreeMap::new());
+        Self { settings, objective, examples, captions, state, metadata, widened: None, left_out: false }
     }
 }
 

@@ -279,7 +279,11 @@ fn a_training_is_refused_by_field_costs_credits_and_can_be_cancelled() {
     // The key is looked at before anything else, and the answer is of what was queued then.
     let other_request = json!({"character_id": zum, "steps": 3, "captions": "describe-image"});
     let (status, again) = keyed(&other_request);
-    assert_eq!((status, &again["existed"], &again["jobId"]), (200, &json!(true), &answer["jobId"]), "{again}");
+    assert_eq!(
+        (status, &again["existed"], &again["jobId"]),
+        (200, &json!(true), &answer["jobId"]),
+        "{again}"
+    );
     assert_eq!((&again["settings"], &again["credits"]), (&answer["settings"], &json!(105)), "{again}");
     assert_eq!(balance(&server), 895);
     let job = answer["jobId"].as_str().expect("an id").to_string();
@@ -320,6 +324,16 @@ fn the_command_trains_on_a_folder() {
     let refused = train(&["--set", "steps=0"]);
     assert!(!refused.status.success());
     assert!(String::from_utf8_lossy(&refused.stderr).contains("steps"), "{refused:?}");
+    // What another training has left is neither gone on with nor written over.
+    let half_done = models.join(".training/zum");
+    std::fs::create_dir_all(&half_done).expect("a folder");
+    let header = br#"{"__metadata__":{"of":"another"}}"#;
+    let file = [&(header.len() as u64).to_le_bytes()[..], &header[..]].concat();
+    std::fs::write(half_done.join("checkpoint.safetensors"), file).expect("a file");
+    let refused = train(&["--set", "steps=3"]);
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("another training"), "{refused:?}");
+    std::fs::remove_dir_all(&half_done).expect("a folder");
     let done = train(&["--set", "steps=3"]);
     assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
     let answer: Json = serde_json::from_slice(&done.stdout).expect("JSON");

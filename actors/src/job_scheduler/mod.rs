@@ -68,7 +68,8 @@ pub use refiner_work::RefinerWork;
 pub use renew_lease::RenewLease;
 pub use tally::{JobTally, StateAndKind};
 pub use training_job::{
-    CompleteTraining, TRAINING_JOB, TRAINING_QUEUE, TrainedFile, TrainingPayload, TrainingSource, with_trigger,
+    CompleteTraining, TRAINING_JOB, TRAINING_QUEUE, TrainedFile, TrainingPayload, TrainingSource,
+    with_trigger,
 };
 
 /// The queue of pictures.

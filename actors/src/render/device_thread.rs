@@ -74,14 +74,18 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
     let mut upscalers = UpscalerCache::new(options.device);
     let mut models = ModelCache::new(options);
     let mut last_end: Option<Instant> = None;
-    let mut in_hand = InHand::default();
+    let (mut in_hand, mut trained) = (InHand::default(), None);
     for Work { model, mut jobs, training, slots, ending } in work {
         if let Some(TrainingSlice { order, reply }) = training {
             let mut reporter = ProgressReporter::new(progress, ending);
             let end = train(&mut models, &mut in_hand, &model, &order, &mut reporter);
             let _ = reply.send(end.map_err(|error| without_folder(error, &models_dir)));
+            trained = Some(model.name);
             last_end = None;
             continue;
+        }
+        if trained.as_ref() != Some(&model.name) {
+            in_hand.rest();
         }
         if let (Some(BatchSlots { free, tasks }), Some(first)) = (slots, jobs.first()) {
             let count = catch_unwind(AssertUnwindSafe(|| free_slots(&mut models, &model, first)));

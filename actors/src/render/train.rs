@@ -105,13 +105,15 @@ impl InHand {
                 begin(model, order)?
             }
         };
-        let (started, before) = (Instant::now(), trainer.checkpoint().step());
+        // Of a process that ended before it had drawn it.
+        self.sample(model, order, &trainer, reporter)?;
+        let started = Instant::now();
         let is_cancelled = || order.cancel.load(Ordering::Relaxed);
         let ran = trainer.run_unless(model, &is_cancelled, &mut |report| {
             let step = Step { step: report.step, steps: report.steps, image: 0, preview_png: None };
             reporter.step(std::iter::once((order.job, step)), &|_| None);
             store::crash::point("training_step");
-            match started.elapsed() >= SLICE || order.cancel.load(Ordering::Relaxed) {
+            match started.elapsed() >= SLICE || is_cancelled() || has_sample(report.step, report.steps) {
                 true => ControlFlow::Break(()),
                 false => ControlFlow::Continue(()),
             }
@@ -119,7 +121,7 @@ impl InHand {
         if let Err(error) = ran
             && !matches!(error, DiffusionError::Cancelled { .. })
         {
-            return Err(explained(error));
+            return Err(explained_training(error));
         }
         if order.cancel.load(Ordering::Relaxed) {
             return Err(DrawError::Cancelled);
@@ -127,9 +129,7 @@ impl InHand {
         let (step, steps) = (trainer.checkpoint().step(), settings.steps);
         keep(order, CHECKPOINT, &trainer.checkpoint().file())?;
         store::crash::point("training_checkpoint");
-        if step * SAMPLES / steps > before * SAMPLES / steps {
-            self.sample(model, order, &trainer, reporter)?;
-        }
+        self.sample(model, order, &trainer, reporter)?;
         let loss = trainer.losses().last().copied().unwrap_or_default();
         let finished = match step >= steps {
             true => Some(finished(order, &trainer)?),
@@ -141,7 +141,15 @@ impl InHand {
         Ok(SliceEnd { step, steps, loss, finished })
     }
 
-    /// Draws a picture with what was learned so far, for those who watch and for the result.
+    /// Lets go of what a training holds beside its own numbers, while another model draws.
+    pub fn rest(&mut self) {
+        if let Some((_, trainer)) = &mut self.0 {
+            trainer.rest();
+        }
+    }
+
+    /// Draws a picture with what was learned so far, for those who watch and for the result, after the steps that have
+    /// one, unless it is there.
     fn sample(
         &self,
         model: &DiffusionModel,
@@ -149,6 +157,11 @@ impl InHand {
         trainer: &LoraTrainer,
         reporter: &mut ProgressReporter<'_>,
     ) -> Result<(), DrawError> {
+        let (step, steps) = (trainer.checkpoint().step(), order.payload.settings.steps);
+        let name = format!("sample-{step}.png");
+        if !has_sample(step, steps) || order.folder.join(&name).is_file() {
+            return Ok(());
+        }
         let lora = keep(order, SO_FAR, &trainer.lora_file(&BTreeMap::new()))?;
         let spec = GenerateSpec {
             prompt: order.payload.sample_prompt.clone(),
@@ -161,9 +174,8 @@ impl InHand {
             false => ControlFlow::Continue(()),
         };
         let drawn = model.generate(&spec, &mut on_step).map_err(explained)?;
-        let (step, steps) = (trainer.checkpoint().step(), order.payload.settings.steps);
         let png = drawn.first().and_then(preview_png).unwrap_or_default();
-        keep(order, &format!("sample-{step}.png"), &png)?;
+        keep(order, &name, &png)?;
         let shown = Step { step, steps, image: 0, preview_png: Some(Arc::new(png)) };
         reporter.show(order.job, shown);
         Ok(())
@@ -178,21 +190,62 @@ fn begin(model: &DiffusionModel, order: &TrainingOrder) -> Result<LoraTrainer, D
         if order.cancel.load(Ordering::Relaxed) {
             return Err(DrawError::Cancelled);
         }
-        let refused = |error: &dyn std::fmt::Display| DrawError::Refused(format!("pictures[{place}]: {error}"));
+        let refused =
+            |error: &dyn std::fmt::Display| DrawError::Refused(format!("pictures[{place}]: {error}"));
         let bytes = (order.pictures.0)(place).map_err(|error| refused(&error))?;
         let picture = TrainingPicture::read(&bytes, settings.resolution, source.caption.clone());
         pictures.push(picture.map_err(|error| refused(&error))?);
     }
     let checkpoint = order.folder.join(CHECKPOINT);
     let resume = checkpoint.is_file().then_some(checkpoint.as_path());
-    match model.begin_training(settings, &pictures, resume) {
+    let begun = match model.begin_training(settings, &pictures, resume) {
         // A checkpoint that cannot be read costs what it held, not the training.
         Err(error @ (DiffusionError::WeightFile { .. } | DiffusionError::Io { .. })) if resume.is_some() => {
             tracing::warn!(job = %order.job, %error, "a training begins anew");
-            model.begin_training(settings, &pictures, None).map_err(explained)
+            model.begin_training(settings, &pictures, None)
         }
-        begun => begun.map_err(explained),
+        begun => begun,
+    };
+    let trainer = begun.map_err(explained_training)?;
+    if trainer.left_checkpoint_out() {
+        let reason = "what was learned so far is of another training: the model, a setting, a picture or a caption was \
+                      another one";
+        if order.account.is_none() {
+            let folder = order.folder.display();
+            return Err(DrawError::Refused(format!(
+                "{folder}: {reason}; give the same again, or remove the folder"
+            )));
+        }
+        tracing::warn!(job = %order.job, "a training begins anew: {reason}");
     }
+    if trainer.checkpoint().step() == 0 {
+        for entry in std::fs::read_dir(&order.folder).into_iter().flatten().flatten() {
+            if entry.file_name().to_string_lossy().starts_with("sample-") {
+                std::fs::remove_file(entry.path()).map_err(|error| unkept(&error))?;
+            }
+        }
+    }
+    Ok(trainer)
+}
+
+/// Whether a sample picture is drawn after a step: at the end of each quarter, and after each step of fewer than four.
+fn has_sample(step: usize, steps: usize) -> bool {
+    step > 0 && step * SAMPLES / steps > (step - 1) * SAMPLES / steps
+}
+
+/// As of any work; a device whose memory does not suffice has no more of it at the next attempt.
+fn explained_training(error: DiffusionError) -> DrawError {
+    match error {
+        DiffusionError::Backend(text) if is_out_of_memory(&text) => {
+            DrawError::Refused(format!("resolution, rank: the device's memory does not suffice: {text}"))
+        }
+        error => explained(error),
+    }
+}
+
+fn is_out_of_memory(text: &str) -> bool {
+    let text = text.to_lowercase();
+    ["out of memory", "outofmemory", "out_of_memory"].iter().any(|words| text.contains(words))
 }
 
 fn finished(order: &TrainingOrder, trainer: &LoraTrainer) -> Result<FinishedLora, DrawError> {
@@ -241,4 +294,25 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()?;
     std::fs::rename(&partial, path)?;
     File::open(folder)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_quarter_has_a_sample_picture() {
+        let of = |steps: usize| (0..=steps).filter(|step| has_sample(*step, steps)).collect::<Vec<_>>();
+        assert_eq!(of(40), [10, 20, 30, 40]);
+        assert_eq!(of(5), [2, 3, 4, 5]);
+        assert_eq!(of(3), [1, 2, 3]);
+        assert_eq!(of(1), [1]);
+    }
+
+    #[test]
+    fn a_device_without_memory_is_not_tried_again() {
+        let of = |text: &str| explained_training(DiffusionError::Backend(text.into()));
+        assert!(matches!(of("CUDA_ERROR_OUT_OF_MEMORY"), DrawError::Refused(_)));
+        assert!(matches!(of("panicked"), DrawError::Failed(_)));
+    }
 }

@@ -86,7 +86,8 @@ pub(crate) async fn check_loras(
             Some(character) => characters.push(character),
             None if tier == ContentRating::Sfw => {}
             None => {
-                let reason = format!("of {name} it is not known whom it shows, so that only sfw jobs take it");
+                let reason =
+                    format!("of {name} it is not known whom it shows, so that only sfw jobs take it");
                 return Err(ServiceError::field(format!("loras[{place}].name"), reason));
             }
         }

@@ -7,6 +7,7 @@ use store::query::Query;
 use uuid::Uuid;
 
 use crate::context::Context;
+use crate::conversations::turn::MESSAGE_CHARS_MAX;
 use crate::error::ServiceError;
 use crate::files::picture_for_model;
 use crate::rows::{position, table};
@@ -57,9 +58,9 @@ pub async fn read(
         .order("created_at", true)
         .limit(MESSAGES_MAX);
     for message in context.rows(before).await? {
-        let mut earlier = addresses(message["content"].as_str().unwrap_or_default());
-        earlier.reverse();
-        for address in earlier {
+        // Messages that clients insert may be of any length; those that no prompt would take have no pictures either.
+        let content = message["content"].as_str().filter(|content| content.len() <= 4 * MESSAGE_CHARS_MAX);
+        for address in addresses(content.unwrap_or_default()).into_iter().rev().take(PICTURES_MAX) {
             if shown.pictures.len() >= PICTURES_MAX {
                 return Ok(shown);
             }

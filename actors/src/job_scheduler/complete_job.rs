@@ -25,6 +25,8 @@ pub struct CompleteJob {
     pub assets: Vec<FinishedAsset>,
     /// Members to set in the job's metadata.
     pub metadata: Map<String, Json>,
+    /// What to add to the warnings in the job's metadata.
+    pub warnings: Vec<String>,
 }
 
 impl Decision for CompleteJob {
@@ -69,7 +71,8 @@ impl Decision for CompleteJob {
             }
         }
         let mut metadata = self.metadata;
-        metadata.extend(scene_and_portrait::deliver(transaction, &service, &job, &self.assets)?);
+        let warnings = self.warnings;
+        metadata.extend(scene_and_portrait::deliver(transaction, &service, &job, &self.assets, warnings)?);
         clip_result::deliver(transaction, &service, &job, &self.assets)?;
         let metadata = merged(&job, metadata);
         let mut values = vec![

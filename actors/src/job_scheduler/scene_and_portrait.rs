@@ -14,16 +14,23 @@ use super::keep_portrait::{KeepPortrait, keep_portraits};
 use crate::refusal::Refusal;
 
 /// Brings the pictures of a job to where its payload or `metadata.destination` says. Answers with what the job's
-/// metadata is to say of it.
+/// metadata is to say of it: `further` warnings after those that are there, and what is not kept and why.
 pub(super) fn deliver(
     transaction: &Transaction,
     service: &Caller,
     job: &Row,
     assets: &[FinishedAsset],
+    further: Vec<String>,
 ) -> Result<Map<String, Json>, Refusal> {
     let jobs = jobs();
     let metadata = job[jobs.at("metadata")].as_json().unwrap_or_default();
     let mut members = Map::new();
+    let mut warnings: Vec<String> = serde_json::from_value(metadata["warnings"].clone()).unwrap_or_default();
+    let said = warnings.len();
+    warnings.extend(further);
+    if warnings.len() > said {
+        members.insert("warnings".into(), json!(warnings));
+    }
     let Some(asset) = assets.iter().find(|asset| asset.asset_type == "image") else { return Ok(members) };
     let destination = metadata["destination"].as_str();
     if destination == Some("roleplay_scene") {
@@ -36,9 +43,6 @@ pub(super) fn deliver(
         None => None,
     };
     if let Some(wanted) = wanted {
-        let mut warnings: Vec<String> =
-            serde_json::from_value(metadata["warnings"].clone()).unwrap_or_default();
-        let said = warnings.len();
         let kept = keep_portraits(transaction, service, job, assets, &wanted, &mut warnings)?;
         store::crash::point("portraits_kept");
         members.insert("kept".into(), json!(kept));

@@ -17,6 +17,10 @@ pub(super) async fn deliver(actors: &Actors, claimed: &ClaimedJob, drawn: Drawn)
     let pipeline = json!(claimed.read()?.config.pipeline);
     let row = crate::rows::object(schema().known("jobs"), &claimed.job);
     let (ms, gap) = (drawn.took.as_millis() as u64, drawn.gap);
+    let warnings = drawn.warnings.clone();
+    for warning in &warnings {
+        tracing::warn!(%job, warning, "a job was drawn otherwise than it may say");
+    }
     let written = tokio::task::spawn_blocking(move || {
         let assets = write_files(&store, &folder, &row, finished(drawn, &pipeline)?)?;
         store::crash::point("job_blob_written");
@@ -28,7 +32,7 @@ pub(super) async fn deliver(actors: &Actors, claimed: &ClaimedJob, drawn: Drawn)
     if let Some(gap) = gap {
         metadata.insert("device_gap_ms".into(), json!((gap.as_secs_f64() * 10_000.0).round() / 10.0));
     }
-    let complete = CompleteJob { id: job, attempt: Some(claimed.attempt), assets, metadata };
+    let complete = CompleteJob { id: job, attempt: Some(claimed.attempt), assets, metadata, warnings };
     let done = actors.ask(&Claims::service(), complete).await.map_err(|error| error.to_string())?;
     store::crash::point("job_committed");
     match done {

@@ -33,7 +33,13 @@ pub(super) fn draw_pictures(
     memory: Memory,
     reporter: &mut ProgressReporter<'_>,
 ) -> Result<Vec<Result<Drawn, DrawError>>, DrawError> {
-    let specs: Vec<Result<GenerateSpec, String>> = jobs.iter().map(|task| task.request.spec(model)).collect();
+    let mut warnings: Vec<Vec<String>> = jobs.iter().map(|_| Vec::new()).collect();
+    let spec = |(task, warnings): (&Task, &mut Vec<String>)| {
+        let (spec, noted) = task.request.noted_spec(model)?;
+        *warnings = noted;
+        Ok(spec)
+    };
+    let specs: Vec<Result<GenerateSpec, String>> = jobs.iter().zip(&mut warnings).map(spec).collect();
     let mut outcomes: Vec<Option<Result<Drawn, DrawError>>> = jobs.iter().map(|_| None).collect();
     for ((outcome, spec), task) in outcomes.iter_mut().zip(&specs).zip(jobs) {
         let fits = |spec: &GenerateSpec| {
@@ -129,6 +135,7 @@ pub(super) fn draw_pictures(
                         },
                     ),
                     result: DrawnResult::Pictures(pictures),
+                    warnings: std::mem::take(&mut warnings[place]),
                     took: started.elapsed(),
                     taken: started,
                     began: began.unwrap_or(started),

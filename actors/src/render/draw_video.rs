@@ -23,7 +23,8 @@ pub(super) fn draw_video(
     let request = &task.request;
     let config = request.payload.config.video.clone().unwrap_or_default();
     let plan = VideoPlan::read(&config, request.payload.quality, request.seed).map_err(DrawError::Refused)?;
-    let spec = GenerateSpec { num_images: 1, ..request.spec(model).map_err(DrawError::Refused)? };
+    let (spec, warnings) = request.noted_spec(model).map_err(DrawError::Refused)?;
+    let spec = GenerateSpec { num_images: 1, ..spec };
     plan.check_size(spec.width, spec.height).map_err(DrawError::Refused)?;
     refuse_too_large(model, &spec, drawing_bytes_max).map_err(DrawError::Refused)?;
     let ends = References::read(&spec, request.last_frame.as_deref()).map_err(DrawError::Refused)?;
@@ -69,6 +70,7 @@ pub(super) fn draw_video(
         paste: None,
         refiner: None,
         result,
+        warnings,
         took: started.elapsed(),
         taken: started,
         began: began.unwrap_or(started),

@@ -103,12 +103,14 @@ pub fn guide_file(
 /// How far the drawing looks at the reference alone.
 const EMPHASIS: f64 = 0.0;
 
-/// Everything that leads a job's drawing with a model. Errors name the field, or the tensor that does not fit.
+/// Everything that leads a job's drawing with a model. Errors name the field, or the tensor that does not fit; what is led
+/// otherwise than the job's sender may expect is told in `warnings`.
 pub(super) fn guide_spec(
     models_dir: &Path,
     model: &DiffusionModel,
     config: &GuideConfig,
     pictures: &BTreeMap<String, Vec<u8>>,
+    warnings: &mut Vec<String>,
 ) -> Result<GuideSpec, String> {
     if config.is_empty() {
         return Ok(GuideSpec::default());
@@ -147,7 +149,7 @@ pub(super) fn guide_spec(
         });
     }
     if let Some(likeness) = &config.likeness {
-        lead_to_likeness(models_dir, model, likeness, picture(&likeness.picture), &mut spec);
+        lead_to_likeness(models_dir, model, likeness, picture(&likeness.picture), &mut spec, warnings);
     }
     Ok(spec)
 }
@@ -159,10 +161,11 @@ fn lead_to_likeness(
     likeness: &LikenessConfig,
     picture: Arc<RgbImage>,
     spec: &mut GuideSpec,
+    warnings: &mut Vec<String>,
 ) {
-    let fitting = list_ip_adapters(models_dir)
-        .into_iter()
-        .find_map(|(_, file)| Some((encoder_for(models_dir, model, &file).ok()?, file)));
+    let fitting = first_fitting(list_ip_adapters(models_dir), warnings, |file| {
+        encoder_for(models_dir, model, file).map(|encoder| (encoder, file.to_path_buf()))
+    });
     match fitting {
         Some((encoder, file)) => spec.image_prompts.push(ImagePromptSpec {
             file,
@@ -175,6 +178,20 @@ fn lead_to_likeness(
             spec.reference = Some(ReferenceSpec { picture, fidelity: FIDELITY, emphasis: EMPHASIS, share });
         }
     }
+}
+
+/// What `fits` makes of the first file that fits; why those before it do not goes into `warnings`.
+fn first_fitting<T>(
+    there: Vec<(String, PathBuf)>,
+    warnings: &mut Vec<String>,
+    fits: impl Fn(&Path) -> Result<T, String>,
+) -> Option<T> {
+    there.into_iter().find_map(|(name, file)| {
+        let refused = fits(&file);
+        let passed_over =
+            |error: &String| warnings.push(format!("ip_adapter {}: passed over: {error}", shown_text(&name)));
+        refused.inspect_err(passed_over).ok()
+    })
 }
 
 /// The picture encoder that an IP-Adapter was trained with, as far as their shapes say; why none is.
@@ -198,4 +215,25 @@ fn encoder_for(models_dir: &Path, model: &DiffusionModel, file: &Path) -> Result
         }
     }
     Err(refused)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_that_do_not_fit_are_named_with_the_reason() {
+        let there = |names: &[&str]| names.iter().map(|name| (name.to_string(), name.into())).collect();
+        let fits = |file: &Path| match file.to_str() {
+            Some("whole") => Ok("an encoder"),
+            _ => Err("image_proj.proj.weight is missing".to_string()),
+        };
+        let mut warnings = Vec::new();
+        let found = first_fitting(there(&["broken", "whole", "other"]), &mut warnings, fits);
+        assert_eq!(found, Some("an encoder"));
+        let told = "ip_adapter \"broken\": passed over: image_proj.proj.weight is missing";
+        assert_eq!(warnings, [told]);
+        assert_eq!(first_fitting(there(&["broken"]), &mut warnings, fits), None);
+        assert_eq!(warnings, [told, told]);
+    }
 }

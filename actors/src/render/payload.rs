@@ -105,10 +105,16 @@ impl RenderRequest {
         self.payload.config.pipeline == Pipeline::Upscale
     }
 
-    /// The spec for a model. Explicit `width` and `height` are taken as they are; a `resolution` names a shape, drawn
-    /// with as many pixels as the model was trained for. The message names the field that cannot be followed.
+    /// [`noted_spec`](Self::noted_spec) where its warnings are said by another call.
     pub fn spec(&self, model: &DiffusionModel) -> Result<GenerateSpec, String> {
+        self.noted_spec(model).map(|(spec, _)| spec)
+    }
+
+    /// The spec for a model, and what of the job is drawn otherwise than its sender may expect. Explicit `width` and `height` are taken as they are; a `resolution` names a shape, drawn
+    /// with as many pixels as the model was trained for. The message names the field that cannot be followed.
+    pub fn noted_spec(&self, model: &DiffusionModel) -> Result<(GenerateSpec, Vec<String>), String> {
         let (payload, config) = (&self.payload, &self.payload.config);
+        let mut warnings = Vec::new();
         let mut spec = model.default_spec();
         let text = |text: &str| Some(text).filter(|text| !text.is_empty()).map(str::to_string);
         spec.prompt = payload.prompt.clone();
@@ -146,7 +152,7 @@ impl RenderRequest {
         }
         spec.vae = self.vae.clone();
         spec.loras = lora_files(&self.models_dir, Some(self.payload.user_id), &self.loras)?;
-        spec.guides = guide_spec(&self.models_dir, model, &config.guides, &self.guides)?;
+        spec.guides = guide_spec(&self.models_dir, model, &config.guides, &self.guides, &mut warnings)?;
         spec.embeddings = self.embeddings(&spec)?;
         if (self.reference.is_some() || self.last_frame.is_some())
             && let Some(strength) = number("denoise_strength", config.denoise_strength)?
@@ -175,7 +181,7 @@ impl RenderRequest {
             let second = second_spec(&hires, &spec, 0, None);
             model.check(&second).map_err(|error| format!("hires_scale: {error}"))?;
         }
-        Ok(spec)
+        Ok((spec, warnings))
     }
 
     /// The files of embeddings that its prompts name, those of key frames too.

@@ -66,6 +66,8 @@ pub(super) struct Drawn {
     /// The model that drew the last steps.
     pub refiner: Option<RecordedRefiner>,
     pub result: DrawnResult,
+    /// What of the job was drawn otherwise than its sender may expect.
+    pub warnings: Vec<String>,
     pub took: Duration,
     /// When the device took it up.
     pub taken: Instant,

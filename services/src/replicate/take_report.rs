@@ -152,7 +152,8 @@ pub(crate) async fn finish(
         size_px: None,
         settings: asset_settings(job, &settings),
     };
-    let decision = CompleteJob { id, attempt: None, assets: vec![asset], metadata: Map::new() };
+    let (metadata, warnings) = (Map::new(), Vec::new());
+    let decision = CompleteJob { id, attempt: None, assets: vec![asset], metadata, warnings };
     context.ask_elevated(decision).await?;
     Ok(())
 }

@@ -121,7 +121,7 @@ async fn take(call: &Call) -> Outcome {
     let done = match status {
         "completed" => {
             let assets = assets(&job, &report)?;
-            let decision = CompleteJob { id, attempt, assets, metadata };
+            let decision = CompleteJob { id, attempt, assets, metadata, warnings: Vec::new() };
             call.context.services.actors.ask(&service, decision).await?.is_some()
         }
         "failed" => {

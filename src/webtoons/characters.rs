@@ -189,8 +189,7 @@ async fn save(call: Call) -> Outcome {
 }
 
 async fn forget(call: Call) -> Outcome {
-    let values = vec![("is_library_saved", Value::Bool(false))];
-    ok(CHARACTER.one(&characters::change(&call.context, call.id("character_id")?, values).await?))
+    ok(CHARACTER.one(&characters::take_out_of_library(&call.context, call.id("character_id")?).await?))
 }
 
 async fn load(call: Call) -> Outcome {

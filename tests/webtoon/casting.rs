@@ -108,6 +108,20 @@ fn an_actor_is_drawn_saved_cast_and_taken_out_of_the_library() {
         ada.get(&format!("/v1/stories/{}/characters", stage.story)).1.as_array().map(Vec::len),
         Some(1)
     );
+
+    // One that nothing describes leaves it too, by either way.
+    for (verb, rest) in [("DELETE", ""), ("POST", "/remove-from-library")] {
+        let bare = ada.made("/v1/casting/save", &json!({"name": "Kim", "image_url": image_url}));
+        assert_eq!((&bare["description"], &bare["canonical_code"]), (&Json::Null, &Json::Null));
+        let bare = id(&bare, "character_id");
+        let (status, answer) = match verb {
+            "DELETE" => ada.delete(&format!("/v1/casting/characters/{bare}")),
+            _ => ada.post(&format!("/v1/characters/{bare}{rest}"), &json!({})),
+        };
+        assert!((200..300).contains(&status), "{verb}: {answer}");
+        assert_eq!(ada.get(&format!("/v1/characters/{bare}")).1["is_library_saved"], false);
+        assert_eq!(names(&ada.get("/v1/casting/library").1), Vec::<&str>::new());
+    }
 }
 
 #[test]

@@ -151,7 +151,7 @@ pub async fn remove(context: &Context, id: Uuid) -> Result<(), ServiceError> {
     if row["is_library_saved"] != Json::Bool(true) {
         return Err(ServiceError::bad("the character is not saved to the library"));
     }
-    characters::change(context, id, vec![("is_library_saved", Value::Bool(false))]).await.map(|_| ())
+    characters::take_out_of_library(context, id).await.map(|_| ())
 }
 
 /// Takes over what a saved character looks like: its approved pictures and, where the row has none, its words; one

@@ -157,6 +157,17 @@ pub async fn save_to_library(context: &Context, id: Uuid) -> Result<Json, Servic
     change(context, id, vec![("is_library_saved", Value::Bool(true))]).await
 }
 
+/// Takes a character out of the library; stories that it is cast in keep it. One without a description, which only a
+/// library and projects allow, has an empty one from then on.
+pub async fn take_out_of_library(context: &Context, id: Uuid) -> Result<Json, ServiceError> {
+    let row = character(context, id).await?;
+    let mut values = vec![("is_library_saved", Value::Bool(false))];
+    if row["description"].is_null() && row["canonical_code"].is_null() {
+        values.push(("description", Value::text("")));
+    }
+    records::update(context, "characters", id, values, "character").await
+}
+
 /// Takes a saved character into a story; whether it was there already.
 pub async fn load_from_library(
     context: &Context,

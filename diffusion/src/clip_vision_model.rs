@@ -20,6 +20,9 @@ use crate::weights::{ComponentWeights, load::load};
 const FILE: &str = "image_encoder/config.json";
 /// How errors call the network.
 const COMPONENT: &str = "image_encoder";
+/// How many times its short side a picture may be long before its ends are cut off. They are never seen: the margin leaves
+/// the filter what it reads beside the square.
+const SHAPE_MAX: u32 = 4;
 
 /// The keys of a CLIP vision encoder's `config.json` that shape the network.
 #[derive(Debug, Clone, Deserialize)]
@@ -262,6 +265,14 @@ impl ClipImageProcessor {
 
     /// The square that is seen, resized as Pillow does it.
     pub fn cropped(&self, picture: &RgbImage) -> RgbImage {
+        let middle;
+        let picture = match longest_shape(picture) {
+            None => picture,
+            Some((left, top, width, height)) => {
+                middle = image::imageops::crop_imm(picture, left, top, width, height).to_image();
+                &middle
+            }
+        };
         let (width, height) = picture.dimensions();
         let edge = u64::from(self.shortest_edge);
         let long =
@@ -287,6 +298,15 @@ impl ClipImageProcessor {
     }
 }
 
+/// The middle of a picture that is longer than [`SHAPE_MAX`] of its other side: only a square is seen, and the ends would be
+/// enlarged for nothing.
+fn longest_shape(picture: &RgbImage) -> Option<(u32, u32, u32, u32)> {
+    let (width, height) = picture.dimensions();
+    let (across, down) =
+        (width.min(height.saturating_mul(SHAPE_MAX)), height.min(width.saturating_mul(SHAPE_MAX)));
+    ((across, down) != (width, height)).then(|| ((width - across) / 2, (height - down) / 2, across, down))
+}
+
 impl ImageEncoder {
     /// Opens a folder with `config.json`, weights, and perhaps `preprocessor_config.json`, there or in
     /// `feature_extractor` beside it.
@@ -305,5 +325,30 @@ impl ImageEncoder {
             None => ClipImageProcessor::of_side(side),
         };
         Ok(Self { model, processor, config })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ends_that_are_not_seen_are_not_enlarged() {
+        for (size, middle) in [
+            ((40, 30), None),
+            ((40, 10), None),
+            ((10, 41), Some((0, 0, 10, 40))),
+            ((16384, 1), Some((8190, 0, 4, 1))),
+        ] {
+            assert_eq!(longest_shape(&RgbImage::new(size.0, size.1)), middle, "{size:?}");
+        }
+        // What is seen is the same middle.
+        let seen = |width: u32| {
+            let shade = |x: u32| if (x * 2).abs_diff(width) < 40 { 200 } else { 0 };
+            let picture = RgbImage::from_fn(width, 40, |x, _| image::Rgb([shade(x); 3]));
+            ClipImageProcessor::of_side(20).cropped(&picture)
+        };
+        assert_eq!(seen(4000), seen(120));
+        assert_eq!(seen(4000).get_pixel(10, 10).0, [200; 3]);
     }
 }

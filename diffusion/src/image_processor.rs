@@ -50,6 +50,15 @@ pub fn read_init_image(bytes: &[u8]) -> Result<RgbImage, DiffusionError> {
     decode("init_image", bytes, DECODED_BYTES_MAX).map(|picture| picture.to_rgb8())
 }
 
+/// Reads one for [`crate::GuideSpec`]. One that is longer than `side_px_max` in either direction is shrunk, at its own shape,
+/// so that many of them take no more memory than what is drawn from them needs.
+pub fn read_guide_picture(bytes: &[u8], side_px_max: u32) -> Result<RgbImage, DiffusionError> {
+    let picture = decode("picture", bytes)?;
+    let is_large = picture.width().max(picture.height()) > side_px_max;
+    let sized = if is_large { picture.thumbnail(side_px_max, side_px_max) } else { picture };
+    Ok(sized.into_rgb8())
+}
+
 /// Reads one for [`crate::GenerateSpec::mask`].
 pub fn read_mask(bytes: &[u8]) -> Result<GrayImage, DiffusionError> {
     decode("mask", bytes, DECODED_BYTES_MAX).map(|picture| picture.to_luma8())
@@ -124,6 +133,26 @@ mod tests {
             assert!(matches!(error, Err(DiffusionError::Spec { field: "pictures", .. })), "{error:?}");
         }
         assert!(check_size("pictures", b"not a picture", 3600).is_err());
+    }
+
+    #[test]
+    fn pictures_that_lead_are_no_larger_than_they_may_be() {
+        let read = |width: u32, height: u32| {
+            let picture = RgbImage::from_fn(width, height, |x, _| image::Rgb([(x * 255 / width) as u8, 7, 9]));
+            let mut png = Cursor::new(Vec::new());
+            picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
+            (picture, read_guide_picture(&png.into_inner(), 100).unwrap())
+        };
+        for size in [(100, 40), (40, 100), (1, 1)] {
+            let (picture, read) = read(size.0, size.1);
+            assert_eq!(read, picture, "{size:?}");
+        }
+        for (size, shrunk) in [((400, 200), (100, 50)), ((200, 400), (50, 100)), ((3000, 3), (100, 1))] {
+            let (_, read) = read(size.0, size.1);
+            assert_eq!(read.dimensions(), shrunk, "{size:?}");
+            let (first, last) = (read.get_pixel(0, 0).0, read.get_pixel(shrunk.0 - 1, 0).0);
+            assert!(first[0] < 8 && last[0] > 245 && (first[1], last[2]) == (7, 9), "{first:?} {last:?}");
+        }
     }
 
     #[test]

@@ -44,7 +44,7 @@ pub use clip_vision_model::{
 pub use device::DeviceChoice;
 pub use error::DiffusionError;
 pub use guide_spec::{ControlSpec, GuideSpec, ImagePromptSpec, ReferenceSpec};
-pub use image_processor::{read_init_image, read_mask};
+pub use image_processor::{read_guide_picture, read_init_image, read_mask};
 pub use lora::{Lora, LoraScale};
 pub use model::{DiffusionModel, LoadOptions, ModelKind, ModelSource, WeightType, name_of};
 pub use noise::{Noise, NoiseGenerator, slerp};

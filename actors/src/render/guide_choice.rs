@@ -8,7 +8,8 @@ use std::sync::Arc;
 use diffusion::weights::controlnet_file::ControlNetFile;
 use diffusion::weights::ip_adapter_file::IpAdapterFile;
 use diffusion::{
-    ClipVisionConfig, ControlSpec, DiffusionModel, GuideSpec, ImagePromptSpec, ReferenceSpec, read_init_image,
+    ClipVisionConfig, ControlSpec, DiffusionModel, GuideSpec, ImagePromptSpec, ReferenceSpec,
+    read_guide_picture,
 };
 use image::RgbImage;
 use models::value_words::shown_text;
@@ -21,6 +22,10 @@ use crate::job_scheduler::{GuideConfig, GuidePicture, LikenessConfig};
 pub const CONTROLNET_FOLDER: &str = "controlnet";
 /// The folder of IP-Adapters and their picture encoders.
 pub const IP_ADAPTER_FOLDER: &str = "ip_adapter";
+/// Longest side of a picture that leads, in pixels, where the drawing is small; otherwise [`DRAWINGS_MAX`] of its sides.
+const SIDE_PX: u32 = 1024;
+/// Longest side of a picture that leads, in sides of the drawing.
+const DRAWINGS_MAX: u32 = 2;
 /// What finds lines in a picture before a ControlNet reads it.
 pub const CANNY: &str = "canny";
 /// Folders within folders that are looked into.
@@ -104,12 +109,13 @@ pub fn guide_file(
 const EMPHASIS: f64 = 0.0;
 
 /// Everything that leads a job's drawing with a model. Errors name the field, or the tensor that does not fit; what is led
-/// otherwise than the job's sender may expect is told in `warnings`.
+/// otherwise than the job's sender may expect is told in `warnings`. `side_px` is the longest side of what is drawn.
 pub(super) fn guide_spec(
     models_dir: &Path,
     model: &DiffusionModel,
     config: &GuideConfig,
     pictures: &BTreeMap<String, Vec<u8>>,
+    side_px: u32,
     warnings: &mut Vec<String>,
 ) -> Result<GuideSpec, String> {
     if config.is_empty() {
@@ -118,7 +124,9 @@ pub(super) fn guide_spec(
     let mut decoded: BTreeMap<&str, Arc<RgbImage>> = BTreeMap::new();
     for (field, picture) in config.pictures() {
         let bytes = pictures.get(&picture.image_object).ok_or_else(|| format!("{field}: it was not read"))?;
-        let read = read_init_image(bytes).map_err(|error| format!("{field}: {error}"))?;
+        // One after the other, so that a single one is in memory at its own size.
+        let read = read_guide_picture(bytes, side_px.saturating_mul(DRAWINGS_MAX).max(SIDE_PX));
+        let read = read.map_err(|error| format!("{field}: {error}"))?;
         decoded.insert(&picture.image_object, Arc::new(read));
     }
     let picture = |picture: &GuidePicture| decoded[picture.image_object.as_str()].clone();

@@ -152,7 +152,10 @@ impl RenderRequest {
         }
         spec.vae = self.vae.clone();
         spec.loras = lora_files(&self.models_dir, Some(self.payload.user_id), &self.loras)?;
-        spec.guides = guide_spec(&self.models_dir, model, &config.guides, &self.guides, &mut warnings)?;
+        let largest = self.hires().map_or((spec.width, spec.height), |it| it.size_px(spec.width, spec.height));
+        let side_px = spec.width.max(spec.height).max(largest.0).max(largest.1);
+        spec.guides =
+            guide_spec(&self.models_dir, model, &config.guides, &self.guides, side_px, &mut warnings)?;
         spec.embeddings = self.embeddings(&spec)?;
         if (self.reference.is_some() || self.last_frame.is_some())
             && let Some(strength) = number("denoise_strength", config.denoise_strength)?

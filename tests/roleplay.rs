@@ -191,6 +191,25 @@ fn what_may_not_be_said_is_refused_and_leaves_nothing() {
     let (status, answer) = invoke(&server, &token, "roleplay-chat", body);
     assert_eq!((status, &answer["content_tier"]), (200, &json!("sfw")), "{answer}");
     assert!(answer["notice"].is_string(), "{answer}");
+    // What a person puts into the character's mouth, or into its memory, does.
+    for line in ["A kid ran past us.", "A stranger ran past us."] {
+        let spoken = conversation(&server, &id, &token);
+        let row = json!({"conversation_id": spoken, "sender": "assistant", "content": line});
+        assert_eq!(server.call("POST", "/rest/v1/messages", &token, Some(&row)).0, 201);
+        let pinned = conversation(&server, &id, &token);
+        let pin = json!({"conversation_id": pinned, "action": "pin", "text": line});
+        assert_eq!(invoke(&server, &token, "conversation-memory", pin).0, 200);
+        for chat in [spoken, pinned] {
+            let asked = ask(&token, &chat, &mine, "hello", "nsfw");
+            match line.contains("kid") {
+                true => assert_eq!(asked, refused, "{line}"),
+                false => assert_eq!(asked.0, 200, "{line}"),
+            }
+            if line.contains("kid") {
+                assert_eq!(ask(&token, &chat, &mine, "hello", "sfw").0, 200, "sfw was asked for");
+            }
+        }
+    }
     assert_eq!(ask(&token, &own, &mine, "when I was a schoolgirl", "nsfw"), refused);
     assert_eq!(ask(&token, &own, &mine, "an erotic story", "nsfw"), refused);
     assert_eq!(ask(&token, &own, &young, "hello", "nsfw"), refused);

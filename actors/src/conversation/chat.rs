@@ -329,18 +329,17 @@ impl Chat {
             let said = turn.said.as_deref().filter(|_| turn.stored_before(&history).is_none());
             let (mut material, lore) =
                 turn.setting.material(turn.conversation_id, &history, said, seed, &count);
+            // Only what a model worded are a model's words: a person speaks in the character's name too.
+            let tier_of = |by_model: bool| if by_model { tier.of_own_words() } else { tier };
             let lines = material.history.iter().map(|line| {
-                let tier = if line.role == language::Role::Assistant { tier.of_own_words() } else { tier };
-                (tier, "the conversation", line.text.as_str())
+                let by_model = line.id.is_some_and(|id| history.by_model.contains(&id));
+                (tier_of(by_model), "the conversation", line.text.as_str())
             });
             // A template is the operator's own, and may well say what must never be written.
             let others =
                 material.sections.iter().filter(|section| !matches!(section.kind, "template" | "style"));
-            // What was remembered are a model's words too.
-            let others = others.map(|section| match section.kind {
-                "summary" | "fact" => (tier.of_own_words(), section.kind, section.text.as_str()),
-                kind => (tier, kind, section.text.as_str()),
-            });
+            let others =
+                others.map(|section| (tier_of(section.by_model), section.kind, section.text.as_str()));
             let added = material.interjections.iter().map(|add| (tier, "lore", add.text.as_str()));
             for (tier, what, text) in lines.chain(others).chain(added) {
                 content_rules::check(tier, what, text)?;

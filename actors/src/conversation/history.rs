@@ -59,6 +59,8 @@ impl MemoryTier {
 pub struct History {
     /// The latest messages, the oldest first.
     pub said: Vec<Said>,
+    /// Those of them that a model worded. Greetings, imports and what a client says in the character's name are a person's.
+    pub by_model: HashSet<Uuid>,
     /// How many replies of the character there have been among them.
     pub replies: usize,
     /// The newest message, also when it is not among them.
@@ -113,12 +115,19 @@ impl History {
         }
         let mut said: Vec<Said> = select(store, &query)?.iter().map(read_message).collect();
         said.reverse();
+        let mut by_model = HashSet::new();
+        for id in said.iter().filter(|said| said.role == Role::Assistant).filter_map(|said| said.id) {
+            if is_by_model(store, id)? {
+                by_model.insert(id);
+            }
+        }
         let last = last_reply(store, id)?;
         let known = last.as_ref().and_then(|prompt| prompt.memory.clone());
         Ok(History {
             replies: said.iter().filter(|said| said.role == Role::Assistant).count(),
             is_cut: said.len() as u64 == count,
             said,
+            by_model,
             newest,
             opening: opening(store, id)?,
             is_memory_new: known.unwrap_or_else(|| memory::stamp(&Json::Null))
@@ -145,6 +154,13 @@ fn read_message(row: &Row) -> Said {
         role: if text("sender") == "user" { Role::User } else { Role::Assistant },
         text: text("content").to_string(),
     }
+}
+
+/// Whether a model made a message: a reply was asked for, and no person has worded it anew.
+fn is_by_model(store: &Store, message: Uuid) -> Result<bool, StoreError> {
+    let replies = schema().known("chat.replies");
+    let reply = store.reads().get(replies, &[Value::Uuid(message)])?;
+    Ok(reply.is_some_and(|row| row[replies.at("state")].as_str() != Some("edited")))
 }
 
 fn others(store: &Store, conversation: &Json, tier: MemoryTier) -> Result<Vec<Remembered>, StoreError> {

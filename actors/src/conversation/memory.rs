@@ -1,8 +1,10 @@
 //! What a conversation remembers beyond its latest messages, in `conversations.memory_data`:
 //!
 //! - `key_facts`: facts, each `{id, text, source_message_id, created_at}`; plain texts of clients count too. People pin
-//!   them; those that the model found while it summed up say `"by": "model"` until they are pinned or edited;
-//! - `summaries`: what happened earlier, each `{id, text, message_ids, created_at}`;
+//!   them; those that the model found while it summed up say `"by": "model"` until they are pinned or edited, and
+//!   `"worded_by": "model"` where they are pinned as they stand;
+//! - `summaries`: what happened earlier, each `{id, text, message_ids, created_at}`; those that a person reworded say
+//!   `"worded_by": "person"`;
 //! - `find_facts`: `false` keeps the model from finding facts.
 //!
 //! Everything names the messages it comes from and goes away with them. Other members are the client's.
@@ -32,15 +34,20 @@ pub struct Remembered {
     pub sources: Vec<Uuid>,
     /// Whether the model found it, and it has not been pinned since.
     pub found: bool,
+    /// Whether its words are a model's.
+    pub by_model: bool,
 }
 
 fn read(entry: &Json) -> Option<Remembered> {
     if let Json::String(text) = entry {
-        return Some(Remembered { id: None, text: text.clone(), sources: Vec::new(), found: false });
+        let text = text.clone();
+        return Some(Remembered { id: None, text, sources: Vec::new(), found: false, by_model: false });
     }
     let text = entry["text"].as_str().or(entry["fact"].as_str())?.to_string();
     let id = entry["id"].as_str().map(str::to_string);
-    Some(Remembered { id, text, sources: sources(entry), found: is_found(entry) })
+    let found = is_found(entry);
+    let by_model = found || entry["worded_by"] == "model";
+    Some(Remembered { id, text, sources: sources(entry), found, by_model })
 }
 
 fn sources(entry: &Json) -> Vec<Uuid> {
@@ -64,7 +71,13 @@ pub fn facts(data: &Json) -> Vec<Remembered> {
 
 /// The summaries, the oldest first.
 pub fn summaries(data: &Json) -> Vec<Remembered> {
-    list(data, "summaries")
+    let entries = data["summaries"].as_array().into_iter().flatten();
+    let summary = |entry: &Json| {
+        // A plain text is a client's.
+        let by_model = entry.is_object() && entry["worded_by"] != "person";
+        read(entry).map(|summary| Remembered { by_model, ..summary })
+    };
+    entries.filter_map(summary).collect()
 }
 
 /// The same for the same facts and summaries, another one for others.
@@ -167,8 +180,12 @@ pub fn edit(data: &mut Json, id: &str, text: Option<&str>) -> bool {
     let Some(Json::Object(fact)) = facts.into_iter().find(|entry| entry["id"].as_str() == Some(id)) else {
         return false;
     };
-    fact.remove("by");
+    let was_found = fact.remove("by").is_some_and(|by| by == "model");
+    if text.is_none() && was_found {
+        fact.insert("worded_by".into(), json!("model"));
+    }
     if let Some(text) = text {
+        fact.remove("worded_by");
         fact.insert("text".into(), json!(text.chars().take(TEXT_CHARS_MAX).collect::<String>()));
     }
     true
@@ -200,6 +217,7 @@ pub fn reword_summary(data: &mut Json, id: &str, text: &str) -> bool {
         return false;
     };
     summary.insert("text".into(), json!(text.chars().take(TEXT_CHARS_MAX).collect::<String>()));
+    summary.insert("worded_by".into(), json!("person"));
     true
 }
 
@@ -238,6 +256,28 @@ mod tests {
         assert_eq!(summaries(&data), summaries(&before));
         assert_eq!(data["pronouns"], "she");
         assert!(unpin(&mut data, &id) && !unpin(&mut data, &id));
+    }
+
+    #[test]
+    fn words_of_a_person_are_told_from_those_of_a_model() {
+        let a = Uuid::from_u128(1);
+        let mut data = json!({"key_facts": ["plain"], "summaries": ["plain"]});
+        pin(&mut data, "pinned", None);
+        learn(&mut data, &[("found".into(), a)]);
+        summarise(&mut data, "they met", &[a]);
+        let by_model = |all: Vec<Remembered>| all.into_iter().map(|it| it.by_model).collect::<Vec<_>>();
+        assert_eq!(by_model(facts(&data)), [false, false, true]);
+        assert_eq!(by_model(summaries(&data)), [false, true]);
+
+        let id = facts(&data)[2].id.clone().expect("an id");
+        assert!(edit(&mut data, &id, None));
+        let kept = facts(&data)[2].clone();
+        assert!(kept.by_model && !kept.found, "pinned as it stands");
+        assert!(edit(&mut data, &id, None) && facts(&data)[2].by_model);
+        assert!(edit(&mut data, &id, Some("reworded")) && !facts(&data)[2].by_model);
+        let id = summaries(&data)[1].id.clone().expect("an id");
+        assert!(reword_summary(&mut data, &id, "they parted"));
+        assert_eq!(by_model(summaries(&data)), [false, false]);
     }
 
     #[test]

@@ -28,12 +28,21 @@ pub struct Section {
     pub rank: u8,
     /// Why it is here, or where it comes from.
     pub source: Json,
+    /// Whether a model worded it.
+    pub by_model: bool,
 }
 
 impl Section {
     /// A part without a source of its own.
     pub fn new(kind: &'static str, name: impl Into<String>, text: impl Into<String>, rank: u8) -> Section {
-        Section { kind, name: name.into(), text: text.into(), rank, source: Json::Null }
+        Section { kind, name: name.into(), text: text.into(), rank, source: Json::Null, by_model: false }
+    }
+
+    /// Says whether a model worded it.
+    #[must_use]
+    pub fn by_model(mut self, by_model: bool) -> Section {
+        self.by_model = by_model;
+        self
     }
 
     /// Says where it comes from.

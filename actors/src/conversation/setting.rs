@@ -273,8 +273,8 @@ impl Setting {
         for (facts, rank) in [(&pinned, 1), (&found, 4), (&history.others, 5)] {
             for fact in facts {
                 let source = json!({"id": fact.id, "message_ids": fact.sources});
-                sections
-                    .push(Section::new("fact", "", format!("Remember: {}", fact.text), rank).from(source));
+                let section = Section::new("fact", "", format!("Remember: {}", fact.text), rank);
+                sections.push(section.from(source).by_model(fact.by_model));
             }
         }
         let in_full: BTreeSet<Uuid> = lines.iter().filter_map(|said| said.id).collect();
@@ -284,7 +284,7 @@ impl Setting {
             }
             let source = json!({"id": summary.id, "message_ids": summary.sources});
             let text = format!("Earlier: {}", summary.text);
-            sections.push(Section::new("summary", "", text, 3).from(source));
+            sections.push(Section::new("summary", "", text, 3).from(source).by_model(summary.by_model));
         }
     }
 }

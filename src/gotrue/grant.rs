@@ -81,12 +81,22 @@ async fn by_password(
         return Err(AuthError::new(400, "phone_not_confirmed", "Phone not confirmed"));
     }
     let renewed = match imported {
-        Some(kept_as) => {
-            Some(RenewedPassword { kept_as, password_hash: password::hash(given, &place).await? })
-        }
+        // It fits all the same: where it cannot be hashed now, the next sign-in does it.
+        Some(kept_as) => renewed(kept_as, password::hash(given, &place).await),
         None => None,
     };
     start_session_keeping(app, headers, &user, "password", renewed).await
+}
+
+/// A password of an import in the way in which passwords are kept here, if it could be hashed.
+fn renewed(kept_as: String, hashed: Result<String, AuthError>) -> Option<RenewedPassword> {
+    match hashed {
+        Ok(password_hash) => Some(RenewedPassword { kept_as, password_hash }),
+        Err(error) => {
+            tracing::warn!(error = error.message, "an imported password fits and could not be hashed anew");
+            None
+        }
+    }
 }
 
 /// How many refreshes ahead a token may be found that races others.
@@ -175,4 +185,16 @@ fn challenge_of(app: &App, code: &str) -> Result<Option<Challenge>, AuthError> {
         challenge: text(&row, "code_challenge").unwrap_or_default(),
         method: text(&row, "code_challenge_method").unwrap_or_default(),
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_that_cannot_be_hashed_anew_stays_as_it_is() {
+        let hashed = renewed("$2a$10$x".into(), Ok("$argon2id$y".into())).expect("a renewed password");
+        assert_eq!((hashed.kept_as.as_str(), hashed.password_hash.as_str()), ("$2a$10$x", "$argon2id$y"));
+        assert!(renewed("$2a$10$x".into(), Err(AuthError::too_many())).is_none());
+    }
 }

@@ -44,7 +44,7 @@ pub struct ChatMessage {
     /// What is said.
     pub content: String,
     /// Pictures to look at: `https:` or `data:` addresses. Only servers elsewhere can.
-    pub images: Vec<String>,
+    pub images: Vec<Arc<str>>,
     /// Tools that the model called in this message, as OpenAI's dialect has them. Only servers elsewhere read them.
     pub tool_calls: Vec<Value>,
     /// The call whose result this message is; such a message is the tool's. Only servers elsewhere read it.
@@ -74,7 +74,7 @@ impl ChatMessage {
 
     /// Adds a picture.
     #[must_use]
-    pub fn with_image(mut self, address: impl Into<String>) -> ChatMessage {
+    pub fn with_image(mut self, address: impl Into<Arc<str>>) -> ChatMessage {
         self.images.push(address.into());
         self
     }

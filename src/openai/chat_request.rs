@@ -260,6 +260,7 @@ impl Body {
                 return Err(OpenAiError::new(413, "context_length_exceeded", message));
             }
             let tool_call_id = message.tool_call_id.clone().filter(|_| message.role == "tool");
+            let images = images.into_iter().map(Into::into).collect();
             said.push(ChatMessage { images, tool_calls, tool_call_id, ..ChatMessage::new(role, text) });
         }
         Ok(said)

@@ -3,14 +3,15 @@
 //! Pure: what a model that sees gets beside the words, and what one that does not reads in their place.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use language::{ChatMessage, Role};
 
 /// Tokens that a picture is counted with; models that see differ, and none says it beforehand.
 pub const PICTURE_TOKENS: usize = 800;
 
-/// Pictures by the addresses that messages name them with, each as a `data:` address.
-pub type Seen = BTreeMap<String, String>;
+/// Pictures by the addresses that messages name them with, each as a `data:` address, which is shared by all that hold it.
+pub type Seen = BTreeMap<String, Arc<str>>;
 
 /// The words of a message with `[picture: …]` where a picture stands, and the addresses of its pictures.
 pub fn apart(text: &str) -> (String, Vec<&str>) {
@@ -106,7 +107,7 @@ mod tests {
     #[test]
     fn only_what_may_be_seen_goes_along() {
         let seen =
-            Seen::from([("reference_images/u/a.png".to_string(), "data:image/png;base64,AA==".to_string())]);
+            Seen::from([("reference_images/u/a.png".to_string(), "data:image/png;base64,AA==".into())]);
         let both = "![](reference_images/u/a.png) ![](reference_images/u/b.png)";
         let made = message(Role::User, both.into(), &seen);
         assert_eq!((made.content.as_str(), made.images.len()), ("[picture] [picture]", 1));

@@ -1,5 +1,7 @@
 //! How does the OpenAI dialect spell requests and replies?
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use syntax::half_characters;
@@ -90,7 +92,8 @@ fn content(message: &ChatMessage) -> Value {
         return json!(message.content);
     }
     let mut parts = vec![json!({"type": "text", "text": message.content})];
-    parts.extend(message.images.iter().map(|url| json!({"type": "image_url", "image_url": {"url": url}})));
+    let part = |url: &Arc<str>| json!({"type": "image_url", "image_url": {"url": **url}});
+    parts.extend(message.images.iter().map(part));
     Value::Array(parts)
 }
 

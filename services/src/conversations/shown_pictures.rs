@@ -41,8 +41,8 @@ pub async fn read(
     let mut shown = Shown::default();
     for address in &now {
         // Whether or not the model sees it: what cannot be read is no picture of this message.
-        let picture = picture_for_model::address(context, address).await?;
-        shown.pictures.insert(address.clone(), picture);
+        let picture = picture_for_model::shown_address(context, address).await?;
+        shown.pictures.insert(address.clone(), picture.into());
     }
     if !sees(context, chosen)? {
         if !now.is_empty() {
@@ -64,8 +64,8 @@ pub async fn read(
             if shown.pictures.len() >= PICTURES_MAX {
                 return Ok(shown);
             }
-            if let Ok(picture) = picture_for_model::address(context, &address).await {
-                shown.pictures.insert(address, picture);
+            if let Ok(picture) = picture_for_model::shown_address(context, &address).await {
+                shown.pictures.insert(address, picture.into());
             }
         }
     }

@@ -101,7 +101,7 @@ async fn answer(
 ) -> Result<Answer<String>, ServiceError> {
     let system = ChatMessage::new(Role::System, within(chosen, question.system, 4));
     let mut user = ChatMessage::new(Role::User, room_for(chosen, question.user));
-    user.images.extend(question.image);
+    user.images.extend(question.image.map(Into::into));
     let completion = Completion {
         messages: vec![system, user],
         sampling: Sampling { temperature: question.temperature, top_p: 0.9, ..Sampling::default() },

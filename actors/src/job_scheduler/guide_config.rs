@@ -80,7 +80,12 @@ impl GuideConfig {
         let controls = self.controls.iter().enumerate();
         let controls = controls.map(|(i, control)| (format!("controls[{i}].image_url"), &control.picture));
         let adapters = self.ip_adapters.iter().enumerate().flat_map(|(i, adapter)| {
-            adapter.pictures.iter().map(move |picture| (format!("ip_adapters[{i}].image_url"), picture))
+            // Of several pictures a job does not keep by which of its two fields each was named.
+            let field = move |place: usize| match adapter.pictures.len() {
+                1 => format!("ip_adapters[{i}].image_url"),
+                _ => format!("ip_adapters[{i}], picture {}", place + 1),
+            };
+            adapter.pictures.iter().enumerate().map(move |(place, picture)| (field(place), picture))
         });
         let likeness = self.likeness.iter().map(|it| ("the character's reference".to_string(), &it.picture));
         controls.chain(adapters).chain(likeness)

@@ -79,16 +79,18 @@ fn items<'a>(field: &str, list: &'a Json) -> Result<Vec<Item<'a>>, ServiceError>
     items.iter().enumerate().map(item).collect()
 }
 
-/// Addresses of the pictures of an IP-Adapter.
-fn addresses<'a>(item: &'a Item<'_>) -> Result<Vec<&'a str>, ServiceError> {
-    let mut all: Vec<&str> = item.text("image_url")?.into_iter().collect();
+/// The pictures of an IP-Adapter: the member that names each, and its address.
+fn addresses<'a>(item: &'a Item<'_>) -> Result<Vec<(String, &'a str)>, ServiceError> {
+    let first = item.text("image_url")?.map(|url| ("image_url".to_string(), url));
+    let mut all: Vec<(String, &str)> = first.into_iter().collect();
     match &item.members["image_urls"] {
         Json::Null => {}
         Json::Array(urls) => {
-            for url in urls {
+            for (place, url) in urls.iter().enumerate() {
+                let member = format!("image_urls[{place}]");
                 match url.as_str().filter(|url| !url.trim().is_empty()) {
-                    Some(url) => all.push(url),
-                    None => return item.refuse("image_urls", is_not(&shown(url), "an address")),
+                    Some(url) => all.push((member, url)),
+                    None => return item.refuse(&member, is_not(&shown(url), "an address")),
                 }
             }
         }
@@ -105,10 +107,12 @@ fn addresses<'a>(item: &'a Item<'_>) -> Result<Vec<&'a str>, ServiceError> {
 pub(crate) fn check_owners(context: &Context, user: Uuid, request: &JobRequest) -> Result<(), ServiceError> {
     for (field, list) in [("controls", &request.controls), ("ip_adapters", &request.ip_adapters)] {
         for item in items(field, list)? {
-            let urls = item.members["image_urls"].as_array().into_iter().flatten();
-            for given in urls.chain([&item.members["image_url"]]).filter_map(Json::as_str) {
+            let urls = item.members["image_urls"].as_array().into_iter().flatten().enumerate();
+            let urls = urls.map(|(place, url)| (format!("image_urls[{place}]"), url));
+            for (member, given) in urls.chain([("image_url".to_string(), &item.members["image_url"])]) {
+                let Some(given) = given.as_str() else { continue };
                 reference_picture::check_owner(context, user, given)
-                    .map_err(|error| error.of_field(format!("{}.image_url", item.field)))?;
+                    .map_err(|error| error.of_field(format!("{}.{member}", item.field)))?;
             }
         }
     }
@@ -145,8 +149,8 @@ pub(crate) async fn resolve(
         };
         let model = item.needed("model")?.to_string();
         let mut pictures = Vec::new();
-        for address in addresses(&item)? {
-            pictures.push(picture(context, user, &format!("{}.image_url", item.field), address).await?);
+        for (member, address) in addresses(&item)? {
+            pictures.push(picture(context, user, &format!("{}.{member}", item.field), address).await?);
         }
         guides.ip_adapters.push(IpAdapterConfig { model, pictures, scale });
     }
@@ -195,4 +199,25 @@ async fn check_files(context: &Context, guides: &GuideConfig) -> Result<(), Serv
     });
     let unread = |_| Err(ServiceError::worded(Kind::Bad, "controls: the models folder cannot be read"));
     checked.await.unwrap_or_else(unread)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_picture_of_an_adapter_is_named_by_its_own_place() {
+        let members = json!({"image_url": "a/1", "image_urls": ["a/2", "a/3"]});
+        let item = Item { field: "ip_adapters[1]".into(), members: &members };
+        let named = addresses(&item).expect("three pictures");
+        let named: Vec<(&str, &str)> = named.iter().map(|(member, url)| (member.as_str(), *url)).collect();
+        assert_eq!(named, [("image_url", "a/1"), ("image_urls[0]", "a/2"), ("image_urls[1]", "a/3")]);
+
+        let members = json!({"image_urls": ["a/2", "a/3", 7]});
+        let item = Item { field: "ip_adapters[1]".into(), members: &members };
+        let refused = addresses(&item).expect_err("a number is no address").to_string();
+        assert!(refused.contains("ip_adapters[1].image_urls[2]"), "{refused}");
+    }
 }

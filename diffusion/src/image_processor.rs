@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn pictures_that_lead_are_no_larger_than_they_may_be() {
         let read = |width: u32, height: u32| {
-            let picture = RgbImage::from_fn(width, height, |x, _| image::Rgb([(x * 255 / width) as u8, 7, 9]));
+            let picture =
+                RgbImage::from_fn(width, height, |x, _| image::Rgb([(x * 255 / width) as u8, 7, 9]));
             let mut png = Cursor::new(Vec::new());
             picture.write_to(&mut png, image::ImageFormat::Png).unwrap();
             (picture, read_guide_picture(&png.into_inner(), 100).unwrap())

@@ -152,11 +152,12 @@ impl RenderRequest {
         }
         spec.vae = self.vae.clone();
         spec.loras = lora_files(&self.models_dir, Some(self.payload.user_id), &self.loras)?;
-        let largest = self.hires().map_or((spec.width, spec.height), |it| it.size_px(spec.width, spec.height));
+        let largest =
+            self.hires().map_or((spec.width, spec.height), |it| it.size_px(spec.width, spec.height));
         let side_px = spec.width.max(spec.height).max(largest.0).max(largest.1);
         spec.guides =
             guide_spec(&self.models_dir, model, &config.guides, &self.guides, side_px, &mut warnings)?;
-        spec.embeddings = self.embeddings(&spec)?;
+        spec.embeddings = self.embeddings(&spec, &mut warnings)?;
         if (self.reference.is_some() || self.last_frame.is_some())
             && let Some(strength) = number("denoise_strength", config.denoise_strength)?
         {
@@ -188,14 +189,14 @@ impl RenderRequest {
     }
 
     /// The files of embeddings that its prompts name, those of key frames too.
-    fn embeddings(&self, spec: &GenerateSpec) -> Result<Vec<PathBuf>, String> {
+    fn embeddings(&self, spec: &GenerateSpec, warnings: &mut Vec<String>) -> Result<Vec<PathBuf>, String> {
         let keyframes = self.payload.config.video.as_ref().map_or(&Json::Null, |video| &video.keyframes);
         let of_frames = keyframes.as_array().into_iter().flatten().flat_map(|keyframe| {
             ["prompt", "negative_prompt"].map(|name| keyframe[name].as_str().unwrap_or_default())
         });
         let own = [spec.prompt.as_str(), spec.negative_prompt.as_deref().unwrap_or_default()];
         let texts: Vec<&str> = own.into_iter().chain(of_frames).collect();
-        embeddings_in(&self.models_dir, &texts)
+        embeddings_in(&self.models_dir, &texts, warnings)
     }
 
     /// The part of the reference that is drawn by itself, at a size in pixels, where the job says so.

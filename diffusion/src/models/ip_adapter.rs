@@ -189,13 +189,10 @@ impl IpAdapter {
 
 /// For each transformer block in the order in which they run its place in files: down, up, mid.
 fn order_in_files(places: &[TransformerPlace]) -> Vec<usize> {
-    let rank = |part: UNetPart| match part {
-        UNetPart::Down(_) => 0,
-        UNetPart::Up(_) => 1,
-        UNetPart::Mid => 2,
-    };
+    // How many levels there are does not bear on the rank.
+    let rank = |place: &TransformerPlace| place.rank_and_level(0).0;
     let blocks: Vec<u8> =
-        places.iter().flat_map(|place| std::iter::repeat_n(rank(place.part), place.blocks)).collect();
+        places.iter().flat_map(|place| std::iter::repeat_n(rank(place), place.blocks)).collect();
     let mut by_file: Vec<usize> = (0..blocks.len()).collect();
     by_file.sort_by_key(|block| (blocks[*block], *block));
     let mut order = vec![0; blocks.len()];
@@ -205,16 +202,9 @@ fn order_in_files(places: &[TransformerPlace]) -> Vec<usize> {
 
 /// Widths of the blocks in the order of files.
 pub fn widths_in_files(places: &[TransformerPlace], block_out_channels: &[usize]) -> Vec<usize> {
-    let last = block_out_channels.len().saturating_sub(1);
-    let level = |part: UNetPart| match part {
-        UNetPart::Down(level) => level,
-        UNetPart::Up(level) => last.saturating_sub(level),
-        UNetPart::Mid => last,
-    };
-    let widths: Vec<usize> = places
-        .iter()
-        .flat_map(|place| std::iter::repeat_n(block_out_channels[level(place.part).min(last)], place.blocks))
-        .collect();
+    let width = |place: &TransformerPlace| block_out_channels[place.rank_and_level(block_out_channels.len()).1];
+    let widths: Vec<usize> =
+        places.iter().flat_map(|place| std::iter::repeat_n(width(place), place.blocks)).collect();
     let mut sorted = vec![0; widths.len()];
     order_in_files(places).into_iter().zip(widths).for_each(|(place, width)| sorted[place] = width);
     sorted

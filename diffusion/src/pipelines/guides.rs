@@ -11,7 +11,7 @@ use crate::models::attention_context::{
     AttentionContext, ImageAttention, ImageKeys, ReferenceMode, ReferenceStates,
 };
 use crate::models::controlnet::{ControlNetModel, ControlResiduals};
-use crate::models::unets::unet_2d_condition::{AddedConditions, UNetPart};
+use crate::models::unets::unet_2d_condition::AddedConditions;
 use crate::noise::Noise;
 
 /// All that leads a batch.
@@ -144,14 +144,10 @@ impl StableDiffusion {
     /// width on the way down, up and at the bottom, the i-th takes part where i/n is less than `share`.
     fn blocks_taking_part(&self, share: f64) -> Vec<bool> {
         let channels = &self.unet_config.block_out_channels;
-        let of = |level: usize| channels.get(level).copied().unwrap_or(0);
-        let mut order: Vec<(usize, usize, usize)> = Vec::new();
+        let mut order: Vec<(u8, usize, usize)> = Vec::new();
         for place in self.unet.transformers() {
-            let (rank, width) = match place.part {
-                UNetPart::Down(level) => (0, of(level)),
-                UNetPart::Up(level) => (1, of((channels.len() - 1).saturating_sub(level))),
-                UNetPart::Mid => (2, of(channels.len() - 1)),
-            };
+            let (rank, level) = place.rank_and_level(channels.len());
+            let width = channels.get(level).copied().unwrap_or(0);
             for _ in 0..place.blocks {
                 order.push((rank, width, order.len()));
             }

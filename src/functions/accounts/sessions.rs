@@ -4,7 +4,6 @@
 
 use actors::user::end_sessions::{EndSessions, Scope};
 use axum::http::{Method, StatusCode};
-use models::value_words::shown_text;
 use models::{Row, Value};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
@@ -44,12 +43,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
                 _ => ok(json!({"success": true, "id": id, "sessions": list(&call, user_id)?})),
             }
         }
-        other => {
-            let accepted = ACTIONS.names();
-            let other = shown_text(other);
-            let message = format!("Invalid action: {other} is not one of {}", accepted.join(", "));
-            Err(FunctionError::bad(message).with("details", json!({"field": "action", "accepted": accepted})))
-        }
+        other => Err(ACTIONS.refuse(other)),
     }
 }
 

@@ -4,7 +4,6 @@
 //! that is and what the last one since the start found. It goes on when the caller goes away.
 
 use axum::http::StatusCode;
-use models::value_words::shown_text;
 use serde::Deserialize;
 use serde_json::json;
 use store::check::Contents;
@@ -43,13 +42,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
                 return Err(error.with("code", "UNDER_WAY"));
             }
         }
-        other => {
-            let accepted = ACTIONS.names();
-            let other = shown_text(other);
-            let message = format!("Invalid action: {other} is not one of {}", accepted.join(", "));
-            let details = json!({"field": "action", "accepted": accepted});
-            return Err(FunctionError::bad(message).with("details", details));
-        }
+        other => return Err(ACTIONS.refuse(other)),
     }
     ok(json!({"success": true, "check": call.app.store_checks.json()}))
 }

@@ -62,6 +62,18 @@ pub struct TransformerPlace {
     pub blocks: usize,
 }
 
+impl TransformerPlace {
+    /// The place of its part in files, down before up before mid, and which of the `levels` of a network's widths it has.
+    pub(crate) fn rank_and_level(&self, levels: usize) -> (u8, usize) {
+        let last = levels.saturating_sub(1);
+        match self.part {
+            UNetPart::Down(level) => (0, level.min(last)),
+            UNetPart::Up(level) => (1, last.saturating_sub(level)),
+            UNetPart::Mid => (2, last),
+        }
+    }
+}
+
 impl UNet2DConditionConfig {
     /// A network whose weights are still to be loaded.
     pub fn init(&self, device: &Device) -> Result<UNet2DConditionModel, DiffusionError> {

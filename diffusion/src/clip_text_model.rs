@@ -237,8 +237,8 @@ impl ClipTextModel {
         self.text_model.embeddings.token_embedding.weight.dims()[0]
     }
 
-    /// Where the pooled output is taken. Old configurations name 2, which is no end token; there the
-    /// largest id is meant.
+    /// Where the pooled output is taken. Old configurations name 2, which is no end token; there the largest id is meant, as
+    /// in transformers. With learned words, whose ids come after the end token's, that is the place of one of them, there too.
     fn end_position(&self, ids: &[u32]) -> usize {
         let wanted = match self.eos_token_id {
             2 => ids.iter().max().copied().map(i64::from),

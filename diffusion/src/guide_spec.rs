@@ -224,7 +224,6 @@ impl GuideNetworks {
             scale: control.scale,
             start: control.start,
             end: control.end,
-            guesses: false,
         })
     }
 

@@ -277,12 +277,4 @@ impl ControlResiduals {
         let down = self.down.into_iter().zip(other.down).map(|(a, b)| a + b).collect();
         Self { down, mid: self.mid + other.mid }
     }
-
-    /// Guess mode: of n + 1 residuals the i-th times 10^(−1 + i/n), those of large pictures the least.
-    pub fn guessed(self) -> Self {
-        let last = self.down.len() as f64;
-        let by = |i: usize| 10f64.powf(i as f64 / last - 1.0);
-        let down = self.down.into_iter().enumerate().map(|(i, residual)| residual * by(i)).collect();
-        Self { down, mid: self.mid }
-    }
 }

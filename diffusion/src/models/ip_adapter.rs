@@ -202,7 +202,8 @@ fn order_in_files(places: &[TransformerPlace]) -> Vec<usize> {
 
 /// Widths of the blocks in the order of files.
 pub fn widths_in_files(places: &[TransformerPlace], block_out_channels: &[usize]) -> Vec<usize> {
-    let width = |place: &TransformerPlace| block_out_channels[place.rank_and_level(block_out_channels.len()).1];
+    let width =
+        |place: &TransformerPlace| block_out_channels[place.rank_and_level(block_out_channels.len()).1];
     let widths: Vec<usize> =
         places.iter().flat_map(|place| std::iter::repeat_n(width(place), place.blocks)).collect();
     let mut sorted = vec![0; widths.len()];

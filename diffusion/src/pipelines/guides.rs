@@ -38,8 +38,6 @@ pub struct Control {
     pub start: f64,
     /// The share at which it ends.
     pub end: f64,
-    /// Guess mode, see [`ControlResiduals::guessed`].
-    pub guesses: bool,
 }
 
 /// A reference picture.
@@ -101,8 +99,7 @@ impl StableDiffusion {
         part.map(|control| {
             let text = AttentionContext::of(text.clone());
             let (net, hint) = (&control.net, &control.hint);
-            let residuals = net.forward(input.clone(), timestep, &text, added, hint, control.scale);
-            if control.guesses { residuals.guessed() } else { residuals }
+            net.forward(input.clone(), timestep, &text, added, hint, control.scale)
         })
         .reduce(ControlResiduals::plus)
     }

@@ -128,12 +128,26 @@ impl GuideSpec {
     }
 }
 
-/// A file as it was when it was read.
+/// A file, or the files of a folder, as they were when they were read: their bytes together, and when the last one changed.
 type Key = (PathBuf, u64, Option<SystemTime>);
 
 fn key(path: &Path) -> Result<Key, DiffusionError> {
-    let about = std::fs::metadata(path).map_err(|source| DiffusionError::io(path, source))?;
-    Ok((path.into(), about.len(), about.modified().ok()))
+    let failed = |source| DiffusionError::io(path, source);
+    let about = std::fs::metadata(path).map_err(failed)?;
+    if !about.is_dir() {
+        return Ok((path.into(), about.len(), about.modified().ok()));
+    }
+    // A folder itself does not change when one of its files is written anew.
+    let (mut bytes, mut changed) = (0, about.modified().ok());
+    for entry in std::fs::read_dir(path).map_err(failed)? {
+        // Through links, which model folders have.
+        let about = std::fs::metadata(entry.map_err(failed)?.path()).map_err(failed)?;
+        if about.is_file() {
+            bytes += about.len();
+            changed = changed.max(about.modified().ok());
+        }
+    }
+    Ok((path.into(), bytes, changed))
 }
 
 /// Networks that lead; those of the last spec are kept.
@@ -198,15 +212,13 @@ impl GuideNetworks {
         spec: &GenerateSpec,
         control: &ControlSpec,
     ) -> Result<Control, DiffusionError> {
-        let net = kept(&self.controls, &control.file, || {
-            let file = ControlNetFile::open(&control.file, &model.unet_config)?;
-            let (own, factor) = (file.factor(), model.vae_config.scale_factor());
-            if own != factor {
-                let reason = format!("reads {own} pixels for each latent; the model has {factor}");
-                return Err(DiffusionError::weights(control.file.display().to_string(), reason));
-            }
-            file.load(&model.device, model.unet.dtype())
-        })?;
+        let file = ControlNetFile::open(&control.file, &model.unet_config)?;
+        let (own, factor) = (file.factor(), model.vae_config.scale_factor());
+        if own != factor {
+            let reason = format!("reads {own} pixels for each latent; the model has {factor}");
+            return Err(DiffusionError::weights(control.file.display().to_string(), reason));
+        }
+        let net = kept(&self.controls, &control.file, || file.load(&model.device, model.unet.dtype()))?;
         let lines;
         let picture = match control.finds_lines {
             true => {
@@ -238,11 +250,11 @@ impl GuideNetworks {
         let encoder = kept(&self.encoders, &prompt.encoder, || {
             ImageEncoder::open(&prompt.encoder, &model.device, DType::F32)
         })?;
-        let adapter = kept(&self.adapters, &prompt.file, || {
-            let file = IpAdapterFile::open(&prompt.file, config)?;
-            file.check(config, &places, &encoder.config)?;
-            file.load(config, &places, &model.device, dtype)
-        })?;
+        // An adapter that is kept may have been read for another encoder.
+        let file = IpAdapterFile::open(&prompt.file, config)?;
+        file.check(config, &places, &encoder.config)?;
+        let adapter =
+            kept(&self.adapters, &prompt.file, || file.load(config, &places, &model.device, dtype))?;
         let scales = block_scales(&prompt.scale, &places)
             .map_err(|reason| DiffusionError::spec("image_prompts", format!("scale: {reason}")))?;
         if let Some(scale) = scales.iter().find(|scale| !(0.0..=SCALE_MAX).contains(*scale)) {
@@ -324,5 +336,31 @@ impl GuideSpec {
         controls.map(|file| file.memory_bytes(dtype)).sum::<u64>()
             + adapters.map(|file| file.memory_bytes(dtype)).sum::<u64>()
             + encoders.sum::<u64>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_another_one_when_a_file_of_it_is_written_anew() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("model.safetensors");
+        let write = |bytes: &[u8], s: u64| {
+            std::fs::write(&file, bytes).expect("a file");
+            let written = std::fs::File::options().append(true).open(&file).expect("the file");
+            // Later than the folder, which the first writing changes.
+            let at = SystemTime::now() + std::time::Duration::from_secs(s);
+            written.set_modified(at).expect("a time");
+            key(folder.path()).expect("a key")
+        };
+        let first = write(b"one", 100);
+        assert_eq!(key(folder.path()).expect("a key"), first);
+        let longer = write(b"three", 100);
+        assert_ne!(longer, first);
+        assert_ne!(write(b"seven", 200), longer);
+        assert_ne!(key(&file).expect("a key"), key(folder.path()).expect("a key"));
+        assert!(key(&folder.path().join("none")).is_err());
     }
 }

@@ -252,10 +252,13 @@ fn ip_adapters_lead_by_pictures() {
         (json!([adapter(json!({"model": "face"}))]), "ip_adapters[0].model: there is no \"face\" here"),
         (json!([{"model": "plus"}]), "ip_adapters[0].image_url: missing"),
         (json!([adapter(json!({"scale": -1}))]), "ip_adapters[0].scale"),
-        (json!([adapter(json!({"image_urls": [7]}))]), "ip_adapters[0].image_urls"),
+        (json!([adapter(json!({"image_urls": [7]}))]), "ip_adapters[0].image_urls[0]"),
     ] {
         studio.refused(&job(json!({"ip_adapters": adapters})), words);
     }
+    let foreign =
+        job(json!({"ip_adapters": [adapter(json!({"image_urls": [second, "user-library/none.png"]}))]}));
+    refused(&studio.server, &studio.token, &foreign, 403, "ip_adapters[0].image_urls[1]");
     let layers =
         studio.failed(&job(json!({"ip_adapters": [adapter(json!({"scale": {"up": {"block_0": 1}}}))]})));
     assert!(layers.contains("up.block_0") && layers.contains("0 layers"), "{layers}");
@@ -274,5 +277,14 @@ fn ip_adapters_lead_by_pictures() {
     let record = studio.record(&job(json!({"character_id": rows[0]["id"], "model": "starter"})));
     assert_eq!(record["guides"]["ip_adapters"], json!([]), "{record}");
     assert_eq!(record["guides"]["reference"]["share"], 1.0, "{record}");
+    // The job says why each of them was passed over.
+    let latest = "/rest/v1/jobs?select=metadata&order=created_at.desc&limit=1";
+    let (_, rows) = studio.server.call("GET", latest, &studio.token, None);
+    let warnings = rows[0]["metadata"]["warnings"].as_array().cloned().unwrap_or_default();
+    let of = |name: &str| format!("ip_adapter \"{name}\": passed over: ");
+    for name in ["plus", "standard", "xl"] {
+        let is_named = |it: &Json| it.as_str().is_some_and(|it| it.starts_with(&of(name)));
+        assert!(warnings.iter().any(is_named), "{name}: {warnings:?}");
+    }
     assert_eq!(studio.server.check()["faults"], 0);
 }

@@ -53,7 +53,7 @@ pub fn read_init_image(bytes: &[u8]) -> Result<RgbImage, DiffusionError> {
 /// Reads one for [`crate::GuideSpec`]. One that is longer than `side_px_max` in either direction is shrunk, at its own shape,
 /// so that many of them take no more memory than what is drawn from them needs.
 pub fn read_guide_picture(bytes: &[u8], side_px_max: u32) -> Result<RgbImage, DiffusionError> {
-    let picture = decode("picture", bytes)?;
+    let picture = decode("picture", bytes, DECODED_BYTES_MAX)?;
     let is_large = picture.width().max(picture.height()) > side_px_max;
     let sized = if is_large { picture.thumbnail(side_px_max, side_px_max) } else { picture };
     Ok(sized.into_rgb8())

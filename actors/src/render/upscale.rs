@@ -128,6 +128,7 @@ pub(super) fn upscale_picture(
         None => format!("Postprocess upscale by: {}, Postprocess upscaler: {name}", asked.scale),
     };
     Ok(Drawn {
+        warnings: Vec::new(),
         spec: GenerateSpec { width, height, seed: task.request.seed, ..GenerateSpec::default() },
         model: name.into(),
         weights_hash: upscalers.hash(path.as_deref()).map_err(explained)?,

@@ -3,9 +3,8 @@
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::VideoConfig;
 use actors::render::{
-    NAMED_MAX, OWN_VAE, RequestedDrawing, UnfitDrawing, check_video, list_vaes, lora_files, loras_of,
-    read_loras, vae_named,
-    NAMED_MAX, RequestedDrawing, UnfitDrawing, account_lora, check_video, lora_files, loras_of, read_loras,
+    NAMED_MAX, OWN_VAE, RequestedDrawing, UnfitDrawing, account_lora, check_video, list_vaes, lora_files,
+    loras_of, read_loras, vae_named,
 };
 use models::Value;
 use serde_json::Value as Json;

@@ -386,6 +386,7 @@ fn a_lora_of_a_minor_is_in_no_nsfw_job_and_none_is_trained_for_one() {
         refused(&server, &token, &body, if name == "zum" { 422 } else { 400 }, words);
         let mut body = plain.clone();
         body["prompt"] = json!(format!("a beach <lora:{name}:1>"));
+        body["prompt_syntax"] = json!("a1111");
         refused(&server, &token, &body, if name == "zum" { 422 } else { 400 }, words);
     }
     let asked = json!({"character_id": zum, "content_mode": "nsfw"});

@@ -111,7 +111,8 @@ pub struct ChatRequest {
     pub tools: Option<Tools>,
     /// Makes the reply repeatable; chosen at random and reported if absent.
     pub seed: Option<u64>,
-    /// Names the conversation, so that what was read before need not be read again.
+    /// Names the conversation, so that what was read before, in it or at the beginning of another of the same user's, need not be
+    /// read again.
     pub cache_key: Option<String>,
     /// Whose turn it is when several people wait.
     pub user: String,

@@ -225,7 +225,8 @@ impl<M: CausalLm> Turns<M> {
             let (mut cache, mut cached) = remembered.unwrap_or_else(|| (self.model.new_cache(), 0));
             self.model.truncate(&mut cache, cached);
             // Another conversation with the same character begins with the same instructions.
-            if let Some((similar, shared)) = self.remembered.similar(&job.user, &job.prompt)
+            if job.cache_key.is_some()
+                && let Some((similar, shared)) = self.remembered.similar(&job.user, &job.prompt)
                 && shared >= cached + SHARED_TOKENS_MIN
             {
                 (cache, cached) = (self.model.copy(similar, shared), shared);

@@ -35,6 +35,9 @@ pub(super) fn second_steps(hires: &HiresPass, first: &GenerateSpec) -> usize {
     ((steps as f64 * hires.denoise_strength) as usize).clamp(1, steps.max(1))
 }
 
+/// Makes a picture as large as a width and height in pixels.
+pub(super) type Enlarge<'a> = &'a mut dyn FnMut(&RgbImage, [u32; 2]) -> Result<RgbImage, DiffusionError>;
+
 /// Draws over the pictures of a first pass one by one; `enlarge` makes them as large as it is told. `on_step` is told which
 /// of them a step is of.
 pub(super) fn second_pass(
@@ -42,7 +45,7 @@ pub(super) fn second_pass(
     hires: &HiresPass,
     first: &GenerateSpec,
     pictures: &[RgbImage],
-    enlarge: &mut dyn FnMut(&RgbImage, [u32; 2]) -> Result<RgbImage, DiffusionError>,
+    enlarge: Enlarge<'_>,
     on_step: &mut dyn FnMut(usize, &StepReport<'_>) -> ControlFlow<()>,
 ) -> Result<Vec<RgbImage>, DiffusionError> {
     let mut enlarged = Vec::with_capacity(pictures.len());

@@ -48,7 +48,7 @@ mod tests {
     fn scores_take_the_place_of_the_target() {
         let sizes = vec![vec![64.0, 32.0, 1.0, 2.0, 64.0, 32.0]];
         let wanted = vec![64.0, 32.0, 1.0, 2.0, 6.0];
-        assert_eq!(refined_sizes(&sizes, true), [wanted.clone()]);
+        assert_eq!(refined_sizes(&sizes, true), std::slice::from_ref(&wanted));
         assert_eq!(refined_sizes(&sizes, false), [vec![64.0, 32.0, 1.0, 2.0, 2.5], wanted]);
     }
 }

@@ -45,9 +45,9 @@ enum Shape {
 #[derive(Debug)]
 pub(crate) enum UpscalerNetwork {
     /// ESRGAN's.
-    Rrdb(RrdbNet),
+    Rrdb(Box<RrdbNet>),
     /// The small one.
-    Compact(SrvggNetCompact),
+    Compact(Box<SrvggNetCompact>),
 }
 
 /// An open file, its network known.
@@ -324,8 +324,8 @@ impl UpscalerFile {
             module: M,
             weights: &ComponentWeights,
             device: &Device,
-        ) -> Result<M, DiffusionError> {
-            load(module, weights, device, DType::F32)
+        ) -> Result<Box<M>, DiffusionError> {
+            load(module, weights, device, DType::F32).map(Box::new)
         }
         Ok(match shape {
             Shape::Rrdb(config, _) => UpscalerNetwork::Rrdb(filled(config.init(device), &weights, device)?),

@@ -101,7 +101,7 @@ fn outpaint(request: &JobRequest) -> Result<Option<Outpaint>, ServiceError> {
     })?;
     let sides = [("left", added.left), ("top", added.top), ("right", added.right), ("bottom", added.bottom)];
     if let Some((side, length)) = sides.into_iter().find(|(_, length)| *length > ADDED_PX_MAX) {
-        return Err(ServiceError::not_within(&format!("outpaint.{side}"), length, 0, ADDED_PX_MAX));
+        return Err(ServiceError::not_within(format!("outpaint.{side}"), length, 0, ADDED_PX_MAX));
     }
     if sides.iter().all(|(_, length)| *length == 0) {
         return Err(ServiceError::field("outpaint", "nothing is added: left, top, right and bottom are 0"));

@@ -66,7 +66,7 @@ impl RrdbNetConfig {
     /// How many times longer the sides become; none where the network makes them shorter.
     pub fn scale(&self) -> Option<usize> {
         let longer = 1 << self.doublings;
-        (longer >= self.unshuffle && longer % self.unshuffle == 0).then(|| longer / self.unshuffle)
+        (longer >= self.unshuffle && longer.is_multiple_of(self.unshuffle)).then(|| longer / self.unshuffle)
     }
 
     /// A network whose weights are still to be loaded.

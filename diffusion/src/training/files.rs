@@ -82,7 +82,7 @@ impl Checkpoint {
         self.step
     }
 
-    /// The file; [`Checkpoint::read_into`] of it goes on as if it had never stopped.
+    /// The file; `Checkpoint::read_into` of it goes on as if it had never stopped.
     pub fn file(&self) -> Vec<u8> {
         let mut tensors: Vec<Written<'_>> = Vec::new();
         for factor in &self.factors.factors {

@@ -283,7 +283,7 @@ fn fields_of_another_action_are_named_and_what_would_take_too_much_is_refused() 
         (
             "conversation-memory",
             json!({"conversation_id": chat, "action": "show", "text": "likes tea"}),
-            Some("text: not used by show; it belongs to pin or edit"),
+            Some("text: not used by show; it belongs to pin, edit or edit_summary"),
         ),
         ("conversation-memory", json!({"conversation_id": chat}), None),
         (
@@ -314,7 +314,7 @@ fn fields_of_another_action_are_named_and_what_would_take_too_much_is_refused() 
         body[field] = json!("likes tea");
         let (status, answer) = call("conversation-memory", &body);
         assert_eq!((status, &answer["details"]["missing"]), (400, &json!(["action"])), "{answer}");
-        assert_eq!(answer["details"]["accepted"], json!(["show", "pin", "edit", "unpin"]), "{answer}");
+        assert_eq!(answer["details"]["accepted"], json!(["show", "pin", "edit", "unpin", "edit_summary", "forget_summary"]), "{answer}");
     }
     let (status, answer) =
         call("storyboard-ai-assist", &json!({"action": "story_plan", "title": "x", "targetDuration": -5}));

@@ -314,7 +314,11 @@ fn fields_of_another_action_are_named_and_what_would_take_too_much_is_refused() 
         body[field] = json!("likes tea");
         let (status, answer) = call("conversation-memory", &body);
         assert_eq!((status, &answer["details"]["missing"]), (400, &json!(["action"])), "{answer}");
-        assert_eq!(answer["details"]["accepted"], json!(["show", "pin", "edit", "unpin", "edit_summary", "forget_summary"]), "{answer}");
+        assert_eq!(
+            answer["details"]["accepted"],
+            json!(["show", "pin", "edit", "unpin", "edit_summary", "forget_summary"]),
+            "{answer}"
+        );
     }
     let (status, answer) =
         call("storyboard-ai-assist", &json!({"action": "story_plan", "title": "x", "targetDuration": -5}));

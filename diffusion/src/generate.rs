@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use image::RgbImage;
 
+use crate::guarded::guarded;
 use crate::image_processor::{latent_mask, to_mask, to_picture, to_values};
 use crate::noise::{Noise, slerp};
-use crate::pipelines::denoise::{Job, Keep, Progress, TextEdit};
+use crate::pipelines::denoise::{BATCH_LATENTS_MAX, Job, Keep, Progress, TextEdit};
 use crate::pipelines::encode_prompt::{PromptOptions, TextConditions};
 use crate::pipelines::guides::Guides;
 use crate::pipelines::stable_diffusion::StableDiffusion;
@@ -18,9 +18,6 @@ use crate::refiner::{Refiner, at_once};
 use crate::schedulers::{SchedulerConfig, schedule, scheduler_named};
 use crate::step_report::{OnStep, StepReport};
 use crate::{DiffusionError, DiffusionModel, GenerateSpec};
-
-/// How many latents go through the UNet together: four pictures of 512 × 512.
-pub(crate) const BATCH_LATENTS_MAX: usize = 4 * 64 * 64;
 
 /// One picture to be drawn: its spec, its noise and what its texts mean.
 struct Picture<'a> {
@@ -464,13 +461,4 @@ fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), Diffusio
         Some((field, _)) => Err(DiffusionError::spec(field, "differs within the batch")),
         None => Ok(()),
     }
-}
-
-/// A backend that panics must not take the caller's thread with it.
-pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, DiffusionError>) -> Result<T, DiffusionError> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-        let text =
-            panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(DiffusionError::Backend(text.unwrap_or("panicked").into()))
-    })
 }

@@ -12,6 +12,7 @@ mod device;
 mod edge_lines;
 mod error;
 mod generate;
+mod guarded;
 mod guide_spec;
 mod image_processor;
 mod lora;

@@ -7,11 +7,12 @@ use std::time::SystemTime;
 use burn::tensor::DType;
 use serde::{Deserialize, Serialize};
 
-use crate::generate::{BATCH_LATENTS_MAX, guarded};
+use crate::guarded::guarded;
 use crate::guide_spec::GuideNetworks;
 use crate::models::autoencoders::autoencoder_kl::AutoencoderKLConfig;
 use crate::models::autoencoders::autoencoder_tiny::AutoencoderTiny;
 use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
+use crate::pipelines::denoise::BATCH_LATENTS_MAX;
 use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use crate::pipelines::vae_tiles::VaeTiles;
 use crate::preview::PreviewFit;

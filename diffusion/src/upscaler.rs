@@ -7,7 +7,7 @@ use burn::tensor::{DType, Device, Tensor, TensorData};
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
-use crate::generate::guarded;
+use crate::guarded::guarded;
 use crate::pipelines::stable_diffusion::download;
 use crate::tiles::{Tile, Tiling};
 use crate::weights::upscaler_file::{UpscalerFile, UpscalerNetwork};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use crate::generate::guarded;
+use crate::guarded::guarded;
 use crate::models::autoencoders::autoencoder_tiny::AutoencoderTiny;
 use crate::pipelines::stable_diffusion::StableDiffusion;
 use crate::weights::vae_file::{LoadedVae, load_vae};

@@ -15,6 +15,9 @@ use crate::models::attention_context::AttentionContext;
 use crate::models::unets::unet_2d_condition::AddedConditions;
 use crate::schedulers::Scheduler;
 
+/// How many latents go through the UNet together: four pictures of 512 × 512.
+pub(crate) const BATCH_LATENTS_MAX: usize = 4 * 64 * 64;
+
 /// A batch on its way.
 pub struct Job {
     /// The schedule.

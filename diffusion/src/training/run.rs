@@ -15,7 +15,7 @@ use super::factors::LoraFactors;
 use super::files::Checkpoint;
 use super::objective::{Noised, Objective};
 use super::settings::{LoraTraining, PICTURES_MAX, PICTURES_MIN};
-use crate::generate::guarded;
+use crate::guarded::guarded;
 use crate::model::{ModelKind, open_parts};
 use crate::noise::{Noise, NoiseGenerator};
 use crate::pipelines::stable_diffusion::{StableDiffusion, download};

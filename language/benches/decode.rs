@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use language::causal_lm::{CausalLm, Scores, Step};
-use language::cpu::CpuLlama;
+use language::cpu::{CpuLlama, KvNumbers};
 use language::{
     ChatEngine, ChatEvent, ChatMessage, ChatRequest, EngineLimits, LocalDevice, LocalEngine, ModelFiles,
     Role, Sampling, fetch_default_chat_model,
@@ -85,6 +85,25 @@ fn main() {
         speeds.sort_by(f64::total_cmp);
         println!("write, {conversations} x context {context:4} {:8.1} tokens/s in all", speeds[1]);
     }
+    // How the memory is kept, in turns.
+    let mut seconds = [0.0, 0.0];
+    let kinds = [KvNumbers::F32, KvNumbers::F16];
+    let mut both = kinds.map(|numbers| {
+        model.keep_as(numbers);
+        let mut caches = vec![model.new_cache()];
+        step(&mut model, &mut caches, &prompt.repeat(CONVERSATION_TOKENS / PROMPT_TOKENS));
+        caches
+    });
+    for _ in 0..REPLY_TOKENS {
+        for (seconds, caches) in seconds.iter_mut().zip(&mut both) {
+            *seconds += step(&mut model, caches, &[1234]);
+        }
+    }
+    for (numbers, seconds) in kinds.iter().zip(seconds) {
+        let speed = REPLY_TOKENS as f64 / seconds;
+        println!("write after {CONVERSATION_TOKENS} tokens, {numbers:?} {speed:8.1} tokens/s");
+    }
+    drop(both);
     let conversation: Vec<u32> = (0..CONVERSATION_TOKENS as u32).map(|i| 1000 + i * 41 % 20_000).collect();
     let mut caches = vec![model.new_cache()];
     let seconds = step(&mut model, &mut caches, &conversation);

@@ -1,5 +1,6 @@
 //! Which loops run over the numbers? Each is written once and compiled for every instruction set that pulp detects.
 
+use half::f16;
 use pulp::{Arch, Simd, WithSimd};
 
 /// Rows of input that share one pass over the weights.
@@ -193,6 +194,22 @@ pub(super) fn column_exponentials(scores: &mut [f32], largest: &[f32], sums: &mu
     );
 }
 
+/// Widens half-precision numbers. What is infinite or no number becomes 65,536 or a little more: memories hold none.
+pub(super) fn widen(from: &[f16], to: &mut [f32]) {
+    // Exponents begin at 15 there and at 127 here; the product also normalizes what was subnormal.
+    const SCALE: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            for (to, from) in to.iter_mut().zip(from) {
+                let bits = u32::from(from.to_bits());
+                let size = f32::from_bits((bits & 0x7fff) << 13) * SCALE;
+                *to = f32::from_bits(size.to_bits() | (bits & 0x8000) << 16);
+            }
+        },
+    );
+}
+
 /// Writes `[rows, columns]` as `[columns, stride]`.
 pub(super) fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {
     // In squares, so that what is read and what is written both stay near.
@@ -244,6 +261,16 @@ mod tests {
         })
         .take(count)
         .collect()
+    }
+
+    #[test]
+    fn every_finite_half_is_widened_exactly() {
+        let halves: Vec<f16> = (0..=u16::MAX).map(f16::from_bits).filter(|half| half.is_finite()).collect();
+        let mut wide = vec![f32::NAN; halves.len()];
+        widen(&halves, &mut wide);
+        for (half, wide) in halves.iter().zip(&wide) {
+            assert_eq!(half.to_f32().to_bits(), wide.to_bits(), "{half}");
+        }
     }
 
     #[test]

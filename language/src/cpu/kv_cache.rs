@@ -3,9 +3,9 @@
 use std::ops::Range;
 
 use half::f16;
-use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
+use super::kernels::widen;
 use crate::models::configuration_llama::LlamaConfig;
 
 /// Positions for which room is made at a time.
@@ -93,7 +93,7 @@ impl Slot {
             Slot::F32(slot) => &slot[range],
             Slot::F16(slot) => {
                 room.resize(range.len(), 0.0);
-                slot[range].convert_to_f32_slice(room);
+                widen(&slot[range], room);
                 room
             }
         }

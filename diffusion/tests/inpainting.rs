@@ -14,24 +14,18 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
+#[path = "support/runs.rs"]
+mod runs;
+
+use runs::{Goldens, copy_folder, shared_folder};
+
 fn own(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/inpainting").join(name)
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(std::fs::copy(entry.path(), target).unwrap()),
-        }
-    }
-}
-
 /// The tiny model of Stable Diffusion 1.5 with a first convolution for nine channels.
 fn model_folder(folder: &Path) {
-    copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/goldens/sd15-tiny"), folder);
+    copy_folder(&shared_folder("sd15-tiny"), folder);
     let file = folder.join("unet/diffusion_pytorch_model.safetensors");
     let (bytes, first) = (std::fs::read(&file).unwrap(), std::fs::read(own("conv_in.safetensors")).unwrap());
     let mut tensors: BTreeMap<String, _> =
@@ -50,15 +44,9 @@ fn a_run_agrees_with_diffusers() {
     model_folder(folder.path());
     let device = DeviceChoice::Cpu.open().unwrap();
     let model = Parts::open(folder.path()).unwrap().build(&device, burn::tensor::DType::F32).unwrap();
-    let bytes = std::fs::read(own("goldens.safetensors")).unwrap();
-    let goldens = SafeTensors::deserialize(&bytes).unwrap();
-    let golden = |name: &str| {
-        let view = goldens.tensor(name).unwrap();
-        let values = view.data().as_chunks::<4>().0.iter();
-        (values.map(|it| f64::from(f32::from_le_bytes(*it))).collect::<Vec<f64>>(), view.shape().to_vec())
-    };
+    let goldens = Goldens::of(&own("goldens.safetensors"));
     let ((picture, shape), (mask, _), (noise, noise_shape)) =
-        (golden("picture"), golden("mask"), golden("noise"));
+        (goldens.get("picture"), goldens.get("mask"), goldens.get("noise"));
     let (height, width) = (shape[2], shape[3]);
     let factor = model.vae_config.scale_factor();
     let masked: Vec<f64> = picture
@@ -94,28 +82,11 @@ fn a_run_agrees_with_diffusers() {
         guides: Guides::default(),
         refine: None,
     };
-    let shape = job.shape;
-    let mut seen = Vec::new();
-    let last = model
-        .denoise(job, &mut |_| Vec::new(), &mut |progress| {
-            seen.extend_from_slice(progress.latents);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    let far = |found: &[f64], wanted: &[f64]| {
-        assert_eq!(found.len(), wanted.len());
-        found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    };
+    let (latents, picture) = runs::run(&model, job);
     // Latents of some tens, over five steps.
-    let distance = far(&seen, &golden("latents").0);
+    let distance = runs::distance(&latents, &goldens.get("latents").0);
     assert!(distance < 2e-3, "latents: {distance}");
-    let image: Vec<f64> = model
-        .decode(&last, shape)
-        .unwrap()
-        .into_iter()
-        .map(|value| (f64::from(value) / 2.0 + 0.5).clamp(0.0, 1.0))
-        .collect();
-    let distance = far(&image, &golden("image").0);
+    let distance = runs::distance(&picture, &goldens.get("image").0);
     assert!(distance < 5e-4, "picture: {distance}");
 }
 

@@ -11,32 +11,21 @@ use diffusion::pipelines::stable_diffusion::Parts;
 use diffusion::schedulers::{SchedulerClass, SchedulerConfig, schedule};
 use diffusion::{DeviceChoice, DiffusionModel, GenerateSpec, LoadOptions, ModelSource, Refiner};
 use image::{Rgb, RgbImage};
-use safetensors::SafeTensors;
 use serde_json::json;
+
+#[path = "support/runs.rs"]
+mod runs;
+
+use runs::{Goldens, copy_folder, shared_folder};
 
 fn own(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/refiner").join(name)
 }
 
-fn base_folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/goldens/sdxl-tiny")
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap().flatten() {
-        let target = to.join(entry.file_name());
-        match entry.path().is_dir() {
-            true => copy(&entry.path(), &target),
-            false => drop(std::fs::copy(entry.path(), target).unwrap()),
-        }
-    }
-}
-
 /// A diffusers folder of the refiner.
 fn refiner_folder(folder: &Path) {
     for part in ["vae", "text_encoder_2", "tokenizer_2", "scheduler"] {
-        copy(&base_folder().join(part), &folder.join(part));
+        copy_folder(&shared_folder("sdxl-tiny").join(part), &folder.join(part));
     }
     std::fs::create_dir_all(folder.join("unet")).unwrap();
     std::fs::copy(own("model_index.json"), folder.join("model_index.json")).unwrap();
@@ -51,17 +40,11 @@ fn a_run_of_both_agrees_with_diffusers() {
     let device = DeviceChoice::Cpu.open().unwrap();
     let build =
         |folder: &Path| Parts::open(folder).unwrap().build(&device, burn::tensor::DType::F32).unwrap();
-    let (base, refiner) = (build(&base_folder()), build(folder.path()));
+    let (base, refiner) = (build(&shared_folder("sdxl-tiny")), build(folder.path()));
     assert!(refiner.refines && !base.refines && refiner.text_encoders.len() == 1);
-    let bytes = std::fs::read(own("goldens.safetensors")).unwrap();
-    let goldens = SafeTensors::deserialize(&bytes).unwrap();
-    let golden = |name: &str| {
-        let view = goldens.tensor(name).unwrap();
-        let values = view.data().as_chunks::<4>().0.iter();
-        (values.map(|it| f64::from(f32::from_le_bytes(*it))).collect::<Vec<f64>>(), view.shape().to_vec())
-    };
-    let (noise, shape) = golden("noise");
-    let steps = golden("latents").1[0];
+    let goldens = Goldens::of(&own("goldens.safetensors"));
+    let (noise, shape) = goldens.get("noise");
+    let steps = goldens.get("latents").1[0];
     let class = SchedulerClass::named("EulerDiscreteScheduler").unwrap();
     let scheduler =
         schedule(&SchedulerConfig::resolve(class, &base.scheduler, &json!({})).unwrap(), steps, 0.0).unwrap();
@@ -88,27 +71,10 @@ fn a_run_of_both_agrees_with_diffusers() {
             from: 0.6,
         }),
     };
-    let shape = job.shape;
-    let mut seen = Vec::new();
-    let last = base
-        .denoise(job, &mut |_| Vec::new(), &mut |progress| {
-            seen.extend_from_slice(progress.latents);
-            ControlFlow::Continue(())
-        })
-        .unwrap();
-    let far = |found: &[f64], wanted: &[f64]| {
-        assert_eq!(found.len(), wanted.len());
-        found.iter().zip(wanted).map(|(a, b)| (a - b).abs()).fold(0.0, f64::max)
-    };
-    let distance = far(&seen, &golden("latents").0);
+    let (latents, picture) = runs::run(&base, job);
+    let distance = runs::distance(&latents, &goldens.get("latents").0);
     assert!(distance < 2e-3, "latents: {distance}");
-    let image: Vec<f64> = base
-        .decode(&last, shape)
-        .unwrap()
-        .into_iter()
-        .map(|value| (f64::from(value) / 2.0 + 0.5).clamp(0.0, 1.0))
-        .collect();
-    let distance = far(&image, &golden("image").0);
+    let distance = runs::distance(&picture, &goldens.get("image").0);
     assert!(distance < 2e-3, "picture: {distance}");
 }
 
@@ -119,7 +85,7 @@ fn the_last_steps_are_the_refiners() {
     let load = |source: ModelSource| {
         DiffusionModel::load(&source, DeviceChoice::Cpu, LoadOptions::default()).unwrap()
     };
-    let base = load(ModelSource::Folder(base_folder()));
+    let base = load(ModelSource::Folder(shared_folder("sdxl-tiny")));
     let refiner = load(ModelSource::Folder(folder.path().into()));
     let spec = GenerateSpec {
         prompt: "a red hat".into(),

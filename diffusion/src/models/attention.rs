@@ -48,20 +48,25 @@ impl BasicTransformerBlockConfig {
     pub fn init(&self, device: &Device) -> BasicTransformerBlock {
         let norm = || LayerNormConfig::new(self.dim).with_epsilon(1e-5).init(device);
         let attention = AttentionConfig::new(self.dim, self.num_attention_heads);
-        let inner = self.dim * 4;
         BasicTransformerBlock {
             norm1: norm(),
             attn1: attention.init(device),
             norm2: norm(),
             attn2: attention.with_cross_attention_dim(Some(self.cross_attention_dim)).init(device),
             norm3: norm(),
-            ff: FeedForward {
-                net: (
-                    Geglu { proj: LinearConfig::new(self.dim, inner * 2).init(device) },
-                    DropoutConfig::new(0.0).init(),
-                    LinearConfig::new(inner, self.dim).init(device),
-                ),
-            },
+            ff: self.feed_forward(device),
+        }
+    }
+
+    /// Its feed-forward part alone.
+    pub(super) fn feed_forward(&self, device: &Device) -> FeedForward {
+        let inner = self.dim * 4;
+        FeedForward {
+            net: (
+                Geglu { proj: LinearConfig::new(self.dim, inner * 2).init(device) },
+                DropoutConfig::new(0.0).init(),
+                LinearConfig::new(inner, self.dim).init(device),
+            ),
         }
     }
 }

@@ -1,11 +1,13 @@
-//! What the transformer blocks of a UNet attend to beside the picture: the text, pictures of an IP-Adapter, and the
-//! states of a reference picture. Diffusers does this by attention processors that it puts into each layer.
+//! What the transformer blocks of a UNet attend to beside the picture: the text, pictures of an IP-Adapter, the states of a
+//! reference picture, and the other frames of a video. Diffusers does this by attention processors that it puts into each layer.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use burn::tensor::Tensor;
 
 use super::attention_processor::Attention;
+use super::motion_adapter::MotionAdapter;
 
 /// Keys and values of the image tokens of one IP-Adapter, for each transformer block of the UNet in the order in which
 /// they run: down, mid, up.
@@ -64,6 +66,17 @@ pub struct AttentionContext {
     images: Vec<ImageAttention>,
     reference: ReferenceMode,
     block: Cell<usize>,
+    motion: Option<Motion>,
+}
+
+/// How the rows of a pass are frames of videos, one video after another.
+#[derive(Debug)]
+struct Motion {
+    adapter: Arc<MotionAdapter>,
+    /// Frames of each video.
+    frames: usize,
+    /// Transformers that have run.
+    ran: Cell<usize>,
 }
 
 impl AttentionContext {
@@ -82,6 +95,11 @@ impl AttentionContext {
         Self { reference, ..self }
     }
 
+    /// With rows that are frames of videos, so many of each.
+    pub fn with_motion(self, adapter: Arc<MotionAdapter>, frames: usize) -> Self {
+        Self { motion: Some(Motion { adapter, frames, ran: Cell::new(0) }), ..self }
+    }
+
     /// The states that were kept on the way.
     pub fn kept(self) -> Vec<Tensor<3>> {
         match self.reference {
@@ -93,6 +111,16 @@ impl AttentionContext {
     /// The place of the block that runs now.
     pub(super) fn next_block(&self) -> usize {
         self.block.replace(self.block.get() + 1)
+    }
+
+    /// What comes after each layer of a UNet: the frames of a video look at each other. `[batch, channels, height, width]`
+    /// → the same.
+    pub(super) fn across_frames(&self, hidden: Tensor<4>) -> Tensor<4> {
+        let Some(motion) = &self.motion else { return hidden };
+        match motion.adapter.at(motion.ran.replace(motion.ran.get() + 1)) {
+            Some(transformer) => transformer.forward(hidden, motion.frames),
+            None => hidden,
+        }
     }
 
     /// Self-attention of a block, `[batch, n, width]` → the same.

@@ -8,6 +8,7 @@ pub mod controlnet;
 pub mod downsampling;
 pub mod embeddings;
 pub mod ip_adapter;
+pub mod motion_adapter;
 pub mod resnet;
 pub mod transformers;
 pub mod unets;

@@ -6,6 +6,7 @@ pub mod controlnet_file;
 pub mod inspect;
 pub mod ip_adapter_file;
 pub mod load;
+pub mod motion_file;
 mod open_checkpoint;
 pub mod published;
 pub mod safetensors;

@@ -139,6 +139,9 @@ pub(crate) fn recognise(file: &WeightFile) -> Result<Published, DiffusionError> 
             () if any("image_proj.") || any("ip_adapter.") => {
                 "an IP-Adapter, no model: it belongs into the folder ip_adapter"
             }
+            () if file.tensors.keys().any(|name| name.contains(".motion_modules.")) => {
+                "a motion module, no model: it belongs into the folder motion"
+            }
             () if any("down_blocks.") || any("encoder.") || any("decoder.") => {
                 "one network alone; a model is a folder as diffusers writes it, or a file with all networks"
             }

@@ -115,6 +115,7 @@ impl CrossAttnDownBlock2D {
             if let Some(attention) = self.attentions.get(i) {
                 hidden = attention.forward(hidden, context);
             }
+            hidden = context.across_frames(hidden);
             skips.push(hidden.clone());
         }
         for downsampler in &self.downsamplers {
@@ -142,7 +143,7 @@ impl UNetMidBlock2DCrossAttn {
         for (i, resnet) in self.resnets.iter().enumerate() {
             hidden = resnet.forward(hidden, Some(temb.clone()));
             if let Some(attention) = self.attentions.get(i) {
-                hidden = attention.forward(hidden, context);
+                hidden = context.across_frames(attention.forward(hidden, context));
             }
         }
         hidden
@@ -199,6 +200,7 @@ impl CrossAttnUpBlock2D {
             if let Some(attention) = self.attentions.get(i) {
                 hidden = attention.forward(hidden, context);
             }
+            hidden = context.across_frames(hidden);
         }
         for upsampler in &self.upsamplers {
             let size = skips.last().map(|skip| [skip.dims()[2], skip.dims()[3]]);

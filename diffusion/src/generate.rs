@@ -20,23 +20,23 @@ use crate::step_report::{OnStep, StepReport};
 use crate::{DiffusionError, DiffusionModel, GenerateSpec};
 
 /// One picture to be drawn: its spec, its noise and what its texts mean.
-struct Picture<'a> {
-    spec: &'a GenerateSpec,
-    seed: u64,
-    noise: Noise,
+pub(crate) struct Picture<'a> {
+    pub spec: &'a GenerateSpec,
+    pub seed: u64,
+    pub noise: Noise,
     /// A second stream, and how far towards it.
-    towards: Option<(Noise, f64)>,
-    texts: Texts,
+    pub towards: Option<(Noise, f64)>,
+    pub texts: Texts,
     /// What they mean to a refiner.
-    refined: Texts,
+    pub refined: Texts,
 }
 
 /// What its texts mean, step by step; the last of a shorter list counts for all further steps.
 #[derive(Clone, Default)]
-struct Texts {
-    positive: Vec<TextConditions>,
+pub(crate) struct Texts {
+    pub positive: Vec<TextConditions>,
     /// Empty without guidance.
-    negative: Vec<TextConditions>,
+    pub negative: Vec<TextConditions>,
 }
 
 impl Texts {
@@ -50,14 +50,14 @@ impl Texts {
     }
 
     /// How many steps have texts of their own.
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.positive.len().max(self.negative.len())
     }
 }
 
 impl Picture<'_> {
     /// Length of the longest of its texts.
-    fn rows(&self) -> usize {
+    pub fn rows(&self) -> usize {
         let texts = self.texts.positive.iter().chain(&self.texts.negative);
         texts.map(|text| text.embeds.dims()[1]).max().unwrap_or(0)
     }
@@ -71,7 +71,7 @@ impl Picture<'_> {
     }
 }
 
-fn options(spec: &GenerateSpec) -> PromptOptions {
+pub(crate) fn options(spec: &GenerateSpec) -> PromptOptions {
     PromptOptions { syntax: spec.prompt_syntax, long_prompts: spec.long_prompts, clip_skip: spec.clip_skip }
 }
 
@@ -108,6 +108,7 @@ impl DiffusionModel {
         for spec in specs {
             self.check(spec)?;
             compatible(first, spec)?;
+            refuse_motion(spec)?;
         }
         if let Some(refiner) = &refiner {
             refiner.check(self)?;
@@ -136,56 +137,6 @@ impl DiffusionModel {
         })
     }
 
-    /// Draws what lies `t` of the way from one spec to another: noise and texts along the sphere, all else as
-    /// `from` has it.
-    pub fn generate_interpolated(
-        &self,
-        from: &GenerateSpec,
-        to: &GenerateSpec,
-        t: f64,
-        on_step: OnStep<'_>,
-    ) -> Result<RgbImage, DiffusionError> {
-        if !(0.0..=1.0).contains(&t) {
-            return Err(DiffusionError::spec("t", format!("{t} is not within 0 to 1")));
-        }
-        self.check(from)?;
-        self.check(to)?;
-        compatible(from, to)?;
-        guarded(|| {
-            let model = self.with_vae(self.adapted(from)?, from.vae.as_deref())?;
-            let (from_texts, to_texts) = (self.texts(&model, from)?, self.texts(&model, to)?);
-            if from_texts.len() > 1 || to_texts.len() > 1 {
-                let reason =
-                    "words that change while a picture is drawn cannot be drawn between two pictures";
-                return Err(DiffusionError::spec("prompt", reason));
-            }
-            let first = |mut texts: Texts| (texts.positive.pop(), texts.negative.pop());
-            let ((positive, negative), (positive_to, negative_to)) = (first(from_texts), first(to_texts));
-            let between = |a: TextConditions, b: TextConditions| {
-                let rows = a.embeds.dims()[1].max(b.embeds.dims()[1]);
-                let (a, b) =
-                    (model.lengthened(a, rows, options(from))?, model.lengthened(b, rows, options(to))?);
-                Ok::<_, DiffusionError>(model.between(&a, &b, t))
-            };
-            let both = |a: Option<TextConditions>, b: Option<TextConditions>| match (a, b) {
-                (Some(a), Some(b)) => between(a, b).map(|text| vec![text]),
-                _ => Ok(Vec::new()),
-            };
-            let texts =
-                Texts { positive: both(positive, positive_to)?, negative: both(negative, negative_to)? };
-            let picture = Picture {
-                spec: from,
-                seed: from.seed,
-                noise: Noise::new(from.noise, from.seed),
-                towards: (from.seed != to.seed).then(|| (Noise::new(to.noise, to.seed), t)),
-                texts,
-                refined: Texts::default(),
-            };
-            let drawn = self.draw(&model, vec![picture], None, on_step)?;
-            drawn.into_iter().next().ok_or_else(|| DiffusionError::Backend("drew nothing".into()))
-        })
-    }
-
     /// Checks a spec against this model without drawing.
     pub fn check(&self, spec: &GenerateSpec) -> Result<(), DiffusionError> {
         spec.validate()?;
@@ -203,7 +154,11 @@ impl DiffusionModel {
     }
 
     /// What the prompts of a spec mean in each step; no negative without guidance.
-    fn texts(&self, model: &StableDiffusion, spec: &GenerateSpec) -> Result<Texts, DiffusionError> {
+    pub(crate) fn texts(
+        &self,
+        model: &StableDiffusion,
+        spec: &GenerateSpec,
+    ) -> Result<Texts, DiffusionError> {
         let options = options(spec);
         let text = |prompt: Option<&str>, second: Option<&str>| {
             let encode = || match prompt {
@@ -246,7 +201,8 @@ impl DiffusionModel {
         Ok(Texts { positive: of_steps(&spec.prompt, spec.prompt_2.as_deref())?, negative })
     }
 
-    fn draw(
+    /// Draws pictures, in batches; those of a spec with a motion module are the frames of one video and stay together.
+    pub(crate) fn draw(
         &self,
         model: &StableDiffusion,
         mut pictures: Vec<Picture<'_>>,
@@ -262,7 +218,12 @@ impl DiffusionModel {
             // Texts of one length only: to lengthen one would change its picture.
             let rows = pictures[0].rows();
             let alike = pictures.iter().take_while(|picture| picture.rows() == rows).count();
-            let together = (BATCH_LATENTS_MAX / area.max(1)).clamp(1, alike);
+            let motion = pictures[0].spec.guides.motion.as_ref();
+            let together = match motion {
+                Some(_) => count,
+                None => (BATCH_LATENTS_MAX / area.max(1)).clamp(1, alike),
+            };
+            let seen_together = motion.map_or(together, |motion| motion.together.min(count));
             let mut batch: Vec<Picture<'_>> = pictures.drain(..together).collect();
             let first = drawn.len();
             let batches = |calls: usize| calls * count.div_ceil(together.max(1));
@@ -289,7 +250,8 @@ impl DiffusionModel {
             let guides = match batch[0].spec.guides.is_empty() {
                 true => Guides::default(),
                 false => {
-                    let seeds: Vec<u64> = batch.iter().map(|picture| picture.seed).collect();
+                    let seeds: Vec<u64> =
+                        batch.iter().take(seen_together).map(|picture| picture.seed).collect();
                     self.guide_networks.guides(model, batch[0].spec, &seeds)?
                 }
             };
@@ -419,9 +381,14 @@ fn run(
 }
 
 fn scheduler_of(model: &StableDiffusion, spec: &GenerateSpec) -> Result<SchedulerConfig, DiffusionError> {
+    let mut own = model.scheduler.clone();
+    if let (Some(_), Some(config)) = (&spec.guides.motion, own.as_object_mut()) {
+        // AnimateDiff's modules were trained on evenly rising noise, whatever the model was trained on.
+        config.insert("beta_schedule".into(), "linear".into());
+    }
     match &spec.scheduler {
-        Some(name) => scheduler_named(name, &model.scheduler),
-        None => SchedulerConfig::from_json(&model.scheduler),
+        Some(name) => scheduler_named(name, &own),
+        None => SchedulerConfig::from_json(&own),
     }
 }
 
@@ -438,8 +405,16 @@ impl GenerateSpec {
     }
 }
 
+/// Refuses a spec of a frame, which is not drawn alone.
+pub(crate) fn refuse_motion(spec: &GenerateSpec) -> Result<(), DiffusionError> {
+    match spec.guides.motion.is_some() {
+        true => Err(DiffusionError::spec("motion", "only the frames of a video have a motion module")),
+        false => Ok(()),
+    }
+}
+
 /// Refuses specs that cannot share a run.
-fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), DiffusionError> {
+pub(crate) fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), DiffusionError> {
     let differs = [
         ("width", first.width != other.width),
         ("height", first.height != other.height),

@@ -13,11 +13,14 @@ use crate::image_processor::to_values;
 use crate::models::attention_context::ImageAttention;
 use crate::models::controlnet::ControlNetModel;
 use crate::models::ip_adapter::{IpAdapter, block_scales};
+use crate::models::motion_adapter::MotionAdapter;
 use crate::noise::{Noise, NoiseGenerator};
 use crate::pipelines::guides::{Control, Guides, Reference};
+use crate::pipelines::motion::{FRAMES_TOGETHER, Motion};
 use crate::pipelines::stable_diffusion::StableDiffusion;
 use crate::weights::controlnet_file::ControlNetFile;
 use crate::weights::ip_adapter_file::IpAdapterFile;
+use crate::weights::motion_file::MotionFile;
 use crate::{DiffusionError, GenerateSpec, ImageEncoder};
 
 /// ControlNets, or IP-Adapters, of one drawing at most.
@@ -38,6 +41,17 @@ pub struct GuideSpec {
     pub image_prompts: Vec<ImagePromptSpec>,
     /// A picture that the drawing is to look like, without a model for it.
     pub reference: Option<ReferenceSpec>,
+    /// What makes pictures the frames of a video, for [`crate::DiffusionModel::generate_frames`] alone.
+    pub motion: Option<MotionSpec>,
+}
+
+/// A motion module, and how many frames the network sees together by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MotionSpec {
+    /// A safetensors file, or a folder of diffusers' `MotionAdapter`.
+    pub file: PathBuf,
+    /// 2 to 32, and no more than the module has positions for.
+    pub together: usize,
 }
 
 /// A ControlNet and its picture.
@@ -113,6 +127,13 @@ impl GuideSpec {
                 return refuse("image_prompts", format!("{count} pictures; 1 to {PICTURES_MAX} are taken"));
             }
         }
+        if let Some(motion) = &self.motion {
+            let (least, most) = FRAMES_TOGETHER;
+            if !(least..=most).contains(&motion.together) {
+                let together = motion.together;
+                return refuse("motion_context", format!("{together} is not within {least} to {most}"));
+            }
+        }
         if let Some(reference) = &self.reference {
             for (what, number) in [
                 ("fidelity", reference.fidelity),
@@ -156,6 +177,7 @@ pub(crate) struct GuideNetworks {
     controls: Mutex<Vec<(Key, Arc<ControlNetModel>)>>,
     adapters: Mutex<Vec<(Key, Arc<IpAdapter>)>>,
     encoders: Mutex<Vec<(Key, Arc<ImageEncoder>)>>,
+    motions: Mutex<Vec<(Key, Arc<MotionAdapter>)>>,
 }
 
 /// What is kept under a key, read if it is not there.
@@ -183,6 +205,7 @@ impl GuideNetworks {
         }
         retain(&self.controls, &spec.controls.iter().map(|it| &it.file).collect::<Vec<_>>());
         retain(&self.adapters, &spec.image_prompts.iter().map(|it| &it.file).collect::<Vec<_>>());
+        retain(&self.motions, &spec.motion.iter().map(|it| &it.file).collect::<Vec<_>>());
         retain(&self.encoders, &spec.image_prompts.iter().map(|it| &it.encoder).collect::<Vec<_>>());
     }
 
@@ -203,7 +226,23 @@ impl GuideNetworks {
                 Some(reference) => Some(reference_of(model, spec, reference, seeds)?),
                 None => None,
             },
+            motion: match &spec.guides.motion {
+                Some(motion) => Some(self.motion(model, motion)?),
+                None => None,
+            },
         })
+    }
+
+    fn motion(&self, model: &StableDiffusion, spec: &MotionSpec) -> Result<Motion, DiffusionError> {
+        let file = MotionFile::open(&spec.file, &model.unet_config)?;
+        if spec.together > file.positions() {
+            let (asked, most) = (spec.together, file.positions());
+            let reason =
+                format!("{asked} is more than the {most} frames that the motion module has positions for");
+            return Err(DiffusionError::spec("motion_context", reason));
+        }
+        let adapter = kept(&self.motions, &spec.file, || file.load(&model.device, model.unet.dtype()))?;
+        Ok(Motion { adapter, together: spec.together })
     }
 
     fn control(
@@ -333,7 +372,9 @@ impl GuideSpec {
             // Published encoders are kept with 2 bytes a number.
             Some(entries.filter_map(|entry| entry.metadata().ok()).map(|about| about.len() * 2).sum::<u64>())
         });
+        let motion = self.motion.iter().filter_map(|motion| MotionFile::open(&motion.file, config).ok());
         controls.map(|file| file.memory_bytes(dtype)).sum::<u64>()
+            + motion.map(|file| file.memory_bytes(dtype)).sum::<u64>()
             + adapters.map(|file| file.memory_bytes(dtype)).sum::<u64>()
             + encoders.sum::<u64>()
     }

@@ -269,8 +269,16 @@ impl DiffusionModel {
         let factor = self.base.vae_config.scale_factor().max(1) as u64;
         let pixels = u64::from(spec.width) * u64::from(spec.height);
         let cells = pixels / (factor * factor);
-        let rows = if spec.guidance_scale > 1.0 { 2 } else { 1 };
-        let together = (BATCH_LATENTS_MAX as u64 / cells.max(1)).clamp(1, spec.num_images.max(1) as u64);
+        let guided = if spec.guidance_scale > 1.0 { 2 } else { 1 };
+        let (rows, together) = match &spec.guides.motion {
+            // The halves go through the network one after the other, unless a reference parts them.
+            Some(motion) if spec.guides.reference.is_none() => (1, motion.together as u64),
+            Some(motion) => (guided, motion.together as u64),
+            None => {
+                let most = BATCH_LATENTS_MAX as u64 / cells.max(1);
+                (guided, most.clamp(1, spec.num_images.max(1) as u64))
+            }
+        };
         let widest = |channels: &[usize]| channels.iter().max().copied().unwrap_or(0) as u64;
         // Skips of every level, a few intermediates, and the widened half of a transformer block.
         let unet = rows * together * cells * widest(&self.base.unet_config.block_out_channels) * 16 * 4;

@@ -1,18 +1,27 @@
 //! Motion modules of AnimateDiff give diffusers' numbers, by either kind of names, and what is none is refused.
 
 use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use burn::tensor::{DType, Tensor};
-use diffusion::DeviceChoice;
 use diffusion::models::attention_context::AttentionContext;
 use diffusion::models::motion_adapter::MotionAdapter;
+use diffusion::pipelines::denoise::Job;
 use diffusion::pipelines::encode_prompt::PromptOptions;
-use diffusion::pipelines::stable_diffusion::{Parts, StableDiffusion};
+use diffusion::pipelines::guides::Guides;
+use diffusion::pipelines::motion::Motion;
+use diffusion::pipelines::stable_diffusion::{Parts, StableDiffusion, mended_scheduler};
+use diffusion::schedulers::{SchedulerClass, SchedulerConfig, schedule};
 use diffusion::weights::motion_file::MotionFile;
+use diffusion::{
+    DeviceChoice, DiffusionModel, FrameSpec, GenerateSpec, GuideSpec, LoadOptions, ModelSource, MotionSpec,
+};
+use image::{Rgb, RgbImage};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
+use serde_json::json;
 
 /// Of numbers up to three, in single precision.
 const ERROR_MAX: f64 = 2e-5;
@@ -125,6 +134,72 @@ fn the_network_says_what_diffusers_says_with_and_without_a_middle_by_either_name
     assert!(far(&say(AttentionContext::of(context)), &golden("out").0) > 0.5);
 }
 
+/// Runs DDIM from stored noise; the latents after each step.
+fn run(model: &StableDiffusion, noise: &str, together: usize) -> (Vec<f64>, Vec<f64>, [usize; 4]) {
+    let (noise, shape) = golden(noise);
+    let shape: [usize; 4] = shape.as_slice().try_into().unwrap();
+    let mut config = mended_scheduler(model.scheduler.clone(), false);
+    config["beta_schedule"] = json!("linear");
+    let class = SchedulerClass::named("DDIMScheduler").unwrap();
+    let config = SchedulerConfig::resolve(class, &config, &json!({})).unwrap();
+    let scheduler = schedule(&config, 4, 0.0).unwrap();
+    let text =
+        |prompt: &str| vec![model.encode_prompt(prompt, None, PromptOptions::default()).unwrap(); shape[0]];
+    let job = Job {
+        latents: noise.iter().map(|value| value * scheduler.init_noise_sigma()).collect(),
+        scheduler,
+        begin: 0,
+        shape,
+        positive: text("a red hat"),
+        negative: text("blurry"),
+        edits: Vec::new(),
+        time_ids: vec![Vec::new(); shape[0]],
+        guidance_scale: 6.0,
+        guidance_rescale: 0.0,
+        keep: None,
+        extra_channels: None,
+        guides: Guides {
+            motion: Some(Motion { adapter: adapter(model, &own("module.safetensors")), together }),
+            ..Guides::default()
+        },
+        refine: None,
+    };
+    let mut seen = Vec::new();
+    let last = model
+        .denoise(job, &mut |_| Vec::new(), &mut |progress| {
+            seen.extend_from_slice(progress.latents);
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+    (seen, last, shape)
+}
+
+#[test]
+fn a_run_agrees_with_diffusers() {
+    let model = networks();
+    let (seen, last, shape) = run(&model, "noise", 16);
+    // Latents of some tens, over four steps.
+    let distance = far(&seen, &golden("latents").0);
+    assert!(distance < 2e-3, "latents: {distance}");
+    let sample = last.len() / shape[0];
+    let frames: Vec<f64> = last
+        .chunks(sample)
+        .flat_map(|latents| model.decode(latents, [1, shape[1], shape[2], shape[3]]).unwrap())
+        .map(|value| (f64::from(value) / 2.0 + 0.5).clamp(0.0, 1.0))
+        .collect();
+    let distance = far(&frames, &golden("video").0);
+    assert!(distance < 5e-4, "frames: {distance}");
+}
+
+#[test]
+fn more_frames_than_are_seen_together_go_through_in_windows() {
+    let model = networks();
+    let (seen, _, shape) = run(&model, "long_noise", 4);
+    assert_eq!(shape[0], 9);
+    let distance = far(&seen, &golden("long_latents").0);
+    assert!(distance < 2e-3, "latents: {distance}");
+}
+
 #[test]
 fn what_is_no_module_for_the_model_is_refused_by_name() {
     let model = networks();
@@ -189,4 +264,57 @@ fn what_is_no_module_for_the_model_is_refused_by_name() {
     std::fs::write(folder.path().join("config.json"), r#"{"motion_num_attention_heads": 7}"#).unwrap();
     let error = MotionFile::open(folder.path(), &model.unet_config).unwrap_err().to_string();
     assert!(error.contains("motion_num_attention_heads") && error.contains("7"), "{error}");
+}
+
+fn frames(spec: &GenerateSpec, count: usize) -> Vec<FrameSpec> {
+    let to = GenerateSpec { prompt: "a blue robot".into(), ..spec.clone() };
+    let frame =
+        |place: usize| FrameSpec { from: spec.clone(), to: to.clone(), t: place as f64 / (count - 1) as f64 };
+    (0..count).map(frame).collect()
+}
+
+#[test]
+fn frames_are_drawn_together_the_same_each_time_and_know_of_each_other() {
+    let source = ModelSource::Folder(model_folder("sd15-tiny"));
+    let model = DiffusionModel::load(&source, DeviceChoice::Cpu, LoadOptions::default()).unwrap();
+    let of = |together: usize| GuideSpec {
+        motion: Some(MotionSpec { file: own("module.safetensors"), together }),
+        ..GuideSpec::default()
+    };
+    let spec = GenerateSpec {
+        prompt: "a red hat".into(),
+        width: 32,
+        height: 16,
+        steps: 2,
+        guides: of(4),
+        ..model.default_spec()
+    };
+    let draw = |frames: &[FrameSpec]| model.generate_frames(frames, &mut |_| ControlFlow::Continue(()));
+    let drawn = draw(&frames(&spec, 6)).unwrap();
+    assert_eq!((drawn.len(), drawn[0].dimensions()), (6, (32, 16)));
+    assert_eq!(drawn, draw(&frames(&spec, 6)).unwrap());
+    // Another last frame changes the first: through the windows that they share frames of.
+    let mut other = frames(&spec, 6);
+    other[5].from.seed = 99;
+    other[5].to.seed = 99;
+    assert_ne!(drawn[0], draw(&other).unwrap()[0]);
+    // Over pictures, one for each frame.
+    let mut over = frames(&spec, 6);
+    for (place, frame) in over.iter_mut().enumerate() {
+        frame.from.init_image = Some(RgbImage::from_pixel(32, 16, Rgb([40 * place as u8, 80, 99])));
+        frame.from.strength = 0.5;
+        frame.to.strength = 0.5;
+    }
+    assert_eq!(draw(&over).unwrap().len(), 6);
+    // More memory for more frames together, and for the module itself.
+    let bytes = |guides: GuideSpec| model.drawing_bytes(&GenerateSpec { guides, ..spec.clone() });
+    assert!(bytes(of(16)) > bytes(of(4)) && bytes(of(4)) > bytes(GuideSpec::default()));
+    // What cannot be is refused by its field.
+    let refused = |spec: &GenerateSpec, count: usize| draw(&frames(spec, count)).unwrap_err().to_string();
+    let with = |guides: GuideSpec| GenerateSpec { guides, ..spec.clone() };
+    assert!(refused(&with(GuideSpec::default()), 4).starts_with("motion: "));
+    assert!(refused(&with(of(25)), 4).starts_with("motion_context: 25 is more than the 24"));
+    assert!(refused(&with(of(33)), 4).starts_with("motion_context: "));
+    let alone = model.generate(&spec, &mut |_| ControlFlow::Continue(())).unwrap_err().to_string();
+    assert!(alone.starts_with("motion: "), "{alone}");
 }

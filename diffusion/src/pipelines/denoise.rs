@@ -170,6 +170,27 @@ impl StableDiffusion {
         })
     }
 
+    /// What the network says of all pictures in a call, before guidance: the negative half first where there is one.
+    fn predict_pictures(
+        &self,
+        job: &mut Job,
+        (index, calls): (usize, usize),
+        timestep: f64,
+        context: &Tensor<3>,
+        added: Option<&AddedConditions>,
+        scaled: &[f64],
+    ) -> Result<Vec<f64>, DiffusionError> {
+        let input = self.input(job, scaled);
+        let control = self.residuals(job, (index - job.begin, calls), &input, timestep, context, added);
+        let negative_rows = job.negative.len();
+        let reference = self.reference_mode(job, index, timestep, context, added, negative_rows);
+        let attended =
+            AttentionContext::of(context.clone()).with_images(&job.guides.images).with_reference(reference);
+        let unet = &self.unet;
+        let output = unet.forward_guided(input, timestep, &attended, added, control.as_ref(), &mut |_, _| {});
+        Ok(download(output)?.into_iter().map(f64::from).collect())
+    }
+
     fn predict(
         &self,
         job: &mut Job,
@@ -180,17 +201,12 @@ impl StableDiffusion {
     ) -> Result<Vec<f64>, DiffusionError> {
         let scale = job.scheduler.input_scale(index);
         let scaled: Vec<f64> = job.latents.iter().map(|latent| latent * scale).collect();
-        let input = self.input(job, &scaled);
         let [batch, ..] = job.shape;
         let guided = !job.negative.is_empty();
-        let control = self.residuals(job, (index - job.begin, calls), &input, timestep, context, added);
-        let reference = self.reference_mode(job, index, timestep, context, added);
-        let attended =
-            AttentionContext::of(context.clone()).with_images(&job.guides.images).with_reference(reference);
-        let unet = &self.unet;
-        let output = unet.forward_guided(input, timestep, &attended, added, control.as_ref(), &mut |_, _| {});
-        let output = download(output)?;
-        let output: Vec<f64> = output.into_iter().map(f64::from).collect();
+        let output = match job.guides.motion.clone() {
+            Some(motion) => self.predict_frames(job, &motion, (index, calls), timestep, context, &scaled)?,
+            None => self.predict_pictures(job, (index, calls), timestep, context, added, &scaled)?,
+        };
         if !guided {
             return Ok(output);
         }

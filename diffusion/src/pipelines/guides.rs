@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::tensor::Tensor;
 
 use super::denoise::Job;
+use super::motion::Motion;
 use super::stable_diffusion::StableDiffusion;
 use crate::models::attention_context::{
     AttentionContext, ImageAttention, ImageKeys, ReferenceMode, ReferenceStates,
@@ -23,6 +24,8 @@ pub struct Guides {
     pub images: Vec<ImageAttention>,
     /// A picture that the drawing is to look like.
     pub reference: Option<Reference>,
+    /// What makes the pictures of the batch frames of one video.
+    pub motion: Option<Motion>,
 }
 
 /// A ControlNet with its picture.
@@ -104,7 +107,8 @@ impl StableDiffusion {
         .reduce(ControlResiduals::plus)
     }
 
-    /// What self-attention has to do with the reference in a call: its states at the same noise.
+    /// What self-attention has to do with the reference in a call: its states at the same noise. With guidance `negative_rows`
+    /// rows are the negative half.
     pub(super) fn reference_mode(
         &self,
         job: &mut Job,
@@ -112,6 +116,7 @@ impl StableDiffusion {
         timestep: f64,
         text: &Tensor<3>,
         added: Option<&AddedConditions>,
+        negative_rows: usize,
     ) -> ReferenceMode {
         let Some(mut reference) = job.guides.reference.take() else { return ReferenceMode::None };
         let (signal, weight) = job.scheduler.signal_and_noise(index);
@@ -131,7 +136,7 @@ impl StableDiffusion {
             takes_part: self.blocks_taking_part(reference.share),
             fidelity: reference.fidelity,
             emphasis: reference.emphasis,
-            negative_rows: job.negative.len(),
+            negative_rows: if job.negative.is_empty() { 0 } else { negative_rows },
         };
         job.guides.reference = Some(reference);
         ReferenceMode::Read(states)

@@ -265,6 +265,12 @@ pub struct VideoConfig {
     /// What it passes through, as the client lists it; `VideoPlan` reads it.
     #[serde(default)]
     pub keyframes: Json,
+    /// What moves it: a file of `motion` by its name, or `none`; without it the first that fits the model, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion_module: Option<String>,
+    /// How many frames that module sees together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub motion_context: Option<u32>,
     /// Where a remote worker reads the first frame.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_frame: Option<String>,

@@ -1,16 +1,19 @@
-//! A job to a video: each frame drawn where it lies between two key frames, encoded as it comes.
+//! A job to a video: each frame drawn where it lies between two key frames and encoded as it comes, or all of them drawn
+//! together by a motion module.
 
 use std::time::Instant;
 
-use diffusion::{DiffusionModel, GenerateSpec, read_init_image};
+use diffusion::{DiffusionModel, FrameSpec, GenerateSpec, read_init_image};
 use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
 use super::free_memory::refuse_too_large;
+use super::motion_choice::motion_of;
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
 use super::video::{Keyframe, VideoEncoder, VideoPlan};
 use super::work::{DrawError, Drawn, DrawnResult, Task, explained, unless_cancelled};
+use crate::job_scheduler::VideoConfig;
 
 /// Draws all frames; stops between steps when the job is cancelled.
 pub(super) fn draw_video(
@@ -23,10 +26,15 @@ pub(super) fn draw_video(
     let request = &task.request;
     let config = request.payload.config.video.clone().unwrap_or_default();
     let plan = VideoPlan::read(&config, request.payload.quality, request.seed).map_err(DrawError::Refused)?;
-    let (spec, warnings) = request.noted_spec(model).map_err(DrawError::Refused)?;
-    let spec = GenerateSpec { num_images: 1, ..spec };
+    let (spec, mut warnings) = request.noted_spec(model).map_err(DrawError::Refused)?;
+    let mut spec = GenerateSpec { num_images: 1, ..spec };
     plan.check_size(spec.width, spec.height).map_err(DrawError::Refused)?;
     refuse_too_large(model, &spec, drawing_bytes_max).map_err(DrawError::Refused)?;
+    let counted = VideoConfig { num_frames: Some(plan.frames), ..config };
+    let motion = motion_of(&request.models_dir, model, &counted, &spec, drawing_bytes_max, &mut warnings)
+        .map_err(DrawError::Refused)?;
+    let plan = if motion.is_some() { plan.moved(spec.seed) } else { plan };
+    spec.guides.motion = motion.as_ref().map(|motion| motion.spec.clone());
     let ends = References::read(&spec, request.last_frame.as_deref()).map_err(DrawError::Refused)?;
     // Everything is checked before the first frame is drawn.
     for keyframe in &plan.keyframes {
@@ -35,11 +43,29 @@ pub(super) fn draw_video(
     let started = Instant::now();
     let mut encoder = VideoEncoder::new(spec.width, spec.height, plan.fps).map_err(DrawError::Failed)?;
     let (mut first, mut began) = (None, None);
-    for frame in 0..plan.frames {
+    // The picture at its own size is needed no more: each frame has its part of it.
+    let bare = GenerateSpec { init_image: None, ..spec.clone() };
+    let frame_spec = |frame: u64| {
         let (from, to, t) = plan.between(frame);
         let init_image = ends.as_ref().map(|ends| ends.at(frame as f64 / (plan.frames - 1).max(1) as f64));
-        let from = GenerateSpec { init_image: init_image.clone(), ..at(&spec, from) };
-        let to = GenerateSpec { init_image, ..at(&spec, to) };
+        FrameSpec { from: GenerateSpec { init_image, ..at(&bare, from) }, to: at(&bare, to), t }
+    };
+    if motion.is_some() {
+        let frames: Vec<FrameSpec> = (0..plan.frames).map(frame_spec).collect();
+        let mut on_step = |report: &diffusion::StepReport<'_>| {
+            began.get_or_insert(report.began);
+            let step = Step { step: report.step, steps: report.steps, image: 0, preview_png: None };
+            reporter.done(step.step, step.steps);
+            reporter.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
+            unless_cancelled(&[task])
+        };
+        for picture in model.generate_frames(&frames, &mut on_step).map_err(explained)? {
+            encoder.push(&picture).map_err(DrawError::Failed)?;
+            first.get_or_insert(picture);
+        }
+    }
+    for frame in (0..plan.frames).filter(|_| motion.is_none()) {
+        let FrameSpec { from, to, t } = frame_spec(frame);
         let frames = plan.frames as usize;
         let mut on_step = |report: &diffusion::StepReport<'_>| {
             began.get_or_insert(report.began);
@@ -59,8 +85,8 @@ pub(super) fn draw_video(
     }
     let mp4 = encoder.finish().map_err(DrawError::Failed)?;
     let first = first.ok_or_else(|| DrawError::Failed("a video without frames".into()))?;
-    let result =
-        DrawnResult::Video { mp4, first, frames: plan.frames, fps: plan.fps, seconds: plan.seconds() };
+    let (frames, fps, seconds) = (plan.frames, plan.fps, plan.seconds());
+    let result = DrawnResult::Video { mp4, first, frames, fps, seconds, motion };
     Ok(Drawn {
         spec,
         model: name.into(),

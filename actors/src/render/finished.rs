@@ -4,6 +4,7 @@ use diffusion::GenerateSpec;
 use image::RgbImage;
 use serde_json::{Map, Value as Json, json};
 
+use super::motion_choice::ChosenMotion;
 use super::picture::{Origin, lora_names, png, png_with_texts, thumbnail_webp};
 use super::work::{Drawn, DrawnResult};
 
@@ -112,12 +113,19 @@ pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, S
             result.made_with.insert("upscale_scale".into(), json!(scale));
             Ok(vec![result])
         }
-        DrawnResult::Video { mp4, first, frames, fps, seconds } => {
+        DrawnResult::Video { mp4, first, frames, fps, seconds, motion } => {
             let file = FinishedFile { name: "0.mp4".into(), mime_type: "video/mp4", bytes: mp4 };
             let mut result = whole(0, "video", file, &first)?;
             result.duration_s = Some(seconds);
             result.made_with.insert("num_frames".into(), json!(frames));
             result.made_with.insert("fps".into(), json!(fps));
+            let motion = match motion {
+                Some(ChosenMotion { name, spec }) => {
+                    json!({"method": "module", "module": name, "context": spec.together})
+                }
+                None => json!({"method": "interpolation"}),
+            };
+            result.made_with.insert("motion".into(), motion);
             Ok(vec![result])
         }
     }

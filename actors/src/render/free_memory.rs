@@ -16,6 +16,19 @@ pub(super) fn refuse_too_large(
     refuse_more_than(&what, needed, model.draws_on_host(), setting)
 }
 
+/// Refuses frames of a motion module that would take more memory than there is, before the first is drawn; the message names
+/// the field. `together` of them go through the network at a time.
+pub(super) fn refuse_frames(
+    model: &DiffusionModel,
+    spec: &GenerateSpec,
+    together: usize,
+    setting: Option<u64>,
+) -> Result<(), String> {
+    let what =
+        format!("motion_context: drawing {together} frames of {}×{} together", spec.width, spec.height);
+    refuse_more_than(&what, model.drawing_bytes(spec), model.draws_on_host(), setting)
+}
+
 /// Refuses a training that would take more memory than there is; the message names the fields.
 pub(super) fn refuse_training(
     model: &DiffusionModel,

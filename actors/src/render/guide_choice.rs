@@ -37,12 +37,16 @@ const FIDELITY: f64 = 1.0;
 
 /// The ControlNets of a models folder, by name.
 pub fn list_controlnets(models_dir: &Path) -> Vec<(String, PathBuf)> {
-    let root = models_dir.join(CONTROLNET_FOLDER);
-    let mut found: Vec<(String, PathBuf)> = configured(&root, DEPTH_MAX)
+    configured_or_single(&models_dir.join(CONTROLNET_FOLDER))
+}
+
+/// Folders of diffusers within `root`, and single files, by name.
+pub(super) fn configured_or_single(root: &Path) -> Vec<(String, PathBuf)> {
+    let mut found: Vec<(String, PathBuf)> = configured(root, DEPTH_MAX)
         .into_iter()
-        .filter_map(|folder| Some((folder.strip_prefix(&root).ok()?.to_str()?.replace('\\', "/"), folder)))
+        .filter_map(|folder| Some((folder.strip_prefix(root).ok()?.to_str()?.replace('\\', "/"), folder)))
         .collect();
-    found.extend(single_files(&root));
+    found.extend(single_files(root));
     found.sort();
     found
 }

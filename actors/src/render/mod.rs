@@ -30,6 +30,7 @@ mod model_change;
 mod model_choice;
 mod model_folder;
 mod model_needs;
+mod motion_choice;
 mod options;
 mod paste;
 mod payload;
@@ -79,6 +80,9 @@ pub use model_change::{add_model, remove_model, take_model};
 pub use model_choice::{ListedModel, NAMED_MAX, STARTER, list_models, model_named};
 pub use model_folder::{describe_models, verify_model};
 pub use model_needs::note_fit;
+pub use motion_choice::{
+    MOTION_FOLDER, NO_MOTION, check_motion_context, list_motion_modules, motion_module_named,
+};
 pub use options::{RenderOptions, weight_type};
 pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
 pub use picture_comparison::{CLOSE_DB, Comparison, Difference, Distance, Verdict, check_size, compare};

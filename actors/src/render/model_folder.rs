@@ -15,6 +15,7 @@ use super::lora_choice::{LORAS_FOLDER, list_loras};
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models, model_named};
 use super::model_needs::{note_chat, note_picture};
+use super::motion_choice::{MOTION_FOLDER, describe_motion_modules};
 use super::upscaler_choice::{UPSCALERS_FOLDER, describe_upscalers, list_upscalers};
 use super::vae_choice::{VAES_FOLDER, list_vaes};
 use crate::language::list_chat_models;
@@ -67,6 +68,7 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
         };
         all.push(with_problem(about, problem.map(|error| error.to_string())));
     }
+    all.extend(describe_motion_modules(models_dir));
     all.extend(describe_upscalers(models_dir));
     for (name, path) in list_vaes(models_dir) {
         let file_bytes = path.metadata().map(|file| file.len()).ok();
@@ -162,7 +164,8 @@ fn useless(models_dir: &Path) -> Vec<(&'static str, String, String)> {
         }
     }
     used.extend(list_loras(models_dir).into_iter().map(|(_, path)| path));
-    used.extend([EMBEDDINGS_FOLDER, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER].map(|name| models_dir.join(name)));
+    let listed = [EMBEDDINGS_FOLDER, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER, MOTION_FOLDER];
+    used.extend(listed.map(|name| models_dir.join(name)));
     used.extend(list_upscalers(models_dir).into_iter().map(|(_, path)| path));
     used.extend(list_chat_models(models_dir));
     used.extend(list_vaes(models_dir).into_iter().map(|(_, path)| path));

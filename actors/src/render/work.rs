@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::model_choice::ListedModel;
+use super::motion_choice::ChosenMotion;
 use super::payload::{RenderRequest, SourceHashes};
 use super::picture_record::RecordedRefiner;
 use super::train::TrainingSlice;
@@ -103,6 +104,8 @@ pub(super) enum DrawnResult {
         fps: u64,
         /// How long it is, in seconds, rounded up.
         seconds: i64,
+        /// The motion module that moves it; none where its frames lie between key frames.
+        motion: Option<ChosenMotion>,
     },
 }
 

@@ -6,6 +6,7 @@ use models::value_words::{Takes, is_not, shown};
 use serde_json::Value as Json;
 
 use crate::job_scheduler::{Quality, VideoConfig};
+use crate::render::motion_choice::check_motion_context;
 
 /// Fewest and most frames of a video.
 pub const FRAMES: (u64, u64) = (2, 240);
@@ -45,6 +46,8 @@ pub struct VideoPlan {
     pub fps: u64,
     /// At least two, by frame.
     pub keyframes: Vec<Keyframe>,
+    /// Whether the job lists key frames; without them only the seed changes.
+    pub has_own_keyframes: bool,
 }
 
 impl VideoPlan {
@@ -63,7 +66,7 @@ impl VideoPlan {
         if given.is_empty() {
             let at = |frame, seed| Keyframe { frame, seed: Some(seed), ..Keyframe::default() };
             let keyframes = vec![at(0, seed), at(frames - 1, seed.wrapping_add(1))];
-            return Ok(VideoPlan { frames, fps, keyframes });
+            return Ok(VideoPlan { frames, fps, keyframes, has_own_keyframes: false });
         }
         if !(2..=KEYFRAMES_MAX.min(frames as usize)).contains(&given.len()) {
             let most = KEYFRAMES_MAX.min(frames as usize);
@@ -122,7 +125,16 @@ impl VideoPlan {
                 seed: number("seed")?,
             });
         }
-        Ok(VideoPlan { frames, fps, keyframes })
+        Ok(VideoPlan { frames, fps, keyframes, has_own_keyframes: true })
+    }
+
+    /// The plan where something else than a change of the seed moves the frames: without key frames of its own the seed
+    /// stays.
+    pub fn moved(mut self, seed: u64) -> VideoPlan {
+        if !self.has_own_keyframes {
+            self.keyframes.iter_mut().for_each(|keyframe| keyframe.seed = Some(seed));
+        }
+        self
     }
 
     /// Refuses sizes that are too much or that the encoder does not take.
@@ -163,6 +175,7 @@ impl VideoPlan {
 
 /// Checks the fields of a video before it is queued.
 pub fn check_video(config: &VideoConfig) -> Result<(), String> {
+    check_motion_context(config.motion_context)?;
     VideoPlan::read(config, Quality::Fast, 0).map(|_| ())
 }
 
@@ -199,6 +212,7 @@ mod tests {
         let plain = VideoPlan::read(&VideoConfig::default(), Quality::Fast, 7).expect("defaults");
         assert_eq!((plain.frames, plain.fps, plain.seconds()), (16, 8, 2));
         assert_eq!(plain.between(15).1.seed, Some(8));
+        assert_eq!(plain.moved(7).between(15).1.seed, Some(7));
         // The last key frame holds to the end.
         let held = config(Some(9), None, json!([{"frame": 0}, {"frame": 3}]));
         assert_eq!(VideoPlan::read(&held, Quality::Fast, 0).expect("it reads").between(7).2, 1.0);

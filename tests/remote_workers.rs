@@ -254,3 +254,42 @@ fn a_worker_with_a_wrong_token_or_address_says_so() {
     }
     assert!(!folder.path().join("worker").exists(), "a worker keeps nothing");
 }
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_file() {
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+        std::fs::copy(from, to).expect("a file");
+        return;
+    }
+    for entry in std::fs::read_dir(from).expect("a folder").flatten() {
+        copy(&entry.path(), &to.join(entry.file_name()));
+    }
+}
+
+#[test]
+fn a_worker_makes_a_video_of_a_picture_with_the_motion_module_of_its_own_folder() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let models = folder.path().join("models");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    copy(&root.join("tests/fixtures/goldens/sd15-tiny"), &models.join("tiny"));
+    let module = root.join("diffusion/tests/fixtures/motion/module.safetensors");
+    copy(&module, &models.join("motion/wave.safetensors"));
+    let models = models.to_string_lossy().into_owned();
+    let asking = Server::start(&folder.path().join("asking"), &ONLY_WORKERS);
+    let worker = Worker::start(folder.path(), "studio", &asking.url, &[("PLAYHOUSE_MODELS_DIR", &models)]);
+    let (_, token) = asking.sign_up("director@example.com");
+    let mut first = picture("a fox in a forest");
+    first["model"] = json!("tiny");
+    let first = queue(&asking, &token, &first);
+    result_of(&asking, &token, &first);
+    let reference = asset(&asking, &token, &first);
+    let path = format!("workspace-temp/{}", reference["temp_storage_path"].as_str().expect("a path"));
+    let video = json!({"job_type": "video_fast", "prompt": "a fox runs", "seed": 7, "steps": 2, "num_frames": 4,
+        "fps": 4, "width": 32, "height": 32, "model": "tiny", "motion_module": "wave",
+        "metadata": {"start_reference_url": path}});
+    let video = queue(&asking, &token, &video);
+    result_of(&asking, &token, &video);
+    let made = asset(&asking, &token, &video)["generation_settings"].clone();
+    let moved = json!({"method": "module", "module": "wave", "context": 4});
+    assert_eq!((&made["motion"], made["reference_hash"].is_string()), (&moved, true), "{}", worker.log());
+}

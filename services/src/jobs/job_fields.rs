@@ -3,8 +3,8 @@
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::VideoConfig;
 use actors::render::{
-    NAMED_MAX, OWN_VAE, RequestedDrawing, UnfitDrawing, account_lora, check_video, list_vaes, lora_files,
-    loras_of, read_loras, vae_named,
+    NAMED_MAX, NO_MOTION, OWN_VAE, RequestedDrawing, UnfitDrawing, account_lora, check_video,
+    list_motion_modules, list_vaes, lora_files, loras_of, motion_module_named, read_loras, vae_named,
 };
 use models::Value;
 use serde_json::Value as Json;
@@ -111,6 +111,22 @@ pub(crate) async fn check_vae(context: &Context, vae: Option<&str>) -> Result<()
     found.await.unwrap_or_else(unread)
 }
 
+/// Refuses a motion module that is not here; those of remote workers are their own.
+async fn check_motion_module(context: &Context, module: Option<&str>) -> Result<(), ServiceError> {
+    let draws = context.services.render.as_ref().is_some_and(|render| render.draws(true));
+    let Some(name) = module.map(str::to_string).filter(|_| draws) else { return Ok(()) };
+    let folder = context.services.settings.models_dir.clone();
+    let found = tokio::task::spawn_blocking(move || {
+        motion_module_named(&folder, &name).map(|_| ()).map_err(|reason| {
+            let names = list_motion_modules(&folder).into_iter().map(|(name, _)| name);
+            let names = std::iter::once(NO_MOTION.to_string()).chain(names).take(NAMED_MAX);
+            ServiceError::worded(Kind::Bad, reason).with("accepted", names.collect::<Vec<_>>())
+        })
+    });
+    let unread = |_| Err(ServiceError::field("motion_module", "the models folder cannot be read"));
+    found.await.unwrap_or_else(unread)
+}
+
 /// Key frames are prompts like any other.
 pub(crate) fn check_keyframe_texts(
     tier: ContentRating,
@@ -137,6 +153,8 @@ pub(crate) struct VideoFields<'a> {
     pub num_frames: Option<u64>,
     pub fps: Option<u64>,
     pub keyframes: &'a Json,
+    pub motion_module: Option<&'a str>,
+    pub motion_context: Option<u32>,
     pub first_frame: Option<&'a str>,
     pub last_frame: Option<&'a str>,
 }
@@ -154,9 +172,12 @@ impl VideoFields<'_> {
             num_frames: self.num_frames,
             fps: self.fps,
             keyframes: self.keyframes.clone(),
+            motion_module: self.motion_module.map(str::to_string),
+            motion_context: self.motion_context,
             ..VideoConfig::default()
         };
         check_video(&config).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
+        check_motion_module(context, self.motion_module).await?;
         let image = reference(context, user, "reference_image_url", image).await?;
         let first = reference(context, user, "start_reference_url", self.first_frame).await?;
         let last = reference(context, user, "end_reference_url", self.last_frame).await?;
@@ -171,6 +192,8 @@ impl VideoFields<'_> {
             ("num_frames", self.num_frames.is_some()),
             ("fps", self.fps.is_some()),
             ("keyframes", !self.keyframes.is_null()),
+            ("motion_module", self.motion_module.is_some()),
+            ("motion_context", self.motion_context.is_some()),
         ];
         match given.iter().find(|(_, given)| *given) {
             Some((field, _)) => Err(ServiceError::field(*field, "only videos have it")),

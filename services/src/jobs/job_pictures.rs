@@ -68,6 +68,8 @@ impl JobPictures {
             num_frames: request.num_frames,
             fps: request.fps,
             keyframes: &keyframes,
+            motion_module: request.motion_module.as_deref(),
+            motion_context: request.motion_context,
             first_frame: request.member("start_reference_url"),
             last_frame: request.member("end_reference_url"),
         };

@@ -140,6 +140,10 @@ pub struct JobRequest {
     /// What a video passes through: `[{"prompt", "negative_prompt", "seed", "frame"}]`.
     #[serde(default)]
     pub keyframes: Json,
+    /// What moves a video: a file of `motion` by its name, or `none`; without it the first that fits the model.
+    pub motion_module: Option<String>,
+    /// How many frames it sees together, 2 to 32.
+    pub motion_context: Option<u32>,
     /// What brackets in the prompts mean: `plain`, `compel`, `a1111`, `a1111_native`.
     pub prompt_syntax: Option<String>,
     /// Whether brackets mean what they mean in Compel.
@@ -245,6 +249,7 @@ impl JobRequest {
             &mut self.refiner,
             &mut self.inpaint_area,
             &mut self.upscaler,
+            &mut self.motion_module,
             &mut self.model,
             &mut self.compel_config,
             &mut self.enhancement_preset,

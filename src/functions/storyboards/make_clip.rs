@@ -24,7 +24,7 @@ const OWN: [Field<'static>; 9] = [
     ("api_model_id", Takes::Uuid),
 ];
 /// What `queue-job` takes of a video.
-const OF_JOB: [Field<'static>; 10] = [
+const OF_JOB: [Field<'static>; 12] = [
     ("job_type", Takes::Text),
     ("negative_prompt", Takes::Text),
     ("num_frames", Takes::Whole),
@@ -35,6 +35,8 @@ const OF_JOB: [Field<'static>; 10] = [
     ("width", Takes::Whole),
     ("height", Takes::Whole),
     ("model", Takes::Text),
+    ("motion_module", Takes::Text),
+    ("motion_context", Takes::Whole),
 ];
 
 /// Runs the function.

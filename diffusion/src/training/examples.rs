@@ -108,11 +108,11 @@ impl Example {
         })
     }
 
-    /// An example of latents that are known, before the scaling factor, and of ids for the first text encoder.
+    /// An example of latents that are known, before the scaling factor, of ids for each text encoder, and of SDXL's sizes.
     #[cfg(test)]
-    pub fn of_latents(mean: Vec<f32>, scale: f64, ids: Vec<u32>) -> Self {
+    pub fn of_latents(mean: Vec<f32>, scale: f64, ids: Vec<Vec<u32>>, time_ids: Vec<f64>) -> Self {
         let deviation = vec![0.0; mean.len()];
-        Self { mean, deviation, scale, ids: vec![ids], time_ids: Vec::new() }
+        Self { mean, deviation, scale, ids, time_ids }
     }
 
     /// How many numbers its latents are.

@@ -105,10 +105,10 @@ fn the_network_says_what_diffusers_says_with_and_without_a_middle_by_either_name
     written(&plain, without_middle);
     let renamed = folder.path().join("renamed.safetensors");
     written(&renamed, by_diffusers);
-    let adapter = folder.path().join("adapter");
-    std::fs::create_dir(&adapter).unwrap();
-    std::fs::copy(&renamed, adapter.join("diffusion_pytorch_model.safetensors")).unwrap();
-    std::fs::copy(own("config.json"), adapter.join("config.json")).unwrap();
+    let whole = folder.path().join("adapter");
+    std::fs::create_dir(&whole).unwrap();
+    std::fs::copy(&renamed, whole.join("diffusion_pytorch_model.safetensors")).unwrap();
+    std::fs::copy(own("config.json"), whole.join("config.json")).unwrap();
     let (sample, shape) = golden("sample");
     let frames = shape[0] / 2;
     let text = |prompt: &str| model.encode_prompt(prompt, None, PromptOptions::default()).unwrap().embeds;
@@ -122,7 +122,7 @@ fn the_network_says_what_diffusers_says_with_and_without_a_middle_by_either_name
     for (path, wanted) in [
         (own("module.safetensors"), "out"),
         (renamed, "out"),
-        (adapter, "out"),
+        (whole, "out"),
         (plain, "out_without_middle"),
     ] {
         let adapter = adapter(&model, &path);

@@ -179,7 +179,7 @@ fn a_clip_of_a_storyboard_moves_as_its_maker_says() {
 #[test]
 fn frames_that_do_not_fit_the_memory_are_fewer_or_refused_by_name() {
     // Room for 8 frames of this size together, not for 12.
-    let studio = Studio::with(&["wave"], &[("PLAYHOUSE_IMAGE_DRAWING_BYTES", "5500000")]);
+    let studio = Studio::with(&["wave"], &[("PLAYHOUSE_IMAGE_DRAWING_BYTES", "7500000")]);
     let (_, made) = studio.made(&video(json!({"num_frames": 20})));
     assert_eq!(made["motion"], json!({"method": "module", "module": "wave", "context": 8}));
     let warnings = studio.warnings();

@@ -52,6 +52,8 @@ pub struct MotionSpec {
     pub file: PathBuf,
     /// 2 to 32, and no more than the module has positions for.
     pub together: usize,
+    /// How many frames the video has, for the estimate of memory.
+    pub frames: usize,
 }
 
 /// A ControlNet and its picture.

@@ -290,7 +290,16 @@ impl DiffusionModel {
         let loras = if spec.loras.is_empty() { 0 } else { self.memory_bytes };
         // The reference's states stand beside those of the drawing.
         let unet = if spec.guides.reference.is_some() { unet * 2 } else { unet };
-        unet.max(vae) + loras + spec.guides.memory_bytes(&self.base)
+        // Each frame keeps what its texts mean, and its picture until all are drawn. A token has a byte at least.
+        let kept = spec.guides.motion.as_ref().map_or(0, |motion| {
+            let prompt = spec.prompt.len().max(spec.negative_prompt.as_ref().map_or(0, String::len)) as u64;
+            let width: u64 =
+                self.base.text_encoders.iter().map(|encoder| encoder.model.hidden_size() as u64).sum();
+            let texts = prompt.div_ceil(75).max(1) * 77 * width * 4 * guided;
+            // Texts go along with those of a whole window, side by side.
+            (motion.frames + motion.together) as u64 * texts + motion.frames as u64 * pixels * 6
+        });
+        unet.max(vae) + kept + loras + spec.guides.memory_bytes(&self.base)
     }
 
     /// Whether it draws on the processor, with the machine's own memory.

@@ -9,7 +9,7 @@ use crate::DiffusionError;
 
 /// Where a run stands.
 pub struct StepReport<'a> {
-    /// Steps done, from 1.
+    /// Steps done, from 1; the same again, or 0, between windows of a video's frames.
     pub step: usize,
     /// Steps in all; twice as many for Heun.
     pub steps: usize,

@@ -119,12 +119,9 @@ fn the_network_says_what_diffusers_says_with_and_without_a_middle_by_either_name
         let out = model.unet.forward_guided(input, 500.0, &attended, None, None, &mut |_, _| {});
         out.try_into_vec_as::<f32>().unwrap().into_iter().map(f64::from).collect::<Vec<f64>>()
     };
-    for (path, wanted) in [
-        (own("module.safetensors"), "out"),
-        (renamed, "out"),
-        (whole, "out"),
-        (plain, "out_without_middle"),
-    ] {
+    for (path, wanted) in
+        [(own("module.safetensors"), "out"), (renamed, "out"), (whole, "out"), (plain, "out_without_middle")]
+    {
         let adapter = adapter(&model, &path);
         let said = say(AttentionContext::of(context.clone()).with_motion(adapter, frames));
         let distance = far(&said, &golden(wanted).0);
@@ -167,7 +164,10 @@ fn run(model: &StableDiffusion, noise: &str, together: usize) -> (Vec<f64>, Vec<
     let mut seen = Vec::new();
     let last = model
         .denoise(job, &mut |_| Vec::new(), &mut |progress| {
-            seen.extend_from_slice(progress.latents);
+            // Between windows nothing was said yet.
+            if !progress.model_output.is_empty() {
+                seen.extend_from_slice(progress.latents);
+            }
             ControlFlow::Continue(())
         })
         .unwrap();
@@ -278,7 +278,7 @@ fn frames_are_drawn_together_the_same_each_time_and_know_of_each_other() {
     let source = ModelSource::Folder(model_folder("sd15-tiny"));
     let model = DiffusionModel::load(&source, DeviceChoice::Cpu, LoadOptions::default()).unwrap();
     let of = |together: usize| GuideSpec {
-        motion: Some(MotionSpec { file: own("module.safetensors"), together }),
+        motion: Some(MotionSpec { file: own("module.safetensors"), together, frames: 6 }),
         ..GuideSpec::default()
     };
     let spec = GenerateSpec {
@@ -309,6 +309,18 @@ fn frames_are_drawn_together_the_same_each_time_and_know_of_each_other() {
     // More memory for more frames together, and for the module itself.
     let bytes = |guides: GuideSpec| model.drawing_bytes(&GenerateSpec { guides, ..spec.clone() });
     assert!(bytes(of(16)) > bytes(of(4)) && bytes(of(4)) > bytes(GuideSpec::default()));
+    // And for more frames, whose texts and pictures are kept, the more for longer texts.
+    let motion = MotionSpec { file: own("module.safetensors"), together: 4, frames: 240 };
+    let long = GuideSpec { motion: Some(motion), ..GuideSpec::default() };
+    let wordy = GenerateSpec { prompt: "red ".repeat(2000), guides: long.clone(), ..spec.clone() };
+    assert!(bytes(long.clone()) > bytes(of(4)) && model.drawing_bytes(&wordy) > 10 * bytes(long));
+    // Whether to go on is asked before each window of frames.
+    let (mut asked, two) = (0, frames(&GenerateSpec { guides: of(2), ..spec.clone() }, 6));
+    let ended = model.generate_frames(&two, &mut |_| {
+        asked += 1;
+        if asked == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    assert!(matches!(ended, Err(diffusion::DiffusionError::Cancelled { step: 0 })) && asked == 2);
     // What cannot be is refused by its field.
     let refused = |spec: &GenerateSpec, count: usize| draw(&frames(spec, count)).unwrap_err().to_string();
     let with = |guides: GuideSpec| GenerateSpec { guides, ..spec.clone() };

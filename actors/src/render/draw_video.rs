@@ -52,11 +52,16 @@ pub(super) fn draw_video(
     };
     if motion.is_some() {
         let frames: Vec<FrameSpec> = (0..plan.frames).map(frame_spec).collect();
+        let mut last = 0;
         let mut on_step = |report: &diffusion::StepReport<'_>| {
             began.get_or_insert(report.began);
-            let step = Step { step: report.step, steps: report.steps, image: 0, preview_png: None };
-            reporter.done(step.step, step.steps);
-            reporter.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
+            // Asked between windows of frames as well, where no step is done.
+            if report.step > last {
+                last = report.step;
+                let step = Step { step: report.step, steps: report.steps, image: 0, preview_png: None };
+                reporter.done(step.step, step.steps);
+                reporter.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
+            }
             unless_cancelled(&[task])
         };
         for picture in model.generate_frames(&frames, &mut on_step).map_err(explained)? {

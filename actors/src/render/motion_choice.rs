@@ -67,14 +67,15 @@ pub(super) fn motion_of(
     warnings: &mut Vec<String>,
 ) -> Result<Option<ChosenMotion>, String> {
     let asked = video.motion_context.map(|number| number as usize);
-    let given = video.num_frames.map_or(usize::MAX, |frames| usize::try_from(frames).unwrap_or(usize::MAX));
+    let given = usize::try_from(video.num_frames.unwrap_or(1)).unwrap_or(1);
     let try_one = |name: &str, file: &Path| {
         let positions = MotionFile::open(file, &model.networks().unet_config).map(|file| file.positions());
         let positions = positions.map_err(|error| format!("motion_module: {error}"))?;
         let own: Vec<usize> = TOGETHER.iter().map(|together| (*together).min(positions)).collect();
         let mut refused = String::new();
         for together in asked.map_or(own, |asked| vec![asked]) {
-            let chosen = MotionSpec { file: file.into(), together: together.min(given.max(2)) };
+            let chosen =
+                MotionSpec { file: file.into(), together: together.min(given.max(2)), frames: given };
             let mut moving = spec.clone();
             moving.guides.motion = Some(chosen.clone());
             model.check_motion(&moving).map_err(|error| error.to_string())?;

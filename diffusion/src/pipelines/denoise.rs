@@ -72,7 +72,7 @@ pub struct Keep {
 
 /// Where a job stands after a call of the UNet.
 pub struct Progress<'a> {
-    /// Calls done, from 1.
+    /// Calls done, from 1; the same again, or 0, between the windows of a video's frames.
     pub call: usize,
     /// Calls in all.
     pub calls: usize,
@@ -80,7 +80,7 @@ pub struct Progress<'a> {
     pub began: Instant,
     /// The latents now.
     pub latents: &'a [f64],
-    /// What the UNet said, guided.
+    /// What the UNet said, guided; empty between windows.
     pub model_output: &'a [f64],
     /// The latents that the UNet sees behind the noise.
     pub original: &'a dyn Fn() -> Vec<f64>,
@@ -96,7 +96,9 @@ impl StableDiffusion {
     ) -> Result<Vec<f64>, DiffusionError> {
         let timesteps = job.scheduler.timesteps().to_vec();
         let calls = timesteps.len() - job.begin.min(timesteps.len());
-        job.guides.widen(job.shape[0]);
+        // Of the frames of a video no more go through the network than a window has.
+        let together = job.guides.motion.as_ref().map(|motion| motion.together.min(job.shape[0]));
+        job.guides.widen(together.unwrap_or(job.shape[0]));
         let mut context = self.context(&job);
         let mut added = self.added(&job);
         let mut edits = std::mem::take(&mut job.edits).into_iter().peekable();
@@ -121,7 +123,21 @@ impl StableDiffusion {
             }
             let call = (index, calls);
             let networks = refiner.as_ref().unwrap_or(self);
-            let output = networks.predict(&mut job, call, timesteps[index], &context, added.as_ref())?;
+            let (standing, done) = (job.latents.clone(), index - job.begin);
+            let mut goes_on = || {
+                let original = || standing.clone();
+                let latents = &standing;
+                report(&Progress {
+                    call: done,
+                    calls,
+                    began,
+                    latents,
+                    model_output: &[],
+                    original: &original,
+                })
+            };
+            let (timestep, added) = (timesteps[index], added.as_ref());
+            let output = networks.predict(&mut job, call, timestep, &context, added, &mut goes_on)?;
             let noise = job.scheduler.wants_noise(index).then(|| draw(index));
             let before = std::mem::take(&mut job.latents);
             job.latents = job.scheduler.step(index, &output, &before, noise.as_deref());
@@ -151,9 +167,11 @@ impl StableDiffusion {
         Ok(job.latents)
     }
 
-    /// Negative texts before positive ones, as diffusers has them.
+    /// Negative texts before positive ones, as diffusers has them. Those of a video's frames are put together window by
+    /// window, and here is one alone.
     fn context(&self, job: &Job) -> Tensor<3> {
-        let rows = job.negative.iter().chain(&job.positive);
+        let count = if job.guides.motion.is_some() { 1 } else { usize::MAX };
+        let rows = job.negative.iter().chain(&job.positive).take(count);
         Tensor::cat(rows.map(|text| text.embeds.clone()).collect(), 0).cast(self.unet.dtype())
     }
 
@@ -198,13 +216,14 @@ impl StableDiffusion {
         timestep: f64,
         context: &Tensor<3>,
         added: Option<&AddedConditions>,
+        goes_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Vec<f64>, DiffusionError> {
         let scale = job.scheduler.input_scale(index);
         let scaled: Vec<f64> = job.latents.iter().map(|latent| latent * scale).collect();
         let [batch, ..] = job.shape;
         let guided = !job.negative.is_empty();
         let output = match job.guides.motion.clone() {
-            Some(motion) => self.predict_frames(job, &motion, (index, calls), timestep, context, &scaled)?,
+            Some(motion) => self.predict_frames(job, &motion, (index, calls), timestep, &scaled, goes_on)?,
             None => self.predict_pictures(job, (index, calls), timestep, context, added, &scaled)?,
         };
         if !guided {

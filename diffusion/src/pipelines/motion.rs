@@ -1,6 +1,6 @@
 //! The frames of a video on their way from noise: which of them the network sees together, and what it says of all.
 
-use std::ops::Range;
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use burn::tensor::Tensor;
@@ -43,10 +43,10 @@ pub fn windows(frames: usize, together: usize) -> Vec<Range<usize>> {
 }
 
 impl Guides {
-    /// Keys of IP-Adapters for some of the rows of a batch.
-    fn images_of(&self, rows: Range<usize>) -> Vec<ImageAttention> {
+    /// Keys of IP-Adapters for one half of guidance, widened to so many rows.
+    fn images_of(&self, half: usize, rows: usize) -> Vec<ImageAttention> {
         let part = |keys: &ImageKeys| {
-            let part = |tensor: &Tensor<3>| tensor.clone().narrow(0, rows.start, rows.len());
+            let part = |tensor: &Tensor<3>| tensor.clone().narrow(0, half * rows, rows);
             ImageKeys { key: part(&keys.key), value: part(&keys.value), scale: keys.scale }
         };
         let of = |image: &ImageAttention| ImageAttention {
@@ -59,22 +59,26 @@ impl Guides {
 impl StableDiffusion {
     /// What the network says of all frames in a call, before guidance: the negative half first where there is one. A frame
     /// that several windows hold gets the mean of what is said of it. The halves are asked one after the other, so that no
-    /// more than one window is in memory; with a reference picture, whose states tell them apart, together.
+    /// more than one window is in memory; with a reference picture, whose states tell them apart, together. `goes_on` is
+    /// asked before each window.
     pub(super) fn predict_frames(
         &self,
         job: &mut Job,
         motion: &Motion,
         call: (usize, usize),
         timestep: f64,
-        context: &Tensor<3>,
         scaled: &[f64],
+        goes_on: &mut dyn FnMut() -> ControlFlow<()>,
     ) -> Result<Vec<f64>, DiffusionError> {
         let [frames, channels, height, width] = job.shape;
         let sample = channels * height * width;
-        let halves = context.dims()[0] / frames.max(1);
+        let halves = if job.negative.is_empty() { 1 } else { 2 };
         let all = windows(frames, motion.together);
         let mut said = vec![0.0; halves * frames * sample];
         for window in &all {
+            if goes_on().is_break() {
+                return Err(DiffusionError::Cancelled { step: call.0 - job.begin });
+            }
             let input = self.upload(
                 &scaled[window.start * sample..window.end * sample],
                 [window.len(), channels, height, width],
@@ -85,14 +89,15 @@ impl StableDiffusion {
                 false => (0..halves).map(|half| vec![half]).collect(),
             };
             for halves in asked {
-                let rows = halves.iter().map(|&half| rows_of(half));
-                let text = rows.map(|rows| context.clone().narrow(0, rows.start, rows.len())).collect();
-                let text = Tensor::cat(text, 0);
+                let texts = job.negative.iter().chain(&job.positive).collect::<Vec<_>>();
+                let rows = halves.iter().flat_map(|&half| rows_of(half));
+                let text = Tensor::cat(rows.map(|row| texts[row].embeds.clone()).collect(), 0);
+                let text = text.cast(self.unet.dtype());
                 let input = Tensor::cat(vec![input.clone(); halves.len()], 0);
                 let control =
                     self.residuals(job, (call.0 - job.begin, call.1), &input, timestep, &text, None);
                 let reference = self.reference_mode(job, call.0, timestep, &text, None, window.len());
-                let images = halves.iter().map(|&half| job.guides.images_of(rows_of(half)));
+                let images = halves.iter().map(|&half| job.guides.images_of(half, window.len()));
                 let attended = AttentionContext::of(text)
                     .with_images(&side_by_side(images.collect()))
                     .with_reference(reference)

@@ -158,6 +158,9 @@ fn several_sequences_at_once_score_like_each_alone() {
     for (i, found) in together.iter().enumerate() {
         let all = goldens.floats(&format!("{i}.logits"));
         check_close("together", &all[all.len() - found.len()..], found, 5e-4);
+        let mut cache = model.new_cache();
+        let alone = scores(&mut model, &mut cache, &ids[i], Scores::Last);
+        assert!(alone == *found, "what else is in a step changes no bit");
     }
 }
 

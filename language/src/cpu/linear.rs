@@ -2,21 +2,17 @@
 
 use rayon::prelude::*;
 
-use super::kernels::{LANES, row_products, transpose};
-use super::matrix_product::{Matrix, multiply};
-use super::packed_products::{block_sums, packed_products};
+use super::packed_products::packed_products;
+use super::tiles::plain_tiles;
 use crate::weights::{PackedRows, StoredType};
 
-/// Up to this many input rows loops over weight rows win; beyond, blocked products do.
-const FEW_ROWS: usize = 8;
-/// Weights that one task reads; small enough to share out evenly, large enough to be worth a task.
-const TASK_WEIGHTS: usize = 1 << 16;
-/// Weight rows of a block that is multiplied with many input rows; a multiple of what the product's kernels take at once.
-const BLOCK_ROWS: usize = 96;
-/// Input rows that are multiplied at once, so that they stay near as well.
-const ROWS_AT_ONCE: usize = 256;
-/// Wider rows than this come in smaller blocks, so that a block stays in the second cache.
-const WIDE: usize = 2048;
+/// Weights that one task reads for up to so many input rows: few enough to share out evenly, enough to be worth a task.
+const FEW_ROWS: usize = 16;
+const FEW_ROWS_TASK: usize = 1 << 15;
+/// The same for more input rows, which are worth a task with fewer weights; it stays in the second cache.
+const MANY_ROWS_TASK: usize = 1 << 16;
+/// Tasks are whole tiles.
+const TILE_ROWS: usize = 12;
 
 /// A matrix `[out, in]`, in memory once.
 pub(super) struct Linear {
@@ -32,6 +28,23 @@ enum Weights {
     /// As the file stores them, a part after the other, and unpacked where they are used: reading four bits and
     /// unpacking them is faster than reading the 32 bits that they mean, and nothing is rounded on the way.
     Packed(Vec<PackedRows>),
+}
+
+/// Rows that are stored alike.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Plain(&'a [f32]),
+    Packed(&'a PackedRows),
+}
+
+impl Weights {
+    /// The parts with their numbers of rows, of which there are `rows` in all.
+    fn parts(&self, rows: usize) -> Vec<(Part<'_>, usize)> {
+        match self {
+            Weights::Plain(numbers) => vec![(Part::Plain(numbers), rows)],
+            Weights::Packed(parts) => parts.iter().map(|part| (Part::Packed(part), part.rows())).collect(),
+        }
+    }
 }
 
 impl Linear {
@@ -85,98 +98,54 @@ impl Linear {
         }
     }
 
-    /// `x`: `[rows, in]` → `[rows, out]`.
+    /// `x`: `[rows, in]` → `[rows, out]`. Each row is what it would be alone, bit by bit.
     pub(super) fn forward(&self, x: &[f32]) -> Vec<f32> {
         let rows = x.len() / self.in_features;
-        let mut out = match rows {
-            0 => Vec::new(),
-            1..=FEW_ROWS => self.few_rows(x, rows),
-            _ => x.chunks(ROWS_AT_ONCE * self.in_features).flat_map(|x| self.many_rows(x)).collect(),
-        };
-        if let Some(bias) = &self.bias {
-            for row in out.chunks_exact_mut(self.out_features) {
+        let mut out = vec![0.0; rows * self.out_features];
+        if rows == 0 {
+            return out;
+        }
+        let mut rest: Vec<&mut [f32]> = out.chunks_exact_mut(self.out_features).collect();
+        let task_weights = if rows > FEW_ROWS { MANY_ROWS_TASK } else { FEW_ROWS_TASK };
+        let task_rows = (task_weights / self.in_features).next_multiple_of(TILE_ROWS);
+        let mut tasks = Vec::new();
+        let mut first = 0;
+        for (part, part_rows) in self.weights.parts(self.out_features) {
+            for first_of_part in (0..part_rows).step_by(task_rows) {
+                let count = task_rows.min(part_rows - first_of_part);
+                let out: Vec<&mut [f32]> =
+                    rest.iter_mut().map(|row| row.split_off_mut(..count).unwrap_or_default()).collect();
+                let bias = self.bias.as_ref().map(|bias| &bias[first..first + count]);
+                tasks.push(Task { part, first: first_of_part, out, bias });
+                first += count;
+            }
+        }
+        tasks.into_par_iter().for_each(|task| task.run(x, self.in_features));
+        out
+    }
+}
+
+/// Some rows of weights, and where their products go.
+struct Task<'a> {
+    part: Part<'a>,
+    first: usize,
+    out: Vec<&'a mut [f32]>,
+    bias: Option<&'a [f32]>,
+}
+
+impl Task<'_> {
+    fn run(mut self, x: &[f32], width: usize) {
+        match self.part {
+            Part::Plain(weights) => {
+                let end = self.first + self.out[0].len();
+                plain_tiles(&weights[self.first * width..end * width], x, width, &mut self.out);
+            }
+            Part::Packed(part) => packed_products(part, self.first, x, &mut self.out),
+        }
+        if let Some(bias) = self.bias {
+            for row in self.out {
                 row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
             }
         }
-        out
-    }
-
-    /// A block of weight rows is unpacked once and multiplied with all rows of `x` while it is near. The product runs
-    /// along the rows of `x`: those lie side by side, so that no weight needs to be moved first.
-    fn many_rows(&self, x: &[f32]) -> Vec<f32> {
-        let width = self.in_features;
-        let rows = x.len() / width;
-        let stride = rows.next_multiple_of(LANES);
-        let mut columns = vec![0.0; width * stride];
-        transpose(x, width, &mut columns, stride);
-        let columns = Matrix::new(columns.as_slice(), width, stride, stride);
-        let block_rows = if width > WIDE { BLOCK_ROWS / 2 } else { BLOCK_ROWS };
-        let product = |weights: &[f32]| {
-            let count = weights.len() / width;
-            let mut across = vec![0.0; count * stride];
-            let weights = Matrix::new(weights, count, width, width);
-            multiply(Matrix::new(&mut across, count, stride, stride), 0.0, weights, columns, 1.0);
-            let mut out = vec![0.0; stride * count];
-            transpose(&across, stride, &mut out, count);
-            out
-        };
-        let blocks: Vec<Vec<f32>> = match &self.weights {
-            Weights::Plain(weights) => weights.par_chunks(block_rows * width).map(product).collect(),
-            Weights::Packed(parts) => parts
-                .par_iter()
-                .flat_map(|part| {
-                    let starts = (0..part.rows()).into_par_iter().step_by(block_rows);
-                    starts.map_init(Vec::new, move |unpacked, first| {
-                        unpacked.resize((part.rows() - first).min(block_rows) * width, 0.0);
-                        part.unpack(first, unpacked);
-                        product(unpacked)
-                    })
-                })
-                .collect(),
-        };
-        let mut out = vec![0.0; rows * self.out_features];
-        out.par_chunks_mut(self.out_features).enumerate().for_each(|(row, mut out)| {
-            for block in &blocks {
-                let (own, rest) = std::mem::take(&mut out).split_at_mut(block.len() / stride);
-                own.copy_from_slice(&block[row * own.len()..(row + 1) * own.len()]);
-                out = rest;
-            }
-        });
-        out
-    }
-
-    fn few_rows(&self, x: &[f32], rows: usize) -> Vec<f32> {
-        let width = self.in_features;
-        let task_rows = (TASK_WEIGHTS / width).max(1);
-        let mut products = vec![0.0; self.out_features * rows];
-        match &self.weights {
-            Weights::Plain(weights) => {
-                products
-                    .par_chunks_mut(task_rows * rows)
-                    .zip(weights.par_chunks(task_rows * width))
-                    .for_each(|(out, weights)| row_products(weights, x, width, rows, out));
-            }
-            Weights::Packed(parts) => {
-                let sums = block_sums(x);
-                let mut rest = products.as_mut_slice();
-                for part in parts {
-                    let (own, after) = rest.split_at_mut(part.rows() * rows);
-                    own.par_chunks_mut(task_rows * rows)
-                        .enumerate()
-                        .for_each(|(task, out)| packed_products(part, task * task_rows, x, &sums, rows, out));
-                    rest = after;
-                }
-            }
-        }
-        if rows == 1 {
-            return products;
-        }
-        let mut out = vec![0.0; products.len()];
-        for (o, column) in products.chunks_exact(rows).enumerate() {
-            for (r, value) in column.iter().enumerate() {
-                out[r * self.out_features + o] = *value;
-            }
-        }
-        out
     }
 }

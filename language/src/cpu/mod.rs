@@ -1,8 +1,8 @@
-//! How does one processor make tokens fast? Loops over weight rows for single tokens, blocked products for prompts.
+//! How does one processor make tokens fast? It reads every weight once for all rows that it is multiplied with.
 //!
-//! A single token touches every weight once, so its speed is that of memory: the loops read each row once, on all
-//! threads. A prompt is as fast as the processor multiplies: blocks of weights, and of keys and values, are brought near
-//! once and used by many rows.
+//! A single token touches every weight once, so its speed is that of memory; of several conversations each adds what its
+//! own products take. A prompt is as fast as the processor multiplies: blocks of weights, and of keys and values, are
+//! brought near once and used by many rows.
 
 mod attention;
 mod kernels;
@@ -11,6 +11,9 @@ mod linear;
 pub mod llama;
 mod matrix_product;
 mod packed_products;
+#[cfg(target_arch = "x86_64")]
+mod packed_wide;
+mod tiles;
 
 pub use kv_cache::{KvCache, KvNumbers};
 pub use llama::CpuLlama;

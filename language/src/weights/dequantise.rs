@@ -235,7 +235,7 @@ fn q8_0(block: &[u8; 34], out: &mut [f32; 32]) {
 
 /// The six-bit scale and minimum of group `group` of eight, out of twelve packed bytes.
 #[inline(always)]
-fn scale_and_minimum(packed: &[u8], group: usize) -> (f32, f32) {
+pub(crate) fn scale_and_minimum(packed: &[u8], group: usize) -> (f32, f32) {
     let (scale, minimum) = if group < 4 {
         (packed[group] & 63, packed[group + 4] & 63)
     } else {

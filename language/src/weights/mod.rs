@@ -14,6 +14,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 
 pub use dequantise::StoredType;
+pub(crate) use dequantise::scale_and_minimum;
 pub use llama_tensors::{LlamaTensors, Naming};
 
 use crate::error::LanguageError;

@@ -1,14 +1,18 @@
 //! How much does each token look at the earlier ones?
 //!
-//! A single query row is a pass over the keys and one over the values. Many rows of one sequence are taken in blocks
-//! against tiles of keys, so that a tile is read once for a whole block; what the rows have gathered so far is
-//! scaled down wherever a later tile holds a larger score.
+//! Keys and values are looked at in tiles. A single row's heads that share them look at one together, and all tiles at the
+//! same time; what they gathered is scaled and put together at the end. Many rows of one sequence are taken in blocks, so
+//! that a tile is read once for a whole block; what the rows have gathered so far is scaled down wherever a later tile
+//! holds a larger score.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::KvCache;
-use super::kernels::{LANES, column_exponentials, raise_to_largest, row_products, softmax, weighted_sum};
+use super::kernels::{LANES, column_exponentials, exponentials, largest, raise_to_largest, weighted_sums};
 use super::matrix_product::{Matrix, multiply};
+use super::tiles::plain_tiles;
 
 /// Multiplications below which waking other threads costs more than it brings.
 const PARALLEL_WORK_MIN: usize = 200_000;
@@ -43,95 +47,153 @@ impl Heads {
         self.count * self.head_dim
     }
 
+    /// Heads of keys and values.
+    fn shared(self) -> usize {
+        self.count / self.group
+    }
+
     fn scale(self) -> f32 {
         1.0 / (self.head_dim as f32).sqrt()
     }
 }
 
-/// One head of one row, or all heads of a block of rows.
-struct Task<'a> {
-    cache: &'a KvCache,
-    /// Position of the first row.
-    first: usize,
-    /// The head, where there is one only.
-    head: Option<usize>,
-    queries: &'a [f32],
-    out: &'a mut [f32],
+/// All heads of a block of rows, or those that share keys and values of a single row.
+enum Task<'a> {
+    Block {
+        cache: &'a KvCache,
+        /// Position of the first row.
+        first: usize,
+        queries: &'a [f32],
+        out: &'a mut [f32],
+    },
+    Tile {
+        cache: &'a KvCache,
+        /// Which keys and values they share.
+        shared: usize,
+        positions: Range<usize>,
+        queries: &'a [f32],
+        /// What each head gathered from the tile: its largest score, its weight and its sums; see [`Gathered`].
+        out: &'a mut [f32],
+    },
 }
 
 /// Attention of all rows; `queries` and `out` are `[rows, heads * head_dim]`.
 pub(super) fn attend(sequences: &[Queries<'_>], heads: Heads, mut queries: &[f32], mut out: &mut [f32]) {
+    let width = heads.width();
     let mut tasks = Vec::new();
+    let mut single = Vec::new();
     let mut work = 0;
     for sequence in sequences {
-        let (own, rest) = queries.split_at(sequence.rows * heads.width());
+        let (own, rest) = queries.split_at(sequence.rows * width);
         queries = rest;
         let (own_out, rest) = out.split_at_mut(own.len());
         out = rest;
         work += own.len() * (sequence.first + sequence.rows) * 2;
-        let alone = sequence.rows < BLOCK_ROWS_MIN;
-        let size = if alone { heads.head_dim } else { BLOCK_ROWS * heads.width() };
-        for (index, (queries, out)) in own.chunks(size).zip(own_out.chunks_mut(size)).enumerate() {
-            let (row, head) = match alone {
-                true => (index / heads.count, Some(index % heads.count)),
-                false => (index * BLOCK_ROWS, None),
-            };
-            tasks.push(Task { cache: sequence.cache, first: sequence.first + row, head, queries, out });
+        let (cache, first) = (sequence.cache, sequence.first);
+        if sequence.rows < BLOCK_ROWS_MIN {
+            let rows = own.chunks_exact(width).zip(own_out.chunks_exact_mut(width));
+            single
+                .extend(rows.enumerate().map(|(row, (queries, out))| (cache, first + row + 1, queries, out)));
+            continue;
+        }
+        let blocks = own.chunks(BLOCK_ROWS * width).zip(own_out.chunks_mut(BLOCK_ROWS * width));
+        for (index, (queries, out)) in blocks.enumerate() {
+            tasks.push(Task::Block { cache, first: first + index * BLOCK_ROWS, queries, out });
         }
     }
-    let run = |task: Task<'_>| match task.head {
-        Some(head) => one_head(task, head, heads),
-        None => block(task, heads),
+    let tiles = |positions: usize| positions.div_ceil(TILE_KEYS);
+    let gathered_len = heads.count * (heads.head_dim + 2);
+    let mut gathered = vec![0.0; single.iter().map(|row| tiles(row.1) * gathered_len).sum()];
+    let mut rest = gathered.chunks_exact_mut(gathered_len / heads.shared());
+    for (cache, positions, queries, _) in &single {
+        for tile in (0..*positions).step_by(TILE_KEYS) {
+            let positions = tile..(*positions).min(tile + TILE_KEYS);
+            let queries = queries.chunks_exact(heads.group * heads.head_dim);
+            for ((shared, queries), out) in queries.enumerate().zip(rest.by_ref()) {
+                tasks.push(Task::Tile { cache, shared, positions: positions.clone(), queries, out });
+            }
+        }
+    }
+    let run = |task: Task<'_>| match task {
+        Task::Block { cache, first, queries, out } => block(cache, first, queries, out, heads),
+        Task::Tile { cache, shared, positions, queries, out } => {
+            let room = &mut (Vec::new(), Vec::new());
+            tile_of_row((cache, shared, positions), queries, out, heads, room);
+        }
     };
     if work < PARALLEL_WORK_MIN {
         tasks.into_iter().for_each(run);
     } else {
         tasks.into_par_iter().for_each(run);
     }
+    let mut rest = gathered.as_slice();
+    for (_, positions, _, out) in single {
+        let (own, after) = rest.split_at(tiles(positions) * gathered_len);
+        rest = after;
+        for (head, out) in out.chunks_exact_mut(heads.head_dim).enumerate() {
+            join_tiles(own, head, heads, out);
+        }
+    }
 }
 
-/// Attention of one head of one row.
-fn one_head(task: Task<'_>, head: usize, heads: Heads) {
-    let (positions, at) = (task.first + 1, (heads.layer, head / heads.group));
-    let tiles = || (0..positions).step_by(TILE_KEYS).map(|tile| tile..positions.min(tile + TILE_KEYS));
-    let mut room = Vec::new();
-    let mut shares = vec![0.0; positions];
+/// What the heads of one row that share keys and values gather from a tile of them.
+fn tile_of_row(
+    (cache, shared, positions): (&KvCache, usize, Range<usize>),
+    queries: &[f32],
+    out: &mut [f32],
+    heads: Heads,
+    room: &mut (Vec<f32>, Vec<f32>),
+) {
+    let (count, at) = (positions.len(), (heads.layer, shared));
+    let keys = cache.keys(at, positions.clone(), &mut room.0);
+    let mut scores = vec![0.0; heads.group * count];
+    plain_tiles(keys, queries, heads.head_dim, &mut scores.chunks_exact_mut(count).collect::<Vec<_>>());
+    let (facts, sums) = out.split_at_mut(2 * heads.group);
+    for (scores, facts) in scores.chunks_exact_mut(count).zip(facts.chunks_exact_mut(2)) {
+        scores.iter_mut().for_each(|score| *score *= heads.scale());
+        facts[0] = largest(scores);
+        facts[1] = exponentials(scores, facts[0]);
+    }
+    let values = cache.values(at, positions, &mut room.1);
+    weighted_sums(&scores, values, heads.head_dim, sums);
+}
+
+/// Puts together what one head gathered from all tiles, from the first to the last.
+fn join_tiles(gathered: &[f32], head: usize, heads: Heads, out: &mut [f32]) {
+    let (shared, place) = (head / heads.group, head % heads.group);
+    let length = heads.group * (heads.head_dim + 2);
+    let tiles = || gathered.chunks_exact(length).skip(shared).step_by(heads.shared());
+    let top = tiles().map(|tile| tile[2 * place]).fold(f32::NEG_INFINITY, f32::max);
+    let mut weight = 0.0;
+    out.fill(0.0);
     for tile in tiles() {
-        let keys = task.cache.keys(at, tile.clone(), &mut room);
-        row_products(keys, task.queries, heads.head_dim, 1, &mut shares[tile]);
+        let share = (tile[2 * place] - top).exp();
+        weight += share * tile[2 * place + 1];
+        let sums = &tile[2 * heads.group + place * heads.head_dim..][..heads.head_dim];
+        out.iter_mut().zip(sums).for_each(|(out, sum)| *out += share * sum);
     }
-    let scale = heads.scale();
-    for share in &mut shares {
-        *share *= scale;
-    }
-    softmax(&mut shares);
-    task.out.fill(0.0);
-    for tile in tiles() {
-        let values = task.cache.values(at, tile.clone(), &mut room);
-        weighted_sum(&shares[tile], values, task.out);
-    }
+    out.iter_mut().for_each(|out| *out /= weight);
 }
 
 /// Attention of all heads of a block of rows: those that share keys and values are one matrix of queries.
-fn block(task: Task<'_>, heads: Heads) {
+fn block(cache: &KvCache, first: usize, queries: &[f32], out: &mut [f32], heads: Heads) {
     let (head_dim, group, width) = (heads.head_dim, heads.group, heads.width());
-    let rows = task.queries.len() / width;
-    let end = task.first + rows;
+    let rows = queries.len() / width;
+    let end = first + rows;
     let mut gathered = Gathered::new(rows * group, head_dim);
     let mut room = (Vec::new(), Vec::new());
-    for shared in 0..heads.count / group {
+    for shared in 0..heads.shared() {
         let own = shared * group * head_dim..(shared + 1) * group * head_dim;
-        gathered
-            .begin(task.queries.chunks_exact(width).flat_map(|row| row[own.clone()].chunks_exact(head_dim)));
+        gathered.begin(queries.chunks_exact(width).flat_map(|row| row[own.clone()].chunks_exact(head_dim)));
         let at = (heads.layer, shared);
         for tile in (0..end).step_by(TILE_KEYS) {
             let positions = tile..end.min(tile + TILE_KEYS);
-            let keys = task.cache.keys(at, positions.clone(), &mut room.0);
-            let values = task.cache.values(at, positions, &mut room.1);
-            let is_hidden = |key: usize, row: usize| tile + key > task.first + row / group;
+            let keys = cache.keys(at, positions.clone(), &mut room.0);
+            let values = cache.values(at, positions, &mut room.1);
+            let is_hidden = |key: usize, row: usize| tile + key > first + row / group;
             gathered.add_tile(keys, values, heads.scale(), is_hidden);
         }
-        let heads_out = task.out.chunks_exact_mut(width);
+        let heads_out = out.chunks_exact_mut(width);
         gathered.end(heads_out.flat_map(|row| row[own.clone()].chunks_exact_mut(head_dim)));
     }
 }

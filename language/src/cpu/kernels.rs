@@ -3,107 +3,89 @@
 use half::f16;
 use pulp::{Arch, Simd, WithSimd};
 
-/// Rows of input that share one pass over the weights.
-pub(super) const ROWS_MAX: usize = 4;
 /// Sums and maxima that are made side by side: a vector of the widest instruction set.
 pub(super) const LANES: usize = 16;
 
-/// `out[o * ROWS + r] = weight[o] · x[r]` for a block of weight rows.
-struct RowProducts<'a, const ROWS: usize> {
-    weight: &'a [f32],
-    x: &'a [f32],
-    width: usize,
+/// `out[r] += Σ shares[r][i] * values[i]`.
+struct WeightedSums<'a> {
+    shares: &'a [f32],
+    values: &'a [f32],
     out: &'a mut [f32],
-    stride: usize,
+    width: usize,
 }
 
-impl<const ROWS: usize> WithSimd for RowProducts<'_, ROWS> {
-    type Output = ();
-
+impl WeightedSums<'_> {
+    /// Sums for `ROWS` rows, some vectors of them at a time, which stay in registers from the first value to the last.
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let rows: [&[f32]; ROWS] = std::array::from_fn(|r| &self.x[r * self.width..(r + 1) * self.width]);
-        for (weight, out) in self.weight.chunks_exact(self.width).zip(self.out.chunks_mut(self.stride)) {
-            let (weight, weight_tail) = S::as_simd_f32s(weight);
-            let mut sums = [[simd.splat_f32s(0.0); 4]; ROWS];
-            let split = rows.map(|row| S::as_simd_f32s(row));
-            let quads = weight.len() / 4;
-            for quad in 0..quads {
-                for lane in 0..4 {
-                    let w = weight[4 * quad + lane];
-                    for r in 0..ROWS {
-                        sums[r][lane] = simd.mul_add_f32s(w, split[r].0[4 * quad + lane], sums[r][lane]);
+    fn rows<S: Simd, const ROWS: usize>(&mut self, simd: S, first: usize) {
+        const VECTORS: usize = 4;
+        let (width, count) = (self.width, self.values.len() / self.width);
+        let shares: [&[f32]; ROWS] =
+            std::array::from_fn(|r| &self.shares[(first + r) * count..(first + r + 1) * count]);
+        let panel = VECTORS * S::F32_LANES;
+        let mut from = 0;
+        while from + panel <= width {
+            let mut sums = [[simd.splat_f32s(0.0); VECTORS]; ROWS];
+            for (i, value) in self.values.chunks_exact(width).enumerate() {
+                let (value, _) = S::as_simd_f32s(&value[from..from + panel]);
+                for r in 0..ROWS {
+                    let share = simd.splat_f32s(shares[r][i]);
+                    for v in 0..VECTORS {
+                        sums[r][v] = simd.mul_add_f32s(share, value[v], sums[r][v]);
                     }
                 }
             }
-            for (i, w) in weight.iter().enumerate().skip(4 * quads) {
-                for r in 0..ROWS {
-                    sums[r][0] = simd.mul_add_f32s(*w, split[r].0[i], sums[r][0]);
+            for r in 0..ROWS {
+                let start = (first + r) * width + from;
+                let (out, _) = S::as_mut_simd_f32s(&mut self.out[start..start + panel]);
+                for v in 0..VECTORS {
+                    out[v] = simd.add_f32s(out[v], sums[r][v]);
                 }
             }
-            for r in 0..ROWS {
-                let lower = simd.add_f32s(sums[r][0], sums[r][1]);
-                let upper = simd.add_f32s(sums[r][2], sums[r][3]);
-                let tail: f32 = weight_tail.iter().zip(split[r].1).map(|(w, x)| w * x).sum();
-                out[r] = simd.reduce_sum_f32s(simd.add_f32s(lower, upper)) + tail;
+            from += panel;
+        }
+        for r in 0..ROWS {
+            let out = &mut self.out[(first + r) * width..(first + r + 1) * width][from..];
+            for (value, share) in self.values.chunks_exact(width).zip(shares[r]) {
+                out.iter_mut().zip(&value[from..]).for_each(|(out, value)| *out += share * value);
             }
         }
     }
 }
 
-/// Multiplies a block of weight rows with `rows` input rows, `out` being laid out `[weight row][input row]`.
-pub(super) fn row_products(weight: &[f32], x: &[f32], width: usize, rows: usize, out: &mut [f32]) {
-    let arch = Arch::new();
-    let mut first = 0;
-    while first < rows {
-        let take = (rows - first).min(ROWS_MAX);
-        let x = &x[first * width..(first + take) * width];
-        let out = &mut out[first..];
-        match take {
-            1 => arch.dispatch(RowProducts::<1> { weight, x, width, out, stride: rows }),
-            2 => arch.dispatch(RowProducts::<2> { weight, x, width, out, stride: rows }),
-            3 => arch.dispatch(RowProducts::<3> { weight, x, width, out, stride: rows }),
-            _ => arch.dispatch(RowProducts::<4> { weight, x, width, out, stride: rows }),
-        }
-        first += take;
-    }
-}
-
-/// `out += Σ shares[i] * rows[i]`.
-struct WeightedSum<'a> {
-    shares: &'a [f32],
-    rows: &'a [f32],
-    out: &'a mut [f32],
-}
-
-impl WithSimd for WeightedSum<'_> {
+impl WithSimd for WeightedSums<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let width = self.out.len();
-        let (out, out_tail) = S::as_mut_simd_f32s(self.out);
-        for (share, row) in self.shares.iter().zip(self.rows.chunks_exact(width)) {
-            let (row, row_tail) = S::as_simd_f32s(row);
-            let splat = simd.splat_f32s(*share);
-            for (sum, value) in out.iter_mut().zip(row) {
-                *sum = simd.mul_add_f32s(splat, *value, *sum);
-            }
-            for (sum, value) in out_tail.iter_mut().zip(row_tail) {
-                *sum += share * value;
-            }
+    fn with_simd<S: Simd>(mut self, simd: S) {
+        let (mut first, rows) = (0, self.out.len() / self.width);
+        while first < rows {
+            first += match rows - first {
+                3.. if S::F32_LANES == 16 => {
+                    self.rows::<S, 3>(simd, first);
+                    3
+                }
+                2.. => {
+                    self.rows::<S, 2>(simd, first);
+                    2
+                }
+                _ => {
+                    self.rows::<S, 1>(simd, first);
+                    1
+                }
+            };
         }
     }
 }
 
-/// Adds the rows to `out`, each times its share.
-pub(super) fn weighted_sum(shares: &[f32], rows: &[f32], out: &mut [f32]) {
-    Arch::new().dispatch(WeightedSum { shares, rows, out });
+/// Adds the values to each row of `out`, each times the row's share of it; `shares` is `[rows, values]`.
+pub(super) fn weighted_sums(shares: &[f32], values: &[f32], width: usize, out: &mut [f32]) {
+    Arch::new().dispatch(WeightedSums { shares, values, out, width });
 }
 
 /// e to the power of `x`, within two units in the last place; written so that compilers can vectorise it.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(super) fn exp(x: f32) -> f32 {
     // Adding 1.5 * 2^23 rounds to a whole number, which then sits in the low bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);
@@ -121,7 +103,7 @@ fn exp(x: f32) -> f32 {
 }
 
 /// The largest of some scores.
-fn largest(scores: &[f32]) -> f32 {
+pub(crate) fn largest(scores: &[f32]) -> f32 {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -139,7 +121,7 @@ fn largest(scores: &[f32]) -> f32 {
 }
 
 /// Replaces each score by e to the power of how much it exceeds `largest`, and returns the sum.
-fn exponentials(scores: &mut [f32], largest: f32) -> f32 {
+pub(super) fn exponentials(scores: &mut [f32], largest: f32) -> f32 {
     Arch::new().dispatch(
         #[inline(always)]
         || {
@@ -157,12 +139,6 @@ fn exponentials(scores: &mut [f32], largest: f32) -> f32 {
             sums.iter().chain(rest.iter()).sum()
         },
     )
-}
-
-/// Turns scores into shares that add up to one.
-pub(super) fn softmax(scores: &mut [f32]) {
-    let inverse = 1.0 / exponentials(scores, largest(scores));
-    scores.iter_mut().for_each(|score| *score *= inverse);
 }
 
 /// Raises each column's `largest` to the largest score in it; `scores` is `[any, columns]`.
@@ -194,34 +170,37 @@ pub(super) fn column_exponentials(scores: &mut [f32], largest: &[f32], sums: &mu
     );
 }
 
-/// Widens half-precision numbers. What is infinite or no number becomes 65,536 or a little more: memories hold none.
+/// Widens half-precision numbers. What is infinite or no number becomes something of 65,536 or more: memories hold none.
 pub(super) fn widen(from: &[f16], to: &mut [f32]) {
-    // Exponents begin at 15 there and at 127 here; the product also normalizes what was subnormal.
-    const SCALE: f32 = f32::from_bits((127 + 127 - 15) << 23);
-    Arch::new().dispatch(
+    let arch = Arch::new();
+    #[cfg(target_arch = "x86_64")]
+    if let Arch::V4(simd) = arch {
+        let (blocks, to_blocks) = (from.as_chunks::<LANES>(), to.as_chunks_mut::<LANES>());
+        simd.vectorize(
+            #[inline(always)]
+            || {
+                for (from, to) in blocks.0.iter().zip(to_blocks.0) {
+                    let halves = pulp::cast(from.map(f16::to_bits));
+                    *to = pulp::cast(simd.avx512f._mm512_cvtph_ps(halves));
+                }
+            },
+        );
+        return widen_by_bits(blocks.1, to_blocks.1);
+    }
+    arch.dispatch(
         #[inline(always)]
-        || {
-            for (to, from) in to.iter_mut().zip(from) {
-                let bits = u32::from(from.to_bits());
-                let size = f32::from_bits((bits & 0x7fff) << 13) * SCALE;
-                *to = f32::from_bits(size.to_bits() | (bits & 0x8000) << 16);
-            }
-        },
+        || widen_by_bits(from, to),
     );
 }
 
-/// Writes `[rows, columns]` as `[columns, stride]`.
-pub(super) fn transpose(from: &[f32], columns: usize, to: &mut [f32], stride: usize) {
-    // In squares, so that what is read and what is written both stay near.
-    let rows = from.len() / columns.max(1);
-    for row in (0..rows).step_by(LANES) {
-        for column in (0..columns).step_by(LANES) {
-            for row in row..rows.min(row + LANES) {
-                for column in column..columns.min(column + LANES) {
-                    to[column * stride + row] = from[row * columns + column];
-                }
-            }
-        }
+#[inline(always)]
+fn widen_by_bits(from: &[f16], to: &mut [f32]) {
+    // Exponents begin at 15 there and at 127 here; the product also normalizes what was subnormal.
+    const SCALE: f32 = f32::from_bits((127 + 127 - 15) << 23);
+    for (to, from) in to.iter_mut().zip(from) {
+        let bits = u32::from(from.to_bits());
+        let size = f32::from_bits((bits & 0x7fff) << 13) * SCALE;
+        *to = f32::from_bits(size.to_bits() | (bits & 0x8000) << 16);
     }
 }
 
@@ -284,35 +263,25 @@ mod tests {
     }
 
     #[test]
-    fn row_products_agree_with_plain_sums_for_odd_sizes() {
-        for (width, outs, rows) in [(1, 1, 1), (7, 3, 2), (64, 5, 3), (83, 4, 7), (160, 2, 9)] {
-            let (weight, x) = (numbers(width * outs, 1), numbers(width * rows, 2));
-            let mut out = vec![f32::NAN; outs * rows];
-            row_products(&weight, &x, width, rows, &mut out);
-            for o in 0..outs {
-                for r in 0..rows {
-                    let plain: f64 = (0..width)
-                        .map(|i| f64::from(weight[o * width + i]) * f64::from(x[r * width + i]))
-                        .sum();
-                    assert!((f64::from(out[o * rows + r]) - plain).abs() < 1e-5, "{width} {outs} {rows}");
+    fn weighted_sums_and_exponentials_agree_with_plain_arithmetic() {
+        let mut scores = vec![0.5, -2.0, 3.0, 1e4, -1e4];
+        assert_eq!(largest(&scores), 1e4);
+        assert!((exponentials(&mut scores, 1e4) - 1.0).abs() < 1e-6);
+        assert_eq!(scores[3], 1.0);
+        for (width, rows) in [(13, 1), (64, 3), (83, 6)] {
+            let (values, shares) = (numbers(5 * width, 3), numbers(5 * rows, 4));
+            let mut out = vec![1.0; rows * width];
+            weighted_sums(&shares, &values, width, &mut out);
+            for r in 0..rows {
+                let shares = &shares[5 * r..5 * r + 5];
+                for i in 0..width {
+                    let plain: f32 = 1.0 + (0..5).map(|v| shares[v] * values[v * width + i]).sum::<f32>();
+                    assert!((out[r * width + i] - plain).abs() < 1e-5);
                 }
+                let mut alone = vec![1.0; width];
+                weighted_sums(shares, &values, width, &mut alone);
+                assert_eq!(alone, out[r * width..(r + 1) * width]);
             }
-        }
-    }
-
-    #[test]
-    fn weighted_sum_and_softmax_agree_with_plain_arithmetic() {
-        let rows = numbers(5 * 13, 3);
-        let mut shares = vec![0.5, -2.0, 3.0, 1e4, -1e4];
-        softmax(&mut shares);
-        assert!((shares.iter().sum::<f32>() - 1.0).abs() < 1e-6);
-        assert_eq!(shares[3], 1.0);
-        let shares = numbers(5, 4);
-        let mut out = vec![1.0; 13];
-        weighted_sum(&shares, &rows, &mut out);
-        for i in 0..13 {
-            let plain: f32 = 1.0 + (0..5).map(|r| shares[r] * rows[r * 13 + i]).sum::<f32>();
-            assert!((out[i] - plain).abs() < 1e-5);
         }
     }
 

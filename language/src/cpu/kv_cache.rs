@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use half::f16;
+use half::slice::HalfFloatSliceExt;
 use serde::{Deserialize, Serialize};
 
 use super::kernels::widen;
@@ -82,7 +83,9 @@ impl Slot {
                 if slot.len() == slot.capacity() {
                     slot.reserve_exact(GROWTH_POSITIONS * numbers.len());
                 }
-                slot.extend(numbers.iter().map(|number| f16::from_f32(*number)));
+                let start = slot.len();
+                slot.resize(start + numbers.len(), f16::ZERO);
+                slot[start..].convert_from_f32_slice(numbers);
             }
         }
     }

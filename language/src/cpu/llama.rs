@@ -5,6 +5,7 @@ use rayon::prelude::*;
 use super::attention::{Heads, Queries, attend};
 use super::kernels::{rms_norm, silu_times};
 use super::linear::Linear;
+use super::threads::on_reply_threads;
 use super::{KvCache, KvNumbers};
 use crate::causal_lm::{CausalLm, Scores, Step};
 use crate::error::LanguageError;
@@ -91,7 +92,7 @@ impl CpuLlama {
         let mut cache = self.new_cache();
         let mut states = Vec::new();
         let mut steps = [Step { tokens, cache: &mut cache, scores: Scores::None }];
-        let hidden = self.run(&mut steps, &mut |state| states.push(state.to_vec()))?;
+        let hidden = on_reply_threads(|| self.run(&mut steps, &mut |state| states.push(state.to_vec())))?;
         states.pop();
         states.push(self.normed(&hidden, &self.norm));
         Ok(states)
@@ -122,7 +123,7 @@ impl CpuLlama {
     fn run(
         &mut self,
         steps: &mut [Step<'_, KvCache>],
-        observe: &mut dyn FnMut(&[f32]),
+        observe: &mut (dyn FnMut(&[f32]) + Send),
     ) -> Result<Vec<f32>, LanguageError> {
         let end = steps.iter().map(|step| step.cache.len() + step.tokens.len()).max().unwrap_or(0);
         self.rope.extend_to(end);
@@ -154,23 +155,24 @@ impl CpuLlama {
     fn attention(&self, layer: usize, steps: &mut [Step<'_, KvCache>], qkv: &[f32]) -> Vec<f32> {
         let (query_size, key_size) = (self.config.query_size(), self.config.key_value_size());
         let head_dim = self.config.head_dim;
-        let mut queries = Vec::with_capacity(qkv.len() / (query_size + 2 * key_size) * query_size);
-        let mut rows = qkv.chunks_exact(query_size + 2 * key_size);
-        let mut key = vec![0.0; key_size];
+        let row_size = query_size + 2 * key_size;
+        let positions: Vec<usize> =
+            steps.iter().flat_map(|step| step.cache.len()..step.cache.len() + step.tokens.len()).collect();
+        let mut queries = vec![0.0; positions.len() * query_size];
+        let mut keys = vec![0.0; positions.len() * key_size];
+        let turned = queries.par_chunks_exact_mut(query_size).zip(keys.par_chunks_exact_mut(key_size));
+        let rows = qkv.par_chunks_exact(row_size).zip(&positions);
+        turned.zip(rows).with_min_len(TASK_ROWS).for_each(|((queries, keys), (row, position))| {
+            queries.copy_from_slice(&row[..query_size]);
+            keys.copy_from_slice(&row[query_size..query_size + key_size]);
+            for head in queries.chunks_exact_mut(head_dim).chain(keys.chunks_exact_mut(head_dim)) {
+                self.rope.turn(head, *position);
+            }
+        });
+        let mut rows = keys.chunks_exact(key_size).zip(qkv.chunks_exact(row_size));
         for step in steps.iter_mut() {
-            let first = step.cache.len();
-            for (offset, row) in rows.by_ref().take(step.tokens.len()).enumerate() {
-                let position = first + offset;
-                let start = queries.len();
-                queries.extend_from_slice(&row[..query_size]);
-                for head in queries[start..].chunks_exact_mut(head_dim) {
-                    self.rope.turn(head, position);
-                }
-                key.copy_from_slice(&row[query_size..query_size + key_size]);
-                for head in key.chunks_exact_mut(head_dim) {
-                    self.rope.turn(head, position);
-                }
-                step.cache.push(layer, &key, &row[query_size + key_size..]);
+            for (key, row) in rows.by_ref().take(step.tokens.len()) {
+                step.cache.push(layer, key, &row[query_size + key_size..]);
             }
         }
         let sequences: Vec<_> = steps
@@ -221,6 +223,12 @@ impl CausalLm for CpuLlama {
     }
 
     fn forward(&mut self, steps: &mut [Step<'_, KvCache>]) -> Result<Vec<Vec<f32>>, LanguageError> {
+        on_reply_threads(|| self.step(steps))
+    }
+}
+
+impl CpuLlama {
+    fn step(&mut self, steps: &mut [Step<'_, KvCache>]) -> Result<Vec<Vec<f32>>, LanguageError> {
         let hidden = self.run(steps, &mut |_| {})?;
         let width = self.config.hidden_size;
         let mut wanted = Vec::new();

@@ -13,6 +13,7 @@ mod matrix_product;
 mod packed_products;
 #[cfg(target_arch = "x86_64")]
 mod packed_wide;
+mod threads;
 mod tiles;
 
 pub use kv_cache::{KvCache, KvNumbers};

@@ -26,7 +26,7 @@ pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     }
 }
 
-/// Makes the threads on which pictures and replies are computed, one for each core.
+/// Makes the threads on which pictures are computed, one for each core; replies of local models have their own.
 pub(crate) fn start_computing_threads() {
     let threads = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("compute {number}"));
     if let Err(error) = threads.start_handler(|_| give_way()).build_global() {

@@ -8,8 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 use crossbeam::channel::{Receiver, Sender, bounded};
+use rayon::prelude::*;
 
 use crate::causal_lm::{CausalLm, Scores, Step};
+use crate::cpu::on_reply_threads;
 use crate::engine::{ChatEvent, FinishReason};
 use crate::engine_limits::EngineLimits;
 use crate::error::LanguageError;
@@ -251,7 +253,7 @@ impl<M: CausalLm> Turns<M> {
             }
         }
         let before: Vec<usize> = self.active.iter().map(|generation| generation.read).collect();
-        let mut results = match self.forward(&shares) {
+        let results = match self.forward(&shares) {
             Ok(scores) => scores.into_iter().map(Ok).collect(),
             Err(error) if shares.len() <= 1 => vec![Err(error)],
             // One of the steps fails: let each one try alone, so that the others go on.
@@ -265,14 +267,10 @@ impl<M: CausalLm> Turns<M> {
                 })
                 .collect::<Vec<_>>(),
         };
+        let mut outcomes = self.take_scores(&shares, results);
         // From the last to the first, so that ending one does not move those still to come.
         for share in shares.iter().rev() {
-            let outcome = match results.pop() {
-                Some(Ok(scores)) => self.take_scores(share, scores),
-                Some(Err(error)) => Some(Err(error)),
-                None => Some(Err(LanguageError::malformed("scores", "the model returned too few"))),
-            };
-            if let Some(outcome) = outcome {
+            if let Some(outcome) = outcomes.pop().flatten() {
                 self.end(share.index, outcome);
             }
         }
@@ -282,17 +280,37 @@ impl<M: CausalLm> Turns<M> {
         }
     }
 
+    /// Chooses every reply's next token, each on a thread where there are several; says for each whether it is over.
     fn take_scores(
         &mut self,
-        share: &Share,
-        scores: Vec<f32>,
-    ) -> Option<Result<FinishReason, LanguageError>> {
-        let generation = &mut self.active[share.index];
-        generation.read += share.tokens;
-        if generation.unread() > 0 {
-            return None;
+        shares: &[Share],
+        results: Vec<Result<Vec<f32>, LanguageError>>,
+    ) -> Vec<Option<Result<FinishReason, LanguageError>>> {
+        let missing = || Err(LanguageError::malformed("scores", "the model returned too few"));
+        let mut results = results.into_iter().chain(std::iter::repeat_with(missing));
+        let mut wanted = shares.iter().peekable();
+        let mut takers = Vec::new();
+        for (index, generation) in self.active.iter_mut().enumerate() {
+            if let Some(share) = wanted.next_if(|share| share.index == index) {
+                takers.push((generation, share.tokens, results.next().unwrap_or_else(missing)));
+            }
         }
-        generation.advance(scores, &self.tokenizer, self.context_tokens).transpose()
+        let (tokenizer, context_tokens) = (&self.tokenizer, self.context_tokens);
+        let take = |(generation, tokens, scores): (&mut Generation<M::Cache>, usize, Result<_, _>)| {
+            let scores = match scores {
+                Ok(scores) => scores,
+                Err(error) => return Some(Err(error)),
+            };
+            generation.read += tokens;
+            if generation.unread() > 0 {
+                return None;
+            }
+            generation.advance(scores, tokenizer, context_tokens).transpose()
+        };
+        match takers.len() {
+            0 | 1 => takers.into_iter().map(take).collect(),
+            _ => on_reply_threads(|| takers.into_par_iter().map(take).collect()),
+        }
     }
 
     fn forward(&mut self, shares: &[Share]) -> Result<Vec<Vec<f32>>, LanguageError> {

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use crate::cpu::score_weights::{LEAST_WEIGHT, largest, push_between, sum_from, weights_below};
 use crate::error::LanguageError;
 
 /// How freely a model chooses. The defaults change nothing except that the choice is random.
@@ -124,43 +125,29 @@ impl Sampler {
     }
 
     fn draw(&mut self, scores: &[f32], best: u32) -> u32 {
-        let top = scores[best as usize];
         let sampling = &self.sampling;
-        // Tokens 40 below the best after temperature have less than one chance in 10^17. Where nothing else counts them,
-        // those that min_p refuses need no weight; a little below it, for rounding.
-        let refused = sampling.min_p.max(f32::MIN_POSITIVE).ln() - 0.01;
-        let below = if sampling.top_p >= 1.0 { refused.max(-40.0) } else { -40.0 };
-        let lowest = below * sampling.temperature;
-        let mut candidates: Vec<Candidate> = Vec::new();
-        for (token, score) in scores.iter().enumerate() {
-            if score - top > lowest {
-                candidates.push((token as u32, f64::from((score - top) / sampling.temperature)));
-            }
+        let weights = weights_below(scores, scores[best as usize], sampling.temperature);
+        let mut candidates = BestFirst::new(&weights);
+        if sampling.top_k > 0 {
+            candidates.keep(sampling.top_k);
         }
-        if sampling.top_k > 0 && sampling.top_k < candidates.len() {
-            candidates.select_nth_unstable_by(sampling.top_k, better_first);
-            candidates.truncate(sampling.top_k);
-        }
-        for candidate in &mut candidates {
-            candidate.1 = candidate.1.exp();
-        }
-        let mut candidates = BestFirst::new(candidates);
         if sampling.top_p < 1.0 {
-            let enough = f64::from(sampling.top_p) * candidates.total();
+            let enough = f64::from(sampling.top_p) * candidates.total_from(0.0);
             let (mut sum, mut kept) = (0.0, 0);
             while let Some((_, weight)) = candidates.get(kept).filter(|_| kept == 0 || sum < enough) {
-                sum += weight;
+                sum += f64::from(weight);
                 kept += 1;
             }
-            candidates.truncate(kept);
+            candidates.keep(kept);
         }
         // The best candidate's weight is 1, so min_p compares with it directly.
-        let min_p = f64::from(sampling.min_p);
-        let mut rest = self.rng.random::<f64>() * candidates.total_from(min_p);
+        let mut rest = self.rng.random::<f64>() * candidates.total_from(sampling.min_p);
         let mut last = best;
         let mut place = 0;
-        while let Some((token, weight)) = candidates.get(place).filter(|(_, weight)| *weight >= min_p) {
-            rest -= weight;
+        while let Some((token, weight)) =
+            candidates.get(place).filter(|(_, weight)| *weight >= sampling.min_p)
+        {
+            rest -= f64::from(weight);
             last = token;
             if rest < 0.0 {
                 break;
@@ -171,70 +158,71 @@ impl Sampler {
     }
 }
 
-/// A token and its score below the best, or its weight.
-type Candidate = (u32, f64);
+/// A token and its weight, which is 1 for the best.
+type Candidate = (u32, f32);
 
 /// The better one first, of equals the one with the smaller number.
 fn better_first(a: &Candidate, b: &Candidate) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
-/// Candidates of which only as many of the best are put in order as are looked at: a draw mostly ends among the first
-/// few of tens of thousands.
-struct BestFirst {
-    candidates: Vec<Candidate>,
-    /// How many at the beginning are the best ones, in order.
-    ordered: usize,
+/// All tokens' weights, of which only as many of the best are put in order as are looked at: a draw mostly ends among the
+/// first few of tens of thousands.
+struct BestFirst<'a> {
+    /// By token.
+    weights: &'a [f32],
+    /// The best ones, in order: all whose weight reaches `threshold`.
+    ordered: Vec<Candidate>,
+    threshold: f32,
+    /// How many of the best count.
+    kept: usize,
 }
 
-impl BestFirst {
-    /// How many are put in order at first; each further time eight times as many.
-    const FIRST: usize = 64;
+impl<'a> BestFirst<'a> {
+    /// By how much the threshold falls when more are wanted.
+    const FALL: f32 = 1.0 / 64.0;
 
-    fn new(candidates: Vec<Candidate>) -> BestFirst {
-        BestFirst { candidates, ordered: 0 }
+    fn new(weights: &'a [f32]) -> BestFirst<'a> {
+        BestFirst { weights, ordered: Vec::new(), threshold: f32::INFINITY, kept: usize::MAX }
     }
 
     /// The candidate at a place, the best at 0.
     fn get(&mut self, place: usize) -> Option<Candidate> {
-        while self.ordered <= place && self.ordered < self.candidates.len() {
-            let rest = &mut self.candidates[self.ordered..];
-            let next = (self.ordered * 8).max(BestFirst::FIRST).min(rest.len());
-            if next < rest.len() {
-                rest.select_nth_unstable_by(next, better_first);
-            }
-            rest[..next].sort_unstable_by(better_first);
-            self.ordered += next;
+        while self.ordered.len() <= place && self.threshold > 0.0 {
+            // Below the smallest weight that is no zero, there is none.
+            let lower = self.threshold.min(1.0) * BestFirst::FALL;
+            let lower = if lower < LEAST_WEIGHT { f32::MIN_POSITIVE } else { lower };
+            let sorted = self.ordered.len();
+            push_between(self.weights, lower, self.threshold, &mut self.ordered);
+            self.ordered[sorted..].sort_unstable_by(better_first);
+            self.threshold = if lower == f32::MIN_POSITIVE { 0.0 } else { lower };
         }
-        self.candidates.get(place).copied()
+        self.ordered.get(place).copied().filter(|_| place < self.kept)
     }
 
-    /// Keeps only so many of the best, all of which were looked at.
-    fn truncate(&mut self, count: usize) {
-        self.candidates.truncate(count);
-        self.ordered = self.ordered.min(count);
-    }
-
-    /// The sum of all weights.
-    fn total(&self) -> f64 {
-        self.candidates.iter().map(|candidate| candidate.1).sum()
+    /// Keeps only so many of the best.
+    fn keep(&mut self, count: usize) {
+        self.kept = self.kept.min(count);
+        if let Some(last) = self.kept.checked_sub(1) {
+            self.get(last);
+        }
     }
 
     /// The sum of the weights that reach a threshold.
-    fn total_from(&self, least: f64) -> f64 {
-        self.candidates.iter().map(|candidate| candidate.1).filter(|weight| *weight >= least).sum()
+    fn total_from(&self, least: f32) -> f64 {
+        if self.kept == usize::MAX {
+            return sum_from(self.weights, least);
+        }
+        let kept = self.ordered.iter().take(self.kept).map(|candidate| candidate.1);
+        kept.filter(|weight| *weight >= least).map(f64::from).sum()
     }
 }
 
 /// The token with the highest score, the first of equals; `None` if no score is a number above minus infinity.
 fn best(scores: &[f32]) -> Option<u32> {
-    let mut best: Option<(u32, f32)> = None;
-    for (token, score) in scores.iter().enumerate() {
-        if *score > best.map_or(f32::NEG_INFINITY, |(_, highest)| highest) {
-            best = Some((token as u32, *score));
-        }
-    }
-    best.map(|(token, _)| token)
+    let highest = largest(scores);
+    let token = scores.iter().position(|score| *score == highest)?;
+    (highest > f32::NEG_INFINITY).then_some(token as u32)
 }
 
 #[cfg(test)]
@@ -282,9 +270,9 @@ mod tests {
     fn drawn_of_all(sampling: &Sampling, scores: &[f32], random: f64) -> u32 {
         let top = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let weight = |score: f32| f64::from((score - top) / sampling.temperature).exp();
-        let mut all: Vec<Candidate> =
+        let mut all: Vec<(u32, f64)> =
             scores.iter().enumerate().map(|(token, score)| (token as u32, weight(*score))).collect();
-        all.sort_by(better_first);
+        all.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         if sampling.top_k > 0 {
             all.truncate(sampling.top_k);
         }

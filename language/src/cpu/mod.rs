@@ -13,8 +13,10 @@ mod matrix_product;
 mod packed_products;
 #[cfg(target_arch = "x86_64")]
 mod packed_wide;
+pub(crate) mod score_weights;
 mod threads;
 mod tiles;
 
 pub use kv_cache::{KvCache, KvNumbers};
 pub use llama::CpuLlama;
+pub(crate) use threads::on_reply_threads;

@@ -4,6 +4,9 @@
 //! and all types where there are many rows of inputs, are unpacked some rows at a time. The products are the same either
 //! way. Each loop is written once and compiled for every instruction set that pulp detects.
 
+// Indices, because zipped iterators of several arrays are not unrolled into registers.
+#![allow(clippy::needless_range_loop)]
+
 #[cfg(target_arch = "x86_64")]
 use std::arch::x86_64::__m512;
 

@@ -188,8 +188,8 @@ impl WidePacked<18> for Q40 {
     #[inline(always)]
     fn vectors(self, wide: Wide, block: &[u8; 18], _: usize) -> [__m512; 2] {
         let (scale, lanes) = (wide.half(block, 0), wide.lanes(block.last_chunk().unwrap_or(&[0; 16])));
-        let minimum = wide.product(scale, wide.splat(-8.0));
-        [wide.low(lanes, scale, minimum), wide.high(lanes, scale, minimum)]
+        let table = wide.table(scale, wide.product(scale, wide.splat(-8.0)));
+        [wide.low(lanes, table), wide.high(lanes, table)]
     }
 }
 
@@ -197,9 +197,9 @@ impl WidePacked<18> for Q40 {
 impl WidePacked<20> for Q41 {
     #[inline(always)]
     fn vectors(self, wide: Wide, block: &[u8; 20], _: usize) -> [__m512; 2] {
-        let (scale, minimum) = (wide.half(block, 0), wide.half(block, 2));
+        let table = wide.table(wide.half(block, 0), wide.half(block, 2));
         let lanes = wide.lanes(block.last_chunk().unwrap_or(&[0; 16]));
-        [wide.low(lanes, scale, minimum), wide.high(lanes, scale, minimum)]
+        [wide.low(lanes, table), wide.high(lanes, table)]
     }
 }
 
@@ -216,12 +216,12 @@ impl WidePacked<34> for Q80 {
 impl WidePacked<144> for Q4K {
     #[inline(always)]
     fn vectors(self, wide: Wide, block: &[u8; 144], group: usize) -> [__m512; 2] {
-        let [scale, minimum] = of_group(wide, block, group);
+        let table = of_group(wide, block, group);
         let bytes = part(block, 16 + group / 2 * GROUP).as_chunks().0;
         let lanes = [wide.lanes(&bytes[0]), wide.lanes(&bytes[1])];
         match group % 2 {
-            0 => [wide.low(lanes[0], scale, minimum), wide.low(lanes[1], scale, minimum)],
-            _ => [wide.high(lanes[0], scale, minimum), wide.high(lanes[1], scale, minimum)],
+            0 => [wide.low(lanes[0], table), wide.low(lanes[1], table)],
+            _ => [wide.high(lanes[0], table), wide.high(lanes[1], table)],
         }
     }
 }

@@ -1,8 +1,8 @@
 //! How are weights of few bits multiplied where vectors have 512 bits?
 //!
-//! As in [`super::tiles`], with unpacking of its own: a vector of sixteen floats is a table that is looked up by the lowest
-//! four bits of each lane, which neither has to mask them nor to convert what they mean. The numbers are those of the
-//! loops for all processors.
+//! As in [`super::tiles`], with unpacking of its own: a vector of the sixteen numbers that four bits can mean in a block is
+//! looked up by the lowest four bits of each lane, which are neither masked nor converted nor scaled. The numbers are
+//! those of the loops for all processors.
 
 // Indices, because zipped iterators of several arrays are not unrolled into registers.
 #![allow(clippy::needless_range_loop)]
@@ -20,7 +20,7 @@ pub(super) trait WidePacked<const BYTES: usize>: Packed<BYTES> {
     fn vectors(self, wide: Wide, block: &[u8; BYTES], group: usize) -> [__m512; 2];
 }
 
-/// The instructions, and the table.
+/// The instructions, and the numbers from 0 to 15.
 #[derive(Clone, Copy)]
 pub(super) struct Wide {
     simd: V4,
@@ -56,17 +56,22 @@ impl Wide {
         self.simd.avx512f._mm512_cvtepu8_epi32(cast(*bytes))
     }
 
-    /// `scale * number + minimum` for the numbers in the lowest four bits of lanes.
+    /// The table of `scale * number + minimum`.
     #[inline(always)]
-    pub(super) fn low(self, lanes: __m512i, scale: __m512, minimum: __m512) -> __m512 {
-        let numbers = self.simd.avx512f._mm512_permutexvar_ps(lanes, self.table);
-        self.simd.avx512f._mm512_fmadd_ps(numbers, scale, minimum)
+    pub(super) fn table(self, scale: __m512, minimum: __m512) -> __m512 {
+        self.simd.avx512f._mm512_fmadd_ps(self.table, scale, minimum)
     }
 
-    /// The same for the next four bits.
+    /// What a table says to the lowest four bits of lanes.
     #[inline(always)]
-    pub(super) fn high(self, lanes: __m512i, scale: __m512, minimum: __m512) -> __m512 {
-        self.low(self.simd.avx512f._mm512_srli_epi32::<4>(lanes), scale, minimum)
+    pub(super) fn low(self, lanes: __m512i, table: __m512) -> __m512 {
+        self.simd.avx512f._mm512_permutexvar_ps(lanes, table)
+    }
+
+    /// The same of the next four bits.
+    #[inline(always)]
+    pub(super) fn high(self, lanes: __m512i, table: __m512) -> __m512 {
+        self.low(self.simd.avx512f._mm512_srli_epi32::<4>(lanes), table)
     }
 
     /// What signed bytes mean.
@@ -216,12 +221,10 @@ impl<const BYTES: usize, T: WidePacked<BYTES>> WideTiles<'_, '_, BYTES, T> {
     }
 }
 
-/// The scale and the minimum of a group of Q4_K.
+/// The table of a group of Q4_K.
 #[inline(always)]
-pub(super) fn of_group(wide: Wide, block: &[u8; 144], group: usize) -> [__m512; 2] {
+pub(super) fn of_group(wide: Wide, block: &[u8; 144], group: usize) -> __m512 {
     let (scale, minimum) = scale_and_minimum(&block[4..16], group);
-    [
-        wide.product(wide.half(block, 0), wide.splat(scale)),
-        wide.product(wide.half(block, 2), wide.splat(-minimum)),
-    ]
+    let scale = wide.product(wide.half(block, 0), wide.splat(scale));
+    wide.table(scale, wide.product(wide.half(block, 2), wide.splat(-minimum)))
 }

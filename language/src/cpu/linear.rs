@@ -107,7 +107,7 @@ impl Linear {
         }
         let mut rest: Vec<&mut [f32]> = out.chunks_exact_mut(self.out_features).collect();
         let task_weights = if rows > FEW_ROWS { MANY_ROWS_TASK } else { FEW_ROWS_TASK };
-        let task_rows = (task_weights / self.in_features).next_multiple_of(TILE_ROWS);
+        let task_rows = (task_weights / self.in_features).max(1).next_multiple_of(TILE_ROWS);
         let mut tasks = Vec::new();
         let mut first = 0;
         for (part, part_rows) in self.weights.parts(self.out_features) {
@@ -145,6 +145,24 @@ impl Task<'_> {
         if let Some(bias) = self.bias {
             for row in self.out {
                 row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_wider_than_a_task_are_multiplied() {
+        for width in [FEW_ROWS_TASK + 1, MANY_ROWS_TASK + 7] {
+            let ones =
+                |rows: usize| std::iter::repeat_n(1f32.to_le_bytes(), rows * width).flatten().collect();
+            let part = PackedRows { stored: StoredType::F32, width, bytes: ones(3) };
+            let linear = Linear::new(vec![part], None);
+            for rows in [1, FEW_ROWS + 1] {
+                assert_eq!(linear.forward(&vec![1.0; rows * width]), vec![width as f32; rows * 3]);
             }
         }
     }

@@ -307,6 +307,11 @@ impl<M: CausalLm> Turns<M> {
             }
             generation.advance(scores, tokenizer, context_tokens).transpose()
         };
+        // What fails here ends its own reply only, whose memory is dropped.
+        let take = |taker| {
+            catch_unwind(AssertUnwindSafe(|| take(taker)))
+                .unwrap_or_else(|panic| Some(Err(LanguageError::Panicked(panic_message(&*panic)))))
+        };
         match takers.len() {
             0 | 1 => takers.into_iter().map(take).collect(),
             _ => on_reply_threads(|| takers.into_par_iter().map(take).collect()),

@@ -3,17 +3,21 @@
 use std::path::Path;
 use std::sync::mpsc;
 
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::engine::{ChatEvent, ChatOutcome, ChatStream, QueuePlace};
+use crate::grammar::GrammarFactory;
 use crate::sampling::{Sampler, Sampling};
 use crate::text_stream::TextStream;
 
 const VOCAB: usize = 512;
 const POISON: u32 = 400;
+const LONG: u32 = 401;
 
-/// A model whose next token is always the last one plus one; it panics when it reads [`POISON`].
+/// A model whose next token is always the last one plus one; it panics when it reads [`POISON`], and scores more tokens
+/// than there are after [`LONG`].
 struct Counting {
     /// Every step's tokens, so that tests see who had a turn.
     log: mpsc::Sender<Vec<Vec<u32>>>,
@@ -61,8 +65,9 @@ impl CausalLm for Counting {
         for step in steps {
             step.cache.extend_from_slice(step.tokens);
             assert!(!step.tokens.contains(&POISON), "poison was read");
-            let mut scores = vec![0.0; VOCAB];
-            scores[step.tokens[step.tokens.len() - 1] as usize + 1] = 9.0;
+            let last = step.tokens[step.tokens.len() - 1];
+            let mut scores = vec![0.0; if last == LONG { 4 * VOCAB } else { VOCAB }];
+            scores[last as usize + 1] = 9.0;
             all.push(if step.scores == Scores::None { Vec::new() } else { scores });
         }
         Ok(all)
@@ -157,6 +162,20 @@ fn a_panic_fails_only_its_own_reply() {
         );
         assert_eq!(outcome(good_reply).usage.completion_tokens, 40);
     }
+}
+
+#[test]
+fn a_panic_while_a_token_is_chosen_fails_only_its_own_reply() {
+    let bench = bench(false, EngineLimits::default());
+    let grammars = GrammarFactory::new(&tokenizer(), VOCAB).unwrap();
+    let (good, good_reply) = job(&[10], 40);
+    let (mut bad, bad_reply) = job(&[LONG], 40);
+    // It knows nothing of the tokens beyond the vocabulary.
+    bad.grammar = Some(grammars.compile(&json!({"type": "string"})).unwrap());
+    bench.thread.submit(good).unwrap();
+    bench.thread.submit(bad).unwrap();
+    assert!(matches!(bad_reply.blocking_collect(), Err(LanguageError::Panicked(_))));
+    assert_eq!(outcome(good_reply).usage.completion_tokens, 40);
 }
 
 #[test]

@@ -1,5 +1,10 @@
-//! How many tokens per second does the default chat model read and write on this machine, and how soon does a long
-//! conversation go on? `decode.py` beside this file asks the same of transformers and of llama.cpp.
+//! How many tokens per second does a chat model read and write on this machine, and how soon does a long conversation go
+//! on? `peers/decode.py` asks the same of transformers and of llama.cpp, by itself or in turns with this.
+
+#[path = "../tests/gguf_builder/mod.rs"]
+mod gguf_builder;
+mod peers;
+mod random_model;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -10,6 +15,7 @@ use language::{
     ChatEngine, ChatEvent, ChatMessage, ChatRequest, EngineLimits, LocalDevice, LocalEngine, ModelFiles,
     Role, Sampling, fetch_default_chat_model,
 };
+use peers::{Peer, Took, in_turns, took};
 
 const PROMPT_TOKENS: usize = 512;
 const REPLY_TOKENS: usize = 64;
@@ -31,11 +37,112 @@ fn step(model: &mut CpuLlama, caches: &mut [<CpuLlama as CausalLm>::Cache], toke
     started.elapsed().as_secs_f64()
 }
 
-/// The largest memory that this process has held, in megabytes, where the system tells.
-fn peak_megabytes() -> Option<u64> {
+/// Memory of this process in megabytes, where the system tells: `VmRSS` now, `VmHWM` the most so far.
+fn megabytes(what: &str) -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    let line = status.lines().find(|line| line.starts_with(what))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kilobytes| kilobytes / 1024)
+}
+
+fn prompt(tokens: usize) -> Vec<u32> {
+    (0..tokens as u32).map(|i| 1000 + i * 37 % 20_000).collect()
+}
+
+/// Reads `context` tokens into as many new memories, then measures the writing of a reply to each.
+fn write(model: &mut CpuLlama, conversations: usize, context: usize) -> Took {
+    let mut caches: Vec<_> = (0..conversations).map(|_| model.new_cache()).collect();
+    step(model, &mut caches, &prompt(context));
+    took(|| {
+        for _ in 0..REPLY_TOKENS {
+            step(model, &mut caches, &[1234]);
+        }
+    })
+}
+
+/// Reading and writing, in turns with llama.cpp where there is one.
+fn against_a_peer(name: &str, path: &Path, model: &mut CpuLlama, reads: &[usize]) {
+    let mut peer = Peer::start("llama.cpp", path);
+    for context in [16, PROMPT_TOKENS] {
+        let what = format!("{name}: write after {context} tokens");
+        in_turns(
+            &what,
+            REPLY_TOKENS,
+            || write(model, 1, context),
+            peer.as_mut(),
+            |peer| {
+                peer.ask("forget");
+                peer.ask(&format!("read {context}"));
+                peer.ask(&format!("write {REPLY_TOKENS}"))
+            },
+        );
+    }
+    for tokens in reads {
+        let ours = || {
+            let mut caches = vec![model.new_cache()];
+            let tokens = prompt(*tokens);
+            took(|| {
+                step(model, &mut caches, &tokens);
+            })
+        };
+        in_turns(&format!("{name}: read {tokens} tokens"), *tokens, ours, peer.as_mut(), |peer| {
+            peer.ask("forget");
+            peer.ask(&format!("read {tokens}"))
+        });
+    }
+}
+
+/// Several conversations at once against one, in turns.
+fn together(model: &mut CpuLlama) {
+    for conversations in [8, 2, 4, 16] {
+        let mut turns: Vec<(Took, Took)> =
+            (0..3).map(|_| (write(model, 1, 16), write(model, conversations, 16))).collect();
+        let count = conversations as f64;
+        turns.sort_by(|a, b| (a.0.clock / a.1.clock).total_cmp(&(b.0.clock / b.1.clock)));
+        let (one, all) = turns[turns.len() / 2];
+        println!(
+            "write, {conversations:2} conversations at once {:8.1} tokens/s in all: {:.2} times one by the clock, {:.2} by \
+             the processor",
+            count * REPLY_TOKENS as f64 / all.clock,
+            count * one.clock / all.clock,
+            count * one.processor / all.processor.max(0.01)
+        );
+    }
+}
+
+/// How the memory of a conversation is kept, in turns.
+fn kept_memory(model: &mut CpuLlama) {
+    let mut seconds = [0.0, 0.0];
+    let kinds = [KvNumbers::F32, KvNumbers::F16];
+    let mut both = kinds.map(|numbers| {
+        model.keep_as(numbers);
+        let mut caches = vec![model.new_cache()];
+        step(model, &mut caches, &prompt(CONVERSATION_TOKENS));
+        caches
+    });
+    for _ in 0..REPLY_TOKENS {
+        for (seconds, caches) in seconds.iter_mut().zip(&mut both) {
+            *seconds += step(model, caches, &[1234]);
+        }
+    }
+    for (numbers, seconds) in kinds.iter().zip(seconds) {
+        let speed = REPLY_TOKENS as f64 / seconds;
+        println!("write after {CONVERSATION_TOKENS} tokens, {numbers:?} {speed:8.1} tokens/s");
+    }
+}
+
+/// A shape of half a thousand million weights of Q4_K.
+fn larger_model() {
+    let path = std::env::temp_dir().join(format!("playhouse-bench-{}.gguf", std::process::id()));
+    random_model::write(&path);
+    let before = megabytes("VmRSS");
+    let file = std::fs::metadata(&path).expect("it was written").len() >> 20;
+    let mut model = ModelFiles::open(&path).and_then(|files| files.load_cpu()).expect("the model loads");
+    if let (Some(before), Some(after)) = (before, megabytes("VmRSS")) {
+        println!("0.45 B, Q4_K: a file of {file} MB takes {} MB", after.saturating_sub(before));
+    }
+    model.keep_as(KvNumbers::F16);
+    against_a_peer("0.45 B, Q4_K", &path, &mut model, &[PROMPT_TOKENS]);
+    let _ = std::fs::remove_file(&path);
 }
 
 /// What template, sampling and streaming leave of the model's own speed, in turns.
@@ -60,61 +167,65 @@ fn through_the_engine(engine: &LocalEngine, model: &mut CpuLlama) {
 }
 
 fn main() {
+    // What to measure: all, unless words name some.
+    let wanted: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let wants = |what: &str| wanted.is_empty() || wanted.iter().any(|word| word == what);
     let path = model_path();
     let started = Instant::now();
     let mut model = ModelFiles::open(&path).and_then(|files| files.load_cpu()).expect("the model loads");
     println!("load                  {:8.2} s", started.elapsed().as_secs_f64());
-
-    let prompt: Vec<u32> = (0..PROMPT_TOKENS as u32).map(|i| 1000 + i * 37 % 20_000).collect();
-    let mut caches = vec![model.new_cache()];
-    let cold = step(&mut model, &mut caches, &prompt);
-    println!("read {PROMPT_TOKENS} tokens, cold {:8.1} tokens/s", PROMPT_TOKENS as f64 / cold);
-    let mut caches = vec![model.new_cache()];
-    let again = step(&mut model, &mut caches, &prompt);
-    println!("read {PROMPT_TOKENS} tokens again {:7.1} tokens/s", PROMPT_TOKENS as f64 / again);
-
-    for (conversations, context) in [(1, 16), (1, PROMPT_TOKENS), (2, 16), (4, 16), (8, 16)] {
-        let mut caches: Vec<_> = (0..conversations).map(|_| model.new_cache()).collect();
-        step(&mut model, &mut caches, &prompt[..context]);
-        let mut speeds: Vec<f64> = (0..3)
-            .map(|_| {
-                let seconds: f64 = (0..REPLY_TOKENS).map(|_| step(&mut model, &mut caches, &[1234])).sum();
-                (conversations * REPLY_TOKENS) as f64 / seconds
-            })
-            .collect();
-        speeds.sort_by(f64::total_cmp);
-        println!("write, {conversations} x context {context:4} {:8.1} tokens/s in all", speeds[1]);
+    model.keep_as(KvNumbers::F16);
+    if wants("peer") {
+        against_a_peer("SmolLM2", &path, &mut model, &[PROMPT_TOKENS, CONVERSATION_TOKENS]);
     }
-    // How the memory is kept, in turns.
-    let mut seconds = [0.0, 0.0];
-    let kinds = [KvNumbers::F32, KvNumbers::F16];
-    let mut both = kinds.map(|numbers| {
-        model.keep_as(numbers);
-        let mut caches = vec![model.new_cache()];
-        step(&mut model, &mut caches, &prompt.repeat(CONVERSATION_TOKENS / PROMPT_TOKENS));
-        caches
-    });
-    for _ in 0..REPLY_TOKENS {
-        for (seconds, caches) in seconds.iter_mut().zip(&mut both) {
-            *seconds += step(&mut model, caches, &[1234]);
-        }
+    if wants("together") {
+        together(&mut model);
     }
-    for (numbers, seconds) in kinds.iter().zip(seconds) {
-        let speed = REPLY_TOKENS as f64 / seconds;
-        println!("write after {CONVERSATION_TOKENS} tokens, {numbers:?} {speed:8.1} tokens/s");
+    if wants("memory") {
+        kept_memory(&mut model);
     }
-    drop(both);
-    let conversation: Vec<u32> = (0..CONVERSATION_TOKENS as u32).map(|i| 1000 + i * 41 % 20_000).collect();
-    let mut caches = vec![model.new_cache()];
-    let seconds = step(&mut model, &mut caches, &conversation);
-    println!("first token after {CONVERSATION_TOKENS} tokens {seconds:8.3} s");
-    drop(caches);
-
-    let engine =
-        LocalEngine::open(&path, &LocalDevice::Cpu, EngineLimits::default()).expect("the engine starts");
-    through_the_engine(&engine, &mut model);
+    if wants("engine") {
+        let started = Instant::now();
+        let engine =
+            LocalEngine::open(&path, &LocalDevice::Cpu, EngineLimits::default()).expect("the engine starts");
+        first_replies(&engine, started);
+        through_the_engine(&engine, &mut model);
+        conversation(&engine);
+    }
     drop(model);
+    if wants("larger") {
+        larger_model();
+    }
+    if let Some(megabytes) = megabytes("VmHWM") {
+        println!("peak memory           {megabytes:8} MB");
+    }
+}
 
+/// The first words of the first reply, with what it took to load the model since `started`, and of later ones.
+fn first_replies(engine: &LocalEngine, started: Instant) {
+    let first = |question: &str| {
+        let started = Instant::now();
+        let mut request = ChatRequest::new(vec![ChatMessage::new(Role::User, question)]);
+        request.max_tokens = 8;
+        let mut reply = engine.submit(request).expect("the request is accepted");
+        assert!(matches!(reply.blocking_next(), Some(ChatEvent::Delta(_))), "the model says something");
+        let seconds = started.elapsed().as_secs_f64();
+        reply.blocking_collect().expect("the reply completes");
+        seconds
+    };
+    first("Good morning.");
+    println!(
+        "cold: loaded and the first reply of 8 tokens written after {:6.3} s",
+        started.elapsed().as_secs_f64()
+    );
+    let mut warm: Vec<f64> =
+        (0..5).map(|number| first(&format!("Tell me of sea number {number}."))).collect();
+    warm.sort_by(f64::total_cmp);
+    println!("warm: first text after {:6.3} s", warm[warm.len() / 2]);
+}
+
+/// A long conversation goes on.
+fn conversation(engine: &LocalEngine) {
     let mut messages = vec![ChatMessage::new(Role::System, "You are a patient librarian.")];
     let count = |messages: &[ChatMessage]| engine.count_tokens(&ChatRequest::new(messages.to_vec()));
     while count(&messages).expect("it counts") < CONVERSATION_TOKENS {
@@ -147,7 +258,4 @@ fn main() {
         first_after.push(first);
     }
     println!("first text, warm against cold  1/{:.0}", first_after[0] / first_after[1]);
-    if let Some(megabytes) = peak_megabytes() {
-        println!("peak memory           {megabytes:8} MB");
-    }
 }

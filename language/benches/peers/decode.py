@@ -1,12 +1,17 @@
 """What `decode.rs` asks, asked of transformers on PyTorch and of llama.cpp, with the same file, tokens and threads.
 
     pip install torch transformers accelerate gguf llama-cpp-python
-    python language/benches/decode.py MODEL.gguf        # or PLAYHOUSE_SMOLLM2=MODEL.gguf
-    PLAYHOUSE_SMOLLM2=MODEL.gguf cargo bench -p language --bench decode
+    python language/benches/peers/decode.py MODEL.gguf        # or PLAYHOUSE_SMOLLM2=MODEL.gguf
+
+By itself it measures what is installed, and leaves out the rest. The bench starts it as `decode.py MODEL.gguf --answer
+llama.cpp` (PLAYHOUSE_PEER_PYTHON names the Python) and measures itself and the peer in turns, so that both meet the same
+load:
+
+    PLAYHOUSE_SMOLLM2=MODEL.gguf PLAYHOUSE_PEER_PYTHON=python cargo bench -p language --bench decode
 
 transformers gets the weights dequantised to f32, which is what ours computes with; llama.cpp computes on the quantised
-weights and with rounded activations, so it does less work. What is not installed is left out. THREADS sets the
-number of threads (RAYON_NUM_THREADS for ours). Compare numbers of one machine at rest only.
+weights and with activations rounded to eight bits, so it does less work. THREADS sets the number of threads
+(RAYON_NUM_THREADS for ours).
 """
 
 import os
@@ -36,6 +41,28 @@ def timed(work):
     return time.perf_counter() - begin
 
 
+def answer(read, forget):
+    """Does what each line of the input says and answers with the seconds that it took, by the clock and of the processor."""
+    position = 0
+    print("ready", flush=True)
+    for line in sys.stdin:
+        words = line.split()
+        begin, processor = time.perf_counter(), time.process_time()
+        if words[0] == "forget":
+            forget()
+            position = 0
+        elif words[0] == "read":
+            read([1000 + i * 37 % 20_000 for i in range(position, position + int(words[1]))])
+            position += int(words[1])
+        elif words[0] == "write":
+            for _ in range(int(words[1])):
+                read([TOKEN])
+            position += int(words[1])
+        else:
+            sys.exit(f"{words[0]}: forget, read N and write N are known")
+        print(time.perf_counter() - begin, time.process_time() - processor, flush=True)
+
+
 def measure(name, read, forget):
     """`read` reads tokens after those read before and waits for the last one's scores; `forget` begins anew."""
     for attempt in ("cold", "again"):
@@ -53,7 +80,7 @@ def measure(name, read, forget):
     print(f"{name:14} first token after {CONVERSATION_TOKENS} tokens {timed(lambda: read(CONVERSATION)):8.3f} s")
 
 
-def with_transformers(path):
+def with_transformers(path, measure):
     import torch
     from transformers import AutoModelForCausalLM, DynamicCache
 
@@ -74,7 +101,7 @@ def with_transformers(path):
     print(f"transformers   {torch.get_num_threads()} threads, torch {torch.__version__}, {model.dtype}")
 
 
-def with_llama_cpp(path):
+def with_llama_cpp(path, measure):
     from llama_cpp import Llama, __version__
 
     model = Llama(
@@ -84,17 +111,26 @@ def with_llama_cpp(path):
     print(f"llama.cpp      {THREADS} threads, llama-cpp-python {__version__}, weights as in the file")
 
 
+KINDS = {"transformers": with_transformers, "llama.cpp": with_llama_cpp}
+
+
 def main():
-    path = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("PLAYHOUSE_SMOLLM2")
-    if not path:
+    arguments = sys.argv[1:]
+    answers = arguments.pop() if len(arguments) > 1 and arguments[-2] == "--answer" else None
+    arguments = [argument for argument in arguments if argument != "--answer"]
+    path = arguments[0] if arguments else os.environ.get("PLAYHOUSE_SMOLLM2")
+    if not path or answers not in (None, *KINDS):
         sys.exit(__doc__)
     path = Path(path).resolve()
-    wanted = os.environ.get("ONLY", "transformers llama.cpp").split()
-    for name, run in (("transformers", with_transformers), ("llama.cpp", with_llama_cpp)):
+    if answers:
+        KINDS[answers](path, lambda _name, read, forget: answer(read, forget))
+        return
+    wanted = os.environ.get("ONLY", " ".join(KINDS)).split()
+    for name, run in KINDS.items():
         if name not in wanted:
             continue
         try:
-            run(path)
+            run(path, measure)
         except ImportError as error:
             print(f"{name:14} left out: {error}")
     print(f"peak memory    {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024} MB")

@@ -35,18 +35,18 @@ impl WeightedSums<'_> {
                     }
                 }
             }
-            for r in 0..ROWS {
+            for (r, sums) in sums.iter().enumerate() {
                 let start = (first + r) * width + from;
                 let (out, _) = S::as_mut_simd_f32s(&mut self.out[start..start + panel]);
-                for v in 0..VECTORS {
-                    out[v] = simd.add_f32s(out[v], sums[r][v]);
+                for (out, sum) in out.iter_mut().zip(sums) {
+                    *out = simd.add_f32s(*out, *sum);
                 }
             }
             from += panel;
         }
-        for r in 0..ROWS {
+        for (r, shares) in shares.iter().enumerate() {
             let out = &mut self.out[(first + r) * width..(first + r + 1) * width][from..];
-            for (value, share) in self.values.chunks_exact(width).zip(shares[r]) {
+            for (value, share) in self.values.chunks_exact(width).zip(*shares) {
                 out.iter_mut().zip(&value[from..]).for_each(|(out, value)| *out += share * value);
             }
         }

@@ -9,6 +9,7 @@ use services::files::thumbnails::Thumbnails;
 use crate::budgets::Budgets;
 use crate::config::Config;
 use crate::data_imports::DataImports;
+use crate::devices::Devices;
 use crate::gotrue::oidc::provider::Providers;
 use crate::keys::Keys;
 use crate::mail::Mailer;
@@ -29,6 +30,8 @@ pub struct Shared {
     pub keys: Arc<Keys>,
     /// How we were started.
     pub config: Config,
+    /// What models of this machine run on.
+    pub devices: Devices,
     /// What requests share.
     pub budgets: Budgets,
     /// How often passwords were tried and mails sent.

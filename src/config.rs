@@ -12,6 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use actors::job_scheduler::QueueLimits;
+use actors::render::DeviceChoice;
 use language::cpu::KvNumbers;
 use language::{EngineLimits, RemoteLimits};
 use serde::{Deserialize, Serialize};
@@ -115,7 +116,7 @@ pub struct Config {
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
     pub image_model: Option<String>,
-    /// What draws: `auto`, `cpu`, `vulkan:0`, `cuda:0`.
+    /// What draws: `auto`, `cpu`, `vulkan:0`, `wgpu:0`, `cuda:0`; the last three in builds with that feature.
     pub image_device: String,
     /// How weights of picture models are kept: `f32`, `f16` or `bf16`.
     pub image_weights: String,
@@ -159,6 +160,8 @@ pub struct Config {
     pub chat_model: Option<PathBuf>,
     /// Whether the default chat model is fetched when there is none.
     pub fetch_chat_model: bool,
+    /// What the local chat models compute on, named as in `image_device`; `cpu` unless set.
+    pub chat_device: String,
     /// Replies that the local model makes at one time; others wait.
     pub chat_replies_max: usize,
     /// Requests that may wait for the local model.
@@ -275,6 +278,7 @@ impl Default for Config {
             models_dir: PathBuf::new(),
             image_model: None,
             image_device: "auto".into(),
+            chat_device: "cpu".into(),
             image_weights: "f32".into(),
             image_memory_bytes: 8 << 30,
             image_drawing_bytes: None,
@@ -378,6 +382,7 @@ impl Config {
             models_dir: self.models_dir.clone(),
             chat_model: self.chat_model.clone(),
             fetch_chat_model: self.fetch_chat_model,
+            device: self.chat_device(),
             memory_bytes_max: self.chat_memory_bytes,
             priority: self.local_chat_priority,
             local: EngineLimits {
@@ -394,6 +399,11 @@ impl Config {
                 ..RemoteLimits::default()
             },
         }
+    }
+
+    /// What the local chat models compute on. The setting was read when it was taken.
+    fn chat_device(&self) -> DeviceChoice {
+        self.chat_device.parse().unwrap_or(DeviceChoice::Cpu)
     }
 
     /// What listening beyond this machine opens to others; `None` when only this machine can connect.

@@ -9,6 +9,7 @@ pub mod config;
 mod connections;
 mod cors;
 mod data_imports;
+pub mod devices;
 pub mod ended_accounts;
 pub mod functions;
 pub mod gotrue;
@@ -211,7 +212,8 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         // The command line then works on the folder at rest only, which is no reason to serve nothing.
         tracing::warn!(error, "the command line will not find this server");
     }
-    start_log::report(&config, &engines);
+    let devices = devices::Devices::of(&config);
+    start_log::report(&config, &engines, &devices);
     start_log::report_provider_keys(actors.store());
     if let Some(opened) = config.open_to_others() {
         tracing::warn!("{opened}");
@@ -242,6 +244,7 @@ pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'stat
         services,
         keys,
         config,
+        devices,
         budgets,
         pace,
         mailer,

@@ -15,7 +15,7 @@ use store::{Caller, Store, StoreError};
 use crate::app::App;
 use crate::caller;
 use crate::ended_accounts;
-use crate::start_log::{Mistake, mistakes};
+use crate::start_log::{Mistake, device_mistakes, mistakes};
 
 /// `GET /health`: whether we serve; to operators also what is the matter, how each actor fares, and which settings name
 /// what is not there.
@@ -39,7 +39,8 @@ pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
     // Looks at folders.
     let mistakes = tokio::task::spawn_blocking(move || {
         let blame = |mistake: Mistake| config.config.sources.blame(mistake.setting, mistake.reason);
-        mistakes(&config.config).into_iter().map(blame).collect::<Vec<String>>()
+        let all = mistakes(&config.config).into_iter().chain(device_mistakes(&config.devices));
+        all.map(blame).collect::<Vec<String>>()
     });
     let mistakes = mistakes.await.unwrap_or_default();
     let detail: Vec<_> = actors
@@ -66,6 +67,7 @@ pub async fn health(State(app): State<App>, headers: HeaderMap) -> Response {
         "backups": app.backups.as_ref().map(|backups| backups.json()),
         "long_reads": app.budgets.turns.used(),
         "settings": mistakes,
+        "devices": app.devices.json(),
         "sockets": app.budgets.sockets.used(),
         "subscriptions": app.budgets.subscriptions.used(),
         "actors": detail,

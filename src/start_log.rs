@@ -4,10 +4,11 @@ use std::path::Path;
 
 use actors::catalog::provider_key::{PREFIX, ignored_names};
 use actors::language::{Engines, LocalStatus, is_chat_model, list_chat_models};
-use actors::render::{DeviceChoice, list_loras, list_models};
+use actors::render::{list_loras, list_models};
 use store::Store;
 
 use crate::config::Config;
+use crate::devices::Devices;
 use crate::nearest::did_you_mean;
 
 /// A setting that names something which is not there.
@@ -52,6 +53,11 @@ pub fn mistakes(config: &Config) -> Vec<Mistake> {
     mistakes
 }
 
+/// The settings that name a device which cannot be had.
+pub(crate) fn device_mistakes(devices: &Devices) -> impl Iterator<Item = Mistake> {
+    devices.missing().into_iter().map(|(setting, reason)| Mistake { setting, reason })
+}
+
 /// The name beside a path that does not exist which it may mean.
 fn neighbour(path: &Path) -> String {
     let Some(name) = path.file_name().and_then(|name| name.to_str()) else { return String::new() };
@@ -81,14 +87,10 @@ pub fn report_provider_keys(store: &Store) {
     }
 }
 
-/// Sums up what is served; `engines` are those that make words.
-pub fn report(config: &Config, engines: &Engines) {
-    for mistake in mistakes(config) {
+/// Sums up what is served; `engines` are those that make words, `devices` what models run on.
+pub fn report(config: &Config, engines: &Engines, devices: &Devices) {
+    for mistake in mistakes(config).into_iter().chain(device_mistakes(devices)) {
         tracing::error!("{}", config.sources.blame(mistake.setting, mistake.reason));
-    }
-    if let Some(reason) = missing_device(config) {
-        let reason = format!("{reason}; no picture can be drawn until it names another");
-        tracing::error!("{}", config.sources.blame("image_device", reason));
     }
     let pictures: Vec<String> = list_models(&config.models_dir).into_iter().map(|model| model.name).collect();
     let chats: Vec<String> = engines.local_models().into_iter().map(|model| model.name).collect();
@@ -101,7 +103,8 @@ pub fn report(config: &Config, engines: &Engines) {
         folder = %config.models_dir.display(),
         pictures = pictures.join(", "),
         draws = config.image_model.as_deref().unwrap_or(actors::render::STARTER),
-        device = device(config),
+        device = devices.pictures(),
+        chat_device = devices.chats(),
         loras = list_loras(&config.models_dir).len(),
         chats,
         "models"
@@ -115,22 +118,6 @@ pub fn report(config: &Config, engines: &Engines) {
         credits = if config.charges_credits() { "charged" } else { "not charged" },
         "serving; `playhouse keys` prints what clients need"
     );
-}
-
-/// Why the device that is to draw cannot be had.
-fn missing_device(config: &Config) -> Option<String> {
-    let choice = config.image_device.parse::<DeviceChoice>().ok().filter(|_| config.local_worker)?;
-    choice.open().err().map(|error| error.to_string())
-}
-
-/// What draws.
-fn device(config: &Config) -> String {
-    let choice = config.image_device.parse::<DeviceChoice>();
-    match (config.local_worker, choice) {
-        (false, _) => "none: jobs wait for workers".into(),
-        (true, Ok(choice)) => choice.resolved().to_string(),
-        (true, Err(error)) => error.to_string(),
-    }
 }
 
 fn sign_up(config: &Config) -> &'static str {

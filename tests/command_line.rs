@@ -139,7 +139,7 @@ fn the_start_sums_up_what_is_there_and_names_what_cannot_be_meant() {
         "image_model: there is no \"startr\", there is starter; did you mean starter?",
         "pictures=\"starter\"",
         "chats=\"none\"",
-        "device=\"cpu\"",
+        "device=\"cpu",
         "url=\"https://studio.example.com\"",
         "sign_up=\"on, for everybody who reaches the address",
         "credits=\"charged\"",
@@ -319,7 +319,17 @@ fn a_setting_that_stops_the_start_is_named_with_where_it_stands() {
         String::from_utf8_lossy(&output.stderr).to_string()
     };
     for (name, value, said) in [
-        ("PLAYHOUSE_IMAGE_DEVICE", "gpu", "image_device: device gpu: not one of auto, cpu, vulkan:N, cuda:N"),
+        (
+            "PLAYHOUSE_IMAGE_DEVICE",
+            "gpu",
+            "image_device: device gpu: not one of auto, cpu, vulkan:N, wgpu:N, cuda:N",
+        ),
+        #[cfg(not(feature = "cuda"))]
+        (
+            "PLAYHOUSE_CHAT_DEVICE",
+            "cuda:1",
+            "chat_device: device cuda:1: this build has no CUDA and takes auto, cpu",
+        ),
         ("PLAYHOUSE_IMAGE_WEIGHTS", "f8", "image_weights: \"f8\" is not one of f32, f16, bf16"),
         ("PLAYHOUSE_JWT_ALGORITHM", "none", "jwt_algorithm: none is neither HS256 nor ES256"),
         ("PLAYHOUSE_PUBLIC_URL", "here", "public_url: \"here\" does not begin with http:// or https://"),

@@ -6,8 +6,9 @@ use std::str::FromStr;
 use burn::tensor::Device;
 
 use crate::DiffusionError;
+use crate::found_device::FoundDevice;
 
-/// A device by name: `auto`, `cpu`, `vulkan:0` or `cuda:0`.
+/// A device by name: `auto`, `cpu`, `vulkan:0`, `wgpu:0` or `cuda:0`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
@@ -16,11 +17,17 @@ pub enum DeviceChoice {
     Auto,
     /// The processor.
     Cpu,
-    /// The Vulkan device of this number.
+    /// The Vulkan device of this number, with kernels in SPIR-V where it takes them, else in WGSL.
     Vulkan(usize),
+    /// The device of this number among those that the system's graphics offer, with kernels in WGSL unless the build
+    /// has the feature `vulkan` too.
+    Wgpu(usize),
     /// The CUDA device of this number.
     Cuda(usize),
 }
+
+/// Every form that a name may have.
+const FORMS: &str = "auto, cpu, vulkan:N, wgpu:N, cuda:N";
 
 impl FromStr for DeviceChoice {
     type Err = DiffusionError;
@@ -28,7 +35,7 @@ impl FromStr for DeviceChoice {
     fn from_str(text: &str) -> Result<Self, DiffusionError> {
         let unknown = || DiffusionError::Device {
             choice: text.chars().take(64).collect(),
-            reason: "not one of auto, cpu, vulkan:N, cuda:N".into(),
+            reason: format!("not one of {FORMS}"),
         };
         let (kind, index) = match text.split_once(':') {
             Some((kind, index)) => (kind, index.parse::<u16>().map_err(|_| unknown())? as usize),
@@ -38,6 +45,7 @@ impl FromStr for DeviceChoice {
             ("auto", false) => Ok(Self::Auto),
             ("cpu", false) => Ok(Self::Cpu),
             ("vulkan", _) => Ok(Self::Vulkan(index)),
+            ("wgpu", _) => Ok(Self::Wgpu(index)),
             ("cuda", _) => Ok(Self::Cuda(index)),
             _ => Err(unknown()),
         }
@@ -64,17 +72,32 @@ impl fmt::Display for DeviceChoice {
             Self::Auto => f.write_str("auto"),
             Self::Cpu => f.write_str("cpu"),
             Self::Vulkan(index) => write!(f, "vulkan:{index}"),
+            Self::Wgpu(index) => write!(f, "wgpu:{index}"),
             Self::Cuda(index) => write!(f, "cuda:{index}"),
         }
     }
 }
 
+/// What is known of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceFacts {
+    /// How settings name it; never `auto`.
+    pub choice: DeviceChoice,
+    /// What its driver calls it, of the processor what the system calls it; `None` where neither says.
+    pub name: Option<String>,
+    /// Its own memory in bytes; `None` where its driver does not say, and of the processor, which uses the machine's.
+    pub memory_bytes: Option<u64>,
+}
+
 impl DeviceChoice {
-    /// What `auto` means in this build and on this machine; any other choice is itself.
+    /// What `auto` means in this build and on this machine; any other choice is itself. A driver that computes on the
+    /// processor is not chosen: our own loops are faster.
     pub fn resolved(self) -> Self {
         match self {
             Self::Auto => {
-                let best = [Self::Cuda(0), Self::Vulkan(0)].into_iter().find(|choice| choice.open().is_ok());
+                let best = [Self::Cuda(0), Self::Vulkan(0), Self::Wgpu(0)]
+                    .into_iter()
+                    .find(|choice| choice.found().is_ok_and(|found| !found.is_software));
                 best.unwrap_or(Self::Cpu)
             }
             other => other,
@@ -83,46 +106,63 @@ impl DeviceChoice {
 
     /// Opens the device, or says why it cannot be had.
     pub fn open(self) -> Result<Device, DiffusionError> {
-        match self {
+        match self.resolved() {
             Self::Cpu => Ok(Device::flex()),
-            Self::Auto => self.resolved().open(),
-            Self::Vulkan(index) => self.vulkan(index),
-            Self::Cuda(index) => self.cuda(index),
+            other => other.found().map(|found| found.device),
         }
     }
 
-    #[cfg(any(feature = "vulkan", feature = "cuda"))]
-    fn listed(self, kind: burn::tensor::DeviceType, index: usize) -> Result<Device, DiffusionError> {
+    /// Opens the device and says what it is.
+    pub fn facts(self) -> Result<DeviceFacts, DiffusionError> {
+        let choice = self.resolved();
+        if choice == Self::Cpu {
+            return Ok(DeviceFacts { choice, name: processor_name(), memory_bytes: None });
+        }
+        let found = choice.found()?;
+        let (name, memory_bytes) = found.described().ok_or_else(|| choice.refused("the driver failed"))?;
+        Ok(DeviceFacts { choice, name, memory_bytes })
+    }
+
+    /// Refuses a device that no machine can have with this build; the message says what it takes.
+    pub fn check_build(self) -> Result<(), DiffusionError> {
+        let (kind, feature, is_built) = match self {
+            Self::Auto | Self::Cpu => return Ok(()),
+            Self::Vulkan(_) => ("Vulkan", "vulkan", cfg!(feature = "vulkan")),
+            Self::Wgpu(_) => ("wgpu", "wgpu", cfg!(any(feature = "wgpu", feature = "vulkan"))),
+            Self::Cuda(_) => ("CUDA", "cuda", cfg!(feature = "cuda")),
+        };
+        if is_built {
+            return Ok(());
+        }
+        let mut accepted = vec!["auto", "cpu"];
+        accepted.extend(cfg!(feature = "vulkan").then_some("vulkan:N"));
+        accepted.extend(cfg!(any(feature = "wgpu", feature = "vulkan")).then_some("wgpu:N"));
+        accepted.extend(cfg!(feature = "cuda").then_some("cuda:N"));
+        let accepted = accepted.join(", ");
+        Err(self.refused(&format!(
+            "this build has no {kind} and takes {accepted}; build with the feature `{feature}`"
+        )))
+    }
+
+    fn found(self) -> Result<FoundDevice, DiffusionError> {
+        self.check_build()?;
         // Drivers panic rather than fail when they are broken or absent.
-        let found = std::panic::catch_unwind(|| Device::enumerate(kind).into_vec())
+        let found = std::panic::catch_unwind(|| FoundDevice::of(self))
             .map_err(|_| self.refused("the driver failed while its devices were listed"))?;
-        let count = found.len();
-        found.into_iter().nth(index).ok_or_else(|| self.refused(&format!("this machine has {count} of them")))
-    }
-
-    #[cfg(feature = "vulkan")]
-    fn vulkan(self, index: usize) -> Result<Device, DiffusionError> {
-        self.listed(burn::tensor::DeviceType::Vulkan, index)
-    }
-
-    #[cfg(not(feature = "vulkan"))]
-    fn vulkan(self, _index: usize) -> Result<Device, DiffusionError> {
-        Err(self.refused("this build has no Vulkan; build with the feature `vulkan`"))
-    }
-
-    #[cfg(feature = "cuda")]
-    fn cuda(self, index: usize) -> Result<Device, DiffusionError> {
-        self.listed(burn::tensor::DeviceType::Cuda, index)
-    }
-
-    #[cfg(not(feature = "cuda"))]
-    fn cuda(self, _index: usize) -> Result<Device, DiffusionError> {
-        Err(self.refused("this build has no CUDA; build with the feature `cuda`"))
+        found.map_err(|count| self.refused(&format!("this machine has {count} of them")))
     }
 
     fn refused(self, reason: &str) -> DiffusionError {
         DiffusionError::Device { choice: self.to_string(), reason: reason.into() }
     }
+}
+
+/// What the system calls the processor.
+fn processor_name() -> Option<String> {
+    let text = std::fs::read_to_string("/proc/cpuinfo").ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("model name"))?;
+    let name = line.trim_start_matches([' ', '\t', ':']).trim();
+    (!name.is_empty()).then(|| name.to_string())
 }
 
 #[cfg(test)]
@@ -131,7 +171,7 @@ mod tests {
 
     #[test]
     fn names_are_read_and_written_alike() {
-        for name in ["auto", "cpu", "vulkan:0", "cuda:3"] {
+        for name in ["auto", "cpu", "vulkan:0", "wgpu:1", "cuda:3"] {
             assert_eq!(name.parse::<DeviceChoice>().unwrap().to_string(), name);
         }
         for name in ["", "gpu", "cpu:1", "cuda:x", "cuda:-1", "vulkan:99999999999"] {
@@ -144,5 +184,14 @@ mod tests {
     fn a_device_the_build_lacks_is_an_error_that_says_so() {
         let error = DeviceChoice::Cuda(0).open().unwrap_err().to_string();
         assert!(error.contains("cuda:0") && error.contains("feature `cuda`"), "{error}");
+        assert!(error.contains("takes auto, cpu"), "{error}");
+    }
+
+    #[test]
+    fn the_processor_is_always_there() {
+        assert_eq!(DeviceChoice::Cpu.facts().unwrap().choice, DeviceChoice::Cpu);
+        // Whatever it is, it opens.
+        let chosen = DeviceChoice::Auto.facts().unwrap().choice;
+        assert!(chosen != DeviceChoice::Auto && chosen.open().is_ok(), "{chosen}");
     }
 }

@@ -12,6 +12,7 @@ mod device;
 mod edge_lines;
 mod error;
 mod frames;
+mod found_device;
 mod generate;
 mod guarded;
 mod guide_spec;
@@ -43,7 +44,7 @@ pub use clip_tokenizer::{ClipTokenizer, TokenizerFiles};
 pub use clip_vision_model::{
     ClipImageProcessor, ClipVisionConfig, ClipVisionModel, ClipVisionOutput, ImageEncoder,
 };
-pub use device::DeviceChoice;
+pub use device::{DeviceChoice, DeviceFacts};
 pub use error::DiffusionError;
 pub use frames::FrameSpec;
 pub use guide_spec::{ControlSpec, GuideSpec, ImagePromptSpec, MotionSpec, ReferenceSpec};

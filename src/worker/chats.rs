@@ -7,13 +7,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use actors::language::local_device;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use axum::routing::{get, post};
-use language::{ChatEngine, LocalDevice, LocalEngine};
+use language::{ChatEngine, LocalEngine};
 use serde_json::{Value as Json, json};
 use tokio::net::TcpListener;
 
@@ -36,10 +37,13 @@ pub(super) async fn serve(
     config: &Config,
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), String> {
-    let (path, limits) = (model(config)?, config.language().local);
+    let (path, language) = (model(config)?, config.language());
     let shown = path.display().to_string();
-    let opened =
-        tokio::task::spawn_blocking(move || LocalEngine::open(&path, &LocalDevice::Cpu, limits)).await;
+    let opened = tokio::task::spawn_blocking(move || {
+        let device = local_device(language.device)?;
+        LocalEngine::open(&path, &device, language.local).map_err(|error| error.to_string())
+    })
+    .await;
     let opened = opened.map_err(|_| format!("{shown}: loading it failed unexpectedly"))?;
     let engine = opened.map_err(|error| format!("{shown}: {error}"))?;
     let listener = TcpListener::bind(address).await;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use diffusion::DeviceChoice;
 use language::fetch::DEFAULT_CHAT_MODEL;
 use language::weights::gguf_files::{all_parts, no_chat_model};
 use language::{FetchProgress, LocalDevice, LocalEngine, fetch_default_chat_model, model_name};
@@ -203,8 +204,11 @@ impl LocalModels {
         self.make_room(&path, bytes).await?;
         let started = Instant::now();
         let opened = tokio::task::spawn_blocking({
-            let (path, limits) = (path.clone(), self.config.local);
-            move || LocalEngine::open(&path, &LocalDevice::Cpu, limits)
+            let (path, limits, device) = (path.clone(), self.config.local, self.config.device);
+            move || {
+                let device = local_device(device)?;
+                LocalEngine::open(&path, &device, limits).map_err(|error| error.to_string())
+            }
         })
         .await;
         let broken = |reason: String| NoEngine::Broken { reason: format!("{}: {reason}", path.display()) };
@@ -270,6 +274,15 @@ impl LocalModels {
             let _ = tokio::task::spawn_blocking(move || drop(idle)).await;
             return;
         }
+    }
+}
+
+/// What a local model computes on; the message says why that cannot be had.
+pub fn local_device(choice: DeviceChoice) -> Result<LocalDevice, String> {
+    match choice.resolved() {
+        // Its own loops, which read packed weights as they are.
+        DeviceChoice::Cpu => Ok(LocalDevice::Cpu),
+        other => other.open().map(LocalDevice::Burn).map_err(|error| format!("chat_device: {error}")),
     }
 }
 
@@ -362,6 +375,7 @@ mod tests {
             models_dir: folder.into(),
             chat_model: None,
             fetch_chat_model: false,
+            device: DeviceChoice::Cpu,
             memory_bytes_max,
             priority: 100,
             local: language::EngineLimits::default(),

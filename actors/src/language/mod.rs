@@ -18,6 +18,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use diffusion::DeviceChoice;
 use language::{
     ChatEngine, ChatMessage, ChatOutcome, ChatRequest, EngineLimits, EngineLoad, LanguageError, LocalEngine,
     RemoteLimits, Sampling,
@@ -35,7 +36,9 @@ pub use catalogue::Says;
 pub use chat_worker::{health_entry, watch_workers};
 pub use choose::Wanted;
 pub use count_usage::CallOf;
-pub use local_models::{LocalModelEntry, LocalStatus, is_chat_model, list_chat_models, weight_bytes};
+pub use local_models::{
+    LocalModelEntry, LocalStatus, is_chat_model, list_chat_models, local_device, weight_bytes,
+};
 pub use no_engine::NoEngine;
 pub use worker_kind::WorkerKind;
 
@@ -53,6 +56,8 @@ pub struct LanguageConfig {
     pub chat_model: Option<PathBuf>,
     /// Whether to fetch the default model when there is none.
     pub fetch_chat_model: bool,
+    /// What local models compute on.
+    pub device: DeviceChoice,
     /// Memory for the weights of local models, in bytes; one is loaded whatever it takes.
     pub memory_bytes_max: u64,
     /// Where the local model stands among models elsewhere; the lowest number is asked first.

@@ -62,7 +62,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use check_request::{RequestedDrawing, SIDE_STEP_PX, SIDES_PX, UnfitDrawing, check_side};
-pub use diffusion::DeviceChoice;
+pub use diffusion::{DeviceChoice, DeviceFacts};
 pub use diffusion::DiffusionError as DeviceError;
 pub use diffusion::prompt::PromptSyntax;
 pub use diffusion::training::LoraTraining;

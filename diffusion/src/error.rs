@@ -98,6 +98,9 @@ pub enum DiffusionError {
         /// Where that showed.
         what: &'static str,
     },
+    /// The device has too little memory for what was asked.
+    #[error("out of memory: {0}")]
+    OutOfMemory(String),
     /// The backend failed.
     #[error("backend: {0}")]
     Backend(String),

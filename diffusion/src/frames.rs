@@ -39,7 +39,7 @@ impl DiffusionModel {
         self.check_between(from, to, t)?;
         refuse_motion(from)?;
         guarded(|| {
-            let model = self.with_vae(self.adapted(from)?, from.vae.as_deref())?;
+            let model = self.saving.applied(self.with_vae(self.adapted(from)?, from.vae.as_deref())?);
             let texts = self.texts_between(&model, from, to, t)?;
             let picture = Picture {
                 spec: from,
@@ -73,7 +73,7 @@ impl DiffusionModel {
             compatible(first, &frame.from)?;
         }
         guarded(|| {
-            let model = self.with_vae(self.adapted(first)?, first.vae.as_deref())?;
+            let model = self.saving.applied(self.with_vae(self.adapted(first)?, first.vae.as_deref())?);
             let mut pictures = Vec::with_capacity(frames.len());
             for (place, FrameSpec { from, to, t }) in frames.iter().enumerate() {
                 let is_same = from.prompt == to.prompt && from.negative_prompt == to.negative_prompt;

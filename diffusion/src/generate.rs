@@ -114,7 +114,7 @@ impl DiffusionModel {
             refiner.check(self)?;
         }
         guarded(|| {
-            let model = self.with_vae(self.adapted(first)?, first.vae.as_deref())?;
+            let model = self.saving.applied(self.with_vae(self.adapted(first)?, first.vae.as_deref())?);
             let mut pictures = Vec::new();
             for spec in specs {
                 let texts = self.texts(&model, spec)?;
@@ -221,7 +221,7 @@ impl DiffusionModel {
             let motion = pictures[0].spec.guides.motion.as_ref();
             let together = match motion {
                 Some(_) => count,
-                None => (BATCH_LATENTS_MAX / area.max(1)).clamp(1, alike),
+                None => self.saving.together((BATCH_LATENTS_MAX / area.max(1)).clamp(1, alike)),
             };
             let seen_together = motion.map_or(together, |motion| motion.together.min(count));
             let mut batch: Vec<Picture<'_>> = pictures.drain(..together).collect();

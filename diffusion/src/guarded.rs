@@ -9,6 +9,54 @@ pub(crate) fn guarded<T>(work: impl FnOnce() -> Result<T, DiffusionError>) -> Re
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
         let text =
             panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-        Err(DiffusionError::Backend(text.unwrap_or("panicked").into()))
+        Err(explained(text.unwrap_or("panicked")))
     })
+}
+
+/// What runtimes and drivers say, in small letters, when a device has no memory left or none as large.
+const NO_MEMORY: [&str; 6] = [
+    "out of memory",
+    "out-of-memory",
+    "out_of_memory",
+    "out of device memory",
+    "not enough memory",
+    "can't allocate buffer",
+];
+
+/// What a backend's panic means. Of a runtime's words only those before its backtrace are kept.
+fn explained(text: &str) -> DiffusionError {
+    let small = text.to_ascii_lowercase();
+    let found = NO_MEMORY.iter().filter_map(|words| small.find(words)).min();
+    match found {
+        Some(at) => {
+            let from = text[..at].rfind('\n').map_or(0, |end| end + 1);
+            let line = text[from..].lines().next().unwrap_or_default();
+            DiffusionError::OutOfMemory(line.trim().chars().take(200).collect())
+        }
+        None => DiffusionError::Backend(text.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &'static str) -> DiffusionError {
+        guarded::<()>(|| panic!("{text}")).unwrap_err()
+    }
+
+    #[test]
+    fn a_device_without_memory_is_told_from_one_that_failed() {
+        for (text, line) in [
+            (
+                "failed:\n  out of device memory allocating 512 bytes\nBacktrace\n0: x",
+                "out of device memory allocating 512 bytes",
+            ),
+            ("can't allocate buffer of size: 4294967296\n", "can't allocate buffer of size: 4294967296"),
+            ("CUDA_ERROR_OUT_OF_MEMORY", "CUDA_ERROR_OUT_OF_MEMORY"),
+        ] {
+            assert!(matches!(of(text), DiffusionError::OutOfMemory(said) if said == line), "{text}");
+        }
+        assert!(matches!(of("index out of bounds"), DiffusionError::Backend(_)));
+    }
 }

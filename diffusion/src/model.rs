@@ -25,7 +25,7 @@ use crate::weights::component::{is_pickle, pickle_error};
 use crate::weights::inspect::hash_of;
 use crate::weights::published::published_at;
 use crate::weights::vae_file::LoadedVae;
-use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora, LoraScale, TextualInversion};
+use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora, LoraScale, Saving, TextualInversion};
 
 /// Where a model lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +163,7 @@ pub struct DiffusionModel {
     merged: Mutex<Option<(Vec<LoraKey>, StableDiffusion)>>,
     pub(crate) other_vae: Mutex<Option<(VaeKey, LoadedVae)>>,
     pub(crate) preview_vae: Option<AutoencoderTiny>,
+    pub(crate) saving: Saving,
 }
 
 impl std::fmt::Debug for DiffusionModel {
@@ -255,6 +256,7 @@ impl DiffusionModel {
             merged: Mutex::new(None),
             other_vae: Mutex::new(None),
             preview_vae: None,
+            saving: Saving::default(),
         })
     }
 
@@ -300,6 +302,16 @@ impl DiffusionModel {
             (motion.frames + motion.together) as u64 * texts + motion.frames as u64 * pixels * 6
         });
         unet.max(vae) + kept + loras + spec.guides.memory_bytes(&self.base)
+    }
+
+    /// How much of a drawing is in memory at a time from now on.
+    pub fn save_memory(&mut self, saving: Saving) {
+        self.saving = saving;
+    }
+
+    /// Lets the device give back what it keeps for reuse, as far as nothing uses it.
+    pub fn release_memory(&self) {
+        self.base.device.memory_cleanup();
     }
 
     /// Whether it draws on the processor, with the machine's own memory.

@@ -1,6 +1,6 @@
 //! Pictures that are encoded and decoded in tiles are nearly those that are done whole.
 
-use diffusion::{DeviceChoice, DiffusionModel, GenerateSpec, LoadOptions, ModelSource, VaeTiles};
+use diffusion::{DeviceChoice, DiffusionModel, GenerateSpec, LoadOptions, ModelSource, Saving, VaeTiles};
 use image::{Rgb, RgbImage};
 
 fn load(vae_tiles: VaeTiles) -> DiffusionModel {
@@ -58,6 +58,31 @@ fn tiles_are_near_the_whole() {
     let twice = tiled.decode(&latents.repeat(2), [2, shape[1], shape[2], shape[3]]).unwrap();
     assert_eq!(twice[..decoded.len()], decoded_tiled[..]);
     assert_eq!(twice[decoded.len()..], decoded_tiled[..]);
+}
+
+/// Where a device has too little memory, pictures one after the other are the same, and small tiles those of the setting.
+#[test]
+fn saving_memory_changes_no_more_than_it_says() {
+    let mut model = load(VaeTiles::Auto);
+    let of = |model: &DiffusionModel, side: u32, num_images: usize| {
+        let spec = GenerateSpec {
+            width: side,
+            height: side,
+            num_images,
+            steps: 1,
+            prompt: "a robot".into(),
+            ..model.default_spec()
+        };
+        model.generate(&spec, &mut |_| std::ops::ControlFlow::Continue(())).unwrap()
+    };
+    let (two, large) = (of(&model, 64, 2), of(&model, 288, 1));
+    model.save_memory(Saving::OneByOne);
+    assert!(of(&model, 64, 2) == two && of(&model, 288, 1) == large);
+    model.save_memory(Saving::SmallTiles);
+    let tiled = of(&model, 288, 1);
+    assert!(tiled != large && tiled == of(&load(VaeTiles::Side(256)), 288, 1));
+    model.save_memory(Saving::Nothing);
+    assert!(of(&model, 288, 1) == large);
 }
 
 #[test]

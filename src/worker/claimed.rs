@@ -52,7 +52,7 @@ impl Claimed<'_> {
                 tracing::info!(job = %id, "it ended while it was drawn");
                 return Ended::Reported;
             }
-            Err(DrawError::Refused(message)) => (message, false),
+            Err(DrawError::Refused(message) | DrawError::OutOfMemory(message)) => (message, false),
             Err(DrawError::Failed(message)) => (message, true),
         };
         tracing::warn!(job = %id, message, "a job failed");

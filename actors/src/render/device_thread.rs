@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use diffusion::Refiner;
+use diffusion::{Refiner, Saving};
 use language::give_way;
 
 use super::RenderOptions;
@@ -23,6 +23,9 @@ use super::work::{BatchSlots, DrawError, Drawn, Task, Work, explained};
 const BATCH_MAX: usize = 4;
 /// How long the device waits for jobs to fill the slots that are free.
 const BATCH_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What is said of a picture that the device had too little memory for.
+const SMALL_TILES: &str = "the device had too little memory: the picture was decoded in small tiles, and colours may differ a little";
 
 /// The way to the thread. It comes with the first work, and with it the memory of models; one that died is replaced.
 pub(super) struct DeviceThread {
@@ -115,6 +118,8 @@ fn without_folder(error: DrawError, models_dir: &str) -> DrawError {
     match error {
         DrawError::Refused(message) => DrawError::Refused(message.replace(models_dir, "")),
         DrawError::Failed(message) => DrawError::Failed(message.replace(models_dir, "")),
+        // All that saves memory was tried: another attempt would not help.
+        DrawError::OutOfMemory(message) => DrawError::Refused(message.replace(models_dir, "")),
         DrawError::Cancelled => DrawError::Cancelled,
     }
 }
@@ -133,7 +138,7 @@ fn train(
         in_hand.slice(model, order, drawing_bytes_max, reporter)
     }));
     let end = trained.unwrap_or_else(|_| Err(DrawError::Failed("the device failed while training".into())));
-    if matches!(end, Err(DrawError::Failed(_))) {
+    if matches!(end, Err(DrawError::Failed(_) | DrawError::OutOfMemory(_))) {
         models.drop_model(listed);
         *in_hand = InHand::default();
     }
@@ -169,16 +174,52 @@ fn outcomes(
         Ok(Err(error)) => error,
         Err(_) => DrawError::Failed("the device failed while drawing".into()),
     };
-    if matches!(error, DrawError::Failed(_)) {
-        models.drop_model(model);
+    match &error {
+        DrawError::Failed(_) => models.drop_model(model),
+        DrawError::OutOfMemory(_) => models.drop_all(),
+        DrawError::Refused(_) | DrawError::Cancelled => {}
     }
-    match jobs {
-        [_] => vec![Err(error)],
+    match (jobs, error) {
+        ([task], DrawError::OutOfMemory(message)) => {
+            vec![with_less_memory(models, upscalers, reporter, model, task, message)]
+        }
+        ([_], error) => vec![Err(error)],
         _ => jobs
             .iter()
             .flat_map(|task| outcomes(models, upscalers, reporter, model, std::slice::from_ref(task)))
             .collect(),
     }
+}
+
+/// What comes of a job that took too much memory, drawn with less in memory at a time as often as that saves more.
+fn with_less_memory(
+    models: &mut ModelCache,
+    upscalers: &mut UpscalerCache,
+    reporter: &mut ProgressReporter<'_>,
+    listed: &ListedModel,
+    task: &Task,
+    message: String,
+) -> Outcome {
+    let before = models.saving();
+    let pictures = task.request.payload.config.num_images as usize;
+    // An enlargement saves by its own tiles.
+    let more = if task.request.is_upscale() { None } else { before.more(pictures) };
+    let Some(saving) = more else {
+        let advice = "the device has too little memory for this, even one picture at a time and in small tiles; a smaller \
+                      size, or image_weights f16, takes less";
+        return Err(DrawError::OutOfMemory(format!("{advice}: {message}")));
+    };
+    tracing::warn!(job = %task.job, message, ?saving, "too little memory: drawing again with less at a time");
+    models.save_memory(saving);
+    let mut outcomes = outcomes(models, upscalers, reporter, listed, std::slice::from_ref(task));
+    models.save_memory(before);
+    let outcome = outcomes.pop().unwrap_or(Err(DrawError::Cancelled));
+    outcome.map(|mut drawn| {
+        if saving == Saving::SmallTiles && !drawn.warnings.iter().any(|said| said == SMALL_TILES) {
+            drawn.warnings.push(SMALL_TILES.into());
+        }
+        drawn
+    })
 }
 
 fn draw(
@@ -197,7 +238,7 @@ fn draw(
     {
         // It takes no picture model.
         return match upscale_picture(upscalers, task, drawing_bytes_max, reporter) {
-            Err(DrawError::Failed(message)) => Err(DrawError::Failed(message)),
+            Err(error @ (DrawError::Failed(_) | DrawError::OutOfMemory(_))) => Err(error),
             outcome => Ok(vec![outcome]),
         };
     }
@@ -223,6 +264,7 @@ fn draw(
     match drawn.as_slice() {
         // A failure of the only one is for the caller to act on.
         [Err(DrawError::Failed(message))] => Err(DrawError::Failed(message.clone())),
+        [Err(DrawError::OutOfMemory(message))] => Err(DrawError::OutOfMemory(message.clone())),
         _ => Ok(drawn),
     }
 }

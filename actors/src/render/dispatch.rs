@@ -285,7 +285,9 @@ async fn finish(
             }
         }
         Err(DrawError::Cancelled) => tracing::info!(job = %claimed.id, "cancelled while drawing"),
-        Err(DrawError::Refused(message)) => report_failure(&actors, &claimed, message, false).await,
+        Err(DrawError::Refused(message) | DrawError::OutOfMemory(message)) => {
+            report_failure(&actors, &claimed, message, false).await;
+        }
         Err(DrawError::Failed(message)) => report_failure(&actors, &claimed, message, true).await,
     }
     cancellations.lock().unwrap_or_else(PoisonError::into_inner).remove(&claimed.id);

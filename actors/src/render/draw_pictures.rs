@@ -93,7 +93,7 @@ pub(super) fn draw_pictures(
         };
         let drawn = match model.generate_refined(&together, refiner, &mut on_step).map_err(explained) {
             Ok(drawn) => drawn,
-            Err(DrawError::Failed(message)) => return Err(DrawError::Failed(message)),
+            Err(error @ (DrawError::Failed(_) | DrawError::OutOfMemory(_))) => return Err(error),
             Err(error) if tasks.len() == 1 => {
                 outcomes[first] = Some(Err(error));
                 continue;
@@ -115,7 +115,7 @@ pub(super) fn draw_pictures(
             };
             let enlarged = enlarged.and_then(|pictures| put_back(task, spec, pictures));
             let pictures = match enlarged {
-                Err(DrawError::Failed(message)) => return Err(DrawError::Failed(message)),
+                Err(error @ (DrawError::Failed(_) | DrawError::OutOfMemory(_))) => return Err(error),
                 enlarged => enlarged,
             };
             outcomes[place] = Some(match (pictures, task.is_cancelled()) {

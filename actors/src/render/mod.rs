@@ -62,10 +62,10 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 pub use check_request::{RequestedDrawing, SIDE_STEP_PX, SIDES_PX, UnfitDrawing, check_side};
-pub use diffusion::{DeviceChoice, DeviceFacts};
 pub use diffusion::DiffusionError as DeviceError;
 pub use diffusion::prompt::PromptSyntax;
 pub use diffusion::training::LoraTraining;
+pub use diffusion::{DeviceChoice, DeviceFacts};
 pub use embedding_choice::{EMBEDDINGS_FOLDER, list_embeddings};
 pub use finished::{Finished, FinishedFile};
 pub use guide_choice::{

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use diffusion::{DiffusionError, DiffusionModel, LoadOptions, VaeTiles};
+use diffusion::{DiffusionError, DiffusionModel, LoadOptions, Saving, VaeTiles};
 
 use super::RenderOptions;
 use super::model_choice::ListedModel;
@@ -12,11 +12,13 @@ use super::vae_choice::preview_vae;
 pub(super) struct ModelCache {
     options: RenderOptions,
     loaded: Vec<(ListedModel, DiffusionModel)>,
+    /// How much of a drawing is in memory at a time.
+    saving: Saving,
 }
 
 impl ModelCache {
     pub fn new(options: RenderOptions) -> ModelCache {
-        ModelCache { options, loaded: Vec::new() }
+        ModelCache { options, loaded: Vec::new(), saving: Saving::default() }
     }
 
     /// Memory for weights and drawing, in bytes.
@@ -32,6 +34,17 @@ impl ModelCache {
     /// How many pictures of several jobs may be drawn side by side, where a setting says so.
     pub fn batch_max(&self) -> Option<usize> {
         self.options.batch_max
+    }
+
+    /// How much of a drawing is in memory at a time.
+    pub fn saving(&self) -> Saving {
+        self.saving
+    }
+
+    /// Draws with so much in memory at a time from now on.
+    pub fn save_memory(&mut self, saving: Saving) {
+        self.saving = saving;
+        self.loaded.iter_mut().for_each(|(_, model)| model.save_memory(saving));
     }
 
     /// The model, loaded if need be; others leave first if memory would not suffice for all.
@@ -58,6 +71,7 @@ impl ModelCache {
             {
                 tracing::warn!(%error, "previews are drawn without TAESD");
             }
+            model.save_memory(self.saving);
             let ms = started.elapsed().as_millis() as u64;
             tracing::info!(model = wanted.name, bytes = model.memory_bytes(), ms, "loaded a picture model");
             self.loaded.push((wanted.clone(), model));
@@ -89,6 +103,13 @@ impl ModelCache {
                     ),
                 })
             }
+        }
+    }
+
+    /// Forgets all models, and lets the device give their memory back.
+    pub fn drop_all(&mut self) {
+        for (_, model) in std::mem::take(&mut self.loaded) {
+            model.release_memory();
         }
     }
 

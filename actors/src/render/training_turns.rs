@@ -123,7 +123,9 @@ impl Held {
         let job = self.claimed.id;
         match error {
             DrawError::Cancelled => tracing::info!(%job, "cancelled while training"),
-            DrawError::Refused(message) => report_failure(actors, &self.claimed, message, false).await,
+            DrawError::Refused(message) | DrawError::OutOfMemory(message) => {
+                report_failure(actors, &self.claimed, message, false).await;
+            }
             DrawError::Failed(message) => report_failure(actors, &self.claimed, message, true).await,
         }
         match status(actors.store(), job) {

@@ -116,6 +116,8 @@ pub enum DrawError {
     Refused(String),
     /// The device or the model failed; another attempt may help.
     Failed(String),
+    /// The device has too little memory; less at a time may help.
+    OutOfMemory(String),
     /// The job was cancelled.
     Cancelled,
 }
@@ -133,6 +135,7 @@ pub(super) fn unless_cancelled(jobs: &[&Task]) -> ControlFlow<()> {
 pub(super) fn explained(error: DiffusionError) -> DrawError {
     match error {
         DiffusionError::Cancelled { .. } => DrawError::Cancelled,
+        DiffusionError::OutOfMemory(message) => DrawError::OutOfMemory(message),
         DiffusionError::Backend(_) | DiffusionError::Io { .. } => DrawError::Failed(error.to_string()),
         other => DrawError::Refused(other.to_string()),
     }

@@ -1,6 +1,10 @@
 //! Every number that diffusers, transformers and Compel computed, computed again.
 //!
 //! `PLAYHOUSE_GOLDENS=DIR` names another folder of goldens; what to check is found in its files.
+//!
+//! `PLAYHOUSE_GOLDENS_DEVICE=vulkan:0` names another device than the processor (`tests/gpu.sh`). The limits are the same there:
+//! twenty times what single precision itself differs from double leaves room for sums in another order, and on Mesa's lavapipe
+//! the 202 checks of the networks take 11 % of them at most. A wrong kernel is off by whole units.
 
 mod support;
 

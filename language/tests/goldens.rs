@@ -131,13 +131,30 @@ fn llama_tiny_agrees_in_burn() {
     check_llama_tiny(&mut model, &goldens, true);
 }
 
+/// The device that `PLAYHOUSE_GOLDENS_DEVICE` names, of the kinds that this build has; the first of its kind.
+fn device_of_the_environment() -> Option<burn::tensor::Device> {
+    let name = std::env::var("PLAYHOUSE_GOLDENS_DEVICE").ok()?;
+    match name.split(':').next() {
+        #[cfg(feature = "vulkan")]
+        Some("vulkan") => Some(burn::tensor::Device::vulkan(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(any(feature = "vulkan", feature = "wgpu"))]
+        Some("wgpu") => Some(burn::tensor::Device::wgpu(burn::tensor::DeviceKind::DefaultDevice)),
+        #[cfg(feature = "cuda")]
+        Some("cuda") => Some(burn::tensor::Device::cuda(0)),
+        Some("cpu") => None,
+        _ => panic!("PLAYHOUSE_GOLDENS_DEVICE: this build has no {name}"),
+    }
+}
+
 /// A graphics card rounds differently, but must choose the same tokens.
-#[cfg(feature = "vulkan")]
 #[test]
-fn llama_tiny_agrees_on_vulkan() {
+fn llama_tiny_agrees_on_the_device_of_the_environment() {
+    let Some(device) = device_of_the_environment() else {
+        println!("skipped: PLAYHOUSE_GOLDENS_DEVICE names no device");
+        return;
+    };
     let folder = fixture("llama-tiny");
     let goldens = Goldens::read(&folder);
-    let device = burn::tensor::Device::vulkan(burn::tensor::DeviceKind::DefaultDevice);
     let mut model = ModelFiles::open(&folder).unwrap().load_on(&device).unwrap();
     check_llama_tiny(&mut model, &goldens, false);
 }

@@ -4,6 +4,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use burn::tensor::Device;
+use diffusion::DeviceChoice;
 use diffusion::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use safetensors::{Dtype, SafeTensors};
 use serde_json::Value;
@@ -49,9 +51,24 @@ pub fn read_tensors(path: &Path) -> BTreeMap<String, Golden> {
         .collect()
 }
 
+/// The device that `PLAYHOUSE_GOLDENS_DEVICE` names (`vulkan:0`); the processor without it.
+pub fn device() -> Device {
+    other_device().unwrap_or_else(|| DeviceChoice::Cpu.open().unwrap())
+}
+
+/// The device that the environment names, unless that is the processor.
+pub fn other_device() -> Option<Device> {
+    let name = std::env::var("PLAYHOUSE_GOLDENS_DEVICE").ok()?;
+    let choice: DeviceChoice = name.parse().unwrap_or_else(|error| panic!("{error}"));
+    let facts = choice.facts().unwrap_or_else(|error| panic!("{error}"));
+    (facts.choice != DeviceChoice::Cpu).then(|| {
+        say(&format!("on {facts:?}"));
+        choice.open().unwrap_or_else(|error| panic!("{error}"))
+    })
+}
+
 pub fn build(folder: &Path) -> StableDiffusion {
-    let device = diffusion::DeviceChoice::Cpu.open().unwrap();
-    Parts::open(folder).unwrap().build(&device, burn::tensor::DType::F32).unwrap()
+    Parts::open(folder).unwrap().build(&device(), burn::tensor::DType::F32).unwrap()
 }
 
 impl Goldens {

@@ -116,7 +116,8 @@ pub struct Config {
     pub models_dir: PathBuf,
     /// The model that draws, by its name in `models_dir`; the starter model in the program when absent.
     pub image_model: Option<String>,
-    /// What draws: `auto`, `cpu`, `vulkan:0`, `wgpu:0`, `cuda:0`; the last three in builds with that feature.
+    /// What draws: `auto`, `cpu`, `vulkan:0`, `wgpu:0`, `cuda:0`, the last three in builds with that feature; or several
+    /// with commas between them, each of which draws by itself.
     pub image_device: String,
     /// How weights of picture models are kept: `f32`, `f16` or `bf16`.
     pub image_weights: String,

@@ -15,8 +15,8 @@ enum Named {
 /// The devices of pictures and of chats.
 #[derive(Clone, Debug)]
 pub struct Devices {
-    /// Absent where pictures are left to workers.
-    pictures: Option<Named>,
+    /// None where pictures are left to workers.
+    pictures: Vec<Named>,
     chats: Named,
 }
 
@@ -24,7 +24,10 @@ impl Devices {
     /// Opens the devices that the settings name.
     pub fn of(config: &Config) -> Devices {
         Devices {
-            pictures: config.local_worker.then(|| Named::of(&config.image_device)),
+            pictures: match config.local_worker {
+                true => config.image_device.split(',').map(|name| Named::of(name.trim())).collect(),
+                false => Vec::new(),
+            },
             chats: Named::of(&config.chat_device),
         }
     }
@@ -37,15 +40,19 @@ impl Devices {
                 Some((setting, format!("{reason}; {until} until it names another")))
             }
         };
-        let pictures = self.pictures.as_ref();
-        let pictures = pictures.and_then(|named| of("image_device", named, "no picture can be drawn"));
+        let lost = match self.pictures.len() {
+            1 => "no picture can be drawn",
+            _ => "the jobs that come to it fail",
+        };
+        let pictures = self.pictures.iter().filter_map(|named| of("image_device", named, lost));
         let chats = of("chat_device", &self.chats, "no chat model of this machine answers");
-        pictures.into_iter().chain(chats).collect()
+        pictures.chain(chats).collect()
     }
 
     /// What draws, in words.
     pub fn pictures(&self) -> String {
-        self.pictures.as_ref().map_or("none: jobs wait for workers".into(), Named::words)
+        let all: Vec<String> = self.pictures.iter().map(Named::words).collect();
+        if all.is_empty() { "none: jobs wait for workers".into() } else { all.join(", ") }
     }
 
     /// What the chat models compute on, in words.
@@ -55,7 +62,8 @@ impl Devices {
 
     /// Both, for operators.
     pub fn json(&self) -> Json {
-        json!({"pictures": self.pictures.as_ref().map(Named::json), "chats": self.chats.json()})
+        let pictures: Vec<Json> = self.pictures.iter().map(Named::json).collect();
+        json!({"pictures": pictures, "chats": self.chats.json()})
     }
 }
 

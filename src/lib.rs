@@ -422,13 +422,13 @@ fn start_render(actors: &Actors, config: &Config) -> Result<Option<Render>, Stri
 
 /// How to draw by a configuration; the message names the setting that is wrong.
 pub fn render_options(config: &Config) -> Result<RenderOptions, String> {
+    let devices = actors::render::DeviceChoice::list(&config.image_device);
+    let mut devices = devices.map_err(|error| config.sources.blame("image_device", error))?.into_iter();
     Ok(RenderOptions {
         models_dir: config.models_dir.clone(),
         model: config.image_model.clone(),
-        device: config
-            .image_device
-            .parse()
-            .map_err(|error: actors::render::DeviceError| config.sources.blame("image_device", error))?,
+        device: devices.next().unwrap_or_default(),
+        more_devices: devices.collect(),
         weight_type: actors::render::weight_type(&config.image_weights)
             .map_err(|error| config.sources.blame("image_weights", error))?,
         memory_bytes_max: config.image_memory_bytes,

@@ -14,9 +14,10 @@ fn the_devices_are_named_to_operators() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[("PLAYHOUSE_IMAGE_DEVICE", "cpu")]);
     let devices = health(&server)["devices"].take();
-    assert_eq!((&devices["pictures"]["device"], &devices["chats"]["device"]), (&json!("cpu"), &json!("cpu")));
+    let pictures = &devices["pictures"][0];
+    assert_eq!((&pictures["device"], &devices["chats"]["device"]), (&json!("cpu"), &json!("cpu")));
     // What the system calls the processor, and no memory of its own.
-    assert!(devices["pictures"]["memory_bytes"].is_null() && devices["pictures"].get("name").is_some());
+    assert!(pictures["memory_bytes"].is_null() && pictures.get("name").is_some(), "{devices}");
     assert_eq!(health(&server)["settings"], json!([]));
     let strangers = server.call("GET", "/health", &server.anon, None).1;
     assert!(strangers.get("devices").is_none(), "{strangers}");
@@ -26,7 +27,7 @@ fn the_devices_are_named_to_operators() {
 fn pictures_that_are_left_to_workers_have_no_device() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[("PLAYHOUSE_LOCAL_WORKER", "false")]);
-    assert_eq!(health(&server)["devices"]["pictures"], Json::Null);
+    assert_eq!(health(&server)["devices"]["pictures"], json!([]));
 }
 
 /// A build for graphics cards starts on a machine without this one, says so, and answers what needs none.
@@ -36,7 +37,7 @@ fn a_device_that_the_machine_lacks_is_named_and_the_rest_is_served() {
     let folder = tempfile::tempdir().expect("a folder");
     let server = Server::start(folder.path(), &[("PLAYHOUSE_IMAGE_DEVICE", "vulkan:77")]);
     let health = health(&server);
-    let trouble = health["devices"]["pictures"]["trouble"].as_str().expect("a reason");
+    let trouble = health["devices"]["pictures"][0]["trouble"].as_str().expect("a reason");
     assert!(trouble.contains("vulkan:77") && trouble.contains("this machine has"), "{trouble}");
     assert!(health["settings"][0].as_str().is_some_and(|text| text.contains("image_device")), "{health}");
 }

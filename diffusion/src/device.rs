@@ -90,6 +90,23 @@ pub struct DeviceFacts {
 }
 
 impl DeviceChoice {
+    /// Reads several, with commas between them (`cuda:0,cuda:1`); each stands there once, and `auto` alone.
+    pub fn list(text: &str) -> Result<Vec<Self>, DiffusionError> {
+        let mut all: Vec<Self> = Vec::new();
+        for name in text.split(',') {
+            let choice: Self = name.trim().parse()?;
+            choice.check_build()?;
+            if all.contains(&choice) {
+                return Err(choice.refused("it is named twice"));
+            }
+            all.push(choice);
+        }
+        match all.len() > 1 && all.contains(&Self::Auto) {
+            true => Err(Self::Auto.refused("it stands alone: name the devices")),
+            false => Ok(all),
+        }
+    }
+
     /// What `auto` means in this build and on this machine; any other choice is itself. A driver that computes on the
     /// processor is not chosen: our own loops are faster.
     pub fn resolved(self) -> Self {
@@ -185,6 +202,18 @@ mod tests {
         let error = DeviceChoice::Cuda(0).open().unwrap_err().to_string();
         assert!(error.contains("cuda:0") && error.contains("feature `cuda`"), "{error}");
         assert!(error.contains("takes auto, cpu"), "{error}");
+    }
+
+    #[test]
+    fn several_devices_are_named_once_each() {
+        assert_eq!(DeviceChoice::list("cpu").unwrap(), [DeviceChoice::Cpu]);
+        assert_eq!(DeviceChoice::list("auto").unwrap(), [DeviceChoice::Auto]);
+        for (text, reason) in
+            [("cpu, cpu", "twice"), ("auto,cpu", "alone"), ("cpu,", "not one of"), ("", "not one of")]
+        {
+            let error = DeviceChoice::list(text).unwrap_err().to_string();
+            assert!(error.contains(reason), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -243,10 +243,9 @@ fn check(name: &str, value: &Json) -> Result<(), String> {
     if !matches!(config.jwt_algorithm.as_str(), "HS256" | "ES256") {
         return Err(format!("{name}: {} is neither HS256 nor ES256", config.jwt_algorithm));
     }
-    for device in [&config.image_device, &config.chat_device] {
-        let choice = device.parse::<DeviceChoice>().and_then(|choice| choice.check_build());
-        choice.map_err(|error| format!("{name}: {error}"))?;
-    }
+    DeviceChoice::list(&config.image_device).map_err(|error| format!("{name}: {error}"))?;
+    let chats = config.chat_device.parse::<DeviceChoice>().and_then(DeviceChoice::check_build);
+    chats.map_err(|error| format!("{name}: {error}"))?;
     weight_type(&config.image_weights).map_err(|error| format!("{name}: {error}"))?;
     Ok(())
 }

@@ -281,6 +281,7 @@ mod tests {
             models_dir: "nowhere".into(),
             model: None,
             device: diffusion::DeviceChoice::Cpu,
+            more_devices: Vec::new(),
             weight_type: diffusion::WeightType::F32,
             memory_bytes_max: 1 << 30,
             drawing_bytes_max: None,

@@ -35,59 +35,82 @@ const IDLE: Duration = Duration::from_secs(1);
 /// Jobs on the device and how to stop them.
 pub(super) type Cancellations = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
 
-/// Runs for as long as the process.
+/// Runs for as long as the process: each device takes jobs by itself.
 pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Progress>) {
     let (cancellations, wake) = (Cancellations::default(), Arc::new(Notify::new()));
     tokio::spawn(follow(actors.clone(), options.models_dir.clone(), cancellations.clone(), wake.clone()));
     reconcile_files(&actors, &options.models_dir).await;
-    let device = DeviceThread::new(options.clone(), progress);
-    let mut dispatch = Dispatch { actors, options, cancellations, device, last: None, training: None };
-    let mut ahead: Option<Handed> = None;
-    loop {
-        let mut handed = match ahead.take() {
-            Some(handed) => handed,
-            None => match dispatch.claim(None).await {
-                Ok(Some(claimed)) if is_training(&claimed) => {
-                    store::crash::point("training_claimed");
-                    dispatch.hold(claimed).await;
-                    continue;
-                }
-                Ok(Some(claimed)) => {
-                    store::crash::point("job_claimed");
-                    match dispatch.hand_over(claimed).await {
-                        Some(handed) => handed,
-                        None => continue,
+    let mut devices = tokio::task::JoinSet::new();
+    let choices = std::iter::once(options.device).chain(options.more_devices.iter().copied());
+    for (place, device) in choices.enumerate() {
+        let options = RenderOptions { device, ..options.clone() };
+        let device = DeviceThread::new(options.clone(), progress.clone());
+        let (actors, cancellations) = (actors.clone(), cancellations.clone());
+        // One training at a time, which the first device takes up.
+        let trains = place == 0;
+        let dispatch =
+            Dispatch { actors, options, cancellations, device, trains, last: None, training: None };
+        devices.spawn(dispatch.run(wake.clone()));
+    }
+    while let Some(ended) = devices.join_next().await {
+        if let Err(error) = ended {
+            tracing::error!(%error, "a device takes no more jobs");
+        }
+    }
+}
+
+impl Dispatch {
+    /// Gives one device its jobs.
+    async fn run(self, wake: Arc<Notify>) {
+        let mut dispatch = self;
+        let mut ahead: Option<Handed> = None;
+        loop {
+            let mut handed = match ahead.take() {
+                Some(handed) => handed,
+                None => match dispatch.claim(None).await {
+                    Ok(Some(claimed)) if is_training(&claimed) => {
+                        store::crash::point("training_claimed");
+                        dispatch.hold(claimed).await;
+                        continue;
                     }
-                }
-                Ok(None) if dispatch.training.is_some() => {
-                    dispatch.train().await;
-                    continue;
-                }
-                Ok(None) => {
-                    let _ = tokio::time::timeout(IDLE, wake.notified()).await;
-                    continue;
-                }
-                Err(error) => {
-                    tracing::error!(%error, "could not claim a job");
-                    tokio::time::sleep(IDLE).await;
-                    continue;
-                }
-            },
-        };
-        dispatch.fill_batch(&mut handed).await;
-        // The next one is made ready while the device ends this one: it need not wait for the disk then. A training takes
-        // its turn before the next one.
-        if handed.ending.await.is_ok() && handed.is_fresh && dispatch.training.is_none() {
-            ahead = dispatch.claim_ahead().await;
+                    Ok(Some(claimed)) => {
+                        store::crash::point("job_claimed");
+                        match dispatch.hand_over(claimed).await {
+                            Some(handed) => handed,
+                            None => continue,
+                        }
+                    }
+                    Ok(None) if dispatch.training.is_some() => {
+                        dispatch.train().await;
+                        continue;
+                    }
+                    Ok(None) => {
+                        let _ = tokio::time::timeout(IDLE, wake.notified()).await;
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::error!(%error, "could not claim a job");
+                        tokio::time::sleep(IDLE).await;
+                        continue;
+                    }
+                },
+            };
+            dispatch.fill_batch(&mut handed).await;
+            // The next one is made ready while the device ends this one: it need not wait for the disk then. A training takes
+            // its turn before the next one.
+            if handed.ending.await.is_ok() && handed.is_fresh && dispatch.training.is_none() {
+                ahead = dispatch.claim_ahead().await;
+            }
+            for (claimed, drawing) in handed.drawings {
+                let drawn = drawing.await;
+                let drawn =
+                    drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
+                // Files and rows are written while the next picture begins.
+                tokio::spawn(finish(dispatch.actors.clone(), dispatch.cancellations.clone(), claimed, drawn));
+            }
+            // A training goes on however many pictures wait.
+            dispatch.train().await;
         }
-        for (claimed, drawing) in handed.drawings {
-            let drawn = drawing.await;
-            let drawn = drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
-            // Files and rows are written while the next picture begins.
-            tokio::spawn(finish(dispatch.actors.clone(), dispatch.cancellations.clone(), claimed, drawn));
-        }
-        // A training goes on however many pictures wait.
-        dispatch.train().await;
     }
 }
 
@@ -111,6 +134,8 @@ struct Dispatch {
     options: RenderOptions,
     cancellations: Cancellations,
     device: DeviceThread,
+    /// Whether it takes up trainings.
+    trains: bool,
     /// What the last job was like, and how many slots were free beside it.
     last: Option<(BatchKey, usize)>,
     /// The training that the device comes back to between pictures.
@@ -125,7 +150,7 @@ impl Dispatch {
             queues.push(VIDEO_QUEUE.into());
         }
         // One training at a time, and none beside a batch of pictures.
-        if self.training.is_none() && beside.is_none() {
+        if self.trains && self.training.is_none() && beside.is_none() {
             queues.push(TRAINING_QUEUE.into());
         }
         let claim =

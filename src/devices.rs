@@ -42,7 +42,7 @@ impl Devices {
         };
         let lost = match self.pictures.len() {
             1 => "no picture can be drawn",
-            _ => "the jobs that come to it fail",
+            _ => "it takes no jobs",
         };
         let pictures = self.pictures.iter().filter_map(|named| of("image_device", named, lost));
         let chats = of("chat_device", &self.chats, "no chat model of this machine answers");

@@ -129,6 +129,13 @@ impl DeviceChoice {
         }
     }
 
+    /// Lets the device give back what it keeps for reuse, as far as nothing uses it.
+    pub fn release_memory(self) {
+        if let Ok(device) = self.open() {
+            device.memory_cleanup();
+        }
+    }
+
     /// Opens the device and says what it is.
     pub fn facts(self) -> Result<DeviceFacts, DiffusionError> {
         let choice = self.resolved();

@@ -309,11 +309,6 @@ impl DiffusionModel {
         self.saving = saving;
     }
 
-    /// Lets the device give back what it keeps for reuse, as far as nothing uses it.
-    pub fn release_memory(&self) {
-        self.base.device.memory_cleanup();
-    }
-
     /// Whether it draws on the processor, with the machine's own memory.
     pub fn draws_on_host(&self) -> bool {
         self.base.device == burn::tensor::Device::flex()

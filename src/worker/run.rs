@@ -26,7 +26,12 @@ pub async fn run(
     stop: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), String> {
     let server = WorkedServer::new(&options)?;
-    let mut jobs = RemoteJobs::new(crate::render_options(config)?);
+    let drawing = crate::render_options(config)?;
+    if !drawing.more_devices.is_empty() {
+        let reason = "a worker draws on one device; start one for each";
+        return Err(config.sources.blame("image_device", reason));
+    }
+    let mut jobs = RemoteJobs::new(drawing);
     let (tell, mut stopping) = watch::channel(false);
     tokio::spawn(async move {
         stop.await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use diffusion::{Refiner, Saving};
+use diffusion::{Refiner, Saving, WeightType};
 use language::give_way;
 
 use super::RenderOptions;
@@ -176,7 +176,11 @@ fn outcomes(
     };
     match &error {
         DrawError::Failed(_) => models.drop_model(model),
-        DrawError::OutOfMemory(_) => models.drop_all(),
+        DrawError::OutOfMemory(_) => {
+            models.drop_all();
+            upscalers.drop_all();
+            models.release_memory();
+        }
         DrawError::Refused(_) | DrawError::Cancelled => {}
     }
     match (jobs, error) {
@@ -202,12 +206,22 @@ fn with_less_memory(
 ) -> Outcome {
     let before = models.saving();
     let pictures = task.request.payload.config.num_images as usize;
-    // An enlargement saves by its own tiles.
+    // An enlargement has tiles of its own.
     let more = if task.request.is_upscale() { None } else { before.more(pictures) };
     let Some(saving) = more else {
-        let advice = "the device has too little memory for this, even one picture at a time and in small tiles; a smaller \
-                      size, or image_weights f16, takes less";
-        return Err(DrawError::OutOfMemory(format!("{advice}: {message}")));
+        let tried = match before {
+            Saving::Nothing => "",
+            Saving::OneByOne => ", even one picture at a time",
+            Saving::SmallTiles => ", even one picture at a time and in small tiles",
+        };
+        let shorter = match models.weight_type() {
+            WeightType::F32 if !task.request.is_upscale() => {
+                "; a smaller size, or image_weights f16, takes less"
+            }
+            _ => "; a smaller size takes less",
+        };
+        let message = format!("the device has too little memory for this{tried}{shorter}: {message}");
+        return Err(DrawError::OutOfMemory(message));
     };
     tracing::warn!(job = %task.job, message, ?saving, "too little memory: drawing again with less at a time");
     models.save_memory(saving);

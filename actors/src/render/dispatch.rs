@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crossbeam::channel::{Sender, bounded};
+use diffusion::DeviceChoice;
 use models::{Claims, Value, schema};
 use tokio::sync::{Notify, broadcast::error::RecvError, oneshot};
 use uuid::Uuid;
@@ -32,6 +33,9 @@ use crate::refusal::Refusal;
 /// How long to wait before looking again when nothing happens.
 const IDLE: Duration = Duration::from_secs(1);
 
+/// How long a device that failed leaves the jobs to the others.
+const FAILED_PAUSE: Duration = Duration::from_secs(30);
+
 /// Jobs on the device and how to stop them.
 pub(super) type Cancellations = Arc<Mutex<HashMap<Uuid, Arc<AtomicBool>>>>;
 
@@ -41,15 +45,17 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
     tokio::spawn(follow(actors.clone(), options.models_dir.clone(), cancellations.clone(), wake.clone()));
     reconcile_files(&actors, &options.models_dir).await;
     let mut devices = tokio::task::JoinSet::new();
-    let choices = std::iter::once(options.device).chain(options.more_devices.iter().copied());
-    for (place, device) in choices.enumerate() {
+    let named = std::iter::once(options.device).chain(options.more_devices.iter().copied()).collect();
+    let able = able_devices(named).await;
+    let others = able.len() > 1;
+    for (place, device) in able.into_iter().enumerate() {
         let options = RenderOptions { device, ..options.clone() };
         let device = DeviceThread::new(options.clone(), progress.clone());
         let (actors, cancellations) = (actors.clone(), cancellations.clone());
         // One training at a time, which the first device takes up.
         let trains = place == 0;
         let dispatch =
-            Dispatch { actors, options, cancellations, device, trains, last: None, training: None };
+            Dispatch { actors, options, cancellations, device, trains, others, last: None, training: None };
         devices.spawn(dispatch.run(wake.clone()));
     }
     while let Some(ended) = devices.join_next().await {
@@ -101,12 +107,18 @@ impl Dispatch {
             if handed.ending.await.is_ok() && handed.is_fresh && dispatch.training.is_none() {
                 ahead = dispatch.claim_ahead().await;
             }
+            let mut failed = false;
             for (claimed, drawing) in handed.drawings {
                 let drawn = drawing.await;
                 let drawn =
                     drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
+                failed |= dispatch.others && matches!(drawn, Err(DrawError::Failed(_)));
                 // Files and rows are written while the next picture begins.
                 tokio::spawn(finish(dispatch.actors.clone(), dispatch.cancellations.clone(), claimed, drawn));
+            }
+            // The next attempt is for another device, which may be well.
+            if failed && ahead.is_none() {
+                tokio::time::sleep(FAILED_PAUSE).await;
             }
             // A training goes on however many pictures wait.
             dispatch.train().await;
@@ -136,6 +148,8 @@ struct Dispatch {
     device: DeviceThread,
     /// Whether it takes up trainings.
     trains: bool,
+    /// Whether other devices take jobs too.
+    others: bool,
     /// What the last job was like, and how many slots were free beside it.
     last: Option<(BatchKey, usize)>,
     /// The training that the device comes back to between pictures.
@@ -327,6 +341,33 @@ pub(super) async fn report_failure(actors: &Actors, claimed: &ClaimedJob, messag
     }
 }
 
+/// The devices that take jobs: those that open, since one that does not would only fail what another can draw. If none
+/// opens the first takes them, so that jobs say what is the matter.
+async fn able_devices(named: Vec<DeviceChoice>) -> Vec<DeviceChoice> {
+    if named.len() < 2 {
+        return named;
+    }
+    let first = named.first().copied();
+    let opened = tokio::task::spawn_blocking(move || {
+        let opens = |device: &DeviceChoice| match device.open() {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::error!(%error, "this device takes no jobs until the next start");
+                false
+            }
+        };
+        named.into_iter().filter(opens).collect::<Vec<DeviceChoice>>()
+    });
+    let able = opened.await.unwrap_or_default();
+    if able.is_empty() { first.into_iter().collect() } else { able }
+}
+
+/// Wakes every device that waits, and the next one to wait.
+fn wake_all(wake: &Notify) {
+    wake.notify_waiters();
+    wake.notify_one();
+}
+
 /// Compares files of trainings and LoRAs with their rows.
 async fn reconcile_files(actors: &Actors, models_dir: &Path) {
     let (store, models_dir) = (actors.store().clone(), models_dir.to_path_buf());
@@ -352,7 +393,7 @@ async fn follow(actors: Actors, models_dir: PathBuf, cancellations: Cancellation
                     let id = row.and_then(|row| row[jobs.at("id")].as_uuid());
                     let status = change.new.as_ref().and_then(|row| row[jobs.at("status")].as_str());
                     match (status, id) {
-                        (Some("queued"), _) => wake.notify_one(),
+                        (Some("queued"), _) => wake_all(&wake),
                         (status, Some(id)) if status.is_none() || is_final(status) => {
                             let cancellations = cancellations.lock().unwrap_or_else(PoisonError::into_inner);
                             let job_type = row.and_then(|row| row[jobs.at("job_type")].as_str());
@@ -371,7 +412,7 @@ async fn follow(actors: Actors, models_dir: PathBuf, cancellations: Cancellation
                 }
             }
             Err(RecvError::Lagged(_)) => {
-                wake.notify_one();
+                wake_all(&wake);
                 reconcile_files(&actors, &models_dir).await;
                 let all: Vec<_> = {
                     let cancellations = cancellations.lock().unwrap_or_else(PoisonError::into_inner);
@@ -385,5 +426,19 @@ async fn follow(actors: Actors, models_dir: PathBuf, cancellations: Cancellation
             }
             Err(RecvError::Closed) => return,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_device_that_does_not_open_takes_no_jobs_from_one_that_does() {
+        let (missing, other) = (DeviceChoice::Vulkan(7777), DeviceChoice::Cuda(7777));
+        assert_eq!(able_devices(vec![missing, DeviceChoice::Cpu]).await, [DeviceChoice::Cpu]);
+        // Jobs of the only one say what is the matter.
+        assert_eq!(able_devices(vec![missing]).await, [missing]);
+        assert_eq!(able_devices(vec![missing, other]).await, [missing]);
     }
 }

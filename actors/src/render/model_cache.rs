@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use diffusion::{DiffusionError, DiffusionModel, LoadOptions, Saving, VaeTiles};
+use diffusion::{DiffusionError, DiffusionModel, LoadOptions, Saving, VaeTiles, WeightType};
 
 use super::RenderOptions;
 use super::model_choice::ListedModel;
@@ -65,6 +65,9 @@ impl ModelCache {
                 weight_type: self.options.weight_type,
                 vae_tiles: VaeTiles::of_side(self.options.vae_tile_px),
             };
+            // Whether a device opens can change: another attempt may help, and another device.
+            let unopened = |error: DiffusionError| DiffusionError::Backend(error.to_string());
+            self.options.device.open().map_err(unopened)?;
             let mut model = DiffusionModel::load(&wanted.source, self.options.device, options)?;
             if let Some(path) = preview_vae(&self.options.models_dir, model.kind())
                 && let Err(error) = model.preview_with(&path)
@@ -106,11 +109,19 @@ impl ModelCache {
         }
     }
 
-    /// Forgets all models, and lets the device give their memory back.
+    /// Forgets all models.
     pub fn drop_all(&mut self) {
-        for (_, model) in std::mem::take(&mut self.loaded) {
-            model.release_memory();
-        }
+        self.loaded.clear();
+    }
+
+    /// Lets the device give back what nothing uses any more.
+    pub fn release_memory(&self) {
+        self.options.device.release_memory();
+    }
+
+    /// How weights are kept.
+    pub fn weight_type(&self) -> WeightType {
+        self.options.weight_type
     }
 
     /// Forgets a model that failed in a way that may have hurt it.

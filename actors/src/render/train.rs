@@ -236,16 +236,11 @@ fn has_sample(step: usize, steps: usize) -> bool {
 /// As of any work; a device whose memory does not suffice has no more of it at the next attempt.
 fn explained_training(error: DiffusionError) -> DrawError {
     match error {
-        DiffusionError::Backend(text) if is_out_of_memory(&text) => {
+        DiffusionError::OutOfMemory(text) => {
             DrawError::Refused(format!("resolution, rank: the device's memory does not suffice: {text}"))
         }
         error => explained(error),
     }
-}
-
-fn is_out_of_memory(text: &str) -> bool {
-    let text = text.to_lowercase();
-    ["out of memory", "outofmemory", "out_of_memory"].iter().any(|words| text.contains(words))
 }
 
 fn finished(order: &TrainingOrder, trainer: &LoraTrainer) -> Result<FinishedLora, DrawError> {
@@ -311,8 +306,8 @@ mod tests {
 
     #[test]
     fn a_device_without_memory_is_not_tried_again() {
-        let of = |text: &str| explained_training(DiffusionError::Backend(text.into()));
-        assert!(matches!(of("CUDA_ERROR_OUT_OF_MEMORY"), DrawError::Refused(_)));
-        assert!(matches!(of("panicked"), DrawError::Failed(_)));
+        let of = |error: fn(String) -> DiffusionError| explained_training(error("panicked".into()));
+        assert!(matches!(of(DiffusionError::OutOfMemory), DrawError::Refused(_)));
+        assert!(matches!(of(DiffusionError::Backend), DrawError::Failed(_)));
     }
 }

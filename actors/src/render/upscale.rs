@@ -29,6 +29,11 @@ impl UpscalerCache {
         UpscalerCache { device, loaded: None }
     }
 
+    /// Forgets the upscaler.
+    pub fn drop_all(&mut self) {
+        self.loaded = None;
+    }
+
     fn take(&mut self, path: &Path) -> Result<&Upscaler, DiffusionError> {
         let about = std::fs::metadata(path).ok();
         let state = (

@@ -5,6 +5,8 @@ mod common;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use common::Server;
 use common::files;
 use common::jobs::{drawn, queue, refused, result_of, wait_for};
@@ -287,4 +289,133 @@ fn ip_adapters_lead_by_pictures() {
         assert!(warnings.iter().any(is_named), "{name}: {warnings:?}");
     }
     assert_eq!(studio.server.check()["faults"], 0);
+}
+
+/// The bytes of a picture as programs send them.
+fn encoded(picture: &RgbImage) -> String {
+    let mut bytes = Cursor::new(Vec::new());
+    picture.write_to(&mut bytes, image::ImageFormat::Png).expect("a PNG");
+    STANDARD.encode(bytes.into_inner())
+}
+
+#[test]
+fn programs_of_either_dialect_name_what_leads() {
+    let studio = Studio::with(&[
+        ("controlnet/sd15-base", "tiny"),
+        ("controlnet/sd15-controlnet-a", "controlnet/depth"),
+        ("ip-adapter/ip-adapter_sd15.safetensors", "ip_adapter/standard.safetensors"),
+    ]);
+    let address = studio.upload("square", square());
+    let mut asked =
+        job(json!({"controls": [{"model": "depth", "image_url": address, "scale": 0.7, "end": 0.5}]}));
+    (asked["width"], asked["height"]) = (json!(64), json!(64));
+    let led = studio.drawn(&asked);
+
+    // OpenAI's: an address of the account's own, a picture in the request, and a file of a form.
+    let openai = |path: &str, body: &Json| studio.server.call("POST", path, &studio.token, Some(body));
+    let request = |control: Json| {
+        json!({"model": "tiny", "prompt": "a red car", "seed": 7, "steps": 3, "size": "64x64",
+            "response_format": "b64_json", "controls": [control]})
+    };
+    let data = format!("data:image/png;base64,{}", encoded(&square()));
+    for url in [&address, &data] {
+        let control = json!({"model": "depth", "image_url": url, "scale": 0.7, "end": 0.5, "mood": 1});
+        let (status, answer) = openai("/v1/images/generations", &request(control));
+        assert_eq!(status, 200, "{answer}");
+        let drawn = answer["data"][0]["b64_json"].as_str().expect("a picture");
+        let drawn =
+            image::load_from_memory(&STANDARD.decode(drawn).expect("base64")).expect("a picture").to_rgb8();
+        assert!(drawn == led, "as by queue-job: {url:.40}");
+        assert!(answer["warnings"].to_string().contains("controls[0].mood"), "{answer}");
+    }
+    for (control, param) in [
+        (json!({"model": "edges", "image_url": address}), "controls[0].model"),
+        (json!({"model": "depth", "image_url": "data:image/png;base64,AAAA"}), "controls[0].image_url"),
+        (json!({"model": "depth", "image_url": "data:,x"}), "controls[0].image_url"),
+        (json!({"model": "depth", "image_url": address, "scale": 9}), "controls[0].scale"),
+    ] {
+        let (status, answer) = openai("/v1/images/generations", &request(control));
+        assert_eq!(status, 400, "{answer}");
+        let error = answer["error"].to_string();
+        assert!(error.contains(param), "{error}");
+    }
+    let (status, answer) =
+        edited(&studio, &[("controls", r#"[{"model": "depth"}]"#)], "controls[0].image_url");
+    assert_eq!(status, 200, "{answer}");
+    let job = answer["job_id"].as_str().expect("a job");
+    let record = String::from_utf8_lossy(&result_of(&studio.server, &studio.token, job)).into_owned();
+    assert!(record.contains(r#""model":"depth""#), "{record:.2000}");
+    for (file, reason) in
+        [("controls[1].image_url", "no such object"), ("ip_adapters[0].image_url", "no such object")]
+    {
+        let (status, answer) = edited(&studio, &[("controls", r#"[{"model": "depth"}]"#)], file);
+        assert_eq!((status, &answer["error"]["param"]), (400, &json!(file)), "{answer}");
+        assert!(answer.to_string().contains(reason), "{answer}");
+    }
+
+    // A1111's: the units of its extension.
+    let sd = |unit: Json| {
+        let body = json!({"prompt": "a red car", "seed": 7, "steps": 3, "width": 64, "height": 64,
+            "override_settings": {"sd_model_checkpoint": "tiny"},
+            "alwayson_scripts": {"ControlNet": {"args": [unit]}, "refiner": {"args": ["x"]}}});
+        studio.server.call("POST", "/sdapi/v1/txt2img", &studio.token, Some(&body))
+    };
+    let picture_of = |answer: &Json| {
+        let drawn = answer["images"][0].as_str().unwrap_or_else(|| panic!("{answer}"));
+        image::load_from_memory(&STANDARD.decode(drawn).expect("base64")).expect("a picture").to_rgb8()
+    };
+    let unit = json!({"image": encoded(&square()), "module": "none", "model": "depth [1234]", "weight": 0.7,
+        "guidance_start": 0.0, "guidance_end": 0.5, "control_mode": 1, "pixel_perfect": true});
+    let (status, answer) = sd(unit.clone());
+    assert_eq!(status, 200, "{answer}");
+    let warnings = answer["warnings"].to_string();
+    for words in ["alwayson_scripts.ControlNet.args[0].control_mode: not", "alwayson_scripts.refiner: not"] {
+        assert!(warnings.contains(words), "{words}: {warnings}");
+    }
+    assert_eq!(answer["parameters"]["alwayson_scripts"]["ControlNet"]["args"][0]["image"], Json::Null);
+    let whole = picture_of(&answer);
+    let mut lines = unit.clone();
+    lines["module"] = json!("canny");
+    assert_ne!(picture_of(&sd(lines).1), whole);
+    let mut off = unit.clone();
+    off["enabled"] = json!(false);
+    assert_ne!(picture_of(&sd(off).1), whole);
+    for (member, value, field) in [
+        ("model", json!("edges"), "args[0].model: there is no ControlNet"),
+        ("module", json!("ip-adapter_clip_sd15"), "args[0].model: there is no IP-Adapter"),
+        ("module", json!("openpose"), "args[0].module"),
+        ("image", Json::Null, "args[0].image: missing"),
+    ] {
+        let mut wrong = unit.clone();
+        wrong[member] = value;
+        let (status, answer) = sd(wrong);
+        assert_eq!(status, 422, "{answer}");
+        assert!(answer["detail"].as_str().is_some_and(|it| it.contains(field)), "{field}: {answer}");
+    }
+    assert_eq!(studio.server.check()["faults"], 0);
+}
+
+/// Asks for an edit of the square by a form, with the square once more as a file of this name.
+fn edited(studio: &Studio, fields: &[(&str, &str)], file: &str) -> (u16, Json) {
+    let mut png = Cursor::new(Vec::new());
+    square().write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
+    let mut body = Vec::new();
+    for name in ["image", file] {
+        let head = format!(
+            "--b\r\nContent-Disposition: form-data; name=\"{name}\"; filename=\"f.png\"\r\nContent-Type: image/png\r\n\r\n"
+        );
+        body.extend([head.as_bytes(), png.get_ref(), b"\r\n"].concat());
+    }
+    let common = [("model", "tiny"), ("prompt", "a red car"), ("size", "64x64"), ("steps", "3")];
+    for (name, value) in common.iter().chain(fields) {
+        let part = format!("--b\r\nContent-Disposition: form-data; name=\"{name}\"\r\n\r\n{value}\r\n");
+        body.extend(part.bytes());
+    }
+    body.extend(b"--b--\r\n");
+    let authorization = format!("Bearer {}", studio.token);
+    let headers =
+        [("authorization", authorization.as_str()), ("content-type", "multipart/form-data; boundary=b")];
+    let url = format!("{}/v1/images/edits", studio.server.url);
+    let answer = files::send(&url, "POST", &headers, &body).expect("an answer");
+    (answer.status, answer.json())
 }

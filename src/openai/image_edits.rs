@@ -8,14 +8,12 @@ use axum::http::{HeaderMap, header};
 use image::{GrayImage, ImageFormat, Luma};
 use models::field_names::is_same_name;
 use serde_json::{Map, Value as Document, json};
-use services::context::Context;
-use services::files::reference_picture;
-use uuid::Uuid;
 
 use super::authenticate::{Requester, authenticate};
 use super::error::OpenAiError;
 use super::image_job::draw;
 use super::image_request::ImageRequest;
+use super::sent_picture::{GuideFiles, check, is_of_guide, keep, keep_guides};
 use crate::app::App;
 use crate::request_body::{Notes, warn};
 use crate::storage::drain;
@@ -26,8 +24,6 @@ pub(super) const BODY_BYTES_MAX: usize = 64 << 20;
 const FIELD_BYTES_MAX: usize = 64 << 10;
 /// Fields of a form.
 const FIELDS_MAX: usize = 64;
-/// Largest picture that is decoded, in pixels.
-const PIXELS_MAX: u64 = 40_000_000;
 /// How far a picture is drawn anew unless the caller says.
 const STRENGTH: f64 = 0.6;
 /// The same where only a masked part is.
@@ -49,6 +45,7 @@ struct Form {
     request: ImageRequest,
     picture: Vec<u8>,
     mask: Option<Vec<u8>>,
+    guides: GuideFiles,
 }
 
 /// `POST images/edits`
@@ -84,7 +81,7 @@ async fn edit(
     headers: &HeaderMap,
     form: Form,
 ) -> Result<Document, OpenAiError> {
-    let Form { mut request, picture, mask } = form;
+    let Form { mut request, picture, mask, guides } = form;
     // What cannot be drawn is not kept either.
     request.delivery()?;
     request.job(None, None)?;
@@ -94,6 +91,7 @@ async fn edit(
     let strength = if mask.is_some() { MASKED_STRENGTH } else { STRENGTH };
     request.strength.get_or_insert(strength);
     let context = requester.context(app);
+    keep_guides(&context, requester.user, &mut request, guides).await?;
     let reference = keep(&context, requester.user, picture).await?;
     let mask = match mask {
         None => None,
@@ -115,6 +113,7 @@ async fn read(mut form: Multipart, notes: &mut Notes) -> Result<Form, OpenAiErro
         OpenAiError::new(error.status().as_u16(), "invalid_form", error.body_text())
     };
     let (mut pictures, mut mask, mut fields) = (Vec::new(), None, Map::new());
+    let mut guides = GuideFiles::new();
     let mut count = 0;
     while let Some(field) = form.next_field().await.map_err(unreadable)? {
         count += 1;
@@ -126,6 +125,7 @@ async fn read(mut form: Multipart, notes: &mut Notes) -> Result<Form, OpenAiErro
         match name.as_str() {
             "image" | "image[]" => pictures.push(bytes.to_vec()),
             "mask" => mask = Some(bytes.to_vec()),
+            name if is_of_guide(name) => drop(guides.insert(name.to_string(), bytes.to_vec())),
             _ if bytes.len() > FIELD_BYTES_MAX => return Err(OpenAiError::param(&name, "is too long")),
             _ => {
                 let text = String::from_utf8_lossy(&bytes).into_owned();
@@ -136,8 +136,10 @@ async fn read(mut form: Multipart, notes: &mut Notes) -> Result<Form, OpenAiErro
                         number().unwrap_or_else(|| json!(text))
                     }
                     "compel" => number().unwrap_or_else(|| json!(text)),
-                    // A list in a form is JSON.
-                    "loras" => number().unwrap_or_else(|| json!(text)),
+                    // Lists and objects in a form are JSON.
+                    "loras" | "controls" | "ip_adapters" | "consistency_settings" => {
+                        number().unwrap_or_else(|| json!(text))
+                    }
                     _ => json!(text),
                 };
                 fields.insert(name, value);
@@ -150,18 +152,14 @@ async fn read(mut form: Multipart, notes: &mut Notes) -> Result<Form, OpenAiErro
     let picture = pictures.pop().ok_or_else(|| OpenAiError::param("image", "missing"))?;
     let fields = Document::Object(fields).to_string();
     let request = ImageRequest::read(fields.as_bytes(), notes)?;
-    Ok(Form { request, picture, mask })
+    Ok(Form { request, picture, mask, guides })
 }
 
 /// The picture, and the mask as the renderer takes it: bright where it may draw.
 fn prepare(picture: &[u8], mask: Option<&[u8]>) -> Result<(Vec<u8>, Option<Vec<u8>>), OpenAiError> {
-    let format = image::guess_format(picture).ok();
-    if !matches!(format, Some(ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::WebP)) {
-        return Err(OpenAiError::param("image", "neither PNG, JPEG nor WebP"));
-    }
-    let size = check_size("image", picture)?;
+    let size = check("image", picture)?;
     let Some(mask) = mask else { return Ok((picture.to_vec(), None)) };
-    if check_size("mask", mask)? != size {
+    if check("mask", mask)? != size {
         return Err(OpenAiError::param("mask", "is not as large as the picture"));
     }
     let unreadable = |error: image::ImageError| OpenAiError::param("mask", error.to_string());
@@ -175,25 +173,4 @@ fn prepare(picture: &[u8], mask: Option<&[u8]>) -> Result<(Vec<u8>, Option<Vec<u
     let mut png = Cursor::new(Vec::new());
     grey.write_to(&mut png, ImageFormat::Png).map_err(unreadable)?;
     Ok((picture.to_vec(), Some(png.into_inner())))
-}
-
-/// Width and height from the header alone, before anything is decoded.
-fn check_size(what: &str, bytes: &[u8]) -> Result<(u32, u32), OpenAiError> {
-    let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format();
-    let size = reader.map_err(image::ImageError::IoError).and_then(image::ImageReader::into_dimensions);
-    let (width, height) = size.map_err(|error| OpenAiError::param(what, error.to_string()))?;
-    if u64::from(width) * u64::from(height) > PIXELS_MAX {
-        return Err(OpenAiError::param(what, format!("{width}×{height} is more than {PIXELS_MAX} pixels")));
-    }
-    Ok((width, height))
-}
-
-/// Keeps a picture in the caller's folder; answers with `bucket/path`.
-async fn keep(context: &Context, user: Uuid, bytes: Vec<u8>) -> Result<String, OpenAiError> {
-    let mime_type = match image::guess_format(&bytes) {
-        Ok(ImageFormat::Jpeg) => "image/jpeg",
-        Ok(ImageFormat::WebP) => "image/webp",
-        _ => "image/png",
-    };
-    Ok(reference_picture::keep(context, user, "edits", bytes, mime_type.into()).await?)
 }

@@ -1,5 +1,6 @@
 //! What is asked of a picture, in this dialect's words and in ours.
 
+use actors::character::consistency::ConsistencySettings;
 use actors::render::{SIDE_STEP_PX, SIDES_PX, check_side};
 use models::value_words::{is_none_of, shown_text};
 use serde::Deserialize;
@@ -41,6 +42,10 @@ pub(super) struct ImageRequest {
     pub prompt_syntax: Option<String>,
     pub loras: Json,
     pub vae: Option<String>,
+    pub controls: Json,
+    pub ip_adapters: Json,
+    pub consistency_method: Option<String>,
+    pub consistency_settings: Option<ConsistencySettings>,
 }
 
 /// How the answer carries pictures.
@@ -136,6 +141,10 @@ impl ImageRequest {
             prompt_syntax: self.prompt_syntax.clone(),
             loras: self.loras.clone(),
             vae: self.vae.clone(),
+            controls: self.controls.clone(),
+            ip_adapters: self.ip_adapters.clone(),
+            consistency_method: self.consistency_method.clone(),
+            consistency_settings: self.consistency_settings.clone(),
             metadata,
             ..JobRequest::default()
         })

@@ -14,6 +14,7 @@ mod image_job;
 mod image_request;
 mod images;
 mod models;
+mod sent_picture;
 mod token_limits;
 mod tool_calls;
 

@@ -14,6 +14,7 @@ use services::pictures::program_picture::{ProgramPictures, draw};
 use syntax::half_characters;
 
 use super::authenticate::authenticate_with_body;
+use super::control_units::leave_out_pictures;
 use super::drawing::{Drawing, SOURCE};
 use super::error::{SdError, in_own_words};
 use super::lists;
@@ -77,11 +78,15 @@ async fn drawn(
     }
     // What cannot be drawn is not kept either.
     drawing.job(None, None, None)?;
+    let mut warned = Vec::new();
+    let units = drawing.units(&mut warned)?;
     let (reference, mask) = match begins {
         true => kept(&context, program, &drawing).await?,
         false => (None, None),
     };
     let (mut job, mut warnings) = drawing.job(model, reference, mask)?;
+    warnings.extend(warned);
+    units.add(app, &context, program.user, &mut job, &mut warnings).await?;
     job.idempotency_key = key;
     let drawn = draw(&context, program.user, SOURCE, job, WAIT_MAX).await?;
     warnings.extend(drawn.warnings.iter().map(|warning| in_own_words(warning)));
@@ -94,6 +99,7 @@ async fn drawn(
             *given = Document::Null;
         }
     }
+    leave_out_pictures(&mut given);
     let info = info(&drawing, &drawn);
     let sends = drawing.send_images != Some(false);
     let images: Vec<String> =

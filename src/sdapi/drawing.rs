@@ -6,6 +6,7 @@ use serde_json::{Map, Value as Json, json};
 use services::jobs::job_request::JobRequest;
 use syntax::half_characters;
 
+use super::control_units::ControlUnits;
 use super::error::SdError;
 use crate::request_body::{Notes, typed};
 
@@ -55,6 +56,7 @@ pub(super) struct Drawing {
     pub mask_blur: Option<u32>,
     pub refiner_checkpoint: Option<String>,
     pub refiner_switch_at: Option<f64>,
+    pub alwayson_scripts: Option<Map<String, Json>>,
     /// Names of upscalers that there are, Lanczos among them.
     #[serde(skip)]
     pub upscalers: Vec<String>,
@@ -63,7 +65,7 @@ pub(super) struct Drawing {
 }
 
 /// Fields of the dialect that change nothing here, beside those that say where files go.
-const NOT_FOLLOWED: [&str; 24] = [
+const NOT_FOLLOWED: [&str; 23] = [
     "restore_faces",
     "tiling",
     "subseed",
@@ -81,7 +83,6 @@ const NOT_FOLLOWED: [&str; 24] = [
     "comments",
     "script_name",
     "script_args",
-    "alwayson_scripts",
     "infotext",
     "image_cfg_scale",
     "initial_noise_multiplier",
@@ -232,6 +233,13 @@ impl Drawing {
     /// Whether the mask says what is to stay, instead of what is to be drawn.
     pub fn inverts_mask(&self) -> bool {
         is_on(self.inpainting_mask_invert.as_ref())
+    }
+
+    /// What leads the drawing beside its prompts.
+    pub fn units(&self, warnings: &mut Vec<String>) -> Result<ControlUnits, SdError> {
+        self.alwayson_scripts
+            .as_ref()
+            .map_or(Ok(ControlUnits::default()), |scripts| ControlUnits::read(scripts, warnings))
     }
 
     /// The job that is asked for, and what of the request is not followed.
@@ -418,13 +426,13 @@ mod tests {
 
     #[test]
     fn what_is_not_followed_is_said_and_what_cannot_be_is_refused() {
-        let (job, noted) = read(json!({"prompt": "x", "enable_hr": false, "alwayson_scripts": {"a": 1},
+        let (job, noted) = read(json!({"prompt": "x", "enable_hr": false, "restore_faces": true,
             "override_settings": {"eta_noise_seed_delta": 2}, "styles": ["x"], "promt": "y"}));
         let (_, warnings) = job.expect("a job");
         let fields = |list: Vec<String>| -> Vec<String> {
             list.iter().filter_map(|it| Some(it.split_once(": ")?.0.to_string())).collect()
         };
-        assert_eq!(fields(noted), ["promt", "alwayson_scripts"]);
+        assert_eq!(fields(noted), ["promt", "restore_faces"]);
         assert_eq!(fields(warnings), ["styles", "override_settings.eta_noise_seed_delta"]);
         let (job, noted) = read(
             json!({"prompt": "x", "enable_hr": true, "hr_scale": 1.5, "hr_upscaler": "Latent",

@@ -2,6 +2,7 @@
 //! the server there is one of the account here.
 
 mod authenticate;
+mod control_units;
 mod draw;
 mod drawing;
 mod error;

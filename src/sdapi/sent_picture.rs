@@ -28,7 +28,7 @@ pub(super) fn decoded(field: &str, text: &str) -> Result<(Vec<u8>, ImageFormat),
 }
 
 /// Width and height from the header alone, before anything is decoded.
-fn size(field: &str, bytes: &[u8]) -> Result<(u32, u32), SdError> {
+pub(super) fn size(field: &str, bytes: &[u8]) -> Result<(u32, u32), SdError> {
     let reader = image::ImageReader::new(Cursor::new(bytes)).with_guessed_format();
     let size = reader.map_err(image::ImageError::IoError).and_then(image::ImageReader::into_dimensions);
     let (width, height) = size.map_err(|error| SdError::field(field, error))?;

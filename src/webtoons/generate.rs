@@ -1,11 +1,13 @@
 //! What graphs do, at once or as a job: blueprints of stories, plans and pictures of scenes; and the jobs themselves.
 
+use actors::character::consistency::ConsistencySettings;
 use actors::job_scheduler::{CancelJob, is_final};
 use axum::http::StatusCode;
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use services::webtoon::graph::queue::{queue, result};
 use services::webtoon::graph::{Again, Graph, ScenePlanning, SceneRender, StoryBuild, genre_of};
+use services::webtoon::panel_looks::PanelLooks;
 use services::webtoon::{artifacts, characters, scenes, staleness, stories};
 use services::{Kind, ServiceError};
 use uuid::Uuid;
@@ -64,6 +66,14 @@ pub(super) struct Rendering {
     genre: Option<String>,
     offline: Option<bool>,
     api_model_id: Option<Uuid>,
+    consistency_method: Option<String>,
+    consistency_settings: Option<ConsistencySettings>,
+    #[serde(default)]
+    controls: Json,
+    #[serde(default)]
+    ip_adapters: Json,
+    #[serde(default)]
+    loras: Json,
 }
 
 #[derive(Deserialize)]
@@ -227,6 +237,14 @@ impl Rendering {
     ) -> Result<SceneRender, DetailError> {
         let scene_id = call.id("scene_id")?;
         scenes::scene(&call.context, scene_id).await?;
+        let looks = PanelLooks {
+            consistency_method: self.consistency_method.filter(|method| !method.trim().is_empty()),
+            consistency_settings: self.consistency_settings,
+            controls: self.controls,
+            ip_adapters: self.ip_adapters,
+            loras: self.loras,
+        };
+        call.warn(looks.check(&call.context, call.user)?);
         Ok(SceneRender {
             scene_id,
             style_id: self.style_id.filter(|style| !style.trim().is_empty()),
@@ -237,6 +255,7 @@ impl Rendering {
             genre: genre_of(self.genre.as_deref()),
             offline: self.offline.unwrap_or(false),
             api_model_id: self.api_model_id,
+            looks,
             again: None,
         })
     }
@@ -303,6 +322,7 @@ fn drawn_again(scene_id: Uuid, again: Again) -> Graph {
         genre: genre_of(None),
         offline: true,
         api_model_id: None,
+        looks: PanelLooks::default(),
         again: Some(again),
     })
 }

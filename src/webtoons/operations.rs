@@ -30,7 +30,11 @@ pub(crate) const OPERATIONS: &[(&str, &str, &str)] = &[
     ("/scenes/{scene_id}/planning/lock", "post", "Locks or unlocks a scene's plan: {locked}"),
     ("/scenes/{scene_id}/plan", "post", "Plans a scene: {panel_count, genre, offline}"),
     ("/scenes/{scene_id}/plan_async", "post", "The same as a job"),
-    ("/scenes/{scene_id}/render", "post", "Draws a scene: {style_id, prompt_override, enforce_qc, offline}"),
+    (
+        "/scenes/{scene_id}/render",
+        "post",
+        "Draws a scene: {style_id, prompt_override, enforce_qc, offline, consistency_method, controls, ip_adapters, loras}",
+    ),
     ("/scenes/{scene_id}/generate/full", "post", "Plans, tests and draws a scene"),
     ("/scenes/{scene_id}/generate/full_async", "post", "The same as a job"),
     ("/scenes/{scene_id}/generate/render_async", "post", "Draws a scene as a job"),

@@ -9,6 +9,7 @@ mod drawing;
 mod drawn;
 mod exports;
 mod graphs;
+mod led_panels;
 mod lettering;
 mod looks;
 #[path = "../model_server/mod.rs"]

@@ -10,7 +10,7 @@ mod enhancement_preset;
 pub mod follow_job;
 pub mod job_assets;
 mod job_fields;
-mod job_guides;
+pub(crate) mod job_guides;
 pub(crate) mod job_metadata;
 mod job_pictures;
 pub(crate) mod job_prompts;

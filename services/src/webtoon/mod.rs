@@ -14,6 +14,7 @@ pub mod exports;
 pub mod graph;
 pub mod layers;
 pub mod looks;
+pub mod panel_looks;
 pub mod panels;
 mod pictures;
 pub mod projects;

@@ -3,18 +3,24 @@
 
 use std::collections::BTreeMap;
 
+use actors::character::consistency::Method;
+use actors::conversation::sheet::Sheet;
+use models::Value;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json, json};
+use store::query::Query;
 use uuid::Uuid;
 use webtoon::drawing::codes;
 use webtoon::drawing::prompt::{Scene, Shown};
 use webtoon::drawing::references::{self, Cast, Face, Look, Reference};
 use webtoon::planning::layout::Rect;
 
+use super::panel_looks::PanelLooks;
 use super::{characters, records, scenes};
 use crate::context::Context;
 use crate::error::ServiceError;
 use crate::ids::uuid;
+use crate::rows::position;
 
 /// Columns of a character by which it looks as it does.
 const LOOKS: [&str; 9] = [
@@ -29,6 +35,13 @@ const LOOKS: [&str; 9] = [
     "canonical_code",
 ];
 
+/// Columns by which its pictures are led, where it has them.
+const LEADS: [&str; 3] = ["base_prompt", "seed_locked", "consistency_method"];
+/// What the column for the method says unless something else was set.
+const METHOD_DEFAULT: (&str, Option<&str>) = ("consistency_method", Some("i2i_reference"));
+/// Default LoRAs of one character that are looked at.
+const LORAS_MAX: u64 = 100;
+
 /// One panel as it is drawn.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct PanelSpec {
@@ -42,8 +55,11 @@ pub struct PanelSpec {
     pub seed: u64,
     /// Where it lies on the page.
     pub rect: Rect,
-    /// The picture of the character that it begins with.
+    /// The picture of its first character, which it begins with or whose looks lead it.
     pub reference_image_url: Option<String>,
+    /// Its characters, the one that leads it first. Earlier versions wrote none.
+    #[serde(default)]
+    pub character_ids: Vec<Uuid>,
     /// Hashes of what it is made from.
     pub made_from: MadeFrom,
 }
@@ -83,15 +99,19 @@ struct Person {
     shown: Shown,
     hash: String,
     reference: Option<Reference>,
+    /// The seed that it is locked to.
+    seed: Option<u64>,
 }
 
 impl Sources {
-    /// Reads them; `model` is a row of the catalogue that draws in place of this server's own model.
+    /// Reads them; `model` is a row of the catalogue that draws in place of this server's own model, `looks` what the render
+    /// was asked for.
     pub async fn of(
         context: &Context,
         scene: &Json,
         style: Option<&str>,
         model: Option<&str>,
+        looks: &PanelLooks,
     ) -> Result<Sources, ServiceError> {
         let (scene_id, story) =
             (uuid(&scene["id"]).unwrap_or_default(), uuid(&scene["story_id"]).unwrap_or_default());
@@ -115,11 +135,16 @@ impl Sources {
             // An actor without a code gets one for this picture alone.
             let code = code.or_else(|| codes::next(&used)).unwrap_or_default();
             used.push(code.clone());
+            let consistency = Sheet::read(row.clone()).map(|sheet| looks.consistency(&sheet));
+            let method = consistency.as_ref().map(|it| it.method).unwrap_or_default();
+            let is_drawn_from = !matches!(method, Method::SeedLocked | Method::None);
             let reference = chosen.iter().find(|reference| reference.character == cast.id).cloned();
+            let reference = reference.filter(|_| is_drawn_from);
             let identity = [text("identity_line"), text("hair_description")];
             let identity: Vec<String> = identity.into_iter().filter(|text| !text.is_empty()).collect();
-            let looks: Map<String, Json> =
+            let mut made_of: Map<String, Json> =
                 LOOKS.iter().map(|column| ((*column).to_string(), row[*column].clone())).collect();
+            made_of.extend(leads(context, row, reference.is_none(), model).await?);
             people.push(Person {
                 id: cast.id.clone(),
                 shown: Shown {
@@ -129,8 +154,9 @@ impl Sources {
                     outfit: text("base_outfit"),
                     has_reference: reference.is_some(),
                 },
-                hash: hash(&Json::Object(looks)),
+                hash: hash(&Json::Object(made_of)),
                 reference,
+                seed: consistency.and_then(|it| it.seed),
             });
         }
         let model = match model {
@@ -161,16 +187,25 @@ impl Sources {
                 if let Some(words) = words {
                     prompt.positive = words.to_string();
                 }
-                let people = self.people_in(panel);
+                let mut people = self.people_in(panel);
+                let seed = self.seed(&people, number);
+                // Whose picture it is drawn from leads it.
+                if let Some(place) = people.iter().position(|person| person.reference.is_some()) {
+                    people[..=place].rotate_right(1);
+                }
                 PanelSpec {
                     panel_index: number,
                     prompt: prompt.positive,
                     negative_prompt: prompt.negative,
-                    seed: self.seed(&people, number),
+                    seed,
                     rect,
                     reference_image_url: people
                         .iter()
                         .find_map(|person| person.reference.as_ref().map(|it| it.image_url.clone())),
+                    character_ids: people
+                        .iter()
+                        .filter_map(|person| Uuid::parse_str(&person.id).ok())
+                        .collect(),
                     made_from: self.made_from(panel),
                 }
             })
@@ -220,6 +255,23 @@ impl Sources {
         }
     }
 
+    /// Panels that show several characters which have pictures, of which one alone is drawn from its own.
+    pub fn led_by_one(&self, seen: &[Json]) -> Vec<String> {
+        let of = |(number, panel): (u64, &Json)| {
+            let people = self.people_in(panel);
+            let mut names =
+                people.iter().filter(|person| person.reference.is_some()).map(|it| it.shown.name.as_str());
+            let (first, others) = (names.next()?, names.collect::<Vec<_>>());
+            (!others.is_empty()).then(|| {
+                format!(
+                    "panel {number}: drawn from the picture of {first}, and of {} by words",
+                    others.join(", ")
+                )
+            })
+        };
+        (1..).zip(seen).filter_map(of).collect()
+    }
+
     /// The characters of a panel.
     fn people_in(&self, panel: &Json) -> Vec<&Person> {
         self.people.iter().filter(|person| is_in(person, panel)).collect()
@@ -236,6 +288,7 @@ impl Sources {
     /// A seed that stays for a character wherever it is seen alone, so that it looks alike; else the panel's own.
     fn seed(&self, people: &[&Person], number: u64) -> u64 {
         let from = match people {
+            [Person { seed: Some(seed), .. }] => return *seed & (i64::MAX as u64),
             [one] => format!("{}:{}", self.story, one.id),
             _ => format!("{}:{number}", self.scene),
         };
@@ -279,6 +332,47 @@ fn is_in(person: &Person, panel: &Json) -> bool {
     references::names(&panel["characters"]).iter().any(|name| {
         name.eq_ignore_ascii_case(&person.shown.name) || *name == person.shown.code || *name == person.id
     })
+}
+
+/// What leads the pictures of a character beside its looks, as far as it has any: what is absent adds nothing, so that
+/// panels that earlier versions drew without it stay fresh. Without a picture of the webtoon's own `reference_image_url` counts.
+async fn leads(
+    context: &Context,
+    row: &Json,
+    by_own_reference: bool,
+    model: Option<&str>,
+) -> Result<Map<String, Json>, ServiceError> {
+    let mut found = Map::new();
+    let own = by_own_reference.then_some("reference_image_url");
+    for column in LEADS.into_iter().chain(own) {
+        let value = &row[column];
+        if !value.is_null() && *value != "" && (column, value.as_str()) != METHOD_DEFAULT {
+            found.insert(column.into(), value.clone());
+        }
+    }
+    for name in ["reference_strength", "denoise_strength"] {
+        let value = &row["media_defaults"][name];
+        if !value.is_null() {
+            found.insert(name.into(), value.clone());
+        }
+    }
+    // Rows of the catalogue have LoRAs of other models.
+    let (Some(character), None) = (uuid(&row["id"]), model) else { return Ok(found) };
+    let own_model = context.services.settings.image_model.as_deref().unwrap_or(actors::render::STARTER);
+    let query = Query::all(position("character_loras"))
+        .equal("user_id", Value::Uuid(context.user()?))
+        .equal("character_id", Value::Uuid(character))
+        .order("created_at", true)
+        .limit(LORAS_MAX);
+    let loras = context.rows(query).await?;
+    let default = loras.iter().find(|row| row["is_default"] == true && row["base_model"] == own_model);
+    if let Some(lora) = default {
+        found.insert(
+            "lora".into(),
+            json!([lora["name"], lora["scale"], lora["trigger_word"], lora["job_id"]]),
+        );
+    }
+    Ok(found)
 }
 
 /// A character's looks and faces.

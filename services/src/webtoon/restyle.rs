@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::graph::queue::queue;
 use super::graph::{Graph, SceneRender, genre_of};
+use super::panel_looks::PanelLooks;
 use super::{episodes, records};
 use crate::context::Context;
 use crate::error::ServiceError;
@@ -48,6 +49,7 @@ pub async fn episode(
             genre: genre_of(None),
             offline,
             api_model_id: None,
+            looks: PanelLooks::default(),
             again: None,
         });
         jobs.push(json!({"scene_id": scene_id, "job_id": queue(context, user, &graph, None).await?}));

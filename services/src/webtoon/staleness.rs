@@ -3,6 +3,7 @@
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
 
+use super::panel_looks::PanelLooks;
 use super::panels::{MadeFrom, Sources};
 use super::{artifacts, scenes};
 use crate::context::Context;
@@ -29,7 +30,8 @@ pub async fn stale_of_scene(context: &Context, scene: &Json) -> Result<Vec<Json>
         return Ok(Vec::new());
     };
     let model = drawn["payload"]["api_model_id"].as_str();
-    let sources = Sources::of(context, scene, None, model).await?;
+    let looks = PanelLooks::read(&drawn["payload"]["looks"]);
+    let sources = Sources::of(context, scene, None, model, &looks).await?;
     let seen = semantics["payload"]["panels"].as_array().cloned().unwrap_or_default();
     let mut stale = Vec::new();
     for panel in drawn["payload"]["panels"].as_array().into_iter().flatten() {

@@ -1,5 +1,6 @@
 //! The job of one panel: here, or at a remote server that takes the picture of a character to begin with.
 
+use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{STOPPED_BEFORE_ASKED, STOPPED_WHILE_DRAWN};
 use models::Value;
 use serde_json::{Map, Value as Json, json};
@@ -9,11 +10,14 @@ use uuid::Uuid;
 use super::run::{Run, Stop};
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::jobs::job_prompts::before;
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::queue_job::queue;
 use crate::replicate::provider_api::{Api, Door};
 use crate::replicate::start_prediction::{Started, model as catalogued, start_once};
 use crate::rows::position;
+use crate::webtoon::characters;
+use crate::webtoon::panel_looks::PanelLooks;
 use crate::webtoon::panels::{PanelSpec, aspect_ratio};
 
 /// How far a panel departs from the picture of its character: place and pose are the prompt's, the looks stay.
@@ -36,14 +40,20 @@ pub async fn default_model(context: &Context) -> Result<Option<String>, ServiceE
 }
 
 /// Queues a panel. Its key is the graph's, so that a graph that goes on finds the same job.
-pub async fn queue_panel(run: &Run, panel: &PanelSpec, turn: u64, model: Option<&str>) -> Result<Uuid, Stop> {
+pub async fn queue_panel(
+    run: &Run,
+    panel: &PanelSpec,
+    turn: u64,
+    model: Option<&str>,
+    looks: &PanelLooks,
+) -> Result<Uuid, Stop> {
     let seed = panel.seed.wrapping_add(turn) & (i64::MAX as u64);
     let queued = match model {
-        None => here(run, panel, seed, None).await,
+        None => here(run, panel, seed, None, looks).await,
         Some(model) => match catalogued(&run.context, Door::Replicate, Some(model)).await {
-            Ok((.., Api::Local)) => here(run, panel, seed, Some(model)).await,
-            Ok(_) => draw_remotely(run, panel, seed, (Door::Replicate, model)).await,
-            Err(_) => draw_remotely(run, panel, seed, (Door::Fal, model)).await,
+            Ok((.., Api::Local)) => here(run, panel, seed, Some(model), looks).await,
+            Ok(_) => draw_remotely(run, panel, seed, (Door::Replicate, model), looks).await,
+            Err(_) => draw_remotely(run, panel, seed, (Door::Fal, model), looks).await,
         },
     };
     let (job, warnings) = queued.map_err(|error| run.failed("RenderPanel", error))?;
@@ -51,31 +61,60 @@ pub async fn queue_panel(run: &Run, panel: &PanelSpec, turn: u64, model: Option<
     Ok(job)
 }
 
+/// The character that leads a panel, as its job draws it: from the picture that was chosen for it, with the panel's seed.
+async fn lead(context: &Context, panel: &PanelSpec, seed: u64) -> Result<Option<Sheet>, ServiceError> {
+    let Some(id) = panel.character_ids.first().copied() else { return Ok(None) };
+    let mut row = match characters::character(context, id).await {
+        Ok(row) => row,
+        // It was deleted after the panel was specified.
+        Err(error) if error.kind() == Kind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    if let Some(reference) = &panel.reference_image_url {
+        row["reference_image_url"] = json!(reference);
+    }
+    row["seed_locked"] = json!(seed);
+    Ok(Sheet::read(row))
+}
+
 async fn here(
     run: &Run,
     panel: &PanelSpec,
     seed: u64,
     model: Option<&str>,
+    looks: &PanelLooks,
 ) -> Result<(Uuid, Vec<String>), ServiceError> {
     let mut metadata = Map::from_iter([
         ("source".to_string(), json!("webtoon")),
         ("skip_enhancement".to_string(), json!(true)),
         ("aspect_ratio".to_string(), json!(aspect_ratio(&panel.rect))),
     ]);
-    if panel.reference_image_url.is_some() {
-        metadata.insert("reference_mode".into(), json!("modify"));
+    let character = lead(&run.context, panel, seed).await?;
+    let mut request = looks.request(Some(panel.panel_index));
+    match &character {
+        Some(character) => {
+            metadata.insert("character_id".into(), json!(character.id));
+            metadata.insert("character_ids".into(), json!(panel.character_ids));
+        }
+        // Specified by an earlier version, or its character is gone.
+        None if panel.reference_image_url.is_some() => {
+            metadata.insert("reference_mode".into(), json!("modify"));
+            request.reference_image_url = panel.reference_image_url.clone();
+            request.denoise_strength = Some(DENOISE);
+        }
+        None => {}
     }
     let request = JobRequest {
         job_type: "sdxl_image_fast".into(),
         prompt: Some(panel.prompt.clone()),
         negative_prompt: Some(panel.negative_prompt.clone()),
         seed: Some(seed),
-        reference_image_url: panel.reference_image_url.clone(),
-        denoise_strength: panel.reference_image_url.is_some().then_some(DENOISE),
+        character,
+        character_denoise: Some(DENOISE),
         idempotency_key: Some(key(run, panel, 0)),
         api_model_id: model.map(str::to_string),
         metadata,
-        ..JobRequest::default()
+        ..request
     };
     let queued = queue(&run.context, run.user, request).await?;
     Ok((queued.id, queued.warnings))
@@ -104,10 +143,33 @@ async fn draw_remotely(
     panel: &PanelSpec,
     seed: u64,
     (door, model): (Door, &str),
+    looks: &PanelLooks,
 ) -> Result<(Uuid, Vec<String>), ServiceError> {
     let (width, height) = sides_px(panel);
+    let (mut prompt, mut warnings) = (panel.prompt.clone(), Vec::new());
+    if let Some(character) = lead(&run.context, panel, seed).await? {
+        let consistency = looks.consistency(&character);
+        warnings.extend(consistency.warnings);
+        if let Some(base) = &consistency.base_prompt {
+            prompt = before(base, &prompt);
+        }
+        if consistency.method.takes_looks() && panel.reference_image_url.is_some() {
+            warnings.push(
+                "consistency_method: the looks of a reference lead models that draw here, so i2i_reference is followed"
+                    .into(),
+            );
+        }
+    }
+    let asked = looks.request(Some(panel.panel_index));
+    for (field, list) in
+        [("controls", &asked.controls), ("ip_adapters", &asked.ip_adapters), ("loras", &asked.loras)]
+    {
+        if !list.is_null() {
+            warnings.push(format!("{field}: for models that draw here, so it changes nothing"));
+        }
+    }
     let mut request = Map::from_iter([
-        ("prompt".to_string(), json!(panel.prompt)),
+        ("prompt".to_string(), json!(prompt)),
         ("negative_prompt".into(), json!(panel.negative_prompt)),
         ("job_type".into(), json!("image_high")),
         ("apiModelId".into(), json!(model)),
@@ -121,7 +183,7 @@ async fn draw_remotely(
     let metadata = Map::from_iter([("source".to_string(), json!("webtoon"))]);
     for time in 0..LOST_MAX {
         let asked = (&request, &metadata);
-        let (started, warnings) =
+        let (started, said) =
             start_once(&run.context, door, run.user, asked, Some(key(run, panel, time))).await?;
         let job = match started {
             Started::Queued { job, .. } | Started::Here { job } => job,
@@ -131,6 +193,7 @@ async fn draw_remotely(
         let is_lost =
             matches!(row["error_message"].as_str(), Some(STOPPED_WHILE_DRAWN | STOPPED_BEFORE_ASKED));
         if !is_lost {
+            warnings.extend(said);
             return Ok((job, warnings));
         }
     }

@@ -23,6 +23,8 @@ mod story_review;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::webtoon::panel_looks::PanelLooks;
+
 /// What a job of a graph is to do, as it is stored.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "graph", rename_all = "snake_case")]
@@ -99,6 +101,9 @@ pub struct SceneRender {
     /// A row of the catalogue whose server draws the panels; the default for them where absent.
     #[serde(default)]
     pub api_model_id: Option<Uuid>,
+    /// What leads the panels beside their words. What is drawn again is led as it was.
+    #[serde(default, skip_serializing_if = "PanelLooks::is_empty")]
+    pub looks: PanelLooks,
     /// Draws an earlier specification again, for this reason.
     pub again: Option<Again>,
 }

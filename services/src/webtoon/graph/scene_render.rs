@@ -21,6 +21,7 @@ use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::ids::uuid;
 use crate::jobs::await_job;
+use crate::webtoon::panel_looks::PanelLooks;
 use crate::webtoon::panels::{PanelSpec, Sources};
 use crate::webtoon::{artifacts, scenes};
 
@@ -139,21 +140,29 @@ pub async fn spec(run: &mut Run, render: &SceneRender, scene: &Json) -> Result<K
         return Err(run.failed("RenderSpec", ServiceError::bad(reason)));
     }
     let art = latest("art_direction").await?.map(|artifact| artifact["payload"].clone());
-    // What is stale is drawn by the model of before, as its seeds are those of before.
+    // What is stale is drawn by the model of before and led as before, as its seeds are those of before.
     let before = match &render.again {
-        Some(_) => latest("render_spec").await?.map(|it| it["payload"]["api_model_id"].clone()),
+        Some(_) => latest("render_spec").await?.map(|it| it["payload"].clone()),
         None => None,
     };
+    let looks = match &before {
+        Some(before) => PanelLooks::read(&before["looks"]),
+        None => render.looks.clone(),
+    };
     let model = match (before, &render.api_model_id) {
-        (Some(before), _) => before.as_str().map(str::to_string),
+        (Some(before), _) => before["api_model_id"].as_str().map(str::to_string),
         (None, Some(model)) => Some(model.to_string()),
         (None, None) => default_model(&run.context).await?,
     };
     let style = render.style_id.as_deref();
-    let sources = Sources::of(&run.context, scene, style, model.as_deref()).await?;
+    let sources = Sources::of(&run.context, scene, style, model.as_deref(), &looks).await?;
+    sources.led_by_one(&seen).into_iter().chain(looks.beyond(seen.len() as u64)).for_each(|it| run.warn(it));
     let mut payload = sources.spec(layout, &seen, art.as_ref(), render.prompt_override.as_deref());
     payload["prompt_sha256"] = json!(sha256(payload["prompt"].as_str().unwrap_or_default()));
     payload["api_model_id"] = json!(model);
+    if !looks.is_empty() {
+        payload["looks"] = json!(looks);
+    }
     payload["plan"] = json!({"layout_template": found[0]["id"], "panel_semantics": found[1]["id"]});
     run.keep("RenderSpec", render.scene_id, "render_spec", payload, Vec::new()).await
 }
@@ -212,6 +221,7 @@ async fn draw(
         drawn.iter().find(|drawn| drawn["panel_index"] == panel.panel_index).cloned()
     };
     let model = spec.payload["api_model_id"].as_str();
+    let looks = PanelLooks::read(&spec.payload["looks"]);
     // All wait together, so that those of one kind are drawn side by side.
     let mut jobs = Vec::with_capacity(panels.len());
     for panel in panels {
@@ -219,7 +229,7 @@ async fn draw(
         jobs.push(match (run.done(&node), drawn_before(panel)) {
             (Some(_), _) | (None, Some(_)) => None,
             (None, None) => {
-                let job = queue_panel(run, panel, turn, model).await?;
+                let job = queue_panel(run, panel, turn, model, &looks).await?;
                 run.pictures.push(job);
                 Some(job)
             }
@@ -237,13 +247,16 @@ async fn draw(
     let page = compose(run, scene, &drawn).await?;
     let first = drawn.first().cloned().unwrap_or_default();
     let reason = render.again.as_ref().and_then(|Again { reason, .. }| reason.clone());
-    let payload = json!({
+    let mut payload = json!({
         "image_id": page["image_id"], "image_url": page["image_url"], "mime_type": page["mime_type"],
         "page": page["page"], "model": first["model"], "usage": {"pictures": drawn.len()}, "prompt": spec.payload["prompt"],
         "prompt_sha256": spec.payload["prompt_sha256"], "approved": false, "reason": reason, "panels": drawn,
         "layout": spec.payload["layout"], "style_id": spec.payload["style_id"], "render_spec": spec.id,
         "api_model_id": model,
     });
+    if !looks.is_empty() {
+        payload["looks"] = json!(looks);
+    }
     run.keep("RenderResult", render.scene_id, "render_result", payload, Vec::new()).await
 }
 
@@ -258,7 +271,7 @@ async fn keep_panel(
     let ended = await_job::ended(&run.context, job, DRAW_MAX).await;
     // A picture that failed for good stays failed, so that trying again would change nothing.
     let failed = |error: ServiceError| ServiceError::new(Kind::Upstream, error.to_string());
-    let (_, assets) = ended.map_err(|error| run.failed("RenderPanel", failed(error)))?;
+    let (row, assets) = ended.map_err(|error| run.failed("RenderPanel", failed(error)))?;
     let asset = assets.into_iter().next();
     let lost =
         || run.failed("RenderPanel", ServiceError::not_found("the picture is drawn, but its file is gone"));
@@ -270,12 +283,15 @@ async fn keep_panel(
     copy(&run.context, from, to.clone()).await.map_err(|error| run.failed("RenderPanel", error))?;
     let image = Uuid::new_v4();
     let url = format!("{BUCKET}/{to}");
-    let made = json!({
+    let mut made = json!({
         "panel_index": panel.panel_index, "image_id": image, "image_url": url, "job_id": job,
         "seed": asset["generation_seed"], "loras": asset["generation_settings"]["loras"], "model": asset["model_used"], "prompt": panel.prompt,
         "width": asset["width"], "height": asset["height"], "rect": panel.rect,
         "made_from": panel.made_from,
     });
+    if row["metadata"]["consistency"].is_object() {
+        made["consistency"] = row["metadata"]["consistency"].clone();
+    }
     let writes = vec![NodeWrite::Insert {
         table: "images",
         values: vec![

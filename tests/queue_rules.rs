@@ -328,3 +328,145 @@ fn nsfw_runs_as_sfw_for_an_account_without_a_verified_age_whatever_is_asked() {
         assert_eq!((status, &answer["error"]), (400, &json!(message)), "{name}");
     }
 }
+
+/// An account of an adult, and a character of that age in it.
+fn adult(server: &common::Server) -> (String, String, impl Fn(&str) -> Json + '_) {
+    let (user, token) = server.sign_up("adult@example.com");
+    let born = json!({"birth_date": "1980-01-01"});
+    assert_eq!(server.call("PATCH", &format!("/rest/v1/profiles?id=eq.{user}"), &token, Some(&born)).0, 200);
+    let owner = user.clone();
+    let character = move |age: &str| {
+        let row = json!({"user_id": owner, "name": "Ann", "description": "a sailor", "age_range": age});
+        insert(server, "characters", row)
+    };
+    (user, token, character)
+}
+
+#[test]
+fn no_picture_of_a_minor_leads_an_nsfw_job_by_whatever_way_it_came() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = undrawn(folder.path(), &[]);
+    let (user, token, character) = adult(&server);
+    let (teen, grown) = (character("teen"), character("adult"));
+    let put = |path: &str, bytes: &[u8]| {
+        let path = path.replace("USER", &user);
+        let answer = files::put(&server, &token, &path, "image/png", bytes);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        path
+    };
+    let set = |id: &Json, column: &str, path: &str| {
+        let query = format!("/rest/v1/characters?id=eq.{}", id.as_str().expect("an id"));
+        assert_eq!(server.call("PATCH", &query, &token, Some(&json!({column: path}))).0, 200);
+    };
+    let ended = |metadata: Json| {
+        let row =
+            json!({"user_id": user, "job_type": "image_fast", "status": "completed", "metadata": metadata});
+        insert(&server, "jobs", row).as_str().expect("an id").to_string()
+    };
+    let face = put("user-library/USER/face.png", b"the face of a teenager");
+    set(&teen, "image_url", &face);
+    let anchor = put("reference_images/USER/anchor.png", b"an anchor");
+    insert(&server, "character_anchors", json!({"character_id": teen, "image_url": anchor}));
+    let copy = put("workspace-temp/USER/copy.png", b"the face of a teenager");
+    let job = ended(json!({"character_id": teen}));
+    let asset = put(&format!("workspace-temp/USER/{job}/0.png"), b"drawn of her");
+    let over = ended(json!({"reference_image_url": asset}));
+    let again = put(&format!("workspace-temp/USER/{over}/0.png"), b"drawn over that");
+    let kept = put("user-library/USER/kept.png", b"kept");
+    let path = kept.strip_prefix("user-library/").expect("a bucket");
+    let row = json!({"user_id": user, "asset_type": "image", "storage_path": path, "file_size_bytes": 4,
+        "mime_type": "image/png", "original_prompt": "x", "model_used": "x", "character_id": teen});
+    insert(&server, "user_library", row);
+    let scene = put("user-library/USER/scene.png", b"a scene");
+    let conversation = insert(&server, "conversations", json!({"user_id": user, "character_id": teen}));
+    let row = json!({"conversation_id": conversation, "scene_prompt": "at sea", "image_url": scene});
+    insert(&server, "character_scenes", row);
+    let own = put("user-library/USER/own.png", b"a grown sailor");
+    set(&grown, "reference_image_url", &own);
+
+    let ask = |function: &str, changes: Json, tier: &str| {
+        let mut body = json!({"job_type": "sdxl_image_fast", "prompt": "two sailors",
+            "metadata": {"contentType": tier}});
+        for (name, value) in changes.as_object().expect("an object") {
+            match (name.as_str(), value) {
+                ("metadata", Json::Object(members)) => {
+                    members.iter().for_each(|(name, value)| body["metadata"][name] = value.clone());
+                }
+                _ => body[name] = value.clone(),
+            }
+        }
+        server.call("POST", &format!("/functions/v1/{function}"), &token, Some(&body))
+    };
+    let refused = |changes: Json, field: &str| {
+        let (status, answer) = ask("queue-job", changes.clone(), "nsfw");
+        assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{changes}: {answer}");
+        assert!(answer["error"].as_str().is_some_and(|it| it.starts_with(field)), "{field}: {answer}");
+        assert_eq!(ask("queue-job", changes, "sfw").0, 200);
+    };
+    for picture in [&face, &copy, &anchor, &asset, &again, &kept, &scene] {
+        refused(json!({"reference_image_url": picture}), "reference_image_url: ");
+    }
+    let thumbnail = face.replace(".png", ".thumb.webp");
+    refused(json!({"reference_image_url": thumbnail}), "reference_image_url: ");
+    refused(
+        json!({"controls": [{"model": "depth", "image_url": own}, {"model": "depth", "image_url": copy}]}),
+        "controls[1].image_url: ",
+    );
+    refused(json!({"ip_adapters": [{"model": "plus", "image_url": again}]}), "ip_adapters[0].image_url: ");
+    refused(
+        json!({"job_type": "video_fast", "metadata": {"end_reference_url": asset}}),
+        "metadata.end_reference_url: ",
+    );
+    let led = json!({"reference_image_url": own, "controls": [{"model": "depth", "image_url": own}]});
+    assert_eq!(ask("queue-job", led, "nsfw").0, 200, "those of an adult are taken");
+
+    // By the door of providers, before anything is sent there.
+    let provider = json!({"name": "mine", "display_name": "Mine", "base_url": "http://127.0.0.1:9/v1"});
+    let provider = insert(&server, "api_providers", provider);
+    let model = insert(
+        &server,
+        "api_models",
+        json!({"provider_id": provider, "model_key": "painter",
+        "display_name": "Painter", "modality": "image", "endpoint_path": "/images/generations",
+        "capabilities": {"i2i_image_key": "image"}}),
+    );
+    let (status, answer) =
+        ask("replicate-image", json!({"apiModelId": model, "reference_image_url": again}), "nsfw");
+    assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{answer}");
+    assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn names_of_loras_lead_to_minors_where_other_machines_draw() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = undrawn(folder.path(), &[]);
+    let (user, token, character) = adult(&server);
+    for (name, age) in [("zum", "teen"), ("ann", "adult")] {
+        let row = json!({"user_id": user, "character_id": character(age), "name": format!("accounts/{user}/{name}"),
+            "trigger_word": name, "base_model": "starter"});
+        insert(&server, "character_loras", row);
+    }
+    let ask = |lora: &str, tier: &str| {
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": "a beach", "loras": [lora],
+            "metadata": {"contentType": tier}});
+        server.call("POST", "/functions/v1/queue-job", &token, Some(&body))
+    };
+    let own = |name: &str| format!("accounts/{user}/{name}");
+    for name in ["zum".to_string(), own("zum")] {
+        let (status, answer) = ask(&name, "nsfw");
+        assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{name}: {answer}");
+        assert_eq!(ask(&name, "sfw").0, 200, "{name}");
+    }
+    for name in ["ann".to_string(), own("ann"), "grain".into()] {
+        assert_eq!(ask(&name, "nsfw").0, 200, "{name}");
+    }
+    let other = "accounts/8a2f0c0e-0000-4000-8000-000000000000/zum";
+    for (name, tier) in [(own("unknown"), "nsfw"), (other.to_string(), "nsfw"), (other.to_string(), "sfw")] {
+        let (status, answer) = ask(&name, tier);
+        assert_eq!(status, 400, "{name}: {answer}");
+        assert!(answer["error"].as_str().is_some_and(|it| it.starts_with("loras[0].name: ")), "{answer}");
+    }
+    let tagged = json!({"job_type": "sdxl_image_fast", "prompt": "a beach <lora:zum:1>", "prompt_syntax": "a1111",
+        "metadata": {"contentType": "nsfw"}});
+    refused(&server, &token, &tagged, 422, "minor");
+}

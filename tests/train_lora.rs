@@ -393,3 +393,13 @@ fn a_lora_of_a_minor_is_in_no_nsfw_job_and_none_is_trained_for_one() {
     let (status, answer) = train(&server, &token, &asked);
     assert_eq!(status, 422, "{answer}");
 }
+
+    // Nor is the LoRA of an adult trained on pictures of her.
+    let shown = pictures(&server, &token, &user, 5);
+    let portrait = json!({"character_id": zum, "image_url": shown[3]["url"]});
+    assert_eq!(server.call("POST", "/rest/v1/character_portraits", &token, Some(&portrait)).0, 201);
+    let grown = character(&server, &token, &user);
+    let asked = json!({"character_id": grown, "pictures": shown, "name": "grown"});
+    let (status, answer) = train(&server, &token, &asked);
+    assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{answer}");
+    assert!(answer["error"].as_str().is_some_and(|it| it.starts_with("pictures[3].url: ")), "{answer}");

@@ -76,16 +76,20 @@ pub(crate) async fn refuse_minors(
         return Err(ServiceError::field("metadata", format!("more than {CHARACTERS_MAX} characters")));
     }
     for id in characters {
-        let character = context.row("characters", id).await?.unwrap_or_default();
-        if content_rules::is_minors_age_range(character["age_range"].as_str().unwrap_or_default()) {
-            return Err(ServiceError::content_refused(
-                "a character that is a minor can never be in an nsfw job",
-            ));
-        }
-        for column in WORDS {
-            if let Some(text) = words(&character[column]) {
-                content_rules::check(tier, "the character", &text)?;
-            }
+        check_character(tier, &context.row("characters", id).await?.unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Refuses a row of `characters` that may not be in a job of this tier.
+pub(crate) fn check_character(tier: ContentRating, character: &Json) -> Result<(), ServiceError> {
+    if content_rules::is_minors_age_range(character["age_range"].as_str().unwrap_or_default()) {
+        let reason = "a character that is a minor can never be in an nsfw job";
+        return Err(ServiceError::content_refused(reason));
+    }
+    for column in WORDS {
+        if let Some(text) = words(&character[column]) {
+            content_rules::check(tier, "the character", &text)?;
         }
     }
     Ok(())

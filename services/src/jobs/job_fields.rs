@@ -3,7 +3,7 @@
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::VideoConfig;
 use actors::render::{
-    NAMED_MAX, NO_MOTION, OWN_VAE, RequestedDrawing, UnfitDrawing, account_lora, check_video,
+    NAMED_MAX, NO_MOTION, OWN_VAE, RequestedDrawing, UnfitDrawing, WantedLora, account_lora, check_video,
     list_motion_modules, list_vaes, lora_files, loras_of, motion_module_named, read_loras, vae_named,
 };
 use models::Value;
@@ -17,6 +17,9 @@ use crate::files::reference_picture::{self, Reference};
 use crate::ids::uuid;
 use crate::jobs::job_request::JobRequest;
 use crate::rows::position;
+
+/// What the names of LoRAs in accounts' folders begin with.
+const ACCOUNTS: &str = "accounts/";
 
 /// Resolves a picture that a field names; a refusal names the field.
 pub(crate) async fn reference(
@@ -64,8 +67,11 @@ pub(crate) async fn check_loras(
     tier: ContentRating,
 ) -> Result<Vec<Uuid>, ServiceError> {
     let wanted = read_loras(loras).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
-    if wanted.is_empty() || context.services.render.is_none() {
+    if wanted.is_empty() {
         return Ok(Vec::new());
+    }
+    if context.services.render.is_none() {
+        return check_foreign_loras(context, user, &wanted, tier).await;
     }
     let folder = context.services.settings.models_dir.clone();
     let found = tokio::task::spawn_blocking(move || {
@@ -79,19 +85,60 @@ pub(crate) async fn check_loras(
     let mut characters = Vec::new();
     for (place, name) in found.await.unwrap_or_else(unread)?.into_iter().enumerate() {
         let Some(name) = name else { continue };
-        let row = Query::all(position("character_loras")).equal("name", Value::text(&*name)).limit(1);
-        let row = context.rows(row).await?.pop();
-        match row.and_then(|row| uuid(&row["character_id"])) {
+        match character_of(context, &name).await? {
             Some(character) => characters.push(character),
             None if tier == ContentRating::Sfw => {}
-            None => {
-                let reason =
-                    format!("of {name} it is not known whom it shows, so that only sfw jobs take it");
-                return Err(ServiceError::field(format!("loras[{place}].name"), reason));
-            }
+            None => return Err(unknown_lora(place, &name)),
         }
     }
     Ok(characters)
+}
+
+/// The character that a LoRA of an account's folder was trained on.
+async fn character_of(context: &Context, name: &str) -> Result<Option<Uuid>, ServiceError> {
+    let row = Query::all(position("character_loras")).equal("name", Value::text(name)).limit(1);
+    Ok(context.rows(row).await?.pop().and_then(|row| uuid(&row["character_id"])))
+}
+
+fn unknown_lora(place: usize, name: &str) -> ServiceError {
+    let reason = format!("of {name} it is not known whom it shows, so that only sfw jobs take it");
+    ServiceError::field(format!("loras[{place}].name"), reason)
+}
+
+/// The same where other machines draw, whose files are not known here: names lead to the characters that the account's trainings
+/// were about all the same.
+async fn check_foreign_loras(
+    context: &Context,
+    user: Uuid,
+    wanted: &[WantedLora],
+    tier: ContentRating,
+) -> Result<Vec<Uuid>, ServiceError> {
+    let (folder, mut characters) = (format!("{ACCOUNTS}{user}/"), Vec::new());
+    for (place, lora) in wanted.iter().enumerate() {
+        let name = &lora.name;
+        let is_accounts = name.starts_with(ACCOUNTS);
+        if is_accounts && !name.starts_with(&folder) {
+            let reason = "there is no such LoRA that this account may use";
+            return Err(ServiceError::field(format!("loras[{place}].name"), reason));
+        }
+        let own = if is_accounts { name.clone() } else { format!("{folder}{name}") };
+        match character_of(context, &own).await? {
+            Some(character) => characters.push(character),
+            None if is_accounts && tier != ContentRating::Sfw => return Err(unknown_lora(place, name)),
+            None => {}
+        }
+    }
+    Ok(characters)
+}
+
+/// The characters that the LoRAs of an earlier job were trained on, as far as that is known.
+pub(crate) async fn characters_of_loras(
+    context: &Context,
+    user: Uuid,
+    loras: &Json,
+) -> Result<Vec<Uuid>, ServiceError> {
+    let wanted = read_loras(loras).unwrap_or_default();
+    check_foreign_loras(context, user, &wanted, ContentRating::Sfw).await
 }
 
 /// Refuses a VAE whose file is not there. Remote workers have files of their own.

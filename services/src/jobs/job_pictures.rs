@@ -44,6 +44,19 @@ impl JobPictures {
         job_guides::check_owners(context, user, request)
     }
 
+    /// All of them as `bucket/path`, but for the mask, with the field that names each.
+    pub(crate) fn objects(&self) -> Vec<(String, String)> {
+        let of = |field: &str, object: &Option<String>| Some((field.to_string(), object.clone()?));
+        let reference = self.reference.as_ref().map(|reference| reference.object.clone());
+        let mut all: Vec<(String, String)> = of("reference_image_url", &reference).into_iter().collect();
+        if let Some(video) = &self.video {
+            all.extend(of("metadata.start_reference_url", &video.first_frame_object));
+            all.extend(of("metadata.end_reference_url", &video.last_frame_object));
+        }
+        all.extend(self.guides.pictures().map(|(field, picture)| (field, picture.image_object.clone())));
+        all
+    }
+
     /// Resolves the pictures of a request; URLs are fetched.
     pub(crate) async fn of(
         context: &Context,

@@ -17,6 +17,7 @@ pub(crate) mod job_prompts;
 pub mod job_request;
 mod new_job;
 pub(crate) mod painted_part;
+pub(crate) mod picture_lineage;
 pub(crate) mod picture_model;
 pub(crate) mod price_list;
 pub mod queue_job;

@@ -20,6 +20,7 @@ use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
 use crate::ids::uuid;
 use crate::jobs::job_prompts::PROMPT_CHARS_MAX;
+use crate::jobs::picture_lineage::refuse_minors_in_training;
 use crate::jobs::{depicted_characters, price_list};
 use crate::rows::{position, table};
 
@@ -192,6 +193,8 @@ pub async fn plan_training(context: &Context, asked: TrainingRequest) -> Result<
         pictures.push((object, caption));
     }
     check_count(pictures.len())?;
+    let objects = pictures.iter().map(|(object, _)| object.clone()).collect();
+    refuse_minors_in_training(context, &character, objects).await?;
     Ok(TrainingPlan { user, asked, name, trigger, tags, model, settings, sample_prompt, pictures, warnings })
 }
 

@@ -18,6 +18,7 @@ use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
 use crate::jobs::job_metadata::settle_metadata;
 use crate::jobs::job_prompts::before;
+use crate::jobs::picture_lineage::refuse_pictures_of_minors;
 use crate::jobs::{depicted_characters, price_list};
 use crate::prompts::negative_prompt::negative_prompt;
 use crate::replicate::fail_job::fail;
@@ -150,6 +151,8 @@ pub async fn start_once(
         None => None,
     };
     let (picture, object) = picture.map(reference_picture::Reference::into_parts).unzip();
+    let begins = object.clone().map(|object| ("reference_image_url".to_string(), object));
+    refuse_pictures_of_minors(context, tier, begins.into_iter().collect()).await?;
     let asked = &likeness.request;
     let built =
         prediction_input::build(&model, asked, &metadata, &prompt, negative.as_deref(), picture.as_deref())?;

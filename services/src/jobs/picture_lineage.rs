@@ -1,0 +1,264 @@
+//! Whom a picture may show: the characters whose picture it is, whatever file it is copied to, and those in the jobs that drew
+//! it and the pictures that these began with. One search for all pictures that a drawing begins with or is led by.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use actors::content_rules::ContentRating;
+use actors::job_scheduler::JobPayload;
+use models::Value;
+use serde_json::{Map, Value as Json, json};
+use store::query::Query;
+use uuid::Uuid;
+
+use crate::context::Context;
+use crate::error::{Kind, ServiceError};
+use crate::files::stored_address::stored_path;
+use crate::jobs::depicted_characters::{self, refuse_minors};
+use crate::jobs::job_fields::characters_of_loras;
+use crate::rows::position;
+
+/// Pictures that one search looks at.
+const PICTURES_MAX: usize = 256;
+/// Files of the same bytes that are looked at for each.
+const COPIES_MAX: u64 = 64;
+/// Where an account's library keeps pictures.
+const LIBRARY: &str = "user-library/";
+/// Tables of a character's pictures.
+const PICTURES: [&str; 3] = ["character_portraits", "character_anchors", "character_reference_images"];
+/// Columns of them, and of characters, that name a file.
+const FILES: [&str; 3] = ["image_url", "reference_image_url", "thumbnail_url"];
+
+/// Refuses an nsfw job that begins with, or is led by, a picture of a minor; each picture is `bucket/path` behind the field that
+/// names it.
+pub(crate) async fn refuse_pictures_of_minors(
+    context: &Context,
+    tier: ContentRating,
+    pictures: Vec<(String, String)>,
+) -> Result<(), ServiceError> {
+    if tier == ContentRating::Sfw {
+        return Ok(());
+    }
+    let mut search = Search::new(context, tier);
+    for (field, object) in pictures {
+        if search.shows_minor(object).await? {
+            let reason = "the picture comes from one of a minor, which can never be in an nsfw job";
+            return Err(ServiceError::content_refused(reason).of_field(field));
+        }
+    }
+    Ok(())
+}
+
+/// Refuses pictures of a minor for the LoRA of a character that is none: jobs of any rating take that.
+pub(crate) async fn refuse_minors_in_training(
+    context: &Context,
+    character: &Json,
+    pictures: Vec<String>,
+) -> Result<(), ServiceError> {
+    let tier = ContentRating::Nsfw;
+    if depicted_characters::check_character(tier, character).is_err() {
+        return Ok(());
+    }
+    let mut search = Search::new(context, tier);
+    for (place, object) in pictures.into_iter().enumerate() {
+        if search.shows_minor(object).await? {
+            let reason =
+                "the picture comes from one of a minor, and only LoRAs of minors are trained on such";
+            return Err(ServiceError::content_refused(reason).of_field(format!("pictures[{place}].url")));
+        }
+    }
+    Ok(())
+}
+
+/// One search; what it has seen once shows no minor.
+struct Search<'c> {
+    context: &'c Context,
+    tier: ContentRating,
+    seen: BTreeSet<String>,
+    jobs: BTreeSet<Uuid>,
+    /// Stems of the pictures of an account's minors.
+    of_minors: BTreeMap<Uuid, BTreeSet<String>>,
+}
+
+/// What leads from a picture to whom it shows.
+#[derive(Default)]
+struct Leads {
+    said: Vec<Map<String, Json>>,
+    jobs: BTreeSet<Uuid>,
+    pictures: Vec<String>,
+}
+
+impl Search<'_> {
+    fn new(context: &Context, tier: ContentRating) -> Search<'_> {
+        let (seen, jobs, of_minors) = Default::default();
+        Search { context, tier, seen, jobs, of_minors }
+    }
+
+    async fn shows_minor(&mut self, object: String) -> Result<bool, ServiceError> {
+        let mut waiting = vec![object];
+        while let Some(object) = waiting.pop() {
+            if !self.seen.insert(object.clone()) {
+                continue;
+            }
+            if self.seen.len() > PICTURES_MAX {
+                let reason = format!(
+                    "it goes back over more than {PICTURES_MAX} pictures, so that it is not known whom it shows; only sfw \
+                     jobs take it"
+                );
+                return Err(ServiceError::content_refused(reason));
+            }
+            let Some(owner) = ids_in(&object).next() else { continue };
+            let copies = self.copies(&object, owner).await?;
+            let of_minors = self.pictures_of_minors(owner).await?;
+            if copies.iter().any(|copy| of_minors.contains(stem(copy))) {
+                return Ok(true);
+            }
+            let mut leads = Leads::default();
+            for copy in &copies {
+                self.named_by_rows(copy, owner, &mut leads).await?;
+            }
+            let jobs: Vec<Uuid> = leads.jobs.iter().copied().filter(|job| self.jobs.insert(*job)).collect();
+            for job in jobs {
+                self.of_job(job, owner, &mut leads).await?;
+            }
+            let said: Vec<&Map<String, Json>> = leads.said.iter().collect();
+            match refuse_minors(self.context, self.tier, &said).await {
+                Ok(()) => waiting.append(&mut leads.pictures),
+                Err(error) if error.kind() == Kind::ContentRefused => return Ok(true),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(false)
+    }
+
+    /// The file and those of its owner that have the same bytes.
+    async fn copies(&self, object: &str, owner: Uuid) -> Result<BTreeSet<String>, ServiceError> {
+        let mut copies = BTreeSet::from([object.to_string()]);
+        let Some((bucket, path)) = object.split_once('/') else { return Ok(copies) };
+        let file = Query::all(position("storage.objects"))
+            .equal("bucket_id", Value::text(bucket))
+            .equal("name", Value::text(path))
+            .limit(1);
+        let file = self.context.rows(file).await?.pop();
+        let Some(hash) = file.as_ref().and_then(|file| file["blob_hash"].as_str()) else { return Ok(copies) };
+        let same = Query::all(position("storage.objects"))
+            .equal("owner", Value::Uuid(owner))
+            .equal("blob_hash", Value::text(hash))
+            .limit(COPIES_MAX);
+        for row in self.context.rows(same).await? {
+            if let (Some(bucket), Some(name)) = (row["bucket_id"].as_str(), row["name"].as_str()) {
+                copies.insert(format!("{bucket}/{name}"));
+            }
+        }
+        Ok(copies)
+    }
+
+    /// Stems of the pictures that rows of an account's minors name.
+    async fn pictures_of_minors(&mut self, owner: Uuid) -> Result<&BTreeSet<String>, ServiceError> {
+        if !self.of_minors.contains_key(&owner) {
+            let found = self.read_pictures_of_minors(owner).await?;
+            self.of_minors.insert(owner, found);
+        }
+        Ok(&self.of_minors[&owner])
+    }
+
+    async fn read_pictures_of_minors(&self, owner: Uuid) -> Result<BTreeSet<String>, ServiceError> {
+        let base = self.context.services.links.base();
+        let mut found = BTreeSet::new();
+        let mut note = |row: &Json| {
+            let files = FILES.iter().filter_map(|column| row[*column].as_str());
+            found.extend(files.filter_map(|file| Some(stem(&stored_path(&base, file)?).to_string())));
+        };
+        let own = Query::all(position("characters")).equal("user_id", Value::Uuid(owner));
+        for character in self.context.rows(own).await? {
+            if depicted_characters::check_character(self.tier, &character).is_ok() {
+                continue;
+            }
+            note(&character);
+            let Some(id) = crate::ids::uuid(&character["id"]) else { continue };
+            for table in PICTURES {
+                let pictures = Query::all(position(table)).equal("character_id", Value::Uuid(id));
+                self.context.rows(pictures).await?.iter().for_each(&mut note);
+            }
+        }
+        Ok(found)
+    }
+
+    /// What rows say of a file: those of the library and of scenes. The names of files of jobs have the job in them.
+    async fn named_by_rows(&self, object: &str, owner: Uuid, leads: &mut Leads) -> Result<(), ServiceError> {
+        leads.jobs.extend(ids_in(object).skip(1));
+        if let Some(path) = object.strip_prefix(LIBRARY) {
+            for column in ["storage_path", "thumbnail_path"] {
+                let kept = Query::all(position("user_library"))
+                    .equal("user_id", Value::Uuid(owner))
+                    .equal(column, Value::text(path));
+                for row in self.context.rows(kept).await? {
+                    leads
+                        .said
+                        .push(Map::from_iter([("character_id".to_string(), row["character_id"].clone())]));
+                    for document in ["roleplay_metadata", "generation_metadata"] {
+                        leads.said.extend(row[document].as_object().cloned());
+                        leads.jobs.extend(crate::ids::uuid(&row[document]["job_id"]));
+                    }
+                }
+            }
+        }
+        let scenes = Query::all(position("character_scenes")).equal("image_url", Value::text(object));
+        for scene in self.context.rows(scenes).await? {
+            leads.said.push(Map::from_iter([("scene_id".to_string(), scene["id"].clone())]));
+        }
+        Ok(())
+    }
+
+    /// Who is in a job of the account, and what it began with.
+    async fn of_job(&self, job: Uuid, owner: Uuid, leads: &mut Leads) -> Result<(), ServiceError> {
+        let Some(row) = self.context.row("jobs", job).await? else { return Ok(()) };
+        if row["user_id"] != owner.to_string() {
+            return Ok(());
+        }
+        leads.said.extend(row["metadata"].as_object().cloned());
+        leads.said.extend(row["metadata"]["consistency"].as_object().cloned());
+        let base = self.context.services.links.base();
+        let given = row["metadata"]["reference_image_url"].as_str();
+        leads.pictures.extend(given.and_then(|given| stored_path(&base, given)));
+        // What the queue keeps is not the account's to change.
+        let entry = self.context.row("queue.entries", job).await?.unwrap_or_default();
+        let Ok(payload) = JobPayload::read(&entry["payload"]) else { return Ok(()) };
+        leads.pictures.extend(payload.reference_objects().map(str::to_string));
+        let config = payload.config;
+        leads.pictures.extend(config.guides.pictures().map(|(_, picture)| picture.image_object.clone()));
+        leads.said.push(payload.metadata);
+        let of_loras = characters_of_loras(self.context, owner, &config.loras).await?;
+        leads.said.push(Map::from_iter([("character_ids".to_string(), json!(of_loras))]));
+        Ok(())
+    }
+}
+
+/// The ids in a path, the account's folder first.
+fn ids_in(object: &str) -> impl Iterator<Item = Uuid> {
+    let segments = object.split('/').flat_map(|segment| segment.split(['.', '_']));
+    segments.filter(|segment| segment.len() == 36).filter_map(|segment| Uuid::parse_str(segment).ok())
+}
+
+/// A path without the endings of its file, so that a picture and its thumbnail have the same.
+fn stem(object: &str) -> &str {
+    let file = object.rfind('/').map_or(0, |slash| slash + 1);
+    let end = object[file..].find('.').map_or(object.len(), |dot| file + dot);
+    &object[..end]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_tell_whose_a_picture_is_and_which_job_drew_it() {
+        let (user, job) = (Uuid::from_u128(7), Uuid::from_u128(8));
+        let ids = |path: String| ids_in(&path).collect::<Vec<_>>();
+        assert_eq!(ids(format!("workspace-temp/{user}/{job}/0.thumb.webp")), [user, job]);
+        assert_eq!(ids(format!("user-library/{user}/webtoon/x/{job}.png")), [user, job]);
+        assert_eq!(ids(format!("user-library/{user}/{job}_2.png")), [user, job]);
+        assert!(ids("system_assets/logo.png".into()).is_empty());
+        assert_eq!(stem("user-library/u.v/a.thumb.webp"), "user-library/u.v/a");
+        assert_eq!((stem("a/b"), stem("a/b.png")), ("a/b", "a/b"));
+    }
+}

@@ -333,3 +333,61 @@ fn what_failed_is_answered_when_asked_again() {
     assert_eq!((status, &answer["response"]), (200, &json!("Here I am.")), "{answer}");
     assert_eq!(messages_of(&server, &token, &chat), [user("Hello"), assistant("Here I am.")]);
 }
+
+#[test]
+fn what_a_client_writes_into_the_memory_is_a_persons() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path());
+    let (id, token) = server.sign_up("ada@example.com");
+    let chat = conversation(&server, &id, &token);
+    let path = format!("/rest/v1/conversations?id=eq.{chat}");
+    let write =
+        |token: &str, data: Json| server.call("PATCH", &path, token, Some(&json!({"memory_data": data})));
+    let memory = || server.call("GET", &path, &token, None).1[0]["memory_data"].clone();
+
+    // What the server found and summed up, as its worker writes it.
+    let found = json!({"id": "1", "text": "she sails", "by": "model"});
+    let summed = json!({"id": "2", "text": "they met", "message_ids": []});
+    let kept = json!({"key_facts": [found], "summaries": [summed], "pronouns": "she"});
+    assert_eq!(write(&server.service, kept.clone()).0, 200);
+    let mut more = kept.clone();
+    more["key_facts"] = json!([found, "he rows"]);
+    more["summaries"] = json!([summed, {"id": "3", "text": "it rained"}]);
+    let (status, rows) = write(&token, more);
+    assert_eq!(status, 200, "{rows}");
+    assert_eq!(
+        memory()["summaries"],
+        json!([summed, {"id": "3", "text": "it rained", "worded_by": "person"}])
+    );
+    assert_eq!(memory()["key_facts"][0], found, "what stands keeps its mark");
+
+    let mut forged = kept.clone();
+    forged["key_facts"][0]["text"] = json!("she sinks");
+    let wrong = json!({"key_facts": ["x", {"text": "y", "worded_by": "model"}]});
+    for (data, field) in
+        [(forged, "memory_data.key_facts[0].by"), (wrong, "memory_data.key_facts[1].worded_by")]
+    {
+        let (status, refused) = write(&token, data.clone());
+        assert_eq!((status, &refused["code"]), (400, &json!("PT400")), "{refused}");
+        assert!(refused["message"].as_str().is_some_and(|it| it.starts_with(field)), "{refused}");
+        let whole = json!({"user_id": id, "title": "Other", "memory_data": data});
+        let (status, refused) = server.call("POST", "/rest/v1/conversations", &token, Some(&whole));
+        assert_eq!(status, 400, "{refused}");
+    }
+
+    // The rules of what is remembered hold by this way too.
+    for data in [
+        json!({"key_facts": [{"text": "she is naked"}]}),
+        json!({"summaries": ["she is naked"]}),
+        json!({"pronouns": {"deep": ["she is naked"]}}),
+    ] {
+        let (status, refused) = write(&token, data);
+        assert_eq!((status, &refused["code"]), (422, &json!("CONTENT_REFUSED")), "{refused}");
+    }
+    let verified = json!({"birth_date": "1980-01-01"});
+    assert_eq!(
+        server.call("PATCH", &format!("/rest/v1/profiles?id=eq.{id}"), &token, Some(&verified)).0,
+        200
+    );
+    assert_eq!(write(&token, json!({"key_facts": ["she is naked"]})).0, 200, "as by conversation-memory");
+}

@@ -37,6 +37,9 @@ impl Triggers for RowTriggers {
             }
             ("public", "images") => moderation::reviewed_rows::before_write(transaction, event, new)?,
             ("public", "scripts") => script::before_write::before_write(transaction, event, new)?,
+            ("public", "conversations") => {
+                conversation::memory_marks::before_write(transaction, event, new)?;
+            }
             ("public", "image_generations" | "audio_generations") => {
                 media::before_write::piece(transaction, event, new)?
             }

@@ -7,6 +7,7 @@
 //!   `"worded_by": "person"`;
 //! - `find_facts`: `false` keeps the model from finding facts.
 //!
+//! Those marks are the server's; what clients write into the column themselves is a person's (`memory_marks.rs`).
 //! Everything names the messages it comes from and goes away with them. Other members are the client's.
 
 use std::collections::HashSet;

@@ -15,6 +15,7 @@ pub mod import_chat;
 pub mod lore_memory;
 mod make_reply;
 pub mod memory;
+pub(crate) mod memory_marks;
 pub(crate) mod messages;
 pub mod open_conversation;
 pub mod pictures;

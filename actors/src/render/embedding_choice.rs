@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use diffusion::TextualInversion;
 use models::value_words::shown_text;
 
-use super::lora_choice::list_safetensors;
+use super::model_choice::{DEPTH_MAX, list_safetensors};
 
 /// The folder of embeddings within the models folder.
 pub const EMBEDDINGS_FOLDER: &str = "embeddings";
@@ -15,7 +15,7 @@ const NAMED_MAX: usize = 32;
 
 /// The embeddings of a models folder, by name: that of the file, with the folders within before it.
 pub fn list_embeddings(models_dir: &Path) -> Vec<(String, PathBuf)> {
-    list_safetensors(&models_dir.join(EMBEDDINGS_FOLDER))
+    list_safetensors(&models_dir.join(EMBEDDINGS_FOLDER), DEPTH_MAX)
 }
 
 /// The files whose words stand in any of `texts`. One that cannot be read is passed over, which the log says, unless its own

@@ -14,8 +14,7 @@ use diffusion::{
 use image::RgbImage;
 use models::value_words::shown_text;
 
-use super::lora_choice::list_safetensors;
-use super::model_choice::first_names;
+use super::model_choice::{DEPTH_MAX, first_names, list_safetensors};
 use crate::job_scheduler::{GuideConfig, GuidePicture, LikenessConfig};
 
 /// The folder of ControlNets within the models folder.
@@ -28,8 +27,6 @@ const SIDE_PX: u32 = 1024;
 const DRAWINGS_MAX: u32 = 2;
 /// What finds lines in a picture before a ControlNet reads it.
 pub const CANNY: &str = "canny";
-/// Folders within folders that are looked into.
-const DEPTH_MAX: usize = 3;
 /// The scale of an IP-Adapter where nothing says it.
 const ADAPTER_SCALE: f64 = 0.6;
 /// How far the negative half keeps to the drawing itself where self-attention looks at a reference.
@@ -63,7 +60,7 @@ pub fn list_image_encoders(models_dir: &Path) -> Vec<PathBuf> {
 
 /// Files that are no part of a folder with a configuration.
 fn single_files(root: &Path) -> Vec<(String, PathBuf)> {
-    let mut found = list_safetensors(root);
+    let mut found = list_safetensors(root, DEPTH_MAX);
     found.retain(|(_, path)| !path.parent().is_some_and(|folder| folder.join("config.json").is_file()));
     found
 }

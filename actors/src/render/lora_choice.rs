@@ -8,7 +8,7 @@ use models::value_words::{Takes, is_not, shown, shown_text};
 use serde_json::Value as Json;
 use uuid::Uuid;
 
-use super::model_choice::first_names;
+use super::model_choice::{DEPTH_MAX, first_names, list_safetensors};
 
 /// The folder of LoRAs within the models folder.
 pub const LORAS_FOLDER: &str = "loras";
@@ -20,11 +20,6 @@ pub const LORAS_MAX: usize = 8;
 const NAME_CHARS_MAX: usize = 200;
 /// Largest scale, either way.
 pub const LORA_SCALE_MAX: f64 = 4.0;
-
-/// Folders within folders that are looked into.
-const DEPTH_MAX: usize = 4;
-/// LoRAs that are listed at most.
-const LISTED_MAX: usize = 20_000;
 
 /// A LoRA that a job names.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,15 +51,7 @@ pub(super) fn describe(name: &str, scale: &LoraScale) -> Json {
 
 /// The LoRAs of a models folder, by name: that of the file, with the folders within before it. Those of all accounts.
 pub fn list_loras(models_dir: &Path) -> Vec<(String, PathBuf)> {
-    list_safetensors(&models_dir.join(LORAS_FOLDER))
-}
-
-/// The safetensors files of a folder and those within it, by name without the ending.
-pub(super) fn list_safetensors(folder: &Path) -> Vec<(String, PathBuf)> {
-    let mut found = Vec::new();
-    list_within(folder, "", DEPTH_MAX, &mut found);
-    found.sort();
-    found
+    list_safetensors(&models_dir.join(LORAS_FOLDER), DEPTH_MAX)
 }
 
 /// The LoRAs that an account may know of and draw with: those outside of accounts, and its own.
@@ -99,27 +86,6 @@ pub(super) fn owned_loras(models_dir: &Path) -> Vec<(Uuid, String, PathBuf)> {
         Some((Uuid::parse_str(account).ok()?, name, path))
     };
     list_loras(models_dir).into_iter().filter_map(owned).collect()
-}
-
-fn list_within(folder: &Path, before: &str, depth: usize, found: &mut Vec<(String, PathBuf)>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if found.len() >= LISTED_MAX {
-            return;
-        }
-        let is_lora = path.extension().is_some_and(|ending| ending == "safetensors");
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            let name = path.file_name().and_then(|name| name.to_str()).filter(|name| !name.starts_with('.'));
-            if let Some(name) = name.filter(|_| depth > 0) {
-                list_within(&path, &format!("{before}{name}/"), depth - 1, found);
-            }
-        } else if is_lora
-            && path.is_file()
-            && let Some(stem) = path.file_stem().and_then(|stem| stem.to_str())
-        {
-            found.push((format!("{before}{stem}"), path.clone()));
-        }
-    }
 }
 
 /// Reads the LoRAs that a job asks for: `[{"name": "ink", "scale": 0.8}, "grain"]`; a bare name is all of it. The

@@ -1,6 +1,6 @@
 //! Which models there are, and which one a name means.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use diffusion::ModelSource;
 use models::value_words::shown_text;
@@ -28,6 +28,42 @@ pub fn list_models(models_dir: &Path) -> Vec<ListedModel> {
     models
 }
 
+/// Folders within folders that are looked into, of those that may have any.
+pub(super) const DEPTH_MAX: usize = 4;
+/// Files that are listed of one folder at most.
+const LISTED_MAX: usize = 20_000;
+
+/// The safetensors files of a folder and of those within it, so many folders deep: by name without the ending, with the folders
+/// before it. Hidden ones are left out.
+pub(super) fn list_safetensors(folder: &Path, depth: usize) -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    list_within(folder, "", depth, &mut found);
+    found.sort();
+    found
+}
+
+fn list_within(folder: &Path, before: &str, depth: usize, found: &mut Vec<(String, PathBuf)>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if found.len() >= LISTED_MAX {
+            return;
+        }
+        let shown = |name: Option<&std::ffi::OsStr>| {
+            name.and_then(|name| name.to_str()).filter(|name| !name.starts_with('.')).map(str::to_string)
+        };
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if let Some(name) = shown(path.file_name()).filter(|_| depth > 0) {
+                list_within(&path, &format!("{before}{name}/"), depth - 1, found);
+            }
+        } else if path.extension().is_some_and(|ending| ending == "safetensors")
+            && path.is_file()
+            && let Some(stem) = shown(path.file_stem())
+        {
+            found.push((format!("{before}{stem}"), path.clone()));
+        }
+    }
+}
+
 /// Names that a message or a list of what is accepted has at most.
 pub const NAMED_MAX: usize = 20;
 
@@ -53,6 +89,26 @@ pub fn model_named(models_dir: &Path, name: Option<&str>) -> Result<ListedModel,
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_listed_as_deep_as_is_said() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::create_dir_all(folder.path().join("within/deeper")).expect("a folder");
+        std::fs::create_dir(folder.path().join(".hidden")).expect("a folder");
+        std::fs::create_dir(folder.path().join("folder.safetensors")).expect("a folder");
+        for name in ["b", "a", ".c", "within/d", "within/deeper/e", ".hidden/f"] {
+            std::fs::write(folder.path().join(format!("{name}.safetensors")), b"x").expect("a file");
+        }
+        std::fs::write(folder.path().join("g.pth"), b"x").expect("a file");
+        let names = |depth: usize| {
+            let found = list_safetensors(folder.path(), depth).into_iter();
+            found.map(|(name, _)| name).collect::<Vec<String>>()
+        };
+        assert_eq!(names(0), ["a", "b"]);
+        assert_eq!(names(1), ["a", "b", "within/d"]);
+        assert_eq!(names(2), ["a", "b", "within/d", "within/deeper/e"]);
+        assert!(list_safetensors(&folder.path().join("none"), 2).is_empty());
+    }
 
     #[test]
     fn of_many_names_the_first_are_said() {

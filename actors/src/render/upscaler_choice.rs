@@ -7,7 +7,7 @@ use diffusion::Upscaler;
 use models::value_words::shown_text;
 use serde_json::{Value as Json, json};
 
-use super::model_choice::first_names;
+use super::model_choice::{first_names, list_safetensors};
 
 /// The folder of upscalers within the models folder.
 pub const UPSCALERS_FOLDER: &str = "upscalers";
@@ -16,15 +16,7 @@ pub const LANCZOS: &str = "Lanczos";
 
 /// The upscalers of a models folder, by name: that of the file without its ending.
 pub fn list_upscalers(models_dir: &Path) -> Vec<(String, PathBuf)> {
-    let entries = std::fs::read_dir(models_dir.join(UPSCALERS_FOLDER)).into_iter().flatten().flatten();
-    let mut found: Vec<(String, PathBuf)> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "safetensors") && path.is_file())
-        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_string(), path)))
-        .filter(|(name, _)| !name.starts_with('.'))
-        .collect();
-    found.sort();
-    found
+    list_safetensors(&models_dir.join(UPSCALERS_FOLDER), 0)
 }
 
 /// Names that may be asked for, Lanczos first.

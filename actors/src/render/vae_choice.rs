@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use diffusion::ModelKind;
 use models::value_words::shown_text;
 
-use super::model_choice::first_names;
+use super::model_choice::{first_names, list_safetensors};
 
 /// The folder of autoencoders within the models folder.
 pub const VAES_FOLDER: &str = "vae";
@@ -15,15 +15,7 @@ pub const OWN_VAE: &str = "none";
 
 /// The autoencoders of a models folder, by name: that of the file without its ending.
 pub fn list_vaes(models_dir: &Path) -> Vec<(String, PathBuf)> {
-    let entries = std::fs::read_dir(models_dir.join(VAES_FOLDER)).into_iter().flatten().flatten();
-    let mut found: Vec<(String, PathBuf)> = entries
-        .map(|entry| entry.path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "safetensors") && path.is_file())
-        .filter_map(|path| Some((path.file_stem()?.to_str()?.to_string(), path)))
-        .filter(|(name, _)| !name.starts_with('.'))
-        .collect();
-    found.sort();
-    found
+    list_safetensors(&models_dir.join(VAES_FOLDER), 0)
 }
 
 /// The file that a name means, `None` for the model's own. Names come from clients: only listed ones are opened.

@@ -129,7 +129,7 @@ export async function inspect(messageId: string): Promise<Inspected> {
 export interface Fact {
   id: string
   text: string
-  /** `model` where nobody pinned or worded it. */
+  /** `model` where no person pinned or worded it. */
   by?: string
 }
 

@@ -46,7 +46,7 @@ export const TASKS: Record<string, string[]> = { image: ['t2i', 'i2i'], chat: ['
 
 export const isDefault = (row: ApiModels) => TASKS[row.modality]?.every((task) => row.default_for_tasks?.includes(task)) ?? false
 
-/** Makes a model the one that is taken where nobody names one, in place of the others of its kind. */
+/** Makes a model the one that is taken where no request names one, in place of the others of its kind. */
 export async function makeDefault(row: ApiModels, all: ApiModels[]): Promise<void> {
   const tasks = TASKS[row.modality] ?? []
   for (const other of all.filter((other) => other.modality === row.modality && other.id !== row.id)) {

@@ -234,9 +234,9 @@ fn run_models(config: &Config, command: ModelsCommand) -> Result<(), String> {
             print(&found)?;
             if found["sound"] == true { Ok(()) } else { Err(format!("{name} cannot be loaded as it is")) }
         }
-        ModelsCommand::Add { path } => print(&actors::render::add_model(folder, &path)?),
-        ModelsCommand::Pull { source, sha256, file_name } => {
-            playhouse::in_system(pull::run(config.clone(), source, sha256, file_name))
+        ModelsCommand::Add { path, kind } => print(&actors::render::add_model(folder, &path, kind)?),
+        ModelsCommand::Pull { source, sha256, file_name, kind } => {
+            playhouse::in_system(pull::run(config.clone(), source, sha256, file_name, kind))
         }
         ModelsCommand::Recommended => pull::recommended(),
         ModelsCommand::Remove { name } => {

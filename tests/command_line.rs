@@ -412,7 +412,6 @@ fn a_file_that_is_no_model_is_refused_with_what_it_is_and_what_helps() {
             b"GGUF\x03\0\0\0\x01\0\0\0".to_vec(),
             "is a GGUF file: give it a name that ends",
         ),
-        ("style.safetensors", tensor("emb_params"), "a textual inversion"),
         ("thing.safetensors", tensor("weight"), "neither a picture model nor a LoRA"),
         ("hada.safetensors", tensor("lora_unet_x.hada_w1_a"), "lora_unet_x lacks its other half"),
         ("none.safetensors", header("{}"), "without any tensors"),
@@ -461,13 +460,28 @@ fn models_are_added_listed_and_removed() {
         ("goldens/lora/kohya.safetensors", "lora"),
         ("goldens/sd15-tiny", "image"),
         ("language/llama-tiny", "chat"),
+        ("goldens/textual-inversion/zebrahat.safetensors", "embedding"),
+        ("goldens/ip-adapter/ip-adapter_sd15.safetensors", "ip_adapter"),
     ] {
         let added = answer(&data, &["models", "add", &format!("{fixtures}/{path}")]);
         assert_eq!(added["type"], kind, "{added}");
     }
     assert!(data.join("models/loras/kohya.safetensors").is_file());
-    assert_eq!(names(), ["image starter", "image sd15-tiny", "lora kohya", "chat llama-tiny"]);
-    for name in ["kohya", "sd15-tiny", "llama-tiny"] {
+    assert!(data.join("models/ip_adapter/ip-adapter_sd15.safetensors").is_file());
+    let parts = ["lora kohya", "embedding zebrahat", "ip_adapter ip-adapter_sd15"];
+    assert_eq!(names(), [&["image starter", "image sd15-tiny"], &parts[..], &["chat llama-tiny"]].concat());
+    let unet = format!("{fixtures}/goldens/sd15-tiny/unet/diffusion_pytorch_model.safetensors");
+    let said = refusal(&data, &["models", "add", &unet]);
+    assert!(said.contains("conv_in.bias") && said.contains("none of lora, embedding"), "{said}");
+    let added = answer(&data, &["models", "add", &unet, "--kind", "vae"]);
+    assert_eq!(
+        (&added["type"], &added["added"]),
+        (&json!("vae"), &json!("diffusion_pytorch_model")),
+        "{added}"
+    );
+    for name in
+        ["kohya", "sd15-tiny", "llama-tiny", "zebrahat", "ip-adapter_sd15", "vae/diffusion_pytorch_model"]
+    {
         assert_eq!(answer(&data, &["models", "remove", name])["removed"], name);
         assert!(refusal(&data, &["models", "remove", name]).contains("no model"));
     }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use actors::render::take_model;
+use actors::render::{PartKind, take_model};
 use serde_json::{Value as Json, json};
 use store::Store;
 use uuid::Uuid;
@@ -248,7 +248,7 @@ impl Downloads {
         self.change(id, |one| one.state = State::Checking);
         let models_dir = self.models_dir.clone();
         let taken = tokio::task::spawn_blocking(move || {
-            let taken = take(&found, &work.folder, &models_dir);
+            let taken = take(&found, &work.folder, &models_dir, None);
             drop(work);
             taken
         });
@@ -290,18 +290,23 @@ async fn fetch_all(found: &Found, folder: &Path, how: &mut Fetching<'_>) -> Resu
     Ok(())
 }
 
-/// Gives a model that was fetched its place. Blocks.
-fn take(found: &Found, folder: &Path, models_dir: &Path) -> Result<Json, String> {
+/// Gives a model that was fetched its place, by the kind that its tensors tell unless it is given. Blocks.
+fn take(found: &Found, folder: &Path, models_dir: &Path, kind: Option<PartKind>) -> Result<Json, String> {
     let name = found.folder.as_deref().or_else(|| found.files.first().map(|file| file.path.as_str()));
     let path = folder.join(name.ok_or("it has no files")?);
-    take_model(models_dir, &path).map_err(|reason| {
+    take_model(models_dir, &path, kind).map_err(|reason| {
         // Where it lies for a moment says nothing to anybody.
         reason.replace(&format!("{}/", folder.display()), "")
     })
 }
 
 /// Fetches a model for the command line; what it leaves when it is cut short serves the next call for the same files.
-pub async fn pull(found: &Found, models_dir: &Path, how: &mut Fetching<'_>) -> Result<Json, String> {
+pub async fn pull(
+    found: &Found,
+    models_dir: &Path,
+    kind: Option<PartKind>,
+    how: &mut Fetching<'_>,
+) -> Result<Json, String> {
     remove_old_pulls(models_dir);
     // The addresses of a hub name the commit: files of different ones never come together.
     let mut named = blake3::Hasher::new();
@@ -315,7 +320,7 @@ pub async fn pull(found: &Found, models_dir: &Path, how: &mut Fetching<'_>) -> R
         return Err(reason);
     }
     let (found, models_dir) = (found.clone(), models_dir.to_path_buf());
-    let taken = tokio::task::spawn_blocking(move || take(&found, &work.folder, &models_dir));
+    let taken = tokio::task::spawn_blocking(move || take(&found, &work.folder, &models_dir, kind));
     taken.await.map_err(|_| "looking it over failed unexpectedly".to_string())?
 }
 

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use actors::render::PartKind;
 use clap::{Args, Parser, Subcommand};
 
 const SETTINGS: &str = "\
@@ -374,12 +375,16 @@ pub(super) enum ModelsCommand {
         /// Its name, as `list` shows it
         name: String,
     },
-    /// Copy a model into the models folder: a diffusers folder, a .safetensors file of Stable Diffusion 1.x, 2.x or XL, a
-    /// LoRA (which goes to `loras`), or a chat model (a GGUF file or a Hugging Face folder)
+    /// Copy a model into the models folder: a diffusers folder, a .safetensors file of Stable Diffusion 1.x, 2.x or XL, a chat
+    /// model (a GGUF file or a Hugging Face folder), or a LoRA, embedding, ControlNet, IP-Adapter, VAE or upscaler, whose kind is
+    /// read from its tensors and which goes to the folder of its kind
     #[command(after_help = "Example:\n  playhouse models add Downloads/ink.safetensors")]
     Add {
         /// The file or folder
         path: PathBuf,
+        /// What it is, where its tensors do not tell: lora, embedding, controlnet, ip_adapter, vae or upscaler
+        #[arg(long, value_parser = PartKind::parse)]
+        kind: Option<PartKind>,
     },
     /// Fetch a model from a hub or an address into the models folder: goes on where it was cut short, compares the hash, and
     /// shows the licence. Tokens are read from HF_TOKEN and CIVITAI_TOKEN
@@ -395,6 +400,9 @@ pub(super) enum ModelsCommand {
         /// What the file of an address is called here [default: as the address ends]
         #[arg(long)]
         file_name: Option<String>,
+        /// What it is, where its tensors do not tell: lora, embedding, controlnet, ip_adapter, vae or upscaler
+        #[arg(long, value_parser = PartKind::parse)]
+        kind: Option<PartKind>,
     },
     /// List models that are worth fetching, with memory and licence, and whether this machine has the memory
     #[command(

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
+use actors::render::PartKind;
 use playhouse::config::Config;
 use serde_json::{Value as Json, json};
 use services::fetch_file::Fetching;
@@ -21,6 +22,7 @@ pub(super) async fn run(
     source: String,
     sha256: Option<String>,
     file_name: Option<String>,
+    kind: Option<PartKind>,
 ) -> Result<(), String> {
     let asked = Source::read(&source)?;
     if file_name.is_some() && !matches!(asked, Source::Url(_)) {
@@ -50,7 +52,7 @@ pub(super) async fn run(
     let stop = AtomicBool::new(false);
     let mut how =
         Fetching { private_allowed: true, stop: &stop, has_room: &has_room, progress: &mut progress };
-    let added = pull(&found, &config.models_dir, &mut how).await;
+    let added = pull(&found, &config.models_dir, kind, &mut how).await;
     let added = added
         .map_err(|reason| format!("{source}: {reason} (the same command goes on where it was cut short)"))?;
     let mut answer = added;

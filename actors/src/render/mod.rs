@@ -32,6 +32,7 @@ mod model_folder;
 mod model_needs;
 mod motion_choice;
 mod options;
+mod part_kind;
 mod paste;
 mod payload;
 mod picture;
@@ -84,6 +85,7 @@ pub use motion_choice::{
     MOTION_FOLDER, NO_MOTION, check_motion_context, list_motion_modules, motion_module_named,
 };
 pub use options::{RenderOptions, weight_type};
+pub use part_kind::PartKind;
 pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
 pub use picture_comparison::{CLOSE_DB, Comparison, Difference, Distance, Verdict, check_size, compare};
 pub use picture_record::{LED_BY_PICTURES, PictureRecord, RecordedSpec};

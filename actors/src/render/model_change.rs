@@ -8,24 +8,29 @@ use diffusion::{Lora, ModelSource, name_of};
 use language::weights::gguf_files::all_parts;
 use serde_json::{Value as Json, json};
 
-use super::lora_choice::{LORAS_FOLDER, list_loras};
+use super::embedding_choice::list_embeddings;
+use super::guide_choice::{list_controlnets, list_ip_adapters};
+use super::lora_choice::list_loras;
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models};
 use super::model_folder::{PARTIAL, describe, no_model};
+use super::part_kind::{PartKind, unknown};
+use super::upscaler_choice::list_upscalers;
+use super::vae_choice::list_vaes;
 use crate::language::{is_chat_model, list_chat_models};
 
 /// Copies a picture model (a diffusers folder, or a single file with the folder of its configuration where it has one),
-/// a LoRA or a chat model to its place in the models folder, under its own name. Nothing is added unless it can be
-/// loaded, and nothing that is there is replaced.
-pub fn add_model(models_dir: &Path, from: &Path) -> Result<Json, String> {
-    let (parts, added) = looked_over(models_dir, from, false)?;
+/// a chat model, or what stands beside models to its place in the models folder, under its own name. The kind of the latter is
+/// read from its tensors unless it is given. Nothing is added unless it can be loaded, and nothing that is there is replaced.
+pub fn add_model(models_dir: &Path, from: &Path, kind: Option<PartKind>) -> Result<Json, String> {
+    let (parts, added) = looked_over(models_dir, from, kind, false)?;
     copy_all(models_dir, &parts)?;
     Ok(added)
 }
 
 /// The same of a file that was made for it on the same disk, such as one that was fetched: it is moved, not copied.
-pub fn take_model(models_dir: &Path, file: &Path) -> Result<Json, String> {
-    let (parts, added) = looked_over(models_dir, file, true)?;
+pub fn take_model(models_dir: &Path, file: &Path, kind: Option<PartKind>) -> Result<Json, String> {
+    let (parts, added) = looked_over(models_dir, file, kind, true)?;
     for (from, to) in &parts {
         let folder = to.parent().unwrap_or(models_dir);
         if to.exists() {
@@ -44,6 +49,7 @@ pub fn take_model(models_dir: &Path, file: &Path) -> Result<Json, String> {
 fn looked_over(
     models_dir: &Path,
     from: &Path,
+    kind: Option<PartKind>,
     is_working_file: bool,
 ) -> Result<(Vec<(PathBuf, PathBuf)>, Json), String> {
     // What `.`, `..` and links are called where they lead.
@@ -55,6 +61,12 @@ fn looked_over(
     let is_inside = fs::canonicalize(models_dir).is_ok_and(|folder| path.starts_with(folder));
     if is_inside && !is_working_file {
         return Err(format!("{} lies in the models folder already", from.display()));
+    }
+    if let Some(kind) = kind.or_else(|| PartKind::of(&path)) {
+        let reason = |reason: String| said(from, &path, mistaken_for(&path).map_or(reason, str::to_string));
+        kind.check(&path).map_err(reason)?;
+        let parts = vec![(path.clone(), models_dir.join(kind.folder()).join(name))];
+        return Ok((parts, json!({"added": name_of(&path).unwrap_or_default(), "type": kind.name()})));
     }
     if is_chat_model(&path) {
         let files = language::ModelFiles::open(&path).map_err(|error| {
@@ -73,16 +85,14 @@ fn looked_over(
         return Err(format!("{} {reason}", from.display()));
     }
     let lora = if path.is_file() { Some(Lora::open(&path)) } else { None };
-    if let Some(Ok(_)) = lora {
-        let parts = vec![(path.clone(), models_dir.join(LORAS_FOLDER).join(name))];
-        return Ok((parts, json!({"added": name_of(&path).unwrap_or_default(), "type": "lora"})));
-    }
     let source =
         ModelSource::at(&path).map_err(|error| match (mistaken_for(&path), lora, error.to_string()) {
             (Some(reason), ..) => said(from, &path, reason.into()),
             // It is one, of a form that is not read.
             (_, Some(Err(lora)), error) if error.contains("a LoRA,") => lora.to_string(),
-            (.., error) => said(from, &path, error),
+            (.., error) => {
+                said(from, &path, unknown(&path).map_or(error.clone(), |it| format!("{error}; {it}")))
+            }
         })?;
     let added = name_of(&path).unwrap_or_default();
     if list_models(models_dir).iter().any(|model| model.name == added) {
@@ -117,8 +127,25 @@ fn already(kind: &str, name: &str) -> String {
     format!("a {kind} named {name} is there already: remove it, or give the new one another name")
 }
 
-/// Removes a picture model with the configuration that serves it alone, a LoRA or a chat model. Where two of them share
-/// a name, `loras/NAME` means the LoRA; a chat model may be called by its file's whole name.
+/// What stands beside models in a folder of its own kind, by name.
+fn parts_of(models_dir: &Path) -> Vec<(PartKind, String, PathBuf)> {
+    let all = [
+        (PartKind::Lora, list_loras(models_dir)),
+        (PartKind::Embedding, list_embeddings(models_dir)),
+        (PartKind::ControlNet, list_controlnets(models_dir)),
+        (PartKind::IpAdapter, list_ip_adapters(models_dir)),
+        (PartKind::Vae, list_vaes(models_dir)),
+        (PartKind::Upscaler, list_upscalers(models_dir)),
+    ];
+    let of = |(kind, list): (PartKind, Vec<(String, PathBuf)>)| {
+        list.into_iter().map(move |(name, path)| (kind, name, path))
+    };
+    all.into_iter().flat_map(of).collect()
+}
+
+/// Removes a picture model with the configuration that serves it alone, a chat model, or what stands beside models. Where two of
+/// them share a name, that of its folder before it says which, such as `loras/NAME`; a chat model may be called by its file's
+/// whole name.
 pub fn remove_model(models_dir: &Path, name: &str) -> Result<Json, String> {
     if name == STARTER {
         return Err("starter is part of the program and stays".into());
@@ -135,10 +162,11 @@ pub fn remove_model(models_dir: &Path, name: &str) -> Result<Json, String> {
         };
         found.push(("image", paths));
     }
-    let lora = name.strip_prefix(LORAS_FOLDER).and_then(|rest| rest.strip_prefix('/'));
-    for (known, path) in list_loras(models_dir) {
-        if known == name || Some(known.as_str()) == lora {
-            found.push(("lora", vec![path]));
+    let parts = parts_of(models_dir);
+    for (kind, known, path) in &parts {
+        let within = name.strip_prefix(kind.folder()).and_then(|rest| rest.strip_prefix('/'));
+        if known == name || Some(known.as_str()) == within {
+            found.push((kind.name(), vec![path.clone()]));
         }
     }
     for path in list_chat_models(models_dir) {
@@ -151,10 +179,7 @@ pub fn remove_model(models_dir: &Path, name: &str) -> Result<Json, String> {
         [] => {
             let known = [
                 list_models(models_dir).into_iter().skip(1).map(|model| model.name).collect::<Vec<_>>(),
-                list_loras(models_dir)
-                    .into_iter()
-                    .map(|(name, _)| format!("{LORAS_FOLDER}/{name}"))
-                    .collect(),
+                parts.iter().map(|(kind, name, _)| format!("{}/{name}", kind.folder())).collect(),
                 list_chat_models(models_dir).iter().map(|path| language::model_name(path)).collect(),
             ];
             let known = known.concat();
@@ -257,10 +282,10 @@ mod tests {
         let from = folder.path().join("dream-v1.5");
         copy(&fixture("goldens/sd15-tiny"), &from).expect("a model");
         let target = folder.path().join("models");
-        assert_eq!(add_model(&target, &from).expect("it is added")["added"], "dream-v1.5");
+        assert_eq!(add_model(&target, &from, None).expect("it is added")["added"], "dream-v1.5");
         let names = || list_models(&target).into_iter().map(|model| model.name).collect::<Vec<_>>();
         assert_eq!(names(), ["starter", "dream-v1.5"]);
-        assert!(add_model(&target, &from).unwrap_err().contains("is there already"));
+        assert!(add_model(&target, &from, None).unwrap_err().contains("is there already"));
         assert_eq!(remove_model(&target, "dream-v1.5").expect("it is removed")["type"], "image");
         assert_eq!(names(), ["starter"]);
     }
@@ -273,11 +298,11 @@ mod tests {
         fs::create_dir_all(&work).expect("a folder");
         let file = work.join("ink.safetensors");
         fs::copy(fixture("goldens/lora/kohya.safetensors"), &file).expect("a LoRA");
-        assert!(add_model(&target, &file).unwrap_err().contains("lies in the models folder already"));
-        assert_eq!(take_model(&target, &file).expect("it is taken")["added"], "ink");
+        assert!(add_model(&target, &file, None).unwrap_err().contains("lies in the models folder already"));
+        assert_eq!(take_model(&target, &file, None).expect("it is taken")["added"], "ink");
         assert!(!file.exists() && list_loras(&target).len() == 1);
         fs::write(&file, b"no model").expect("a file");
-        assert!(take_model(&target, &file).is_err());
+        assert!(take_model(&target, &file, None).is_err());
         assert!(file.exists());
     }
 
@@ -286,12 +311,42 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("models");
         let lora = fixture("goldens/lora/kohya.safetensors");
-        assert_eq!(add_model(&target, &lora).expect("it is added")["type"], "lora");
+        assert_eq!(add_model(&target, &lora, None).expect("it is added")["type"], "lora");
         assert_eq!(list_loras(&target).len(), 1);
         assert_eq!(list_models(&target).len(), 1, "a LoRA is no model");
         let chat = fixture("language/llama-tiny");
-        assert_eq!(add_model(&target, &chat).expect("it is added")["type"], "chat");
+        assert_eq!(add_model(&target, &chat, None).expect("it is added")["type"], "chat");
         assert_eq!(list_chat_models(&target).len(), 1);
+        for (from, kind, place) in [
+            (
+                "goldens/textual-inversion/zebrahat.safetensors",
+                "embedding",
+                "embeddings/zebrahat.safetensors",
+            ),
+            (
+                "goldens/controlnet/sd15-controlnet-a",
+                "controlnet",
+                "controlnet/sd15-controlnet-a/config.json",
+            ),
+            (
+                "goldens/ip-adapter/ip-adapter_sd15.safetensors",
+                "ip_adapter",
+                "ip_adapter/ip-adapter_sd15.safetensors",
+            ),
+        ] {
+            assert_eq!(add_model(&target, &fixture(from), None).expect("it is added")["type"], kind);
+            assert!(target.join(place).is_file(), "{place}");
+            let name = Path::new(from).file_stem().and_then(|stem| stem.to_str()).expect("a name");
+            assert_eq!(remove_model(&target, name).expect("it is removed")["type"], kind);
+            assert!(!target.join(place).exists(), "{place}");
+        }
+        // A kind that is given wins, if the file can be read as such.
+        let unet = fixture("goldens/sd15-tiny/unet/diffusion_pytorch_model.safetensors");
+        let refused = add_model(&target, &unet, None).unwrap_err();
+        assert!(refused.contains("conv_in.bias") && refused.contains("none of lora"), "{refused}");
+        assert!(add_model(&target, &unet, Some(PartKind::Lora)).is_err());
+        assert_eq!(add_model(&target, &unet, Some(PartKind::Vae)).expect("it is added")["type"], "vae");
+        assert_eq!(remove_model(&target, "vae/diffusion_pytorch_model").expect("it goes")["type"], "vae");
 
         assert!(remove_model(&target, "../models/loras/kohya").is_err());
         assert!(remove_model(&target, "starter").unwrap_err().contains("part of the program"));
@@ -334,7 +389,7 @@ mod tests {
         let file = folder.path().join("bad.safetensors");
         fs::write(&file, b"not a model").expect("a file");
         let target = folder.path().join("models");
-        assert!(add_model(&target, &file).is_err());
+        assert!(add_model(&target, &file, None).is_err());
         assert!(!target.exists());
         for (name, reason) in [
             ("nothing", "there is no file or folder"),
@@ -354,7 +409,7 @@ mod tests {
                 "note.txt" => fs::write(folder.path().join(name), b"hello").expect("a file"),
                 _ => fs::write(folder.path().join(name), b"").expect("a file"),
             }
-            let said = add_model(&target, &folder.path().join(name)).expect_err("it is refused");
+            let said = add_model(&target, &folder.path().join(name), None).expect_err("it is refused");
             assert!(said.contains(reason), "{said}");
         }
         assert!(!target.exists());
@@ -365,18 +420,20 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let target = folder.path().join("models");
         let model = fixture("goldens/sd15-tiny");
-        add_model(&target, &model).expect("it is added");
+        add_model(&target, &model, None).expect("it is added");
         // A link to a model is added under the name of what it leads to, and another of that name is refused.
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&model, &link).expect("a link");
-        assert!(add_model(&target, &link).unwrap_err().contains("picture model named sd15-tiny"));
-        assert!(add_model(&target, &target.join("sd15-tiny")).unwrap_err().contains("in the models folder"));
+        assert!(add_model(&target, &link, None).unwrap_err().contains("picture model named sd15-tiny"));
+        assert!(
+            add_model(&target, &target.join("sd15-tiny"), None).unwrap_err().contains("in the models folder")
+        );
         let said = remove_model(&target, "sd15-tini").unwrap_err();
         assert!(said.ends_with("there is sd15-tiny"), "{said}");
         // A file where the folder should be cannot be written to by anyone.
         let file = folder.path().join("file");
         fs::write(&file, b"x").expect("a file");
-        let said = add_model(&file.join("models"), &model).unwrap_err();
+        let said = add_model(&file.join("models"), &model, None).unwrap_err();
         assert!(said.contains("file/models cannot be made"), "{said}");
         std::os::unix::fs::symlink(&model, target.join("linked")).expect("a link");
         assert_eq!(remove_model(&target, "linked").expect("it is removed")["type"], "image");

@@ -301,6 +301,28 @@ fn a_training_is_refused_by_field_costs_credits_and_can_be_cancelled() {
     wait_until("what was kept of it stays", || files_of(&data.join("models/.training")).is_empty());
     let (_, loras) = server.call("GET", "/rest/v1/character_loras", &token, None);
     assert_eq!(loras, json!([]));
+
+    // What an administrator ends is paid back to the account, and what one asks for is the account's as well, for nothing.
+    let (admin, admins) = server.sign_up("admin@example.com");
+    let role = json!({"user_id": admin, "role": "admin"});
+    assert_eq!(server.call("POST", "/rest/v1/user_roles", &server.service, Some(&role)).0, 201);
+    let (status, answer) = train(&server, &token, &asked);
+    assert_eq!((status, balance(&server)), (200, before), "{answer}");
+    let end = |job: &str| server.call("PATCH", &format!("/rest/v1/jobs?id=eq.{job}"), &admins, Some(&cancel));
+    assert_eq!(end(answer["jobId"].as_str().expect("an id")).0, 200);
+    assert_eq!(balance(&server), before + 105, "to the account that it was for");
+    let headers = [("idempotency-key", "for-her")];
+    let for_her = || server.call_with("POST", "/functions/v1/train-lora", &admins, Some(&asked), &headers);
+    let (status, answer) = for_her();
+    assert_eq!((status, &answer["credits"]), (200, &json!(0)), "{answer}");
+    let job = answer["jobId"].as_str().expect("an id").to_string();
+    assert_eq!(for_her().1["jobId"], json!(job), "the same training");
+    let row = one(&server, &token, &format!("/rest/v1/jobs?id=eq.{job}"));
+    assert_eq!(row["user_id"], json!(user), "{row}");
+    assert_eq!(end(&job).0, 200);
+    assert_eq!(balance(&server), before + 105);
+    let admins_own = server.call("GET", "/rest/v1/workspace_assets", &admins, None).1;
+    assert_eq!(admins_own, json!([]));
 }
 
 #[test]
@@ -392,7 +414,6 @@ fn a_lora_of_a_minor_is_in_no_nsfw_job_and_none_is_trained_for_one() {
     let asked = json!({"character_id": zum, "content_mode": "nsfw"});
     let (status, answer) = train(&server, &token, &asked);
     assert_eq!(status, 422, "{answer}");
-}
 
     // Nor is the LoRA of an adult trained on pictures of her.
     let shown = pictures(&server, &token, &user, 5);
@@ -403,3 +424,4 @@ fn a_lora_of_a_minor_is_in_no_nsfw_job_and_none_is_trained_for_one() {
     let (status, answer) = train(&server, &token, &asked);
     assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{answer}");
     assert!(answer["error"].as_str().is_some_and(|it| it.starts_with("pictures[3].url: ")), "{answer}");
+}

@@ -93,12 +93,23 @@ pub struct TrainingPlan {
     warnings: Vec<String>,
 }
 
-/// The training that an earlier request with the same key has queued, as it was queued.
+/// The account that a training is for, and its character: the caller, or for an administrator whose character it is. Job,
+/// credits and LoRA are that account's.
+async fn whose(context: &Context, character: Uuid) -> Result<Option<(Uuid, Json)>, ServiceError> {
+    let (caller, is_admin) = (context.user()?, context.is_admin()?);
+    let character = context.row("characters", character).await?;
+    let owned = character.and_then(|row| Some((uuid(&row["user_id"])?, row)));
+    Ok(owned.filter(|(owner, _)| is_admin || *owner == caller))
+}
+
+/// The training that an earlier request with the same key has queued for a character's account, as it was queued.
 pub async fn known_training(
     context: &Context,
+    character: Uuid,
     key: Option<&str>,
 ) -> Result<Option<QueuedTraining>, ServiceError> {
-    let (user, Some(key)) = (context.user()?, key) else { return Ok(None) };
+    let Some(key) = key else { return Ok(None) };
+    let Some((user, _)) = whose(context, character).await? else { return Ok(None) };
     let entry = Query::all(position("queue.entries"))
         .equal("user_id", Value::Uuid(user))
         .equal("idempotency_key", Value::text(key))
@@ -125,17 +136,13 @@ pub async fn known_training(
 
 /// Checks what is asked for. Nothing is queued or spent.
 pub async fn plan_training(context: &Context, asked: TrainingRequest) -> Result<TrainingPlan, ServiceError> {
-    let user = context.user()?;
     if context.services.render.is_none() {
         return Err(ServiceError::bad(
             "this server draws nothing itself (draw is off), and only there LoRAs are trained",
         ));
     }
-    let character = context.row("characters", asked.character_id).await?;
-    let own = character.filter(|character| character["user_id"] == user.to_string());
-    let character = own.ok_or_else(|| {
-        ServiceError::not_found("the account has no such character").of_field("character_id")
-    })?;
+    let unknown = || ServiceError::not_found("the account has no such character").of_field("character_id");
+    let (user, character) = whose(context, asked.character_id).await?.ok_or_else(unknown)?;
     let shown = Map::from_iter([("character_id".to_string(), json!(asked.character_id))]);
     depicted_characters::refuse_minors(context, asked.rating, &[&shown]).await?;
     let mut warnings = Vec::new();
@@ -282,7 +289,7 @@ impl TrainingPlan {
         };
         let queued = context.ask(decision).await?;
         if queued.existed
-            && let Some(known) = known_training(context, key.as_deref()).await?
+            && let Some(known) = known_training(context, asked.character_id, key.as_deref()).await?
         {
             return Ok(known);
         }

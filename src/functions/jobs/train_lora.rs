@@ -60,7 +60,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     };
     let settings: Map<String, Json> = SETTINGS.iter().filter_map(given).collect();
     let key = idempotency_key(&call.headers)?;
-    let queued = match known_training(&call.context, key.as_deref()).await? {
+    let queued = match known_training(&call.context, character_id, key.as_deref()).await? {
         Some(known) => known,
         None => {
             let captions = text("captions");

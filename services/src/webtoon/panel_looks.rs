@@ -1,6 +1,8 @@
 //! What leads the drawing of panels beside their words: how their characters are kept recognisable, and the pictures, models
 //! and LoRAs that a render names.
 
+use std::collections::BTreeSet;
+
 use actors::character::consistency::{Consistency, ConsistencySettings};
 use actors::conversation::sheet::Sheet;
 use actors::render::read_loras;
@@ -65,12 +67,47 @@ impl PanelLooks {
                 }
             }
         }
-        let mut request = self.request(None);
+        let mut warnings = BTreeSet::new();
+        for panel in self.panels() {
+            let said = self.check_panel(context, user, panel).map_err(|error| match error.field_name() {
+                Some(field) => {
+                    let field = self.in_own_places(panel, field);
+                    error.of_field(field)
+                }
+                None => error,
+            })?;
+            warnings.extend(said.iter().map(|warning| self.in_own_places(panel, warning)));
+        }
+        Ok(warnings.into_iter().collect())
+    }
+
+    fn check_panel(&self, context: &Context, user: Uuid, panel: u64) -> Result<Vec<String>, ServiceError> {
+        let mut request = self.request(Some(panel));
         let warnings = request.tidy()?;
         request.check_numbers()?;
         read_loras(&request.loras).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
         job_guides::check_owners(context, user, &request)?;
         Ok(warnings)
+    }
+
+    /// The panels that objects are for by name, and one that stands for all others.
+    fn panels(&self) -> BTreeSet<u64> {
+        let items = self.lists().into_iter().flat_map(|(_, list)| list.as_array().into_iter().flatten());
+        items.filter_map(|item| item[PANEL].as_u64()).chain([u64::MAX]).collect()
+    }
+
+    /// A field or a message of a panel's job, which counts the objects for it alone, with their places in the render's lists.
+    pub(crate) fn in_own_places(&self, panel: u64, said: &str) -> String {
+        let renumbered = || {
+            let (field, rest) = said.split_once('[')?;
+            let (place, rest) = rest.split_once(']')?;
+            let (_, list) = self.lists().into_iter().find(|(known, _)| *known == field)?;
+            let mut places =
+                list.as_array()?.iter().enumerate().filter(|(_, item)| is_for(item, Some(panel)));
+            let (own, _) = places.nth(place.parse().ok()?)?;
+            Some(format!("{field}[{own}]{rest}"))
+        };
+        renumbered().unwrap_or_else(|| said.to_string())
     }
 
     /// Objects that are for a panel which a scene of so many has not.
@@ -106,14 +143,18 @@ impl PanelLooks {
     }
 }
 
+/// Whether an object is for a panel, or for any.
+fn is_for(item: &Json, panel: Option<u64>) -> bool {
+    match (item[PANEL].as_u64(), panel) {
+        (Some(its), Some(panel)) => its == panel,
+        _ => true,
+    }
+}
+
 /// Those of a list that are for a panel, without the member that says so.
 fn of_panel(list: &Json, panel: Option<u64>) -> Json {
     let Json::Array(items) = list else { return list.clone() };
-    let is_for = |item: &&Json| match (item[PANEL].as_u64(), panel) {
-        (Some(its), Some(panel)) => its == panel,
-        _ => true,
-    };
-    let items = items.iter().filter(is_for).cloned().map(|mut item| {
+    let items = items.iter().filter(|item| is_for(item, panel)).cloned().map(|mut item| {
         if let Json::Object(members) = &mut item {
             members.remove(PANEL);
         }
@@ -141,6 +182,9 @@ mod tests {
         let second = looks.request(Some(2));
         assert_eq!(second.controls, json!([{"model": "depth"}, {"model": "pose"}]));
         assert_eq!(looks.request(None).loras, json!([{"name": "ink"}]));
+        assert_eq!(looks.in_own_places(1, "controls[0].scale: 9"), "controls[1].scale: 9");
+        assert_eq!(looks.in_own_places(2, "controls[0].scale: 9"), "controls[0].scale: 9");
+        assert_eq!(looks.in_own_places(1, "seed: 9"), "seed: 9");
         assert_eq!(
             looks.beyond(2),
             ["loras[0].panel: 3 is none of the scene's 2 panels, so it changes nothing"]

@@ -57,7 +57,8 @@ pub async fn queue_panel(
         },
     };
     let (job, warnings) = queued.map_err(|error| run.failed("RenderPanel", error))?;
-    warnings.iter().for_each(|warning| run.warn(format!("panel {}: {warning}", panel.panel_index)));
+    let own = |warning: &String| looks.in_own_places(panel.panel_index, warning);
+    warnings.iter().for_each(|warning| run.warn(format!("panel {}: {}", panel.panel_index, own(warning))));
     Ok(job)
 }
 

@@ -391,3 +391,43 @@ fn what_a_client_writes_into_the_memory_is_a_persons() {
     );
     assert_eq!(write(&token, json!({"key_facts": ["she is naked"]})).0, 200, "as by conversation-memory");
 }
+
+#[test]
+fn a_roleplay_is_as_free_as_it_is_asked_to_be() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = start(folder.path());
+    let (id, token) = server.sign_up("ada@example.com");
+    let mira = talk::character(&server, &id, &token, json!({}));
+    let turn = |temperature: Json| {
+        let body = json!({"character_id": mira, "message": "Hello", "temperature": temperature});
+        invoke(&server, &token, "roleplay-chat", body)
+    };
+    let temperature_of = |conversation: &Json| {
+        let path =
+            format!("/rest/v1/messages?conversation_id=eq.{}&sender=eq.assistant", conversation.as_str().expect("an id"));
+        let (_, messages) = server.call("GET", &path, &token, None);
+        let inspect = json!({"message_id": messages[0]["id"]});
+        let (status, account) = invoke(&server, &token, "inspect-reply", inspect);
+        assert_eq!(status, 200, "{account}");
+        (account["prompt"]["sampling"]["temperature"].as_f64().expect("a number") * 100.0).round()
+    };
+    let (status, answer) = turn(json!(0.25));
+    assert_eq!(status, 200, "{answer}");
+    let chat = answer["conversation_id"].clone();
+    assert_eq!(temperature_of(&chat), 25.0);
+    // The next version of the reply is as free, unless it is asked to be otherwise.
+    let again = |more: Json| {
+        let mut body = json!({"conversation_id": chat});
+        body.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        let (status, answer) = invoke(&server, &token, "regenerate-reply", body);
+        assert_eq!(status, 200, "{answer}");
+        temperature_of(&chat)
+    };
+    assert_eq!(again(json!({})), 25.0);
+    assert_eq!(again(json!({"temperature": 1.5})), 150.0);
+    for wrong in [json!(-0.1), json!(2.5)] {
+        let (status, refused) = turn(wrong);
+        assert_eq!(status, 400, "{refused}");
+        assert!(refused["error"].as_str().is_some_and(|it| it.starts_with("temperature: ")), "{refused}");
+    }
+}

@@ -7,6 +7,7 @@ use actors::conversation::history::MemoryTier;
 use actors::conversation::setting::Setting;
 use actors::conversation::sheet::Sheet;
 use actors::language::Wanted;
+use language::Sampling;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -30,6 +31,8 @@ const STARTERS_MAX: usize = 5;
 
 const KICKOFF: &str =
     "(Open the scene: describe where {{char}} and {{user}} are, and let {{char}} speak first.)";
+/// The freest choice of words that may be asked for.
+const TEMPERATURE_MAX: f32 = 2.0;
 const GO_ON: &str =
     "(Go on from where {{char}} stopped, without repeating anything and without answering for {{user}}.)";
 
@@ -101,6 +104,8 @@ pub struct Request {
     /// The seed of the reply.
     #[serde(deserialize_with = "crate::seed::or_random")]
     pub seed: Option<u64>,
+    /// How freely the reply is chosen, 0 to 2; wins over the model's row.
+    pub temperature: Option<f32>,
     /// Whether the answer is a stream of events; for dialects.
     pub stream: Option<bool>,
 }
@@ -116,7 +121,7 @@ pub struct Beginning {
 /// Finds the conversation, or makes the row of a new one, and what opens it. The opening of a scene is the model's; without
 /// one, the character opens the conversation with a greeting if it can.
 pub async fn begin(context: &Context, request: &mut Request) -> Result<Beginning, ServiceError> {
-    request.check_consistency()?;
+    request.check_numbers()?;
     let is_new = request.conversation_id.is_none();
     let conversation = match request.conversation_id {
         Some(id) => participants::conversation(context, id).await?,
@@ -145,8 +150,11 @@ pub async fn begin(context: &Context, request: &mut Request) -> Result<Beginning
 }
 
 impl Request {
-    /// Refuses numbers of the picture that cannot be followed.
-    fn check_consistency(&self) -> Result<(), ServiceError> {
+    /// Refuses numbers that cannot be followed.
+    fn check_numbers(&self) -> Result<(), ServiceError> {
+        if let Some(given) = self.temperature.filter(|given| !(0.0..=TEMPERATURE_MAX).contains(given)) {
+            return Err(ServiceError::not_within("temperature", given, 0.0, TEMPERATURE_MAX));
+        }
         let checked = self.consistency_settings.check();
         checked
             .map_err(|(field, reason)| ServiceError::field(format!("consistency_settings.{field}"), reason))
@@ -231,7 +239,7 @@ pub async fn prepare_in(
     if request.go_on && request.says_something() && !request.message_stored {
         return Err(ServiceError::field("go_on", "given with message: one of both is asked for"));
     }
-    request.check_consistency()?;
+    request.check_numbers()?;
     let user_id = participants::owner(conversation)?;
     let sheet = participants::character(context, character)?;
     let tier = age_gate::rating_in(context, request.content_tier.as_deref(), conversation, &sheet).await?;
@@ -263,6 +271,7 @@ pub async fn prepare_in(
     if let Some(character) = setting.character.as_ref().filter(|_| request.scene_generation) {
         warnings.extend(foresee(context, user_id, character, &request.consistency_settings).warnings);
     }
+    let of_model = chosen.says.over(sampling(tier));
     let turn = Turn {
         claims: context.claims.clone(),
         user_id,
@@ -272,7 +281,7 @@ pub async fn prepare_in(
         replaces: None,
         message_type: if request.kickoff { "scene_kickoff" } else { "roleplay_chat" }.into(),
         tier,
-        sampling: chosen.says.over(sampling(tier)),
+        sampling: Sampling { temperature: request.temperature.unwrap_or(of_model.temperature), ..of_model },
         max_tokens: chosen.says.max_tokens.map_or(TOKENS_MAX, |own| own.min(TOKENS_MAX)),
         seed: request.seed,
         history_max: HISTORY_MAX,

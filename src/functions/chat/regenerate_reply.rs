@@ -4,6 +4,7 @@
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use services::conversations::repeat_turn::{GREETING, again, find, unanswered};
+use services::conversations::turn::TurnFacts;
 use services::ids::uuid;
 use uuid::Uuid;
 
@@ -19,6 +20,7 @@ struct Request {
     model_provider: Option<String>,
     #[serde(deserialize_with = "services::seed::or_random")]
     seed: Option<u64>,
+    temperature: Option<f32>,
     stream: Option<bool>,
 }
 
@@ -43,12 +45,19 @@ pub(crate) async fn run(call: Call) -> Outcome {
             asked["model_variant"] = Json::Null;
         }
         asked["seed"] = json!(request.seed);
+        if let Some(temperature) = request.temperature {
+            asked["temperature"] = json!(temperature);
+        }
         if !is_reply {
             asked["kickoff"] = json!(false);
             asked["message"] = message["content"].clone();
         }
     })
     .await?;
+    if request.temperature.is_some() && matches!(prepared.facts, TurnFacts::Playground { .. }) {
+        call.warnings
+            .extend(["temperature: only replies of characters take it, so it changes nothing".into()]);
+    }
     if is_reply {
         prepared.turn.replaces = Some(id);
         // What a model writes in place of a greeting is none.

@@ -1,4 +1,4 @@
-// Places of scenes, and an episode in another style; after the journey of webtoon.mjs.
+// Places of scenes, an episode in another style, and the library of actors; after the journey of webtoon.mjs.
 import assert from 'node:assert/strict'
 import { check, enter, kept, look, open, report } from './browser.mjs'
 
@@ -57,6 +57,35 @@ await check('an episode is drawn in another style', async () => {
   await page.getByText(/^(Drawn|Approved)$/).nth(2).waitFor(DRAWN)
   await page.getByRole('list', { name: 'Scenes of this story' }).getByRole('link').nth(1).click()
   await page.getByRole('listitem', { name: 'Version 2', exact: true }).waitFor(DRAWN)
+})
+
+await check('actors are made of a picture and by drawing, and taken out again', async () => {
+  await page.goto('/#/webtoons')
+  await page.getByRole('link', { name: 'Actors' }).click()
+  await heading('No actors yet').waitFor()
+  await look(page, 'actors-empty')
+  await button('New actor').first().click()
+  await page.getByLabel('Name', { exact: true }).fill('Nell')
+  await page.getByRole('dialog').locator('input[type=file]').setInputFiles(icon)
+  await page.getByText('Nell is in the library.').waitFor()
+  await button('New actor').first().click()
+  await page.getByLabel('Name', { exact: true }).fill('Otto')
+  await page.getByLabel('Hair', { exact: true }).fill('short grey hair')
+  await button('Draw the sheet').click()
+  await page.getByRole('img', { name: 'The sheet, not saved yet' }).waitFor(DRAWN)
+  await look(page, 'actors-new')
+  await button('Save this actor').click()
+  await page.getByText('Otto is in the library.').waitFor()
+  await look(page, 'actors')
+  await button('Open Otto').click()
+  await page.getByRole('dialog').getByRole('img').first().waitFor()
+  await look(page, 'actor')
+  await button('Take out of the library').click()
+  await button('Open Otto').waitFor({ state: 'detached' })
+  await phone.goto('/#/webtoons/actors')
+  await button('Open Nell', phone).click()
+  await phone.getByRole('dialog').getByRole('img').first().waitFor()
+  await look(phone, 'actor')
 })
 
 await report()

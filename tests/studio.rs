@@ -380,7 +380,7 @@ fn pictures_memories_and_sessions_are_kept_in_a_browser() {
     let server = start(folder.path(), "127.0.0.1:0", "log");
     let token = token_in(&folder.path().join("log")).expect("an address in the log");
     model.become_default(&server);
-    for name in ["talking.mjs", "collecting.mjs", "operating.mjs"] {
+    for name in ["talking.mjs", "collecting.mjs", "training.mjs", "operating.mjs"] {
         let mut script = Command::new("node");
         script.arg(name).current_dir(&tests).env("WELCOME_TOKEN", &token);
         script.env("PLAYHOUSE_URL", &server.url).env("STUDIO_PICTURES", &pictures);

@@ -75,7 +75,7 @@ export const words = {
     new: 'New character', import: 'Import cards', mine: 'Mine', public: 'Public', liked: 'Liked', likedEmpty: 'Nothing yet: the heart on a character’s page puts it here.', like: 'I like it', search: 'Search by words',
     emptyTitle: 'No characters yet',
     emptyText: 'A character has a face, a way of talking and a story. Drop cards of other programs here (PNG, JSON, CHARX), or write one.',
-    noneFound: 'No character with this name.', publicEmpty: 'No character is shared yet.',
+    noneFound: 'No character like this.', tag: 'With the tag', allTags: 'All looks', publicEmpty: 'No character is shared yet.',
     examples: 'A new server begins with a few characters.', removeExamples: 'Remove the examples',
     examplesGone: (names: string) => `Removed: ${names}.`,
     drop: 'Drop cards to import them', talk: 'Talk', edit: 'Open',
@@ -194,7 +194,7 @@ export const words = {
     mine: 'Mine', all: 'Everybody’s', emptyTitle: 'Nothing to do', emptyText: 'Drawings that wait, run or are done are listed here.',
     status: { queued: 'Waits', processing: 'Runs', completed: 'Done', failed: 'Failed', cancelled: 'Cancelled' } as Record<string, string>,
     cancel: 'Cancel', retry: 'Draw again', what: 'What', state: 'State', when: 'When', took: 'Took', attempts: (number: number) => `attempt ${number}`,
-    place: (number: number) => (number === 0 ? 'next' : `${number} before it`), retried: 'Queued again.',
+    place: (number: number) => (number === 0 ? 'next' : `${number} before it`), retried: 'Queued again.', preview: (what: string) => `So far: ${what}`,
   },
   account: {
     profile: 'Profile', name: 'Name that others see', birth: 'Birth date', birthHint: 'From 18 years on, adult content can be allowed. Other people do not see it.',

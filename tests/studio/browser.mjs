@@ -79,8 +79,8 @@ export const ask = (page, path, body, method = 'POST') =>
     return { status: answer.status, body: await answer.json().catch(() => null) }
   }, [path, body, method])
 
-/** A PNG of one pixel with a text, as programs that draw write it. */
-export function pngWith(keyword, text) {
+/** A square PNG of one grey with a text, as programs that draw write it. */
+export function pngWith(keyword, text, side = 1, grey = 0) {
   const crc = (bytes) => {
     let sum = ~0
     for (const byte of bytes) {
@@ -96,10 +96,11 @@ export function pngWith(keyword, text) {
     ends[1].writeUInt32BE(crc(body))
     return Buffer.concat([ends[0], body, ends[1]])
   }
-  const header = Buffer.from([0, 0, 0, 1, 0, 0, 0, 1, 8, 0, 0, 0, 0])
+  const header = Buffer.from([0, 0, 0, side, 0, 0, 0, side, 8, 0, 0, 0, 0])
+  const rows = Buffer.concat(Array.from({ length: side }, () => Buffer.from([0, ...Array(side).fill(grey)])))
   return Buffer.concat([
     Buffer.from([137, 80, 78, 71, 13, 10, 26, 10]), chunk('IHDR', header), chunk('tEXt', Buffer.from(`${keyword}\0${text}`, 'latin1')),
-    chunk('IDAT', deflateSync(Buffer.from([0, 0]))), chunk('IEND', Buffer.alloc(0)),
+    chunk('IDAT', deflateSync(rows)), chunk('IEND', Buffer.alloc(0)),
   ])
 }
 

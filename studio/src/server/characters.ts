@@ -14,18 +14,31 @@ const CARD = 'id,user_id,name,tagline,description,image_url,reference_image_url,
 export const PAGE = 48
 
 /** A page of characters: one's own, or those that others share. */
-export function characters(mine: boolean, search: string, page: number): Promise<CharacterCard[]> {
+export function characters(mine: boolean, search: string, page: number, tag = ''): Promise<CharacterCard[]> {
   let query = db.from('characters').select(CARD).order('updated_at', { ascending: false }).order('id')
   query = mine ? query.eq('user_id', account.id) : query.eq('is_public', true).neq('user_id', account.id)
+  if (tag) query = query.contains('appearance_tags', [tag])
   if (wordsOf(search)) query = query.or(anyOf(['name', 'tagline', 'description'], search))
   return rows(query.range(page * PAGE, page * PAGE + PAGE - 1))
 }
 
 /** A page of characters that the account likes. */
-export function liked(search: string, page: number): Promise<CharacterCard[]> {
+export function liked(search: string, page: number, tag = ''): Promise<CharacterCard[]> {
   let query = db.from('characters').select(`${CARD},character_likes!inner(user_id)`).eq('character_likes.user_id', account.id)
+  if (tag) query = query.contains('appearance_tags', [tag])
   if (wordsOf(search)) query = query.or(anyOf(['name', 'tagline', 'description'], search))
   return rows(query.order('updated_at', { ascending: false }).order('id').range(page * PAGE, page * PAGE + PAGE - 1))
+}
+
+/** The tags of the characters that changed last, one's own or those of others, the most used first. */
+export async function characterTags(mine: boolean): Promise<string[]> {
+  let query = db.from('characters').select('appearance_tags').not('appearance_tags', 'is', null).order('updated_at', { ascending: false }).limit(500)
+  query = mine ? query.eq('user_id', account.id) : query.eq('is_public', true)
+  const uses = new Map<string, number>()
+  for (const row of await rows<{ appearance_tags: string[] | null }[]>(query)) {
+    for (const tag of new Set(row.appearance_tags ?? [])) uses.set(tag, (uses.get(tag) ?? 0) + 1)
+  }
+  return [...uses].sort((one, other) => other[1] - one[1] || one[0].localeCompare(other[0])).map(([tag]) => tag).slice(0, 100)
 }
 
 export async function isLiked(id: string): Promise<boolean> {

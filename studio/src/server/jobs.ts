@@ -94,6 +94,15 @@ export function jobs(everybody: boolean, page: number): Promise<Jobs[]> {
   return rows(query.order('created_at', { ascending: false }).order('id').range(page * PAGE, page * PAGE + PAGE - 1))
 }
 
+/** The first picture of each of these jobs, as far as it is still in the workspace. */
+export async function firstPictures(ids: string[]): Promise<Record<string, string>> {
+  if (!ids.length) return {}
+  const found = await rows<{ job_id: string; thumbnail_path: string | null; temp_storage_path: string }[]>(
+    db.from('workspace_assets').select('job_id,thumbnail_path,temp_storage_path').in('job_id', ids).eq('asset_index', 0),
+  )
+  return Object.fromEntries(found.map((row) => [row.job_id, row.thumbnail_path || row.temp_storage_path]))
+}
+
 /** Drawings of the account that wait or run, the oldest first. */
 export function unfinished(): Promise<Jobs[]> {
   return rows(db.from('jobs').select('*').eq('user_id', account.id).in('status', ['queued', 'processing']).order('created_at').limit(50))

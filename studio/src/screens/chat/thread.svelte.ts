@@ -144,7 +144,8 @@ export class Thread {
 
   private get model(): object {
     const chosen = draft(`model.${this.id}`, '')
-    return chosen ? { model_provider: chosen } : {}
+    const heat = draft(`temperature.${this.id}`, '')
+    return { ...(chosen ? { model_provider: chosen } : {}), ...(heat ? { temperature: Number(heat) } : {}) }
   }
 
   /** Says something; false where it did not reach the server. */

@@ -9,5 +9,5 @@ export const texts = {
   summaries: 'What happened before', summariesText: 'What a chat model wrote of messages that no longer fit into a prompt. Change what is wrong: the model reads it in their place.',
   noSummaries: 'Everything still fits into the prompt, so nothing is summed up yet.', noModel: 'No chat model is there: nothing is summed up, and what no longer fits is left out.',
   of: (messages: number) => `of ${count(messages, 'message', 'messages')}`, summary: (number: number) => `Summary ${number}`, forget: (number: number) => `Forget summary ${number}`,
-  forgotten: 'Forgotten. Its messages are summed up anew when the chat goes on.', found: 'found by the model', memoryOf: 'Remembers', tiers: { conversation: 'This chat', character: 'All my chats with this character', profile: 'All my chats' } as Record<string, string>,
+  forgotten: 'Forgotten. Its messages are summed up anew when the chat goes on.', found: 'found by the model', heat: 'How freely it answers', heatHint: '0 says the likeliest, 2 the strangest. Empty: as the model likes it.', memoryOf: 'Remembers', tiers: { conversation: 'This chat', character: 'All my chats with this character', profile: 'All my chats' } as Record<string, string>,
 }

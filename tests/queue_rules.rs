@@ -417,6 +417,16 @@ fn no_picture_of_a_minor_leads_an_nsfw_job_by_whatever_way_it_came() {
         json!({"job_type": "video_fast", "metadata": {"end_reference_url": asset}}),
         "metadata.end_reference_url: ",
     );
+    // What another account calls its file hides nothing of the account's own job.
+    let (stranger, strangers) = server.sign_up("stranger@example.com");
+    let path = format!("avatars/{stranger}/{job}.png");
+    let answer = files::put(&server, &strangers, &path, "image/png", b"an avatar");
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    let both = json!([{"model": "depth", "image_url": path}, {"model": "depth", "image_url": asset}]);
+    refused(json!({"controls": both}), "controls[1].image_url: ");
+    // A picture whose name begins like hers is another one.
+    let like = put("user-library/USER/face.v2.png", b"another one");
+    assert_eq!(ask("queue-job", json!({"reference_image_url": like}), "nsfw").0, 200);
     let led = json!({"reference_image_url": own, "controls": [{"model": "depth", "image_url": own}]});
     assert_eq!(ask("queue-job", led, "nsfw").0, 200, "those of an adult are taken");
 

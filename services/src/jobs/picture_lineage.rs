@@ -19,14 +19,18 @@ use crate::rows::position;
 
 /// Pictures that one search looks at.
 const PICTURES_MAX: usize = 256;
-/// Files of the same bytes that are looked at for each.
-const COPIES_MAX: u64 = 64;
+/// Rows of one kind that a search looks at; where there are more it is not known whom a picture shows.
+const ROWS_MAX: usize = 100_000;
+/// Rows that are read at a time.
+const PAGE: u64 = 1000;
+/// The folder of an account's frames of clips.
+const FRAMES: &str = "/frames/";
 /// Where an account's library keeps pictures.
 const LIBRARY: &str = "user-library/";
 /// Tables of a character's pictures.
 const PICTURES: [&str; 3] = ["character_portraits", "character_anchors", "character_reference_images"];
 /// Columns of them, and of characters, that name a file.
-const FILES: [&str; 3] = ["image_url", "reference_image_url", "thumbnail_url"];
+const FILES: [&str; 4] = ["image_url", "reference_image_url", "preview_image_url", "thumbnail_url"];
 
 /// Refuses an nsfw job that begins with, or is led by, a picture of a minor; each picture is `bucket/path` behind the field that
 /// names it.
@@ -74,7 +78,8 @@ struct Search<'c> {
     context: &'c Context,
     tier: ContentRating,
     seen: BTreeSet<String>,
-    jobs: BTreeSet<Uuid>,
+    /// Jobs with the account whose file led to each: of another account's they say nothing.
+    jobs: BTreeSet<(Uuid, Uuid)>,
     /// Stems of the pictures of an account's minors.
     of_minors: BTreeMap<Uuid, BTreeSet<String>>,
 }
@@ -116,7 +121,8 @@ impl Search<'_> {
             for copy in &copies {
                 self.named_by_rows(copy, owner, &mut leads).await?;
             }
-            let jobs: Vec<Uuid> = leads.jobs.iter().copied().filter(|job| self.jobs.insert(*job)).collect();
+            let jobs: Vec<Uuid> =
+                leads.jobs.iter().copied().filter(|job| self.jobs.insert((*job, owner))).collect();
             for job in jobs {
                 self.of_job(job, owner, &mut leads).await?;
             }
@@ -142,9 +148,8 @@ impl Search<'_> {
         let Some(hash) = file.as_ref().and_then(|file| file["blob_hash"].as_str()) else { return Ok(copies) };
         let same = Query::all(position("storage.objects"))
             .equal("owner", Value::Uuid(owner))
-            .equal("blob_hash", Value::text(hash))
-            .limit(COPIES_MAX);
-        for row in self.context.rows(same).await? {
+            .equal("blob_hash", Value::text(hash));
+        for row in self.every(same).await? {
             if let (Some(bucket), Some(name)) = (row["bucket_id"].as_str(), row["name"].as_str()) {
                 copies.insert(format!("{bucket}/{name}"));
             }
@@ -169,18 +174,56 @@ impl Search<'_> {
             found.extend(files.filter_map(|file| Some(stem(&stored_path(&base, file)?).to_string())));
         };
         let own = Query::all(position("characters")).equal("user_id", Value::Uuid(owner));
-        for character in self.context.rows(own).await? {
+        for character in self.every(own).await? {
             if depicted_characters::check_character(self.tier, &character).is_ok() {
                 continue;
             }
             note(&character);
             let Some(id) = crate::ids::uuid(&character["id"]) else { continue };
-            for table in PICTURES {
+            for table in PICTURES.into_iter().chain(["character_scenes", "image_generations"]) {
                 let pictures = Query::all(position(table)).equal("character_id", Value::Uuid(id));
-                self.context.rows(pictures).await?.iter().for_each(&mut note);
+                self.every(pictures).await?.iter().for_each(&mut note);
+            }
+            for column in ["character_id", "user_character_id"] {
+                let chats = Query::all(position("conversations")).equal(column, Value::Uuid(id));
+                for chat in self.every(chats).await? {
+                    note(&json!({"image_url": chat["last_scene_image"]}));
+                    let Some(chat) = crate::ids::uuid(&chat["id"]) else { continue };
+                    let scenes =
+                        Query::all(position("character_scenes")).equal("conversation_id", Value::Uuid(chat));
+                    self.every(scenes).await?.iter().for_each(&mut note);
+                }
+            }
+            let looks = Query::all(position("character_variants")).equal("character_id", Value::Uuid(id));
+            for look in self.every(looks).await? {
+                let drawn = look["generated_image_ids"].as_array().into_iter().flatten();
+                for image in drawn.filter_map(crate::ids::uuid) {
+                    self.context.row("images", image).await?.iter().for_each(&mut note);
+                }
             }
         }
         Ok(found)
+    }
+
+    /// All rows of a query, page by page: a search that stops short would miss a minor.
+    async fn every(&self, query: Query) -> Result<Vec<Json>, ServiceError> {
+        let mut all = Vec::new();
+        loop {
+            let mut page = query.clone().order("id", false).limit(PAGE);
+            page.offset = all.len() as u64;
+            let rows = self.context.rows(page).await?;
+            let is_last = (rows.len() as u64) < PAGE;
+            all.extend(rows);
+            if is_last {
+                return Ok(all);
+            }
+            if all.len() >= ROWS_MAX {
+                let reason = format!(
+                    "more than {ROWS_MAX} rows would have to be read to know whom it shows; only sfw jobs take it"
+                );
+                return Err(ServiceError::content_refused(reason));
+            }
+        }
     }
 
     /// What rows say of a file: those of the library and of scenes. The names of files of jobs have the job in them.
@@ -191,7 +234,7 @@ impl Search<'_> {
                 let kept = Query::all(position("user_library"))
                     .equal("user_id", Value::Uuid(owner))
                     .equal(column, Value::text(path));
-                for row in self.context.rows(kept).await? {
+                for row in self.every(kept).await? {
                     leads
                         .said
                         .push(Map::from_iter([("character_id".to_string(), row["character_id"].clone())]));
@@ -203,8 +246,30 @@ impl Search<'_> {
             }
         }
         let scenes = Query::all(position("character_scenes")).equal("image_url", Value::text(object));
-        for scene in self.context.rows(scenes).await? {
+        for scene in self.every(scenes).await? {
             leads.said.push(Map::from_iter([("scene_id".to_string(), scene["id"].clone())]));
+        }
+        // Panels and pages of a webtoon lie in the folder of their scene.
+        for id in ids_in(object).skip(1) {
+            let Some(scene) = self.context.row("scenes", id).await? else { continue };
+            let Some(story) = crate::ids::uuid(&scene["story_id"]) else { continue };
+            let cast =
+                Query::all(position("story_characters")).equal("story_id", Value::Uuid(story)).limit(PAGE);
+            let cast = self.context.rows(cast).await?;
+            let cast: Vec<&Json> = cast.iter().map(|row| &row["character_id"]).collect();
+            leads.said.push(Map::from_iter([("character_ids".to_string(), json!(cast))]));
+        }
+        // A frame comes from its clip.
+        if object.contains(FRAMES) {
+            let frames = Query::all(position("storyboard_frames")).equal("frame_url", Value::text(object));
+            for frame in self.every(frames).await? {
+                let Some(clip) = crate::ids::uuid(&frame["clip_id"]) else { continue };
+                let clip = self.context.row("storyboard_clips", clip).await?.unwrap_or_default();
+                leads.jobs.extend(crate::ids::uuid(&clip["job_id"]));
+                let base = self.context.services.links.base();
+                let video = clip["video_url"].as_str().and_then(|video| stored_path(&base, video));
+                leads.pictures.extend(video);
+            }
         }
         Ok(())
     }
@@ -239,10 +304,13 @@ fn ids_in(object: &str) -> impl Iterator<Item = Uuid> {
     segments.filter(|segment| segment.len() == 36).filter_map(|segment| Uuid::parse_str(segment).ok())
 }
 
-/// A path without the endings of its file, so that a picture and its thumbnail have the same.
+/// A path without the ending of its file, so that a picture and its thumbnail have the same.
 fn stem(object: &str) -> &str {
+    if let Some(stem) = object.strip_suffix(".thumb.webp") {
+        return stem;
+    }
     let file = object.rfind('/').map_or(0, |slash| slash + 1);
-    let end = object[file..].find('.').map_or(object.len(), |dot| file + dot);
+    let end = object[file..].rfind('.').map_or(object.len(), |dot| file + dot);
     &object[..end]
 }
 
@@ -260,5 +328,6 @@ mod tests {
         assert!(ids("system_assets/logo.png".into()).is_empty());
         assert_eq!(stem("user-library/u.v/a.thumb.webp"), "user-library/u.v/a");
         assert_eq!((stem("a/b"), stem("a/b.png")), ("a/b", "a/b"));
+        assert_eq!((stem("a/b.v1.png"), stem("a/b.v1.thumb.webp")), ("a/b.v1", "a/b.v1"));
     }
 }

@@ -159,6 +159,10 @@ pub async fn start_once(
     warnings.extend(built.warnings);
     let input = built.input;
     metadata.insert("provider".into(), provider["name"].clone());
+    // What came of it is found by what it began with.
+    if let Some(object) = &object {
+        metadata.insert("reference_image_url".into(), json!(object));
+    }
     let (job, existed) =
         start_job(context, user, &prompt, stored_type, family, quality, &metadata, &model, api, key).await?;
     if existed {

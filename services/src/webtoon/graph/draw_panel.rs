@@ -181,7 +181,10 @@ async fn draw_remotely(
     if let Some(reference) = &panel.reference_image_url {
         request.insert("reference_image_url".into(), json!(reference));
     }
-    let metadata = Map::from_iter([("source".to_string(), json!("webtoon"))]);
+    let metadata = Map::from_iter([
+        ("source".to_string(), json!("webtoon")),
+        ("character_ids".to_string(), json!(panel.character_ids)),
+    ]);
     for time in 0..LOST_MAX {
         let asked = (&request, &metadata);
         let (started, said) =

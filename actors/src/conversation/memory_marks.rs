@@ -1,10 +1,13 @@
 //! What clients write into `conversations.memory_data` themselves. Who worded something decides which rules its words are held
 //! to, so the marks of it are the server's: `by` and `worded_by` of facts, and that a summary is a model's.
 
+use std::collections::{BTreeMap, HashSet};
+
 use models::{Row, Value};
 use serde_json::{Value as Json, json};
 use store::{Caller, Event, StoreError, Transaction};
 
+use super::memory;
 use super::sheet::each_text;
 use crate::content_rules::{self, ContentRating};
 use crate::refusal::content_refused;
@@ -44,11 +47,16 @@ pub(crate) fn before_write(
 /// a model's is refused.
 fn settle(data: &mut Json, old: &Json) -> Result<Vec<(String, String)>, String> {
     let mut fresh = Vec::new();
-    for member in ["key_facts", "summaries"] {
-        let known = old[member].as_array().cloned().unwrap_or_default();
+    for (member, most) in [("key_facts", memory::FACTS_MAX), ("summaries", memory::SUMMARIES_MAX)] {
+        let before = old[member].as_array().map_or(&[][..], Vec::as_slice);
+        let known: HashSet<String> = before.iter().map(in_order).collect();
         let entries = data.get_mut(member).and_then(Json::as_array_mut);
+        let count = entries.as_ref().map_or(0, |entries| entries.len());
+        if count > most.max(before.len()) {
+            return Err(format!("memory_data.{member}: {count} entries; {most} are kept at most"));
+        }
         for (place, entry) in entries.into_iter().flatten().enumerate() {
-            if known.contains(entry) {
+            if known.contains(&in_order(entry)) {
                 continue;
             }
             let field = format!("memory_data.{member}[{place}]");
@@ -81,11 +89,21 @@ fn settle(data: &mut Json, old: &Json) -> Result<Vec<(String, String)>, String> 
     Ok(fresh)
 }
 
+/// The text of an entry with its members in order, so that it is the same however a client writes it.
+fn in_order(entry: &Json) -> String {
+    match entry {
+        Json::Object(members) => {
+            let members: BTreeMap<&String, &Json> = members.iter().collect();
+            json!(members.into_iter().collect::<Vec<_>>()).to_string()
+        }
+        other => other.to_string(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use uuid::Uuid;
 
-    use super::super::memory;
     use super::*;
 
     /// What a model worded.
@@ -132,6 +150,10 @@ mod tests {
             json!({"summaries": [{"text": "it rained"}, "plain"], "key_facts": [{"text": "x", "by": "me"}]});
         settle(&mut bare, &Json::Null).expect("it is taken");
         assert!(by_model(&bare).is_empty(), "{bare}");
+        let mut many = json!({"summaries": vec!["it rained"; memory::SUMMARIES_MAX + 1]});
+        assert!(settle(&mut many, &Json::Null).is_err_and(|it| it.starts_with("memory_data.summaries: 65")));
+        let kept = many.clone();
+        assert!(settle(&mut many, &kept).is_ok(), "those that are there may stay");
     }
 
     #[test]

@@ -339,6 +339,28 @@ fn programs_of_either_dialect_name_what_leads() {
         let error = answer["error"].to_string();
         assert!(error.contains(param), "{error}");
     }
+    // What is refused keeps nothing.
+    let kept = || {
+        let list = json!({"prefix": format!("{}/edits", studio.user), "limit": 1000});
+        let (status, listed) = studio.server.call(
+            "POST",
+            "/storage/v1/object/list/reference_images",
+            &studio.token,
+            Some(&list),
+        );
+        assert_eq!(status, 200, "{listed}");
+        listed.as_array().map_or(0, Vec::len)
+    };
+    let before = kept();
+    let other = |grey: u8| {
+        let picture = RgbImage::from_pixel(8, 8, image::Rgb([grey; 3]));
+        json!({"model": "depth", "image_url": format!("data:image/png;base64,{}", encoded(&picture))})
+    };
+    let mut many = request(other(0));
+    many["controls"] = (0..5).map(other).collect();
+    let (status, answer) = openai("/v1/images/generations", &many);
+    assert_eq!((status, &answer["error"]["param"]), (400, &json!("controls")), "{answer}");
+    assert_eq!(kept(), before);
     let (status, answer) =
         edited(&studio, &[("controls", r#"[{"model": "depth"}]"#)], "controls[0].image_url");
     assert_eq!(status, 200, "{answer}");

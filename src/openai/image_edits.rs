@@ -125,7 +125,11 @@ async fn read(mut form: Multipart, notes: &mut Notes) -> Result<Form, OpenAiErro
         match name.as_str() {
             "image" | "image[]" => pictures.push(bytes.to_vec()),
             "mask" => mask = Some(bytes.to_vec()),
-            name if is_of_guide(name) => drop(guides.insert(name.to_string(), bytes.to_vec())),
+            name if is_of_guide(name) => {
+                if guides.insert(name.to_string(), bytes.to_vec()).is_some() {
+                    return Err(OpenAiError::param(name, "given twice"));
+                }
+            }
             _ if bytes.len() > FIELD_BYTES_MAX => return Err(OpenAiError::param(&name, "is too long")),
             _ => {
                 let text = String::from_utf8_lossy(&bytes).into_owned();

@@ -6,7 +6,8 @@ use std::io::Cursor;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use image::ImageFormat;
-use serde_json::Value as Json;
+use models::field_names::is_same_name;
+use serde_json::{Map, Value as Json};
 use services::context::Context;
 use services::files::reference_picture;
 use uuid::Uuid;
@@ -14,6 +15,8 @@ use uuid::Uuid;
 use super::error::OpenAiError;
 use super::image_request::ImageRequest;
 
+/// Guides of one kind, and pictures of one, at most; as jobs take them.
+const EACH_MAX: usize = 4;
 /// Largest picture that is decoded, in pixels.
 const PIXELS_MAX: u64 = 40_000_000;
 
@@ -59,9 +62,11 @@ pub(super) async fn keep_guides(
     request: &mut ImageRequest,
     mut files: GuideFiles,
 ) -> Result<(), OpenAiError> {
+    check_counts(request)?;
     for (list, guides) in [("controls", &mut request.controls), ("ip_adapters", &mut request.ip_adapters)] {
         for (place, guide) in guides.as_array_mut().into_iter().flatten().enumerate() {
             let Json::Object(members) = guide else { continue };
+            in_known_spelling(members);
             let field = format!("{list}[{place}].image_url");
             if let Some(bytes) = files.remove(&field) {
                 if members.get("image_url").is_some_and(|given| !given.is_null()) {
@@ -83,6 +88,42 @@ pub(super) async fn keep_guides(
     match files.into_keys().next() {
         Some(field) => Err(OpenAiError::param(&field, "the list has no such object")),
         None => Ok(()),
+    }
+}
+
+/// Refuses more guides and pictures than a job takes, before any is kept.
+fn check_counts(request: &ImageRequest) -> Result<(), OpenAiError> {
+    for (list, guides) in [("controls", &request.controls), ("ip_adapters", &request.ip_adapters)] {
+        let guides = guides.as_array().map_or(&[][..], Vec::as_slice);
+        if guides.len() > EACH_MAX {
+            let reason = format!("{} are given; a job takes {EACH_MAX} at most", guides.len());
+            return Err(OpenAiError::param(list, reason));
+        }
+        for (place, guide) in guides.iter().enumerate() {
+            let members = guide.as_object().into_iter().flatten();
+            let lists = members.filter(|(name, _)| is_same_name("image_urls", name));
+            let count: usize = lists.filter_map(|(_, urls)| urls.as_array()).map(Vec::len).sum();
+            if count > EACH_MAX {
+                let field = format!("{list}[{place}].image_urls");
+                return Err(OpenAiError::param(
+                    &field,
+                    format!("{count} pictures; {EACH_MAX} are taken at most"),
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Brings the members that name pictures to their names, where a client spells them otherwise.
+fn in_known_spelling(members: &mut Map<String, Json>) {
+    for known in ["image_url", "image_urls"] {
+        let other = members.keys().find(|name| *name != known && is_same_name(known, name)).cloned();
+        if let Some(given) =
+            other.filter(|_| !members.contains_key(known)).and_then(|it| members.shift_remove(&it))
+        {
+            members.insert(known.into(), given);
+        }
     }
 }
 

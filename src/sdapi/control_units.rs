@@ -1,6 +1,7 @@
 //! `alwayson_scripts.controlnet`: the units of A1111's ControlNet extension as ControlNets and IP-Adapters of a job.
 
 use actors::render::{CANNY, list_controlnets, list_ip_adapters};
+use models::field_names::is_same_name;
 use serde_json::{Map, Value as Json, json};
 use services::context::Context;
 use services::files::reference_picture;
@@ -15,6 +16,8 @@ use crate::app::App;
 const SCRIPT: &str = "controlnet";
 /// Units of one request at most.
 const UNITS_MAX: usize = 10;
+/// ControlNets, and IP-Adapters, of a job at most.
+const EACH_MAX: usize = 4;
 /// Largest weight.
 const WEIGHT_MAX: f64 = 2.0;
 /// Names that a refusal shows.
@@ -100,8 +103,18 @@ impl ControlUnits {
                 let Json::Object(members) = unit else {
                     return Err(SdError::field(&field, "is not an object"));
                 };
-                if members.get("enabled") != Some(&Json::Bool(false)) {
+                if !is_off(members.get("enabled")) {
                     units.push(Unit::read(field, members, warnings)?);
+                }
+            }
+            for kind in [Kind::Control, Kind::IpAdapter] {
+                let count = units.iter().filter(|unit| unit.kind == kind).count();
+                if count > EACH_MAX {
+                    let what = if kind == Kind::Control { "ControlNets" } else { "IP-Adapters" };
+                    return Err(SdError::field(
+                        &field,
+                        format!("{count} {what}; {EACH_MAX} are taken at most"),
+                    ));
                 }
             }
         }
@@ -128,21 +141,32 @@ impl ControlUnits {
         });
         let unread = |_| SdError::new(500, "Exception", "the models folder cannot be read");
         let (controlnets, adapters) = there.await.map_err(unread)?;
-        let (mut controls, mut ip_adapters) = (Vec::new(), Vec::new());
+        // All of them are looked at before the first picture is kept.
+        let mut sound = Vec::new();
         for unit in self.0 {
             let there = if unit.kind == Kind::Control { &controlnets } else { &adapters };
             let model = unit.named(there)?;
             let field = format!("{}.image", unit.field);
-            let object = match (&unit.picture, &job.reference_image_url) {
-                (Some(picture), _) => {
+            let picture = match &unit.picture {
+                Some(picture) => {
                     let (bytes, format) = decoded(&field, picture)?;
                     let (width, height) = size(&field, &bytes)?;
                     warnings.extend(unit.stretched((width, height), job));
+                    Some((bytes, format))
+                }
+                None if job.reference_image_url.is_none() => return Err(SdError::field(&field, "missing")),
+                None => None,
+            };
+            sound.push((unit, model, picture));
+        }
+        let (mut controls, mut ip_adapters) = (Vec::new(), Vec::new());
+        for (unit, model, picture) in sound {
+            let object = match picture {
+                Some((bytes, format)) => {
                     let mime_type = format.to_mime_type().to_string();
                     reference_picture::keep(context, user, "edits", bytes, mime_type).await?
                 }
-                (None, Some(object)) => object.clone(),
-                (None, None) => return Err(SdError::field(&field, "missing")),
+                None => job.reference_image_url.clone().unwrap_or_default(),
             };
             match unit.kind {
                 Kind::Control => {
@@ -282,11 +306,24 @@ fn asks(member: &str, value: &Json, finds_lines: bool) -> bool {
     }
 }
 
-/// Takes the pictures of units out of a request that is told back.
+/// Whether a switch is off, which clients send as a truth value, a number or a text.
+fn is_off(switch: Option<&Json>) -> bool {
+    match switch {
+        Some(Json::Bool(is_on)) => !is_on,
+        Some(Json::Number(number)) => number.as_f64() == Some(0.0),
+        Some(Json::String(text)) => {
+            ["false", "0", "off", "no"].contains(&text.trim().to_ascii_lowercase().as_str())
+        }
+        _ => false,
+    }
+}
+
+/// Takes the pictures of units out of a request that is told back, however its members are spelled.
 pub(super) fn leave_out_pictures(given: &mut Json) {
-    let Some(Json::Object(scripts)) = given.get_mut("alwayson_scripts") else { return };
-    let scripts = scripts.iter_mut().filter(|(name, _)| name.eq_ignore_ascii_case(SCRIPT));
-    for (_, script) in scripts {
+    let members = given.as_object_mut().into_iter().flatten();
+    let scripts = members.filter(|(name, _)| is_same_name("alwayson_scripts", name));
+    let scripts = scripts.filter_map(|(_, scripts)| scripts.as_object_mut()).flatten();
+    for (_, script) in scripts.filter(|(name, _)| name.eq_ignore_ascii_case(SCRIPT)) {
         let units = script.get_mut("args").and_then(Json::as_array_mut);
         for unit in units.into_iter().flatten() {
             for member in ["image", "input_image", "mask"] {
@@ -312,7 +349,7 @@ mod tests {
     #[test]
     fn units_of_the_extension_become_guides() {
         let (units, warnings) = read(json!([
-            {"enabled": false, "module": "nonesuch"},
+            {"enabled": false, "module": "nonesuch"}, {"enabled": 0}, {"enabled": "False"},
             {"model": "depth [abcd]", "image": "x", "weight": 0.7, "guidance_end": 0.5, "control_mode": "Balanced",
              "pixel_perfect": true, "threshold_a": 64, "resize_mode": 1, "hr_option": "Both"},
             {"module": "canny", "model": "lines", "input_image": {"image": "y", "mask": "z"}, "control_mode": 2,
@@ -335,14 +372,14 @@ mod tests {
         assert_eq!(
             warned,
             [
-                format!("{args}[2].control_mode"),
-                format!("{args}[2].threshold_a"),
-                format!("{args}[3].guidance_start")
+                format!("{args}[4].control_mode"),
+                format!("{args}[4].threshold_a"),
+                format!("{args}[5].guidance_start")
             ]
         );
         let missing = units[1].named(&there).expect_err("none").to_string();
         assert!(
-            missing.contains("args[2].model: there is no ControlNet \"lines\"; there is poses/plus"),
+            missing.contains("args[4].model: there is no ControlNet \"lines\"; there is poses/plus"),
             "{missing}"
         );
     }
@@ -361,6 +398,10 @@ mod tests {
             let error = read(json!([unit])).0.expect_err("refused").to_string();
             assert!(error.starts_with(&format!("alwayson_scripts.ControlNet.args{field}: ")), "{error}");
         }
-        assert!(read(json!({"0": {}})).0.is_err() && read(json!(vec![json!({}); 11])).0.is_err());
+        assert!(
+            read(json!({"0": {}})).0.is_err()
+                && read(json!(vec![json!({}); 11])).0.is_err()
+                && read(json!(vec![json!({"model": "x"}); 5])).0.is_err()
+        );
     }
 }

@@ -16,6 +16,8 @@ use crate::error::{Kind, ServiceError};
 use crate::jobs::job_guides;
 use crate::jobs::job_request::JobRequest;
 
+/// Objects of one list at most, for all panels together; a panel has fewer.
+const OBJECTS_MAX: usize = 32;
 /// The member of an object in a list that says for which panel it is.
 const PANEL: &str = "panel";
 
@@ -41,9 +43,13 @@ pub struct PanelLooks {
 }
 
 impl PanelLooks {
-    /// Those of an artifact; none where it has none.
-    pub fn read(stored: &Json) -> PanelLooks {
-        serde_json::from_value(stored.clone()).unwrap_or_default()
+    /// Those of an artifact; none where it has none. The message names the member that is not understood.
+    pub fn read(stored: &Json) -> Result<PanelLooks, ServiceError> {
+        if stored.is_null() {
+            return Ok(PanelLooks::default());
+        }
+        let unread = |error| ServiceError::bad(format!("the artifact's looks cannot be read: {error}"));
+        serde_json::from_value(stored.clone()).map_err(unread)
     }
 
     /// Whether nothing is asked for.
@@ -59,6 +65,11 @@ impl PanelLooks {
     /// Refuses what no panel could be drawn by, and other accounts' files, and answers with the fields that nothing reads.
     pub fn check(&self, context: &Context, user: Uuid) -> Result<Vec<String>, ServiceError> {
         for (field, list) in self.lists() {
+            let count = list.as_array().map_or(0, Vec::len);
+            if count > OBJECTS_MAX {
+                let reason = format!("{count} are given; {OBJECTS_MAX} are taken for all panels at most");
+                return Err(ServiceError::field(field, reason));
+            }
             for (place, item) in list.as_array().into_iter().flatten().enumerate() {
                 let panel = &item[PANEL];
                 if !panel.is_null() && panel.as_u64().is_none_or(|panel| panel == 0) {
@@ -190,7 +201,8 @@ mod tests {
             ["loras[0].panel: 3 is none of the scene's 2 panels, so it changes nothing"]
         );
         assert!(looks.beyond(3).is_empty() && !looks.is_empty());
-        assert_eq!(PanelLooks::read(&json!(looks)), looks);
-        assert!(PanelLooks::read(&Json::Null).is_empty());
+        assert_eq!(PanelLooks::read(&json!(looks)).ok(), Some(looks));
+        assert!(PanelLooks::read(&Json::Null).is_ok_and(|looks| looks.is_empty()));
+        assert!(PanelLooks::read(&json!({"consistency_method": 7})).is_err());
     }
 }

@@ -30,7 +30,7 @@ pub async fn stale_of_scene(context: &Context, scene: &Json) -> Result<Vec<Json>
         return Ok(Vec::new());
     };
     let model = drawn["payload"]["api_model_id"].as_str();
-    let looks = PanelLooks::read(&drawn["payload"]["looks"]);
+    let looks = PanelLooks::read(&drawn["payload"]["looks"])?;
     let sources = Sources::of(context, scene, None, model, &looks).await?;
     let seen = semantics["payload"]["panels"].as_array().cloned().unwrap_or_default();
     let mut stale = Vec::new();

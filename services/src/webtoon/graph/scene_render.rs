@@ -146,7 +146,9 @@ pub async fn spec(run: &mut Run, render: &SceneRender, scene: &Json) -> Result<K
         None => None,
     };
     let looks = match &before {
-        Some(before) => PanelLooks::read(&before["looks"]),
+        Some(before) => {
+            PanelLooks::read(&before["looks"]).map_err(|error| run.failed("RenderSpec", error))?
+        }
         None => render.looks.clone(),
     };
     let model = match (before, &render.api_model_id) {
@@ -222,6 +224,7 @@ async fn draw(
     };
     let model = spec.payload["api_model_id"].as_str();
     let looks = PanelLooks::read(&spec.payload["looks"]);
+    let looks = looks.map_err(|error| run.failed("RenderResult", error))?;
     // All wait together, so that those of one kind are drawn side by side.
     let mut jobs = Vec::with_capacity(panels.len());
     for panel in panels {

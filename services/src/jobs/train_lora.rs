@@ -102,6 +102,11 @@ async fn whose(context: &Context, character: Uuid) -> Result<Option<(Uuid, Json)
     Ok(owned.filter(|(owner, _)| is_admin || *owner == caller))
 }
 
+/// The account that a training of a character is for, if the caller may ask for it.
+pub async fn account_of(context: &Context, character: Uuid) -> Result<Option<Uuid>, ServiceError> {
+    Ok(whose(context, character).await?.map(|(user, _)| user))
+}
+
 /// The training that an earlier request with the same key has queued for a character's account, as it was queued.
 pub async fn known_training(
     context: &Context,

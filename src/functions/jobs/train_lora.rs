@@ -2,12 +2,14 @@
 
 use actors::content_rules::ContentRating;
 use axum::http::{Method, StatusCode};
+use models::Claims;
 use models::value_words::{Takes, is_not, shown};
 use serde_json::{Map, Value as Json, json};
 use services::age_gate;
+use services::context::Context;
 use services::files::picture_for_model;
 use services::ids::uuid;
-use services::jobs::train_lora::{TrainingPlan, TrainingRequest, known_training, plan_training};
+use services::jobs::train_lora::{TrainingPlan, TrainingRequest, account_of, known_training, plan_training};
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};
@@ -67,7 +69,15 @@ pub(crate) async fn run(call: Call) -> Outcome {
             if let Some(other) = captions.as_deref().filter(|captions| !CAPTIONS.contains(captions)) {
                 return Err(FunctionError::none_of("captions", other, &CAPTIONS));
             }
-            let rating = age_gate::rating(&call.context, "content_mode", body["content_mode"].as_str())?;
+            // What the account may have that it is for, whoever asks.
+            let account = account_of(&call.context, character_id).await?;
+            let of_account = match account {
+                Some(account) if call.context.user()? != account => {
+                    Context { claims: Claims::user(account), ..call.context.clone() }
+                }
+                _ => call.context.clone(),
+            };
+            let rating = age_gate::rating(&of_account, "content_mode", body["content_mode"].as_str())?;
             let request = TrainingRequest {
                 character_id,
                 pictures: pictures(&call, &body["pictures"])?,

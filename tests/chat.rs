@@ -403,8 +403,10 @@ fn a_roleplay_is_as_free_as_it_is_asked_to_be() {
         invoke(&server, &token, "roleplay-chat", body)
     };
     let temperature_of = |conversation: &Json| {
-        let path =
-            format!("/rest/v1/messages?conversation_id=eq.{}&sender=eq.assistant", conversation.as_str().expect("an id"));
+        let path = format!(
+            "/rest/v1/messages?conversation_id=eq.{}&sender=eq.assistant",
+            conversation.as_str().expect("an id")
+        );
         let (_, messages) = server.call("GET", &path, &token, None);
         let inspect = json!({"message_id": messages[0]["id"]});
         let (status, account) = invoke(&server, &token, "inspect-reply", inspect);

@@ -473,7 +473,9 @@ fn models_are_added_listed_and_removed() {
     let unet = format!("{fixtures}/goldens/sd15-tiny/unet/diffusion_pytorch_model.safetensors");
     let said = refusal(&data, &["models", "add", &unet]);
     assert!(said.contains("conv_in.bias") && said.contains("none of lora, embedding"), "{said}");
-    let added = answer(&data, &["models", "add", &unet, "--kind", "vae"]);
+    assert!(refusal(&data, &["models", "add", &unet, "--kind", "vae"]).contains("no tensors of a vae"));
+    let vae = unet.replace("/unet/", "/vae/");
+    let added = answer(&data, &["models", "add", &vae, "--kind", "vae"]);
     assert_eq!(
         (&added["type"], &added["added"]),
         (&json!("vae"), &json!("diffusion_pytorch_model")),

@@ -345,7 +345,10 @@ mod tests {
         let refused = add_model(&target, &unet, None).unwrap_err();
         assert!(refused.contains("conv_in.bias") && refused.contains("none of lora"), "{refused}");
         assert!(add_model(&target, &unet, Some(PartKind::Lora)).is_err());
-        assert_eq!(add_model(&target, &unet, Some(PartKind::Vae)).expect("it is added")["type"], "vae");
+        let refused = add_model(&target, &unet, Some(PartKind::Vae)).unwrap_err();
+        assert!(refused.contains("no tensors of a vae"), "{refused}");
+        let vae = fixture("goldens/sd15-tiny/vae/diffusion_pytorch_model.safetensors");
+        assert_eq!(add_model(&target, &vae, Some(PartKind::Vae)).expect("it is added")["type"], "vae");
         assert_eq!(remove_model(&target, "vae/diffusion_pytorch_model").expect("it goes")["type"], "vae");
 
         assert!(remove_model(&target, "../models/loras/kohya").is_err());

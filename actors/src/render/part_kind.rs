@@ -86,16 +86,10 @@ impl PartKind {
         {
             return None;
         }
-        if has(&["ip_adapter.", "image_proj."]) {
-            return Some(PartKind::IpAdapter);
-        }
-        if has(&[
-            "control_model.",
-            "controlnet_cond_embedding.",
-            "controlnet_down_blocks.",
-            "input_hint_block.",
-        ]) {
-            return Some(PartKind::ControlNet);
+        if let Some(kind) =
+            [PartKind::IpAdapter, PartKind::ControlNet].into_iter().find(|it| it.is_told(&file))
+        {
+            return Some(kind);
         }
         if Lora::open(path).is_ok() {
             return Some(PartKind::Lora);
@@ -103,16 +97,45 @@ impl PartKind {
         if Upscaler::about(path).is_ok() {
             return Some(PartKind::Upscaler);
         }
+        if PartKind::Vae.is_told(&file) {
+            return Some(PartKind::Vae);
+        }
+        // One vector may be anything; those of embeddings have names of their own.
+        let is_learned = |name: &String| {
+            name.starts_with(['<', '*']) || ["emb_params", "clip_l", "clip_g"].contains(&name.as_str())
+        };
+        let is_embedding = file.tensors.keys().any(is_learned) && TextualInversion::open(path).is_ok();
+        is_embedding.then_some(PartKind::Embedding)
+    }
+
+    /// What the names of its tensors begin with, of kinds that are told by them.
+    fn beginnings(self) -> &'static [&'static str] {
+        match self {
+            PartKind::IpAdapter => &["ip_adapter.", "image_proj."],
+            PartKind::ControlNet => &[
+                "control_model.",
+                "controlnet_cond_embedding.",
+                "controlnet_down_blocks.",
+                "input_hint_block.",
+            ],
+            PartKind::Vae => &[
+                "decoder.conv_in.",
+                "first_stage_model.decoder.conv_in.",
+                "decoder.layers.",
+                "encoder.layers.",
+            ],
+            PartKind::Lora | PartKind::Embedding | PartKind::Upscaler => &[],
+        }
+    }
+
+    /// Whether a file has tensors of this kind. Half a TAESD may have numbered layers alone.
+    fn is_told(self, file: &WeightFile) -> bool {
+        let begins = |name: &String| self.beginnings().iter().any(|beginning| name.starts_with(beginning));
         let numbered = |name: &String| {
             name.split_once('.').is_some_and(|(number, _)| number.bytes().all(|byte| byte.is_ascii_digit()))
         };
         let is_tiny = !file.tensors.is_empty() && file.tensors.keys().all(numbered);
-        let begins =
-            ["decoder.conv_in.", "first_stage_model.decoder.conv_in.", "decoder.layers.", "encoder.layers."];
-        if is_tiny || has(&begins) {
-            return Some(PartKind::Vae);
-        }
-        TextualInversion::open(path).is_ok().then_some(PartKind::Embedding)
+        file.tensors.keys().any(begins) || (self == PartKind::Vae && is_tiny)
     }
 
     /// A ControlNet, or the encoder of pictures that IP-Adapters need.
@@ -140,7 +163,17 @@ impl PartKind {
             PartKind::Lora => Lora::open(path).map(|_| ()),
             PartKind::Embedding => TextualInversion::open(path).map(|_| ()),
             PartKind::Upscaler => Upscaler::about(path).map(|_| ()),
-            PartKind::ControlNet | PartKind::IpAdapter | PartKind::Vae => WeightFile::open(path).map(|_| ()),
+            PartKind::ControlNet | PartKind::IpAdapter | PartKind::Vae => match WeightFile::open(path) {
+                Ok(file) if self.is_told(&file) => Ok(()),
+                Ok(_) => {
+                    let names = self.beginnings().join(", ");
+                    return Err(format!(
+                        "has no tensors of a {}, whose names begin with {names}",
+                        self.name()
+                    ));
+                }
+                Err(error) => Err(error),
+            },
         };
         checked.map_err(|error| error.to_string())
     }

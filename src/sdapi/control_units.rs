@@ -357,13 +357,13 @@ mod tests {
             {"module": "ip-adapter_clip_sd15", "model": "plus.safetensors", "guidance_start": 0.2},
         ]));
         let units = units.expect("three units").0;
-        let said: Vec<(Kind, &str, Option<&str>, f64, Option<&str>)> = units
-            .iter()
-            .map(|it| (it.kind, it.model.as_str(), it.preprocess, it.weight, it.picture.as_deref()))
-            .collect();
-        assert_eq!(said[0], (Kind::Control, "depth [abcd]", None, 0.7, Some("x")));
-        assert_eq!(said[1], (Kind::Control, "lines", Some("canny"), 1.0, Some("y")));
-        assert_eq!(said[2], (Kind::IpAdapter, "plus.safetensors", None, 1.0, None));
+        let of = |at: usize| {
+            let Unit { kind, model, preprocess, weight, picture, .. } = &units[at];
+            (*kind, model.as_str(), *preprocess, *weight, picture.as_deref())
+        };
+        assert_eq!(of(0), (Kind::Control, "depth [abcd]", None, 0.7, Some("x")));
+        assert_eq!(of(1), (Kind::Control, "lines", Some("canny"), 1.0, Some("y")));
+        assert_eq!(of(2), (Kind::IpAdapter, "plus.safetensors", None, 1.0, None));
         let there = ["poses/plus".to_string(), "depth".into()];
         assert_eq!(units[0].named(&there).ok().as_deref(), Some("depth"));
         assert_eq!(units[2].named(&there).ok().as_deref(), Some("poses/plus"));

@@ -69,7 +69,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
             if let Some(other) = captions.as_deref().filter(|captions| !CAPTIONS.contains(captions)) {
                 return Err(FunctionError::none_of("captions", other, &CAPTIONS));
             }
-            // What the account may have that it is for, whoever asks.
+            // What the account may have that it is for, not the administrator who asks.
             let account = account_of(&call.context, character_id).await?;
             let of_account = match account {
                 Some(account) if call.context.user()? != account => {

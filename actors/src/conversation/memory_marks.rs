@@ -163,6 +163,6 @@ mod tests {
             json!({"pronouns": "they", "notes": {"a": "b"}, "key_facts": "odd", "summaries": [["deep"]]});
         let fresh = settle(&mut data, &old).expect("it is taken");
         let fields: Vec<&str> = fresh.iter().map(|(field, _)| field.as_str()).collect();
-        assert_eq!(fields, ["memory_data.summaries[0]", "memory_data.key_facts", "memory_data.pronouns"]);
+        assert_eq!(fields, ["memory_data.summaries[0]", "memory_data.pronouns", "memory_data.key_facts"]);
     }
 }

@@ -73,6 +73,44 @@ impl Drawn {
     }
 }
 
+#[test]
+fn a_picture_of_a_minor_is_known_by_its_bytes_whatever_becomes_of_its_trail() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_CHARGE_CREDITS", "false")]);
+    let (user, token) = server.sign_up("adult@example.com");
+    let born = json!({"birth_date": "1980-01-01"});
+    assert_eq!(server.call("PATCH", &format!("/rest/v1/profiles?id=eq.{user}"), &token, Some(&born)).0, 200);
+    let teen = character(&server, &user, &token, json!({"age_range": "teen"}));
+    let (_, drawn) = queued(&server, &token, &teen, json!({"steps": 2}));
+    let (_, plain) = queued(&server, &token, &teen, json!({"steps": 2, "metadata": {}, "seed": 5}));
+    // Its file moves, its job says nothing more, its character goes, and another account has the same bytes.
+    let from = drawn.asset["temp_storage_path"].as_str().expect("a path");
+    let moved = json!({"bucketId": "workspace-temp", "sourceKey": from, "destinationKey": format!("{user}/moved.png")});
+    let (status, answer) = server.call("POST", "/storage/v1/object/move", &token, Some(&moved));
+    assert_eq!(status, 200, "{answer}");
+    let job = format!("/rest/v1/jobs?id=eq.{}", drawn.job["id"].as_str().expect("an id"));
+    assert_eq!(server.call("PATCH", &job, &token, Some(&json!({"metadata": {}}))).0, 200);
+    let gone = json!({"character_id": teen, "confirm": true, "conversations": "keep"});
+    let (status, answer) = invoke(&server, &token, "delete-character", gone);
+    assert_eq!(status, 200, "{answer}");
+    let ask = |token: &str, picture: &str| {
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": "on a beach", "reference_image_url": picture,
+            "metadata": {"contentType": "nsfw"}});
+        invoke(&server, token, "queue-job", body)
+    };
+    let (status, answer) = ask(&token, &format!("workspace-temp/{user}/moved.png"));
+    assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{answer}");
+    let (other, others) = server.sign_up("other@example.com");
+    let path = format!("/rest/v1/profiles?id=eq.{other}");
+    assert_eq!(server.call("PATCH", &path, &others, Some(&born)).0, 200);
+    let (copy, own) = (format!("user-library/{other}/a.png"), format!("user-library/{other}/b.png"));
+    for (path, bytes) in [(&copy, &drawn.bytes), (&own, &plain.bytes)] {
+        assert_eq!(files::put(&server, &others, path, "image/png", bytes).status, 200);
+    }
+    assert_eq!(ask(&others, &copy).0, 422);
+    assert_eq!(ask(&others, &own).0, 200, "a picture of no one is taken");
+}
+
 /// Queues a picture of a character; the answer and what was drawn.
 fn queued(server: &Server, token: &str, character: &str, more: Json) -> (Json, Drawn) {
     let mut body = json!({"job_type": "sdxl_image_fast", "prompt": "a woman on a beach",

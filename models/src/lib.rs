@@ -128,6 +128,7 @@ pub static TABLES: &[&Table] = &[
     &telemetry::ab_participants::AB_PARTICIPANTS,
     &telemetry::ab_tallies::AB_TALLIES,
     &file::reviewed_pictures::REVIEWED_PICTURES,
+    &file::pictures_of_minors::PICTURES_OF_MINORS,
     &file::picture_reports::PICTURE_REPORTS,
     &telemetry::spending_reservations::SPENDING_RESERVATIONS,
     &character::character_loras::CHARACTER_LORAS,

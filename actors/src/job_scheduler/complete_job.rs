@@ -6,11 +6,11 @@ use store::{Caller, Transaction};
 use uuid::Uuid;
 
 use super::finished_asset::{FinishedAsset, prompt};
-use super::job_rows::{by_id, is_current, jobs, merged, set};
+use super::job_rows::{by_id, entries, is_current, jobs, merged, set};
 use super::{WORKSPACE_BUCKET, scene_and_portrait};
 use crate::aggregate::Decision;
 use crate::file::{object_row, put_object_rows};
-use crate::moderation::{self, Flagged, Reason};
+use crate::moderation::{self, Flagged, Reason, pictures_of_minors};
 use crate::refusal::Refusal;
 use crate::storyboard::clip_result;
 
@@ -48,9 +48,13 @@ impl Decision for CompleteJob {
         let (mut first_image, mut first_video) = (Value::Null, Value::Null);
         let about = job[jobs.at("metadata")].as_json().unwrap_or_default();
         let is_nsfw = about["contentType"] == "nsfw";
+        let shows_minor = shows_minor(transaction, self.id)?;
         for asset in &self.assets {
             for file in &asset.files {
                 put_object_rows(transaction, &service, file.clone(), true)?;
+                if shows_minor {
+                    pictures_of_minors::note(transaction, &file.blob.hex())?;
+                }
             }
             write_asset(transaction, &service, &job, asset)?;
             let mut image_id = None;
@@ -91,6 +95,14 @@ impl Decision for CompleteJob {
         }
         set(transaction, jobs, &job, &values).map(Some)
     }
+}
+
+/// Whether a minor is in a job, as the queue keeps it.
+fn shows_minor(transaction: &Transaction, job: Uuid) -> Result<bool, Refusal> {
+    let entries = entries();
+    let entry = by_id(transaction, entries, job)?;
+    let payload = entry.and_then(|entry| entry[entries.at("payload")].as_json()).unwrap_or_default();
+    Ok(payload["shows_minor"] == true)
 }
 
 fn write_asset(

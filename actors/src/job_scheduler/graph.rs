@@ -16,7 +16,7 @@ use super::job_rows::{by_id, current_job, jobs, merged, set};
 use super::queue_job::{QueueJob, QueuedJob};
 use crate::aggregate::Decision;
 use crate::file::{NewObject, put_object_rows};
-use crate::moderation::{self, Flagged};
+use crate::moderation::{self, Flagged, pictures_of_minors};
 use crate::refusal::Refusal;
 
 /// The member of a job's metadata that has what its nodes came to.
@@ -246,6 +246,11 @@ pub(crate) fn apply_write(transaction: &Transaction, write: NodeWrite) -> Result
         }
         NodeWrite::Picture { file, composed_of } => {
             hold_back(transaction, &file, &composed_of)?;
+            for part in &composed_of {
+                if pictures_of_minors::is_known(&transaction.reads(), part)? {
+                    pictures_of_minors::note(transaction, &file.blob.hex())?;
+                }
+            }
             put_object_rows(transaction, &caller, file, true)?;
         }
     }

@@ -58,6 +58,9 @@ pub struct JobPayload {
     /// What its pictures are kept as once they are drawn, beside the workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_portrait: Option<KeepPortrait>,
+    /// Whether a minor is in it, by its characters, LoRAs or pictures: what comes of it leads no nsfw job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shows_minor: bool,
 }
 
 /// How much work goes into a result whose job does not say it by number.
@@ -342,6 +345,9 @@ pub struct ProviderPayload {
     /// Whether the provider answers the request itself, so that a job ends with the process that asked.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_answered_at_once: bool,
+    /// Whether a minor is in it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shows_minor: bool,
 }
 
 impl ProviderPayload {

@@ -5,6 +5,7 @@
 //! files of public buckets. The documents' columns of `jobs` and `images` say the same as `storage.reviewed_pictures`.
 
 pub mod flag_characters;
+pub(crate) mod pictures_of_minors;
 pub mod report_picture;
 pub mod review_picture;
 pub(crate) mod reviewed_rows;

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::aggregate::Decision;
 use crate::file::{NewObject, put_object_rows};
+use crate::moderation::pictures_of_minors;
 use crate::refusal::Refusal;
 
 /// Keeps a frame of a clip of the caller.
@@ -17,6 +18,8 @@ pub struct KeepFrame {
     pub clip_id: Uuid,
     /// The picture, whose bytes are durable.
     pub file: NewObject,
+    /// The hash of the film's bytes, hexadecimal.
+    pub film: Option<String>,
     /// When the clip shows it, in seconds.
     pub at_s: f64,
     /// How much of the clip is over then, in percent.
@@ -45,6 +48,11 @@ impl Decision for KeepFrame {
             return Ok(None);
         }
         let url = Value::text(format!("{}/{}", self.file.bucket, self.file.name));
+        if let Some(film) = self.film.as_deref()
+            && pictures_of_minors::is_known(&transaction.reads(), film)?
+        {
+            pictures_of_minors::note(transaction, &self.file.blob.hex())?;
+        }
         put_object_rows(transaction, &caller, self.file, true)?;
         let millis = Value::Int((self.at_s * 1000.0).round() as i64);
         let percentage =

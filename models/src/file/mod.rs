@@ -3,4 +3,5 @@
 pub mod buckets;
 pub mod objects;
 pub mod picture_reports;
+pub mod pictures_of_minors;
 pub mod reviewed_pictures;

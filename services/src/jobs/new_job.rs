@@ -39,6 +39,8 @@ pub(crate) struct NewJob<'a> {
     pub model: &'a PictureModel,
     pub workspace_session: Option<Uuid>,
     pub ab_test: Option<Part>,
+    /// Whether a minor is in it.
+    pub shows_minor: bool,
 }
 
 impl NewJob<'_> {
@@ -140,6 +142,7 @@ impl NewJob<'_> {
             compel_enabled: self.syntax == PromptSyntax::Compel,
             compel_weights: request.compel_weights.clone(),
             keep_portrait: request.keep_portrait.clone(),
+            shows_minor: self.shows_minor,
         }
     }
 

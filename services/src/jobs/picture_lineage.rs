@@ -52,6 +52,24 @@ pub(crate) async fn refuse_pictures_of_minors(
     Ok(())
 }
 
+/// Whether a minor is in a job, by what names its characters or by its pictures. What cannot be known counts as one.
+pub(crate) async fn shows_minor(
+    context: &Context,
+    said: &[&Map<String, Json>],
+    pictures: Vec<(String, String)>,
+) -> Result<bool, ServiceError> {
+    let known = |checked: Result<(), ServiceError>| match checked {
+        Ok(()) => Ok(false),
+        Err(error) if matches!(error.kind(), Kind::ContentRefused | Kind::Bad) => Ok(true),
+        Err(error) => Err(error),
+    };
+    let tier = ContentRating::Nsfw;
+    if known(refuse_minors(context, tier, said).await)? {
+        return Ok(true);
+    }
+    known(refuse_pictures_of_minors(context, tier, pictures).await)
+}
+
 /// Refuses pictures of a minor for the LoRA of a character that is none: jobs of any rating take that.
 pub(crate) async fn refuse_minors_in_training(
     context: &Context,
@@ -111,8 +129,17 @@ impl Search<'_> {
                 );
                 return Err(ServiceError::content_refused(reason));
             }
+            let hash = self.hash_of(&object).await?;
+            if let Some(hash) = &hash {
+                let noted = Query::all(position("storage.pictures_of_minors"))
+                    .equal("blob_hash", Value::text(&**hash))
+                    .limit(1);
+                if !self.context.rows(noted).await?.is_empty() {
+                    return Ok(true);
+                }
+            }
             let Some(owner) = ids_in(&object).next() else { continue };
-            let copies = self.copies(&object, owner).await?;
+            let copies = self.copies(&object, hash, owner).await?;
             let of_minors = self.pictures_of_minors(owner).await?;
             if copies.iter().any(|copy| of_minors.contains(stem(copy))) {
                 return Ok(true);
@@ -136,16 +163,26 @@ impl Search<'_> {
         Ok(false)
     }
 
-    /// The file and those of its owner that have the same bytes.
-    async fn copies(&self, object: &str, owner: Uuid) -> Result<BTreeSet<String>, ServiceError> {
-        let mut copies = BTreeSet::from([object.to_string()]);
-        let Some((bucket, path)) = object.split_once('/') else { return Ok(copies) };
+    /// The hash of a file's bytes.
+    async fn hash_of(&self, object: &str) -> Result<Option<String>, ServiceError> {
+        let Some((bucket, path)) = object.split_once('/') else { return Ok(None) };
         let file = Query::all(position("storage.objects"))
             .equal("bucket_id", Value::text(bucket))
             .equal("name", Value::text(path))
             .limit(1);
         let file = self.context.rows(file).await?.pop();
-        let Some(hash) = file.as_ref().and_then(|file| file["blob_hash"].as_str()) else { return Ok(copies) };
+        Ok(file.and_then(|file| file["blob_hash"].as_str().map(str::to_string)))
+    }
+
+    /// The file and those of its owner that have the same bytes.
+    async fn copies(
+        &self,
+        object: &str,
+        hash: Option<String>,
+        owner: Uuid,
+    ) -> Result<BTreeSet<String>, ServiceError> {
+        let mut copies = BTreeSet::from([object.to_string()]);
+        let Some(hash) = hash else { return Ok(copies) };
         let same = Query::all(position("storage.objects"))
             .equal("owner", Value::Uuid(owner))
             .equal("blob_hash", Value::text(hash));

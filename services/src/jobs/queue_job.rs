@@ -16,7 +16,7 @@ use crate::jobs::job_pictures::JobPictures;
 use crate::jobs::job_prompts::{JobPrompts, Mode};
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::new_job::NewJob;
-use crate::jobs::picture_lineage::refuse_pictures_of_minors;
+use crate::jobs::picture_lineage::{refuse_pictures_of_minors, shows_minor};
 use crate::jobs::picture_model::PictureModel;
 use crate::jobs::selected_model::select_model;
 use crate::jobs::without_effect::{PRIORITIES, joined_prompts, without_effect};
@@ -137,6 +137,7 @@ async fn queue_tidy(
     let pictures =
         JobPictures::of(context, user, &request, mode, is_video, steering.base_prompt.as_deref()).await?;
     refuse_pictures_of_minors(context, tier, pictures.objects()).await?;
+    let shows_minor = shows_minor(context, &[&request.metadata, &of_loras], pictures.objects()).await?;
     let negative = negative(context, &request, mode, tier).await?;
     for (field, text) in [("prompt", prompts.sent.as_str()), ("negative_prompt", negative.as_str())] {
         if text.len() > PROMPT_BYTES_MAX {
@@ -183,6 +184,7 @@ async fn queue_tidy(
         model: &model,
         workspace_session: workspace_session(context, user).await?,
         ab_test,
+        shows_minor,
     };
     let decision = QueueJob {
         job: new_job.row(),

@@ -18,7 +18,7 @@ use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
 use crate::jobs::job_metadata::settle_metadata;
 use crate::jobs::job_prompts::before;
-use crate::jobs::picture_lineage::refuse_pictures_of_minors;
+use crate::jobs::picture_lineage::{refuse_pictures_of_minors, shows_minor};
 use crate::jobs::{depicted_characters, price_list};
 use crate::prompts::negative_prompt::negative_prompt;
 use crate::replicate::fail_job::fail;
@@ -152,7 +152,9 @@ pub async fn start_once(
     };
     let (picture, object) = picture.map(reference_picture::Reference::into_parts).unzip();
     let begins = object.clone().map(|object| ("reference_image_url".to_string(), object));
-    refuse_pictures_of_minors(context, tier, begins.into_iter().collect()).await?;
+    let begins: Vec<(String, String)> = begins.into_iter().collect();
+    refuse_pictures_of_minors(context, tier, begins.clone()).await?;
+    let shows_minor = shows_minor(context, &[&metadata, request], begins).await?;
     let asked = &likeness.request;
     let built =
         prediction_input::build(&model, asked, &metadata, &prompt, negative.as_deref(), picture.as_deref())?;
@@ -163,8 +165,20 @@ pub async fn start_once(
     if let Some(object) = &object {
         metadata.insert("reference_image_url".into(), json!(object));
     }
-    let (job, existed) =
-        start_job(context, user, &prompt, stored_type, family, quality, &metadata, &model, api, key).await?;
+    let (job, existed) = start_job(
+        context,
+        user,
+        &prompt,
+        stored_type,
+        family,
+        quality,
+        &metadata,
+        &model,
+        api,
+        key,
+        shows_minor,
+    )
+    .await?;
     if existed {
         return Ok((Started::Queued { job, prediction: format!("request-{job}") }, warnings));
     }
@@ -325,6 +339,7 @@ async fn start_job(
     model: &Json,
     api: Api,
     idempotency_key: Option<String>,
+    shows_minor: bool,
 ) -> Result<(Uuid, bool), ServiceError> {
     let jobs = table("jobs");
     let id = Uuid::new_v4();
@@ -352,6 +367,7 @@ async fn start_job(
             model_key: model["model_key"].as_str().map(str::to_string),
             prediction_id: None,
             is_answered_at_once: matches!(api, Api::OpenAi),
+            shows_minor,
         }),
         priority: 0,
         idempotency_key,

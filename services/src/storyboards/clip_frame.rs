@@ -41,6 +41,7 @@ pub async fn extract(
         return Err(ServiceError::new(Kind::Conflict, format!("the clip has no video yet; it is {status}")));
     };
     let file = owned::file(context, &user.to_string(), address).await?;
+    let film = Some(blake3::hash(&file).to_hex().to_string());
     let store = context.services.actors.store().clone();
     let work = tokio::task::spawn_blocking(move || {
         let unreadable = |reason: String| ServiceError::bad(reason).with("code", "UNREADABLE_VIDEO");
@@ -59,7 +60,7 @@ pub async fn extract(
     let failed = |_| ServiceError::new(Kind::Internal, "taking the frame out failed unexpectedly");
     let (file, at_s, percentage) = work.await.map_err(failed)??;
     let is_chain = used_in.is_some();
-    let decision = KeepFrame { clip_id, file, at_s, percentage, is_chain, used_in };
+    let decision = KeepFrame { clip_id, file, film, at_s, percentage, is_chain, used_in };
     let frame = context.ask(decision).await?.ok_or_else(|| ServiceError::not_found("Clip not found"))?;
     Ok(object(table("storyboard_frames"), &frame))
 }

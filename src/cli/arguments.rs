@@ -382,7 +382,7 @@ pub(super) enum ModelsCommand {
     Add {
         /// The file or folder
         path: PathBuf,
-        /// What it is, where its tensors do not tell: lora, embedding, controlnet, ip_adapter, vae or upscaler
+        /// What it is, where its tensors do not tell: lora, embedding, controlnet, ip_adapter, vae, upscaler or motion
         #[arg(long, value_parser = PartKind::parse)]
         kind: Option<PartKind>,
     },
@@ -400,7 +400,7 @@ pub(super) enum ModelsCommand {
         /// What the file of an address is called here [default: as the address ends]
         #[arg(long)]
         file_name: Option<String>,
-        /// What it is, where its tensors do not tell: lora, embedding, controlnet, ip_adapter, vae or upscaler
+        /// What it is, where its tensors do not tell: lora, embedding, controlnet, ip_adapter, vae, upscaler or motion
         #[arg(long, value_parser = PartKind::parse)]
         kind: Option<PartKind>,
     },

@@ -14,6 +14,7 @@ use super::lora_choice::list_loras;
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models};
 use super::model_folder::{PARTIAL, describe, no_model};
+use super::motion_choice::list_motion_modules;
 use super::part_kind::{PartKind, unknown};
 use super::upscaler_choice::list_upscalers;
 use super::vae_choice::list_vaes;
@@ -136,6 +137,7 @@ fn parts_of(models_dir: &Path) -> Vec<(PartKind, String, PathBuf)> {
         (PartKind::IpAdapter, list_ip_adapters(models_dir)),
         (PartKind::Vae, list_vaes(models_dir)),
         (PartKind::Upscaler, list_upscalers(models_dir)),
+        (PartKind::Motion, list_motion_modules(models_dir)),
     ];
     let of = |(kind, list): (PartKind, Vec<(String, PathBuf)>)| {
         list.into_iter().map(move |(name, path)| (kind, name, path))

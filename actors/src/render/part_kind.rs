@@ -12,6 +12,7 @@ use serde_json::Value as Json;
 use super::embedding_choice::EMBEDDINGS_FOLDER;
 use super::guide_choice::{CONTROLNET_FOLDER, IP_ADAPTER_FOLDER};
 use super::lora_choice::LORAS_FOLDER;
+use super::motion_choice::MOTION_FOLDER;
 use super::upscaler_choice::UPSCALERS_FOLDER;
 use super::vae_choice::VAES_FOLDER;
 
@@ -33,17 +34,20 @@ pub enum PartKind {
     Vae,
     /// What makes pictures larger.
     Upscaler,
+    /// What moves the frames of a video; also a diffusers folder.
+    Motion,
 }
 
 impl PartKind {
     /// All of them by name.
-    const NAMES: [(&'static str, PartKind); 6] = [
+    const NAMES: [(&'static str, PartKind); 7] = [
         ("lora", PartKind::Lora),
         ("embedding", PartKind::Embedding),
         ("controlnet", PartKind::ControlNet),
         ("ip_adapter", PartKind::IpAdapter),
         ("vae", PartKind::Vae),
         ("upscaler", PartKind::Upscaler),
+        ("motion", PartKind::Motion),
     ];
 
     /// Reads a name; the message says which there are.
@@ -67,6 +71,7 @@ impl PartKind {
             PartKind::IpAdapter => IP_ADAPTER_FOLDER,
             PartKind::Vae => VAES_FOLDER,
             PartKind::Upscaler => UPSCALERS_FOLDER,
+            PartKind::Motion => MOTION_FOLDER,
         }
     }
 
@@ -86,8 +91,9 @@ impl PartKind {
         {
             return None;
         }
-        if let Some(kind) =
-            [PartKind::IpAdapter, PartKind::ControlNet].into_iter().find(|it| it.is_told(&file))
+        if let Some(kind) = [PartKind::Motion, PartKind::IpAdapter, PartKind::ControlNet]
+            .into_iter()
+            .find(|it| it.is_told(&file))
         {
             return Some(kind);
         }
@@ -108,7 +114,7 @@ impl PartKind {
         is_embedding.then_some(PartKind::Embedding)
     }
 
-    /// What the names of its tensors begin with, of kinds that are told by them.
+    /// What names of its tensors begin with, of kinds that are told by them.
     fn beginnings(self) -> &'static [&'static str] {
         match self {
             PartKind::IpAdapter => &["ip_adapter.", "image_proj."],
@@ -118,6 +124,7 @@ impl PartKind {
                 "controlnet_down_blocks.",
                 "input_hint_block.",
             ],
+            PartKind::Motion => &["down_blocks.0.motion_modules.0."],
             PartKind::Vae => &[
                 "decoder.conv_in.",
                 "first_stage_model.decoder.conv_in.",
@@ -138,7 +145,7 @@ impl PartKind {
         file.tensors.keys().any(begins) || (self == PartKind::Vae && is_tiny)
     }
 
-    /// A ControlNet, or the encoder of pictures that IP-Adapters need.
+    /// A ControlNet, a motion module, or the encoder of pictures that IP-Adapters need.
     fn of_folder(path: &Path) -> Option<PartKind> {
         let config = std::fs::read(path.join("config.json")).ok()?;
         let config: Json = serde_json::from_slice(&config).ok()?;
@@ -148,6 +155,7 @@ impl PartKind {
         };
         match () {
             () if is("ControlNetModel") => Some(PartKind::ControlNet),
+            () if is("MotionAdapter") => Some(PartKind::Motion),
             () if is("CLIPVisionModelWithProjection") => Some(PartKind::IpAdapter),
             () => None,
         }
@@ -156,24 +164,25 @@ impl PartKind {
     /// Refuses what cannot be read as this kind; whether it fits a model is said when it draws with one.
     pub(super) fn check(self, path: &Path) -> Result<(), String> {
         let checked = match self {
-            _ if path.is_dir() && matches!(self, PartKind::ControlNet | PartKind::IpAdapter) => {
+            _ if path.is_dir()
+                && matches!(self, PartKind::ControlNet | PartKind::IpAdapter | PartKind::Motion) =>
+            {
                 ComponentWeights::open(path, "").map(|_| ())
             }
             _ if path.is_dir() => return Err(format!("is a folder, and a {} is a file", self.name())),
             PartKind::Lora => Lora::open(path).map(|_| ()),
             PartKind::Embedding => TextualInversion::open(path).map(|_| ()),
             PartKind::Upscaler => Upscaler::about(path).map(|_| ()),
-            PartKind::ControlNet | PartKind::IpAdapter | PartKind::Vae => match WeightFile::open(path) {
-                Ok(file) if self.is_told(&file) => Ok(()),
-                Ok(_) => {
-                    let names = self.beginnings().join(", ");
-                    return Err(format!(
-                        "has no tensors of a {}, whose names begin with {names}",
-                        self.name()
-                    ));
+            PartKind::ControlNet | PartKind::IpAdapter | PartKind::Vae | PartKind::Motion => {
+                match WeightFile::open(path) {
+                    Ok(file) if self.is_told(&file) => Ok(()),
+                    Ok(_) => {
+                        let (name, names) = (self.name(), self.beginnings().join(", "));
+                        return Err(format!("has no tensors of a {name}, whose names begin with {names}"));
+                    }
+                    Err(error) => Err(error),
                 }
-                Err(error) => Err(error),
-            },
+            }
         };
         checked.map_err(|error| error.to_string())
     }
@@ -217,6 +226,7 @@ mod tests {
             ("ip-adapter/ip-adapter-plus_sdxl.safetensors", Some(PartKind::IpAdapter)),
             ("ip-adapter/image_encoder", Some(PartKind::IpAdapter)),
             ("sd15-tiny/vae/diffusion_pytorch_model.safetensors", Some(PartKind::Vae)),
+            ("../../../diffusion/tests/fixtures/motion/module.safetensors", Some(PartKind::Motion)),
             ("sd15-tiny", None),
             ("fp8/sd15-tiny_fp8_single_file.safetensors", None),
             ("sd15-tiny/unet/diffusion_pytorch_model.safetensors", None),

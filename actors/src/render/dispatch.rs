@@ -112,7 +112,9 @@ impl Dispatch {
                 let drawn = drawing.await;
                 let drawn =
                     drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
-                failed |= dispatch.others && matches!(drawn, Err(DrawError::Failed(_)));
+                // A job that fails on the next one too says nothing about that device.
+                let is_first = claimed.attempt <= 1;
+                failed |= dispatch.others && is_first && matches!(drawn, Err(DrawError::Failed(_)));
                 // Files and rows are written while the next picture begins.
                 tokio::spawn(finish(dispatch.actors.clone(), dispatch.cancellations.clone(), claimed, drawn));
             }

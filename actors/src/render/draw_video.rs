@@ -31,7 +31,8 @@ pub(super) fn draw_video(
     plan.check_size(spec.width, spec.height).map_err(DrawError::Refused)?;
     refuse_too_large(model, &spec, drawing_bytes_max).map_err(DrawError::Refused)?;
     let counted = VideoConfig { num_frames: Some(plan.frames), ..config };
-    let motion = motion_of(&request.models_dir, model, &counted, &spec, drawing_bytes_max, &mut warnings)
+    let wordiest = wordiest(&spec, &plan.keyframes);
+    let motion = motion_of(&request.models_dir, model, &counted, &wordiest, drawing_bytes_max, &mut warnings)
         .map_err(DrawError::Refused)?;
     let plan = if motion.is_some() { plan.moved(spec.seed) } else { plan };
     spec.guides.motion = motion.as_ref().map(|motion| motion.spec.clone());
@@ -110,6 +111,18 @@ pub(super) fn draw_video(
 }
 
 /// The job's spec as it is at a key frame.
+/// The spec with the longest texts of all key frames: what the frames' texts take of memory is estimated by it, since each
+/// frame has its own, all of one length.
+fn wordiest(spec: &GenerateSpec, keyframes: &[Keyframe]) -> GenerateSpec {
+    let specs: Vec<GenerateSpec> = keyframes.iter().map(|keyframe| at(spec, keyframe)).collect();
+    let texts = || specs.iter().chain([spec]);
+    GenerateSpec {
+        prompt: texts().map(|it| it.prompt.clone()).max_by_key(String::len).unwrap_or_default(),
+        negative_prompt: texts().filter_map(|it| it.negative_prompt.clone()).max_by_key(String::len),
+        ..spec.clone()
+    }
+}
+
 fn at(spec: &GenerateSpec, keyframe: &Keyframe) -> GenerateSpec {
     GenerateSpec {
         prompt: keyframe.prompt.clone().unwrap_or_else(|| spec.prompt.clone()),
@@ -144,5 +157,28 @@ impl References {
             *mixed = (f64::from(*mixed) * (1.0 - t) + f64::from(*last) * t).round() as u8;
         }
         mixed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_estimated_by_the_longest_texts_of_all_frames() {
+        let spec =
+            GenerateSpec { prompt: "a red hat".into(), negative_prompt: None, ..GenerateSpec::default() };
+        let said = |prompt: Option<&str>, negative: Option<&str>| Keyframe {
+            prompt: prompt.map(str::to_string),
+            negative_prompt: negative.map(str::to_string),
+            ..Keyframe::default()
+        };
+        let found = wordiest(&spec, &[said(Some("a red hat on a table"), None), said(None, Some("blurry"))]);
+        assert_eq!(
+            (&*found.prompt, found.negative_prompt.as_deref()),
+            ("a red hat on a table", Some("blurry"))
+        );
+        let found = wordiest(&spec, &[said(Some("hat"), None)]);
+        assert_eq!((&*found.prompt, found.negative_prompt), ("a red hat", None));
     }
 }

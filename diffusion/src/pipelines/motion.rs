@@ -34,7 +34,7 @@ pub struct Motion {
 pub fn windows(frames: usize, together: usize) -> Vec<Range<usize>> {
     let together = together.clamp(1, frames.max(1));
     let step = (together - together / SHARED).max(1);
-    let mut windows = vec![0..together];
+    let mut windows: Vec<Range<usize>> = std::iter::once(0..together).collect();
     while let Some(last) = windows.last().filter(|last| last.end < frames) {
         let start = (last.start + step).min(frames - together);
         windows.push(start..start + together);

@@ -111,6 +111,48 @@ fn a_picture_of_a_minor_is_known_by_its_bytes_whatever_becomes_of_its_trail() {
     assert_eq!(ask(&others, &own).0, 200, "a picture of no one is taken");
 }
 
+#[test]
+fn a_minor_that_words_alone_tell_is_marked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_CHARGE_CREDITS", "false")]);
+    let adult = |email: &str| {
+        let (user, token) = server.sign_up(email);
+        let born = json!({"birth_date": "1980-01-01"});
+        let path = format!("/rest/v1/profiles?id=eq.{user}");
+        assert_eq!(server.call("PATCH", &path, &token, Some(&born)).0, 200);
+        (user, token)
+    };
+    let ((_, token), (other, others)) = (adult("adult@example.com"), adult("other@example.com"));
+    let draw = |prompt: &str| {
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": prompt, "steps": 2});
+        let (status, answer) = invoke(&server, &token, "queue-job", body);
+        assert_eq!(status, 200, "{answer}");
+        Drawn::of(&server, &token, answer["jobId"].as_str().expect("an id"))
+    };
+    let described = |age: &str| {
+        let data = json!({"name": "Ann", "description": "a sailor", "age_range": age});
+        portrait(&server, &token, json!({"characterData": data})).1
+    };
+    let of_minors = [draw("portrait of a 12 year old girl"), described("teen")];
+    let of_others = [draw("portrait of a woman, 40 years old"), described("adult")];
+    let ask = |token: &str, picture: &str| {
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": "on a beach", "reference_image_url": picture,
+            "metadata": {"contentType": "nsfw"}});
+        invoke(&server, token, "queue-job", body)
+    };
+    let all = of_minors.iter().map(|drawn| (drawn, 422)).chain(of_others.iter().map(|drawn| (drawn, 200)));
+    for (place, (drawn, wanted)) in all.enumerate() {
+        let own = drawn.asset["temp_storage_path"].as_str().expect("a path");
+        let (status, answer) = ask(&token, &format!("workspace-temp/{own}"));
+        assert_eq!(status, wanted, "{place}: {answer}");
+        // In another account nothing but the bytes leads back.
+        let copy = format!("user-library/{other}/{place}.png");
+        assert_eq!(files::put(&server, &others, &copy, "image/png", &drawn.bytes).status, 200);
+        let (status, answer) = ask(&others, &copy);
+        assert_eq!(status, wanted, "{place}: {answer}");
+    }
+}
+
 /// Queues a picture of a character; the answer and what was drawn.
 fn queued(server: &Server, token: &str, character: &str, more: Json) -> (Json, Drawn) {
     let mut body = json!({"job_type": "sdxl_image_fast", "prompt": "a woman on a beach",

@@ -417,6 +417,17 @@ fn no_picture_of_a_minor_leads_an_nsfw_job_by_whatever_way_it_came() {
         json!({"job_type": "video_fast", "metadata": {"end_reference_url": asset}}),
         "metadata.end_reference_url: ",
     );
+    // A job that waits has no file with a mark: its words tell, and what was known of it when it was queued.
+    let young = character("teen");
+    let asked =
+        [json!({"prompt": "a girl of 12 years of age"}), json!({"metadata": {"character_id": young}})];
+    let jobs = asked.map(|changes| ask("queue-job", changes, "sfw").1["jobId"].clone());
+    let gone = format!("/rest/v1/characters?id=eq.{}", young.as_str().expect("an id"));
+    assert!(server.call("DELETE", &gone, &token, None).0 < 300);
+    for job in jobs.iter().map(|job| job.as_str().expect("an id")) {
+        let early = put(&format!("workspace-temp/USER/{job}/0.png"), job.as_bytes());
+        refused(json!({"reference_image_url": early}), "reference_image_url: ");
+    }
     // What another account calls its file hides nothing of the account's own job.
     let (stranger, strangers) = server.sign_up("stranger@example.com");
     let path = format!("avatars/{stranger}/{job}.png");

@@ -58,7 +58,7 @@ pub struct JobPayload {
     /// What its pictures are kept as once they are drawn, beside the workspace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_portrait: Option<KeepPortrait>,
-    /// Whether a minor is in it, by its characters, LoRAs or pictures: what comes of it leads no nsfw job.
+    /// Whether a minor is in it, by its words, characters, LoRAs or pictures: what comes of it leads no nsfw job.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shows_minor: bool,
 }

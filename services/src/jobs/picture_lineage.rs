@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use actors::content_rules::ContentRating;
+use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::JobPayload;
 use models::Value;
 use serde_json::{Map, Value as Json, json};
@@ -52,22 +52,32 @@ pub(crate) async fn refuse_pictures_of_minors(
     Ok(())
 }
 
-/// Whether a minor is in a job, by what names its characters or by its pictures. What cannot be known counts as one.
+/// Whether a minor is in an sfw job, by what names its characters or by its pictures. Where that cannot be known no is the
+/// answer: a mark stays for good, and an nsfw job refuses such a picture when it comes to use it.
 pub(crate) async fn shows_minor(
     context: &Context,
     said: &[&Map<String, Json>],
     pictures: Vec<(String, String)>,
 ) -> Result<bool, ServiceError> {
-    let known = |checked: Result<(), ServiceError>| match checked {
-        Ok(()) => Ok(false),
-        Err(error) if matches!(error.kind(), Kind::ContentRefused | Kind::Bad) => Ok(true),
-        Err(error) => Err(error),
+    let is_proven = |found: Result<bool, ServiceError>| match found {
+        Err(error) if matches!(error.kind(), Kind::ContentRefused | Kind::Bad) => Ok(false),
+        found => found,
     };
     let tier = ContentRating::Nsfw;
-    if known(refuse_minors(context, tier, said).await)? {
+    let named = match refuse_minors(context, tier, said).await {
+        Err(error) if error.kind() == Kind::ContentRefused => Ok(true),
+        named => named.map(|()| false),
+    };
+    if is_proven(named)? {
         return Ok(true);
     }
-    known(refuse_pictures_of_minors(context, tier, pictures).await)
+    for (_, object) in pictures {
+        // One that cannot be known leaves nothing of its search to the others.
+        if is_proven(Search::new(context, tier).shows_minor(object).await)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Refuses pictures of a minor for the LoRA of a character that is none: jobs of any rating take that.
@@ -151,7 +161,9 @@ impl Search<'_> {
             let jobs: Vec<Uuid> =
                 leads.jobs.iter().copied().filter(|job| self.jobs.insert((*job, owner))).collect();
             for job in jobs {
-                self.of_job(job, owner, &mut leads).await?;
+                if self.of_job(job, owner, &mut leads).await? {
+                    return Ok(true);
+                }
             }
             let said: Vec<&Map<String, Json>> = leads.said.iter().collect();
             match refuse_minors(self.context, self.tier, &said).await {
@@ -311,11 +323,11 @@ impl Search<'_> {
         Ok(())
     }
 
-    /// Who is in a job of the account, and what it began with.
-    async fn of_job(&self, job: Uuid, owner: Uuid, leads: &mut Leads) -> Result<(), ServiceError> {
-        let Some(row) = self.context.row("jobs", job).await? else { return Ok(()) };
+    /// Who is in a job of the account, and what it began with. Whether the queue or its words say that it shows a minor.
+    async fn of_job(&self, job: Uuid, owner: Uuid, leads: &mut Leads) -> Result<bool, ServiceError> {
+        let Some(row) = self.context.row("jobs", job).await? else { return Ok(false) };
         if row["user_id"] != owner.to_string() {
-            return Ok(());
+            return Ok(false);
         }
         leads.said.extend(row["metadata"].as_object().cloned());
         leads.said.extend(row["metadata"]["consistency"].as_object().cloned());
@@ -324,14 +336,23 @@ impl Search<'_> {
         leads.pictures.extend(given.and_then(|given| stored_path(&base, given)));
         // What the queue keeps is not the account's to change.
         let entry = self.context.row("queue.entries", job).await?.unwrap_or_default();
-        let Ok(payload) = JobPayload::read(&entry["payload"]) else { return Ok(()) };
+        // Until it has ended, no file of it has its mark; what a provider draws has its words in the row alone.
+        let frames = entry["payload"]["config"]["keyframes"].as_array().into_iter().flatten();
+        let mut words = [&entry["payload"]["prompt"], &row["original_prompt"], &row["enhanced_prompt"]]
+            .into_iter()
+            .chain(frames.map(|frame| &frame["prompt"]))
+            .filter_map(Json::as_str);
+        if entry["payload"]["shows_minor"] == true || words.any(content_rules::seems_minor) {
+            return Ok(true);
+        }
+        let Ok(payload) = JobPayload::read(&entry["payload"]) else { return Ok(false) };
         leads.pictures.extend(payload.reference_objects().map(str::to_string));
         let config = payload.config;
         leads.pictures.extend(config.guides.pictures().map(|(_, picture)| picture.image_object.clone()));
         leads.said.push(payload.metadata);
         let of_loras = characters_of_loras(self.context, owner, &config.loras).await?;
         leads.said.push(Map::from_iter([("character_ids".to_string(), json!(of_loras))]));
-        Ok(())
+        Ok(false)
     }
 }
 

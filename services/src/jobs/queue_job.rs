@@ -122,6 +122,10 @@ async fn queue_tidy(
     check_project(context, user, request.project_id).await?;
     // After the owners: whose files a request names is judged whatever else it lacks.
     request.check_complete()?;
+    let is_of_minor = request
+        .character
+        .as_ref()
+        .is_some_and(|character| character.admit(ContentRating::Nsfw, true).is_err());
     // What the caller names itself was judged; what a character brings along is left out where it may not be read.
     let mut steering = steer(context, user, &mut request, tier).await?;
     warnings.append(&mut steering.warnings);
@@ -137,7 +141,11 @@ async fn queue_tidy(
     let pictures =
         JobPictures::of(context, user, &request, mode, is_video, steering.base_prompt.as_deref()).await?;
     refuse_pictures_of_minors(context, tier, pictures.objects()).await?;
-    let shows_minor = shows_minor(context, &[&request.metadata, &of_loras], pictures.objects()).await?;
+    // A job of another rating was just refused if a minor is in it.
+    let shows_minor = tier == ContentRating::Sfw
+        && (is_of_minor
+            || prompts.check(ContentRating::Nsfw, &request.keyframes).is_err()
+            || shows_minor(context, &[&request.metadata, &of_loras], pictures.objects()).await?);
     let negative = negative(context, &request, mode, tier).await?;
     for (field, text) in [("prompt", prompts.sent.as_str()), ("negative_prompt", negative.as_str())] {
         if text.len() > PROMPT_BYTES_MAX {

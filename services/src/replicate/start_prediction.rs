@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use actors::content_rules;
+use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::{
     NotePrediction, PROVIDER_QUEUE, ProviderPayload, Quality, QueueJob, StoredPayload,
 };
@@ -154,7 +154,10 @@ pub async fn start_once(
     let begins = object.clone().map(|object| ("reference_image_url".to_string(), object));
     let begins: Vec<(String, String)> = begins.into_iter().collect();
     refuse_pictures_of_minors(context, tier, begins.clone()).await?;
-    let shows_minor = shows_minor(context, &[&metadata, request], begins).await?;
+    // A job of another rating was just refused if a minor is in it.
+    let shows_minor = tier == ContentRating::Sfw
+        && (content_rules::seems_minor(&prompt)
+            || shows_minor(context, &[&metadata, request], begins).await?);
     let asked = &likeness.request;
     let built =
         prediction_input::build(&model, asked, &metadata, &prompt, negative.as_deref(), picture.as_deref())?;

@@ -60,7 +60,7 @@ pub async fn generate(
             }
         }
     }
-    let draft = Draft { prompt: prompt.clone(), reference: None, source: "webtoon-casting" };
+    let draft = Draft { prompt: prompt.clone(), character: None, reference: None, source: "webtoon-casting" };
     let queued = queue_draft(context, user, draft).await?;
     let kept = keep(context, user, queued.id).await?;
     let made = json!({

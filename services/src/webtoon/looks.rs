@@ -180,6 +180,7 @@ pub async fn draw(
     let best = approved.max_by_key(|it| (it["is_primary"] == Json::Bool(true), it["created_at"].to_string()));
     let draft = Draft {
         prompt: format!("full body, standing, plain background, {}", words.join(", ")),
+        character: Some(character),
         reference: best.and_then(|it| it["image_url"].as_str().map(str::to_string)),
         source: "webtoon-look",
     };

@@ -46,6 +46,8 @@ pub struct Wanted {
 pub struct Draft {
     /// What is seen.
     pub prompt: String,
+    /// The character, where it is stored already.
+    pub character: Option<Uuid>,
     /// A picture of the character that it begins with.
     pub reference: Option<String>,
     /// What the job says that it is for.
@@ -69,6 +71,10 @@ pub async fn queue_draft(context: &Context, user: Uuid, draft: Draft) -> Result<
         ("source".to_string(), json!(draft.source)),
         ("skip_enhancement".to_string(), json!(true)),
     ]);
+    if let Some(character) = draft.character {
+        // Who is seen; `character_id` would have its own reference lead the picture as well.
+        metadata.insert("character_ids".into(), json!([character]));
+    }
     if draft.reference.is_some() {
         metadata.insert("reference_mode".into(), json!("modify"));
     }
@@ -126,7 +132,8 @@ pub async fn generate(
         };
         for _ in 0..wanted.count {
             let prompt = format!("{seen}, {}, {}", text("name"), words.join(", "));
-            let draft = Draft { prompt, reference: None, source: "webtoon-reference" };
+            let draft =
+                Draft { prompt, character: Some(character), reference: None, source: "webtoon-reference" };
             let queued = queue_draft(context, user, draft).await?;
             warnings.extend(queued.warnings);
             jobs.push((*kind, queued.id));

@@ -109,6 +109,33 @@ fn a_worker_elsewhere_takes_a_video_and_reports() {
     assert_eq!(server.check()["faults"], 0);
 }
 
+#[test]
+fn what_a_worker_elsewhere_drew_of_a_minor_is_known_by_its_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let environment = [("PLAYHOUSE_CALLBACK_SECRET", SECRET), ("PLAYHOUSE_LOCAL_WORKER", "false")];
+    let server = Server::start(folder.path(), &environment);
+    let (user, token) = server.sign_up("painter@example.com");
+    let (other, others) = server.sign_up("other@example.com");
+    let adult = json!({"birth_date": "1980-01-01", "age_verified": true});
+    let profile = format!("/rest/v1/profiles?id=eq.{other}");
+    assert_eq!(server.call("PATCH", &profile, &server.service, Some(&adult)).0, 200);
+    for (prompt, bytes, wanted) in [("a boy of 9 years of age", b"a", 422), ("a grown man", b"b", 200)] {
+        let request = json!({"job_type": "sdxl_image_fast", "prompt": prompt});
+        let (_, answer) = server.call("POST", "/functions/v1/queue-job", &token, Some(&request));
+        let id = claim(&server, json!({"queue": answer["queueName"]}))["job_id"].clone();
+        let path = format!("workspace-temp/{user}/{}/0.png", id.as_str().expect("an id"));
+        put(&server, &path, bytes);
+        let done = json!({"job_id": id, "status": "completed", "assets": [{"type": "image", "url": path}]});
+        assert_eq!(callback(&server, done).1["success"], true);
+        let copy = format!("user-library/{other}/{wanted}.png");
+        put(&server, &copy, bytes);
+        let asked = json!({"job_type": "sdxl_image_fast", "prompt": "on a beach", "reference_image_url": copy,
+            "metadata": {"contentType": "nsfw"}});
+        let (status, answer) = server.call("POST", "/functions/v1/queue-job", &others, Some(&asked));
+        assert_eq!(status, wanted, "{prompt}: {answer}");
+    }
+}
+
 /// What the fake provider was asked.
 type Asked = Arc<Mutex<Vec<Json>>>;
 

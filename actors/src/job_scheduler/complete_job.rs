@@ -56,6 +56,9 @@ impl Decision for CompleteJob {
                     pictures_of_minors::note(transaction, &file.blob.hex())?;
                 }
             }
+            if shows_minor {
+                note_stored(transaction, asset)?;
+            }
             write_asset(transaction, &service, &job, asset)?;
             let mut image_id = None;
             if asset.asset_type == "image" {
@@ -103,6 +106,16 @@ fn shows_minor(transaction: &Transaction, job: Uuid) -> Result<bool, Refusal> {
     let entry = by_id(transaction, entries, job)?;
     let payload = entry.and_then(|entry| entry[entries.at("payload")].as_json()).unwrap_or_default();
     Ok(payload["shows_minor"] == true)
+}
+
+/// Notes the files that lie there already: those of remote workers do before their job ends.
+fn note_stored(transaction: &Transaction, asset: &FinishedAsset) -> Result<(), Refusal> {
+    let objects = schema().known("storage.objects");
+    for path in [Some(&asset.path), asset.thumbnail_path.as_ref()].into_iter().flatten() {
+        let Some(object) = object_row(transaction, WORKSPACE_BUCKET, path)? else { continue };
+        pictures_of_minors::note(transaction, object[objects.at("blob_hash")].as_str().unwrap_or_default())?;
+    }
+    Ok(())
 }
 
 fn write_asset(

@@ -425,3 +425,46 @@ fn a_lora_of_a_minor_is_in_no_nsfw_job_and_none_is_trained_for_one() {
     assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{answer}");
     assert!(answer["error"].as_str().is_some_and(|it| it.starts_with("pictures[3].url: ")), "{answer}");
 }
+
+#[test]
+fn samples_of_a_minors_training_lead_no_nsfw_job() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_CHARGE_CREDITS", "false")]);
+    let adult = |email: &str| {
+        let (user, token) = server.sign_up(email);
+        let verified = json!({"birth_date": "1990-01-01", "age_verified": true});
+        let profile = format!("/rest/v1/profiles?id=eq.{user}");
+        assert_eq!(server.call("PATCH", &profile, &server.service, Some(&verified)).0, 200);
+        (user, token)
+    };
+    let ((user, token), (other, others)) = (adult("adult@example.com"), adult("other@example.com"));
+    let ask = |token: &str, picture: &str| {
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": "a beach", "reference_image_url": picture,
+            "metadata": {"contentType": "nsfw"}});
+        server.call("POST", "/functions/v1/queue-job", token, Some(&body))
+    };
+    let zum = character(&server, &token, &user);
+    let path = format!("/rest/v1/characters?id=eq.{zum}");
+    assert_eq!(server.call("PATCH", &path, &token, Some(&json!({"age_range": "teen"}))).0, 200);
+    let shown = pictures(&server, &token, &user, 5);
+    let asked = json!({"character_id": zum, "pictures": shown, "name": "zum", "rank": 1, "steps": 4, "batch_size": 1});
+    let (status, answer) = train(&server, &token, &asked);
+    assert_eq!(status, 200, "{answer}");
+    let done = ended(&server, &token, answer["jobId"].as_str().expect("an id"));
+    assert_eq!(done["status"], "completed", "{done}");
+    let sample = done["metadata"]["training"]["samples"][0].as_str().expect("a sample").to_string();
+    // In another account nothing but the bytes leads back.
+    let bytes = files::get(&server, &token, &format!("/object/{sample}")).bytes;
+    let copy = format!("user-library/{other}/copy.png");
+    assert_eq!(files::put(&server, &others, &copy, "image/png", &bytes).status, 200);
+    let (status, answer) = ask(&others, &copy);
+    assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{answer}");
+    // Samples of before have no mark: the row of their LoRA names them.
+    let old = format!("user-library/{user}/loras/old/step-1.png");
+    assert_eq!(files::put(&server, &token, &old, "image/png", b"a sample").status, 200);
+    assert_eq!(ask(&token, &old).0, 200);
+    let row = json!({"user_id": user, "character_id": zum, "name": format!("accounts/{user}/old"),
+        "trigger_word": "zum", "base_model": "starter", "sample_urls": [old]});
+    assert_eq!(server.call("POST", "/rest/v1/character_loras", &server.service, Some(&row)).0, 201);
+    assert_eq!(ask(&token, &old).0, 422);
+}

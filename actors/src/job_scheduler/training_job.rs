@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::job_rows::{by_id, current_job, jobs, merged, set};
 use crate::aggregate::Decision;
 use crate::file::{NewObject, put_object_rows};
+use crate::moderation::pictures_of_minors;
 use crate::refusal::Refusal;
 
 /// The queue of trainings; this process alone takes from it.
@@ -45,6 +46,9 @@ pub struct TrainingPayload {
     pub sample_prompt: String,
     /// Whether pictures of the character are drawn with it from then on.
     pub is_default: bool,
+    /// Whether the character, a caption or the sample prompt is a minor's: sample pictures lead no nsfw job.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub shows_minor: bool,
 }
 
 impl TrainingPayload {
@@ -113,6 +117,9 @@ impl Decision for CompleteTraining {
         let urls: Vec<String> =
             self.samples.iter().map(|sample| format!("{}/{}", sample.bucket, sample.name)).collect();
         for sample in self.samples {
+            if self.payload.shows_minor {
+                pictures_of_minors::note(transaction, &sample.blob.hex())?;
+            }
             put_object_rows(transaction, &service, sample, true)?;
         }
         let loras = schema().known("character_loras");

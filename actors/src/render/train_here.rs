@@ -72,6 +72,8 @@ pub fn train_here(
         pictures: captions.into_iter().map(source).collect(),
         settings: settings.clone(),
         is_default: false,
+        // Its owner keeps the LoRA alone; nothing of it comes to the store.
+        shows_minor: false,
     };
     let folder = options.models_dir.join(".training").join(&training.name);
     let cancel = Arc::new(AtomicBool::new(false));

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use actors::content_rules::{self, ContentRating};
-use actors::job_scheduler::JobPayload;
+use actors::job_scheduler::{JobPayload, TrainingSource};
 use models::Value;
 use serde_json::{Map, Value as Json, json};
 use store::query::Query;
@@ -99,6 +99,19 @@ pub(crate) async fn refuse_minors_in_training(
         }
     }
     Ok(())
+}
+
+/// Whether sample pictures of a character's training show a minor, by the character or the words that it learns.
+pub(crate) async fn training_shows_minor(
+    context: &Context,
+    character: Uuid,
+    pictures: &[TrainingSource],
+    sample_prompt: &str,
+) -> Result<bool, ServiceError> {
+    let character = context.row("characters", character).await?.unwrap_or_default();
+    Ok(depicted_characters::check_character(ContentRating::Nsfw, &character).is_err()
+        || content_rules::seems_minor(sample_prompt)
+        || pictures.iter().any(|picture| content_rules::seems_minor(&picture.caption)))
 }
 
 /// One search; what it has seen once shows no minor.
@@ -229,6 +242,11 @@ impl Search<'_> {
             }
             note(&character);
             let Some(id) = crate::ids::uuid(&character["id"]) else { continue };
+            let loras = Query::all(position("character_loras")).equal("character_id", Value::Uuid(id));
+            for lora in self.every(loras).await? {
+                let samples = lora["sample_urls"].as_array().into_iter().flatten();
+                samples.for_each(|sample| note(&json!({"image_url": sample})));
+            }
             for table in PICTURES.into_iter().chain(["character_scenes", "image_generations"]) {
                 let pictures = Query::all(position(table)).equal("character_id", Value::Uuid(id));
                 self.every(pictures).await?.iter().for_each(&mut note);

@@ -20,7 +20,7 @@ use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
 use crate::ids::uuid;
 use crate::jobs::job_prompts::PROMPT_CHARS_MAX;
-use crate::jobs::picture_lineage::refuse_minors_in_training;
+use crate::jobs::picture_lineage::{refuse_minors_in_training, training_shows_minor};
 use crate::jobs::{depicted_characters, price_list};
 use crate::rows::{position, table};
 
@@ -267,6 +267,7 @@ impl TrainingPlan {
             );
         }
         let payload = TrainingPayload {
+            shows_minor: training_shows_minor(context, asked.character_id, &pictures, &sample_prompt).await?,
             character_id: asked.character_id,
             name,
             sample_prompt,

@@ -249,3 +249,49 @@ fn pictures_of_messages_go_to_models_that_see() {
     assert!(answer["warnings"].to_string().contains("sees no pictures"), "{answer}");
     assert_eq!(seen(&model.last_prompt()), 0);
 }
+
+#[test]
+fn no_picture_of_a_minor_is_seen_in_an_nsfw_conversation() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let model = ModelServer::start(Duration::ZERO, 3);
+    let server = start(folder.path());
+    model.become_default(&server);
+    let (user, token) = server.sign_up("ada@example.com");
+    let verified = json!({"birth_date": "1990-01-01", "age_verified": true});
+    let profile = format!("/rest/v1/profiles?id=eq.{user}");
+    assert_eq!(server.call("PATCH", &profile, &server.service, Some(&verified)).0, 200);
+    let icon =
+        std::fs::read(concat!(env!("CARGO_MANIFEST_DIR"), "/studio/public/icon.png")).expect("a picture");
+    let (face, door) =
+        (format!("reference_images/{user}/face.png"), format!("reference_images/{user}/door.png"));
+    for (path, more) in [(&face, "face"), (&door, "door")] {
+        // What follows a PNG's end changes its bytes alone.
+        let bytes = [&icon[..], more.as_bytes()].concat();
+        let url = format!("{}/storage/v1/object/{path}", server.url);
+        let authorization = bearer(&token);
+        let headers = [("authorization", authorization.as_str()), ("content-type", "image/png")];
+        assert_eq!(send(&url, "POST", &headers, &bytes).expect("an answer").status, 200);
+    }
+    let (_teen, mira) = (
+        character(&server, &user, &token, json!({"age_range": "teen", "image_url": face})),
+        character(&server, &user, &token, json!({"age_range": "adult"})),
+    );
+    let seen = || model.last_prompt().to_string().matches("data:image/png").count();
+    for function in ["roleplay-chat", "playground-chat"] {
+        let chat = conversation(&server, &user, &token);
+        let turn = |message: &str, tier: &str| {
+            let body = json!({"character_id": mira, "conversation_id": chat, "message": message, "content_tier": tier});
+            invoke(&server, &token, function, body)
+        };
+        let (status, answer) = turn(&format!("Look: ![]({face})"), "nsfw");
+        assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{function}: {answer}");
+        assert!(answer["error"].as_str().is_some_and(|it| it.starts_with("message: ")), "{answer}");
+        let (status, answer) = turn(&format!("Look: ![]({face})"), "sfw");
+        assert_eq!((status, seen()), (200, 1), "{function}: {answer}");
+        // What was said before stays, but for its picture, and the answer says so.
+        let (status, answer) = turn(&format!("And here: ![]({door})"), "nsfw");
+        assert_eq!((status, seen()), (200, 1), "{function}: {answer}");
+        let warnings = answer["warnings"].to_string();
+        assert!(warnings.contains(&face) && !warnings.contains(&door), "{function}: {answer}");
+    }
+}

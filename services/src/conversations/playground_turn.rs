@@ -127,7 +127,7 @@ pub async fn prepare(context: &Context, request: Request) -> Result<PreparedTurn
         context.services.chat.engines().choose(Wanted { name, task: "roleplay", strict: false }).await?;
     let limit = if request.long_response { 4096 } else { 2048 };
     let max_tokens = request.max_tokens.or(chosen.says.max_tokens).unwrap_or(limit).clamp(1, limit);
-    let shown = shown_pictures::read(context, id, said.as_deref(), &chosen).await?;
+    let shown = shown_pictures::read(context, id, said.as_deref(), &chosen, tier).await?;
     let turn = Turn {
         claims: context.claims.clone(),
         user_id,

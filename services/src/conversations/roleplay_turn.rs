@@ -266,7 +266,7 @@ pub async fn prepare_in(
     setting.template_source = template.describe();
     setting.style = vec![format!("Answer in at most 150 words. {}", setting.speaker_style())];
     let stored_character = uuid(&conversation["character_id"]);
-    let shown = shown_pictures::read(context, id, said.as_deref(), &chosen).await?;
+    let shown = shown_pictures::read(context, id, said.as_deref(), &chosen, tier).await?;
     let mut warnings = shown.warnings;
     if let Some(character) = setting.character.as_ref().filter(|_| request.scene_generation) {
         warnings.extend(foresee(context, user_id, character, &request.consistency_settings).warnings);

@@ -1,5 +1,6 @@
 //! The pictures of a conversation that its model may see: files that messages of the person name.
 
+use actors::content_rules::ContentRating;
 use actors::conversation::pictures::{self, Seen};
 use actors::language::Chosen;
 use models::Value;
@@ -8,8 +9,10 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::conversations::turn::MESSAGE_CHARS_MAX;
-use crate::error::ServiceError;
+use crate::error::{Kind, ServiceError};
 use crate::files::picture_for_model;
+use crate::files::stored_address::stored_path;
+use crate::jobs::picture_lineage::refuse_pictures_of_minors;
 use crate::rows::{position, table};
 
 /// Pictures of one prompt, the latest ones.
@@ -27,12 +30,14 @@ pub struct Shown {
 }
 
 /// Reads the pictures of what is said now and of what was said before. One that is said now has to be there, and to be one
-/// that the caller may see; of those before, what is gone since stays words.
+/// that the caller may see; of those before, what is gone since stays words. In an nsfw conversation no picture of a minor is
+/// seen: one that is said now is refused, one of before is left out with a warning.
 pub async fn read(
     context: &Context,
     conversation: Uuid,
     said: Option<&str>,
     chosen: &Chosen,
+    tier: ContentRating,
 ) -> Result<Shown, ServiceError> {
     let now: Vec<String> = said.map_or_else(Vec::new, addresses);
     if now.len() > PICTURES_MAX {
@@ -42,6 +47,7 @@ pub async fn read(
     for address in &now {
         // Whether or not the model sees it: what cannot be read is no picture of this message.
         let picture = picture_for_model::shown_address(context, address).await?;
+        admit(context, tier, address).await?;
         shown.pictures.insert(address.clone(), picture.into());
     }
     if !sees(context, chosen)? {
@@ -57,19 +63,33 @@ pub async fn read(
         .equal("sender", Value::text("user"))
         .order("created_at", true)
         .limit(MESSAGES_MAX);
+    let mut left_out = 0;
     for message in context.rows(before).await? {
         // Messages that clients insert may be of any length; those that no prompt would take have no pictures either.
         let content = message["content"].as_str().filter(|content| content.len() <= 4 * MESSAGE_CHARS_MAX);
         for address in addresses(content.unwrap_or_default()).into_iter().rev().take(PICTURES_MAX) {
-            if shown.pictures.len() >= PICTURES_MAX {
+            if shown.pictures.len() + left_out >= PICTURES_MAX {
                 return Ok(shown);
             }
-            if let Ok(picture) = picture_for_model::shown_address(context, &address).await {
-                shown.pictures.insert(address, picture.into());
+            let Ok(picture) = picture_for_model::shown_address(context, &address).await else { continue };
+            match admit(context, tier, &address).await {
+                Ok(()) => drop(shown.pictures.insert(address, picture.into())),
+                Err(error) if matches!(error.kind(), Kind::ContentRefused | Kind::Bad) => {
+                    left_out += 1;
+                    shown.warnings.push(format!("{error}; {address} of an earlier message is left out"));
+                }
+                Err(error) => return Err(error),
             }
         }
     }
     Ok(shown)
+}
+
+/// Refuses a picture of our storage that comes from one of a minor, where the conversation is nsfw.
+async fn admit(context: &Context, tier: ContentRating, address: &str) -> Result<(), ServiceError> {
+    let object = stored_path(&context.services.links.base(), address.trim());
+    let named = object.map(|object| ("message".to_string(), object));
+    refuse_pictures_of_minors(context, tier, named.into_iter().collect()).await
 }
 
 fn addresses(text: &str) -> Vec<String> {

@@ -32,7 +32,7 @@ const PICTURES: [&str; 3] = ["character_portraits", "character_anchors", "charac
 /// Columns of them, and of characters, that name a file.
 const FILES: [&str; 4] = ["image_url", "reference_image_url", "preview_image_url", "thumbnail_url"];
 
-/// Refuses an nsfw job that begins with, or is led by, a picture of a minor; each picture is `bucket/path` behind the field that
+/// Refuses nsfw content that begins with, is led by, or looks at a picture of a minor; each picture is `bucket/path` behind the field that
 /// names it.
 pub(crate) async fn refuse_pictures_of_minors(
     context: &Context,
@@ -45,7 +45,7 @@ pub(crate) async fn refuse_pictures_of_minors(
     let mut search = Search::new(context, tier);
     for (field, object) in pictures {
         if search.shows_minor(object).await? {
-            let reason = "the picture comes from one of a minor, which can never be in an nsfw job";
+            let reason = "the picture comes from one of a minor, which can never be in nsfw content";
             return Err(ServiceError::content_refused(reason).of_field(field));
         }
     }
@@ -148,7 +148,7 @@ impl Search<'_> {
             if self.seen.len() > PICTURES_MAX {
                 let reason = format!(
                     "it goes back over more than {PICTURES_MAX} pictures, so that it is not known whom it shows; only sfw \
-                     jobs take it"
+                     content takes it"
                 );
                 return Err(ServiceError::content_refused(reason));
             }
@@ -286,7 +286,7 @@ impl Search<'_> {
             }
             if all.len() >= ROWS_MAX {
                 let reason = format!(
-                    "more than {ROWS_MAX} rows would have to be read to know whom it shows; only sfw jobs take it"
+                    "more than {ROWS_MAX} rows would have to be read to know whom it shows; only sfw content takes it"
                 );
                 return Err(ServiceError::content_refused(reason));
             }

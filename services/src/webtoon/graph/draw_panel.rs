@@ -89,13 +89,13 @@ async fn here(
         ("source".to_string(), json!("webtoon")),
         ("skip_enhancement".to_string(), json!(true)),
         ("aspect_ratio".to_string(), json!(aspect_ratio(&panel.rect))),
+        ("character_ids".to_string(), json!(panel.character_ids)),
     ]);
     let character = lead(&run.context, panel, seed).await?;
     let mut request = looks.request(Some(panel.panel_index));
     match &character {
         Some(character) => {
             metadata.insert("character_id".into(), json!(character.id));
-            metadata.insert("character_ids".into(), json!(panel.character_ids));
         }
         // Specified by an earlier version, or its character is gone.
         None if panel.reference_image_url.is_some() => {

@@ -153,6 +153,47 @@ fn a_minor_that_words_alone_tell_is_marked() {
     }
 }
 
+#[test]
+fn a_picture_of_which_it_is_not_known_whom_it_shows_is_refused_but_not_marked() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_CHARGE_CREDITS", "false")]);
+    let adult = |email: &str| {
+        let (user, token) = server.sign_up(email);
+        let born = json!({"birth_date": "1980-01-01"});
+        let path = format!("/rest/v1/profiles?id=eq.{user}");
+        assert_eq!(server.call("PATCH", &path, &token, Some(&born)).0, 200);
+        (user, token)
+    };
+    let ((user, token), (other, others)) = (adult("adult@example.com"), adult("other@example.com"));
+    // Each job began with the picture of the one before: more of them than are looked at.
+    let ids: Vec<String> = (0..300).map(|place| format!("8a2f0c0e-0000-4000-8000-{place:012}")).collect();
+    let asset = |id: &str| format!("workspace-temp/{user}/{id}/0.png");
+    let jobs = ids.iter().enumerate().map(|(place, id)| {
+        let metadata = json!({"reference_image_url": place.checked_sub(1).map(|before| asset(&ids[before]))});
+        json!({"id": id, "user_id": user, "job_type": "image_fast", "status": "completed", "metadata": metadata})
+    });
+    let jobs = Json::Array(jobs.collect());
+    assert_eq!(server.call("POST", "/rest/v1/jobs", &server.service, Some(&jobs)).0, 201);
+    let (first, last) = (reference(&server, &user, &token), asset(&ids[299]));
+    let bytes = files::get(&server, &token, &format!("/object/{first}")).bytes;
+    assert_eq!(files::put(&server, &token, &last, "image/png", &bytes).status, 200);
+    let ask = |token: &str, picture: &str, tier: &str| {
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": "on a beach", "reference_image_url": picture,
+            "steps": 2, "metadata": {"contentType": tier, "reference_mode": "modify"}});
+        invoke(&server, token, "queue-job", body)
+    };
+    let (status, answer) = ask(&token, &last, "sfw");
+    assert_eq!(status, 200, "{answer}");
+    let drawn = Drawn::of(&server, &token, answer["jobId"].as_str().expect("an id"));
+    let own = drawn.asset["temp_storage_path"].as_str().expect("a path");
+    let (status, answer) = ask(&token, &format!("workspace-temp/{own}"), "nsfw");
+    assert_eq!(status, 422, "{answer}");
+    assert!(answer["error"].as_str().is_some_and(|it| it.contains("not known whom it shows")), "{answer}");
+    let copy = format!("user-library/{other}/copy.png");
+    assert_eq!(files::put(&server, &others, &copy, "image/png", &drawn.bytes).status, 200);
+    assert_eq!(ask(&others, &copy, "nsfw").0, 200);
+}
+
 /// Queues a picture of a character; the answer and what was drawn.
 fn queued(server: &Server, token: &str, character: &str, more: Json) -> (Json, Drawn) {
     let mut body = json!({"job_type": "sdxl_image_fast", "prompt": "a woman on a beach",

@@ -49,8 +49,10 @@ fn conv(
     conv
 }
 
-/// An operation, by name: its result on a device.
-type Operation = (String, Box<dyn Fn(&Device) -> Vec<f32>>);
+/// The result of an operation on a device.
+type Run = Box<dyn Fn(&Device) -> Vec<f32>>;
+/// An operation, by name.
+type Operation = (String, Run);
 
 fn flat<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.try_into_vec_as::<f32>().unwrap()
@@ -58,7 +60,7 @@ fn flat<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
 
 fn operations() -> Vec<Operation> {
     let mut all: Vec<Operation> = Vec::new();
-    let mut add = |name: String, run: Box<dyn Fn(&Device) -> Vec<f32>>| all.push((name, run));
+    let mut add = |name: String, run: Run| all.push((name, run));
     add("upload and read".into(), Box::new(|device| flat(tensor(device, [3, 5], 1))));
     add("add".into(), Box::new(|device| flat(tensor(device, [7, 33], 1) + tensor(device, [7, 33], 2))));
     add("add a row".into(), Box::new(|device| flat(tensor(device, [7, 33], 1) + tensor(device, [1, 33], 2))));

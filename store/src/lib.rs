@@ -34,6 +34,7 @@ mod log_tail;
 mod open;
 mod options;
 mod page_files;
+pub mod pairs;
 pub mod progress;
 pub mod query;
 mod read;

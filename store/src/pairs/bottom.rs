@@ -6,6 +6,9 @@ use super::run::RunWriter;
 use super::{KeyKind, places};
 use crate::error::StoreError;
 
+/// Pairs of the engine's tree.
+pub type Stored = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// The one run of a new engine.
 const NUMBER: u32 = 1;
 
@@ -13,7 +16,7 @@ const NUMBER: u32 = 1;
 pub struct Bottom {
     run: RunWriter,
     /// Parts that lie behind all data blocks.
-    behind: Vec<(Vec<u8>, Vec<u8>)>,
+    behind: Stored,
 }
 
 impl Bottom {
@@ -23,7 +26,7 @@ impl Bottom {
     }
 
     /// Adds a pair, whose key comes after all keys before it, and answers with blocks that are full.
-    pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn add(&mut self, key: &[u8], value: &[u8]) -> Result<Stored, StoreError> {
         let (mut blocks, behind) = (Vec::new(), &mut self.behind);
         self.run.add(key, Some(value), &mut |place, bytes| {
             let is_data = place[2] == Part::Data as u8;
@@ -34,7 +37,7 @@ impl Bottom {
     }
 
     /// The rest, with the manifest and the marks for versions without this layer.
-    pub fn finish(mut self, marks: &[(&[u8], &[u8])]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+    pub fn finish(mut self, marks: &[(&[u8], &[u8])]) -> Result<Stored, StoreError> {
         let mut rest = std::mem::take(&mut self.behind);
         let info = self.run.finish(&mut |place: places::Place, bytes| {
             rest.push((place.to_vec(), bytes));

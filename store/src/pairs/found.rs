@@ -2,7 +2,8 @@
 
 use super::block::{Block, Kind};
 use super::log::Batches;
-use super::places;
+use super::manifest::Manifest;
+use super::places::{self, MANIFEST};
 
 /// A version of a pair. Of two versions of a key the one with the higher age is the newer; `None` is a removal.
 pub struct Found {
@@ -22,13 +23,49 @@ pub type Age = (u64, u64);
 #[derive(Default)]
 pub struct Unpacker {
     batches: Batches,
+    /// The newest manifest so far, with its place in the engine's log.
+    manifest: Option<(u64, Manifest)>,
+    /// Only what this one names counts.
+    only: Option<Manifest>,
     /// Blocks and pieces of batches that do not read.
     pub damages: u64,
 }
 
 impl Unpacker {
+    /// For a second look at files in which this one found nothing damaged: what the manifest does without, such as a run
+    /// that was merged but not removed yet, does not count then.
+    pub fn of_what_counts(self) -> Unpacker {
+        let is_whole = self.damages == 0 && self.torn() == 0;
+        let only = self.manifest.filter(|_| is_whole).map(|(_, manifest)| manifest);
+        Unpacker { only, ..Unpacker::default() }
+    }
+
+    fn counts(&self, key: &[u8]) -> bool {
+        let Some(manifest) = &self.only else { return true };
+        if let Some((batch, _)) = places::piece_at(key) {
+            batch >= manifest.log_from
+        } else if let Some(number) = places::run_of(key) {
+            manifest.runs.iter().any(|run| run.number == number)
+        } else {
+            manifest.has_base
+        }
+    }
+
     /// What a pair of the engine's tree, found at a place of its log, says of pairs of the store.
     pub fn unpack(&mut self, key: Vec<u8>, value: Vec<u8>, place: u64) -> Vec<Found> {
+        if key == MANIFEST {
+            match Manifest::from_bytes(&value) {
+                Ok(manifest) if self.manifest.as_ref().is_none_or(|(known, _)| *known <= place) => {
+                    self.manifest = Some((place, manifest));
+                }
+                Ok(_) => {}
+                Err(_) => self.damages += 1,
+            }
+            return Vec::new();
+        }
+        if !self.counts(&key) {
+            return Vec::new();
+        }
         if !key.starts_with(&places::OWN) {
             return vec![Found { key, value: Some(value), age: (0, place) }];
         }
@@ -60,6 +97,18 @@ impl Unpacker {
             age: (through, place),
         };
         entries.into_iter().map(version).collect()
+    }
+
+    /// What there is of batches of which a piece is missing, once everything was taken apart.
+    pub fn rest(&mut self) -> Vec<Found> {
+        let found = |(batch, entries): (u64, Vec<super::Entry>)| {
+            entries.into_iter().map(move |(key, value)| Found {
+                key: key.to_vec(),
+                value: value.map(|value| value.to_vec()),
+                age: (batch, 0),
+            })
+        };
+        self.batches.rest().into_iter().flat_map(found).collect()
     }
 
     /// Batches of which a piece is missing.

@@ -192,8 +192,10 @@ impl Tree {
     /// Lets the worker begin. Until then nothing is written but what is applied, so that a folder that is refused stays as
     /// it was.
     pub fn begin(&self) {
-        locked(&self.shared.signal).begins = true;
-        self.shared.changed.notify_all();
+        let has_begun = std::mem::replace(&mut locked(&self.shared.signal).begins, true);
+        if !has_begun {
+            self.shared.changed.notify_all();
+        }
     }
 
     /// Whether a write failed in a way that the engine did not notice: its flush and its end would wait for ever.

@@ -7,7 +7,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::merged::{Cursor, Merged};
 use super::places::{self, MANIFEST, OWN, OWN_END, PARTS, Place};
@@ -28,6 +28,8 @@ const REMOVED_AT_ONCE: usize = 64;
 const ROOM_TO_CLEAR: u64 = 2 << 20;
 /// How long the thread waits before it looks again.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long it rests after a merge that failed.
+const REST_OF_MERGES: Duration = Duration::from_secs(600);
 /// How long it rests between two batches of pairs of a version without this layer: that has time.
 const REST: Duration = Duration::from_millis(5);
 
@@ -41,7 +43,14 @@ impl Worker {
     pub fn start(shared: Arc<Shared>) -> Result<Worker, StoreError> {
         let log = shared.settings.folder.join("db");
         let log = File::open(&log).map_err(StoreError::io(&log))?;
-        let mut work = Work { shared: shared.clone(), log, pages: None, is_durable: false };
+        let mut work = Work {
+            shared: shared.clone(),
+            log,
+            pages: None,
+            is_durable: false,
+            rests_until: None,
+            unfinished: Vec::new(),
+        };
         let thread = std::thread::Builder::new().name("runs".into()).spawn(move || work.go_on());
         let thread = thread.map_err(StoreError::io(&shared.settings.folder))?;
         Ok(Worker { shared, thread: Some(thread) })
@@ -72,6 +81,10 @@ struct Work {
     pages: Option<PageFiles>,
     /// Whether the manifest that was written last is durable.
     is_durable: bool,
+    /// Until when no runs are merged, and no base is written, after an attempt that failed: each reads and writes much.
+    rests_until: Option<Instant>,
+    /// Runs that are being written.
+    unfinished: Vec<u32>,
 }
 
 impl Work {
@@ -94,6 +107,8 @@ impl Work {
             // The engine panics over damaged pages; that must not end the thread silently.
             let result = std::panic::catch_unwind(AssertUnwindSafe(|| self.turn()));
             let result = result.unwrap_or_else(|_| Err(StoreError::Corrupt("the engine panicked".into())));
+            // What an attempt left that did not come to its end.
+            self.unfinished.drain(..).for_each(|run| self.shared.garbage.add(run));
             let trouble =
                 result.map_err(|error| self.shared.noted(error)).err().map(|error| error.to_string());
             let mut known = locked(&self.shared.trouble);
@@ -125,15 +140,19 @@ impl Work {
             }
             self.clear_log()?;
             let version = self.shared.version();
-            if version.has_base {
+            let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
+            let due = if rests { None } else { due(&version.runs, self.unit()) };
+            let has_base = version.has_base;
+            drop(version);
+            if has_base && !rests {
                 self.write_base()?;
-            } else if let Some(range) = due(&version.runs, self.unit()) {
-                drop(version);
+            } else if let Some(range) = due {
                 self.merge(range)?;
             } else {
-                drop(version);
                 self.clear_runs()?;
-                self.clear_base()?;
+                if !has_base {
+                    self.clear_base()?;
+                }
                 let mut signal = locked(&self.shared.signal);
                 signal.has_work = self.shared.version().frozen.is_some();
                 if !signal.has_work {
@@ -188,6 +207,22 @@ impl Work {
         above: Option<u32>,
     ) -> Result<Option<Option<Arc<Run>>>, StoreError> {
         let number = self.shared.next_run.fetch_add(1, Ordering::Relaxed);
+        self.unfinished.push(number);
+        let written = self.write_parts(number, entries, through, is_lowest, above)?;
+        if written.is_some() {
+            self.unfinished.retain(|other| *other != number);
+        }
+        Ok(written)
+    }
+
+    fn write_parts(
+        &mut self,
+        number: u32,
+        entries: &mut dyn Iterator<Item = Result<Entry, StoreError>>,
+        through: u64,
+        is_lowest: bool,
+        above: Option<u32>,
+    ) -> Result<Option<Option<Arc<Run>>>, StoreError> {
         let mut writer = RunWriter::new(number, through, self.shared.settings.key_kind);
         let mut parts: Vec<(Place, Vec<u8>)> = Vec::new();
         for entry in entries {
@@ -266,6 +301,8 @@ impl Work {
             return Ok(Outcome::Done);
         };
         self.must_have_room(bytes + bytes / 4)?;
+        // Taken back at its end, so that a panic counts too.
+        self.rests_until = Some(Instant::now() + REST_OF_MERGES);
         crash::point("before_merge");
         let cursor =
             |run: &Arc<Run>| Cursor::Run(Box::new(RunCursor::new(run.clone(), &[], None, false, true)));
@@ -284,6 +321,7 @@ impl Work {
             version.runs.splice(at..end, run.clone());
         })?;
         self.make_durable()?;
+        self.rests_until = None;
         inputs.iter().for_each(|run| run.replaced());
         drop(inputs);
         self.clear_runs()?;
@@ -294,6 +332,7 @@ impl Work {
     fn write_base(&mut self) -> Result<Outcome, StoreError> {
         let bytes = self.shared.db.size_on_disk()?;
         self.must_have_room(bytes)?;
+        self.rests_until = Some(Instant::now() + REST_OF_MERGES);
         tracing::info!(bytes, "the store is written in a new form, beside everything else");
         crash::point("before_base");
         let tree = self.shared.tree.clone();
@@ -311,6 +350,7 @@ impl Work {
             version.runs.extend(run.clone());
         })?;
         self.make_durable()?;
+        self.rests_until = None;
         let pairs = run.map_or(0, |run| run.info.entries);
         tracing::info!(pairs, "the store is written in its new form");
         Ok(Outcome::Done)
@@ -378,7 +418,8 @@ impl Work {
             let mut batch = sled::Batch::default();
             keys.iter().for_each(|key| batch.remove(key));
             self.shared.tree.apply_batch(batch)?;
-            self.shared.visit(keys.iter())?;
+            // Twice: a page that is merged away is first marked, and then taken out.
+            self.shared.visit(keys.iter().chain(&keys))?;
             std::thread::sleep(rest);
         }
     }

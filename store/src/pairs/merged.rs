@@ -1,5 +1,7 @@
 //! Several sorted sources read as one: of each key the newest entry, and nothing for a removed one.
 
+use std::sync::Arc;
+
 use sled::IVec;
 
 use super::memory::MemoryCursor;
@@ -11,7 +13,11 @@ use crate::error::StoreError;
 pub(super) enum Cursor {
     Memory(MemoryCursor),
     Run(Box<RunCursor>),
-    Base(Box<dyn Iterator<Item = Result<Pair, sled::Error>>>),
+    /// The base, with what keeps it there.
+    Base(
+        Box<dyn Iterator<Item = Result<Pair, sled::Error>>>,
+        #[expect(dead_code, reason = "it is held, not read")] Arc<()>,
+    ),
 }
 
 impl Cursor {
@@ -19,7 +25,7 @@ impl Cursor {
         match self {
             Cursor::Memory(memory) => Ok(memory.next()),
             Cursor::Run(run) => run.next().transpose(),
-            Cursor::Base(base) => Ok(base.next().transpose()?.map(|(key, value)| (key, Some(value)))),
+            Cursor::Base(base, _) => Ok(base.next().transpose()?.map(|(key, value)| (key, Some(value)))),
         }
     }
 }

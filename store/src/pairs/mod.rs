@@ -120,7 +120,8 @@ struct Version {
     frozen: Option<(Arc<Memory>, u64)>,
     /// Newest first.
     runs: Vec<Arc<Run>>,
-    has_base: bool,
+    /// There while pairs of a version without this layer count. Those who read them hold it, and they stay until it is gone.
+    base: Option<Arc<()>>,
     /// Batches before this one are in runs.
     log_from: u64,
 }
@@ -232,8 +233,8 @@ impl Version {
                 .iter()
                 .map(|run| Cursor::Run(Box::new(RunCursor::new(run.clone(), from, to, descending, false)))),
         );
-        if self.has_base {
-            cursors.push(Cursor::Base(base(tree, from, to, descending)));
+        if let Some(held) = &self.base {
+            cursors.push(Cursor::Base(base(tree, from, to, descending), held.clone()));
         }
         cursors
     }
@@ -303,7 +304,11 @@ impl Shared {
                 return Ok(found);
             }
         }
-        if version.has_base && !key.starts_with(&places::OWN) { Ok(self.tree.get(key)?) } else { Ok(None) }
+        if version.base.is_some() && !key.starts_with(&places::OWN) {
+            Ok(self.tree.get(key)?)
+        } else {
+            Ok(None)
+        }
     }
 
     fn apply(&self, changes: &Changes) -> Result<(), StoreError> {

@@ -44,8 +44,13 @@ impl Tree {
         let next_run = present.iter().copied().chain(named).max().map_or(1, |number| number + 1);
         let mut remarks = Vec::new();
         let (memory, next_batch) = replay(tree, manifest.log_from, &mut remarks)?;
-        let version =
-            Version { memory, frozen: None, runs, has_base: manifest.has_base, log_from: manifest.log_from };
+        let version = Version {
+            memory,
+            frozen: None,
+            runs,
+            base: manifest.has_base.then(Arc::default),
+            log_from: manifest.log_from,
+        };
         let shared = Arc::new(Shared {
             db: db.clone(),
             tree: tree.clone(),

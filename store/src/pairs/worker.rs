@@ -5,7 +5,7 @@ use std::io;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -50,6 +50,7 @@ impl Worker {
             is_durable: false,
             rests_until: None,
             unfinished: Vec::new(),
+            base: None,
         };
         let thread = std::thread::Builder::new().name("runs".into()).spawn(move || work.go_on());
         let thread = thread.map_err(StoreError::io(&shared.settings.folder))?;
@@ -85,6 +86,8 @@ struct Work {
     rests_until: Option<Instant>,
     /// Runs that are being written.
     unfinished: Vec<u32>,
+    /// The base that is a run now, while it is still read.
+    base: Option<Weak<()>>,
 }
 
 impl Work {
@@ -142,7 +145,7 @@ impl Work {
             let version = self.shared.version();
             let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
             let due = if rests { None } else { due(&version.runs, self.unit()) };
-            let has_base = version.has_base;
+            let has_base = version.base.is_some();
             drop(version);
             if has_base && !rests {
                 self.write_base()?;
@@ -175,7 +178,7 @@ impl Work {
     fn write_memory(&mut self) -> Result<Outcome, StoreError> {
         let version = self.shared.version();
         let Some((memory, through)) = version.frozen.clone() else { return Ok(Outcome::Done) };
-        let is_lowest = version.runs.is_empty() && !version.has_base;
+        let is_lowest = version.runs.is_empty() && version.base.is_none();
         let entries = memory.read();
         self.must_have_room(2 * entries.bytes as u64)?;
         crash::point("before_run");
@@ -293,7 +296,7 @@ impl Work {
     fn merge(&mut self, range: Range<usize>) -> Result<Outcome, StoreError> {
         let version = self.shared.version();
         let inputs: Vec<Arc<Run>> = version.runs[range.clone()].to_vec();
-        let is_lowest = range.end == version.runs.len() && !version.has_base;
+        let is_lowest = range.end == version.runs.len() && version.base.is_none();
         drop(version);
         let (Some(newest), Some(bytes)) =
             (inputs.first(), inputs.iter().map(|run| run.info.bytes).reduce(|sum, bytes| sum + bytes))
@@ -345,8 +348,9 @@ impl Work {
             return Ok(Outcome::Ended);
         };
         crash::point("after_base");
+        self.base = self.shared.version().base.as_ref().map(Arc::downgrade);
         self.install(&|version: &mut Version| {
-            version.has_base = false;
+            version.base = None;
             version.runs.extend(run.clone());
         })?;
         self.make_durable()?;
@@ -361,7 +365,7 @@ impl Work {
         let mut new = Version::clone(&self.shared.version());
         change(&mut new);
         let manifest = manifest::Manifest {
-            has_base: new.has_base,
+            has_base: new.base.is_some(),
             log_from: new.log_from,
             runs: new.runs.iter().map(|run| run.info).collect(),
         };
@@ -444,8 +448,11 @@ impl Work {
         Ok(())
     }
 
-    /// Removes the pairs of a version without this layer, once they are a run.
+    /// Removes the pairs of a version without this layer, once they are a run and are read no more.
     fn clear_base(&mut self) -> Result<(), StoreError> {
+        if self.base.as_ref().is_some_and(|base| base.strong_count() > 0) {
+            return Ok(());
+        }
         let marks: Vec<&[u8]> = self.shared.settings.marks.iter().map(|(key, _)| *key).collect();
         self.clear((&[], &OWN), &marks, REST)?;
         self.clear((&OWN_END, &[0xff; 64]), &marks, REST)

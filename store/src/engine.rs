@@ -8,12 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Once, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::error::{StoreError, is_full};
+use crate::free_space::FreeSpace;
 use crate::options::{OpenOptions, Opened};
+use crate::{keys, pairs};
 
 /// How long a locked folder is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -24,16 +25,31 @@ const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// An open engine.
 pub(crate) struct Live {
     pub db: sled::Db,
-    pub tree: sled::Tree,
-    is_stuck: AtomicBool,
+    /// What is kept.
+    pub tree: pairs::Tree,
 }
+
+/// The engine's tree.
+pub(crate) const ROWS: &str = "rows";
 
 impl Live {
     /// Opens or creates the engine in `folder`.
     pub fn open(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Result<Live, StoreError> {
         let db = open_engine(folder, options, opened)?;
-        let tree = db.open_tree("rows")?;
-        Ok(Live { db, tree, is_stuck: AtomicBool::new(false) })
+        let engine = db.open_tree(ROWS)?;
+        refuse_other_layouts(&engine)?;
+        let free_space = FreeSpace::new(folder, options.disk_reserve_bytes);
+        let settings = pairs::Settings {
+            folder: folder.to_path_buf(),
+            memory_bytes: options.memory_bytes,
+            key_kind: keys::is_looked_up,
+            has_room: Box::new(move |bytes| free_space.is_left_after(bytes)),
+            marks: keys::MARKS,
+        };
+        let begun = quietly(|| pairs::Tree::open(&db, &engine, settings));
+        let (tree, remarks) = begun.unwrap_or_else(|| Err(unreadable(folder)))?;
+        opened.remarks.extend(remarks);
+        Ok(Live { db, tree })
     }
 
     /// What the engine says of itself: after a failed write it accepts no other.
@@ -43,31 +59,36 @@ impl Live {
 
     /// Whether a write failed in a way that the engine did not notice: its flush and its end would wait for ever.
     pub fn is_stuck(&self) -> bool {
-        self.is_stuck.load(Ordering::Acquire)
-    }
-
-    /// Takes note of an error on the way to its caller.
-    ///
-    /// A page that the engine could not write to a file of its own stays reserved in its log, and nothing else learns
-    /// of it. Then the engine must neither be flushed nor dropped.
-    pub fn noted(&self, error: sled::Error) -> StoreError {
-        let found_no_room = matches!(&error, sled::Error::Io(source) if is_full(source));
-        if found_no_room && self.state().is_ok() && !self.is_stuck.swap(true, Ordering::AcqRel) {
-            std::mem::forget(self.db.clone());
-        }
-        error.into()
-    }
-
-    /// Lets the engine end what it puts off until a page is visited again: splitting and merging pages, which it would
-    /// else do, and write, for the next reader.
-    pub fn settle(&self, keys: &[sled::IVec]) -> Result<(), StoreError> {
-        for key in keys {
-            self.tree.contains_key(key).map_err(|error| self.noted(error))?;
-        }
-        Ok(())
+        self.tree.is_stuck()
     }
 }
 
+fn unreadable(folder: &Path) -> StoreError {
+    StoreError::Open(format!(
+        "the engine panicked while reading {}: a page is damaged. Restore a backup (`playhouse restore`), or write what \
+         can be read into a new folder (`playhouse salvage`)",
+        folder.display()
+    ))
+}
+
+/// Refuses the pairs of a version that wrote keys differently.
+fn refuse_other_layouts(engine: &sled::Tree) -> Result<(), StoreError> {
+    if pairs::is_begun(engine)? || engine.get(keys::CATALOG)?.is_none() {
+        return Ok(());
+    }
+    match engine.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1) {
+        layout if keys::EARLIER_LAYOUTS.contains(&layout) => Ok(()),
+        layout => Err(other_layout(layout)),
+    }
+}
+
+/// Why a store is refused.
+pub(crate) fn other_layout(layout: u8) -> StoreError {
+    StoreError::Open(format!(
+        "the store has key layout {layout}, this version reads {}; use the version that wrote it",
+        keys::LAYOUT_NUMBER
+    ))
+}
 /// Where the engine is found while it is open.
 #[derive(Default)]
 pub(crate) struct Engine {
@@ -164,7 +185,12 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-fn open_engine(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Result<sled::Db, StoreError> {
+/// The engine alone.
+pub(crate) fn open_engine(
+    folder: &Path,
+    options: &OpenOptions,
+    opened: &mut Opened,
+) -> Result<sled::Db, StoreError> {
     remove_unfinished(folder, opened)?;
     let started = Instant::now();
     let mut result = try_open(folder, options);
@@ -264,7 +290,22 @@ fn try_open(folder: &Path, options: &OpenOptions) -> Result<sled::Db, Refusal> {
         .cache_capacity(options.cache_bytes)
         .flush_every_ms(None)
         .mode(sled::Mode::HighThroughput);
-    // Damaged files make the engine panic. That is an answer here, and no news for the log.
+    let slot = RefCell::new(Err(Refusal::Other("it panicked".to_string())));
+    let outcome = quietly(|| {
+        *slot.borrow_mut() = config.open().map_err(|error| match &error {
+            sled::Error::Io(source) if is_full(source) => Refusal::Full(error.to_string()),
+            _ if is_locked(&error.to_string()) => Refusal::Locked,
+            _ => Refusal::Other(error.to_string()),
+        });
+    });
+    match outcome {
+        Some(()) => slot.into_inner(),
+        None => Err(Refusal::Other("it panicked while reading its files".into())),
+    }
+}
+
+/// Runs what makes the engine panic over damaged files; `None` if it did. That is an answer, and no news for the log.
+fn quietly<T>(read: impl FnOnce() -> T) -> Option<T> {
     QUIET_PANICS.call_once(|| {
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -273,20 +314,10 @@ fn try_open(folder: &Path, options: &OpenOptions) -> Result<sled::Db, Refusal> {
             }
         }));
     });
-    let slot = RefCell::new(Err(Refusal::Other("it panicked".to_string())));
     OPENING.set(true);
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        *slot.borrow_mut() = config.open().map_err(|error| match &error {
-            sled::Error::Io(source) if is_full(source) => Refusal::Full(error.to_string()),
-            _ if is_locked(&error.to_string()) => Refusal::Locked,
-            _ => Refusal::Other(error.to_string()),
-        });
-    }));
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(read));
     OPENING.set(false);
-    match outcome {
-        Ok(()) => slot.into_inner(),
-        Err(_) => Err(Refusal::Other("it panicked while reading its files".into())),
-    }
+    outcome.ok()
 }
 
 fn is_locked(reason: &str) -> bool {

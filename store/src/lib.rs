@@ -38,6 +38,7 @@ pub mod pairs;
 pub mod progress;
 pub mod query;
 mod read;
+mod rebuild;
 mod recover;
 mod renew;
 mod reserve;

@@ -25,6 +25,7 @@ mod merged;
 mod open;
 mod places;
 mod run;
+mod sync;
 #[cfg(test)]
 mod tests;
 mod worker;
@@ -102,6 +103,10 @@ struct Shared {
     /// Why the worker cannot write runs now.
     trouble: Mutex<Option<String>>,
     is_stuck: AtomicBool,
+    /// Why a sync failed; held while the worker syncs.
+    unsynced: Mutex<Option<String>>,
+    #[cfg(test)]
+    fails_to_sync: AtomicBool,
 }
 
 #[derive(Default)]

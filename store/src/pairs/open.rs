@@ -63,6 +63,9 @@ impl Tree {
             changed: Condvar::new(),
             trouble: Mutex::default(),
             is_stuck: AtomicBool::new(false),
+            unsynced: Mutex::default(),
+            #[cfg(test)]
+            fails_to_sync: AtomicBool::new(false),
         });
         shared.freeze(&shared.version(), next_batch - 1);
         let worker = Worker::start(shared.clone())?;

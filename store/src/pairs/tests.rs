@@ -305,6 +305,36 @@ fn without_room_it_says_so_before_memory_runs_out() {
 }
 
 #[test]
+fn after_a_failed_sync_nothing_is_replaced_or_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (opened, mut model) = (open(folder.path()), Model::new());
+    (0..60).for_each(|number| write(&opened.tree, &mut model, batch(number)));
+    opened.tree.settle();
+    until_nothing_is_left_over(&opened);
+    assert_eq!(opened.tree.unsynced(), None);
+    opened.tree.shared.fails_to_sync.store(true, std::sync::atomic::Ordering::Release);
+    (60..66).for_each(|number| write(&opened.tree, &mut model, batch(number)));
+    opened.tree.settle();
+    let reason = opened.tree.unsynced().expect("the failed sync is known");
+    assert!(reason.contains("planned to fail"), "{reason}");
+    // Later syncs succeed, and prove nothing.
+    opened.tree.shared.fails_to_sync.store(false, std::sync::atomic::Ordering::Release);
+    let kept = |opened: &Opened| -> (Option<sled::IVec>, Vec<sled::IVec>) {
+        let own = opened.raw.scan_prefix(super::places::OWN).keys().flatten();
+        (opened.raw.get(super::places::MANIFEST).expect("a read"), own.collect())
+    };
+    let before = kept(&opened);
+    opened.tree.shared.wake();
+    std::thread::sleep(std::time::Duration::from_millis(2500));
+    let after = kept(&opened);
+    assert!(before == after, "nothing is written or removed by the worker any more");
+    assert_eq!(opened.tree.unsynced().as_ref(), Some(&reason));
+    same(&opened.tree, &model, &[], None);
+    drop(opened);
+    same(&open(folder.path()).tree, &model, &[], None);
+}
+
+#[test]
 fn damage_is_an_error_or_a_remark_and_no_panic() {
     let folder = tempfile::tempdir().expect("a folder");
     let mut model = Model::new();

@@ -1,7 +1,6 @@
 //! What goes on in the background: full memory becomes a run, runs become fewer, and what is of no use goes.
 
 use std::fs::File;
-use std::io;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::Ordering;
@@ -76,12 +75,12 @@ enum Outcome {
     Ended,
 }
 
-struct Work {
-    shared: Arc<Shared>,
-    log: File,
-    pages: Option<PageFiles>,
+pub(super) struct Work {
+    pub shared: Arc<Shared>,
+    pub log: File,
+    pub pages: Option<PageFiles>,
     /// Whether the manifest that was written last is durable.
-    is_durable: bool,
+    pub is_durable: bool,
     /// Until when no runs are merged, and no base is written, after an attempt that failed: each reads and writes much.
     rests_until: Option<Instant>,
     /// Runs that are being written.
@@ -134,6 +133,7 @@ impl Work {
     fn turn(&mut self) -> Result<(), StoreError> {
         // A failed engine is left alone.
         self.shared.db.context.global_error()?;
+        self.shared.must_be_synced()?;
         if self.shared.is_stuck.load(Ordering::Acquire) {
             return Err(StoreError::ReadOnly("the engine could not write a page".into()));
         }
@@ -369,35 +369,13 @@ impl Work {
             log_from: new.log_from,
             runs: new.runs.iter().map(|run| run.info).collect(),
         };
+        self.shared.must_be_synced()?;
         self.is_durable = false;
         self.shared.tree.insert(MANIFEST, manifest.to_bytes())?;
         self.shared.visit([MANIFEST].iter())?;
         crash::point("after_manifest");
         self.shared.change(change);
         Ok(())
-    }
-
-    /// Makes the manifest durable with all that it names.
-    fn make_durable(&mut self) -> Result<(), StoreError> {
-        let folder = &self.shared.settings.folder;
-        let pages = match &mut self.pages {
-            Some(pages) => pages,
-            None => self.pages.insert(PageFiles::open(folder).map_err(StoreError::io(folder))?),
-        };
-        let mut flushed = Ok(());
-        let synced = pages.sync_around(|| {
-            flushed = self.shared.db.flush().map(|_| ());
-            if flushed.is_ok() { Ok(()) } else { Err(io::Error::other("the engine did not flush")) }
-        });
-        flushed?;
-        synced.and_then(|()| self.log.sync_data()).map_err(StoreError::io(folder))?;
-        self.is_durable = true;
-        crash::point("after_durable");
-        Ok(())
-    }
-
-    fn must_be_durable(&mut self) -> Result<(), StoreError> {
-        if self.is_durable { Ok(()) } else { self.make_durable() }
     }
 
     /// Removes pairs of the engine, a few at a time, until there are none in this range. The pairs in `kept` stay.

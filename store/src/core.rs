@@ -141,6 +141,9 @@ impl Core {
 
     /// Asks the engine how it fares: a read may have found it failing.
     pub fn look_at(&self, live: &Live) {
+        if let Some(reason) = live.tree.known_unsynced() {
+            return self.fail(Failure { is_full: false, may_recover: false, reason });
+        }
         let error = match live.state() {
             Err(error) => error.into(),
             Ok(()) if live.is_stuck() => StoreError::ReadOnly("the engine could not write a page".into()),

@@ -252,8 +252,16 @@ fn flush(core: &Core, files: &mut Files, last: u64) -> Result<(), Failure> {
         if flushed.is_ok() { Ok(()) } else { Err(std::io::Error::other("the engine did not flush")) }
     });
     flushed.map_err(|error| Failure::of_engine(live, &error.into()))?;
-    synced.map_err(lost("the engine's page files"))?;
-    core.log.file().sync_data().map_err(lost("the engine's log"))?;
+    let synced = synced.map_err(lost("the engine's page files"));
+    let synced = synced.and_then(|()| core.log.file().sync_data().map_err(lost("the engine's log")));
+    if let Err(failure) = &synced {
+        live.tree.distrust(&failure.reason);
+    }
+    synced?;
+    // The kernel reports a failure once: to the other thread that syncs these files, perhaps.
+    if let Some(reason) = live.tree.unsynced() {
+        return Err(Failure { is_full: false, may_recover: false, reason });
+    }
     high_water.write(last).map_err(lost(ACKNOWLEDGED))?;
     crate::crash::point("after_flush");
     Ok(())

@@ -47,17 +47,24 @@ pub(super) fn pieces<'p>(
         parts.flatten().map(|(at, part)| (at > 0, part))
     };
     let count = u32::try_from(parts().count()).ok()?;
-    let stored = |(number, (goes_on, part)): (u32, (bool, &[u8]))| {
-        let mut piece = Vec::with_capacity(HEADER_BYTES + part.len());
-        piece.extend_from_slice(&[0, 0, 0, 0, VERSION]);
-        piece.extend_from_slice(&count.to_le_bytes());
-        piece.push(u8::from(goes_on));
-        piece.extend_from_slice(part);
-        let checksum = crc32c::crc32c(&piece[4..]);
-        piece[..4].copy_from_slice(&checksum.to_le_bytes());
-        (places::piece(batch, number), piece)
-    };
+    let stored = |(number, (goes_on, part))| (places::piece(batch, number), stored(count, goes_on, part));
     Some((0..).zip(parts()).map(stored).collect())
+}
+
+/// The only piece of a batch without entries: what stands in the place of one that is lost.
+pub(super) fn nothing(batch: u64) -> ([u8; 15], Vec<u8>) {
+    (places::piece(batch, 0), stored(1, false, &[]))
+}
+
+fn stored(count: u32, goes_on: bool, part: &[u8]) -> Vec<u8> {
+    let mut piece = Vec::with_capacity(HEADER_BYTES + part.len());
+    piece.extend_from_slice(&[0, 0, 0, 0, VERSION]);
+    piece.extend_from_slice(&count.to_le_bytes());
+    piece.push(u8::from(goes_on));
+    piece.extend_from_slice(part);
+    let checksum = crc32c::crc32c(&piece[4..]);
+    piece[..4].copy_from_slice(&checksum.to_le_bytes());
+    piece
 }
 
 /// What is in a piece.
@@ -111,6 +118,11 @@ impl Batches {
             groups(pieces).iter().filter_map(|it| entries(it)).flatten().collect()
         };
         std::mem::take(&mut self.parts).iter().map(|(batch, pieces)| (*batch, entries(pieces))).collect()
+    }
+
+    /// The batches that miss a piece.
+    pub fn unfinished(&self) -> impl Iterator<Item = u64> {
+        self.parts.keys().copied()
     }
 
     /// How many batches miss a piece.

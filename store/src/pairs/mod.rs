@@ -94,8 +94,8 @@ struct Shared {
     tree: sled::Tree,
     settings: Settings,
     version: RwLock<Arc<Version>>,
-    /// The number of the next batch; held while one is written.
-    next_batch: Mutex<u64>,
+    /// Held while a batch is written.
+    log_end: Mutex<LogEnd>,
     next_run: AtomicU32,
     garbage: Arc<Garbage>,
     signal: Mutex<Signal>,
@@ -107,6 +107,18 @@ struct Shared {
     unsynced: Mutex<Option<String>>,
     #[cfg(test)]
     fails_to_sync: AtomicBool,
+}
+
+/// Where the log goes on.
+struct LogEnd {
+    /// The number of the next batch.
+    next: u64,
+    /// What opening leaves to be written: with the first batch, or before the worker begins.
+    first: Vec<Entry>,
+    /// What the log misses, and what is to be written if it is to go on without.
+    lost: Option<(String, Vec<Entry>)>,
+    /// Set while a batch is written. If it stays so, what the engine made of that batch is not known, and none may follow.
+    is_open: bool,
 }
 
 #[derive(Default)]
@@ -197,10 +209,31 @@ impl Tree {
 
     /// Lets the worker begin. Until then nothing is written but what is applied, so that a folder that is refused stays as
     /// it was.
-    pub fn begin(&self) {
-        let has_begun = std::mem::replace(&mut locked(&self.shared.signal).begins, true);
-        if !has_begun {
-            self.shared.changed.notify_all();
+    ///
+    /// Refuses while changes are lost and that was not accepted.
+    pub fn begin(&self) -> Result<(), StoreError> {
+        if locked(&self.shared.signal).begins {
+            return Ok(());
+        }
+        let mut log_end = locked(&self.shared.log_end);
+        self.shared.may_write(&log_end)?;
+        if !log_end.first.is_empty() {
+            self.shared.write_batch(&mut log_end, Vec::new())?;
+        }
+        self.shared.begin();
+        Ok(())
+    }
+
+    /// What the log misses that it once had, in words. Nothing is written while there is such a loss.
+    pub fn lost(&self) -> Option<String> {
+        locked(&self.shared.log_end).lost.as_ref().map(|(reason, _)| reason.clone())
+    }
+
+    /// Goes on without what is lost.
+    pub fn accept_loss(&self) {
+        let mut log_end = locked(&self.shared.log_end);
+        if let Some((_, changes)) = log_end.lost.take() {
+            log_end.first.extend(changes);
         }
     }
 
@@ -320,26 +353,57 @@ impl Shared {
         if changes.is_empty() {
             return Ok(());
         }
-        let mut next_batch = locked(&self.next_batch);
-        self.wait_for_worker()?;
+        let mut log_end = locked(&self.log_end);
+        self.may_write(&log_end)?;
+        self.wait_for_worker(&log_end)?;
         let too_large = || StoreError::Limit { what: "bytes of one batch", max: 256 << 20 };
-        let pieces = log::pieces(*next_batch, changes.iter()).ok_or_else(too_large)?;
-        let mut batch = sled::Batch::default();
-        let places: Vec<_> = pieces.iter().map(|(place, _)| *place).collect();
-        for (place, piece) in pieces {
-            batch.insert(&place, piece);
-        }
+        let number = log_end.next;
+        let pieces = log::pieces(number, changes.iter()).ok_or_else(too_large)?;
         crate::crash::point("before_log");
-        // What the engine made of a batch that failed is not known, so its number is not used again.
-        let number = *next_batch;
-        *next_batch += 1;
-        self.tree.apply_batch(batch).map_err(|error| self.noted(error.into()))?;
+        self.write_batch(&mut log_end, pieces)?;
         crate::crash::point("after_log");
-        self.visit(places.iter()).map_err(|error| self.noted(error))?;
+        log_end.next += 1;
         let version = self.version();
         version.memory.add(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
         self.freeze(&version, number);
         Ok(())
+    }
+
+    fn may_write(&self, log_end: &LogEnd) -> Result<(), StoreError> {
+        if let Some((reason, _)) = &log_end.lost {
+            return Err(StoreError::Open(reason.clone()));
+        }
+        if log_end.is_open {
+            return Err(StoreError::ReadOnly("a batch of changes could not be written".into()));
+        }
+        Ok(())
+    }
+
+    /// Writes pieces of a batch, with what opening left to be written.
+    fn write_batch(&self, log_end: &mut LogEnd, pieces: Vec<([u8; 15], Vec<u8>)>) -> Result<(), StoreError> {
+        let mut batch = sled::Batch::default();
+        let mut places: Vec<IVec> = Vec::new();
+        for (place, value) in &log_end.first {
+            places.push(place.clone());
+            match value {
+                Some(value) => batch.insert(place, value),
+                None => batch.remove(place),
+            }
+        }
+        for (place, piece) in pieces {
+            places.push(place.as_slice().into());
+            batch.insert(&place, piece);
+        }
+        log_end.is_open = true;
+        self.tree.apply_batch(batch).map_err(|error| self.noted(error.into()))?;
+        self.visit(places.iter()).map_err(|error| self.noted(error))?;
+        (log_end.is_open, log_end.first) = (false, Vec::new());
+        Ok(())
+    }
+
+    fn begin(&self) {
+        locked(&self.signal).begins = true;
+        self.changed.notify_all();
     }
 
     /// Lets the engine end what it puts off until a page is visited again: splitting and merging pages, which it would
@@ -369,7 +433,7 @@ impl Shared {
     }
 
     /// Waits while the worker is far behind, if it gets on at all. The memory stays bounded in any case.
-    fn wait_for_worker(&self) -> Result<(), StoreError> {
+    fn wait_for_worker(&self, log_end: &LogEnd) -> Result<(), StoreError> {
         loop {
             let version = self.version();
             let limit = self.settings.memory_bytes;
@@ -377,7 +441,13 @@ impl Shared {
             let has_begun = locked(&self.signal).begins;
             let trouble = locked(&self.trouble).clone();
             match trouble {
-                None if !has_begun => return Ok(()),
+                None if !has_begun => {
+                    // Whoever applies so much has accepted the folder.
+                    if bytes >= limit * GROWTH_MAX && log_end.first.is_empty() {
+                        self.begin();
+                    }
+                    return Ok(());
+                }
                 None if version.frozen.is_some() && bytes >= limit * GROWTH_MAX => {
                     std::thread::sleep(WAIT);
                 }

@@ -50,7 +50,7 @@ fn open(folder: &Path) -> Opened {
     let (db, raw) = engine(folder);
     let (tree, remarks) = Tree::open(&db, &raw, settings(folder, MEMORY_BYTES)).expect("pairs");
     assert_eq!(remarks, Vec::<String>::new());
-    tree.begin();
+    tree.begin().expect("it begins");
     Opened { db, raw, tree }
 }
 
@@ -258,7 +258,7 @@ fn pairs_of_an_earlier_version_are_read_changed_and_taken_over() {
         let (db, raw) = engine(folder.path());
         let settings = Settings { has_room: Box::new(|_| false), ..settings(folder.path(), MEMORY_BYTES) };
         let (tree, _) = Tree::open(&db, &raw, settings).expect("pairs");
-        tree.begin();
+        tree.begin().expect("it begins");
         same(&tree, &model, &[], None);
         same(&tree, &model, &key(5), Some(&key(6)));
         write(&tree, &mut model, batch(3));
@@ -288,7 +288,7 @@ fn without_room_it_says_so_before_memory_runs_out() {
     let (db, raw) = engine(folder.path());
     let settings = Settings { has_room: Box::new(|_| false), ..settings(folder.path(), MEMORY_BYTES) };
     let (tree, _) = Tree::open(&db, &raw, settings).expect("pairs");
-    tree.begin();
+    tree.begin().expect("it begins");
     let mut refused = None;
     for number in 0..400u16 {
         let started = std::time::Instant::now();
@@ -334,6 +334,87 @@ fn after_a_failed_sync_nothing_is_replaced_or_removed() {
     same(&open(folder.path()).tree, &model, &[], None);
 }
 
+/// Ten batches in the log of several pieces each, which no run has; without the third piece of one, or all of its pieces.
+fn with_a_loss(folder: &Path, batch: u64, all: bool) -> Model {
+    let mut models = vec![Model::new()];
+    let (db, raw) = engine(folder);
+    {
+        let (tree, _) = Tree::open(&db, &raw, settings(folder, 1 << 20)).expect("pairs");
+        for number in 0..10u16 {
+            let mut model = models.last().cloned().unwrap_or_default();
+            let pairs = (0..40u16).map(|at| (key(number * 40 + at), Some(vec![number as u8; 900])));
+            write(&tree, &mut model, pairs);
+            models.push(model);
+        }
+    }
+    for piece in if all { 0..1000 } else { 2..3 } {
+        raw.remove(super::places::piece(batch, piece)).expect("damage");
+    }
+    db.flush().expect("a flush");
+    let mut left = models[10].clone();
+    (0..40).for_each(|at| drop(left.remove(&key((batch as u16 - 1) * 40 + at))));
+    left
+}
+
+#[test]
+fn a_torn_last_batch_goes_and_any_other_loss_is_refused_before_anything_is_written() {
+    for (batch, all) in [(10, false), (4, false), (4, true), (1, true)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let left = with_a_loss(folder.path(), batch, all);
+        let stored = |raw: &sled::Tree| -> Vec<_> { raw.iter().flatten().collect() };
+        let is_torn = batch == 10;
+        {
+            let (db, raw) = engine(folder.path());
+            let before = stored(&raw);
+            let (tree, remarks) =
+                Tree::open(&db, &raw, settings(folder.path(), MEMORY_BYTES)).expect("pairs");
+            assert_eq!(remarks.len(), 1, "{remarks:?}");
+            assert_eq!(tree.lost().is_some(), !is_torn, "{remarks:?}");
+            if !is_torn {
+                let refused = tree.begin().expect_err("a batch is missing").to_string();
+                assert!(refused.contains("--accept-data-loss"), "{refused}");
+                assert!(tree.insert(b"key", b"value").is_err());
+                assert_eq!(stored(&raw), before, "it stays as it is");
+                tree.accept_loss();
+            }
+            tree.begin().expect("it begins");
+            same(&tree, &left, &[], None);
+        }
+        // The loss was accepted once and for all.
+        let opened = open(folder.path());
+        same(&opened.tree, &left, &[], None);
+        opened.tree.settle();
+        same(&opened.tree, &left, &[], None);
+    }
+}
+
+#[test]
+fn nothing_is_marked_before_the_folder_is_accepted() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (db, raw) = engine(folder.path());
+    let open = || Tree::open(&db, &raw, settings(folder.path(), MEMORY_BYTES)).expect("pairs").0;
+    raw.insert(MARKS[0].0, b"3").expect("a write");
+    raw.insert(key(1), b"row").expect("a write");
+    let before: Vec<_> = raw.iter().flatten().collect();
+    let tree = open();
+    assert_eq!(tree.get(key(1)).expect("a read").as_deref(), Some(&b"row"[..]));
+    drop(tree);
+    assert_eq!(raw.iter().flatten().collect::<Vec<_>>(), before);
+    // With the first change all of it is there.
+    let tree = open();
+    tree.insert(key(2), b"row").expect("a write");
+    drop(tree);
+    assert_eq!(raw.get(MARKS[0].0).expect("a read").as_deref(), Some(&b"4"[..]));
+    assert!(super::is_begun(&raw).expect("a read"));
+    assert_eq!(open().iter().count(), 3);
+    // Marks without a manifest are no pairs of an earlier version.
+    let other = tempfile::tempdir().expect("a folder");
+    let (db, raw) = engine(other.path());
+    MARKS.iter().for_each(|(key, value)| drop(raw.insert(key, *value).expect("a write")));
+    let (tree, _) = Tree::open(&db, &raw, settings(other.path(), MEMORY_BYTES)).expect("pairs");
+    assert_eq!(tree.iter().count(), 0);
+}
+
 #[test]
 fn damage_is_an_error_or_a_remark_and_no_panic() {
     let folder = tempfile::tempdir().expect("a folder");
@@ -345,16 +426,7 @@ fn damage_is_an_error_or_a_remark_and_no_panic() {
         (200..220).for_each(|number| write(&opened.tree, &mut model, batch(number)));
     }
     let (db, raw) = engine(folder.path());
-    // A batch is missing.
-    let from = super::places::piece(0, 0);
-    let (place, piece) = raw.range(from..).next().expect("a batch").expect("a pair");
-    raw.remove(&place).expect("damage");
     let open = || Tree::open(&db, &raw, settings(folder.path(), MEMORY_BYTES));
-    let (tree, remarks) = open().expect("pairs");
-    let settled = remarks.concat();
-    drop(tree);
-    assert!(settled.is_empty() || settled.contains("missing"), "{settled}");
-    raw.insert(place, piece).expect("put back");
     // A block has other bytes.
     let (place, block) = raw.scan_prefix(b"\xff\xfdd").next().expect("a block").expect("a pair");
     let mut other = block.to_vec();

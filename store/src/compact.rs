@@ -114,7 +114,7 @@ impl Store {
         crate::crash::point("compact_copied");
         let options = OpenOptions { cache_bytes: CACHE_BYTES, ..core.options.clone() };
         let new = Live::open(target, &options, &mut Opened::default())?;
-        new.tree.begin();
+        new.tree.begin()?;
         read_back(core, &new, pairs, report)?;
         for _ in 0..ROUNDS_MAX {
             let changed = core.taps().take_noted()?;

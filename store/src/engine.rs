@@ -49,6 +49,12 @@ impl Live {
         let begun = quietly(|| pairs::Tree::open(&db, &engine, settings));
         let (tree, remarks) = begun.unwrap_or_else(|| Err(unreadable(folder)))?;
         opened.remarks.extend(remarks);
+        if options.accept_data_loss {
+            tree.accept_loss();
+        }
+        if let Some(reason) = tree.lost() {
+            return Err(StoreError::Open(reason));
+        }
         Ok(Live { db, tree })
     }
 
@@ -77,7 +83,8 @@ fn refuse_other_layouts(engine: &sled::Tree) -> Result<(), StoreError> {
         return Ok(());
     }
     match engine.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1) {
-        layout if keys::EARLIER_LAYOUTS.contains(&layout) => Ok(()),
+        // Its own without a list of runs is what is left of a beginning that failed.
+        layout if layout == keys::LAYOUT_NUMBER || keys::EARLIER_LAYOUTS.contains(&layout) => Ok(()),
         layout => Err(other_layout(layout)),
     }
 }

@@ -123,7 +123,7 @@ fn swap(core: &Core, files: &mut Files) -> Result<Arc<Live>, StoreError> {
 
 fn reopen(core: &Core, tree: &Path) -> Result<(Arc<Live>, PageFiles), StoreError> {
     let live = Arc::new(Live::open(tree, &core.options, &mut Opened::default())?);
-    live.tree.begin();
+    live.tree.begin()?;
     core.log.follow(&tree.join("db"))?;
     let pages = PageFiles::open(tree).map_err(StoreError::io(tree))?;
     Ok((live, pages))

@@ -50,7 +50,7 @@ impl Store {
         let tail = LogTail::read(&tree_folder, options.accept_data_loss || options.salvage)?;
         let live = Arc::new(Live::open(&tree_folder, options, &mut opened)?);
         let tree = &live.tree;
-        let is_of_earlier_layout = check_layout(tree)?;
+        let layout = check_layout(tree)?;
         let before = tree.get(keys::CATALOG)?;
         let numbered = catalog::number(before.as_deref(), schema)?;
         let mut tables = numbered.tables;
@@ -76,7 +76,10 @@ impl Store {
             opened.remarks.push(report);
             high_water.write(last).map_err(StoreError::io(data))?;
         }
-        tree.begin();
+        // Only now: a folder that is refused stays as it was.
+        if layout == Layout::New {
+            note_layout(tree)?;
+        }
         for (table, index) in &numbered.to_drop {
             drop_entries(tree, *table, *index)?;
         }
@@ -108,7 +111,7 @@ impl Store {
                     .push("the rows that are there were counted, and are taken for all there are".into());
             }
         }
-        if is_of_earlier_layout {
+        if layout == Layout::Earlier {
             tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
         }
         if let Some(catalog) = numbered.changed {
@@ -118,6 +121,7 @@ impl Store {
         if counted_anew || opened.indexes_filled > 0 {
             live.db.flush()?;
         }
+        tree.begin()?;
         let head = Head::read(tree, &ids)?;
         let pages = PageFiles::open(&tree_folder).map_err(StoreError::io(&tree_folder))?;
         let files = Files { engine: Some((live.clone(), pages)), high_water };
@@ -214,23 +218,36 @@ fn fill_index(
     Ok(filled)
 }
 
-/// Notes the layout in a new store, and refuses one whose keys were written differently; true where it was noted by an
-/// earlier version.
-fn check_layout(tree: &pairs::Tree) -> Result<bool, StoreError> {
+/// By which version keys were written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Layout {
+    /// The store is new, or lost its catalog.
+    New,
+    Own,
+    Earlier,
+}
+
+/// Refuses a store whose keys were written differently.
+fn check_layout(tree: &pairs::Tree) -> Result<Layout, StoreError> {
     if tree.get(keys::CATALOG)?.is_none() {
-        tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
-        // A store whose catalog was lost may have rows of any form.
-        let has_rows = tree.range(&[], Some(&keys::all_blob_uses()), false).next().transpose()?.is_some();
-        if !has_rows {
-            tree.insert(keys::RENEWED, &[1])?;
-        }
-        return Ok(false);
+        return Ok(Layout::New);
     }
-    let layout = tree.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1);
-    if layout == keys::LAYOUT_NUMBER || keys::EARLIER_LAYOUTS.contains(&layout) {
-        return Ok(layout != keys::LAYOUT_NUMBER);
+    match tree.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1) {
+        keys::LAYOUT_NUMBER => Ok(Layout::Own),
+        layout if keys::EARLIER_LAYOUTS.contains(&layout) => Ok(Layout::Earlier),
+        layout => Err(other_layout(layout)),
     }
-    Err(other_layout(layout))
+}
+
+/// Notes the layout in a new store.
+fn note_layout(tree: &pairs::Tree) -> Result<(), StoreError> {
+    tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
+    // A store whose catalog was lost may have rows of any form.
+    let has_rows = tree.range(&[], Some(&keys::all_blob_uses()), false).next().transpose()?.is_some();
+    if !has_rows {
+        tree.insert(keys::RENEWED, &[1])?;
+    }
+    Ok(())
 }
 
 /// The end of everything that begins with a prefix, for scans that have one.
@@ -255,7 +272,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let options = OpenOptions::default();
         let (store, _) = Store::open(folder.path(), models::schema(), &options).expect("a new store");
-        assert!(check_layout(&tree_of(&store)).is_ok());
+        assert!(matches!(check_layout(&tree_of(&store)), Ok(Layout::Own)));
         // One whose catalog was lost is taken for new only where no row is.
         let is_renewed = || tree_of(&store).get(keys::RENEWED).expect("a read").is_some();
         assert!(is_renewed());
@@ -263,7 +280,8 @@ mod tests {
         for key in [keys::CATALOG, keys::RENEWED] {
             tree_of(&store).remove(key).expect("a removal").expect("it was there");
         }
-        assert!(check_layout(&tree_of(&store)).is_ok());
+        assert!(matches!(check_layout(&tree_of(&store)), Ok(Layout::New)));
+        note_layout(&tree_of(&store)).expect("it is noted");
         assert!(!is_renewed());
         tree_of(&store).insert(keys::CATALOG, b"{}").expect("a write");
         tree_of(&store).insert(keys::LAYOUT, &[1]).expect("a write");

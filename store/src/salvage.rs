@@ -271,7 +271,7 @@ impl Target {
     fn open(engine: &Path) -> Result<Target, StoreError> {
         folder::create_private(engine)?;
         let live = Live::open(engine, &OpenOptions::default(), &mut Opened::default())?;
-        live.tree.begin();
+        live.tree.begin()?;
         Ok(Target { live, changes: Changes::new() })
     }
 

@@ -104,12 +104,12 @@ fn layer(folder: &std::path::Path, rows_per_batch: u64) {
     let settings = store::pairs::Settings {
         folder: folder.to_path_buf(),
         memory_bytes: store::pairs::MEMORY_BYTES,
-        key_kind: |key| key[3] == 0,
+        key_kind: store::pairs::KeyKind { version: 1, is_looked_up: |key| key[3] == 0 },
         has_room: Box::new(|_| true),
         marks: &[],
     };
     let (tree, _) = store::pairs::Tree::open(&db, &tree, settings).expect("pairs");
-    tree.begin();
+    tree.begin().expect("it begins");
     let put = |rows: std::ops::Range<u64>| {
         let batch = rows.flat_map(pairs).map(|(key, value)| (key.into(), Some(value.into()))).collect();
         tree.apply(&batch).expect("applied");

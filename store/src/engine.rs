@@ -42,7 +42,7 @@ impl Live {
         let settings = pairs::Settings {
             folder: folder.to_path_buf(),
             memory_bytes: options.memory_bytes,
-            key_kind: keys::is_looked_up,
+            key_kind: keys::LOOKED_UP,
             has_room: Box::new(move |bytes| free_space.is_left_after(bytes)),
             marks: keys::MARKS,
         };
@@ -386,4 +386,113 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use models::{Claims, Value, schema};
+
+    use super::*;
+    use crate::{Caller, Store};
+
+    fn open(folder: &Path, accept_data_loss: bool) -> Result<(Store, Opened), StoreError> {
+        Store::open(folder, schema(), &OpenOptions { accept_data_loss, ..OpenOptions::default() })
+    }
+
+    fn keep(store: &Store, id: i64) {
+        let claims = Claims::service();
+        let table = schema().known("system_config");
+        let ((), durable) = store
+            .transact(&claims, |transaction| {
+                let mut row = table.default_row();
+                row[table.at("id")] = Value::Int(id);
+                row[table.at("config")] = Value::json(&serde_json::json!({ "id": id }));
+                transaction.insert(&Caller::new(&claims), table, row)?;
+                Ok::<_, StoreError>(())
+            })
+            .expect("the row fits");
+        durable.wait_blocking().expect("durable");
+    }
+
+    fn has(store: &Store, id: i64) -> bool {
+        let table = schema().known("system_config");
+        store.reads().get(table, &[Value::Int(id)]).expect("a read").is_some()
+    }
+
+    /// The engine's own pairs in the folder of a store that is closed.
+    fn stored(folder: &Path, change: impl FnOnce(&sled::Tree)) -> Vec<(sled::IVec, sled::IVec)> {
+        let folder = crate::core::tree_folder(folder);
+        let db = open_engine(&folder, &OpenOptions::default(), &mut Opened::default()).expect("an engine");
+        let tree = db.open_tree(ROWS).expect("a tree");
+        change(&tree);
+        db.flush().expect("a flush");
+        tree.iter().map(|pair| pair.expect("a pair")).collect()
+    }
+
+    #[test]
+    fn a_batch_lost_in_the_middle_is_refused_until_the_loss_is_accepted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path();
+        let (store, _) = open(folder, false).expect("a store");
+        (1..=4).for_each(|id| keep(&store, id));
+        drop(store);
+        let damaged = stored(folder, |tree| {
+            // The last batches are those of the rows.
+            let places: Vec<_> =
+                tree.scan_prefix(b"\xff\xfdl").keys().map(|key| key.expect("a key")).collect();
+            let batch = |place: &sled::IVec| place[..11].to_vec();
+            let mut batches: Vec<_> = places.iter().map(batch).collect();
+            batches.dedup();
+            let lost = &batches[batches.len() - 3];
+            places.iter().filter(|place| place.starts_with(lost)).for_each(|place| {
+                tree.remove(place).expect("damage");
+            });
+        });
+        let refused = open(folder, false).map(drop).expect_err("a batch is missing").to_string();
+        assert!(refused.contains("--accept-data-loss") && refused.contains("missing"), "{refused}");
+        assert_eq!(stored(folder, |_| {}), damaged, "the folder stays as it was");
+        let (store, opened) = open(folder, true).expect("the loss is accepted");
+        assert!(opened.remarks.iter().any(|remark| remark.contains("missing in the log")), "{opened:?}");
+        assert_eq!([1, 2, 3, 4].map(|id| has(&store, id)), [true, false, true, true]);
+        keep(&store, 5);
+        drop(store);
+        let (store, _) = open(folder, false).expect("once and for all");
+        assert!(has(&store, 5) && !has(&store, 2));
+    }
+
+    #[test]
+    fn a_folder_of_an_earlier_version_is_marked_once_it_is_accepted() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path();
+        let (store, _) = open(data, false).expect("a store");
+        (1..=20).for_each(|id| keep(&store, id));
+        let live = store.inner.core.engine.get().expect("an engine");
+        let pairs: Vec<_> = live.tree.iter().map(|pair| pair.expect("a pair")).collect();
+        drop((live, store));
+        // As a version without runs wrote it.
+        let before = stored(data, |tree| {
+            tree.clear().expect("an empty tree");
+            pairs.iter().for_each(|(key, value)| drop(tree.insert(key, value).expect("a write")));
+            tree.insert(keys::LAYOUT, &[3]).expect("a write");
+        });
+        // It is refused: more was acknowledged than it has.
+        let acknowledged = data.join(crate::flush::ACKNOWLEDGED);
+        let number = std::fs::read(&acknowledged).expect("a number");
+        std::fs::write(&acknowledged, 1000u64.to_be_bytes()).expect("a number");
+        assert!(open(data, false).is_err());
+        assert_eq!(stored(data, |_| {}), before, "the folder stays as it was");
+        std::fs::write(&acknowledged, number).expect("a number");
+        for _ in 0..2 {
+            let (store, opened) = open(data, false).expect("a store");
+            assert_eq!(opened.remarks, Vec::<String>::new());
+            assert!((1..=20).all(|id| has(&store, id)));
+            store.inner.core.engine.get().expect("an engine").tree.settle();
+            let report = store.check().expect("a report");
+            assert_eq!((report.faults, report.listed), (0, Vec::new()));
+        }
+        let layout = |pairs: &[(sled::IVec, sled::IVec)]| {
+            pairs.iter().find(|(key, _)| key == keys::LAYOUT).map(|(_, value)| value.to_vec())
+        };
+        assert_eq!(layout(&stored(data, |_| {})), Some(vec![keys::LAYOUT_NUMBER]));
+    }
 }

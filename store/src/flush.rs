@@ -202,10 +202,10 @@ fn run(
         }
         core.log.flushed();
         // An engine that was opened again for want of room writes nothing by itself before there is some.
-        if let Some((live, _)) = files.engine.as_ref().filter(|_| !core.log.is_short()) {
-            if let Err(error) = live.tree.begin() {
-                core.fail(Failure::of_engine(live, &error));
-            }
+        if let Some((live, _)) = files.engine.as_ref().filter(|_| !core.log.is_short())
+            && let Err(error) = live.tree.begin()
+        {
+            core.fail(Failure::of_engine(live, &error));
         }
     }
 }

@@ -105,8 +105,11 @@ pub(crate) fn table_of_row(key: &[u8]) -> Option<u16> {
     (*table < BLOB_TABLE && rest.starts_with(&[0, 0])).then(|| u16::from_be_bytes(*table))
 }
 
+/// Which keys are looked up by themselves.
+pub(crate) const LOOKED_UP: crate::pairs::KeyKind = crate::pairs::KeyKind { version: 1, is_looked_up };
+
 /// Whether a key is looked up by itself: all but the entries of indexes.
-pub(crate) fn is_looked_up(key: &[u8]) -> bool {
+fn is_looked_up(key: &[u8]) -> bool {
     table_and_index(key).is_none_or(|(_, index)| index == 0)
 }
 

@@ -17,7 +17,7 @@ pub(crate) struct Rebuild {
 impl Rebuild {
     /// Begins in the new folder `engine`.
     pub fn create(engine: &Path) -> Result<Rebuild, StoreError> {
-        Ok(Rebuild { files: Builder::create(engine)?, bottom: Bottom::new(keys::is_looked_up) })
+        Ok(Rebuild { files: Builder::create(engine)?, bottom: Bottom::new(keys::LOOKED_UP) })
     }
 
     /// Adds a pair, whose key comes after all keys before it.

@@ -1,7 +1,8 @@
 //! Blocks: a few KiB of entries in the order of their keys, each key without what it shares with the one before.
 //!
 //! ```text
-//! block    [checksum u32][version u8][kind u8][through u64][restarts u16] entries… [place of a restart u32]…
+//! block    [checksum u32][version u8][kind u8][through u64][restarts u16][parts u16] entries… [place of a restart u32]…
+//! further  [zero u32][version u8][kind u8][through u64][zero u16][part u16] what follows of the block
 //! entry    [shared][rest][value] rest of the key, value
 //! ```
 //!
@@ -10,6 +11,10 @@
 //! the bytes of its value plus one. Every eighth entry is a restart, which shares nothing; where it begins is noted at the
 //! end, so that a block is searched in halves. `through` is the number of the newest batch (`log.rs`) whose changes may be
 //! in the block, by which a salvage tells older from newer.
+//!
+//! A data block of one large entry is stored in parts, which have numbers as blocks have: `parts` is how many there are, and
+//! all but the first have a head of their own. So a page of the engine stays small, and none that holds blocks becomes a
+//! file of its own, which would be replaced without a sync.
 
 use sled::IVec;
 
@@ -19,7 +24,9 @@ use super::Entry;
 /// be a file of its own.
 const BLOCK_BYTES: usize = 6 << 10;
 const RESTART_EVERY: usize = 8;
-const HEADER_BYTES: usize = 16;
+/// A larger data block is stored in parts of [`BLOCK_BYTES`].
+const WHOLE_BYTES: usize = BLOCK_BYTES + BLOCK_BYTES / 8;
+const HEADER_BYTES: usize = 18;
 /// Raised when blocks are written differently.
 const VERSION: u8 = 1;
 
@@ -31,6 +38,9 @@ pub(super) enum Kind {
     /// Where blocks begin.
     Index = 1,
 }
+
+/// Where [`Kind`] has its place: a further part of a data block.
+const FURTHER: u8 = 2;
 
 /// A block in the making.
 pub(super) struct BlockWriter {
@@ -55,7 +65,7 @@ impl BlockWriter {
         self.bytes.clear();
         self.bytes.extend_from_slice(&[0, 0, 0, 0, VERSION, self.kind as u8]);
         self.bytes.extend_from_slice(&self.through.to_le_bytes());
-        self.bytes.extend_from_slice(&[0, 0]);
+        self.bytes.extend_from_slice(&[0, 0, 1, 0]);
         self.restarts.clear();
         self.entries = 0;
     }
@@ -89,12 +99,47 @@ impl BlockWriter {
             self.bytes.extend_from_slice(&place.to_le_bytes());
         }
         self.bytes[14..16].copy_from_slice(&(self.restarts.len() as u16).to_le_bytes());
+        if self.kind == Kind::Data && self.bytes.len() > WHOLE_BYTES {
+            let parts = u16::try_from(self.bytes.len().div_ceil(BLOCK_BYTES)).unwrap_or(0);
+            self.bytes[16..18].copy_from_slice(&parts.to_le_bytes());
+        }
         let checksum = crc32c::crc32c(&self.bytes[4..]);
         self.bytes[..4].copy_from_slice(&checksum.to_le_bytes());
         let block = self.bytes.clone();
         self.clear();
         block
     }
+}
+
+/// The parts in which a block is stored; `None` where they would be too many.
+pub(super) fn parts(block: Vec<u8>) -> Option<Vec<Vec<u8>>> {
+    let count = parts_of(&block)?;
+    if count == 1 {
+        return Some(vec![block]);
+    }
+    let further = |at: u16, bytes: &[u8]| {
+        let head: &[&[u8]] =
+            &[&[0; 4], &[VERSION, FURTHER], &block[6..14], &[0; 2], &at.to_le_bytes(), bytes];
+        head.concat()
+    };
+    let stored = |(at, bytes): (u16, &[u8])| if at == 0 { bytes.to_vec() } else { further(at, bytes) };
+    Some((0..count).zip(block.chunks(BLOCK_BYTES)).map(stored).collect())
+}
+
+fn is_part(bytes: &[u8], kind: u8) -> Option<u16> {
+    let number = u16::from_le_bytes(bytes.get(16..18)?.try_into().ok()?);
+    (bytes[4] == VERSION && bytes[5] == kind).then_some(number)
+}
+
+/// How many parts a data block has, by the first of them.
+pub(super) fn parts_of(first: &[u8]) -> Option<u16> {
+    is_part(first, Kind::Data as u8).or_else(|| is_part(first, Kind::Index as u8)).filter(|parts| *parts > 0)
+}
+
+/// Which further part of a data block this is, with what it has of it.
+pub(super) fn further(bytes: &[u8]) -> Option<(u16, &[u8])> {
+    let at = is_part(bytes, FURTHER).filter(|at| *at > 0)?;
+    Some((at, &bytes[HEADER_BYTES..]))
 }
 
 /// Bytes that two keys have in common at their beginning.
@@ -180,6 +225,11 @@ impl Block {
     /// The number of the newest batch that may be in it.
     pub fn through(&self) -> u64 {
         self.bytes[6..14].try_into().map_or(0, u64::from_le_bytes)
+    }
+
+    /// In how many parts it is stored.
+    pub fn parts(&self) -> u32 {
+        parts_of(&self.bytes).map_or(1, u32::from)
     }
 
     /// How many restarts it has: each begins a group of entries.

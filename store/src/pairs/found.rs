@@ -1,6 +1,8 @@
 //! Pairs that are found in an engine's files without the engine, for a salvage.
 
-use super::block::{Block, Kind};
+use std::collections::BTreeMap;
+
+use super::block::{self, Block, Kind};
 use super::log::Batches;
 use super::manifest::Manifest;
 use super::places::{self, MANIFEST};
@@ -23,6 +25,8 @@ pub type Age = (u64, u64);
 #[derive(Default)]
 pub struct Unpacker {
     batches: Batches,
+    /// Parts of data blocks that are not whole yet, by the run and the number of the first part.
+    parts: BTreeMap<(u32, u32), BTreeMap<u16, Vec<u8>>>,
     /// The newest manifest so far, with its place in the engine's log.
     manifest: Option<(u64, Manifest)>,
     /// Only what this one names counts.
@@ -78,9 +82,13 @@ impl Unpacker {
                     return Vec::new();
                 }
             }
-        } else if places::is_data(&key) {
-            let block = Block::read(value.into(), Kind::Data, true);
-            match block.and_then(|block| Some((block.all()?, block.through()))) {
+        } else if let Some((run, number)) = places::data_at(&key) {
+            let whole = match self.put_together(run, number, value) {
+                Some(Some(whole)) => Block::read(whole.into(), Kind::Data, true),
+                Some(None) => return Vec::new(),
+                None => None,
+            };
+            match whole.and_then(|block| Some((block.all()?, block.through()))) {
                 Some(found) => found,
                 None => {
                     self.damages += 1;
@@ -99,6 +107,27 @@ impl Unpacker {
         entries.into_iter().map(version).collect()
     }
 
+    /// The data block of which this is the last part to come; nothing where others are missing, and `None` for no part.
+    fn put_together(&mut self, run: u32, number: u32, bytes: Vec<u8>) -> Option<Option<Vec<u8>>> {
+        let at = block::further(&bytes).map_or(0, |(at, _)| at);
+        if at == 0 && block::parts_of(&bytes)? == 1 {
+            return Some(Some(bytes));
+        }
+        let first = (run, number.checked_sub(u32::from(at))?);
+        let parts = self.parts.entry(first).or_default();
+        parts.insert(at, bytes);
+        let count = parts.get(&0).and_then(|first| block::parts_of(first));
+        if count.is_none_or(|count| parts.len() < usize::from(count)) {
+            return Some(None);
+        }
+        let parts = self.parts.remove(&first)?;
+        let mut whole = Vec::new();
+        for (at, bytes) in &parts {
+            whole.extend_from_slice(if *at == 0 { bytes } else { block::further(bytes)?.1 });
+        }
+        Some(Some(whole))
+    }
+
     /// What there is of batches of which a piece is missing, once everything was taken apart.
     pub fn rest(&mut self) -> Vec<Found> {
         let found = |(batch, entries): (u64, Vec<super::Entry>)| {
@@ -111,8 +140,13 @@ impl Unpacker {
         self.batches.rest().into_iter().flat_map(found).collect()
     }
 
-    /// Batches of which a piece is missing.
+    /// Batches and data blocks of which a piece is missing. A run that the manifest does without may be half removed.
     pub fn torn(&self) -> u64 {
-        self.batches.torn() as u64
+        let counts = |run: u32| {
+            let manifest = self.manifest.as_ref().map(|(_, manifest)| manifest);
+            manifest.is_none_or(|manifest| manifest.runs.iter().any(|other| other.number == run))
+        };
+        let blocks = self.parts.keys().filter(|(run, _)| counts(*run)).count();
+        (self.batches.torn() + blocks) as u64
     }
 }

@@ -1,18 +1,20 @@
 //! The manifest: which runs there are, and from which batch on the log counts.
 //!
 //! ```text
-//! manifest  [checksum u32][version u8][base u8][log from u64][count u16] runs, newest first
+//! manifest  [checksum u32][version u8][base u8][log from u64][count u32] runs, newest first
 //! run       [number u32][through u64][entries u64][removed u64][bytes u64][data u32][index u32][top u32][filter u32]
+//!           [kind u8]
 //! ```
 //!
 //! The checksum is the CRC-32C of everything behind it; numbers are little-endian. `base` is 1 while pairs that a version
-//! without this layer wrote lie in the tree and count, below all runs. `removed` of the entries are removals; `data`, `index` and `top` are numbers of blocks,
-//! `filter` the bytes of the filter.
+//! without this layer wrote lie in the tree and count, below all runs. `removed` of the entries are removals; `data`,
+//! `index` and `top` are numbers of parts, `filter` the bytes of the filter, `kind` the version of the rule by which keys
+//! are in it.
 
 use crate::error::StoreError;
 
 const VERSION: u8 = 1;
-const RUN_BYTES: usize = 52;
+const RUN_BYTES: usize = 53;
 
 /// See the module.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,13 +40,15 @@ pub(super) struct RunInfo {
     pub index: u32,
     pub top: u32,
     pub filter: u32,
+    /// By which version of [`super::KeyKind`] keys are in the filter.
+    pub kind: u8,
 }
 
 impl Manifest {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0, 0, 0, 0, VERSION, u8::from(self.has_base)];
         bytes.extend_from_slice(&self.log_from.to_le_bytes());
-        bytes.extend_from_slice(&(self.runs.len() as u16).to_le_bytes());
+        bytes.extend_from_slice(&(self.runs.len() as u32).to_le_bytes());
         for run in &self.runs {
             bytes.extend_from_slice(&run.number.to_le_bytes());
             for number in [run.through, run.entries, run.removed, run.bytes] {
@@ -53,6 +57,7 @@ impl Manifest {
             for number in [run.data, run.index, run.top, run.filter] {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
+            bytes.push(run.kind);
         }
         let checksum = crc32c::crc32c(&bytes[4..]);
         bytes[..4].copy_from_slice(&checksum.to_le_bytes());
@@ -69,9 +74,9 @@ impl Manifest {
         if crc32c::crc32c(rest).to_le_bytes() != *checksum {
             return None;
         }
-        let (head, rest) = rest.split_first_chunk::<12>()?;
-        let count = usize::from(u16::from_le_bytes([head[10], head[11]]));
-        if head[0] != VERSION || rest.len() != count * RUN_BYTES {
+        let (head, rest) = rest.split_first_chunk::<14>()?;
+        let count = u32::from_le_bytes([head[10], head[11], head[12], head[13]]) as usize;
+        if head[0] != VERSION || Some(rest.len()) != count.checked_mul(RUN_BYTES) {
             return None;
         }
         let long = |bytes: &[u8], at: usize| bytes[at..at + 8].try_into().map(u64::from_le_bytes).ok();
@@ -87,6 +92,7 @@ impl Manifest {
                 index: short(bytes, 40)?,
                 top: short(bytes, 44)?,
                 filter: short(bytes, 48)?,
+                kind: bytes[52],
             })
         };
         Some(Manifest {
@@ -113,6 +119,7 @@ mod tests {
             index: 8,
             top: 9,
             filter: 10,
+            kind: 11,
         };
         let manifest = Manifest { has_base: true, log_from: 1 << 40, runs: vec![run(3), run(2)] };
         let bytes = manifest.to_bytes();

@@ -16,6 +16,8 @@
 
 mod block;
 mod bottom;
+mod choice;
+mod clear;
 mod filter;
 mod found;
 mod log;
@@ -52,8 +54,14 @@ pub type Pair = (IVec, IVec);
 pub type Changes = BTreeMap<IVec, Option<IVec>>;
 /// A key with its value, or with none where it is removed.
 type Entry = (IVec, Option<IVec>);
-/// Whether a key is looked up by itself, and so belongs into filters.
-pub type KeyKind = fn(&[u8]) -> bool;
+/// Which keys are looked up by themselves, and so belong into filters.
+#[derive(Clone, Copy)]
+pub struct KeyKind {
+    /// Raised when other keys are: filters of another version are not used, since they may miss keys.
+    pub version: u8,
+    /// Whether a key is.
+    pub is_looked_up: fn(&[u8]) -> bool,
+}
 
 /// About how much memory takes what is in no run yet, in a store: some 8 MiB of pairs.
 pub const MEMORY_BYTES: usize = 20 << 20;
@@ -242,6 +250,16 @@ impl Tree {
         self.shared.is_stuck.load(Ordering::Acquire)
     }
 
+    /// Why writes should be refused: the worker cannot write runs, and half of the memory is taken that changes may take
+    /// until it can. Beyond that [`Tree::apply`] fails.
+    pub fn refusal(&self) -> Option<String> {
+        let bytes = self.shared.version().memory.read().bytes;
+        if bytes < self.shared.settings.memory_bytes * GROWTH_MAX_WITHOUT_RUNS / 2 {
+            return None;
+        }
+        locked(&self.shared.trouble).as_deref().map(cannot_be_put_away)
+    }
+
     /// Waits until the worker has nothing to do, or cannot do it; for tests and measurements.
     pub fn settle(&self) {
         loop {
@@ -257,6 +275,10 @@ impl Tree {
     pub fn runs(&self) -> usize {
         self.shared.version().runs.len()
     }
+}
+
+fn cannot_be_put_away(reason: &str) -> String {
+    format!("what is new cannot be put away: {reason}")
 }
 
 impl Version {
@@ -336,7 +358,8 @@ impl Shared {
         if let Some(found) = version.frozen.as_ref().and_then(|(frozen, _)| frozen.get(key)) {
             return Ok(found);
         }
-        let hash = (!version.runs.is_empty() && (self.settings.key_kind)(key)).then(|| filter::hash(key));
+        let hash = (!version.runs.is_empty() && (self.settings.key_kind.is_looked_up)(key))
+            .then(|| filter::hash(key));
         for run in &version.runs {
             if let Some(found) = run.get(key, hash)? {
                 return Ok(found);
@@ -442,7 +465,7 @@ impl Shared {
             let trouble = locked(&self.trouble).clone();
             match trouble {
                 None if !has_begun => {
-                    // Whoever applies so much has accepted the folder.
+                    // A caller that applies so much has accepted the folder.
                     if bytes >= limit * GROWTH_MAX && log_end.first.is_empty() {
                         self.begin();
                     }
@@ -458,7 +481,7 @@ impl Shared {
                     return Ok(());
                 }
                 Some(reason) if bytes >= limit * GROWTH_MAX_WITHOUT_RUNS => {
-                    return Err(StoreError::ReadOnly(format!("what is new cannot be put away: {reason}")));
+                    return Err(StoreError::ReadOnly(cannot_be_put_away(&reason)));
                 }
                 Some(_) => return Ok(()),
             }

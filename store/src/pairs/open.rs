@@ -32,7 +32,7 @@ impl Tree {
             None => begin(tree, &settings, &mut first)?,
         };
         let garbage = Arc::new(Garbage::default());
-        let run = |info| Run::open(tree, info, &garbage).map(Arc::new);
+        let run = |info| Run::open(tree, info, &garbage, settings.key_kind.version).map(Arc::new);
         let runs: Vec<Arc<Run>> = manifest
             .runs
             .iter()

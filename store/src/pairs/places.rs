@@ -60,7 +60,10 @@ pub(super) fn piece_at(key: &[u8]) -> Option<(u64, u32)> {
     Some((u64::from_be_bytes(batch.try_into().ok()?), u32::from_be_bytes(piece.try_into().ok()?)))
 }
 
-/// Whether a data block lies here.
-pub(super) fn is_data(key: &[u8]) -> bool {
-    key.len() == 11 && key[..3] == [OWN[0], OWN[1], Part::Data as u8]
+/// The run whose data block lies here, with the number of its part.
+pub(super) fn data_at(key: &[u8]) -> Option<(u32, u32)> {
+    let place: &Place = key.try_into().ok()?;
+    let rest = place.strip_prefix(&[OWN[0], OWN[1], Part::Data as u8])?;
+    let (run, number) = rest.split_at(4);
+    Some((u32::from_be_bytes(run.try_into().ok()?), u32::from_be_bytes(number.try_into().ok()?)))
 }

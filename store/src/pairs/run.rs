@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sled::IVec;
 
-use super::block::{Block, BlockWriter, Kind, common};
+use super::block::{self, Block, BlockWriter, Kind, common};
 use super::filter;
 use super::manifest::RunInfo;
 use super::places::{self, Part, Place};
@@ -27,8 +27,12 @@ impl Garbage {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(run);
     }
 
-    pub fn take(&self) -> Vec<u32> {
-        std::mem::take(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    pub fn all(&self) -> Vec<u32> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub fn remove(&self, run: u32) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|other| *other != run);
     }
 }
 
@@ -53,8 +57,14 @@ impl Drop for Run {
 }
 
 impl Run {
-    /// Reads the top of a run. A filter that is missing or damaged only makes reading slower.
-    pub fn open(tree: &sled::Tree, info: RunInfo, garbage: &Arc<Garbage>) -> Result<Run, StoreError> {
+    /// Reads the top of a run. A filter that is missing or damaged, or has other keys than those of this version of
+    /// [`KeyKind`], only makes reading slower.
+    pub fn open(
+        tree: &sled::Tree,
+        info: RunInfo,
+        garbage: &Arc<Garbage>,
+        kind: u8,
+    ) -> Result<Run, StoreError> {
         let mut run = Run {
             info,
             tree: tree.clone(),
@@ -70,7 +80,9 @@ impl Run {
         if run.tops.len() != info.index as usize {
             return Err(run.damaged());
         }
-        run.filter = run.read_filter()?.unwrap_or_default();
+        if info.kind == kind {
+            run.filter = run.read_filter()?.unwrap_or_default();
+        }
         Ok(run)
     }
 
@@ -101,8 +113,29 @@ impl Run {
 
     fn block(&self, part: Part, number: u32, verified: bool) -> Result<Block, StoreError> {
         let bytes = self.tree.get(places::part(part, self.info.number, number))?;
+        let mut bytes = bytes.ok_or_else(|| self.damaged())?;
+        let parts = block::parts_of(&bytes).ok_or_else(|| self.damaged())?;
+        if parts > 1 {
+            let mut whole = bytes.to_vec();
+            for at in 1..parts {
+                let place = places::part(part, self.info.number, number.saturating_add(u32::from(at)));
+                let further = self.tree.get(place)?;
+                let further = further.as_deref().and_then(block::further);
+                let (_, more) = further.filter(|(is, _)| *is == at).ok_or_else(|| self.damaged())?;
+                whole.extend_from_slice(more);
+            }
+            bytes = whole.into();
+        }
         let kind = if part == Part::Data { Kind::Data } else { Kind::Index };
-        bytes.and_then(|bytes| Block::read(bytes, kind, verified)).ok_or_else(|| self.damaged())
+        Block::read(bytes, kind, verified).ok_or_else(|| self.damaged())
+    }
+
+    /// The number of the data block of which the part with this number is one.
+    fn block_with(&self, number: u32) -> Result<u32, StoreError> {
+        let bytes = self.tree.get(places::part(Part::Data, self.info.number, number))?;
+        let bytes = bytes.ok_or_else(|| self.damaged())?;
+        let before = block::further(&bytes).map_or(0, |(at, _)| u32::from(at));
+        number.checked_sub(before).ok_or_else(|| self.damaged())
     }
 
     /// The number of the data block in which a key lies, if it is there.
@@ -168,7 +201,10 @@ impl RunCursor {
     /// Goes to the group with the first entry.
     fn seek(&mut self) -> Result<(), StoreError> {
         let key = if self.descending { self.to.as_deref() } else { Some(&self.from[..]) };
-        let number = key.map_or(Ok(self.run.info.data - 1), |key| self.run.number_of(key))?;
+        let number = match key {
+            Some(key) => self.run.number_of(key)?,
+            None => self.run.block_with(self.run.info.data - 1)?,
+        };
         let block = self.run.block(Part::Data, number, self.verified)?;
         self.group = match key {
             Some(key) => block.group_of(key).ok_or_else(|| self.run.damaged())?,
@@ -178,6 +214,10 @@ impl RunCursor {
         Ok(())
     }
 
+    fn next_block(&self) -> u32 {
+        self.number.saturating_add(self.block.as_ref().map_or(1, Block::parts))
+    }
+
     /// Goes to the next group; false where there is none.
     fn advance(&mut self) -> Result<bool, StoreError> {
         let groups = self.block.as_ref().map_or(0, Block::groups);
@@ -185,14 +225,15 @@ impl RunCursor {
             if self.group > 0 {
                 self.group -= 1;
             } else if self.number > 0 {
-                self.group = self.open(self.number - 1)? - 1;
+                let before = self.run.block_with(self.number - 1)?;
+                self.group = self.open(before)? - 1;
             } else {
                 return Ok(false);
             }
         } else if self.group + 1 < groups {
             self.group += 1;
-        } else if self.number + 1 < self.run.info.data {
-            self.open(self.number + 1)?;
+        } else if self.next_block() < self.run.info.data {
+            self.open(self.next_block())?;
             self.group = 0;
         } else {
             return Ok(false);
@@ -265,7 +306,7 @@ pub(super) struct RunWriter {
 impl RunWriter {
     pub fn new(number: u32, through: u64, key_kind: KeyKind) -> RunWriter {
         RunWriter {
-            info: RunInfo { number, through, ..RunInfo::default() },
+            info: RunInfo { number, through, kind: key_kind.version, ..RunInfo::default() },
             data: BlockWriter::new(Kind::Data, through),
             index: BlockWriter::new(Kind::Index, through),
             top: BlockWriter::new(Kind::Index, through),
@@ -293,7 +334,7 @@ impl RunWriter {
         self.info.removed += u64::from(value.is_none());
         self.last_key.clear();
         self.last_key.extend_from_slice(key);
-        if (self.key_kind)(key) {
+        if (self.key_kind.is_looked_up)(key) {
             self.hashes.push(filter::hash(key));
         }
         Ok(())
@@ -317,8 +358,11 @@ impl RunWriter {
     fn end_data(&mut self, sink: Sink) -> Result<(), StoreError> {
         let block = self.data.finish();
         self.info.bytes += block.len() as u64;
-        sink(places::part(Part::Data, self.info.number, self.info.data), block)?;
-        self.info.data += 1;
+        let too_large = || StoreError::Limit { what: "bytes of one pair", max: 256 << 20 };
+        for part in block::parts(block).ok_or_else(too_large)? {
+            sink(places::part(Part::Data, self.info.number, self.info.data), part)?;
+            self.info.data += 1;
+        }
         Ok(())
     }
 

@@ -6,12 +6,14 @@
 
 use std::io;
 use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
 
 use super::worker::Work;
 use super::{Shared, Tree, locked};
 use crate::crash;
 use crate::error::StoreError;
 use crate::page_files::PageFiles;
+use crate::reserve::SEGMENT_BYTES;
 
 impl Tree {
     /// Takes note that another one could not sync the engine's files.
@@ -47,8 +49,17 @@ impl Shared {
         }
     }
 
+    /// Refuses once the engine has failed, is stuck, or a sync has failed.
+    pub fn must_work(&self) -> Result<(), StoreError> {
+        self.db.context.global_error()?;
+        if self.is_stuck.load(Ordering::Acquire) {
+            return Err(StoreError::ReadOnly("the engine could not write a page".into()));
+        }
+        self.must_be_synced()
+    }
+
     /// Refuses once a sync has failed.
-    pub fn must_be_synced(&self) -> Result<(), StoreError> {
+    fn must_be_synced(&self) -> Result<(), StoreError> {
         match locked(&self.unsynced).as_ref() {
             Some(reason) => Err(StoreError::ReadOnly(reason.clone())),
             None => Ok(()),
@@ -57,9 +68,19 @@ impl Shared {
 }
 
 impl Work {
+    /// Counts what was given to the engine, and makes it durable once that is about a segment of its log. The engine uses
+    /// places again, and removes files of pages, once what replaces them is in its log; that must not be long ahead of
+    /// what is durable.
+    pub fn wrote(&mut self, bytes: u64) -> Result<(), StoreError> {
+        self.written += bytes;
+        if self.written >= SEGMENT_BYTES { self.sync() } else { Ok(()) }
+    }
+
     /// Makes durable what was given to the engine.
     pub fn sync(&mut self) -> Result<(), StoreError> {
         let shared = self.shared.clone();
+        // The flush of an engine that is stuck waits for ever.
+        shared.must_work()?;
         // Held throughout, so that those who sync for themselves learn of a failure that only this one sees.
         let mut unsynced = locked(&shared.unsynced);
         if let Some(reason) = unsynced.as_ref() {
@@ -93,7 +114,7 @@ impl Work {
             shared.distrust(&mut unsynced, &format!("the engine's files could not be synced: {error}"));
             StoreError::io(folder)(error)
         })?;
-        self.is_durable = true;
+        (self.is_durable, self.written) = (true, 0);
         Ok(())
     }
 

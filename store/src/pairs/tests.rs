@@ -6,12 +6,17 @@ use std::process::Command;
 
 use proptest::prelude::*;
 
-use super::{Changes, Settings, Tree};
+use super::{Changes, KeyKind, Settings, Tree, locked};
+
+mod loss;
+mod taking_over;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// So little that a run has few blocks and there are many.
 const MEMORY_BYTES: usize = 24 << 10;
+const KEY_KIND: KeyKind =
+    KeyKind { version: 1, is_looked_up: |key| key.first().is_some_and(|first| first % 2 == 0) };
 const MARKS: &[(&[u8], &[u8])] = &[(b"\xff\xffform", b"4"), (b"\xff\xfflist", b"{}")];
 
 struct Opened {
@@ -40,7 +45,7 @@ fn settings(folder: &Path, memory_bytes: usize) -> Settings {
     Settings {
         folder: folder.to_path_buf(),
         memory_bytes,
-        key_kind: |key| key.first().is_some_and(|first| first % 2 == 0),
+        key_kind: KEY_KIND,
         has_room: Box::new(|_| true),
         marks: MARKS,
     }
@@ -109,7 +114,8 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let number = 0u16..300;
-    let pair = (number.clone(), prop::option::weighted(0.7, 0u16..400));
+    let len = prop_oneof![30 => 0u16..400, 1 => 5_000u16..50_000];
+    let pair = (number.clone(), prop::option::weighted(0.7, len));
     prop_oneof![
         8 => prop::collection::vec(pair, 1..60).prop_map(Step::Write),
         3 => (number.clone(), number).prop_map(|(from, to)| Step::Range(from, to)),
@@ -161,7 +167,9 @@ proptest! {
 fn batch(number: u32) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
     let of = |at: u32| {
         let row = number.wrapping_mul(7).wrapping_add(at.wrapping_mul(1013)) % 900;
-        let value = (!(number + at).is_multiple_of(9)).then(|| vec![number as u8; (row as usize * 13) % 500]);
+        // Some are larger than a block.
+        let len = if row.is_multiple_of(97) { 20_000 } else { (row as usize * 13) % 500 };
+        let value = (!(number + at).is_multiple_of(9)).then(|| vec![number as u8; len]);
         (key(row as u16), value)
     };
     (0..40).map(of).chain([(b"\xff\xffcount".to_vec(), Some(number.to_be_bytes().to_vec()))]).collect()
@@ -169,6 +177,11 @@ fn batch(number: u32) -> Vec<(Vec<u8>, Option<Vec<u8>>)> {
 
 fn model_of(batches: u32) -> Model {
     let mut model = Model::new();
+    add_batches(&mut model, batches);
+    model
+}
+
+fn add_batches(model: &mut Model, batches: u32) {
     for number in 0..batches {
         for (key, value) in batch(number).into_iter().collect::<BTreeMap<_, _>>() {
             match value {
@@ -177,7 +190,6 @@ fn model_of(batches: u32) -> Model {
             };
         }
     }
-    model
 }
 
 /// Keys of the engine that are not of the manifest, a batch, or a run that counts.
@@ -237,182 +249,6 @@ fn runs_stay_few_and_leave_nothing_behind() {
     until_nothing_is_left_over(&opened);
     let entries: u64 = opened.tree.shared.version().runs.iter().map(|run| run.info.entries).sum();
     assert!(entries < 4, "{entries} entries");
-}
-
-#[test]
-fn pairs_of_an_earlier_version_are_read_changed_and_taken_over() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let mut model = Model::new();
-    {
-        let (db, raw) = engine(folder.path());
-        for number in 0..2000u16 {
-            model.insert(key(number), vec![1; usize::from(number % 300)]);
-        }
-        model.insert(MARKS[0].0.to_vec(), b"3".to_vec());
-        model.iter().for_each(|(key, value)| drop(raw.insert(key, value.as_slice()).expect("a write")));
-        db.flush().expect("a flush");
-    }
-    model.insert(MARKS[0].0.to_vec(), b"4".to_vec());
-    {
-        // No room: they are read where they are.
-        let (db, raw) = engine(folder.path());
-        let settings = Settings { has_room: Box::new(|_| false), ..settings(folder.path(), MEMORY_BYTES) };
-        let (tree, _) = Tree::open(&db, &raw, settings).expect("pairs");
-        tree.begin().expect("it begins");
-        same(&tree, &model, &[], None);
-        same(&tree, &model, &key(5), Some(&key(6)));
-        write(&tree, &mut model, batch(3));
-        same(&tree, &model, &[], None);
-        assert!(tree.shared.version().base.is_some());
-    }
-    let opened = open(folder.path());
-    // A reading that began before they were taken over goes on as it began.
-    let mut reading = opened.tree.range(&[], None, true);
-    let first = reading.next().expect("a pair");
-    opened.tree.settle();
-    assert!(opened.tree.shared.version().base.is_none());
-    let read = pairs(std::iter::once(first).chain(reading));
-    assert!(read.into_iter().rev().eq(model.clone()), "what is read stays while it is read");
-    write(&opened.tree, &mut model, batch(4));
-    opened.tree.settle();
-    same(&opened.tree, &model, &[], None);
-    until_nothing_is_left_over(&opened);
-    assert_eq!(opened.raw.get(MARKS[0].0).expect("a read").as_deref(), Some(&b"4"[..]));
-    drop(opened);
-    same(&open(folder.path()).tree, &model, &[], None);
-}
-
-#[test]
-fn without_room_it_says_so_before_memory_runs_out() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (db, raw) = engine(folder.path());
-    let settings = Settings { has_room: Box::new(|_| false), ..settings(folder.path(), MEMORY_BYTES) };
-    let (tree, _) = Tree::open(&db, &raw, settings).expect("pairs");
-    tree.begin().expect("it begins");
-    let mut refused = None;
-    for number in 0..400u16 {
-        let started = std::time::Instant::now();
-        let result = tree.insert(number.to_be_bytes().as_slice(), vec![0; 2000]);
-        assert!(started.elapsed().as_secs() < 20, "it waits for ever");
-        if let Err(error) = result {
-            refused = Some((number, error.to_string()));
-            break;
-        }
-    }
-    let (number, reason) = refused.expect("memory is bounded");
-    assert!(number > 20 && reason.contains("cannot be put away"), "{number} {reason}");
-    assert!(tree.get(5u16.to_be_bytes()).expect("a read").is_some());
-}
-
-#[test]
-fn after_a_failed_sync_nothing_is_replaced_or_removed() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (opened, mut model) = (open(folder.path()), Model::new());
-    (0..60).for_each(|number| write(&opened.tree, &mut model, batch(number)));
-    opened.tree.settle();
-    until_nothing_is_left_over(&opened);
-    assert_eq!(opened.tree.unsynced(), None);
-    opened.tree.shared.fails_to_sync.store(true, std::sync::atomic::Ordering::Release);
-    (60..66).for_each(|number| write(&opened.tree, &mut model, batch(number)));
-    opened.tree.settle();
-    let reason = opened.tree.unsynced().expect("the failed sync is known");
-    assert!(reason.contains("planned to fail"), "{reason}");
-    // Later syncs succeed, and prove nothing.
-    opened.tree.shared.fails_to_sync.store(false, std::sync::atomic::Ordering::Release);
-    let kept = |opened: &Opened| -> (Option<sled::IVec>, Vec<sled::IVec>) {
-        let own = opened.raw.scan_prefix(super::places::OWN).keys().flatten();
-        (opened.raw.get(super::places::MANIFEST).expect("a read"), own.collect())
-    };
-    let before = kept(&opened);
-    opened.tree.shared.wake();
-    std::thread::sleep(std::time::Duration::from_millis(2500));
-    let after = kept(&opened);
-    assert!(before == after, "nothing is written or removed by the worker any more");
-    assert_eq!(opened.tree.unsynced().as_ref(), Some(&reason));
-    same(&opened.tree, &model, &[], None);
-    drop(opened);
-    same(&open(folder.path()).tree, &model, &[], None);
-}
-
-/// Ten batches in the log of several pieces each, which no run has; without the third piece of one, or all of its pieces.
-fn with_a_loss(folder: &Path, batch: u64, all: bool) -> Model {
-    let mut models = vec![Model::new()];
-    let (db, raw) = engine(folder);
-    {
-        let (tree, _) = Tree::open(&db, &raw, settings(folder, 1 << 20)).expect("pairs");
-        for number in 0..10u16 {
-            let mut model = models.last().cloned().unwrap_or_default();
-            let pairs = (0..40u16).map(|at| (key(number * 40 + at), Some(vec![number as u8; 900])));
-            write(&tree, &mut model, pairs);
-            models.push(model);
-        }
-    }
-    for piece in if all { 0..1000 } else { 2..3 } {
-        raw.remove(super::places::piece(batch, piece)).expect("damage");
-    }
-    db.flush().expect("a flush");
-    let mut left = models[10].clone();
-    (0..40).for_each(|at| drop(left.remove(&key((batch as u16 - 1) * 40 + at))));
-    left
-}
-
-#[test]
-fn a_torn_last_batch_goes_and_any_other_loss_is_refused_before_anything_is_written() {
-    for (batch, all) in [(10, false), (4, false), (4, true), (1, true)] {
-        let folder = tempfile::tempdir().expect("a folder");
-        let left = with_a_loss(folder.path(), batch, all);
-        let stored = |raw: &sled::Tree| -> Vec<_> { raw.iter().flatten().collect() };
-        let is_torn = batch == 10;
-        {
-            let (db, raw) = engine(folder.path());
-            let before = stored(&raw);
-            let (tree, remarks) =
-                Tree::open(&db, &raw, settings(folder.path(), MEMORY_BYTES)).expect("pairs");
-            assert_eq!(remarks.len(), 1, "{remarks:?}");
-            assert_eq!(tree.lost().is_some(), !is_torn, "{remarks:?}");
-            if !is_torn {
-                let refused = tree.begin().expect_err("a batch is missing").to_string();
-                assert!(refused.contains("--accept-data-loss"), "{refused}");
-                assert!(tree.insert(b"key", b"value").is_err());
-                assert_eq!(stored(&raw), before, "it stays as it is");
-                tree.accept_loss();
-            }
-            tree.begin().expect("it begins");
-            same(&tree, &left, &[], None);
-        }
-        // The loss was accepted once and for all.
-        let opened = open(folder.path());
-        same(&opened.tree, &left, &[], None);
-        opened.tree.settle();
-        same(&opened.tree, &left, &[], None);
-    }
-}
-
-#[test]
-fn nothing_is_marked_before_the_folder_is_accepted() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let (db, raw) = engine(folder.path());
-    let open = || Tree::open(&db, &raw, settings(folder.path(), MEMORY_BYTES)).expect("pairs").0;
-    raw.insert(MARKS[0].0, b"3").expect("a write");
-    raw.insert(key(1), b"row").expect("a write");
-    let before: Vec<_> = raw.iter().flatten().collect();
-    let tree = open();
-    assert_eq!(tree.get(key(1)).expect("a read").as_deref(), Some(&b"row"[..]));
-    drop(tree);
-    assert_eq!(raw.iter().flatten().collect::<Vec<_>>(), before);
-    // With the first change all of it is there.
-    let tree = open();
-    tree.insert(key(2), b"row").expect("a write");
-    drop(tree);
-    assert_eq!(raw.get(MARKS[0].0).expect("a read").as_deref(), Some(&b"4"[..]));
-    assert!(super::is_begun(&raw).expect("a read"));
-    assert_eq!(open().iter().count(), 3);
-    // Marks without a manifest are no pairs of an earlier version.
-    let other = tempfile::tempdir().expect("a folder");
-    let (db, raw) = engine(other.path());
-    MARKS.iter().for_each(|(key, value)| drop(raw.insert(key, *value).expect("a write")));
-    let (tree, _) = Tree::open(&db, &raw, settings(other.path(), MEMORY_BYTES)).expect("pairs");
-    assert_eq!(tree.iter().count(), 0);
 }
 
 #[test]
@@ -497,7 +333,7 @@ fn a_bottom_is_opened_with_all_its_pairs() {
             (0..count).map(|number| (key(number), vec![number as u8; usize::from(number % 300)])).collect();
         {
             let (db, raw) = engine(folder.path());
-            let mut bottom = super::Bottom::new(|key| key.first() == Some(&0));
+            let mut bottom = super::Bottom::new(KEY_KIND);
             let mut last = Vec::new();
             let mut put = |(place, bytes): (Vec<u8>, Vec<u8>)| {
                 assert!(last < place, "in the order of the engine's keys");

@@ -1,5 +1,6 @@
 //! What goes on in the background: full memory becomes a run, runs become fewer, and what is of no use goes.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
@@ -9,28 +10,27 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::merged::{Cursor, Merged};
-use super::places::{self, MANIFEST, OWN, OWN_END, PARTS, Place};
+use super::places::{MANIFEST, Place};
 use super::run::{Run, RunCursor, RunWriter};
-use super::{Entry, Shared, Version, base, locked, manifest};
+use super::{Entry, Shared, Version, base, choice, locked, manifest};
 use crate::crash;
 use crate::error::StoreError;
 use crate::page_files::PageFiles;
 
-/// So many neighbours of one size are merged.
-const NEIGHBOURS: usize = 4;
-/// By how much sizes differ.
-const SIZE_FACTOR: u64 = 4;
-/// Parts of a run that the engine takes at once, and pairs that it gives up at once: all who read wait for that.
+/// Parts of a run that the engine takes at once: all who read wait for that.
 const PARTS_AT_ONCE: usize = 8;
-const REMOVED_AT_ONCE: usize = 64;
-/// Room on the disk that removing may take for a while.
-const ROOM_TO_CLEAR: u64 = 2 << 20;
+/// By how much the engine's log grows for each byte of a part, about: pages are written anew.
+const GROWTH: u64 = 2;
+/// Entries after which a long merge looks at what else there is to do, if it wrote nothing meanwhile.
+const ENTRIES_AT_ONCE: u64 = 4096;
 /// How long the thread waits before it looks again.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long it rests after a merge that failed.
+/// How long runs are not merged again after an attempt that failed: it reads and writes much.
 const REST_OF_MERGES: Duration = Duration::from_secs(600);
-/// How long it rests between two batches of pairs of a version without this layer: that has time.
-const REST: Duration = Duration::from_millis(5);
+/// How long where there was no room to begin with.
+const REST_WITHOUT_ROOM: Duration = Duration::from_secs(60);
+/// Stands for the pairs of a version without this layer where the oldest run of a merge is noted; no run has it.
+const BASE: u32 = 0;
 
 /// The thread.
 pub(super) struct Worker {
@@ -47,7 +47,9 @@ impl Worker {
             log,
             pages: None,
             is_durable: false,
-            rests_until: None,
+            written: 0,
+            rests: HashMap::new(),
+            known: None,
             unfinished: Vec::new(),
             base: None,
         };
@@ -69,7 +71,7 @@ impl Drop for Worker {
 
 /// What became of something that takes long.
 #[derive(PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     Done,
     /// The store is being closed.
     Ended,
@@ -81,12 +83,16 @@ pub(super) struct Work {
     pub pages: Option<PageFiles>,
     /// Whether the manifest that was written last is durable.
     pub is_durable: bool,
-    /// Until when no runs are merged, and no base is written, after an attempt that failed: each reads and writes much.
-    rests_until: Option<Instant>,
+    /// About how many bytes were given to the engine since the last sync.
+    pub written: u64,
+    /// Until when merges rest that failed, by the oldest run of each.
+    rests: HashMap<u32, Instant>,
+    /// Why merging or removing failed last.
+    known: Option<String>,
     /// Runs that are being written.
     unfinished: Vec<u32>,
     /// The base that is a run now, while it is still read.
-    base: Option<Weak<()>>,
+    pub base: Option<Weak<()>>,
 }
 
 impl Work {
@@ -125,36 +131,32 @@ impl Work {
     }
 
     /// Whether the store is being closed.
-    fn ends(&self) -> bool {
+    pub fn ends(&self) -> bool {
         locked(&self.shared.signal).ends
     }
 
     /// Does all there is to do.
     fn turn(&mut self) -> Result<(), StoreError> {
         // A failed engine is left alone.
-        self.shared.db.context.global_error()?;
-        self.shared.must_be_synced()?;
-        if self.shared.is_stuck.load(Ordering::Acquire) {
-            return Err(StoreError::ReadOnly("the engine could not write a page".into()));
-        }
+        self.shared.must_work()?;
         loop {
             if self.ends() || self.write_memory()? == Outcome::Ended {
                 return Ok(());
             }
             self.clear_log()?;
+            // First: it makes room for what is written next.
+            self.attempt(Work::clear_runs)?;
             let version = self.shared.version();
-            let rests = self.rests_until.is_some_and(|until| Instant::now() < until);
-            let due = if rests { None } else { due(&version.runs, self.unit()) };
+            let due = choice::due(&version.runs, self.unit(), &|run| self.rests(run));
             let has_base = version.base.is_some();
             drop(version);
-            if has_base && !rests {
-                self.write_base()?;
+            if has_base && !self.rests(BASE) {
+                self.attempt(|work| work.write_base().map(drop))?;
             } else if let Some(range) = due {
-                self.merge(range)?;
+                self.attempt(|work| work.merge(range.clone()).map(drop))?;
             } else {
-                self.clear_runs()?;
                 if !has_base {
-                    self.clear_base()?;
+                    self.attempt(Work::clear_base)?;
                 }
                 let mut signal = locked(&self.shared.signal);
                 signal.has_work = self.shared.version().frozen.is_some();
@@ -163,6 +165,31 @@ impl Work {
                 }
             }
         }
+    }
+
+    /// Does what others do not depend on: new entries are written also where old runs cannot be merged. Fails only with the
+    /// engine.
+    fn attempt(&mut self, work: impl FnOnce(&mut Work) -> Result<(), StoreError>) -> Result<(), StoreError> {
+        let before = self.unfinished.len();
+        let Err(error) = work(self) else { return Ok(()) };
+        let reason = self.shared.noted(error).to_string();
+        self.unfinished.drain(before..).for_each(|run| self.shared.garbage.add(run));
+        self.shared.must_work()?;
+        if self.known.as_ref() != Some(&reason) {
+            tracing::warn!(reason, "old runs cannot be merged or removed now; it is tried again");
+            self.known = Some(reason);
+        }
+        Ok(())
+    }
+
+    /// Whether a merge of runs rests whose oldest is this one.
+    fn rests(&self, oldest: u32) -> bool {
+        self.rests.get(&oldest).is_some_and(|until| Instant::now() < *until)
+    }
+
+    fn rest(&mut self, oldest: u32, time: Duration) {
+        self.rests.retain(|_, until| Instant::now() < *until);
+        self.rests.insert(oldest, Instant::now() + time);
     }
 
     /// About what a full memory takes as a run.
@@ -175,7 +202,7 @@ impl Work {
     }
 
     /// Writes the full memory, if there is one, as a run.
-    fn write_memory(&mut self) -> Result<Outcome, StoreError> {
+    pub fn write_memory(&mut self) -> Result<Outcome, StoreError> {
         let version = self.shared.version();
         let Some((memory, through)) = version.frozen.clone() else { return Ok(Outcome::Done) };
         let is_lowest = version.runs.is_empty() && version.base.is_none();
@@ -201,13 +228,13 @@ impl Work {
 
     /// Writes entries as a run, that is none without entries. Answers with `None` if the store is being closed.
     ///
-    /// `above` is the run whose newer neighbours may be merged meanwhile, where this takes long.
+    /// `above` is the run whose newer neighbours may be merged meanwhile, where this takes long; none in it stands for all.
     fn write_run(
         &mut self,
         entries: &mut dyn Iterator<Item = Result<Entry, StoreError>>,
         through: u64,
         is_lowest: bool,
-        above: Option<u32>,
+        above: Option<Option<u32>>,
     ) -> Result<Option<Option<Arc<Run>>>, StoreError> {
         let number = self.shared.next_run.fetch_add(1, Ordering::Relaxed);
         self.unfinished.push(number);
@@ -224,12 +251,22 @@ impl Work {
         entries: &mut dyn Iterator<Item = Result<Entry, StoreError>>,
         through: u64,
         is_lowest: bool,
-        above: Option<u32>,
+        above: Option<Option<u32>>,
     ) -> Result<Option<Option<Arc<Run>>>, StoreError> {
         let mut writer = RunWriter::new(number, through, self.shared.settings.key_kind);
         let mut parts: Vec<(Place, Vec<u8>)> = Vec::new();
+        let mut count = 0u64;
         for entry in entries {
             let (key, value) = entry?;
+            count += 1;
+            if count.is_multiple_of(ENTRIES_AT_ONCE) {
+                if self.ends() {
+                    return Ok(None);
+                }
+                if let Some(above) = above {
+                    self.look_after(above)?;
+                }
+            }
             if is_lowest && value.is_none() {
                 continue;
             }
@@ -255,13 +292,17 @@ impl Work {
             let mut rest = parts.split_off(parts.len().min(PARTS_AT_ONCE));
             self.put(&mut parts)?;
             parts.append(&mut rest);
+            if let Some(above) = above {
+                self.look_after(above)?;
+            }
         }
-        let run = info.map(|info| Run::open(&self.shared.tree, info, &self.shared.garbage)).transpose()?;
-        Ok(Some(run.map(Arc::new)))
+        let shared = &self.shared;
+        let open = |info| Run::open(&shared.tree, info, &shared.garbage, shared.settings.key_kind.version);
+        Ok(Some(info.map(open).transpose()?.map(Arc::new)))
     }
 
-    /// Does what cannot wait for the end of a long merge: new entries, and runs newer than `above`.
-    fn look_after(&mut self, above: u32) -> Result<(), StoreError> {
+    /// Does what cannot wait for the end of something long: new entries, and runs newer than `above`, if there is one.
+    pub fn look_after(&mut self, above: Option<u32>) -> Result<(), StoreError> {
         if self.shared.version().frozen.is_none() {
             return Ok(());
         }
@@ -271,25 +312,31 @@ impl Work {
         self.clear_log()?;
         loop {
             let version = self.shared.version();
-            let newer = version.runs.iter().position(|run| run.info.number == above);
-            let newer = newer.unwrap_or(version.runs.len());
-            let Some(range) = neighbours(&version.runs[..newer], self.unit()) else { return Ok(()) };
+            let newer = above.and_then(|above| version.runs.iter().position(|run| run.info.number == above));
+            let newer = &version.runs[..newer.unwrap_or(version.runs.len())];
+            let range = choice::neighbours(newer, self.unit(), &|run| self.rests(run));
             drop(version);
-            self.merge(range)?;
+            let Some(range) = range else { return Ok(()) };
+            self.attempt(|work| work.merge(range).map(drop))?;
             if self.ends() {
                 return Ok(());
             }
         }
     }
 
-    fn put(&self, parts: &mut Vec<(Place, Vec<u8>)>) -> Result<(), StoreError> {
+    fn put(&mut self, parts: &mut Vec<(Place, Vec<u8>)>) -> Result<(), StoreError> {
+        let bytes: u64 = parts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+        // Asked anew each time: others write while a merge goes on for minutes.
+        self.must_have_room(GROWTH * bytes)?;
+        self.shared.must_work()?;
         let mut batch = sled::Batch::default();
         let places: Vec<Place> = parts.iter().map(|(place, _)| *place).collect();
         for (place, bytes) in parts.drain(..) {
             batch.insert(&place, bytes);
         }
         self.shared.tree.apply_batch(batch)?;
-        self.shared.visit(places.iter())
+        self.shared.visit(places.iter())?;
+        self.wrote(GROWTH * bytes)
     }
 
     /// Merges neighbours into one run.
@@ -298,20 +345,19 @@ impl Work {
         let inputs: Vec<Arc<Run>> = version.runs[range.clone()].to_vec();
         let is_lowest = range.end == version.runs.len() && version.base.is_none();
         drop(version);
-        let (Some(newest), Some(bytes)) =
-            (inputs.first(), inputs.iter().map(|run| run.info.bytes).reduce(|sum, bytes| sum + bytes))
-        else {
-            return Ok(Outcome::Done);
-        };
+        let (Some(newest), Some(oldest)) = (inputs.first(), inputs.last()) else { return Ok(Outcome::Done) };
+        let bytes: u64 = inputs.iter().map(|run| run.info.bytes).sum();
+        let oldest = oldest.info.number;
+        self.rest(oldest, REST_WITHOUT_ROOM);
         self.must_have_room(bytes + bytes / 4)?;
         // Taken back at its end, so that a panic counts too.
-        self.rests_until = Some(Instant::now() + REST_OF_MERGES);
+        self.rest(oldest, REST_OF_MERGES);
         crash::point("before_merge");
         let cursor =
             |run: &Arc<Run>| Cursor::Run(Box::new(RunCursor::new(run.clone(), &[], None, false, true)));
         let mut merged = Merged::new(inputs.iter().map(cursor).collect(), false);
         let (through, above) = (newest.info.through, newest.info.number);
-        let Some(run) = self.write_run(&mut merged, through, is_lowest, Some(above))? else {
+        let Some(run) = self.write_run(&mut merged, through, is_lowest, Some(Some(above)))? else {
             return Ok(Outcome::Ended);
         };
         drop(merged);
@@ -323,19 +369,25 @@ impl Work {
             let end = (at + count).min(version.runs.len());
             version.runs.splice(at..end, run.clone());
         })?;
-        self.make_durable()?;
-        self.rests_until = None;
+        // What they have is removed only once the manifest without them is durable.
         inputs.iter().for_each(|run| run.replaced());
         drop(inputs);
+        self.make_durable()?;
+        self.rests.remove(&oldest);
         self.clear_runs()?;
         Ok(Outcome::Done)
     }
 
     /// Writes the pairs of a version without this layer as the oldest run.
     fn write_base(&mut self) -> Result<Outcome, StoreError> {
-        let bytes = self.shared.db.size_on_disk()?;
-        self.must_have_room(bytes)?;
-        self.rests_until = Some(Instant::now() + REST_OF_MERGES);
+        self.rest(BASE, REST_OF_MERGES);
+        let mut bytes = self.shared.db.size_on_disk()?;
+        if !(self.shared.settings.has_room)(bytes) {
+            // The engine's files may be much larger than what they keep.
+            let Some(kept) = self.bytes_of_base()? else { return Ok(Outcome::Ended) };
+            bytes = kept + kept / 4;
+            self.must_have_room(bytes)?;
+        }
         tracing::info!(bytes, "the store is written in a new form, beside everything else");
         crash::point("before_base");
         let tree = self.shared.tree.clone();
@@ -343,8 +395,7 @@ impl Work {
             let (key, value) = pair?;
             Ok((key, Some(value)))
         });
-        let oldest = u32::MAX;
-        let Some(run) = self.write_run(&mut pairs, 0, true, Some(oldest))? else {
+        let Some(run) = self.write_run(&mut pairs, 0, true, Some(None))? else {
             return Ok(Outcome::Ended);
         };
         crash::point("after_base");
@@ -354,10 +405,27 @@ impl Work {
             version.runs.extend(run.clone());
         })?;
         self.make_durable()?;
-        self.rests_until = None;
+        self.rests.remove(&BASE);
         let pairs = run.map_or(0, |run| run.info.entries);
         tracing::info!(pairs, "the store is written in its new form");
         Ok(Outcome::Done)
+    }
+
+    /// Bytes of the pairs of a version without this layer; `None` if the store is being closed.
+    fn bytes_of_base(&mut self) -> Result<Option<u64>, StoreError> {
+        let tree = self.shared.tree.clone();
+        let mut bytes = 0;
+        for (pair, count) in base(&tree, &[], None, false).zip(1u64..) {
+            let (key, value) = pair?;
+            bytes += (key.len() + value.len()) as u64;
+            if count.is_multiple_of(ENTRIES_AT_ONCE) {
+                self.look_after(None)?;
+                if self.ends() {
+                    return Ok(None);
+                }
+            }
+        }
+        Ok(Some(bytes))
     }
 
     /// Writes a manifest for a changed version, and has it read from then on.
@@ -369,7 +437,7 @@ impl Work {
             log_from: new.log_from,
             runs: new.runs.iter().map(|run| run.info).collect(),
         };
-        self.shared.must_be_synced()?;
+        self.shared.must_work()?;
         self.is_durable = false;
         self.shared.tree.insert(MANIFEST, manifest.to_bytes())?;
         self.shared.visit([MANIFEST].iter())?;
@@ -377,98 +445,4 @@ impl Work {
         self.shared.change(change);
         Ok(())
     }
-
-    /// Removes pairs of the engine, a few at a time, until there are none in this range. The pairs in `kept` stay.
-    fn clear(
-        &mut self,
-        (from, to): (&[u8], &[u8]),
-        kept: &[&[u8]],
-        rest: Duration,
-    ) -> Result<(), StoreError> {
-        loop {
-            let range = self.shared.tree.range(from..to).keys();
-            let wanted = |key: &Result<sled::IVec, sled::Error>| {
-                key.as_ref().map_or(true, |key| !kept.contains(&key.as_ref()))
-            };
-            let keys: Vec<sled::IVec> =
-                range.filter(wanted).take(REMOVED_AT_ONCE).collect::<Result<_, _>>()?;
-            // Removing writes too; what is of no use can stay.
-            if keys.is_empty() || self.ends() || !(self.shared.settings.has_room)(ROOM_TO_CLEAR) {
-                return Ok(());
-            }
-            self.must_be_durable()?;
-            let mut batch = sled::Batch::default();
-            keys.iter().for_each(|key| batch.remove(key));
-            self.shared.tree.apply_batch(batch)?;
-            // Twice: a page that is merged away is first marked, and then taken out.
-            self.shared.visit(keys.iter().chain(&keys))?;
-            std::thread::sleep(rest);
-        }
-    }
-
-    /// Removes batches that are in runs.
-    fn clear_log(&mut self) -> Result<(), StoreError> {
-        let (from, to) = (places::piece(0, 0), places::piece(self.shared.version().log_from, 0));
-        self.clear((&from, &to), &[], Duration::ZERO)
-    }
-
-    /// Removes parts of runs that are read no more.
-    fn clear_runs(&mut self) -> Result<(), StoreError> {
-        for run in self.shared.garbage.take() {
-            for part in PARTS {
-                let (from, to) = (places::part(part, run, 0), places::part(part, run, u32::MAX));
-                if let Err(error) = self.clear((&from, &to), &[], Duration::ZERO) {
-                    self.shared.garbage.add(run);
-                    return Err(error);
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// Removes the pairs of a version without this layer, once they are a run and are read no more.
-    fn clear_base(&mut self) -> Result<(), StoreError> {
-        if self.base.as_ref().is_some_and(|base| base.strong_count() > 0) {
-            return Ok(());
-        }
-        let marks: Vec<&[u8]> = self.shared.settings.marks.iter().map(|(key, _)| *key).collect();
-        self.clear((&[], &OWN), &marks, REST)?;
-        self.clear((&OWN_END, &[0xff; 64]), &marks, REST)
-    }
-}
-
-/// The newest neighbours of one size, if they are many. A run counts as large as any newer one.
-fn neighbours(runs: &[Arc<Run>], unit: u64) -> Option<Range<usize>> {
-    let mut from = 0;
-    let mut size = 0;
-    for (at, run) in runs.iter().enumerate() {
-        let own = size_of(run.info.bytes, unit);
-        if own > size {
-            if at - from >= NEIGHBOURS {
-                return Some(from..at);
-            }
-            (from, size) = (at, own);
-        }
-    }
-    (runs.len() - from >= NEIGHBOURS).then_some(from..runs.len())
-}
-
-/// The size of a run: 0 for those of up to two units, and one more for each further factor.
-fn size_of(bytes: u64, unit: u64) -> u32 {
-    let (mut size, mut limit) = (0, 2 * unit.max(1));
-    while bytes >= limit {
-        size += 1;
-        limit = limit.saturating_mul(SIZE_FACTOR);
-    }
-    size
-}
-
-/// Runs to merge: neighbours of one size, or all once the newer ones have more than the oldest, or remove half as much: that
-/// may be most of what those replace.
-fn due(runs: &[Arc<Run>], unit: u64) -> Option<Range<usize>> {
-    let (oldest, newer) = runs.split_last()?;
-    let bytes: u64 = newer.iter().map(|run| run.info.bytes).sum();
-    let removed: u64 = newer.iter().map(|run| run.info.removed).sum();
-    let is_much = bytes > oldest.info.bytes || removed > oldest.info.entries / 2;
-    if is_much { Some(0..runs.len()) } else { neighbours(runs, unit) }
 }

@@ -11,7 +11,7 @@ use crate::error::StoreError;
 /// Pairs that the engine gives up at once: all who read wait for that.
 const REMOVED_AT_ONCE: usize = 64;
 /// Room on the disk that removing may take for a while.
-const ROOM_TO_CLEAR: u64 = 2 << 20;
+pub(super) const ROOM_TO_CLEAR: u64 = 2 << 20;
 /// What removing a pair adds to the engine's log, about: pages are written anew.
 const BYTES_PER_REMOVAL: u64 = 6 << 10;
 /// How long the thread rests between two steps of removing pairs of a version without this layer: that has time.

@@ -250,3 +250,22 @@ fn no_part_of_a_run_is_large_whatever_the_pairs_are() {
     let is_empty = |folder: &Path| std::fs::read_dir(folder).expect("a folder").next().is_none();
     assert!(is_empty(&folder.path().join("blobs")), "no page is a file of its own");
 }
+
+#[test]
+fn an_engine_that_is_stuck_is_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (opened, mut model) = (open(folder.path()), Model::new());
+    opened.tree.shared.is_stuck.store(true, Ordering::Release);
+    let mut number = 0;
+    while opened.tree.shared.version().frozen.is_none() {
+        write(&opened.tree, &mut model, batch(number));
+        number += 1;
+    }
+    opened.tree.settle();
+    let trouble = locked(&opened.tree.shared.trouble).clone();
+    assert!(trouble.is_some_and(|reason| reason.contains("could not write a page")));
+    assert_eq!(opened.tree.runs(), 0);
+    same(&opened.tree, &model, &[], None);
+    // And its end waits for nothing.
+    drop(opened);
+}

@@ -1,7 +1,10 @@
 //! Pairs of a version without the layer are taken over, whatever comes between.
 
 use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 
+use super::super::Shared;
+use super::super::clear::ROOM_TO_CLEAR;
 use super::*;
 
 /// Writes pairs as a version without the layer did.
@@ -50,6 +53,53 @@ fn pairs_of_an_earlier_version_are_read_changed_and_taken_over() {
     assert_eq!(opened.raw.get(MARKS[0].0).expect("a read").as_deref(), Some(&b"4"[..]));
     drop(opened);
     same(&open(folder.path()).tree, &model, &[], None);
+}
+
+#[test]
+fn full_memory_is_written_while_earlier_pairs_are_removed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut model = earlier(folder.path());
+    let (db, raw) = engine(folder.path());
+    let seen: Arc<Mutex<Vec<bool>>> = Arc::default();
+    let found: Arc<OnceLock<Weak<Shared>>> = Arc::default();
+    let key_of = |number: usize| [&b"\x01new"[..], &number.to_be_bytes()].concat();
+    let has_room = {
+        let (seen, found) = (seen.clone(), found.clone());
+        Box::new(move |bytes| {
+            let shared = found.get().and_then(Weak::upgrade);
+            let Some(shared) = shared.filter(|_| bytes == ROOM_TO_CLEAR) else { return true };
+            if shared.version().base.is_some() {
+                return true;
+            }
+            // A step of a removal, and in the third new entries come until they fill the memory.
+            let mut seen = locked(&seen);
+            seen.push(shared.version().frozen.is_some());
+            let mut number = 0;
+            while seen.len() == 3 && shared.version().frozen.is_none() {
+                let changes = Changes::from([change(&key_of(number), Some(vec![1; 2000]))]);
+                shared.apply(&changes).expect("applied");
+                number += 1;
+            }
+            true
+        })
+    };
+    let settings = Settings { has_room, ..settings(folder.path(), MEMORY_BYTES) };
+    let (tree, _) = Tree::open(&db, &raw, settings).expect("pairs");
+    found.set(Arc::downgrade(&tree.shared)).expect("once");
+    tree.begin().expect("it begins");
+    let opened = Opened { db, raw, tree };
+    let started = std::time::Instant::now();
+    while opened.tree.runs() < 2 || left_over(&opened) > 0 {
+        assert!(started.elapsed().as_secs() < 60, "it does not come to its end");
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
+    let seen = locked(&seen).clone();
+    assert!(seen.len() > 10, "{} steps", seen.len());
+    assert!(seen.iter().all(|is_full| !is_full), "the next step waits until full memory is a run");
+    let new = pairs(opened.tree.scan_prefix(b"\x01new"));
+    assert!(!new.is_empty());
+    model.extend(new);
+    same(&opened.tree, &model, &[], None);
 }
 
 /// Tells a second run that it is the one to die, and in which folder.

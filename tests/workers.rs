@@ -110,7 +110,7 @@ fn a_worker_elsewhere_takes_a_video_and_reports() {
 }
 
 #[test]
-fn what_a_worker_elsewhere_drew_of_a_minor_is_known_by_its_bytes() {
+fn what_a_remote_worker_drew_of_a_minor_is_known_by_its_bytes() {
     let folder = tempfile::tempdir().expect("a folder");
     let environment = [("PLAYHOUSE_CALLBACK_SECRET", SECRET), ("PLAYHOUSE_LOCAL_WORKER", "false")];
     let server = Server::start(folder.path(), &environment);

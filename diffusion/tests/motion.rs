@@ -74,7 +74,7 @@ fn without_middle(tensors: &mut Tensors) {
     tensors.retain(|name, _| !name.starts_with("mid_block."));
 }
 
-/// The names that diffusers gives; the fixtures' `names.json` is compared with the crate's own rule elsewhere.
+/// The names that diffusers gives; the fixtures' `names.json` is compared with the crate's own rule in its unit tests.
 fn by_diffusers(tensors: &mut Tensors) {
     let pairs = [
         (".temporal_transformer.", "."),

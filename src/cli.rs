@@ -83,7 +83,7 @@ pub fn run() -> Result<(), String> {
             refuse_backup(&config.data)?;
             refuse_unfinished_import(&config.data)?;
             playhouse::in_system(async {
-                let served = playhouse::serve(config, stop_signal()).await;
+                let served = playhouse::serve(config, Box::pin(stop_signal())).await;
                 end_soon(served.is_ok());
                 served
             })
@@ -145,7 +145,7 @@ fn work(config: &Config, flags: WorkerFlags) -> Result<(), String> {
         lease_s: flags.lease_seconds,
     };
     playhouse::in_system(async {
-        let worked = playhouse::worker::run(options, config, stop_signal()).await;
+        let worked = playhouse::worker::run(options, config.clone(), Box::pin(stop_signal())).await;
         end_soon(worked.is_ok());
         worked
     })

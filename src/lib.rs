@@ -131,8 +131,19 @@ pub fn in_system<T>(work: impl Future<Output = T>) -> T {
     system.block_on(work)
 }
 
+/// Something that this crate does as it is polled. The compiler makes the code of an `async fn` where it is polled: given away
+/// without its type, it is made here, and once, not in the program for each call.
+pub type Running<T> = std::pin::Pin<Box<dyn Future<Output = T>>>;
+
+/// When to stop.
+pub type Stop = std::pin::Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// Serves until `stop` resolves; then lets running requests end, within reason.
-pub async fn serve(config: Config, stop: impl Future<Output = ()> + Send + 'static) -> Result<(), String> {
+pub fn serve(config: Config, stop: Stop) -> Running<Result<(), String>> {
+    Box::pin(serve_until(config, stop))
+}
+
+async fn serve_until(config: Config, stop: Stop) -> Result<(), String> {
     let listener = TcpListener::bind(config.listen).await;
     let listener =
         listener.map_err(|error| config.sources.blame("listen", listen::refused(config.listen, &error)))?;

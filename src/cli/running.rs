@@ -127,7 +127,7 @@ pub(super) async fn serve_while<T>(
     let wait = async {
         let _ = stopped.await;
     };
-    let server = actix::spawn(playhouse::serve(own, wait));
+    let server = actix::spawn(playhouse::serve(own, Box::pin(wait)));
     let mut is_up = false;
     for _ in 0..1200 {
         tokio::time::sleep(std::time::Duration::from_millis(50)).await;

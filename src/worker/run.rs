@@ -1,6 +1,5 @@
 //! Claiming, one job after the other.
 
-use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use super::claimed::{Claimed, Ended};
 use super::options::WorkerOptions;
 use super::server::{ServerError, WorkedServer};
 use crate::config::Config;
+use crate::{Running, Stop};
 
 /// How long to wait before asking again when nothing waits.
 const IDLE: Duration = Duration::from_secs(1);
@@ -20,13 +20,13 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
 /// Works until `stop`; what is being drawn then goes back to the server's queue.
-pub async fn run(
-    options: WorkerOptions,
-    config: &Config,
-    stop: impl Future<Output = ()> + Send + 'static,
-) -> Result<(), String> {
+pub fn run(options: WorkerOptions, config: Config, stop: Stop) -> Running<Result<(), String>> {
+    Box::pin(run_until(options, config, stop))
+}
+
+async fn run_until(options: WorkerOptions, config: Config, stop: Stop) -> Result<(), String> {
     let server = WorkedServer::new(&options)?;
-    let drawing = crate::render_options(config)?;
+    let drawing = crate::render_options(&config)?;
     if !drawing.more_devices.is_empty() {
         let reason = "a worker draws on one device; start one for each";
         return Err(config.sources.blame("image_device", reason));

@@ -5,6 +5,14 @@
 //! brought near once and used by many rows.
 
 mod attention;
+#[cfg(target_arch = "x86_64")]
+mod input_digits;
+#[cfg(target_arch = "x86_64")]
+mod integer_products;
+#[cfg(target_arch = "x86_64")]
+mod interleaved;
+#[cfg(target_arch = "x86_64")]
+mod interleaved_vectors;
 mod kernels;
 mod kv_cache;
 mod linear;

@@ -263,10 +263,10 @@ fn four_bits<const BYTES: usize>(bytes: &[u8; BYTES], at: usize, scale: f32, min
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn bytes(count: usize, seed: u32) -> Vec<u8> {
+    pub(in super::super) fn bytes(count: usize, seed: u32) -> Vec<u8> {
         let mut state = seed;
         std::iter::repeat_with(|| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -284,11 +284,11 @@ mod tests {
     }
 
     /// A matrix of random blocks whose scales and minima lie between a thousandth and one, of either sign.
-    fn matrix(stored: StoredType, width: usize, outs: usize) -> PackedRows {
+    pub(in super::super) fn matrix(stored: StoredType, width: usize, outs: usize) -> PackedRows {
         let mut packed = bytes(stored.row_bytes(width) * outs, 7);
         for block in packed.chunks_exact_mut(stored.block_bytes()) {
             for at in match stored {
-                StoredType::Q4_1 | StoredType::Q5_1 | StoredType::Q4K => [1, 3],
+                StoredType::Q4_1 | StoredType::Q5_1 | StoredType::Q4K | StoredType::Q5K => [1, 3],
                 StoredType::Q6K => [209, 209],
                 _ => [1, 1],
             } {

@@ -218,14 +218,24 @@ pub(super) fn silu_times(gate: &[f32], up: &[f32], out: &mut [f32]) {
 
 /// `out = x / rms(x) * weight`.
 pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f64, out: &mut [f32]) {
-    let mut square = 0f64;
-    for chunk in x.chunks(64) {
-        square += f64::from(chunk.iter().map(|value| value * value).sum::<f32>());
-    }
-    let scale = (1.0 / (square / x.len() as f64 + eps).sqrt()) as f32;
-    for ((out, value), weight) in out.iter_mut().zip(x).zip(weight) {
-        *out = value * scale * weight;
-    }
+    Arch::new().dispatch(
+        #[inline(always)]
+        || {
+            let (blocks, rest) = x.as_chunks::<LANES>();
+            let mut sums = [0f32; LANES];
+            for block in blocks {
+                for (sum, value) in sums.iter_mut().zip(block) {
+                    *sum += value * value;
+                }
+            }
+            let rest = rest.iter().map(|value| f64::from(value * value));
+            let square: f64 = sums.iter().copied().map(f64::from).chain(rest).sum();
+            let scale = (1.0 / (square / x.len() as f64 + eps).sqrt()) as f32;
+            for ((out, value), weight) in out.iter_mut().zip(x).zip(weight) {
+                *out = value * scale * weight;
+            }
+        },
+    );
 }
 
 #[cfg(test)]

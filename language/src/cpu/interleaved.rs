@@ -10,6 +10,7 @@
 
 use rayon::prelude::*;
 
+use super::threads::on_reply_threads;
 use crate::weights::{PackedRows, StoredType, scale_and_minimum};
 
 /// Rows that lie together.
@@ -99,7 +100,7 @@ impl InterleavedRows {
         let start = bytes.as_ptr().align_offset(VECTOR).min(VECTOR - 1);
         let (row_bytes, block_bytes) = (packed.row_bytes(), packed.stored.block_bytes());
         let panels = bytes[start..].par_chunks_exact_mut(panel_bytes);
-        panels.zip(packed.bytes.par_chunks(PANEL * row_bytes)).for_each(|(panel, stored)| {
+        let write = |(panel, stored): (&mut [u8], &[u8])| {
             let (numbers, scales) = panel.split_at_mut(width / GROUP * layout.group_bytes());
             for (lane, row) in stored.chunks_exact(row_bytes).enumerate() {
                 let blocks = row.chunks_exact(block_bytes).zip(scales.chunks_exact_mut(layout.scales));
@@ -111,7 +112,8 @@ impl InterleavedRows {
                     }
                 }
             }
-        });
+        };
+        on_reply_threads(|| panels.zip(packed.bytes.par_chunks(PANEL * row_bytes)).for_each(write));
         Some(InterleavedRows { stored: packed.stored, layout, width, rows, bytes, start })
     }
 
@@ -122,6 +124,7 @@ impl InterleavedRows {
 
     /// Numbers and scales of the panel that begins with row `first`.
     pub(super) fn panel(&self, first: usize) -> (&[u8], &[u8]) {
+        debug_assert!(first.is_multiple_of(PANEL), "a panel begins with row {first}");
         let bytes = self.layout.panel_bytes(self.width);
         let panel = &self.bytes[self.start + first / PANEL * bytes..][..bytes];
         panel.split_at(self.width / GROUP * self.layout.group_bytes())
@@ -130,7 +133,7 @@ impl InterleavedRows {
     /// Writes one row's numbers, bit by bit those of the file, to `out`.
     pub(super) fn unpack(&self, row: usize, out: &mut [f32]) {
         let (lane, layout) = (row % PANEL, self.layout);
-        let (numbers, scales) = self.panel(row);
+        let (numbers, scales) = self.panel(row - lane);
         let groups = numbers.chunks_exact(layout.group_bytes()).zip(out.as_chunks_mut::<GROUP>().0);
         for (index, (numbers, out)) in groups.enumerate() {
             let (block, group) = (index / layout.groups(), index % layout.groups());

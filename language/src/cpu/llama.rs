@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::attention::{Heads, Queries, attend};
 use super::kernels::{rms_norm, silu_times};
-use super::linear::Linear;
+use super::linear::{Linear, PROMPT_ROWS_MIN};
 use super::threads::on_reply_threads;
 use super::{KvCache, KvNumbers};
 use crate::causal_lm::{CausalLm, Scores, Step};
@@ -128,21 +128,25 @@ impl CpuLlama {
         let end = steps.iter().map(|step| step.cache.len() + step.tokens.len()).max().unwrap_or(0);
         self.rope.extend_to(end);
         let mut hidden = self.embedded(steps)?;
+        let of_prompts: Vec<bool> = steps
+            .iter()
+            .flat_map(|step| std::iter::repeat_n(step.tokens.len() >= PROMPT_ROWS_MIN, step.tokens.len()))
+            .collect();
         observe(&hidden);
         for (index, layer) in self.layers.iter().enumerate() {
             let normed = self.normed(&hidden, &layer.input_layernorm);
-            let qkv = layer.qkv_proj.forward(&normed);
+            let qkv = layer.qkv_proj.forward(&normed, &of_prompts);
             let attended = self.attention(index, steps, &qkv);
-            add(&mut hidden, &layer.o_proj.forward(&attended));
+            add(&mut hidden, &layer.o_proj.forward(&attended, &of_prompts));
 
             let normed = self.normed(&hidden, &layer.post_attention_layernorm);
-            let gate_up = layer.gate_up_proj.forward(&normed);
+            let gate_up = layer.gate_up_proj.forward(&normed, &of_prompts);
             let inner = self.config.intermediate_size;
             let mut gated = vec![0.0; gate_up.len() / 2];
             let rows = gate_up.par_chunks_exact(2 * inner).zip(gated.par_chunks_exact_mut(inner));
             rows.with_min_len(TASK_ROWS)
                 .for_each(|(both, out)| silu_times(&both[..inner], &both[inner..], out));
-            add(&mut hidden, &layer.down_proj.forward(&gated));
+            add(&mut hidden, &layer.down_proj.forward(&gated, &of_prompts));
             observe(&hidden);
         }
         for step in steps {
@@ -245,7 +249,7 @@ impl CpuLlama {
             wanted.extend(own.concat());
         }
         let head = self.lm_head.as_ref().unwrap_or(&self.embed_tokens);
-        let mut scores = head.forward(&self.normed(&wanted, &self.norm));
+        let mut scores = head.forward(&self.normed(&wanted, &self.norm), &vec![false; wanted.len() / width]);
         if counts.len() == 1 {
             return Ok(vec![scores]);
         }

@@ -4,6 +4,8 @@
 //! own products take. A prompt is as fast as the processor multiplies: blocks of weights, and of keys and values, are
 //! brought near once and used by many rows.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
 mod input_digits;
@@ -22,7 +24,11 @@ mod packed_products;
 #[cfg(target_arch = "x86_64")]
 mod packed_wide;
 pub(crate) mod score_weights;
+#[cfg(target_arch = "x86_64")]
+mod split_floats;
 mod threads;
+#[cfg(target_arch = "x86_64")]
+mod tile_products;
 mod tiles;
 
 pub use kv_cache::{KvCache, KvNumbers};

@@ -129,6 +129,15 @@ impl<const BITS: usize, const SCALES: usize, const OFFSET: i32> Kind<BITS, SCALE
         numbers
     }
 
+    /// Byte `byte` of each lane, as what it stands for without its scale.
+    #[inline(always)]
+    pub(super) fn number(self, words: __m512i, byte: usize) -> __m512 {
+        let wide = self.simd.avx512f;
+        let word = wide._mm512_srlv_epi32(words, wide._mm512_set1_epi32(8 * byte as i32));
+        let number = wide._mm512_and_si512(word, wide._mm512_set1_epi32(255));
+        wide._mm512_cvtepi32_ps(wide._mm512_sub_epi32(number, wide._mm512_set1_epi32(OFFSET)))
+    }
+
     /// The half-precision numbers of a block.
     #[inline(always)]
     pub(super) fn block_scales(self, scales: &[u8]) -> [__m512; 2] {

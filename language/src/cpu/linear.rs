@@ -7,6 +7,8 @@ use rayon::prelude::*;
 #[cfg(target_arch = "x86_64")]
 use super::amx::MatrixTiles;
 #[cfg(target_arch = "x86_64")]
+use super::float_panels::float_products;
+#[cfg(target_arch = "x86_64")]
 use super::input_digits::InputDigits;
 #[cfg(target_arch = "x86_64")]
 use super::integer_products::integer_products;
@@ -92,7 +94,7 @@ struct Inputs<'a> {
     digits: InputDigits,
     #[cfg(target_arch = "x86_64")]
     prompts: Option<(MatrixTiles, SplitInputs)>,
-    /// Rows that are none of prompts, or all.
+    /// Rows that are none of prompts, or all where these are multiplied alike.
     others: usize,
 }
 
@@ -101,21 +103,20 @@ impl<'a> Inputs<'a> {
     fn new(x: &'a [f32], of_prompts: &[bool], linear: &Linear) -> Inputs<'a> {
         let width = linear.in_features;
         let is_interleaved = linear.parts.iter().any(|part| matches!(part, Part::Interleaved(..)));
-        let tiles = MatrixTiles::try_new().filter(|_| is_interleaved && of_prompts.contains(&true));
         let mut inputs = Inputs {
             plain: x.into(),
             digits: InputDigits::default(),
             prompts: None,
             others: x.len() / width,
         };
-        if let Some(tiles) = tiles {
+        if is_interleaved && of_prompts.contains(&true) {
             inputs.others = of_prompts.iter().filter(|of_prompt| !**of_prompt).count();
             if inputs.others > 0 {
                 let rows = x.chunks_exact(width).collect();
                 inputs.plain = prompts_last(rows, of_prompts).concat().into();
             }
-            let prompts = SplitInputs::new(&inputs.plain[inputs.others * width..], width);
-            inputs.prompts = Some((tiles, prompts));
+            let prompts = &inputs.plain[inputs.others * width..];
+            inputs.prompts = MatrixTiles::try_new().map(|tiles| (tiles, SplitInputs::new(prompts, width)));
         }
         if is_interleaved {
             inputs.digits = InputDigits::new(&inputs.plain[..inputs.others * width], width);
@@ -234,8 +235,14 @@ impl Task<'_> {
             Part::Interleaved(simd, part) => {
                 let (others, prompts) = self.out.split_at_mut(inputs.others);
                 integer_products(*simd, part, self.first, &inputs.digits, others);
-                if let Some((tiles, inputs)) = &inputs.prompts {
-                    tile_products((*tiles, *simd), part, self.first, inputs, prompts);
+                match &inputs.prompts {
+                    Some((tiles, inputs)) => {
+                        tile_products((*tiles, *simd), part, self.first, inputs, prompts)
+                    }
+                    None => {
+                        let inputs = &inputs.plain[inputs.others * width..];
+                        float_products(*simd, part, self.first, inputs, prompts);
+                    }
                 }
             }
         }

@@ -8,6 +8,8 @@
 mod amx;
 mod attention;
 #[cfg(target_arch = "x86_64")]
+mod float_panels;
+#[cfg(target_arch = "x86_64")]
 mod input_digits;
 #[cfg(target_arch = "x86_64")]
 mod integer_products;

@@ -118,15 +118,6 @@ impl<const BITS: usize, const SCALES: usize, const OFFSET: i32> NullaryFnOnce
 }
 
 impl<const BITS: usize, const SCALES: usize, const OFFSET: i32> Kind<BITS, SCALES, OFFSET> {
-    /// Byte `byte` of each lane, as what it stands for without its scale.
-    #[inline(always)]
-    fn number(self, words: __m512i, byte: usize) -> __m512 {
-        let wide = self.simd.avx512f;
-        let word = wide._mm512_srlv_epi32(words, wide._mm512_set1_epi32(8 * byte as i32));
-        let number = wide._mm512_and_si512(word, wide._mm512_set1_epi32(255));
-        wide._mm512_cvtepi32_ps(wide._mm512_sub_epi32(number, wide._mm512_set1_epi32(OFFSET)))
-    }
-
     /// As [`super::split_floats::split`]; each part is the upper half of a lane.
     #[inline(always)]
     fn split(self, numbers: __m512) -> [__m512; 2] {

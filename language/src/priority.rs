@@ -9,3 +9,11 @@ pub fn give_way() {
         tracing::debug!(%error, "a thread keeps its priority");
     }
 }
+
+/// The same of a thread that may have inherited it from one that already gives way.
+pub(crate) fn give_way_once() {
+    match rustix::process::nice(0) {
+        Ok(own) if own >= NICENESS => {}
+        _ => give_way(),
+    }
+}

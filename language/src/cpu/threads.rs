@@ -2,15 +2,18 @@
 //!
 //! On threads of their own, one for each core: what draws pictures has others, so that a short product does not wait
 //! behind a long one. A step runs on one of them from its beginning to its end; the others stay awake between its
-//! products, which a thread from outside would have to wake for each. They have the priority of the thread that first
-//! asks for them, on Linux: an engine's, which gives way.
+//! products, which a thread from outside would have to wake for each. They give way to those that answer requests.
 
 use std::sync::LazyLock;
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use crate::priority::give_way_once;
+
 static THREADS: LazyLock<Option<ThreadPool>> = LazyLock::new(|| {
-    let threads = ThreadPoolBuilder::new().thread_name(|number| format!("reply {number}"));
+    let threads = ThreadPoolBuilder::new()
+        .thread_name(|number| format!("reply {number}"))
+        .start_handler(|_| give_way_once());
     match threads.build() {
         Ok(threads) => Some(threads),
         Err(error) => {

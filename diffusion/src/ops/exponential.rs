@@ -28,6 +28,20 @@ pub(super) fn exp(x: f32) -> f32 {
     series * two_to_the_power
 }
 
+/// `2ˣ` to four digits, for what is rounded to bf16 next; what would be too small is `1.2e-38`, too large `1.7e38`.
+#[inline(always)]
+pub(super) fn exp2(x: f32) -> f32 {
+    let x = x.clamp(-126.0, 127.0);
+    let rounded = x + ROUND;
+    let r = x - (rounded - ROUND);
+    // Taylor's series; r is within 0.5 of 0.
+    let series = r * 9.618_129e-3 + 5.550_411e-2;
+    let series = series * r + 0.240_226_5;
+    let series = series * r + std::f32::consts::LN_2;
+    let series = series * r + 1.0;
+    series * f32::from_bits((rounded.to_bits() << 23).wrapping_add(1f32.to_bits()))
+}
+
 /// `x · sigmoid(factor · x)`.
 #[inline(always)]
 pub(super) fn swish(x: f32, factor: f32) -> f32 {
@@ -79,6 +93,16 @@ mod tests {
             assert!((found / expected - 1.0).abs() < 3e-7, "exp {x}: {found} {expected}");
         }
         assert!(exp(f32::NEG_INFINITY) < 1e-37 && exp(1e30).is_finite());
+    }
+
+    #[test]
+    fn powers_of_two_are_right_to_four_digits() {
+        for i in -12600..12700 {
+            let x = i as f32 / 100.0;
+            let (found, expected) = (f64::from(exp2(x)), f64::from(x).exp2());
+            assert!((found / expected - 1.0).abs() < 6e-5, "2^{x}: {found} {expected}");
+        }
+        assert!(exp2(f32::NEG_INFINITY) < 2e-38 && exp2(1e30).is_finite() && exp2(0.0) == 1.0);
     }
 
     #[test]

@@ -1,0 +1,75 @@
+//! Two bf16 numbers in 32 bits, the first in the lower half: what the instructions for bf16 take.
+
+/// The nearest bf16, ties to even, in the upper half; the lower half is whatever is left.
+#[inline(always)]
+fn upper(x: f32) -> u32 {
+    let bits = x.to_bits();
+    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1));
+    // Rounding must not carry the digits of a NaN away.
+    if x.is_nan() { bits | 0x0040_0000 } else { rounded }
+}
+
+/// The pair of `low` and `high`.
+#[inline(always)]
+pub(super) fn pair(low: f32, high: f32) -> u32 {
+    (upper(low) >> 16) | (upper(high) & 0xffff_0000)
+}
+
+/// The first of a pair.
+#[inline(always)]
+pub(super) fn low(pair: u32) -> f32 {
+    f32::from_bits(pair << 16)
+}
+
+/// The second of a pair.
+#[inline(always)]
+pub(super) fn high(pair: u32) -> f32 {
+    f32::from_bits(pair & 0xffff_0000)
+}
+
+/// Pairs of what lies at the same place in two rows; the shorter slice counts.
+#[inline(always)]
+pub(super) fn across(first: &[f32], second: &[f32], pairs: &mut [u32]) {
+    for ((pair_of, &first), &second) in pairs.iter_mut().zip(first).zip(second) {
+        *pair_of = pair(first, second);
+    }
+}
+
+/// Pairs of neighbours within a row; an odd last number is paired with zero.
+#[inline(always)]
+pub(super) fn along(row: &[f32], pairs: &mut [u32]) {
+    let (twos, rest) = row.as_chunks::<2>();
+    for (pair_of, [first, second]) in pairs.iter_mut().zip(twos) {
+        *pair_of = pair(*first, *second);
+    }
+    if let ([last], Some(pair_of)) = (rest, pairs.get_mut(twos.len())) {
+        *pair_of = pair(*last, 0.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_rounded_as_half_rounds_them() {
+        let mut numbers: Vec<f32> = (-3000..3000).map(|i| (i as f32 * 0.37).powi(3) * 1.0e-3).collect();
+        numbers.extend([f32::INFINITY, f32::NEG_INFINITY, f32::MAX, -0.0, 1.0e-39, 1.003_906_2, 1.011_718_8]);
+        for &x in &numbers {
+            let expected = half::bf16::from_f32(x).to_f32();
+            let both = pair(x, -x);
+            assert_eq!(
+                (low(both).to_bits(), high(both).to_bits()),
+                (expected.to_bits(), (-expected).to_bits())
+            );
+        }
+        assert!(low(pair(f32::NAN, 0.0)).is_nan() && high(pair(0.0, f32::from_bits(0x7f80_0001))).is_nan());
+    }
+
+    #[test]
+    fn an_odd_row_ends_with_a_zero() {
+        let mut pairs = [7; 3];
+        along(&[1.0, 2.0, 3.0], &mut pairs);
+        assert_eq!(pairs, [pair(1.0, 2.0), pair(3.0, 0.0), 7]);
+    }
+}

@@ -1,13 +1,14 @@
 //! `transformers.models.clip`: the text encoders.
 
 use burn::module::Module;
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{Bool, Device, Int, Tensor, TensorData};
 use serde::Deserialize;
 
 use crate::DiffusionError;
 use crate::config::{bounded, only};
 use crate::ops;
+use crate::ops::layers::{Linear, LinearConfig};
 
 /// The keys of `text_encoder/config.json` that shape the network.
 #[derive(Debug, Clone, Deserialize)]

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use burn::module::{Module, Param, ParamId};
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Embedding, EmbeddingConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{DType, Device, Tensor};
 use image::RgbImage;
 use serde::Deserialize;
@@ -13,6 +12,7 @@ use serde_json::Value;
 use crate::DiffusionError;
 use crate::clip_text_model::{ClipEncoderLayer, LayerShape};
 use crate::config::{bounded, only, read_json};
+use crate::ops::layers::{Conv2d, Conv2dConfig, Linear, LinearConfig};
 use crate::pillow_resize::resized_bicubic;
 use crate::weights::{ComponentWeights, load::load};
 

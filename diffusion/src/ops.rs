@@ -4,16 +4,20 @@
 //! the C library number by number; elsewhere, and in other precisions, they are burn's.
 
 mod attention;
+mod bf16;
 mod convolution;
 mod elementwise;
 mod exponential;
 mod group_norm;
 mod host;
+pub mod layers;
+mod weight;
 
 use burn::nn::GroupNorm;
-use burn::nn::conv::Conv2d;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor, activation, module};
+
+use crate::ops::layers::Conv2d;
 
 /// `x · sigmoid(x)`.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -75,7 +79,7 @@ pub fn group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
 
 /// A convolution.
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    match host::is_host(&x) && convolution::is_plain(conv) {
+    match host::is_host(&x) && convolution::is_plain(conv) && !conv.weight.is_packed() {
         true => convolution::on_host(conv, x),
         false => conv.forward(x),
     }
@@ -89,6 +93,19 @@ pub fn attention(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usiz
         true => attention::on_host(query, key, value, heads),
         false => masked_attention(query, key, value, heads, None),
     }
+}
+
+/// [`attention`] whose products are in bf16 where it runs on the processor.
+pub fn attention_in_bf16(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usize) -> Tensor<3> {
+    if !(host::is_host(&query) && host::is_host(&key) && host::is_host(&value)) {
+        return attention(query, key, value, heads);
+    }
+    let ([batch, queries, width], [_, keys, _]) = (query.dims(), key.dims());
+    let (query, key, value) = (host::values(query), host::values(key), host::values(value));
+    host::tensor(
+        bf16::attention(&query, &key, &value, [batch, queries, keys, heads]),
+        [batch, queries, width],
+    )
 }
 
 /// [`attention`] in which a query may not look where `mask` (`[batch, 1, n, m]`) is true.
@@ -117,9 +134,9 @@ pub fn masked_attention(
 #[cfg(test)]
 mod tests {
     use burn::nn::GroupNormConfig;
-    use burn::nn::conv::Conv2dConfig;
     use burn::tensor::{Device, Distribution};
 
+    use super::layers::Conv2dConfig;
     use super::*;
 
     /// Numbers up to some twenty, added in another order: a wrong loop is off by far more.

@@ -2,12 +2,13 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, Tensor};
 
 use crate::models::attention_context::AttentionContext;
 use crate::models::attention_processor::{Attention, AttentionConfig};
 use crate::ops;
+use crate::ops::layers::{Linear, LinearConfig};
 
 /// Shape of a [`BasicTransformerBlock`].
 #[derive(Config, Debug)]
@@ -75,7 +76,7 @@ impl FeedForward {
     /// `[batch, n, dim]` → `[batch, n, dim]`.
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         let (gate, _, out) = &self.net;
-        out.forward(ops::geglu(gate.proj.forward(hidden)))
+        out.forward(ops::layers::linear_geglu(&gate.proj, hidden))
     }
 }
 

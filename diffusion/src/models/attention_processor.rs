@@ -2,11 +2,12 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::tensor::{Device, Tensor};
 
 use crate::models::attention_context::ImageKeys;
 use crate::ops;
+use crate::ops::layers::{Linear, LinearConfig};
 
 /// Shape of an [`Attention`].
 #[derive(Config, Debug)]
@@ -73,9 +74,13 @@ impl Attention {
         let query = self.to_q.forward(hidden);
         let key = self.to_k.forward(context.clone());
         let value = self.to_v.forward(context);
-        let mut x = ops::attention(query.clone(), key, value, self.heads);
+        let attend = match self.to_q.weight.is_packed() {
+            true => ops::attention_in_bf16,
+            false => ops::attention,
+        };
+        let mut x = attend(query.clone(), key, value, self.heads);
         for image in images {
-            let found = ops::attention(query.clone(), image.key.clone(), image.value.clone(), self.heads);
+            let found = attend(query.clone(), image.key.clone(), image.value.clone(), self.heads);
             x = x + found * image.scale;
         }
         for layer in &self.to_out {

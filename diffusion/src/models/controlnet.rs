@@ -4,7 +4,6 @@
 
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
@@ -16,6 +15,7 @@ use crate::models::resnet::{conv1x1, conv3x3};
 use crate::models::unets::unet_2d_blocks::{BlockShape, CrossAttnDownBlock2D, UNetMidBlock2DCrossAttn};
 use crate::models::unets::unet_2d_condition::AddedConditions;
 use crate::models::unets::unet_2d_config::{UNet2DConditionConfig, UNetLevel};
+use crate::ops::layers::{Conv2d, Conv2dConfig};
 use crate::ops::{conv2d, silu};
 
 /// How errors call the configuration.
@@ -227,7 +227,7 @@ impl ControlNetModel {
     /// same in all steps.
     pub fn embed_picture(&self, picture: Tensor<4>) -> Tensor<4> {
         let embedding = &self.controlnet_cond_embedding;
-        let mut x = silu(conv2d(&embedding.conv_in, picture.cast(self.conv_in.weight.val().dtype())));
+        let mut x = silu(conv2d(&embedding.conv_in, picture.cast(self.conv_in.weight.computes_in())));
         for conv in &embedding.blocks {
             x = silu(conv2d(conv, x));
         }
@@ -247,7 +247,7 @@ impl ControlNetModel {
     ) -> ControlResiduals {
         let device = sample.device();
         let batch = sample.dims()[0];
-        let dtype = self.conv_in.weight.val().dtype();
+        let dtype = self.conv_in.weight.computes_in();
         let sinusoids = self.time_proj.forward(&vec![timestep; batch], &device).cast(dtype);
         let mut temb = self.time_embedding.forward(sinusoids);
         if let (Some(embedding), Some(sinusoids), Some(added)) =

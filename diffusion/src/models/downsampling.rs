@@ -1,10 +1,10 @@
 //! `diffusers.models.downsampling`: half the size.
 
 use crate::ops::conv2d;
+use crate::ops::layers::{Conv2d, Conv2dConfig};
 use burn::config::Config;
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::{Device, Tensor};
 
 /// Shape of a [`Downsample2D`].

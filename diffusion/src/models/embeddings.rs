@@ -1,9 +1,9 @@
 //! `diffusers.models.embeddings`: timesteps and sizes as vectors.
 
 use burn::module::Module;
-use burn::nn::{Linear, LinearConfig};
 use burn::tensor::{Device, Tensor, TensorData};
 
+use crate::ops::layers::{Linear, LinearConfig};
 use crate::ops::silu;
 
 /// `diffusers.models.embeddings.Timesteps`: sinusoids of `channels` frequencies.

@@ -3,7 +3,7 @@
 //! the names of the published files.
 
 use burn::module::{Module, Param, ParamId};
-use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{Dropout, DropoutConfig, LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, Tensor};
 use serde_json::Value;
 
@@ -11,6 +11,7 @@ use super::attention_context::{ImageAttention, ImageKeys};
 use super::unets::unet_2d_condition::{TransformerPlace, UNetPart};
 use crate::clip_vision_model::ClipVisionOutput;
 use crate::ops;
+use crate::ops::layers::{Linear, LinearConfig};
 
 /// Width of a head of the perceiver.
 pub const HEAD_WIDTH: usize = 64;

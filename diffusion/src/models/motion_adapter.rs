@@ -3,12 +3,13 @@
 //! without Specific Tuning", 2023).
 
 use burn::module::{Module, Param};
-use burn::nn::{GroupNorm, GroupNormConfig, Initializer, LayerNorm, LayerNormConfig, Linear, LinearConfig};
+use burn::nn::{GroupNorm, GroupNormConfig, Initializer, LayerNorm, LayerNormConfig};
 use burn::tensor::{Device, Tensor};
 
 use crate::models::attention::{BasicTransformerBlockConfig, FeedForward};
 use crate::models::attention_processor::{Attention, AttentionConfig};
 use crate::ops::group_norm;
+use crate::ops::layers::{Linear, LinearConfig};
 
 /// The transformers of one level: how many blocks each of them has.
 #[derive(Debug, Clone, PartialEq)]

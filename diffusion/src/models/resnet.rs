@@ -2,10 +2,10 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig, PaddingConfig2d};
+use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
+use crate::ops::layers::{Conv2d, Conv2dConfig, Linear, LinearConfig};
 use crate::ops::{conv2d, group_norm_silu, silu};
 
 /// Shape of a [`ResnetBlock2D`].

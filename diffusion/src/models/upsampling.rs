@@ -2,13 +2,13 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 
 use crate::models::resnet::conv3x3;
 use crate::ops::conv2d;
+use crate::ops::layers::Conv2d;
 
 /// Shape of an [`Upsample2D`].
 #[derive(Config, Debug)]

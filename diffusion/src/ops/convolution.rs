@@ -2,11 +2,12 @@
 //! weights are used as they lie, for to reorder them takes longer than some of the convolutions.
 
 use burn::nn::PaddingConfig2d;
-use burn::nn::conv::Conv2d;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::host;
+
+use crate::ops::layers::Conv2d;
 
 /// Side of the kernel.
 const SIDE: usize = 3;

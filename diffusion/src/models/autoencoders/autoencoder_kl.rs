@@ -1,7 +1,6 @@
 //! `diffusers.models.autoencoders.autoencoder_kl`: pictures to latents and back.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 use serde::Deserialize;
 
@@ -9,6 +8,7 @@ use super::vae::{Decoder, Encoder};
 use crate::DiffusionError;
 use crate::config::{bounded, only};
 use crate::models::resnet::conv1x1;
+use crate::ops::layers::Conv2d;
 
 const FILE: &str = "vae/config.json";
 

@@ -2,12 +2,12 @@
 
 use burn::module::Module;
 use burn::nn::PaddingConfig2d;
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 
 use crate::models::resnet::conv3x3;
+use crate::ops::layers::{Conv2d, Conv2dConfig};
 use crate::ops::{conv2d, leaky_relu};
 
 /// Latents are kept within ± this, softly, before they are decoded.

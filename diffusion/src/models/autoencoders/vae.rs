@@ -1,7 +1,6 @@
 //! `diffusers.models.autoencoders.vae`: the halves of the autoencoder.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::tensor::{Device, Tensor};
 
@@ -10,6 +9,7 @@ use crate::models::downsampling::{Downsample2D, Downsample2DConfig};
 use crate::models::resnet::{ResnetBlock2D, ResnetBlock2DConfig, conv3x3};
 use crate::models::unets::unet_2d_blocks::UNetMidBlock2D;
 use crate::models::upsampling::{Upsample2D, Upsample2DConfig};
+use crate::ops::layers::Conv2d;
 use crate::ops::{conv2d, group_norm_silu};
 
 /// `diffusers.models.unets.unet_2d_blocks.DownEncoderBlock2D`.

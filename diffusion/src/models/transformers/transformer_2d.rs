@@ -2,14 +2,14 @@
 
 use burn::config::Config;
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
-use burn::nn::{GroupNorm, GroupNormConfig, Linear, LinearConfig};
+use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::tensor::{Device, Tensor};
 
 use crate::models::attention::{BasicTransformerBlock, BasicTransformerBlockConfig};
 use crate::models::attention_context::AttentionContext;
 use crate::models::resnet::conv1x1;
 use crate::ops::group_norm;
+use crate::ops::layers::{Conv2d, Linear, LinearConfig};
 
 /// Shape of a [`Transformer2DModel`].
 #[derive(Config, Debug)]

@@ -1,7 +1,6 @@
 //! `diffusers.models.unets.unet_2d_condition`: the network that removes noise.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::nn::{GroupNorm, GroupNormConfig};
 use burn::tensor::{DType, Device, Tensor};
 
@@ -12,6 +11,7 @@ use crate::models::attention_context::AttentionContext;
 use crate::models::controlnet::ControlResiduals;
 use crate::models::embeddings::{TimestepEmbedding, Timesteps};
 use crate::models::resnet::conv3x3;
+use crate::ops::layers::Conv2d;
 use crate::ops::{conv2d, group_norm_silu};
 
 /// `diffusers.models.unets.unet_2d_condition.UNet2DConditionModel`.
@@ -132,7 +132,7 @@ impl UNet2DConditionModel {
     /// The sinusoids of `timesteps`, and what the network makes of them.
     pub fn time_embedding(&self, timesteps: &[f64], device: &Device) -> (Tensor<2>, Tensor<2>) {
         let sinusoids = self.time_proj.forward(timesteps, device);
-        let sinusoids = sinusoids.cast(self.conv_in.weight.val().dtype());
+        let sinusoids = sinusoids.cast(self.dtype());
         (sinusoids.clone(), self.time_embedding.forward(sinusoids))
     }
 
@@ -162,7 +162,12 @@ impl UNet2DConditionModel {
 
     /// The type of its numbers, which what it attends to must have.
     pub fn dtype(&self) -> DType {
-        self.conv_in.weight.val().dtype()
+        self.conv_in.weight.computes_in()
+    }
+
+    /// The type in which its weights are kept, which networks beside it are to have too.
+    pub fn weight_dtype(&self) -> DType {
+        self.conv_in.weight.kept_in()
     }
 
     /// Its transformers in the order in which they run.

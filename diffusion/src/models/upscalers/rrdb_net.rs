@@ -2,13 +2,13 @@
 //! Enhanced Super-Resolution Generative Adversarial Networks", 2018) and Real-ESRGAN.
 
 use burn::module::Module;
-use burn::nn::conv::Conv2d;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
 
 use super::pixel_unshuffle;
 use crate::models::resnet::conv3x3;
+use crate::ops::layers::Conv2d;
 use crate::ops::{conv2d, leaky_relu};
 
 /// Slope below zero of every activation.

@@ -1,7 +1,6 @@
 //! `realesrgan.archs.srvgg_arch`: a small network of convolutions one after another, for what must be fast.
 
 use burn::module::{Module, Param};
-use burn::nn::conv::Conv2d;
 use burn::tensor::module::interpolate;
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor};
@@ -9,6 +8,7 @@ use burn::tensor::{Device, Tensor};
 use super::pixel_shuffle;
 use crate::models::resnet::conv3x3;
 use crate::ops::conv2d;
+use crate::ops::layers::Conv2d;
 
 /// Shape of an [`SrvggNetCompact`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

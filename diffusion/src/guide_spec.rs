@@ -243,7 +243,8 @@ impl GuideNetworks {
                 format!("{asked} is more than the {most} frames that the motion module has positions for");
             return Err(DiffusionError::spec("motion_context", reason));
         }
-        let adapter = kept(&self.motions, &spec.file, || file.load(&model.device, model.unet.dtype()))?;
+        let adapter =
+            kept(&self.motions, &spec.file, || file.load(&model.device, model.unet.weight_dtype()))?;
         Ok(Motion { adapter, together: spec.together })
     }
 
@@ -259,7 +260,8 @@ impl GuideNetworks {
             let reason = format!("reads {own} pixels for each latent; the model has {factor}");
             return Err(DiffusionError::weights(control.file.display().to_string(), reason));
         }
-        let net = kept(&self.controls, &control.file, || file.load(&model.device, model.unet.dtype()))?;
+        let net =
+            kept(&self.controls, &control.file, || file.load(&model.device, model.unet.weight_dtype()))?;
         let lines;
         let picture = match control.finds_lines {
             true => {
@@ -286,7 +288,7 @@ impl GuideNetworks {
         spec: &GenerateSpec,
         prompt: &ImagePromptSpec,
     ) -> Result<ImageAttention, DiffusionError> {
-        let (dtype, config) = (model.unet.dtype(), &model.unet_config);
+        let (dtype, kept_in, config) = (model.unet.dtype(), model.unet.weight_dtype(), &model.unet_config);
         let places = model.unet.transformers();
         let encoder = kept(&self.encoders, &prompt.encoder, || {
             ImageEncoder::open(&prompt.encoder, &model.device, DType::F32)
@@ -295,7 +297,7 @@ impl GuideNetworks {
         let file = IpAdapterFile::open(&prompt.file, config)?;
         file.check(config, &places, &encoder.config)?;
         let adapter =
-            kept(&self.adapters, &prompt.file, || file.load(config, &places, &model.device, dtype))?;
+            kept(&self.adapters, &prompt.file, || file.load(config, &places, &model.device, kept_in))?;
         let scales = block_scales(&prompt.scale, &places)
             .map_err(|reason| DiffusionError::spec("image_prompts", format!("scale: {reason}")))?;
         if let Some(scale) = scales.iter().find(|scale| !(0.0..=SCALE_MAX).contains(*scale)) {
@@ -364,7 +366,7 @@ fn noise_of(generator: NoiseGenerator, seed: u64) -> Noise {
 impl GuideSpec {
     /// About how many bytes it takes beside the model: the weights of its networks.
     pub(crate) fn memory_bytes(&self, model: &StableDiffusion) -> u64 {
-        let (dtype, config) = (model.unet.dtype(), &model.unet_config);
+        let (dtype, config) = (model.unet.weight_dtype(), &model.unet_config);
         let controls =
             self.controls.iter().filter_map(|control| ControlNetFile::open(&control.file, config).ok());
         let adapters =

@@ -21,7 +21,7 @@ use crate::schedulers::{OwnScheduler, own_scheduler};
 use crate::starter::starter_parts;
 use crate::vae_choice::VaeKey;
 use crate::weights::ComponentWeights;
-use crate::weights::component::{is_pickle, pickle_error};
+use crate::weights::component::{TensorView, is_pickle, pickle_error};
 use crate::weights::inspect::hash_of;
 use crate::weights::published::published_at;
 use crate::weights::vae_file::LoadedVae;
@@ -45,15 +45,18 @@ pub enum ModelSource {
 }
 
 /// How the numbers of UNet and text encoders are kept; the VAE stays in single precision.
+///
+/// On the processor [`Self::Bf16`] is for the weights that are multiplied: they and what meets them are rounded to bf16, sums
+/// and all else are in single precision. [`Self::F16`] is slow there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightType {
-    /// 4 bytes; the choice for processors.
+    /// 4 bytes; the choice for processors unless memory or time count for more than the last digits.
     #[default]
     F32,
     /// 2 bytes, for graphics cards.
     F16,
-    /// 2 bytes with the range of 4, where the card has it.
+    /// 2 bytes with the range of 4, for processors and for cards that have it.
     Bf16,
 }
 
@@ -195,9 +198,17 @@ impl Parts {
     /// Bytes that the weights take in memory.
     pub fn memory_bytes(&self, weight_type: WeightType) -> u64 {
         let of = |weights: &ComponentWeights| {
-            let numbers = weights.tensors.values().map(|view| view.shape().iter().product::<usize>() as u64);
-            let size = if weights.component == "vae" { 4 } else { weight_type.dtype().size() as u64 };
-            numbers.sum::<u64>().saturating_mul(size)
+            // In bf16 the processor keeps what is not multiplied in single precision: vectors, and words by their numbers.
+            let multiplied =
+                |name: &str, shape: &[usize]| shape.len() > 1 && !name.ends_with("_embedding.weight");
+            let bytes = |(name, view): (&String, &TensorView)| {
+                let shape = view.shape();
+                let wide = weight_type == WeightType::Bf16 && !multiplied(name, &shape);
+                let wide = wide || weights.component == "vae";
+                let size = if wide { 4 } else { weight_type.dtype().size() as u64 };
+                (shape.iter().product::<usize>() as u64).saturating_mul(size)
+            };
+            weights.tensors.iter().map(bytes).sum::<u64>()
         };
         self.weights.iter().map(of).sum()
     }

@@ -47,6 +47,13 @@ impl KeyPath {
     pub(crate) fn is_linear_weight(&self) -> bool {
         self.parts.last().is_some_and(|(name, container)| name == "weight" && container == "Struct:Linear")
     }
+
+    /// Whether it is the matrix of a linear layer or the kernel of a convolution.
+    fn is_multiplied(&self) -> bool {
+        let convolution =
+            |(name, container): &(String, String)| name == "weight" && container == "Struct:Conv2d";
+        self.is_linear_weight() || self.parts.last().is_some_and(convolution)
+    }
 }
 
 struct Shapes {
@@ -148,12 +155,18 @@ struct Loader<'a> {
 }
 
 impl Loader<'_> {
+    /// On the processor bf16 is for the weights that are multiplied, and all else is computed in single precision.
+    fn kept_in(&self) -> DType {
+        let wide = self.dtype == DType::BF16 && *self.device == Device::flex() && !self.path.is_multiplied();
+        if wide { DType::F32 } else { self.dtype }
+    }
+
     fn read<const D: usize>(&self, shape: &[usize]) -> Result<Tensor<D>, DiffusionError> {
         let (mut values, _) = self.weights.read_f32(&self.path.key())?;
         if let (true, &[columns, rows]) = (self.path.is_linear_weight(), shape) {
             values = transpose(&values, rows, columns);
         }
-        Ok(tensor_of(values, shape, self.device, self.dtype))
+        Ok(tensor_of(values, shape, self.device, self.kept_in()))
     }
 }
 

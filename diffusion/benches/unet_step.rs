@@ -1,10 +1,12 @@
 //! How long does the UNet of Stable Diffusion 1.5 take for one latent of 64 × 64 on the processor?
 //!
-//! `cargo bench -p diffusion --bench unet_step`, with `unet_step.py` beside it for comparison.
+//! `cargo bench --workspace --bench unet_step`, with `unet_step.py` beside it for comparison; `PLAYHOUSE_BENCH_WEIGHTS` is `f32`
+//! unless it says `bf16`, `PLAYHOUSE_BENCH_STEPS` is how many forwards are timed.
 
 use std::time::Instant;
 
-use burn::tensor::{Distribution, Tensor};
+use burn::module::{Module, ModuleMapper, Param};
+use burn::tensor::{DType, Distribution, Tensor};
 use diffusion::DeviceChoice;
 use diffusion::models::unets::unet_2d_config::UNet2DConditionConfig;
 
@@ -12,8 +14,32 @@ use diffusion::models::unets::unet_2d_config::UNet2DConditionConfig;
 #[path = "../../src/allocator.rs"]
 mod allocator;
 
-/// Forwards that are timed, after one that is not: it also draws the random weights.
+/// Forwards that are timed unless the environment says otherwise, after one that is not: it also draws the random weights.
 const TIMED: usize = 5;
+
+/// Keeps the weights of layers in bf16.
+#[derive(Default)]
+struct Shorten {
+    at: Vec<bool>,
+}
+
+impl ModuleMapper for Shorten {
+    fn enter_module(&mut self, name: &str, container: &str) {
+        let layer = container == "Struct:Linear" || container == "Struct:Conv2d";
+        self.at.push(layer && name == "weight");
+    }
+
+    fn exit_module(&mut self, _: &str, _: &str) {
+        self.at.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        match self.at.last() {
+            Some(true) => param.map(|values| values.cast(DType::BF16)),
+            _ => param,
+        }
+    }
+}
 
 /// Seconds that all threads of this process worked, where the system tells: what others take from the
 /// machine does not count.
@@ -28,12 +54,20 @@ fn main() {
     let device = DeviceChoice::Cpu.open().expect("every build has the processor");
     let config: UNet2DConditionConfig =
         serde_json::from_value(serde_json::json!({ "cross_attention_dim": 768 })).expect("a configuration");
-    let unet = config.init(&device).expect("the shape of Stable Diffusion 1.5");
+    let mut unet = config.init(&device).expect("the shape of Stable Diffusion 1.5");
+    let weights = std::env::var("PLAYHOUSE_BENCH_WEIGHTS").unwrap_or("f32".into());
+    match weights.as_str() {
+        "f32" => {}
+        "bf16" => unet = unet.map(&mut Shorten::default()),
+        other => panic!("PLAYHOUSE_BENCH_WEIGHTS is f32 or bf16, not {other}"),
+    }
+    let steps = std::env::var("PLAYHOUSE_BENCH_STEPS").ok().and_then(|steps| steps.parse().ok());
+    let timed = steps.unwrap_or(TIMED);
     let normal = Distribution::Normal(0.0, 1.0);
     let sample = Tensor::<4>::random([1, 4, 64, 64], normal, &device);
     let context = Tensor::<3>::random([1, 77, 768], normal, &device);
     let mut work = 0.0;
-    let mut seconds: Vec<f64> = (0..=TIMED)
+    let mut seconds: Vec<f64> = (0..=timed)
         .map(|run| {
             if run == 1 {
                 work = worked();
@@ -48,11 +82,11 @@ fn main() {
         .skip(1)
         .collect();
     seconds.sort_by(f64::total_cmp);
-    let work = (worked() - work) / TIMED as f64;
+    let work = (worked() - work) / timed as f64;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     println!(
-        "unet_step: median {:.2} s, best {:.2} s, {work:.2} s of work, {threads} threads",
-        seconds[TIMED / 2],
+        "unet_step: {weights}: median {:.2} s, best {:.2} s, {work:.2} s of work, {threads} threads",
+        seconds[timed / 2],
         seconds[0]
     );
 }

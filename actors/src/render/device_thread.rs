@@ -216,7 +216,7 @@ fn with_less_memory(
         };
         let shorter = match models.weight_type() {
             WeightType::F32 if !task.request.is_upscale() => {
-                "; a smaller size, or image_weights f16, takes less"
+                "; a smaller size, or image_weights bf16 (f16 on a card), takes less"
             }
             _ => "; a smaller size takes less",
         };

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::kernel::{
     BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
 };
-use super::pairs::{across, along, pair};
+use super::pairs::{across, along_tiles, pair};
 use crate::ops::exponential::exp2;
 
 /// Blocks of keys that are met at a time.
@@ -234,15 +234,11 @@ impl<'a> QueryBlock<'a> {
         // Scores are powers of two from here on.
         let scale = std::f32::consts::LOG2_E / (shape.depth as f32).sqrt();
         self.query.fill(0);
-        let mut row_of = [0f32; DEPTH];
+        let mut scaled = vec![0f32; shape.depth];
         for (r, row) in rows.chunks_exact(shape.width()).enumerate() {
             let row = &row[head * shape.depth..(head + 1) * shape.depth];
-            for (step, part) in row.chunks(DEPTH).enumerate() {
-                let scaled = &mut row_of[..part.len()];
-                scaled.iter_mut().zip(part).for_each(|(scaled, x)| *scaled = x * scale);
-                let at = (step * 2 + r / SIDE) * TILE + r % SIDE * PAIRS;
-                along(scaled, &mut self.query[at..at + PAIRS]);
-            }
+            scaled.iter_mut().zip(row).for_each(|(scaled, x)| *scaled = x * scale);
+            along_tiles(&scaled, &mut self.query, r / SIDE * TILE + r % SIDE * PAIRS, 2 * TILE);
         }
         self.results.fill(0.0);
         self.largest = [NONE; BLOCK];
@@ -300,10 +296,7 @@ impl<'a> QueryBlock<'a> {
             let shrink = exp2(self.largest[r] - top);
             self.sums[r] = self.sums[r] * shrink + powers(scores, top);
             self.largest[r] = top;
-            for (block, scores) in scores.chunks_exact(BLOCK).enumerate() {
-                let at = (block * 2 + r / SIDE) * TILE + r % SIDE * PAIRS;
-                along(scores, &mut self.shares[at..at + PAIRS]);
-            }
+            along_tiles(scores, &mut self.shares, r / SIDE * TILE + r % SIDE * PAIRS, 2 * TILE);
             for results in self.results.chunks_exact_mut(BLOCK * BLOCK) {
                 results[r * BLOCK..(r + 1) * BLOCK].iter_mut().for_each(|x| *x *= shrink);
             }

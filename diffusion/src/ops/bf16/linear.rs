@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::kernel::{
     BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
 };
-use super::pairs::along;
+use super::pairs::along_tiles;
 use crate::ops::exponential::gelu;
 
 /// Pairs of rows that stay in the second cache while columns of the matrix go by: 1 MB.
@@ -82,10 +82,7 @@ fn each_place(
 #[inline(always)]
 pub(super) fn pack_rows(rows: &[f32], depth: usize, tiles: &mut [u32]) {
     for (r, row) in rows.chunks_exact(depth).enumerate() {
-        for (step, part) in row.chunks(DEPTH).enumerate() {
-            let at = (step * 2 + r / SIDE) * TILE + r % SIDE * PAIRS;
-            along(part, &mut tiles[at..at + PAIRS]);
-        }
+        along_tiles(row, tiles, r / SIDE * TILE + r % SIDE * PAIRS, 2 * TILE);
     }
 }
 

@@ -1,5 +1,9 @@
 //! Two bf16 numbers in 32 bits, the first in the lower half: what the instructions for bf16 take.
 
+#[cfg(target_arch = "x86_64")]
+use super::avx512;
+use super::kernel::{DEPTH, PAIRS};
+
 /// The nearest bf16, ties to even, in the upper half; the lower half is whatever is left.
 #[inline(always)]
 fn upper(x: f32) -> u32 {
@@ -27,17 +31,49 @@ pub(super) fn high(pair: u32) -> f32 {
     f32::from_bits(pair & 0xffff_0000)
 }
 
-/// Pairs of what lies at the same place in two rows; the shorter slice counts.
+/// Pairs of what lies at the same place in two rows; the shortest slice counts.
 #[inline(always)]
 pub(super) fn across(first: &[f32], second: &[f32], pairs: &mut [u32]) {
+    let count = first.len().min(second.len()).min(pairs.len());
+    let (first, second, pairs) = (&first[..count], &second[..count], &mut pairs[..count]);
+    #[cfg(target_arch = "x86_64")]
+    if avx512::is_there() {
+        // SAFETY: the processor has the instructions.
+        #[allow(unsafe_code)]
+        let done = unsafe { avx512::across(first, second, pairs) };
+        return across_widened(&first[done..], &second[done..], &mut pairs[done..]);
+    }
+    across_widened(first, second, pairs);
+}
+
+#[inline(always)]
+fn across_widened(first: &[f32], second: &[f32], pairs: &mut [u32]) {
     for ((pair_of, &first), &second) in pairs.iter_mut().zip(first).zip(second) {
         *pair_of = pair(first, second);
     }
 }
 
+/// Pairs of neighbours within a row, sixteen pairs after another: the first to `tiles` from `first` on, the next `step` behind. An odd
+/// last number is paired with zero.
+#[inline(always)]
+pub(super) fn along_tiles(row: &[f32], tiles: &mut [u32], first: usize, step: usize) {
+    let parts = row.chunks(DEPTH).enumerate();
+    #[cfg(target_arch = "x86_64")]
+    let parts = match avx512::is_there() {
+        // SAFETY: the processor has the instructions.
+        #[allow(unsafe_code)]
+        true => parts.skip(unsafe { avx512::along_tiles(row, tiles, first, step) }),
+        false => parts.skip(0),
+    };
+    for (part, numbers) in parts {
+        let at = first + part * step;
+        along(numbers, &mut tiles[at..at + PAIRS]);
+    }
+}
+
 /// Pairs of neighbours within a row; an odd last number is paired with zero.
 #[inline(always)]
-pub(super) fn along(row: &[f32], pairs: &mut [u32]) {
+fn along(row: &[f32], pairs: &mut [u32]) {
     let (twos, rest) = row.as_chunks::<2>();
     for (pair_of, [first, second]) in pairs.iter_mut().zip(twos) {
         *pair_of = pair(*first, *second);
@@ -49,6 +85,7 @@ pub(super) fn along(row: &[f32], pairs: &mut [u32]) {
 
 #[cfg(test)]
 mod tests {
+    use super::super::kernel::numbers;
     use super::*;
 
     #[test]
@@ -64,6 +101,29 @@ mod tests {
             );
         }
         assert!(low(pair(f32::NAN, 0.0)).is_nan() && high(pair(0.0, f32::from_bits(0x7f80_0001))).is_nan());
+    }
+
+    #[test]
+    fn rows_of_any_length_are_paired_alike() {
+        for count in [1, 16, 31, 32, 33, 64, 95, 100] {
+            let (first, second) = (numbers(count, 1), numbers(count, 2));
+            let expected: Vec<u32> = first.iter().zip(&second).map(|(a, b)| pair(*a, *b)).collect();
+            let mut pairs = vec![0; count];
+            across(&first, &second, &mut pairs);
+            assert_eq!(pairs, expected);
+            // A longer partner and a longer place change nothing.
+            let mut longer = vec![7; count + 1];
+            across(&first, &numbers(count + 5, 2)[..], &mut longer);
+            assert_eq!((&longer[..count], longer[count]), (&expected[..], 7));
+
+            let (from, step) = (3, 50);
+            let mut tiles = vec![0; from + 4 * step];
+            along_tiles(&first, &mut tiles, from, step);
+            for (i, two) in first.chunks(2).enumerate() {
+                let expected = pair(two[0], two.get(1).copied().unwrap_or(0.0));
+                assert_eq!(tiles[from + i / PAIRS * step + i % PAIRS], expected, "{count} {i}");
+            }
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 //! On the processor, those that are made of exponentials run on our own vectorised loops, for burn's call
 //! the C library number by number; elsewhere, and in other precisions, they are burn's.
 
+mod amx;
 mod attention;
 mod bf16;
 mod convolution;

@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-        Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex()).cast(DType::BF16)
+        Tensor::<D>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex()).cast(DType::BF16)
     }
 
     fn weight<const D: usize>(values: Tensor<D>) -> Weight<D> {

@@ -1,92 +1,11 @@
 //! Blocks by the tiles of Intel's processors since Sapphire Rapids (Advanced Matrix Extensions).
 //!
-//! After the Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, `TDPBF16PS`, and the Linux kernel's
-//! `Documentation/arch/x86/xstate.rst`, by which a process asks for tiles before it uses them.
+//! After the Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2, `TDPBF16PS`.
 #![cfg(all(target_arch = "x86_64", target_os = "linux"))]
 
 use std::arch::asm;
-use std::arch::x86_64::__cpuid_count;
-use std::sync::OnceLock;
 
 use super::kernel::{Begin, Place, Right, SIDE};
-
-/// `arch_prctl`, the system call.
-const ARCH_PRCTL: usize = 158;
-/// Asks for the right to use a part of the processor's state.
-const ARCH_REQ_XCOMP_PERM: usize = 0x1023;
-/// That part: the numbers in tiles.
-const XFEATURE_XTILEDATA: usize = 18;
-/// Bits of CPUID leaf 7, register EDX.
-const AMX_BF16: u32 = 1 << 22;
-const AMX_TILE: u32 = 1 << 24;
-
-/// Whether processor and system let this process use tiles of bf16.
-pub(super) fn is_there() -> bool {
-    static THERE: OnceLock<bool> = OnceLock::new();
-    *THERE.get_or_init(|| {
-        let wanted = AMX_BF16 | AMX_TILE;
-        __cpuid_count(0, 0).eax >= 7 && __cpuid_count(7, 0).edx & wanted == wanted && permitted()
-    })
-}
-
-/// Asks the system. Where it does not know the question, or has the tiles switched off, it refuses.
-fn permitted() -> bool {
-    let refused: isize;
-    // SAFETY: a system call that touches no memory of ours; the kernel overwrites rcx and r11 alone.
-    #[allow(unsafe_code)]
-    unsafe {
-        asm!(
-            "syscall",
-            inlateout("rax") ARCH_PRCTL as isize => refused,
-            in("rdi") ARCH_REQ_XCOMP_PERM,
-            in("rsi") XFEATURE_XTILEDATA,
-            lateout("rcx") _,
-            lateout("r11") _,
-            options(nostack),
-        );
-    }
-    refused == 0
-}
-
-/// What `ldtilecfg` reads.
-#[repr(C, align(64))]
-struct Configuration {
-    palette: u8,
-    start_row: u8,
-    reserved: [u8; 14],
-    row_bytes: [u16; 16],
-    rows: [u8; 16],
-}
-
-/// Eight tiles of 16 rows of 64 bytes.
-static CONFIGURATION: Configuration = Configuration {
-    palette: 1,
-    start_row: 0,
-    reserved: [0; 14],
-    row_bytes: [64, 64, 64, 64, 64, 64, 64, 64, 0, 0, 0, 0, 0, 0, 0, 0],
-    rows: [16, 16, 16, 16, 16, 16, 16, 16, 0, 0, 0, 0, 0, 0, 0, 0],
-};
-
-/// Sets the thread's tiles up.
-pub(super) fn begin() {
-    assert!(is_there());
-    // SAFETY: the processor has the instruction and the system permits it; the 64 bytes are there and are a valid
-    // configuration. Compiled code uses no tiles.
-    #[allow(unsafe_code)]
-    unsafe {
-        asm!("ldtilecfg [{}]", in(reg) &CONFIGURATION, options(nostack, readonly));
-    }
-}
-
-/// Gives the thread's tiles up, so that the system need not save them.
-pub(super) fn end() {
-    assert!(is_there());
-    // SAFETY: as in `begin`.
-    #[allow(unsafe_code)]
-    unsafe {
-        asm!("tilerelease", options(nostack, nomem));
-    }
-}
 
 /// What the loops are told, all distances in bytes.
 #[repr(C)]
@@ -109,7 +28,7 @@ struct Call {
 /// As [`Session::multiply`](super::kernel::Session::multiply).
 ///
 /// # Safety
-/// [`begin`] was called on this thread and [`end`] was not. `left` holds two tiles for each offset; from each offset `right` holds
+/// The thread has [`Tiles`](crate::ops::amx::Tiles). `left` holds two tiles for each offset; from each offset `right` holds
 /// its tiles, `begin` holds all that it names; `place` is 32 rows of so many columns.
 #[allow(unsafe_code)]
 pub(super) unsafe fn block(
@@ -196,6 +115,8 @@ unsafe fn two(call: &Call) {
             c = in(reg) call,
             x = out(reg) _, s = out(reg) _, t = out(reg) _, a = out(reg) _,
             r = out(reg) _, o = out(reg) _, n = out(reg) _, k = out(reg) _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );
     }
@@ -243,6 +164,8 @@ unsafe fn one(call: &Call) {
             c = in(reg) call,
             x = out(reg) _, s = out(reg) _, t = out(reg) _, a = out(reg) _,
             r = out(reg) _, o = out(reg) _, n = out(reg) _, k = out(reg) _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
             options(nostack),
         );
     }

@@ -13,6 +13,7 @@ use super::amx;
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::portable;
+use crate::ops::amx::{self as unit, Tiles};
 
 /// Rows of a left tile, columns of a right one.
 pub(super) const SIDE: usize = 16;
@@ -46,8 +47,7 @@ impl Instructions {
     /// All that this processor has, best first.
     pub(super) fn all() -> Vec<Self> {
         let mut all = Vec::new();
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if amx::is_there() {
+        if unit::is_there() {
             all.push(Self::Amx);
         }
         #[cfg(target_arch = "x86_64")]
@@ -206,24 +206,20 @@ pub(super) unsafe fn filled(length: usize, stride: usize, fill: impl FnOnce(&Cel
     numbers
 }
 
-/// The thread's right to compute blocks: while there is one, the processor's tiles are set up. It must stay on its thread, and
-/// no other may be made there meanwhile.
+/// The thread's right to compute blocks: while there is one, the processor's tiles are set up.
 pub(super) struct Session {
     with: Instructions,
-    /// Not to be sent to another thread.
-    here: PhantomData<*const ()>,
+    /// There where `with` needs them.
+    tiles: Option<Tiles>,
 }
 
 impl Session {
     pub(super) fn new(with: Instructions) -> Self {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if with == Instructions::Amx {
-            assert!(amx::is_there());
-            amx::begin();
-        }
+        let tiles = if with == Instructions::Amx { Tiles::new() } else { None };
+        assert!(with != Instructions::Amx || tiles.is_some());
         #[cfg(target_arch = "x86_64")]
         assert!(with != Instructions::Avx512 || avx512::is_there());
-        Self { with, here: PhantomData }
+        Self { with, tiles }
     }
 
     /// Computes a block: `place = begin + left · right`. `left` is all its tiles, two for each step.
@@ -246,6 +242,7 @@ impl Session {
         let last = (right.tiles - 1) * begin.across + begin.down + (SIDE - 1) * begin.row + SIDE;
         assert!(begin.values.len() >= last);
         let at = &offsets.at;
+        debug_assert_eq!(self.tiles.is_some(), self.with == Instructions::Amx);
         match self.with {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             // SAFETY: the processor has the instructions and the thread has its tiles set up, by `new`. All tiles that are
@@ -256,15 +253,6 @@ impl Session {
             Instructions::Avx512 => unsafe { avx512::block(left, right, at, begin, place) },
             // SAFETY: the place is whole, by what the caller promises.
             _ => unsafe { portable::block(left, right, at, begin, place) },
-        }
-    }
-}
-
-impl Drop for Session {
-    fn drop(&mut self) {
-        #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
-        if self.with == Instructions::Amx {
-            amx::end();
         }
     }
 }

@@ -12,7 +12,13 @@ mod exponential;
 mod group_norm;
 mod host;
 pub mod layers;
+mod products;
+#[cfg(test)]
+mod reference;
+mod shape;
+mod three_parts;
 mod weight;
+mod winograd;
 
 use burn::nn::GroupNorm;
 use burn::tensor::ops::AttentionModuleOptions;
@@ -80,10 +86,7 @@ pub fn group_norm_silu(norm: &GroupNorm, x: Tensor<4>) -> Tensor<4> {
 
 /// A convolution.
 pub fn conv2d(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    match host::is_host(&x) && convolution::is_plain(conv) && !conv.weight.is_packed() {
-        true => convolution::on_host(conv, x),
-        false => conv.forward(x),
-    }
+    conv.forward(x)
 }
 
 /// Scaled dot-product attention of `heads` heads.
@@ -134,10 +137,11 @@ pub fn masked_attention(
 
 #[cfg(test)]
 mod tests {
-    use burn::nn::GroupNormConfig;
+    use burn::module::{Param, ParamId};
+    use burn::nn::{self, GroupNormConfig};
     use burn::tensor::{Device, Distribution};
 
-    use super::layers::Conv2dConfig;
+    use super::layers::{Conv2dConfig, Linear, LinearConfig};
     use super::*;
 
     /// Numbers up to some twenty, added in another order: a wrong loop is off by far more.
@@ -172,30 +176,81 @@ mod tests {
         assert!(distance(group_norm_silu(&norm, picture), expected) < ROUNDING);
     }
 
+    /// What burn's own layer makes of it.
+    fn by_burn(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+        let conv = nn::conv::Conv2d {
+            weight: Param::initialized(ParamId::new(), conv.weight.val()),
+            bias: conv.bias.clone(),
+            stride: conv.stride,
+            kernel_size: conv.kernel_size,
+            dilation: conv.dilation,
+            groups: conv.groups,
+            padding: conv.padding.clone(),
+        };
+        conv.forward(x)
+    }
+
     #[test]
     fn convolutions_agree_with_burns() {
         use burn::nn::PaddingConfig2d::{Explicit, Valid};
-        for (padding, stride, height, width) in [
-            (Explicit(1, 1, 1, 1), 1, 9, 7),
-            (Explicit(1, 1, 1, 1), 2, 9, 8),
-            (Explicit(0, 0, 1, 1), 2, 8, 6),
-            (Explicit(2, 1, 0, 2), 1, 5, 6),
-            (Explicit(1, 1, 1, 1), 1, 1, 1),
-            (Valid, 1, 6, 3),
+        for (channels, side, padding, stride, height, width) in [
+            ([5, 11], 3, Explicit(1, 1, 1, 1), 1, 9, 7),
+            ([5, 11], 3, Explicit(1, 1, 1, 1), 2, 9, 8),
+            ([5, 11], 3, Explicit(0, 0, 1, 1), 2, 8, 6),
+            ([5, 11], 3, Explicit(2, 1, 0, 2), 1, 5, 6),
+            ([5, 11], 3, Explicit(1, 1, 1, 1), 1, 1, 1),
+            ([5, 11], 3, Valid, 1, 6, 3),
+            // As large as the matrix unit and Winograd's sums want it.
+            ([40, 70], 3, Explicit(1, 1, 1, 1), 1, 15, 14),
+            ([64, 64], 3, Explicit(2, 0, 1, 1), 1, 17, 20),
+            ([64, 40], 1, Valid, 1, 9, 11),
+            ([64, 40], 1, Explicit(1, 0, 0, 2), 1, 9, 11),
+            ([20, 24], 3, Explicit(1, 1, 1, 1), 1, 15, 14),
+            // What our loops leave to burn.
+            ([40, 40], 1, Valid, 2, 9, 11),
+            ([40, 40], 5, Explicit(2, 2, 2, 2), 1, 9, 11),
+            // More than fits into one strip of columns.
+            ([64, 2], 3, Explicit(1, 1, 1, 1), 1, 150, 140),
         ] {
-            let conv = Conv2dConfig::new([5, 11], [3, 3])
+            let conv = Conv2dConfig::new(channels, [side, side])
                 .with_padding(padding.clone())
                 .with_stride([stride, stride])
                 .init(&Device::flex());
-            let x = random([2, 5, height, width], 2.0);
-            let far = distance(conv2d(&conv, x.clone()), conv.forward(x));
-            assert!(far < ROUNDING, "{padding:?} {stride} {height} {width}: {far}");
+            let x = random([2, channels[0], height, width], 2.0);
+            let far = distance(conv2d(&conv, x.clone()), by_burn(&conv, x));
+            assert!(far < ROUNDING, "{channels:?} {side} {padding:?} {stride} {height} {width}: {far}");
         }
-        // More than fits into one strip of columns.
-        let conv =
-            Conv2dConfig::new([64, 2], [3, 3]).with_padding(Explicit(1, 1, 1, 1)).init(&Device::flex());
-        let x = random([1, 64, 150, 140], 1.0);
-        assert!(distance(conv2d(&conv, x.clone()), conv.forward(x)) < ROUNDING);
+        let grouped = Conv2d { groups: 2, ..Conv2dConfig::new([20, 40], [3, 3]).init(&Device::flex()) };
+        let x = random([1, 40, 12, 12], 2.0);
+        assert!(distance(conv2d(&grouped, x.clone()), by_burn(&grouped, x)) < ROUNDING);
+        let none = Conv2dConfig::new([40, 40], [3, 3]).init(&Device::flex());
+        assert_eq!(conv2d(&none, Tensor::zeros([0, 40, 9, 9], &Device::flex())).dims(), [0, 40, 7, 7]);
+    }
+
+    #[test]
+    fn layers_agree_with_burns_and_samples_with_themselves_alone() {
+        for (rows, inputs, outputs) in [(77, 70, 50), (300, 320, 96), (5, 64, 64)] {
+            let layer = LinearConfig::new(inputs, outputs).init(&Device::flex());
+            let weight = layer.weight.val();
+            let x = random([2, rows, inputs], 1.0);
+            let together = layer.forward(x.clone());
+            let bias = layer.bias.as_ref().unwrap().val().unsqueeze::<3>();
+            let expected = x.clone().matmul(weight.clone().unsqueeze()) + bias;
+            assert!(distance(together.clone(), expected.clone()) < ROUNDING, "{rows} {inputs}");
+            let alone = layer.forward(x.clone().narrow(0, 1, 1)).into_data();
+            assert_eq!(alone, together.narrow(0, 1, 1).into_data(), "{rows} {inputs}");
+            // A weight that lies the other way round, as one does that a LoRA was merged into.
+            let turned = weight.transpose().clone().into_data();
+            let turned = Tensor::<2>::from_data(turned, &Device::flex()).transpose();
+            let turned =
+                Linear { weight: Param::initialized(ParamId::new(), turned).into(), ..layer.clone() };
+            assert!(distance(turned.forward(x), expected) < ROUNDING, "{rows} {inputs}");
+        }
+        // Rows of two axes are samples: eighty of them are as one.
+        let layer = LinearConfig::new(64, 96).init(&Device::flex());
+        let x = random([80, 64], 1.0);
+        let one = layer.forward(x.clone().narrow(0, 7, 1)).into_data();
+        assert!(distance(Tensor::from_data(one, &Device::flex()), layer.forward(x).narrow(0, 7, 1)) < 1e-6);
     }
 
     #[test]

@@ -1,12 +1,14 @@
-//! Convolutions of 3 × 3 as one multiplication: every output pixel's surroundings become a column. The
-//! weights are used as they lie, for to reorder them takes longer than some of the convolutions.
+//! Convolutions on the processor: in the matrix unit, by Winograd's sums, or as one multiplication, for which every output
+//! pixel's surroundings become a column.
 
 use burn::nn::PaddingConfig2d;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 
 use super::host;
-
+use super::shape::Shape;
+use super::three_parts::{self, Bias, Rows};
+use super::winograd;
 use crate::ops::layers::Conv2d;
 
 /// Side of the kernel.
@@ -14,55 +16,83 @@ const SIDE: usize = 3;
 /// Numbers in the columns that are laid out at a time: 32 MB.
 const COLUMNS_MAX: usize = 8 << 20;
 
-/// Which pixels the columns are made of.
+/// What a convolution is, where the loops here do it.
 #[derive(Clone, Copy)]
-struct Window {
-    height: usize,
-    width: usize,
-    top: usize,
-    left: usize,
+struct Sums {
+    /// Side of the kernel.
+    side: usize,
     stride: usize,
-    out_width: usize,
+    /// Above, left of, below and right of the input.
+    padding: [usize; 4],
 }
 
-/// Whether [`on_host`] does what `conv` asks for.
-pub(super) fn is_plain(conv: &Conv2d) -> bool {
-    conv.kernel_size == [SIDE, SIDE]
-        && conv.dilation == [1, 1]
-        && conv.groups == 1
-        && conv.stride[0] == conv.stride[1]
-        && padding(conv).is_some()
-}
-
-fn padding(conv: &Conv2d) -> Option<[usize; 4]> {
-    match conv.padding {
-        PaddingConfig2d::Explicit(top, left, bottom, right) => Some([top, left, bottom, right]),
-        PaddingConfig2d::Valid => Some([0; 4]),
-        _ => None,
+impl Sums {
+    fn of(conv: &Conv2d) -> Option<Self> {
+        let [side, other] = conv.kernel_size;
+        let even = side == other && conv.stride[0] == conv.stride[1] && conv.stride[0] > 0;
+        let plain = even && conv.dilation == [1, 1] && conv.groups == 1;
+        let padding = match conv.padding {
+            PaddingConfig2d::Explicit(top, left, bottom, right) => [top, left, bottom, right],
+            PaddingConfig2d::Valid => [0; 4],
+            _ => return None,
+        };
+        plain.then_some(Self { side, stride: conv.stride[0], padding })
     }
 }
 
-/// `[batch, in, height, width]` → `[batch, out, …]`, each sample by itself.
-pub(super) fn on_host(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
-    let [batch, channels, height, width] = x.dims();
-    let [top, left, bottom, right] = padding(conv).unwrap_or_default();
-    let (weight, stride) = (conv.weight.val(), conv.stride[0]);
-    let [channels_out, ..] = weight.dims();
-    let reach = |side: usize, padded: usize| ((side + padded).saturating_sub(SIDE)) / stride + 1;
-    let (out_height, out_width) = (reach(height, top + bottom), reach(width, left + right));
-    let window = Window { height, width, top, left, stride, out_width };
+/// `[batch, in, height, width]` → `[batch, out, …]`, of numbers and weights that are at hand. The input comes back where these loops
+/// do not do what `conv` asks for, or no faster than others.
+pub(super) fn on_host(conv: &Conv2d, weight: &Tensor<4>, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
+    let Some((shape, stride)) = shape_of(conv, weight, &x) else { return Err(x) };
+    let bias = || conv.bias.as_ref().map(|bias| host::values(bias.val()));
+    let out = if stride == 1 && three_parts::pays(shape) {
+        let weight = Rows::Held(weight.clone().flatten(1, 3));
+        let bias = bias().map_or(Bias::None, Bias::Rows);
+        three_parts::convolve(&weight, &Rows::Here(&host::values(x)), &bias, shape)
+    } else if shape.side != SIDE {
+        return Err(x);
+    } else if stride == 1 && winograd::pays(shape) {
+        winograd::convolve(&host::values(x), weight, bias().as_deref(), shape)
+    } else {
+        return Ok(by_columns(weight.clone(), bias().as_deref(), x, shape, stride));
+    };
+    Ok(host::tensor(out, [shape.batch, shape.channels_out, shape.out_height, shape.out_width]))
+}
+
+/// The sizes of what is asked for, and its stride.
+fn shape_of(conv: &Conv2d, weight: &Tensor<4>, x: &Tensor<4>) -> Option<(Shape, usize)> {
+    let Sums { side, stride, padding: [top, left, bottom, right] } = Sums::of(conv)?;
+    let ([batch, channels, height, width], [channels_out, inputs, ..]) = (x.dims(), weight.dims());
+    if ![1, SIDE].contains(&side) || x.dims().contains(&0) || inputs != channels {
+        return None;
+    }
+    let reach = |length: usize, padded: usize| Some((length + padded).checked_sub(side)? / stride + 1);
+    let (out_height, out_width) = (reach(height, top + bottom)?, reach(width, left + right)?);
+    Some((
+        Shape { batch, channels, channels_out, side, height, width, top, left, out_height, out_width },
+        stride,
+    ))
+}
+
+/// One multiplication of each sample by itself.
+fn by_columns(
+    weight: Tensor<4>,
+    bias: Option<&[f32]>,
+    x: Tensor<4>,
+    shape: Shape,
+    stride: usize,
+) -> Tensor<4> {
+    let Shape { channels, channels_out, height, width, out_height, out_width, .. } = shape;
     let depth = channels * SIDE * SIDE;
     let weight = weight.reshape([channels_out, depth]);
-    let bias = conv.bias.as_ref().map(|bias| host::values(bias.val()));
     let values = host::values(x);
     let rows_at_once = (COLUMNS_MAX / (depth * out_width).max(1)).clamp(1, out_height);
-    let sample = channels * height * width;
-    let mut samples = Vec::with_capacity(batch);
-    for values in values.chunks_exact(sample) {
+    let mut samples = Vec::new();
+    for values in values.chunks_exact(channels * height * width) {
         let strips = (0..out_height).step_by(rows_at_once).map(|first| {
             let rows = first..out_height.min(first + rows_at_once);
             let count = rows.len() * out_width;
-            let columns = columns(values, window, rows, depth);
+            let columns = columns(values, shape, stride, rows);
             let product = weight.clone().matmul(host::tensor(columns, [depth, count]));
             product.reshape([1, channels_out, count])
         });
@@ -74,7 +104,7 @@ pub(super) fn on_host(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
         let whole = whole.reshape([1, channels_out, out_height, out_width]);
         samples.push(match &bias {
             Some(bias) => host::edit(whole, |values| {
-                values.par_chunks_mut(out_height * out_width).zip(bias).for_each(|(plane, bias)| {
+                values.par_chunks_mut(out_height * out_width).zip(*bias).for_each(|(plane, bias)| {
                     plane.iter_mut().for_each(|value| *value += bias);
                 });
             }),
@@ -88,27 +118,27 @@ pub(super) fn on_host(conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
 }
 
 /// For every channel and place in the kernel, the pixels that it meets in the given rows of the output.
-fn columns(values: &[f32], window: Window, rows: std::ops::Range<usize>, depth: usize) -> Vec<f32> {
-    let count = rows.len() * window.out_width;
+fn columns(values: &[f32], shape: Shape, stride: usize, rows: std::ops::Range<usize>) -> Vec<f32> {
+    let depth = shape.channels * SIDE * SIDE;
+    let count = rows.len() * shape.out_width;
     let mut columns = vec![0f32; depth * count];
     columns.par_chunks_mut(count).enumerate().for_each(|(place, column)| {
         let (channel, row, shift) = (place / (SIDE * SIDE), place / SIDE % SIDE, place % SIDE);
-        let plane = &values[channel * window.height * window.width..][..window.height * window.width];
-        for (y, out) in rows.clone().zip(column.chunks_exact_mut(window.out_width)) {
+        let plane = &values[channel * shape.height * shape.width..][..shape.height * shape.width];
+        for (y, out) in rows.clone().zip(column.chunks_exact_mut(shape.out_width)) {
             // Outside of the picture the columns stay zero.
-            let Some(y) = (y * window.stride + row).checked_sub(window.top).filter(|y| *y < window.height)
-            else {
+            let Some(y) = (y * stride + row).checked_sub(shape.top).filter(|y| *y < shape.height) else {
                 continue;
             };
-            let line = &plane[y * window.width..][..window.width];
+            let line = &plane[y * shape.width..][..shape.width];
             // The first output pixel whose source is not left of the picture.
-            let first = window.left.saturating_sub(shift).div_ceil(window.stride);
-            let source = first * window.stride + shift - window.left;
+            let first = shape.left.saturating_sub(shift).div_ceil(stride);
+            let source = first * stride + shift - shape.left;
             let out = out.iter_mut().skip(first);
-            match window.stride {
-                1 => out.zip(&line[source.min(window.width)..]).for_each(|(out, value)| *out = *value),
-                stride => {
-                    let line = line[source.min(window.width)..].iter().step_by(stride);
+            match stride {
+                1 => out.zip(&line[source.min(shape.width)..]).for_each(|(out, value)| *out = *value),
+                _ => {
+                    let line = line[source.min(shape.width)..].iter().step_by(stride);
                     out.zip(line).for_each(|(out, value)| *out = *value);
                 }
             }

@@ -1,4 +1,5 @@
-//! Layers of weights as burn has them, and in bf16 where their weights are packed.
+//! Layers of weights as burn has them, in bf16 where their weights are packed, and by our own loops in single precision where these are
+//! faster.
 
 use burn::module::{Module, Param, ParamId};
 use burn::nn;
@@ -6,8 +7,10 @@ use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 use super::bf16::{self, Surroundings};
-use super::host;
+use super::shape::Shape;
+use super::three_parts::{self, Bias, Rows};
 use super::weight::Weight;
+use super::{convolution, host};
 
 /// Shape of a [`Linear`].
 #[derive(Debug, Clone)]
@@ -56,9 +59,39 @@ impl Linear {
             let bias = self.bias.as_ref().map(|bias| host::values(bias.val()));
             return host::replace(input, shape, |rows| bf16::multiply(matrix, bias.as_deref(), &rows));
         }
-        let weight = Param::initialized(ParamId::from(0), self.weight.val_as(input.dtype()));
-        nn::Linear { weight, bias: self.bias.clone() }.forward(input)
+        let weight = self.weight.val_as(input.dtype());
+        if in_parts(&weight, &input) {
+            let mut shape = input.dims();
+            let ([inputs, outputs], rows) = (weight.dims(), shape[..D - 1].iter().product());
+            shape[D - 1] = outputs;
+            let bias =
+                self.bias.as_ref().map_or(Bias::None, |bias| Bias::Positions(host::values(bias.val())));
+            let matrices = Shape::of_matrices(rows, inputs, outputs);
+            return host::replace(input, shape, |rows| {
+                three_parts::convolve(&Rows::Here(&rows), &Rows::Held(weight), &bias, matrices)
+            });
+        }
+        nn::Linear { weight: Param::initialized(ParamId::from(0), weight), bias: self.bias.clone() }
+            .forward(input)
     }
+}
+
+/// Rows of a sample below which packing the weights takes as long as the plain product.
+const ROWS_MIN: usize = 72;
+
+/// Whether the matrix unit is asked in the place of burn. What one sample asks decides, for its numbers must be the same alone and
+/// among others: rows of two axes are samples.
+fn in_parts<const D: usize>(weight: &Tensor<2>, input: &Tensor<D>) -> bool {
+    let dims = input.dims();
+    let [.., rows, last] = dims[..] else { return false };
+    let [inputs, outputs] = weight.dims();
+    D >= 3
+        && rows >= ROWS_MIN
+        && last == inputs
+        && !dims.contains(&0)
+        && host::is_host(input)
+        && host::is_host(weight)
+        && three_parts::pays(Shape::of_matrices(rows, inputs, outputs))
 }
 
 /// The first half of what `linear` makes of every row, times the gelu of the second half; in one pass where it can be.
@@ -150,8 +183,16 @@ impl Conv2d {
                 bf16::convolve(weights, bias.as_deref(), &values, [height, width], around);
             return host::tensor(out, [batch, outputs, height, width]);
         }
+        let weight = self.weight.val_as(input.dtype());
+        let input = match host::is_host(&input) && host::is_host(&weight) {
+            true => match convolution::on_host(self, &weight, input) {
+                Ok(out) => return out,
+                Err(input) => input,
+            },
+            false => input,
+        };
         let conv = nn::conv::Conv2d {
-            weight: Param::initialized(ParamId::from(0), self.weight.val_as(input.dtype())),
+            weight: Param::initialized(ParamId::from(0), weight),
             bias: self.bias.clone(),
             stride: self.stride,
             kernel_size: self.kernel_size,

@@ -1,85 +1,57 @@
-//! Attention on the processor: a block of queries at a time against all keys, straight from the layout that
-//! the projections leave behind.
+//! Attention on the processor: a block of queries at a time against all keys. The memory that it takes grows with the keys, not
+//! with the pairs of a query and a key.
+
+// Indices, because zipped iterators of several arrays are not unrolled into registers.
+#![allow(clippy::needless_range_loop)]
 
 use burn::tensor::Tensor;
-use gemm::Parallelism;
 use pulp::Arch;
 use rayon::prelude::*;
 
 use super::exponential::exp;
 use super::host;
+use super::products::{Add, AddRows, BLOCK, BLOCK_LANES, ROWS, Row};
 
-/// Queries per block: their scores against thousands of keys stay in the second cache.
-const BLOCK: usize = 64;
+/// Queries of a task: their scores against thousands of keys stay in the second cache.
+const QUERIES: usize = 32;
 /// How many sums run side by side.
 const LANES: usize = 16;
 
-/// A matrix within a slice: rows and columns, and how far apart they lie.
+/// Keys and values of one head of one sample in the order in which they are read.
+struct Head {
+    /// For each block of keys and each number of theirs a row: a number for each key.
+    keys: Vec<Row>,
+    /// For each key its values, and zeros up to whole vectors.
+    values: Vec<f32>,
+}
+
+/// How the numbers of the heads lie.
 #[derive(Clone, Copy)]
-struct Layout {
-    rows: usize,
-    columns: usize,
-    row_stride: usize,
-    column_stride: usize,
+struct Heads {
+    /// Numbers of a row, of all heads.
+    width: usize,
+    /// Numbers of one head.
+    depth: usize,
+    /// The same, up to whole vectors.
+    padded: usize,
+    /// Keys of a sample, and blocks of them.
+    keys: usize,
+    blocks: usize,
 }
 
-impl Layout {
-    fn rows(rows: usize, columns: usize, row_stride: usize) -> Self {
-        Self { rows, columns, row_stride, column_stride: 1 }
-    }
-
-    fn transposed(self) -> Self {
-        Self {
-            rows: self.columns,
-            columns: self.rows,
-            row_stride: self.column_stride,
-            column_stride: self.row_stride,
-        }
-    }
-
-    /// How long a slice must be to hold it.
-    fn span(self) -> usize {
-        match self.rows * self.columns {
-            0 => 0,
-            _ => (self.rows - 1) * self.row_stride + (self.columns - 1) * self.column_stride + 1,
-        }
-    }
+/// What a thread works with.
+struct Scratch {
+    /// Queries of a head, scaled: panel, number, query.
+    queries: Vec<[f32; ROWS]>,
+    /// Scores: block of keys, query.
+    scores: Vec<Row>,
+    /// Sums of the exponentials of each query's scores.
+    sums: [f32; QUERIES],
+    /// Sums of values: query, number.
+    values: Vec<f32>,
 }
 
-/// `out = left · right · by` on this thread.
-fn multiply(out: (&mut [f32], Layout), left: (&[f32], Layout), right: (&[f32], Layout), by: f32) {
-    let ((out, to), (left, l), (right, r)) = (out, left, right);
-    assert!(l.columns == r.rows && to.rows == l.rows && to.columns == r.columns);
-    assert!(to.span() <= out.len() && l.span() <= left.len() && r.span() <= right.len());
-    // SAFETY: every matrix lies within its slice, as was just checked; `out` is borrowed mutably and so
-    // overlaps neither of the others, and each of its cells has its own place.
-    #[allow(unsafe_code)]
-    unsafe {
-        gemm::gemm(
-            to.rows,
-            to.columns,
-            l.columns,
-            out.as_mut_ptr(),
-            to.column_stride as isize,
-            to.row_stride as isize,
-            false,
-            left.as_ptr(),
-            l.column_stride as isize,
-            l.row_stride as isize,
-            right.as_ptr(),
-            r.column_stride as isize,
-            r.row_stride as isize,
-            0.0,
-            by,
-            false,
-            false,
-            false,
-            Parallelism::None,
-        );
-    }
-}
-
-/// As [`super::attention`]. A block's numbers depend on its own sample alone.
+/// As [`super::attention`]. A query's numbers depend on itself and the keys alone.
 pub(super) fn on_host(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads: usize) -> Tensor<3> {
     let ([batch, queries, width], [_, keys, _]) = (query.dims(), key.dims());
     let depth = width / heads.max(1);
@@ -88,65 +60,131 @@ pub(super) fn on_host(query: Tensor<3>, key: Tensor<3>, value: Tensor<3>, heads:
     if out.is_empty() || keys == 0 {
         return host::tensor(out, [batch, queries, width]);
     }
-    let scale = 1.0 / (depth as f32).sqrt();
-    let arch = Arch::new();
-    let scratch = || (vec![0f32; BLOCK * keys], vec![0f32; BLOCK]);
+    let (padded, blocks) = (depth.next_multiple_of(BLOCK_LANES), keys.div_ceil(BLOCK));
+    let of = Heads { width, depth, padded, keys, blocks };
+    let packed: Vec<Head> = (0..batch * heads)
+        .into_par_iter()
+        .map(|index| {
+            let from = index / heads * keys * width + index % heads * depth;
+            pack(&key[from..], &value[from..], of)
+        })
+        .collect();
+    let scratch = || Scratch {
+        queries: vec![[0.0; ROWS]; QUERIES / ROWS * depth],
+        scores: vec![Row::ZERO; blocks * QUERIES],
+        sums: [0.0; QUERIES],
+        values: vec![0.0; QUERIES * padded],
+    };
     // All heads of a block of queries are one task: their results lie side by side.
-    out.par_chunks_mut(queries * width).enumerate().for_each(|(sample, out)| {
-        let of_sample = sample * keys * width..(sample + 1) * keys * width;
-        let (key, value) = (&key[of_sample.clone()], &value[of_sample]);
-        let query = &query[sample * queries * width..(sample + 1) * queries * width];
-        out.par_chunks_mut(BLOCK * width).zip(query.par_chunks(BLOCK * width)).for_each_init(
-            scratch,
-            |(scores, sums), (out, query)| {
-                let rows = query.len() / width;
-                let scored = Layout::rows(rows, keys, keys);
-                let (wide, far) = (Layout::rows(rows, depth, width), Layout::rows(keys, depth, width));
-                for head in (0..heads).map(|head| head * depth) {
-                    multiply(
-                        (scores, scored),
-                        (&query[head..], wide),
-                        (&key[head..], far.transposed()),
-                        scale,
-                    );
-                    arch.dispatch(|| {
-                        for (row, sum) in scores.chunks_exact_mut(keys).zip(sums.iter_mut()).take(rows) {
-                            *sum = exponentials(row);
-                        }
-                    });
-                    multiply((&mut out[head..], wide), (scores, scored), (&value[head..], far), 1.0);
-                    for (row, sum) in out.chunks_mut(width).zip(sums.iter()) {
-                        row[head..head + depth].iter_mut().for_each(|value| *value /= sum);
-                    }
-                }
-            },
-        );
+    let of_sample = queries * width;
+    let tasks = out.par_chunks_mut(of_sample).zip(query.par_chunks(of_sample)).zip(packed.par_chunks(heads));
+    tasks.for_each(|((out, query), packed)| {
+        let blocks = out.par_chunks_mut(QUERIES * width).zip(query.par_chunks(QUERIES * width));
+        blocks.for_each_init(scratch, |scratch, (out, query)| {
+            for (head, packed) in packed.iter().enumerate() {
+                attend(&mut out[head * depth..], &query[head * depth..], packed, of, scratch);
+            }
+        });
     });
     host::tensor(out, [batch, queries, width])
 }
 
-/// Replaces scores by their exponentials, the largest of which is 1, and returns the sum.
-#[inline(always)]
-fn exponentials(row: &mut [f32]) -> f32 {
-    let (lanes, rest) = row.as_chunks_mut::<LANES>();
-    let mut largest = [f32::NEG_INFINITY; LANES];
-    for lane in lanes.iter() {
-        for (largest, &score) in largest.iter_mut().zip(lane) {
-            *largest = if score > *largest { score } else { *largest };
+/// Lays out the keys and values of a head, whose first number of the first key begins the slices.
+fn pack(key: &[f32], value: &[f32], of: Heads) -> Head {
+    let mut keys = vec![Row::ZERO; of.blocks * of.depth];
+    for (index, numbers) in key.chunks(of.width).take(of.keys).enumerate() {
+        let rows = &mut keys[index / BLOCK * of.depth..][..of.depth];
+        for (row, number) in rows.iter_mut().zip(numbers) {
+            row.0[index % BLOCK] = *number;
         }
     }
-    let largest = largest.iter().chain(rest.iter()).fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    let mut values = vec![0f32; of.keys * of.padded];
+    for (to, numbers) in values.chunks_exact_mut(of.padded).zip(value.chunks(of.width)) {
+        to[..of.depth].copy_from_slice(&numbers[..of.depth]);
+    }
+    Head { keys, values }
+}
+
+/// What up to [`QUERIES`] queries of one head find. Their first number begins `query`, and so it is with `out`.
+fn attend(out: &mut [f32], query: &[f32], head: &Head, of: Heads, scratch: &mut Scratch) {
+    let arch = Arch::new();
+    let scale = 1.0 / (of.depth as f32).sqrt();
+    let count = query.chunks(of.width).len();
+    let panels = count.div_ceil(ROWS);
+    for (index, numbers) in query.chunks(of.width).enumerate() {
+        let panel = &mut scratch.queries[index / ROWS * of.depth..][..of.depth];
+        for (to, number) in panel.iter_mut().zip(numbers) {
+            to[index % ROWS] = number * scale;
+        }
+    }
+    let keys_of = |block: usize| (of.keys - block * BLOCK).min(BLOCK);
+    for (index, block) in head.keys.chunks_exact(of.depth).enumerate() {
+        for panel in 0..panels {
+            arch.dispatch(Add {
+                panel: &scratch.queries[panel * of.depth..][..of.depth],
+                block,
+                sums: &mut scratch.scores[index * QUERIES + panel * ROWS..][..ROWS],
+                count: keys_of(index),
+                first: true,
+            });
+        }
+    }
+    arch.dispatch(
+        #[inline(always)]
+        || {
+            for query in 0..count {
+                scratch.sums[query] = exponentials(&mut scratch.scores, query, of.keys);
+            }
+        },
+    );
+    scratch.values.fill(0.0);
+    for (index, block) in head.values.chunks(BLOCK * of.padded).enumerate() {
+        for panel in 0..panels {
+            arch.dispatch(AddRows {
+                rows: &scratch.scores[index * QUERIES + panel * ROWS..][..ROWS],
+                block,
+                sums: &mut scratch.values[panel * ROWS * of.padded..][..ROWS * of.padded],
+                width: of.padded,
+            });
+        }
+    }
+    let found = scratch.values.chunks_exact(of.padded).zip(&scratch.sums);
+    for (to, (values, sum)) in out.chunks_mut(of.width).zip(found) {
+        to[..of.depth].iter_mut().zip(values).for_each(|(to, value)| *to = value / sum);
+    }
+}
+
+/// Replaces the scores of a query by their exponentials, the largest of which is 1, and returns the sum.
+#[inline(always)]
+fn exponentials(scores: &mut [Row], query: usize, keys: usize) -> f32 {
+    let (whole, rest) = (keys / BLOCK, keys % BLOCK);
+    let mut largest = [f32::NEG_INFINITY; LANES];
+    for block in 0..whole {
+        for lanes in scores[block * QUERIES + query].0.as_chunks::<LANES>().0 {
+            for i in 0..LANES {
+                largest[i] = if lanes[i] > largest[i] { lanes[i] } else { largest[i] };
+            }
+        }
+    }
+    let mut most = largest.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+    if rest > 0 {
+        most = scores[whole * QUERIES + query].0[..rest].iter().fold(most, |a, &b| a.max(b));
+    }
     let mut sums = [0f32; LANES];
-    for lane in lanes {
-        for (sum, score) in sums.iter_mut().zip(lane) {
-            *score = exp(*score - largest);
-            *sum += *score;
+    for block in 0..whole {
+        for lanes in scores[block * QUERIES + query].0.as_chunks_mut::<LANES>().0 {
+            for i in 0..LANES {
+                lanes[i] = exp(lanes[i] - most);
+                sums[i] += lanes[i];
+            }
         }
     }
     let mut sum = 0.0;
-    for score in rest {
-        *score = exp(*score - largest);
-        sum += *score;
+    if rest > 0 {
+        for score in &mut scores[whole * QUERIES + query].0[..rest] {
+            *score = exp(*score - most);
+            sum += *score;
+        }
     }
     sum + sums.iter().sum::<f32>()
 }

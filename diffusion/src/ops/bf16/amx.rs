@@ -5,7 +5,7 @@
 
 use std::arch::asm;
 
-use super::kernel::{Begin, Place, Right, SIDE};
+use super::kernel::{First, Place, Right, SIDE};
 
 /// What the loops are told, all distances in bytes.
 #[repr(C)]
@@ -31,15 +31,9 @@ struct Call {
 /// The thread has [`Tiles`](crate::ops::amx::Tiles). `left` holds two tiles for each offset; from each offset `right` holds
 /// its tiles, `begin` holds all that it names; `place` is 32 rows of so many columns.
 #[allow(unsafe_code)]
-pub(super) unsafe fn block(
-    left: &[u32],
-    right: Right<'_>,
-    offsets: &[usize],
-    begin: Begin<'_>,
-    place: Place,
-) {
+pub(super) unsafe fn block(left: &[u32], right: Right<'_>, offsets: &[usize], begin: First, place: Place) {
     let call = Call {
-        begin: begin.values.as_ptr(),
+        begin: begin.first,
         begin_row: begin.row * 4,
         begin_down: begin.down * 4,
         begin_across: begin.across * 4,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::kernel::{
     BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
 };
-use super::pairs::{across, along_tiles, pair};
+use super::pairs::{Pairs, across, along_tiles, pair};
 use crate::ops::exponential::exp2;
 
 /// Blocks of keys that are met at a time.
@@ -75,7 +75,7 @@ fn attention_with(
         return vec![0.0; query.len()];
     }
     let arch = Arch::new();
-    let mut packed = vec![0u32; batch * heads * 2 * shape.head()];
+    let mut packed = Pairs::zeros(batch * heads * 2 * shape.head());
     packed.par_chunks_mut(2 * shape.head()).enumerate().for_each(|(index, packed)| {
         let (sample, head) = (index / heads, index % heads);
         let of_sample = sample * keys * width..(sample + 1) * keys * width;
@@ -195,14 +195,13 @@ struct QueryBlock<'a> {
     /// Steps of the depth.
     depth: Offsets,
     zeros: [f32; BLOCK],
-    query: Vec<u32>,
+    query: Pairs,
     /// `[32][keys that are met at a time]`.
     scores: Vec<f32>,
     /// What the softmax makes of them, as a left factor.
-    shares: Vec<u32>,
-    /// Results so far and a place for the next, `[depth / 32 columns][32][32]`.
+    shares: Pairs,
+    /// Results so far, `[depth / 32 columns][32][32]`.
     results: Vec<f32>,
-    next: Vec<f32>,
     largest: [f32; BLOCK],
     sums: [f32; BLOCK],
 }
@@ -218,11 +217,10 @@ impl<'a> QueryBlock<'a> {
             values,
             depth: Offsets::of_tiles(shape.steps()),
             zeros: [0.0; BLOCK],
-            query: vec![0; shape.steps() * 2 * TILE],
+            query: Pairs::zeros(shape.steps() * 2 * TILE),
             scores: vec![0.0; BLOCK * together * BLOCK],
-            shares: vec![0; together * 2 * TILE],
+            shares: Pairs::zeros(together * 2 * TILE),
             results: vec![0.0; shape.steps() * BLOCK * BLOCK],
-            next: vec![0.0; shape.steps() * BLOCK * BLOCK],
             largest: [NONE; BLOCK],
             sums: [0.0; BLOCK],
         }
@@ -273,16 +271,14 @@ impl<'a> QueryBlock<'a> {
             let from = (step * blocks + first) * 2 * TILE;
             let right = Right::of_tiles(&self.values[from..from + count * 2 * TILE], tiles);
             let cells = step * BLOCK * BLOCK..(step + 1) * BLOCK * BLOCK;
-            let begin =
-                Begin { values: &self.results[cells.clone()], row: BLOCK, down: SIDE * BLOCK, across: SIDE };
             // SAFETY: cells of this block of queries alone.
             #[allow(unsafe_code)]
             unsafe {
-                let place = Cells::new(&mut self.next[cells], BLOCK).block(0, 0, tiles);
-                self.session.multiply(&self.shares[..count * 2 * TILE], right, &offsets, begin, place);
+                let place = Cells::new(&mut self.results[cells], BLOCK).block(0, 0, tiles);
+                let shares = &self.shares[..count * 2 * TILE];
+                self.session.multiply(shares, right, &offsets, Begin::there(), place);
             }
         }
-        std::mem::swap(&mut self.results, &mut self.next);
     }
 
     /// Makes shares of the scores of so many keys, of which the first are there, and scales what was found before by what

@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::kernel::{BLOCK, Begin, DEPTH, PAIRS, Place, Right, SIDE, TILE};
+use super::kernel::{BLOCK, DEPTH, First, PAIRS, Place, Right, SIDE, TILE};
 
 /// Rows whose sums are in registers at a time.
 const ROWS: usize = 8;
@@ -72,13 +72,7 @@ pub(super) unsafe fn across(first: &[f32], second: &[f32], pairs: &mut [u32]) ->
 /// [`is_there`]. `left` holds two tiles for each offset; from each offset `right` holds its tiles, `begin` holds all that it
 /// names; `place` is 32 rows of so many columns.
 #[allow(unsafe_code)]
-pub(super) unsafe fn block(
-    left: &[u32],
-    right: Right<'_>,
-    offsets: &[usize],
-    begin: Begin<'_>,
-    place: Place,
-) {
+pub(super) unsafe fn block(left: &[u32], right: Right<'_>, offsets: &[usize], begin: First, place: Place) {
     for first in (0..BLOCK).step_by(ROWS) {
         match right.tiles {
             // SAFETY: what is asked of the caller; `first + ROWS` is at most 32.
@@ -100,7 +94,7 @@ unsafe fn rows<const TILES: usize>(
     left: &[u32],
     right: Right<'_>,
     offsets: &[usize],
-    begin: Begin<'_>,
+    begin: First,
     place: Place,
 ) {
     let (tile, within) = (first / SIDE, first % SIDE);
@@ -109,7 +103,7 @@ unsafe fn rows<const TILES: usize>(
         for (c, sum) in sums.iter_mut().enumerate() {
             let at = tile * begin.down + c * begin.across + (within + r) * begin.row;
             // SAFETY: sixteen numbers of what `begin` names.
-            *sum = unsafe { _mm512_loadu_ps(begin.values.as_ptr().add(at)) };
+            *sum = unsafe { _mm512_loadu_ps(begin.first.add(at)) };
         }
     }
     for (step, &offset) in offsets.iter().enumerate() {

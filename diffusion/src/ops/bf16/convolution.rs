@@ -12,10 +12,12 @@ use rayon::prelude::*;
 use super::kernel::{
     BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
 };
-use super::pairs::{across, pair};
+use super::pairs::{Pairs, across, pair};
 
 /// Pairs of a strip: 1 MB, of the second cache.
 const STRIP_MAX: usize = 1 << 18;
+/// Steps that are taken for all pixels of a strip before the next: their weights, 36 KB, stay in the innermost cache.
+const STEPS: usize = 18;
 /// Tasks for each thread, so that none waits long for the others.
 const TASKS: usize = 8;
 /// The widest kernel that is computed here.
@@ -29,16 +31,16 @@ pub(crate) struct PackedConvolution {
     /// Height and width of the kernel.
     kernel: [usize; 2],
     /// `[outputs / 32][inputs / 32][height · width][2][16 outputs][16 pairs of inputs]`, what is beyond zero.
-    tiles: Vec<u32>,
+    tiles: Pairs,
 }
 
 impl PackedConvolution {
     /// Of weights `[outputs, inputs, height, width]`.
     pub(crate) fn pack(values: &[bf16], [outputs, inputs, height, width]: [usize; 4]) -> Self {
         assert_eq!(values.len(), outputs * inputs * height * width);
-        let mut packed = Self { outputs, inputs, kernel: [height, width], tiles: Vec::new() };
+        let mut packed = Self { outputs, inputs, kernel: [height, width], tiles: Pairs::zeros(0) };
         let panel = packed.steps() * 2 * TILE;
-        let mut tiles = vec![0; outputs.div_ceil(BLOCK) * panel];
+        let mut tiles = Pairs::zeros(outputs.div_ceil(BLOCK) * panel);
         tiles.par_chunks_mut(panel.max(1)).enumerate().for_each(|(block, panel)| {
             packed.each_place(block, |at, half, from| {
                 panel[at] |= u32::from(values[from].to_bits()) << (16 * half);
@@ -254,7 +256,7 @@ fn convolve_with(
     }
     let strips = out_height.div_ceil(layout.rows);
     let arch = Arch::new();
-    let mut laid = vec![0u32; samples * strips * layout.strip()];
+    let mut laid = Pairs::zeros(samples * strips * layout.strip());
     laid.par_chunks_mut(layout.group()).enumerate().for_each(|(index, pairs)| {
         let (strip, group) = (index / layout.groups(), index % layout.groups());
         let values = &values[strip / strips * sample..][..sample];
@@ -290,14 +292,19 @@ fn convolve_with(
         let session = Session::new(with);
         for strip in share * together..all.min((share + 1) * together) {
             let pairs = &laid[strip * layout.strip()..(strip + 1) * layout.strip()];
-            for column in (0..wide).step_by(BLOCK) {
-                let columns = if wide - column < BLOCK { 1 } else { 2 };
-                let right = Right { pairs: &pairs[column..], row: layout.plane, tile: SIDE, tiles: columns };
-                // SAFETY: this task's own cells.
-                #[allow(unsafe_code)]
-                unsafe {
-                    let place = Cells::new(&mut aside, wide).block(0, column, columns);
-                    session.multiply(tiles, right, &offsets, Begin::rows(&begins), place);
+            for from in (0..offsets.steps()).step_by(STEPS) {
+                let taken = from..offsets.steps().min(from + STEPS);
+                let begin = if from == 0 { Begin::rows(&begins) } else { Begin::there() };
+                for column in (0..wide).step_by(BLOCK) {
+                    let columns = if wide - column < BLOCK { 1 } else { 2 };
+                    let right =
+                        Right { pairs: &pairs[column..], row: layout.plane, tile: SIDE, tiles: columns };
+                    // SAFETY: this task's own cells.
+                    #[allow(unsafe_code)]
+                    unsafe {
+                        let place = Cells::new(&mut aside, wide).block(0, column, columns);
+                        session.multiply_steps(tiles, right, &offsets, taken.clone(), begin, place);
+                    }
                 }
             }
             let (sample, first_row) = (strip / strips, strip % strips * layout.rows);

@@ -6,6 +6,7 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::sync::OnceLock;
 
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
@@ -104,24 +105,53 @@ impl<'a> Right<'a> {
 /// What the sums begin with, tile by tile.
 #[derive(Clone, Copy)]
 pub(super) struct Begin<'a> {
-    pub(super) values: &'a [f32],
+    /// None for what the place holds.
+    values: Option<&'a [f32]>,
     /// How far apart the rows within a tile lie.
-    pub(super) row: usize,
+    row: usize,
     /// How far apart the tiles lie, downwards.
-    pub(super) down: usize,
+    down: usize,
     /// How far apart the tiles lie, to the right.
+    across: usize,
+}
+
+/// What the sums begin with as the instructions take it: checked to be there.
+#[derive(Clone, Copy)]
+pub(super) struct First {
+    pub(super) first: *const f32,
+    pub(super) row: usize,
+    pub(super) down: usize,
     pub(super) across: usize,
 }
 
 impl<'a> Begin<'a> {
     /// The same number in a whole column: 32 of them.
     pub(super) fn columns(values: &'a [f32]) -> Self {
-        Self { values, row: 0, down: 0, across: SIDE }
+        Self { values: Some(values), row: 0, down: 0, across: SIDE }
+    }
+
+    /// What the place holds from a product before.
+    pub(super) fn there() -> Self {
+        Self { values: None, row: 0, down: 0, across: 0 }
     }
 
     /// The same number in a whole row: each of 32 sixteen times.
     pub(super) fn rows(values: &'a [f32]) -> Self {
-        Self { values, row: SIDE, down: SIDE * SIDE, across: 0 }
+        Self { values: Some(values), row: SIDE, down: SIDE * SIDE, across: 0 }
+    }
+
+    /// For a place, with so many tiles side by side.
+    ///
+    /// # Panics
+    /// Where it names numbers that are not there.
+    fn first(self, tiles: usize, place: Place) -> First {
+        let Some(values) = self.values else {
+            let (first, row) = (place.first.cast_const(), place.stride);
+            return First { first, row, down: SIDE * row, across: SIDE };
+        };
+        let last = (tiles - 1) * self.across + self.down + (SIDE - 1) * self.row + SIDE;
+        assert!(values.len() >= last);
+        First { first: values.as_ptr(), row: self.row, down: self.down, across: self.across }
     }
 }
 
@@ -225,7 +255,8 @@ impl Session {
     /// Computes a block: `place = begin + left · right`. `left` is all its tiles, two for each step.
     ///
     /// # Safety
-    /// `place` was made by [`Cells::block`] for as many tiles as `right` has, and what that asks for holds.
+    /// `place` was made by [`Cells::block`] for as many tiles as `right` has, and what that asks for holds; with [`Begin::there`] it
+    /// holds numbers.
     #[allow(unsafe_code)]
     pub(super) unsafe fn multiply(
         &self,
@@ -235,14 +266,31 @@ impl Session {
         begin: Begin<'_>,
         place: Place,
     ) {
-        let steps = offsets.steps();
+        // SAFETY: what is asked of the caller.
+        unsafe { self.multiply_steps(left, right, offsets, 0..offsets.steps(), begin, place) }
+    }
+
+    /// As [`multiply`](Self::multiply) some of the steps alone.
+    ///
+    /// # Safety
+    /// As there.
+    #[allow(unsafe_code)]
+    pub(super) unsafe fn multiply_steps(
+        &self,
+        left: &[u32],
+        right: Right<'_>,
+        offsets: &Offsets,
+        taken: Range<usize>,
+        begin: Begin<'_>,
+        place: Place,
+    ) {
+        let (left, at) = (&left[taken.start * 2 * TILE..taken.end * 2 * TILE], &offsets.at[taken]);
+        let steps = at.len();
         assert!(steps > 0 && left.len() >= steps * 2 * TILE && matches!(right.tiles, 1 | 2));
         let columns = (right.tiles - 1) * right.tile + (PAIRS - 1) * right.row + SIDE;
         assert!(right.pairs.len() >= offsets.largest + columns);
-        let last = (right.tiles - 1) * begin.across + begin.down + (SIDE - 1) * begin.row + SIDE;
-        assert!(begin.values.len() >= last);
-        let at = &offsets.at;
         debug_assert_eq!(self.tiles.is_some(), self.with == Instructions::Amx);
+        let begin = begin.first(right.tiles, place);
         match self.with {
             #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
             // SAFETY: the processor has the instructions and the thread has its tiles set up, by `new`. All tiles that are

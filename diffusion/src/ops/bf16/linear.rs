@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::kernel::{
     BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
 };
-use super::pairs::along_tiles;
+use super::pairs::{Pairs, along_tiles};
 use crate::ops::exponential::gelu;
 
 /// Pairs of rows that stay in the second cache while columns of the matrix go by: 1 MB.
@@ -21,7 +21,7 @@ pub(crate) struct PackedMatrix {
     inputs: usize,
     outputs: usize,
     /// `[outputs / 32][inputs / 32][2][16 pairs of inputs][16 outputs]`, what is beyond the matrix zero.
-    tiles: Vec<u32>,
+    tiles: Pairs,
 }
 
 impl PackedMatrix {
@@ -29,7 +29,7 @@ impl PackedMatrix {
     pub(crate) fn pack(values: &[bf16], inputs: usize, outputs: usize) -> Self {
         assert_eq!(values.len(), inputs * outputs);
         let panel = inputs.div_ceil(DEPTH) * 2 * TILE;
-        let mut tiles = vec![0; outputs.div_ceil(BLOCK) * panel];
+        let mut tiles = Pairs::zeros(outputs.div_ceil(BLOCK) * panel);
         tiles.par_chunks_mut(panel.max(1)).enumerate().for_each(|(block, panel)| {
             each_place(inputs, outputs, block, |at, half, input, output| {
                 panel[at] |= u32::from(values[input * outputs + output].to_bits()) << (16 * half);
@@ -147,7 +147,7 @@ fn multiply_with(
     let steps = inputs.div_ceil(DEPTH);
     let panel = steps * 2 * TILE;
     let arch = Arch::new();
-    let mut left = vec![0u32; count.div_ceil(BLOCK) * panel];
+    let mut left = Pairs::zeros(count.div_ceil(BLOCK) * panel);
     left.par_chunks_mut(panel).zip(rows.par_chunks(BLOCK * inputs)).for_each(|(tiles, rows)| {
         arch.dispatch(PackRows { rows, depth: inputs, tiles });
     });

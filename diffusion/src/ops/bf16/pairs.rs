@@ -1,8 +1,48 @@
 //! Two bf16 numbers in 32 bits, the first in the lower half: what the instructions for bf16 take.
 
+use std::ops::{Deref, DerefMut};
+
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
 use super::kernel::{DEPTH, PAIRS};
+
+/// Sixteen pairs, a row of a tile: one line of the cache, so that no row is read from two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, align(64))]
+struct Line([u32; PAIRS]);
+
+/// Pairs that begin with a line of the cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Pairs(Vec<Line>);
+
+impl Pairs {
+    /// So many zeros, or a few more.
+    pub(super) fn zeros(count: usize) -> Self {
+        Self(vec![Line([0; PAIRS]); count.div_ceil(PAIRS)])
+    }
+}
+
+impl Deref for Pairs {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        // SAFETY: a line is sixteen numbers without a gap, and the lines of a vector have no gap between them.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * PAIRS)
+        }
+    }
+}
+
+impl DerefMut for Pairs {
+    fn deref_mut(&mut self) -> &mut [u32] {
+        // SAFETY: as above.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::slice::from_raw_parts_mut(self.0.as_mut_ptr().cast(), self.0.len() * PAIRS)
+        }
+    }
+}
 
 /// The nearest bf16, ties to even, in the upper half; the lower half is whatever is left.
 #[inline(always)]

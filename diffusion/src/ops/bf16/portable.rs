@@ -2,7 +2,7 @@
 
 use pulp::{Arch, NullaryFnOnce};
 
-use super::kernel::{BLOCK, Begin, PAIRS, Place, Right, SIDE, TILE};
+use super::kernel::{BLOCK, First, PAIRS, Place, Right, SIDE, TILE};
 use super::pairs::{high, low};
 
 /// Rows whose sums are in registers at a time.
@@ -11,15 +11,9 @@ const ROWS: usize = 4;
 /// As [`Session::multiply`](super::kernel::Session::multiply).
 ///
 /// # Safety
-/// `place` is 32 rows of so many columns as `right` has.
+/// `place` is 32 rows of so many columns as `right` has; `begin` holds all that it names.
 #[allow(unsafe_code)]
-pub(super) unsafe fn block(
-    left: &[u32],
-    right: Right<'_>,
-    offsets: &[usize],
-    begin: Begin<'_>,
-    place: Place,
-) {
+pub(super) unsafe fn block(left: &[u32], right: Right<'_>, offsets: &[usize], begin: First, place: Place) {
     let arch = Arch::new();
     for first in (0..BLOCK).step_by(ROWS) {
         for tile in 0..right.tiles {
@@ -44,7 +38,7 @@ struct Rows<'a> {
     left: &'a [u32],
     right: Right<'a>,
     offsets: &'a [usize],
-    begin: Begin<'a>,
+    begin: First,
 }
 
 impl NullaryFnOnce for Rows<'_> {
@@ -64,14 +58,18 @@ fn rows<const FUSED: bool>(
     left: &[u32],
     right: Right<'_>,
     offsets: &[usize],
-    begin: Begin<'_>,
+    begin: First,
 ) -> [[f32; SIDE]; ROWS] {
     let add = |sum: f32, a: f32, b: f32| if FUSED { a.mul_add(b, sum) } else { sum + a * b };
     let (half, within) = (first / SIDE, first % SIDE);
     let mut sums = [[0f32; SIDE]; ROWS];
     for (r, sums) in sums.iter_mut().enumerate() {
         let at = half * begin.down + tile * begin.across + (within + r) * begin.row;
-        sums.copy_from_slice(&begin.values[at..at + SIDE]);
+        // SAFETY: sixteen numbers of what `begin` names, which the caller of `block` promises.
+        #[allow(unsafe_code)]
+        unsafe {
+            begin.first.add(at).copy_to_nonoverlapping(sums.as_mut_ptr(), SIDE);
+        }
     }
     for (step, offset) in offsets.iter().enumerate() {
         let from = step * 2 * TILE + half * TILE + within * PAIRS;

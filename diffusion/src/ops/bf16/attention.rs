@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use super::kernel::{
     BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
 };
-use super::pairs::{Pairs, across, along_tiles, pair};
+use super::pairs::{Pairs, Sums, across, along_tiles, pair};
 use crate::ops::exponential::exp2;
 
 /// Blocks of keys that are met at a time.
@@ -197,11 +197,11 @@ struct QueryBlock<'a> {
     zeros: [f32; BLOCK],
     query: Pairs,
     /// `[32][keys that are met at a time]`.
-    scores: Vec<f32>,
+    scores: Sums,
     /// What the softmax makes of them, as a left factor.
     shares: Pairs,
     /// Results so far, `[depth / 32 columns][32][32]`.
-    results: Vec<f32>,
+    results: Sums,
     largest: [f32; BLOCK],
     sums: [f32; BLOCK],
 }
@@ -218,9 +218,9 @@ impl<'a> QueryBlock<'a> {
             depth: Offsets::of_tiles(shape.steps()),
             zeros: [0.0; BLOCK],
             query: Pairs::zeros(shape.steps() * 2 * TILE),
-            scores: vec![0.0; BLOCK * together * BLOCK],
+            scores: Sums::zeros(BLOCK * together * BLOCK),
             shares: Pairs::zeros(together * 2 * TILE),
-            results: vec![0.0; shape.steps() * BLOCK * BLOCK],
+            results: Sums::zeros(shape.steps() * BLOCK * BLOCK),
             largest: [NONE; BLOCK],
             sums: [0.0; BLOCK],
         }

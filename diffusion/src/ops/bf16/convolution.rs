@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::kernel::{
     BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
 };
-use super::pairs::{Pairs, across, pair};
+use super::pairs::{Pairs, Sums, across, pair};
 
 /// Pairs of a strip: 1 MB, of the second cache.
 const STRIP_MAX: usize = 1 << 18;
@@ -281,14 +281,14 @@ fn convolve_with(
         let first = block * BLOCK;
         let tiles = &weights.tiles[block * panel..(block + 1) * panel];
         let rows = (outputs - first).min(BLOCK);
-        let mut begins = vec![0f32; BLOCK * SIDE];
+        let mut begins = Sums::zeros(BLOCK * SIDE);
         if let Some(bias) = bias {
             for (begins, bias) in begins.chunks_exact_mut(SIDE).zip(&bias[first..first + rows]) {
                 begins.fill(*bias);
             }
         }
         let wide = ((layout.rows - 1) * layout.pitch + out_width).next_multiple_of(SIDE);
-        let mut aside = vec![0f32; BLOCK * wide];
+        let mut aside = Sums::zeros(BLOCK * wide);
         let session = Session::new(with);
         for strip in share * together..all.min((share + 1) * together) {
             let pairs = &laid[strip * layout.strip()..(strip + 1) * layout.strip()];

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use super::kernel::{
     BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
 };
-use super::pairs::{Pairs, along_tiles};
+use super::pairs::{Pairs, Sums, along_tiles};
 use crate::ops::exponential::gelu;
 
 /// Pairs of rows that stay in the second cache while columns of the matrix go by: 1 MB.
@@ -152,7 +152,7 @@ fn multiply_with(
         arch.dispatch(PackRows { rows, depth: inputs, tiles });
     });
 
-    let mut begins = vec![0f32; all_outputs.next_multiple_of(BLOCK)];
+    let mut begins = Sums::zeros(all_outputs.next_multiple_of(BLOCK));
     if let Some(bias) = bias {
         begins[..all_outputs].copy_from_slice(bias);
     }
@@ -170,7 +170,7 @@ fn multiply_with(
         let (first_row, first_column) =
             (task / column_tasks * rows_together, task % column_tasks * columns_together);
         let session = Session::new(with);
-        let (mut aside, mut gate) = (vec![0f32; BLOCK * BLOCK], vec![0f32; BLOCK * BLOCK]);
+        let (mut aside, mut gate) = (Sums::zeros(BLOCK * BLOCK), Sums::zeros(BLOCK * BLOCK));
         for column in first_column..column_blocks.min(first_column + columns_together) {
             let (right, begin) = of_columns(column);
             for row in first_row..row_blocks.min(first_row + rows_together) {

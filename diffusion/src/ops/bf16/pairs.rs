@@ -6,27 +6,33 @@ use std::ops::{Deref, DerefMut};
 use super::avx512;
 use super::kernel::{DEPTH, PAIRS};
 
-/// Sixteen pairs, a row of a tile: one line of the cache, so that no row is read from two.
+/// Sixteen pairs or sums, a row of a tile: one line of the cache, so that no row lies in two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(C, align(64))]
-struct Line([u32; PAIRS]);
+struct Line<T>([T; PAIRS]);
 
-/// Pairs that begin with a line of the cache.
+/// Numbers of four bytes that begin with a line of the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pairs(Vec<Line>);
+pub(super) struct Lines<T>(Vec<Line<T>>);
 
-impl Pairs {
+/// Pairs in lines.
+pub(super) type Pairs = Lines<u32>;
+/// Sums in lines.
+pub(super) type Sums = Lines<f32>;
+
+impl<T: Copy + Default> Lines<T> {
     /// So many zeros, or a few more.
     pub(super) fn zeros(count: usize) -> Self {
-        Self(vec![Line([0; PAIRS]); count.div_ceil(PAIRS)])
+        const { assert!(size_of::<T>() == 4) };
+        Self(vec![Line([T::default(); PAIRS]); count.div_ceil(PAIRS)])
     }
 }
 
-impl Deref for Pairs {
-    type Target = [u32];
+impl<T> Deref for Lines<T> {
+    type Target = [T];
 
-    fn deref(&self) -> &[u32] {
-        // SAFETY: a line is sixteen numbers without a gap, and the lines of a vector have no gap between them.
+    fn deref(&self) -> &[T] {
+        // SAFETY: a line is sixteen numbers of four bytes without a gap, and a vector has no gap between its lines.
         #[allow(unsafe_code)]
         unsafe {
             std::slice::from_raw_parts(self.0.as_ptr().cast(), self.0.len() * PAIRS)
@@ -34,8 +40,8 @@ impl Deref for Pairs {
     }
 }
 
-impl DerefMut for Pairs {
-    fn deref_mut(&mut self) -> &mut [u32] {
+impl<T> DerefMut for Lines<T> {
+    fn deref_mut(&mut self) -> &mut [T] {
         // SAFETY: as above.
         #[allow(unsafe_code)]
         unsafe {

@@ -13,7 +13,7 @@ use super::pairs::{Pairs, Sums, across, along_tiles, pair};
 use crate::ops::exponential::exp2;
 
 /// Blocks of keys that are met at a time.
-const TOGETHER: usize = 8;
+const TOGETHER: usize = 16;
 /// Blocks of queries in a task.
 const QUERIES: usize = 8;
 /// How many sums run side by side.
@@ -100,8 +100,8 @@ fn attention_with(
         for first in (task * QUERIES * BLOCK..queries.min((task + 1) * QUERIES * BLOCK)).step_by(BLOCK) {
             let rows = &rows[first * width..queries.min(first + BLOCK) * width];
             block.attend(rows, head);
-            for (r, (found, sum)) in block.results().take(rows.len() / width).enumerate() {
-                row.iter_mut().zip(found).for_each(|(to, found)| *to = found / sum);
+            for r in 0..rows.len() / width {
+                block.write_result(r, &mut row);
                 // SAFETY: each head of each query is in one task and met once in it.
                 #[allow(unsafe_code)]
                 unsafe {
@@ -299,14 +299,27 @@ impl<'a> QueryBlock<'a> {
         }
     }
 
-    /// For each query its numbers before they are divided by the sum of its shares, and that sum.
-    fn results(&self) -> impl Iterator<Item = (impl Iterator<Item = f32>, f32)> {
-        (0..BLOCK).map(|r| {
-            let parts = self.results.chunks_exact(BLOCK * BLOCK);
-            let row = parts.flat_map(move |part| part[r * BLOCK..(r + 1) * BLOCK].iter().copied());
-            (row, self.sums[r])
-        })
+    /// Writes what the `query`-th found.
+    fn write_result(&self, query: usize, to: &mut [f32]) {
+        let sum = self.sums[query];
+        for (part, to) in self.results.chunks_exact(BLOCK * BLOCK).zip(to.chunks_mut(BLOCK)) {
+            let found = &part[query * BLOCK..(query + 1) * BLOCK];
+            to.iter_mut().zip(found).for_each(|(to, found)| *to = found / sum);
+        }
     }
+}
+
+/// All lanes by pairs, so that a few steps do.
+#[inline(always)]
+fn fold(mut lanes: [f32; LANES], of: impl Fn(f32, f32) -> f32) -> f32 {
+    let mut width = LANES / 2;
+    while width > 0 {
+        for i in 0..width {
+            lanes[i] = of(lanes[i], lanes[i + width]);
+        }
+        width /= 2;
+    }
+    lanes[0]
 }
 
 /// The largest of `from` and all scores.
@@ -318,7 +331,7 @@ fn largest_of(scores: &[f32], from: f32) -> f32 {
             *largest = if score > *largest { score } else { *largest };
         }
     }
-    largest.iter().fold(from, |a, &b| a.max(b))
+    fold(largest, |a, b| if a > b { a } else { b })
 }
 
 /// Replaces the scores by powers of two of what they lack to `top`; returns the sum. There are as many as fill all lanes.
@@ -331,7 +344,7 @@ fn powers(scores: &mut [f32], top: f32) -> f32 {
             *sum += *score;
         }
     }
-    sums.iter().sum()
+    fold(sums, |a, b| a + b)
 }
 
 #[cfg(test)]

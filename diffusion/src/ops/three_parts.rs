@@ -30,6 +30,8 @@ use tiles::{DEPTH, PAIRS, PARTS, Right, SIDE, STEPS};
 const PACKED_MAX: usize = 6 << 20;
 /// Positions that a task has at least, if others have as many: what it packs of the left side serves for them.
 const POSITIONS_MIN: usize = 512;
+/// Numbers of a line of the cache.
+const LINE: usize = 16;
 /// Sums of a task: 1 MB, which stays in the second cache.
 const SUMS_MAX: usize = 1 << 18;
 
@@ -98,6 +100,8 @@ pub(super) fn pays(shape: Shape) -> bool {
 /// The right side of some positions: `[group of channels][part][pair of channels][position]`.
 struct Packed {
     numbers: Vec<u32>,
+    /// The first that counts: it begins a line of the cache, and so do those of all rows.
+    begin: usize,
     /// Numbers of a pair of channels.
     width: usize,
 }
@@ -184,38 +188,42 @@ fn tasks(out: &mut [f32], shape: Shape, strip: usize) -> Vec<Vec<Task<'_>>> {
 fn pack_right(right: &Rows<'_>, shape: Shape, positions: Range<usize>) -> Packed {
     let reach = (shape.side - 1) * (shape.pitch() + 1);
     // An odd number of lines of the cache, so that rows lie in different sets.
-    let width = (positions.len().next_multiple_of(SIDE) + reach).div_ceil(16) | 1;
-    let width = width * 16;
+    let width = ((positions.len().next_multiple_of(SIDE) + reach).div_ceil(LINE) | 1) * LINE;
     let plane = shape.height * shape.width;
-    let mut numbers = vec![0u32; shape.groups() * PARTS * PAIRS * width];
+    let count = shape.groups() * PARTS * PAIRS * width;
+    let mut numbers = vec![0u32; count + LINE];
+    let begin = numbers.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
     let arch = Arch::new();
-    numbers.par_chunks_exact_mut(PARTS * PAIRS * width).enumerate().for_each(|(group, to)| {
-        let channels = group * DEPTH..shape.channels.min((group + 1) * DEPTH);
-        let samples: Vec<Cow<'_, [f32]>> = (0..shape.batch)
-            .map(|sample| {
-                let first = sample * shape.channels;
-                right.get(first + channels.start..first + channels.end, plane)
-            })
-            .collect();
-        let mut lines = [vec![0f32; width], vec![0f32; width]];
-        let mut parts = to.chunks_exact_mut(PAIRS * width);
-        let parts: [&mut [u32]; PARTS] = std::array::from_fn(|_| parts.next().unwrap_or_default());
-        let [high, middle, low] = parts.map(|part| part.chunks_exact_mut(width));
-        for (pair, ((high, middle), low)) in high.zip(middle).zip(low).enumerate() {
-            for (line, channel) in lines.iter_mut().zip(2 * pair..) {
-                line.fill(0.0);
-                if channel < channels.len() {
-                    let planes = samples.iter().map(|sample| &sample[channel * plane..(channel + 1) * plane]);
-                    lay_out(planes, shape, positions.start, line);
+    numbers[begin..begin + count].par_chunks_exact_mut(PARTS * PAIRS * width).enumerate().for_each(
+        |(group, to)| {
+            let channels = group * DEPTH..shape.channels.min((group + 1) * DEPTH);
+            let samples: Vec<Cow<'_, [f32]>> = (0..shape.batch)
+                .map(|sample| {
+                    let first = sample * shape.channels;
+                    right.get(first + channels.start..first + channels.end, plane)
+                })
+                .collect();
+            let mut lines = [vec![0f32; width], vec![0f32; width]];
+            let mut parts = to.chunks_exact_mut(PAIRS * width);
+            let parts: [&mut [u32]; PARTS] = std::array::from_fn(|_| parts.next().unwrap_or_default());
+            let [high, middle, low] = parts.map(|part| part.chunks_exact_mut(width));
+            for (pair, ((high, middle), low)) in high.zip(middle).zip(low).enumerate() {
+                for (line, channel) in lines.iter_mut().zip(2 * pair..) {
+                    line.fill(0.0);
+                    if channel < channels.len() {
+                        let planes =
+                            samples.iter().map(|sample| &sample[channel * plane..(channel + 1) * plane]);
+                        lay_out(planes, shape, positions.start, line);
+                    }
                 }
+                arch.dispatch(
+                    #[inline(always)]
+                    || pack::right(&lines[0], &lines[1], [high, middle, low]),
+                );
             }
-            arch.dispatch(
-                #[inline(always)]
-                || pack::right(&lines[0], &lines[1], [high, middle, low]),
-            );
-        }
-    });
-    Packed { numbers, width }
+        },
+    );
+    Packed { numbers, begin, width }
 }
 
 /// One channel of all samples from a position on, with zeros in the margins, which `line` holds already.
@@ -249,7 +257,8 @@ fn work(task: Task<'_>, left: &Rows<'_>, (packed, from): (&Packed, usize), bias:
     let groups_at_once = (STEPS / taps).max(1);
     let panel_lines = groups_at_once * taps * LINES;
     let mut lines = vec![Line::ZERO; panels * panel_lines];
-    let right = Right { pairs: &packed.numbers, row: packed.width, part: PAIRS * packed.width };
+    let right =
+        Right { pairs: &packed.numbers[packed.begin..], row: packed.width, part: PAIRS * packed.width };
     let mut steps = Vec::with_capacity(groups_at_once * taps);
     // Set up here: nothing below waits for other work.
     let Some(tiles) = Tiles::new() else { unreachable!("who calls has asked") };

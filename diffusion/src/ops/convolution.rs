@@ -40,27 +40,21 @@ impl Sums {
     }
 }
 
-/// `[batch, in, height, width]` → `[batch, out, …]`, of numbers and weights that are at hand. The input comes back where these loops
-/// do not do what `conv` asks for, or no faster than others.
-pub(super) fn on_host(conv: &Conv2d, weight: &Tensor<4>, x: Tensor<4>) -> Result<Tensor<4>, Tensor<4>> {
-    let Some((shape, stride)) = shape_of(conv, weight, &x) else { return Err(x) };
-    let bias = || conv.bias.as_ref().map(|bias| host::values(bias.val()));
-    let out = if stride == 1 && three_parts::pays(shape) {
-        let weight = Rows::Held(weight.clone().flatten(1, 3));
-        let bias = bias().map_or(Bias::None, Bias::Rows);
-        three_parts::convolve(&weight, &Rows::Here(&host::values(x)), &bias, shape)
-    } else if shape.side != SIDE {
-        return Err(x);
-    } else if stride == 1 && winograd::pays(shape) {
-        winograd::convolve(&host::values(x), weight, bias().as_deref(), shape)
-    } else {
-        return Ok(by_columns(weight.clone(), bias().as_deref(), x, shape, stride));
-    };
-    Ok(host::tensor(out, [shape.batch, shape.channels_out, shape.out_height, shape.out_width]))
+/// How a convolution is computed here.
+pub(super) struct Plan {
+    shape: Shape,
+    stride: usize,
+    way: Way,
 }
 
-/// The sizes of what is asked for, and its stride.
-fn shape_of(conv: &Conv2d, weight: &Tensor<4>, x: &Tensor<4>) -> Option<(Shape, usize)> {
+enum Way {
+    Parts,
+    Winograd,
+    Columns,
+}
+
+/// Of numbers and weights that are at hand; `None` where these loops do not do what `conv` asks for, or no faster than others.
+pub(super) fn plan(conv: &Conv2d, weight: &Tensor<4>, x: &Tensor<4>) -> Option<Plan> {
     let Sums { side, stride, padding: [top, left, bottom, right] } = Sums::of(conv)?;
     let ([batch, channels, height, width], [channels_out, inputs, ..]) = (x.dims(), weight.dims());
     if ![1, SIDE].contains(&side) || x.dims().contains(&0) || inputs != channels {
@@ -68,10 +62,30 @@ fn shape_of(conv: &Conv2d, weight: &Tensor<4>, x: &Tensor<4>) -> Option<(Shape, 
     }
     let reach = |length: usize, padded: usize| Some((length + padded).checked_sub(side)? / stride + 1);
     let (out_height, out_width) = (reach(height, top + bottom)?, reach(width, left + right)?);
-    Some((
-        Shape { batch, channels, channels_out, side, height, width, top, left, out_height, out_width },
-        stride,
-    ))
+    let shape =
+        Shape { batch, channels, channels_out, side, height, width, top, left, out_height, out_width };
+    let way = match (stride, side) {
+        (1, _) if three_parts::pays(shape) => Way::Parts,
+        (1, SIDE) if winograd::pays(shape) => Way::Winograd,
+        (_, SIDE) => Way::Columns,
+        _ => return None,
+    };
+    Some(Plan { shape, stride, way })
+}
+
+/// `[batch, in, height, width]` → `[batch, out, …]`.
+pub(super) fn on_host(conv: &Conv2d, weight: Tensor<4>, x: Tensor<4>, plan: Plan) -> Tensor<4> {
+    let Plan { shape, stride, way } = plan;
+    let bias = conv.bias.as_ref().map(|bias| host::values(bias.val()));
+    let out = match way {
+        Way::Parts => {
+            let (weight, bias) = (Rows::Held(weight.flatten(1, 3)), bias.map_or(Bias::None, Bias::Rows));
+            three_parts::convolve(&weight, &Rows::Here(&host::values(x)), &bias, shape)
+        }
+        Way::Winograd => winograd::convolve(&host::values(x), &weight, bias.as_deref(), shape),
+        Way::Columns => return by_columns(weight, bias.as_deref(), x, shape, stride),
+    };
+    host::tensor(out, [shape.batch, shape.channels_out, shape.out_height, shape.out_width])
 }
 
 /// One multiplication of each sample by itself.

@@ -184,13 +184,12 @@ impl Conv2d {
             return host::tensor(out, [batch, outputs, height, width]);
         }
         let weight = self.weight.val_as(input.dtype());
-        let input = match host::is_host(&input) && host::is_host(&weight) {
-            true => match convolution::on_host(self, &weight, input) {
-                Ok(out) => return out,
-                Err(input) => input,
-            },
-            false => input,
-        };
+        if host::is_host(&input)
+            && host::is_host(&weight)
+            && let Some(plan) = convolution::plan(self, &weight, &input)
+        {
+            return convolution::on_host(self, weight, input, plan);
+        }
         let conv = nn::conv::Conv2d {
             weight: Param::initialized(ParamId::from(0), weight),
             bias: self.bias.clone(),

@@ -156,7 +156,9 @@ impl WithSimd for AddRows<'_> {
     #[inline(always)]
     fn with_simd<S: Simd>(mut self, simd: S) {
         assert!(
-            self.rows.len() == ROWS && self.sums.len() == ROWS * self.width && self.width % BLOCK_LANES == 0
+            self.rows.len() == ROWS
+                && self.sums.len() == ROWS * self.width
+                && self.width.is_multiple_of(BLOCK_LANES)
         );
         match S::REGISTER_COUNT >= 32 {
             true => self.all::<S, ROWS>(simd),

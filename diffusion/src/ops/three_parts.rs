@@ -36,6 +36,7 @@ const LINE: usize = 16;
 const SUMS_MAX: usize = 1 << 18;
 
 /// Rows of numbers, which may be part of a model.
+#[allow(clippy::large_enum_variant, reason = "two of them for a product")]
 pub(super) enum Rows<'a> {
     /// At hand.
     Here(&'a [f32]),

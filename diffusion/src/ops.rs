@@ -24,7 +24,7 @@ use burn::nn::GroupNorm;
 use burn::tensor::ops::AttentionModuleOptions;
 use burn::tensor::{Bool, Tensor, activation, module};
 
-use crate::ops::layers::Conv2d;
+use crate::ops::layers::{Conv2d, Linear};
 
 /// `x · sigmoid(x)`.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -58,6 +58,14 @@ pub fn geglu(projected: Tensor<3>) -> Tensor<3> {
         return host::replace(projected, [batch, rows, half], |values| elementwise::geglu(values, half));
     }
     projected.clone().narrow(2, 0, half) * gelu(projected.narrow(2, half, half))
+}
+
+/// [`geglu`] of what `linear` makes of every row.
+pub fn linear_geglu(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
+    match linear.gate(&input) {
+        Some(matrix) => linear.forward_gated(matrix, input),
+        None => geglu(linear.forward(input)),
+    }
 }
 
 /// `x` above zero, `slope · x` below.

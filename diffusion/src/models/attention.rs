@@ -76,7 +76,7 @@ impl FeedForward {
     /// `[batch, n, dim]` → `[batch, n, dim]`.
     pub fn forward(&self, hidden: Tensor<3>) -> Tensor<3> {
         let (gate, _, out) = &self.net;
-        out.forward(ops::layers::linear_geglu(&gate.proj, hidden))
+        out.forward(ops::linear_geglu(&gate.proj, hidden))
     }
 }
 

@@ -12,6 +12,7 @@ mod kernel;
 mod linear;
 mod pairs;
 mod portable;
+mod tiles;
 
 pub(super) use attention::attention;
 pub(crate) use convolution::{KERNEL_MAX, PackedConvolution};

@@ -6,7 +6,7 @@ use burn::nn;
 use burn::nn::{Initializer, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
-use super::bf16::{self, Surroundings};
+use super::bf16::{self, PackedMatrix, Surroundings};
 use super::shape::Shape;
 use super::three_parts::{self, Bias, Rows};
 use super::weight::Weight;
@@ -49,6 +49,21 @@ pub struct Linear {
 }
 
 impl Linear {
+    /// The matrix for [`forward_gated`](Self::forward_gated), if that takes this input.
+    pub(super) fn gate(&self, input: &Tensor<3>) -> Option<&PackedMatrix> {
+        self.weight.matrix().filter(|matrix| matrix.has_gate() && host::is_host(input))
+    }
+
+    /// The first half of every row of what [`forward`](Self::forward) gives times the gelu of the second, in one pass.
+    pub(super) fn forward_gated(&self, matrix: &PackedMatrix, input: Tensor<3>) -> Tensor<3> {
+        let ([batch, rows, width], [inputs, outputs]) = (input.dims(), matrix.dims());
+        assert_eq!(inputs, width, "rows of {width} numbers for a matrix of {inputs}");
+        let bias = self.bias.as_ref().map(|bias| host::values(bias.val()));
+        host::replace(input, [batch, rows, outputs / 2], |values| {
+            bf16::multiply_gated(matrix, bias.as_deref(), &values)
+        })
+    }
+
     /// `[…, inputs]` → `[…, outputs]`.
     pub fn forward<const D: usize>(&self, input: Tensor<D>) -> Tensor<D> {
         if let (Some(matrix), true) = (self.weight.matrix(), host::is_host(&input)) {
@@ -92,20 +107,6 @@ fn in_parts<const D: usize>(weight: &Tensor<2>, input: &Tensor<D>) -> bool {
         && host::is_host(input)
         && host::is_host(weight)
         && three_parts::pays(Shape::of_matrices(rows, inputs, outputs))
-}
-
-/// The first half of what `linear` makes of every row, times the gelu of the second half; in one pass where it can be.
-pub fn linear_geglu(linear: &Linear, input: Tensor<3>) -> Tensor<3> {
-    let matrix = linear.weight.matrix().filter(|matrix| matrix.has_gate());
-    if let (Some(matrix), true) = (matrix, host::is_host(&input)) {
-        let ([batch, rows, width], [inputs, outputs]) = (input.dims(), matrix.dims());
-        assert_eq!(inputs, width, "rows of {width} numbers for a matrix of {inputs}");
-        let bias = linear.bias.as_ref().map(|bias| host::values(bias.val()));
-        return host::replace(input, [batch, rows, outputs / 2], |values| {
-            bf16::multiply_gated(matrix, bias.as_deref(), &values)
-        });
-    }
-    super::geglu(linear.forward(input))
 }
 
 /// Shape of a [`Conv2d`].

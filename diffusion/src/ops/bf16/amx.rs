@@ -5,7 +5,7 @@
 
 use std::arch::asm;
 
-use super::kernel::{First, Place, Right, SIDE};
+use super::tiles::{First, Place, Right, SIDE};
 
 /// What the loops are told, all distances in bytes.
 #[repr(C)]

@@ -6,10 +6,9 @@
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-use super::kernel::{
-    BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
-};
+use super::kernel::{Cells, Instructions, Offsets, Session, filled};
 use super::pairs::{Pairs, Sums, across, along_tiles, pair};
+use super::tiles::{BLOCK, Begin, DEPTH, PAIRS, Right, SIDE, TILE};
 use crate::ops::exponential::exp2;
 
 /// Blocks of keys that are met at a time.

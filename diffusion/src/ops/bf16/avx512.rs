@@ -7,7 +7,7 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::kernel::{BLOCK, DEPTH, First, PAIRS, Place, Right, SIDE, TILE};
+use super::tiles::{BLOCK, DEPTH, First, PAIRS, Place, Right, SIDE, TILE};
 
 /// Rows whose sums are in registers at a time.
 const ROWS: usize = 8;

@@ -9,10 +9,9 @@ use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-use super::kernel::{
-    BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
-};
+use super::kernel::{Cells, Instructions, Offsets, Session, filled};
 use super::pairs::{Pairs, Sums, across, pair};
+use super::tiles::{BLOCK, Begin, DEPTH, PAIRS, Right, SIDE, TILE};
 
 /// Pairs of a strip: 1 MB, of the second cache.
 const STRIP_MAX: usize = 1 << 18;

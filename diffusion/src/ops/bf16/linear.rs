@@ -4,10 +4,9 @@ use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
-use super::kernel::{
-    BLOCK, Begin, Cells, DEPTH, Instructions, Offsets, PAIRS, Right, SIDE, Session, TILE, filled,
-};
+use super::kernel::{Cells, Instructions, Offsets, Session, filled};
 use super::pairs::{Pairs, Sums, along_tiles};
+use super::tiles::{BLOCK, Begin, DEPTH, PAIRS, Right, SIDE, TILE};
 use crate::ops::exponential::gelu;
 
 /// Pairs of rows that stay in the second cache while columns of the matrix go by: 1 MB.

@@ -4,7 +4,7 @@ use std::ops::{Deref, DerefMut};
 
 #[cfg(target_arch = "x86_64")]
 use super::avx512;
-use super::kernel::{DEPTH, PAIRS};
+use super::tiles::{DEPTH, PAIRS};
 
 /// Sixteen pairs or sums, a row of a tile: one line of the cache, so that no row lies in two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,8 +2,8 @@
 
 use pulp::{Arch, NullaryFnOnce};
 
-use super::kernel::{BLOCK, First, PAIRS, Place, Right, SIDE, TILE};
 use super::pairs::{high, low};
+use super::tiles::{BLOCK, First, PAIRS, Place, Right, SIDE, TILE};
 
 /// Rows whose sums are in registers at a time.
 const ROWS: usize = 4;

@@ -5,10 +5,10 @@
 
 mod support;
 
-use burn::nn::conv::{Conv2d, Conv2dConfig};
 use burn::nn::{GroupNormConfig, LayerNormConfig, LinearConfig, PaddingConfig2d};
 use burn::tensor::{DType, Device, Int, Tensor, TensorData, activation};
 use diffusion::ops;
+use diffusion::ops::layers::{Conv2d, Conv2dConfig};
 use support::say;
 
 /// Largest difference, as a part of the largest number of the result: sums of some hundred products in another order
@@ -44,7 +44,7 @@ fn conv(
         .with_padding(padding)
         .init(device);
     let [into, from] = [channels[1], channels[0]];
-    conv.weight = burn::module::Param::from_tensor(tensor(device, [into, from, side, side], 91));
+    conv.weight = burn::module::Param::from_tensor(tensor(device, [into, from, side, side], 91)).into();
     conv.bias = Some(burn::module::Param::from_tensor(tensor(device, [into], 92)));
     conv
 }

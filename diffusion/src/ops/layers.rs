@@ -4,13 +4,19 @@
 use burn::module::{Module, Param, ParamId};
 use burn::nn;
 use burn::nn::{Initializer, PaddingConfig2d};
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 use super::bf16::{self, PackedMatrix, Surroundings};
 use super::shape::Shape;
 use super::three_parts::{self, Bias, Rows};
 use super::weight::Weight;
 use super::{convolution, host};
+
+/// A bias on the processor in single precision.
+fn numbers(bias: &Param<Tensor<1>>) -> Vec<f32> {
+    let bias = bias.val();
+    host::values(if bias.dtype() == DType::F32 { bias } else { bias.cast(DType::F32) })
+}
 
 /// Shape of a [`Linear`].
 #[derive(Debug, Clone)]
@@ -58,7 +64,7 @@ impl Linear {
     pub(super) fn forward_gated(&self, matrix: &PackedMatrix, input: Tensor<3>) -> Tensor<3> {
         let ([batch, rows, width], [inputs, outputs]) = (input.dims(), matrix.dims());
         assert_eq!(inputs, width, "rows of {width} numbers for a matrix of {inputs}");
-        let bias = self.bias.as_ref().map(|bias| host::values(bias.val()));
+        let bias = self.bias.as_ref().map(numbers);
         host::replace(input, [batch, rows, outputs / 2], |values| {
             bf16::multiply_gated(matrix, bias.as_deref(), &values)
         })
@@ -71,7 +77,7 @@ impl Linear {
             let ([inputs, outputs], last) = (matrix.dims(), shape[D - 1]);
             assert_eq!(inputs, last, "rows of {last} numbers for a matrix of {inputs}");
             shape[D - 1] = outputs;
-            let bias = self.bias.as_ref().map(|bias| host::values(bias.val()));
+            let bias = self.bias.as_ref().map(numbers);
             return host::replace(input, shape, |rows| bf16::multiply(matrix, bias.as_deref(), &rows));
         }
         let weight = self.weight.val_as(input.dtype());
@@ -178,7 +184,7 @@ impl Conv2d {
             let [batch, channels, height, width] = input.dims();
             let inputs = weights.dims()[1];
             assert_eq!(inputs, channels, "{channels} channels for a kernel of {inputs}");
-            let bias = self.bias.as_ref().map(|bias| host::values(bias.val()));
+            let bias = self.bias.as_ref().map(numbers);
             let values = host::values(input);
             let (out, [outputs, height, width]) =
                 bf16::convolve(weights, bias.as_deref(), &values, [height, width], around);

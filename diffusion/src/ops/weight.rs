@@ -66,7 +66,9 @@ impl<const D: usize> From<Param<Tensor<D>>> for Weight<D> {
     /// Packs what is there and is in bf16 on the processor.
     fn from(param: Param<Tensor<D>>) -> Self {
         let there = param.is_initialized();
-        if !there || param.val().dtype() != DType::BF16 || !is_host(&param.val().device()) {
+        // What asks for gradients is computed by what has them.
+        let packs = |x: Tensor<D>| x.dtype() == DType::BF16 && is_host(&x.device()) && !x.is_autodiff();
+        if !there || !packs(param.val()) {
             return Self { state: State::Open(param) };
         }
         let (id, tensor, _) = param.consume();
@@ -230,7 +232,7 @@ impl<const D: usize> Module for Weight<D> {
     fn train(self) -> Self {
         match self.state {
             State::Open(param) => param.train().into(),
-            packed => Self { state: packed },
+            State::Packed(id, packed) => Self::lent(id, packed).train().into(),
         }
     }
 
@@ -308,6 +310,8 @@ mod tests {
         let same = packed.clone().map(&mut Nothing);
         assert!(same.is_packed() && same.val().into_data() == values.clone().into_data());
         let wide = packed.map(&mut Widen);
-        assert!(!wide.is_packed() && wide.val().into_data() == values.cast(DType::F32).into_data());
+        assert!(!wide.is_packed() && wide.val().into_data() == values.clone().cast(DType::F32).into_data());
+        let trained = weight(values).train();
+        assert!(!trained.is_packed() && trained.val().is_autodiff());
     }
 }

@@ -179,9 +179,9 @@ impl DiffusionModel {
         struct Halves(u64);
         impl burn::module::ModuleVisitor for Halves {
             fn visit_float<const D: usize>(&mut self, param: &burn::module::Param<Tensor<D>>) {
-                let value = param.val();
-                if matches!(value.dtype(), DType::F16 | DType::BF16) {
-                    self.0 += value.shape().num_elements() as u64 * 4;
+                // Packed weights are lent unread, and would be unpacked to be looked at.
+                if !param.is_initialized() || matches!(param.val().dtype(), DType::F16 | DType::BF16) {
+                    self.0 += param.lazy_shape().num_elements() as u64 * 4;
                 }
             }
         }

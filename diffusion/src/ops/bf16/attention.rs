@@ -7,7 +7,7 @@ use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
 
 use super::kernel::{Cells, Instructions, Offsets, Session, filled};
-use super::pairs::{Pairs, Sums, across, along_tiles, pair};
+use super::pairs::{Pairs, Sums, across, along_tiles, pair, rounded};
 use super::tiles::{BLOCK, Begin, DEPTH, PAIRS, Right, SIDE, TILE};
 use crate::ops::exponential::exp2;
 
@@ -339,7 +339,8 @@ fn powers(scores: &mut [f32], top: f32) -> f32 {
     let mut sums = [0f32; LANES];
     for lane in scores.as_chunks_mut::<LANES>().0 {
         for (sum, score) in sums.iter_mut().zip(lane) {
-            *score = exp2(*score - top);
+            // The sum is that of what is multiplied.
+            *score = rounded(exp2(*score - top));
             *sum += *score;
         }
     }

@@ -52,12 +52,14 @@ impl PackedConvolution {
     /// The weights `[outputs, inputs, height, width]`, as they were.
     pub(crate) fn unpack(&self) -> Vec<bf16> {
         let mut values = vec![bf16::ZERO; self.dims().iter().product()];
+        let of_block = BLOCK * self.inputs * self.kernel[0] * self.kernel[1];
         let panel = self.steps() * 2 * TILE;
-        for (block, panel) in self.tiles.chunks(panel.max(1)).enumerate() {
+        values.par_chunks_mut(of_block.max(1)).enumerate().for_each(|(block, values)| {
+            let panel = &self.tiles[block * panel..(block + 1) * panel];
             self.each_place(block, |at, half, from| {
-                values[from] = bf16::from_bits((panel[at] >> (16 * half)) as u16);
+                values[from - block * of_block] = bf16::from_bits((panel[at] >> (16 * half)) as u16);
             });
-        }
+        });
         values
     }
 
@@ -125,7 +127,7 @@ impl Layout {
         let pitch = (out[1] + (width - 1) / around.stride).saturating_sub(shared).max(out[1]);
         let of_rows = |rows: usize| (rows + height) * pitch + width + 2 * SIDE;
         let groups = inputs.div_ceil(DEPTH) * PAIRS * (around.stride * around.stride);
-        let most = (STRIP_MAX / groups / pitch).saturating_sub(height).clamp(1, out[0]);
+        let most = (STRIP_MAX / groups.max(1) / pitch).saturating_sub(height).clamp(1, out[0]);
         // Strips of nearly the same height; planes that do not all begin in the same set of the cache.
         let rows = out[0].div_ceil(out[0].div_ceil(most));
         let plane = of_rows(rows).next_multiple_of(SIDE);
@@ -250,7 +252,7 @@ fn convolve_with(
     let ([out_height, out_width], sample) = (layout.out, inputs * picture[0] * picture[1]);
     let (area, samples) = (out_height * out_width, values.len() / sample.max(1));
     let shape = [outputs, out_height, out_width];
-    if samples * outputs * area == 0 {
+    if samples * outputs * inputs * area == 0 {
         return (Vec::new(), shape);
     }
     let strips = out_height.div_ceil(layout.rows);

@@ -17,8 +17,10 @@ use crate::ops::amx::{self as unit, Tiles};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Instructions {
     /// Tiles of the processor: `tdpbf16ps`.
+    #[cfg_attr(not(all(target_arch = "x86_64", target_os = "linux")), allow(dead_code))]
     Amx,
     /// Vectors of pairs: `vdpbf16ps`.
+    #[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
     Avx512,
     /// Widened to f32.
     Portable,

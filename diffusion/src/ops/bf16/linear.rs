@@ -30,9 +30,12 @@ impl PackedMatrix {
         let panel = inputs.div_ceil(DEPTH) * 2 * TILE;
         let mut tiles = Pairs::zeros(outputs.div_ceil(BLOCK) * panel);
         tiles.par_chunks_mut(panel.max(1)).enumerate().for_each(|(block, panel)| {
-            each_place(inputs, outputs, block, |at, half, input, output| {
-                panel[at] |= u32::from(values[input * outputs + output].to_bits()) << (16 * half);
-            });
+            for input in 0..inputs {
+                for output in block * BLOCK..outputs.min((block + 1) * BLOCK) {
+                    let (at, half) = place(input, output % BLOCK);
+                    panel[at] |= u32::from(values[input * outputs + output].to_bits()) << (16 * half);
+                }
+            }
         });
         Self { inputs, outputs, tiles }
     }
@@ -41,11 +44,12 @@ impl PackedMatrix {
     pub(crate) fn unpack(&self) -> Vec<bf16> {
         let panel = self.inputs.div_ceil(DEPTH) * 2 * TILE;
         let mut values = vec![bf16::ZERO; self.inputs * self.outputs];
-        for (block, panel) in self.tiles.chunks(panel.max(1)).enumerate() {
-            each_place(self.inputs, self.outputs, block, |at, half, input, output| {
-                values[input * self.outputs + output] = bf16::from_bits((panel[at] >> (16 * half)) as u16);
-            });
-        }
+        values.par_chunks_mut(self.outputs.max(1)).enumerate().for_each(|(input, row)| {
+            for (output, value) in row.iter_mut().enumerate() {
+                let (at, half) = place(input, output % BLOCK);
+                *value = bf16::from_bits((self.tiles[output / BLOCK * panel + at] >> (16 * half)) as u16);
+            }
+        });
         values
     }
 
@@ -60,21 +64,10 @@ impl PackedMatrix {
     }
 }
 
-/// Where in its panel each number of the `block`-th 32 outputs lies: index of the pair, half of it, input, output.
-fn each_place(
-    inputs: usize,
-    outputs: usize,
-    block: usize,
-    mut place: impl FnMut(usize, usize, usize, usize),
-) {
-    for input in 0..inputs {
-        let (step, pair, half) = (input / DEPTH, input % DEPTH / 2, input % 2);
-        for output in block * BLOCK..outputs.min((block + 1) * BLOCK) {
-            let column = output % BLOCK;
-            let at = (step * 2 + column / SIDE) * TILE + pair * SIDE + column % SIDE;
-            place(at, half, input, output);
-        }
-    }
+/// Where in its panel of 32 outputs a number lies: index of the pair, half of it.
+fn place(input: usize, column: usize) -> (usize, usize) {
+    let (step, pair) = (input / DEPTH, input % DEPTH / 2);
+    ((step * 2 + column / SIDE) * TILE + pair * SIDE + column % SIDE, input % 2)
 }
 
 /// 32 rows, or the last few, as tiles of a left factor: `[depth / 32][2][16 rows][16 pairs]`; `tiles` is zero beyond them.

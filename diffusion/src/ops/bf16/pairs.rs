@@ -59,6 +59,12 @@ fn upper(x: f32) -> u32 {
     if x.is_nan() { bits | 0x0040_0000 } else { rounded }
 }
 
+/// The nearest bf16 as f32.
+#[inline(always)]
+pub(super) fn rounded(x: f32) -> f32 {
+    f32::from_bits(upper(x) & 0xffff_0000)
+}
+
 /// The pair of `low` and `high`.
 #[inline(always)]
 pub(super) fn pair(low: f32, high: f32) -> u32 {

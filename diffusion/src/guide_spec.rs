@@ -377,9 +377,9 @@ impl GuideSpec {
             Some(entries.filter_map(|entry| entry.metadata().ok()).map(|about| about.len() * 2).sum::<u64>())
         });
         let motion = self.motion.iter().filter_map(|motion| MotionFile::open(&motion.file, config).ok());
-        controls.map(|file| file.memory_bytes(dtype)).sum::<u64>()
-            + motion.map(|file| file.memory_bytes(dtype)).sum::<u64>()
-            + adapters.map(|file| file.memory_bytes(dtype)).sum::<u64>()
+        controls.map(|file| file.memory_bytes(&model.device, dtype)).sum::<u64>()
+            + motion.map(|file| file.memory_bytes(&model.device, dtype)).sum::<u64>()
+            + adapters.map(|file| file.memory_bytes(&model.device, dtype)).sum::<u64>()
             + encoders.sum::<u64>()
     }
 }

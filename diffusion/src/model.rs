@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock};
 use std::time::SystemTime;
 
-use burn::tensor::DType;
+use burn::tensor::{DType, Device};
 use serde::{Deserialize, Serialize};
 
 use crate::guarded::guarded;
@@ -21,8 +21,9 @@ use crate::schedulers::{OwnScheduler, own_scheduler};
 use crate::starter::starter_parts;
 use crate::vae_choice::VaeKey;
 use crate::weights::ComponentWeights;
-use crate::weights::component::{TensorView, is_pickle, pickle_error};
+use crate::weights::component::{is_pickle, pickle_error};
 use crate::weights::inspect::hash_of;
+use crate::weights::load::loaded_bytes;
 use crate::weights::published::published_at;
 use crate::weights::vae_file::LoadedVae;
 use crate::{DeviceChoice, DiffusionError, GenerateSpec, Lora, LoraScale, Saving, TextualInversion};
@@ -195,20 +196,11 @@ pub(crate) fn open_parts(source: &ModelSource) -> Result<Parts, DiffusionError> 
 }
 
 impl Parts {
-    /// Bytes that the weights take in memory.
-    pub fn memory_bytes(&self, weight_type: WeightType) -> u64 {
+    /// Bytes that the weights take on a device.
+    pub fn memory_bytes(&self, device: &Device, weight_type: WeightType) -> u64 {
         let of = |weights: &ComponentWeights| {
-            // In bf16 the processor keeps what is not multiplied in single precision: vectors, and words by their numbers.
-            let multiplied =
-                |name: &str, shape: &[usize]| shape.len() > 1 && !name.ends_with("_embedding.weight");
-            let bytes = |(name, view): (&String, &TensorView)| {
-                let shape = view.shape();
-                let wide = weight_type == WeightType::Bf16 && !multiplied(name, &shape);
-                let wide = wide || weights.component == "vae";
-                let size = if wide { 4 } else { weight_type.dtype().size() as u64 };
-                (shape.iter().product::<usize>() as u64).saturating_mul(size)
-            };
-            weights.tensors.iter().map(bytes).sum::<u64>()
+            let dtype = if weights.component == "vae" { DType::F32 } else { weight_type.dtype() };
+            loaded_bytes(weights, device, dtype)
         };
         self.weights.iter().map(of).sum()
     }
@@ -251,7 +243,7 @@ impl DiffusionModel {
             });
         }
         let hash = hash_of(&parts.weights)?;
-        let memory_bytes = parts.memory_bytes(options.weight_type);
+        let memory_bytes = parts.memory_bytes(&device, options.weight_type);
         let kind = parts.kind()?;
         let mut base = guarded(|| parts.build(&device, dtype))?;
         base.vae_tiles = options.vae_tiles;
@@ -301,6 +293,12 @@ impl DiffusionModel {
         let at_once = self.base.vae_tiles.pixels_at_once(sides, factor as usize) as u64;
         let vae = at_once * first * 2 * 6 * 4 + pixels * 3 * 4;
         let loras = if spec.loras.is_empty() { 0 } else { self.memory_bytes };
+        // Laid out for products in bf16: all channels of the widest input, twice where strips overlap.
+        let laid_out = match self.base.unet.dtype() == self.base.unet.weight_dtype() {
+            true => 0,
+            false => rows * together * cells * widest(&self.base.unet_config.block_out_channels) * 2 * 2 * 2,
+        };
+        let unet = unet + laid_out;
         // The reference's states stand beside those of the drawing.
         let unet = if spec.guides.reference.is_some() { unet * 2 } else { unet };
         // Each frame keeps what its texts mean, and its picture until all are drawn. A token has a byte at least.
@@ -322,7 +320,7 @@ impl DiffusionModel {
 
     /// Whether it draws on the processor, with the machine's own memory.
     pub fn draws_on_host(&self) -> bool {
-        self.base.device == burn::tensor::Device::flex()
+        self.base.device == Device::flex()
     }
 
     /// How many pictures of this size are worth drawing side by side with nothing lost: on the processor small

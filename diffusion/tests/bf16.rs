@@ -138,7 +138,7 @@ fn the_same_spec_gives_the_same_bytes_in_any_company() {
 #[test]
 fn weights_take_about_half_the_memory() {
     let source = ModelSource::Folder(fixture("sd15-tiny"));
-    let of = |weight_type| memory_bytes(&source, weight_type).unwrap();
+    let of = |weight_type| memory_bytes(&source, DeviceChoice::Cpu, weight_type).unwrap();
     assert_eq!(of(WeightType::Bf16), load(&source, WeightType::Bf16).memory_bytes());
     assert!(of(WeightType::F16) < of(WeightType::Bf16) && of(WeightType::Bf16) < of(WeightType::F32));
 }

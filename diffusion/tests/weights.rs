@@ -406,8 +406,8 @@ fn models_of_a_folder_are_found_and_told_apart() {
     let one = source("one").unwrap();
     let model = load(&folder.path().join("one")).unwrap();
     assert_eq!(model.kind(), ModelKind::Sd1);
-    assert_eq!(memory_bytes(&one, WeightType::F32).unwrap(), model.memory_bytes());
-    assert!(memory_bytes(&one, WeightType::F16).unwrap() < model.memory_bytes());
+    assert_eq!(memory_bytes(&one, DeviceChoice::Cpu, WeightType::F32).unwrap(), model.memory_bytes());
+    assert!(memory_bytes(&one, DeviceChoice::Cpu, WeightType::F16).unwrap() < model.memory_bytes());
     assert_eq!(inspect(&one).unwrap().weights_hash, model.weights_hash());
     let small = model.drawing_bytes(&model.default_spec());
     assert!(small > 0 && model.drawing_bytes(&GenerateSpec { width: 64, ..model.default_spec() }) > small);

@@ -53,7 +53,11 @@ impl ModelCache {
             let found = self.loaded.remove(place);
             self.loaded.push(found);
         } else {
-            let needed = diffusion::weights::memory_bytes(&wanted.source, self.options.weight_type)?;
+            // Whether a device opens can change: another attempt may help, and another device.
+            let unopened = |error: DiffusionError| DiffusionError::Backend(error.to_string());
+            self.options.device.open().map_err(unopened)?;
+            let (device, weight_type) = (self.options.device, self.options.weight_type);
+            let needed = diffusion::weights::memory_bytes(&wanted.source, device, weight_type)?;
             while !self.loaded.is_empty()
                 && self.bytes().saturating_add(needed) > self.options.memory_bytes_max
             {
@@ -65,9 +69,6 @@ impl ModelCache {
                 weight_type: self.options.weight_type,
                 vae_tiles: VaeTiles::of_side(self.options.vae_tile_px),
             };
-            // Whether a device opens can change: another attempt may help, and another device.
-            let unopened = |error: DiffusionError| DiffusionError::Backend(error.to_string());
-            self.options.device.open().map_err(unopened)?;
             let mut model = DiffusionModel::load(&wanted.source, self.options.device, options)?;
             if let Some(path) = preview_vae(&self.options.models_dir, model.kind())
                 && let Err(error) = model.preview_with(&path)

@@ -8,7 +8,7 @@ use burn::tensor::{DType, Device};
 
 use super::checkpoint::original_unet_name;
 use super::component::{ComponentWeights, TensorView, is_pickle, pickle_error};
-use super::load::{compare, expected_tensors, load};
+use super::load::{compare, expected_tensors, load, loaded_bytes};
 use super::safetensors::WeightFile;
 use crate::DiffusionError;
 use crate::config::read_json;
@@ -54,10 +54,9 @@ impl ControlNetFile {
         Ok(Self { config, weights })
     }
 
-    /// Bytes that the weights take in memory.
-    pub fn memory_bytes(&self, dtype: DType) -> u64 {
-        let numbers = self.weights.tensors.values().map(|view| view.shape().iter().product::<usize>() as u64);
-        numbers.sum::<u64>().saturating_mul(dtype.size() as u64)
+    /// Bytes that the weights take on a device.
+    pub fn memory_bytes(&self, device: &Device, dtype: DType) -> u64 {
+        loaded_bytes(&self.weights, device, dtype)
     }
 
     /// Pixels of the picture on one side of a latent.

@@ -8,9 +8,9 @@ use serde::Serialize;
 use super::ComponentWeights;
 use super::load::{Differences, compare, expected_tensors};
 use super::published::notes;
-use crate::DiffusionError;
 use crate::model::{ModelKind, ModelSource, WeightType, open_parts};
 use crate::pipelines::stable_diffusion::Parts;
+use crate::{DeviceChoice, DiffusionError};
 
 /// What was found out about a model.
 #[derive(Debug, Clone, Serialize)]
@@ -74,7 +74,7 @@ fn inspect_parts(parts: &Parts) -> Result<Inspection, DiffusionError> {
         kind: parts.kind()?,
         prediction_type: parts.scheduler["prediction_type"].as_str().unwrap_or("epsilon").into(),
         trained_px: parts.trained_px()?,
-        memory_bytes: parts.memory_bytes(WeightType::F32),
+        memory_bytes: parts.memory_bytes(&Device::flex(), WeightType::F32),
         weights_hash: String::new(),
         parameters: views().map(|view| view.shape().iter().product::<usize>() as u64).sum(),
         stored_bytes: views().map(|view| view.entry.length as u64).sum(),
@@ -89,9 +89,13 @@ fn inspect_parts(parts: &Parts) -> Result<Inspection, DiffusionError> {
     })
 }
 
-/// Bytes that a model's weights will take in memory, from the headers of its files alone.
-pub fn memory_bytes(source: &ModelSource, weight_type: WeightType) -> Result<u64, DiffusionError> {
-    Ok(open_parts(source)?.memory_bytes(weight_type))
+/// Bytes that a model's weights will take on a device, from the headers of its files alone.
+pub fn memory_bytes(
+    source: &ModelSource,
+    device: DeviceChoice,
+    weight_type: WeightType,
+) -> Result<u64, DiffusionError> {
+    Ok(open_parts(source)?.memory_bytes(&device.open()?, weight_type))
 }
 
 /// [`inspect`], as an error if the model is not sound or its hash is not `weights_hash`.

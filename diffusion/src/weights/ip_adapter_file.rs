@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::tensor::{DType, Device};
 
 use super::component::{ComponentWeights, is_pickle, pickle_error};
-use super::load::{compare, expected_tensors, load};
+use super::load::{compare, expected_tensors, load, loaded_bytes};
 use super::safetensors::WeightFile;
 use crate::models::ip_adapter::{IpAdapter, ProjectionShape, widths_in_files};
 use crate::models::unets::unet_2d_condition::TransformerPlace;
@@ -110,10 +110,9 @@ impl IpAdapterFile {
         load(self.shape.init(cross_width(base)?, &widths, device), &self.weights, device, dtype)
     }
 
-    /// Bytes that the weights take in memory.
-    pub fn memory_bytes(&self, dtype: DType) -> u64 {
-        let numbers = self.weights.tensors.values().map(|view| view.shape().iter().product::<usize>() as u64);
-        numbers.sum::<u64>().saturating_mul(dtype.size() as u64)
+    /// Bytes that the weights take on a device.
+    pub fn memory_bytes(&self, device: &Device, dtype: DType) -> u64 {
+        loaded_bytes(&self.weights, device, dtype)
     }
 
     fn name(&self) -> String {

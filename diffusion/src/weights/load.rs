@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
-use super::component::{ComponentWeights, transpose};
+use super::component::{ComponentWeights, TensorView, transpose};
 use crate::DiffusionError;
 
 /// Name and kind of the parameter that a traversal stands at.
@@ -144,6 +144,23 @@ impl Differences {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a parameter is kept in single precision on the processor where those that are multiplied are in bf16: vectors, and
+/// words by their numbers. By its name and shape, as [`Loader::kept_in`] decides by its layer.
+fn stays_wide(name: &str, shape: &[usize]) -> bool {
+    shape.len() < 2 || name.ends_with("_embedding.weight")
+}
+
+/// Bytes that the weights of a network take on a device when they are loaded as `dtype`.
+pub fn loaded_bytes(weights: &ComponentWeights, device: &Device, dtype: DType) -> u64 {
+    let mixed = dtype == DType::BF16 && *device == Device::flex();
+    let bytes = |(name, view): (&String, &TensorView)| {
+        let shape = view.shape();
+        let dtype = if mixed && stays_wide(name, &shape) { DType::F32 } else { dtype };
+        (shape.iter().product::<usize>() as u64).saturating_mul(dtype.size() as u64)
+    };
+    weights.tensors.iter().map(bytes).sum()
 }
 
 struct Loader<'a> {

@@ -9,7 +9,7 @@ use burn::tensor::{DType, Device};
 use serde::Deserialize;
 
 use super::component::{ComponentWeights, TensorView, is_pickle, pickle_error};
-use super::load::{compare, expected_tensors, load};
+use super::load::{compare, expected_tensors, load, loaded_bytes};
 use super::safetensors::WeightFile;
 use crate::DiffusionError;
 use crate::config::{OneOrMany, bounded, read_json};
@@ -115,9 +115,9 @@ impl MotionFile {
         })
     }
 
-    /// Bytes that the weights take in memory.
-    pub fn memory_bytes(&self, dtype: DType) -> u64 {
-        numbers_of(&self.weights).saturating_mul(dtype.size() as u64)
+    /// Bytes that the weights take on a device.
+    pub fn memory_bytes(&self, device: &Device, dtype: DType) -> u64 {
+        loaded_bytes(&self.weights, device, dtype)
     }
 
     /// The most frames that can be looked at together.

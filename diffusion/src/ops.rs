@@ -147,7 +147,7 @@ pub fn masked_attention(
 mod tests {
     use burn::module::{Param, ParamId};
     use burn::nn::{self, GroupNormConfig};
-    use burn::tensor::{Device, Distribution};
+    use burn::tensor::{DType, Device, Distribution};
 
     use super::layers::{Conv2dConfig, Linear, LinearConfig};
     use super::*;
@@ -228,6 +228,14 @@ mod tests {
             let far = distance(conv2d(&conv, x.clone()), by_burn(&conv, x));
             assert!(far < ROUNDING, "{channels:?} {side} {padding:?} {stride} {height} {width}: {far}");
         }
+        // Weights and bias in another type than the numbers.
+        let mut halves = Conv2dConfig::new([40, 36], [3, 3]).init(&Device::flex());
+        let x = random([1, 40, 12, 12], 1.0);
+        let expected = by_burn(&halves, x.clone());
+        let half = |bias: Param<Tensor<1>>| Param::initialized(bias.id, bias.val().cast(DType::F16));
+        halves.bias = halves.bias.map(half);
+        halves.weight = Param::initialized(ParamId::new(), halves.weight.val().cast(DType::F16)).into();
+        assert!(distance(conv2d(&halves, x), expected) < 1e-2);
         let grouped = Conv2d { groups: 2, ..Conv2dConfig::new([20, 40], [3, 3]).init(&Device::flex()) };
         let x = random([1, 40, 12, 12], 2.0);
         assert!(distance(conv2d(&grouped, x.clone()), by_burn(&grouped, x)) < ROUNDING);

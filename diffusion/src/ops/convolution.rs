@@ -9,7 +9,7 @@ use super::host;
 use super::shape::Shape;
 use super::three_parts::{self, Bias, Rows};
 use super::winograd;
-use crate::ops::layers::Conv2d;
+use crate::ops::layers::{Conv2d, numbers};
 
 /// Side of the kernel.
 const SIDE: usize = 3;
@@ -76,7 +76,7 @@ pub(super) fn plan(conv: &Conv2d, weight: &Tensor<4>, x: &Tensor<4>) -> Option<P
 /// `[batch, in, height, width]` → `[batch, out, …]`.
 pub(super) fn on_host(conv: &Conv2d, weight: Tensor<4>, x: Tensor<4>, plan: Plan) -> Tensor<4> {
     let Plan { shape, stride, way } = plan;
-    let bias = conv.bias.as_ref().map(|bias| host::values(bias.val()));
+    let bias = conv.bias.as_ref().map(numbers);
     let out = match way {
         Way::Parts => {
             let (weight, bias) = (Rows::Held(weight.flatten(1, 3)), bias.map_or(Bias::None, Bias::Rows));

@@ -13,7 +13,7 @@ use super::weight::Weight;
 use super::{convolution, host};
 
 /// A bias on the processor in single precision.
-fn numbers(bias: &Param<Tensor<1>>) -> Vec<f32> {
+pub(super) fn numbers(bias: &Param<Tensor<1>>) -> Vec<f32> {
     let bias = bias.val();
     host::values(if bias.dtype() == DType::F32 { bias } else { bias.cast(DType::F32) })
 }
@@ -85,8 +85,7 @@ impl Linear {
             let mut shape = input.dims();
             let ([inputs, outputs], rows) = (weight.dims(), shape[..D - 1].iter().product());
             shape[D - 1] = outputs;
-            let bias =
-                self.bias.as_ref().map_or(Bias::None, |bias| Bias::Positions(host::values(bias.val())));
+            let bias = self.bias.as_ref().map(numbers).map_or(Bias::None, Bias::Positions);
             let matrices = Shape::of_matrices(rows, inputs, outputs);
             return host::replace(input, shape, |rows| {
                 three_parts::convolve(&Rows::Here(&rows), &Rows::Held(weight), &bias, matrices)

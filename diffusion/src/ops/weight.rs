@@ -260,7 +260,8 @@ mod tests {
     use super::*;
 
     fn random<const D: usize>(shape: [usize; D]) -> Tensor<D> {
-        Tensor::<D>::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex()).cast(DType::BF16)
+        let random: Tensor<D> = Tensor::random(shape, Distribution::Normal(0.0, 1.0), &Device::flex());
+        random.cast(DType::BF16)
     }
 
     fn weight<const D: usize>(values: Tensor<D>) -> Weight<D> {

@@ -121,8 +121,9 @@ unsafe fn rows<const TILES: usize>(
                 let pair = _mm512_set1_epi32(pair.cast_signed());
                 for (sum, column) in sums.iter_mut().zip(columns) {
                     // SAFETY: all three are 512 bits of plain data.
-                    let (pair, column) =
-                        unsafe { (transmute::<_, __m512bh>(pair), transmute::<__m512, __m512bh>(column)) };
+                    let (pair, column) = unsafe {
+                        (transmute::<__m512i, __m512bh>(pair), transmute::<__m512, __m512bh>(column))
+                    };
                     *sum = _mm512_dpbf16_ps(*sum, pair, column);
                 }
             }

@@ -131,7 +131,7 @@ impl Layout {
         // Strips of nearly the same height; planes that do not all begin in the same set of the cache.
         let rows = out[0].div_ceil(out[0].div_ceil(most));
         let plane = of_rows(rows).next_multiple_of(SIDE);
-        let plane = if plane / SIDE % 2 == 0 { plane + SIDE } else { plane };
+        let plane = if (plane / SIDE).is_multiple_of(2) { plane + SIDE } else { plane };
         Self { inputs, picture, kernel: [height, width], around, out, pitch, rows, plane }
     }
 

@@ -109,15 +109,16 @@ fn across_widened(first: &[f32], second: &[f32], pairs: &mut [u32]) {
 /// last number is paired with zero.
 #[inline(always)]
 pub(super) fn along_tiles(row: &[f32], tiles: &mut [u32], first: usize, step: usize) {
-    let parts = row.chunks(DEPTH).enumerate();
     #[cfg(target_arch = "x86_64")]
-    let parts = match avx512::is_there() {
+    let done = match avx512::is_there() {
         // SAFETY: the processor has the instructions.
         #[allow(unsafe_code)]
-        true => parts.skip(unsafe { avx512::along_tiles(row, tiles, first, step) }),
-        false => parts.skip(0),
+        true => unsafe { avx512::along_tiles(row, tiles, first, step) },
+        false => 0,
     };
-    for (part, numbers) in parts {
+    #[cfg(not(target_arch = "x86_64"))]
+    let done = 0;
+    for (part, numbers) in row.chunks(DEPTH).enumerate().skip(done) {
         let at = first + part * step;
         along(numbers, &mut tiles[at..at + PAIRS]);
     }

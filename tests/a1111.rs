@@ -117,7 +117,7 @@ fn sillytaverns_requests_are_answered() {
         list.map(|it| it[name].as_str().expect("a name").to_string()).collect()
     };
     assert_eq!(names(program.get("upscalers"), "name"), ["Lanczos"]);
-    assert_eq!(program.get("latent-upscale-modes"), json!([]));
+    assert_eq!(program.get("latent-upscale-modes"), json!([{"name": "Latent"}]));
     assert_eq!(program.get("sd-vae"), json!([]));
     assert_eq!(program.get("loras"), json!([]));
     let samplers = names(program.get("samplers"), "name");
@@ -286,6 +286,15 @@ fn a_picture_is_drawn_over_where_the_mask_is_white() {
     assert_eq!((drawn.dimensions(), answer.get("warnings")), ((48, 72), None), "{answer}");
     let said = info(&answer);
     assert_eq!((&said["width"], &said["denoising_strength"]), (&json!(32), &json!(0.5)), "{said}");
+    // The same, enlarged before it is decoded.
+    let answer = program.post(
+        "txt2img",
+        &json!({"prompt": "x", "steps": 4, "width": 32, "height": 48, "seed": 5, "enable_hr": true, "hr_scale": 1.5,
+        "hr_upscaler": "Latent", "denoising_strength": 0.5, "override_settings": {"sd_model_checkpoint": "tiny"}}),
+    );
+    let (_, latent) = picture(&answer);
+    assert_eq!((latent.dimensions(), answer.get("warnings")), ((48, 72), None), "{answer}");
+    assert!(latent != drawn);
 }
 
 #[test]

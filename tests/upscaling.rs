@@ -142,6 +142,27 @@ fn a_second_pass_begins_with_what_an_upscaler_makes() {
     assert!(distance(&made, &plain) > 1.0);
     let text = String::from_utf8_lossy(&bytes);
     assert!(text.contains("Hires upscaler: x2_old") && text.contains(r#""upscaler":"x2_old""#));
+    // What is not decoded yet becomes larger too, which is another picture, and is verified as such.
+    let latent = json!({"job_type": "image_fast", "prompt": "a robot in a forest", "seed": 7, "steps": 6,
+        "hires_scale": 1.5, "hires_denoise_strength": 0.7, "hires_upscaler": "latent", "image_count": 2});
+    let job = queue(&server, &token, &latent);
+    let bytes = result_of(&server, &token, &job);
+    let made = image::load_from_memory(&bytes).expect("a picture").to_rgb8();
+    assert_eq!(made.dimensions(), plain.dimensions());
+    assert!(String::from_utf8_lossy(&bytes).contains("Hires upscaler: Latent"));
+    let bearer = files::bearer(&token);
+    let headers = [("authorization", bearer.as_str()), ("apikey", server.anon.as_str())];
+    let url = format!("{}/functions/v1/verify-picture", server.url);
+    let verified = files::send(&url, "POST", &headers, &bytes).expect("an answer").json();
+    assert_eq!(verified["result"], "equal", "{verified}");
+    let mut by_picture = latent.clone();
+    by_picture["hires_upscaler"] = json!("Lanczos");
+    let other = drawn(&server, &token, &by_picture);
+    assert!(distance(&made, &other) > 1.0 && distance(&made, &other) < 60.0, "{}", distance(&made, &other));
+    let alone = json!({"job_type": "image_fast", "upscale_scale": 2, "upscaler": "Latent", "reference_image_url":
+        "user-library/x.png"});
+    let (status, _) = server.call("POST", "/functions/v1/queue-job", &token, Some(&alone));
+    assert_eq!(status, 400, "there is nothing that is not decoded");
 }
 
 #[test]

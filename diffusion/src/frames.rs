@@ -2,12 +2,13 @@
 
 use image::RgbImage;
 
-use crate::generate::{Picture, Texts, compatible, options, refuse_motion};
+use crate::generate::{Picture, Texts, decoded, options};
 use crate::guarded::guarded;
 use crate::model::ModelKind;
 use crate::noise::Noise;
 use crate::pipelines::encode_prompt::TextConditions;
 use crate::pipelines::stable_diffusion::StableDiffusion;
+use crate::shared_run::{compatible, refuse_motion};
 use crate::step_report::OnStep;
 use crate::weights::motion_file::MotionFile;
 use crate::{DiffusionError, DiffusionModel, GenerateSpec};
@@ -50,7 +51,8 @@ impl DiffusionModel {
                 refined: Texts::default(),
             };
             let drawn = self.draw(&model, vec![picture], None, on_step)?;
-            drawn.into_iter().next().ok_or_else(|| DiffusionError::Backend("drew nothing".into()))
+            let latents = drawn.first().ok_or_else(|| DiffusionError::Backend("drew nothing".into()))?;
+            decoded(&model, latents, from)
         })
     }
 
@@ -99,7 +101,8 @@ impl DiffusionModel {
                     *text = model.lengthened(text.clone(), rows, options)?;
                 }
             }
-            self.draw(&model, pictures, None, on_step)
+            let drawn = self.draw(&model, pictures, None, on_step)?;
+            drawn.iter().map(|latents| decoded(&model, latents, first)).collect()
         })
     }
 

@@ -16,8 +16,9 @@ use crate::preview::{PreviewFit, preview};
 use crate::prompt::prompt_of_steps;
 use crate::refiner::{Refiner, at_once};
 use crate::schedulers::{SchedulerConfig, schedule, scheduler_named};
+use crate::shared_run::{compatible, refuse_motion};
 use crate::step_report::{OnStep, StepReport};
-use crate::{DiffusionError, DiffusionModel, GenerateSpec};
+use crate::{DiffusionError, DiffusionModel, GenerateSpec, Latents};
 
 /// One picture to be drawn: its spec, its noise and what its texts mean.
 pub(crate) struct Picture<'a> {
@@ -104,6 +105,29 @@ impl DiffusionModel {
         refiner: Option<Refiner<'_>>,
         on_step: OnStep<'_>,
     ) -> Result<Vec<Vec<RgbImage>>, DiffusionError> {
+        let finish =
+            |model: &StableDiffusion, latents: Latents, spec: &GenerateSpec| decoded(model, &latents, spec);
+        self.generate_as(specs, refiner, on_step, finish)
+    }
+
+    /// The same, not decoded.
+    pub fn generate_latents(
+        &self,
+        specs: &[GenerateSpec],
+        refiner: Option<Refiner<'_>>,
+        on_step: OnStep<'_>,
+    ) -> Result<Vec<Vec<Latents>>, DiffusionError> {
+        self.generate_as(specs, refiner, on_step, |_, latents, _| Ok(latents))
+    }
+
+    /// What `finish` makes of the latents of each picture, one after the other: decoding takes most of the memory.
+    fn generate_as<T>(
+        &self,
+        specs: &[GenerateSpec],
+        refiner: Option<Refiner<'_>>,
+        on_step: OnStep<'_>,
+        finish: impl Fn(&StableDiffusion, Latents, &GenerateSpec) -> Result<T, DiffusionError>,
+    ) -> Result<Vec<Vec<T>>, DiffusionError> {
         let Some(first) = specs.first() else { return Ok(Vec::new()) };
         for spec in specs {
             self.check(spec)?;
@@ -133,7 +157,11 @@ impl DiffusionModel {
                 }
             }
             let mut drawn = self.draw(&model, pictures, refiner, on_step)?.into_iter();
-            Ok(specs.iter().map(|spec| drawn.by_ref().take(spec.num_images).collect()).collect())
+            let of = |spec: &GenerateSpec| {
+                let drawn = drawn.by_ref().take(spec.num_images);
+                drawn.map(|latents| finish(&model, latents, spec)).collect::<Result<Vec<T>, DiffusionError>>()
+            };
+            specs.iter().map(of).collect()
         })
     }
 
@@ -149,6 +177,17 @@ impl DiffusionModel {
         }
         if model.unet_config.in_channels > model.vae_config.latent_channels && spec.mask.is_none() {
             return Err(DiffusionError::spec("mask", "this model only inpaints"));
+        }
+        let cells = [
+            model.vae_config.latent_channels,
+            (spec.height / factor) as usize,
+            (spec.width / factor) as usize,
+        ];
+        if let Some(latents) = &spec.init_latents
+            && latents.shape() != cells
+        {
+            let reason = format!("{:?}, the drawing has {cells:?}", latents.shape());
+            return Err(DiffusionError::spec("init_latents", reason));
         }
         schedule(&scheduler_of(model, spec)?, spec.steps, spec.eta).map(|_| ())
     }
@@ -201,16 +240,17 @@ impl DiffusionModel {
         Ok(Texts { positive: of_steps(&spec.prompt, spec.prompt_2.as_deref())?, negative })
     }
 
-    /// Draws pictures, in batches; those of a spec with a motion module are the frames of one video and stay together.
+    /// Draws pictures up to their latents, in batches; those of a spec with a motion module are the frames of one video and
+    /// stay together.
     pub(crate) fn draw(
         &self,
         model: &StableDiffusion,
         mut pictures: Vec<Picture<'_>>,
         refiner: Option<Refiner<'_>>,
         on_step: OnStep<'_>,
-    ) -> Result<Vec<RgbImage>, DiffusionError> {
+    ) -> Result<Vec<Latents>, DiffusionError> {
         let count = pictures.len();
-        let mut drawn: Vec<RgbImage> = Vec::with_capacity(count);
+        let mut drawn: Vec<Latents> = Vec::with_capacity(count);
         let mut stepped = 0;
         while !pictures.is_empty() {
             let factor = model.vae_config.scale_factor() as u32;
@@ -267,7 +307,7 @@ fn run(
     (model, refiner): (&StableDiffusion, Option<Refiner<'_>>),
     batch: &mut [Picture<'_>],
     guides: Guides,
-    drawn: &mut Vec<RgbImage>,
+    drawn: &mut Vec<Latents>,
     report: &mut dyn FnMut(&Progress<'_>, [usize; 4]) -> ControlFlow<()>,
 ) -> Result<usize, DiffusionError> {
     let spec = batch[0].spec;
@@ -278,7 +318,8 @@ fn run(
     let sample: usize = shape[1..].iter().product();
 
     let scheduler = schedule(&scheduler_of(model, spec)?, spec.steps, spec.eta)?;
-    let strength = if spec.init_image.is_some() { spec.strength } else { 1.0 };
+    let begins = spec.init_image.is_some() || spec.init_latents.is_some();
+    let strength = if begins { spec.strength } else { 1.0 };
     let kept = ((spec.steps as f64 * strength) as usize).clamp(1, spec.steps);
     let begin = (spec.steps - kept) * scheduler.order();
 
@@ -288,6 +329,13 @@ fn run(
     let inpaints = spec.mask.is_some();
     let model_inpaints = model.unet_config.in_channels > channels;
     for picture in batch.iter_mut() {
+        if let Some(clean) = &picture.spec.init_latents {
+            let (signal, weight) = scheduler.signal_and_noise(begin);
+            let noise = picture.draw(sample);
+            let noised = clean.values().iter().zip(&noise);
+            latents.extend(noised.map(|(clean, noise)| signal * clean + weight * noise));
+            continue;
+        }
         let Some(image) = &picture.spec.init_image else {
             let scale = scheduler.init_noise_sigma();
             latents.extend(picture.draw(sample).into_iter().map(|value| value * scale));
@@ -369,15 +417,23 @@ fn run(
     if !last.iter().all(|value| value.is_finite()) {
         return Err(DiffusionError::NotFinite { what: "latents" });
     }
-    // One by one: the decoder takes most of the memory.
-    for latents in last.chunks(sample) {
-        let values = model.decode(latents, [1, channels, shape[2], shape[3]])?;
-        if !values.iter().all(|value| value.is_finite()) {
-            return Err(DiffusionError::NotFinite { what: "decoded picture" });
-        }
-        drawn.push(to_picture(&values, spec.width, spec.height));
-    }
+    let cells = [channels, shape[2], shape[3]];
+    drawn.extend(last.chunks(sample).map(|latents| Latents::new(latents.to_vec(), cells)));
     Ok(calls)
+}
+
+/// The picture of latents that were drawn for a spec.
+pub(crate) fn decoded(
+    model: &StableDiffusion,
+    latents: &Latents,
+    spec: &GenerateSpec,
+) -> Result<RgbImage, DiffusionError> {
+    let [channels, height, width] = latents.shape();
+    let values = model.decode(latents.values(), [1, channels, height, width])?;
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok(to_picture(&values, spec.width, spec.height)),
+        false => Err(DiffusionError::NotFinite { what: "decoded picture" }),
+    }
 }
 
 fn scheduler_of(model: &StableDiffusion, spec: &GenerateSpec) -> Result<SchedulerConfig, DiffusionError> {
@@ -396,44 +452,4 @@ fn time_ids(spec: &GenerateSpec) -> Vec<f64> {
     let own = (spec.height, spec.width);
     let pairs = [spec.original_size.unwrap_or(own), spec.crop_top_left, spec.target_size.unwrap_or(own)];
     pairs.iter().flat_map(|pair| [f64::from(pair.0), f64::from(pair.1)]).collect()
-}
-
-impl GenerateSpec {
-    /// Whether both can be drawn by one [`DiffusionModel::generate_batch`].
-    pub fn shares_a_run_with(&self, other: &GenerateSpec) -> bool {
-        compatible(self, other).is_ok()
-    }
-}
-
-/// Refuses a spec of a frame, which is not drawn alone.
-pub(crate) fn refuse_motion(spec: &GenerateSpec) -> Result<(), DiffusionError> {
-    match spec.guides.motion.is_some() {
-        true => Err(DiffusionError::spec("motion", "only the frames of a video have a motion module")),
-        false => Ok(()),
-    }
-}
-
-/// Refuses specs that cannot share a run.
-pub(crate) fn compatible(first: &GenerateSpec, other: &GenerateSpec) -> Result<(), DiffusionError> {
-    let differs = [
-        ("width", first.width != other.width),
-        ("height", first.height != other.height),
-        ("steps", first.steps != other.steps),
-        ("scheduler", first.scheduler != other.scheduler),
-        ("guidance_scale", first.guidance_scale != other.guidance_scale),
-        ("guidance_rescale", first.guidance_rescale != other.guidance_rescale),
-        ("eta", first.eta != other.eta),
-        ("strength", first.init_image.is_some() && first.strength != other.strength),
-        ("init_image", first.init_image.is_some() != other.init_image.is_some()),
-        ("mask", first.mask.is_some() != other.mask.is_some()),
-        ("loras", first.loras != other.loras),
-        ("guides", first.guides != other.guides),
-        ("embeddings", first.embeddings != other.embeddings),
-        ("vae", first.vae != other.vae),
-        ("clip_skip", first.clip_skip != other.clip_skip),
-    ];
-    match differs.iter().find(|(_, differs)| *differs) {
-        Some((field, _)) => Err(DiffusionError::spec(field, "differs within the batch")),
-        None => Ok(()),
-    }
 }

@@ -6,7 +6,7 @@ use image::{GrayImage, RgbImage};
 
 use crate::noise::NoiseGenerator;
 use crate::prompt::{LongPrompts, PromptSyntax};
-use crate::{DiffusionError, GuideSpec, LoraScale};
+use crate::{DiffusionError, GuideSpec, Latents, LoraScale};
 
 /// A picture to be drawn. The same spec and model give the same pixels.
 #[derive(Debug, Clone)]
@@ -46,6 +46,8 @@ pub struct GenerateSpec {
     pub eta: f64,
     /// A picture to begin with.
     pub init_image: Option<RgbImage>,
+    /// A picture to begin with that is not decoded, in the place of the other; of the size of the drawing.
+    pub init_latents: Option<Latents>,
     /// Where it may change: bright is redrawn.
     pub mask: Option<GrayImage>,
     /// How far to depart from the picture, 0 to 1.
@@ -88,6 +90,7 @@ impl Default for GenerateSpec {
             scheduler: None,
             eta: 0.0,
             init_image: None,
+            init_latents: None,
             mask: None,
             strength: 0.75,
             loras: Vec::new(),
@@ -161,6 +164,9 @@ impl GenerateSpec {
             }
         }
         self.guides.validate()?;
+        if self.init_latents.is_some() && self.init_image.is_some() {
+            return refuse("init_latents", "there is init_image as well".into());
+        }
         if self.mask.is_some() && self.init_image.is_none() {
             return refuse("mask", "needs init_image".into());
         }

@@ -1,6 +1,6 @@
 //! What is asked of a picture, in A1111's words and in ours.
 
-use actors::render::{LANCZOS, Sampler, samplers};
+use actors::render::{LANCZOS, LATENT, Sampler, samplers};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 use services::jobs::job_request::JobRequest;
@@ -280,10 +280,18 @@ impl Drawing {
         }
         let upscaler =
             self.hr_upscaler.as_deref().map(str::trim).filter(|name| has_second_pass && !name.is_empty());
-        let known = upscaler.and_then(|name| self.upscalers.iter().find(|it| it.eq_ignore_ascii_case(name)));
-        if let (Some(name), None) = (upscaler.filter(|name| !name.eq_ignore_ascii_case(LANCZOS)), known) {
-            let name: String = name.chars().take(64).collect();
-            warnings.push(format!("hr_upscaler: {name:?} is not here; {LANCZOS} enlarges the picture"));
+        let named = |name: &str| self.upscalers.iter().find(|it| it.eq_ignore_ascii_case(name)).cloned();
+        let is_latent =
+            |name: &&str| name.get(..LATENT.len()).is_some_and(|it| it.eq_ignore_ascii_case(LATENT));
+        // There are several ways there to resample what is not decoded.
+        let latent = upscaler.filter(is_latent).map(|_| LATENT.to_string());
+        let known = upscaler.and_then(named).or(latent);
+        if let Some(name) = upscaler
+            && !name.eq_ignore_ascii_case(known.as_deref().unwrap_or(LANCZOS))
+        {
+            let (name, by): (String, _) =
+                (name.chars().take(64).collect(), known.as_deref().unwrap_or(LANCZOS));
+            warnings.push(format!("hr_upscaler: {name:?} is not here; {by} enlarges the picture"));
         }
         let masked_only = mask.is_some() && is_on(self.inpaint_full_res.as_ref());
         let refiner = self.refiner_checkpoint.as_deref().map(str::trim);
@@ -318,7 +326,7 @@ impl Drawing {
             refiner: refiner.clone(),
             refiner_switch_at: self.refiner_switch_at.filter(|_| refiner.is_some()),
             vae: self.vae(),
-            hires_upscaler: known.filter(|name| *name != LANCZOS).cloned(),
+            hires_upscaler: known.filter(|name| name != LANCZOS),
             hires_steps: self.hr_second_pass_steps.filter(|steps| has_second_pass && *steps > 0),
             reference_image_url: reference,
             mask_image_url: mask,
@@ -439,11 +447,20 @@ mod tests {
             "hr_second_pass_steps": 0, "denoising_strength": 0.4, "hr_prompt": "y", "hr_sampler_name": "Use same sampler"}),
         );
         let (job, warnings) = job.expect("a job");
-        assert_eq!((fields(warnings), fields(noted)), (vec!["hr_upscaler".into()], vec!["hr_prompt".into()]));
+        assert_eq!((fields(warnings), fields(noted)), (Vec::new(), vec!["hr_prompt".into()]));
         assert_eq!(
             (job.hires_scale, job.hires_denoise_strength, job.hires_steps),
             (Some(1.5), Some(0.4), None)
         );
+        assert_eq!(job.hires_upscaler.as_deref(), Some("Latent"));
+        for (asked, upscaler) in [("Latent (nearest)", Some("Latent")), ("SwinIR_4x", None)] {
+            let (job, _) = read(json!({"prompt": "x", "enable_hr": true, "hr_upscaler": asked}));
+            let (job, warnings) = job.expect("a job");
+            assert_eq!(
+                (job.hires_upscaler.as_deref(), fields(warnings)),
+                (upscaler, vec!["hr_upscaler".into()])
+            );
+        }
         for (body, field) in [
             (json!({}), "prompt"),
             (json!({"prompt": "x", "batch_size": 7}), "batch_size"),

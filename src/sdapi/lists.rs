@@ -1,6 +1,8 @@
 //! What there is to choose from: models, LoRAs, samplers, schedules.
 
-use actors::render::{list_models, list_vaes, loras_of, samplers, upscaler_names as names_of_upscalers};
+use actors::render::{
+    LATENT, list_models, list_vaes, loras_of, samplers, upscaler_names as names_of_upscalers,
+};
 use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
@@ -77,10 +79,13 @@ pub(super) async fn vaes(State(app): State<App>, headers: HeaderMap) -> Result<J
     Ok(Json(vaes.into_iter().map(vae).collect()))
 }
 
-/// `GET latent-upscale-modes`: there are none.
-pub(super) async fn none(State(app): State<App>, headers: HeaderMap) -> Result<Json<Document>, SdError> {
+/// `GET latent-upscale-modes`
+pub(super) async fn latent_modes(
+    State(app): State<App>,
+    headers: HeaderMap,
+) -> Result<Json<Document>, SdError> {
     authenticate(&app, &headers)?;
-    Ok(Json(json!([])))
+    Ok(Json(json!([{"name": LATENT}])))
 }
 
 /// The names of all picture models.

@@ -35,7 +35,7 @@ pub fn routes() -> Router<App> {
         .route("/schedulers", get(lists::schedulers))
         .route("/upscalers", get(lists::upscalers))
         .route("/extra-single-image", post(extras::single))
-        .route("/latent-upscale-modes", get(lists::none))
+        .route("/latent-upscale-modes", get(lists::latent_modes))
         .method_not_allowed_fallback(async || SdError::new(405, "MethodNotAllowed", "Method not allowed"))
         .fallback(async || SdError::new(404, "NotFound", "Not Found"))
 }

@@ -6,12 +6,12 @@ use diffusion::{DiffusionModel, GenerateSpec, Refiner, StepReport};
 use image::RgbImage;
 
 use super::free_memory::refuse_too_large;
-use super::hires::{second_pass, second_spec, second_steps};
+use super::hires::{FirstPass, first_pass, second_pass, second_spec, second_steps};
 use super::picture_record::RecordedRefiner;
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
 use super::upscale::UpscalerCache;
-use super::upscaler_choice::upscaler_named;
+use super::upscaler_choice::{HiresUpscaler, hires_upscaler_named};
 use super::work::{DrawError, Drawn, DrawnResult, Task, explained, unless_cancelled};
 use crate::job_scheduler::HiresPass;
 
@@ -44,7 +44,7 @@ pub(super) fn draw_pictures(
     for ((outcome, spec), task) in outcomes.iter_mut().zip(&specs).zip(jobs) {
         let fits = |spec: &GenerateSpec| {
             let largest = match task.request.hires() {
-                Some(hires) => &second_spec(&hires, spec, 0, None),
+                Some(hires) => &second_spec(&hires, spec),
                 None => spec,
             };
             refuse_too_large(model, largest, memory.drawing_bytes_max)
@@ -64,6 +64,15 @@ pub(super) fn draw_pictures(
         }
         let tasks: Vec<&Task> = run.iter().map(|(place, _)| &jobs[*place]).collect();
         let together: Vec<GenerateSpec> = run.iter().map(|(_, spec)| (*spec).clone()).collect();
+        // Jobs of one batch have the same second pass.
+        let upscaler = match upscaler_of(tasks[0]) {
+            Ok(upscaler) => upscaler,
+            Err(reason) => {
+                let refused = || Some(Err(DrawError::Refused(reason.clone())));
+                run.iter().for_each(|(place, _)| outcomes[*place] = refused());
+                continue;
+            }
+        };
         let started = Instant::now();
         let mut began = None;
         let mut first_steps = 0;
@@ -91,7 +100,8 @@ pub(super) fn draw_pictures(
             reporter.step(running, &|place| report.preview_of(places[place].2).ok());
             unless_cancelled(&tasks)
         };
-        let drawn = match model.generate_refined(&together, refiner, &mut on_step).map_err(explained) {
+        let drawn = first_pass(model, &together, refiner, upscaler.as_ref(), &mut on_step);
+        let drawn = match drawn.map_err(explained) {
             Ok(drawn) => drawn,
             Err(error @ (DrawError::Failed(_) | DrawError::OutOfMemory(_))) => return Err(error),
             Err(error) if tasks.len() == 1 => {
@@ -105,13 +115,15 @@ pub(super) fn draw_pictures(
             // One of them cannot be followed; alone each says so for itself.
             Err(error) => return Err(error),
         };
-        for ((place, spec), pictures) in run.into_iter().zip(drawn) {
+        for ((place, spec), drawn) in run.into_iter().zip(drawn) {
             let task = &jobs[place];
-            let enlarged = match task.request.hires() {
-                Some(hires) => {
-                    enlarge((model, &mut *upscalers), (task, &hires), spec, pictures, first_steps, reporter)
+            let enlarged = match (task.request.hires(), &upscaler, drawn) {
+                (Some(hires), Some(upscaler), drawn) => {
+                    let by = (model, &mut *upscalers, upscaler);
+                    enlarge(by, (task, &hires), spec, drawn, first_steps, reporter)
                 }
-                None => Ok(pictures),
+                (_, _, FirstPass::Pictures(pictures)) => Ok(pictures),
+                (_, _, FirstPass::Latents(_)) => Ok(Vec::new()),
             };
             let enlarged = enlarged.and_then(|pictures| put_back(task, spec, pictures));
             let pictures = match enlarged {
@@ -158,10 +170,10 @@ fn put_back(task: &Task, spec: &GenerateSpec, pictures: Vec<RgbImage>) -> Result
 
 /// The second pass of a job's pictures; its steps are counted on from those of the first.
 fn enlarge(
-    (model, upscalers): (&DiffusionModel, &mut UpscalerCache),
+    (model, upscalers, upscaler): (&DiffusionModel, &mut UpscalerCache, &HiresUpscaler),
     (task, hires): (&Task, &HiresPass),
     spec: &GenerateSpec,
-    pictures: Vec<RgbImage>,
+    drawn: FirstPass,
     first_steps: usize,
     reporter: &mut ProgressReporter<'_>,
 ) -> Result<Vec<RgbImage>, DrawError> {
@@ -171,15 +183,21 @@ fn enlarge(
         reporter.step(std::iter::once((task.job, step)), &|_| report.preview().ok());
         unless_cancelled(&[task])
     };
-    let path = match hires.upscaler.as_deref() {
-        Some(name) => upscaler_named(&task.request.models_dir, name)
-            .map_err(|reason| DrawError::Refused(format!("hires_upscaler: {reason}")))?,
-        None => None,
+    let path = match upscaler {
+        HiresUpscaler::Picture(path) => path.as_deref(),
+        HiresUpscaler::Latent => None,
     };
     let mut larger = |picture: &RgbImage, size: [u32; 2]| {
-        upscalers.enlarge(path.as_deref(), picture, size, &mut |_| unless_cancelled(&[task]))
+        upscalers.enlarge(path, picture, size, &mut |_| unless_cancelled(&[task]))
     };
-    second_pass(model, hires, spec, &pictures, &mut larger, &mut on_step).map_err(explained)
+    second_pass(model, hires, spec, drawn, &mut larger, &mut on_step).map_err(explained)
+}
+
+/// What enlarges the pictures of a job for its second pass, where it has one.
+fn upscaler_of(task: &Task) -> Result<Option<HiresUpscaler>, String> {
+    let Some(hires) = task.request.hires() else { return Ok(None) };
+    let named = hires_upscaler_named(&task.request.models_dir, hires.upscaler.as_deref());
+    named.map(Some).map_err(|reason| format!("hires_upscaler: {reason}"))
 }
 
 /// Whether one more spec can share a run.

@@ -97,7 +97,10 @@ pub use remote_job::RemoteJobs;
 pub use samplers::{Sampler, samplers};
 pub use train_here::{FolderTraining, TrainingStand, train_here};
 pub use training_settings::{TRAINING_PICTURES, check_training_picture, training_settings};
-pub use upscaler_choice::{LANCZOS, UPSCALERS_FOLDER, list_upscalers, upscaler_named, upscaler_names};
+pub use upscaler_choice::{
+    HiresUpscaler, LANCZOS, LATENT, UPSCALERS_FOLDER, hires_upscaler_named, list_upscalers, upscaler_named,
+    upscaler_names,
+};
 pub use vae_choice::{OWN_VAE, VAES_FOLDER, list_vaes, vae_named};
 pub use video::{
     ClipFacts, Film, FilmForm, Movement, Still, Transition, clip_facts, frame_at, suitable_form,

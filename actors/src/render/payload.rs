@@ -182,7 +182,7 @@ impl RenderRequest {
                 let most = self.pixels_max;
                 return Err(format!("hires_scale: {width}×{height} is more than {most} pixels"));
             }
-            let second = second_spec(&hires, &spec, 0, None);
+            let second = second_spec(&hires, &spec);
             model.check(&second).map_err(|error| format!("hires_scale: {error}"))?;
         }
         Ok((spec, warnings))

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use super::RenderOptions;
 use super::free_memory::refuse_too_large;
-use super::hires::{second_pass, second_spec};
+use super::hires::{FirstPass, first_pass, second_pass, second_spec};
 use super::lora_choice::read_loras;
 use super::model_cache::ModelCache;
 use super::model_choice::model_named;
@@ -13,7 +13,7 @@ use super::payload::RenderRequest;
 use super::picture::{Origin, png};
 use super::picture_record::{LED_BY_PICTURES, PictureRecord};
 use super::upscale::UpscalerCache;
-use super::upscaler_choice::upscaler_named;
+use super::upscaler_choice::{HiresUpscaler, hires_upscaler_named};
 use super::vae_choice::vae_named;
 use crate::job_scheduler::{JobConfig, JobPayload};
 
@@ -70,28 +70,30 @@ pub fn redraw(
     };
     let spec = request.spec(model)?;
     let hires = request.hires();
-    let largest = hires.as_ref().map(|hires| second_spec(hires, &spec, 0, None));
+    let largest = hires.as_ref().map(|hires| second_spec(hires, &spec));
     refuse_too_large(model, largest.as_ref().unwrap_or(&spec), drawing_bytes_max)?;
     let mut step = |report: &diffusion::StepReport<'_>| {
         on_step(report.step, report.steps);
         ControlFlow::Continue(())
     };
-    let drawn = model.generate_refined(std::slice::from_ref(&spec), refiner, &mut step);
-    let mut drawn = drawn.map_err(|error| error.to_string())?;
-    if let (Some(hires), Some(pictures)) = (&hires, drawn.first_mut()) {
-        let path = match hires.upscaler.as_deref() {
-            Some(name) => upscaler_named(&models_dir, name)
-                .map_err(|reason| format!("the upscaler of its second pass: {reason}"))?,
-            None => None,
+    let upscaler = hires.as_ref().map(|hires| hires_upscaler_named(&models_dir, hires.upscaler.as_deref()));
+    let upscaler = upscaler.transpose();
+    let upscaler = upscaler.map_err(|reason| format!("the upscaler of its second pass: {reason}"))?;
+    let drawn = first_pass(model, std::slice::from_ref(&spec), refiner, upscaler.as_ref(), &mut step);
+    let mut drawn = drawn.map_err(said)?.pop().ok_or("nothing was drawn")?;
+    if let Some(hires) = &hires {
+        let path = match &upscaler {
+            Some(HiresUpscaler::Picture(path)) => path.as_deref(),
+            _ => None,
         };
         let mut enlarge = |picture: &image::RgbImage, size: [u32; 2]| {
-            upscalers.enlarge(path.as_deref(), picture, size, &mut |_| ControlFlow::Continue(()))
+            upscalers.enlarge(path, picture, size, &mut |_| ControlFlow::Continue(()))
         };
-        let enlarged =
-            second_pass(model, hires, &spec, pictures, &mut enlarge, &mut |_, report| step(report));
-        *pictures = enlarged.map_err(|error| error.to_string())?;
+        let enlarged = second_pass(model, hires, &spec, drawn, &mut enlarge, &mut |_, report| step(report));
+        drawn = FirstPass::Pictures(enlarged.map_err(said)?);
     }
-    let picture = drawn.first().and_then(|pictures| pictures.first()).ok_or("nothing was drawn")?;
+    let FirstPass::Pictures(pictures) = drawn else { return Err("nothing was drawn".into()) };
+    let picture = pictures.first().ok_or("nothing was drawn")?;
     let part = request.part((spec.width, spec.height))?;
     let whole = part.map(|part| part.put_back(picture));
     let picture = whole.as_ref().unwrap_or(picture);

@@ -14,6 +14,18 @@ pub const UPSCALERS_FOLDER: &str = "upscalers";
 /// The name of resampling without a network.
 pub const LANCZOS: &str = "Lanczos";
 
+/// The name of resampling what is not decoded yet, between the two passes of a drawing.
+pub const LATENT: &str = "Latent";
+
+/// What enlarges the picture of a first pass for the second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HiresUpscaler {
+    /// What is not decoded yet is resampled.
+    Latent,
+    /// The network of this file, Lanczos where there is none.
+    Picture(Option<PathBuf>),
+}
+
 /// The upscalers of a models folder, by name: that of the file without its ending.
 pub fn list_upscalers(models_dir: &Path) -> Vec<(String, PathBuf)> {
     list_safetensors(&models_dir.join(UPSCALERS_FOLDER), 0)
@@ -36,6 +48,15 @@ pub fn upscaler_named(models_dir: &Path, name: &str) -> Result<Option<PathBuf>, 
         let names = upscaler_names(models_dir);
         format!("there is no {} here; there is {}", shown_text(name), first_names(&names))
     })
+}
+
+/// What a name of an upscaler for a second pass means; Lanczos without one.
+pub fn hires_upscaler_named(models_dir: &Path, name: Option<&str>) -> Result<HiresUpscaler, String> {
+    match name {
+        Some(name) if name.eq_ignore_ascii_case(LATENT) => Ok(HiresUpscaler::Latent),
+        Some(name) => upscaler_named(models_dir, name).map(HiresUpscaler::Picture),
+        None => Ok(HiresUpscaler::Picture(None)),
+    }
 }
 
 /// What the list of models says of each; reads headers only.
@@ -75,7 +96,11 @@ mod tests {
         assert_eq!(upscaler_names(folder.path()), ["Lanczos", "a", "b"]);
         assert_eq!(upscaler_named(folder.path(), "lanczos"), Ok(None));
         assert_eq!(upscaler_named(folder.path(), "b.safetensors"), Ok(Some(inner.join("b.safetensors"))));
-        for name in ["c", "../a", "x", ""] {
+        let named = |name| hires_upscaler_named(folder.path(), name);
+        assert_eq!(named(Some("latent")), Ok(HiresUpscaler::Latent));
+        assert_eq!(named(Some("a")), Ok(HiresUpscaler::Picture(Some(inner.join("a.safetensors")))));
+        assert_eq!(named(None), Ok(HiresUpscaler::Picture(None)));
+        for name in ["c", "../a", "x", "", "Latent"] {
             let error = upscaler_named(folder.path(), name).expect_err("refused");
             assert!(error.contains("Lanczos, a, b"), "{error}");
         }

@@ -1,11 +1,14 @@
 //! Pictures that become larger: what a request for one says, checked, and which upscaler is taken.
 
 use actors::job_scheduler::UpscaleWork;
-use actors::render::{LANCZOS, NAMED_MAX, list_upscalers, upscaler_named, upscaler_names};
+use actors::render::{LANCZOS, LATENT, NAMED_MAX, list_upscalers, upscaler_named, upscaler_names};
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::jobs::job_request::JobRequest;
+
+/// The field that names what enlarges the picture between two passes.
+const HIRES_UPSCALER: &str = "hires_upscaler";
 
 /// Checks the upscalers that a request names and chooses one where it asks for a larger picture without naming any. A
 /// field that means nothing beside `upscale_scale` is warned of.
@@ -16,7 +19,10 @@ pub(crate) async fn settle(
     warnings: &mut Vec<String>,
 ) -> Result<Option<UpscaleWork>, ServiceError> {
     if request.hires_upscaler.is_some() && !is_video {
-        named(context, "hires_upscaler", request.hires_upscaler.clone()).await?;
+        match request.hires_upscaler.as_deref() {
+            Some(name) if name.eq_ignore_ascii_case(LATENT) => request.hires_upscaler = Some(LATENT.into()),
+            name => drop(named(context, HIRES_UPSCALER, name.map(str::to_string)).await?),
+        }
     }
     let Some(scale) = request.upscale_scale else {
         if request.upscaler.is_some() {
@@ -82,7 +88,9 @@ async fn named(
         Some(name) => match upscaler_named(&folder, &name) {
             Ok(path) => Ok(path.and_then(|path| Some(path.file_stem()?.to_str()?.to_string()))),
             Err(reason) => {
-                let names: Vec<String> = upscaler_names(&folder).into_iter().take(NAMED_MAX).collect();
+                let latent = (field == HIRES_UPSCALER).then(|| LATENT.to_string());
+                let names = latent.into_iter().chain(upscaler_names(&folder));
+                let names: Vec<String> = names.take(NAMED_MAX).collect();
                 Err(ServiceError::field(field, reason).with("accepted", names))
             }
         },

@@ -1,6 +1,6 @@
 //! The text `parameters`, as A1111 and most programs write it.
 
-use actors::render::lora_tags;
+use actors::render::{LATENT, lora_tags};
 use serde_json::{Value as Json, json};
 
 use super::taken::Taken;
@@ -58,6 +58,12 @@ pub(super) fn read(text: &str) -> Taken {
                 (false, "hires_steps") => taken.count(name, said_as, &value),
                 (false, _) => taken.number(name, said_as, &value),
             }
+        }
+        // Networks have other names here; this one needs none.
+        let upscaler = take("Hires upscaler");
+        match upscaler.as_str().is_some_and(|name| name.eq_ignore_ascii_case(LATENT)) {
+            true => taken.text("hires_upscaler", LATENT),
+            false => taken.leave("Hires upscaler", &upscaler),
         }
     }
     taken.text("model", take("Model").as_str().unwrap_or_default());

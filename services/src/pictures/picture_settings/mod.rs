@@ -119,11 +119,11 @@ mod tests {
             Json::Object(found.settings),
             json!({"prompt": "a (small:1.2) lighthouse", "negative_prompt": "people", "steps": 20, "seed": 11,
                    "scheduler": "DPM++ 2M Karras", "guidance_scale": 5.5, "width": 512, "height": 768,
-                   "hires_scale": 2.0, "hires_denoise_strength": 0.4, "hires_steps": 9,
+                   "hires_scale": 2.0, "hires_denoise_strength": 0.4, "hires_steps": 9, "hires_upscaler": "Latent",
                    "model": "dream", "clip_skip": 1, "loras": [{"name": "ink", "scale": 0.5}, {"name": "fog", "scale": 0.25, "text_scale": 0.8}],
                    "prompt_syntax": "a1111"})
         );
-        assert_eq!(Json::Object(found.unused), json!({"Model hash": "1234", "Hires upscaler": "Latent"}));
+        assert_eq!(Json::Object(found.unused), json!({"Model hash": "1234"}));
         let odd = of("parameters", "a cat\nSteps: many, Sampler: Restart, CFG scale: nan, Seed: -1, Size: 5");
         assert_eq!(Json::Object(odd.settings), json!({"prompt": "a cat"}));
         assert_eq!(

@@ -90,9 +90,15 @@ impl Named {
 
     fn json(&self) -> Json {
         match self {
-            Named::Found(facts) => json!({
-                "device": facts.choice.to_string(), "name": facts.name, "memory_bytes": facts.memory_bytes,
-            }),
+            Named::Found(facts) => {
+                let found = json!({
+                    "device": facts.choice.to_string(), "name": facts.name, "memory_bytes": facts.memory_bytes,
+                });
+                match facts.choice.lost() {
+                    Some(reason) => json!({"device": found["device"], "name": facts.name, "trouble": reason}),
+                    None => found,
+                }
+            }
             Named::Missing { name, reason } => json!({"device": name, "trouble": reason}),
         }
     }

@@ -1,4 +1,5 @@
-//! What models of this machine run on: found at the start, said in the log and in `/health`.
+//! What models of this machine run on: found at the start, said in the log and in `/health`; what cards draw, and what becomes
+//! of one that fails.
 
 mod common;
 
@@ -40,4 +41,59 @@ fn a_device_that_the_machine_lacks_is_named_and_the_rest_is_served() {
     let trouble = health["devices"]["pictures"][0]["trouble"].as_str().expect("a reason");
     assert!(trouble.contains("vulkan:77") && trouble.contains("this machine has"), "{trouble}");
     assert!(health["settings"][0].as_str().is_some_and(|text| text.contains("image_device")), "{health}");
+}
+
+/// What `tests/gpu.sh` names, a driver on the processor for instance; without it there is nothing to draw on.
+#[cfg(feature = "vulkan")]
+fn card() -> Option<String> {
+    std::env::var("PLAYHOUSE_GOLDENS_DEVICE").ok()
+}
+
+/// The same picture as the processor's within the distance that `verify-picture` calls close.
+#[cfg(feature = "vulkan")]
+#[test]
+fn a_picture_of_a_card_is_close_to_that_of_the_processor() {
+    let Some(card) = card() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(&folder.path().join("data"), &[("PLAYHOUSE_IMAGE_DEVICE", &card)]);
+    let found = health(&server)["devices"]["pictures"][0].take();
+    assert!(
+        found["device"] == card && found["name"].is_string() && found.get("trouble").is_none(),
+        "{found}"
+    );
+    let (_, token) = server.sign_up("painter@example.com");
+    let job = common::jobs::queue(&server, &token, &common::jobs::picture("a woman with red hair in a park"));
+    let row = common::jobs::wait_for(&server, &token, &job, &["completed", "failed"]);
+    assert!(row["metadata"]["warnings"].is_null(), "{row}");
+    let path = folder.path().join("drawn.png");
+    std::fs::write(&path, common::jobs::result_of(&server, &token, &job)).expect("a file");
+    let mut verify = std::process::Command::new(common::binary());
+    verify.arg("verify-picture").arg(&path).env("PLAYHOUSE_IMAGE_DEVICE", "cpu");
+    let output = verify.arg("--data").arg(folder.path().join("none")).output().expect("the binary runs");
+    let said: Json = serde_json::from_slice(&output.stdout).expect("JSON");
+    println!("devices: {card} drew in {} ms; {said}", row["metadata"]["generation_time_ms"]);
+    assert!(output.status.success() && said["result"] != "different", "{said}");
+}
+
+/// A driver that fails for good loses its device until the next start; the processor draws meanwhile, and says so.
+#[cfg(feature = "vulkan")]
+#[test]
+fn the_processor_draws_where_the_driver_of_a_card_failed() {
+    let Some(card) = card() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let plan = "job_rendering:2-2:The device is poisoned\nCaused by:\n  it was reset";
+    let settings = [("PLAYHOUSE_IMAGE_DEVICE", card.as_str()), ("PLAYHOUSE_PANIC_AT", plan)];
+    let server = Server::start(folder.path(), &settings);
+    let (_, token) = server.sign_up("painter@example.com");
+    let drawn = || {
+        let job = common::jobs::queue(&server, &token, &common::jobs::picture("a boat"));
+        let row = common::jobs::wait_for(&server, &token, &job, &["completed", "failed"]);
+        assert_eq!((&row["status"], &row["attempts"]), (&json!("completed"), &json!(1)), "{row}");
+        assert!(row["metadata"]["warnings"].to_string().contains("driver failed for good"), "{row}");
+        common::jobs::result_of(&server, &token, &job)
+    };
+    assert!(drawn() == drawn(), "the same job gave other bytes on the processor");
+    let devices = health(&server)["devices"].take();
+    let trouble = devices["pictures"][0]["trouble"].as_str().expect("what became of it");
+    assert!(trouble.contains("poisoned"), "{devices}");
 }

@@ -1,7 +1,9 @@
 //! Which device a model runs on, chosen at run time by name.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Device;
 
@@ -9,7 +11,9 @@ use crate::DiffusionError;
 use crate::found_device::FoundDevice;
 
 /// A device by name: `auto`, `cpu`, `vulkan:0`, `wgpu:0` or `cuda:0`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize, serde::Deserialize,
+)]
 #[serde(try_from = "String", into = "String")]
 pub enum DeviceChoice {
     /// The best that this build and machine offer.
@@ -25,6 +29,9 @@ pub enum DeviceChoice {
     /// The CUDA device of this number.
     Cuda(usize),
 }
+
+/// Devices whose driver failed for good, and what it said: the runtime keeps one handle to each as long as the process lives.
+static LOST: Mutex<BTreeMap<DeviceChoice, String>> = Mutex::new(BTreeMap::new());
 
 /// Every form that a name may have.
 const FORMS: &str = "auto, cpu, vulkan:N, wgpu:N, cuda:N";
@@ -168,8 +175,23 @@ impl DeviceChoice {
         )))
     }
 
+    /// Notes that the driver of this device failed for good: from now on it does not open, and `auto` means another one.
+    pub fn note_lost(self, reason: &str) {
+        let device = self.resolved();
+        let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
+        lost.entry(device).or_insert_with(|| reason.into());
+    }
+
+    /// What the driver said when it failed for good, if it did.
+    pub fn lost(self) -> Option<String> {
+        LOST.lock().unwrap_or_else(PoisonError::into_inner).get(&self).cloned()
+    }
+
     fn found(self) -> Result<FoundDevice, DiffusionError> {
         self.check_build()?;
+        if let Some(reason) = self.lost() {
+            return Err(self.refused(&format!("{reason}; it can be had again after a new start")));
+        }
         // Drivers panic rather than fail when they are broken or absent.
         let found = std::panic::catch_unwind(|| FoundDevice::of(self))
             .map_err(|_| self.refused("the driver failed while its devices were listed"))?;
@@ -221,6 +243,19 @@ mod tests {
             let error = DeviceChoice::list(text).unwrap_err().to_string();
             assert!(error.contains(reason), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_device_whose_driver_failed_for_good_opens_no_more() {
+        let device = DeviceChoice::Wgpu(7777);
+        assert!(device.open().is_err() && device.lost().is_none());
+        device.note_lost("it is gone");
+        device.note_lost("it is gone once more");
+        assert_eq!(device.lost().as_deref(), Some("it is gone"));
+        // A build that reaches such devices says what became of it.
+        let error = device.open().unwrap_err().to_string();
+        assert_eq!(error.contains("it is gone"), device.check_build().is_ok(), "{error}");
+        assert!(DeviceChoice::Wgpu(0).lost().is_none());
     }
 
     #[test]

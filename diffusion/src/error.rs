@@ -101,6 +101,9 @@ pub enum DiffusionError {
     /// The device has too little memory for what was asked.
     #[error("out of memory: {0}")]
     OutOfMemory(String),
+    /// The device's driver failed for good: nothing can be computed on it until the process starts anew.
+    #[error("the device's driver failed: {0}")]
+    DeviceLost(String),
     /// The backend failed.
     #[error("backend: {0}")]
     Backend(String),

@@ -23,17 +23,25 @@ const NO_MEMORY: [&str; 6] = [
     "can't allocate buffer",
 ];
 
-/// What a backend's panic means. Of a runtime's words only those before its backtrace are kept.
-fn explained(text: &str) -> DiffusionError {
+/// What they say when a device is gone and with it all that it held: its driver was reset or ended. burn's runtime
+/// keeps such a device as long as the process lives and calls it poisoned.
+const LOST: [&str; 5] =
+    ["device is poisoned", "device was poisoned", "device is lost", "device was lost", "device_lost"];
+
+/// What the words of a backend mean that panicked or gave an error. Of a runtime's words only those before its backtrace
+/// are kept.
+pub(crate) fn explained(text: &str) -> DiffusionError {
     let small = text.to_ascii_lowercase();
-    let found = NO_MEMORY.iter().filter_map(|words| small.find(words)).min();
-    match found {
-        Some(at) => {
-            let from = text[..at].rfind('\n').map_or(0, |end| end + 1);
-            let line = text[from..].lines().next().unwrap_or_default();
-            DiffusionError::OutOfMemory(line.trim().chars().take(200).collect())
-        }
-        None => DiffusionError::Backend(text.into()),
+    let line = |at: usize| {
+        let from = text[..at].rfind('\n').map_or(0, |end| end + 1);
+        let line = text[from..].lines().next().unwrap_or_default();
+        line.trim().chars().take(200).collect()
+    };
+    let first = |all: &[&str]| all.iter().filter_map(|words| small.find(words)).min();
+    match (first(&LOST), first(&NO_MEMORY)) {
+        (Some(at), _) => DiffusionError::DeviceLost(line(at)),
+        (None, Some(at)) => DiffusionError::OutOfMemory(line(at)),
+        (None, None) => DiffusionError::Backend(text.into()),
     }
 }
 
@@ -58,5 +66,8 @@ mod tests {
             assert!(matches!(of(text), DiffusionError::OutOfMemory(said) if said == line), "{text}");
         }
         assert!(matches!(of("index out of bounds"), DiffusionError::Backend(_)));
+        // A lost device cannot be asked for less memory.
+        let text = "The device is poisoned\nCaused by:\n  Unknown: out of memory";
+        assert!(matches!(of(text), DiffusionError::DeviceLost(said) if said == "The device is poisoned"));
     }
 }

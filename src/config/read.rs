@@ -54,8 +54,9 @@ fn defaults() -> Map<String, Json> {
 }
 
 /// Variables that are no settings of [`Config`]: where the configuration lies, the log, a worker's key, that of a storage
-/// which files go to or come from, and where tests end the process.
-const OTHER_VARIABLES: [&str; 5] = ["CONFIG", "LOG", "CHAT_WORKER_KEY", "STORAGE_KEY", "CRASH_AT"];
+/// which files go to or come from, and where tests end the process or let a thread fail.
+const OTHER_VARIABLES: [&str; 6] =
+    ["CONFIG", "LOG", "CHAT_WORKER_KEY", "STORAGE_KEY", "CRASH_AT", "PANIC_AT"];
 
 /// Names each variable that sets nothing but looks like `PLAYHOUSE_*`, and what it may mean.
 pub fn unknown_variables(environment: impl Iterator<Item = String>) -> Vec<String> {

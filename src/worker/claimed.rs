@@ -53,7 +53,7 @@ impl Claimed<'_> {
                 return Ended::Reported;
             }
             Err(DrawError::Refused(message) | DrawError::OutOfMemory(message)) => (message, false),
-            Err(DrawError::Failed(message)) => (message, true),
+            Err(DrawError::Failed(message) | DrawError::DeviceLost(message)) => (message, true),
         };
         tracing::warn!(job = %id, message, "a job failed");
         let report = json!({

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
-use diffusion::{Refiner, Saving, WeightType};
+use diffusion::{DeviceChoice, Refiner, Saving, WeightType};
 use language::give_way;
 
 use super::RenderOptions;
@@ -26,6 +26,10 @@ const BATCH_WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// What is said of a picture that the device had too little memory for.
 const SMALL_TILES: &str = "the device had too little memory: the picture was decoded in small tiles, and colours may differ a little";
+
+/// What is said of a picture whose device failed for good, or had done so before.
+const INSTEAD: &str =
+    "the device's driver failed for good: the processor drew this, and does until the next start";
 
 /// The way to the thread. It comes with the first work, and with it the memory of models; one that died is replaced.
 pub(super) struct DeviceThread {
@@ -74,6 +78,7 @@ fn start(options: RenderOptions, progress: Arc<Progress>) -> Result<Sender<Work>
 
 fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
     let models_dir = format!("{}/", options.models_dir.display());
+    let named = options.device;
     let mut upscalers = UpscalerCache::new(options.device);
     let mut models = ModelCache::new(options);
     let mut last_end: Option<Instant> = None;
@@ -81,7 +86,8 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
     for Work { model, mut jobs, training, slots, ending } in work {
         if let Some(TrainingSlice { order, reply }) = training {
             let mut reporter = ProgressReporter::new(progress, ending);
-            let end = train(&mut models, &mut in_hand, &model, &order, &mut reporter);
+            let (caches, taken_up) = ((&mut models, &mut upscalers), (&model, &*order));
+            let end = train(caches, &mut in_hand, taken_up, &mut reporter);
             let _ = reply.send(end.map_err(|error| without_folder(error, &models_dir)));
             trained = Some(model.name);
             last_end = None;
@@ -107,6 +113,9 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
                 tracing::debug!(job = %task.job, ?waited, ?made_ready, "between two jobs");
                 drawn.gap = Some(drawn.began.saturating_duration_since(before));
             }
+            if let (Ok(drawn), true) = (&mut outcome, models.device() != named) {
+                drawn.warnings.push(INSTEAD.into());
+            }
             let _ = task.reply.send(outcome.map_err(|error| without_folder(error, &models_dir)));
         }
         last_end = Some(end);
@@ -117,7 +126,9 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
 fn without_folder(error: DrawError, models_dir: &str) -> DrawError {
     match error {
         DrawError::Refused(message) => DrawError::Refused(message.replace(models_dir, "")),
-        DrawError::Failed(message) => DrawError::Failed(message.replace(models_dir, "")),
+        DrawError::Failed(message) | DrawError::DeviceLost(message) => {
+            DrawError::Failed(message.replace(models_dir, ""))
+        }
         // All that saves memory was tried: another attempt would not help.
         DrawError::OutOfMemory(message) => DrawError::Refused(message.replace(models_dir, "")),
         DrawError::Cancelled => DrawError::Cancelled,
@@ -126,10 +137,9 @@ fn without_folder(error: DrawError, models_dir: &str) -> DrawError {
 
 /// A slice of a training. What failed may have hurt the model and what was in hand: both are read again.
 fn train(
-    models: &mut ModelCache,
+    (models, upscalers): (&mut ModelCache, &mut UpscalerCache),
     in_hand: &mut InHand,
-    listed: &ListedModel,
-    order: &TrainingOrder,
+    (listed, order): (&ListedModel, &TrainingOrder),
     reporter: &mut ProgressReporter<'_>,
 ) -> Result<SliceEnd, DrawError> {
     let drawing_bytes_max = models.drawing_bytes_max();
@@ -138,9 +148,14 @@ fn train(
         in_hand.slice(model, order, drawing_bytes_max, reporter)
     }));
     let end = trained.unwrap_or_else(|_| Err(DrawError::Failed("the device failed while training".into())));
-    if matches!(end, Err(DrawError::Failed(_) | DrawError::OutOfMemory(_))) {
+    if let Err(error) = &end
+        && error.is_of_device()
+    {
         models.drop_model(listed);
         *in_hand = InHand::default();
+        if let DrawError::DeviceLost(message) = error {
+            leave_device(models, upscalers, message);
+        }
     }
     end
 }
@@ -174,16 +189,25 @@ fn outcomes(
         Ok(Err(error)) => error,
         Err(_) => DrawError::Failed("the device failed while drawing".into()),
     };
-    match &error {
-        DrawError::Failed(_) => models.drop_model(model),
+    let moved = match &error {
+        // What an upscaler keeps on the device may be hurt as well.
+        DrawError::Failed(_) => {
+            models.drop_model(model);
+            upscalers.drop_all();
+            false
+        }
         DrawError::OutOfMemory(_) => {
             models.drop_all();
             upscalers.drop_all();
             models.release_memory();
+            false
         }
-        DrawError::Refused(_) | DrawError::Cancelled => {}
-    }
+        DrawError::DeviceLost(message) => leave_device(models, upscalers, message),
+        DrawError::Refused(_) | DrawError::Cancelled => false,
+    };
     match (jobs, error) {
+        // The processor draws it at once.
+        _ if moved => outcomes(models, upscalers, reporter, model, jobs),
         ([task], DrawError::OutOfMemory(message)) => {
             vec![with_less_memory(models, upscalers, reporter, model, task, message)]
         }
@@ -193,6 +217,25 @@ fn outcomes(
             .flat_map(|task| outcomes(models, upscalers, reporter, model, std::slice::from_ref(task)))
             .collect(),
     }
+}
+
+/// Leaves a device whose driver failed for good: its models are lost. Without another device the processor takes over; says
+/// whether it did.
+fn leave_device(models: &mut ModelCache, upscalers: &mut UpscalerCache, message: &str) -> bool {
+    models.drop_all();
+    upscalers.drop_all();
+    let device = models.device().resolved();
+    if device == DeviceChoice::Cpu {
+        return false;
+    }
+    tracing::error!(%device, message, "the device's driver failed for good");
+    device.note_lost(message);
+    let takes_over = models.is_only();
+    if takes_over {
+        models.fall_back();
+        upscalers.fall_back();
+    }
+    takes_over
 }
 
 /// What comes of a job that took too much memory, drawn with less in memory at a time as often as that saves more.
@@ -252,7 +295,7 @@ fn draw(
     {
         // It takes no picture model.
         return match upscale_picture(upscalers, task, drawing_bytes_max, reporter) {
-            Err(error @ (DrawError::Failed(_) | DrawError::OutOfMemory(_))) => Err(error),
+            Err(error) if error.is_of_device() => Err(error),
             outcome => Ok(vec![outcome]),
         };
     }
@@ -279,6 +322,7 @@ fn draw(
         // A failure of the only one is for the caller to act on.
         [Err(DrawError::Failed(message))] => Err(DrawError::Failed(message.clone())),
         [Err(DrawError::OutOfMemory(message))] => Err(DrawError::OutOfMemory(message.clone())),
+        [Err(DrawError::DeviceLost(message))] => Err(DrawError::DeviceLost(message.clone())),
         _ => Ok(drawn),
     }
 }

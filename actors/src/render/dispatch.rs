@@ -47,15 +47,14 @@ pub(super) async fn run(actors: Actors, options: RenderOptions, progress: Arc<Pr
     let mut devices = tokio::task::JoinSet::new();
     let named = std::iter::once(options.device).chain(options.more_devices.iter().copied()).collect();
     let able = able_devices(named).await;
-    let others = able.len() > 1;
-    for (place, device) in able.into_iter().enumerate() {
-        let options = RenderOptions { device, ..options.clone() };
+    for (place, device) in able.iter().copied().enumerate() {
+        let more_devices = able.iter().copied().filter(|other| *other != device).collect();
+        let options = RenderOptions { device, more_devices, ..options.clone() };
         let device = DeviceThread::new(options.clone(), progress.clone());
         let (actors, cancellations) = (actors.clone(), cancellations.clone());
-        // One training at a time, which the first device takes up.
-        let trains = place == 0;
+        let before = able[..place].to_vec();
         let dispatch =
-            Dispatch { actors, options, cancellations, device, trains, others, last: None, training: None };
+            Dispatch { actors, options, cancellations, device, before, last: None, training: None };
         devices.spawn(dispatch.run(wake.clone()));
     }
     while let Some(ended) = devices.join_next().await {
@@ -71,6 +70,10 @@ impl Dispatch {
         let mut dispatch = self;
         let mut ahead: Option<Handed> = None;
         loop {
+            if dispatch.is_lost() && ahead.is_none() && dispatch.training.is_none() {
+                tracing::error!(device = %dispatch.options.device, "this device takes no jobs until the next start");
+                return;
+            }
             let mut handed = match ahead.take() {
                 Some(handed) => handed,
                 None => match dispatch.claim(None).await {
@@ -114,12 +117,12 @@ impl Dispatch {
                     drawn.unwrap_or_else(|_| Err(DrawError::Failed("the device takes no work".into())));
                 // A job that fails on the next one too says nothing about that device.
                 let is_first = claimed.attempt <= 1;
-                failed |= dispatch.others && is_first && matches!(drawn, Err(DrawError::Failed(_)));
+                failed |= dispatch.has_others() && is_first && matches!(drawn, Err(DrawError::Failed(_)));
                 // Files and rows are written while the next picture begins.
                 tokio::spawn(finish(dispatch.actors.clone(), dispatch.cancellations.clone(), claimed, drawn));
             }
             // The next attempt is for another device, which may be well.
-            if failed && ahead.is_none() {
+            if failed && !dispatch.is_lost() && ahead.is_none() {
                 tokio::time::sleep(FAILED_PAUSE).await;
             }
             // A training goes on however many pictures wait.
@@ -148,10 +151,8 @@ struct Dispatch {
     options: RenderOptions,
     cancellations: Cancellations,
     device: DeviceThread,
-    /// Whether it takes up trainings.
-    trains: bool,
-    /// Whether other devices take jobs too.
-    others: bool,
+    /// Devices that take up trainings rather than this one, as long as their drivers work.
+    before: Vec<DeviceChoice>,
     /// What the last job was like, and how many slots were free beside it.
     last: Option<(BatchKey, usize)>,
     /// The training that the device comes back to between pictures.
@@ -159,6 +160,16 @@ struct Dispatch {
 }
 
 impl Dispatch {
+    /// Whether other devices take jobs too.
+    fn has_others(&self) -> bool {
+        self.options.more_devices.iter().any(|device| device.lost().is_none())
+    }
+
+    /// Whether the device's driver failed for good while others take jobs; alone the processor takes its place.
+    fn is_lost(&self) -> bool {
+        self.has_others() && self.options.device.lost().is_some()
+    }
+
     /// The next job in turn, of pictures or of videos; `beside` says what it must be like.
     async fn claim(&self, beside: Option<ClaimBeside>) -> Result<Option<ClaimedJob>, Refusal> {
         let mut queues = vec![IMAGE_QUEUE.to_string()];
@@ -166,7 +177,8 @@ impl Dispatch {
             queues.push(VIDEO_QUEUE.into());
         }
         // One training at a time, and none beside a batch of pictures.
-        if self.trains && self.training.is_none() && beside.is_none() {
+        let trains = self.before.iter().all(|device| device.lost().is_some());
+        if trains && self.training.is_none() && beside.is_none() {
             queues.push(TRAINING_QUEUE.into());
         }
         let claim =
@@ -329,7 +341,9 @@ async fn finish(
         Err(DrawError::Refused(message) | DrawError::OutOfMemory(message)) => {
             report_failure(&actors, &claimed, message, false).await;
         }
-        Err(DrawError::Failed(message)) => report_failure(&actors, &claimed, message, true).await,
+        Err(DrawError::Failed(message) | DrawError::DeviceLost(message)) => {
+            report_failure(&actors, &claimed, message, true).await;
+        }
     }
     cancellations.lock().unwrap_or_else(PoisonError::into_inner).remove(&claimed.id);
 }

@@ -103,7 +103,7 @@ pub(super) fn draw_pictures(
         let drawn = first_pass(model, &together, refiner, upscaler.as_ref(), &mut on_step);
         let drawn = match drawn.map_err(explained) {
             Ok(drawn) => drawn,
-            Err(error @ (DrawError::Failed(_) | DrawError::OutOfMemory(_))) => return Err(error),
+            Err(error) if error.is_of_device() => return Err(error),
             Err(error) if tasks.len() == 1 => {
                 outcomes[first] = Some(Err(error));
                 continue;
@@ -127,7 +127,7 @@ pub(super) fn draw_pictures(
             };
             let enlarged = enlarged.and_then(|pictures| put_back(task, spec, pictures));
             let pictures = match enlarged {
-                Err(error @ (DrawError::Failed(_) | DrawError::OutOfMemory(_))) => return Err(error),
+                Err(error) if error.is_of_device() => return Err(error),
                 enlarged => enlarged,
             };
             outcomes[place] = Some(match (pictures, task.is_cancelled()) {

@@ -2,11 +2,16 @@
 
 use std::time::Instant;
 
-use diffusion::{DiffusionError, DiffusionModel, LoadOptions, Saving, VaeTiles, WeightType};
+use diffusion::{DeviceChoice, DiffusionError, DiffusionModel, LoadOptions, Saving, VaeTiles, WeightType};
 
 use super::RenderOptions;
 use super::model_choice::ListedModel;
 use super::vae_choice::preview_vae;
+
+/// Fails where a device does not open. Whether it does can change: another attempt may help, and another device.
+pub(super) fn opened(device: DeviceChoice) -> Result<(), DiffusionError> {
+    device.open().map(|_| ()).map_err(|error| DiffusionError::Backend(error.to_string()))
+}
 
 /// Loaded models, the one used longest ago first.
 pub(super) struct ModelCache {
@@ -53,9 +58,7 @@ impl ModelCache {
             let found = self.loaded.remove(place);
             self.loaded.push(found);
         } else {
-            // Whether a device opens can change: another attempt may help, and another device.
-            let unopened = |error: DiffusionError| DiffusionError::Backend(error.to_string());
-            self.options.device.open().map_err(unopened)?;
+            opened(self.options.device)?;
             let (device, weight_type) = (self.options.device, self.options.weight_type);
             let needed = diffusion::weights::memory_bytes(&wanted.source, device, weight_type)?;
             while !self.loaded.is_empty()
@@ -108,6 +111,23 @@ impl ModelCache {
                 })
             }
         }
+    }
+
+    /// What models are computed on.
+    pub fn device(&self) -> DeviceChoice {
+        self.options.device
+    }
+
+    /// Whether no other device that works takes jobs.
+    pub fn is_only(&self) -> bool {
+        self.options.more_devices.iter().all(|device| device.lost().is_some())
+    }
+
+    /// Computes on the processor from now on, with weights of the type that it takes.
+    pub fn fall_back(&mut self) {
+        self.drop_all();
+        self.options.device = DeviceChoice::Cpu;
+        self.options.weight_type = WeightType::F32;
     }
 
     /// Forgets all models.

@@ -13,7 +13,7 @@ pub struct RenderOptions {
     pub model: Option<String>,
     /// Where numbers are kept.
     pub device: diffusion::DeviceChoice,
-    /// Further devices, each of which draws jobs of its own beside the first one's.
+    /// The other devices, each of which draws jobs of its own beside this one's.
     pub more_devices: Vec<diffusion::DeviceChoice>,
     /// How weights are kept.
     pub weight_type: diffusion::WeightType,

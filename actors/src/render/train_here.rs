@@ -88,9 +88,10 @@ pub fn train_here(
     loop {
         let end = in_hand.slice(model, &order, drawing_bytes_max, &mut reporter);
         let end = end.map_err(|error| match error {
-            DrawError::Refused(message) | DrawError::Failed(message) | DrawError::OutOfMemory(message) => {
-                message
-            }
+            DrawError::Refused(message)
+            | DrawError::Failed(message)
+            | DrawError::OutOfMemory(message)
+            | DrawError::DeviceLost(message) => message,
             DrawError::Cancelled => "cancelled".into(),
         })?;
         tell(&TrainingStand { step: (end.step, end.steps), loss: end.loss });

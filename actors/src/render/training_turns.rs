@@ -126,7 +126,9 @@ impl Held {
             DrawError::Refused(message) | DrawError::OutOfMemory(message) => {
                 report_failure(actors, &self.claimed, message, false).await;
             }
-            DrawError::Failed(message) => report_failure(actors, &self.claimed, message, true).await,
+            DrawError::Failed(message) | DrawError::DeviceLost(message) => {
+                report_failure(actors, &self.claimed, message, true).await;
+            }
         }
         match status(actors.store(), job) {
             Ok(status) if goes_on(status.as_deref()) => {}

@@ -9,6 +9,7 @@ use image::RgbImage;
 use image::imageops::{FilterType, resize};
 
 use super::free_memory::refuse_more_than_spare;
+use super::model_cache::opened;
 use super::png_texts::png_texts;
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
@@ -29,6 +30,11 @@ impl UpscalerCache {
         UpscalerCache { device, loaded: None }
     }
 
+    /// Computes on the processor from now on.
+    pub fn fall_back(&mut self) {
+        *self = UpscalerCache::new(DeviceChoice::Cpu);
+    }
+
     /// Forgets the upscaler.
     pub fn drop_all(&mut self) {
         self.loaded = None;
@@ -44,6 +50,7 @@ impl UpscalerCache {
         if self.loaded.as_ref().is_none_or(|(known, _)| *known != state) {
             // The old one leaves before the new one comes.
             self.loaded = None;
+            opened(self.device)?;
             let upscaler = Upscaler::load(path, self.device)?;
             tracing::info!(file = %path.display(), bytes = upscaler.memory_bytes(), "loaded an upscaler");
             self.loaded = Some((state, upscaler));

@@ -118,8 +118,17 @@ pub enum DrawError {
     Failed(String),
     /// The device has too little memory; less at a time may help.
     OutOfMemory(String),
+    /// The device's driver failed for good; another device may draw it.
+    DeviceLost(String),
     /// The job was cancelled.
     Cancelled,
+}
+
+impl DrawError {
+    /// Whether the device is at fault, or may be, and what it holds with it.
+    pub(super) fn is_of_device(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::OutOfMemory(_) | Self::DeviceLost(_))
+    }
 }
 
 /// Whether to go on: not when all of them are cancelled.
@@ -136,6 +145,7 @@ pub(super) fn explained(error: DiffusionError) -> DrawError {
     match error {
         DiffusionError::Cancelled { .. } => DrawError::Cancelled,
         DiffusionError::OutOfMemory(message) => DrawError::OutOfMemory(message),
+        DiffusionError::DeviceLost(_) => DrawError::DeviceLost(error.to_string()),
         DiffusionError::Backend(_) | DiffusionError::Io { .. } => DrawError::Failed(error.to_string()),
         other => DrawError::Refused(other.to_string()),
     }

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::vae_tiles::VaeTiles;
 use crate::config::read_json;
+use crate::guarded::explained;
 use crate::models::autoencoders::autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig};
 use crate::models::autoencoders::autoencoder_tiny::AutoencoderTiny;
 use crate::models::unets::unet_2d_condition::UNet2DConditionModel;
@@ -321,5 +322,5 @@ impl StableDiffusion {
 
 /// Waits for a tensor and reads it.
 pub(crate) fn download<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>, DiffusionError> {
-    tensor.try_into_vec_as::<f32>().map_err(|error| DiffusionError::Backend(error.to_string()))
+    tensor.try_into_vec_as::<f32>().map_err(|error| explained(&error.to_string()))
 }

@@ -6,7 +6,7 @@ use super::weighting::{TokenRows, token_rows};
 use super::{Conjunction, Fragment, Part, PromptSyntax, parse_a1111, parse_compel};
 use crate::DiffusionError;
 use crate::pipelines::encode_prompt::{PromptOptions, repeat_to};
-use crate::pipelines::stable_diffusion::TextEncoder;
+use crate::pipelines::stable_diffusion::{TextEncoder, download};
 
 /// Most passages of one prompt that may weigh less than 1.
 const LESSENED_MAX: usize = 64;
@@ -114,7 +114,7 @@ impl Context<'_> {
     fn host(&self, ids: &[Vec<u32>], hidden: Option<&[Vec<bool>]>) -> Result<HostStates, DiffusionError> {
         let states = self.encode(ids, hidden).0;
         let width = states.dims()[2];
-        let values = states.try_into_vec_as::<f32>().map_err(|e| DiffusionError::Backend(e.to_string()))?;
+        let values = download(states)?;
         Ok(HostStates { values, width })
     }
 
@@ -170,9 +170,7 @@ impl Context<'_> {
         let mut sum = vec![0.0f64; longest * width];
         for (states, weight) in states.into_iter().zip(weights) {
             let states = repeat_to(self.upload(states), &empty, longest);
-            let values =
-                states.try_into_vec_as::<f32>().map_err(|e| DiffusionError::Backend(e.to_string()))?;
-            for (sum, value) in sum.iter_mut().zip(values) {
+            for (sum, value) in sum.iter_mut().zip(download(states)?) {
                 *sum += weight / total * f64::from(value);
             }
         }

@@ -98,28 +98,44 @@ impl Claimed<'_> {
 
     /// The pictures that a job begins with.
     async fn sources(&self, payload: &JobPayload) -> Result<SourcePictures, DrawError> {
-        let video = payload.config.video.clone().unwrap_or_default();
-        let first = video.first_frame.or(payload.config.image.clone());
+        let config = &payload.config;
+        let video = config.video.clone().unwrap_or_default();
+        let first = match video.first_frame {
+            Some(address) => (Some(address), video.first_frame_object),
+            None => (config.image.clone(), config.image_object.clone()),
+        };
         let mut guides = BTreeMap::new();
-        for (field, picture) in payload.config.guides.pictures() {
-            if let Some(bytes) = self.source(&field, Some(picture.image.clone())).await? {
+        for (field, picture) in config.guides.pictures() {
+            let named = (Some(picture.image.clone()), Some(picture.image_object.clone()));
+            if let Some(bytes) = self.source(payload, &field, named).await? {
                 guides.insert(picture.image_object.clone(), bytes);
             }
         }
+        let mask = (config.mask.clone(), config.mask_object.clone());
+        let last = (video.last_frame, video.last_frame_object);
         Ok(SourcePictures {
             guides,
-            reference: self.source("image", first).await?,
-            mask: self.source("mask", payload.config.mask.clone()).await?,
-            last_frame: self.source("last_frame", video.last_frame).await?,
+            reference: self.source(payload, "image", first).await?,
+            mask: self.source(payload, "mask", mask).await?,
+            last_frame: self.source(payload, "last_frame", last).await?,
         })
     }
 
-    async fn source(&self, field: &str, address: Option<String>) -> Result<Option<Vec<u8>>, DrawError> {
+    /// The file at an address, which is also named `bucket/path`; one that was written anew since the job was judged by it
+    /// is refused.
+    async fn source(
+        &self,
+        payload: &JobPayload,
+        field: &str,
+        (address, object): (Option<String>, Option<String>),
+    ) -> Result<Option<Vec<u8>>, DrawError> {
         let Some(address) = address else { return Ok(None) };
-        match self.server.file(&address).await {
-            Ok(bytes) => Ok(Some(bytes.to_vec())),
-            Err(error) => Err(DrawError::Failed(format!("{field}: {error}"))),
-        }
+        let bytes = self.server.file(&address).await;
+        let bytes = bytes.map_err(|error| DrawError::Failed(format!("{field}: {error}")))?;
+        let hash = blake3::hash(&bytes).to_hex();
+        let judged = payload.check_judged(object.as_deref().unwrap_or_default(), hash.as_str());
+        judged.map_err(|reason| DrawError::Refused(format!("{field}: {reason}")))?;
+        Ok(Some(bytes.to_vec()))
     }
 
     async fn deliver(&self, job: &Json, results: Vec<Finished>) -> Result<(), ServerError> {

@@ -2,15 +2,17 @@
 
 use std::collections::HashMap;
 
-use models::{Aggregate, Command, Row, Value};
+use models::{Aggregate, Command, Row, Value, schema};
 use serde_json::Value as Json;
 use store::query::{Limits, Query, Reader};
 use store::{Caller, Transaction};
 use uuid::Uuid;
 
+use super::fail_job::give_back;
 use super::job_payload::{BatchKey, JobPayload};
 use super::job_rows::{by_id, entries, first, has_come, in_micros, jobs, set};
 use crate::aggregate::Decision;
+use crate::file::object_row;
 use crate::refusal::Refusal;
 
 /// Waiting entries looked at by one claim.
@@ -79,6 +81,13 @@ impl Decision for ClaimJob {
             {
                 return Ok(None);
             }
+            // A worker elsewhere reads the files itself.
+            if self.lease_s.is_some()
+                && let Err(reason) = check_judged(transaction, &payload)?
+            {
+                give_back(transaction, id, &job, reason, false, None)?;
+                continue;
+            }
             let job = set(
                 transaction,
                 jobs,
@@ -107,6 +116,22 @@ impl Decision for ClaimJob {
         }
         Ok(None)
     }
+}
+
+/// Refuses a job whose files are others than those that it was judged by.
+fn check_judged(transaction: &Transaction, payload: &Json) -> Result<Result<(), String>, Refusal> {
+    let Ok(payload) = JobPayload::read(payload) else { return Ok(Ok(())) };
+    let objects = schema().known("storage.objects");
+    for object in payload.judged.keys() {
+        let Some((bucket, name)) = object.split_once('/') else { continue };
+        // One that is gone cannot be read.
+        let Some(row) = object_row(transaction, bucket, name)? else { continue };
+        let hash = row[objects.at("blob_hash")].as_str().unwrap_or_default();
+        if let Err(reason) = payload.check_judged(object, hash) {
+            return Ok(Err(reason));
+        }
+    }
+    Ok(Ok(()))
 }
 
 impl ClaimedJob {

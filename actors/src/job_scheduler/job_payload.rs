@@ -1,6 +1,8 @@
 //! What a worker is sent of a job: written once when the job is queued, kept in `queue.entries.payload`, read by
 //! any worker. Payloads of earlier versions are read too: a member that they lack has its default.
 
+use std::collections::BTreeMap;
+
 use diffusion::prompt::PromptSyntax;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value as Json};
@@ -61,6 +63,10 @@ pub struct JobPayload {
     /// Whether a minor is in it, by its words, characters, LoRAs or pictures: what comes of it leads no nsfw job.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shows_minor: bool,
+    /// BLAKE3 of the stored files that it begins with or is led by, hexadecimal, by `bucket/path`: as they were when it was
+    /// looked whom they show. It is not drawn of others.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub judged: BTreeMap<String, String>,
 }
 
 /// How much work goes into a result whose job does not say it by number.
@@ -301,6 +307,16 @@ impl JobPayload {
     /// Reads a stored payload. The message names the member that is not understood.
     pub fn read(stored: &Json) -> Result<JobPayload, String> {
         serde_path_to_error::deserialize(stored).map_err(|error| format!("the job's payload: {error}"))
+    }
+
+    /// Refuses a file of which the job was judged by other bytes; `now` is the hash of what it holds.
+    pub fn check_judged(&self, object: &str, now: &str) -> Result<(), String> {
+        match self.judged.get(object) {
+            Some(judged) if judged != now => {
+                Err(format!("{object} was changed after the job was queued; queue it again"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What other jobs must agree in to be drawn beside this one.

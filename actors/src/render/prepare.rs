@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use store::blob::BlobHash;
 use uuid::Uuid;
 
 use super::RenderOptions;
@@ -37,15 +38,16 @@ pub(super) async fn prepare(
     let first = video.first_frame_object.as_ref().or(config.image_object.as_ref());
     let mut guides = BTreeMap::new();
     for (field, picture) in config.guides.pictures() {
-        if let Some(bytes) = stored(actors, &field, Some(&picture.image_object)).await? {
+        let object = Some(&picture.image_object);
+        if let Some(bytes) = stored(actors, &payload, &field, object).await? {
             guides.insert(picture.image_object.clone(), bytes);
         }
     }
     let sources = SourcePictures {
         guides,
-        reference: stored(actors, "image", first).await?,
-        last_frame: stored(actors, "end_reference_url", video.last_frame_object.as_ref()).await?,
-        mask: stored(actors, "mask", config.mask_object.as_ref()).await?,
+        reference: stored(actors, &payload, "image", first).await?,
+        last_frame: stored(actors, &payload, "end_reference_url", video.last_frame_object.as_ref()).await?,
+        mask: stored(actors, &payload, "mask", config.mask_object.as_ref()).await?,
     };
     request(options, (job, payload), sources)
 }
@@ -78,12 +80,20 @@ pub(super) fn request(
 }
 
 /// The bytes of a stored file that a payload names as `bucket/path`.
-async fn stored(actors: &Actors, field: &str, path: Option<&String>) -> Result<Option<Vec<u8>>, String> {
+async fn stored(
+    actors: &Actors,
+    payload: &JobPayload,
+    field: &str,
+    path: Option<&String>,
+) -> Result<Option<Vec<u8>>, String> {
     let Some(path) = path else { return Ok(None) };
     let (bucket, name) = path.split_once('/').ok_or_else(|| format!("{field}: not a stored file"))?;
     let (store, bucket, name) = (actors.store().clone(), bucket.to_string(), name.to_string());
     let read = tokio::task::spawn_blocking(move || read_object(&store, &bucket, &name));
     let bytes = read.await.map_err(|_| format!("{field}: reading it failed"))?;
     let bytes = bytes.map_err(|error| format!("{field}: {error}"))?;
-    bytes.map(Some).ok_or_else(|| format!("{field}: {path} is gone"))
+    let bytes = bytes.ok_or_else(|| format!("{field}: {path} is gone"))?;
+    let hash = BlobHash::of(&bytes).hex();
+    payload.check_judged(path, &hash).map_err(|reason| format!("{field}: {reason}"))?;
+    Ok(Some(bytes))
 }

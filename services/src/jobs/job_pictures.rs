@@ -1,5 +1,7 @@
 //! The pictures that a job begins with, checked and resolved before anything is queued.
 
+use std::collections::BTreeMap;
+
 use actors::job_scheduler::{GuideConfig, VideoConfig};
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -11,6 +13,7 @@ use crate::jobs::job_fields::{VideoFields, reference};
 use crate::jobs::job_guides;
 use crate::jobs::job_prompts::{Mode, before};
 use crate::jobs::job_request::JobRequest;
+use crate::jobs::picture_lineage::hash_of;
 
 /// What a job begins with.
 pub(crate) struct JobPictures {
@@ -55,6 +58,17 @@ impl JobPictures {
         }
         all.extend(self.guides.pictures().map(|(field, picture)| (field, picture.image_object.clone())));
         all
+    }
+
+    /// The hash of the bytes of each of them, by `bucket/path`.
+    pub(crate) async fn hashes(&self, context: &Context) -> Result<BTreeMap<String, String>, ServiceError> {
+        let mut hashes = BTreeMap::new();
+        for (_, object) in self.objects() {
+            if let Some(hash) = hash_of(context, &object).await? {
+                hashes.insert(object, hash);
+            }
+        }
+        Ok(hashes)
     }
 
     /// Resolves the pictures of a request; URLs are fetched.

@@ -1,5 +1,7 @@
 //! A job as it is stored, and as a worker is sent it.
 
+use std::collections::BTreeMap;
+
 use actors::content_rules::ContentRating;
 use actors::job_scheduler::{JobConfig, JobPayload, PasteWork, Pipeline, Quality, RefinerWork, UpscaleWork};
 use actors::render::PromptSyntax;
@@ -41,6 +43,8 @@ pub(crate) struct NewJob<'a> {
     pub ab_test: Option<Part>,
     /// Whether a minor is in it.
     pub shows_minor: bool,
+    /// The files that this was judged by.
+    pub judged: BTreeMap<String, String>,
 }
 
 impl NewJob<'_> {
@@ -143,6 +147,7 @@ impl NewJob<'_> {
             compel_weights: request.compel_weights.clone(),
             keep_portrait: request.keep_portrait.clone(),
             shows_minor: self.shows_minor,
+            judged: self.judged.clone(),
         }
     }
 

@@ -152,7 +152,7 @@ impl Search<'_> {
                 );
                 return Err(ServiceError::content_refused(reason));
             }
-            let hash = self.hash_of(&object).await?;
+            let hash = hash_of(self.context, &object).await?;
             if let Some(hash) = &hash {
                 let noted = Query::all(position("storage.pictures_of_minors"))
                     .equal("blob_hash", Value::text(&**hash))
@@ -186,17 +186,6 @@ impl Search<'_> {
             }
         }
         Ok(false)
-    }
-
-    /// The hash of a file's bytes.
-    async fn hash_of(&self, object: &str) -> Result<Option<String>, ServiceError> {
-        let Some((bucket, path)) = object.split_once('/') else { return Ok(None) };
-        let file = Query::all(position("storage.objects"))
-            .equal("bucket_id", Value::text(bucket))
-            .equal("name", Value::text(path))
-            .limit(1);
-        let file = self.context.rows(file).await?.pop();
-        Ok(file.and_then(|file| file["blob_hash"].as_str().map(str::to_string)))
     }
 
     /// The file and those of its owner that have the same bytes.
@@ -372,6 +361,17 @@ impl Search<'_> {
         leads.said.push(Map::from_iter([("character_ids".to_string(), json!(of_loras))]));
         Ok(false)
     }
+}
+
+/// The hash of a file's bytes.
+pub(crate) async fn hash_of(context: &Context, object: &str) -> Result<Option<String>, ServiceError> {
+    let Some((bucket, path)) = object.split_once('/') else { return Ok(None) };
+    let file = Query::all(position("storage.objects"))
+        .equal("bucket_id", Value::text(bucket))
+        .equal("name", Value::text(path))
+        .limit(1);
+    let file = context.rows(file).await?.pop();
+    Ok(file.and_then(|file| file["blob_hash"].as_str().map(str::to_string)))
 }
 
 /// The ids in a path, the account's folder first.

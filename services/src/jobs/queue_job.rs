@@ -140,6 +140,8 @@ async fn queue_tidy(
     job_fields::check_vae(context, request.vae.as_deref()).await?;
     let pictures =
         JobPictures::of(context, user, &request, mode, is_video, steering.base_prompt.as_deref()).await?;
+    // Before they are judged: what is written meanwhile is not what the job is drawn of.
+    let judged = pictures.hashes(context).await?;
     refuse_pictures_of_minors(context, tier, pictures.objects()).await?;
     // A job of another rating was just refused if a minor is in it.
     let shows_minor = tier == ContentRating::Sfw
@@ -193,6 +195,7 @@ async fn queue_tidy(
         workspace_session: workspace_session(context, user).await?,
         ab_test,
         shows_minor,
+        judged,
     };
     let decision = QueueJob {
         job: new_job.row(),

@@ -200,6 +200,35 @@ fn a_film_of_four_scenes_speaks_and_plays() {
 }
 
 #[test]
+fn a_film_of_a_minor_is_known_by_its_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let speaker = Speaker::start();
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_CHARGE_CREDITS", "false")]);
+    speaker.register(&server, false);
+    let (other, others) = server.sign_up("other@example.com");
+    let born = json!({"birth_date": "1980-01-01"});
+    assert_eq!(
+        server.call("PATCH", &format!("/rest/v1/profiles?id=eq.{other}"), &others, Some(&born)).0,
+        200
+    );
+    for (name, who, wanted) in [("ada", "A 12 year old girl", 422), ("bea", "A woman of forty", 200)] {
+        let author = Author::new(&server, name, &format!("SCENE 1: {who} on a pier.\nNARRATOR: Rain."));
+        let row = author.ended(&author.film(json!({})));
+        assert_eq!(row["generation_status"], "completed", "{row}");
+        // In another account nothing but the bytes leads back: of the film as of its pictures without sound.
+        for (place, address) in [&row["video_url"], &row["video_data"]["url"]].into_iter().enumerate() {
+            let copy = format!("user-library/{other}/{name}-{place}.mp4");
+            let film = author.file(&text(address));
+            assert_eq!(files::put(&server, &others, &copy, "video/mp4", &film).status, 200);
+            let body = json!({"job_type": "wan_video_fast", "prompt": "on a beach",
+                "metadata": {"contentType": "nsfw", "start_reference_url": copy}});
+            let (status, answer) = server.call("POST", "/functions/v1/queue-job", &others, Some(&body));
+            assert_eq!(status, wanted, "{name} {place}: {answer}");
+        }
+    }
+}
+
+#[test]
 fn a_film_that_a_crash_cuts_short_is_made_once_after_the_restart() {
     let script = "SCENE 1: A lighthouse.\nNARRATOR: Rain.\nMIRA: Hello?\nSCENE 2: A beach.";
     for point in [

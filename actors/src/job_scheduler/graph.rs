@@ -102,7 +102,12 @@ pub enum NodeWrite {
         values: Vec<(&'static str, Value)>,
     },
     /// A file whose bytes are durable; one of that name is replaced.
-    File(Box<NewObject>),
+    File {
+        /// The file.
+        file: Box<NewObject>,
+        /// Hashes of the bytes of the files that it shows, hexadecimal.
+        made_of: Vec<String>,
+    },
     /// A row goes, with what belongs to it.
     Delete {
         /// Of this table.
@@ -234,9 +239,11 @@ pub(crate) fn apply_write(transaction: &Transaction, write: NodeWrite) -> Result
                 transaction.update(&caller, table, &old, row)?;
             }
         }
-        NodeWrite::File(object) => {
+        NodeWrite::File { file, made_of } => {
+            let parts = made_of.iter().map(String::as_str);
+            pictures_of_minors::pass_on(transaction, parts, &file.blob.hex())?;
             let service = transaction.claims.elevated();
-            put_object_rows(transaction, &Caller::new(&service), *object, true)?;
+            put_object_rows(transaction, &Caller::new(&service), *file, true)?;
         }
         NodeWrite::Delete { table, id } => {
             let table = schema().known(table);
@@ -246,11 +253,8 @@ pub(crate) fn apply_write(transaction: &Transaction, write: NodeWrite) -> Result
         }
         NodeWrite::Picture { file, composed_of } => {
             hold_back(transaction, &file, &composed_of)?;
-            for part in &composed_of {
-                if pictures_of_minors::is_known(&transaction.reads(), part)? {
-                    pictures_of_minors::note(transaction, &file.blob.hex())?;
-                }
-            }
+            let parts = composed_of.iter().map(String::as_str);
+            pictures_of_minors::pass_on(transaction, parts, &file.blob.hex())?;
             put_object_rows(transaction, &caller, file, true)?;
         }
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use crate::aggregate::Decision;
 use crate::file::{NewObject, put_object_rows};
+use crate::moderation::pictures_of_minors;
 use crate::refusal::Refusal;
 
 /// What becomes of a render.
@@ -19,8 +20,15 @@ pub enum RenderStep {
     Progress(i64),
     /// It failed.
     Fail(String),
-    /// The film, whose bytes are durable, and its length in seconds.
-    Finish(Box<NewObject>, f64),
+    /// It is made.
+    Finish {
+        /// The film, whose bytes are durable.
+        file: Box<NewObject>,
+        /// Its length.
+        seconds: f64,
+        /// Hashes of the clips that it was made of.
+        made_of: Vec<String>,
+    },
 }
 
 /// Notes a step of a render. A render whose row is gone was cancelled.
@@ -64,7 +72,7 @@ impl Decision for StepRender {
                 set("error_message", Value::Text(reason));
                 set("completed_at", Value::now());
             }
-            RenderStep::Finish(file, seconds) => {
+            RenderStep::Finish { file, seconds, made_of } => {
                 let url = Value::text(format!("{}/{}", file.bucket, file.name));
                 let seconds =
                     Decimal::from_f64(seconds).map_or(Value::Null, |it| Value::Numeric(it.round_dp(3)));
@@ -74,6 +82,8 @@ impl Decision for StepRender {
                 set("progress_percentage", Value::Int(100));
                 set("status", Value::text("completed"));
                 set("completed_at", Value::now());
+                let parts = made_of.iter().map(String::as_str);
+                pictures_of_minors::pass_on(transaction, parts, &file.blob.hex())?;
                 put_object_rows(transaction, &service, *file, true)?;
                 let key = std::slice::from_ref(&old[renders.at("project_id")]);
                 if let Some(project) = reads.get(projects, key)? {

@@ -48,11 +48,7 @@ impl Decision for KeepFrame {
             return Ok(None);
         }
         let url = Value::text(format!("{}/{}", self.file.bucket, self.file.name));
-        if let Some(film) = self.film.as_deref()
-            && pictures_of_minors::is_known(&transaction.reads(), film)?
-        {
-            pictures_of_minors::note(transaction, &self.file.blob.hex())?;
-        }
+        pictures_of_minors::pass_on(transaction, self.film.as_deref(), &self.file.blob.hex())?;
         put_object_rows(transaction, &caller, self.file, true)?;
         let millis = Value::Int((self.at_s * 1000.0).round() as i64);
         let percentage =

@@ -12,6 +12,7 @@ use actors::render::{clip_facts, with_sound};
 use futures_util::StreamExt;
 use models::Value;
 use serde_json::{Value as Json, json};
+use store::blob::BlobHash;
 use store::query::Query;
 use uuid::Uuid;
 
@@ -44,6 +45,7 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
         Some((model, provider)) => {
             // Whose file the row names is judged before a worker is given a link to it.
             let sounding = run.read(&before).await?;
+            let made_of = vec![BlobHash::of(&sounding).hex()];
             let call = MediaCall {
                 model: &model,
                 provider: &provider,
@@ -63,18 +65,19 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
                 data["sound"] = json!("worker");
                 data["reason"] = json!(reason);
             }
-            (data, Some(object))
+            (data, Some((object, made_of)))
         }
     };
     let video = run.video(id).await?;
-    let address = object.as_ref().map_or(before, url);
+    let address = object.as_ref().map_or(before, |(object, _)| url(object));
     let values = vec![
         ("generation_status", Value::text("completed")),
         ("lipsync_data", Value::json(&data)),
         ("video_url", Value::text(address)),
         ("error_message", Value::Null),
     ];
-    let mut writes: Vec<NodeWrite> = object.into_iter().map(|it| NodeWrite::File(Box::new(it))).collect();
+    let file = object.map(|(file, made_of)| NodeWrite::File { file: Box::new(file), made_of });
+    let mut writes: Vec<NodeWrite> = file.into_iter().collect();
     writes.extend(run.of_video(&video, values, ("lip_sync", 1, 1)));
     run.record(&format!("lip_sync/{}", video["retry_count"]), writes).await
 }

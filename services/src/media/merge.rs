@@ -7,6 +7,7 @@ use actors::render::with_sound;
 use models::Value;
 use serde_json::{Value as Json, json};
 use sound::{Mix, Sound};
+use store::blob::BlobHash;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -45,6 +46,7 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
     let unexpected = |_| internal("mixing the sound failed unexpectedly");
     let track = mixed.map_err(unexpected)?.map_err(ServiceError::bad)?;
     let silent = run.read(video["video_data"]["url"].as_str().unwrap_or_default()).await?;
+    let made_of = vec![BlobHash::of(&silent).hex()];
     let task = tokio::task::spawn_blocking(move || with_sound(&silent, &track));
     let bytes = task.await.map_err(unexpected)?.map_err(ServiceError::bad)?;
     let tries = video["retry_count"].as_i64().unwrap_or(0);
@@ -52,7 +54,7 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
     let data = json!({"url": url(&object), "seconds": seconds, "clips": count, "size": object.size});
     let video = run.video(id).await?;
     let values = vec![("merge_data", Value::json(&data)), ("video_url", Value::text(url(&object)))];
-    let mut writes = vec![NodeWrite::File(Box::new(object))];
+    let mut writes = vec![NodeWrite::File { file: Box::new(object), made_of }];
     writes.extend(run.of_video(&video, values, ("audio_video_merge", 1, 1)));
     run.record(&format!("merge/{tries}"), writes).await
 }

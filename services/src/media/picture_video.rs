@@ -97,7 +97,7 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
         film(&scenes, form, waiting)
     });
     let (fed, made) = tokio::join!(run.feed(addresses, files), task);
-    fed?;
+    let made_of = fed?;
     let made = made.map_err(|_| internal("making the film failed unexpectedly"))?;
     let (bytes, seconds) = made.map_err(ServiceError::bad)?;
     let made = video["retry_count"].as_i64().unwrap_or(0);
@@ -109,7 +109,7 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
     let video = run.video(id).await?;
     let values =
         vec![("generation_status", Value::text("video_completed")), ("video_data", Value::json(&data))];
-    let mut writes = vec![NodeWrite::File(Box::new(object))];
+    let mut writes = vec![NodeWrite::File { file: Box::new(object), made_of }];
     writes.extend(run.of_video(&video, values, ("video", 1, 1)));
     run.record(&format!("video/{made}"), writes).await
 }

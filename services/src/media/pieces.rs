@@ -41,7 +41,8 @@ pub(super) async fn make(run: &Run, kind: Piece, piece: &Json, more: Vec<NodeWri
                 values.push(("status", Value::text("completed")));
                 values.push(("error_message", Value::Null));
                 values.push((kind.notes(), Value::json(&notes)));
-                let mut writes = vec![NodeWrite::File(Box::new(object)), change(values)];
+                let mut writes =
+                    vec![NodeWrite::File { file: Box::new(object), made_of: Vec::new() }, change(values)];
                 writes.extend(more);
                 return run.record(&format!("{}/{id}", kind.node()), writes).await;
             }

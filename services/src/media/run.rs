@@ -136,16 +136,22 @@ impl Run {
     }
 
     /// Gives the bytes of kept pieces, one after the other, so that few of them are in memory at once. Ends early where the
-    /// receiver is gone; its side says why.
-    pub async fn feed(&self, addresses: Vec<String>, files: mpsc::Sender<Vec<u8>>) -> Result<(), Stop> {
+    /// receiver is gone; its side says why. Answers with the hashes of what was given.
+    pub async fn feed(
+        &self,
+        addresses: Vec<String>,
+        files: mpsc::Sender<Vec<u8>>,
+    ) -> Result<Vec<String>, Stop> {
         let user = self.user.to_string();
+        let mut hashes = Vec::with_capacity(addresses.len());
         for address in addresses {
-            let read = owned::file(&self.context, &user, &address).await;
-            if files.send(read.map_err(Stop::Unfetched)?).await.is_err() {
+            let read = owned::file(&self.context, &user, &address).await.map_err(Stop::Unfetched)?;
+            hashes.push(BlobHash::of(&read).hex());
+            if files.send(read).await.is_err() {
                 break;
             }
         }
-        Ok(())
+        Ok(hashes)
     }
 
     /// Waits, unless the job ends meanwhile.

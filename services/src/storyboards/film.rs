@@ -9,6 +9,7 @@ use actors::render::{Film, FilmForm, Transition, clip_facts, suitable_form};
 use actors::storyboard::film_render::{RenderStep, StepRender};
 use models::{Claims, Value};
 use serde_json::Value as Json;
+use store::blob::BlobHash;
 use store::query::{Filter, Query};
 use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
@@ -146,16 +147,18 @@ async fn make(context: &Context, id: Uuid) -> Result<(), ServiceError> {
     let (reports, mut progress) = mpsc::unbounded_channel::<usize>();
     let work = tokio::task::spawn_blocking(move || stitch(waiting, transition, &reports));
     let fetch = async {
+        let mut hashes = Vec::with_capacity(count);
         for (place, address) in addresses.iter().enumerate() {
             let file = owned::file(context, &user.to_string(), address).await;
             let file = file.map_err(|error| ServiceError::bad(format!("clip {}: {error}", place + 1)))?;
+            hashes.push(BlobHash::of(&file).hex());
             // The maker of the film says why it ends.
             if files.send(file).await.is_err() {
                 break;
             }
         }
         drop(files);
-        Ok::<(), ServiceError>(())
+        Ok::<_, ServiceError>(hashes)
     };
     let report = async {
         let mut goes_on = true;
@@ -167,7 +170,7 @@ async fn make(context: &Context, id: Uuid) -> Result<(), ServiceError> {
         goes_on
     };
     let (fetched, goes_on, made) = tokio::join!(fetch, report, work);
-    fetched?;
+    let fetched = fetched?;
     let failed = |_| ServiceError::new(Kind::Internal, "making the film failed unexpectedly");
     let (bytes, seconds) = made.map_err(failed)?.map_err(ServiceError::bad)?;
     if !goes_on {
@@ -186,7 +189,8 @@ async fn make(context: &Context, id: Uuid) -> Result<(), ServiceError> {
     });
     let file = keep.await.map_err(failed)??;
     store::crash::point("film_made");
-    context.ask(StepRender { id, step: RenderStep::Finish(Box::new(file), seconds) }).await?;
+    let step = RenderStep::Finish { file: Box::new(file), seconds, made_of: fetched };
+    context.ask(StepRender { id, step }).await?;
     Ok(())
 }
 

@@ -459,6 +459,15 @@ fn samples_of_a_minors_training_lead_no_nsfw_job() {
     assert_eq!(files::put(&server, &others, &copy, "image/png", &bytes).status, 200);
     let (status, answer) = ask(&others, &copy);
     assert_eq!((status, &answer["code"]), (422, &json!("CONTENT_REFUSED")), "{answer}");
+    // The LoRA stays a minor's when its character grows up.
+    assert_eq!(server.call("PATCH", &path, &token, Some(&json!({"age_range": "adult"}))).0, 200);
+    let lora = format!("/rest/v1/character_loras?name=eq.accounts/{user}/zum");
+    let (status, answer) = server.call("PATCH", &lora, &token, Some(&json!({"shows_minor": false})));
+    assert!(status >= 400, "its owner may not say so: {status} {answer}");
+    let body = json!({"job_type": "sdxl_image_fast", "prompt": "a beach", "loras": ["zum"],
+        "metadata": {"contentType": "nsfw"}});
+    refused(&server, &token, &body, 422, "trained on a minor");
+    assert_eq!(server.call("PATCH", &path, &token, Some(&json!({"age_range": "teen"}))).0, 200);
     // Samples of before have no mark: the row of their LoRA names them.
     let old = format!("user-library/{user}/loras/old/step-1.png");
     assert_eq!(files::put(&server, &token, &old, "image/png", b"a sample").status, 200);

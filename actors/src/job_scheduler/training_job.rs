@@ -132,6 +132,7 @@ impl Decision for CompleteTraining {
             return Err(Refusal::raised("PT409", message));
         }
         let mut row = old.clone().unwrap_or(row);
+        let shows_minor = self.payload.shows_minor || row[loras.at("shows_minor")].as_bool() == Some(true);
         let settings = json!(self.payload.settings);
         let values = [
             ("user_id", user),
@@ -143,6 +144,7 @@ impl Decision for CompleteTraining {
             ("loss_curve", Value::json(&json!(self.file.loss_curve))),
             ("sample_urls", Value::json(&json!(urls))),
             ("job_id", Value::Uuid(self.job)),
+            ("shows_minor", Value::Bool(shows_minor)),
         ];
         values.into_iter().for_each(|(column, value)| row[loras.at(column)] = value);
         let row = match &old {

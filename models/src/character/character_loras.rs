@@ -25,6 +25,9 @@ pub static CHARACTER_LORAS: Table = Table {
         uuid("job_id").nullable().doc("the training"),
         timestamptz("created_at").default("now()"),
         timestamptz("updated_at").default("now()"),
+        boolean("shows_minor")
+            .default("false")
+            .doc("whether it was trained on a minor, whatever its character becomes: no nsfw job takes it"),
     ],
     unique: &[&["name"]],
     foreign_keys: &[
@@ -51,6 +54,7 @@ pub static CHARACTER_LORAS: Table = Table {
             "loss_curve",
             "sample_urls",
             "job_id",
+            "shows_minor",
         ],
         write: "service",
         doc: "what a training made is not for its owner to change; trigger_word, scale and is_default are",

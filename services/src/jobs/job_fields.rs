@@ -7,7 +7,7 @@ use actors::render::{
     list_motion_modules, list_vaes, lora_files, loras_of, motion_module_named, read_loras, vae_named,
 };
 use models::Value;
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json, json};
 use store::query::Query;
 use uuid::Uuid;
 
@@ -15,6 +15,7 @@ use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture::{self, Reference};
 use crate::ids::uuid;
+use crate::jobs::depicted_characters::TRAINED_ON_MINOR;
 use crate::jobs::job_request::JobRequest;
 use crate::rows::position;
 
@@ -58,17 +59,39 @@ pub(crate) async fn check_drawing(
     checked.unwrap_or_else(|_| Err(unread())).map_err(ServiceError::from)
 }
 
-/// Refuses LoRAs whose files are not there, or another account's, and answers with the characters that the others were trained
+/// Whom LoRAs show: the characters that they were trained on, and whether one of these was a minor then.
+#[derive(Default)]
+pub(crate) struct Trained {
+    characters: Vec<Uuid>,
+    on_minor: bool,
+}
+
+impl Trained {
+    fn add(&mut self, lora: &Json) {
+        self.characters.extend(uuid(&lora["character_id"]));
+        self.on_minor |= lora["shows_minor"] == true;
+    }
+
+    /// As members that say who is in a job.
+    pub(crate) fn said(&self) -> Map<String, Json> {
+        Map::from_iter([
+            ("character_ids".to_string(), json!(self.characters)),
+            (TRAINED_ON_MINOR.to_string(), json!(self.on_minor)),
+        ])
+    }
+}
+
+/// Refuses LoRAs whose files are not there, or another account's, and answers with whom the others were trained
 /// on. Of a file in an account's folder that no training made the character is unknown, so that only `sfw` jobs take it.
 pub(crate) async fn check_loras(
     context: &Context,
     user: Uuid,
     loras: &Json,
     tier: ContentRating,
-) -> Result<Vec<Uuid>, ServiceError> {
+) -> Result<Trained, ServiceError> {
     let wanted = read_loras(loras).map_err(|message| ServiceError::worded(Kind::Bad, message))?;
     if wanted.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Trained::default());
     }
     if context.services.render.is_none() {
         return check_foreign_loras(context, user, &wanted, tier).await;
@@ -82,22 +105,22 @@ pub(crate) async fn check_loras(
         Ok(files.iter().map(|(path, _)| account_lora(&folder, path)).collect::<Vec<_>>())
     });
     let unread = |_| Err(ServiceError::worded(Kind::Bad, "loras: the models folder cannot be read"));
-    let mut characters = Vec::new();
+    let mut trained = Trained::default();
     for (place, name) in found.await.unwrap_or_else(unread)?.into_iter().enumerate() {
         let Some(name) = name else { continue };
-        match character_of(context, &name).await? {
-            Some(character) => characters.push(character),
+        match training_of(context, &name).await? {
+            Some(lora) => trained.add(&lora),
             None if tier == ContentRating::Sfw => {}
             None => return Err(unknown_lora(place, &name)),
         }
     }
-    Ok(characters)
+    Ok(trained)
 }
 
-/// The character that a LoRA of an account's folder was trained on.
-async fn character_of(context: &Context, name: &str) -> Result<Option<Uuid>, ServiceError> {
+/// The row of a LoRA of an account's folder, which says whom it was trained on.
+async fn training_of(context: &Context, name: &str) -> Result<Option<Json>, ServiceError> {
     let row = Query::all(position("character_loras")).equal("name", Value::text(name)).limit(1);
-    Ok(context.rows(row).await?.pop().and_then(|row| uuid(&row["character_id"])))
+    Ok(context.rows(row).await?.pop())
 }
 
 fn unknown_lora(place: usize, name: &str) -> ServiceError {
@@ -112,8 +135,8 @@ async fn check_foreign_loras(
     user: Uuid,
     wanted: &[WantedLora],
     tier: ContentRating,
-) -> Result<Vec<Uuid>, ServiceError> {
-    let (folder, mut characters) = (format!("{ACCOUNTS}{user}/"), Vec::new());
+) -> Result<Trained, ServiceError> {
+    let (folder, mut trained) = (format!("{ACCOUNTS}{user}/"), Trained::default());
     for (place, lora) in wanted.iter().enumerate() {
         let name = &lora.name;
         let is_accounts = name.starts_with(ACCOUNTS);
@@ -122,21 +145,21 @@ async fn check_foreign_loras(
             return Err(ServiceError::field(format!("loras[{place}].name"), reason));
         }
         let own = if is_accounts { name.clone() } else { format!("{folder}{name}") };
-        match character_of(context, &own).await? {
-            Some(character) => characters.push(character),
+        match training_of(context, &own).await? {
+            Some(lora) => trained.add(&lora),
             None if is_accounts && tier != ContentRating::Sfw => return Err(unknown_lora(place, name)),
             None => {}
         }
     }
-    Ok(characters)
+    Ok(trained)
 }
 
-/// The characters that the LoRAs of an earlier job were trained on, as far as that is known.
-pub(crate) async fn characters_of_loras(
+/// Whom the LoRAs of an earlier job were trained on, as far as that is known.
+pub(crate) async fn trained_loras(
     context: &Context,
     user: Uuid,
     loras: &Json,
-) -> Result<Vec<Uuid>, ServiceError> {
+) -> Result<Trained, ServiceError> {
     let wanted = read_loras(loras).unwrap_or_default();
     check_foreign_loras(context, user, &wanted, ContentRating::Sfw).await
 }

@@ -14,7 +14,7 @@ use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::stored_address::stored_path;
 use crate::jobs::depicted_characters::{self, refuse_minors};
-use crate::jobs::job_fields::characters_of_loras;
+use crate::jobs::job_fields::trained_loras;
 use crate::rows::position;
 
 /// Pictures that one search looks at.
@@ -357,8 +357,7 @@ impl Search<'_> {
         let config = payload.config;
         leads.pictures.extend(config.guides.pictures().map(|(_, picture)| picture.image_object.clone()));
         leads.said.push(payload.metadata);
-        let of_loras = characters_of_loras(self.context, owner, &config.loras).await?;
-        leads.said.push(Map::from_iter([("character_ids".to_string(), json!(of_loras))]));
+        leads.said.push(trained_loras(self.context, owner, &config.loras).await?.said());
         Ok(false)
     }
 }

@@ -4,7 +4,7 @@ use actors::content_rules::ContentRating;
 use actors::job_scheduler::{IMAGE_QUEUE, Quality, QueueJob, StoredPayload, VIDEO_QUEUE};
 use actors::render::{model_warnings, prompt_syntax};
 use models::Value;
-use serde_json::{Map, Value as Json, json};
+use serde_json::Value as Json;
 use store::query::Query;
 use uuid::Uuid;
 
@@ -134,8 +134,7 @@ async fn queue_tidy(
         if steering.over_character && upscale.is_none() { Mode::OverCharacter } else { Mode::of(&request) };
     let prompts = JobPrompts::of(context, &request, mode, syntax, steering.base_prompt.as_deref()).await?;
     prompts.check(tier, &request.keyframes)?;
-    let of_loras = job_fields::check_loras(context, user, &prompts.loras, tier).await?;
-    let of_loras = Map::from_iter([("character_ids".to_string(), json!(of_loras))]);
+    let of_loras = job_fields::check_loras(context, user, &prompts.loras, tier).await?.said();
     depicted_characters::refuse_minors(context, tier, &[&request.metadata, &of_loras]).await?;
     job_fields::check_vae(context, request.vae.as_deref()).await?;
     let pictures =

@@ -46,7 +46,11 @@ fn a_device_that_the_machine_lacks_is_named_and_the_rest_is_served() {
 /// What `tests/gpu.sh` names, a driver on the processor for instance; without it there is nothing to draw on.
 #[cfg(feature = "vulkan")]
 fn card() -> Option<String> {
-    std::env::var("PLAYHOUSE_GOLDENS_DEVICE").ok()
+    let card = std::env::var("PLAYHOUSE_GOLDENS_DEVICE").ok();
+    if card.is_none() {
+        println!("devices: skipped: PLAYHOUSE_GOLDENS_DEVICE names no device to draw on");
+    }
+    card
 }
 
 /// The same picture as the processor's within the distance that `verify-picture` calls close.

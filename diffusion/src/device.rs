@@ -176,10 +176,12 @@ impl DeviceChoice {
     }
 
     /// Notes that the driver of this device failed for good: from now on it does not open, and `auto` means another one.
-    pub fn note_lost(self, reason: &str) {
+    /// Says whether none of the others is left, decided in one step, so that of several that are lost together one hears of it.
+    pub fn note_lost(self, reason: &str, others: &[Self]) -> bool {
         let device = self.resolved();
         let mut lost = LOST.lock().unwrap_or_else(PoisonError::into_inner);
         lost.entry(device).or_insert_with(|| reason.into());
+        others.iter().all(|other| lost.contains_key(other))
     }
 
     /// What the driver said when it failed for good, if it did.
@@ -249,8 +251,9 @@ mod tests {
     fn a_device_whose_driver_failed_for_good_opens_no_more() {
         let device = DeviceChoice::Wgpu(7777);
         assert!(device.open().is_err() && device.lost().is_none());
-        device.note_lost("it is gone");
-        device.note_lost("it is gone once more");
+        let other = DeviceChoice::Wgpu(7778);
+        assert!(!device.note_lost("it is gone", &[other]) && device.note_lost("it is gone once more", &[]));
+        assert!(other.note_lost("this too", &[device]), "the last one hears that it is");
         assert_eq!(device.lost().as_deref(), Some("it is gone"));
         // A build that reaches such devices says what became of it.
         let error = device.open().unwrap_err().to_string();

@@ -50,8 +50,12 @@ impl Failing {
     }
 }
 
-static FAILING: LazyLock<Option<Failing>> =
-    LazyLock::new(|| Failing::read(&std::env::var("PLAYHOUSE_PANIC_AT").ok()?));
+static FAILING: LazyLock<Option<Failing>> = LazyLock::new(|| {
+    let text = std::env::var("PLAYHOUSE_PANIC_AT").ok()?;
+    let failing = Failing::read(&text);
+    assert!(failing.is_some(), "PLAYHOUSE_PANIC_AT: {text:?} is not name:n-m:words");
+    failing
+});
 
 /// Dies or fails here if a test planned it.
 pub fn point(name: &str) {

@@ -84,6 +84,10 @@ fn run(options: RenderOptions, progress: &Progress, work: &Receiver<Work>) {
     let mut last_end: Option<Instant> = None;
     let (mut in_hand, mut trained) = (InHand::default(), None);
     for Work { model, mut jobs, training, slots, ending } in work {
+        // It may have been lost to another thread's work, or to the thread before this one.
+        if let Some(reason) = models.device().lost() {
+            leave_device(&mut models, &mut upscalers, &reason);
+        }
         if let Some(TrainingSlice { order, reply }) = training {
             let mut reporter = ProgressReporter::new(progress, ending);
             let (caches, taken_up) = ((&mut models, &mut upscalers), (&model, &*order));
@@ -229,8 +233,7 @@ fn leave_device(models: &mut ModelCache, upscalers: &mut UpscalerCache, message:
         return false;
     }
     tracing::error!(%device, message, "the device's driver failed for good");
-    device.note_lost(message);
-    let takes_over = models.is_only();
+    let takes_over = device.note_lost(message, models.other_devices());
     if takes_over {
         models.fall_back();
         upscalers.fall_back();

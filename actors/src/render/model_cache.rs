@@ -8,8 +8,12 @@ use super::RenderOptions;
 use super::model_choice::ListedModel;
 use super::vae_choice::preview_vae;
 
-/// Fails where a device does not open. Whether it does can change: another attempt may help, and another device.
+/// Fails where a device does not open, and as lost where its driver failed for good. Whether it does can change: another
+/// attempt may help, and another device.
 pub(super) fn opened(device: DeviceChoice) -> Result<(), DiffusionError> {
+    if let Some(reason) = device.lost() {
+        return Err(DiffusionError::DeviceLost(reason));
+    }
     device.open().map(|_| ()).map_err(|error| DiffusionError::Backend(error.to_string()))
 }
 
@@ -118,9 +122,9 @@ impl ModelCache {
         self.options.device
     }
 
-    /// Whether no other device that works takes jobs.
-    pub fn is_only(&self) -> bool {
-        self.options.more_devices.iter().all(|device| device.lost().is_some())
+    /// The other devices that take jobs.
+    pub fn other_devices(&self) -> &[DeviceChoice] {
+        &self.options.more_devices
     }
 
     /// Computes on the processor from now on, with weights of the type that it takes.

@@ -160,9 +160,11 @@ fn fields_say_what_they_say_wherever_they_stand() {
     );
 
     // A change of a picture is put into words; what was enhanced before is kept where nothing is to be enhanced.
+    let picture_path = format!("user-library/{user}/a.png");
+    assert_eq!(files::put(&server, &token, &picture_path, "image/png", b"a hat").status, 200);
     let changed = |more: Json| {
         let mut body = request(more);
-        body["reference_image_url"] = json!(format!("user-library/{user}/a.png"));
+        body["reference_image_url"] = json!(picture_path);
         let job = payload(&queue(&server, &token, &body));
         (job["enhanced_prompt"].clone(), job["template_name"].clone())
     };
@@ -406,7 +408,7 @@ fn no_picture_of_a_minor_leads_an_nsfw_job_by_whatever_way_it_came() {
     for picture in [&face, &copy, &anchor, &asset, &again, &kept, &scene] {
         refused(json!({"reference_image_url": picture}), "reference_image_url: ");
     }
-    let thumbnail = face.replace(".png", ".thumb.webp");
+    let thumbnail = put(&face.replace(".png", ".thumb.webp"), b"her thumbnail");
     refused(json!({"reference_image_url": thumbnail}), "reference_image_url: ");
     refused(
         json!({"controls": [{"model": "depth", "image_url": own}, {"model": "depth", "image_url": copy}]}),

@@ -13,6 +13,7 @@ use super::job_payload::{BatchKey, JobPayload};
 use super::job_rows::{by_id, entries, first, has_come, in_micros, jobs, set};
 use crate::aggregate::Decision;
 use crate::file::object_row;
+use crate::moderation::pictures_of_minors;
 use crate::refusal::Refusal;
 
 /// Waiting entries looked at by one claim.
@@ -81,10 +82,8 @@ impl Decision for ClaimJob {
             {
                 return Ok(None);
             }
-            // A worker elsewhere reads the files itself.
-            if self.lease_s.is_some()
-                && let Err(reason) = check_judged(transaction, &payload)?
-            {
+            let Some(owner) = entry[entries.at("user_id")].as_uuid() else { continue };
+            if let Err(reason) = check_judged(transaction, owner, &payload)? {
                 give_back(transaction, id, &job, reason, false, None)?;
                 continue;
             }
@@ -118,17 +117,38 @@ impl Decision for ClaimJob {
     }
 }
 
-/// Refuses a job whose files are others than those that it was judged by.
-fn check_judged(transaction: &Transaction, payload: &Json) -> Result<Result<(), String>, Refusal> {
+/// Refuses a job that was judged by other files than there are now, and an nsfw one that would show a minor by what has
+/// become known since; the message begins with the field.
+fn check_judged(
+    transaction: &Transaction,
+    user: Uuid,
+    payload: &Json,
+) -> Result<Result<(), String>, Refusal> {
     let Ok(payload) = JobPayload::read(payload) else { return Ok(Ok(())) };
+    let is_nsfw = payload.content_type == "nsfw";
     let objects = schema().known("storage.objects");
-    for object in payload.judged.keys() {
+    for (field, object) in payload.named_objects() {
         let Some((bucket, name)) = object.split_once('/') else { continue };
         // One that is gone cannot be read.
         let Some(row) = object_row(transaction, bucket, name)? else { continue };
         let hash = row[objects.at("blob_hash")].as_str().unwrap_or_default();
-        if let Err(reason) = payload.check_judged(object, hash) {
-            return Ok(Err(reason));
+        if let Err(reason) = payload.check_judged(&object, hash) {
+            return Ok(Err(format!("{field}: {reason}")));
+        }
+        if is_nsfw && pictures_of_minors::is_known(&transaction.reads(), hash)? {
+            return Ok(Err(format!("{field}: the picture comes from one of a minor")));
+        }
+    }
+    let loras = payload.config.loras.as_array().filter(|_| is_nsfw).into_iter().flatten();
+    let table = schema().known("character_loras");
+    for lora in loras.filter_map(|lora| lora.as_str().or(lora["name"].as_str())) {
+        let mut probe = table.empty_row();
+        for name in [lora.to_string(), format!("accounts/{user}/{lora}")] {
+            probe[table.at("name")] = Value::text(&*name);
+            let row = transaction.conflicting(table, &[table.at("name")], &probe)?;
+            if row.is_some_and(|row| row[table.at("shows_minor")].as_bool() == Some(true)) {
+                return Ok(Err(format!("loras: {name} was trained on a minor")));
+            }
         }
     }
     Ok(Ok(()))

@@ -64,9 +64,9 @@ pub struct JobPayload {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub shows_minor: bool,
     /// BLAKE3 of the stored files that it begins with or is led by, hexadecimal, by `bucket/path`: as they were when it was
-    /// looked whom they show. It is not drawn of others.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub judged: BTreeMap<String, String>,
+    /// looked whom they show. It is not drawn of others. Payloads of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<BTreeMap<String, String>>,
 }
 
 /// How much work goes into a result whose job does not say it by number.
@@ -309,14 +309,28 @@ impl JobPayload {
         serde_path_to_error::deserialize(stored).map_err(|error| format!("the job's payload: {error}"))
     }
 
-    /// Refuses a file of which the job was judged by other bytes; `now` is the hash of what it holds.
+    /// Refuses a file of which the job was judged by other bytes, or by none; `now` is the hash of what it holds.
     pub fn check_judged(&self, object: &str, now: &str) -> Result<(), String> {
-        match self.judged.get(object) {
-            Some(judged) if judged != now => {
-                Err(format!("{object} was changed after the job was queued; queue it again"))
-            }
-            _ => Ok(()),
+        let Some(judged) = &self.judged else { return Ok(()) };
+        match judged.get(object) {
+            Some(judged) if judged == now => Ok(()),
+            Some(_) => Err(format!("{object} was changed after the job was queued; queue it again")),
+            None => Err(format!("{object} was not there when the job was queued; queue it again")),
         }
+    }
+
+    /// The stored files that it begins with or is led by, as `bucket/path`, each with the field that names it.
+    pub fn named_objects(&self) -> Vec<(String, String)> {
+        let video = self.config.video.as_ref();
+        let own = [
+            ("reference_image_url", self.config.image_object.as_ref()),
+            ("mask_image_url", self.config.mask_object.as_ref()),
+            ("metadata.start_reference_url", video.and_then(|video| video.first_frame_object.as_ref())),
+            ("metadata.end_reference_url", video.and_then(|video| video.last_frame_object.as_ref())),
+        ];
+        let own = own.into_iter().filter_map(|(field, object)| Some((field.to_string(), object?.clone())));
+        let guides = self.config.guides.pictures();
+        own.chain(guides.map(|(field, picture)| (field, picture.image_object.clone()))).collect()
     }
 
     /// What other jobs must agree in to be drawn beside this one.
@@ -391,6 +405,17 @@ pub enum StoredPayload {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_job_is_drawn_of_what_it_was_judged_by() {
+        let judged = [("a/b.png".to_string(), "12".to_string())].into_iter().collect();
+        let payload = JobPayload { judged: Some(judged), ..JobPayload::default() };
+        assert!(payload.check_judged("a/b.png", "12").is_ok());
+        assert!(payload.check_judged("a/b.png", "34").is_err_and(|reason| reason.contains("was changed")));
+        assert!(payload.check_judged("a/c.png", "12").is_err_and(|reason| reason.contains("was not there")));
+        // Those of before have no hashes.
+        assert!(JobPayload::default().check_judged("a/b.png", "34").is_ok());
+    }
 
     /// As version 0.1.0 wrote it, member by member.
     fn stored_before() -> Json {

@@ -25,6 +25,20 @@ pub struct TrainingSource {
     pub object: String,
     /// What is to be seen in it.
     pub caption: String,
+    /// BLAKE3 of its bytes, hexadecimal, as they were when it was looked whom they show: nothing is learned of others.
+    /// Trainings of earlier versions have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hash: Option<String>,
+}
+
+impl TrainingSource {
+    /// Refuses other bytes than those that it was judged by; `now` is their hash.
+    pub fn check_judged(&self, now: &str) -> Result<(), String> {
+        match self.hash.as_deref().is_none_or(|judged| judged == now) {
+            true => Ok(()),
+            false => Err(format!("{} was changed after the training was queued", self.object)),
+        }
+    }
 }
 
 /// What the worker of a training is sent.
@@ -132,7 +146,11 @@ impl Decision for CompleteTraining {
             return Err(Refusal::raised("PT409", message));
         }
         let mut row = old.clone().unwrap_or(row);
-        let shows_minor = self.payload.shows_minor || row[loras.at("shows_minor")].as_bool() == Some(true);
+        let mut shows_minor =
+            self.payload.shows_minor || row[loras.at("shows_minor")].as_bool() == Some(true);
+        for hash in self.payload.pictures.iter().filter_map(|picture| picture.hash.as_deref()) {
+            shows_minor |= pictures_of_minors::is_known(&transaction.reads(), hash)?;
+        }
         let settings = json!(self.payload.settings);
         let values = [
             ("user_id", user),

@@ -61,6 +61,7 @@ pub fn train_here(
     let trigger = training.trigger_word.clone();
     let source = |caption: String| TrainingSource {
         object: String::new(),
+        hash: None,
         caption: with_trigger(&trigger, caption.trim()),
     };
     let payload = TrainingPayload {

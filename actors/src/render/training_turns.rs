@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use models::{Claims, schema};
 use serde_json::{Map, json};
+use store::blob::BlobHash;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
@@ -211,11 +212,14 @@ fn ready(
     let model = model_named(&options.models_dir, name)?;
     let (store, sources) = (actors.store().clone(), payload.pictures.clone());
     let read = move |place: usize| {
-        let object = sources.get(place).map(|source| source.object.as_str()).unwrap_or_default();
+        let source = sources.get(place).ok_or("there is no such picture")?;
+        let object = source.object.as_str();
         let gone = || format!("{object} is gone");
         let (bucket, path) = object.split_once('/').ok_or_else(gone)?;
         let bytes = read_object(&store, bucket, path).map_err(|error| error.to_string())?;
-        bytes.ok_or_else(gone)
+        let bytes = bytes.ok_or_else(gone)?;
+        source.check_judged(&BlobHash::of(&bytes).hex())?;
+        Ok::<_, String>(bytes)
     };
     Ok((model, payload, ReadPicture(Box::new(read))))
 }

@@ -1,5 +1,7 @@
 //! The pictures of a conversation that its model may see: files that messages of the person name.
 
+use std::collections::BTreeMap;
+
 use actors::content_rules::ContentRating;
 use actors::conversation::pictures::{self, Seen};
 use actors::language::Chosen;
@@ -89,7 +91,7 @@ pub async fn read(
 async fn admit(context: &Context, tier: ContentRating, address: &str) -> Result<(), ServiceError> {
     let object = stored_path(&context.services.links.base(), address.trim());
     let named = object.map(|object| ("message".to_string(), object));
-    refuse_pictures_of_minors(context, tier, named.into_iter().collect()).await
+    refuse_pictures_of_minors(context, tier, named.into_iter().collect(), &BTreeMap::new()).await
 }
 
 fn addresses(text: &str) -> Vec<String> {

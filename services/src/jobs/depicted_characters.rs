@@ -36,8 +36,6 @@ pub const PLACES: [(&str, &str); 8] = [
     ("conversation_ids", "conversations"),
     ("conversations", "conversations"),
 ];
-/// The member that says whether a LoRA of the job was trained on one who was a minor then.
-pub const TRAINED_ON_MINOR: &str = "trained_on_minor";
 /// Characters of one job at most.
 const CHARACTERS_MAX: usize = 64;
 /// What a character's row says of them in words.
@@ -65,10 +63,6 @@ pub(crate) async fn refuse_minors(
     }
     let mut characters = BTreeSet::new();
     for said in said {
-        if said.get(TRAINED_ON_MINOR) == Some(&Json::Bool(true)) {
-            let reason = "a LoRA that was trained on a minor can never be in an nsfw job";
-            return Err(ServiceError::content_refused(reason));
-        }
         for name in CHARACTERS {
             characters.extend(ids(said.get(name)));
         }

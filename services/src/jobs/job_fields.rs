@@ -15,7 +15,6 @@ use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture::{self, Reference};
 use crate::ids::uuid;
-use crate::jobs::depicted_characters::TRAINED_ON_MINOR;
 use crate::jobs::job_request::JobRequest;
 use crate::rows::position;
 
@@ -63,7 +62,8 @@ pub(crate) async fn check_drawing(
 #[derive(Default)]
 pub(crate) struct Trained {
     characters: Vec<Uuid>,
-    on_minor: bool,
+    /// Whether one of them was a minor then, whatever its character has become.
+    pub on_minor: bool,
 }
 
 impl Trained {
@@ -74,10 +74,18 @@ impl Trained {
 
     /// As members that say who is in a job.
     pub(crate) fn said(&self) -> Map<String, Json> {
-        Map::from_iter([
-            ("character_ids".to_string(), json!(self.characters)),
-            (TRAINED_ON_MINOR.to_string(), json!(self.on_minor)),
-        ])
+        Map::from_iter([("character_ids".to_string(), json!(self.characters))])
+    }
+
+    /// Refuses them in a job that is not sfw where one was trained on a minor.
+    pub(crate) fn admit(&self, tier: ContentRating) -> Result<(), ServiceError> {
+        match self.on_minor && tier != ContentRating::Sfw {
+            true => {
+                let reason = "a LoRA that was trained on a minor can never be in an nsfw job";
+                Err(ServiceError::content_refused(reason))
+            }
+            false => Ok(()),
+        }
     }
 }
 
@@ -120,7 +128,15 @@ pub(crate) async fn check_loras(
 /// The row of a LoRA of an account's folder, which says whom it was trained on.
 async fn training_of(context: &Context, name: &str) -> Result<Option<Json>, ServiceError> {
     let row = Query::all(position("character_loras")).equal("name", Value::text(name)).limit(1);
-    Ok(context.rows(row).await?.pop())
+    let Some(mut row) = context.rows(row).await?.pop() else { return Ok(None) };
+    // Of trainings of before the queue alone knows it.
+    if row["shows_minor"] != true
+        && let Some(job) = uuid(&row["job_id"])
+    {
+        let entry = context.row("queue.entries", job).await?.unwrap_or_default();
+        row["shows_minor"] = json!(entry["payload"]["shows_minor"] == true);
+    }
+    Ok(Some(row))
 }
 
 fn unknown_lora(place: usize, name: &str) -> ServiceError {

@@ -13,7 +13,7 @@ use crate::jobs::job_fields::{VideoFields, reference};
 use crate::jobs::job_guides;
 use crate::jobs::job_prompts::{Mode, before};
 use crate::jobs::job_request::JobRequest;
-use crate::jobs::picture_lineage::hash_of;
+use crate::jobs::picture_lineage::{hash_of, hashes_of};
 
 /// What a job begins with.
 pub(crate) struct JobPictures {
@@ -60,13 +60,15 @@ impl JobPictures {
         all
     }
 
-    /// The hash of the bytes of each of them, by `bucket/path`.
+    /// The hash of the bytes of each of them, and of the mask, by `bucket/path`; a picture that is not there is refused.
     pub(crate) async fn hashes(&self, context: &Context) -> Result<BTreeMap<String, String>, ServiceError> {
-        let mut hashes = BTreeMap::new();
-        for (_, object) in self.objects() {
-            if let Some(hash) = hash_of(context, &object).await? {
-                hashes.insert(object, hash);
-            }
+        let mask: Vec<String> = self.mask.iter().map(|mask| mask.object.clone()).collect();
+        // A mask shows nobody: one that is not there is said when it is drawn.
+        let mut hashes = hashes_of(context, &mask).await?;
+        for (field, object) in self.objects() {
+            let hash = hash_of(context, &object).await?;
+            let gone = || ServiceError::field(field, "there is no such file");
+            hashes.insert(object, hash.ok_or_else(gone)?);
         }
         Ok(hashes)
     }

@@ -25,6 +25,7 @@ mod refining;
 pub(crate) mod run_queue;
 pub(crate) mod selected_model;
 pub mod train_lora;
+pub mod training_owner;
 mod upscaling;
 mod video_duration;
 mod without_effect;

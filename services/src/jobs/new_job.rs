@@ -147,7 +147,7 @@ impl NewJob<'_> {
             compel_weights: request.compel_weights.clone(),
             keep_portrait: request.keep_portrait.clone(),
             shows_minor: self.shows_minor,
-            judged: self.judged.clone(),
+            judged: Some(self.judged.clone()),
         }
     }
 

@@ -33,16 +33,17 @@ const PICTURES: [&str; 3] = ["character_portraits", "character_anchors", "charac
 const FILES: [&str; 4] = ["image_url", "reference_image_url", "preview_image_url", "thumbnail_url"];
 
 /// Refuses nsfw content that begins with, is led by, or looks at a picture of a minor; each picture is `bucket/path` behind the field that
-/// names it.
+/// names it. `judged` has the hashes of those whose bytes the caller is bound to.
 pub(crate) async fn refuse_pictures_of_minors(
     context: &Context,
     tier: ContentRating,
     pictures: Vec<(String, String)>,
+    judged: &BTreeMap<String, String>,
 ) -> Result<(), ServiceError> {
     if tier == ContentRating::Sfw {
         return Ok(());
     }
-    let mut search = Search::new(context, tier);
+    let mut search = Search::new(context, tier, judged);
     for (field, object) in pictures {
         if search.shows_minor(object).await? {
             let reason = "the picture comes from one of a minor, which can never be in nsfw content";
@@ -58,6 +59,7 @@ pub(crate) async fn shows_minor(
     context: &Context,
     said: &[&Map<String, Json>],
     pictures: Vec<(String, String)>,
+    judged: &BTreeMap<String, String>,
 ) -> Result<bool, ServiceError> {
     let is_proven = |found: Result<bool, ServiceError>| match found {
         Err(error) if matches!(error.kind(), Kind::ContentRefused | Kind::Bad) => Ok(false),
@@ -73,7 +75,7 @@ pub(crate) async fn shows_minor(
     }
     for (_, object) in pictures {
         // One that cannot be known leaves nothing of its search to the others.
-        if is_proven(Search::new(context, tier).shows_minor(object).await)? {
+        if is_proven(Search::new(context, tier, judged).shows_minor(object).await)? {
             return Ok(true);
         }
     }
@@ -85,12 +87,13 @@ pub(crate) async fn refuse_minors_in_training(
     context: &Context,
     character: &Json,
     pictures: Vec<String>,
+    judged: &BTreeMap<String, String>,
 ) -> Result<(), ServiceError> {
     let tier = ContentRating::Nsfw;
     if depicted_characters::check_character(tier, character).is_err() {
         return Ok(());
     }
-    let mut search = Search::new(context, tier);
+    let mut search = Search::new(context, tier, judged);
     for (place, object) in pictures.into_iter().enumerate() {
         if search.shows_minor(object).await? {
             let reason =
@@ -118,6 +121,8 @@ pub(crate) async fn training_shows_minor(
 struct Search<'c> {
     context: &'c Context,
     tier: ContentRating,
+    /// Hashes of files whose bytes the caller is bound to.
+    judged: &'c BTreeMap<String, String>,
     seen: BTreeSet<String>,
     /// Jobs with the account whose file led to each: of another account's they say nothing.
     jobs: BTreeSet<(Uuid, Uuid)>,
@@ -133,10 +138,10 @@ struct Leads {
     pictures: Vec<String>,
 }
 
-impl Search<'_> {
-    fn new(context: &Context, tier: ContentRating) -> Search<'_> {
+impl<'c> Search<'c> {
+    fn new(context: &'c Context, tier: ContentRating, judged: &'c BTreeMap<String, String>) -> Search<'c> {
         let (seen, jobs, of_minors) = Default::default();
-        Search { context, tier, seen, jobs, of_minors }
+        Search { context, tier, judged, seen, jobs, of_minors }
     }
 
     async fn shows_minor(&mut self, object: String) -> Result<bool, ServiceError> {
@@ -152,7 +157,10 @@ impl Search<'_> {
                 );
                 return Err(ServiceError::content_refused(reason));
             }
-            let hash = hash_of(self.context, &object).await?;
+            let hash = match self.judged.get(&object) {
+                Some(hash) => Some(hash.clone()),
+                None => hash_of(self.context, &object).await?,
+            };
             if let Some(hash) = &hash {
                 let noted = Query::all(position("storage.pictures_of_minors"))
                     .equal("blob_hash", Value::text(&**hash))
@@ -357,9 +365,24 @@ impl Search<'_> {
         let config = payload.config;
         leads.pictures.extend(config.guides.pictures().map(|(_, picture)| picture.image_object.clone()));
         leads.said.push(payload.metadata);
-        leads.said.push(trained_loras(self.context, owner, &config.loras).await?.said());
-        Ok(false)
+        let trained = trained_loras(self.context, owner, &config.loras).await?;
+        leads.said.push(trained.said());
+        Ok(trained.on_minor)
     }
+}
+
+/// The hashes of the bytes of files, by `bucket/path`; one that is not there has none.
+pub(crate) async fn hashes_of(
+    context: &Context,
+    objects: &[String],
+) -> Result<BTreeMap<String, String>, ServiceError> {
+    let mut hashes = BTreeMap::new();
+    for object in objects {
+        if let Some(hash) = hash_of(context, object).await? {
+            hashes.insert(object.clone(), hash);
+        }
+    }
+    Ok(hashes)
 }
 
 /// The hash of a file's bytes.

@@ -134,19 +134,22 @@ async fn queue_tidy(
         if steering.over_character && upscale.is_none() { Mode::OverCharacter } else { Mode::of(&request) };
     let prompts = JobPrompts::of(context, &request, mode, syntax, steering.base_prompt.as_deref()).await?;
     prompts.check(tier, &request.keyframes)?;
-    let of_loras = job_fields::check_loras(context, user, &prompts.loras, tier).await?.said();
+    let trained = job_fields::check_loras(context, user, &prompts.loras, tier).await?;
+    trained.admit(tier)?;
+    let of_loras = trained.said();
     depicted_characters::refuse_minors(context, tier, &[&request.metadata, &of_loras]).await?;
     job_fields::check_vae(context, request.vae.as_deref()).await?;
     let pictures =
         JobPictures::of(context, user, &request, mode, is_video, steering.base_prompt.as_deref()).await?;
     // Before they are judged: what is written meanwhile is not what the job is drawn of.
     let judged = pictures.hashes(context).await?;
-    refuse_pictures_of_minors(context, tier, pictures.objects()).await?;
+    refuse_pictures_of_minors(context, tier, pictures.objects(), &judged).await?;
     // A job of another rating was just refused if a minor is in it.
     let shows_minor = tier == ContentRating::Sfw
         && (is_of_minor
+            || trained.on_minor
             || prompts.check(ContentRating::Nsfw, &request.keyframes).is_err()
-            || shows_minor(context, &[&request.metadata, &of_loras], pictures.objects()).await?);
+            || shows_minor(context, &[&request.metadata, &of_loras], pictures.objects(), &judged).await?);
     let negative = negative(context, &request, mode, tier).await?;
     for (field, text) in [("prompt", prompts.sent.as_str()), ("negative_prompt", negative.as_str())] {
         if text.len() > PROMPT_BYTES_MAX {

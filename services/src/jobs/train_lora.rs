@@ -1,5 +1,6 @@
 //! A LoRA of a character is asked for: pictures and captions are gathered, and the training is queued.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use actors::content_rules::{self, ContentRating};
@@ -20,7 +21,8 @@ use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
 use crate::ids::uuid;
 use crate::jobs::job_prompts::PROMPT_CHARS_MAX;
-use crate::jobs::picture_lineage::{refuse_minors_in_training, training_shows_minor};
+use crate::jobs::picture_lineage::{hashes_of, refuse_minors_in_training, training_shows_minor};
+use crate::jobs::training_owner::whose;
 use crate::jobs::{depicted_characters, price_list};
 use crate::rows::{position, table};
 
@@ -90,21 +92,9 @@ pub struct TrainingPlan {
     sample_prompt: String,
     /// The files, as `bucket/path`, with the captions that there are.
     pictures: Vec<(String, Option<String>)>,
+    /// Hashes of their bytes, as they were judged.
+    judged: BTreeMap<String, String>,
     warnings: Vec<String>,
-}
-
-/// The account that a training is for, and its character: the caller, or for an administrator whose character it is. Job,
-/// credits and LoRA are that account's.
-async fn whose(context: &Context, character: Uuid) -> Result<Option<(Uuid, Json)>, ServiceError> {
-    let (caller, is_admin) = (context.user()?, context.is_admin()?);
-    let character = context.row("characters", character).await?;
-    let owned = character.and_then(|row| Some((uuid(&row["user_id"])?, row)));
-    Ok(owned.filter(|(owner, _)| is_admin || *owner == caller))
-}
-
-/// The account that a training of a character is for, if the caller may ask for it.
-pub async fn account_of(context: &Context, character: Uuid) -> Result<Option<Uuid>, ServiceError> {
-    Ok(whose(context, character).await?.map(|(user, _)| user))
 }
 
 /// The training that an earlier request with the same key has queued for a character's account, as it was queued.
@@ -205,9 +195,22 @@ pub async fn plan_training(context: &Context, asked: TrainingRequest) -> Result<
         pictures.push((object, caption));
     }
     check_count(pictures.len())?;
-    let objects = pictures.iter().map(|(object, _)| object.clone()).collect();
-    refuse_minors_in_training(context, &character, objects).await?;
-    Ok(TrainingPlan { user, asked, name, trigger, tags, model, settings, sample_prompt, pictures, warnings })
+    let objects: Vec<String> = pictures.iter().map(|(object, _)| object.clone()).collect();
+    let judged = hashes_of(context, &objects).await?;
+    refuse_minors_in_training(context, &character, objects, &judged).await?;
+    Ok(TrainingPlan {
+        user,
+        asked,
+        name,
+        trigger,
+        tags,
+        model,
+        settings,
+        sample_prompt,
+        pictures,
+        judged,
+        warnings,
+    })
 }
 
 fn check_count(pictures: usize) -> Result<(), ServiceError> {
@@ -258,7 +261,8 @@ impl TrainingPlan {
         for (place, (object, caption)) in self.pictures.into_iter().enumerate() {
             let words = caption.as_deref().unwrap_or(&tags);
             let caption = check_caption(asked.rating, place, &trigger, words)?;
-            pictures.push(TrainingSource { object, caption });
+            let hash = self.judged.get(&object).cloned();
+            pictures.push(TrainingSource { object, caption, hash });
         }
         if pictures.iter().all(|picture| picture.caption == pictures[0].caption) {
             warnings.push(

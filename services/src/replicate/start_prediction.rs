@@ -1,5 +1,6 @@
 //! A job is started at an external provider.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actors::content_rules::{self, ContentRating};
@@ -153,11 +154,13 @@ pub async fn start_once(
     let (picture, object) = picture.map(reference_picture::Reference::into_parts).unzip();
     let begins = object.clone().map(|object| ("reference_image_url".to_string(), object));
     let begins: Vec<(String, String)> = begins.into_iter().collect();
-    refuse_pictures_of_minors(context, tier, begins.clone()).await?;
+    // A provider reads the file by its link, whatever it holds then.
+    let judged = BTreeMap::new();
+    refuse_pictures_of_minors(context, tier, begins.clone(), &judged).await?;
     // A job of another rating was just refused if a minor is in it.
     let shows_minor = tier == ContentRating::Sfw
         && (content_rules::seems_minor(&prompt)
-            || shows_minor(context, &[&metadata, request], begins).await?);
+            || shows_minor(context, &[&metadata, request], begins, &judged).await?);
     let asked = &likeness.request;
     let built =
         prediction_input::build(&model, asked, &metadata, &prompt, negative.as_deref(), picture.as_deref())?;

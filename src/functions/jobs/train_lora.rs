@@ -9,7 +9,8 @@ use services::age_gate;
 use services::context::Context;
 use services::files::picture_for_model;
 use services::ids::uuid;
-use services::jobs::train_lora::{TrainingPlan, TrainingRequest, account_of, known_training, plan_training};
+use services::jobs::train_lora::{TrainingPlan, TrainingRequest, known_training, plan_training};
+use services::jobs::training_owner::account_of;
 
 use crate::functions::error::FunctionError;
 use crate::functions::http_call::{Call, Outcome, ok};

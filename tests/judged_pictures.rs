@@ -52,7 +52,7 @@ fn what_is_drawn_here_is_what_was_judged() {
         write(&server, &token, path, [200, 30, 30]);
     }
     // While the device is busy one file becomes another, and one the same again.
-    let long = json!({"job_type": "sdxl_image_fast", "prompt": "a blue square", "steps": 400});
+    let long = json!({"job_type": "sdxl_image_fast", "prompt": "a blue square", "steps": 200});
     let long = queue(&server, &token, &long);
     wait_for(&server, &token, &long, &["processing"]);
     let jobs = [&kept, &changed, &again].map(|path| queue(&server, &token, &job(path)));
@@ -100,7 +100,7 @@ fn no_picture_of_a_minor_takes_the_place_of_what_was_judged() {
     for path in [&begun, &moved] {
         put(path, &png([200, 30, 30]));
     }
-    let long = json!({"job_type": "sdxl_image_fast", "prompt": "a blue square", "steps": 400});
+    let long = json!({"job_type": "sdxl_image_fast", "prompt": "a blue square", "steps": 200});
     let long = queue(&server, &token, &long);
     wait_for(&server, &token, &long, &["processing"]);
     let jobs = [nsfw(job(&begun)), nsfw(video(&moved))].map(|body| queue(&server, &token, &body));

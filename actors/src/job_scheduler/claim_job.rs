@@ -67,12 +67,36 @@ impl Decision for ClaimJob {
     }
 
     fn decide(self, transaction: &Transaction) -> Result<Option<ClaimedJob>, Refusal> {
+        // One that ends here makes room for another of the same account.
+        loop {
+            match self.next(transaction)? {
+                Next::Claimed(claimed) => return Ok(Some(*claimed)),
+                Next::Nothing => return Ok(None),
+                Next::Ended => {}
+            }
+        }
+    }
+}
+
+/// What came of a look at those that wait.
+enum Next {
+    Claimed(Box<ClaimedJob>),
+    /// There is none to claim.
+    Nothing,
+    /// None could be claimed, and some wait no more.
+    Ended,
+}
+
+impl ClaimJob {
+    fn next(&self, transaction: &Transaction) -> Result<Next, Refusal> {
         let (jobs, entries) = (jobs(), entries());
+        let mut ended = false;
         for entry in self.in_turn(transaction)? {
             let Some(id) = entry[entries.at("id")].as_uuid() else { continue };
             let Some(job) = by_id(transaction, jobs, id)? else { continue };
             if job[jobs.at("status")].as_str() != Some("queued") {
                 set(transaction, entries, &entry, &[("state", Value::text("ended"))])?;
+                ended = true;
                 continue;
             }
             let attempt = job[jobs.at("attempts")].as_i64().unwrap_or(0) + 1;
@@ -80,11 +104,12 @@ impl Decision for ClaimJob {
             if let Some(beside) = &self.beside
                 && (attempt > 1 || !beside.admits(&payload))
             {
-                return Ok(None);
+                return Ok(Next::Nothing);
             }
             let Some(owner) = entry[entries.at("user_id")].as_uuid() else { continue };
             if let Err(reason) = check_judged(transaction, owner, &payload)? {
                 give_back(transaction, id, &job, reason, false, None)?;
+                ended = true;
                 continue;
             }
             let job = set(
@@ -111,9 +136,9 @@ impl Decision for ClaimJob {
                 ],
             )?;
             let Some(user_id) = entry[entries.at("user_id")].as_uuid() else { continue };
-            return Ok(Some(ClaimedJob { id, user_id, job, payload, attempt }));
+            return Ok(Next::Claimed(Box::new(ClaimedJob { id, user_id, job, payload, attempt })));
         }
-        Ok(None)
+        Ok(if ended { Next::Ended } else { Next::Nothing })
     }
 }
 

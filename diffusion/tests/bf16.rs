@@ -120,7 +120,7 @@ fn pictures_lie_close_to_those_in_single_precision() {
 }
 
 #[test]
-fn the_same_spec_gives_the_same_bytes_in_any_company() {
+fn the_same_spec_gives_the_same_bytes_in_any_batch() {
     let [_, model] = starters();
     let one = GenerateSpec { steps: 3, seed: 1, prompt: "a robot".into(), ..model.default_spec() };
     let two = GenerateSpec { seed: 2, ..one.clone() };

@@ -46,7 +46,7 @@ impl Packed {
 }
 
 /// A parameter of a layer. Given in bf16 on the processor it packs itself, is multiplied as it lies, and is what it
-/// was to whoever visits or maps it.
+/// was to mappers and visitors.
 #[derive(Debug, Clone)]
 pub struct Weight<const D: usize> {
     state: State<D>,
@@ -142,7 +142,7 @@ impl<const D: usize> Weight<D> {
         }
     }
 
-    /// A parameter for whoever asks for one, unpacked when its numbers are asked for.
+    /// A parameter for mappers and visitors, unpacked when its numbers are asked for.
     fn lent(id: ParamId, packed: Packed) -> Param<Tensor<D>> {
         let shape = Shape::from(packed.shape());
         let unpack = move |_: &Device, _: bool| host_tensor(packed.unpack());

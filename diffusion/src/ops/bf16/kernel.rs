@@ -80,7 +80,7 @@ pub(super) struct Cells<'a> {
     slice: PhantomData<&'a mut [MaybeUninit<f32>]>,
 }
 
-// SAFETY: a pointer to numbers that are borrowed for as long; whoever writes through it promises, by `Cells::block`, that
+// SAFETY: a pointer to numbers that are borrowed for as long; what writes through it promises, by `Cells::block`, that
 // no other thread touches the same cells.
 #[allow(unsafe_code)]
 unsafe impl Send for Cells<'_> {}

@@ -154,6 +154,13 @@ mod tests {
         let mut x = [0.0; BLOCK];
         let digits = InputDigits::new(&x, BLOCK);
         assert_eq!((digits.blocks[0].scale, digits.blocks[0].total), (0.0, 0.0));
+        // Too small for a scale that floats can say, and the least that is not.
+        x[7] = -0.9e-30;
+        let digits = InputDigits::new(&x, BLOCK);
+        assert_eq!((digits.blocks[0].scale, value(&digits.blocks[0], 7)), (0.0, 0.0));
+        x[7] = -1.1e-30;
+        let digits = InputDigits::new(&x, BLOCK);
+        assert!((value(&digits.blocks[0], 7) / f64::from(x[7]) - 1.0).abs() < 1e-6);
         x[7] = -f32::MAX;
         let digits = InputDigits::new(&x, BLOCK);
         assert!((value(&digits.blocks[0], 7) / f64::from(f32::MAX) + 1.0).abs() < 1e-6);

@@ -63,7 +63,7 @@ impl JobPictures {
     /// The hash of the bytes of each of them, and of the mask, by `bucket/path`; a picture that is not there is refused.
     pub(crate) async fn hashes(&self, context: &Context) -> Result<BTreeMap<String, String>, ServiceError> {
         let mask: Vec<String> = self.mask.iter().map(|mask| mask.object.clone()).collect();
-        // A mask shows nobody: one that is not there is said when it is drawn.
+        // A mask shows no person: one that is not there is said when it is drawn.
         let mut hashes = hashes_of(context, &mask).await?;
         for (field, object) in self.objects() {
             let hash = hash_of(context, &object).await?;

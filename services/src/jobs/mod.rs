@@ -26,6 +26,7 @@ pub(crate) mod run_queue;
 pub(crate) mod selected_model;
 pub mod train_lora;
 pub mod training_owner;
+mod training_words;
 mod upscaling;
 mod video_duration;
 mod without_effect;

@@ -20,9 +20,9 @@ use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::reference_picture;
 use crate::ids::uuid;
-use crate::jobs::job_prompts::PROMPT_CHARS_MAX;
 use crate::jobs::picture_lineage::{hashes_of, refuse_minors_in_training, training_shows_minor};
 use crate::jobs::training_owner::whose;
+use crate::jobs::training_words::{sample_prompt, simple, slug, tags};
 use crate::jobs::{depicted_characters, price_list};
 use crate::rows::{position, table};
 
@@ -36,8 +36,6 @@ const PICTURE_BYTES_MAX: i64 = 20 << 20;
 const LORAS_MAX: usize = 100;
 /// An account whose LoRAs take so many bytes trains no more.
 const LORAS_BYTES_MAX: u64 = 8 << 30;
-/// Longest name and trigger word, in characters.
-const NAME_CHARS_MAX: usize = 60;
 
 /// What is asked for.
 #[derive(Debug)]
@@ -326,54 +324,6 @@ fn row(user: Uuid, id: Uuid, payload: &TrainingPayload, warnings: &[String]) -> 
     job
 }
 
-/// A word that is one in a file's name and in a prompt.
-fn simple(field: &str, text: &str) -> Result<String, ServiceError> {
-    let fits = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
-    let count = text.chars().count();
-    if count == 0 || count > NAME_CHARS_MAX || !text.chars().all(fits) {
-        let reason = format!("1 to {NAME_CHARS_MAX} letters, digits, hyphens and underscores are taken");
-        return Err(ServiceError::field(field, reason));
-    }
-    Ok(text.to_string())
-}
-
-/// A word like that of a name; none where it has neither a letter of a to z nor a digit.
-fn slug(name: &str) -> Option<String> {
-    let kept = name
-        .to_lowercase()
-        .chars()
-        .map(|c| if c.is_ascii_alphanumeric() { c } else { ' ' })
-        .collect::<String>();
-    let word = kept.split_whitespace().collect::<Vec<_>>().join("_");
-    Some(word.chars().take(NAME_CHARS_MAX).collect::<String>()).filter(|word| !word.is_empty())
-}
-
-/// What sample pictures are drawn of. It is a prompt, so that the rules of prompts hold for it, whatever captions there
-/// are; the name and the trigger word stand in later prompts.
-fn sample_prompt(
-    rating: ContentRating,
-    trigger: &str,
-    name: &str,
-    tags: &str,
-) -> Result<String, ServiceError> {
-    for (field, words) in [("name", name), ("trigger_word", trigger)] {
-        content_rules::check(rating, field, words)?;
-    }
-    let prompt = with_trigger(trigger, tags);
-    if prompt.chars().count() > PROMPT_CHARS_MAX {
-        let reason = format!("those of the character are longer than {PROMPT_CHARS_MAX} characters");
-        return Err(ServiceError::field("appearance_tags", reason));
-    }
-    content_rules::check(rating, "appearance_tags of the character", &prompt)?;
-    Ok(prompt)
-}
-
-/// What is known of the character's looks, as tags.
-fn tags(character: &Json) -> String {
-    let tags = character["appearance_tags"].as_array().into_iter().flatten().filter_map(Json::as_str);
-    tags.map(str::trim).filter(|tag| !tag.is_empty()).collect::<Vec<_>>().join(", ")
-}
-
 /// Pictures that are kept of a character: references, anchors and portraits, the newest first.
 async fn kept_pictures(
     context: &Context,
@@ -474,31 +424,4 @@ async fn check_room(context: &Context, user: Uuid, name: &str) -> Result<(), Ser
         return Err(ServiceError::worded(Kind::Conflict, reason));
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn sample_pictures_are_drawn_by_the_rules_of_prompts() {
-        let of = |rating, trigger: &str, name: &str, tags: &str| sample_prompt(rating, trigger, name, tags);
-        let (sfw, nsfw) = (ContentRating::Sfw, ContentRating::Nsfw);
-        assert_eq!(of(sfw, "zum", "zum", "blue ball").ok().as_deref(), Some("zum, blue ball"));
-        assert!(of(sfw, "zum", "zum", "completely naked").is_err());
-        assert!(of(nsfw, "zum", "zum", "naked").is_ok());
-        assert!(of(nsfw, "zum", "zum", "a child").is_err());
-        assert!(of(ContentRating::Lowered, "zum", "zum", "a child").is_err());
-        assert!(of(sfw, "naked", "zum", "").is_err() && of(sfw, "zum", "naked_zum", "").is_err());
-        assert!(of(sfw, "zum", "zum", &"ball ".repeat(PROMPT_CHARS_MAX)).is_err());
-    }
-
-    #[test]
-    fn names_become_words() {
-        assert_eq!(slug("Mira of the Lighthouse").as_deref(), Some("mira_of_the_lighthouse"));
-        assert_eq!(slug("猫"), None);
-        assert!(
-            simple("name", "../x").is_err() && simple("name", "").is_err() && simple("name", "a_b-1").is_ok()
-        );
-    }
 }

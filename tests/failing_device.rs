@@ -47,7 +47,7 @@ fn a_job_without_memory_saves_some_or_says_so_and_the_next_is_drawn() {
     }
     assert!(!message(&row).contains("somewhere"), "{row}");
     let profile = one(&server, &token, "/rest/v1/profiles?select=token_balance");
-    assert_eq!(profile["token_balance"], 98, "what failed costs nothing");
+    assert_eq!(profile["token_balance"], 99, "what failed costs nothing");
     let next = queue(&server, &token, &picture("a boat"));
     result_of(&server, &token, &next);
     let row = one(&server, &token, &format!("/rest/v1/jobs?id=eq.{next}"));

@@ -34,9 +34,11 @@ mod log_tail;
 mod open;
 mod options;
 mod page_files;
+pub mod pairs;
 pub mod progress;
 pub mod query;
 mod read;
+mod rebuild;
 mod recover;
 mod renew;
 mod reserve;
@@ -159,7 +161,8 @@ impl Store {
         {
             core.look_at(&live);
         }
-        core.failure().map(|failure| failure.reason)
+        let refused = || core.engine.now().and_then(|live| live.tree.refusal());
+        core.failure().map(|failure| failure.reason).or_else(refused)
     }
 
     /// Whether the disk has room for more.
@@ -181,9 +184,15 @@ impl Store {
         head
     }
 
-    /// Refuses writes after one that failed.
+    /// Refuses writes after one that failed, and while what is new cannot be put away: such a commit would fail when it is
+    /// applied, and all others with it.
     fn writable(&self) -> Result<(), StoreError> {
-        self.inner.core.failure().map_or(Ok(()), |failure| Err(failure.into()))
+        let core = &self.inner.core;
+        if let Some(failure) = core.failure() {
+            return Err(failure.into());
+        }
+        let refusal = core.engine.now().and_then(|live| live.tree.refusal());
+        refusal.map_or(Ok(()), |reason| Err(StoreError::ReadOnly(reason)))
     }
 
     /// Runs a decision and commits what it wrote as one batch; an error writes nothing.

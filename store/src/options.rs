@@ -5,6 +5,9 @@
 pub struct OpenOptions {
     /// Bytes of pages that the engine keeps in memory.
     pub cache_bytes: u64,
+    /// About how much memory takes what was written and is in no run yet (see [`crate::pairs`]); twice that while a run is
+    /// written.
+    pub memory_bytes: usize,
     /// Open although acknowledged commits are missing, and count the rows that are there as all.
     pub accept_data_loss: bool,
     /// Keep a copy of an engine that does not open, and open it without its snapshot.
@@ -17,6 +20,7 @@ impl Default for OpenOptions {
     fn default() -> OpenOptions {
         OpenOptions {
             cache_bytes: 64 << 20,
+            memory_bytes: crate::pairs::MEMORY_BYTES,
             accept_data_loss: false,
             salvage: false,
             disk_reserve_bytes: None,

@@ -104,6 +104,7 @@ fn layer(folder: &std::path::Path, rows_per_batch: u64) {
     let settings = store::pairs::Settings {
         folder: folder.to_path_buf(),
         memory_bytes: store::pairs::MEMORY_BYTES,
+        cache_bytes: 16 << 20,
         key_kind: store::pairs::KeyKind { version: 1, is_looked_up: |key| key[3] == 0 },
         has_room: Box::new(|_| true),
         marks: &[],

@@ -42,6 +42,7 @@ impl Live {
         let settings = pairs::Settings {
             folder: folder.to_path_buf(),
             memory_bytes: options.memory_bytes,
+            cache_bytes: usize::try_from(options.cache_bytes / 2).unwrap_or(usize::MAX),
             key_kind: keys::LOOKED_UP,
             has_room: Box::new(move |bytes| free_space.is_left_after(bytes)),
             marks: keys::MARKS,

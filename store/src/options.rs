@@ -3,7 +3,7 @@
 /// How to open.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// Bytes of pages that the engine keeps in memory.
+    /// Bytes of pages that the engine keeps in memory; half as much take blocks of runs that are read often.
     pub cache_bytes: u64,
     /// About how much memory takes what was written and is in no run yet (see [`crate::pairs`]); twice that while a run is
     /// written.

@@ -16,6 +16,9 @@
 //! all but the first have a head of their own. So a page of the engine stays small, and none that holds blocks becomes a
 //! file of its own, which would be replaced without a sync.
 
+use std::cmp::Ordering;
+use std::ops::Range;
+
 use sled::IVec;
 
 use super::Entry;
@@ -182,26 +185,51 @@ fn number(bytes: &[u8], at: &mut usize) -> Option<usize> {
     None
 }
 
+/// The numbers that an entry begins with.
+struct Header {
+    shared: usize,
+    rest: usize,
+    value: usize,
+}
+
+fn header(bytes: &[u8], at: &mut usize) -> Option<Header> {
+    Some(Header { shared: number(bytes, at)?, rest: number(bytes, at)?, value: number(bytes, at)? })
+}
+
+/// Moves behind an entry whose numbers were read. Answers with where the rest of its key is, and with the place and length of
+/// its value, which is none for a removed key.
+fn places_of(
+    bytes: &[u8],
+    at: &mut usize,
+    rest: usize,
+    value: usize,
+) -> Option<(Range<usize>, Option<(usize, usize)>)> {
+    let key = *at..at.checked_add(rest)?;
+    let end = key.end.checked_add(value.saturating_sub(1))?;
+    if end > bytes.len() {
+        return None;
+    }
+    *at = end;
+    let place = value.checked_sub(1).map(|len| (key.end, len));
+    Some((key, place))
+}
+
 /// Reads the entry at `at` and moves behind it. `key` holds the key before and then this one. Answers with the place and
 /// length of the value, which is none for a removed key.
 pub(super) fn read_entry(bytes: &[u8], at: &mut usize, key: &mut Vec<u8>) -> Option<Option<(usize, usize)>> {
-    let (shared, rest, value) = (number(bytes, at)?, number(bytes, at)?, number(bytes, at)?);
+    let Header { shared, rest, value } = header(bytes, at)?;
     if shared > key.len() {
         return None;
     }
+    let (more, place) = places_of(bytes, at, rest, value)?;
     key.truncate(shared);
-    let end = at.checked_add(rest)?;
-    key.extend_from_slice(bytes.get(*at..end)?);
-    *at = end;
-    let Some(len) = value.checked_sub(1) else { return Some(None) };
-    let end = at.checked_add(len)?;
-    bytes.get(*at..end)?;
-    let place = *at;
-    *at = end;
-    Some(Some((place, len)))
+    key.extend_from_slice(bytes.get(more)?);
+    Some(place)
 }
 
-/// A block that is read. What it answers with are copies: a value that is kept must not keep its block.
+/// A block that is read. What it answers with are copies: a value that is kept must not keep its block. Clones share the
+/// bytes.
+#[derive(Clone)]
 pub(super) struct Block {
     bytes: IVec,
     entries_end: usize,
@@ -225,6 +253,11 @@ impl Block {
     /// The number of the newest batch that may be in it.
     pub fn through(&self) -> u64 {
         self.bytes[6..14].try_into().map_or(0, u64::from_le_bytes)
+    }
+
+    /// How many bytes it has.
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
     }
 
     /// In how many parts it is stored.
@@ -287,14 +320,12 @@ impl Block {
 
     /// What the block has of a key: nothing, a removal or a value.
     pub fn get(&self, wanted: &[u8]) -> Option<Option<Option<IVec>>> {
-        let (mut at, end) = self.bounds(self.group_of(wanted)?)?;
-        let mut key = Vec::with_capacity(96);
-        while at < end {
-            let value = read_entry(&self.bytes[..end], &mut at, &mut key)?;
-            match key.as_slice().cmp(wanted) {
-                std::cmp::Ordering::Less => {}
-                std::cmp::Ordering::Equal => return Some(Some(self.value(value))),
-                std::cmp::Ordering::Greater => break,
+        let mut compared = self.compare(self.group_of(wanted)?, wanted)?;
+        while !compared.is_through() {
+            match compared.next()? {
+                (Ordering::Less, _) => {}
+                (Ordering::Equal, value) => return Some(Some(self.value(value))),
+                (Ordering::Greater, _) => break,
             }
         }
         Some(None)
@@ -302,16 +333,22 @@ impl Block {
 
     /// The value of the last entry of an index whose key is up to `wanted`: the number of a block.
     pub fn number_of(&self, wanted: &[u8]) -> Option<u32> {
-        let (mut at, end) = self.bounds(self.group_of(wanted)?)?;
-        let (mut key, mut found) = (Vec::with_capacity(96), None);
-        while at < end {
-            let (place, len) = read_entry(&self.bytes[..end], &mut at, &mut key)??;
-            if found.is_some() && key.as_slice() > wanted {
+        let (mut compared, mut found) = (self.compare(self.group_of(wanted)?, wanted)?, None);
+        while !compared.is_through() {
+            let (order, value) = compared.next()?;
+            if found.is_some() && order == Ordering::Greater {
                 break;
             }
+            let (place, len) = value?;
             found = Some(self.bytes.get(place..place + len)?);
         }
         found?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    fn compare<'b>(&'b self, group: usize, wanted: &'b [u8]) -> Option<Compared<'b>> {
+        let (at, end) = self.bounds(group)?;
+        let bytes = self.bytes.get(..end)?;
+        Some(Compared { bytes, at, wanted, common: 0, order: Ordering::Less })
     }
 
     /// All entries, for those who read a whole block.
@@ -319,6 +356,45 @@ impl Block {
         let mut entries = Vec::new();
         (0..self.groups).try_for_each(|group| self.entries(group, &mut entries))?;
         Some(entries)
+    }
+}
+
+/// The entries of a group, each compared with a key without putting its own key together.
+///
+/// An entry shares with the one before as much as there is in common (`BlockWriter::add`). So one that shares more than the
+/// key before had in common with the wanted one stands to it as that did, and one that shares less differs from both where
+/// those were still the same, and comes later.
+struct Compared<'b> {
+    /// Up to the end of the group.
+    bytes: &'b [u8],
+    at: usize,
+    wanted: &'b [u8],
+    /// What the last key and the wanted one have in common.
+    common: usize,
+    order: Ordering,
+}
+
+impl Compared<'_> {
+    fn is_through(&self) -> bool {
+        self.at >= self.bytes.len()
+    }
+
+    /// How the key of the next entry stands to the wanted one, and where its value is. For entries up to the first that is
+    /// not before it.
+    fn next(&mut self) -> Option<(Ordering, Option<(usize, usize)>)> {
+        let Header { shared, rest, value } = header(self.bytes, &mut self.at)?;
+        let (key, place) = places_of(self.bytes, &mut self.at, rest, value)?;
+        match shared.cmp(&self.common) {
+            Ordering::Greater => {}
+            Ordering::Less => (self.common, self.order) = (shared, Ordering::Greater),
+            Ordering::Equal => {
+                let (rest, wanted) = (self.bytes.get(key)?, self.wanted.get(shared..)?);
+                let more = common(rest, wanted);
+                self.common = shared + more;
+                self.order = rest[more..].first().cmp(&wanted[more..].first());
+            }
+        }
+        Some((self.order, place))
     }
 }
 

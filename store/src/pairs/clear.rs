@@ -49,7 +49,8 @@ impl Work {
         keys.iter().for_each(|key| batch.remove(key));
         self.shared.tree.apply_batch(batch)?;
         // Twice: a page that is merged away is first marked, and then taken out.
-        self.shared.visit(keys.iter().chain(&keys))?;
+        self.shared.visit_neighbours(&keys)?;
+        self.shared.visit_neighbours(&keys)?;
         crash::point("after_removal");
         self.wrote(BYTES_PER_REMOVAL * keys.len() as u64)?;
         Ok(Step::GoesOn)

@@ -29,19 +29,25 @@ fn places(hash: u32, bits: u32) -> impl Iterator<Item = u32> {
 /// The filter of these hashes.
 pub(super) fn of(hashes: &[u32]) -> Vec<u8> {
     let mut filter = vec![0; (hashes.len() * BITS_PER_KEY).div_ceil(8)];
-    // More than that would be 3 GiB of rows' keys; then the filter lets more through.
-    let bits = u32::try_from(filter.len() * 8).unwrap_or(u32::MAX);
-    for hash in hashes {
-        for place in places(*hash, bits) {
-            filter[place as usize / 8] |= 1 << (place % 8);
-        }
-    }
+    hashes.iter().for_each(|hash| add(&mut filter, *hash));
     filter
+}
+
+/// Its bits; more than that would be 3 GiB of rows' keys, and then it lets more through.
+fn bits_of(filter: &[u8]) -> u32 {
+    u32::try_from(filter.len() * 8).unwrap_or(u32::MAX)
+}
+
+/// Adds a hash to a filter that has room for it.
+pub(super) fn add(filter: &mut [u8], hash: u32) {
+    for place in places(hash, bits_of(filter)) {
+        filter[place as usize / 8] |= 1 << (place % 8);
+    }
 }
 
 /// Whether a key with this hash may be there.
 pub(super) fn may_have(filter: &[u8], hash: u32) -> bool {
-    let bits = u32::try_from(filter.len() * 8).unwrap_or(u32::MAX);
+    let bits = bits_of(filter);
     bits > 0 && places(hash, bits).all(|place| filter[place as usize / 8] & 1 << (place % 8) != 0)
 }
 

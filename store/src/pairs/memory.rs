@@ -2,50 +2,74 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use sled::IVec;
 
-use super::Entry;
+use super::{Entry, KeyKind, filter};
 
 /// What an entry takes beside its bytes, about: two counted buffers and a place in the map.
 const ENTRY_BYTES: usize = 100;
 /// Entries that a reading takes at once: few at first, for it may end soon.
 const CHUNK: (usize, usize) = (16, 256);
 
+/// Bytes of the filter: ten bits for each row of a full memory.
+const FILTER_BYTES: usize = 32 << 10;
+
 /// See the module.
 #[derive(Default)]
-pub(super) struct Memory(RwLock<Entries>);
+pub(super) struct Memory {
+    entries: RwLock<Entries>,
+    /// About what they take: known also to those who must not wait while a batch is taken in.
+    bytes: AtomicUsize,
+}
 
 #[derive(Default)]
 pub(super) struct Entries {
     pub map: BTreeMap<IVec, Option<IVec>>,
-    /// About what they take.
-    pub bytes: usize,
+    /// Of the keys that are looked up by themselves: most of them are in runs, and comparing keys takes long. Empty while
+    /// there is none.
+    filter: Vec<u8>,
 }
 
 impl Memory {
     pub fn read(&self) -> RwLockReadGuard<'_, Entries> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner)
+        self.entries.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// About what the entries take.
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Takes changes in, which readers see together.
-    pub fn add(&self, changes: impl Iterator<Item = Entry>) {
-        let mut entries = self.0.write().unwrap_or_else(PoisonError::into_inner);
+    pub fn add(&self, changes: impl Iterator<Item = Entry>, key_kind: KeyKind) {
+        let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
+        let mut bytes = self.bytes();
         let len = |value: &Option<IVec>| value.as_ref().map_or(0, |value| value.len());
         for (key, value) in changes {
-            entries.bytes += len(&value);
+            bytes += len(&value);
             let key_bytes = key.len();
+            if (key_kind.is_looked_up)(&key) {
+                entries.filter.resize(FILTER_BYTES, 0);
+                filter::add(&mut entries.filter, filter::hash(&key));
+            }
             match entries.map.insert(key, value) {
-                Some(before) => entries.bytes = entries.bytes.saturating_sub(len(&before)),
-                None => entries.bytes += ENTRY_BYTES + key_bytes,
+                Some(before) => bytes = bytes.saturating_sub(len(&before)),
+                None => bytes += ENTRY_BYTES + key_bytes,
             }
         }
+        self.bytes.store(bytes, Ordering::Relaxed);
     }
 
-    /// What a key was changed to, if it was.
-    pub fn get(&self, key: &[u8]) -> Option<Option<IVec>> {
-        self.read().map.get(key).cloned()
+    /// What a key was changed to, if it was. `hash` is there for a key that is looked up by itself.
+    pub fn get(&self, key: &[u8], hash: Option<u32>) -> Option<Option<IVec>> {
+        let entries = self.read();
+        if hash.is_some_and(|hash| !filter::may_have(&entries.filter, hash)) {
+            return None;
+        }
+        entries.map.get(key).cloned()
     }
 }
 

@@ -16,6 +16,7 @@
 
 mod block;
 mod bottom;
+mod cache;
 mod choice;
 mod clear;
 mod filter;
@@ -42,11 +43,12 @@ use sled::IVec;
 
 use crate::error::{StoreError, is_full};
 pub use bottom::Bottom;
+use cache::BlockCache;
 pub use found::{Age, Found, Unpacker};
 use memory::{Memory, MemoryCursor};
 use merged::{Cursor, Merged};
 pub use open::is_begun;
-use run::{Garbage, Run, RunCursor};
+use run::{Garbage, Reading, Run, RunCursor};
 
 /// A pair.
 pub type Pair = (IVec, IVec);
@@ -68,6 +70,8 @@ pub const MEMORY_BYTES: usize = 20 << 20;
 /// How much larger than its limit the memory may grow while a run is written, and when no run can be.
 const GROWTH_MAX: usize = 2;
 const GROWTH_MAX_WITHOUT_RUNS: usize = 8;
+/// The engine merges a page with fewer places into its neighbour.
+const PLACES_PER_PAGE: usize = 4;
 /// With more runs each batch waits a little for the worker.
 const RUNS_MAX: usize = 32;
 /// How long a batch waits before it looks again.
@@ -79,6 +83,8 @@ pub struct Settings {
     pub folder: PathBuf,
     /// About how much memory takes what is in no run yet.
     pub memory_bytes: usize,
+    /// How much memory take blocks of runs that are read often.
+    pub cache_bytes: usize,
     /// Which keys are looked up by themselves.
     pub key_kind: KeyKind,
     /// Whether the disk has room for so many bytes more.
@@ -105,6 +111,7 @@ struct Shared {
     /// Held while a batch is written.
     log_end: Mutex<LogEnd>,
     next_run: AtomicU32,
+    cache: Arc<BlockCache>,
     garbage: Arc<Garbage>,
     signal: Mutex<Signal>,
     changed: Condvar,
@@ -253,7 +260,7 @@ impl Tree {
     /// Why writes should be refused: the worker cannot write runs, and half of the memory is taken that changes may take
     /// until it can. Beyond that [`Tree::apply`] fails.
     pub fn refusal(&self) -> Option<String> {
-        let bytes = self.shared.version().memory.read().bytes;
+        let bytes = self.shared.version().memory.bytes();
         if bytes < self.shared.settings.memory_bytes * GROWTH_MAX_WITHOUT_RUNS / 2 {
             return None;
         }
@@ -288,11 +295,9 @@ impl Version {
             |memory: &Arc<Memory>| Cursor::Memory(MemoryCursor::new(memory.clone(), from, to, descending));
         let mut cursors = vec![memory(&self.memory)];
         cursors.extend(self.frozen.as_ref().map(|(frozen, _)| memory(frozen)));
-        cursors.extend(
-            self.runs
-                .iter()
-                .map(|run| Cursor::Run(Box::new(RunCursor::new(run.clone(), from, to, descending, false)))),
-        );
+        cursors.extend(self.runs.iter().map(|run| {
+            Cursor::Run(Box::new(RunCursor::new(run.clone(), from, to, descending, Reading::Short)))
+        }));
         if let Some(held) = &self.base {
             cursors.push(Cursor::Base(base(tree, from, to, descending), held.clone()));
         }
@@ -352,14 +357,13 @@ impl Shared {
 
     fn look_up(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
         let version = self.version();
-        if let Some(found) = version.memory.get(key) {
+        let hash = (self.settings.key_kind.is_looked_up)(key).then(|| filter::hash(key));
+        if let Some(found) = version.memory.get(key, hash) {
             return Ok(found);
         }
-        if let Some(found) = version.frozen.as_ref().and_then(|(frozen, _)| frozen.get(key)) {
+        if let Some(found) = version.frozen.as_ref().and_then(|(frozen, _)| frozen.get(key, hash)) {
             return Ok(found);
         }
-        let hash = (!version.runs.is_empty() && (self.settings.key_kind.is_looked_up)(key))
-            .then(|| filter::hash(key));
         for run in &version.runs {
             if let Some(found) = run.get(key, hash)? {
                 return Ok(found);
@@ -387,7 +391,8 @@ impl Shared {
         crate::crash::point("after_log");
         log_end.next += 1;
         let version = self.version();
-        version.memory.add(changes.iter().map(|(key, value)| (key.clone(), value.clone())));
+        let entries = changes.iter().map(|(key, value)| (key.clone(), value.clone()));
+        version.memory.add(entries, self.settings.key_kind);
         self.freeze(&version, number);
         Ok(())
     }
@@ -405,21 +410,18 @@ impl Shared {
     /// Writes pieces of a batch, with what opening left to be written.
     fn write_batch(&self, log_end: &mut LogEnd, pieces: Vec<([u8; 15], Vec<u8>)>) -> Result<(), StoreError> {
         let mut batch = sled::Batch::default();
-        let mut places: Vec<IVec> = Vec::new();
         for (place, value) in &log_end.first {
-            places.push(place.clone());
             match value {
                 Some(value) => batch.insert(place, value),
                 None => batch.remove(place),
             }
         }
-        for (place, piece) in pieces {
-            places.push(place.as_slice().into());
-            batch.insert(&place, piece);
-        }
+        let places: Vec<_> = pieces.iter().map(|(place, _)| *place).collect();
+        pieces.into_iter().for_each(|(place, piece)| batch.insert(&place, piece));
         log_end.is_open = true;
         self.tree.apply_batch(batch).map_err(|error| self.noted(error.into()))?;
-        self.visit(places.iter()).map_err(|error| self.noted(error))?;
+        let visited = self.visit(log_end.first.iter().map(|(place, _)| place));
+        visited.and_then(|()| self.visit_neighbours(&places)).map_err(|error| self.noted(error))?;
         (log_end.is_open, log_end.first) = (false, Vec::new());
         Ok(())
     }
@@ -431,16 +433,19 @@ impl Shared {
 
     /// Lets the engine end what it puts off until a page is visited again: splitting and merging pages, which it would
     /// else do, and write, for a later reader.
-    fn visit<P: AsRef<[u8]>>(&self, places: impl Iterator<Item = P>) -> Result<(), StoreError> {
-        for place in places {
-            self.tree.contains_key(place)?;
-        }
-        Ok(())
+    fn visit<P: AsRef<[u8]>>(&self, mut places: impl Iterator<Item = P>) -> Result<(), StoreError> {
+        places.try_for_each(|place| Ok(self.tree.contains_key(place).map(drop)?))
+    }
+
+    /// The same for all places between two, which were written or removed together.
+    fn visit_neighbours<P: AsRef<[u8]>>(&self, places: &[P]) -> Result<(), StoreError> {
+        // Every page between the first and the last has at least so many of them.
+        self.visit(places.iter().step_by(PLACES_PER_PAGE).chain(places.last()))
     }
 
     /// Hands a full memory to the worker, unless that has one already. Called by the one who writes batches.
     fn freeze(&self, version: &Version, through: u64) {
-        if version.frozen.is_some() || version.memory.read().bytes < self.settings.memory_bytes {
+        if version.frozen.is_some() || version.memory.bytes() < self.settings.memory_bytes {
             return;
         }
         self.change(|version| {
@@ -460,7 +465,7 @@ impl Shared {
         loop {
             let version = self.version();
             let limit = self.settings.memory_bytes;
-            let bytes = version.memory.read().bytes;
+            let bytes = version.memory.bytes();
             let has_begun = locked(&self.signal).begins;
             let trouble = locked(&self.trouble).clone();
             match trouble {

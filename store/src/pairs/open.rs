@@ -6,13 +6,14 @@ use std::sync::{Arc, Condvar, Mutex, RwLock};
 
 use sled::IVec;
 
+use super::cache::BlockCache;
 use super::log::Batches;
 use super::manifest::Manifest;
 use super::memory::Memory;
 use super::places::{self, MANIFEST, OWN, OWN_END, PARTS};
 use super::run::{Garbage, Run};
 use super::worker::Worker;
-use super::{Entry, LogEnd, Settings, Shared, Signal, Tree, Version, log};
+use super::{Entry, KeyKind, LogEnd, Settings, Shared, Signal, Tree, Version, log};
 use crate::error::StoreError;
 
 impl Tree {
@@ -31,8 +32,9 @@ impl Tree {
             }
             None => begin(tree, &settings, &mut first)?,
         };
+        let cache = Arc::new(BlockCache::new(settings.cache_bytes));
         let garbage = Arc::new(Garbage::default());
-        let run = |info| Run::open(tree, info, &garbage, settings.key_kind.version).map(Arc::new);
+        let run = |info| Run::open(tree, &cache, info, &garbage, settings.key_kind.version).map(Arc::new);
         let runs: Vec<Arc<Run>> = manifest
             .runs
             .iter()
@@ -47,7 +49,7 @@ impl Tree {
         let named = manifest.runs.iter().map(|run| run.number);
         let next_run = present.iter().copied().chain(named).max().map_or(1, |number| number + 1);
         let mut remarks = Vec::new();
-        let replayed = replay(tree, manifest.log_from)?;
+        let replayed = replay(tree, manifest.log_from, settings.key_kind)?;
         let (torn, next) = (replayed.torn(), replayed.next);
         let mut lost = None;
         if !replayed.is_whole() {
@@ -88,6 +90,7 @@ impl Tree {
             version: RwLock::new(Arc::new(version)),
             log_end: Mutex::new(LogEnd { next, first, lost, is_open: false }),
             next_run: AtomicU32::new(next_run),
+            cache,
             garbage,
             signal: Mutex::new(Signal { begins: false, ends: false, has_work: true }),
             changed: Condvar::new(),
@@ -188,7 +191,7 @@ impl Replayed {
 }
 
 /// What the log has from a batch on.
-fn replay(tree: &sled::Tree, log_from: u64) -> Result<Replayed, StoreError> {
+fn replay(tree: &sled::Tree, log_from: u64, key_kind: KeyKind) -> Result<Replayed, StoreError> {
     let (memory, mut batches, mut next) = (Memory::default(), Batches::default(), log_from);
     let (mut missing, mut damaged) = (BTreeSet::new(), BTreeSet::new());
     for pair in tree.range(places::piece(log_from, 0)..=places::piece(u64::MAX, u32::MAX)) {
@@ -199,7 +202,7 @@ fn replay(tree: &sled::Tree, log_from: u64) -> Result<Replayed, StoreError> {
             next = batch + 1;
         }
         match batches.add(batch, number, piece) {
-            Ok(Some(entries)) => memory.add(entries.into_iter()),
+            Ok(Some(entries)) => memory.add(entries.into_iter(), key_kind),
             Ok(None) => {}
             Err(_) => drop(damaged.insert(batch)),
         }

@@ -9,12 +9,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use sled::IVec;
 
 use super::block::{self, Block, BlockWriter, Kind, common};
+use super::cache::{BlockCache, BlockId};
 use super::filter;
 use super::manifest::RunInfo;
 use super::places::{self, Part, Place};
 use super::{Entry, KeyKind};
 use crate::error::StoreError;
 
+/// Blocks behind the first one that a short reading takes.
+const FEW: u32 = 4;
 /// Bytes of a filter that are kept in one place.
 const FILTER_BYTES: usize = 6 << 10;
 
@@ -36,10 +39,22 @@ impl Garbage {
     }
 }
 
+/// How blocks are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reading {
+    /// A few of them, which are kept for the next one who reads them.
+    Short,
+    /// Many in a row, which would take the places of those that are read often.
+    Long,
+    /// All, from the engine, with a look at their checksums: for those who write what they read.
+    Verified,
+}
+
 /// A run that is read.
 pub(super) struct Run {
     pub info: RunInfo,
     tree: sled::Tree,
+    cache: Arc<BlockCache>,
     /// Where index blocks begin, by their number.
     tops: Vec<IVec>,
     filter: Vec<u8>,
@@ -61,6 +76,7 @@ impl Run {
     /// [`KeyKind`], only makes reading slower.
     pub fn open(
         tree: &sled::Tree,
+        cache: &Arc<BlockCache>,
         info: RunInfo,
         garbage: &Arc<Garbage>,
         kind: u8,
@@ -68,13 +84,14 @@ impl Run {
         let mut run = Run {
             info,
             tree: tree.clone(),
+            cache: cache.clone(),
             tops: Vec::new(),
             filter: Vec::new(),
             is_replaced: AtomicBool::new(false),
             garbage: garbage.clone(),
         };
         for number in 0..info.top {
-            let entries = run.block(Part::Top, number, true)?.all().ok_or_else(|| run.damaged())?;
+            let entries = run.stored_block(Part::Top, number, true)?.all().ok_or_else(|| run.damaged())?;
             run.tops.extend(entries.into_iter().map(|(key, _)| key));
         }
         if run.tops.len() != info.index as usize {
@@ -111,7 +128,26 @@ impl Run {
         StoreError::Corrupt(format!("a block of run {}", self.info.number))
     }
 
-    fn block(&self, part: Part, number: u32, verified: bool) -> Result<Block, StoreError> {
+    fn id(&self, part: Part, number: u32) -> BlockId {
+        BlockId { run: self.info.number, number, is_data: part == Part::Data }
+    }
+
+    fn block(&self, part: Part, number: u32, reading: Reading) -> Result<Block, StoreError> {
+        if reading == Reading::Verified {
+            return self.stored_block(part, number, true);
+        }
+        let id = self.id(part, number);
+        if let Some(block) = self.cache.get(id) {
+            return Ok(block);
+        }
+        let block = self.stored_block(part, number, false)?;
+        if reading == Reading::Short {
+            self.cache.add(id, &block);
+        }
+        Ok(block)
+    }
+
+    fn stored_block(&self, part: Part, number: u32, verified: bool) -> Result<Block, StoreError> {
         let bytes = self.tree.get(places::part(part, self.info.number, number))?;
         let mut bytes = bytes.ok_or_else(|| self.damaged())?;
         let parts = block::parts_of(&bytes).ok_or_else(|| self.damaged())?;
@@ -132,6 +168,9 @@ impl Run {
 
     /// The number of the data block of which the part with this number is one.
     fn block_with(&self, number: u32) -> Result<u32, StoreError> {
+        if self.cache.get(self.id(Part::Data, number)).is_some() {
+            return Ok(number);
+        }
         let bytes = self.tree.get(places::part(Part::Data, self.info.number, number))?;
         let bytes = bytes.ok_or_else(|| self.damaged())?;
         let before = block::further(&bytes).map_or(0, |(at, _)| u32::from(at));
@@ -141,7 +180,7 @@ impl Run {
     /// The number of the data block in which a key lies, if it is there.
     fn number_of(&self, key: &[u8]) -> Result<u32, StoreError> {
         let index = self.tops.partition_point(|top| top[..] <= *key).saturating_sub(1);
-        let block = self.block(Part::Index, index as u32, false)?;
+        let block = self.block(Part::Index, index as u32, Reading::Short)?;
         block.number_of(key).filter(|number| *number < self.info.data).ok_or_else(|| self.damaged())
     }
 
@@ -154,7 +193,7 @@ impl Run {
         {
             return Ok(None);
         }
-        let block = self.block(Part::Data, self.number_of(key)?, false)?;
+        let block = self.block(Part::Data, self.number_of(key)?, Reading::Short)?;
         block.get(key).ok_or_else(|| self.damaged())
     }
 }
@@ -165,8 +204,9 @@ pub(super) struct RunCursor {
     from: Vec<u8>,
     to: Option<Vec<u8>>,
     descending: bool,
-    /// Whether checksums of blocks are looked at: for those who write what they read.
-    verified: bool,
+    reading: Reading,
+    /// How many more blocks are few.
+    few: u32,
     block: Option<Block>,
     number: u32,
     group: usize,
@@ -176,14 +216,21 @@ pub(super) struct RunCursor {
 }
 
 impl RunCursor {
-    pub fn new(run: Arc<Run>, from: &[u8], to: Option<&[u8]>, descending: bool, verified: bool) -> RunCursor {
+    pub fn new(
+        run: Arc<Run>,
+        from: &[u8],
+        to: Option<&[u8]>,
+        descending: bool,
+        reading: Reading,
+    ) -> RunCursor {
         RunCursor {
             is_through: run.info.data == 0 || to.is_some_and(|to| to <= from),
             run,
             from: from.to_vec(),
             to: to.map(<[u8]>::to_vec),
             descending,
-            verified,
+            reading,
+            few: FEW,
             block: None,
             number: 0,
             group: 0,
@@ -192,7 +239,13 @@ impl RunCursor {
     }
 
     fn open(&mut self, number: u32) -> Result<usize, StoreError> {
-        let block = self.run.block(Part::Data, number, self.verified)?;
+        if self.reading == Reading::Short {
+            self.few -= 1;
+            if self.few == 0 {
+                self.reading = Reading::Long;
+            }
+        }
+        let block = self.run.block(Part::Data, number, self.reading)?;
         let groups = block.groups();
         (self.block, self.number) = (Some(block), number);
         Ok(groups)
@@ -205,7 +258,7 @@ impl RunCursor {
             Some(key) => self.run.number_of(key)?,
             None => self.run.block_with(self.run.info.data - 1)?,
         };
-        let block = self.run.block(Part::Data, number, self.verified)?;
+        let block = self.run.block(Part::Data, number, self.reading)?;
         self.group = match key {
             Some(key) => block.group_of(key).ok_or_else(|| self.run.damaged())?,
             None => block.groups() - 1,

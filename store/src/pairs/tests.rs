@@ -45,6 +45,8 @@ fn settings(folder: &Path, memory_bytes: usize) -> Settings {
     Settings {
         folder: folder.to_path_buf(),
         memory_bytes,
+        // Some blocks of a test are in it and others are not.
+        cache_bytes: 1 << 20,
         key_kind: KEY_KIND,
         has_room: Box::new(|_| true),
         marks: MARKS,

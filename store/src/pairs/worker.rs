@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::merged::{Cursor, Merged};
 use super::places::{MANIFEST, Place};
-use super::run::{Run, RunCursor, RunWriter};
+use super::run::{Reading, Run, RunCursor, RunWriter};
 use super::{Entry, Shared, Version, base, choice, locked, manifest};
 use crate::crash;
 use crate::error::StoreError;
@@ -207,7 +207,7 @@ impl Work {
         let Some((memory, through)) = version.frozen.clone() else { return Ok(Outcome::Done) };
         let is_lowest = version.runs.is_empty() && version.base.is_none();
         let entries = memory.read();
-        self.must_have_room(2 * entries.bytes as u64)?;
+        self.must_have_room(2 * memory.bytes() as u64)?;
         crash::point("before_run");
         let all = entries.map.iter().map(|(key, value)| Ok((key.clone(), value.clone())));
         let Some(run) = self.write_run(&mut all.into_iter(), through, is_lowest, None)? else {
@@ -297,7 +297,9 @@ impl Work {
             }
         }
         let shared = &self.shared;
-        let open = |info| Run::open(&shared.tree, info, &shared.garbage, shared.settings.key_kind.version);
+        let open = |info| {
+            Run::open(&shared.tree, &shared.cache, info, &shared.garbage, shared.settings.key_kind.version)
+        };
         Ok(Some(info.map(open).transpose()?.map(Arc::new)))
     }
 
@@ -353,8 +355,9 @@ impl Work {
         // Taken back at its end, so that a panic counts too.
         self.rest(oldest, REST_OF_MERGES);
         crash::point("before_merge");
-        let cursor =
-            |run: &Arc<Run>| Cursor::Run(Box::new(RunCursor::new(run.clone(), &[], None, false, true)));
+        let cursor = |run: &Arc<Run>| {
+            Cursor::Run(Box::new(RunCursor::new(run.clone(), &[], None, false, Reading::Verified)))
+        };
         let mut merged = Merged::new(inputs.iter().map(cursor).collect(), false);
         let (through, above) = (newest.info.through, newest.info.number);
         let Some(run) = self.write_run(&mut merged, through, is_lowest, Some(Some(above)))? else {

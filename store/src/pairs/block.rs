@@ -307,22 +307,35 @@ impl Block {
         place.map(|(at, len)| IVec::from(&self.bytes[at..at + len]))
     }
 
-    /// The entries of a group, added to `entries`.
-    pub fn entries(&self, group: usize, entries: &mut Vec<Entry>) -> Option<()> {
+    /// The entries of a group with keys in `from..to`, added to `entries`.
+    pub fn entries(
+        &self,
+        group: usize,
+        (from, to): (&[u8], Option<&[u8]>),
+        entries: &mut Vec<Entry>,
+    ) -> Option<Reach> {
         let (mut at, end) = self.bounds(group)?;
         let mut key = Vec::with_capacity(96);
+        let mut reach = Reach::default();
         while at < end {
             let value = read_entry(&self.bytes[..end], &mut at, &mut key)?;
-            entries.push((IVec::from(key.as_slice()), self.value(value)));
+            if to.is_some_and(|to| *key >= *to) {
+                reach.to = true;
+                break;
+            }
+            reach.from |= *key <= *from;
+            if *key >= *from {
+                entries.push((IVec::from(key.as_slice()), self.value(value)));
+            }
         }
-        Some(())
+        Some(reach)
     }
 
     /// What the block has of a key: nothing, a removal or a value.
     pub fn get(&self, wanted: &[u8]) -> Option<Option<Option<IVec>>> {
         let mut compared = self.compare(self.group_of(wanted)?, wanted)?;
         while !compared.is_through() {
-            match compared.next()? {
+            match compared.step()? {
                 (Ordering::Less, _) => {}
                 (Ordering::Equal, value) => return Some(Some(self.value(value))),
                 (Ordering::Greater, _) => break,
@@ -335,7 +348,7 @@ impl Block {
     pub fn number_of(&self, wanted: &[u8]) -> Option<u32> {
         let (mut compared, mut found) = (self.compare(self.group_of(wanted)?, wanted)?, None);
         while !compared.is_through() {
-            let (order, value) = compared.next()?;
+            let (order, value) = compared.step()?;
             if found.is_some() && order == Ordering::Greater {
                 break;
             }
@@ -354,9 +367,18 @@ impl Block {
     /// All entries, for those who read a whole block.
     pub fn all(&self) -> Option<Vec<Entry>> {
         let mut entries = Vec::new();
-        (0..self.groups).try_for_each(|group| self.entries(group, &mut entries))?;
+        (0..self.groups).try_for_each(|group| self.entries(group, (&[], None), &mut entries).map(drop))?;
         Some(entries)
     }
+}
+
+/// How far the keys of a group reach.
+#[derive(Default)]
+pub(super) struct Reach {
+    /// Down to the lower end of a range, or below: no group before it has keys of the range.
+    pub from: bool,
+    /// Up to the upper end or beyond: no group behind it has keys of the range.
+    pub to: bool,
 }
 
 /// The entries of a group, each compared with a key without putting its own key together.
@@ -381,7 +403,7 @@ impl Compared<'_> {
 
     /// How the key of the next entry stands to the wanted one, and where its value is. For entries up to the first that is
     /// not before it.
-    fn next(&mut self) -> Option<(Ordering, Option<(usize, usize)>)> {
+    fn step(&mut self) -> Option<(Ordering, Option<(usize, usize)>)> {
         let Header { shared, rest, value } = header(self.bytes, &mut self.at)?;
         let (key, place) = places_of(self.bytes, &mut self.at, rest, value)?;
         match shared.cmp(&self.common) {

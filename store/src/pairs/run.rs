@@ -302,15 +302,10 @@ impl RunCursor {
                 return Ok(false);
             }
             let Some(block) = &self.block else { return Ok(false) };
-            block.entries(self.group, &mut self.entries).ok_or_else(|| self.run.damaged())?;
-            let first = self.entries.first().map(|(key, _)| key.clone()).unwrap_or_default();
-            let last = self.entries.last().map(|(key, _)| key.clone()).unwrap_or_default();
-            let (from, to) = (&self.from, &self.to);
-            let is_behind = |key: &[u8]| to.as_ref().is_some_and(|to| *key >= **to);
-            if first[..] < from[..] || is_behind(&last) {
-                self.entries.retain(|(key, _)| key[..] >= from[..] && !is_behind(key));
-            }
-            self.is_through = if self.descending { first[..] <= from[..] } else { is_behind(&last) };
+            let range = (&self.from[..], self.to.as_deref());
+            let reach = block.entries(self.group, range, &mut self.entries);
+            let reach = reach.ok_or_else(|| self.run.damaged())?;
+            self.is_through = if self.descending { reach.from } else { reach.to };
             if !self.descending {
                 self.entries.reverse();
             }

@@ -106,7 +106,6 @@ pub fn open(config: &Config) -> Result<Store, String> {
         accept_data_loss: config.accept_data_loss,
         salvage: config.salvage,
         disk_reserve_bytes: config.disk_reserve_bytes,
-        ..OpenOptions::default()
     };
     let (store, opened) =
         Store::open(&config.data, models::schema(), &options).map_err(|error| error.to_string())?;

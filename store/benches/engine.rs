@@ -91,59 +91,6 @@ fn sled_with(folder: &std::path::Path, rows_per_batch: u64) {
     });
 }
 
-/// The layer above the engine: what it puts off is done before the time is taken.
-fn layer(folder: &std::path::Path, rows_per_batch: u64) {
-    let db = sled::Config::new()
-        .path(folder)
-        .cache_capacity(32 << 20)
-        .flush_every_ms(None)
-        .mode(sled::Mode::HighThroughput)
-        .open()
-        .expect("an engine");
-    let tree = db.open_tree("rows").expect("a tree");
-    let settings = store::pairs::Settings {
-        folder: folder.to_path_buf(),
-        memory_bytes: store::pairs::MEMORY_BYTES,
-        cache_bytes: 16 << 20,
-        key_kind: store::pairs::KeyKind { version: 1, is_looked_up: |key| key[3] == 0 },
-        has_room: Box::new(|_| true),
-        marks: &[],
-    };
-    let (tree, _) = store::pairs::Tree::open(&db, &tree, settings).expect("pairs");
-    tree.begin().expect("it begins");
-    let put = |rows: std::ops::Range<u64>| {
-        let batch = rows.flat_map(pairs).map(|(key, value)| (key.into(), Some(value.into()))).collect();
-        tree.apply(&batch).expect("applied");
-        db.flush().expect("flushed");
-    };
-    (0..ROWS_BEFORE / 1000).for_each(|step| put(step * 1000..(step + 1) * 1000));
-    tree.settle();
-    report(&format!("pairs in runs, batches of {rows_per_batch} rows"), || {
-        let mut row = ROWS_BEFORE;
-        while row < ROWS_BEFORE + ROWS {
-            put(row..row + rows_per_batch);
-            row += rows_per_batch;
-        }
-        tree.settle();
-    });
-    println!("{:>50} runs, {} MiB", tree.runs(), db.size_on_disk().expect("a size") >> 20);
-    report("  a read of each row, by its key", || {
-        for row in ROWS_BEFORE..ROWS_BEFORE + ROWS {
-            let [(key, value), ..] = &pairs(row)[..] else { continue };
-            assert_eq!(tree.get(key).expect("a read").as_deref(), Some(&value[..]));
-        }
-    });
-    report("  20 entries of an index for each row", || {
-        for row in 0..ROWS {
-            let mut from = vec![0, 7, 0, 3];
-            from.extend_from_slice(&mixed(row % 200).to_be_bytes());
-            let found = tree.range(&from, None, false).take(20).filter(Result::is_ok).count();
-            assert_eq!(found, 20);
-        }
-    });
-    report("  all pairs", || assert!(tree.iter().count() as u64 >= PAIRS * (ROWS_BEFORE + ROWS)));
-}
-
 fn sqlite(folder: &std::path::Path, rows_per_batch: u64, indexes: u64) {
     let mut connection = Connection::open(folder.join("file")).expect("a file");
     connection.execute_batch("PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;").expect("set");
@@ -209,8 +156,6 @@ fn main() {
     for rows in BATCHES {
         let folder = tempfile::tempdir().expect("a folder");
         sled_with(folder.path(), rows);
-        let folder = tempfile::tempdir().expect("a folder");
-        layer(folder.path(), rows);
     }
     for rows in [64, 1_000] {
         let folder = tempfile::tempdir().expect("a folder");

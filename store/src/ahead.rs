@@ -1,8 +1,8 @@
 //! Commits on their way into the engine.
 //!
 //! A batch costs the engine two writes to its log, each with a sync, whatever is in it. So commits gather here and are
-//! applied together (`apply.rs`): by the flush thread before it flushes, and by the writer when there are many.
-//! Transactions look here before they look into the engine; all other reads find what is
+//! applied together (`apply.rs`): by the flush thread before it flushes, and by the writer when there are many, since all
+//! reads wait while the engine takes a batch. Transactions look here before they look into the engine; all other reads find what is
 //! applied. A commit is acknowledged after both.
 
 use std::collections::BTreeMap;
@@ -26,7 +26,7 @@ pub(crate) struct Waiting {
 }
 
 /// From so many pairs on they are applied at once.
-const PAIRS_MAX: usize = 1024;
+const PAIRS_MAX: usize = 256;
 
 /// See the module.
 #[derive(Default)]
@@ -46,6 +46,8 @@ struct State {
     waiting: Vec<Waiting>,
     /// Commits that are applied, or failed, and wait to be durable.
     applied: Vec<Waiting>,
+    /// What was written into the engine since the last flush.
+    written: Vec<IVec>,
 }
 
 /// Pairs of several commits, as the last of them left each.
@@ -142,20 +144,22 @@ impl Ahead {
     }
 
     /// What was taken is in the engine, or never will be.
-    pub fn closed(&self, waiting: Vec<Waiting>) {
+    pub fn closed(&self, layer: &Layer, waiting: Vec<Waiting>) {
         let mut state = self.state();
         state.closing = None;
         state.applied.extend(waiting);
+        state.written.extend(layer.read().pairs.keys().cloned());
     }
 
-    /// The commits that are applied and wait to be durable; with `all`, those too that are not applied.
-    pub fn take(&self, all: bool) -> Vec<Waiting> {
+    /// The commits that are applied and wait to be durable, and the keys that the engine took since this was asked last;
+    /// with `all`, those too that are not applied.
+    pub fn take(&self, all: bool) -> (Vec<Waiting>, Vec<IVec>) {
         let mut state = self.state();
         let mut commits = std::mem::take(&mut state.applied);
         if all {
             commits.append(&mut state.waiting);
         }
-        commits
+        (commits, std::mem::take(&mut state.written))
     }
 
     /// Drops everything that was not applied; answers with the commits that wait. Called under the commit lock.

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
+use sled::IVec;
+
 use crate::ahead::{Pairs, Waiting};
 use crate::core::Core;
 use crate::error::StoreError;
@@ -23,13 +25,13 @@ impl Core {
         if let Err(failure) = &result {
             self.fail(failure.clone());
         }
-        self.ahead.closed(waiting);
+        self.ahead.closed(&layer, waiting);
         result
     }
 
-    /// Applies what has gathered, and answers with the commits that wait to be durable. After a failure these are all that
-    /// wait.
-    pub fn apply_and_take(&self) -> Vec<Waiting> {
+    /// Applies what has gathered, and answers with the commits that wait to be durable and the keys that were written.
+    /// After a failure these are all that wait.
+    pub fn apply_and_take(&self) -> (Vec<Waiting>, Vec<IVec>) {
         let failed = self.apply().is_err();
         self.ahead.take(failed)
     }
@@ -42,9 +44,16 @@ fn write(core: &Core, layer: &Pairs) -> Result<(), Failure> {
     let failed = |error: StoreError| Failure::of_engine(&live, &error);
     let mut taps = core.taps();
     taps.keep_old(&live.tree, layer.pairs.keys()).map_err(failed)?;
+    let mut batch = sled::Batch::default();
+    for (key, value) in &layer.pairs {
+        match value {
+            Some(value) => batch.insert(key, value),
+            None => batch.remove(key),
+        }
+    }
     let changing = core.counts.changing(layer.pairs.keys());
     crate::crash::point("before_apply");
-    live.tree.apply(&layer.pairs).map_err(failed)?;
+    live.tree.apply_batch(batch).map_err(|error| failed(live.noted(error)))?;
     drop(changing);
     core.commits.store(layer.number, Ordering::Relaxed);
     core.tally.add(layer.grown.iter().map(|(table, bytes)| (*table, *bytes)));

@@ -339,12 +339,12 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::engine::open_engine;
+    use crate::engine::Live;
     use crate::options::{OpenOptions, Opened};
 
     /// The engine, once an earlier one has given up its files.
     fn open(engine: &Path) -> sled::Db {
-        open_engine(engine, &OpenOptions::default(), &mut Opened::default()).expect("the engine opens")
+        Live::open(engine, &OpenOptions::default(), &mut Opened::default()).expect("the engine opens").db
     }
 
     /// Pairs of one kind, in the order of their keys.

@@ -1,7 +1,7 @@
 //! Writing the engine's files anew, so that they take little more than what is kept.
 //!
 //! The engine uses the places of replaced pages again but gives few of them back, and where rows come and go it may take
-//! ten times what is kept. So all pairs of one moment are copied into a new engine (`rebuild.rs`), while reads and writes go
+//! ten times what is kept. So all pairs of one moment are copied into a new engine (`build.rs`), while reads and writes go
 //! on; all of it is read back and compared with what was committed; what changed meanwhile follows; and then, in a
 //! moment in which nothing is decided, the new folder takes the place of the old one.
 //!
@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use models::schema;
 use tokio::sync::oneshot;
 
+use crate::build::Builder;
 use crate::core::Core;
 use crate::digest::Audit;
 use crate::engine::Live;
@@ -22,7 +23,6 @@ use crate::error::StoreError;
 use crate::exchange::{COMPACTING, Exchange, REPLACED, follow, remove};
 use crate::options::{OpenOptions, Opened};
 use crate::progress::{Pairs, Progress, Step};
-use crate::rebuild::Rebuild;
 use crate::snapshot::Snapshot;
 use crate::source::Pair;
 use crate::usage::{Usage, used_bytes};
@@ -114,7 +114,6 @@ impl Store {
         crate::crash::point("compact_copied");
         let options = OpenOptions { cache_bytes: CACHE_BYTES, ..core.options.clone() };
         let new = Live::open(target, &options, &mut Opened::default())?;
-        new.tree.begin()?;
         read_back(core, &new, pairs, report)?;
         for _ in 0..ROUNDS_MAX {
             let changed = core.taps().take_noted()?;
@@ -182,11 +181,11 @@ fn watch(store: &Weak<Inner>) {
 /// Copies all pairs of one moment, and says how many they are.
 fn copy(core: &Core, target: &Path, report: &mut dyn FnMut(Progress)) -> Result<u64, StoreError> {
     folder::create_private(target)?;
-    let mut builder = Rebuild::create(target)?;
+    let mut builder = Builder::create(target)?;
     let mut copied = Pairs::new(Step::Copy, core.pairs_expected()?, report);
     Snapshot::begin(core)?.each(&mut |(key, value): Pair| {
         copied.add(&key, &value);
-        builder.add(&key, &value)
+        builder.add(key.to_vec(), value.to_vec())
     })?;
     builder.finish()?;
     Ok(copied.done())

@@ -12,11 +12,11 @@ use crate::engine::{Engine, Live, opening_bytes};
 use crate::error::StoreError;
 pub(crate) use crate::failure::Failure;
 use crate::free_space::FreeSpace;
+use crate::keys;
 use crate::options::OpenOptions;
 use crate::reserve::{Ballast, LogSpace, PAGES_BYTES};
 use crate::snapshot::Taps;
 use crate::tally::Tally;
-use crate::{keys, pairs};
 
 /// What the last commit left; held while a transaction decides, so that what it reads stays true.
 #[derive(Debug, Default)]
@@ -29,13 +29,13 @@ pub(crate) struct Head {
 
 impl Head {
     /// What the last commit left.
-    pub fn read(tree: &pairs::Tree, ids: &[TableIds]) -> Result<Head, StoreError> {
+    pub fn read(tree: &sled::Tree, ids: &[TableIds]) -> Result<Head, StoreError> {
         let digests = digest::read(tree, ids)?.unwrap_or_default();
         Ok(Head { number: Head::number_in(tree)?, digests })
     }
 
     /// The number of the last commit.
-    pub fn number_in(tree: &pairs::Tree) -> Result<u64, StoreError> {
+    pub fn number_in(tree: &sled::Tree) -> Result<u64, StoreError> {
         let Some(bytes) = tree.get(keys::COUNTER)? else { return Ok(0) };
         let bytes =
             bytes.as_ref().try_into().map_err(|_| StoreError::Corrupt("the commit counter".into()))?;
@@ -141,9 +141,6 @@ impl Core {
 
     /// Asks the engine how it fares: a read may have found it failing.
     pub fn look_at(&self, live: &Live) {
-        if let Some(reason) = live.tree.known_unsynced() {
-            return self.fail(Failure { is_full: false, may_recover: false, reason });
-        }
         let error = match live.state() {
             Err(error) => error.into(),
             Ok(()) if live.is_stuck() => StoreError::ReadOnly("the engine could not write a page".into()),

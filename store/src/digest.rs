@@ -8,7 +8,7 @@ use models::{Schema, TableInfo};
 
 use crate::catalog::TableIds;
 use crate::error::StoreError;
-use crate::{keys, pairs};
+use crate::keys;
 
 /// The rows of one table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -59,7 +59,7 @@ fn hash(key: &[u8], bytes: &[u8]) -> u64 {
 }
 
 /// The digests as they are noted, by position in the schema; `None` for a store of a version that noted none.
-pub(crate) fn read(tree: &pairs::Tree, tables: &[TableIds]) -> Result<Option<Vec<Digest>>, StoreError> {
+pub(crate) fn read(tree: &sled::Tree, tables: &[TableIds]) -> Result<Option<Vec<Digest>>, StoreError> {
     if tree.get(keys::DIGESTED)?.is_none() {
         return Ok(None);
     }
@@ -71,20 +71,20 @@ pub(crate) fn read(tree: &pairs::Tree, tables: &[TableIds]) -> Result<Option<Vec
 }
 
 /// Notes the rows that are there as all that there are.
-pub(crate) fn write(tree: &pairs::Tree, tables: &[TableIds]) -> Result<Vec<Digest>, StoreError> {
+pub(crate) fn write(tree: &sled::Tree, tables: &[TableIds]) -> Result<Vec<Digest>, StoreError> {
     let mut digests = Vec::new();
-    let mut changes = pairs::Changes::new();
+    let mut batch = sled::Batch::default();
     for ids in tables {
         let mut digest = Digest::default();
         for pair in tree.scan_prefix(keys::prefix(ids.id, 0)) {
             let (key, bytes) = pair?;
             digest.add(&key, &bytes);
         }
-        changes.insert(keys::digest(ids.id).into(), Some(digest.to_bytes().into()));
+        batch.insert(keys::digest(ids.id), digest.to_bytes());
         digests.push(digest);
     }
-    changes.insert(keys::DIGESTED.into(), Some([1u8].as_slice().into()));
-    tree.apply(&changes)?;
+    batch.insert(keys::DIGESTED, &[1]);
+    tree.apply_batch(batch)?;
     Ok(digests)
 }
 

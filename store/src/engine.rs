@@ -8,13 +8,12 @@ use std::cell::{Cell, RefCell};
 use std::fs;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Once, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use crate::error::{StoreError, is_full};
-use crate::free_space::FreeSpace;
 use crate::options::{OpenOptions, Opened};
-use crate::{keys, pairs};
 
 /// How long a locked folder is waited for, and how often it is looked at.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
@@ -25,38 +24,16 @@ const READ_PATIENCE: Duration = Duration::from_secs(5);
 /// An open engine.
 pub(crate) struct Live {
     pub db: sled::Db,
-    /// What is kept.
-    pub tree: pairs::Tree,
+    pub tree: sled::Tree,
+    is_stuck: AtomicBool,
 }
-
-/// The engine's tree.
-pub(crate) const ROWS: &str = "rows";
 
 impl Live {
     /// Opens or creates the engine in `folder`.
     pub fn open(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Result<Live, StoreError> {
         let db = open_engine(folder, options, opened)?;
-        let engine = db.open_tree(ROWS)?;
-        refuse_other_layouts(&engine)?;
-        let free_space = FreeSpace::new(folder, options.disk_reserve_bytes);
-        let settings = pairs::Settings {
-            folder: folder.to_path_buf(),
-            memory_bytes: options.memory_bytes,
-            cache_bytes: usize::try_from(options.cache_bytes / 2).unwrap_or(usize::MAX),
-            key_kind: keys::LOOKED_UP,
-            has_room: Box::new(move |bytes| free_space.is_left_after(bytes)),
-            marks: keys::MARKS,
-        };
-        let begun = quietly(|| pairs::Tree::open(&db, &engine, settings));
-        let (tree, remarks) = begun.unwrap_or_else(|| Err(unreadable(folder)))?;
-        opened.remarks.extend(remarks);
-        if options.accept_data_loss {
-            tree.accept_loss();
-        }
-        if let Some(reason) = tree.lost() {
-            return Err(StoreError::Open(reason));
-        }
-        Ok(Live { db, tree })
+        let tree = db.open_tree("rows")?;
+        Ok(Live { db, tree, is_stuck: AtomicBool::new(false) })
     }
 
     /// What the engine says of itself: after a failed write it accepts no other.
@@ -66,37 +43,31 @@ impl Live {
 
     /// Whether a write failed in a way that the engine did not notice: its flush and its end would wait for ever.
     pub fn is_stuck(&self) -> bool {
-        self.tree.is_stuck()
+        self.is_stuck.load(Ordering::Acquire)
+    }
+
+    /// Takes note of an error on the way to its caller.
+    ///
+    /// A page that the engine could not write to a file of its own stays reserved in its log, and nothing else learns
+    /// of it. Then the engine must neither be flushed nor dropped.
+    pub fn noted(&self, error: sled::Error) -> StoreError {
+        let found_no_room = matches!(&error, sled::Error::Io(source) if is_full(source));
+        if found_no_room && self.state().is_ok() && !self.is_stuck.swap(true, Ordering::AcqRel) {
+            std::mem::forget(self.db.clone());
+        }
+        error.into()
+    }
+
+    /// Lets the engine end what it puts off until a page is visited again: splitting and merging pages, which it would
+    /// else do, and write, for the next reader.
+    pub fn settle(&self, keys: &[sled::IVec]) -> Result<(), StoreError> {
+        for key in keys {
+            self.tree.contains_key(key).map_err(|error| self.noted(error))?;
+        }
+        Ok(())
     }
 }
 
-fn unreadable(folder: &Path) -> StoreError {
-    StoreError::Open(format!(
-        "the engine panicked while reading {}: a page is damaged. Restore a backup (`playhouse restore`), or write what \
-         can be read into a new folder (`playhouse salvage`)",
-        folder.display()
-    ))
-}
-
-/// Refuses the pairs of a version that wrote keys differently.
-fn refuse_other_layouts(engine: &sled::Tree) -> Result<(), StoreError> {
-    if pairs::is_begun(engine)? || engine.get(keys::CATALOG)?.is_none() {
-        return Ok(());
-    }
-    match engine.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1) {
-        // Its own without a list of runs is what is left of a beginning that failed.
-        layout if layout == keys::LAYOUT_NUMBER || keys::EARLIER_LAYOUTS.contains(&layout) => Ok(()),
-        layout => Err(other_layout(layout)),
-    }
-}
-
-/// Why a store is refused.
-pub(crate) fn other_layout(layout: u8) -> StoreError {
-    StoreError::Open(format!(
-        "the store has key layout {layout}, this version reads {}; use the version that wrote it",
-        keys::LAYOUT_NUMBER
-    ))
-}
 /// Where the engine is found while it is open.
 #[derive(Default)]
 pub(crate) struct Engine {
@@ -193,12 +164,7 @@ impl std::fmt::Display for Refusal {
     }
 }
 
-/// The engine alone.
-pub(crate) fn open_engine(
-    folder: &Path,
-    options: &OpenOptions,
-    opened: &mut Opened,
-) -> Result<sled::Db, StoreError> {
+fn open_engine(folder: &Path, options: &OpenOptions, opened: &mut Opened) -> Result<sled::Db, StoreError> {
     remove_unfinished(folder, opened)?;
     let started = Instant::now();
     let mut result = try_open(folder, options);
@@ -298,22 +264,7 @@ fn try_open(folder: &Path, options: &OpenOptions) -> Result<sled::Db, Refusal> {
         .cache_capacity(options.cache_bytes)
         .flush_every_ms(None)
         .mode(sled::Mode::HighThroughput);
-    let slot = RefCell::new(Err(Refusal::Other("it panicked".to_string())));
-    let outcome = quietly(|| {
-        *slot.borrow_mut() = config.open().map_err(|error| match &error {
-            sled::Error::Io(source) if is_full(source) => Refusal::Full(error.to_string()),
-            _ if is_locked(&error.to_string()) => Refusal::Locked,
-            _ => Refusal::Other(error.to_string()),
-        });
-    });
-    match outcome {
-        Some(()) => slot.into_inner(),
-        None => Err(Refusal::Other("it panicked while reading its files".into())),
-    }
-}
-
-/// Runs what makes the engine panic over damaged files; `None` if it did. That is an answer, and no news for the log.
-fn quietly<T>(read: impl FnOnce() -> T) -> Option<T> {
+    // Damaged files make the engine panic. That is an answer here, and no news for the log.
     QUIET_PANICS.call_once(|| {
         let report = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |panic| {
@@ -322,10 +273,20 @@ fn quietly<T>(read: impl FnOnce() -> T) -> Option<T> {
             }
         }));
     });
+    let slot = RefCell::new(Err(Refusal::Other("it panicked".to_string())));
     OPENING.set(true);
-    let outcome = std::panic::catch_unwind(AssertUnwindSafe(read));
+    let outcome = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        *slot.borrow_mut() = config.open().map_err(|error| match &error {
+            sled::Error::Io(source) if is_full(source) => Refusal::Full(error.to_string()),
+            _ if is_locked(&error.to_string()) => Refusal::Locked,
+            _ => Refusal::Other(error.to_string()),
+        });
+    }));
     OPENING.set(false);
-    outcome.ok()
+    match outcome {
+        Ok(()) => slot.into_inner(),
+        Err(_) => Err(Refusal::Other("it panicked while reading its files".into())),
+    }
 }
 
 fn is_locked(reason: &str) -> bool {
@@ -387,113 +348,4 @@ fn copy_folder(from: &Path, to: &Path) -> Result<(), StoreError> {
         }
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use models::{Claims, Value, schema};
-
-    use super::*;
-    use crate::{Caller, Store};
-
-    fn open(folder: &Path, accept_data_loss: bool) -> Result<(Store, Opened), StoreError> {
-        Store::open(folder, schema(), &OpenOptions { accept_data_loss, ..OpenOptions::default() })
-    }
-
-    fn keep(store: &Store, id: i64) {
-        let claims = Claims::service();
-        let table = schema().known("system_config");
-        let ((), durable) = store
-            .transact(&claims, |transaction| {
-                let mut row = table.default_row();
-                row[table.at("id")] = Value::Int(id);
-                row[table.at("config")] = Value::json(&serde_json::json!({ "id": id }));
-                transaction.insert(&Caller::new(&claims), table, row)?;
-                Ok::<_, StoreError>(())
-            })
-            .expect("the row fits");
-        durable.wait_blocking().expect("durable");
-    }
-
-    fn has(store: &Store, id: i64) -> bool {
-        let table = schema().known("system_config");
-        store.reads().get(table, &[Value::Int(id)]).expect("a read").is_some()
-    }
-
-    /// The engine's own pairs in the folder of a store that is closed.
-    fn stored(folder: &Path, change: impl FnOnce(&sled::Tree)) -> Vec<(sled::IVec, sled::IVec)> {
-        let folder = crate::core::tree_folder(folder);
-        let db = open_engine(&folder, &OpenOptions::default(), &mut Opened::default()).expect("an engine");
-        let tree = db.open_tree(ROWS).expect("a tree");
-        change(&tree);
-        db.flush().expect("a flush");
-        tree.iter().map(|pair| pair.expect("a pair")).collect()
-    }
-
-    #[test]
-    fn a_batch_lost_in_the_middle_is_refused_until_the_loss_is_accepted() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let folder = folder.path();
-        let (store, _) = open(folder, false).expect("a store");
-        (1..=4).for_each(|id| keep(&store, id));
-        drop(store);
-        let damaged = stored(folder, |tree| {
-            // The last batches are those of the rows.
-            let places: Vec<_> =
-                tree.scan_prefix(b"\xff\xfdl").keys().map(|key| key.expect("a key")).collect();
-            let batch = |place: &sled::IVec| place[..11].to_vec();
-            let mut batches: Vec<_> = places.iter().map(batch).collect();
-            batches.dedup();
-            let lost = &batches[batches.len() - 3];
-            places.iter().filter(|place| place.starts_with(lost)).for_each(|place| {
-                tree.remove(place).expect("damage");
-            });
-        });
-        let refused = open(folder, false).map(drop).expect_err("a batch is missing").to_string();
-        assert!(refused.contains("--accept-data-loss") && refused.contains("missing"), "{refused}");
-        assert_eq!(stored(folder, |_| {}), damaged, "the folder stays as it was");
-        let (store, opened) = open(folder, true).expect("the loss is accepted");
-        assert!(opened.remarks.iter().any(|remark| remark.contains("missing in the log")), "{opened:?}");
-        assert_eq!([1, 2, 3, 4].map(|id| has(&store, id)), [true, false, true, true]);
-        keep(&store, 5);
-        drop(store);
-        let (store, _) = open(folder, false).expect("once and for all");
-        assert!(has(&store, 5) && !has(&store, 2));
-    }
-
-    #[test]
-    fn a_folder_of_an_earlier_version_is_marked_once_it_is_accepted() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let data = folder.path();
-        let (store, _) = open(data, false).expect("a store");
-        (1..=20).for_each(|id| keep(&store, id));
-        let live = store.inner.core.engine.get().expect("an engine");
-        let pairs: Vec<_> = live.tree.iter().map(|pair| pair.expect("a pair")).collect();
-        drop((live, store));
-        // As a version without runs wrote it.
-        let before = stored(data, |tree| {
-            tree.clear().expect("an empty tree");
-            pairs.iter().for_each(|(key, value)| drop(tree.insert(key, value).expect("a write")));
-            tree.insert(keys::LAYOUT, &[3]).expect("a write");
-        });
-        // It is refused: more was acknowledged than it has.
-        let acknowledged = data.join(crate::flush::ACKNOWLEDGED);
-        let number = std::fs::read(&acknowledged).expect("a number");
-        std::fs::write(&acknowledged, 1000u64.to_be_bytes()).expect("a number");
-        assert!(open(data, false).is_err());
-        assert_eq!(stored(data, |_| {}), before, "the folder stays as it was");
-        std::fs::write(&acknowledged, number).expect("a number");
-        for _ in 0..2 {
-            let (store, opened) = open(data, false).expect("a store");
-            assert_eq!(opened.remarks, Vec::<String>::new());
-            assert!((1..=20).all(|id| has(&store, id)));
-            store.inner.core.engine.get().expect("an engine").tree.settle();
-            let report = store.check().expect("a report");
-            assert_eq!((report.faults, report.listed), (0, Vec::new()));
-        }
-        let layout = |pairs: &[(sled::IVec, sled::IVec)]| {
-            pairs.iter().find(|(key, _)| key == keys::LAYOUT).map(|(_, value)| value.to_vec())
-        };
-        assert_eq!(layout(&stored(data, |_| {})), Some(vec![keys::LAYOUT_NUMBER]));
-    }
 }

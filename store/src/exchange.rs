@@ -15,7 +15,6 @@ use crate::flush::Files;
 use crate::folder;
 use crate::options::Opened;
 use crate::page_files::PageFiles;
-use crate::pairs::Changes;
 
 /// The new engine in the making, and the old one until it is removed.
 pub(crate) const COMPACTING: &str = "tree.compacting";
@@ -31,14 +30,17 @@ pub(crate) struct Exchange {
 
 /// Brings changed pairs into the new engine.
 pub(crate) fn follow(old: &Live, new: &Live, changed: &BTreeSet<Vec<u8>>) -> Result<(), StoreError> {
-    let mut changes = Changes::new();
-    for key in changed {
-        changes.insert(key.as_slice().into(), old.tree.get(key)?);
-        if changes.len() == 500 {
-            new.tree.apply(&std::mem::take(&mut changes))?;
+    let mut batch = sled::Batch::default();
+    for (count, key) in changed.iter().enumerate() {
+        match old.tree.get(key).map_err(|error| old.noted(error))? {
+            Some(value) => batch.insert(&key[..], value),
+            None => batch.remove(&key[..]),
+        }
+        if count % 500 == 499 {
+            new.tree.apply_batch(std::mem::take(&mut batch))?;
         }
     }
-    new.tree.apply(&changes)
+    Ok(new.tree.apply_batch(batch)?)
 }
 
 /// Puts a new engine in the place of the old one; runs on the flush thread, which then flushes the new one.
@@ -123,7 +125,6 @@ fn swap(core: &Core, files: &mut Files) -> Result<Arc<Live>, StoreError> {
 
 fn reopen(core: &Core, tree: &Path) -> Result<(Arc<Live>, PageFiles), StoreError> {
     let live = Arc::new(Live::open(tree, &core.options, &mut Opened::default())?);
-    live.tree.begin()?;
     core.log.follow(&tree.join("db"))?;
     let pages = PageFiles::open(tree).map_err(StoreError::io(tree))?;
     Ok((live, pages))

@@ -26,8 +26,7 @@ impl Failure {
             (None, StoreError::Engine(error)) => is_full(error),
             (None, error) => matches!(error, StoreError::DiskFull),
         };
-        let may_recover =
-            wanted_room && noticed.is_some() && !live.is_stuck() && live.tree.known_unsynced().is_none();
+        let may_recover = wanted_room && noticed.is_some() && !live.is_stuck();
         Failure { is_full: wanted_room, may_recover, reason: error.to_string() }
     }
 

@@ -181,7 +181,7 @@ fn run(
             }
         }
         // After the channel: a wake that comes later has something to show.
-        let group = core.apply_and_take();
+        let (group, keys) = core.apply_and_take();
         if let Some((live, _)) = &files.engine {
             core.look_at(live);
         }
@@ -189,7 +189,7 @@ fn run(
             core.keep_ballast();
         }
         if !group.is_empty() {
-            flush_group(core, files, group, listeners, state);
+            flush_group(core, files, group, &keys, listeners, state);
         }
         if let Some(new) = new {
             exchange(core, files, *new);
@@ -201,12 +201,6 @@ fn run(
             }
         }
         core.log.flushed();
-        // An engine that was opened again for want of room writes nothing by itself before there is some.
-        if let Some((live, _)) = files.engine.as_ref().filter(|_| !core.log.is_short())
-            && let Err(error) = live.tree.begin()
-        {
-            core.fail(Failure::of_engine(live, &error));
-        }
     }
 }
 
@@ -214,6 +208,7 @@ fn flush_group(
     core: &Core,
     files: &mut Files,
     group: Vec<Waiting>,
+    keys: &[sled::IVec],
     listeners: &RwLock<Vec<Listener>>,
     state: &State,
 ) {
@@ -221,7 +216,7 @@ fn flush_group(
     let started = Instant::now();
     let result = match core.failure() {
         Some(failure) => Err(failure),
-        None => flush(core, files, last),
+        None => flush(core, files, keys, last),
     };
     state.flushing.add(started.elapsed());
     if let Some((_, pages)) = &files.engine {
@@ -242,28 +237,21 @@ fn flush_group(
     }
 }
 
-fn flush(core: &Core, files: &mut Files, last: u64) -> Result<(), Failure> {
+fn flush(core: &Core, files: &mut Files, keys: &[sled::IVec], last: u64) -> Result<(), Failure> {
     crate::crash::point("before_flush");
     let Files { engine: Some((live, pages)), high_water } = files else {
         return Err(Failure { is_full: false, may_recover: true, reason: "the engine is closed".into() });
     };
     let lost = |what: &'static str| move |error: std::io::Error| Failure::of_file(what, &error);
+    live.settle(keys).map_err(|error| Failure::of_engine(live, &error))?;
     let mut flushed = Ok(());
     let synced = pages.sync_around(|| {
         flushed = live.db.flush().map(|_| ());
         if flushed.is_ok() { Ok(()) } else { Err(std::io::Error::other("the engine did not flush")) }
     });
     flushed.map_err(|error| Failure::of_engine(live, &error.into()))?;
-    let synced = synced.map_err(lost("the engine's page files"));
-    let synced = synced.and_then(|()| core.log.file().sync_data().map_err(lost("the engine's log")));
-    if let Err(failure) = &synced {
-        live.tree.distrust(&failure.reason);
-    }
-    synced?;
-    // The kernel reports a failure once: to the other thread that syncs these files, perhaps.
-    if let Some(reason) = live.tree.unsynced() {
-        return Err(Failure { is_full: false, may_recover: false, reason });
-    }
+    synced.map_err(lost("the engine's page files"))?;
+    core.log.file().sync_data().map_err(lost("the engine's log"))?;
     high_water.write(last).map_err(lost(ACKNOWLEDGED))?;
     crate::crash::point("after_flush");
     Ok(())

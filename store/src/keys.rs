@@ -1,4 +1,4 @@
-//! Every key layout of the one tree. How its pairs lie in the engine: `pairs`.
+//! Every key layout of the one tree.
 //!
 //! ```text
 //! row          [table u16][0 u16][primary key]                 → row
@@ -8,7 +8,7 @@
 //! digest       [ffff]["rows"][table u16]                       → how many rows, and a sum of their hashes
 //! ```
 //!
-//! One tree, so that one batch makes a commit atomic.
+//! One tree, so that one engine batch makes a commit atomic.
 
 use models::schema::IndexInfo;
 use models::table::IndexKind;
@@ -23,14 +23,10 @@ const BLOB_TABLE: [u8; 2] = [0xff, 0xfe];
 pub(crate) const CATALOG: &[u8] = b"\xff\xffcatalog";
 /// Where the number of the key layout lies.
 pub(crate) const LAYOUT: &[u8] = b"\xff\xfflayout";
-/// Raised when keys or rows, or the pairs of the engine, are written differently.
-pub(crate) const LAYOUT_NUMBER: u8 = 4;
-/// The same keys, each a pair of the engine; in the first of them with rows that are read whole.
-pub(crate) const EARLIER_LAYOUTS: [u8; 2] = [2, 3];
-/// Pairs of the engine by which versions that read only those refuse the store.
-pub(crate) const MARKS: &[(&[u8], &[u8])] = &[(LAYOUT, &[LAYOUT_NUMBER]), (CATALOG, NO_CATALOG)];
-/// What stands there in the place of a catalog.
-pub(crate) const NO_CATALOG: &[u8] = b"{}";
+/// Raised when keys or rows are written differently.
+pub(crate) const LAYOUT_NUMBER: u8 = 3;
+/// The same keys, with rows that are read whole.
+pub(crate) const LAYOUT_OF_WHOLE_ROWS: u8 = 2;
 /// There once no row has the form of that layout any more.
 pub(crate) const RENEWED: &[u8] = b"\xff\xffrenewed";
 /// Where the number of the last commit lies.
@@ -103,14 +99,6 @@ pub(crate) fn table_and_index(key: &[u8]) -> Option<(u16, u16)> {
 pub(crate) fn table_of_row(key: &[u8]) -> Option<u16> {
     let (table, rest) = key.split_first_chunk::<2>()?;
     (*table < BLOB_TABLE && rest.starts_with(&[0, 0])).then(|| u16::from_be_bytes(*table))
-}
-
-/// Which keys are looked up by themselves.
-pub(crate) const LOOKED_UP: crate::pairs::KeyKind = crate::pairs::KeyKind { version: 1, is_looked_up };
-
-/// Whether a key is looked up by itself: all but the entries of indexes.
-fn is_looked_up(key: &[u8]) -> bool {
-    table_and_index(key).is_none_or(|(_, index)| index == 0)
 }
 
 /// What all rows (`index` 0) or all entries of an index begin with.

@@ -34,11 +34,9 @@ mod log_tail;
 mod open;
 mod options;
 mod page_files;
-pub mod pairs;
 pub mod progress;
 pub mod query;
 mod read;
-mod rebuild;
 mod recover;
 mod renew;
 mod reserve;
@@ -161,8 +159,7 @@ impl Store {
         {
             core.look_at(&live);
         }
-        let refused = || core.engine.now().and_then(|live| live.tree.refusal());
-        core.failure().map(|failure| failure.reason).or_else(refused)
+        core.failure().map(|failure| failure.reason)
     }
 
     /// Whether the disk has room for more.
@@ -184,15 +181,9 @@ impl Store {
         head
     }
 
-    /// Refuses writes after one that failed, and while what is new cannot be put away: such a commit would fail when it is
-    /// applied, and all others with it.
+    /// Refuses writes after one that failed.
     fn writable(&self) -> Result<(), StoreError> {
-        let core = &self.inner.core;
-        if let Some(failure) = core.failure() {
-            return Err(failure.into());
-        }
-        let refusal = core.engine.now().and_then(|live| live.tree.refusal());
-        refusal.map_or(Ok(()), |reason| Err(StoreError::ReadOnly(reason)))
+        self.inner.core.failure().map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// Runs a decision and commits what it wrote as one batch; an error writes nothing.

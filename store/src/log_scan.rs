@@ -293,7 +293,7 @@ impl Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::open_engine;
+    use crate::engine::Live;
     use crate::options::{OpenOptions, Opened};
 
     #[test]
@@ -322,12 +322,9 @@ mod tests {
     #[test]
     fn what_the_engine_wrote_is_found_as_the_engine_has_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let open = || -> Result<sled::Tree, StoreError> {
-            Ok(open_engine(folder.path(), &OpenOptions::default(), &mut Opened::default())?
-                .open_tree("rows")?)
-        };
+        let open = || Live::open(folder.path(), &OpenOptions::default(), &mut Opened::default());
         {
-            let tree = open().expect("an engine");
+            let tree = open().expect("an engine").tree;
             for round in 0..3u32 {
                 for number in 0..3000u32 {
                     let value = vec![round as u8; 100 + (number % 50) as usize];
@@ -345,7 +342,7 @@ mod tests {
             tree.flush().expect("a flush");
         }
         let expected: BTreeMap<Vec<u8>, Vec<u8>> = {
-            let tree = open().expect("an engine");
+            let tree = open().expect("an engine").tree;
             tree.iter()
                 .map(|pair| pair.map(|(key, value)| (key.to_vec(), value.to_vec())).expect("a pair"))
                 .collect()

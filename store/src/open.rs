@@ -9,7 +9,7 @@ use models::{Row, Schema, TableInfo};
 use crate::catalog::TableIds;
 use crate::codec::StoredRow;
 use crate::core::{Core, Head, tree_folder};
-use crate::engine::{Live, opening_bytes, other_layout};
+use crate::engine::{Live, opening_bytes};
 use crate::error::StoreError;
 use crate::flush::{Files, Flusher, HighWater};
 use crate::free_space::FreeSpace;
@@ -18,7 +18,7 @@ use crate::options::{OpenOptions, Opened};
 use crate::page_files::PageFiles;
 use crate::reserve::Ballast;
 use crate::row_texts::RowTexts;
-use crate::{Inner, Store, blob, catalog, digest, encode, exchange, folder, keys, pairs};
+use crate::{Inner, Store, blob, catalog, digest, encode, exchange, folder, keys};
 
 /// Memory for the JSON of rows that are asked for often: an eighth of the engine's cache, and no more than this.
 const TEXTS_BYTES_MAX: usize = 32 << 20;
@@ -50,7 +50,7 @@ impl Store {
         let tail = LogTail::read(&tree_folder, options.accept_data_loss || options.salvage)?;
         let live = Arc::new(Live::open(&tree_folder, options, &mut opened)?);
         let tree = &live.tree;
-        let layout = check_layout(tree)?;
+        let is_of_whole_rows = check_layout(tree)?;
         let before = tree.get(keys::CATALOG)?;
         let numbered = catalog::number(before.as_deref(), schema)?;
         let mut tables = numbered.tables;
@@ -75,10 +75,6 @@ impl Store {
             }
             opened.remarks.push(report);
             high_water.write(last).map_err(StoreError::io(data))?;
-        }
-        // Only now: a folder that is refused stays as it was.
-        if layout == Layout::New {
-            note_layout(tree)?;
         }
         for (table, index) in &numbered.to_drop {
             drop_entries(tree, *table, *index)?;
@@ -111,7 +107,8 @@ impl Store {
                     .push("the rows that are there were counted, and are taken for all there are".into());
             }
         }
-        if layout == Layout::Earlier {
+        if is_of_whole_rows {
+            // From here on rows may have a form that earlier versions do not know.
             tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
         }
         if let Some(catalog) = numbered.changed {
@@ -121,7 +118,6 @@ impl Store {
         if counted_anew || opened.indexes_filled > 0 {
             live.db.flush()?;
         }
-        tree.begin()?;
         let head = Head::read(tree, &ids)?;
         let pages = PageFiles::open(&tree_folder).map_err(StoreError::io(&tree_folder))?;
         let files = Files { engine: Some((live.clone(), pages)), high_water };
@@ -142,15 +138,11 @@ impl Store {
     }
 }
 
-fn drop_entries(tree: &pairs::Tree, table: u16, index: u16) -> Result<(), StoreError> {
-    let mut changes = pairs::Changes::new();
-    for pair in tree.scan_prefix(keys::prefix(table, index)) {
-        changes.insert(pair?.0, None);
-        if changes.len() == ROWS_PER_BATCH {
-            tree.apply(&std::mem::take(&mut changes))?;
-        }
+fn drop_entries(tree: &sled::Tree, table: u16, index: u16) -> Result<(), StoreError> {
+    for key in tree.scan_prefix(keys::prefix(table, index)).keys() {
+        tree.remove(key?)?;
     }
-    tree.apply(&changes)
+    Ok(())
 }
 
 /// What came of filling an index.
@@ -163,13 +155,13 @@ struct Filled {
 
 /// Rows whose entries are written in one batch.
 const ROWS_PER_BATCH: usize = 1000;
-/// By how much the engine's files may grow for each byte of a batch: in the log, in a run and in the merge of it.
+/// By how much the engine's files may grow for each byte of a batch.
 const GROWTH: u64 = 8;
 
 /// Writes the entries of an index for all rows that are there. An index that only makes reads faster is left where the
 /// disk has no room for it: no start fails for it.
 fn fill_index(
-    tree: &pairs::Tree,
+    tree: &sled::Tree,
     info: &TableInfo,
     ids: &TableIds,
     blobs: &blob::BlobStore,
@@ -184,7 +176,7 @@ fn fill_index(
     let columns: Vec<usize> = columns.into_iter().collect();
     let rows = keys::prefix(ids.id, 0);
     let mut filled = Filled { is_whole: true, damaged: None };
-    let (mut batch, mut batch_bytes) = (pairs::Changes::new(), 0);
+    let (mut batch, mut batch_bytes) = (sled::Batch::default(), 0);
     let mut pairs = tree.scan_prefix(&rows).peekable();
     let mut count = 0;
     while let Some(pair) = pairs.next() {
@@ -197,7 +189,7 @@ fn fill_index(
                     let primary_key = &key[rows.len()..];
                     let entry = keys::index_entry(ids, position, &fields, primary_key);
                     batch_bytes += (entry.len() + keys::INDEX_VALUE_BYTES) as u64;
-                    batch.insert(entry.into(), Some(keys::index_value(primary_key).into()));
+                    batch.insert(entry, keys::index_value(primary_key));
                 }
             }
             // A check reports the row itself; all others are served.
@@ -211,43 +203,33 @@ fn fill_index(
                 filled.is_whole = false;
                 return Ok(filled);
             }
-            tree.apply(&std::mem::take(&mut batch))?;
+            tree.apply_batch(std::mem::take(&mut batch))?;
             batch_bytes = 0;
         }
     }
     Ok(filled)
 }
 
-/// By which version keys were written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
-    /// The store is new, or lost its catalog.
-    New,
-    Own,
-    Earlier,
-}
-
-/// Refuses a store whose keys were written differently.
-fn check_layout(tree: &pairs::Tree) -> Result<Layout, StoreError> {
+/// Notes the layout in a new store, and refuses one whose keys were written differently; true where rows may have the
+/// older form.
+fn check_layout(tree: &sled::Tree) -> Result<bool, StoreError> {
     if tree.get(keys::CATALOG)?.is_none() {
-        return Ok(Layout::New);
+        tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
+        // A store whose catalog was lost may have rows of any form.
+        let has_rows = tree.range(..keys::all_blob_uses()).next().transpose()?.is_some();
+        if !has_rows {
+            tree.insert(keys::RENEWED, &[1])?;
+        }
+        return Ok(false);
     }
-    match tree.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1) {
-        keys::LAYOUT_NUMBER => Ok(Layout::Own),
-        layout if keys::EARLIER_LAYOUTS.contains(&layout) => Ok(Layout::Earlier),
-        layout => Err(other_layout(layout)),
+    let layout = tree.get(keys::LAYOUT)?.and_then(|bytes| bytes.first().copied()).unwrap_or(1);
+    if layout == keys::LAYOUT_NUMBER || layout == keys::LAYOUT_OF_WHOLE_ROWS {
+        return Ok(layout == keys::LAYOUT_OF_WHOLE_ROWS);
     }
-}
-
-/// Notes the layout in a new store.
-fn note_layout(tree: &pairs::Tree) -> Result<(), StoreError> {
-    tree.insert(keys::LAYOUT, &[keys::LAYOUT_NUMBER])?;
-    // A store whose catalog was lost may have rows of any form.
-    let has_rows = tree.range(&[], Some(&keys::all_blob_uses()), false).next().transpose()?.is_some();
-    if !has_rows {
-        tree.insert(keys::RENEWED, &[1])?;
-    }
-    Ok(())
+    Err(StoreError::Open(format!(
+        "the store has key layout {layout}, this version reads {}; use the version that wrote it",
+        keys::LAYOUT_NUMBER
+    )))
 }
 
 /// The end of everything that begins with a prefix, for scans that have one.
@@ -263,7 +245,7 @@ mod tests {
     use super::*;
     use crate::query;
 
-    fn tree_of(store: &Store) -> pairs::Tree {
+    fn tree_of(store: &Store) -> sled::Tree {
         store.inner.core.engine.get().expect("an engine").tree.clone()
     }
 
@@ -272,7 +254,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let options = OpenOptions::default();
         let (store, _) = Store::open(folder.path(), models::schema(), &options).expect("a new store");
-        assert!(matches!(check_layout(&tree_of(&store)), Ok(Layout::Own)));
+        assert!(check_layout(&tree_of(&store)).is_ok());
         // One whose catalog was lost is taken for new only where no row is.
         let is_renewed = || tree_of(&store).get(keys::RENEWED).expect("a read").is_some();
         assert!(is_renewed());
@@ -280,8 +262,7 @@ mod tests {
         for key in [keys::CATALOG, keys::RENEWED] {
             tree_of(&store).remove(key).expect("a removal").expect("it was there");
         }
-        assert!(matches!(check_layout(&tree_of(&store)), Ok(Layout::New)));
-        note_layout(&tree_of(&store)).expect("it is noted");
+        assert!(check_layout(&tree_of(&store)).is_ok());
         assert!(!is_renewed());
         tree_of(&store).insert(keys::CATALOG, b"{}").expect("a write");
         tree_of(&store).insert(keys::LAYOUT, &[1]).expect("a write");

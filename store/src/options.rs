@@ -3,11 +3,8 @@
 /// How to open.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
-    /// Bytes of pages that the engine keeps in memory; half as much take blocks of runs that are read often.
+    /// Bytes of pages that the engine keeps in memory.
     pub cache_bytes: u64,
-    /// About how much memory takes what was written and is in no run yet (see [`crate::pairs`]); twice that while a run is
-    /// written.
-    pub memory_bytes: usize,
     /// Open although acknowledged commits are missing, and count the rows that are there as all.
     pub accept_data_loss: bool,
     /// Keep a copy of an engine that does not open, and open it without its snapshot.
@@ -20,7 +17,6 @@ impl Default for OpenOptions {
     fn default() -> OpenOptions {
         OpenOptions {
             cache_bytes: 64 << 20,
-            memory_bytes: crate::pairs::MEMORY_BYTES,
             accept_data_loss: false,
             salvage: false,
             disk_reserve_bytes: None,

@@ -41,9 +41,6 @@ pub(crate) fn recover(core: &Core, files: &mut Files) {
 
 fn reopen(core: &Core, files: &mut Files) -> Result<(Arc<Live>, Head), StoreError> {
     let folder = tree_folder(&core.data);
-    if let Some(reason) = files.engine.as_ref().and_then(|(live, _)| live.tree.unsynced()) {
-        return Err(StoreError::ReadOnly(reason));
-    }
     if files.engine.is_some() {
         // What opening writes must find room, because the old engine is gone by then.
         core.log

@@ -156,7 +156,7 @@ mod tests {
         let keys_of = |store: &Store| -> Vec<sled::IVec> {
             let prefix = keys::prefix(store.inner.ids[users.id].id, 0);
             let tree = store.inner.core.engine.get().expect("an engine").tree.clone();
-            tree.scan_prefix(prefix).flatten().map(|(key, _)| key).collect()
+            tree.scan_prefix(prefix).keys().flatten().collect()
         };
         let some = keys_of(&store);
         let (_, durable) = store

@@ -7,11 +7,11 @@ use std::sync::Arc;
 
 use crate::backup::{MAGIC, MANIFEST, Manifest, PAIRS, SECRETS};
 use crate::blob::{BlobHash, BlobStore, BlobWriter, Condition};
+use crate::build::Builder;
 use crate::error::StoreError;
 use crate::flush::ACKNOWLEDGED;
 use crate::free_space::FreeSpace;
 use crate::progress::{Pairs, Progress, Step};
-use crate::rebuild::Rebuild;
 use crate::{Store, folder, keys};
 
 /// Longest key or value in a backup, so that a damaged length cannot ask for all memory.
@@ -134,10 +134,10 @@ fn verify(
 }
 
 fn restore_pairs(pairs: &Path, engine: &Path, mut restored: Pairs) -> Result<(), StoreError> {
-    let mut builder = Rebuild::create(engine)?;
+    let mut builder = Builder::create(engine)?;
     for_each_pair(pairs, &mut |key, value| {
         restored.add(&key, &value);
-        builder.add(&key, &value)
+        builder.add(key, value)
     })?;
     builder.finish()
 }

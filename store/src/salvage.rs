@@ -1,10 +1,9 @@
 //! Writing what can be read of a damaged store into a new folder.
 //!
-//! Rows are taken from the engine's log as `log_scan.rs` finds them, out of batches of changes and blocks of runs (`pairs`);
-//! the newest version of each that has its checksum counts. What a manifest does without counts only where something is
-//! damaged. Index entries, uses of blobs and digests follow from the rows and are made anew. What cannot be known is said: a
-//! row whose newest version is lost comes back in an older one, one whose deletion is lost comes back, and a reference may
-//! lead to a row that is lost.
+//! Rows are taken from the engine's log as `log_scan.rs` finds them; the newest version of each that has its checksum
+//! counts. Index entries, uses of blobs and digests follow from the rows and are made anew. What cannot be known is said:
+//! a row whose newest version is lost comes back in an older one, one whose deletion is lost comes back, and a reference
+//! may lead to a row that is lost.
 
 use std::collections::HashMap;
 use std::fs;
@@ -20,14 +19,12 @@ use crate::catalog::TableIds;
 use crate::check::Contents;
 use crate::core::tree_folder;
 use crate::digest::Digest;
-use crate::engine::Live;
 use crate::engine::closed_log;
 use crate::error::StoreError;
 use crate::flush::ACKNOWLEDGED;
 use crate::free_space::FreeSpace;
-use crate::log_scan::LogScan;
-use crate::options::{OpenOptions, Opened};
-use crate::pairs::{Age, Changes, Found, Unpacker};
+use crate::log_scan::{Found, LogScan};
+use crate::options::OpenOptions;
 use crate::transaction::named_blobs;
 use crate::{Store, catalog, codec, folder, keys};
 
@@ -87,7 +84,7 @@ pub fn salvage(from: &Path, to: &Path, schema: &'static Schema) -> Result<Report
 
 fn write(from: &Path, to: &Path, schema: &'static Schema) -> Result<Report, StoreError> {
     let mut report = Report::default();
-    let (noted, mut unpacker) = notes(from)?;
+    let noted = notes(from)?;
     let ids = match &noted.catalog {
         Some(catalog) => catalog::number(Some(catalog), schema)?.tables,
         None => {
@@ -99,32 +96,23 @@ fn write(from: &Path, to: &Path, schema: &'static Schema) -> Result<Report, Stor
         }
     };
     let blobs = BlobStore::at(&from.join("blobs"));
-    let mut rows = Rows { schema, ids: &ids, blobs: &blobs, taken: HashMap::new(), unreadable: 0 };
+    let mut rows =
+        Rows { schema, ids: &ids, blobs: &blobs, places: HashMap::new(), uses: Vec::new(), unreadable: 0 };
     let engine = to.join("tree.salvaging");
     let mut target = Target::open(&engine)?;
     let mut scan = LogScan::open(&tree_folder(from))?;
-    let mut take = |version: Found| match rows.change(&version) {
-        Some(value) => target.put(version.key, value),
+    scan.pairs(&mut |found| match rows.pairs(&found) {
+        Some(pairs) => pairs.into_iter().try_for_each(|(key, value)| target.put(key, value)),
         None => Ok(()),
-    };
-    scan.pairs(&mut |found| {
-        unpacker.unpack(found.key, found.value, found.place).into_iter().try_for_each(&mut take)
     })?;
-    report.damages = scan.damages + unpacker.damages + unpacker.torn();
-    unpacker.rest().into_iter().try_for_each(take)?;
-    report.unreadable = rows.unreadable;
-    let mut uses = Vec::new();
-    for (hash, place) in rows.taken.into_values().flat_map(|taken| taken.uses) {
-        target.put(place, Some(Vec::new()))?;
-        uses.push(hash);
-    }
+    (report.damages, report.unreadable) = (scan.damages, rows.unreadable);
     if let Some(catalog) = &noted.catalog {
-        target.put(keys::CATALOG.to_vec(), Some(catalog::without_indexes(catalog)?))?;
-        target.put(keys::LAYOUT.to_vec(), Some(vec![keys::LAYOUT_NUMBER]))?;
+        target.put(keys::CATALOG.to_vec(), catalog::without_indexes(catalog)?)?;
+        target.put(keys::LAYOUT.to_vec(), vec![keys::LAYOUT_NUMBER])?;
     }
-    target.put(keys::COUNTER.to_vec(), Some(noted.number.to_be_bytes().to_vec()))?;
+    target.put(keys::COUNTER.to_vec(), noted.number.to_be_bytes().to_vec())?;
     target.finish()?;
-    copy_blobs(uses, &blobs, to, &mut report)?;
+    copy_blobs(rows.uses, &blobs, to, &mut report)?;
     folder::write_private(&to.join(ACKNOWLEDGED), &noted.number.to_be_bytes())?;
     for name in KEPT {
         match fs::read(from.join(name)) {
@@ -169,55 +157,34 @@ fn judge(
 #[derive(Default)]
 struct Noted {
     catalog: Option<Vec<u8>>,
-    catalog_age: Age,
     number: u64,
     /// The digest of each table, by its number, and where it was written.
-    digests: HashMap<u16, (Digest, Age)>,
+    digests: HashMap<u16, (Digest, u64)>,
 }
 
-impl Noted {
-    fn take(&mut self, Found { key, value, age }: Found) {
-        let Some(value) = value else { return };
-        if let Some(table) = keys::table_of_digest(&key) {
-            if let Ok(digest) = Digest::from_bytes(&value) {
-                let newest = self.digests.entry(table).or_insert((digest, age));
-                if newest.1 <= age {
-                    *newest = (digest, age);
+fn notes(from: &Path) -> Result<Noted, StoreError> {
+    let mut noted = Noted::default();
+    let mut catalog_place = 0;
+    LogScan::open(&tree_folder(from))?.pairs(&mut |found| {
+        if let Some(table) = keys::table_of_digest(&found.key) {
+            if let Ok(digest) = Digest::from_bytes(&found.value) {
+                let newest = noted.digests.entry(table).or_insert((digest, found.place));
+                if newest.1 <= found.place {
+                    *newest = (digest, found.place);
                 }
             }
-        } else if key == keys::CATALOG && age >= self.catalog_age && value != keys::NO_CATALOG {
-            (self.catalog, self.catalog_age) = (Some(value), age);
-        } else if key == keys::COUNTER
-            && let Ok(bytes) = value.as_slice().try_into()
+        } else if found.key == keys::CATALOG && found.place >= catalog_place {
+            (noted.catalog, catalog_place) = (Some(found.value), found.place);
+        } else if found.key == keys::COUNTER
+            && let Ok(bytes) = found.value.as_slice().try_into()
         {
-            self.number = self.number.max(u64::from_be_bytes(bytes));
+            noted.number = noted.number.max(u64::from_be_bytes(bytes));
         }
-    }
-}
-
-/// What the store noted about itself, and how its pairs are taken apart.
-fn notes(from: &Path) -> Result<(Noted, Unpacker), StoreError> {
-    let mut noted = Noted::default();
-    let mut unpacker = Unpacker::default();
-    let mut scan = LogScan::open(&tree_folder(from))?;
-    scan.pairs(&mut |found| {
-        let found = unpacker.unpack(found.key, found.value, found.place);
-        found.into_iter().for_each(|version| noted.take(version));
         Ok(())
     })?;
-    let torn = unpacker.torn();
-    unpacker.rest().into_iter().for_each(|version| noted.take(version));
     // A store begins with a commit, and this one may have lost the note of it.
     noted.number = noted.number.max(1);
-    unpacker.damages += scan.damages + torn;
-    Ok((noted, unpacker.of_what_counts()))
-}
-
-/// A version of a row that was taken.
-struct Taken {
-    age: Age,
-    /// The blobs that it names, with where that is noted.
-    uses: Vec<(BlobHash, Vec<u8>)>,
+    Ok(noted)
 }
 
 /// Chooses among the versions of rows.
@@ -225,26 +192,19 @@ struct Rows<'s> {
     schema: &'static Schema,
     ids: &'s [TableIds],
     blobs: &'s BlobStore,
-    /// The version of each row that was taken, by a hash of its key.
-    taken: HashMap<[u8; 16], Taken>,
+    /// Where the version of each row that was taken stands in the log, by a hash of its key.
+    places: HashMap<[u8; 16], u64>,
+    uses: Vec<BlobHash>,
     unreadable: u64,
 }
 
 impl Rows<'_> {
-    /// The row, or its removal; none for what is no row, does not read, or is older than another version.
-    fn change(&mut self, found: &Found) -> Option<Option<Vec<u8>>> {
+    /// The row with the uses of its blobs; none for what is no row, does not read, or is older than another version.
+    fn pairs(&mut self, found: &Found) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
         let number = keys::table_of_row(&found.key)?;
         let table = &self.schema.tables[self.ids.iter().position(|ids| ids.id == number)?];
         let ids = &self.ids[table.id];
-        let name: [u8; 16] = blake3::hash(&found.key).as_bytes()[..16].try_into().ok()?;
-        if self.taken.get(&name).is_some_and(|taken| taken.age > found.age) {
-            return None;
-        }
-        let Some(value) = &found.value else {
-            self.taken.insert(name, Taken { age: found.age, uses: Vec::new() });
-            return Some(None);
-        };
-        let row = codec::decode(value, table, ids, self.blobs).ok().filter(|row| {
+        let row = codec::decode(&found.value, table, ids, self.blobs).ok().filter(|row| {
             // A change that followed a lost page may have been put on one with another prefix.
             keys::row(ids, &keys::primary_key(table, row)) == found.key
         });
@@ -252,40 +212,49 @@ impl Rows<'_> {
             self.unreadable += 1;
             return None;
         };
+        let name: [u8; 16] = blake3::hash(&found.key).as_bytes()[..16].try_into().ok()?;
+        if self.places.get(&name).is_some_and(|place| *place > found.place) {
+            return None;
+        }
+        self.places.insert(name, found.place);
         let mut blobs = named_blobs(table, &row);
-        blobs.extend(codec::spilled(value, table).ok()?.into_iter().map(|(_, hash)| hash));
+        blobs.extend(codec::spilled(&found.value, table).ok()?.into_iter().map(|(_, hash)| hash));
         let primary_key = keys::primary_key(table, &row);
-        let uses = blobs.into_iter().map(|hash| (hash, keys::blob_use(&hash, ids, &primary_key)));
-        self.taken.insert(name, Taken { age: found.age, uses: uses.collect() });
-        Some(Some(value.clone()))
+        let mut pairs = vec![(found.key.clone(), found.value.clone())];
+        pairs.extend(blobs.iter().map(|hash| (keys::blob_use(hash, ids, &primary_key), Vec::new())));
+        self.uses.extend(blobs);
+        Some(pairs)
     }
 }
 
 /// The engine that is written.
 struct Target {
-    live: Live,
-    changes: Changes,
+    db: sled::Db,
+    tree: sled::Tree,
+    batch: sled::Batch,
+    in_batch: usize,
 }
 
 impl Target {
     fn open(engine: &Path) -> Result<Target, StoreError> {
         folder::create_private(engine)?;
-        let live = Live::open(engine, &OpenOptions::default(), &mut Opened::default())?;
-        live.tree.begin()?;
-        Ok(Target { live, changes: Changes::new() })
+        let db = sled::Config::new().path(engine).flush_every_ms(None).open()?;
+        Ok(Target { tree: db.open_tree("rows")?, db, batch: sled::Batch::default(), in_batch: 0 })
     }
 
-    fn put(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) -> Result<(), StoreError> {
-        self.changes.insert(key.into(), value.map(sled::IVec::from));
-        if self.changes.len() >= PAIRS_PER_BATCH {
-            self.live.tree.apply(&std::mem::take(&mut self.changes))?;
+    fn put(&mut self, key: Vec<u8>, value: Vec<u8>) -> Result<(), StoreError> {
+        self.batch.insert(key, value);
+        self.in_batch += 1;
+        if self.in_batch == PAIRS_PER_BATCH {
+            self.in_batch = 0;
+            self.tree.apply_batch(std::mem::take(&mut self.batch))?;
         }
         Ok(())
     }
 
     fn finish(self) -> Result<(), StoreError> {
-        self.live.tree.apply(&self.changes)?;
-        self.live.db.flush()?;
+        self.tree.apply_batch(self.batch)?;
+        self.db.flush()?;
         Ok(())
     }
 }

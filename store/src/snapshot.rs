@@ -5,11 +5,11 @@
 //! its own few pairs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::atomic::Ordering;
 
 use crate::core::Core;
 use crate::error::StoreError;
-use crate::pairs;
 use crate::source::Pair;
 
 const PAIRS_PER_STEP: usize = 512;
@@ -37,7 +37,7 @@ impl Taps {
     /// Puts aside what a commit is about to change.
     pub fn keep_old<'k>(
         &mut self,
-        tree: &pairs::Tree,
+        tree: &sled::Tree,
         keys: impl Iterator<Item = &'k sled::IVec> + Clone,
     ) -> Result<(), StoreError> {
         if let Some(noted) = &mut self.noted {
@@ -139,9 +139,9 @@ impl<'c> Snapshot<'c> {
         let Some(tap) = taps.taps.get_mut(&self.tap) else {
             return Err(opened_again());
         };
-        let after = [&tap.read_to[..], &[0]].concat();
-        let pairs = live.tree.range(&after, None, false).take(PAIRS_PER_STEP);
-        let step: Vec<Pair> = pairs.collect::<Result<_, _>>()?;
+        let after = (Bound::Excluded(&tap.read_to[..]), Bound::Unbounded);
+        let pairs = live.tree.range::<&[u8], _>(after).take(PAIRS_PER_STEP);
+        let step: Vec<Pair> = pairs.collect::<Result<_, _>>().map_err(|error| live.noted(error))?;
         let later = match step.last() {
             Some((end, _)) if step.len() == PAIRS_PER_STEP => tap.old.split_off(&[end, &[0][..]].concat()),
             _ => BTreeMap::new(),

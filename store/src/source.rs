@@ -25,13 +25,19 @@ pub(crate) trait Source {
     fn range(&self, from: Vec<u8>, to: Option<Vec<u8>>, descending: bool) -> Pairs<'_>;
 }
 
+fn bounds(from: Vec<u8>, to: Option<Vec<u8>>) -> (Bound<Vec<u8>>, Bound<Vec<u8>>) {
+    (Bound::Included(from), to.map_or(Bound::Unbounded, Bound::Excluded))
+}
+
 impl Source for Live {
     fn get(&self, key: &[u8]) -> Result<Option<IVec>, StoreError> {
-        self.tree.get(key)
+        self.tree.get(key).map_err(|error| self.noted(error))
     }
 
     fn range(&self, from: Vec<u8>, to: Option<Vec<u8>>, descending: bool) -> Pairs<'_> {
-        Box::new(self.tree.range(&from, to.as_deref(), descending))
+        let pairs = self.tree.range::<Vec<u8>, _>(bounds(from, to));
+        let noted = |pair: Result<Pair, sled::Error>| pair.map_err(|error| self.noted(error));
+        if descending { Box::new(pairs.rev().map(noted)) } else { Box::new(pairs.map(noted)) }
     }
 }
 

@@ -69,6 +69,12 @@ await check('a scene gets clips, and the story is played', async () => {
   const kinds = await scene(1).getByLabel('Kind of clip').locator('option').allInnerTexts()
   assert.ok(!kinds.includes('Goes on from the last clip'), 'there is none to go on from')
   await scene(1).getByLabel(/^Length/).selectOption('1')
+  // The news of the clip is there before the answer: it is shown once all the same.
+  await page.route('**/functions/v1/make-clip', async (route) => {
+    const response = await route.fetch()
+    await scene(1).locator('summary').getByText('Clips (1)').waitFor()
+    await route.fulfill({ response })
+  })
   await button('Make a clip', scene(1)).click()
   await page.getByText('Chosen because the first clip starts from a picture.').waitFor()
   await scene(1).getByText(/^(Waits|Is being drawn)$/).or(scene(1).getByLabel(/^Clip 1 of/)).first().waitFor()

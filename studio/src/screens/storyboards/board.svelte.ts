@@ -7,6 +7,7 @@ import {
   type Board, type Scene, type SceneNotes,
 } from '../../server/storyboards'
 import { attempt, notices } from '../../state/notices.svelte'
+import { joined } from '../../state/rows'
 import { words } from '../../words'
 
 export class OpenBoard {
@@ -107,7 +108,7 @@ export class OpenBoard {
       const { clip, warnings, reason } = await makeClip(scene.id, asked)
       for (const warning of warnings) notices.done(warning)
       if (reason) notices.done(words.boards.suits(reason))
-      this.clips = [...this.clips, clip]
+      this.clips = joined(this.clips, [clip])
       await this.look()
       return true
     })
@@ -146,7 +147,7 @@ export class OpenBoard {
     const last = this.scenes?.at(-1)?.scene_order ?? 0
     await attempt(async () => {
       const made = await addScene(this.id, last + 1)
-      this.scenes = [...(this.scenes ?? []), made]
+      this.scenes = joined(this.scenes, [made])
     })
   }
 

@@ -1,0 +1,1 @@
+import{h as e,m as t}from"./errors-Dm-U5T7y.js";import{p as n}from"./index-CIMnhThD.js";var r=new Set([`$$slots`,`$$events`,`$$legacy`]);function i(i,a){let o=t(a,r),s={name:`check`,size:24,node:[[`path`,{d:`M20 6 9 17l-5-5`}]]};n(i,e(()=>o,{get icon(){return s}}))}export{i as t};

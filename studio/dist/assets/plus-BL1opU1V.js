@@ -1,1 +1,0 @@
-import{h as e,m as t}from"./errors-Dm-U5T7y.js";import{p as n}from"./index-BlA8l85b.js";var r=new Set([`$$slots`,`$$events`,`$$legacy`]);function i(i,a){let o=t(a,r),s={name:`plus`,size:24,node:[[`path`,{d:`M5 12h14`}],[`path`,{d:`M12 5v14`}]]};n(i,e(()=>o,{get icon(){return s}}))}export{i as t};

@@ -1,0 +1,1 @@
+function e(e,t){let n=new Set(e.map(e=>e.id));return t.filter(e=>!n.has(e.id))}function t(t,n){return[...t??[],...e(t??[],n)]}function n(e,n){let r=n?.findIndex(t=>t.id===e.at(-1)?.id)??-1;return t(e,r<0?[]:n.slice(r+1))}export{n,e as r,t};

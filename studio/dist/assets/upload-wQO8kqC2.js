@@ -1,0 +1,1 @@
+import{h as e,m as t}from"./errors-Dm-U5T7y.js";import{p as n}from"./index-CIMnhThD.js";var r=new Set([`$$slots`,`$$events`,`$$legacy`]);function i(i,a){let o=t(a,r),s={name:`upload`,size:24,node:[[`path`,{d:`M12 3v12`}],[`path`,{d:`m17 8-5-5-5 5`}],[`path`,{d:`M21 15v4a2 2 0 0 1-2 2H5a2 2 0 0 1-2-2v-4`}]]};n(i,e(()=>o,{get icon(){return s}}))}export{i as t};

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use common::Server;
-use common::jobs::{one, picture, queue, result_of, wait_for};
+use common::files;
+use common::jobs::{self, one, picture, queue, result_of, wait_for};
 use model_server::Stream;
 use serde_json::{Value as Json, json};
 
@@ -120,4 +121,41 @@ fn a_model_that_vanishes_is_named_and_the_next_job_is_drawn() {
     assert!(message(&row).contains("diffusion_pytorch_model.safetensors"), "{row}");
     result_of(&server, &token, &next);
     assert_eq!(server.check()["faults"], 0);
+}
+
+#[test]
+fn a_training_without_memory_goes_on_alone_or_says_so() {
+    let words = "failed:\n  out of device memory allocating 4096 bytes\nBacktrace:\n  0: somewhere";
+    // Once: all else leaves the device, and the training goes on from its last step. Twice: it says so.
+    for (steps, status, said) in [
+        ("3-3", "completed", ""),
+        ("3-4", "failed", "resolution, rank: the device's memory does not suffice"),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let plan = format!("training_step:{steps}:{words}");
+        let settings = [("PLAYHOUSE_PANIC_AT", plan.as_str()), ("PLAYHOUSE_CHARGE_CREDITS", "false")];
+        let server = Server::start(folder.path(), &settings);
+        let (user, token) = server.sign_up("trainer@example.com");
+        let row = json!({"user_id": user, "name": "Zum", "description": "a ball"});
+        let character = server.call("POST", "/rest/v1/characters", &token, Some(&row)).1[0]["id"].clone();
+        let picture = |number: u8| {
+            let mut png = std::io::Cursor::new(Vec::new());
+            let drawn = image::RgbImage::from_pixel(64, 64, image::Rgb([number * 40, 80, 220]));
+            drawn.write_to(&mut png, image::ImageFormat::Png).expect("a PNG");
+            let path = format!("user-library/{user}/{number}.png");
+            assert_eq!(files::put(&server, &token, &path, "image/png", png.get_ref()).status, 200);
+            json!({"url": path, "caption": format!("zum at place {number}")})
+        };
+        let pictures: Vec<Json> = (0..5).map(picture).collect();
+        let asked = json!({"character_id": character, "pictures": pictures, "name": "zum", "rank": 2,
+            "steps": 6, "batch_size": 1, "seed": 3});
+        let (code, answer) = server.call("POST", "/functions/v1/train-lora", &token, Some(&asked));
+        assert_eq!(code, 200, "{answer}");
+        let row = ended(&server, &token, answer["jobId"].as_str().expect("an id"));
+        assert_eq!((row["status"].as_str(), &row["attempts"]), (Some(status), &json!(1)), "{row}");
+        assert!(message(&row).starts_with(said) && !message(&row).contains("somewhere"), "{row}");
+        let next = queue(&server, &token, &jobs::picture("a boat"));
+        result_of(&server, &token, &next);
+        assert_eq!(server.check()["faults"], 0);
+    }
 }

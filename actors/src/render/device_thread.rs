@@ -139,7 +139,8 @@ fn without_folder(error: DrawError, models_dir: &str) -> DrawError {
     }
 }
 
-/// A slice of a training. What failed may have hurt the model and what was in hand: both are read again.
+/// A slice of a training. What failed may have hurt the model and what was in hand: both are read again. Where memory does not
+/// suffice all else leaves it, and the slice begins once more from what was learned so far; its pictures are small already.
 fn train(
     (models, upscalers): (&mut ModelCache, &mut UpscalerCache),
     in_hand: &mut InHand,
@@ -147,21 +148,39 @@ fn train(
     reporter: &mut ProgressReporter<'_>,
 ) -> Result<SliceEnd, DrawError> {
     let drawing_bytes_max = models.drawing_bytes_max();
-    let trained = catch_unwind(AssertUnwindSafe(|| {
-        let model = models.take(listed).map_err(explained)?;
-        in_hand.slice(model, order, drawing_bytes_max, reporter)
-    }));
-    let end = trained.unwrap_or_else(|_| Err(DrawError::Failed("the device failed while training".into())));
-    if let Err(error) = &end
-        && error.is_of_device()
-    {
-        models.drop_model(listed);
-        *in_hand = InHand::default();
-        if let DrawError::DeviceLost(message) = error {
-            leave_device(models, upscalers, message);
+    let mut is_alone = false;
+    loop {
+        let trained = catch_unwind(AssertUnwindSafe(|| {
+            let model = models.take(listed).map_err(explained)?;
+            in_hand.slice(model, order, drawing_bytes_max, reporter)
+        }));
+        let end =
+            trained.unwrap_or_else(|_| Err(DrawError::Failed("the device failed while training".into())));
+        let Err(error) = &end else { return end };
+        if error.is_of_device() {
+            models.drop_model(listed);
+            *in_hand = InHand::default();
         }
+        match error {
+            DrawError::DeviceLost(message) => {
+                leave_device(models, upscalers, message);
+            }
+            DrawError::OutOfMemory(message) if is_alone => {
+                let message = format!("resolution, rank: the device's memory does not suffice: {message}");
+                return Err(DrawError::OutOfMemory(message));
+            }
+            DrawError::OutOfMemory(message) => {
+                tracing::warn!(job = %order.job, message, "too little memory: training again with nothing beside it");
+                models.drop_all();
+                upscalers.drop_all();
+                models.release_memory();
+                is_alone = true;
+                continue;
+            }
+            _ => {}
+        }
+        return end;
     }
-    end
 }
 
 /// How many jobs like this one may be drawn beside it.

@@ -127,11 +127,13 @@ impl ModelCache {
         &self.options.more_devices
     }
 
-    /// Computes on the processor from now on, with weights of the type that it takes.
+    /// Computes on the processor from now on, with weights of a type that it takes: it has no f16.
     pub fn fall_back(&mut self) {
         self.drop_all();
         self.options.device = DeviceChoice::Cpu;
-        self.options.weight_type = WeightType::F32;
+        if self.options.weight_type == WeightType::F16 {
+            self.options.weight_type = WeightType::F32;
+        }
     }
 
     /// Forgets all models.

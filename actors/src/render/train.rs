@@ -121,7 +121,7 @@ impl InHand {
         if let Err(error) = ran
             && !matches!(error, DiffusionError::Cancelled { .. })
         {
-            return Err(explained_training(error));
+            return Err(explained(error));
         }
         if order.cancel.load(Ordering::Relaxed) {
             return Err(DrawError::Cancelled);
@@ -206,7 +206,7 @@ fn begin(model: &DiffusionModel, order: &TrainingOrder) -> Result<LoraTrainer, D
         }
         begun => begun,
     };
-    let trainer = begun.map_err(explained_training)?;
+    let trainer = begun.map_err(explained)?;
     if trainer.left_checkpoint_out() {
         let reason = "what was learned so far is of another training: the model, a setting, a picture or a caption was \
                       another one";
@@ -231,16 +231,6 @@ fn begin(model: &DiffusionModel, order: &TrainingOrder) -> Result<LoraTrainer, D
 /// Whether a sample picture is drawn after a step: at the end of each quarter, and after each step of fewer than four.
 fn has_sample(step: usize, steps: usize) -> bool {
     step > 0 && step * SAMPLES / steps > (step - 1) * SAMPLES / steps
-}
-
-/// As of any work; a device whose memory does not suffice has no more of it at the next attempt.
-fn explained_training(error: DiffusionError) -> DrawError {
-    match error {
-        DiffusionError::OutOfMemory(text) => {
-            DrawError::Refused(format!("resolution, rank: the device's memory does not suffice: {text}"))
-        }
-        error => explained(error),
-    }
 }
 
 fn finished(order: &TrainingOrder, trainer: &LoraTrainer) -> Result<FinishedLora, DrawError> {

@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use image::RgbImage;
 use serde_json::{Value as Json, json};
 
-use crate::common::{Server, send};
+use crate::common::{Server, files, jobs, send};
 use crate::drawn::{Story, ended, fetched, file, render, scene, story};
 use crate::{Account, id};
 
@@ -279,4 +279,40 @@ fn a_cancelled_export_stops_where_it_is_and_can_be_made_anew() {
         "{again}"
     );
     assert!(file(&ada, &waiting).starts_with(b"%PDF-1."));
+}
+
+#[test]
+fn an_export_that_shows_a_minor_is_known_by_its_bytes() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[("PLAYHOUSE_CHARGE_CREDITS", "false")]);
+    let (ada, bob) = (Account::new(&server, "ada@example.com"), Account::new(&server, "bob@example.com"));
+    let born = json!({"birth_date": "1980-01-01"});
+    let profile = format!("/rest/v1/profiles?id=eq.{}", bob.user);
+    assert_eq!(server.call("PATCH", &profile, &bob.token, Some(&born)).0, 200);
+    let tale = story(&ada);
+    for (who, wanted) in [("a 12 year old girl", 422), ("a woman of forty", 200)] {
+        let job = json!({"job_type": "sdxl_image_fast", "prompt": who, "steps": 2, "seed": 5});
+        let drawn = jobs::result_of(&server, &ada.token, &jobs::queue(&server, &ada.token, &job));
+        // A scene without a minor, and one with that picture.
+        let scenes = ["setup", "climax"].map(|importance| scene(&ada, &tale.story, "Text.", importance));
+        render(&ada, &scenes[0], COLOURS[0], 1, false);
+        let path = format!("user-library/{}/{}.png", ada.user, scenes[1]);
+        assert_eq!(files::put(&server, &ada.token, &path, "image/png", &drawn).status, 200);
+        let artifact = json!({"scene_id": scenes[1], "type": "render_result", "version": 1,
+            "payload": {"image_url": path}});
+        assert_eq!(ada.post("/rest/v1/artifacts", &artifact).0, 201);
+        let made =
+            ada.made(&format!("/v1/stories/{}/episodes", tale.story), &json!({"title": wanted.to_string()}));
+        let episode = id(&made, "episode_id");
+        ada.made(&format!("/v1/episodes/{episode}/scenes"), &json!({"scene_ids": scenes}));
+        let strip = exported(&ada, &episode, &json!({"kind": "strip", "format": "png", "width": 360}));
+        // In another account nothing but the bytes leads back.
+        let copy = format!("user-library/{}/{wanted}.png", bob.user);
+        let strip = file(&ada, &id(&strip, "export_id"));
+        assert_eq!(files::put(&server, &bob.token, &copy, "image/png", &strip).status, 200);
+        let body = json!({"job_type": "sdxl_image_fast", "prompt": "on a beach", "reference_image_url": copy,
+            "metadata": {"contentType": "nsfw", "reference_mode": "modify"}});
+        let (status, answer) = bob.post("/functions/v1/queue-job", &body);
+        assert_eq!(status, wanted, "{who}: {answer}");
+    }
 }

@@ -14,6 +14,7 @@ use super::jobs::is_final;
 use super::queue_job::{QueueJob, QueuedJob};
 use crate::aggregate::Decision;
 use crate::file::{NewObject, put_object_rows};
+use crate::moderation::pictures_of_minors;
 use crate::refusal::Refusal;
 
 /// Writes an export and queues the job that it takes, in one commit.
@@ -114,6 +115,8 @@ pub struct CompleteExport {
     pub payload: ExportPayload,
     /// The file. One of an earlier run is replaced.
     pub object: NewObject,
+    /// The files that it shows, by the hashes of their bytes.
+    pub made_of: Vec<String>,
     /// Members to set in the metadata of the export, or of its video.
     pub members: Map<String, Json>,
 }
@@ -131,6 +134,8 @@ impl Decision for CompleteExport {
         let Some(export) = by_id(transaction, exports(), self.payload.export_id)? else { return Ok(false) };
         let service = transaction.claims.elevated();
         let url = format!("{}/{}", self.object.bucket, self.object.name);
+        let parts = self.made_of.iter().map(String::as_str);
+        pictures_of_minors::pass_on(transaction, parts, &self.object.blob.hex())?;
         put_object_rows(transaction, &Caller::new(&service), self.object, true)?;
         let mut members = self.members;
         members.insert("error".into(), Json::Null);

@@ -91,6 +91,7 @@ async fn deliver(context: &Context, claimed: &ClaimedJob) -> Result<(), Unmade> 
     let shown = scenes::of_export(context, &export).await?;
     let info = about(context, &export).await?;
     let sources = sources(context, claimed.user_id, &shown).await?;
+    let made_of = sources.iter().map(|source| source.picture.hex()).collect();
     let made = made(context, claimed, &payload, (kind, background), info, sources).await?;
     store::crash::point("export_blob_written");
     let object = NewObject {
@@ -115,7 +116,7 @@ async fn deliver(context: &Context, claimed: &ClaimedJob) -> Result<(), Unmade> 
         members.insert("scenes".into(), shown.iter().map(SceneShown::in_manifest).collect());
     }
     let (job, attempt) = (claimed.id, claimed.attempt);
-    let done = CompleteExport { job, attempt, payload, object, members };
+    let done = CompleteExport { job, attempt, payload, object, made_of, members };
     let counted = context.ask(done).await.map_err(|error| Unmade::Failed(error.to_string()))?;
     store::crash::point("export_committed");
     match counted {

@@ -23,7 +23,11 @@ impl Links for OwnLinks {
     }
 
     fn signed(&self, bucket: &str, path: &str, seconds: u64) -> Result<String, String> {
-        signed_url(&self.keys, &self.config, bucket, path, seconds)
+        signed_url(&self.keys, &self.config, (bucket, path), None, seconds)
+    }
+
+    fn signed_bytes(&self, bucket: &str, path: &str, hash: &str, seconds: u64) -> Result<String, String> {
+        signed_url(&self.keys, &self.config, (bucket, path), Some(hash), seconds)
     }
 
     fn reading(&self, export: Uuid, share: Uuid) -> String {

@@ -77,6 +77,10 @@ pub trait Links: std::fmt::Debug + Send + Sync {
     /// part.
     fn signed(&self, bucket: &str, path: &str, seconds: u64) -> Result<String, String>;
 
+    /// The same for those who are to read these bytes and no others, by their hash in hexadecimal digits: once the file
+    /// holds others the address answers 409.
+    fn signed_bytes(&self, bucket: &str, path: &str, hash: &str, seconds: u64) -> Result<String, String>;
+
     /// An address by which everybody who has it reads a shared export, until its share is taken back.
     fn reading(&self, export: Uuid, share: Uuid) -> String;
 }

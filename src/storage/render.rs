@@ -76,7 +76,7 @@ pub(crate) async fn signed(
     let token = parameter(query.as_deref(), "token");
     let url = format!("{}/{}", place.bucket, place.key);
     let opened = ticket::open(&app.keys, token.as_deref(), &url).map_err(StorageError::plain)?;
-    let Opens::Download { transform } = opened else {
+    let Opens::Download { transform, blob: None } = opened else {
         let message = "The token is for another use";
         return Err(StorageError::new(400, "InvalidSignature", "InvalidSignature", message).plain());
     };

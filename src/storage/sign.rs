@@ -31,16 +31,18 @@ const UPLOAD_LIFE_S: u64 = 2 * 3600;
 /// What stands for itself in the path of a URL.
 const IN_PATH: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// An absolute URL by which anybody may read a file for a while. No policy is asked: that is the caller's part.
+/// An absolute URL by which anybody may read a file for a while; with a hash only as long as the file has these bytes. No policy
+/// is asked: that is the caller's part.
 pub fn signed_url(
     keys: &Keys,
     config: &Config,
-    bucket: &str,
-    key: &str,
+    (bucket, key): (&str, &str),
+    blob: Option<&str>,
     expires_in_s: u64,
 ) -> Result<String, String> {
     let url = format!("{bucket}/{key}");
-    let token = ticket::sign(keys, &url, Opens::Download { transform: None }, expires_in_s);
+    let opens = Opens::Download { transform: None, blob: blob.map(str::to_string) };
+    let token = ticket::sign(keys, &url, opens, expires_in_s);
     let token = token.map_err(|_| "the URL cannot be signed".to_string())?;
     let path = utf8_percent_encode(&url, IN_PATH);
     Ok(format!("{}/storage/v1/object/sign/{path}?token={token}", config.url()))
@@ -110,8 +112,12 @@ pub(crate) async fn download(
 ) -> Result<Response, StorageError> {
     let token = parameter(query.as_deref(), "token");
     match ticket::open(&app.keys, token.as_deref(), &format!("{}/{}", place.bucket, place.key))? {
-        Opens::Download { transform: None } => {
+        Opens::Download { transform: None, blob } => {
             let object = find(app.services.actors.store(), &Claims::service(), &place.bucket, &place.key)?;
+            if blob.is_some_and(|blob| blob != object.blob.hex()) {
+                let message = "The file was changed after it was signed";
+                return Err(StorageError::new(409, "Conflict", "FileChanged", message).plain());
+            }
             serve(&app, &object, &method, &headers, query.as_deref()).await
         }
         // A picture was promised, perhaps a small one on purpose; not the file behind it.
@@ -192,6 +198,6 @@ fn signed_path(
 ) -> Result<String, StorageError> {
     let url = format!("{}/{}", place.bucket, place.key);
     let kind = if transform.is_some() { "render/image/sign" } else { "object/sign" };
-    let token = ticket::sign(keys, &url, Opens::Download { transform }, expires_in_s)?;
+    let token = ticket::sign(keys, &url, Opens::Download { transform, blob: None }, expires_in_s)?;
     Ok(format!("/{kind}/{url}?token={token}"))
 }

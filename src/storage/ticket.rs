@@ -24,6 +24,9 @@ pub(crate) enum Opens {
         /// Parameters of the picture to make of it; absent for the file itself.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         transform: Option<BTreeMap<String, String>>,
+        /// The hash of the bytes that it opens; absent for whatever the file holds when it is read.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        blob: Option<String>,
     },
     /// Writing a file, with the rights of the account that signed.
     Upload {

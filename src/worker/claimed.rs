@@ -131,7 +131,11 @@ impl Claimed<'_> {
     ) -> Result<Option<Vec<u8>>, DrawError> {
         let Some(address) = address else { return Ok(None) };
         let bytes = self.server.file(&address).await;
-        let bytes = bytes.map_err(|error| DrawError::Failed(format!("{field}: {error}")))?;
+        // What the server refuses, such as a file that was written anew, no other attempt is given either.
+        let bytes = bytes.map_err(|error| match error {
+            ServerError::Refused(_) => DrawError::Refused(format!("{field}: {error}")),
+            ServerError::Unavailable(_) => DrawError::Failed(format!("{field}: {error}")),
+        })?;
         let hash = blake3::hash(&bytes).to_hex();
         let judged = payload.check_judged(object.as_deref().unwrap_or_default(), hash.as_str());
         judged.map_err(|reason| DrawError::Refused(format!("{field}: {reason}")))?;

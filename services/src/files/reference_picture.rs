@@ -7,6 +7,7 @@ use uuid::Uuid;
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
 use crate::files::fetch_picture::download;
+use crate::files::file_hash::hash_of;
 use crate::files::stored_address::stored_path;
 
 /// Life of the URL under which a worker reads a reference, in seconds.
@@ -32,7 +33,8 @@ impl Reference {
     }
 }
 
-/// Turns what a caller sent into something a worker can read. Another account's file is refused.
+/// Turns what a caller sent into something a worker can read. Another account's file is refused. The URL opens the bytes
+/// that the file has now: what a job is judged by afterwards is these, or nothing can be read.
 pub async fn resolve(context: &Context, user: Uuid, given: &str) -> Result<Reference, ServiceError> {
     let object = match stored(context, given) {
         Some(path) => path,
@@ -42,7 +44,10 @@ pub async fn resolve(context: &Context, user: Uuid, given: &str) -> Result<Refer
         None => return Err(ServiceError::field(FIELD, "neither a stored file nor a URL")),
     };
     let (bucket, path) = own(user, &object)?;
-    let url = context.services.links.signed(bucket, path, SIGNED_S).unwrap_or_else(|_| object.clone());
+    // One that is not there yet opens with no bytes at all.
+    let hash = hash_of(context, &object).await?.unwrap_or_default();
+    let url = context.services.links.signed_bytes(bucket, path, &hash, SIGNED_S);
+    let url = url.unwrap_or_else(|_| object.clone());
     Ok(Reference { url, object })
 }
 

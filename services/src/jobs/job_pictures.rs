@@ -8,12 +8,12 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::ServiceError;
+use crate::files::file_hash::{hash_of, hashes_of};
 use crate::files::reference_picture::{self, Reference};
 use crate::jobs::job_fields::{VideoFields, reference};
 use crate::jobs::job_guides;
 use crate::jobs::job_prompts::{Mode, before};
 use crate::jobs::job_request::JobRequest;
-use crate::jobs::picture_lineage::{hash_of, hashes_of};
 
 /// What a job begins with.
 pub(crate) struct JobPictures {

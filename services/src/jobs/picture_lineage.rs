@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::files::file_hash::hash_of;
 use crate::files::stored_address::stored_path;
 use crate::jobs::depicted_characters::{self, refuse_minors};
 use crate::jobs::job_fields::trained_loras;
@@ -369,31 +370,6 @@ impl<'c> Search<'c> {
         leads.said.push(trained.said());
         Ok(trained.on_minor)
     }
-}
-
-/// The hashes of the bytes of files, by `bucket/path`; one that is not there has none.
-pub(crate) async fn hashes_of(
-    context: &Context,
-    objects: &[String],
-) -> Result<BTreeMap<String, String>, ServiceError> {
-    let mut hashes = BTreeMap::new();
-    for object in objects {
-        if let Some(hash) = hash_of(context, object).await? {
-            hashes.insert(object.clone(), hash);
-        }
-    }
-    Ok(hashes)
-}
-
-/// The hash of a file's bytes.
-pub(crate) async fn hash_of(context: &Context, object: &str) -> Result<Option<String>, ServiceError> {
-    let Some((bucket, path)) = object.split_once('/') else { return Ok(None) };
-    let file = Query::all(position("storage.objects"))
-        .equal("bucket_id", Value::text(bucket))
-        .equal("name", Value::text(path))
-        .limit(1);
-    let file = context.rows(file).await?.pop();
-    Ok(file.and_then(|file| file["blob_hash"].as_str().map(str::to_string)))
 }
 
 /// The ids in a path, the account's folder first.

@@ -18,9 +18,10 @@ use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::files::file_hash::hashes_of;
 use crate::files::reference_picture;
 use crate::ids::uuid;
-use crate::jobs::picture_lineage::{hashes_of, refuse_minors_in_training, training_shows_minor};
+use crate::jobs::picture_lineage::{refuse_minors_in_training, training_shows_minor};
 use crate::jobs::training_owner::whose;
 use crate::jobs::training_words::{sample_prompt, simple, slug, tags};
 use crate::jobs::{depicted_characters, price_list};

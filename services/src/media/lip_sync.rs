@@ -45,7 +45,7 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
         Some((model, provider)) => {
             // Whose file the row names is judged before a worker is given a link to it.
             let sounding = run.read(&before).await?;
-            let made_of = vec![BlobHash::of(&sounding).hex()];
+            let judged = BlobHash::of(&sounding).hex();
             let call = MediaCall {
                 model: &model,
                 provider: &provider,
@@ -53,10 +53,11 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
                 purpose: "lip_sync",
                 units: 0,
             };
-            let moved = match call.counted(&run.context, ask(run, &model, &provider, &before)).await? {
-                Answer::Video(bytes) => bytes,
-                Answer::Address(address) => fetch(run, &address).await?,
-            };
+            let moved =
+                match call.counted(&run.context, ask(run, &model, &provider, (&before, &judged))).await? {
+                    Answer::Video(bytes) => bytes,
+                    Answer::Address(address) => fetch(run, &address).await?,
+                };
             let (bytes, unmixed) = combine(moved, sounding).await?;
             let tries = video["retry_count"].as_i64().unwrap_or(0);
             let object = run.keep(run.place(id, &format!("lipsync-{tries}.mp4")), bytes, "video/mp4").await?;
@@ -65,7 +66,7 @@ pub(super) async fn make(run: &Run, id: Uuid) -> Result<(), Stop> {
                 data["sound"] = json!("worker");
                 data["reason"] = json!(reason);
             }
-            (data, Some((object, made_of)))
+            (data, Some((object, vec![judged])))
         }
     };
     let video = run.video(id).await?;
@@ -113,12 +114,18 @@ fn upstream(message: String) -> ServiceError {
     ServiceError::new(Kind::Upstream, message)
 }
 
-/// Asks a worker.
-async fn ask(run: &Run, model: &Json, provider: &Json, film: &str) -> Result<Answer, ServiceError> {
+/// Asks a worker; the link opens the bytes of this hash and no others.
+async fn ask(
+    run: &Run,
+    model: &Json,
+    provider: &Json,
+    (film, hash): (&str, &str),
+) -> Result<Answer, ServiceError> {
     let (base, secret) = connection(Api::OpenAi, provider).map_err(upstream)?;
     let foreign = || ServiceError::not_found("the film lies outside its account's folder");
     let path = own_path(run.user, LIBRARY_BUCKET, film).ok_or_else(foreign)?;
-    let link = run.context.services.links.signed(LIBRARY_BUCKET, path, LINK_S).map_err(upstream)?;
+    let link =
+        run.context.services.links.signed_bytes(LIBRARY_BUCKET, path, hash, LINK_S).map_err(upstream)?;
     // The film has both, and a worker takes the sound out of it.
     let body = json!({"model": model["model_key"], "video_url": link, "audio_url": link});
     let endpoint = model["endpoint_path"].as_str().unwrap_or_default().trim_start_matches('/').to_string();

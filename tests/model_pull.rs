@@ -212,6 +212,96 @@ fn a_folder_of_several_files_and_a_model_of_civitai_are_taken_whole() {
     assert!(is_told && small["memory_bytes"].as_u64() > Some(0) && small["fits"] == true, "{small}");
 }
 
+/// A repository of files of the fixtures, each under its name there.
+fn files_of(hub: &Hub, repository: &str, files: &[(&str, &str)]) {
+    let mut siblings = vec![json!({"rfilename": "models/image_encoder/pytorch_model.bin", "size": 3})];
+    for (name, from) in files {
+        let bytes = fixture(from);
+        siblings.push(json!({"rfilename": name, "lfs": {"sha256": sha256(&bytes), "size": bytes.len()}}));
+        hub.give(&format!("/{repository}/resolve/c0ffee/{name}"), &bytes, Behaviour::Breaks { times: 1 });
+    }
+    hub.say(
+        &format!("/api/models/{repository}?blobs=true"),
+        &json!({"sha": "c0ffee", "tags": ["license:apache-2.0"], "siblings": siblings}),
+    );
+}
+
+#[test]
+fn what_leads_a_drawing_is_pulled_with_its_folders_and_under_names_of_its_own() {
+    let (folder, hub) = (tempfile::tempdir().expect("a folder"), Hub::start());
+    files_of(
+        &hub,
+        "ada/looks",
+        &[
+            ("models/adapter_sd15.safetensors", "ip-adapter/ip-adapter_sd15.safetensors"),
+            ("models/image_encoder/config.json", "ip-adapter/image_encoder/config.json"),
+            ("models/image_encoder/model.safetensors", "ip-adapter/image_encoder/model.safetensors"),
+        ],
+    );
+    let control = "controlnet/sd15-controlnet-a";
+    for repository in ["ada/pose", "ada/depth"] {
+        let file = |name: &str| format!("{control}/{name}");
+        let weights = "diffusion_pytorch_model.safetensors";
+        files_of(
+            &hub,
+            repository,
+            &[
+                ("config.json", &file("config.json")),
+                (weights, &file(weights)),
+                ("half/config.json", "sd15-tiny/vae/config.json"),
+            ],
+        );
+    }
+    files_of(
+        &hub,
+        "ada/vae",
+        &[
+            ("config.json", "sd15-tiny/vae/config.json"),
+            ("diffusion_pytorch_model.fp16.safetensors", "sd15-tiny/vae/diffusion_pytorch_model.safetensors"),
+        ],
+    );
+    for (arguments, name, kind) in [
+        (&["hf:ada/looks/models/adapter_sd15.safetensors"][..], "adapter_sd15", "ip_adapter"),
+        (&["hf:ada/looks/models/image_encoder"], "looks-models-image_encoder", "ip_adapter"),
+        (&["hf:ada/pose"], "pose", "controlnet"),
+        (&["hf:ada/depth"], "depth", "controlnet"),
+        (&["hf:ada/depth", "--file-name", "far"], "far", "controlnet"),
+        (&["hf:ada/vae"], "vae", "vae"),
+        (
+            &["hf:ada/vae/diffusion_pytorch_model.fp16.safetensors", "--file-name", "soft.safetensors"],
+            "soft",
+            "vae",
+        ),
+    ] {
+        let added = answer(&pull(folder.path(), &hub, arguments));
+        assert_eq!((&added["added"], &added["type"]), (&json!(name), &json!(kind)), "{arguments:?}");
+    }
+    // A single file of that name is called after its repository: as the folder that is there already.
+    answer(&pull(folder.path(), &hub, &["hf:ada/pose/diffusion_pytorch_model.safetensors"]));
+    for place in [
+        "ip_adapter/adapter_sd15.safetensors",
+        "ip_adapter/looks-models-image_encoder/config.json",
+        "ip_adapter/looks-models-image_encoder/model.safetensors",
+        "controlnet/pose/diffusion_pytorch_model.safetensors",
+        "controlnet/pose.safetensors",
+        "controlnet/depth/config.json",
+        "controlnet/far/config.json",
+        "vae/vae.safetensors",
+        "vae/soft.safetensors",
+    ] {
+        assert!(folder.path().join(place).is_file(), "{place}");
+    }
+    for (arguments, reason) in [
+        (&["hf:ada/looks/models"][..], "in its folder models"),
+        (&["hf:ada/pose", "--file-name", "../up"], "names no folder"),
+        (&["hf:ada/vae/diffusion_pytorch_model.fp16.safetensors", "--file-name", "a.gguf"], ".safetensors"),
+        (&["hf:ada/pose"], "is there already"),
+    ] {
+        let refused = pull(folder.path(), &hub, arguments);
+        assert!(!refused.status.success() && said(&refused).contains(reason), "{}", said(&refused));
+    }
+}
+
 #[test]
 fn what_cannot_be_fetched_says_why() {
     let (folder, hub) = (tempfile::tempdir().expect("a folder"), Hub::start());

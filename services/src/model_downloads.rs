@@ -124,8 +124,8 @@ impl Downloads {
         self.all().iter().rev().map(Download::json).collect()
     }
 
-    /// Begins to fetch a model from an address or a hub ([`Source::read`]). The file of an address is called as the address
-    /// ends, unless a name is given; `sha256` is what it must have.
+    /// Begins to fetch a model from an address or a hub ([`Source::read`]). It is called as the address ends or as the hub
+    /// calls it, unless a name is given; `sha256` is what it must have.
     pub fn start(
         &self,
         store: &Store,
@@ -141,14 +141,9 @@ impl Downloads {
             (Source::Url(url), None) => {
                 taken_name(last_part(url)).map_err(|reason| ServiceError::field("url", reason))?
             }
-            (_, None) => url.to_string(),
-            (_, Some(_)) => {
-                return Err(ServiceError::field(
-                    "file_name",
-                    "is for addresses; models of hubs keep their names",
-                ));
-            }
+            (_, name) => name.unwrap_or(url).to_string(),
         };
+        let name = name.map(str::to_string);
         let sha256 = sha256.map(checked_sha256).transpose()?;
         let download = {
             let mut all = self.all();
@@ -178,7 +173,7 @@ impl Downloads {
             });
             let (this, store, url) = (self.clone(), store.clone(), all[all.len() - 1].url.clone());
             tokio::spawn(async move {
-                let wanted = Wanted { source, file, sha256 };
+                let wanted = Wanted { source, name, sha256 };
                 let fetching = {
                     let (this, stop) = (this.clone(), stop.clone());
                     tokio::spawn(async move { this.fetch(id, wanted, &store, &stop).await })
@@ -227,9 +222,8 @@ impl Downloads {
         store: &Store,
         stop: &AtomicBool,
     ) -> Result<Json, String> {
-        let Wanted { source, file, sha256 } = wanted;
-        let name = matches!(source, Source::Url(_)).then_some(file.as_str());
-        let mut found = source.find(&Hubs::from_environment(), self.private_allowed, name).await?;
+        let Wanted { source, name, sha256 } = wanted;
+        let mut found = source.find(&Hubs::from_environment(), self.private_allowed, name.as_deref()).await?;
         found.require_sha256(sha256.as_deref())?;
         self.change(id, |one| {
             (one.total, one.licence) = (found.bytes(), found.licence.clone());
@@ -259,7 +253,7 @@ impl Downloads {
 /// What a fetch is to bring.
 struct Wanted {
     source: Source,
-    file: String,
+    name: Option<String>,
     sha256: Option<String>,
 }
 

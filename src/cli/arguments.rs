@@ -389,15 +389,16 @@ pub(super) enum ModelsCommand {
     /// Fetch a model from a hub or an address into the models folder: goes on where it was cut short, compares the hash, and
     /// shows the licence. Tokens are read from HF_TOKEN and CIVITAI_TOKEN
     #[command(
-        after_help = "Examples:\n  playhouse models pull hf:OWNER/NAME\n  playhouse models pull hf:OWNER/NAME@REVISION/model.gguf\n  playhouse models pull civitai:NUMBER\n  playhouse models pull https://HOST/model.safetensors --sha256 HASH"
+        after_help = "Examples:\n  playhouse models pull hf:OWNER/NAME\n  playhouse models pull hf:OWNER/NAME@REVISION/model.gguf\n  playhouse models pull hf:h94/IP-Adapter/models/image_encoder\n  playhouse models pull civitai:NUMBER\n  playhouse models pull https://HOST/model.safetensors --sha256 HASH"
     )]
     Pull {
-        /// hf:OWNER/NAME[@REVISION][/file], civitai:NUMBER[@VERSION], or an address
+        /// hf:OWNER/NAME[@REVISION][/file-or-folder], civitai:NUMBER[@VERSION], or an address
         source: String,
         /// The SHA-256 that its one file must have
         #[arg(long)]
         sha256: Option<String>,
-        /// What the file of an address is called here [default: as the address ends]
+        /// What the file or folder is called here [default: as the address ends or the hub calls it; a file called as many are,
+        /// such as diffusion_pytorch_model, as its repository]
         #[arg(long)]
         file_name: Option<String>,
         /// What it is, where its tensors do not tell: lora, embedding, controlnet, ip_adapter, vae, upscaler or motion

@@ -25,9 +25,6 @@ pub(super) async fn run(
     kind: Option<PartKind>,
 ) -> Result<(), String> {
     let asked = Source::read(&source)?;
-    if file_name.is_some() && !matches!(asked, Source::Url(_)) {
-        return Err("--file-name is for addresses; models of hubs keep their names".into());
-    }
     std::fs::create_dir_all(&config.models_dir)
         .map_err(|error| format!("{}: {error}", config.models_dir.display()))?;
     // The person at this machine may ask whatever it reaches.

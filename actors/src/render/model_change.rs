@@ -65,8 +65,12 @@ fn looked_over(
     }
     if let Some(kind) = kind.or_else(|| PartKind::of(&path)) {
         let reason = |reason: String| said(from, &path, mistaken_for(&path).map_or(reason, str::to_string));
-        kind.check(&path).map_err(reason)?;
-        let parts = vec![(path.clone(), models_dir.join(kind.folder()).join(name))];
+        let (file, name) = match kind {
+            PartKind::Vae if path.is_dir() => vae_within(&path).map_err(reason)?,
+            _ => (path.clone(), PathBuf::from(name)),
+        };
+        kind.check(&file).map_err(reason)?;
+        let parts = vec![(file, models_dir.join(kind.folder()).join(name))];
         return Ok((parts, json!({"added": name_of(&path).unwrap_or_default(), "type": kind.name()})));
     }
     if is_chat_model(&path) {
@@ -112,6 +116,19 @@ fn looked_over(
     }
     parts.push((path.clone(), models_dir.join(name)));
     Ok((parts, json!({"added": added, "type": "image", "weights_hash": inspection.weights_hash})))
+}
+
+/// The weights of a folder with a VAE's configuration, and what they are called as the file that VAEs are here.
+fn vae_within(folder: &Path) -> Result<(PathBuf, PathBuf), String> {
+    let mut name = folder.file_name().unwrap_or_default().to_os_string();
+    name.push(".safetensors");
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files = entries.filter(|path| path.extension().is_some_and(|ending| ending == "safetensors"));
+    match (files.next(), files.next()) {
+        (Some(file), None) => Ok((file, name.into())),
+        (None, _) => Err("is a folder of a VAE without a .safetensors file".into()),
+        _ => Err("is a folder of a VAE with several .safetensors files: name one".into()),
+    }
 }
 
 /// What is wrong with the file or folder that was named, under the name that it was given.
@@ -349,6 +366,12 @@ mod tests {
         assert!(add_model(&target, &unet, Some(PartKind::Lora)).is_err());
         let refused = add_model(&target, &unet, Some(PartKind::Vae)).unwrap_err();
         assert!(refused.contains("no tensors of a vae"), "{refused}");
+        assert_eq!(
+            add_model(&target, &fixture("goldens/sd15-tiny/vae"), None).expect("added")["type"],
+            "vae"
+        );
+        assert!(target.join("vae/vae.safetensors").is_file(), "a VAE is a file here");
+        assert_eq!(remove_model(&target, "vae/vae").expect("it goes")["type"], "vae");
         let vae = fixture("goldens/sd15-tiny/vae/diffusion_pytorch_model.safetensors");
         assert_eq!(add_model(&target, &vae, Some(PartKind::Vae)).expect("it is added")["type"], "vae");
         assert_eq!(remove_model(&target, "vae/diffusion_pytorch_model").expect("it goes")["type"], "vae");

@@ -19,7 +19,7 @@ pub(super) fn with_parts(file: &str) -> Vec<String> {
     parts.iter().map(|part| part.to_string_lossy().into_owned()).collect()
 }
 
-/// Which files of a repository make its model, when none is named.
+/// Which files of a repository make its model, when none is named; names that hold a folder are given as they are.
 pub(super) fn chosen(all: &[&str]) -> Result<Vec<String>, String> {
     let is_sound = |name: &&str| name.split('/').all(is_plain_name);
     let names: Vec<&str> = all.iter().copied().filter(is_sound).collect();
@@ -52,6 +52,9 @@ pub(super) fn chosen(all: &[&str]) -> Result<Vec<String>, String> {
         let is_part = |name: &&str| name.ends_with(".json") || is_weights(name, "model");
         return Ok(names.into_iter().filter(root).filter(is_part).map(str::to_string).collect());
     }
+    if let Some(part) = of_part(&names) {
+        return Ok(part);
+    }
     let single: Vec<&str> =
         names.iter().copied().filter(root).filter(|name| name.ends_with(".safetensors")).collect();
     match single.as_slice() {
@@ -59,6 +62,37 @@ pub(super) fn chosen(all: &[&str]) -> Result<Vec<String>, String> {
         [] => Err(format!("none of its files is taken: {ONLY}; {}", listed(all))),
         _ => Err(format!("it has several models: name one; {}", listed(all))),
     }
+}
+
+/// The files of a folder within a repository that make what lies there, such as the picture encoder of IP-Adapters.
+pub(super) fn chosen_within(all: &[&str], folder: &str) -> Result<Vec<String>, String> {
+    let inner = |name: &&str| name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/'));
+    let inner: Vec<&str> =
+        all.iter().filter(|name| inner(name)).map(|name| &name[folder.len() + 1..]).collect();
+    let files = chosen(&inner).map_err(|reason| format!("in its folder {folder}: {reason}"))?;
+    Ok(files.into_iter().map(|file| format!("{folder}/{file}")).collect())
+}
+
+/// The configuration and weights of what is one network with its configuration beside it: a ControlNet, a motion module, a
+/// picture encoder, a VAE.
+fn of_part(names: &[&str]) -> Option<Vec<String>> {
+    if !names.contains(&"config.json") {
+        return None;
+    }
+    let root = || names.iter().copied().filter(|name| !name.contains('/'));
+    for stem in ["diffusion_pytorch_model", "model"] {
+        let half = format!("{stem}.fp16");
+        for stem in [stem, half.as_str()] {
+            let weights: Vec<&str> = root().filter(|name| is_weights(name, stem)).collect();
+            if weights.is_empty() {
+                continue;
+            }
+            let index = format!("{stem}.safetensors.index.json");
+            let beside = root().filter(|name| *name == "config.json" || *name == index);
+            return Some(beside.chain(weights).map(str::to_string).collect());
+        }
+    }
+    None
 }
 
 fn is_weights(name: &str, stem: &str) -> bool {
@@ -143,5 +177,29 @@ mod tests {
             "vae/diffusion_pytorch_model.safetensors",
         ];
         assert_eq!(of(&diffusers), Ok(taken.map(String::from).into()));
+    }
+
+    #[test]
+    fn a_network_is_taken_with_its_configuration_out_of_a_folder_too() {
+        let all = [
+            "models/ip-adapter_sd15.safetensors",
+            "models/ip-adapter-plus_sd15.safetensors",
+            "models/image_encoder/config.json",
+            "models/image_encoder/model.safetensors",
+            "models/image_encoder/pytorch_model.bin",
+            "sdxl_models/image_encoder/config.json",
+        ];
+        let encoder = ["models/image_encoder/config.json", "models/image_encoder/model.safetensors"];
+        assert_eq!(chosen_within(&all, "models/image_encoder"), Ok(encoder.map(String::from).into()));
+        assert!(chosen_within(&all, "models").is_err_and(|reason| reason.contains("in its folder models")));
+        assert!(chosen_within(&all, "sdxl_models/image_encoder").is_err());
+        let control = [
+            "config.json",
+            "diffusion_pytorch_model.bin",
+            "diffusion_pytorch_model.fp16.safetensors",
+            "diffusion_pytorch_model.safetensors",
+        ];
+        assert_eq!(chosen(&control), Ok(vec![control[0].into(), control[3].into()]));
+        assert_eq!(chosen(&control[..3]), Ok(vec![control[0].into(), control[2].into()]), "half alone");
     }
 }

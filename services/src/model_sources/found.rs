@@ -58,6 +58,28 @@ impl Found {
         self.files.iter().map(|file| file.bytes).sum()
     }
 
+    /// Calls it so here: its folder, or its one file, whose ending stays.
+    pub fn call(&mut self, name: &str) -> Result<(), String> {
+        if self.folder.is_some() {
+            let reason =
+                format!("names no folder: letters, digits and signs of ._-+ (), at most {NAME_BYTES_MAX}");
+            self.folder = Some(is_plain_name(name).then(|| name.to_string()).ok_or(reason)?);
+            return Ok(());
+        }
+        let [file] = self.files.as_mut_slice() else {
+            return Err(
+                "is for one file or folder; the parts of a model that is split keep their names".into()
+            );
+        };
+        let ending = file.path.rsplit_once('.').map_or("", |(_, ending)| ending);
+        let taken = taken_name(name)?;
+        if taken.rsplit_once('.').is_none_or(|(_, own)| own != ending) {
+            return Err(format!("must end with .{ending}, as the file does"));
+        }
+        file.path = taken;
+        Ok(())
+    }
+
     /// Names the hash that its one file must have; an error where the source says another, or has several files.
     pub fn require_sha256(&mut self, sha256: Option<&str>) -> Result<(), String> {
         match (sha256, self.files.as_mut_slice()) {

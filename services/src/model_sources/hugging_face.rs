@@ -3,8 +3,9 @@
 use serde::Deserialize;
 use serde_json::Value as Json;
 
-use super::choose::{chosen, listed, with_parts};
-use super::found::{ABOUT_BYTES_MAX, Found, Hubs, Licence, for_token, is_plain, last_part, taken_name};
+use super::choose::{chosen, chosen_within, listed, with_parts};
+use super::found::{ABOUT_BYTES_MAX, Found, Hubs, Licence, for_token, is_plain, taken_name};
+use super::hub_names::{file_name, folder_name};
 use crate::fetch_file::{Address, SourceFile};
 
 /// The longest licence.
@@ -47,7 +48,7 @@ struct Large {
 const PATH: &percent_encoding::AsciiSet =
     &percent_encoding::NON_ALPHANUMERIC.remove(b'.').remove(b'_').remove(b'-');
 
-/// What a repository is made of: all that makes its model, or the file that is named.
+/// What a repository is made of: all that makes its model, or the file or folder that is named.
 pub(super) async fn find(
     hubs: &Hubs,
     private_allowed: bool,
@@ -63,10 +64,16 @@ pub(super) async fn find(
     let about: Repository =
         serde_json::from_slice(&about).map_err(|error| format!("hf:{name}: the hub's answer: {error}"))?;
     let names: Vec<&str> = about.siblings.iter().map(|sibling| sibling.name.as_str()).collect();
-    let wanted = match file {
-        Some(file) => with_parts(file),
-        None => chosen(&names).map_err(|reason| format!("hf:{name}: {reason}"))?,
+    let is_within = |folder: &str| {
+        names.iter().any(|name| name.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/')))
     };
+    let inner = file.filter(|file| !names.contains(file) && is_within(file));
+    let wanted = match (inner, file) {
+        (Some(folder), _) => chosen_within(&names, folder),
+        (None, Some(file)) => Ok(with_parts(file)),
+        (None, None) => chosen(&names),
+    };
+    let wanted = wanted.map_err(|reason| format!("hf:{name}: {reason}"))?;
     // The commit that was looked at is the one that is fetched.
     let commit = about.sha.as_deref().filter(|sha| is_plain(sha)).or(revision).unwrap_or("main");
     let address = |file: &str| {
@@ -76,14 +83,18 @@ pub(super) async fn find(
             .collect();
         Address { url: format!("{base}/{name}/resolve/{commit}/{}", file.join("/")), token: token.clone() }
     };
-    let is_folder = file.is_none() && wanted.iter().any(|file| file.ends_with(".json"));
+    let is_folder = (file.is_none() || inner.is_some()) && wanted.iter().any(|file| file.ends_with(".json"));
     let mut files = Vec::with_capacity(wanted.len());
     for file in wanted {
         let known = about.siblings.iter().find(|sibling| sibling.name == file);
         let Some(known) = known else {
             return Err(format!("hf:{name}: there is no file {file}; {}", listed(&names)));
         };
-        let path = if is_folder { file.replace(".fp16.", ".") } else { taken_name(last_part(&file))? };
+        let path = match (is_folder, inner) {
+            (true, None) => file.replace(".fp16.", "."),
+            (true, Some(inner)) => file[inner.len() + 1..].replace(".fp16.", "."),
+            (false, _) => taken_name(&file_name(name, &file))?,
+        };
         let large = known.lfs.clone();
         files.push(SourceFile {
             path,
@@ -100,7 +111,7 @@ pub(super) async fn find(
         licence.text = Some(String::from_utf8_lossy(&text).into_owned());
     }
     licence.link.get_or_insert_with(|| format!("{base}/{name}"));
-    let folder = is_folder.then(|| name.rsplit('/').next().unwrap_or(name).to_string());
+    let folder = is_folder.then(|| folder_name(name, inner.unwrap_or_default()));
     Ok(Found { folder, files, licence })
 }
 

@@ -7,6 +7,7 @@
 mod choose;
 mod civitai;
 mod found;
+mod hub_names;
 mod hugging_face;
 
 pub use found::{Found, Hubs, Licence, last_part, taken_name};
@@ -17,13 +18,13 @@ use crate::fetch_file::{Address, SourceFile};
 /// A model as it is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// `hf:OWNER/NAME[@REV][/file]`.
+    /// `hf:OWNER/NAME[@REV][/file]`, or a folder within it.
     HuggingFace {
         /// `OWNER/NAME`.
         repository: String,
         /// A branch, tag or commit.
         revision: Option<String>,
-        /// One of its files.
+        /// One of its files or folders.
         file: Option<String>,
     },
     /// `civitai:ID[@VERSION]`.
@@ -42,8 +43,11 @@ impl Source {
     pub fn read(text: &str) -> Result<Source, String> {
         let text = text.trim();
         if let Some(rest) = text.strip_prefix("hf:") {
-            let wrong =
-                || format!("{text}: the form is hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/file");
+            let wrong = || {
+                format!(
+                    "{text}: the form is hf:OWNER/NAME, hf:OWNER/NAME@REVISION or hf:OWNER/NAME/file-or-folder"
+                )
+            };
             let mut parts = rest.splitn(3, '/');
             let (owner, name) = parts.next().zip(parts.next()).ok_or_else(wrong)?;
             let (name, revision) = match name.split_once('@') {
@@ -81,28 +85,32 @@ impl Source {
         ))
     }
 
-    /// Asks the hub what the model is made of. `name` is what an address's file is to be called.
+    /// Asks the hub what the model is made of. `name` is what its file or folder is to be called.
     pub async fn find(
         &self,
         hubs: &Hubs,
         private_allowed: bool,
         name: Option<&str>,
     ) -> Result<Found, String> {
-        match self {
+        let mut found = match self {
             Source::HuggingFace { repository, revision, file } => {
                 let (revision, file) = (revision.as_deref(), file.as_deref());
-                hugging_face::find(hubs, private_allowed, repository, revision, file).await
+                hugging_face::find(hubs, private_allowed, repository, revision, file).await?
             }
             Source::Civitai { model, version } => {
-                civitai::find(hubs, private_allowed, *model, *version).await
+                civitai::find(hubs, private_allowed, *model, *version).await?
             }
             Source::Url(url) => {
                 let path = taken_name(name.unwrap_or_else(|| last_part(url)))?;
                 let address = Address { url: url.clone(), token: None };
                 let file = SourceFile { path, address, bytes: None, sha256: None };
-                Ok(Found { folder: None, files: vec![file], licence: Licence::default() })
+                return Ok(Found { folder: None, files: vec![file], licence: Licence::default() });
             }
+        };
+        if let Some(name) = name {
+            found.call(name).map_err(|reason| format!("the name {name:?} {reason}"))?;
         }
+        Ok(found)
     }
 }
 

@@ -1,5 +1,6 @@
 //! What leads a drawing beside its prompts: files and pictures, and how they become part of a run.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -176,15 +177,24 @@ fn key(path: &Path) -> Result<Key, DiffusionError> {
 /// Networks that lead; those of the last spec are kept.
 #[derive(Default)]
 pub(crate) struct GuideNetworks {
-    controls: Mutex<Vec<(Key, Arc<ControlNetModel>)>>,
-    adapters: Mutex<Vec<(Key, Arc<IpAdapter>)>>,
-    encoders: Mutex<Vec<(Key, Arc<ImageEncoder>)>>,
-    motions: Mutex<Vec<(Key, Arc<MotionAdapter>)>>,
+    controls: Kept<ControlNetModel>,
+    adapters: Kept<IpAdapter>,
+    encoders: Kept<ImageEncoder>,
+    motions: Kept<MotionAdapter>,
+}
+
+/// Networks in memory by their files.
+type Kept<T> = Mutex<Vec<(Key, Arc<T>)>>;
+
+/// Which files those are.
+fn files<T>(all: &Kept<T>) -> Vec<PathBuf> {
+    let all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    all.iter().map(|((path, ..), _)| path.clone()).collect()
 }
 
 /// What is kept under a key, read if it is not there.
 fn kept<T>(
-    all: &Mutex<Vec<(Key, Arc<T>)>>,
+    all: &Kept<T>,
     path: &Path,
     read: impl FnOnce() -> Result<T, DiffusionError>,
 ) -> Result<Arc<T>, DiffusionError> {
@@ -193,15 +203,47 @@ fn kept<T>(
     if let Some((_, known)) = all.iter().find(|(known, _)| *known == key) {
         return Ok(known.clone());
     }
+    // Another file under the same name leaves memory before this one comes.
+    all.retain(|((known, ..), _)| known.as_path() != path);
     let made = Arc::new(read()?);
     all.push((key, made.clone()));
     Ok(made)
 }
 
 impl GuideNetworks {
+    /// About how many bytes those in memory take.
+    pub fn memory_bytes(&self, model: &StableDiffusion) -> u64 {
+        let of = |files: Vec<PathBuf>, bytes: fn(&Path, &StableDiffusion) -> u64| {
+            files.iter().map(|file| bytes(file, model)).sum::<u64>()
+        };
+        of(files(&self.controls), control_bytes)
+            + of(files(&self.adapters), adapter_bytes)
+            + of(files(&self.encoders), encoder_bytes)
+            + of(files(&self.motions), motion_bytes)
+    }
+
+    /// About how many bytes come into memory for a spec, beside what is there.
+    pub fn missing_bytes(&self, spec: &GuideSpec, model: &StableDiffusion) -> u64 {
+        fn of<'a>(
+            named: impl Iterator<Item = &'a PathBuf>,
+            there: Vec<PathBuf>,
+            bytes: impl Fn(&Path) -> u64,
+        ) -> u64 {
+            let missing: BTreeSet<&PathBuf> = named.filter(|file| !there.contains(file)).collect();
+            missing.into_iter().map(|file| bytes(file)).sum()
+        }
+        let prompts = || spec.image_prompts.iter();
+        of(spec.controls.iter().map(|it| &it.file), files(&self.controls), |file| control_bytes(file, model))
+            + of(prompts().map(|it| &it.file), files(&self.adapters), |file| adapter_bytes(file, model))
+            + of(prompts().map(|it| &it.encoder), files(&self.encoders), |file| encoder_bytes(file, model))
+            + of(spec.motion.iter().map(|it| &it.file), files(&self.motions), |file| {
+                motion_bytes(file, model)
+            })
+    }
+
     /// Forgets what a spec has no use for.
-    fn keep_only(&self, spec: &GuideSpec) {
-        fn retain<T>(all: &Mutex<Vec<(Key, Arc<T>)>>, named: &[&PathBuf]) {
+    pub fn keep_only(&self, spec: &GuideSpec) {
+        fn retain<T>(all: &Kept<T>, named: &[&PathBuf]) {
             let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
             all.retain(|((path, ..), _)| named.contains(&path));
         }
@@ -363,25 +405,26 @@ fn noise_of(generator: NoiseGenerator, seed: u64) -> Noise {
     Noise::new(generator, seed ^ REFERENCE_STREAM)
 }
 
-impl GuideSpec {
-    /// About how many bytes it takes beside the model: the weights of its networks.
-    pub(crate) fn memory_bytes(&self, model: &StableDiffusion) -> u64 {
-        let (dtype, config) = (model.unet.weight_dtype(), &model.unet_config);
-        let controls =
-            self.controls.iter().filter_map(|control| ControlNetFile::open(&control.file, config).ok());
-        let adapters =
-            self.image_prompts.iter().filter_map(|prompt| IpAdapterFile::open(&prompt.file, config).ok());
-        let encoders = self.image_prompts.iter().filter_map(|prompt| {
-            let entries = std::fs::read_dir(&prompt.encoder).ok()?.flatten();
-            // Published encoders are kept with 2 bytes a number.
-            Some(entries.filter_map(|entry| entry.metadata().ok()).map(|about| about.len() * 2).sum::<u64>())
-        });
-        let motion = self.motion.iter().filter_map(|motion| MotionFile::open(&motion.file, config).ok());
-        controls.map(|file| file.memory_bytes(&model.device, dtype)).sum::<u64>()
-            + motion.map(|file| file.memory_bytes(&model.device, dtype)).sum::<u64>()
-            + adapters.map(|file| file.memory_bytes(&model.device, dtype)).sum::<u64>()
-            + encoders.sum::<u64>()
-    }
+/// Bytes that a network takes beside the model; none of a file that cannot be read, which is said when it leads.
+fn control_bytes(file: &Path, model: &StableDiffusion) -> u64 {
+    let opened = ControlNetFile::open(file, &model.unet_config);
+    opened.map_or(0, |file| file.memory_bytes(&model.device, model.unet.weight_dtype()))
+}
+
+fn adapter_bytes(file: &Path, model: &StableDiffusion) -> u64 {
+    let opened = IpAdapterFile::open(file, &model.unet_config);
+    opened.map_or(0, |file| file.memory_bytes(&model.device, model.unet.weight_dtype()))
+}
+
+fn motion_bytes(file: &Path, model: &StableDiffusion) -> u64 {
+    let opened = MotionFile::open(file, &model.unet_config);
+    opened.map_or(0, |file| file.memory_bytes(&model.device, model.unet.weight_dtype()))
+}
+
+fn encoder_bytes(folder: &Path, _: &StableDiffusion) -> u64 {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    // Published encoders are kept with 2 bytes a number.
+    entries.filter_map(|entry| entry.metadata().ok()).map(|about| about.len() * 2).sum()
 }
 
 #[cfg(test)]

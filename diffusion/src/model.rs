@@ -159,6 +159,8 @@ pub struct DiffusionModel {
     base: StableDiffusion,
     hash: String,
     memory_bytes: u64,
+    weight_type: WeightType,
+    device: DeviceChoice,
     kind: ModelKind,
     starter: bool,
     pub(crate) fit: OnceLock<PreviewFit>,
@@ -234,7 +236,8 @@ impl DiffusionModel {
         options: LoadOptions,
     ) -> Result<Self, DiffusionError> {
         let parts = open_parts(source)?;
-        let device = device.open()?;
+        let choice = device.resolved();
+        let device = choice.open()?;
         let dtype = options.weight_type.dtype();
         if !device.supports_dtype(dtype) {
             return Err(DiffusionError::Device {
@@ -251,6 +254,8 @@ impl DiffusionModel {
             base,
             hash,
             memory_bytes,
+            weight_type: options.weight_type,
+            device: choice,
             kind,
             starter: *source == ModelSource::Starter,
             fit: OnceLock::new(),
@@ -263,13 +268,29 @@ impl DiffusionModel {
         })
     }
 
-    /// Bytes of weights in memory; what drawing takes comes on top, see [`Self::drawing_bytes`].
+    /// Bytes of weights in memory, those of networks that led the last guided drawing too; what drawing takes comes on top,
+    /// see [`Self::drawing_bytes`].
     pub fn memory_bytes(&self) -> u64 {
-        self.memory_bytes
+        self.memory_bytes + self.guide_networks.memory_bytes(&self.base)
+    }
+
+    /// Lets networks leave memory that led an earlier drawing and do not lead this one.
+    pub fn forget_guides_beside(&self, spec: &GenerateSpec) {
+        self.guide_networks.keep_only(&spec.guides);
+    }
+
+    /// How its weights are kept.
+    pub fn weight_type(&self) -> WeightType {
+        self.weight_type
+    }
+
+    /// What it is computed on; never `auto`.
+    pub fn device(&self) -> DeviceChoice {
+        self.device
     }
 
     /// About how many bytes drawing `spec` takes beyond the weights: the activations of the largest network
-    /// at its widest place, and a second copy of the weights for a LoRA.
+    /// at its widest place, a second copy of the weights for a LoRA, and networks that lead it and are not in memory yet.
     pub fn drawing_bytes(&self, spec: &GenerateSpec) -> u64 {
         let factor = self.base.vae_config.scale_factor().max(1) as u64;
         let pixels = u64::from(spec.width) * u64::from(spec.height);
@@ -310,7 +331,7 @@ impl DiffusionModel {
             // Texts go along with those of a whole window, side by side.
             (motion.frames + motion.together) as u64 * texts + motion.frames as u64 * pixels * 6
         });
-        unet.max(vae) + kept + loras + spec.guides.memory_bytes(&self.base)
+        unet.max(vae) + kept + loras + self.guide_networks.missing_bytes(&spec.guides, &self.base)
     }
 
     /// How much of a drawing is in memory at a time from now on.

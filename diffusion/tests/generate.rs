@@ -7,8 +7,8 @@ use std::sync::OnceLock;
 use diffusion::pipelines::encode_prompt::PromptOptions;
 use diffusion::prompt::PromptSyntax;
 use diffusion::{
-    DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, LoadOptions, LoraScale, ModelSource,
-    NoiseGenerator, StepReport,
+    ControlSpec, DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, GuideSpec, LoadOptions,
+    LoraScale, ModelSource, NoiseGenerator, StepReport,
 };
 use image::{GrayImage, Luma, RgbImage};
 
@@ -49,6 +49,34 @@ fn the_starter_has_fitting_settings() {
     assert!(starter().memory_bytes() > 30_000_000);
     assert_eq!(starter().weights_hash().len(), 64);
     assert!(diffusion::starter_model_card().contains("cc0"));
+}
+
+#[test]
+fn networks_that_lead_are_counted_once_and_leave_when_they_are_not_needed() {
+    let model = load(ModelSource::Folder(fixture("controlnet/sd15-base")));
+    let plain = GenerateSpec { steps: 1, width: 64, height: 64, ..model.default_spec() };
+    let control = ControlSpec {
+        file: fixture("controlnet/sd15-controlnet-a"),
+        picture: std::sync::Arc::new(RgbImage::new(8, 8)),
+        finds_lines: false,
+        scale: 1.0,
+        start: 0.0,
+        end: 1.0,
+    };
+    let guides = GuideSpec { controls: vec![control], ..GuideSpec::default() };
+    let led = GenerateSpec { guides, ..plain.clone() };
+    let (alone, unled) = (model.memory_bytes(), model.drawing_bytes(&plain));
+    let network = model.drawing_bytes(&led) - unled;
+    assert!(network > 0);
+    draw(&model, &led);
+    assert_eq!(model.memory_bytes(), alone + network, "it is in memory");
+    assert_eq!(model.drawing_bytes(&led), unled, "and comes into it no second time");
+    draw(&model, &plain);
+    assert_eq!(model.memory_bytes(), alone + network);
+    model.forget_guides_beside(&led);
+    assert_eq!(model.memory_bytes(), alone + network, "what leads stays");
+    model.forget_guides_beside(&plain);
+    assert_eq!((model.memory_bytes(), model.drawing_bytes(&led)), (alone, unled + network));
 }
 
 #[test]

@@ -13,7 +13,11 @@ pub(super) fn refuse_too_large(
 ) -> Result<(), String> {
     let needed = model.drawing_bytes(spec);
     let what = format!("width, height: drawing {}×{}", spec.width, spec.height);
-    refuse_more_than(&what, needed, model.draws_on_host(), setting)
+    refuse_more_than(&what, needed, model.draws_on_host(), setting).or_else(|_| {
+        // What led an earlier drawing makes room.
+        model.forget_guides_beside(spec);
+        refuse_more_than(&what, model.drawing_bytes(spec), model.draws_on_host(), setting)
+    })
 }
 
 /// Refuses frames of a motion module that would take more memory than there is, before the first is drawn; the message names

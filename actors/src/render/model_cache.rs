@@ -58,6 +58,8 @@ impl ModelCache {
 
     /// The model, loaded if need be; others leave first if memory would not suffice for all.
     pub fn take(&mut self, wanted: &ListedModel) -> Result<&DiffusionModel, DiffusionError> {
+        // Of a model whose files were replaced the old weights go.
+        self.loaded.retain(|(model, _)| model == wanted || model.source != wanted.source);
         if let Some(place) = self.loaded.iter().position(|(model, _)| model == wanted) {
             let found = self.loaded.remove(place);
             self.loaded.push(found);

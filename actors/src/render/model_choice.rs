@@ -1,6 +1,7 @@
 //! Which models there are, and which one a name means.
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use diffusion::ModelSource;
 use models::value_words::shown_text;
@@ -15,13 +16,52 @@ pub struct ListedModel {
     pub name: String,
     /// Where it lies.
     pub source: ModelSource,
+    /// Its files as they are: another file under the same name is another model.
+    pub files: Vec<FileState>,
+}
+
+/// A file as it is: its place, its length in bytes, and when it was last changed.
+pub type FileState = (PathBuf, u64, Option<SystemTime>);
+
+impl ListedModel {
+    fn of((name, source): (String, ModelSource)) -> ListedModel {
+        let mut files = Vec::new();
+        match &source {
+            ModelSource::Starter => {}
+            ModelSource::Folder(folder) => note_files(folder, PARTS_DEPTH, &mut files),
+            ModelSource::Checkpoint { file, config } => {
+                note_files(file, 0, &mut files);
+                config.iter().for_each(|folder| note_files(folder, PARTS_DEPTH, &mut files));
+            }
+        }
+        files.sort();
+        ListedModel { name, source, files }
+    }
+}
+
+/// Folders within a model's folder: those of its parts.
+const PARTS_DEPTH: usize = 1;
+
+/// Notes a file, or the files of a folder and of so many folders within it, through links.
+fn note_files(path: &Path, depth: usize, files: &mut Vec<FileState>) {
+    let Ok(about) = std::fs::metadata(path) else { return };
+    if about.is_file() {
+        files.push((path.to_path_buf(), about.len(), about.modified().ok()));
+        return;
+    }
+    for entry in std::fs::read_dir(path).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if depth > 0 || path.is_file() {
+            note_files(&path, depth.saturating_sub(1), files);
+        }
+    }
 }
 
 /// The models of a folder, by name, after the starter.
 pub fn list_models(models_dir: &Path) -> Vec<ListedModel> {
-    let mut models = vec![ListedModel { name: STARTER.into(), source: ModelSource::Starter }];
+    let mut models = vec![ListedModel::of((STARTER.into(), ModelSource::Starter))];
     match ModelSource::within(models_dir) {
-        Ok(found) => models.extend(found.into_iter().map(|(name, source)| ListedModel { name, source })),
+        Ok(found) => models.extend(found.into_iter().map(ListedModel::of)),
         Err(error) if models_dir.exists() => tracing::warn!(%error, "the models cannot be listed"),
         Err(_) => {}
     }

@@ -46,6 +46,8 @@ pub struct SourceFile {
     pub address: Address,
     /// Its length, where that is known before.
     pub bytes: Option<u64>,
+    /// About its length, where its source says it to no byte: for the room that it takes and how far it is.
+    pub about_bytes: Option<u64>,
     /// Its SHA-256 in hexadecimal digits, where that is known.
     pub sha256: Option<String>,
 }
@@ -171,6 +173,10 @@ async fn one_try(file: &SourceFile, partial: &Path, note: &Path, how: &mut Fetch
     match answer.status() {
         StatusCode::OK => there = 0,
         StatusCode::PARTIAL_CONTENT if goes_on => {}
+        // It was whole before it was looked over: nothing comes behind it.
+        StatusCode::RANGE_NOT_SATISFIABLE if there > 0 && length_said(&answer) == Some(there) => {
+            return Ended::Whole;
+        }
         StatusCode::PARTIAL_CONTENT | StatusCode::RANGE_NOT_SATISFIABLE => {
             // What is there is not the beginning of what the address has now.
             return match fs::remove_file(partial).await {
@@ -229,7 +235,7 @@ async fn one_try(file: &SourceFile, partial: &Path, note: &Path, how: &mut Fetch
             break refused(error);
         }
         there += piece.len() as u64;
-        (how.progress)(there, total.or(file.bytes));
+        (how.progress)(there, total.or(file.bytes).or(file.about_bytes));
     };
     // What has arrived stays, so that the next try goes on behind it.
     match out.sync_all().await {
@@ -239,6 +245,12 @@ async fn one_try(file: &SourceFile, partial: &Path, note: &Path, how: &mut Fetch
 }
 
 const NO_ROOM: &str = "the disk has no room for it";
+
+/// How long the file is that the address has nothing more of.
+fn length_said(answer: &reqwest::Response) -> Option<u64> {
+    let range = answer.headers().get(header::CONTENT_RANGE)?.to_str().ok()?;
+    range.strip_prefix("bytes */")?.trim().parse().ok()
+}
 
 /// Where the piece begins that the address answers with.
 fn starts_at(answer: &reqwest::Response) -> Option<u64> {

@@ -140,7 +140,11 @@ fn serve(mut socket: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
             let from = headers
                 .get("range")
                 .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-            let from: usize = from.filter(|from| is_same && *from < bytes.len()).unwrap_or(0);
+            if is_same && from.is_some_and(|from: usize| from >= bytes.len()) {
+                let length = format!("content-range: bytes */{}\r\n", bytes.len());
+                return socket.write_all(head(416, 0, &length).as_bytes());
+            }
+            let from: usize = from.filter(|_| is_same).unwrap_or(0);
             let mut more = format!("etag: {etag}\r\n");
             if from > 0 {
                 more += &format!("content-range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());

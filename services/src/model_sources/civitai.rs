@@ -36,6 +36,8 @@ struct CivitaiFile {
     #[serde(default)]
     primary: bool,
     download_url: String,
+    #[serde(default, rename = "sizeKB")]
+    size_kb: Option<f64>,
     #[serde(default)]
     hashes: CivitaiHashes,
 }
@@ -78,6 +80,7 @@ pub(super) async fn find(
         path: taken_name(&file.name)?,
         address: Address { url: file.download_url.clone(), token },
         bytes: None,
+        about_bytes: file.size_kb.filter(|size| *size > 0.0).map(|size| (size * 1024.0) as u64),
         sha256: file.hashes.sha256.as_ref().map(|hash| hash.to_ascii_lowercase()),
     };
     let yes = |may: Option<bool>| may.map_or("not said", |may| if may { "yes" } else { "no" });

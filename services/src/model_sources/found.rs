@@ -55,7 +55,7 @@ pub struct Found {
 impl Found {
     /// How much it is in all, where the source says so of every file.
     pub fn bytes(&self) -> Option<u64> {
-        self.files.iter().map(|file| file.bytes).sum()
+        self.files.iter().map(|file| file.bytes.or(file.about_bytes)).sum()
     }
 
     /// Calls it so here: its folder, or its one file, whose ending stays.

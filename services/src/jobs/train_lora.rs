@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use actors::Refusal;
 use actors::content_rules::{self, ContentRating};
 use actors::job_scheduler::{
     QueueJob, StoredPayload, TRAINING_JOB, TRAINING_QUEUE, TrainingPayload, TrainingSource, with_trigger,
@@ -245,6 +246,25 @@ impl TrainingPlan {
         all.filter(without).map(|(place, (object, _))| (place, object.clone())).collect()
     }
 
+    /// Credits that it takes of its account.
+    fn credits(&self, context: &Context) -> Result<i64, ServiceError> {
+        let free = !context.services.settings.charge_credits || context.is_admin()?;
+        Ok(if free { 0 } else { price_list::training_credits(&self.settings) })
+    }
+
+    /// Refuses an account that has not the credits, before a model looks at its pictures; nothing is reserved.
+    pub async fn check_credits(&self, context: &Context) -> Result<(), ServiceError> {
+        let credits = self.credits(context)?;
+        let profile = if credits > 0 { context.row("profiles", self.user).await? } else { None };
+        match profile.and_then(|row| row["token_balance"].as_i64()) {
+            Some(balance) if balance < credits => {
+                let message = format!("the job costs {credits} credits and the account has {balance}");
+                Err(ServiceError::from(Refusal::raised("PT402", message)))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Gives a picture its caption.
     pub fn caption(&mut self, place: usize, caption: String) {
         if let Some((_, known)) = self.pictures.get_mut(place) {
@@ -254,6 +274,7 @@ impl TrainingPlan {
 
     /// Queues the training. Pictures that still have no caption have the character's tags.
     pub async fn queue(self, context: &Context) -> Result<QueuedTraining, ServiceError> {
+        let credits = self.credits(context)?;
         let TrainingPlan { user, asked, name, trigger, tags, model, settings, sample_prompt, .. } = self;
         let mut warnings = self.warnings;
         let mut pictures = Vec::with_capacity(self.pictures.len());
@@ -280,8 +301,6 @@ impl TrainingPlan {
             settings,
             is_default: asked.is_default,
         };
-        let free = !context.services.settings.charge_credits || context.is_admin()?;
-        let credits = if free { 0 } else { price_list::training_credits(&payload.settings) };
         let job_id = Uuid::new_v4();
         let key = asked.idempotency_key;
         let decision = QueueJob {
@@ -376,6 +395,13 @@ async fn check_name(
     name: &str,
     warnings: &mut Vec<String>,
 ) -> Result<(), ServiceError> {
+    for waiting in waiting(context, user).await? {
+        let about = &waiting["metadata"];
+        if about["name"] == name && about["character_id"] != character.to_string() {
+            let reason = format!("{name} is being trained for another character; give another name");
+            return Err(ServiceError::new(Kind::Conflict, reason).of_field("name"));
+        }
+    }
     let same = Query::all(position("character_loras"))
         .equal("name", Value::text(format!("accounts/{user}/{name}")))
         .limit(1);
@@ -390,6 +416,20 @@ async fn check_name(
     Ok(())
 }
 
+/// The rows of an account's trainings that have not ended.
+async fn waiting(context: &Context, user: Uuid) -> Result<Vec<Json>, ServiceError> {
+    let mut found = Vec::new();
+    for status in ["queued", "processing"] {
+        let jobs = Query::all(position("jobs"))
+            .equal("user_id", Value::Uuid(user))
+            .equal("job_type", Value::text(TRAINING_JOB))
+            .equal("status", Value::text(status))
+            .limit(LORAS_MAX as u64);
+        found.extend(context.rows(jobs).await?);
+    }
+    Ok(found)
+}
+
 /// What an account's LoRAs may be, with the trainings that wait.
 async fn check_room(context: &Context, user: Uuid, name: &str) -> Result<(), ServiceError> {
     let (folder, own) = (context.services.settings.models_dir.clone(), format!("accounts/{user}/{name}"));
@@ -400,15 +440,7 @@ async fn check_room(context: &Context, user: Uuid, name: &str) -> Result<(), Ser
         of_user.map(|(_, path)| size(&path)).collect::<Vec<u64>>()
     });
     let sizes = sizes.await.unwrap_or_default();
-    let mut waiting = 0;
-    for status in ["queued", "processing"] {
-        let jobs = Query::all(position("jobs"))
-            .equal("user_id", Value::Uuid(user))
-            .equal("job_type", Value::text(TRAINING_JOB))
-            .equal("status", Value::text(status))
-            .limit(LORAS_MAX as u64);
-        waiting += context.rows(jobs).await?.len();
-    }
+    let waiting = waiting(context, user).await?.len();
     if sizes.len() + waiting >= LORAS_MAX {
         let reason = format!(
             "the account has {} LoRAs and {waiting} trainings under way; {LORAS_MAX} are the most. Deleting a row of \

@@ -92,6 +92,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
             };
             let mut plan = plan_training(&call.context, request).await?;
             if captions.as_deref() == Some("describe-image") {
+                plan.check_credits(&call.context).await?;
                 describe(&call, &mut plan, rating).await?;
             }
             plan.queue(&call.context).await?

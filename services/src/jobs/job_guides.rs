@@ -125,6 +125,8 @@ pub(crate) async fn resolve(
     user: Uuid,
     request: &JobRequest,
 ) -> Result<GuideConfig, ServiceError> {
+    // Names are looked at first: what is refused for them fetches nothing.
+    check_files(context, names(&request.controls), names(&request.ip_adapters)).await?;
     let mut guides = GuideConfig::default();
     for item in items("controls", &request.controls)? {
         let preprocess = item.text("preprocess")?.map(str::to_string);
@@ -158,7 +160,6 @@ pub(crate) async fn resolve(
         let picture = picture(context, user, "reference_image_url", object).await?;
         guides.likeness = Some(LikenessConfig { picture, strength: *strength });
     }
-    check_files(context, &guides).await?;
     Ok(guides)
 }
 
@@ -173,11 +174,19 @@ async fn picture(
     Ok(GuidePicture { image, image_object })
 }
 
+/// The models that a list names, by their places; items without one are refused where they are read.
+fn names(list: &Json) -> Vec<(usize, String)> {
+    let items = list.as_array().into_iter().flatten().enumerate();
+    let named = items.filter_map(|(place, item)| Some((place, item["model"].as_str()?.to_string())));
+    named.filter(|(_, name)| !name.trim().is_empty()).collect()
+}
+
 /// Refuses models that are not there. Remote workers have files of their own.
-async fn check_files(context: &Context, guides: &GuideConfig) -> Result<(), ServiceError> {
-    let named = |models: Vec<&String>| models.into_iter().cloned().collect::<Vec<String>>();
-    let controls = named(guides.controls.iter().map(|control| &control.model).collect());
-    let adapters = named(guides.ip_adapters.iter().map(|adapter| &adapter.model).collect());
+async fn check_files(
+    context: &Context,
+    controls: Vec<(usize, String)>,
+    adapters: Vec<(usize, String)>,
+) -> Result<(), ServiceError> {
     if context.services.render.is_none() || (controls.is_empty() && adapters.is_empty()) {
         return Ok(());
     }
@@ -187,7 +196,7 @@ async fn check_files(context: &Context, guides: &GuideConfig) -> Result<(), Serv
             ("controls", controls, list_controlnets(&folder), CONTROLNET_FOLDER),
             ("ip_adapters", adapters, list_ip_adapters(&folder), IP_ADAPTER_FOLDER),
         ] {
-            for (place, name) in names.iter().enumerate() {
+            for (place, name) in &names {
                 let field = format!("{field}[{place}].model");
                 guide_file(&field, name, there.clone(), within).map_err(|message| {
                     let names = there.iter().map(|(name, _)| name.clone()).take(NAMED_MAX);

@@ -3,6 +3,7 @@
 mod common;
 
 use std::io::Cursor;
+use std::path::Path;
 use std::process::Command;
 
 use actors::render::png_texts;
@@ -22,6 +23,168 @@ fn verify(server: &Server, token: &str, options: &str, file: &[u8]) -> (u16, Jso
 
 fn pixels(file: &[u8]) -> RgbImage {
     image::load_from_memory(file).expect("a picture").to_rgb8()
+}
+
+/// Copies a fixture to a place of the models folder.
+fn install(models: &Path, from: &str, to: &str) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/goldens").join(from);
+    let to = models.join(to);
+    if from.is_file() {
+        std::fs::create_dir_all(to.parent().expect("a folder")).expect("a folder");
+        std::fs::copy(from, to).expect("a file");
+        return;
+    }
+    for entry in std::fs::read_dir(&from).expect("a folder").flatten() {
+        install(models, &entry.path().to_string_lossy(), &to.join(entry.file_name()).to_string_lossy());
+    }
+}
+
+/// Draws a file again by the command line.
+fn by_hand(models: &Path, file: &[u8], options: &[&str]) -> (bool, Json, String) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("drawn.png");
+    std::fs::write(&path, file).expect("a file");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_playhouse"));
+    command.arg("verify-picture").arg(&path).arg("--models-dir").arg(models).args(options);
+    let output = command.output().expect("the binary runs");
+    let said = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    (output.status.success(), said, String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+fn differing(answer: &Json) -> Vec<&str> {
+    let all = answer["differences"].as_array().into_iter().flatten();
+    all.filter_map(|difference| difference["field"].as_str()).collect()
+}
+
+/// A picture of one colour, or of two where one is given.
+fn square(colour: [u8; 3], inner: Option<[u8; 3]>) -> Vec<u8> {
+    let mut bytes = Cursor::new(Vec::new());
+    let picture = RgbImage::from_fn(64, 64, |x, y| {
+        let is_inner = (16..48).contains(&x) && (16..48).contains(&y);
+        image::Rgb(inner.filter(|_| is_inner).unwrap_or(colour))
+    });
+    picture.write_to(&mut bytes, image::ImageFormat::Png).expect("a picture");
+    bytes.into_inner()
+}
+
+#[test]
+fn a_picture_that_others_led_is_verified_with_them() {
+    let (folder, models) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    for (from, to) in [
+        ("sd15-tiny", "tiny"),
+        ("controlnet/sd15-controlnet-a", "controlnet/lines"),
+        ("ip-adapter/ip-adapter_sd15.safetensors", "ip_adapter/looks.safetensors"),
+        ("ip-adapter/image_encoder", "ip_adapter/encoder"),
+    ] {
+        install(models.path(), from, to);
+    }
+    let models_dir = models.path().to_string_lossy().into_owned();
+    let settings = [("PLAYHOUSE_MODELS_DIR", &*models_dir), ("PLAYHOUSE_CHARGE_CREDITS", "false")];
+    let server = Server::start(folder.path(), &settings);
+    let (user, token) = server.sign_up("painter@example.com");
+    let of = |name: &str| format!("reference_images/{user}/{name}.png");
+    let pictures = [
+        ("lines", square([240; 3], Some([10; 3]))),
+        ("face", square([200, 30, 30], None)),
+        ("hat", square([30, 30, 200], None)),
+        ("other", square([30, 200, 30], None)),
+    ];
+    for (name, bytes) in &pictures {
+        let answer = files::put(&server, &token, &of(name), "image/png", bytes);
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    let asked = json!({"job_type": "sdxl_image_fast", "prompt": "a red car", "seed": 7, "steps": 3, "model": "tiny",
+        "controls": [{"model": "lines", "image_url": of("lines"), "preprocess": "canny", "scale": 0.8, "end": 0.9}],
+        "ip_adapters": [{"model": "looks", "image_urls": [of("face"), of("hat")], "scale": 0.7}]});
+    let file = result_of(&server, &token, &queue(&server, &token, &asked));
+    let with = |names: &[&str]| {
+        let options: Vec<String> = names.iter().map(|name| format!("guide_image_url={}", of(name))).collect();
+        verify(&server, &token, &format!("?{}", options.join("&")), &file)
+    };
+    for names in [&["lines", "face"][..], &[], &["lines", "face", "hat", "other"]] {
+        let (status, answer) = with(names);
+        assert_eq!(
+            (status, &answer["details"]["field"]),
+            (400, &json!("guide_image_url")),
+            "{names:?}: {answer}"
+        );
+    }
+    // In any order: each is known by its hash.
+    let (status, answer) = with(&["hat", "lines", "face"]);
+    assert_eq!((status, &answer["result"]), (200, &json!("equal")), "{answer}");
+    assert_eq!(answer["differences"], json!([]));
+    let adapter = &answer["record"]["spec"]["guides"]["ip_adapters"][0];
+    assert!(adapter["hash"].is_string() && adapter["encoder"]["hash"].is_string(), "{adapter}");
+    let control = &answer["record"]["spec"]["guides"]["controls"][0];
+    assert!(control["hash"].is_string(), "of a folder too: {control}");
+    // A record that does not say which picture led what.
+    let old = changed(&file, &pixels(&file), |record| {
+        record["spec"]["guides"]["controls"][0].as_object_mut().expect("one").remove("picture");
+    });
+    let all = ["hat", "lines", "face"].map(|name| format!("guide_image_url={}", of(name))).join("&");
+    let (status, answer) = verify(&server, &token, &format!("?{all}"), &old);
+    assert_eq!((status, &answer["code"]), (400, &json!("LED_BY_PICTURES")), "{answer}");
+
+    // The command line takes files.
+    let mut options = Vec::new();
+    for (name, bytes) in &pictures {
+        let path = models.path().join(format!("{name}.png"));
+        std::fs::write(&path, bytes).expect("a file");
+        options.push(format!("--guide={}", path.display()));
+    }
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let (is_same, said, error) = by_hand(models.path(), &file, &options[..3]);
+    assert!(is_same && said["result"] == "equal", "{said} {error}");
+    assert!(by_hand(models.path(), &file, &options[..2]).2.contains("--guide is missing"));
+    assert!(by_hand(models.path(), &file, &options).2.contains("did not lead"));
+
+    // The looks of a reference lead by self-attention where no adapter is there.
+    std::fs::remove_file(models.path().join("ip_adapter/looks.safetensors")).expect("it goes");
+    let mira =
+        json!({"user_id": user, "name": "Mira", "description": "a girl", "reference_image_url": of("face")});
+    let (status, rows) = server.call("POST", "/rest/v1/characters", &token, Some(&mira));
+    assert_eq!(status, 201, "{rows}");
+    let asked = json!({"job_type": "sdxl_image_fast", "prompt": "a girl", "seed": 7, "steps": 3, "model": "tiny",
+        "consistency_settings": {"method": "ip_adapter"}, "metadata": {"character_id": rows[0]["id"]}});
+    let file = result_of(&server, &token, &queue(&server, &token, &asked));
+    let (status, answer) = verify(&server, &token, &format!("?guide_image_url={}", of("face")), &file);
+    assert_eq!((status, &answer["result"]), (200, &json!("equal")), "{answer}");
+    assert!(answer["record"]["spec"]["guides"]["reference"]["picture"].is_string(), "{answer}");
+}
+
+#[test]
+fn what_was_replaced_or_rounds_otherwise_is_named() {
+    let (folder, models) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    for (from, to) in [
+        ("sd15-tiny", "tiny"),
+        ("sd15-tiny/vae/diffusion_pytorch_model.safetensors", "vae/soft.safetensors"),
+        ("textual-inversion/zebrahat.safetensors", "embeddings/zebrahat.safetensors"),
+    ] {
+        install(models.path(), from, to);
+    }
+    let models_dir = models.path().to_string_lossy().into_owned();
+    let settings = [("PLAYHOUSE_MODELS_DIR", &*models_dir), ("PLAYHOUSE_IMAGE_WEIGHTS", "bf16")];
+    let server = Server::start(folder.path(), &settings);
+    let (_, token) = server.sign_up("painter@example.com");
+    let asked = json!({"job_type": "sdxl_image_fast", "prompt": "a zebrahat", "seed": 7, "steps": 3, "model": "tiny",
+                       "vae": "soft"});
+    let file = result_of(&server, &token, &queue(&server, &token, &asked));
+    let (status, answer) = verify(&server, &token, "", &file);
+    assert_eq!((status, &answer["result"]), (200, &json!("equal")), "{answer}");
+    assert_eq!(answer["record"]["computed"], json!({"weights": "bf16", "device": "cpu"}), "{answer}");
+    let (_, said, _) = by_hand(models.path(), &file, &[]);
+    assert_ne!(said["result"], "equal");
+    assert_eq!(differing(&said), ["weights"], "f32 rounds otherwise: {said}");
+
+    // Another VAE and another embedding under the same names.
+    let vae = models.path().join("vae/soft.safetensors");
+    let mut bytes = std::fs::read(&vae).expect("a file");
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    std::fs::write(&vae, bytes).expect("a file");
+    install(models.path(), "textual-inversion/learned_embeds.safetensors", "embeddings/zebrahat.safetensors");
+    let (_, answer) = verify(&server, &token, "", &file);
+    assert_eq!(differing(&answer), ["embeddings", "vae"], "{answer}");
 }
 
 /// The file with other pixels, or with another record.

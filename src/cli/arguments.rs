@@ -336,6 +336,9 @@ pub(super) struct VerifyPictureFlags {
     /// Where that might be redrawn, where there was a mask
     #[arg(long)]
     pub mask: Option<PathBuf>,
+    /// A picture that led it beside its prompts (of a ControlNet, an IP-Adapter or a character's looks); once for each
+    #[arg(long)]
+    pub guide: Vec<PathBuf>,
     /// Where the picture is written that is drawn again
     #[arg(long)]
     pub keep: Option<PathBuf>,

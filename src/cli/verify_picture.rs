@@ -1,6 +1,6 @@
 //! `playhouse verify-picture`: draws a picture again from its own record with this machine's models, and compares.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use actors::render::{PictureRecord, RedrawSources, Verdict, check_size, compare, redraw};
 use playhouse::config::Config;
@@ -27,8 +27,10 @@ pub(super) fn run(config: &Config, flags: &VerifyPictureFlags) -> Result<(), Str
             return Err(format!("{flag}: {shown} was drawn without one"));
         }
     }
-    let optional = |file: &Option<std::path::PathBuf>| file.as_deref().map(read).transpose();
-    let sources = RedrawSources { reference: optional(&flags.reference)?, mask: optional(&flags.mask)? };
+    let optional = |file: &Option<PathBuf>| file.as_deref().map(read).transpose();
+    let guides = guides(&record, &flags.guide)?;
+    let sources =
+        RedrawSources { reference: optional(&flags.reference)?, mask: optional(&flags.mask)?, guides };
     let again = redraw(playhouse::render_options(config)?, &record, sources, &mut |step, steps| {
         eprint!("\rdrawing: step {step} of {steps}");
         if step >= steps {
@@ -50,6 +52,31 @@ pub(super) fn run(config: &Config, flags: &VerifyPictureFlags) -> Result<(), Str
         Verdict::Different => {
             let fields: Vec<&str> = found.differences.iter().map(|difference| difference.field).collect();
             Err(format!("the pictures differ, and so do: {}", fields.join(", ")))
+        }
+    }
+}
+
+/// The files that led a picture, each of which its record knows by its hash.
+fn guides(record: &PictureRecord, files: &[PathBuf]) -> Result<Vec<Vec<u8>>, String> {
+    let mut missing = record.guide_hashes();
+    let known = missing.clone();
+    let mut guides = Vec::with_capacity(files.len());
+    for file in files {
+        let bytes = read(file)?;
+        let hash = format!("blake3:{}", blake3::hash(&bytes).to_hex());
+        if !known.contains(&hash) {
+            return Err(format!(
+                "--guide {}: its hash is {hash}, and it did not lead the picture",
+                file.display()
+            ));
+        }
+        missing.retain(|other| *other != hash);
+        guides.push(bytes);
+    }
+    match missing.is_empty() {
+        true => Ok(guides),
+        false => {
+            Err(format!("--guide is missing: files with the hashes {} led the picture", missing.join(", ")))
         }
     }
 }

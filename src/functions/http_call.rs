@@ -154,8 +154,14 @@ impl Call {
 
     /// One parameter of the query string, decoded.
     pub fn parameter(&self, name: &str) -> Option<String> {
-        let given = Query::<Vec<(String, String)>>::try_from_uri(&self.uri).ok()?;
-        given.0.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+        self.parameters(name).into_iter().next()
+    }
+
+    /// Every value of a parameter of the query string.
+    pub fn parameters(&self, name: &str) -> Vec<String> {
+        let given = Query::<Vec<(String, String)>>::try_from_uri(&self.uri);
+        let given = given.map_or_else(|_| Vec::new(), |given| given.0);
+        given.into_iter().filter(|(key, _)| key == name).map(|(_, value)| value).collect()
     }
 
     /// The names of the parameters of the query string.

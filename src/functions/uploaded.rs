@@ -63,6 +63,12 @@ impl Uploaded {
         field.or_else(|| call.parameter(name)).filter(|value| !value.is_empty())
     }
 
+    /// Every value of an option that may be given several times, those of the form first; empty ones do not count.
+    pub fn options(&self, call: &Call, name: &str) -> Vec<String> {
+        let fields = self.fields.iter().filter(|(field, _)| field == name).map(|(_, value)| value.clone());
+        fields.chain(call.parameters(name)).filter(|value| !value.is_empty()).collect()
+    }
+
     /// `true` or `false`; the default when absent.
     pub fn flag(&self, call: &Call, name: &str, default: bool) -> Result<bool, FunctionError> {
         match self.option(call, name).as_deref() {

@@ -7,7 +7,7 @@ use image::RgbImage;
 
 use super::free_memory::refuse_too_large;
 use super::hires::{FirstPass, first_pass, second_pass, second_spec, second_steps};
-use super::picture_record::RecordedRefiner;
+use super::picture_record::{ComputedWith, RecordedRefiner};
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
 use super::upscale::UpscalerCache;
@@ -137,6 +137,7 @@ pub(super) fn draw_pictures(
                     spec: spec.clone(),
                     model: name.into(),
                     weights_hash: model.weights_hash().into(),
+                    computed: ComputedWith::of(model),
                     sources: task.request.source_hashes(),
                     hires: task.request.hires(),
                     paste: task.request.payload.config.paste.clone(),

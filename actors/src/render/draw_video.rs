@@ -9,6 +9,7 @@ use image::imageops::{FilterType, resize};
 
 use super::free_memory::refuse_too_large;
 use super::motion_choice::motion_of;
+use super::picture_record::ComputedWith;
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
 use super::video::{Keyframe, VideoEncoder, VideoPlan};
@@ -97,6 +98,7 @@ pub(super) fn draw_video(
         spec,
         model: name.into(),
         weights_hash: model.weights_hash().into(),
+        computed: ComputedWith::of(model),
         sources: request.source_hashes(),
         hires: None,
         paste: None,

@@ -44,7 +44,8 @@ pub struct FinishedFile {
 
 /// The files of what was drawn; `pipeline` is the job's.
 pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, String> {
-    let Drawn { spec, model, weights_hash, sources, hires, paste, refiner, result, took, .. } = drawn;
+    let Drawn { spec, model, weights_hash, computed, sources, hires, paste, refiner, result, took, .. } =
+        drawn;
     let mut made_with = settings(&spec, &weights_hash);
     for (name, value) in [
         ("drawn_prompt", json!(spec.prompt)),
@@ -91,6 +92,7 @@ pub(super) fn finished(drawn: Drawn, pipeline: &Json) -> Result<Vec<Finished>, S
                     refiner: refiner.as_ref(),
                     model: &model,
                     weights_hash: &weights_hash,
+                    computed: &computed,
                 };
                 let bytes = png(picture, &origin)?;
                 let file = FinishedFile { name: format!("{index}.png"), mime_type: "image/png", bytes };

@@ -12,8 +12,10 @@ use super::embedding_choice::embeddings_in;
 use super::guide_choice::guide_spec;
 use super::hires::second_spec;
 use super::lora_choice::{WantedLora, lora_files};
+use super::lora_hash::recorded_hash;
 use super::paste::Part;
 use super::prompt_weights::weighted;
+use super::upscaler_choice::{HiresUpscaler, hires_upscaler_named};
 use crate::job_scheduler::{HiresPass, JobConfig, JobPayload, Pipeline};
 
 /// What `resolution` is given in: the native side of the models that clients know, in pixels.
@@ -29,6 +31,8 @@ pub(super) struct SourceHashes {
     pub last_frame: Option<String>,
     /// Of what leads it beside the prompts, in the order in which the job names them.
     pub guides: Vec<String>,
+    /// Of the network that enlarges it for its second pass.
+    pub upscaler: Option<String>,
 }
 
 /// One job, ready to be drawn.
@@ -92,6 +96,12 @@ impl RenderRequest {
                 .filter_map(|(_, picture)| self.guides.get(&picture.image_object))
                 .map(|bytes| format!("blake3:{}", blake3::hash(bytes).to_hex()))
                 .collect(),
+            upscaler: self.hires().and_then(|hires| {
+                match hires_upscaler_named(&self.models_dir, hires.upscaler.as_deref()) {
+                    Ok(HiresUpscaler::Picture(Some(file))) => recorded_hash(&file),
+                    _ => None,
+                }
+            }),
         }
     }
 

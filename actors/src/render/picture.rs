@@ -3,15 +3,15 @@
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use diffusion::{ControlSpec, GenerateSpec, ImagePromptSpec};
+use diffusion::GenerateSpec;
 use image::{ExtendedColorType, ImageEncoder, RgbImage, imageops};
 use serde_json::{Value as Json, json};
 
-use super::guide_choice::CANNY;
 use super::lora_choice::describe;
-use super::lora_hash::lora_hash;
+use super::lora_hash::recorded_hash;
 use super::payload::SourceHashes;
-use super::picture_record::{KEYWORD, PictureRecord, RecordedRefiner, RecordedSpec};
+use super::picture_record::{ComputedWith, KEYWORD, PictureRecord, RecordedRefiner, RecordedSpec};
+use super::recorded_guides::guides;
 use super::upscaler_choice::LANCZOS;
 use crate::job_scheduler::{HiresPass, PasteWork};
 
@@ -38,6 +38,8 @@ pub(super) struct Origin<'a> {
     pub model: &'a str,
     /// BLAKE3 of its weights, hexadecimal.
     pub weights_hash: &'a str,
+    /// How it was computed.
+    pub computed: &'a ComputedWith,
 }
 
 /// The line of parameters that A1111 writes and other programs read.
@@ -118,42 +120,11 @@ fn stem(path: &Path) -> Option<String> {
     path.file_stem().map(|name| name.to_string_lossy().into_owned())
 }
 
-/// What led a picture beside its prompts; `pictures` are the hashes of what was sent.
-fn guides(spec: &GenerateSpec, pictures: &[String]) -> Json {
-    let guides = &spec.guides;
-    if guides.is_empty() {
-        return Json::Null;
-    }
-    let file = |path: &PathBuf| {
-        let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
-        json!({"model": name, "hash": lora_hash(path).map(|hash| format!("blake3:{hash}"))})
-    };
-    let control = |control: &ControlSpec| {
-        let mut about = file(&control.file);
-        about["scale"] = json!(control.scale);
-        (about["start"], about["end"]) = (json!(control.start), json!(control.end));
-        about["preprocess"] = if control.finds_lines { json!(CANNY) } else { Json::Null };
-        about
-    };
-    let adapter = |prompt: &ImagePromptSpec| {
-        let mut about = file(&prompt.file);
-        about["scale"] = prompt.scale.clone();
-        about
-    };
-    let reference = guides.reference.as_ref();
-    json!({
-        "controls": guides.controls.iter().map(control).collect::<Vec<_>>(),
-        "ip_adapters": guides.image_prompts.iter().map(adapter).collect::<Vec<_>>(),
-        "reference": reference.map(|it| json!({"share": it.share, "fidelity": it.fidelity})),
-        "pictures": pictures,
-    })
-}
-
 /// The embeddings of a spec by name, with the hashes of their files.
 fn embedding_hashes(spec: &GenerateSpec) -> Vec<Json> {
     let about = |path: &PathBuf| {
         let name = path.file_stem().map(|name| name.to_string_lossy().into_owned());
-        json!({"name": name, "hash": lora_hash(path).map(|hash| format!("blake3:{hash}"))})
+        json!({"name": name, "hash": recorded_hash(path)})
     };
     spec.embeddings.iter().map(about).collect()
 }
@@ -163,13 +134,14 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
     let spec = origin.spec;
     let mut loras = lora_names(spec);
     for (lora, (path, _)) in loras.iter_mut().zip(&spec.loras) {
-        lora["hash"] = json!(lora_hash(path).map(|hash| format!("blake3:{hash}")));
+        lora["hash"] = json!(recorded_hash(path));
     }
     let about = PictureRecord {
         generator: KEYWORD.into(),
         version: env!("CARGO_PKG_VERSION").into(),
         model: origin.model.into(),
         weights_hash: format!("blake3:{}", origin.weights_hash),
+        computed: Some(origin.computed.clone()),
         spec: RecordedSpec {
             prompt: spec.prompt.clone(),
             negative_prompt: spec.negative_prompt.clone(),
@@ -185,14 +157,13 @@ pub(super) fn png(picture: &RgbImage, origin: &Origin) -> Result<Vec<u8>, String
             prompt_syntax: spec.prompt_syntax,
             loras,
             embeddings: embedding_hashes(spec),
-            guides: guides(spec, &origin.sources.guides),
-            vae: spec.vae.as_deref().map(|path| {
-                json!({"name": stem(path), "hash": lora_hash(path).map(|hash| format!("blake3:{hash}"))})
-            }),
+            guides: guides(spec, origin.sources),
+            vae: spec.vae.as_deref().map(|path| json!({"name": stem(path), "hash": recorded_hash(path)})),
             masked: spec.mask.is_some(),
             reference_hash: origin.sources.reference.clone(),
             mask_hash: origin.sources.mask.clone(),
             hires: origin.hires.cloned(),
+            upscaler_hash: origin.sources.upscaler.clone(),
             paste: origin.paste.cloned(),
             refiner: origin.refiner.cloned(),
             whole_px: origin.paste.map(|_| picture.dimensions()),
@@ -274,6 +245,7 @@ mod tests {
             height: 8,
             ..GenerateSpec::default()
         };
+        let computed = ComputedWith { weights: "bf16".into(), device: "cuda".into() };
         let sources = SourceHashes { reference: Some("blake3:ab".into()), ..SourceHashes::default() };
         let origin = Origin {
             spec: &spec,
@@ -285,6 +257,7 @@ mod tests {
             refiner: None,
             model: "starter",
             weights_hash: "0123456789abcdef",
+            computed: &computed,
         };
         let picture = RgbImage::new(16, 8);
         let bytes = png(&picture, &origin).expect("it encodes");
@@ -304,6 +277,7 @@ mod tests {
         let own = &texts.iter().find(|chunk| chunk.keyword == "playhouse").expect("our own").text;
         let own: Json = serde_json::from_str(own).expect("JSON");
         assert_eq!(own["image_index"], 2);
+        assert_eq!(own["computed"], json!({"weights": "bf16", "device": "cuda"}));
         assert_eq!(own["spec"]["prompt_syntax"], "a1111");
         assert_eq!(own["spec"]["reference_hash"], "blake3:ab");
         let lora = &own["spec"]["loras"][0];

@@ -6,7 +6,7 @@ use image::{ImageReader, RgbImage};
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
-use super::picture_record::PictureRecord;
+use super::picture_record::{ComputedWith, PictureRecord};
 
 /// Peak signal-to-noise ratio from which two pictures count as close, in dB: what another processor or graphics card
 /// rounds otherwise is nearer, other weights or another seed are further apart.
@@ -56,7 +56,7 @@ pub struct Comparison {
     /// How far they are apart; `None` of pictures of two sizes.
     pub distance: Option<Distance>,
     /// What was otherwise. A difference of the pixels with none here means that the file was changed after it was
-    /// drawn, or drawn on a device that rounds otherwise.
+    /// drawn, or drawn by a processor that rounds otherwise, which is close.
     pub differences: Vec<Difference>,
 }
 
@@ -121,10 +121,24 @@ fn differences(recorded: &PictureRecord, here: &PictureRecord) -> Vec<Difference
     let hashes = |record: &PictureRecord| -> Json {
         record.spec.loras.iter().map(|lora| json!({"name": lora["name"], "hash": lora["hash"]})).collect()
     };
+    let second =
+        |record: &PictureRecord| json!(record.spec.refiner.as_ref().map(|refiner| &refiner.weights_hash));
+    // What an earlier version did not write is not otherwise.
+    let computed = |record: &PictureRecord, of: fn(&ComputedWith) -> &String| match &recorded.computed {
+        Some(_) => json!(record.computed.as_ref().map(of)),
+        None => Json::Null,
+    };
     let (spec, again) = (&recorded.spec, &here.spec);
     let members = [
         ("weights_hash", json!(recorded.weights_hash), json!(here.weights_hash)),
         ("loras", hashes(recorded), hashes(here)),
+        ("embeddings", json!(spec.embeddings), json!(again.embeddings)),
+        ("vae", json!(spec.vae), json!(again.vae)),
+        ("refiner", second(recorded), second(here)),
+        ("upscaler_hash", json!(spec.upscaler_hash), json!(again.upscaler_hash)),
+        ("guides", spec.guides.clone(), again.guides.clone()),
+        ("weights", computed(recorded, |it| &it.weights), computed(here, |it| &it.weights)),
+        ("device", computed(recorded, |it| &it.device), computed(here, |it| &it.device)),
         ("reference_hash", json!(spec.reference_hash), json!(again.reference_hash)),
         ("mask_hash", json!(spec.mask_hash), json!(again.mask_hash)),
         ("noise", json!(spec.noise), json!(again.noise)),

@@ -1,11 +1,15 @@
 //! What a picture says of how it was drawn here: the JSON text `playhouse` of its PNG file.
 
+use std::collections::BTreeMap;
+
+use diffusion::DiffusionModel;
 use diffusion::prompt::PromptSyntax;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use super::png_texts::png_texts;
-use crate::job_scheduler::{HiresPass, PasteWork, RefinerWork};
+use super::recorded_guides::{asked_again, picture_hashes};
+use crate::job_scheduler::{GuideConfig, GuidePicture, HiresPass, PasteWork, RefinerWork};
 
 /// The keyword of the text.
 pub(super) const KEYWORD: &str = "playhouse";
@@ -21,11 +25,35 @@ pub struct PictureRecord {
     pub model: String,
     /// `blake3:` and the hash of the model's weights, hexadecimal.
     pub weights_hash: String,
+    /// How it was computed; earlier versions did not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub computed: Option<ComputedWith>,
     /// What was asked for.
     pub spec: RecordedSpec,
     /// The picture's place among those of its job, from 0.
     #[serde(default)]
     pub image_index: usize,
+}
+
+/// What rounds the numbers of a picture.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ComputedWith {
+    /// How the model's weights were kept: `f32`, `f16` or `bf16`.
+    pub weights: String,
+    /// What kind of device it was: `cpu`, `vulkan`, `wgpu` or `cuda`.
+    pub device: String,
+}
+
+impl ComputedWith {
+    /// What a model computes with.
+    pub(super) fn of(model: &DiffusionModel) -> ComputedWith {
+        let weights = serde_json::to_value(model.weight_type()).unwrap_or_default();
+        let device = model.device().to_string();
+        ComputedWith {
+            weights: weights.as_str().unwrap_or_default().into(),
+            device: device.split(':').next().unwrap_or_default().into(),
+        }
+    }
 }
 
 /// The numbers and words of one picture.
@@ -68,7 +96,7 @@ pub struct RecordedSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub embeddings: Vec<Json>,
     /// `{"controls", "ip_adapters", "reference", "pictures"}`: what led it beside the prompts, with the hashes of the files
-    /// and pictures.
+    /// and pictures; each of the first three says which of the pictures it read.
     #[serde(default, skip_serializing_if = "Json::is_null")]
     pub guides: Json,
     /// `{"name", "hash"}` of the autoencoder in the place of the model's own.
@@ -86,6 +114,9 @@ pub struct RecordedSpec {
     /// The second pass; `width` and `height` are those of the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hires: Option<HiresPass>,
+    /// `blake3:` and the hash of the network that enlarged the picture before the second pass.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upscaler_hash: Option<String>,
     /// The part that was drawn, and how it was put back; `width` and `height` are those of the part.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paste: Option<PasteWork>,
@@ -115,11 +146,17 @@ impl RecordedSpec {
     }
 }
 
-/// Why a picture that other pictures led cannot be drawn again from its record.
-pub const LED_BY_PICTURES: &str = "it was led by pictures (controls, ip_adapters or the looks of a character), which its record names by hash alone, so \
-     it cannot be drawn again";
-
 impl PictureRecord {
+    /// The hashes of the pictures that led it beside its prompts, each once.
+    pub fn guide_hashes(&self) -> Vec<String> {
+        picture_hashes(&self.spec.guides)
+    }
+
+    /// What led it, as a job asks for it, with the pictures by their hashes. The message says what is missing.
+    pub fn guides_again(&self, pictures: &BTreeMap<String, GuidePicture>) -> Result<GuideConfig, String> {
+        asked_again(&self.spec.guides, pictures)
+    }
+
     /// Reads the record of a PNG file. The message says what is wrong with the file: that it is no PNG, that it has no
     /// record, or which member of the record cannot be read.
     pub fn of_png(bytes: &[u8]) -> Result<PictureRecord, String> {

@@ -11,11 +11,11 @@ use super::model_cache::ModelCache;
 use super::model_choice::model_named;
 use super::payload::RenderRequest;
 use super::picture::{Origin, png};
-use super::picture_record::{LED_BY_PICTURES, PictureRecord};
+use super::picture_record::{ComputedWith, PictureRecord};
 use super::upscale::UpscalerCache;
 use super::upscaler_choice::{HiresUpscaler, hires_upscaler_named};
 use super::vae_choice::vae_named;
-use crate::job_scheduler::{JobConfig, JobPayload};
+use crate::job_scheduler::{GuideConfig, GuidePicture, JobConfig, JobPayload};
 
 /// The files that a picture began with, still encoded.
 #[derive(Clone, Debug, Default)]
@@ -24,6 +24,13 @@ pub struct RedrawSources {
     pub reference: Option<Vec<u8>>,
     /// Where it may be redrawn.
     pub mask: Option<Vec<u8>>,
+    /// What led it beside its prompts, in any order: each is known by its hash.
+    pub guides: Vec<Vec<u8>>,
+}
+
+/// Pictures by the hashes that records have.
+fn guides_by_hash(files: Vec<Vec<u8>>) -> BTreeMap<String, Vec<u8>> {
+    files.into_iter().map(|bytes| (format!("blake3:{}", blake3::hash(&bytes).to_hex()), bytes)).collect()
 }
 
 /// Draws what a record says with the model of that name, and answers with the PNG file. `on_step` gets the step and
@@ -34,16 +41,19 @@ pub fn redraw(
     sources: RedrawSources,
     on_step: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<u8>, String> {
-    if !record.spec.guides.is_null() {
-        return Err(LED_BY_PICTURES.into());
-    }
+    let guides = guides_by_hash(sources.guides);
+    let named = guides.keys().map(|hash| {
+        let picture = GuidePicture { image: String::new(), image_object: hash.clone() };
+        (hash.clone(), picture)
+    });
+    let led = record.guides_again(&named.collect())?;
     let listed = model_named(&options.models_dir, Some(&record.model))?;
     let request = RenderRequest {
-        payload: payload(record),
+        payload: payload(record, led),
         reference: sources.reference,
         mask: sources.mask,
         last_frame: None,
-        guides: BTreeMap::new(),
+        guides,
         vae: match record.spec.vae.as_ref().and_then(|vae| vae["name"].as_str()) {
             Some(name) => vae_named(&options.models_dir, name)
                 .map_err(|reason| format!("the record's VAE: {reason}"))?,
@@ -108,12 +118,13 @@ pub fn redraw(
         refiner: record.spec.refiner.as_ref(),
         model: &listed.name,
         weights_hash: model.weights_hash(),
+        computed: &ComputedWith::of(model),
     };
     png(picture, &origin)
 }
 
 /// The record as a job has it.
-fn payload(record: &PictureRecord) -> JobPayload {
+fn payload(record: &PictureRecord, guides: GuideConfig) -> JobPayload {
     let spec = &record.spec;
     JobPayload {
         prompt: spec.prompt.clone(),
@@ -130,6 +141,7 @@ fn payload(record: &PictureRecord) -> JobPayload {
             hires: spec.hires.clone(),
             paste: spec.paste.clone(),
             prompt_syntax: Some(spec.prompt_syntax),
+            guides,
             loras: spec.loras.clone().into(),
             ..JobConfig::default()
         },

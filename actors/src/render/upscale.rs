@@ -10,6 +10,7 @@ use image::imageops::{FilterType, resize};
 
 use super::free_memory::refuse_more_than_spare;
 use super::model_cache::opened;
+use super::picture_record::ComputedWith;
 use super::png_texts::png_texts;
 use super::progress::Step;
 use super::progress_reporter::ProgressReporter;
@@ -144,6 +145,7 @@ pub(super) fn upscale_picture(
         spec: GenerateSpec { width, height, seed: task.request.seed, ..GenerateSpec::default() },
         model: name.into(),
         weights_hash: upscalers.hash(path.as_deref()).map_err(explained)?,
+        computed: ComputedWith::default(),
         sources: task.request.source_hashes(),
         hires: None,
         paste: None,

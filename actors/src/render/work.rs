@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::model_choice::ListedModel;
 use super::motion_choice::ChosenMotion;
 use super::payload::{RenderRequest, SourceHashes};
-use super::picture_record::RecordedRefiner;
+use super::picture_record::{ComputedWith, RecordedRefiner};
 use super::train::TrainingSlice;
 use crate::job_scheduler::{HiresPass, PasteWork};
 
@@ -58,6 +58,8 @@ pub(super) struct Drawn {
     pub spec: GenerateSpec,
     pub model: String,
     pub weights_hash: String,
+    /// How it was computed.
+    pub computed: ComputedWith,
     /// Hashes of the pictures that it began with.
     pub sources: SourceHashes,
     /// The second pass that its pictures had.

@@ -1,23 +1,33 @@
 //! Whether a picture is what its record says: it is drawn again by a job of the queue, and compared.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use actors::file::read_object;
-use actors::job_scheduler::WORKSPACE_BUCKET;
-use actors::render::{Comparison, LED_BY_PICTURES, OWN_VAE, PictureRecord, check_size, compare, list_models};
+use actors::job_scheduler::{ControlConfig, GuideConfig, GuidePicture, IpAdapterConfig, WORKSPACE_BUCKET};
+use actors::render::{Comparison, OWN_VAE, PictureRecord, check_size, compare, list_models};
 use bytes::Bytes;
+use models::value_words::shown_text;
 use serde_json::{Map, Value as Json, json};
 use uuid::Uuid;
 
 use crate::context::Context;
 use crate::error::{Kind, ServiceError};
+use crate::files::reference_picture::Reference;
 use crate::jobs::await_job;
+use crate::jobs::job_fields::reference;
 use crate::jobs::job_request::JobRequest;
 use crate::jobs::painted_part::MASKED;
 use crate::jobs::queue_job::queue;
 
 /// What the metadata of such jobs say of where they come from.
 const SOURCE: &str = "verify-picture";
+/// The field of the pictures that led it.
+const GUIDES: &str = "guide_image_url";
+/// Pictures that lead one at most: four ControlNets, four IP-Adapters of four, and a character's reference.
+const GUIDES_MAX: usize = 21;
+/// The code of a record that does not say which picture led what.
+const LED: &str = "LED_BY_PICTURES";
 /// How long one waits for the drawing.
 const TIME_MAX: Duration = Duration::from_secs(300);
 
@@ -30,6 +40,8 @@ pub struct VerifyRequest {
     pub reference_image_url: Option<String>,
     /// The mask, likewise.
     pub mask_image_url: Option<String>,
+    /// The pictures that led it beside its prompts, likewise, in any order.
+    pub guide_image_urls: Vec<String>,
     /// `sfw` or `nsfw`: in which tier it is drawn.
     pub content_type: Option<String>,
     /// The job of an earlier call that was not waited for, in place of another drawing.
@@ -66,7 +78,7 @@ pub async fn verify(context: &Context, request: VerifyRequest) -> Result<Verific
     let (job, warnings) = match request.job {
         Some(job) => (earlier(context, user, job).await?, Vec::new()),
         None => {
-            let queued = queue(context, user, again(context, &record, &request).await?).await?;
+            let queued = queue(context, user, again(context, user, &record, &request).await?).await?;
             (queued.id, queued.warnings)
         }
     };
@@ -101,13 +113,12 @@ async fn earlier(context: &Context, user: Uuid, job: Uuid) -> Result<Uuid, Servi
 /// The job that draws a record again.
 async fn again(
     context: &Context,
+    user: Uuid,
     record: &PictureRecord,
     request: &VerifyRequest,
 ) -> Result<JobRequest, ServiceError> {
     check_model(context, record).await?;
-    if !record.spec.guides.is_null() {
-        return Err(ServiceError::field("file", LED_BY_PICTURES).with("code", "LED_BY_PICTURES"));
-    }
+    let led = guides_again(context, user, record, &request.guide_image_urls).await?;
     let spec = &record.spec;
     let text = |given: &Option<String>| given.clone().filter(|text| !text.trim().is_empty());
     let (reference, mask) = (text(&request.reference_image_url), text(&request.mask_image_url));
@@ -169,10 +180,78 @@ async fn again(
         refiner_switch_at: spec.refiner.as_ref().map(|refiner| refiner.work.switch_at),
         vae: Some(vae.unwrap_or(OWN_VAE).to_string()),
         model: Some(record.model.clone()),
+        controls: asked_controls(&led),
+        ip_adapters: asked_adapters(&led),
+        likeness: led.likeness.map(|likeness| (likeness.picture.image_object, likeness.strength)),
         metadata,
         is_whole: true,
         ..JobRequest::default()
     })
+}
+
+/// What led a picture, with the files that the caller gives for it: each is known by its hash.
+async fn guides_again(
+    context: &Context,
+    user: Uuid,
+    record: &PictureRecord,
+    given: &[String],
+) -> Result<GuideConfig, ServiceError> {
+    let wanted = record.guide_hashes();
+    let refuse = |reason: String| ServiceError::field(GUIDES, reason);
+    if given.len() > GUIDES_MAX {
+        return Err(refuse(format!("{} are given; a picture is led by {GUIDES_MAX} at most", given.len())));
+    }
+    let mut pictures = BTreeMap::new();
+    for address in given {
+        let found = reference(context, user, GUIDES, Some(address.as_str())).await?;
+        let Some((image, image_object)) = found.map(Reference::into_parts) else { continue };
+        let (store, object) = (context.services.actors.store().clone(), image_object.clone());
+        let read = tokio::task::spawn_blocking(move || {
+            let (bucket, name) = object.split_once('/').unwrap_or_default();
+            Ok(read_object(&store, bucket, name)?.map(|bytes| blake3::hash(&bytes).to_hex()))
+        });
+        let read: Result<_, ServiceError> = read.await.map_err(|_| unread())?;
+        let hash = read?.ok_or_else(|| refuse(format!("{}: there is no such file", shown_text(address))))?;
+        let hash = format!("blake3:{hash}");
+        if !wanted.contains(&hash) {
+            let reason =
+                format!("{}: its hash is {hash}, and it did not lead the picture", shown_text(address));
+            return Err(refuse(reason));
+        }
+        pictures.insert(hash, GuidePicture { image, image_object });
+    }
+    let missing: Vec<&str> =
+        wanted.iter().filter(|hash| !pictures.contains_key(*hash)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        let reason = format!("missing: the picture was led by files whose hashes are {}", missing.join(", "));
+        return Err(refuse(reason).with("missing", [GUIDES].map(Json::from).to_vec()));
+    }
+    record.guides_again(&pictures).map_err(|reason| ServiceError::field("file", reason).with("code", LED))
+}
+
+/// ControlNets as a request names them.
+fn asked_controls(led: &GuideConfig) -> Json {
+    let asked = |control: &ControlConfig| {
+        json!({
+            "model": control.model, "image_url": control.picture.image_object, "preprocess": control.preprocess,
+            "scale": control.scale, "start": control.start, "end": control.end,
+        })
+    };
+    some_list(led.controls.iter().map(asked).collect())
+}
+
+/// IP-Adapters as a request names them.
+fn asked_adapters(led: &GuideConfig) -> Json {
+    let asked = |adapter: &IpAdapterConfig| {
+        let pictures: Vec<&String> = adapter.pictures.iter().map(|picture| &picture.image_object).collect();
+        json!({"model": adapter.model, "image_urls": pictures, "scale": adapter.scale})
+    };
+    some_list(led.ip_adapters.iter().map(asked).collect())
+}
+
+/// A list that is left out where it is empty.
+fn some_list(list: Vec<Json>) -> Json {
+    if list.is_empty() { Json::Null } else { Json::Array(list) }
 }
 
 /// Refuses a picture of a model that does not draw here: nothing else could draw it again.

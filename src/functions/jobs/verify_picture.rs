@@ -9,7 +9,8 @@ use crate::functions::http_call::{Call, Outcome, ok};
 use crate::functions::uploaded::{Uploaded, reading_permit};
 
 /// Options beside the file.
-const OPTIONS: [&str; 4] = ["reference_image_url", "mask_image_url", "contentType", "jobId"];
+const OPTIONS: [&str; 5] =
+    ["reference_image_url", "mask_image_url", "guide_image_url", "contentType", "jobId"];
 
 /// Runs the function.
 pub(crate) async fn run(call: Call) -> Outcome {
@@ -23,6 +24,7 @@ pub(crate) async fn run(call: Call) -> Outcome {
     let request = VerifyRequest {
         reference_image_url: uploaded.option(&call, "reference_image_url"),
         mask_image_url: uploaded.option(&call, "mask_image_url"),
+        guide_image_urls: uploaded.options(&call, "guide_image_url"),
         content_type: uploaded.option(&call, "contentType"),
         job,
         file: uploaded.bytes,

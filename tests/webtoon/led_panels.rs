@@ -92,6 +92,34 @@ fn with_mira(stage: &Stage) -> (String, String) {
 }
 
 #[test]
+fn panels_follow_each_method_however_it_is_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &[]);
+    let stage = Stage::new(&server);
+    let (mira, _) = with_mira(&stage);
+    for (method, over, looks) in [
+        ("seed_locked", false, false),
+        ("i2i_reference", true, false),
+        ("ip_adapter", false, true),
+        ("hybrid", true, true),
+    ] {
+        for body in
+            [json!({"consistency_method": method}), json!({"consistency_settings": {"method": method}})]
+        {
+            let mut body = body;
+            body["panel_count"] = json!(1);
+            let drawn = render(&stage, body.clone());
+            let about = &drawn.jobs[0]["metadata"]["consistency"];
+            let found = (&about["method"], &about["over_reference"], &about["takes_looks"]);
+            assert_eq!(found, (&json!(method), &json!(over), &json!(looks)), "{body}: {about}");
+            assert_eq!(about["character_id"], json!(mira), "{about}");
+            let led = record(&stage, &drawn.result["panels"][0])["guides"].is_object();
+            assert_eq!(led, looks, "{body}");
+        }
+    }
+}
+
+#[test]
 fn panels_take_the_method_the_words_and_the_seed_of_their_character() {
     let models = models(&[
         ("sd15-tiny", "tiny"),

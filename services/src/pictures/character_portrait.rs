@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use actors::character::consistency::ConsistencySettings;
 use actors::content_rules::ContentRating;
 use actors::conversation::sheet::Sheet;
 use actors::job_scheduler::{KeepPortrait, KeptPortraits};
@@ -70,6 +71,12 @@ pub struct PortraitRequest {
     pub model_key: Option<String>,
     /// The canon pose that is drawn.
     pub canon_pose_key: Option<String>,
+    /// How the character is kept recognisable, in place of its row's word.
+    #[serde(alias = "consistency_method")]
+    pub consistency_method: Option<String>,
+    /// The same with strengths and the seed; its method wins.
+    #[serde(alias = "consistency_settings")]
+    pub consistency_settings: Option<ConsistencySettings>,
     /// The seed of the first picture.
     #[serde(deserialize_with = "crate::seed::or_random")]
     pub seed: Option<u64>,
@@ -133,6 +140,8 @@ pub async fn draw(context: &Context, mut request: PortraitRequest) -> Result<Por
         model_key: request.model_key.take(),
         image_count: Some(count),
         seed: request.seed,
+        consistency_method: request.consistency_method.take(),
+        consistency_settings: request.consistency_settings.take(),
         metadata: Map::from_iter([
             ("contentType".into(), json!(tier.name())),
             ("character_id".into(), json!(request.character_id)),

@@ -225,8 +225,8 @@ fn run_models(config: &Config, command: ModelsCommand) -> Result<(), String> {
     match command {
         ModelsCommand::List => {
             let mut models = actors::render::describe_models(folder);
-            let machine = playhouse::machine_memory_bytes();
-            models.iter_mut().for_each(|model| actors::render::note_fit(model, machine));
+            let memory = playhouse::memory(config);
+            models.iter_mut().for_each(|model| actors::render::note_fit(model, memory));
             print(&Json::Array(models))
         }
         ModelsCommand::Verify { name } => {

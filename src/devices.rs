@@ -32,6 +32,15 @@ impl Devices {
         }
     }
 
+    /// Memory of the smallest card that draws, in bytes, where cards do and say it.
+    pub fn card_bytes(&self) -> Option<u64> {
+        let of = |named: &Named| match named {
+            Named::Found(facts) if facts.choice != DeviceChoice::Cpu => facts.memory_bytes,
+            _ => None,
+        };
+        self.pictures.iter().filter_map(of).min()
+    }
+
     /// The settings that name a device which cannot be had, and why.
     pub fn missing(&self) -> Vec<(&'static str, String)> {
         let of = |setting, named: &Named, until: &str| match named {

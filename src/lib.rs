@@ -120,6 +120,12 @@ pub fn machine_memory_bytes() -> Option<u64> {
     machine::memory_bytes()
 }
 
+/// What models of this machine may take: of its own memory, and of that of the card that draws.
+pub fn memory(config: &Config) -> actors::render::Memory {
+    let card_bytes = devices::Devices::of(config).card_bytes();
+    actors::render::Memory { machine_bytes: machine_memory_bytes(), card_bytes }
+}
+
 /// Runs `work` inside an actor system over a multi-thread runtime.
 pub fn in_system<T>(work: impl Future<Output = T>) -> T {
     let system = actix::System::with_tokio_rt(|| {

@@ -14,7 +14,7 @@ use super::guide_choice::{CONTROLNET_FOLDER, IP_ADAPTER_FOLDER, list_controlnets
 use super::lora_choice::{LORAS_FOLDER, list_loras};
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models, model_named};
-use super::model_needs::{note_chat, note_picture};
+use super::model_needs::{note_chat, note_part, note_picture};
 use super::motion_choice::{MOTION_FOLDER, describe_motion_modules};
 use super::upscaler_choice::{UPSCALERS_FOLDER, describe_upscalers, list_upscalers};
 use super::vae_choice::{VAES_FOLDER, list_vaes};
@@ -66,13 +66,15 @@ pub fn describe_models(models_dir: &Path) -> Vec<Json> {
             true => ComponentWeights::open(&path, "").err(),
             false => WeightFile::open(&path).err(),
         };
+        note_part(&mut about, &path);
         all.push(with_problem(about, problem.map(|error| error.to_string())));
     }
     all.extend(describe_motion_modules(models_dir));
     all.extend(describe_upscalers(models_dir));
     for (name, path) in list_vaes(models_dir) {
         let file_bytes = path.metadata().map(|file| file.len()).ok();
-        let about = json!({"type": "vae", "name": name, "file_bytes": file_bytes});
+        let mut about = json!({"type": "vae", "name": name, "file_bytes": file_bytes});
+        note_part(&mut about, &path);
         all.push(with_problem(about, mistaken_for(&path).map(str::to_string)));
     }
     for path in list_chat_models(models_dir) {

@@ -2,7 +2,7 @@
 //!
 //! `{action: list | verify | add | cancel | remove}`. `add` fetches a model from an address or a hub; `list` says how far it is.
 
-use actors::render::{describe_models, note_fit, remove_model, verify_model};
+use actors::render::{Memory, describe_models, note_fit, remove_model, verify_model};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use uuid::Uuid;
@@ -44,8 +44,10 @@ pub(crate) async fn run(call: Call) -> Outcome {
         "" => Err(FunctionError::missing_choice("action", &ACTIONS.names())),
         "list" => {
             let _turn = reading_permit(&call, 0).await?;
+            let card_bytes = call.app.devices.card_bytes();
+            let memory = Memory { machine_bytes: machine::memory_bytes(), card_bytes };
             let found = run_blocking(move || Ok(describe_models(&folder))).await?;
-            let models: Vec<Json> = found.into_iter().map(brief).collect();
+            let models: Vec<Json> = found.into_iter().map(|model| brief(model, memory)).collect();
             ok(json!({"models": models, "downloads": services.downloads.list()}))
         }
         "verify" => {
@@ -75,8 +77,8 @@ pub(crate) async fn run(call: Call) -> Outcome {
 }
 
 /// A model without what fills pages: the words that the starter model knows, and where files lie.
-fn brief(mut model: Json) -> Json {
-    note_fit(&mut model, machine::memory_bytes());
+fn brief(mut model: Json, memory: Memory) -> Json {
+    note_fit(&mut model, memory);
     if let Some(members) = model.as_object_mut() {
         for name in ["words", "card", "parts"] {
             members.remove(name);

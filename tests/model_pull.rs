@@ -136,6 +136,17 @@ fn what_was_cut_short_goes_on_and_what_changed_meanwhile_begins_anew() {
     assert_eq!(last.range.as_deref(), Some(format!("bytes={}-", bytes.len() / 2).as_str()));
     assert_eq!(std::fs::read(folder.path().join("loras/ink.safetensors")).expect("it is there"), bytes);
     std::fs::remove_dir_all(folder.path().join("loras")).expect("it goes");
+    // All of it had arrived when it was cut short: nothing is fetched anew.
+    cut(&bytes);
+    hub.give("/store/ink.safetensors", &bytes, Behaviour::Whole);
+    let work = std::fs::read_dir(folder.path()).expect("a folder").flatten();
+    let partial = work.map(|entry| entry.path().join("ink.safetensors.partial")).find(|path| path.exists());
+    std::fs::write(partial.expect("what arrived"), &bytes).expect("a file");
+    answer(&pull(folder.path(), &hub, &[&url]));
+    let last = hub.asked("/store/ink.safetensors").pop().expect("it was asked");
+    assert_eq!(last.range.as_deref(), Some(format!("bytes={}-", bytes.len()).as_str()));
+    assert_eq!(std::fs::read(folder.path().join("loras/ink.safetensors")).expect("it is there"), bytes);
+    std::fs::remove_dir_all(folder.path().join("loras")).expect("it goes");
     // Half of another file lies there; the validator tells them apart.
     cut(&vec![7; bytes.len()]);
     hub.give("/store/ink.safetensors", &bytes, Behaviour::Whole);
@@ -183,6 +194,7 @@ fn a_folder_of_several_files_and_a_model_of_civitai_are_taken_whole() {
                 {"id": 7, "baseModel": "SD 1.5", "files": [
                     {"name": "ink.zip", "downloadUrl": format!("{}/x", hub.url)},
                     {"name": "ink-v2.safetensors", "primary": true, "downloadUrl": format!("{}/download/7", hub.url),
+                     "sizeKB": bytes.len() as f64 / 1024.0,
                      "hashes": {"SHA256": sha256(&bytes).to_uppercase()}},
                 ]},
                 {"id": 6, "files": []},
@@ -194,6 +206,7 @@ fn a_folder_of_several_files_and_a_model_of_civitai_are_taken_whole() {
     let output = command.env("CIVITAI_TOKEN", "c_secret").output().expect("it runs");
     assert_eq!(answer(&output)["added"], "ink-v2");
     assert!(said(&output).contains("SD 1.5"), "{}", said(&output));
+    assert!(!said(&output).contains("size not known"), "{}", said(&output));
     assert_eq!(hub.asked("/download/7")[0].authorization.as_deref(), Some("Bearer c_secret"));
     for (source, reason) in [("civitai:42@6", "none of its files"), ("civitai:42@9", "7, 6")] {
         let said = said(&pull(folder.path(), &hub, &[source]));
@@ -292,7 +305,7 @@ fn what_leads_a_drawing_is_pulled_with_its_folders_and_under_names_of_its_own() 
         assert!(folder.path().join(place).is_file(), "{place}");
     }
     for (arguments, reason) in [
-        (&["hf:ada/looks/models"][..], "in its folder models"),
+        (&["hf:ada/looks/models/none"][..], "there is no file models/none"),
         (&["hf:ada/pose", "--file-name", "../up"], "names no folder"),
         (&["hf:ada/vae/diffusion_pytorch_model.fp16.safetensors", "--file-name", "a.gguf"], ".safetensors"),
         (&["hf:ada/pose"], "is there already"),
@@ -337,6 +350,9 @@ fn what_cannot_be_fetched_says_why() {
     let all =
         Command::new(binary()).args(["models", "recommended", "--models-dir"]).arg(folder.path()).output();
     let all: Json = serde_json::from_slice(&all.expect("it runs").stdout).expect("JSON");
+    for kind in ["chat", "image", "vae", "ip_adapter", "controlnet", "upscaler", "motion"] {
+        assert!(all.as_array().is_some_and(|all| all.iter().any(|model| model["type"] == kind)), "{kind}");
+    }
     for model in all.as_array().expect("a list") {
         assert!(
             model["licence"].is_string() && model["source"].is_string() && model["fits"].is_boolean(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use actors::catalog::installed_models::{InstalledModel, SyncInstalled};
 use actors::catalog::local_provider::LOCAL;
 use actors::language::Engines;
-use actors::render::{STARTER, describe_models, list_models};
+use actors::render::{FileState, STARTER, describe_models, list_models, parts_of};
 use actors::{Actors, Refusal, rows};
 use language::fetch::DEFAULT_CHAT_MODEL;
 use models::{Claims, Value};
@@ -79,22 +79,33 @@ impl Installed {
         let mut known = None;
         loop {
             let (this, chats) = (self.clone(), engines.clone());
-            let names = tokio::task::spawn_blocking(move || this.names(&chats)).await.ok();
-            if names != known {
+            let there = tokio::task::spawn_blocking(move || this.there(&chats)).await.ok();
+            if there != known {
                 match self.sync(&actors, &engines).await {
                     Ok(0) => {}
                     Ok(count) => tracing::info!(count, "the catalogue lists what is installed"),
                     Err(error) => tracing::warn!(%error, "the catalogue could not list what is installed"),
                 }
-                known = names;
+                known = there;
             }
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }
 
-    fn names(&self, engines: &Engines) -> Vec<String> {
-        let pictures = list_models(&self.models_dir).into_iter().map(|model| model.name);
-        pictures.chain(engines.local_models().into_iter().map(|model| model.name)).collect()
+    /// What is there, by name and by its files as they are.
+    fn there(&self, engines: &Engines) -> Vec<(String, Vec<FileState>)> {
+        let pictures = list_models(&self.models_dir).into_iter().map(|model| (model.name, model.files));
+        let chats = engines.local_models().into_iter().map(|model| {
+            let about = model.path.metadata().ok();
+            let file = about.map(|about| (model.path.clone(), about.len(), about.modified().ok()));
+            (model.name, file.into_iter().collect())
+        });
+        let parts = parts_of(&self.models_dir).into_iter().map(|(kind, name, path)| {
+            let about = path.metadata().ok();
+            let file = about.map(|about| (path, about.len(), about.modified().ok()));
+            (format!("{}/{name}", kind.name()), file.into_iter().collect())
+        });
+        pictures.chain(chats).chain(parts).collect()
     }
 
     /// Every model that can be used. Reads headers of files.
@@ -145,31 +156,44 @@ impl Installed {
                 input_defaults,
             });
         }
-        let is_here = |known: &Recommended| {
-            models.iter().any(|model| model.modality == known.modality && model.name == known.name)
+        let parts = parts_of(&self.models_dir);
+        let has_part = |known: &Recommended| {
+            parts.iter().any(|(kind, name, _)| kind.name() == known.kind && name == known.name)
         };
-        let missing: Vec<InstalledModel> = recommended::ALL
+        let is_model = |known: &Recommended| {
+            models.iter().any(|model| model.modality == known.kind && model.name == known.name)
+        };
+        let more: Vec<InstalledModel> = recommended::ALL
             .iter()
-            .filter(|known| (known.modality == "chat" || self.pictures) && !is_here(known))
-            .map(|known| self.missing(known))
+            .filter(|known| (known.kind == "chat" || self.pictures) && !is_model(known))
+            .filter(|known| known.kind != "motion" || self.videos)
+            .map(|known| self.recommended(known, has_part(known)))
             .collect();
-        models.extend(missing);
+        models.extend(more);
         models
     }
 
-    /// The row of a model that is recommended and not here.
-    fn missing(&self, known: &Recommended) -> InstalledModel {
-        let is_chat = known.modality == "chat";
+    /// The row of a model that is recommended and not here, or of what stands beside models: neither can be asked for anything.
+    fn recommended(&self, known: &Recommended, is_here: bool) -> InstalledModel {
+        let is_chat = known.kind == "chat";
+        let display_name = match is_here {
+            true => known.display_name.into(),
+            false => format!("{} (not installed)", known.display_name),
+        };
         InstalledModel {
-            modality: known.modality,
+            modality: known.modality(),
             name: known.name.into(),
-            display_name: format!("{} (not installed)", known.display_name),
+            display_name,
             family: None,
-            tasks: if is_chat { CHAT_TASKS.to_vec() } else { PICTURE_TASKS.to_vec() },
+            tasks: match known.kind {
+                "chat" => CHAT_TASKS.to_vec(),
+                "image" => PICTURE_TASKS.to_vec(),
+                _ => Vec::new(),
+            },
             is_default: false,
             is_installed: false,
             priority: if is_chat { self.chat_priority } else { PICTURE_PRIORITY },
-            capabilities: known.capabilities(),
+            capabilities: known.capabilities(is_here),
             input_defaults: Map::new(),
         }
     }

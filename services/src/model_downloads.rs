@@ -269,7 +269,7 @@ async fn fetch_all(found: &Found, folder: &Path, how: &mut Fetching<'_>) -> Resu
         let mut last = 0;
         let mut progress = |bytes, total| {
             last = bytes;
-            let total = if found.files.len() == 1 { all.or(total) } else { all };
+            let total = if found.files.len() == 1 { total.or(all) } else { all };
             (how.progress)(before + bytes, total);
         };
         let mut one = Fetching {

@@ -69,7 +69,7 @@ fn say_terms(found: &Found) {
         licence.link.as_deref().map_or_else(String::new, |link| format!(", {link}"))
     ));
     for file in &found.files {
-        let size = file.bytes.map_or_else(|| "size not known".into(), megabytes);
+        let size = file.bytes.or(file.about_bytes).map_or_else(|| "size not known".into(), megabytes);
         say(&format!("{}: {size}", file.path));
     }
 }

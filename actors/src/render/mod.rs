@@ -43,6 +43,7 @@ mod prepare;
 mod progress;
 mod progress_reporter;
 mod prompt_weights;
+mod recorded_guides;
 mod redraw;
 mod remote_job;
 mod samplers;
@@ -77,10 +78,10 @@ pub use lora_choice::{
     LORAS_FOLDER, WantedLora, account_lora, list_loras, lora_files, lora_tags, loras_of, read_loras,
 };
 pub use model_advice::model_warnings;
-pub use model_change::{add_model, remove_model, take_model};
-pub use model_choice::{ListedModel, NAMED_MAX, STARTER, list_models, model_named};
+pub use model_change::{add_model, parts_of, remove_model, take_model};
+pub use model_choice::{FileState, ListedModel, NAMED_MAX, STARTER, list_models, model_named};
 pub use model_folder::{describe_models, verify_model};
-pub use model_needs::note_fit;
+pub use model_needs::{Memory, note_fit};
 pub use motion_choice::{
     MOTION_FOLDER, NO_MOTION, check_motion_context, list_motion_modules, motion_module_named,
 };
@@ -88,7 +89,7 @@ pub use options::{RenderOptions, weight_type};
 pub use part_kind::PartKind;
 pub use payload::{PROMPT_SYNTAXES, prompt_syntax};
 pub use picture_comparison::{CLOSE_DB, Comparison, Difference, Distance, Verdict, check_size, compare};
-pub use picture_record::{LED_BY_PICTURES, PictureRecord, RecordedSpec};
+pub use picture_record::{PictureRecord, RecordedSpec};
 pub use png_texts::png_texts;
 pub use prepare::SourcePictures;
 pub use progress::{Drawing, Progress, Step};

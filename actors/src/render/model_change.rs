@@ -9,7 +9,7 @@ use language::weights::gguf_files::all_parts;
 use serde_json::{Value as Json, json};
 
 use super::embedding_choice::list_embeddings;
-use super::guide_choice::{list_controlnets, list_ip_adapters};
+use super::guide_choice::{list_controlnets, list_image_encoders, list_ip_adapters};
 use super::lora_choice::list_loras;
 use super::mistaken_file::mistaken_for;
 use super::model_choice::{STARTER, list_models};
@@ -145,13 +145,20 @@ fn already(kind: &str, name: &str) -> String {
     format!("a {kind} named {name} is there already: remove it, or give the new one another name")
 }
 
-/// What stands beside models in a folder of its own kind, by name.
-fn parts_of(models_dir: &Path) -> Vec<(PartKind, String, PathBuf)> {
+/// What stands beside models in a folder of its own kind, by name; picture encoders too.
+pub fn parts_of(models_dir: &Path) -> Vec<(PartKind, String, PathBuf)> {
+    let root = models_dir.join(PartKind::IpAdapter.folder());
+    let encoder = |folder: PathBuf| {
+        let name = folder.strip_prefix(&root).ok()?.to_str()?.replace('\\', "/");
+        Some((name, folder))
+    };
+    let encoders = list_image_encoders(models_dir).into_iter().filter_map(encoder).collect();
     let all = [
         (PartKind::Lora, list_loras(models_dir)),
         (PartKind::Embedding, list_embeddings(models_dir)),
         (PartKind::ControlNet, list_controlnets(models_dir)),
         (PartKind::IpAdapter, list_ip_adapters(models_dir)),
+        (PartKind::IpAdapter, encoders),
         (PartKind::Vae, list_vaes(models_dir)),
         (PartKind::Upscaler, list_upscalers(models_dir)),
         (PartKind::Motion, list_motion_modules(models_dir)),

@@ -25,6 +25,17 @@ pub(super) fn folder_name(repository: &str, folder: &str) -> String {
     std::iter::once(name).chain(parts).collect::<Vec<_>>().join("-")
 }
 
+/// What the file or folder of a repository is called once it is installed, without an ending.
+pub fn hub_name(repository: &str, path: &str) -> String {
+    match path.rsplit_once('.') {
+        Some((_, "gguf" | "safetensors")) => {
+            let name = file_name(repository, path);
+            name.rsplit_once('.').map_or(name.clone(), |(stem, _)| stem.to_string())
+        }
+        _ => folder_name(repository, path),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -100,6 +100,7 @@ pub(super) async fn find(
             path,
             address: address(&file),
             bytes: large.as_ref().and_then(|large| large.size).or(known.size),
+            about_bytes: None,
             sha256: large.and_then(|large| large.sha256),
         });
     }

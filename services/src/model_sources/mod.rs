@@ -11,6 +11,7 @@ mod hub_names;
 mod hugging_face;
 
 pub use found::{Found, Hubs, Licence, last_part, taken_name};
+pub use hub_names::hub_name;
 
 use self::found::{is_plain, is_plain_name};
 use crate::fetch_file::{Address, SourceFile};
@@ -103,7 +104,7 @@ impl Source {
             Source::Url(url) => {
                 let path = taken_name(name.unwrap_or_else(|| last_part(url)))?;
                 let address = Address { url: url.clone(), token: None };
-                let file = SourceFile { path, address, bytes: None, sha256: None };
+                let file = SourceFile { path, address, bytes: None, about_bytes: None, sha256: None };
                 return Ok(Found { folder: None, files: vec![file], licence: Licence::default() });
             }
         };

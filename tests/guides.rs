@@ -215,6 +215,11 @@ fn controlnets_lead_by_their_pictures() {
     std::fs::write(studio.models.path().join("controlnet/odd.safetensors"), bytes).expect("a file");
     let odd = studio.failed(&sized(json!({"controls": [control(json!({"model": "odd"}))]})));
     assert!(odd.contains("controlnet_mid_block"), "{odd}");
+    // So is one whose numbers are no floating point.
+    let whole_numbers = in_whole_numbers("controlnet/sd15-controlnet-a-original.safetensors");
+    std::fs::write(studio.models.path().join("controlnet/whole.safetensors"), whole_numbers).expect("a file");
+    let refused = studio.failed(&sized(json!({"controls": [control(json!({"model": "whole"}))]})));
+    assert!(refused.contains("not floating point"), "{refused}");
     assert_eq!(whole, led(json!([control(json!({}))])), "the next one is drawn");
     assert_eq!(studio.server.check()["faults"], 0);
 }
@@ -267,6 +272,12 @@ fn ip_adapters_lead_by_pictures() {
     let other = studio.failed(&job(json!({"ip_adapters": [adapter(json!({"model": "xl"}))]})));
     assert!(other.contains("image_proj") || other.contains("ip_adapter."), "{other}");
 
+    let place = studio.models.path().join("ip_adapter/whole.safetensors");
+    std::fs::write(&place, in_whole_numbers("ip-adapter/ip-adapter_sd15.safetensors")).expect("a file");
+    let refused = studio.failed(&job(json!({"ip_adapters": [adapter(json!({"model": "whole"}))]})));
+    assert!(refused.contains("not floating point"), "{refused}");
+    std::fs::remove_file(place).expect("it goes");
+
     // The looks of a character lead by the adapter that fits; the first by name does.
     let columns = json!({"user_id": studio.user, "name": "Mira", "description": "x",
         "reference_image_url": first, "consistency_method": "ip_adapter"});
@@ -289,6 +300,22 @@ fn ip_adapters_lead_by_pictures() {
         assert!(warnings.iter().any(is_named), "{name}: {warnings:?}");
     }
     assert_eq!(studio.server.check()["faults"], 0);
+}
+
+/// A fixture with its first tensor in integers of eight bytes.
+fn in_whole_numbers(name: &str) -> Vec<u8> {
+    let bytes = std::fs::read(fixture(name)).expect("a fixture");
+    let length = u64::from_le_bytes(bytes[..8].try_into().expect("eight")) as usize;
+    let mut header: Json = serde_json::from_slice(&bytes[8..8 + length]).expect("a header");
+    let mut data = bytes[8 + length..].to_vec();
+    let members = header.as_object_mut().expect("tensors");
+    let (_, tensor) = members.iter_mut().find(|(name, _)| *name != "__metadata__").expect("a tensor");
+    let sizes = tensor["shape"].as_array().expect("a shape").iter().filter_map(Json::as_u64);
+    let (begin, count) = (data.len(), sizes.product::<u64>() as usize);
+    data.extend(vec![0; count * 8]);
+    (tensor["dtype"], tensor["data_offsets"]) = (json!("I64"), json!([begin, data.len()]));
+    let header = header.to_string();
+    [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &data].concat()
 }
 
 /// The bytes of a picture as programs send them.

@@ -7,7 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::jobs::{bytes_of, one, picture, queue, result_of, wait_for};
-use common::{Server, binary};
+use common::webhooks::signed;
+use common::{Server, binary, files};
 use serde_json::{Value as Json, json};
 
 const SECRET: &str = "between machines";
@@ -264,6 +265,44 @@ fn copy(from: &Path, to: &Path) {
     for entry in std::fs::read_dir(from).expect("a folder").flatten() {
         copy(&entry.path(), &to.join(entry.file_name()));
     }
+}
+
+#[test]
+fn a_worker_of_another_kind_makes_a_video_of_a_picture_over_http_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let server = Server::start(folder.path(), &ONLY_WORKERS);
+    let (user, token) = server.sign_up("director@example.com");
+    let mut frame = std::io::Cursor::new(Vec::new());
+    let picture = image::RgbImage::from_pixel(32, 32, image::Rgb([200, 90, 30]));
+    picture.write_to(&mut frame, image::ImageFormat::Png).expect("a PNG");
+    let frame = frame.into_inner();
+    let path = format!("user-library/{user}/frame.png");
+    assert_eq!(files::put(&server, &token, &path, "image/png", &frame).status, 200);
+    let asked = json!({"job_type": "wan_video_fast", "prompt": "a fox runs", "seed": 7,
+        "metadata": {"start_reference_url": path, "end_reference_url": path}});
+    let job = queue(&server, &token, &asked);
+
+    // What it does: claims, reads the pictures from the addresses in the payload, puts its film there, and reports.
+    let claimed = signed(&server, SECRET, "claim-job", &json!({"queue": "wan_queue", "worker": "elsewhere"}));
+    let payload = claimed.1["job"].clone();
+    assert_eq!((claimed.0, &payload["job_id"]), (200, &json!(job)), "{payload}");
+    for name in ["first_frame", "last_frame"] {
+        let address = payload["config"][name].as_str().unwrap_or_else(|| panic!("{name}: {payload}"));
+        let read = files::send(address, "GET", &[], &[]).expect("an answer");
+        assert_eq!((read.status, &read.bytes), (200, &frame), "{name}");
+    }
+    let film = [b"\0\0\0\x18ftypisom\0\0\x02\0isomiso2".as_slice(), &frame].concat();
+    let place = format!("workspace-temp/{user}/{job}/0.mp4");
+    let put = files::put(&server, &server.service, &place, "video/mp4", &film);
+    assert_eq!(put.status, 200, "{}", put.text());
+    let report = json!({"job_id": job, "status": "completed",
+        "assets": [{"type": "video", "url": place, "metadata": {"frame_num": 81, "fps": 16, "seed": 7}}]});
+    let (status, answer) = signed(&server, SECRET, "job-callback", &report);
+    assert_eq!((status, &answer["success"]), (200, &json!(true)), "{answer}");
+    assert_eq!(result_of(&server, &token, &job), film, "the account has its film");
+    let made = asset(&server, &token, &job);
+    assert_eq!((&made["asset_type"], &made["mime_type"]), (&json!("video"), &json!("video/mp4")), "{made}");
+    assert_eq!(server.check()["faults"], 0);
 }
 
 #[test]

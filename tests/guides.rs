@@ -202,6 +202,11 @@ fn controlnets_lead_by_their_pictures() {
     ] {
         studio.refused(&sized(json!({"controls": controls})), words);
     }
+    let path = format!("user-library/{}/large.png", studio.user);
+    let large = vec![0; (20 << 20) + 1];
+    assert_eq!(files::put(&studio.server, &studio.token, &path, "image/png", &large).status, 200);
+    let body = sized(json!({"controls": [control(json!({"image_url": path}))]}));
+    studio.refused(&body, "controls[0].image_url: larger than 20971520 bytes");
     let (_, stranger) = studio.server.sign_up("other@example.com");
     let body = sized(json!({"controls": [control(json!({}))]}));
     refused(&studio.server, &stranger, &body, 403, "no such file that this account may read");

@@ -1,7 +1,10 @@
 //! Reference pictures: a file of the caller's, or a URL that may be fetched.
 
 use actors::file::{NewObject, put_object::PutObject};
+use models::Value;
+use serde_json::Value as Json;
 use store::blob::BlobHash;
+use store::query::Query;
 use uuid::Uuid;
 
 use crate::context::Context;
@@ -9,6 +12,7 @@ use crate::error::{Kind, ServiceError};
 use crate::files::fetch_picture::download;
 use crate::files::file_hash::hash_of;
 use crate::files::stored_address::stored_path;
+use crate::rows::position;
 
 /// Life of the URL under which a worker reads a reference, in seconds.
 const SIGNED_S: u64 = 3600;
@@ -49,6 +53,16 @@ pub async fn resolve(context: &Context, user: Uuid, given: &str) -> Result<Refer
     let url = context.services.links.signed_bytes(bucket, path, &hash, SIGNED_S);
     let url = url.unwrap_or_else(|_| object.clone());
     Ok(Reference { url, object })
+}
+
+/// The row of a stored file that is named as `bucket/path`.
+pub async fn file_row(context: &Context, object: &str) -> Result<Option<Json>, ServiceError> {
+    let (bucket, path) = object.split_once('/').unwrap_or_default();
+    let file = Query::all(position("storage.objects"))
+        .equal("bucket_id", Value::text(bucket))
+        .equal("name", Value::text(path))
+        .limit(1);
+    Ok(context.rows(file).await?.pop())
 }
 
 /// Refuses what names a stored file of another account, before anything is fetched.

@@ -179,13 +179,12 @@ fn character(
 async fn readable(context: &Context, user: Uuid, given: &str) -> Result<String, String> {
     let reference =
         reference_picture::resolve(context, user, given).await.map_err(|error| error.to_string())?;
-    let (bucket, path) = reference.object.split_once('/').unwrap_or_default();
-    let file = Query::all(position("storage.objects"))
-        .equal("bucket_id", Value::text(bucket))
-        .equal("name", Value::text(path))
-        .limit(1);
-    let found = context.rows(file).await.map_err(|error| error.to_string())?;
-    if found.is_empty() { Err("its file is gone".into()) } else { Ok(reference.object) }
+    let found = reference_picture::file_row(context, &reference.object).await;
+    if found.map_err(|error| error.to_string())?.is_none() {
+        Err("its file is gone".into())
+    } else {
+        Ok(reference.object)
+    }
 }
 
 /// What can be said of a character's part in a drawing before anything is queued.

@@ -1,9 +1,12 @@
 //! ControlNets and IP-Adapters of a job: checked and resolved before anything is queued.
 
+use std::time::Duration;
+
 use actors::job_scheduler::{ControlConfig, GuideConfig, GuidePicture, IpAdapterConfig, LikenessConfig};
 use actors::render::{
     CANNY, CONTROLNET_FOLDER, IP_ADAPTER_FOLDER, NAMED_MAX, guide_file, list_controlnets, list_ip_adapters,
 };
+use futures_util::future::try_join_all;
 use models::value_words::{Takes, is_not, shown};
 use serde_json::Value as Json;
 use uuid::Uuid;
@@ -18,6 +21,12 @@ use crate::jobs::job_request::JobRequest;
 const EACH_MAX: usize = 4;
 /// Pictures of one IP-Adapter at most.
 const PICTURES_MAX: usize = 4;
+/// Pictures that are fetched at once.
+const AT_ONCE: usize = 4;
+/// How long all of them may take to arrive.
+const TIME_MAX: Duration = Duration::from_secs(60);
+/// Largest file of a picture, in bytes.
+const PICTURE_BYTES_MAX: i64 = 20 << 20;
 /// Largest scale.
 const SCALE_MAX: f64 = 2.0;
 
@@ -125,9 +134,9 @@ pub(crate) async fn resolve(
     user: Uuid,
     request: &JobRequest,
 ) -> Result<GuideConfig, ServiceError> {
-    // Names are looked at first: what is refused for them fetches nothing.
-    check_files(context, names(&request.controls), names(&request.ip_adapters)).await?;
     let mut guides = GuideConfig::default();
+    // The fields and addresses of the pictures, in the order of the guides.
+    let mut wanted: Vec<(String, String)> = Vec::new();
     for item in items("controls", &request.controls)? {
         let preprocess = item.text("preprocess")?.map(str::to_string);
         if let Some(other) = preprocess.as_deref().filter(|given| *given != CANNY) {
@@ -139,7 +148,8 @@ pub(crate) async fn resolve(
         }
         let (model, address) = (item.needed("model")?.to_string(), item.needed("image_url")?);
         let scale = item.within("scale", 1.0, SCALE_MAX)?;
-        let picture = picture(context, user, &format!("{}.image_url", item.field), address).await?;
+        wanted.push((format!("{}.image_url", item.field), address.to_string()));
+        let picture = GuidePicture::default();
         guides.controls.push(ControlConfig { model, picture, preprocess, scale, start, end });
     }
     for item in items("ip_adapters", &request.ip_adapters)? {
@@ -150,15 +160,37 @@ pub(crate) async fn resolve(
             false => item.within("scale", 0.6, SCALE_MAX)?.into(),
         };
         let model = item.needed("model")?.to_string();
-        let mut pictures = Vec::new();
-        for (member, address) in addresses(&item)? {
-            pictures.push(picture(context, user, &format!("{}.{member}", item.field), address).await?);
-        }
+        let addresses = addresses(&item)?;
+        let pictures = vec![GuidePicture::default(); addresses.len()];
+        let named = addresses.into_iter();
+        wanted
+            .extend(named.map(|(member, address)| (format!("{}.{member}", item.field), address.to_string())));
         guides.ip_adapters.push(IpAdapterConfig { model, pictures, scale });
     }
     if let Some((object, strength)) = &request.likeness {
-        let picture = picture(context, user, "reference_image_url", object).await?;
-        guides.likeness = Some(LikenessConfig { picture, strength: *strength });
+        wanted.push(("reference_image_url".into(), object.clone()));
+        guides.likeness = Some(LikenessConfig { picture: GuidePicture::default(), strength: *strength });
+    }
+    // What is refused fetches nothing.
+    check_files(context, &guides).await?;
+    let mut found = Vec::with_capacity(wanted.len());
+    let read = async {
+        for some in wanted.chunks(AT_ONCE) {
+            let all = some.iter().map(|(field, address)| picture(context, user, field, address));
+            found.extend(try_join_all(all).await?);
+        }
+        Ok::<(), ServiceError>(())
+    };
+    let late = |_| {
+        let reason = format!("the pictures did not arrive within {} s", TIME_MAX.as_secs());
+        ServiceError::worded(Kind::Bad, reason)
+    };
+    tokio::time::timeout(TIME_MAX, read).await.map_err(late)??;
+    let of_controls = guides.controls.iter_mut().map(|control| &mut control.picture);
+    let of_adapters = guides.ip_adapters.iter_mut().flat_map(|adapter| adapter.pictures.iter_mut());
+    let of_likeness = guides.likeness.iter_mut().map(|likeness| &mut likeness.picture);
+    for (place, picture) in of_controls.chain(of_adapters).chain(of_likeness).zip(found) {
+        *place = picture;
     }
     Ok(guides)
 }
@@ -171,22 +203,18 @@ async fn picture(
 ) -> Result<GuidePicture, ServiceError> {
     let found = reference(context, user, field, Some(address)).await?;
     let (image, image_object) = found.map(Reference::into_parts).unwrap_or_default();
+    let file = reference_picture::file_row(context, &image_object).await?;
+    if file.is_some_and(|file| file["size"].as_i64().is_some_and(|size| size > PICTURE_BYTES_MAX)) {
+        return Err(ServiceError::field(field, format!("larger than {PICTURE_BYTES_MAX} bytes")));
+    }
     Ok(GuidePicture { image, image_object })
 }
 
-/// The models that a list names, by their places; items without one are refused where they are read.
-fn names(list: &Json) -> Vec<(usize, String)> {
-    let items = list.as_array().into_iter().flatten().enumerate();
-    let named = items.filter_map(|(place, item)| Some((place, item["model"].as_str()?.to_string())));
-    named.filter(|(_, name)| !name.trim().is_empty()).collect()
-}
-
 /// Refuses models that are not there. Remote workers have files of their own.
-async fn check_files(
-    context: &Context,
-    controls: Vec<(usize, String)>,
-    adapters: Vec<(usize, String)>,
-) -> Result<(), ServiceError> {
+async fn check_files(context: &Context, guides: &GuideConfig) -> Result<(), ServiceError> {
+    let named = |models: Vec<&String>| models.into_iter().cloned().collect::<Vec<String>>();
+    let controls = named(guides.controls.iter().map(|control| &control.model).collect());
+    let adapters = named(guides.ip_adapters.iter().map(|adapter| &adapter.model).collect());
     if context.services.render.is_none() || (controls.is_empty() && adapters.is_empty()) {
         return Ok(());
     }
@@ -196,7 +224,7 @@ async fn check_files(
             ("controls", controls, list_controlnets(&folder), CONTROLNET_FOLDER),
             ("ip_adapters", adapters, list_ip_adapters(&folder), IP_ADAPTER_FOLDER),
         ] {
-            for (place, name) in &names {
+            for (place, name) in names.iter().enumerate() {
                 let field = format!("{field}[{place}].model");
                 guide_file(&field, name, there.clone(), within).map_err(|message| {
                     let names = there.iter().map(|(name, _)| name.clone()).take(NAMED_MAX);

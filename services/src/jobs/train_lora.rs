@@ -369,12 +369,8 @@ async fn kept_pictures(
 /// Whether `bucket/path` is a picture that a training reads; the message says why it is not. Its pixels are left alone.
 async fn check_file(context: &Context, object: &str) -> Result<(), String> {
     let missing = || "there is no such file".to_string();
-    let (bucket, path) = object.split_once('/').unwrap_or_default();
-    let file = Query::all(position("storage.objects"))
-        .equal("bucket_id", Value::text(bucket))
-        .equal("name", Value::text(path))
-        .limit(1);
-    let file = context.rows(file).await.map_err(|error| error.to_string())?.pop().ok_or_else(missing)?;
+    let file = reference_picture::file_row(context, object).await;
+    let file = file.map_err(|error| error.to_string())?.ok_or_else(missing)?;
     if file["size"].as_i64().is_none_or(|size| size > PICTURE_BYTES_MAX) {
         return Err(format!("larger than {PICTURE_BYTES_MAX} bytes"));
     }

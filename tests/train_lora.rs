@@ -265,6 +265,9 @@ fn a_training_is_refused_by_field_costs_credits_and_can_be_cancelled() {
             .as_i64()
             .expect("a number")
     };
+    // No model looks at the pictures of an account that cannot pay.
+    let (status, answer) = train(&server, &token, &with("captions", json!("describe-image")));
+    assert_eq!(status, 402, "{answer}");
     let rich = json!({"token_balance": 1000});
     let (status, _) =
         server.call("PATCH", &format!("/rest/v1/profiles?id=eq.{user}"), &server.service, Some(&rich));
@@ -276,6 +279,10 @@ fn a_training_is_refused_by_field_costs_credits_and_can_be_cancelled() {
     let (status, answer) = keyed(&asked);
     assert_eq!((status, &answer["credits"]), (200, &json!(105)), "{answer}");
     assert_eq!(balance(&server), 895);
+    // The name is taken by what waits.
+    let second = character(&server, &token, &user);
+    let (status, refused) = train(&server, &token, &with("character_id", json!(second)));
+    assert_eq!((status, &refused["details"]["field"]), (409, &json!("name")), "{refused}");
     // The key is looked at before anything else, and the answer is of what was queued then.
     let other_request = json!({"character_id": zum, "steps": 3, "captions": "describe-image"});
     let (status, again) = keyed(&other_request);

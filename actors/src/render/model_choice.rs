@@ -131,6 +131,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_model_whose_file_was_replaced_is_another_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let model = folder.path().join("dream");
+        std::fs::create_dir_all(model.join("unet")).expect("folders");
+        let weights = model.join("unet/diffusion_pytorch_model.safetensors");
+        for (file, text) in [(&model.join("model_index.json"), "{}"), (&weights, "one")] {
+            std::fs::write(file, text).expect("a file");
+        }
+        let listed = || list_models(folder.path()).into_iter().find(|model| model.name == "dream");
+        let before = listed();
+        assert!(before.is_some() && before == listed());
+        std::fs::write(&weights, "other").expect("a file");
+        assert_ne!(before, listed());
+    }
+
+    #[test]
     fn files_are_listed_as_deep_as_is_said() {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::create_dir_all(folder.path().join("within/deeper")).expect("a folder");

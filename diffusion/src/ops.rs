@@ -17,6 +17,7 @@ mod products;
 mod reference;
 mod shape;
 mod three_parts;
+mod vectors;
 mod weight;
 mod winograd;
 

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::exponential::exp;
 use super::host;
 use super::products::{Add, AddRows, BLOCK, BLOCK_LANES, ROWS, Row};
+use super::vectors::on_vectors;
 
 /// Queries of a task: their scores against thousands of keys stay in the second cache.
 const QUERIES: usize = 32;
@@ -129,7 +130,7 @@ fn attend(out: &mut [f32], query: &[f32], head: &Head, of: Heads, scratch: &mut 
             });
         }
     }
-    arch.dispatch(
+    on_vectors(
         #[inline(always)]
         || {
             for query in 0..count {

@@ -3,9 +3,9 @@
 use burn::module::Param;
 use burn::nn::GroupNorm;
 use burn::tensor::Tensor;
-use pulp::Arch;
 use rayon::prelude::*;
 
+use super::vectors::on_vectors;
 use super::{exponential, host};
 
 /// How many sums run side by side.
@@ -23,29 +23,29 @@ pub(super) fn on_host(norm: &GroupNorm, x: Tensor<4>, silu: bool) -> Tensor<4> {
         None => vec![otherwise; channels],
     };
     let (gamma, beta) = (read(&norm.gamma, 1.0), read(&norm.beta, 0.0));
-    let arch = Arch::new();
     host::edit(x, |values| {
         if plane * per_group == 0 {
             return;
         }
         values.par_chunks_mut(plane * per_group).enumerate().for_each(|(index, group)| {
             let first = index % norm.num_groups * per_group;
-            arch.dispatch(|| {
-                let count = group.len() as f64;
-                let mean = sum(group, 0.0, false) / count;
-                let variance = sum(group, mean as f32, true) / count;
-                let by = 1.0 / (variance + norm.epsilon).sqrt();
-                for (channel, values) in group.chunks_exact_mut(plane).enumerate() {
-                    let scale = f64::from(gamma[first + channel]) * by;
-                    let (scale, mean, shift) = (scale as f32, mean as f32, beta[first + channel]);
-                    match silu {
-                        true => values
-                            .iter_mut()
-                            .for_each(|x| *x = exponential::swish((*x - mean) * scale + shift, 1.0)),
-                        false => values.iter_mut().for_each(|x| *x = (*x - mean) * scale + shift),
+            on_vectors(
+                #[inline(always)]
+                || {
+                    let count = group.len() as f64;
+                    let mean = sum(group, 0.0, false) / count;
+                    let variance = sum(group, mean as f32, true) / count;
+                    let by = 1.0 / (variance + norm.epsilon).sqrt();
+                    for (channel, values) in group.chunks_exact_mut(plane).enumerate() {
+                        let scale = f64::from(gamma[first + channel]) * by;
+                        let (scale, mean, shift) = (scale as f32, mean as f32, beta[first + channel]);
+                        for x in values {
+                            let normal = (*x - mean) * scale + shift;
+                            *x = if silu { exponential::swish(normal, 1.0) } else { normal };
+                        }
                     }
-                }
-            });
+                },
+            );
         });
     })
 }

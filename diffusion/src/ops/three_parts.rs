@@ -17,12 +17,12 @@ use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use burn::tensor::Tensor;
-use pulp::Arch;
 use rayon::prelude::*;
 
 use super::amx::{self, Tiles};
 use super::host;
 use super::shape::Shape;
+use super::vectors::on_vectors;
 use pack::{LINES, Line};
 use tiles::{DEPTH, PAIRS, PARTS, Right, SIDE, STEPS};
 
@@ -194,7 +194,6 @@ fn pack_right(right: &Rows<'_>, shape: Shape, positions: Range<usize>) -> Packed
     let count = shape.groups() * PARTS * PAIRS * width;
     let mut numbers = vec![0u32; count + LINE];
     let begin = numbers.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
-    let arch = Arch::new();
     numbers[begin..begin + count].par_chunks_exact_mut(PARTS * PAIRS * width).enumerate().for_each(
         |(group, to)| {
             let channels = group * DEPTH..shape.channels.min((group + 1) * DEPTH);
@@ -217,7 +216,7 @@ fn pack_right(right: &Rows<'_>, shape: Shape, positions: Range<usize>) -> Packed
                         lay_out(planes, shape, positions.start, line);
                     }
                 }
-                arch.dispatch(
+                on_vectors(
                     #[inline(always)]
                     || pack::right(&lines[0], &lines[1], [high, middle, low]),
                 );
@@ -250,7 +249,7 @@ fn work(task: Task<'_>, left: &Rows<'_>, (packed, from): (&Packed, usize), bias:
     if task.positions.is_empty() {
         return;
     }
-    let (taps, arch) = (shape.taps(), Arch::new());
+    let taps = shape.taps();
     let numbers = left.get(task.rows.clone(), shape.channels * taps);
     let panels = task.rows.len().div_ceil(SIDE);
     let width = task.positions.len().next_multiple_of(SIDE);
@@ -270,7 +269,7 @@ fn work(task: Task<'_>, left: &Rows<'_>, (packed, from): (&Packed, usize), bias:
             let end = task.rows.len().min((panel + 1) * SIDE);
             let rows = &numbers[panel * SIDE * shape.channels * taps..end * shape.channels * taps];
             for (group, lines) in groups.clone().zip(lines.chunks_exact_mut(taps * LINES)) {
-                arch.dispatch(
+                on_vectors(
                     #[inline(always)]
                     || match taps {
                         1 => pack::left::<1>(rows, shape.channels, group * DEPTH, lines),
@@ -290,7 +289,7 @@ fn work(task: Task<'_>, left: &Rows<'_>, (packed, from): (&Packed, usize), bias:
             for (panel, lines) in lines.chunks_exact(panel_lines).enumerate() {
                 tiles::multiply(&tiles, lines, right, &steps, &mut product);
                 let sums = &mut sums[panel * SIDE * width..(panel + 1) * SIDE * width];
-                arch.dispatch(
+                on_vectors(
                     #[inline(always)]
                     || add(&product, sums, width, at),
                 );

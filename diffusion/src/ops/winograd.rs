@@ -17,6 +17,7 @@ use rayon::prelude::*;
 use super::host;
 use super::products::{Add, BLOCK, ROWS, Row};
 use super::shape::Shape;
+use super::vectors::on_vectors;
 use transforms::PLACES;
 
 /// Incoming channels that are summed at a time: a place's pixels stay in the innermost cache.
@@ -186,7 +187,7 @@ fn take<'a>(row: &mut &'a mut [f32], count: usize) -> &'a mut [f32] {
 /// Transforms the pixels of as many blocks as `to` has room for.
 fn transform(x: &[f32], division: Division, first: usize, to: &mut [Row]) {
     let shape = division.shape;
-    let (plane, arch) = (shape.height * shape.width, Arch::new());
+    let plane = shape.height * shape.width;
     to.par_chunks_mut(division.rows()).enumerate().for_each(|(index, to)| {
         let (block, channels) = (first + index / division.parts, division.channels(index % division.parts));
         let mut places = to.chunks_exact_mut(division.depth + 1);
@@ -194,7 +195,7 @@ fn transform(x: &[f32], division: Division, first: usize, to: &mut [Row]) {
         for run in shape.runs(block) {
             for (at, channel) in channels.clone().enumerate() {
                 let plane = &x[(run.sample * shape.channels + channel) * plane..][..plane];
-                arch.dispatch(
+                on_vectors(
                     #[inline(always)]
                     || transforms::pixels(plane, shape, run, &mut places, at),
                 );
@@ -224,7 +225,7 @@ fn work(
             let rows: Vec<&[f32]> = (panel * ROWS..outs.min((panel + 1) * ROWS))
                 .map(|out| &kernels[(out * shape.channels + channels.start) * KERNEL..][..depth * KERNEL])
                 .collect();
-            arch.dispatch(
+            on_vectors(
                 #[inline(always)]
                 || transforms::kernels(&rows, depth, to),
             );
@@ -251,7 +252,7 @@ fn work(
                 &scratch.sums[(pixels.block * PLACES + place) * SUMS + pixels.channel]
             });
             let bias = bias.map_or(0.0, |bias| bias[task.outs.start + pixels.channel]);
-            results = arch.dispatch(
+            results = on_vectors(
                 #[inline(always)]
                 || transforms::results(sums, bias),
             );

@@ -5,10 +5,11 @@
 //! bfloat16 Artificial Intelligence Datatype For Higher-Precision Computations", 2019. The unit does sixteen times as many
 //! products as vectors of single precision do.
 //!
-//! A convolution reads its pixels where they lie: the picture, with its margin, is one line of positions, and each place of the
-//! kernel is the same line, begun elsewhere. A matrix is a picture of one row, whose kernel has one place. Sums run over the
-//! incoming channels in their order, whatever stands beside them.
+//! The pictures of a convolution are one line of positions, and each place of the kernel is such a line, begun elsewhere. A matrix is a
+//! picture of one row, whose kernel has one place. Sums run over the incoming channels in their order, whatever stands beside
+//! them.
 
+mod layout;
 mod pack;
 mod tiles;
 
@@ -23,8 +24,9 @@ use super::amx::{self, Tiles};
 use super::host;
 use super::shape::Shape;
 use super::vectors::on_vectors;
+use layout::Layout;
 use pack::{LINES, Line};
-use tiles::{DEPTH, PAIRS, PARTS, Right, SIDE, STEPS};
+use tiles::{COLUMNS, DEPTH, PARTS, SIDE, STEPS};
 
 /// Numbers of the right side that are packed at a time, in parts: 24 MB.
 const PACKED_MAX: usize = 6 << 20;
@@ -32,8 +34,18 @@ const PACKED_MAX: usize = 6 << 20;
 const POSITIONS_MIN: usize = 512;
 /// Numbers of a line of the cache.
 const LINE: usize = 16;
-/// Sums of a task: 1 MB, which stays in the second cache.
-const SUMS_MAX: usize = 1 << 18;
+/// Sums of a task: 512 KB, which stay in the second cache.
+const SUMS_MAX: usize = 1 << 17;
+/// Sums of one product.
+const PRODUCT: usize = SIDE * SIDE;
+/// Panels of 32 rows of a task at most: what is read of the right side serves for them.
+const PANELS: usize = 4;
+/// Tasks for each thread, if there are positions for as many.
+const TASKS: usize = 3;
+/// Tiles across that are packed at a time.
+const TILES_PACKED: usize = 8;
+/// Steps for which the left side is packed at a time: with that many panels, it stays in the second cache.
+const STEPS_PACKED: usize = 2 * STEPS;
 
 /// Rows of numbers, which may be part of a model.
 #[allow(clippy::large_enum_variant, reason = "two of them for a product")]
@@ -64,32 +76,6 @@ pub(super) enum Bias {
     Positions(Vec<f32>),
 }
 
-impl Shape {
-    /// Positions from one line of pixels to the next.
-    fn pitch(self) -> usize {
-        self.out_width + self.side - 1
-    }
-
-    /// Lines from one sample to the next.
-    fn lines(self) -> usize {
-        self.out_height + self.side - 1
-    }
-
-    /// Positions that sums are made for; those within the margins are dropped.
-    fn positions(self) -> usize {
-        (self.batch * self.lines() - (self.side - 1)) * self.pitch()
-    }
-
-    /// Groups of channels that one step takes.
-    fn groups(self) -> usize {
-        self.channels.div_ceil(DEPTH)
-    }
-
-    fn taps(self) -> usize {
-        self.side * self.side
-    }
-}
-
 /// Whether this processor has the unit, and enough is asked of it that packing pays.
 pub(super) fn pays(shape: Shape) -> bool {
     shape.channels >= DEPTH
@@ -98,13 +84,13 @@ pub(super) fn pays(shape: Shape) -> bool {
         && amx::is_there()
 }
 
-/// The right side of some positions: `[group of channels][part][pair of channels][position]`.
+/// The right side of some positions, with those that kernels reach from there.
 struct Packed {
     numbers: Vec<u32>,
-    /// The first that counts: it begins a line of the cache, and so do those of all rows.
+    /// The first that counts: it begins a line of the cache, and so do all tiles.
     begin: usize,
-    /// Numbers of a pair of channels.
-    width: usize,
+    /// Tiles across.
+    blocks: usize,
 }
 
 /// Some rows of some positions.
@@ -123,18 +109,18 @@ pub(super) fn convolve(left: &Rows<'_>, right: &Rows<'_>, bias: &Bias, shape: Sh
     if out.is_empty() {
         return out;
     }
-    let positions = shape.positions();
-    let at_once = PACKED_MAX / (shape.groups() * PARTS * PAIRS);
-    let strips = positions.div_ceil(at_once.next_multiple_of(SIDE));
+    let layout = Layout::of(shape);
+    let positions = layout.positions();
+    let strips = positions.div_ceil((PACKED_MAX / layout.of_position()).next_multiple_of(SIDE));
     let strip = positions.div_ceil(strips).next_multiple_of(SIDE);
-    for (index, tasks) in tasks(&mut out, shape, strip).into_iter().enumerate() {
+    for (index, tasks) in tasks(&mut out, layout, strip).into_iter().enumerate() {
         let from = index * strip;
-        let packed = pack_right(right, shape, from..positions.min(from + strip));
+        let packed = pack_right(right, layout, from..positions.min(from + strip));
         let tasks = Mutex::new(tasks.into_iter());
         let next = || tasks.lock().unwrap_or_else(PoisonError::into_inner).next();
         (0..rayon::current_num_threads()).into_par_iter().for_each(|_| {
             while let Some(task) = next() {
-                work(task, left, (&packed, from), bias, shape);
+                work(task, left, (&packed, from), bias, layout);
             }
         });
     }
@@ -142,14 +128,13 @@ pub(super) fn convolve(left: &Rows<'_>, right: &Rows<'_>, bias: &Bias, shape: Sh
 }
 
 /// Divides what is to be written, strip by strip.
-fn tasks(out: &mut [f32], shape: Shape, strip: usize) -> Vec<Vec<Task<'_>>> {
-    let positions = shape.positions();
+fn tasks(out: &mut [f32], layout: Layout, strip: usize) -> Vec<Vec<Task<'_>>> {
+    let (shape, positions) = (layout.shape, layout.positions());
     let panels = shape.channels_out.div_ceil(SIDE);
-    let together = if shape.side == 1 { 4 } else { 2 };
-    let of_rows = panels.div_ceil(together).min(panels);
+    let of_rows = panels.div_ceil(PANELS);
     let rows = panels.div_ceil(of_rows) * SIDE;
     let of_rows = shape.channels_out.div_ceil(rows);
-    let wanted = (4 * rayon::current_num_threads()).div_ceil(of_rows);
+    let wanted = (TASKS * rayon::current_num_threads()).div_ceil(of_rows);
     let spans = wanted.min(strip / POSITIONS_MIN).max(strip.div_ceil(SUMS_MAX / rows)).max(1);
     let span = strip.div_ceil(spans).next_multiple_of(SIDE);
     let spans = strip.div_ceil(span);
@@ -170,7 +155,7 @@ fn tasks(out: &mut [f32], shape: Shape, strip: usize) -> Vec<Vec<Task<'_>>> {
     for (index, plane) in out.chunks_mut(plane).enumerate() {
         let (sample, row) = (index / shape.channels_out, index % shape.channels_out);
         for (y, mut line) in plane.chunks_mut(shape.out_width).enumerate() {
-            let mut at = (sample * shape.lines() + y) * shape.pitch();
+            let mut at = (sample * layout.lines() + y) * layout.pitch();
             while !line.is_empty() {
                 let (group, within) = (at / strip, at % strip);
                 let ends = strip.min((within / span + 1) * span);
@@ -185,144 +170,122 @@ fn tasks(out: &mut [f32], shape: Shape, strip: usize) -> Vec<Vec<Task<'_>>> {
     groups
 }
 
-/// Packs the right side of some positions, and of those that kernels reach from there.
-fn pack_right(right: &Rows<'_>, shape: Shape, positions: Range<usize>) -> Packed {
-    let reach = (shape.side - 1) * (shape.pitch() + 1);
-    // An odd number of lines of the cache, so that rows lie in different sets.
-    let width = ((positions.len().next_multiple_of(SIDE) + reach).div_ceil(LINE) | 1) * LINE;
+/// Packs the right side of some positions.
+fn pack_right(right: &Rows<'_>, layout: Layout, positions: Range<usize>) -> Packed {
+    let shape = layout.shape;
+    let blocks = layout.blocks(positions.len());
     let plane = shape.height * shape.width;
-    let count = shape.groups() * PARTS * PAIRS * width;
+    let count = layout.groups() * layout.of_group(blocks);
     let mut numbers = vec![0u32; count + LINE];
     let begin = numbers.as_ptr().align_offset(LINE * size_of::<u32>()).min(LINE);
-    numbers[begin..begin + count].par_chunks_exact_mut(PARTS * PAIRS * width).enumerate().for_each(
-        |(group, to)| {
-            let channels = group * DEPTH..shape.channels.min((group + 1) * DEPTH);
-            let samples: Vec<Cow<'_, [f32]>> = (0..shape.batch)
-                .map(|sample| {
-                    let first = sample * shape.channels;
-                    right.get(first + channels.start..first + channels.end, plane)
-                })
-                .collect();
-            let mut lines = [vec![0f32; width], vec![0f32; width]];
-            let mut parts = to.chunks_exact_mut(PAIRS * width);
-            let parts: [&mut [u32]; PARTS] = std::array::from_fn(|_| parts.next().unwrap_or_default());
-            let [high, middle, low] = parts.map(|part| part.chunks_exact_mut(width));
-            for (pair, ((high, middle), low)) in high.zip(middle).zip(low).enumerate() {
-                for (line, channel) in lines.iter_mut().zip(2 * pair..) {
-                    line.fill(0.0);
-                    if channel < channels.len() {
-                        let planes =
-                            samples.iter().map(|sample| &sample[channel * plane..(channel + 1) * plane]);
-                        lay_out(planes, shape, positions.start, line);
-                    }
+    let groups = numbers[begin..begin + count].par_chunks_exact_mut(layout.of_group(blocks)).enumerate();
+    groups.for_each(|(group, to)| {
+        let rows = group * DEPTH..layout.depth().min((group + 1) * DEPTH);
+        let channels = layout.channel(rows.start)..layout.channel(rows.end - 1) + 1;
+        let samples: Vec<Cow<'_, [f32]>> = (0..shape.batch)
+            .map(|sample| {
+                let first = sample * shape.channels;
+                right.get(first + channels.start..first + channels.end, plane)
+            })
+            .collect();
+        let mut lines = vec![0f32; rows.len().next_multiple_of(2) * blocks * COLUMNS];
+        for (copy, to) in to.chunks_exact_mut(layout.of_copy(blocks)).enumerate() {
+            for (line, row) in lines.chunks_exact_mut(blocks * COLUMNS).zip(rows.clone()) {
+                line.fill(0.0);
+                let at = (layout.channel(row) - channels.start) * plane;
+                let planes = samples.iter().map(|sample| &sample[at..at + plane]);
+                layout.lay_out(planes, (row, copy), positions.start, line);
+            }
+            // All pairs of a few tiles at a time, which stay in the innermost cache.
+            for (index, to) in to.chunks_mut(layout.of_copy(TILES_PACKED)).enumerate() {
+                let columns =
+                    index * TILES_PACKED * COLUMNS..blocks.min((index + 1) * TILES_PACKED) * COLUMNS;
+                for (pair, lines) in lines.chunks_exact(2 * blocks * COLUMNS).enumerate() {
+                    let (first, second) = lines.split_at(blocks * COLUMNS);
+                    on_vectors(
+                        #[inline(always)]
+                        || pack::right(&first[columns.clone()], &second[columns.clone()], pair, to),
+                    );
                 }
-                on_vectors(
-                    #[inline(always)]
-                    || pack::right(&lines[0], &lines[1], [high, middle, low]),
-                );
-            }
-        },
-    );
-    Packed { numbers, begin, width }
-}
-
-/// One channel of all samples from a position on, with zeros in the margins, which `line` holds already.
-fn lay_out<'a>(planes: impl Iterator<Item = &'a [f32]>, shape: Shape, from: usize, line: &mut [f32]) {
-    let end = from + line.len();
-    for (sample, plane) in planes.enumerate() {
-        for (y, pixels) in plane.chunks_exact(shape.width).enumerate() {
-            if y + shape.top >= shape.lines() {
-                break;
-            }
-            let pixels = &pixels[..pixels.len().min(shape.pitch() - shape.left)];
-            let first = (sample * shape.lines() + y + shape.top) * shape.pitch() + shape.left;
-            let (begin, stop) = (first.max(from), (first + pixels.len()).min(end));
-            if begin < stop {
-                line[begin - from..stop - from].copy_from_slice(&pixels[begin - first..stop - first]);
             }
         }
-    }
+    });
+    Packed { numbers, begin, blocks }
 }
 
 /// Does one task. `packed` begins with the position beside it.
-fn work(task: Task<'_>, left: &Rows<'_>, (packed, from): (&Packed, usize), bias: &Bias, shape: Shape) {
+fn work(task: Task<'_>, left: &Rows<'_>, (packed, from): (&Packed, usize), bias: &Bias, layout: Layout) {
     if task.positions.is_empty() {
         return;
     }
-    let taps = shape.taps();
-    let numbers = left.get(task.rows.clone(), shape.channels * taps);
+    let (depth, taps) = (layout.depth(), layout.taps());
+    let numbers = left.get(task.rows.clone(), depth * taps);
     let panels = task.rows.len().div_ceil(SIDE);
-    let width = task.positions.len().next_multiple_of(SIDE);
-    let mut sums = vec![0f32; panels * SIDE * width];
-    let groups_at_once = (STEPS / taps).max(1);
+    // Tiles of a product lie together, products by positions and then by panels.
+    let mut sums = vec![0f32; task.positions.len().div_ceil(SIDE) * panels * PRODUCT];
+    let groups_at_once = (STEPS_PACKED / taps).max(1);
     let panel_lines = groups_at_once * taps * LINES;
     let mut lines = vec![Line::ZERO; panels * panel_lines];
-    let right =
-        Right { pairs: &packed.numbers[packed.begin..], row: packed.width, part: PAIRS * packed.width };
+    let right = &packed.numbers[packed.begin..];
     let mut steps = Vec::with_capacity(groups_at_once * taps);
     // Set up here: nothing below waits for other work.
     let Some(tiles) = Tiles::new() else { unreachable!("who calls has asked") };
-    let mut product = [0f32; SIDE * SIDE];
-    for first in (0..shape.groups()).step_by(groups_at_once) {
-        let groups = first..shape.groups().min(first + groups_at_once);
+    let mut product = [0f32; PRODUCT];
+    for first in (0..layout.groups()).step_by(groups_at_once) {
+        let groups = first..layout.groups().min(first + groups_at_once);
         for (panel, lines) in lines.chunks_exact_mut(panel_lines).enumerate() {
             let end = task.rows.len().min((panel + 1) * SIDE);
-            let rows = &numbers[panel * SIDE * shape.channels * taps..end * shape.channels * taps];
+            let rows = &numbers[panel * SIDE * depth * taps..end * depth * taps];
             for (group, lines) in groups.clone().zip(lines.chunks_exact_mut(taps * LINES)) {
                 on_vectors(
                     #[inline(always)]
                     || match taps {
-                        1 => pack::left::<1>(rows, shape.channels, group * DEPTH, lines),
-                        _ => pack::left::<9>(rows, shape.channels, group * DEPTH, lines),
+                        1 => pack::left::<1>(rows, depth, group * DEPTH, lines),
+                        _ => pack::left::<9>(rows, depth, group * DEPTH, lines),
                     },
                 );
             }
         }
-        for at in (0..width).step_by(SIDE) {
+        for (at, sums) in sums.chunks_exact_mut(panels * PRODUCT).enumerate() {
+            let block = (task.positions.start - from + at * SIDE) / COLUMNS;
             steps.clear();
-            for group in groups.clone() {
-                for (y, x) in (0..shape.side).flat_map(|y| (0..shape.side).map(move |x| (y, x))) {
-                    let position = task.positions.start - from + at + y * shape.pitch() + x;
-                    steps.push(group * PARTS * PAIRS * packed.width + position);
+            steps.extend(groups.clone().flat_map(|group| layout.steps(group, block, packed.blocks)));
+            for (part, steps) in steps.chunks(STEPS).enumerate() {
+                for (lines, sums) in lines.chunks_exact(panel_lines).zip(sums.chunks_exact_mut(PRODUCT)) {
+                    tiles::multiply(&tiles, &lines[part * STEPS * LINES..], right, steps, &mut product);
+                    on_vectors(
+                        #[inline(always)]
+                        || {
+                            for (sum, number) in sums.iter_mut().zip(&product) {
+                                *sum += number;
+                            }
+                        },
+                    );
                 }
-            }
-            for (panel, lines) in lines.chunks_exact(panel_lines).enumerate() {
-                tiles::multiply(&tiles, lines, right, &steps, &mut product);
-                let sums = &mut sums[panel * SIDE * width..(panel + 1) * SIDE * width];
-                on_vectors(
-                    #[inline(always)]
-                    || add(&product, sums, width, at),
-                );
             }
         }
     }
     for (row, at, piece) in task.pieces {
-        let sums = &sums[row * width + at..][..piece.len()];
-        match bias {
-            Bias::None => piece.copy_from_slice(sums),
-            Bias::Rows(bias) => {
-                let bias = bias[task.rows.start + row];
-                piece.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum + bias);
+        let bias_of_row = match bias {
+            Bias::Rows(bias) => bias[task.rows.start + row],
+            _ => 0.0,
+        };
+        let mut done = 0;
+        while done < piece.len() {
+            let at = at + done;
+            let (tile, within) = (row % SIDE / 16 * 2 + at % SIDE / COLUMNS, at % COLUMNS);
+            let product = at / SIDE * panels + row / SIDE;
+            let count = (COLUMNS - within).min(piece.len() - done);
+            let sums = &sums[product * PRODUCT + (tile * 16 + row % 16) * COLUMNS + within..][..count];
+            let piece = &mut piece[done..done + count];
+            match bias {
+                Bias::Positions(bias) => {
+                    let bias = &bias[task.positions.start + at..];
+                    piece.iter_mut().zip(sums).zip(bias).for_each(|((out, sum), bias)| *out = sum + bias);
+                }
+                _ => piece.iter_mut().zip(sums).for_each(|(out, sum)| *out = sum + bias_of_row),
             }
-            Bias::Positions(bias) => {
-                let bias = &bias[task.positions.start + at..];
-                piece.iter_mut().zip(sums).zip(bias).for_each(|((out, sum), bias)| *out = sum + bias);
-            }
-        }
-    }
-}
-
-/// Adds the tiles of a product to the sums of 32 rows, from a column on.
-#[inline(always)]
-fn add(product: &[f32; SIDE * SIDE], sums: &mut [f32], width: usize, at: usize) {
-    let tiles = product.as_chunks::<16>().0;
-    for (row, sums) in sums.chunks_exact_mut(width).enumerate() {
-        let halves = sums[at..at + SIDE].as_chunks_mut::<16>().0;
-        for (half, sums) in halves.iter_mut().enumerate() {
-            let tile = &tiles[(row / 16 * 2 + half) * 16 + row % 16];
-            for i in 0..16 {
-                sums[i] += tile[i];
-            }
+            done += count;
         }
     }
 }
@@ -355,9 +318,15 @@ mod tests {
             shape(1, [64, 33], [10, 7], 0),
             shape(1, [33, 34], [5, 6], 2),
             shape(3, [70, 130], [20, 30], 1),
+            // Lines that fill tiles, and nearly: a copy for each column of the kernel.
+            shape(2, [40, 33], [18, 16], 1),
+            shape(2, [33, 40], [9, 31], 1),
+            shape(1, [33, 40], [9, 34], 0),
+            // Several strips of them.
+            shape(1, [300, 33], [100, 64], 1),
             Shape { left: 0, top: 2, out_width: 9, ..shape(1, [40, 40], [9, 9], 1) },
         ] {
-            let left = numbers(shape.channels_out * shape.channels * shape.taps(), 1);
+            let left = numbers(shape.channels_out * shape.channels * shape.side.pow(2), 1);
             let right = numbers(shape.batch * shape.channels * shape.height * shape.width, 2);
             let bias = numbers(shape.channels_out, 3);
             let sides = (Rows::Here(&left), Rows::Here(&right));
@@ -380,7 +349,7 @@ mod tests {
         }
         let one = shape(1, [50, 72], [13, 10], 1);
         let two = Shape { batch: 2, ..one };
-        let left = numbers(one.channels_out * one.channels * one.taps(), 6);
+        let left = numbers(one.channels_out * one.channels * one.side.pow(2), 6);
         let right = numbers(2 * one.channels * one.height * one.width, 7);
         let of = |right: &[f32], shape| convolve(&Rows::Here(&left), &Rows::Here(right), &Bias::None, shape);
         let together = of(&right, two);

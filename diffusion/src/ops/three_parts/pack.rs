@@ -4,7 +4,7 @@
 // Indices, because zipped iterators of several arrays are not unrolled into registers.
 #![allow(clippy::needless_range_loop)]
 
-use super::tiles::{DEPTH, PARTS, SIDE};
+use super::tiles::{COLUMNS, DEPTH, PAIRS, PARTS, SIDE};
 
 /// A row of a tile of the left side; begins with a line of the cache.
 #[derive(Clone, Copy)]
@@ -55,12 +55,11 @@ pub(super) fn left<const TAPS: usize>(rows: &[f32], channels: usize, from: usize
     let count = channels.saturating_sub(from).min(DEPTH);
     let width = channels * TAPS;
     for (row, numbers) in rows.chunks_exact(width).enumerate() {
-        let numbers = &numbers[from * TAPS..][..count * TAPS];
+        let numbers = numbers[from * TAPS..][..count * TAPS].as_chunks::<TAPS>().0;
         let mut of_taps = [[0f32; DEPTH]; TAPS];
-        for (channel, taps) in numbers.as_chunks::<TAPS>().0.iter().enumerate() {
-            for tap in 0..TAPS {
-                of_taps[tap][channel] = taps[tap];
-            }
+        match numbers.as_array::<DEPTH>() {
+            Some(numbers) => spread(numbers, &mut of_taps),
+            None => spread(numbers, &mut of_taps),
         }
         for tap in 0..TAPS {
             pack_row(&of_taps[tap], row, &mut lines[tap * LINES..(tap + 1) * LINES]);
@@ -75,17 +74,34 @@ pub(super) fn left<const TAPS: usize>(rows: &[f32], channels: usize, from: usize
     }
 }
 
-/// Packs two channels of the right side as pairs of numbers, part by part.
+/// Puts the numbers of each tap side by side.
 #[inline(always)]
-pub(super) fn right(first: &[f32], second: &[f32], to: [&mut [u32]; PARTS]) {
-    let [high, middle, low] = to;
-    let count = first.len();
-    assert!(second.len() == count && high.len() == count && middle.len() == count && low.len() == count);
-    for i in 0..count {
-        let (a, b) = (parts(first[i]), parts(second[i]));
-        high[i] = a[0] >> 16 | b[0];
-        middle[i] = a[1] >> 16 | b[1];
-        low[i] = a[2] >> 16 | b[2];
+fn spread<const TAPS: usize>(numbers: &[[f32; TAPS]], of_taps: &mut [[f32; DEPTH]; TAPS]) {
+    for tap in 0..TAPS {
+        for channel in 0..numbers.len().min(DEPTH) {
+            of_taps[tap][channel] = numbers[channel][tap];
+        }
+    }
+}
+
+/// Packs two rows of the right side as the pairs of that number, tile by tile: the parts of a tile lie behind each other.
+#[inline(always)]
+pub(super) fn right(first: &[f32], second: &[f32], pair: usize, to: &mut [u32]) {
+    assert!(pair < PAIRS);
+    let blocks = to.as_chunks_mut::<{ PARTS * PAIRS * COLUMNS }>().0;
+    let (first, second) = (first.as_chunks::<COLUMNS>().0, second.as_chunks::<COLUMNS>().0);
+    assert!(first.len() == blocks.len() && second.len() == blocks.len());
+    for at in 0..blocks.len() {
+        let mut of = [[0u32; COLUMNS]; PARTS];
+        for i in 0..COLUMNS {
+            let (a, b) = (parts(first[at][i]), parts(second[at][i]));
+            for part in 0..PARTS {
+                of[part][i] = a[part] >> 16 | b[part];
+            }
+        }
+        for part in 0..PARTS {
+            blocks[at][(part * PAIRS + pair) * COLUMNS..][..COLUMNS].copy_from_slice(&of[part]);
+        }
     }
 }
 

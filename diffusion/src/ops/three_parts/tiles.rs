@@ -13,67 +13,49 @@ pub(super) const PAIRS: usize = DEPTH / 2;
 pub(super) const PARTS: usize = 3;
 /// Steps of one product at most.
 pub(super) const STEPS: usize = 9;
-/// Rows of a tile, and pairs in one of its rows.
-const TILE: usize = 16;
-
-/// The right side: rows of pairs of numbers, one pair above the other in the columns.
-#[derive(Clone, Copy)]
-pub(super) struct Right<'a> {
-    /// All of it.
-    pub pairs: &'a [u32],
-    /// From one row to the next.
-    pub row: usize,
-    /// From one part to the next.
-    pub part: usize,
-}
+/// Positions of a tile.
+pub(super) const COLUMNS: usize = 16;
+/// Numbers of the right side that one step reads: two tiles of each part.
+const RIGHT: usize = 2 * PARTS * PAIRS * COLUMNS;
 
 /// The sum over the steps of `left · right`, as four tiles of 16 × 16: upper left, upper right, lower left, lower right. A step
-/// of the left side is [`LINES`] lines, one of the right side begins at its offset. Of each number's parts the products of
+/// of the left side is [`LINES`] lines; one of the right side begins at its offset: a tile of each part, from the highest, then those of
+/// the sixteen positions behind. Of each number's parts the products of
 /// the highest with all, of the middle ones with each other and the highest, are taken: what is left out is 2⁻²⁴ of a product or
 /// less. The small ones come first.
 pub(super) fn multiply(
     tiles: &Tiles,
     left: &[Line],
-    right: Right<'_>,
+    right: &[u32],
     offsets: &[usize],
     out: &mut [f32; SIDE * SIDE],
 ) {
     assert!((1..=STEPS).contains(&offsets.len()) && left.len() >= offsets.len() * LINES);
-    // The last number of the last part that a step reads.
-    let reach = (PARTS - 1) * right.part + (PAIRS - 1) * right.row + SIDE;
     let mut steps = [std::ptr::null(); STEPS];
     for (step, offset) in steps.iter_mut().zip(offsets) {
-        *step = right.pairs[*offset..*offset + reach].as_ptr();
+        *step = right[*offset..*offset + RIGHT].as_ptr();
     }
-    // SAFETY: `steps` are as many as there are offsets; from each on, `right` reaches to the end of its last part, as the
-    // slice shows, and `left` holds its lines, as was asserted. `tiles` are this thread's.
+    // SAFETY: `steps` are as many as there are offsets; from each on, `right` holds what a step reads, as the slice shows, and `left` holds its lines, as was asserted. `tiles` are this thread's.
     #[allow(unsafe_code)]
     unsafe {
-        sums(tiles, left.as_ptr(), &steps[..offsets.len()], right, out);
+        sums(tiles, left.as_ptr(), &steps[..offsets.len()], out);
     }
 }
 
 #[cfg(not(all(target_arch = "x86_64", target_os = "linux")))]
 #[allow(unsafe_code)]
-unsafe fn sums(_: &Tiles, _: *const Line, _: &[*const u32], _: Right<'_>, _: &mut [f32; SIDE * SIDE]) {
+unsafe fn sums(_: &Tiles, _: *const Line, _: &[*const u32], _: &mut [f32; SIDE * SIDE]) {
     unreachable!("no thread of this system has tiles")
 }
 
 /// # Safety
-/// There is a step. `left` points to [`LINES`] lines for each; at each address of `steps`, and `right.part` and twice that behind
-/// it, [`PAIRS`] rows of [`SIDE`] pairs lie `right.row` apart.
+/// There is a step. `left` points to [`LINES`] lines for each, each address of `steps` to [`RIGHT`] numbers.
 #[cfg(all(target_arch = "x86_64", target_os = "linux"))]
 #[allow(unsafe_code)]
-unsafe fn sums(
-    _: &Tiles,
-    left: *const Line,
-    steps: &[*const u32],
-    right: Right<'_>,
-    out: &mut [f32; SIDE * SIDE],
-) {
+unsafe fn sums(_: &Tiles, left: *const Line, steps: &[*const u32], out: &mut [f32; SIDE * SIDE]) {
     /// Bytes of a step of the left side: for each part, from the highest, two tiles of 1,024.
     const LEFT_STEP: usize = LINES * size_of::<Line>();
-    const { assert!(LEFT_STEP == 6144) };
+    const { assert!(LEFT_STEP == 6144 && RIGHT * size_of::<u32>() == 6144) };
     // SAFETY: the unit is set up, since the thread has tiles. It reads what the caller vouches for; the four stores of 1,024 bytes
     // fill `out`. Tile registers hold nothing else.
     unsafe {
@@ -86,22 +68,18 @@ unsafe fn sums(
             "mov {a}, {left}",
             "2:",
             "mov {b}, [{steps} + 8*{i}]",
-            "lea {t}, [{b} + 2*{part}]",
             // Highest with lowest.
             "tileloadd tmm4, [{a} + {line}]",
-            "tileloadd tmm6, [{t} + {row}]",
-            "add {t}, {next}",
+            "tileloadd tmm6, [{b} + {line} + 2048]",
             "tileloadd tmm5, [{a} + {line} + 1024]",
-            "tileloadd tmm7, [{t} + {row}]",
+            "tileloadd tmm7, [{b} + {line} + 5120]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
             "tdpbf16ps tmm3, tmm5, tmm7",
             // Highest with middle.
-            "lea {t}, [{b} + {part}]",
-            "tileloadd tmm6, [{t} + {row}]",
-            "add {t}, {next}",
-            "tileloadd tmm7, [{t} + {row}]",
+            "tileloadd tmm6, [{b} + {line} + 1024]",
+            "tileloadd tmm7, [{b} + {line} + 4096]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
@@ -114,12 +92,11 @@ unsafe fn sums(
             "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
             // Middle with highest.
-            "lea {t}, [{b} + {next}]",
-            "tileloadd tmm6, [{b} + {row}]",
-            "tileloadd tmm7, [{t} + {row}]",
+            "tileloadd tmm6, [{b} + {line}]",
+            "tileloadd tmm7, [{b} + {line} + 3072]",
             "tdpbf16ps tmm0, tmm4, tmm6",
-            "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
+            "tdpbf16ps tmm2, tmm5, tmm6",
             "tdpbf16ps tmm3, tmm5, tmm7",
             // Lowest with highest.
             "tileloadd tmm4, [{a} + {line} + 4096]",
@@ -137,10 +114,9 @@ unsafe fn sums(
             "3:",
             // Highest with highest.
             "mov {b}, [{steps} + 8*{i}]",
-            "lea {t}, [{b} + {next}]",
             "tileloadd tmm4, [{a} + {line}]",
-            "tileloadd tmm6, [{b} + {row}]",
-            "tileloadd tmm7, [{t} + {row}]",
+            "tileloadd tmm6, [{b} + {line}]",
+            "tileloadd tmm7, [{b} + {line} + 3072]",
             "tileloadd tmm5, [{a} + {line} + 1024]",
             "tdpbf16ps tmm0, tmm4, tmm6",
             "tdpbf16ps tmm1, tmm4, tmm7",
@@ -158,13 +134,9 @@ unsafe fn sums(
             i = out(reg) _,
             a = out(reg) _,
             b = out(reg) _,
-            t = out(reg) _,
             left = in(reg) left,
             steps = in(reg) steps.as_ptr(),
             count = in(reg) steps.len(),
-            row = in(reg) right.row * 4,
-            next = in(reg) TILE * 4,
-            part = in(reg) right.part * 4,
             line = in(reg) size_of::<Line>(),
             out = in(reg) out.as_mut_ptr(),
             out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,

@@ -26,7 +26,7 @@ use super::shape::Shape;
 use super::vectors::on_vectors;
 use layout::Layout;
 use pack::{LINES, Line};
-use tiles::{COLUMNS, DEPTH, PARTS, SIDE, STEPS};
+use tiles::{COLUMNS, DEPTH, SIDE, STEPS};
 
 /// Numbers of the right side that are packed at a time, in parts: 24 MB.
 const PACKED_MAX: usize = 6 << 20;

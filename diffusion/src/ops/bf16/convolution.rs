@@ -5,6 +5,8 @@
 //! left out. With a stride every phase of the picture (each second pixel, say) lies by itself, so that a place of the
 //! kernel reads neighbours there too.
 
+use std::ops::Range;
+
 use half::bf16;
 use pulp::{Arch, NullaryFnOnce};
 use rayon::prelude::*;
@@ -15,6 +17,8 @@ use super::tiles::{BLOCK, Begin, DEPTH, PAIRS, Right, SIDE, TILE};
 
 /// Pairs of a strip: 1 MB, of the second cache.
 const STRIP_MAX: usize = 1 << 18;
+/// Pairs that are laid out at a time: 32 MB.
+const LAID_MAX: usize = 8 << 20;
 /// Steps that are taken for all pixels of a strip before the next: their weights, 36 KB, stay in the innermost cache.
 const STEPS: usize = 18;
 /// Tasks for each thread, so that none waits long for the others.
@@ -257,27 +261,26 @@ fn convolve_with(
     }
     let strips = out_height.div_ceil(layout.rows);
     let arch = Arch::new();
-    let mut laid = Pairs::zeros(samples * strips * layout.strip());
-    laid.par_chunks_mut(layout.group()).enumerate().for_each(|(index, pairs)| {
-        let (strip, group) = (index / layout.groups(), index % layout.groups());
-        let values = &values[strip / strips * sample..][..sample];
-        arch.dispatch(LayOut {
-            layout,
-            sample: values,
-            group,
-            first_row: strip % strips * layout.rows,
-            pairs,
+    let lay_out = |taken: Range<usize>| {
+        let mut laid = Pairs::zeros(taken.len() * layout.strip());
+        laid.par_chunks_mut(layout.group()).enumerate().for_each(|(index, pairs)| {
+            let (strip, group) = (taken.start + index / layout.groups(), index % layout.groups());
+            let values = &values[strip / strips * sample..][..sample];
+            let first_row = strip % strips * layout.rows;
+            arch.dispatch(LayOut { layout, sample: values, group, first_row, pairs });
         });
-    });
+        laid
+    };
 
     let panel = weights.steps() * 2 * TILE;
     let blocks = outputs.div_ceil(BLOCK);
     let all = samples * strips;
-    // A task takes 32 outputs of as many strips as there are, unless there are too few tasks.
-    let shares = (TASKS * rayon::current_num_threads()).div_ceil(blocks).clamp(1, all);
-    let together = all.div_ceil(shares);
+    let at_once = (LAID_MAX / layout.strip().max(1)).clamp(1, all);
+    // A task takes 32 outputs of as many strips as are laid out, unless there are too few tasks.
+    let shares = (TASKS * rayon::current_num_threads()).div_ceil(blocks).clamp(1, at_once);
+    let together = at_once.div_ceil(shares);
     let offsets = layout.offsets();
-    let fill = |cells: &Cells<'_>, task: usize| {
+    let fill = |cells: &Cells<'_>, (laid, there): (&Pairs, &Range<usize>), task: usize| {
         let (block, share) = (task / shares, task % shares);
         let first = block * BLOCK;
         let tiles = &weights.tiles[block * panel..(block + 1) * panel];
@@ -291,8 +294,9 @@ fn convolve_with(
         let wide = ((layout.rows - 1) * layout.pitch + out_width).next_multiple_of(SIDE);
         let mut aside = Sums::zeros(BLOCK * wide);
         let session = Session::new(with);
-        for strip in share * together..all.min((share + 1) * together) {
-            let pairs = &laid[strip * layout.strip()..(strip + 1) * layout.strip()];
+        for within in share * together..there.len().min((share + 1) * together) {
+            let pairs = &laid[within * layout.strip()..(within + 1) * layout.strip()];
+            let strip = there.start + within;
             for from in (0..offsets.steps()).step_by(STEPS) {
                 let taken = from..offsets.steps().min(from + STEPS);
                 let begin = if from == 0 { Begin::rows(&begins) } else { Begin::there() };
@@ -326,7 +330,12 @@ fn convolve_with(
     #[allow(unsafe_code)]
     let out = unsafe {
         filled(samples * outputs * area, area, |cells| {
-            (0..blocks * shares).into_par_iter().for_each(|task| fill(cells, task));
+            for first in (0..all).step_by(at_once) {
+                let there = first..all.min(first + at_once);
+                let laid = lay_out(there.clone());
+                let tasks = (0..blocks * shares).into_par_iter();
+                tasks.for_each(|task| fill(cells, (&laid, &there), task));
+            }
         })
     };
     (out, shape)

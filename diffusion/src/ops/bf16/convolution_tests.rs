@@ -70,6 +70,11 @@ fn convolutions_agree_with_their_definition() {
         ([1, 1, 1, 1], 1, [1, 1]),
         ([0, 0, 0, 0], 1, [6, 3]),
         ([0, 2, 0, 0], 2, [7, 9]),
+        // Lines that fill tiles, and nearly.
+        ([1, 1, 1, 1], 1, [5, 16]),
+        ([1, 1, 1, 1], 2, [6, 32]),
+        ([2, 0, 1, 3], 1, [7, 13]),
+        ([0, 0, 1, 1], 2, [7, 29]),
     ] {
         check([11, 5, 3, 3], 2, picture, Surroundings { padding, stride });
         check([40, 34, 3, 3], 1, picture, Surroundings { padding, stride });
@@ -82,6 +87,7 @@ fn convolutions_agree_with_their_definition() {
 fn a_picture_of_several_strips_is_whole() {
     // 96 channels of 130 pixels a row: 48 pairs, so that 40 rows are more than one strip.
     check([2, 96, 3, 3], 1, [60, 130], Surroundings { padding: [1; 4], stride: 1 });
+    check([2, 96, 3, 3], 1, [70, 128], Surroundings { padding: [1; 4], stride: 1 });
     check([2, 96, 3, 3], 1, [61, 130], Surroundings { padding: [1; 4], stride: 2 });
 }
 

@@ -6,6 +6,7 @@
 mod amx;
 mod attention;
 mod bf16;
+mod by_rows;
 mod convolution;
 mod elementwise;
 mod exponential;
@@ -20,6 +21,8 @@ mod three_parts;
 mod vectors;
 mod weight;
 mod winograd;
+
+pub use by_rows::conv2d_by_rows;
 
 use burn::nn::GroupNorm;
 use burn::tensor::ops::AttentionModuleOptions;

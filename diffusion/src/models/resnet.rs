@@ -6,7 +6,7 @@ use burn::nn::{GroupNorm, GroupNormConfig, PaddingConfig2d};
 use burn::tensor::{Device, Tensor};
 
 use crate::ops::layers::{Conv2d, Conv2dConfig, Linear, LinearConfig};
-use crate::ops::{conv2d, group_norm_silu, silu};
+use crate::ops::{conv2d, conv2d_by_rows, group_norm_silu, silu};
 
 /// Shape of a [`ResnetBlock2D`].
 #[derive(Config, Debug)]
@@ -65,14 +65,17 @@ impl ResnetBlock2DConfig {
 impl ResnetBlock2D {
     /// `hidden`: `[batch, in, height, width]`, `temb`: `[batch, temb]` → `[batch, out, height, width]`.
     pub fn forward(&self, hidden: Tensor<4>, temb: Option<Tensor<2>>) -> Tensor<4> {
-        let mut x = conv2d(&self.conv1, group_norm_silu(&self.norm1, hidden.clone()));
+        // First, so that the norm may write over what nothing else holds: the decoder's largest tensors are here.
+        let aside = match &self.conv_shortcut {
+            Some(shortcut) => {
+                conv2d_by_rows(shortcut, &hidden, 1).unwrap_or_else(|| shortcut.forward(hidden.clone()))
+            }
+            None => hidden.clone(),
+        };
+        let mut x = conv2d(&self.conv1, group_norm_silu(&self.norm1, hidden));
         if let (Some(project), Some(temb)) = (&self.time_emb_proj, temb) {
             x = x + project.forward(silu(temb)).unsqueeze_dims::<4>(&[2, 3]);
         }
-        let x = conv2d(&self.conv2, group_norm_silu(&self.norm2, x));
-        match &self.conv_shortcut {
-            Some(shortcut) => x + shortcut.forward(hidden),
-            None => x + hidden,
-        }
+        conv2d(&self.conv2, group_norm_silu(&self.norm2, x)) + aside
     }
 }

@@ -13,7 +13,7 @@ use crate::models::autoencoders::autoencoder_kl::AutoencoderKLConfig;
 use crate::models::autoencoders::autoencoder_tiny::AutoencoderTiny;
 use crate::models::unets::unet_2d_config::UNet2DConditionConfig;
 use crate::pipelines::denoise::BATCH_LATENTS_MAX;
-use crate::pipelines::stable_diffusion::{Parts, StableDiffusion};
+use crate::pipelines::stable_diffusion::{Parts, StableDiffusion, vae_dtype};
 use crate::pipelines::vae_tiles::VaeTiles;
 use crate::preview::PreviewFit;
 use crate::prompt_embedding_cache::PromptEmbeddingCache;
@@ -45,7 +45,7 @@ pub enum ModelSource {
     },
 }
 
-/// How the numbers of UNet and text encoders are kept; the VAE stays in single precision.
+/// How the numbers of UNet and text encoders are kept; the VAE stays in single precision, but for bf16 on the processor.
 ///
 /// On the processor [`Self::Bf16`] is for the weights that are multiplied: they and what meets them are rounded to bf16, sums
 /// and all else are in single precision. [`Self::F16`] is slow there.
@@ -201,8 +201,9 @@ impl Parts {
     /// Bytes that the weights take on a device.
     pub fn memory_bytes(&self, device: &Device, weight_type: WeightType) -> u64 {
         let of = |weights: &ComponentWeights| {
-            let dtype = if weights.component == "vae" { DType::F32 } else { weight_type.dtype() };
-            loaded_bytes(weights, device, dtype)
+            let dtype = weight_type.dtype();
+            let kept = if weights.component == "vae" { vae_dtype(device, dtype) } else { dtype };
+            loaded_bytes(weights, device, kept)
         };
         self.weights.iter().map(of).sum()
     }

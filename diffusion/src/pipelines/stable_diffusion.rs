@@ -203,8 +203,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Builds the networks. The UNet and the text encoders take `dtype`, the VAE single precision,
-    /// which SDXL's needs.
+    /// Builds the networks. The UNet and the text encoders take `dtype`, the VAE what [`vae_dtype`] makes of it.
     pub fn build(self, device: &Device, dtype: DType) -> Result<StableDiffusion, DiffusionError> {
         self.check()?;
         let xl = self.index.is_xl()?;
@@ -212,7 +211,7 @@ impl Parts {
             return Err(DiffusionError::weights("model", "lacks a component"));
         };
         let unet = load(self.unet_config.init(device)?, unet_weights, device, dtype)?;
-        let vae = load(self.vae_config.init(device)?, vae_weights, device, DType::F32)?;
+        let vae = load(self.vae_config.init(device)?, vae_weights, device, vae_dtype(device, dtype))?;
         let mut text_encoders = Vec::new();
         for ((config, tokenizer), weights) in self.text.into_iter().zip(text_weights) {
             let model = config.init(&format!("{}/config.json", weights.component), device)?;
@@ -237,6 +236,15 @@ impl Parts {
             vae_tiles: VaeTiles::default(),
             device: device.clone(),
         })
+    }
+}
+
+/// How the VAE's numbers are kept where the other networks' are kept as `dtype`: in single precision, whose range SDXL's needs, but for
+/// weights in bf16 on the processor, which has that range too and computes all else in single precision.
+pub(crate) fn vae_dtype(device: &Device, dtype: DType) -> DType {
+    match dtype == DType::BF16 && *device == Device::flex() {
+        true => DType::BF16,
+        false => DType::F32,
     }
 }
 

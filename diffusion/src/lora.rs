@@ -8,7 +8,7 @@ mod scale;
 use std::collections::BTreeMap;
 
 use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Tensor};
+use burn::tensor::{DType, Device, Tensor};
 
 pub use file::Lora;
 pub use scale::LoraScale;
@@ -150,6 +150,15 @@ fn merged<M: Module>(module: M, changes: Changes) -> M {
     }
 }
 
+/// A matrix whose numbers lie row by row: sums with views may lie as those do, and products read them slowly.
+fn in_row_order(x: Tensor<2>) -> Tensor<2> {
+    let device = x.device();
+    match device == Device::flex() && !x.is_autodiff() {
+        true => Tensor::from_data(x.into_data(), (&device, DType::F32)),
+        false => x,
+    }
+}
+
 impl ModuleMapper for Merger {
     fn enter_module(&mut self, name: &str, container: &str) {
         self.path.enter(name, container);
@@ -165,25 +174,22 @@ impl ModuleMapper for Merger {
         let (dtype, shape) = (weight.dtype(), weight.dims());
         let turned = self.path.is_linear_weight();
         let weight = weight.cast(DType::F32);
-        // As files have it: outputs first, all else behind.
+        // Files have the outputs first, and all else behind. The sum lies as the model has it.
         let rows = if turned { shape[D - 1] } else { shape[0] };
         let columns = shape.iter().product::<usize>() / rows.max(1);
-        let mut sum: Tensor<2> = match turned {
-            true => weight.reshape([columns, rows]).transpose(),
-            false => weight.reshape([rows, columns]),
-        };
+        let turn = |x: Tensor<2>| if turned { x.transpose() } else { x };
+        let mut sum: Tensor<2> = weight.reshape(if turned { [columns, rows] } else { [rows, columns] });
         for Change { delta, scale } in changes {
-            let values = delta.values.reshape([rows, columns]);
+            let values = turn(delta.values.reshape([rows, columns]));
             sum = match delta.magnitude {
                 None => sum + values * scale,
                 // As A1111 and ComfyUI do: so much of the way to what the file means at scale 1.
                 Some(magnitude) => {
-                    let whole = magnitude.apply(sum.clone() + values);
+                    let whole = turn(magnitude.apply(turn(sum.clone() + values)));
                     sum.clone() + (whole - sum) * scale
                 }
             };
         }
-        let sum = if turned { sum.transpose() } else { sum };
-        Param::initialized(param.id, sum.reshape(shape).cast(dtype))
+        Param::initialized(param.id, in_row_order(sum).reshape(shape).cast(dtype))
     }
 }

@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 const HINT_WIDTHS: [usize; 4] = [16, 32, 96, 256];
 
 /// A safetensors file of half-precision zeros.
-fn zeros(path: &Path, tensors: &BTreeMap<String, Vec<usize>>) {
+pub fn zeros(path: &Path, tensors: &BTreeMap<String, Vec<usize>>) {
     let mut header = Map::new();
     let mut end = 0u64;
     for (name, shape) in tensors {

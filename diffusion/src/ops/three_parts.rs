@@ -250,9 +250,11 @@ fn work(task: Task<'_>, left: &Rows<'_>, (packed, from): (&Packed, usize), bias:
             let block = (task.positions.start - from + at * SIDE) / COLUMNS;
             steps.clear();
             steps.extend(groups.clone().flat_map(|group| layout.steps(group, block, packed.blocks)));
-            for (part, steps) in steps.chunks(STEPS).enumerate() {
+            // As even as they come.
+            let together = steps.len().div_ceil(steps.len().div_ceil(STEPS));
+            for (part, steps) in steps.chunks(together).enumerate() {
                 for (lines, sums) in lines.chunks_exact(panel_lines).zip(sums.chunks_exact_mut(PRODUCT)) {
-                    tiles::multiply(&tiles, &lines[part * STEPS * LINES..], right, steps, &mut product);
+                    tiles::multiply(&tiles, &lines[part * together * LINES..], right, steps, &mut product);
                     on_vectors(
                         #[inline(always)]
                         || {

@@ -12,7 +12,7 @@ pub(super) const PAIRS: usize = DEPTH / 2;
 /// Parts of a number.
 pub(super) const PARTS: usize = 3;
 /// Steps of one product at most.
-pub(super) const STEPS: usize = 9;
+pub(super) const STEPS: usize = 10;
 /// Positions of a tile.
 pub(super) const COLUMNS: usize = 16;
 /// Numbers of the right side that one step reads: two tiles of each part.

@@ -144,6 +144,7 @@ impl Products<'_, '_> {
 mod tests {
     use super::*;
     use crate::cpu::packed_products::tests::{bytes, matrix};
+    use crate::cpu::weight_memory::WeightMemory;
 
     #[test]
     fn products_agree_with_plain_arithmetic_and_do_not_depend_on_their_neighbours() {
@@ -152,7 +153,7 @@ mod tests {
         {
             let (width, outs, rows) = (512, 53, 18);
             let part = matrix(stored, width, outs);
-            let weights = InterleavedRows::new(&part).unwrap();
+            let weights = InterleavedRows::new(&part, &mut WeightMemory::default()).unwrap();
             let x: Vec<f32> = bytes(width * rows, 9).iter().map(|b| (f32::from(*b) - 100.3) / 77.0).collect();
             let products = |first: usize, x: &[f32]| {
                 let mut out = vec![f32::NAN; x.len() / width * (outs - first)];

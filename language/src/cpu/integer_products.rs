@@ -97,6 +97,7 @@ impl<const BITS: usize, const SCALES: usize, const OFFSET: i32> Products<'_, '_,
             let of_block = kind.block_scales(scales);
             for (in_block, numbers) in numbers.chunks_exact(layout.group_bytes()).enumerate() {
                 let group = block * layout.groups() + in_block;
+                kind.simd.prefetch(numbers);
                 let numbers = kind.numbers(numbers);
                 let scales = kind.scales(of_block, scales, in_block);
                 for r in 0..ROWS {
@@ -153,7 +154,11 @@ fn products<const BITS: usize, const SCALES: usize, const OFFSET: i32>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cpu::packed_products::tests::{bytes, matrix};
+    use crate::cpu::packed_products::{
+        packed_products,
+        tests::{bytes, matrix},
+    };
+    use crate::cpu::weight_memory::WeightMemory;
     use crate::weights::PackedRows;
 
     const TYPES: [StoredType; 8] = [
@@ -167,11 +172,22 @@ mod tests {
         StoredType::Q6K,
     ];
 
-    fn all_products(simd: IntegerProducts, weights: &InterleavedRows, first: usize, x: &[f32]) -> Vec<f32> {
-        let outs = weights.rows() - first;
-        let inputs = InputDigits::new(x, weights.width);
-        let mut out = vec![f32::INFINITY; x.len() / weights.width * outs];
-        integer_products(simd, weights, first, &inputs, &mut out.chunks_exact_mut(outs).collect::<Vec<_>>());
+    /// In integers where the processor multiplies these, and in floats, as it is done elsewhere.
+    fn ways() -> impl Iterator<Item = Option<IntegerProducts>> {
+        IntegerProducts::try_new().map(Some).into_iter().chain([None])
+    }
+
+    fn all_products(way: Option<IntegerProducts>, part: &PackedRows, first: usize, x: &[f32]) -> Vec<f32> {
+        let outs = part.rows() - first;
+        let mut out = vec![f32::INFINITY; x.len() / part.width * outs];
+        let mut rows: Vec<_> = out.chunks_exact_mut(outs).collect();
+        match way {
+            Some(simd) => {
+                let weights = InterleavedRows::new(part, &mut WeightMemory::default()).unwrap();
+                integer_products(simd, &weights, first, &InputDigits::new(x, part.width), &mut rows);
+            }
+            None => packed_products(part, first, x, &mut rows),
+        }
         out
     }
 
@@ -185,32 +201,28 @@ mod tests {
 
     #[test]
     fn products_agree_with_plain_arithmetic_and_do_not_depend_on_their_neighbours() {
-        let Some(simd) = IntegerProducts::try_new() else {
-            println!("skipped: this processor has no products of bytes");
-            return;
-        };
-        for stored in TYPES {
+        for (way, stored) in ways().flat_map(|way| TYPES.map(|stored| (way, stored))) {
             for (blocks, outs, rows) in [(1, 1, 1), (2, 16, 2), (18, 37, 3), (3, 20, 7), (5, 48, 21)] {
                 let width = blocks * stored.block_len();
                 let part = matrix(stored, width, outs);
-                let weights = InterleavedRows::new(&part).unwrap();
                 let x: Vec<f32> =
                     bytes(width * rows, 9).iter().map(|b| f32::from(*b) / 100.0 - 1.0).collect();
-                let out = all_products(simd, &weights, 0, &x);
+                let out = all_products(way, &part, 0, &x);
                 for (r, x) in x.chunks_exact(width).enumerate() {
                     let own = &out[r * outs..(r + 1) * outs];
                     for (o, found) in own.iter().enumerate() {
                         let (sum, size) = plain(&part, o, x);
                         let error = (f64::from(*found) - sum).abs() / (size + 1e-3);
+                        // Sums of floats are rounded at each step.
                         assert!(
-                            error < 1e-6,
+                            error < if way.is_some() { 1e-6 } else { 4e-6 },
                             "{stored:?} {width} {outs} {rows}, {o} {r}: {found} for {sum}, {size}"
                         );
                     }
                     // A batch changes nothing, nor does where a task begins.
-                    assert_eq!(all_products(simd, &weights, 0, x), own, "{stored:?} {width}");
+                    assert_eq!(all_products(way, &part, 0, x), own, "{stored:?} {width}");
                     let later = outs / PANEL / 2 * PANEL;
-                    assert_eq!(all_products(simd, &weights, later, x), own[later..]);
+                    assert_eq!(all_products(way, &part, later, x), own[later..]);
                 }
             }
         }
@@ -218,38 +230,36 @@ mod tests {
 
     #[test]
     fn extreme_inputs_give_what_they_give_in_floats() {
-        let Some(simd) = IntegerProducts::try_new() else { return };
-        for stored in TYPES {
+        for (way, stored) in ways().flat_map(|way| TYPES.map(|stored| (way, stored))) {
             let width = 512;
             let part = matrix(stored, width, 16);
-            let weights = InterleavedRows::new(&part).unwrap();
-            assert_eq!(all_products(simd, &weights, 0, &vec![0.0; width]), [0.0; 16], "{stored:?}");
+            assert_eq!(all_products(way, &part, 0, &vec![0.0; width]), [0.0; 16], "{stored:?}");
             // Beside a huge input others of its block are kept to 2^-23 of it.
             let mut x: Vec<f32> = bytes(width, 3).iter().map(|b| f32::from(*b) / 128.0 - 1.0).collect();
             x[100] = 1e6;
-            let found = all_products(simd, &weights, 0, &x);
+            let found = all_products(way, &part, 0, &x);
             for (o, found) in found.iter().enumerate() {
                 let (sum, size) = plain(&part, o, &x);
                 let mut weights = vec![0.0; width];
                 part.unpack(o, &mut weights);
                 let beside: f32 = weights[96..128].iter().map(|weight| weight.abs()).sum();
-                let limit = 1e-6 * size + f64::from(beside) * 1e6 * 2f64.powi(-23);
+                let limit = 4e-6 * size + f64::from(beside) * 1e6 * 2f64.powi(-23);
                 assert!((f64::from(*found) - sum).abs() < limit, "{stored:?}: {found} for {sum}");
             }
             // All of one sign and size: the largest sums of digits that there are.
             for value in [1.0, -1.0] {
                 let x = vec![value; width];
-                for (o, found) in all_products(simd, &weights, 0, &x).iter().enumerate() {
+                for (o, found) in all_products(way, &part, 0, &x).iter().enumerate() {
                     let (sum, size) = plain(&part, o, &x);
-                    assert!((f64::from(*found) - sum).abs() < 1e-6 * size, "{stored:?}: {found} for {sum}");
+                    assert!((f64::from(*found) - sum).abs() < 4e-6 * size, "{stored:?}: {found} for {sum}");
                 }
             }
             for bad in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
                 x[100] = bad;
-                assert!(
-                    all_products(simd, &weights, 0, &x).iter().all(|product| product.is_nan()),
-                    "{stored:?}"
-                );
+                let found = all_products(way, &part, 0, &x);
+                // In floats what is infinite may stay so.
+                let is_lost = |product: &f32| product.is_nan() || way.is_none() && product.is_infinite();
+                assert!(found.iter().all(is_lost), "{stored:?}");
             }
         }
     }

@@ -8,9 +8,11 @@
 //! lowest four bits, of which the lower half of a byte is number `8 v + j` of its row and the upper half `8 v + 4 + j`
 //! (vector `v`, byte `j` of a lane); then, where numbers have five or six bits, vectors of the others; or bytes in order.
 
+use bytes::BytesMut;
 use rayon::prelude::*;
 
 use super::threads::on_reply_threads;
+use super::weight_memory::WeightMemory;
 use crate::weights::{PackedRows, StoredType, scale_and_minimum};
 
 /// Rows that lie together.
@@ -85,18 +87,18 @@ pub(super) struct InterleavedRows {
     /// Numbers in a row.
     pub(super) width: usize,
     rows: usize,
-    bytes: Vec<u8>,
+    bytes: BytesMut,
     /// Where the first panel begins, so that it does at the beginning of a line of the cache.
     start: usize,
 }
 
 impl InterleavedRows {
     /// The same weights; `None` of types that have no such layout.
-    pub(super) fn new(packed: &PackedRows) -> Option<InterleavedRows> {
+    pub(super) fn new(packed: &PackedRows, memory: &mut WeightMemory) -> Option<InterleavedRows> {
         let layout = Layout::of(packed.stored)?;
         let (width, rows) = (packed.width, packed.rows());
         let panel_bytes = layout.panel_bytes(width);
-        let mut bytes = vec![0; rows.div_ceil(PANEL) * panel_bytes + VECTOR - 1];
+        let mut bytes = memory.take(rows.div_ceil(PANEL) * panel_bytes + VECTOR - 1);
         let start = bytes.as_ptr().align_offset(VECTOR).min(VECTOR - 1);
         let (row_bytes, block_bytes) = (packed.row_bytes(), packed.stored.block_bytes());
         let panels = bytes[start..].par_chunks_exact_mut(panel_bytes);
@@ -293,7 +295,7 @@ mod tests {
                     .map(|i| (i as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3] & 0xbb)
                     .collect();
                 let packed = PackedRows { stored, width, bytes };
-                let interleaved = InterleavedRows::new(&packed).unwrap();
+                let interleaved = InterleavedRows::new(&packed, &mut WeightMemory::default()).unwrap();
                 assert_eq!(interleaved.rows(), rows);
                 let held = (interleaved.bytes.len() - VECTOR + 1) as f64;
                 let filled = rows.next_multiple_of(PANEL) * width;

@@ -22,6 +22,7 @@ use super::split_floats::SplitInputs;
 #[cfg(target_arch = "x86_64")]
 use super::tile_products::tile_products;
 use super::tiles::plain_tiles;
+use super::weight_memory::WeightMemory;
 use crate::weights::{PackedRows, StoredType};
 
 /// Weights that one task reads for up to so many input rows: few enough to share out evenly, enough to be worth a task.
@@ -56,10 +57,11 @@ enum Part {
 }
 
 impl Part {
-    fn new(rows: PackedRows) -> Part {
+    #[cfg_attr(not(target_arch = "x86_64"), allow(unused_variables))]
+    fn new(rows: PackedRows, memory: &mut WeightMemory) -> Part {
         #[cfg(target_arch = "x86_64")]
         if let Some(simd) = IntegerProducts::try_new()
-            && let Some(rows) = InterleavedRows::new(&rows)
+            && let Some(rows) = InterleavedRows::new(&rows, memory)
         {
             return Part::Interleaved(simd, rows);
         }
@@ -138,8 +140,8 @@ fn prompts_last<T>(rows: Vec<T>, of_prompts: &[bool]) -> Vec<T> {
 }
 
 impl Linear {
-    /// A matrix whose rows are those of `parts`, all of the same width.
-    pub(super) fn new(parts: Vec<PackedRows>, bias: Option<Vec<f32>>) -> Linear {
+    /// A matrix whose rows are those of `parts`, all of the same width, in the model's memory.
+    pub(super) fn new(parts: Vec<PackedRows>, bias: Option<Vec<f32>>, memory: &mut WeightMemory) -> Linear {
         let in_features = parts.first().map_or(1, |part| part.width);
         let out_features = parts.iter().map(PackedRows::rows).sum();
         let parts = if parts.iter().all(|part| part.stored == StoredType::F32) {
@@ -152,7 +154,7 @@ impl Linear {
             }
             vec![Part::Plain(plain)]
         } else {
-            parts.into_iter().map(Part::new).collect()
+            parts.into_iter().map(|part| Part::new(part, memory)).collect()
         };
         Linear { parts, bias, out_features, in_features }
     }
@@ -265,7 +267,7 @@ mod tests {
             let ones =
                 |rows: usize| std::iter::repeat_n(1f32.to_le_bytes(), rows * width).flatten().collect();
             let part = PackedRows { stored: StoredType::F32, width, bytes: ones(3) };
-            let linear = Linear::new(vec![part], None);
+            let linear = Linear::new(vec![part], None, &mut WeightMemory::default());
             for rows in [1, FEW_ROWS + 1] {
                 assert_eq!(
                     linear.forward(&vec![1.0; rows * width], &vec![false; rows]),
@@ -287,7 +289,7 @@ mod tests {
         let outs = 62;
         let parts: Vec<_> = parts.into_iter().map(|(stored, rows)| matrix(stored, width, rows)).collect();
         let bias: Vec<f32> = (0..outs).map(|i| i as f32 - 20.0).collect();
-        let linear = Linear::new(parts.clone(), Some(bias.clone()));
+        let linear = Linear::new(parts.clone(), Some(bias.clone()), &mut WeightMemory::default());
         // A prompt, a reply's token, a prompt and a token.
         let sequences = [17, 1, 16, 1];
         let of_prompts: Vec<bool> =

@@ -6,6 +6,7 @@ use super::attention::{Heads, Queries, attend};
 use super::kernels::{rms_norm, silu_times};
 use super::linear::{Linear, PROMPT_ROWS_MIN};
 use super::threads::on_reply_threads;
+use super::weight_memory::WeightMemory;
 use super::{KvCache, KvNumbers};
 use crate::causal_lm::{CausalLm, Scores, Step};
 use crate::error::LanguageError;
@@ -42,7 +43,9 @@ impl CpuLlama {
     /// Reads all weights; each is in memory once.
     pub fn load(tensors: &LlamaTensors<'_>) -> Result<CpuLlama, LanguageError> {
         let config = tensors.config().clone();
-        let joined = |names: &[&str], layer: usize, bias: bool| {
+        let mut memory = WeightMemory::default();
+        let embed_tokens = Linear::new(vec![tensors.embed_tokens()?], None, &mut memory);
+        let mut joined = |names: &[&str], layer: usize, bias: bool| {
             let mut parts = Vec::new();
             let mut biases = Vec::new();
             for name in names {
@@ -51,9 +54,8 @@ impl CpuLlama {
                     biases.extend(tensors.layer_bias(layer, name)?);
                 }
             }
-            Ok::<_, LanguageError>(Linear::new(parts, bias.then_some(biases)))
+            Ok::<_, LanguageError>(Linear::new(parts, bias.then_some(biases), &mut memory))
         };
-        let embed_tokens = Linear::new(vec![tensors.embed_tokens()?], None);
         let mut layers = Vec::new();
         for layer in 0..config.num_hidden_layers {
             layers.push(DecoderLayer {
@@ -66,7 +68,7 @@ impl CpuLlama {
             });
         }
         let norm = tensors.norm()?;
-        let lm_head = tensors.lm_head()?.map(|weight| Linear::new(vec![weight], None));
+        let lm_head = tensors.lm_head()?.map(|weight| Linear::new(vec![weight], None, &mut memory));
         let rope = Rope::new(&config);
         Ok(CpuLlama { config, embed_tokens, layers, norm, lm_head, rope, kv_numbers: KvNumbers::F32 })
     }

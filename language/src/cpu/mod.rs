@@ -32,6 +32,7 @@ mod threads;
 #[cfg(target_arch = "x86_64")]
 mod tile_products;
 mod tiles;
+mod weight_memory;
 
 pub use kv_cache::{KvCache, KvNumbers};
 pub use llama::CpuLlama;

@@ -148,6 +148,7 @@ impl<const BITS: usize, const SCALES: usize, const OFFSET: i32> Kind<BITS, SCALE
 mod tests {
     use super::*;
     use crate::cpu::packed_products::tests::{bytes, matrix};
+    use crate::cpu::weight_memory::WeightMemory;
     use crate::weights::PackedRows;
 
     #[test]
@@ -169,7 +170,7 @@ mod tests {
             for (blocks, outs, rows) in [(1, 5, 17), (18, 37, 33), (3, 16, 64), (400, 70, 20)] {
                 let width = blocks * stored.block_len();
                 let part = matrix(stored, width, outs);
-                let weights = InterleavedRows::new(&part).unwrap();
+                let weights = InterleavedRows::new(&part, &mut WeightMemory::default()).unwrap();
                 let x: Vec<f32> =
                     bytes(width * rows, 9).iter().map(|b| (f32::from(*b) - 100.3) / 77.0).collect();
                 let inputs = SplitInputs::new(&x, width);
@@ -199,7 +200,10 @@ mod tests {
         let mut part = matrix(StoredType::Q4_1, width, outs);
         let mut x: Vec<f32> = bytes(width * rows, 9).iter().map(|b| (f32::from(*b) - 100.3) / 77.0).collect();
         let products = |part: &PackedRows, first: usize, x: &[f32]| {
-            let (inputs, weights) = (SplitInputs::new(x, width), InterleavedRows::new(part).unwrap());
+            let (inputs, weights) = (
+                SplitInputs::new(x, width),
+                InterleavedRows::new(part, &mut WeightMemory::default()).unwrap(),
+            );
             let mut out = vec![f32::INFINITY; x.len() / width * (outs - first)];
             let mut rows: Vec<_> = out.chunks_exact_mut(outs - first).collect();
             tile_products((tiles, simd), &weights, first, &inputs, &mut rows);

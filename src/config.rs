@@ -124,23 +124,21 @@ pub struct Config {
     pub image_weights: String,
     /// Memory for weights of picture models, in bytes.
     pub image_memory_bytes: u64,
-    /// Memory that one drawing may take beside the weights, in bytes; on the processor never more than the machine has
-    /// to spare, which is the limit when absent.
+    /// Memory that one drawing may take beside the weights, in bytes; on the processor at most what is to spare, as when absent.
     pub image_drawing_bytes: Option<u64>,
-    /// Side of the tiles in which large pictures are encoded and decoded, in pixels; 0 for never. When absent tiles of
-    /// 384 pixels for pictures of more than 768 × 768.
+    /// Side of the VAE's tiles in pixels; 0 for never, when absent 384 for pictures of more than 768 × 768.
     pub image_vae_tile_px: Option<u32>,
     /// Largest picture, in pixels.
     pub image_pixels_max: u64,
-    /// Pictures of several jobs that may be drawn side by side, if they agree in all but prompt, seed and number; 1 for
-    /// none. When absent as many as gain by it without a change of any byte.
+    /// Pictures of several jobs drawn side by side; when absent as many as gain by it without a change of any byte.
     pub image_batch_max: Option<usize>,
+    /// By how much threads that draw on the processor give way to others, as Unix counts: 0 to 19. Those of replies do by 5.
+    pub image_niceness: i32,
     /// Whether this process draws itself; otherwise jobs wait for remote workers.
     pub local_worker: bool,
     /// Whether it draws videos too; otherwise they wait for remote workers.
     pub local_videos: bool,
-    /// Whether jobs cost credits; by default where sign-up is open to others, which is where the server listens beyond
-    /// this machine or has a `public_url` there.
+    /// Whether jobs cost credits; by default where sign-up is open beyond this machine (`listen` or `public_url`).
     pub charge_credits: Option<bool>,
     /// Jobs that may wait in all.
     pub jobs_waiting_max: u64,
@@ -172,11 +170,12 @@ pub struct Config {
     pub chat_cache_bytes: usize,
     /// Longest conversation of a local chat model with its reply, in tokens; 0 for what the model was trained for.
     pub chat_context_tokens: usize,
-    /// Memory for the conversations that the local model is continuing, in bytes: no context is longer than fits
-    /// `chat_replies_max` times.
+    /// Memory for conversations that the local model is continuing, in bytes: a context fits `chat_replies_max` times.
     pub chat_context_bytes: usize,
     /// How the local model remembers a conversation on the processor: `f16`, or `f32` for twice the memory.
     pub chat_kv_cache: KvNumbers,
+    /// Tokens that a local model's step reads ahead where a reply repeats its conversation; 0 for none.
+    pub chat_drafted_tokens: usize,
     /// Replies at one time from each server elsewhere; others wait.
     pub remote_chat_replies_max: usize,
     /// Requests that may wait for each server elsewhere.
@@ -287,6 +286,7 @@ impl Default for Config {
             image_vae_tile_px: None,
             image_pixels_max: 2048 * 2048,
             image_batch_max: None,
+            image_niceness: 10,
             local_worker: true,
             local_videos: true,
             charge_credits: None,
@@ -306,6 +306,7 @@ impl Default for Config {
             chat_context_tokens: 0,
             chat_context_bytes: 1 << 30,
             chat_kv_cache: KvNumbers::F16,
+            chat_drafted_tokens: 7,
             remote_chat_replies_max: 64,
             remote_chat_waiting_max: 256,
             chat_memory_bytes: 8 << 30,
@@ -394,6 +395,7 @@ impl Config {
                 context_tokens_max: self.chat_context_tokens,
                 context_bytes_max: self.chat_context_bytes,
                 kv_numbers: self.chat_kv_cache,
+                drafted_tokens_max: self.chat_drafted_tokens,
             },
             remote: RemoteLimits {
                 active_max: self.remote_chat_replies_max,

@@ -42,6 +42,10 @@ pub trait CausalLm: Send + 'static {
     fn vocab_size(&self) -> usize;
     /// Longest sequence.
     fn context_tokens(&self) -> usize;
+    /// Tokens of one sequence that a step may read with the same scores after each, bit by bit, as if a step read it alone.
+    fn same_alone_max(&self) -> usize {
+        1
+    }
     /// Advances several sequences at once; the answer holds one list of scores per step.
     fn forward(&mut self, steps: &mut [Step<'_, Self::Cache>]) -> Result<Vec<Vec<f32>>, LanguageError>;
 }

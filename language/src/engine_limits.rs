@@ -19,6 +19,9 @@ pub struct EngineLimits {
     pub kv_numbers: KvNumbers,
     /// Memory for conversations that are not being continued right now.
     pub cache_bytes_max: usize,
+    /// Tokens that a step reads ahead where replies repeat what their conversations say; 0 for none. Replies are the same,
+    /// and written sooner.
+    pub drafted_tokens_max: usize,
 }
 
 /// Shorter than this no context is made, whatever memory there is.
@@ -33,6 +36,7 @@ impl Default for EngineLimits {
             context_bytes_max: 1 << 30,
             kv_numbers: KvNumbers::F16,
             cache_bytes_max: 256 << 20,
+            drafted_tokens_max: 7,
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::engine::{ChatEvent, FinishReason};
 use crate::engine_limits::EngineLimits;
 use crate::error::LanguageError;
 use crate::fair_queue::FairQueue;
-use crate::generation::{Generation, Job};
+use crate::generation::{Drafted, Generation, Job};
 use crate::prefix_cache::PrefixCache;
 use crate::priority::give_way;
 use crate::tokenizer::Tokenizer;
@@ -25,6 +25,8 @@ use crate::tokenizer::Tokenizer;
 const PROMPT_TOKENS_PER_TURN: usize = 128;
 /// Fewer tokens are sooner read than copied from another conversation.
 const SHARED_TOKENS_MIN: usize = 16;
+/// Tokens that a step reads at most, drafted ones among them, for replies that are under way: each delays them all.
+const REPLY_TOKENS_PER_TURN: usize = 8;
 
 /// What an engine is busy with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,10 @@ pub struct EngineLoad {
     pub waiting: usize,
     /// Bytes of remembered conversations.
     pub cache_bytes: usize,
+    /// Tokens that were read ahead since the engine began, because a conversation had said them before.
+    pub drafted_tokens: usize,
+    /// Those of them that the model then chose.
+    pub accepted_tokens: usize,
 }
 
 #[derive(Default)]
@@ -42,6 +48,8 @@ struct Counters {
     active: AtomicUsize,
     waiting: AtomicUsize,
     cache_bytes: AtomicUsize,
+    drafted_tokens: AtomicUsize,
+    accepted_tokens: AtomicUsize,
     stopping: AtomicBool,
     /// Requests waiting of each user.
     waiting_of: Mutex<HashMap<String, usize>>,
@@ -63,6 +71,16 @@ impl Counters {
         waiting_of.insert(user.to_string(), own + 1);
         self.waiting.store(waiting + 1, Ordering::Release);
         Ok(waiting)
+    }
+
+    fn load(&self) -> EngineLoad {
+        EngineLoad {
+            active: self.active.load(Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            cache_bytes: self.cache_bytes.load(Ordering::Relaxed),
+            drafted_tokens: self.drafted_tokens.load(Ordering::Relaxed),
+            accepted_tokens: self.accepted_tokens.load(Ordering::Relaxed),
+        }
     }
 
     /// It waits no more.
@@ -100,10 +118,11 @@ impl EngineThread {
         };
         let turns = Turns {
             name: name.to_string(),
-            model,
             tokenizer,
             context_tokens,
             active_max: limits.active_max.max(1),
+            drafted_max: limits.drafted_tokens_max.min(model.same_alone_max().saturating_sub(1)),
+            model,
             outbox,
             queue: FairQueue::default(),
             active: Vec::new(),
@@ -139,11 +158,7 @@ impl EngineThread {
     }
 
     pub(crate) fn load(&self) -> EngineLoad {
-        EngineLoad {
-            active: self.counters.active.load(Ordering::Relaxed),
-            waiting: self.counters.waiting.load(Ordering::Relaxed),
-            cache_bytes: self.counters.cache_bytes.load(Ordering::Relaxed),
-        }
+        self.counters.load()
     }
 }
 
@@ -159,10 +174,10 @@ impl Drop for EngineThread {
     }
 }
 
-/// One reply's share of the next step: its index, and how many tokens it reads.
+/// One reply's share of the next step: its index, and how many of its drafted tokens are read ahead.
 struct Share {
     index: usize,
-    tokens: usize,
+    drafted: usize,
 }
 
 /// What the thread holds.
@@ -172,6 +187,8 @@ struct Turns<M: CausalLm> {
     tokenizer: Arc<Tokenizer>,
     context_tokens: usize,
     active_max: usize,
+    /// Tokens that a step may read ahead.
+    drafted_max: usize,
     outbox: Receiver<Box<Job>>,
     queue: FairQueue<Box<Job>>,
     active: Vec<Generation<M::Cache>>,
@@ -243,14 +260,18 @@ impl<M: CausalLm> Turns<M> {
     fn turn(&mut self) {
         let mut shares = Vec::new();
         let mut prompt_taken = false;
-        for (index, generation) in self.active.iter().enumerate() {
-            let unread = generation.unread();
-            if unread <= 1 {
-                shares.push(Share { index, tokens: unread });
+        let mut drafted_max = self.drafted_max.min(REPLY_TOKENS_PER_TURN.saturating_sub(self.active.len()));
+        for (index, generation) in self.active.iter_mut().enumerate() {
+            if generation.unread() <= 1 {
+                generation.prepare(1, drafted_max, self.context_tokens);
+                drafted_max -= generation.drafted_in_step();
             } else if !prompt_taken {
                 prompt_taken = true;
-                shares.push(Share { index, tokens: unread.min(PROMPT_TOKENS_PER_TURN) });
+                generation.prepare(PROMPT_TOKENS_PER_TURN, 0, self.context_tokens);
+            } else {
+                continue;
             }
+            shares.push(Share { index, drafted: generation.drafted_in_step() });
         }
         let before: Vec<usize> = self.active.iter().map(|generation| generation.read).collect();
         let results = match self.forward(&shares) {
@@ -268,6 +289,9 @@ impl<M: CausalLm> Turns<M> {
                 .collect::<Vec<_>>(),
         };
         let mut outcomes = self.take_scores(&shares, results);
+        for share in shares.iter().filter(|share| share.drafted > 0) {
+            self.forget_drafts(share);
+        }
         // From the last to the first, so that ending one does not move those still to come.
         for share in shares.iter().rev() {
             if let Some(outcome) = outcomes.pop().flatten() {
@@ -291,21 +315,14 @@ impl<M: CausalLm> Turns<M> {
         let mut wanted = shares.iter().peekable();
         let mut takers = Vec::new();
         for (index, generation) in self.active.iter_mut().enumerate() {
-            if let Some(share) = wanted.next_if(|share| share.index == index) {
-                takers.push((generation, share.tokens, results.next().unwrap_or_else(missing)));
+            if wanted.next_if(|share| share.index == index).is_some() {
+                takers.push((generation, results.next().unwrap_or_else(missing)));
             }
         }
         let (tokenizer, context_tokens) = (&self.tokenizer, self.context_tokens);
-        let take = |(generation, tokens, scores): (&mut Generation<M::Cache>, usize, Result<_, _>)| {
-            let scores = match scores {
-                Ok(scores) => scores,
-                Err(error) => return Some(Err(error)),
-            };
-            generation.read += tokens;
-            if generation.unread() > 0 {
-                return None;
-            }
-            generation.advance(scores, tokenizer, context_tokens).transpose()
+        let take = |(generation, scores): (&mut Generation<M::Cache>, Result<_, _>)| match scores {
+            Ok(scores) => generation.take_step(scores, tokenizer, context_tokens).transpose(),
+            Err(error) => Some(Err(error)),
         };
         // What fails here ends its own reply only, whose memory is dropped.
         let take = |taker| {
@@ -325,10 +342,12 @@ impl<M: CausalLm> Turns<M> {
         for (index, generation) in self.active.iter_mut().enumerate() {
             let Some(share) = next.filter(|share| share.index == index) else { continue };
             next = wanted.next();
-            let end = generation.read + share.tokens;
-            let scores = if end == generation.tokens.len() { Scores::Last } else { Scores::None };
-            let tokens = &generation.tokens[generation.read..end];
-            steps.push(Step { tokens, cache: &mut generation.cache, scores });
+            let scores = match generation.read + generation.step.len() {
+                _ if share.drafted > 0 => Scores::All,
+                end if end == generation.tokens.len() => Scores::Last,
+                _ => Scores::None,
+            };
+            steps.push(Step { tokens: &generation.step, cache: &mut generation.cache, scores });
         }
         if steps.is_empty() {
             return Ok(Vec::new());
@@ -338,11 +357,22 @@ impl<M: CausalLm> Turns<M> {
             .unwrap_or_else(|panic| Err(LanguageError::Panicked(panic_message(&*panic))))
     }
 
+    /// Has a reply's memory hold only what was chosen, and counts what was.
+    fn forget_drafts(&mut self, share: &Share) {
+        let generation = &mut self.active[share.index];
+        self.model.truncate(&mut generation.cache, generation.read);
+        let Drafted { read, chosen } = std::mem::take(&mut generation.drafted);
+        self.counters.drafted_tokens.fetch_add(read, Ordering::Relaxed);
+        self.counters.accepted_tokens.fetch_add(chosen, Ordering::Relaxed);
+    }
+
     fn end(&mut self, index: usize, outcome: Result<FinishReason, LanguageError>) {
         let mut generation = self.active.remove(index);
         match outcome {
             Ok(reason) => {
                 generation.finish(reason, &self.name);
+                let EngineLoad { drafted_tokens, accepted_tokens, .. } = self.counters.load();
+                tracing::debug!(engine = self.name, drafted_tokens, accepted_tokens, "a reply ended");
                 self.model.truncate(&mut generation.cache, generation.read);
                 if let Some(key) = generation.job.cache_key.take() {
                     generation.tokens.truncate(generation.read);

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio_util::sync::CancellationToken;
 
+use crate::drafts::Drafts;
 use crate::engine::{ChatEvent, ChatOutcome, FinishReason, QueuePlace, Usage};
 use crate::error::LanguageError;
 use crate::grammar::Grammar;
@@ -48,6 +49,13 @@ impl Job {
     }
 }
 
+/// How many tokens were read ahead, and how many of them were what the model chose.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Drafted {
+    pub(crate) read: usize,
+    pub(crate) chosen: usize,
+}
+
 /// A reply that is being made.
 pub(crate) struct Generation<C> {
     pub(crate) job: Job,
@@ -56,6 +64,11 @@ pub(crate) struct Generation<C> {
     pub(crate) cache: C,
     /// How many of `tokens` the memory holds.
     pub(crate) read: usize,
+    /// What the next step reads: tokens that are unread, and after the last one those that are drafted.
+    pub(crate) step: Vec<u32>,
+    drafts: Drafts,
+    /// Tokens of the last step that were drafted.
+    pub(crate) drafted: Drafted,
     cached: usize,
     completion_tokens: usize,
     first_token: Option<Instant>,
@@ -71,6 +84,9 @@ impl<C> Generation<C> {
             job,
             cache,
             read: cached,
+            step: Vec::new(),
+            drafts: Drafts::default(),
+            drafted: Drafted::default(),
             cached,
             completion_tokens: 0,
             first_token: None,
@@ -83,8 +99,55 @@ impl<C> Generation<C> {
         self.tokens.len() - self.read
     }
 
+    /// Puts together what the next step reads: at most `tokens_max` unread tokens, and `drafted_max` after the last one.
+    pub(crate) fn prepare(&mut self, tokens_max: usize, drafted_max: usize, context_tokens: usize) {
+        let end = self.tokens.len().min(self.read + tokens_max);
+        self.step.clear();
+        self.step.extend_from_slice(&self.tokens[self.read..end]);
+        // One token is chosen after those that are drafted.
+        let replies = self.job.max_tokens.saturating_sub(self.completion_tokens);
+        let room = replies.min(context_tokens.saturating_sub(self.tokens.len()));
+        let drafted_max = drafted_max.min(room.saturating_sub(1));
+        if drafted_max > 0 && self.step.len() == 1 && end == self.tokens.len() {
+            self.step.extend(self.drafts.draft(&self.tokens, drafted_max));
+        }
+    }
+
+    /// Tokens of the next step that are drafted.
+    pub(crate) fn drafted_in_step(&self) -> usize {
+        (self.read + self.step.len()).saturating_sub(self.tokens.len())
+    }
+
+    /// Takes the scores of the step that was prepared: chooses tokens as long as what is chosen was read ahead, and one
+    /// more. Says why if the reply is over.
+    pub(crate) fn take_step(
+        &mut self,
+        mut scores: Vec<f32>,
+        tokenizer: &Arc<Tokenizer>,
+        context_tokens: usize,
+    ) -> Result<Option<FinishReason>, LanguageError> {
+        let drafted = self.drafted_in_step();
+        self.read += self.step.len() - drafted;
+        if self.unread() > 0 {
+            return Ok(None);
+        }
+        self.drafted = Drafted { read: drafted, chosen: 0 };
+        let row = scores.len() / (drafted + 1);
+        let first_drafted = self.step.len() - drafted;
+        for place in first_drafted..=self.step.len() {
+            let later = scores.split_off(if place < self.step.len() { row } else { scores.len() });
+            let ended = self.advance(std::mem::replace(&mut scores, later), tokenizer, context_tokens)?;
+            if ended.is_some() || self.step.get(place) != self.tokens.last() {
+                return Ok(ended);
+            }
+            self.read += 1;
+            self.drafted.chosen += 1;
+        }
+        Ok(None)
+    }
+
     /// Chooses the next token and sends what it adds; says why if the reply is over.
-    pub(crate) fn advance(
+    fn advance(
         &mut self,
         mut scores: Vec<f32>,
         tokenizer: &Arc<Tokenizer>,

@@ -2,6 +2,7 @@
 
 pub mod causal_lm;
 pub mod cpu;
+mod drafts;
 pub mod engine;
 mod engine_limits;
 mod engine_thread;

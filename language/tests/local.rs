@@ -61,6 +61,59 @@ fn one_seed_gives_one_reply_also_among_others() {
     }
 }
 
+/// Requests whose replies repeat what was said: chosen freely or not, with penalties, and within a schema.
+fn quoting() -> Vec<ChatRequest> {
+    let text = "The old lighthouse keeper walked down to the harbour every morning at six to count the fishing boats.";
+    let mut requests = Vec::new();
+    for number in 0..6 {
+        let mut request =
+            ask(&format!("Repeat this text word for word, {} times: {text} {text}", number + 2));
+        request.messages.push(ChatMessage::new(Role::Assistant, format!("{text} {text}")));
+        request.messages.push(ChatMessage::new(Role::User, "And again, word for word."));
+        request.max_tokens = 60;
+        request.seed = Some(number);
+        match number {
+            0 => {}
+            1 => request.sampling = Sampling { temperature: 0.7, top_p: 0.9, ..Sampling::default() },
+            2 => request.sampling.repetition_penalty = 1.05,
+            3 => request.sampling = Sampling { presence_penalty: 0.5, top_k: 20, ..Sampling::default() },
+            4 => {
+                let texts = json!({"type": "array", "items": {"enum": [text]}, "minItems": 2, "maxItems": 2});
+                request.json_schema = Some(texts);
+            }
+            _ => request.stop = vec!["fishing".into()],
+        }
+        requests.push(request);
+    }
+    requests
+}
+
+#[test]
+fn what_is_read_ahead_changes_no_reply() {
+    let open = |drafted_tokens_max: usize| {
+        let limits = EngineLimits { context_tokens_max: 1024, drafted_tokens_max, ..EngineLimits::default() };
+        LocalEngine::open(&model_path(), &LocalDevice::Cpu, limits).unwrap()
+    };
+    let (plain, ahead) = (open(0), open(7));
+    let told = |engine: &LocalEngine, request: ChatRequest| {
+        let (text, outcome) = engine.submit(request).unwrap().blocking_collect().unwrap();
+        (text, outcome.finish_reason, outcome.usage)
+    };
+    let expected: Vec<_> = quoting().into_iter().map(|request| told(&plain, request)).collect();
+    assert_eq!((plain.load().drafted_tokens, plain.load().accepted_tokens), (0, 0));
+    let alone: Vec<_> = quoting().into_iter().map(|request| told(&ahead, request)).collect();
+    assert_eq!(alone, expected);
+    let load = ahead.load();
+    assert!(load.accepted_tokens > 30 && load.accepted_tokens <= load.drafted_tokens, "{load:?}");
+    // Beside each other too.
+    let together: Vec<_> = quoting().into_iter().map(|request| ahead.submit(request).unwrap()).collect();
+    for (reply, expected) in together.into_iter().zip(&expected) {
+        let (text, outcome) = reply.blocking_collect().unwrap();
+        assert_eq!((&text, outcome.finish_reason), (&expected.0, expected.1));
+    }
+    assert!(ahead.load().accepted_tokens > load.accepted_tokens);
+}
+
 #[test]
 fn a_schema_is_followed_to_the_letter() {
     let mut request = ask("Describe a cat as JSON with a name, a colour and an age.");

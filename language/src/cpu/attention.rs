@@ -11,13 +11,12 @@ use rayon::prelude::*;
 
 use super::KvCache;
 use super::kernels::{LANES, column_exponentials, exponentials, largest, raise_to_largest, weighted_sums};
+use super::linear::PROMPT_ROWS_MIN;
 use super::matrix_product::{Matrix, multiply};
 use super::tiles::plain_tiles;
 
 /// Multiplications below which waking other threads costs more than it brings.
 const PARALLEL_WORK_MIN: usize = 200_000;
-/// With fewer rows in a sequence, each goes alone.
-const BLOCK_ROWS_MIN: usize = 4;
 /// Rows of a block.
 const BLOCK_ROWS: usize = 32;
 /// Keys of a tile: with a block's scores against them they stay in the second cache.
@@ -90,7 +89,8 @@ pub(super) fn attend(sequences: &[Queries<'_>], heads: Heads, mut queries: &[f32
         out = rest;
         work += own.len() * (sequence.first + sequence.rows) * 2;
         let (cache, first) = (sequence.cache, sequence.first);
-        if sequence.rows < BLOCK_ROWS_MIN {
+        // A few rows get what each gets alone, bit by bit.
+        if sequence.rows < PROMPT_ROWS_MIN {
             let rows = own.chunks_exact(width).zip(own_out.chunks_exact_mut(width));
             single
                 .extend(rows.enumerate().map(|(row, (queries, out))| (cache, first + row + 1, queries, out)));

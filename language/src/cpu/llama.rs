@@ -228,6 +228,10 @@ impl CausalLm for CpuLlama {
         self.config.max_position_embeddings
     }
 
+    fn same_alone_max(&self) -> usize {
+        PROMPT_ROWS_MIN - 1
+    }
+
     fn forward(&mut self, steps: &mut [Step<'_, KvCache>]) -> Result<Vec<Vec<f32>>, LanguageError> {
         on_reply_threads(|| self.step(steps))
     }

@@ -155,7 +155,7 @@ async fn serve_until(config: Config, stop: Stop) -> Result<(), String> {
         listener.map_err(|error| config.sources.blame("listen", listen::refused(config.listen, &error)))?;
     let mut config = config;
     config.listen = listener.local_addr().map_err(|error| error.to_string())?;
-    long_work::start_computing_threads();
+    long_work::start_computing_threads(config.image_niceness);
     let tls = tls(&config)?;
     let metrics_listener = match config.metrics_listen {
         Some(address) => {
@@ -453,6 +453,7 @@ pub fn render_options(config: &Config) -> Result<RenderOptions, String> {
         vae_tile_px: config.image_vae_tile_px,
         pixels_max: config.image_pixels_max,
         batch_max: config.image_batch_max,
+        niceness: config.image_niceness,
         videos: config.local_videos,
     })
 }

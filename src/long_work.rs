@@ -5,7 +5,7 @@
 
 use std::sync::LazyLock;
 
-use language::give_way;
+use language::{give_way, give_way_by};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -26,10 +26,11 @@ pub(crate) fn spawn<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static
     }
 }
 
-/// Makes the threads on which pictures are computed, one for each core; replies of local models have their own.
-pub(crate) fn start_computing_threads() {
+/// Makes the threads on which pictures are computed, one for each core, with so much niceness; replies of local models have
+/// their own.
+pub(crate) fn start_computing_threads(niceness: i32) {
     let threads = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("compute {number}"));
-    if let Err(error) = threads.start_handler(|_| give_way()).build_global() {
+    if let Err(error) = threads.start_handler(move |_| give_way_by(niceness)).build_global() {
         tracing::debug!(%error, "the threads that compute were made before");
     }
 }

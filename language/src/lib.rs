@@ -35,7 +35,7 @@ pub use formats::chat_template;
 pub use http_client::{http_client, json_answer};
 pub use local::{LocalDevice, LocalEngine};
 pub use model_files::{ModelDescription, ModelFiles, describe_model, model_name};
-pub use priority::give_way;
+pub use priority::{give_way, give_way_by};
 pub use remote::probe::{Probe, WorkerAbout, describe_worker, probe};
 pub use remote::{ApiKey, Endpoint, RemoteEngine, RemoteLimits};
 pub use sampling::Sampling;

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam::channel::{Receiver, Sender, TrySendError, bounded};
 use diffusion::{DeviceChoice, Refiner, Saving, WeightType};
-use language::give_way;
+use language::give_way_by;
 
 use super::RenderOptions;
 use super::draw_pictures::{Memory, draw_pictures};
@@ -69,7 +69,7 @@ fn start(options: RenderOptions, progress: Arc<Progress>) -> Result<Sender<Work>
     std::thread::Builder::new()
         .name("render".into())
         .spawn(move || {
-            give_way();
+            give_way_by(options.niceness);
             run(options, &progress, &receiver);
         })
         .map_err(|error| format!("no thread to draw on: {error}"))?;
@@ -368,6 +368,7 @@ mod tests {
             vae_tile_px: None,
             pixels_max: 1 << 20,
             batch_max: None,
+            niceness: 5,
             videos: false,
         };
         let mut device = DeviceThread::new(options, Arc::new(Progress::default()));

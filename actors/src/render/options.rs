@@ -29,6 +29,8 @@ pub struct RenderOptions {
     /// How many pictures of several jobs may be drawn side by side. When absent as many as gain by it without a
     /// change of any byte.
     pub batch_max: Option<usize>,
+    /// By how much the thread that draws gives way to others, as Unix counts: 0 to 19.
+    pub niceness: i32,
     /// Whether videos are drawn here; otherwise they wait for remote workers.
     pub videos: bool,
 }

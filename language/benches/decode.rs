@@ -5,6 +5,7 @@
 mod gguf_builder;
 mod peers;
 mod random_model;
+mod shared_processor;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -193,11 +194,65 @@ fn main() {
         conversation(&engine);
     }
     drop(model);
+    if wants("ahead") {
+        read_ahead(&path);
+    }
+    if wants("beside") {
+        let engine =
+            LocalEngine::open(&path, &LocalDevice::Cpu, EngineLimits::default()).expect("the engine starts");
+        shared_processor::replies_beside_pictures(|| speed(&engine, "Tell me of the sea.", 0));
+    }
     if wants("larger") {
         larger_model();
     }
     if let Some(megabytes) = megabytes("VmHWM") {
         println!("peak memory           {megabytes:8} MB");
+    }
+}
+
+/// Tokens a second of a reply.
+fn speed(engine: &LocalEngine, question: &str, seed: u64) -> f64 {
+    let mut request = ChatRequest::new(vec![ChatMessage::new(Role::User, question)]);
+    request.sampling = Sampling { temperature: 0.5, ..Sampling::default() };
+    request.max_tokens = 2 * REPLY_TOKENS;
+    request.seed = Some(seed);
+    let reply = engine.submit(request).expect("the request is accepted");
+    reply.blocking_collect().expect("the reply completes").1.tokens_per_second
+}
+
+/// Replies that repeat what they answer and replies that do not, with tokens read ahead and without, in turns.
+fn read_ahead(path: &Path) {
+    let open = |drafted_tokens_max: usize| {
+        let limits = EngineLimits { drafted_tokens_max, ..EngineLimits::default() };
+        LocalEngine::open(path, &LocalDevice::Cpu, limits).expect("the engine starts")
+    };
+    let (plain, ahead) = (open(0), open(7));
+    let text = "The keeper of the old lighthouse walked down to the harbour every morning at six, counted the boats that \
+                had come back, and wrote their names into a blue book that nobody but him had ever read.";
+    let quoting = format!("Repeat this text word for word: {text}");
+    for (what, question) in [("repeats its prompt", quoting.as_str()), ("does not", "Tell me of the sea.")] {
+        let before = ahead.load();
+        let mut turns: Vec<(f64, f64)> = (0..5)
+            .map(|seed| {
+                if seed % 2 == 0 {
+                    let first = speed(&plain, question, seed);
+                    (first, speed(&ahead, question, seed))
+                } else {
+                    let first = speed(&ahead, question, seed);
+                    (speed(&plain, question, seed), first)
+                }
+            })
+            .collect();
+        turns.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+        let (without, with) = turns[turns.len() / 2];
+        let after = ahead.load();
+        println!(
+            "a reply that {what}: {with:.1} tokens/s read ahead, {without:.1} without: {:.2} times; {} of {} tokens read \
+             ahead were chosen",
+            with / without,
+            after.accepted_tokens - before.accepted_tokens,
+            after.drafted_tokens - before.drafted_tokens
+        );
     }
 }
 

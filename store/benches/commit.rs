@@ -1,21 +1,27 @@
 //! How fast do durable commits get when writers share a flush, what does each take of processor time, and how many flushes
 //! are there? Against appending the same bytes to a file and syncing it, one after the other.
 //!
-//! A commit is a character of about 1 KB and its entry of the audit trail, as a create by the server makes them.
+//! A commit is a character of about 1 KB and its entry of the audit trail, as a create by the server makes them, or a changed
+//! text of a character, one for each writer, with its entry. Like a server the store gives unused space back meanwhile.
 //!
 //! `cargo bench -p store --bench commit`; `PLAYHOUSE_BENCH_WRITERS` sets how many write at one time (`1,16,64,256`).
 
 use std::io::Write;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use models::{Claims, Value, schema};
 use store::{Caller, OpenOptions, Store, StoreError, Transaction};
+use uuid::Uuid;
 
 const PAIRS: usize = 3;
 /// Commits of one measurement, and of each writer.
 const COMMITS: u64 = 3_200;
 const COMMITS_EACH_MIN: u64 = 25;
 const APPENDS: u64 = 200;
+/// So many rows are there to be changed.
+const WRITERS_MAX: usize = 256;
 
 fn median(mut numbers: Vec<f64>) -> f64 {
     numbers.sort_unstable_by(f64::total_cmp);
@@ -42,8 +48,8 @@ fn insert(
     transaction.insert(caller, table, row).map(|_| ())
 }
 
-fn create(transaction: &Transaction, caller: &Caller) -> Result<(), StoreError> {
-    let (id, user) = (uuid::Uuid::new_v4(), Value::Uuid(uuid::Uuid::nil()));
+fn create(transaction: &Transaction, caller: &Caller, id: Uuid) -> Result<(), StoreError> {
+    let user = Value::Uuid(Uuid::nil());
     let persona = "Calm, exact, a little tired; speaks of the sea as of an old friend. ".repeat(4);
     let backstory = "Born in the tower, she has never seen the town by day. ".repeat(6);
     let description = "Keeps the \"light\" of the harbour and counts the ships that pass.";
@@ -58,15 +64,43 @@ fn create(transaction: &Transaction, caller: &Caller) -> Result<(), StoreError> 
     ];
     insert(transaction, caller, "characters", &character)?;
     let entry = [
-        ("id", Value::Uuid(uuid::Uuid::now_v7())),
+        ("id", Value::Uuid(Uuid::now_v7())),
         ("entity_type", Value::text("characters")),
         ("entity_id", Value::Uuid(id)),
         ("action", Value::text("create")),
-        ("request_id", Value::Text(uuid::Uuid::new_v4().to_string())),
+        ("request_id", Value::Text(Uuid::new_v4().to_string())),
         ("new_value", Value::json(&whole)),
         ("user_id", user),
     ];
     insert(transaction, caller, "audit_logs", &entry)
+}
+
+fn change(transaction: &Transaction, caller: &Caller, id: Uuid, turn: u64) -> Result<(), StoreError> {
+    let table = schema().known("characters");
+    let description = Value::Text(format!("Counts the ships: {turn} times until now."));
+    let old = transaction.reads().get(table, &[Value::Uuid(id)])?.expect("the row is there");
+    let mut new = old.clone();
+    let column = table.at("description");
+    new[column] = description;
+    let texts = [&old[column], &new[column]].map(|text| serde_json::json!({"description": text.as_str()}));
+    let [before, after] = texts.map(|text| Value::json(&text));
+    transaction.update(caller, table, &old, new)?;
+    let entry = [
+        ("id", Value::Uuid(Uuid::now_v7())),
+        ("entity_type", Value::text("characters")),
+        ("entity_id", Value::Uuid(id)),
+        ("action", Value::text("update")),
+        ("request_id", Value::Text(Uuid::new_v4().to_string())),
+        ("old_value", before),
+        ("new_value", after),
+        ("user_id", Value::Uuid(Uuid::nil())),
+    ];
+    insert(transaction, caller, "audit_logs", &entry)
+}
+
+/// The row that a writer changes.
+fn row_of(writer: usize) -> Uuid {
+    Uuid::from_u128(0x5eed << 64 | writer as u128)
 }
 
 /// What commits cost.
@@ -76,17 +110,24 @@ struct Cost {
     flushes: f64,
 }
 
-/// Durable commits by so many writers.
-fn commits(store: &Store, writers: usize) -> Cost {
+/// Durable commits by so many writers; `commit` is given the number of the writer and of its commit.
+fn commits(
+    store: &Store,
+    writers: usize,
+    commit: impl Fn(&Transaction, &Caller, usize, u64) -> Result<(), StoreError> + Sync,
+) -> Cost {
     let (started, cpu, flushes) = (Instant::now(), cpu_s(), store.flushes());
     let each = (COMMITS / writers as u64).max(COMMITS_EACH_MIN);
     std::thread::scope(|scope| {
-        for _ in 0..writers {
-            scope.spawn(|| {
+        for writer in 0..writers {
+            let commit = &commit;
+            scope.spawn(move || {
                 let claims = Claims::service();
-                for _ in 0..each {
+                for number in 0..each {
                     let (_, durable) = store
-                        .transact(&claims, |transaction| create(transaction, &Caller::new(&claims)))
+                        .transact(&claims, |transaction| {
+                            commit(transaction, &Caller::new(&claims), writer, number)
+                        })
                         .map_err(|error: StoreError| error.to_string())
                         .expect("the row fits");
                     durable.wait_blocking().expect("durable");
@@ -103,7 +144,7 @@ fn commits(store: &Store, writers: usize) -> Cost {
 }
 
 /// Synced appends a second.
-fn appends(folder: &std::path::Path) -> f64 {
+fn appends(folder: &Path) -> f64 {
     let mut file =
         std::fs::File::options().create(true).append(true).open(folder.join("log")).expect("a file");
     let started = Instant::now();
@@ -123,32 +164,53 @@ fn main() {
             for name in ["auth.users", "profiles"] {
                 let table = schema().known(name);
                 let mut row = table.default_row();
-                row[table.at("id")] = Value::Uuid(uuid::Uuid::nil());
+                row[table.at("id")] = Value::Uuid(Uuid::nil());
                 transaction.insert(&Caller::new(&claims), table, row)?;
             }
             Ok::<_, StoreError>(())
         })
         .expect("an account");
     durable.wait_blocking().expect("durable");
-    commits(&store, 64);
+    store.compact_in_background();
+    let create =
+        |transaction: &Transaction, caller: &Caller, _, _| create(transaction, caller, Uuid::new_v4());
+    commits(&store, 64, create);
+    let (_, durable) = store
+        .transact(&claims, |transaction| {
+            let caller = Caller::new(&claims);
+            (0..WRITERS_MAX).try_for_each(|writer| self::create(transaction, &caller, row_of(writer)))
+        })
+        .map_err(|error: StoreError| error.to_string())
+        .expect("the rows fit");
+    durable.wait_blocking().expect("durable");
+    let turns = AtomicU64::new(0);
+    let change = |transaction: &Transaction, caller: &Caller, writer, _| {
+        change(transaction, caller, row_of(writer), turns.fetch_add(1, Ordering::Relaxed))
+    };
     println!(
-        "{:>8} {:>10} {:>17} {:>6} {:>14} {:>17}",
-        "writers", "commits/s", "synced appends/s", "ratio", "CPU µs/commit", "flushes/commit"
+        "{:>7} {:>8} {:>10} {:>17} {:>6} {:>14} {:>17}",
+        "", "writers", "commits/s", "synced appends/s", "ratio", "CPU µs/commit", "flushes/commit"
     );
     let writers = std::env::var("PLAYHOUSE_BENCH_WRITERS").unwrap_or_else(|_| "1,16,64,256".into());
     for writers in writers.split(',').map(|text| text.trim().parse().expect("a number of writers")) {
-        let (mut ours, mut yardstick) = (Vec::new(), Vec::new());
-        for _ in 0..PAIRS {
-            ours.push(commits(&store, writers));
-            yardstick.push(appends(folder.path()));
-        }
-        let of = |what: fn(&Cost) -> f64| median(ours.iter().map(what).collect());
-        let (per_s, yardstick) = (of(|cost| cost.per_s), median(yardstick));
-        println!(
-            "{writers:>8} {per_s:>10.0} {yardstick:>17.0} {:>6.2} {:>14.0} {:>17.3}",
-            per_s / yardstick,
-            of(|cost| cost.cpu_micros),
-            of(|cost| cost.flushes),
-        );
+        report("create", writers, folder.path(), || commits(&store, writers, create));
+        report("change", writers, folder.path(), || commits(&store, writers, change));
     }
+}
+
+fn report(what: &str, writers: usize, folder: &Path, commits: impl Fn() -> Cost) {
+    assert!(writers <= WRITERS_MAX, "so many rows are there to be changed");
+    let (mut ours, mut yardstick) = (Vec::new(), Vec::new());
+    for _ in 0..PAIRS {
+        ours.push(commits());
+        yardstick.push(appends(folder));
+    }
+    let of = |figure: fn(&Cost) -> f64| median(ours.iter().map(figure).collect());
+    let (per_s, yardstick) = (of(|cost| cost.per_s), median(yardstick));
+    println!(
+        "{what:>7} {writers:>8} {per_s:>10.0} {yardstick:>17.0} {:>6.2} {:>14.0} {:>17.3}",
+        per_s / yardstick,
+        of(|cost| cost.cpu_micros),
+        of(|cost| cost.flushes),
+    );
 }

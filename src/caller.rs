@@ -1,6 +1,6 @@
 //! Who asks, read from the headers of a request.
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderName, header};
 use models::Claims;
 use uuid::Uuid;
 
@@ -10,6 +10,8 @@ use crate::token;
 
 pub use crate::token::{Bad, BadToken};
 
+const APIKEY: HeaderName = HeaderName::from_static("apikey");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Longest request name, in characters.
 const REQUEST_ID_CHARS_MAX: usize = 64;
 
@@ -17,7 +19,7 @@ const REQUEST_ID_CHARS_MAX: usize = 64;
 pub fn claims_from(headers: &HeaderMap, app: &Shared) -> Result<Claims, BadToken> {
     let token = match bearer(headers)? {
         Some(token) => Some(token),
-        None => text(headers, "apikey")?.filter(|key| !key.is_empty()),
+        None => text(headers, APIKEY)?.filter(|key| !key.is_empty()),
     };
     let mut claims = match token {
         Some(token) => claims_of(token, app)?,
@@ -60,15 +62,15 @@ fn signed_claims_of(token: &str, keys: &Keys) -> Result<Claims, BadToken> {
 
 /// The token of `Authorization: Bearer`; other schemes count as none.
 pub(crate) fn bearer(headers: &HeaderMap) -> Result<Option<&str>, BadToken> {
-    let Some(value) = text(headers, header::AUTHORIZATION.as_str())? else { return Ok(None) };
+    let Some(value) = text(headers, header::AUTHORIZATION)? else { return Ok(None) };
     let Some((scheme, token)) = value.trim().split_once(' ') else { return Ok(None) };
     let token = token.trim();
     Ok((scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token))
 }
 
-fn text<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, BadToken> {
+fn text(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, BadToken> {
     headers
-        .get(name)
+        .get(&name)
         .map(|value| value.to_str().map_err(|_| BadToken::new(format!("{name} is not plain text"))))
         .transpose()
 }
@@ -79,7 +81,7 @@ fn same(given: &str, ours: &str) -> bool {
 }
 
 pub(crate) fn request_id(headers: &HeaderMap) -> String {
-    let given = headers.get("x-request-id").and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let named: String = given.chars().take(REQUEST_ID_CHARS_MAX).collect();
     if named.is_empty() { Uuid::new_v4().to_string() } else { named }
 }

@@ -19,6 +19,9 @@ pub(crate) fn follow(span: &Span, headers: &HeaderMap) {
 
 /// Notes what a request was and what came of it: names that other programs know, and no addresses with ids or secrets.
 pub(crate) fn describe(span: &Span, method: &Method, route: &str, status: StatusCode) {
+    if span.is_disabled() {
+        return;
+    }
     span.set_attribute("http.request.method", method.to_string());
     span.set_attribute("http.route", route.to_string());
     span.set_attribute("http.response.status_code", i64::from(status.as_u16()));

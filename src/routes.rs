@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::HttpBody;
 use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::middleware::from_fn;
@@ -87,19 +88,23 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     let span = tracing::info_span!("request", request_id = request_id.to_str().unwrap_or_default());
     traces::follow(&span, request.headers());
     let method = request.method().clone();
-    let path = request.uri().path().to_string();
-    let taken = Taken::default();
-    request.extensions_mut().insert(taken.clone());
+    let uri = request.uri().clone();
+    // Rows are asked for without the router.
+    let taken = (!postgrest::is_below(uri.path())).then(Taken::default);
+    if let Some(taken) = &taken {
+        request.extensions_mut().insert(taken.clone());
+    }
     let origin = request.headers().get(header::ORIGIN).cloned();
     // Files arrive on the disk, and say themselves what a browser may do with them.
-    let is_file = request.uri().path().starts_with("/storage/v1/");
+    let is_file = uri.path().starts_with("/storage/v1/");
     let preflight = (method == Method::OPTIONS).then(|| {
         let asked = request.headers().get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned();
-        (asked, request.uri().path().starts_with(storage::RESUMABLE))
+        (asked, uri.path().starts_with(storage::RESUMABLE))
     });
-    let target = request.uri();
-    let too_long = target.path().len() + target.query().map_or(0, str::len) > TARGET_BYTES_MAX;
-    DefaultBodyLimit::max(app.config.body_bytes_max).apply(&mut request);
+    let too_long = uri.path().len() + uri.query().map_or(0, str::len) > TARGET_BYTES_MAX;
+    if !request.body().is_end_stream() {
+        DefaultBodyLimit::max(app.config.body_bytes_max).apply(&mut request);
+    }
     let mut response = if preflight.is_some() {
         StatusCode::OK.into_response()
     } else if too_long {
@@ -156,9 +161,10 @@ async fn answer(app: App, mut routes: Router, mut request: Request) -> Result<Re
     let took = started.elapsed();
     if tracing::enabled!(tracing::Level::INFO) {
         let request_id = request_id.to_str().unwrap_or_default();
+        let path = uri.path();
         tracing::info!(request_id, %method, path, status = status.as_u16(), ms = took.as_millis() as u64);
     }
-    let template = route::template(&path, &taken);
+    let template = route::template(uri.path(), taken.as_ref());
     traces::describe(&span, &method, &template, status);
     app.metrics.answered(&method, template, status, took);
     headers.insert(REQUEST_ID, request_id);

@@ -8,6 +8,7 @@ mod page;
 pub(crate) mod route;
 pub(crate) mod serve;
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use axum::http::{Method, StatusCode};
@@ -23,8 +24,8 @@ const SECONDS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 /// Which request it was.
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct RequestLabels {
-    method: String,
-    route: String,
+    method: &'static str,
+    route: Cow<'static, str>,
     status: u16,
 }
 
@@ -92,11 +93,17 @@ impl Metrics {
     }
 
     /// Notes an answer: how long it took until its head was there.
-    pub(crate) fn answered(&self, method: &Method, route: String, status: StatusCode, took: Duration) {
+    pub(crate) fn answered(
+        &self,
+        method: &Method,
+        route: Cow<'static, str>,
+        status: StatusCode,
+        took: Duration,
+    ) {
         // A client may invent methods.
         let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-        let method = known.iter().find(|known| **known == method.as_str()).unwrap_or(&"other");
-        let labels = RequestLabels { method: (*method).into(), route, status: status.as_u16() };
+        let method = known.into_iter().find(|known| *known == method.as_str()).unwrap_or("other");
+        let labels = RequestLabels { method, route, status: status.as_u16() };
         self.requests.get_or_create(&labels).observe(took.as_secs_f64());
     }
 

@@ -1,5 +1,6 @@
 //! The template of the route that a request took: few of them, whatever clients ask for.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::{MatchedPath, Request};
@@ -21,18 +22,16 @@ pub(crate) async fn note(request: Request, next: Next) -> Response {
     next.run(request).await
 }
 
-/// The template for a path; `none` where no route has it.
-pub(crate) fn template(path: &str, taken: &Taken) -> String {
-    if postgrest::is_below(path) {
-        return postgrest::route(path);
-    }
+/// The template for a path; `none` where no route has it. What [`postgrest::is_below`] takes no route.
+pub(crate) fn template(path: &str, taken: Option<&Taken>) -> Cow<'static, str> {
+    let Some(taken) = taken else { return postgrest::route(path) };
     match taken.0.get().map(MatchedPath::as_str) {
         Some("/functions/v1/{name}") => {
             let asked = path.rsplit('/').next().unwrap_or_default();
             let name = functions::names().find(|name| *name == asked).unwrap_or("{name}");
-            format!("/functions/v1/{name}")
+            format!("/functions/v1/{name}").into()
         }
-        Some(template) => template.to_string(),
+        Some(template) => template.to_string().into(),
         None => "none".into(),
     }
 }

@@ -18,6 +18,9 @@ pub mod rpc;
 pub mod select;
 pub mod write;
 
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use models::{Claims, TableInfo, schema};
@@ -37,19 +40,22 @@ pub fn is_below(path: &str) -> bool {
 }
 
 /// The template of an address that [`is_below`], with the names of tables and functions that there are.
-pub fn route(path: &str) -> String {
+pub fn route(path: &str) -> Cow<'static, str> {
+    /// Of the tables, by their ids.
+    static OF_TABLES: LazyLock<Vec<String>> =
+        LazyLock::new(|| schema().tables.iter().map(|table| format!("{PREFIX}/{}", table.name())).collect());
     let place = path.strip_prefix(PREFIX).and_then(|rest| rest.strip_prefix('/')).unwrap_or_default();
     match place.strip_prefix("rpc/") {
         Some(name) => {
             let known = actors::rpc::FUNCTIONS.iter().map(|function| function.name);
             let name = known.into_iter().find(|known| *known == name).unwrap_or("{function}");
-            format!("{PREFIX}/rpc/{name}")
+            format!("{PREFIX}/rpc/{name}").into()
         }
-        None if place.is_empty() => format!("{PREFIX}/"),
-        None => {
-            let name = known_table(place).map_or_else(|| "{table}".to_string(), TableInfo::name);
-            format!("{PREFIX}/{name}")
-        }
+        None if place.is_empty() => format!("{PREFIX}/").into(),
+        None => match known_table(place) {
+            Some(table) => OF_TABLES[table.id].as_str().into(),
+            None => format!("{PREFIX}/{{table}}").into(),
+        },
     }
 }
 
@@ -95,7 +101,7 @@ fn unsupported(method: &Method) -> PostgrestError {
 }
 
 fn known_table(name: &str) -> Option<&'static TableInfo> {
-    schema().table(name).filter(|table| table.table.schema == "public" && table.name() == name)
+    schema().table(name).filter(|table| table.table.schema == "public" && table.table.name == name)
 }
 
 /// `/rest/v1/{table}`; of an unknown one the name is given.

@@ -229,7 +229,7 @@ impl Downloads {
             (one.total, one.licence) = (found.bytes(), found.licence.clone());
         });
         let work = Work::create(&self.models_dir, id)?;
-        let mut progress = |bytes, total| {
+        let mut progress = |bytes: u64, total: Option<u64>| {
             self.change(id, |one| (one.bytes, one.total) = (bytes, total));
         };
         let mut how = Fetching {
@@ -267,7 +267,7 @@ async fn fetch_all(found: &Found, folder: &Path, how: &mut Fetching<'_>) -> Resu
     for file in &found.files {
         let path = folder.join(found.folder.as_deref().unwrap_or("")).join(&file.path);
         let mut last = 0;
-        let mut progress = |bytes, total| {
+        let mut progress = |bytes: u64, total: Option<u64>| {
             last = bytes;
             let total = if found.files.len() == 1 { total.or(all) } else { all };
             (how.progress)(before + bytes, total);

@@ -9,7 +9,7 @@ mod enhance_for_job;
 mod enhancement_preset;
 pub mod follow_job;
 pub mod job_assets;
-mod job_fields;
+pub(crate) mod job_fields;
 pub(crate) mod job_guides;
 pub(crate) mod job_metadata;
 mod job_pictures;

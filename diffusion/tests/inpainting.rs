@@ -14,9 +14,12 @@ use image::{GrayImage, Luma, Rgb, RgbImage};
 use safetensors::SafeTensors;
 use serde_json::{Value, json};
 
+#[path = "support/device.rs"]
+mod device;
 #[path = "support/runs.rs"]
 mod runs;
 
+use device::device;
 use runs::{Goldens, copy_folder, shared_folder};
 
 fn own(name: &str) -> PathBuf {
@@ -42,7 +45,7 @@ fn model_folder(folder: &Path) {
 fn a_run_agrees_with_diffusers() {
     let folder = tempfile::tempdir().unwrap();
     model_folder(folder.path());
-    let device = DeviceChoice::Cpu.open().unwrap();
+    let device = device();
     let model = Parts::open(folder.path()).unwrap().build(&device, burn::tensor::DType::F32).unwrap();
     let goldens = Goldens::of(&own("goldens.safetensors"));
     let ((picture, shape), (mask, _), (noise, noise_shape)) =

@@ -23,6 +23,11 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde_json::json;
 
+#[path = "support/device.rs"]
+mod device;
+
+use device::device;
+
 /// Of numbers up to three, in single precision.
 const ERROR_MAX: f64 = 2e-5;
 
@@ -35,8 +40,7 @@ fn model_folder(name: &str) -> PathBuf {
 }
 
 fn networks() -> StableDiffusion {
-    let device = DeviceChoice::Cpu.open().unwrap();
-    Parts::open(&model_folder("sd15-tiny")).unwrap().build(&device, DType::F32).unwrap()
+    Parts::open(&model_folder("sd15-tiny")).unwrap().build(&device(), DType::F32).unwrap()
 }
 
 fn golden(name: &str) -> (Vec<f64>, Vec<usize>) {

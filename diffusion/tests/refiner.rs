@@ -13,9 +13,12 @@ use diffusion::{DeviceChoice, DiffusionModel, GenerateSpec, LoadOptions, ModelSo
 use image::{Rgb, RgbImage};
 use serde_json::json;
 
+#[path = "support/device.rs"]
+mod device;
 #[path = "support/runs.rs"]
 mod runs;
 
+use device::device;
 use runs::{Goldens, copy_folder, shared_folder};
 
 fn own(name: &str) -> PathBuf {
@@ -37,7 +40,7 @@ fn refiner_folder(folder: &Path) {
 fn a_run_of_both_agrees_with_diffusers() {
     let folder = tempfile::tempdir().unwrap();
     refiner_folder(folder.path());
-    let device = DeviceChoice::Cpu.open().unwrap();
+    let device = device();
     let build =
         |folder: &Path| Parts::open(folder).unwrap().build(&device, burn::tensor::DType::F32).unwrap();
     let (base, refiner) = (build(&shared_folder("sdxl-tiny")), build(folder.path()));

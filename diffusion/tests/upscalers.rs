@@ -8,11 +8,16 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
-use diffusion::{DeviceChoice, DiffusionError, Upscaler};
+use burn::tensor::{DType, Tensor, TensorData};
+use diffusion::{DiffusionError, Upscaler};
 use image::{Rgb, RgbImage};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+
+#[path = "support/device.rs"]
+mod device;
+
+use device::{device, device_choice};
 
 fn folder() -> PathBuf {
     let given = std::env::var_os("PLAYHOUSE_GOLDENS").map(|folder| PathBuf::from(folder).join("upscalers"));
@@ -25,7 +30,7 @@ fn own(name: &str) -> PathBuf {
 }
 
 fn load(path: &Path) -> Upscaler {
-    Upscaler::load(path, DeviceChoice::Cpu).unwrap()
+    Upscaler::load(path, device_choice()).unwrap()
 }
 
 fn values(view: &TensorView<'_>) -> Vec<f32> {
@@ -46,7 +51,7 @@ fn networks_agree_with_pytorch() {
         let upscaler = load(&folder().join(format!("{name}.safetensors")));
         let shape: [usize; 4] = into.shape().try_into().unwrap();
         let data = TensorData::new(values(&into), shape);
-        let made = upscaler.forward(Tensor::from_data(data, (&Device::flex(), DType::F32)));
+        let made = upscaler.forward(Tensor::from_data(data, (&device(), DType::F32)));
         assert_eq!(made.dims().as_slice(), out.shape(), "{name}");
         assert_eq!(shape[3] * upscaler.scale(), out.shape()[3], "{name}");
         let found: Vec<f32> = made.into_data().try_into_vec().unwrap();

@@ -5,13 +5,18 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use burn::tensor::{DType, Device, Tensor, TensorData};
+use burn::tensor::{DType, Tensor, TensorData};
 use diffusion::models::autoencoders::autoencoder_kl::AutoencoderKLConfig;
 use diffusion::weights::vae_file::{LoadedVae, load_vae};
 use diffusion::{DeviceChoice, DiffusionError, DiffusionModel, GenerateSpec, LoadOptions, ModelSource};
 use image::{Rgb, RgbImage};
 use safetensors::SafeTensors;
 use safetensors::tensor::TensorView;
+
+#[path = "support/device.rs"]
+mod device;
+
+use device::device;
 
 fn own(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/vae").join(name)
@@ -22,7 +27,7 @@ fn config() -> AutoencoderKLConfig {
 }
 
 fn load(name: &str) -> LoadedVae {
-    load_vae(&own(&format!("{name}.safetensors")), &config(), &Device::flex()).unwrap()
+    load_vae(&own(&format!("{name}.safetensors")), &config(), &device()).unwrap()
 }
 
 struct Goldens(Vec<u8>);
@@ -34,7 +39,7 @@ impl Goldens {
         let values: Vec<f32> =
             view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
         let shape: [usize; 4] = view.shape().try_into().unwrap();
-        Tensor::from_data(TensorData::new(values, shape), (&Device::flex(), DType::F32))
+        Tensor::from_data(TensorData::new(values, shape), (&device(), DType::F32))
     }
 
     fn judge(&self, name: &str, found: Tensor<4>) {
@@ -77,7 +82,7 @@ fn changed(name: &str, change: &Change) -> Result<(), DiffusionError> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("changed.safetensors");
     safetensors::serialize_to_file(&tensors, None, &path).unwrap();
-    load_vae(&path, &config(), &Device::flex()).map(|_| ())
+    load_vae(&path, &config(), &device()).map(|_| ())
 }
 
 fn zeros(shape: Vec<usize>) -> TensorView<'static> {
@@ -119,7 +124,7 @@ fn what_does_not_fit_is_refused_by_its_name_in_the_file() {
         assert!(error.contains(said), "{name}: {error}");
     }
     assert!(changed("kl_original", &|_| {}).is_ok());
-    let other = load_vae(Path::new("model.ckpt"), &config(), &Device::flex()).unwrap_err().to_string();
+    let other = load_vae(Path::new("model.ckpt"), &config(), &device()).unwrap_err().to_string();
     assert!(other.contains("pickle"), "{other}");
 }
 

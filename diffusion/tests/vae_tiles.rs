@@ -1,11 +1,16 @@
 //! Pictures that are encoded and decoded in tiles are nearly those that are done whole.
 
-use diffusion::{DeviceChoice, DiffusionModel, GenerateSpec, LoadOptions, ModelSource, Saving, VaeTiles};
+use diffusion::{DiffusionModel, GenerateSpec, LoadOptions, ModelSource, Saving, VaeTiles};
 use image::{Rgb, RgbImage};
+
+#[path = "support/device.rs"]
+mod device;
+
+use device::device_choice;
 
 fn load(vae_tiles: VaeTiles) -> DiffusionModel {
     let options = LoadOptions { vae_tiles, ..LoadOptions::default() };
-    DiffusionModel::load(&ModelSource::Starter, DeviceChoice::Cpu, options).unwrap()
+    DiffusionModel::load(&ModelSource::Starter, device_choice(), options).unwrap()
 }
 
 /// A picture with surfaces and edges, in −1 to 1, channel by channel.

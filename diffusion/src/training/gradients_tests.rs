@@ -39,11 +39,17 @@ fn fixture_name(factor: &Factor, xl: bool) -> String {
     name
 }
 
+/// The device that `PLAYHOUSE_GOLDENS_DEVICE` names; the processor without it.
+fn device() -> DeviceChoice {
+    let named = std::env::var("PLAYHOUSE_GOLDENS_DEVICE").ok();
+    named.map_or(DeviceChoice::Cpu, |name| name.parse().expect("a device"))
+}
+
 fn check(case: &Value, golden: &Golden, fixtures: &Path) -> (usize, f64) {
     let name = case["name"].as_str().expect("a name");
     let folder = fixtures.join("goldens").join(case["model"].as_str().expect("a model"));
     let source = ModelSource::Folder(folder);
-    let loaded = DiffusionModel::load(&source, DeviceChoice::Cpu, LoadOptions::default()).expect("it loads");
+    let loaded = DiffusionModel::load(&source, device(), LoadOptions::default()).expect("it loads");
     let model = loaded.networks();
     let number = |key: &str| case[key].as_u64().expect("a number") as usize;
     let settings = LoraTraining {

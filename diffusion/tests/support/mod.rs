@@ -1,10 +1,13 @@
 //! Golden files and the judgement over them.
 #![allow(dead_code)]
 
+pub mod device;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use burn::tensor::Device;
+pub use device::{device, device_choice};
 use diffusion::DeviceChoice;
 use diffusion::pipelines::stable_diffusion::{Parts, StableDiffusion};
 use safetensors::{Dtype, SafeTensors};
@@ -51,15 +54,9 @@ pub fn read_tensors(path: &Path) -> BTreeMap<String, Golden> {
         .collect()
 }
 
-/// The device that `PLAYHOUSE_GOLDENS_DEVICE` names (`vulkan:0`); the processor without it.
-pub fn device() -> Device {
-    other_device().unwrap_or_else(|| DeviceChoice::Cpu.open().unwrap())
-}
-
 /// The device that the environment names, unless that is the processor.
 pub fn other_device() -> Option<Device> {
-    let name = std::env::var("PLAYHOUSE_GOLDENS_DEVICE").ok()?;
-    let choice: DeviceChoice = name.parse().unwrap_or_else(|error| panic!("{error}"));
+    let choice = device_choice();
     let facts = choice.facts().unwrap_or_else(|error| panic!("{error}"));
     (facts.choice != DeviceChoice::Cpu).then(|| {
         say(&format!("on {facts:?}"));

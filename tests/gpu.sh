@@ -5,6 +5,9 @@
 #
 #     tests/gpu.sh [lavapipe|swiftshader|own] [wgsl|spirv] [TEST …]
 #
+# TEST is a part of the names of tests (`runs_agree_with_diffusers` takes longest: 62 runs of 473 steps); with
+# PLAYHOUSE_GPU_BUILD_ONLY=1 it builds and runs none.
+#
 # `own` takes the drivers of this machine as they are, a card's for instance. `wgsl` (the default) hides the addresses without
 # which burn compiles to WGSL, `spirv` leaves the choice to burn: see tests/gpu/no_addresses.c for why those drivers need the
 # former. Burn measures kernels before it chooses one; drivers on the processor take minutes for each and too much
@@ -71,5 +74,7 @@ if [ "$driver" != own ]; then
     sed -i 's/"autotune", //' "$copy/Cargo.toml"
     cd "$copy"
 fi
+# What has numbers of PyTorch's, and pictures of the whole server; of other tests those that are named.
 cargo test --workspace --features vulkan --config "$profile" \
-    --test device_operations --test goldens -- --test-threads=1 "$@"
+    --test device_operations --test goldens --test inpainting --test refiner --test motion --test upscalers --test vae_files \
+    --test vae_tiles --test devices ${PLAYHOUSE_GPU_BUILD_ONLY:+--no-run} -- --test-threads=1 --nocapture "$@"

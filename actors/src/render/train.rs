@@ -293,11 +293,4 @@ mod tests {
         assert_eq!(of(3), [1, 2, 3]);
         assert_eq!(of(1), [1]);
     }
-
-    #[test]
-    fn a_device_without_memory_is_not_tried_again() {
-        let of = |error: fn(String) -> DiffusionError| explained_training(error("panicked".into()));
-        assert!(matches!(of(DiffusionError::OutOfMemory), DrawError::Refused(_)));
-        assert!(matches!(of(DiffusionError::Backend), DrawError::Failed(_)));
-    }
 }

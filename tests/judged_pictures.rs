@@ -207,7 +207,7 @@ fn what_leads_a_drawing_is_what_was_judged() {
             match failing.contains(&place) {
                 true => {
                     let said = format!("{changed} was changed after the job was queued");
-                    let field = ["controls[0].image", "ip_adapters[0].image", "ip_adapters[0].image"][place];
+                    let field = ["controls[0]", "ip_adapters[0]", "ip_adapters[0]"][place];
                     assert!(message.starts_with(field) && message.contains(&said), "{place}: {row}");
                 }
                 false => assert_eq!(row["status"], "completed", "{place}: {row}"),

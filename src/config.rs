@@ -306,7 +306,7 @@ impl Default for Config {
             chat_context_tokens: 0,
             chat_context_bytes: 1 << 30,
             chat_kv_cache: KvNumbers::F16,
-            chat_drafted_tokens: 7,
+            chat_drafted_tokens: 0,
             remote_chat_replies_max: 64,
             remote_chat_waiting_max: 256,
             chat_memory_bytes: 8 << 30,

@@ -41,11 +41,7 @@ pub(super) fn quick_gelu(values: &mut [f32]) {
 
 /// `x · Φ(x)`.
 pub(super) fn gelu(values: &mut [f32]) {
-    each(
-        values,
-        #[inline(always)]
-        |x| exponential::gelu(x),
-    );
+    each(values, exponential::gelu);
 }
 
 /// `x` above zero, `slope · x` below.

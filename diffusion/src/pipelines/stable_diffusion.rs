@@ -203,7 +203,7 @@ impl Parts {
         Ok(())
     }
 
-    /// Builds the networks. The UNet and the text encoders take `dtype`, the VAE what [`vae_dtype`] makes of it.
+    /// Builds the networks. The UNet and the text encoders take `dtype`, the VAE what `vae_dtype` makes of it.
     pub fn build(self, device: &Device, dtype: DType) -> Result<StableDiffusion, DiffusionError> {
         self.check()?;
         let xl = self.index.is_xl()?;

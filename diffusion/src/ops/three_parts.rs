@@ -28,10 +28,12 @@ use layout::Layout;
 use pack::{LINES, Line};
 use tiles::{COLUMNS, DEPTH, SIDE, STEPS};
 
-/// Numbers of the right side that are packed at a time, in parts: 24 MB.
+/// Numbers of the right side that are packed at a time, in parts: 24 MB, without those that kernels reach beyond.
 const PACKED_MAX: usize = 6 << 20;
 /// Positions that a task has at least, if others have as many: what it packs of the left side serves for them.
 const POSITIONS_MIN: usize = 512;
+/// The same where threads would be without work otherwise.
+const POSITIONS_FEW: usize = 128;
 /// Numbers of a line of the cache.
 const LINE: usize = 16;
 /// Sums of a task: 512 KB, which stay in the second cache.
@@ -131,11 +133,13 @@ pub(super) fn convolve(left: &Rows<'_>, right: &Rows<'_>, bias: &Bias, shape: Sh
 fn tasks(out: &mut [f32], layout: Layout, strip: usize) -> Vec<Vec<Task<'_>>> {
     let (shape, positions) = (layout.shape, layout.positions());
     let panels = shape.channels_out.div_ceil(SIDE);
-    let of_rows = panels.div_ceil(PANELS);
+    let wanted = TASKS * rayon::current_num_threads();
+    let most = (strip / POSITIONS_MIN).max(1);
+    let of_rows = panels.div_ceil((panels * most / wanted).clamp(1, PANELS));
     let rows = panels.div_ceil(of_rows) * SIDE;
     let of_rows = shape.channels_out.div_ceil(rows);
-    let wanted = (TASKS * rayon::current_num_threads()).div_ceil(of_rows);
-    let spans = wanted.min(strip / POSITIONS_MIN).max(strip.div_ceil(SUMS_MAX / rows)).max(1);
+    let most = if of_rows * most < wanted { strip / POSITIONS_FEW } else { most };
+    let spans = wanted.div_ceil(of_rows).min(most).max(strip.div_ceil(SUMS_MAX / rows)).max(1);
     let span = strip.div_ceil(spans).next_multiple_of(SIDE);
     let spans = strip.div_ceil(span);
     let mut groups: Vec<Vec<Task<'_>>> = (0..positions)
@@ -314,7 +318,7 @@ mod tests {
             Shape::of_matrices(40, 33, 100),
             Shape::of_matrices(300, 320, 77),
             // Several strips of positions.
-            Shape::of_matrices(33, 3200, 1300),
+            Shape::of_matrices(33, 3200, 1400),
             shape(1, [32, 32], [8, 8], 1),
             shape(2, [35, 50], [9, 13], 1),
             shape(1, [64, 33], [10, 7], 0),
@@ -323,7 +327,8 @@ mod tests {
             // Lines that fill tiles, and nearly: a copy for each column of the kernel.
             shape(2, [40, 33], [18, 16], 1),
             shape(2, [33, 40], [9, 31], 1),
-            shape(1, [33, 40], [9, 34], 0),
+            shape(1, [33, 40], [12, 34], 0),
+            Shape { left: 0, top: 2, out_width: 32, ..shape(1, [40, 40], [12, 32], 1) },
             // Several strips of them.
             shape(1, [300, 33], [100, 64], 1),
             Shape { left: 0, top: 2, out_width: 9, ..shape(1, [40, 40], [9, 9], 1) },
@@ -349,17 +354,24 @@ mod tests {
         if skipped() {
             return;
         }
-        let one = shape(1, [50, 72], [13, 10], 1);
-        let two = Shape { batch: 2, ..one };
-        let left = numbers(one.channels_out * one.channels * one.side.pow(2), 6);
-        let right = numbers(2 * one.channels * one.height * one.width, 7);
-        let of = |right: &[f32], shape| convolve(&Rows::Here(&left), &Rows::Here(right), &Bias::None, shape);
-        let together = of(&right, two);
-        let (first, second) = right.split_at(right.len() / 2);
-        assert_eq!([of(first, one), of(second, one)].concat(), together);
-        for threads in [1, 3] {
-            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
-            assert_eq!(pool.install(|| of(&right, two)), together);
+        // Unrolled, in copies, and in several strips of copies.
+        for one in [
+            shape(1, [50, 72], [13, 10], 1),
+            shape(1, [50, 72], [18, 31], 1),
+            shape(1, [300, 40], [100, 64], 1),
+        ] {
+            let two = Shape { batch: 2, ..one };
+            let left = numbers(one.channels_out * one.channels * one.side.pow(2), 6);
+            let right = numbers(2 * one.channels * one.height * one.width, 7);
+            let of =
+                |right: &[f32], shape| convolve(&Rows::Here(&left), &Rows::Here(right), &Bias::None, shape);
+            let together = of(&right, two);
+            let (first, second) = right.split_at(right.len() / 2);
+            assert!([of(first, one), of(second, one)].concat() == together, "{one:?}");
+            for threads in [1, 3, 16] {
+                let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+                assert!(pool.install(|| of(&right, two)) == together, "{one:?} on {threads} threads");
+            }
         }
     }
 }

@@ -276,6 +276,8 @@ fn convolve_with(
     let blocks = outputs.div_ceil(BLOCK);
     let all = samples * strips;
     let at_once = (LAID_MAX / layout.strip().max(1)).clamp(1, all);
+    // As even as they come.
+    let at_once = all.div_ceil(all.div_ceil(at_once));
     // A task takes 32 outputs of as many strips as are laid out, unless there are too few tasks.
     let shares = (TASKS * rayon::current_num_threads()).div_ceil(blocks).clamp(1, at_once);
     let together = at_once.div_ceil(shares);
@@ -325,8 +327,9 @@ fn convolve_with(
             }
         }
     };
-    // SAFETY: the tasks have all pairs of 32 outputs and a strip of a sample among them, and a pair writes all rows of its
-    // strip for all its outputs.
+    // SAFETY: the rounds divide all strips, each in one of them, and the shares of a round all of its own, since together they are
+    // no fewer than are laid out at a time; so each pair of 32 outputs and a strip of a sample is met once, in one task of one
+    // round, and all rows of that strip are written for all those outputs.
     #[allow(unsafe_code)]
     let out = unsafe {
         filled(samples * outputs * area, area, |cells| {

@@ -13,6 +13,8 @@ use super::layers::Conv2d;
 const PIXELS_MIN: usize = 256 * 256;
 /// Pixels that are made at a time.
 const PIXELS: usize = 1 << 15;
+/// Rows that are taken at a time at least: two more go in for a kernel that reaches beyond them.
+const ROWS_MIN: usize = 32;
 
 /// What `conv` makes of `x` when each of its pixels is repeated `factor` times in both directions. `None` where that is done as well
 /// or better at once: on other devices, for small pictures, and for a convolution that does not keep the size.
@@ -25,12 +27,17 @@ pub fn conv2d_by_rows(conv: &Conv2d, x: &Tensor<4>, factor: usize) -> Option<Ten
     };
     let plain = conv.stride == [1, 1] && conv.dilation == [1, 1] && conv.groups == 1;
     let line = width * factor * factor;
-    if !plain || !host::is_host(x) || batch * channels == 0 || height * line < PIXELS_MIN {
+    if !plain
+        || !host::is_host(x)
+        || conv.weight.is_autodiff()
+        || batch * channels == 0
+        || height * line < PIXELS_MIN
+    {
         return None;
     }
     let outputs = conv.weight.dims()[0];
     let mut out = vec![0f32; batch * outputs * height * line];
-    let rows = (PIXELS / line).max(1);
+    let rows = (PIXELS / line).max(ROWS_MIN);
     for first in (0..height).step_by(rows) {
         let end = height.min(first + rows);
         let (from, to) = (first.saturating_sub(halo), height.min(end + halo));
@@ -50,7 +57,8 @@ pub fn conv2d_by_rows(conv: &Conv2d, x: &Tensor<4>, factor: usize) -> Option<Ten
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Device, Distribution};
+    use burn::module::{Param, ParamId};
+    use burn::tensor::{DType, Device, Distribution};
 
     use super::super::layers::Conv2dConfig;
     use super::*;
@@ -64,18 +72,28 @@ mod tests {
             (1, PaddingConfig2d::Valid, 1),
             (1, PaddingConfig2d::Valid, 2),
         ] {
-            let conv = Conv2dConfig::new([5, 3], [side, side]).with_padding(padding).init(&Device::flex());
+            // As many channels as the matrix unit wants, and rows that parts do not divide evenly.
+            let mut conv =
+                Conv2dConfig::new([40, 34], [side, side]).with_padding(padding).init(&Device::flex());
             let x = Tensor::<4>::random(
-                [2, 5, 270 / factor, 260 / factor],
+                [2, 40, 270 / factor, 260 / factor],
                 Distribution::Default,
                 &Device::flex(),
             );
             let size = [270, 260];
             let nearest = InterpolateOptions::new(InterpolateMode::Nearest).with_output_size(size);
-            let whole = conv.forward(interpolate(x.clone(), nearest));
-            let by_rows = conv2d_by_rows(&conv, &x, factor).unwrap();
-            let far = (by_rows - whole).abs().max().into_scalar::<f32>();
-            assert!(far < 1e-6, "{side} {factor}: {far}");
+            let grown = interpolate(x.clone(), nearest);
+            for packed in [false, true] {
+                if packed {
+                    let short = conv.weight.val().cast(DType::BF16);
+                    conv.weight = Param::initialized(ParamId::new(), short).into();
+                }
+                assert_eq!(conv.weight.is_packed(), packed);
+                let whole = conv.forward(grown.clone());
+                let by_rows = conv2d_by_rows(&conv, &x, factor).unwrap();
+                let far = (by_rows - whole).abs().max().into_scalar::<f32>();
+                assert!(far < 1e-5, "{side} {factor} {packed}: {far}");
+            }
         }
     }
 

@@ -135,6 +135,11 @@ impl<const D: usize> Weight<D> {
         matches!(self.state, State::Packed(..))
     }
 
+    /// Whether its gradients are asked for.
+    pub(super) fn is_autodiff(&self) -> bool {
+        matches!(&self.state, State::Open(param) if param.val().is_autodiff())
+    }
+
     fn packed(&self) -> Option<&Packed> {
         match &self.state {
             State::Open(_) => None,

@@ -5,41 +5,19 @@
 
 use std::time::Instant;
 
-use burn::module::{Module, ModuleMapper, Param};
-use burn::tensor::{DType, Distribution, Tensor};
+use burn::module::Module;
+use burn::tensor::{Distribution, Tensor};
 use diffusion::DeviceChoice;
 use diffusion::models::unets::unet_2d_config::UNet2DConditionConfig;
 
 /// The server's.
 #[path = "../../src/allocator.rs"]
 mod allocator;
+#[path = "../tests/support/shorten.rs"]
+mod shorten;
 
 /// Forwards that are timed unless the environment says otherwise, after one that is not: it also draws the random weights.
 const TIMED: usize = 5;
-
-/// Keeps the weights of layers in bf16.
-#[derive(Default)]
-struct Shorten {
-    at: Vec<bool>,
-}
-
-impl ModuleMapper for Shorten {
-    fn enter_module(&mut self, name: &str, container: &str) {
-        let layer = container == "Struct:Linear" || container == "Struct:Conv2d";
-        self.at.push(layer && name == "weight");
-    }
-
-    fn exit_module(&mut self, _: &str, _: &str) {
-        self.at.pop();
-    }
-
-    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
-        match self.at.last() {
-            Some(true) => param.map(|values| values.cast(DType::BF16)),
-            _ => param,
-        }
-    }
-}
 
 /// Seconds that all threads of this process worked, where the system tells: what others take from the
 /// machine does not count.
@@ -58,7 +36,7 @@ fn main() {
     let weights = std::env::var("PLAYHOUSE_BENCH_WEIGHTS").unwrap_or("f32".into());
     match weights.as_str() {
         "f32" => {}
-        "bf16" => unet = unet.map(&mut Shorten::default()),
+        "bf16" => unet = unet.map(&mut shorten::Shorten::default()),
         other => panic!("PLAYHOUSE_BENCH_WEIGHTS is f32 or bf16, not {other}"),
     }
     let steps = std::env::var("PLAYHOUSE_BENCH_STEPS").ok().and_then(|steps| steps.parse().ok());

@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
+use burn::module::Module;
 use burn::tensor::{Distribution, Tensor};
+use diffusion::models::autoencoders::autoencoder_kl::{AutoencoderKL, AutoencoderKLConfig};
 use diffusion::training::{LoraTraining, TrainingPicture};
 use diffusion::weights::memory_bytes;
 use diffusion::{
@@ -14,6 +16,9 @@ use diffusion::{
 };
 use image::{Rgb, RgbImage};
 use serde_json::json;
+
+#[path = "support/shorten.rs"]
+mod shorten;
 
 /// How far the outputs of a network in bf16 may lie from those in f32: a share of their own length.
 const NETWORK: f64 = 2e-2;
@@ -97,6 +102,44 @@ fn networks_lie_close_to_single_precision() {
         assert_ne!(unet.weight_dtype(), short.networks().unet.weight_dtype());
         assert_eq!(unet.dtype(), short.networks().unet.dtype());
     }
+}
+
+/// How far a VAE with weights in bf16 lies from one in single precision: latents that become pictures, and those that become latents again.
+fn between(name: &str, [wide, short]: [&AutoencoderKL; 2], channels: usize, side: usize) {
+    let device = DeviceChoice::Cpu.open().unwrap();
+    let latents = Tensor::<4>::random([1, channels, side, side], Distribution::Normal(0.0, 1.0), &device);
+    let picture = wide.decode(latents.clone());
+    let (expected, found) = (values(picture.clone()), values(short.decode(latents)));
+    let decoded = relative(&found, &expected);
+    let off = found.iter().zip(&expected).map(|(a, b)| f64::from((a - b).abs()) * 127.5);
+    let (mean, most) = (off.clone().sum::<f64>() / found.len() as f64, off.fold(0.0, f64::max));
+    let encoded = relative(&values(short.encode(picture.clone()).0), &values(wide.encode(picture).0));
+    println!("{name}: decoded {decoded:.4}, {mean:.2} and at most {most:.1} of 255; encoded {encoded:.4}");
+    assert!(decoded > 0.0 && decoded < NETWORK && mean < PICTURE, "{name}: {decoded}, {mean} of 255");
+    assert!(encoded > 0.0 && encoded < NETWORK, "{name}: {encoded}");
+}
+
+#[test]
+fn vaes_lie_close_to_single_precision() {
+    for name in ["sd15-tiny", "sdxl-tiny"] {
+        let [wide, short] = both(name);
+        let (wide, short) = (wide.networks(), short.networks());
+        between(name, [&wide.vae, &short.vae], wide.vae_config.latent_channels, 16);
+    }
+    let [wide, short] = starters();
+    let (wide, short) = (wide.networks(), short.networks());
+    between("starter", [&wide.vae, &short.vae], wide.vae_config.latent_channels, 16);
+    // As wide as the last half of the published ones.
+    let config: AutoencoderKLConfig = serde_json::from_value(json!({
+        "block_out_channels": [128, 256],
+        "down_block_types": vec!["DownEncoderBlock2D"; 2],
+        "up_block_types": vec!["UpDecoderBlock2D"; 2],
+        "layers_per_block": 2
+    }))
+    .unwrap();
+    let wide = config.init(&DeviceChoice::Cpu.open().unwrap()).unwrap();
+    let short = wide.clone().map(&mut shorten::Shorten::default());
+    between("128 and 256 channels", [&wide, &short], config.latent_channels, 24);
 }
 
 #[test]

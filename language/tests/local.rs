@@ -95,13 +95,13 @@ fn what_is_read_ahead_changes_no_reply() {
         LocalEngine::open(&model_path(), &LocalDevice::Cpu, limits).unwrap()
     };
     let (plain, ahead) = (open(0), open(7));
-    let told = |engine: &LocalEngine, request: ChatRequest| {
+    let written_by = |engine: &LocalEngine, request: ChatRequest| {
         let (text, outcome) = engine.submit(request).unwrap().blocking_collect().unwrap();
         (text, outcome.finish_reason, outcome.usage)
     };
-    let expected: Vec<_> = quoting().into_iter().map(|request| told(&plain, request)).collect();
+    let expected: Vec<_> = quoting().into_iter().map(|request| written_by(&plain, request)).collect();
     assert_eq!((plain.load().drafted_tokens, plain.load().accepted_tokens), (0, 0));
-    let alone: Vec<_> = quoting().into_iter().map(|request| told(&ahead, request)).collect();
+    let alone: Vec<_> = quoting().into_iter().map(|request| written_by(&ahead, request)).collect();
     assert_eq!(alone, expected);
     let load = ahead.load();
     assert!(load.accepted_tokens > 30 && load.accepted_tokens <= load.drafted_tokens, "{load:?}");
